@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Headers as plain values, and `write_headers`, which writes a stack of them in front of a payload: lengths, next
+// protocols and checksums fill themselves in from their neighbours.
+#ifndef RUNNEL_WIRE_BUILD_HPP
+#define RUNNEL_WIRE_BUILD_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/config.hpp>
+
+namespace runnel {
+
+/// What a header being written knows of its neighbours. Filled in by `write_headers`.
+struct neighbours_of_header {
+  std::uint16_t ethertype = 0;    ///< of the header (or payload) inside this one; 0 when it has none
+  std::uint8_t ip_protocol = 59;  ///< of the header inside this one; 59, "no next header", when it has none
+  /// Unfolded sum over the pseudo-header of the IP header around this one, without protocol and length, which
+  /// the transport adds; 0 when there is none.
+  std::uint32_t pseudo_header = 0;
+};
+
+/// A header that `write_headers` can write: a plain struct with the fields that a person chooses, and
+/// - `size()`: bytes of the header, options and padding included;
+/// - `write(whole, around)`: writes it to the first `size()` bytes of `whole`, which ends where the packet ends
+///   and already holds what is inside; computes lengths and checksums; `whole.size() >= size()` is promised.
+template <class H>
+concept header_value = requires(const H& h, mutable_bytes whole, const neighbours_of_header& around) {
+  { h.size() } -> std::same_as<std::size_t>;
+  h.write(whole, around);
+};
+
+namespace detail {
+
+template <class Outer>
+constexpr std::uint32_t pseudo_header_of(const Outer& outer) noexcept {
+  if constexpr (requires { outer.pseudo_header_sum(); }) return outer.pseudo_header_sum();
+  else return 0;
+}
+template <class Inner>
+constexpr void tell_of_inner(neighbours_of_header& around) noexcept {
+  if constexpr (requires { Inner::ethertype; }) around.ethertype = Inner::ethertype;
+  if constexpr (requires { Inner::ip_protocol; }) around.ip_protocol = Inner::ip_protocol;
+}
+
+// Writes the headers from the innermost outwards, for each checksum covers what is inside it.
+constexpr void write_stack(mutable_bytes, std::uint32_t) noexcept {}
+template <class First>
+constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, const First& first) noexcept {
+  first.write(whole, neighbours_of_header{.pseudo_header = pseudo_header});
+}
+template <class First, class Second, class... More>
+constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, const First& first, const Second& second,
+                           const More&... more) noexcept {
+  write_stack(whole.from(first.size()), pseudo_header_of(first), second, more...);
+  neighbours_of_header around{.pseudo_header = pseudo_header};
+  tell_of_inner<Second>(around);
+  first.write(whole, around);
+}
+
+}  // namespace detail
+
+/// How many bytes a stack of headers takes.
+template <header_value... Headers>
+[[nodiscard]] constexpr std::size_t size_of_headers(const Headers&... headers) noexcept {
+  return (std::size_t{0} + ... + headers.size());
+}
+
+/// Writes a stack of headers, outermost first, to the beginning of `whole`, whose rest is the payload that is
+/// already there. False, and nothing written, when `whole` is too short for the headers.
+template <header_value... Headers>
+[[nodiscard]] constexpr bool write_headers(mutable_bytes whole, const Headers&... headers) noexcept {
+  if (whole.size() < size_of_headers(headers...)) return false;
+  detail::write_stack(whole, 0, headers...);
+  return true;
+}
+
+}  // namespace runnel
+
+#endif
