@@ -17,6 +17,7 @@ namespace runnel {
 struct neighbours_of_header {
   std::uint16_t ethertype = 0;    ///< of the header (or payload) inside this one; 0 when it has none
   std::uint8_t ip_protocol = 59;  ///< of the header inside this one; 59, "no next header", when it has none
+  std::uint16_t udp_port = 0;     ///< where the header inside this one is expected (VXLAN); 0 when nowhere
   /// Unfolded sum over the pseudo-header of the IP header around this one, without protocol and length, which
   /// the transport adds; 0 when there is none.
   std::uint32_t pseudo_header = 0;
@@ -26,6 +27,8 @@ struct neighbours_of_header {
 /// - `size()`: bytes of the header, options and padding included;
 /// - `write(whole, around)`: writes it to the first `size()` bytes of `whole`, which ends where the packet ends
 ///   and already holds what is inside; computes lengths and checksums; `whole.size() >= size()` is promised.
+/// It may tell the header around it what it is: static constants `ethertype`, `ip_protocol`, `udp_port`;
+/// the first two may also be member functions, where the answer depends on the value.
 template <class H>
 concept header_value = requires(const H& h, mutable_bytes whole, const neighbours_of_header& around) {
   { h.size() } -> std::same_as<std::size_t>;
@@ -40,9 +43,12 @@ constexpr std::uint32_t pseudo_header_of(const Outer& outer) noexcept {
   else return 0;
 }
 template <class Inner>
-constexpr void tell_of_inner(neighbours_of_header& around) noexcept {
-  if constexpr (requires { Inner::ethertype; }) around.ethertype = Inner::ethertype;
-  if constexpr (requires { Inner::ip_protocol; }) around.ip_protocol = Inner::ip_protocol;
+constexpr void tell_of_inner(neighbours_of_header& around, const Inner& inner) noexcept {
+  if constexpr (requires { inner.ethertype(); }) around.ethertype = inner.ethertype();
+  else if constexpr (requires { Inner::ethertype; }) around.ethertype = Inner::ethertype;
+  if constexpr (requires { inner.ip_protocol(); }) around.ip_protocol = inner.ip_protocol();
+  else if constexpr (requires { Inner::ip_protocol; }) around.ip_protocol = Inner::ip_protocol;
+  if constexpr (requires { Inner::udp_port; }) around.udp_port = Inner::udp_port;
 }
 
 // Writes the headers from the innermost outwards, for each checksum covers what is inside it.
@@ -56,7 +62,7 @@ constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, con
                            const More&... more) noexcept {
   write_stack(whole.from(first.size()), pseudo_header_of(first), second, more...);
   neighbours_of_header around{.pseudo_header = pseudo_header};
-  tell_of_inner<Second>(around);
+  tell_of_inner(around, second);
   first.write(whole, around);
 }
 
