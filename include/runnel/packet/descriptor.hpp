@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// The cache line behind a packet handle: where its bytes lie and what the stages have learned about it.
+#ifndef RUNNEL_PACKET_DESCRIPTOR_HPP
+#define RUNNEL_PACKET_DESCRIPTOR_HPP
+
+#include <cstddef>  // byte
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+#include <runnel/base/time.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/layers.hpp>
+
+namespace runnel::detail {
+
+// Bits of descriptor::special. A packet with none of them set is alone on its own slot, and is freed by pushing
+// one number on a stack.
+inline constexpr std::uint8_t is_lent = 1;       // the bytes belong to a device, which counts them
+inline constexpr std::uint8_t is_clone = 2;      // the bytes belong to the slot of another descriptor
+inline constexpr std::uint8_t maybe_shared = 4;  // the slot had more than one reference once
+inline constexpr std::uint8_t is_chained = 8;    // `next` is valid
+inline constexpr std::uint8_t is_away = 16;      // on another thread than its pool's
+
+// One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
+// to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
+struct alignas(64) descriptor {
+  std::byte* data;
+#if UINTPTR_MAX == 0xffffffff
+  std::uint32_t unused_upper_half_of_data;
+#endif
+  instant timestamp;
+  std::uint32_t length;
+  std::uint32_t index;  // of this descriptor in its pool
+  std::uint32_t next;   // the following fragment's descriptor, of the same pool; with is_chained
+  std::uint32_t hash;
+  std::uint32_t mark;
+  std::uint32_t connection;
+  std::uint32_t scratch;
+  std::uint16_t headroom;
+  std::uint16_t tailroom;
+  runnel::layers layers;
+  std::uint16_t interface;
+  std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
+  std::uint8_t priority;
+  std::uint8_t lender;
+  std::uint8_t special;
+  std::uint8_t status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2
+};
+static_assert(sizeof(descriptor) == 64);
+
+}  // namespace runnel::detail
+
+#endif

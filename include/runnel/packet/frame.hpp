@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// A frame: what a device hands out before there is a packet. A window onto one slot of a ring or a buffer, with
+// what the device knows of it. It does not own.
+#ifndef RUNNEL_PACKET_FRAME_HPP
+#define RUNNEL_PACKET_FRAME_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/packet/layers.hpp>
+
+namespace runnel {
+
+/// What is known about the transport checksum of a packet.
+enum class checksum_status : std::uint8_t {
+  unknown,   ///< nobody looked
+  verified,  ///< somebody looked, and it is right (CHECKSUM_UNNECESSARY)
+  partial,   ///< only the pseudo-header is summed; whoever transmits or reads it completes it (CHECKSUM_PARTIAL)
+};
+
+/// `slot` of a frame whose bytes are lent by the device and not a slot of its pool.
+inline constexpr std::uint32_t no_slot = 0xffff'ffff;
+
+///     head()         data           data + length
+///       | headroom    |    length     | tailroom |
+///       +-------------+---------------+----------+
+///
+/// Valid from `receive` until it is released, transmitted or made a packet, by whoever holds it. Copying it copies
+/// the window, not the bytes.
+struct frame {
+  std::byte* data = nullptr;
+  instant timestamp{};           ///< when the device received it
+  std::uint32_t length = 0;      ///< bytes at `data`
+  std::uint32_t slot = no_slot;  ///< which slot of the device's pool the bytes lie in
+  std::uint16_t headroom = 0;    ///< writable bytes before `data`
+  std::uint16_t tailroom = 0;    ///< writable bytes behind the last one
+  std::uint16_t interface = 0;   ///< by which interface of the device it came
+  std::uint16_t missing = 0;     ///< bytes that a snap length cut off at the end; 65535 is "that many or more"
+  link_type link = link_type::ethernet;
+  std::uint8_t lender = 0;  ///< who lends the bytes when they are not a slot: a number given out by the pool
+  std::uint8_t queue = 0;   ///< by which receive queue it came
+  checksum_status checksum = checksum_status::unknown;
+
+  [[nodiscard]] constexpr std::byte* head() const noexcept { return data - headroom; }
+  [[nodiscard]] constexpr mutable_bytes contents() const noexcept { return {data, length}; }
+
+  /// Grows the frame by `n` bytes at the front. Null, and nothing changed, when the headroom is smaller.
+  [[nodiscard]] constexpr std::byte* push(std::size_t n) noexcept {
+    if (n > headroom) return nullptr;
+    headroom = static_cast<std::uint16_t>(headroom - n);
+    length += static_cast<std::uint32_t>(n);
+    return data -= n;
+  }
+  /// Takes `n` bytes off the front. False, and nothing changed, when it is shorter, or when the headroom would
+  /// exceed 65535 bytes.
+  [[nodiscard]] constexpr bool pull(std::size_t n) noexcept {
+    if (n > length || headroom + n > 0xffff) return false;
+    headroom = static_cast<std::uint16_t>(headroom + n);
+    length -= static_cast<std::uint32_t>(n);
+    data += n;
+    return true;
+  }
+  /// Grows the frame by `n` bytes at the end and returns the first of them. Null, and nothing changed, when the
+  /// tailroom is smaller.
+  [[nodiscard]] constexpr std::byte* put(std::size_t n) noexcept {
+    if (n > tailroom) return nullptr;
+    std::byte* end = data + length;
+    tailroom = static_cast<std::uint16_t>(tailroom - n);
+    length += static_cast<std::uint32_t>(n);
+    return end;
+  }
+  /// Shortens the frame to `n` bytes. False, and nothing changed, when it is shorter already.
+  [[nodiscard]] constexpr bool trim(std::size_t n) noexcept {
+    if (n > length) return false;
+    const std::size_t room = tailroom + (length - n);
+    tailroom = static_cast<std::uint16_t>(room < 0xffff ? room : 0xffff);
+    length = static_cast<std::uint32_t>(n);
+    return true;
+  }
+};
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+// A packet: an owning, move-only handle of eight bytes to a descriptor and the bytes that it describes. The
+// operations are sk_buff's.
+#ifndef RUNNEL_PACKET_PACKET_HPP
+#define RUNNEL_PACKET_PACKET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/descriptor.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/packet/pool.hpp>
+
+namespace runnel {
+
+/// An owning handle to a packet. Destroying it returns slot and descriptor to their pool, whoever holds it. An empty
+/// handle (`!p`) owns nothing; calling anything but `operator bool` and assignment on it is a programming error.
+///
+/// A packet whose bytes are shared (`clone`) is read-only until `unshare`. A packet may go on in further
+/// *fragments*: `length()` and `data()` speak of the first, `total_length()` of all.
+class packet {
+ public:
+  constexpr packet() noexcept = default;
+  packet(const packet&) = delete;             // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  packet& operator=(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  constexpr packet(packet&& other) noexcept : d_(other.d_) { other.d_ = nullptr; }
+  packet& operator=(packet&& other) noexcept {
+    detail::descriptor* mine = d_;
+    d_ = other.d_;
+    other.d_ = nullptr;
+    if (mine != nullptr && mine != d_) pool::release_chain(mine);
+    return *this;
+  }
+  ~packet() {
+    if (d_ != nullptr) pool::release_chain(d_);
+  }
+  /// Whether there is a packet.
+  [[nodiscard]] explicit operator bool() const noexcept { return d_ != nullptr; }
+  /// Gives the packet back now.
+  void reset() noexcept { packet{static_cast<packet&&>(*this)}; }
+
+  // ---- the bytes of the first fragment
+
+  [[nodiscard]] const std::byte* data() const noexcept { return d_->data; }
+  [[nodiscard]] std::uint32_t length() const noexcept { return d_->length; }
+  [[nodiscard]] std::size_t headroom() const noexcept { return d_->headroom; }
+  [[nodiscard]] std::size_t tailroom() const noexcept { return d_->tailroom; }
+  /// Where offsets of `layers()` count from.
+  [[nodiscard]] const std::byte* head() const noexcept { return d_->data - d_->headroom; }
+  [[nodiscard]] bytes contents() const noexcept { return {d_->data, d_->length}; }
+  /// The bytes to write to. They must not be shared (RUNNEL_ASSERT): call `unshare()` first.
+  [[nodiscard]] mutable_bytes writable() noexcept {
+    RUNNEL_ASSERT(!is_shared());
+    return {d_->data, d_->length};
+  }
+
+  /// Grows the packet by `n` bytes at the front and returns the first of them, uninitialised. Null, and nothing
+  /// changed, when the headroom is smaller or the bytes are shared.
+  [[nodiscard]] std::byte* push(std::size_t n) noexcept {
+    if (n > d_->headroom || is_shared()) return nullptr;
+    d_->headroom = static_cast<std::uint16_t>(d_->headroom - n);
+    d_->length += static_cast<std::uint32_t>(n);
+    return d_->data -= n;
+  }
+  /// Takes `n` bytes off the front. False, and nothing changed, when the first fragment is shorter, or when the
+  /// headroom would exceed 65535 bytes.
+  [[nodiscard]] bool pull(std::size_t n) noexcept {
+    if (n > d_->length || d_->headroom + n > 0xffff) return false;
+    d_->headroom = static_cast<std::uint16_t>(d_->headroom + n);
+    d_->length -= static_cast<std::uint32_t>(n);
+    d_->data += n;
+    return true;
+  }
+  /// Grows the packet by `n` bytes at the end of its first fragment and returns the first of them, uninitialised.
+  /// Null, and nothing changed, when the tailroom is smaller, the bytes are shared, or more fragments follow.
+  [[nodiscard]] std::byte* put(std::size_t n) noexcept {
+    if (n > d_->tailroom || is_chained() || is_shared()) return nullptr;
+    std::byte* end = d_->data + d_->length;
+    d_->tailroom = static_cast<std::uint16_t>(d_->tailroom - n);
+    d_->length += static_cast<std::uint32_t>(n);
+    return end;
+  }
+  /// Appends a copy of `from`. False, and nothing changed, where `put` would return null.
+  [[nodiscard]] bool append(bytes from) noexcept {
+    std::byte* to = put(from.size());
+    if (to == nullptr) return false;
+    copy_bytes(to, from.data(), from.size());
+    return true;
+  }
+  /// Shortens the packet to `n` bytes in all its fragments together; fragments behind are released. False, and
+  /// nothing changed, when it is shorter already.
+  [[nodiscard]] bool trim(std::size_t n) noexcept;
+  /// Moves the beginning of an empty packet `n` bytes further into its room. False when it is not empty or there is
+  /// no such room.
+  [[nodiscard]] bool reserve(std::size_t n) noexcept {
+    if (d_->length != 0 || n > d_->tailroom || d_->headroom + n > 0xffff) return false;
+    d_->data += n;
+    d_->headroom = static_cast<std::uint16_t>(d_->headroom + n);
+    d_->tailroom = static_cast<std::uint16_t>(d_->tailroom - n);
+    return true;
+  }
+
+  // ---- sharing and copying
+
+  /// Whether somebody else sees the same bytes.
+  [[nodiscard]] bool is_shared() const noexcept {
+    return (d_->special & (detail::maybe_shared | detail::is_clone)) != 0 && is_shared_slow();
+  }
+  /// A second packet over the same bytes, with a copy of what is known about them, fragments included. Costs a
+  /// descriptor for each fragment and copies no byte. Both are read-only until one of them is `unshare`d or gone.
+  /// An empty handle when no bare descriptor is left, or when the packet came from another thread. Bytes lent by a
+  /// device stay lent, and count as shared from then on until `unshare` or `keep` copies them.
+  [[nodiscard]] packet clone() noexcept;
+  /// A packet with a copy of the bytes, linear, with the pool's headroom, and what is known about the packet. An
+  /// empty handle when the pool has no slot, or the packet is longer than one.
+  [[nodiscard]] packet copy() const noexcept { return copy(pool::of(d_)); }
+  /// The same from another pool.
+  [[nodiscard]] packet copy(pool& to) const noexcept;
+  /// Makes the bytes this packet's own, by copying them when they are shared. False, and nothing changed, where
+  /// `copy` fails.
+  [[nodiscard]] bool unshare() noexcept {
+    if (!any_shared()) [[likely]] return true;
+    return become(copy());
+  }
+  /// Keeps the packet beyond the burst: bytes that a device only lent are copied to a slot. False, and nothing
+  /// changed, where `copy` fails. Whoever stores a packet calls it.
+  [[nodiscard]] bool keep() noexcept {
+    if (!any_lent()) [[likely]] return true;
+    return become(copy());
+  }
+  /// Whether the bytes, or those of a fragment, are lent by a device.
+  [[nodiscard]] bool is_lent() const noexcept { return any_lent(); }
+
+  // ---- fragments
+
+  [[nodiscard]] bool is_chained() const noexcept { return (d_->special & detail::is_chained) != 0; }
+  /// Bytes of all fragments together.
+  [[nodiscard]] std::size_t total_length() const noexcept {
+    return is_chained() ? total_length_slow() : d_->length;
+  }
+  /// Hangs another packet's bytes behind this one's; what was known about `tail` is forgotten. Both must come from
+  /// one pool: false, and nothing changed, when they do not.
+  [[nodiscard]] bool append(packet&& tail) noexcept;
+  /// Moves all bytes into one fragment. False, and nothing changed, when they do not fit a slot or none is left.
+  [[nodiscard]] bool linearize() noexcept {
+    if (!is_chained()) [[likely]] return true;
+    return become(copy());
+  }
+  /// Calls `f(bytes)` for each fragment in turn.
+  template <class F>
+  void for_each_fragment(F f) const {
+    for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) f(bytes{d->data, d->length});
+  }
+
+  // ---- what is known about it
+
+  [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
+  void layers(const runnel::layers& l) noexcept { d_->layers = l; }
+  [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
+  void timestamp(instant t) noexcept { d_->timestamp = t; }
+  [[nodiscard]] std::uint32_t flow_hash() const noexcept { return d_->hash; }
+  void flow_hash(std::uint32_t v) noexcept { d_->hash = v; }
+  [[nodiscard]] std::uint32_t mark() const noexcept { return d_->mark; }
+  void mark(std::uint32_t v) noexcept { d_->mark = v; }
+  [[nodiscard]] std::uint8_t priority() const noexcept { return d_->priority; }
+  void priority(std::uint8_t v) noexcept { d_->priority = v; }
+  /// By which interface of its device it came in.
+  [[nodiscard]] std::uint16_t interface_index() const noexcept { return d_->interface; }
+  void interface_index(std::uint16_t v) noexcept { d_->interface = v; }
+  /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
+  [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
+  void connection(std::uint32_t v) noexcept { d_->connection = v; }
+  /// Four bytes for the stage that holds the packet; the next stage may overwrite them.
+  [[nodiscard]] std::uint32_t scratch() const noexcept { return d_->scratch; }
+  void scratch(std::uint32_t v) noexcept { d_->scratch = v; }
+  [[nodiscard]] checksum_status checksum() const noexcept { return static_cast<checksum_status>(d_->status & 3u); }
+  void checksum(checksum_status s) noexcept {
+    d_->status = static_cast<std::uint8_t>((d_->status & ~3u) | static_cast<std::uint8_t>(s));
+  }
+  /// Payload bytes of each segment that this packet stands for; 0 when it is a single one.
+  [[nodiscard]] std::uint16_t segment_size() const noexcept { return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size; }
+  void segment_size(std::uint16_t v) noexcept {
+    d_->segment_size = v;
+    d_->status &= static_cast<std::uint8_t>(~4u);
+  }
+  /// Bytes that a capture's snap length cut off its end; 65535 is "that many or more".
+  [[nodiscard]] std::uint16_t missing() const noexcept { return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0}; }
+  void missing(std::uint16_t v) noexcept {
+    d_->segment_size = v;
+    d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
+  }
+  [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
+
+  // ---- crossing to another thread, and back to a device
+
+  /// Says that the packet goes to another thread: from then on it comes home by the pool's lock-free list, and
+  /// neither clones nor copies. A shared or lent packet is copied first. False, and nothing changed, when that fails.
+  [[nodiscard]] bool send_away() noexcept;
+  /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
+  /// slot of its own, linear, and on its pool's thread (`is_plain()`).
+  [[nodiscard]] frame detach() noexcept;
+  /// Whether the packet is one fragment, alone, on a slot of its pool.
+  [[nodiscard]] bool is_plain() const noexcept { return d_->special == 0; }
+
+ private:
+  friend class pool;
+  friend class burst;
+  constexpr explicit packet(detail::descriptor* d) noexcept : d_(d) {}
+
+  static const detail::descriptor* following(const detail::descriptor* d) noexcept {
+    if ((d->special & detail::is_chained) == 0) return nullptr;
+    return d - d->index + d->next;
+  }
+  static detail::descriptor* following(detail::descriptor* d) noexcept {
+    return const_cast<detail::descriptor*>(following(static_cast<const detail::descriptor*>(d)));
+  }
+  [[nodiscard]] bool is_shared_slow() const noexcept { return shared(d_); }
+  static bool shared(const detail::descriptor* d) noexcept {
+    pool& home = pool::of(const_cast<detail::descriptor*>(d));
+    const bool own = d->index < home.packets_;
+    if ((d->special & (detail::maybe_shared | detail::is_clone)) == 0) return false;
+    if ((d->special & detail::is_lent) != 0) return true;
+    return home.refs_[own ? d->index : home.slot_of(d->data - d->headroom)] > 1;
+  }
+  [[nodiscard]] bool any_shared() const noexcept {
+    for (const detail::descriptor* d = d_; d != nullptr; d = following(d))
+      if (shared(d)) return true;
+    return false;
+  }
+  [[nodiscard]] bool any_lent() const noexcept {
+    for (const detail::descriptor* d = d_; d != nullptr; d = following(d))
+      if ((d->special & detail::is_lent) != 0) return true;
+    return false;
+  }
+  [[nodiscard]] std::size_t total_length_slow() const noexcept {
+    std::size_t sum = 0;
+    for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) sum += d->length;
+    return sum;
+  }
+  bool become(packet&& other) noexcept {
+    if (!other) return false;
+    *this = static_cast<packet&&>(other);
+    return true;
+  }
+  // What is known about a packet, from one descriptor to another; not where its bytes are.
+  static void copy_knowledge(detail::descriptor* to, const detail::descriptor* from) noexcept {
+    to->timestamp = from->timestamp;
+    to->hash = from->hash;
+    to->mark = from->mark;
+    to->connection = from->connection;
+    to->scratch = from->scratch;
+    to->layers = from->layers;
+    to->interface = from->interface;
+    to->segment_size = from->segment_size;
+    to->priority = from->priority;
+    to->status = from->status;
+  }
+  static detail::descriptor* clone_one(pool& home, detail::descriptor* d) noexcept;
+
+  detail::descriptor* d_ = nullptr;
+};
+static_assert(sizeof(packet) == sizeof(void*));
+
+inline packet pool::allocate() noexcept {
+  const std::uint32_t i = take_slot();
+  if (i == no_slot) return {};
+  detail::descriptor* d = descriptors() + i;
+  *d = detail::descriptor{};
+  d->data = slots_ + i * stride_ + headroom_;
+  d->index = i;
+  d->headroom = static_cast<std::uint16_t>(headroom_);
+  d->tailroom = static_cast<std::uint16_t>(bytes_);
+  return packet{d};
+}
+
+RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
+  detail::descriptor* d = nullptr;
+  if (f.slot != no_slot) [[likely]] {
+    d = descriptors() + f.slot;
+  } else {
+    d = take_bare();
+    if (d == nullptr) return {};
+  }
+  const std::uint32_t index = d->index;
+  *d = detail::descriptor{};
+  d->data = f.data;
+  d->timestamp = f.timestamp;
+  d->length = f.length;
+  d->index = index;
+  d->headroom = f.headroom;
+  d->tailroom = f.tailroom;
+  d->layers.protocols = static_cast<std::uint16_t>(f.link);
+  d->interface = f.interface;
+  d->segment_size = f.missing;
+  d->lender = f.lender;
+  d->special = f.slot != no_slot ? std::uint8_t{0} : detail::is_lent;
+  d->status = static_cast<std::uint8_t>(static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u));
+  return packet{d};
+}
+
+inline bool packet::trim(std::size_t n) noexcept {
+  if (n > total_length()) return false;
+  detail::descriptor* d = d_;
+  while (n > d->length) {
+    n -= d->length;
+    d = following(d);
+  }
+  if (detail::descriptor* rest = following(d)) {
+    d->special &= static_cast<std::uint8_t>(~detail::is_chained);
+    pool::release_chain(rest);
+  }
+  const std::size_t room = d->tailroom + (d->length - n);
+  d->tailroom = static_cast<std::uint16_t>(room < 0xffff ? room : 0xffff);
+  d->length = static_cast<std::uint32_t>(n);
+  return true;
+}
+
+inline detail::descriptor* packet::clone_one(pool& home, detail::descriptor* d) noexcept {
+  detail::descriptor* c = home.take_bare();
+  if (c == nullptr) return nullptr;
+  const std::uint32_t index = c->index;
+  *c = *d;
+  c->index = index;
+  if ((d->special & detail::is_lent) != 0) {
+    d->special |= detail::maybe_shared;
+    c->special = detail::is_lent | detail::maybe_shared;
+    ++home.lent_[d->lender];
+    return c;
+  }
+  ++home.refs_[d->index < home.packets_ ? d->index : home.slot_of(d->data - d->headroom)];
+  d->special |= detail::maybe_shared;
+  c->special = detail::is_clone;
+  return c;
+}
+
+inline packet packet::clone() noexcept {
+  if ((d_->special & detail::is_away) != 0) return {};
+  pool& home = pool::of(d_);
+  packet whole{clone_one(home, d_)};
+  detail::descriptor* last = whole.d_;
+  for (detail::descriptor* d = following(d_); d != nullptr && last != nullptr; d = following(d)) {
+    detail::descriptor* c = clone_one(home, d);
+    if (c == nullptr) return {};
+    last->next = c->index;
+    last->special |= detail::is_chained;
+    last = c;
+  }
+  return whole;
+}
+
+inline packet packet::copy(pool& to) const noexcept {
+  const std::size_t n = total_length();
+  if (n > to.packet_bytes() || ((d_->special & detail::is_away) != 0 && &to == &pool::of(d_))) return {};
+  packet c = to.allocate();
+  if (!c) return {};
+  copy_knowledge(c.d_, d_);
+  // Offsets of layers count from the head, and the two heads may lie differently before the data.
+  runnel::layers& l = c.d_->layers;
+  const int shift = static_cast<int>(c.d_->headroom) - static_cast<int>(d_->headroom);
+  if (l.has(protocol::parsed)) {
+    l.network = static_cast<std::uint16_t>(l.network + shift);
+    l.transport = static_cast<std::uint16_t>(l.transport + shift);
+  }
+  for_each_fragment([&](bytes part) { copy_bytes(c.put(part.size()), part.data(), part.size()); });
+  return c;
+}
+
+inline bool packet::append(packet&& tail) noexcept {
+  if (!tail || &pool::of(d_) != &pool::of(tail.d_)) return false;
+  detail::descriptor* last = d_;
+  while (detail::descriptor* d = following(last)) last = d;
+  last->next = tail.d_->index;
+  last->special |= detail::is_chained;
+  tail.d_ = nullptr;
+  return true;
+}
+
+inline bool packet::send_away() noexcept {
+  if ((any_shared() || any_lent() || (d_->special & detail::is_clone) != 0) && !become(copy())) return false;
+  for (detail::descriptor* d = d_; d != nullptr; d = following(d)) d->special |= detail::is_away;
+  return true;
+}
+
+inline frame packet::detach() noexcept {
+  RUNNEL_ASSERT(is_plain());
+  frame f;
+  f.data = d_->data;
+  f.timestamp = d_->timestamp;
+  f.length = d_->length;
+  f.slot = d_->index;
+  f.headroom = d_->headroom;
+  f.tailroom = d_->tailroom;
+  f.interface = d_->interface;
+  f.missing = missing();
+  f.link = d_->layers.link_kind();
+  f.checksum = checksum();
+  d_ = nullptr;
+  return f;
+}
+
+}  // namespace runnel
+
+#endif

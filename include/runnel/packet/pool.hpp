@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+// Where packets come from: a fixed number of slots and descriptors in memory that the user gives.
+//
+// Theory of operation. One region holds everything, in this order:
+//
+//     +------+--------------+-------------+------------+------+--------------------------------+
+//     | pool | descriptors  | bare ones   | free lists | refs | slots of headroom + bytes      |
+//     |      | 0 .. packets | .. + bare   |            |      | each `stride()` bytes apart    |
+//     +------+--------------+-------------+------------+------+--------------------------------+
+//
+// Descriptor i describes slot i for ever, so a device may hand out slot i as a frame, and the frame becomes a packet
+// by writing one cache line. A *bare* descriptor has no slot: it describes bytes lent by a device, or a clone, which
+// shares another descriptor's slot. `refs[i]` counts who uses slot i; it is looked at only for packets that were
+// shared once. Free slots and free bare descriptors are stacks: the last one freed, still in cache, is the next one
+// used. One thread allocates; other threads give packets back on a lock-free list, which the owner takes over when
+// its own is empty.
+#ifndef RUNNEL_PACKET_POOL_HPP
+#define RUNNEL_PACKET_POOL_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/descriptor.hpp>
+#include <runnel/packet/frame.hpp>
+
+namespace runnel {
+
+class packet;
+
+/// How large a pool is. All memory is taken at construction: see `pool::bytes_needed`.
+struct pool_config {
+  std::uint32_t packets = 4096;    ///< slots: how many packets with bytes of their own exist at once
+  std::uint32_t bytes = 1984;      ///< of each slot, behind the headroom; at most 65535
+  std::uint32_t headroom = 128;    ///< before the bytes of a new packet, for headers still to come; at most 65535
+  std::uint32_t bare = 1024;       ///< descriptors without a slot: for clones and for frames that a device lends
+};
+
+/// A pool of packets. Not thread-safe, but for packets that come home from other threads. Never copied or moved:
+/// packets find it by its address. Must outlive its packets.
+class alignas(64) pool {
+ public:
+  /// How many devices may lend bytes to packets of one pool.
+  static constexpr std::uint8_t max_lenders = 16;
+
+  /// The bytes between the beginnings of two slots: whole cache lines, an odd number of them. A power of two would
+  /// put the headers of all packets into the same few cache sets.
+  [[nodiscard]] static constexpr std::size_t stride(const pool_config& c) noexcept {
+    return ((std::size_t{c.bytes} + c.headroom + 63) / 64 | 1) * 64;
+  }
+  /// How much memory `create` needs for a configuration.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const pool_config& c) noexcept {
+    return slots_offset(c) + stride(c) * c.packets;
+  }
+  /// Makes a pool in `memory`, which must be aligned to 64 bytes, stays the caller's, and must outlive the pool.
+  /// Null when the memory is too small or not aligned, or a size in the configuration is beyond its limit.
+  [[nodiscard]] static pool* create(mutable_bytes memory, const pool_config& c) noexcept {
+    if (memory.size() < bytes_needed(c) || reinterpret_cast<std::uintptr_t>(memory.data()) % 64 != 0) return nullptr;
+    if (c.bytes > 0xffff || c.headroom > 0xffff || c.packets == 0) return nullptr;
+    if (std::uint64_t{c.packets} + c.bare > no_slot - 1) return nullptr;
+    return ::new (static_cast<void*>(memory.data())) pool(memory.data(), c);
+  }
+  pool(const pool&) = delete;
+  pool& operator=(const pool&) = delete;
+
+  /// An empty packet with the configured headroom; an empty handle, counted in `exhausted()`, when there is none.
+  [[nodiscard]] packet allocate() noexcept;
+  /// A packet that takes over the frame's slot or lent bytes, and what is known about it. An empty handle when no
+  /// descriptor is left for lent bytes (counted in `exhausted()`); the frame is then still the caller's.
+  [[nodiscard]] packet attach(const frame& f) noexcept;
+  /// A free slot as an empty frame, for a device to receive into. `slot` is `no_slot` when there is none (counted).
+  [[nodiscard]] frame allocate_frame() noexcept {
+    const std::uint32_t i = take_slot();
+    if (i == no_slot) return {};
+    frame f;
+    f.data = slots_ + i * stride_ + headroom_;
+    f.slot = i;
+    f.headroom = static_cast<std::uint16_t>(headroom_);
+    f.tailroom = static_cast<std::uint16_t>(bytes_);
+    return f;
+  }
+  /// Gives frames back that never became packets.
+  void release(const frame* frames, std::size_t n) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+      if (frames[i].slot != no_slot) free_slots_[free_count_++] = frames[i].slot;
+      else --lent_[frames[i].lender];
+    }
+  }
+
+  /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
+  [[nodiscard]] std::uint8_t add_lender() noexcept {
+    return lenders_ + 1 < max_lenders ? ++lenders_ : std::uint8_t{0};
+  }
+  /// Says that `n` frames of lender `id` are out. They come back one by one as frames or packets are released.
+  void lend(std::uint8_t id, std::uint32_t n) noexcept { lent_[id] += n; }
+  /// How many frames and packets still show bytes of lender `id`.
+  [[nodiscard]] std::uint32_t lent(std::uint8_t id) const noexcept { return lent_[id]; }
+
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return packets_; }
+  /// Slots that are free. Packets that came home from other threads count once the owner has taken them over.
+  [[nodiscard]] std::uint32_t available() const noexcept { return free_count_; }
+  [[nodiscard]] std::uint32_t bare_available() const noexcept { return free_bare_count_; }
+  [[nodiscard]] std::uint32_t bare_capacity() const noexcept { return bare_; }
+  /// How often a packet, slot or descriptor was asked for and none was left.
+  [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
+  /// Bytes that a new packet can hold behind its headroom.
+  [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::uint32_t headroom() const noexcept { return headroom_; }
+  /// Takes over what other threads have given back. `allocate` does so by itself when it runs out.
+  void reclaim() noexcept;
+
+ private:
+  friend class packet;
+  friend class burst;
+
+  [[nodiscard]] static constexpr std::size_t round_up(std::size_t n) noexcept { return (n + 63) / 64 * 64; }
+  [[nodiscard]] static constexpr std::size_t lists_offset(const pool_config& c) noexcept;
+  [[nodiscard]] static constexpr std::size_t slots_offset(const pool_config& c) noexcept;
+
+  pool(std::byte* memory, const pool_config& c) noexcept;
+
+  [[nodiscard]] detail::descriptor* descriptors() noexcept { return reinterpret_cast<detail::descriptor*>(this + 1); }
+  [[nodiscard]] static pool& of(detail::descriptor* d) noexcept {
+    return *(reinterpret_cast<pool*>(d - d->index) - 1);
+  }
+  [[nodiscard]] std::uint32_t slot_of(const std::byte* p) const noexcept {
+    return static_cast<std::uint32_t>(static_cast<std::size_t>(p - slots_) / stride_);
+  }
+  [[nodiscard]] std::uint32_t take_slot() noexcept {
+    if (free_count_ == 0) [[unlikely]] {
+      reclaim();
+      if (free_count_ == 0) {
+        ++exhausted_;
+        return no_slot;
+      }
+    }
+    return free_slots_[--free_count_];
+  }
+  [[nodiscard]] detail::descriptor* take_bare() noexcept {
+    if (free_bare_count_ == 0) [[unlikely]] {
+      reclaim();
+      if (free_bare_count_ == 0) {
+        ++exhausted_;
+        return nullptr;
+      }
+    }
+    return descriptors() + free_bare_list_[--free_bare_count_];
+  }
+  // Gives back one descriptor and its hold on its bytes; not what is chained to it.
+  RUNNEL_INLINE void release_one(detail::descriptor* d) noexcept {
+    if (d->special == 0) [[likely]] {
+      free_slots_[free_count_++] = d->index;
+    } else {
+      release_special(d);
+    }
+  }
+  RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
+    if (d->special == 0) [[likely]] of(d).release_one(d);
+    else release_special_chain(d);
+  }
+  static void release_special_chain(detail::descriptor* d) noexcept;
+  void release_special(detail::descriptor* d) noexcept;
+  void release_slot_reference(std::uint32_t slot) noexcept {
+    if (--refs_[slot] == 0) {
+      refs_[slot] = 1;
+      free_slots_[free_count_++] = slot;
+    }
+  }
+
+  std::byte* slots_;
+  std::size_t stride_;
+  std::uint32_t* free_slots_;
+  std::uint32_t* free_bare_list_;
+  std::uint32_t* refs_;
+  std::uint32_t free_count_;
+  std::uint32_t free_bare_count_;
+  std::uint32_t packets_;
+  std::uint32_t bare_;
+  std::uint32_t bytes_;
+  std::uint32_t headroom_;
+  std::uint64_t exhausted_ = 0;
+  std::uint32_t lent_[max_lenders] = {};
+  std::uint8_t lenders_ = 0;
+  // Written by other threads: a line of its own. Heads a list through descriptor::next; no_slot when empty.
+  alignas(64) std::uint32_t home_coming_ = no_slot;
+};
+
+constexpr std::size_t pool::lists_offset(const pool_config& c) noexcept {
+  return sizeof(pool) + (std::size_t{c.packets} + c.bare) * sizeof(detail::descriptor);
+}
+constexpr std::size_t pool::slots_offset(const pool_config& c) noexcept {
+  return lists_offset(c) + round_up((std::size_t{c.packets} * 2 + c.bare) * sizeof(std::uint32_t));
+}
+
+inline pool::pool(std::byte* memory, const pool_config& c) noexcept
+    : slots_(memory + slots_offset(c)),
+      stride_(stride(c)),
+      free_slots_(reinterpret_cast<std::uint32_t*>(memory + lists_offset(c))),
+      free_bare_list_(free_slots_ + c.packets),
+      refs_(free_bare_list_ + c.bare),
+      free_count_(c.packets),
+      free_bare_count_(c.bare),
+      packets_(c.packets),
+      bare_(c.bare),
+      bytes_(c.bytes),
+      headroom_(c.headroom) {
+  for (std::uint32_t i = 0; i < packets_ + bare_; ++i) {
+    ::new (static_cast<void*>(descriptors() + i)) detail::descriptor{};
+    descriptors()[i].index = i;
+  }
+  // The lowest numbers lie on top of the stacks.
+  for (std::uint32_t i = 0; i < packets_; ++i) {
+    free_slots_[i] = packets_ - 1 - i;
+    refs_[i] = 1;
+  }
+  for (std::uint32_t i = 0; i < bare_; ++i) free_bare_list_[i] = packets_ + bare_ - 1 - i;
+}
+
+/// A pool in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+///
+///     static static_pool<pool_config{.packets = 32, .bytes = 512, .bare = 8}> memory;
+///
+/// Every packet must have come home when it is destroyed (RUNNEL_ASSERT).
+template <pool_config Config>
+class static_pool {
+ public:
+  static_pool() noexcept : pool_(pool::create({memory_, sizeof memory_}, Config)) {}
+  static_pool(const static_pool&) = delete;
+  static_pool& operator=(const static_pool&) = delete;
+  ~static_pool() {
+    pool_->reclaim();
+    RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
+  }
+  operator pool&() noexcept { return *pool_; }
+  [[nodiscard]] pool& get() noexcept { return *pool_; }
+  [[nodiscard]] pool* operator->() noexcept { return pool_; }
+
+ private:
+  static_assert(Config.packets > 0, "runnel: a pool needs at least one packet");
+  static_assert(Config.bytes <= 0xffff && Config.headroom <= 0xffff,
+                "runnel: bytes and headroom of a pool are at most 65535; chain packets for more");
+  alignas(64) std::byte memory_[pool::bytes_needed(Config)];
+  pool* pool_;
+};
+
+inline void pool::release_special(detail::descriptor* d) noexcept {
+  const std::uint8_t special = d->special;
+  d->special = 0;
+  if ((special & detail::is_away) != 0) {
+    d->special = static_cast<std::uint8_t>(special & ~detail::is_away);
+    std::uint32_t head = __atomic_load_n(&home_coming_, __ATOMIC_RELAXED);
+    do d->next = head;
+    while (!__atomic_compare_exchange_n(&home_coming_, &head, d->index, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    return;
+  }
+  if (d->index < packets_) {
+    if ((special & detail::maybe_shared) != 0) release_slot_reference(d->index);
+    else free_slots_[free_count_++] = d->index;
+    return;
+  }
+  if ((special & detail::is_lent) != 0) --lent_[d->lender];
+  else if ((special & detail::is_clone) != 0) release_slot_reference(slot_of(d->data - d->headroom));
+  free_bare_list_[free_bare_count_++] = d->index;
+}
+
+inline void pool::release_special_chain(detail::descriptor* d) noexcept {
+  pool& home = of(d);
+  for (;;) {
+    const bool more = (d->special & detail::is_chained) != 0;
+    const std::uint32_t next = d->next;
+    d->special &= static_cast<std::uint8_t>(~detail::is_chained);
+    home.release_one(d);
+    if (!more) return;
+    d = home.descriptors() + next;
+  }
+}
+
+inline void pool::reclaim() noexcept {
+  std::uint32_t i = __atomic_exchange_n(&home_coming_, no_slot, __ATOMIC_ACQUIRE);
+  while (i != no_slot) {
+    detail::descriptor* d = descriptors() + i;
+    i = d->next;
+    release_one(d);
+  }
+}
+
+}  // namespace runnel
+
+#endif
