@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// Where the headers of one dissected packet lie: finds a header's bytes by its name, and makes views of them.
+#ifndef RUNNEL_WIRE_HEADERS_HPP
+#define RUNNEL_WIRE_HEADERS_HPP
+
+#include <cstddef>      // byte, size_t
+#include <type_traits>  // is_const_v
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/field.hpp>
+
+namespace runnel {
+
+/// A view: a type over a header's bytes, as every file of `wire/` has one.
+template <class V>
+concept header_view = requires {
+  V::in_header;
+  V::min_size;
+  typename V::mutable_view;
+};
+
+/// The bytes of one packet (its first fragment) together with what `dissect` found in them. A view: valid as long as
+/// the packet is not changed in place or length. `Byte` is `const std::byte` or `std::byte`.
+template <class Byte>
+class basic_headers {
+ public:
+  constexpr basic_headers(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
+      : head_(contents.data() - head_offset), end_(contents.data() + contents.size()), found_(found) {
+    if (!found_.has(protocol::parsed)) {
+      // Nothing is known yet but the link header, which is where the bytes begin.
+      found_.protocols &= 7u;
+      found_.network = static_cast<std::uint16_t>(head_offset);
+      found_.link = 0;
+    }
+  }
+  explicit basic_headers(const packet& p) noexcept
+    requires std::is_const_v<Byte>
+      : basic_headers(p.contents(), p.headroom(), p.layers()) {}
+  explicit basic_headers(packet& p) noexcept
+    requires(!std::is_const_v<Byte>)
+      : basic_headers(p.writable(), p.headroom(), p.layers()) {}
+  basic_headers(const frame& f, const runnel::layers& found) noexcept
+      : basic_headers({f.data, f.length}, f.headroom, found) {}
+
+  [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
+
+  /// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it.
+  template <header H, std::size_t Need>
+  [[nodiscard]] RUNNEL_INLINE constexpr Byte* at() const noexcept {
+    if (!present<H>()) return nullptr;
+    const std::size_t offset = offset_of<H>();
+    const auto held = static_cast<std::size_t>(end_ - head_);
+    if (offset > held || held - offset < Need) return nullptr;
+    Byte* p = head_ + offset;
+    if constexpr (H == header::cvlan) {
+      const std::uint16_t inner = load_be16(p - 2);
+      if (!is_tag(inner)) return nullptr;
+    }
+    if constexpr (H == header::vxlan) {
+      if (load_be16(p - 6) != 4789) return nullptr;
+    }
+    if constexpr (H == header::ipv6_fragment) p = find_fragment_header(p, held - offset);
+    return p;
+  }
+
+  /// A view of type `V`, if the packet has that header: test `has`, then read.
+  template <header_view V>
+  [[nodiscard]] RUNNEL_INLINE constexpr bool has() const noexcept {
+    return at<V::in_header, V::min_size>() != nullptr;
+  }
+  /// The view itself. `has<V>()` is the caller's promise. It ends where the IP datagram around it ends.
+  template <header_view V>
+  [[nodiscard]] RUNNEL_INLINE constexpr V get() const noexcept {
+    Byte* p = at<V::in_header, V::min_size>();
+    RUNNEL_ASSERT(p != nullptr);
+    auto size = static_cast<std::size_t>(end_ - p);
+    if constexpr (in_datagram(V::in_header)) {
+      const std::size_t datagram = datagram_size();
+      const auto before = static_cast<std::size_t>(p - (head_ + found_.network));
+      if (datagram < before + V::min_size) size = V::min_size;
+      else if (datagram - before < size) size = datagram - before;
+    }
+    return V::unchecked({p, size});
+  }
+
+ private:
+  static constexpr bool in_datagram(header h) noexcept {
+    return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp;
+  }
+  template <header H>
+  [[nodiscard]] constexpr bool present() const noexcept {
+    if constexpr (H == header::ethernet) return found_.link_kind() == link_type::ethernet;
+    else if constexpr (H == header::vlan) return found_.link_kind() == link_type::ethernet && found_.has(protocol::vlan);
+    else if constexpr (H == header::cvlan) return present<header::vlan>() && found_.link >= 22;
+    else if constexpr (H == header::mpls) return found_.has(protocol::mpls);
+    else if constexpr (H == header::arp) return found_.has(protocol::arp);
+    else if constexpr (H == header::ipv4) return found_.has(protocol::ipv4);
+    else if constexpr (H == header::ipv6) return found_.has(protocol::ipv6);
+    else if constexpr (H == header::ipv6_fragment) return found_.has(protocol::ipv6) && found_.has(protocol::fragment);
+    else if constexpr (H == header::tcp) return found_.has(protocol::tcp);
+    else if constexpr (H == header::udp) return found_.has(protocol::udp);
+    else if constexpr (H == header::th) return found_.has(protocol::tcp) || found_.has(protocol::udp);
+    else if constexpr (H == header::icmp) return found_.has(protocol::icmp);
+    else if constexpr (H == header::icmpv6) return found_.has(protocol::icmpv6);
+    else if constexpr (H == header::gre) return found_.has(protocol::gre);
+    else return found_.has(protocol::udp);
+  }
+  template <header H>
+  [[nodiscard]] constexpr std::size_t offset_of() const noexcept {
+    const std::size_t link = std::size_t{found_.network} - found_.link;
+    if constexpr (H == header::ethernet) return link;
+    else if constexpr (H == header::vlan) return link + 14;
+    else if constexpr (H == header::cvlan) return link + 18;
+    else if constexpr (H == header::mpls) return mpls_offset(link);
+    else if constexpr (H == header::arp || H == header::ipv4 || H == header::ipv6 || H == header::ipv6_fragment)
+      return found_.network;
+    else if constexpr (H == header::vxlan) return std::size_t{found_.transport} + 8;
+    else return found_.transport;
+  }
+  // Behind the Ethernet header and all VLAN tags.
+  [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
+    std::size_t type = link + 12;
+    const auto held = static_cast<std::size_t>(end_ - head_);
+    while (type + 2 <= held && type + 2 < found_.network && is_tag(load_be16(head_ + type))) type += 4;
+    return type + 2;
+  }
+  static constexpr bool is_tag(std::uint16_t type) noexcept {
+    return type == 0x8100 || type == 0x88a8 || type == 0x9100;
+  }
+  // Walks the extension headers from the fixed header at `p`, of which `size` bytes are there.
+  [[nodiscard]] static constexpr Byte* find_fragment_header(Byte* p, std::size_t size) noexcept {
+    if (size < 40) return nullptr;
+    std::uint8_t next = load_u8(p + 6);
+    std::size_t at = 40;
+    while (at + 8 <= size) {
+      if (next == 44) return p + at;
+      if (next != 0 && next != 43 && next != 60) return nullptr;
+      next = load_u8(p + at);
+      at += (load_u8(p + at + 1) + std::size_t{1}) * 8;
+    }
+    return nullptr;
+  }
+  // Bytes from the network header to the end of the datagram, as its IP header says.
+  [[nodiscard]] constexpr std::size_t datagram_size() const noexcept {
+    if (Byte* p = at<header::ipv4, 20>()) return load_be16(p + 2);
+    if (Byte* p = at<header::ipv6, 40>()) return std::size_t{load_be16(p + 4)} + 40;
+    return static_cast<std::size_t>(end_ - head_);
+  }
+
+  Byte* head_;
+  Byte* end_;
+  runnel::layers found_;
+};
+
+using headers = basic_headers<const std::byte>;
+using mutable_headers = basic_headers<std::byte>;
+
+}  // namespace runnel
+
+#endif
