@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where the headers of one dissected packet lie: finds a header's bytes by its name, and makes views of them.
-#ifndef RUNNEL_WIRE_HEADERS_HPP
-#define RUNNEL_WIRE_HEADERS_HPP
+#ifndef RUNNEL_WIRE_HEADER_MAP_HPP
+#define RUNNEL_WIRE_HEADER_MAP_HPP
 
 #include <cstddef>      // byte, size_t
 #include <type_traits>  // is_const_v
@@ -27,9 +27,9 @@ concept header_view = requires {
 /// The bytes of one packet (its first fragment) together with what `dissect` found in them. A view: valid as long as
 /// the packet is not changed in place or length. `Byte` is `const std::byte` or `std::byte`.
 template <class Byte>
-class basic_headers {
+class basic_header_map {
  public:
-  constexpr basic_headers(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
+  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
       : head_(contents.data() - head_offset), end_(contents.data() + contents.size()), found_(found) {
     if (!found_.has(protocol::parsed)) {
       // Nothing is known yet but the link header, which is where the bytes begin.
@@ -38,14 +38,14 @@ class basic_headers {
       found_.link = 0;
     }
   }
-  explicit basic_headers(const packet& p) noexcept
+  explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
-      : basic_headers(p.contents(), p.headroom(), p.layers()) {}
-  explicit basic_headers(packet& p) noexcept
+      : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
+  explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
-      : basic_headers(p.writable(), p.headroom(), p.layers()) {}
-  basic_headers(const frame& f, const runnel::layers& found) noexcept
-      : basic_headers({f.data, f.length}, f.headroom, found) {}
+      : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
+  basic_header_map(const frame& f, const runnel::layers& found) noexcept
+      : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
 
@@ -157,8 +157,8 @@ class basic_headers {
   runnel::layers found_;
 };
 
-using headers = basic_headers<const std::byte>;
-using mutable_headers = basic_headers<std::byte>;
+using header_map = basic_header_map<const std::byte>;
+using mutable_header_map = basic_header_map<std::byte>;
 
 }  // namespace runnel
 
