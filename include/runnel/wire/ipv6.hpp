@@ -14,6 +14,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/packet/drop_reason.hpp>
+#include <runnel/packet/layers.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/checksum.hpp>
