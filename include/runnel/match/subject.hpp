@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// What a match expression is asked about: one packet's bytes, the places of its headers, and what is known beside
+// them. The same for frames, packets and literal bytes.
+#ifndef RUNNEL_MATCH_SUBJECT_HPP
+#define RUNNEL_MATCH_SUBJECT_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/header_map.hpp>
+
+namespace runnel {
+
+/// The subject of a match expression. A view: valid as long as the packet is not changed in place or length. Made
+/// right where it is used: everything is inlined there, and what no expression asks for is never loaded.
+///
+/// Only what `dissect` found can match. A packet that was not dissected, or in which it found a fault, has a link
+/// header at most; a later fragment of an IP datagram has no transport header.
+struct subject {
+  /// A frame, and what `dissect` found in it.
+  subject(const frame& f, const layers& found) noexcept
+      : contents{f.data, f.length},
+        headers(f, found),
+        length(f.length),
+        timestamp(f.timestamp),
+        interface(f.interface),
+        queue(f.queue) {}
+  /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
+  subject(const packet& p) noexcept
+      : contents(p.contents()),
+        headers(p),
+        length(p.total_length()),
+        timestamp(p.timestamp()),
+        mark(p.mark()),
+        flow_hash(p.flow_hash()),
+        connection(p.connection()),
+        interface(p.interface_index()),
+        priority(p.priority()) {}
+  /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
+  constexpr subject(bytes b, const layers& found) noexcept : contents(b), headers(b, 0, found), length(b.size()) {}
+
+  bytes contents;            ///< of the first fragment: as far as headers are looked for
+  header_map headers;        ///< where its headers are
+  std::size_t length;        ///< bytes in all fragments, link header included
+  instant timestamp{};       ///< when it was received
+  std::uint32_t mark = 0;
+  std::uint32_t flow_hash = 0;
+  std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
+  std::uint16_t interface = 0;   ///< by which interface of the device it came
+  std::uint8_t priority = 0;
+  std::uint8_t queue = 0;        ///< by which receive queue it came; 0 once it is a packet
+};
+
+}  // namespace runnel
+
+#endif
