@@ -48,7 +48,8 @@ TEST_CASE("an error quotes the datagram that it is about, and carries what its k
   } cases[] = {
       {{.kind = icmp::unreachable::network}, "ICMP net unreachable, length 36"},
       {{.kind = icmp::unreachable::port}, "ICMP port unreachable, length 36"},
-      {{.kind = icmp::unreachable::fragmentation_needed, .next_hop_mtu = 1400}, "ICMP need to frag (mtu 1400), length 36"},
+      {{.kind = icmp::unreachable::fragmentation_needed, .next_hop_mtu = 1400},
+       "ICMP need to frag (mtu 1400), length 36"},
       {{.kind = icmp::redirect::host, .gateway = {10, 0, 0, 9}}, "ICMP redirect to 10.0.0.9, length 36"},
       {{.kind = icmp::time_exceeded::transit, .identifier = 99}, "ICMP time exceeded in-transit, length 36"},
       {{.kind = icmp::parameter_problem::pointer, .pointer = 20}, "ICMP parameter problem, octet 20, length 36"},
@@ -130,9 +131,9 @@ TEST_CASE("an ICMPv6 message is summed with the pseudo-header around it, and set
 
 TEST_CASE("a known ICMPv6 message, checksum and all") {
   // Neighbour solicitation of fe80::2 by fe80::1; the checksum is from an independent sum.
-  const auto b = hex(
-      "6000 0000 0020 3aff fe80 0000 0000 0000 0000 0000 0000 0001 ff02 0000 0000 0000 0000 0001 ff00 0002"
-      "8700 7a97 0000 0000 fe80 0000 0000 0000 0000 0000 0000 0002 0101 0200 0000 0001");
+  const auto b =
+      hex("6000 0000 0020 3aff fe80 0000 0000 0000 0000 0000 0000 0001 ff02 0000 0000 0000 0000 0001 ff00 0002"
+          "8700 7a97 0000 0000 fe80 0000 0000 0000 0000 0000 0000 0002 0101 0200 0000 0001");
   const auto outer = ipv6::parse(b);
   REQUIRE(outer);
   const auto v = icmpv6::parse(outer->payload());

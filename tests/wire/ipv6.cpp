@@ -17,7 +17,8 @@ constexpr ipv6_address there{0x2001'0db8'ffff'ffff, 0xffff'ffff'ffff'fffe};
 
 constexpr bool carries_tcp_in_constant_evaluation() {
   std::byte b[64]{};
-  if (!write_headers(b, ipv6_header{.source = here, .destination = there}, tcp_header{.flags = tcp_flags::rst})) return false;
+  if (!write_headers(b, ipv6_header{.source = here, .destination = there}, tcp_header{.flags = tcp_flags::rst}))
+    return false;
   const auto outer = ipv6::parse(b);
   return outer && outer->next_header() == 6 && outer->payload_length() == 24 &&
          tcp::parse(outer->payload())->checksum_ok(outer->pseudo_header_sum());
@@ -28,7 +29,12 @@ static_assert(carries_tcp_in_constant_evaluation());
 
 TEST_CASE("an IPv6 header that is written is read back field by field") {
   std::byte b[48]{};
-  const ipv6_header h{.source = here, .destination = there, .hop_limit = 255, .dscp = 46, .ecn = 1, .flow_label = 0xabcde,
+  const ipv6_header h{.source = here,
+                      .destination = there,
+                      .hop_limit = 255,
+                      .dscp = 46,
+                      .ecn = 1,
+                      .flow_label = 0xabcde,
                       .next_header = 17};
   REQUIRE(write_headers(b, h));
   CHECK(equal(bytes{b, 8}, hex("6b9abcde 0008 11 ff")));
@@ -43,8 +49,9 @@ TEST_CASE("an IPv6 header that is written is read back field by field") {
   CHECK(v->pseudo_header_sum() == h.pseudo_header_sum());
   text<> line;
   print(line, *v);
-  CHECK(same_text(line.c_str(), "2001:db8::1 > 2001:db8:ffff:ffff:ffff:ffff:ffff:fffe: hlim 255, dscp 46, ecn 1, flowlabel 0xabcde, "
-                                "next 17, length 8"));
+  CHECK(same_text(line.c_str(),
+                  "2001:db8::1 > 2001:db8:ffff:ffff:ffff:ffff:ffff:fffe: hlim 255, dscp 46, ecn 1, flowlabel 0xabcde, "
+                  "next 17, length 8"));
 
   SUBCASE("and setters change their own bits only") {
     v->codepoint(0);

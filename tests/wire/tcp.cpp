@@ -13,11 +13,14 @@ using runnel_test::hex;
 namespace {
 
 // A SYN of Linux to port 80, as tcpdump showed it: 192.168.1.2:40000 > 192.168.1.1:80.
-const auto linux_syn = hex("9c40 0050 fffffff0 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 0000 0007 0000 0000 01 03 03 07");
+const auto linux_syn =
+    hex("9c40 0050 fffffff0 00000000 a002 faf0 0000 0000 0204 05b4 0402 080a 0000 0007 0000 0000 01 03 03 07");
 
 constexpr bool writes_and_reads_in_constant_evaluation() {
   std::byte b[64]{};
-  const tcp_header h{.source_port = 1, .destination_port = 2, .flags = tcp_flags::syn,
+  const tcp_header h{.source_port = 1,
+                     .destination_port = 2,
+                     .flags = tcp_flags::syn,
                      .options = {.maximum_segment_size = 1460, .window_scale = 7, .sack_permitted = true}};
   if (!write_headers(b, ipv4_header{}, h)) return false;
   const auto outer = ipv4::parse(b);
@@ -42,7 +45,8 @@ TEST_CASE("a TCP header shows its fields and its options in tcpdump's words") {
   text<> line;
   print(line, *v);
   CHECK(same_text(line.c_str(),
-                  "40000 > 80: Flags [S], seq 4294967280, win 64240, options [mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 7], length 0"));
+                  "40000 > 80: Flags [S], seq 4294967280, win 64240, options [mss 1460,sackOK,TS val 7 ecr "
+                  "0,nop,wscale 7], length 0"));
 }
 
 TEST_CASE("the options of a Linux SYN are read, and written back as the same bytes") {
@@ -64,8 +68,12 @@ TEST_CASE("a written segment has a right checksum, and setters keep it right") {
   for (std::size_t payload : {0u, 1u, 2u, 11u}) {
     std::vector<std::byte> b(20 + 32 + payload, std::byte{0x5a});
     REQUIRE(write_headers(b, ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}},
-                          tcp_header{.source_port = 5, .destination_port = 6, .sequence_number = 0xffffffff,
-                                     .acknowledgment_number = 9, .flags = tcp_flags::ack | tcp_flags::psh, .window_size = 100,
+                          tcp_header{.source_port = 5,
+                                     .destination_port = 6,
+                                     .sequence_number = 0xffffffff,
+                                     .acknowledgment_number = 9,
+                                     .flags = tcp_flags::ack | tcp_flags::psh,
+                                     .window_size = 100,
                                      .options = {.has_timestamps = true, .timestamps = {1, 2}}}));
     const auto outer = mut<ipv4>::parse(b);
     REQUIRE(outer);
@@ -109,8 +117,11 @@ TEST_CASE("a written segment has a right checksum, and setters keep it right") {
 
 TEST_CASE("the tcpdump line of a data segment has its end and its acknowledgment") {
   std::byte b[23]{};
-  REQUIRE(write_headers(b, tcp_header{.source_port = 80, .destination_port = 1024, .sequence_number = 0xfffffffe,
-                                      .acknowledgment_number = 5, .flags = tcp_flags::ack | tcp_flags::psh | tcp_flags::fin,
+  REQUIRE(write_headers(b, tcp_header{.source_port = 80,
+                                      .destination_port = 1024,
+                                      .sequence_number = 0xfffffffe,
+                                      .acknowledgment_number = 5,
+                                      .flags = tcp_flags::ack | tcp_flags::psh | tcp_flags::fin,
                                       .window_size = 9}));
   text<> line;
   print(line, tcp::unchecked(b));
@@ -138,14 +149,14 @@ TEST_CASE("MUST-7: options of illegal length end the walk, and what came before 
       {"00", false, ""},
       {"0204 05b4", false, "mss 1460"},
       {"01010101", false, "nop,nop,nop,nop"},
-      {"0204 05b4 02", true, "mss 1460[bad opt]"},          // no length octet
-      {"0204 05b4 0800 0101", true, "mss 1460[bad opt]"},   // length 0 would loop for ever
-      {"0204 05b4 0801 0101", true, "mss 1460[bad opt]"},   // length 1 would be read twice
-      {"0204 05b4 080a 0101", true, "mss 1460[bad opt]"},   // beyond the end
+      {"0204 05b4 02", true, "mss 1460[bad opt]"},                         // no length octet
+      {"0204 05b4 0800 0101", true, "mss 1460[bad opt]"},                  // length 0 would loop for ever
+      {"0204 05b4 0801 0101", true, "mss 1460[bad opt]"},                  // length 1 would be read twice
+      {"0204 05b4 080a 0101", true, "mss 1460[bad opt]"},                  // beyond the end
       {"0204 05b4 fe04 0000 0402", false, "mss 1460,unknown-254,sackOK"},  // MUST-6
-      {"01 0204 05b4 00 0402", false, "nop,mss 1460"},      // MUST-64 unaligned; nothing after the end of list
-      {"0203 05 0204 0218", false, "unknown-2,mss 536"},    // a known kind of the wrong length is not believed
-      {"0303 ff", false, "wscale 14"},                      // RFC 7323 §2.3
+      {"01 0204 05b4 00 0402", false, "nop,mss 1460"},    // MUST-64 unaligned; nothing after the end of list
+      {"0203 05 0204 0218", false, "unknown-2,mss 536"},  // a known kind of the wrong length is not believed
+      {"0303 ff", false, "wscale 14"},                    // RFC 7323 §2.3
       {"050a 00000001 00000002", false, "sack 1 {1:2}"},
       {"050b 00000001 00000002 03", false, "unknown-5"},
       {"2202", false, "tfo cookiereq"},
@@ -186,8 +197,9 @@ TEST_CASE("a fast open cookie and encoded options are written, padded and read b
   const auto cookie = hex("0102030405060708");
   const auto more = hex("1c04 8002 fe03 09");
   std::byte b[60]{};
-  REQUIRE(write_headers(b, tcp_header{.options = {.maximum_segment_size = 1220, .has_fast_open = true, .fast_open_cookie = cookie},
-                                      .more_options = more}));
+  REQUIRE(write_headers(
+      b, tcp_header{.options = {.maximum_segment_size = 1220, .has_fast_open = true, .fast_open_cookie = cookie},
+                    .more_options = more}));
   const auto v = tcp::parse(b);
   REQUIRE(v);
   text<> line;

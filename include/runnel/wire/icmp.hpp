@@ -59,7 +59,7 @@ class basic_icmp {
     static constexpr icmp_kind host_prohibited{3, 10};
     static constexpr icmp_kind network_service{3, 11};  ///< not with this type of service
     static constexpr icmp_kind host_service{3, 12};     ///< not with this type of service
-    static constexpr icmp_kind prohibited{3, 13};       ///< a filter says no ("communication administratively prohibited")
+    static constexpr icmp_kind prohibited{3, 13};  ///< a filter says no ("communication administratively prohibited")
   };
   /// There is a better first hop: RFC 792, RFC 1812 §5.2.7.2.
   struct redirect {
@@ -97,9 +97,7 @@ class basic_icmp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_icmp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+  constexpr operator basic_icmp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
     return basic_icmp<const std::byte>::unchecked({p_, n_});
   }
 
@@ -118,7 +116,8 @@ class basic_icmp {
   [[nodiscard]] constexpr ipv4_address gateway_address() const noexcept { return ipv4_address::load(p_ + 4); }
   /// Of a parameter problem: which octet of the quoted datagram is wrong.
   [[nodiscard]] constexpr std::uint8_t pointer() const noexcept { return load_u8(p_ + 4); }
-  /// Whether it reports about another datagram, which it quotes. No error is ever sent about an error (RFC 1122 §3.2.2).
+  /// Whether it reports about another datagram, which it quotes. No error is ever sent about an error (RFC 1122
+  /// §3.2.2).
   [[nodiscard]] constexpr bool is_error() const noexcept {
     const std::uint8_t t = message_type();
     return t == unreachable::type || t == source_quench.type || t == redirect::type || t == time_exceeded::type ||
@@ -205,9 +204,12 @@ struct icmp_header {
     store_u8(p, kind.type);
     store_u8(p + 1, kind.code);
     zero_bytes(p + 2, 6);
-    if (kind == icmp::unreachable::fragmentation_needed) store_be16(p + 6, next_hop_mtu);
-    else if (kind.type == icmp::redirect::type) gateway.store(p + 4);
-    else if (kind.type == icmp::parameter_problem::type) store_u8(p + 4, pointer);
+    if (kind == icmp::unreachable::fragmentation_needed)
+      store_be16(p + 6, next_hop_mtu);
+    else if (kind.type == icmp::redirect::type)
+      gateway.store(p + 4);
+    else if (kind.type == icmp::parameter_problem::type)
+      store_u8(p + 4, pointer);
     else if (icmp::unchecked({p, 8}).is_query()) {
       store_be16(p + 4, identifier);
       store_be16(p + 6, sequence_number);
@@ -218,24 +220,47 @@ struct icmp_header {
 
 /// The name of a kind in tcpdump's words, or null where it has none.
 [[nodiscard]] constexpr const char* name(icmp_kind k) noexcept {
-  constexpr const char* unreachable[] = {"net unreachable", "host unreachable", "protocol unreachable", "port unreachable",
-                                         "need to frag", "source route failed", "net unknown", "host unknown",
-                                         "host isolated", "net prohibited", "host prohibited", "net unreachable for TOS",
-                                         "host unreachable for TOS", "admin prohibited filter",
-                                         "host precedence violation", "precedence cutoff"};
+  constexpr const char* unreachable[] = {"net unreachable",
+                                         "host unreachable",
+                                         "protocol unreachable",
+                                         "port unreachable",
+                                         "need to frag",
+                                         "source route failed",
+                                         "net unknown",
+                                         "host unknown",
+                                         "host isolated",
+                                         "net prohibited",
+                                         "host prohibited",
+                                         "net unreachable for TOS",
+                                         "host unreachable for TOS",
+                                         "admin prohibited filter",
+                                         "host precedence violation",
+                                         "precedence cutoff"};
   switch (k.type) {
-    case 0: return "echo reply";
-    case 3: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 4: return "source quench";
-    case 5: return "redirect";
-    case 8: return "echo request";
-    case 9: return "router advertisement";
-    case 10: return "router solicitation";
-    case 11: return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
-    case 12: return "parameter problem";
-    case 13: return "time stamp query";
-    case 14: return "time stamp reply";
-    default: return nullptr;
+    case 0:
+      return "echo reply";
+    case 3:
+      return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 4:
+      return "source quench";
+    case 5:
+      return "redirect";
+    case 8:
+      return "echo request";
+    case 9:
+      return "router advertisement";
+    case 10:
+      return "router solicitation";
+    case 11:
+      return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
+    case 12:
+      return "parameter problem";
+    case 13:
+      return "time stamp query";
+    case 14:
+      return "time stamp reply";
+    default:
+      return nullptr;
   }
 }
 
@@ -244,8 +269,10 @@ template <class Byte>
 constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
   const icmp_kind kind = v.kind();
   out << "ICMP ";
-  if (const char* known = name(kind)) out << known;
-  else out << "type " << kind.type << ", code " << kind.code;
+  if (const char* known = name(kind))
+    out << known;
+  else
+    out << "type " << kind.type << ", code " << kind.code;
   if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
   if (kind == icmp::unreachable::fragmentation_needed) out << " (mtu " << v.next_hop_mtu() << ')';
   if (kind.type == icmp::redirect::type) print(out << " to ", v.gateway_address());

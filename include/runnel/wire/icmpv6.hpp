@@ -91,9 +91,7 @@ class basic_icmpv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_icmpv6<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+  constexpr operator basic_icmpv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
     return basic_icmpv6<const std::byte>::unchecked({p_, n_});
   }
 
@@ -156,8 +154,7 @@ class basic_icmpv6 {
   /// Updates the checksum after addresses in the IPv6 header around changed: with its `pseudo_header_sum()` from
   /// before and from after.
   constexpr void pseudo_header_changed(std::uint32_t from, std::uint32_t to) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+      requires(!std::is_const_v<Byte>) {
     store_be16(p_ + 2, update_checksum32(load_be16(p_ + 2), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IPv6 header around. Reads the whole message.
@@ -202,8 +199,8 @@ struct icmpv6_header {
     store_u8(p, kind.type);
     store_u8(p + 1, kind.code);
     store_be16(p + 2, 0);
-    store_be32(p + 4, kind == icmpv6::packet_too_big                     ? next_hop_mtu
-                      : kind.type == icmpv6::parameter_problem::type     ? pointer
+    store_be32(p + 4, kind == icmpv6::packet_too_big                 ? next_hop_mtu
+                      : kind.type == icmpv6::parameter_problem::type ? pointer
                       : kind.type == icmpv6::echo_request.type || kind.type == icmpv6::echo_reply.type
                           ? std::uint32_t{identifier} << 16 | sequence_number
                           : 0);
@@ -213,20 +210,32 @@ struct icmpv6_header {
 
 /// The name of a kind in tcpdump's words, or null where it has none.
 [[nodiscard]] constexpr const char* name(icmpv6_kind k) noexcept {
-  constexpr const char* unreachable[] = {"unreachable route", "unreachable prohibited", "beyond scope",
-                                         "unreachable address", "unreachable port", "source address failed policy",
-                                         "reject route"};
-  constexpr const char* informational[] = {"echo request", "echo reply", "multicast listener query",
-                                           "multicast listener report", "multicast listener done",
-                                           "router solicitation", "router advertisement", "neighbor solicitation",
-                                           "neighbor advertisement", "redirect"};
+  constexpr const char* unreachable[] = {
+      "unreachable route", "unreachable prohibited",       "beyond scope", "unreachable address",
+      "unreachable port",  "source address failed policy", "reject route"};
+  constexpr const char* informational[] = {"echo request",
+                                           "echo reply",
+                                           "multicast listener query",
+                                           "multicast listener report",
+                                           "multicast listener done",
+                                           "router solicitation",
+                                           "router advertisement",
+                                           "neighbor solicitation",
+                                           "neighbor advertisement",
+                                           "redirect"};
   switch (k.type) {
-    case 1: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 2: return "packet too big";
-    case 3: return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
-    case 4: return "parameter problem";
-    case 143: return "multicast listener report v2";
-    default: return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
+    case 1:
+      return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 2:
+      return "packet too big";
+    case 3:
+      return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
+    case 4:
+      return "parameter problem";
+    case 143:
+      return "multicast listener report v2";
+    default:
+      return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
   }
 }
 
@@ -235,8 +244,10 @@ template <class Byte>
 constexpr void print(text_writer& out, const basic_icmpv6<Byte>& v) noexcept {
   const icmpv6_kind kind = v.kind();
   out << "ICMP6, ";
-  if (const char* known = name(kind)) out << known;
-  else out << "type " << kind.type << ", code " << kind.code;
+  if (const char* known = name(kind))
+    out << known;
+  else
+    out << "type " << kind.type << ", code " << kind.code;
   if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
   if (kind == icmpv6::packet_too_big) out << ", mtu " << v.next_hop_mtu();
   if (kind.type == icmpv6::parameter_problem::type) out << ", octet " << v.pointer();

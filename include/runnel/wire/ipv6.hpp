@@ -56,9 +56,7 @@ class basic_ipv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_ipv6<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+  constexpr operator basic_ipv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
     return basic_ipv6<const std::byte>::unchecked({p_, n_});
   }
 

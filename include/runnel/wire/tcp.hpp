@@ -20,7 +20,8 @@
 
 namespace runnel {
 
-/// The control bits of a TCP header as numbers: `tcp::flags == tcp_flags::syn`, `.flags = tcp_flags::syn | tcp_flags::ack`.
+/// The control bits of a TCP header as numbers: `tcp::flags == tcp_flags::syn`, `.flags = tcp_flags::syn |
+/// tcp_flags::ack`.
 struct tcp_flags {
   static constexpr std::uint8_t fin = 0x01;  ///< no more data from the sender
   static constexpr std::uint8_t syn = 0x02;  ///< synchronise sequence numbers
@@ -62,9 +63,7 @@ class basic_tcp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_tcp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+  constexpr operator basic_tcp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
     return basic_tcp<const std::byte>::unchecked({p_, n_});
   }
 
@@ -126,8 +125,7 @@ class basic_tcp {
   /// Updates the checksum after addresses in the IP header around changed (address translation): with the
   /// `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
   constexpr void pseudo_header_changed(std::uint32_t from, std::uint32_t to) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
+      requires(!std::is_const_v<Byte>) {
     store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IP header around. Reads the whole segment.
@@ -146,8 +144,8 @@ class basic_tcp {
       store_be16(p_ + at, limit);
       // An option at an odd place has its bytes in the other halves of the checksum's words.
       const bool odd = at % 2 != 0;
-      store_be16(p_ + 16, update_checksum16(load_be16(p_ + 16), odd ? byte_swap(said) : said,
-                                            odd ? byte_swap(limit) : limit));
+      store_be16(p_ + 16,
+                 update_checksum16(load_be16(p_ + 16), odd ? byte_swap(said) : said, odd ? byte_swap(limit) : limit));
       return true;
     }
     return false;
@@ -179,11 +177,11 @@ struct tcp_header {
   std::uint16_t destination_port = 0;
   std::uint32_t sequence_number = 0;
   std::uint32_t acknowledgment_number = 0;
-  std::uint8_t flags = 0;        ///< of `tcp_flags`
-  std::uint16_t window_size = 0; ///< as it goes on the wire: already scaled down
+  std::uint8_t flags = 0;         ///< of `tcp_flags`
+  std::uint16_t window_size = 0;  ///< as it goes on the wire: already scaled down
   std::uint16_t urgent_pointer = 0;
   tcp_option_values options{};
-  bytes more_options{};          ///< encoded ones, written behind `options`; together at most 40 bytes
+  bytes more_options{};  ///< encoded ones, written behind `options`; together at most 40 bytes
 
   /// Header bytes, options padded with zeros to a multiple of 4.
   [[nodiscard]] constexpr std::size_t size() const noexcept {
