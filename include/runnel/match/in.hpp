@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// What `field.in(...)` makes: membership in a range, a prefix, a set that is known to the compiler, or a set that
+// changes at run time.
+#ifndef RUNNEL_MATCH_IN_HPP
+#define RUNNEL_MATCH_IN_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v
+
+#include <runnel/config.hpp>
+#include <runnel/match/constant_set.hpp>
+#include <runnel/match/expression.hpp>
+#include <runnel/match/load.hpp>
+#include <runnel/match/subject.hpp>
+#include <runnel/match/value.hpp>
+
+namespace runnel::match {
+
+/// A set that can stand in `.in(...)`: it says whether it contains a value. Its `name()`, if it has one, is what
+/// printing shows: `@blocklist`.
+template <class Set, class Value>
+concept set_of_values = requires(const Set& s, const Value& v) {
+  { s.contains(v) } noexcept;
+};
+
+/// A block of addresses: an address with its rest zero, and how many bits count.
+template <class P>
+concept address_prefix = requires(const P& p) {
+  to_key(p.address());
+  static_cast<unsigned>(p.length());
+};
+
+/// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
+template <class Operand, bool Inside>
+struct in_range : expression_operators {
+  static constexpr bool is_match_expression = true;
+  static constexpr bool inside = Inside;
+  using operand_type = Operand;
+  using key = key_t<typename Operand::value_type>;
+
+  constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
+  }
+
+  [[no_unique_address]] Operand left;
+  key first;
+  key last;
+};
+
+/// `ip::saddr.in(net("10.0.0.0/8"))`.
+template <class Operand, bool Inside>
+struct in_prefix : expression_operators {
+  static constexpr bool is_match_expression = true;
+  static constexpr bool inside = Inside;
+  using operand_type = Operand;
+  using key = key_t<typename Operand::value_type>;
+
+  constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
+      : left(o), mask(prefix_mask<key, Operand::bits>(n)), address(key_and(a, mask)), length(n) {}
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (key_and(k, mask) == address) == Inside;
+  }
+
+  [[no_unique_address]] Operand left;
+  key mask;
+  key address;
+  unsigned length;
+};
+
+/// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
+template <class Operand, class Value, std::size_t N, bool Inside>
+struct in_constants : expression_operators {
+  static constexpr bool is_match_expression = true;
+  static constexpr bool inside = Inside;
+  using operand_type = Operand;
+  using key = key_t<typename Operand::value_type>;
+
+  constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
+    for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
+  }
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && set.contains_key(k) == Inside;
+  }
+
+  [[no_unique_address]] Operand left;
+  constant_set<Value, N> set;
+};
+
+/// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
+template <class Operand, class Set, bool Inside>
+struct in_set : expression_operators {
+  static constexpr bool is_match_expression = true;
+  static constexpr bool inside = Inside;
+  using operand_type = Operand;
+  using value = typename Operand::value_type;
+
+  constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key_t<value> k{};
+    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
+  }
+
+  [[no_unique_address]] Operand left;
+  const Set* set;
+};
+
+namespace detail {
+template <class Operand>
+inline constexpr bool is_range_or_constants = false;
+template <class A, class B>
+inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
+template <class V, std::size_t N>
+inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
+}  // namespace detail
+
+template <bool Inside, match_operand Operand, class A, class B>
+[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
+  const auto first = detail::key_for<Operand>(r.first);
+  const auto last = detail::key_for<Operand>(r.last);
+  if (key_less(last, first)) {
+    if (std::is_constant_evaluated()) detail::the_first_value_of_this_range_is_above_its_last();
+    RUNNEL_ASSERT(false && "the first value of the range is above its last");
+  }
+  return {o, first, last};
+}
+template <bool Inside, match_operand Operand, class Value, std::size_t N>
+[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
+  if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
+  else return always{};
+}
+template <bool Inside, match_operand Operand, class What>
+  requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
+[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
+  using type = std::remove_cvref_t<What>;
+  using value = typename Operand::value_type;
+  if constexpr (address_prefix<type>) {
+    using address = std::remove_cvref_t<decltype(what.address())>;
+    return in_prefix<Operand, Inside>{o, detail::key_for<Operand>(address{what.address()}), static_cast<unsigned>(what.length())};
+  } else if constexpr (set_of_values<type, value>) {
+    static_assert(std::is_lvalue_reference_v<What>,
+                  "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
+    return in_set<Operand, type, Inside>{o, what};
+  } else {
+    static_assert(set_of_values<type, value>,
+                  "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
+                  "constant_set{...}");
+    return always{};
+  }
+}
+template <bool Inside, match_operand Operand, class... What>
+  requires(sizeof...(What) != 1)
+[[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
+  static_assert(sizeof...(What) == 1,
+                "runnel: .in(...) takes one thing: write in(range(1024, 65535)) for a range and "
+                "in(constant_set{22, 80, 443}) for a list");
+  return {};
+}
+
+}  // namespace runnel::match
+
+#endif

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// What is known of a packet beside its header fields, to be used like a field: `meta::mark == 7`. The names are nft's.
+#ifndef RUNNEL_MATCH_META_HPP
+#define RUNNEL_MATCH_META_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/endian.hpp>
+#include <runnel/config.hpp>
+#include <runnel/match/load.hpp>
+#include <runnel/match/subject.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/field.hpp>
+
+namespace runnel {
+namespace match {
+
+enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, hash };
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(meta_key k) noexcept {
+  switch (k) {
+    case meta_key::length: return "meta length";
+    case meta_key::iif: return "meta iif";
+    case meta_key::mark: return "meta mark";
+    case meta_key::priority: return "meta priority";
+    case meta_key::protocol: return "meta protocol";
+    case meta_key::nfproto: return "meta nfproto";
+    case meta_key::l4proto: return "meta l4proto";
+    case meta_key::hash: return "meta hash";
+  }
+  return "meta";
+}
+
+namespace detail {
+
+// What the last of the extension headers at `p` announces; `size` bytes are there. In a later fragment that is what
+// the fragment header says, as there is nothing to follow behind it.
+[[nodiscard]] constexpr std::uint8_t behind_ipv6_extensions(const std::byte* p, std::size_t size) noexcept {
+  std::uint8_t number = load_u8(p + 6);
+  std::size_t at = 40;
+  while (number == 0 || number == 43 || number == 44 || number == 51 || number == 60) {
+    if (at + 8 > size) break;
+    const std::byte* extension = p + at;
+    const std::size_t length = load_u8(extension + 1);
+    const bool later_fragment = number == 44 && (load_be16(extension + 2) & 0xfff8u) != 0;
+    at += number == 44 ? 8 : number == 51 ? (length + 2) * 4 : (length + 1) * 8;
+    number = load_u8(extension);
+    if (later_fragment) break;
+  }
+  return number;
+}
+[[nodiscard]] constexpr bool l4proto_of(const subject& s, std::uint64_t& to) noexcept {
+  const layers& found = s.headers.layers();
+  if (found.has(protocol::tcp)) return to = 6, true;
+  if (found.has(protocol::udp)) return to = 17, true;
+  if (const std::byte* p = s.headers.at<header::ipv4, 20>()) return to = load_u8(p + 9), true;
+  if (const std::byte* p = s.headers.at<header::ipv6, 40>())
+    return to = behind_ipv6_extensions(p, static_cast<std::size_t>(s.contents.end() - p)), true;
+  return false;
+}
+[[nodiscard]] constexpr std::uint64_t protocol_of(const subject& s) noexcept {
+  const layers& found = s.headers.layers();
+  if (found.has(protocol::mpls)) return ethertype::mpls;
+  if (found.has(protocol::ipv4)) return ethertype::ipv4;
+  if (found.has(protocol::ipv6)) return ethertype::ipv6;
+  if (found.has(protocol::arp)) return ethertype::arp;
+  // What else the type field says that stands right before the network header, or the type of the frame.
+  const std::byte* p = s.headers.at<header::ethernet, 14>();
+  if (p == nullptr) return 0;
+  const std::size_t at = found.link >= 14 ? found.link - std::size_t{2} : std::size_t{12};
+  if (at + 2 > static_cast<std::size_t>(s.contents.end() - p)) return 0;
+  return load_be16(p + at);
+}
+
+}  // namespace detail
+
+/// One of the values in namespace `meta`.
+template <meta_key Key, unsigned Bits, class Value>
+struct meta_field : operand<meta_field<Key, Bits, Value>> {
+  using value_type = Value;
+  static constexpr unsigned bits = Bits;
+  static constexpr meta_key which = Key;
+
+  [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
+    if constexpr (Key == meta_key::length) to = s.length;
+    else if constexpr (Key == meta_key::iif) to = s.interface;
+    else if constexpr (Key == meta_key::mark) to = s.mark;
+    else if constexpr (Key == meta_key::priority) to = s.priority;
+    else if constexpr (Key == meta_key::hash) to = s.flow_hash;
+    else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
+    else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
+    else if constexpr (Key == meta_key::nfproto)
+      to = s.headers.layers().has(protocol::ipv4) ? 2 : s.headers.layers().has(protocol::ipv6) ? 10
+           : s.headers.layers().has(protocol::arp) ? 3 : 0;
+    return true;
+  }
+};
+
+}  // namespace match
+
+/// Every packet has all of these but `l4proto`, which only IP has.
+namespace meta {
+
+/// Bytes of the packet, link header included.
+inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
+/// The interface of its device that it came in by.
+inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
+inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
+/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
+inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
+/// The family: `nfproto::ipv4`, `nfproto::ipv6`, `nfproto::arp`, or `nfproto::unspec`.
+inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};
+/// The IP protocol number of the payload, behind IPv6 extension headers; also in later fragments.
+inline constexpr match::meta_field<match::meta_key::l4proto, 8, std::uint8_t> l4proto{};
+/// The flow hash, if the device or an earlier stage computed one. nft knows no such key.
+inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> hash{};
+
+}  // namespace meta
+
+/// Values of `meta::nfproto`, as the kernel numbers them.
+namespace nfproto {
+inline constexpr std::uint8_t unspec = 0;
+inline constexpr std::uint8_t ipv4 = 2;
+inline constexpr std::uint8_t arp = 3;
+inline constexpr std::uint8_t ipv6 = 10;
+}  // namespace nfproto
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// Rules: `when(expression) >> verdict`, tried in order. The first that matches decides.
+#ifndef RUNNEL_MATCH_RULES_HPP
+#define RUNNEL_MATCH_RULES_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_convertible_v, is_same_v
+
+#include <runnel/config.hpp>
+#include <runnel/match/expression.hpp>
+#include <runnel/match/subject.hpp>
+#include <runnel/packet/verdict.hpp>
+
+namespace runnel {
+
+/// A condition and what happens with the packets that meet it.
+template <match::match_expression Expression>
+struct rule {
+  static constexpr bool is_rule = true;
+  static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+
+  Expression condition;
+  verdict target;
+};
+
+namespace detail {
+
+// What `when` returns: a condition that still needs its `>> verdict`.
+template <match::match_expression Expression>
+struct condition {
+  Expression expression;
+
+  template <class Verdict>
+  [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
+    static_assert(std::is_convertible_v<const Verdict&, verdict>,
+                  "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
+    if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
+    else return {expression, drop};
+  }
+};
+
+}  // namespace detail
+
+/// The condition of a rule: `when(tcp::dport == 22) >> accept`.
+template <class Expression>
+[[nodiscard]] constexpr auto when(const Expression& e) noexcept {
+  static_assert(!match::match_operand<Expression>,
+                "runnel: when(...) takes a condition, and this is only a field: compare it, tcp::dport == 22, or ask for its "
+                "header, has<tcp>");
+  static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
+                "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
+                ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
+  if constexpr (match::match_expression<Expression>) return detail::condition<Expression>{e};
+  else return detail::condition<match::always>{};
+}
+/// The condition of the last rule, for packets that none before it decided about: `otherwise >> drop`.
+inline constexpr detail::condition<match::always> otherwise{};
+
+namespace detail {
+
+template <class... Rules>
+struct rule_list {
+  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept { return false; }
+  template <class F>
+  constexpr void for_each(F&) const {}
+};
+template <class First, class... More>
+struct rule_list<First, More...> {
+  First first;
+  rule_list<More...> more;
+
+  // Finds the verdict, and adds to `at` the place of the rule that has it, or the number of rules.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject& s, verdict& v, std::size_t& at) const noexcept {
+    if (first.condition(s)) {
+      v = first.target;
+      return true;
+    }
+    ++at;
+    return more.decide(s, v, at);
+  }
+  template <class F>
+  constexpr void for_each(F& f) const {
+    f(first);
+    more.for_each(f);
+  }
+};
+template <class... Rules>
+constexpr rule_list<Rules...> make_rule_list(const Rules&... all) noexcept {
+  if constexpr (sizeof...(Rules) == 0) return {};
+  else return [](const auto& first, const auto&... more) { return rule_list<Rules...>{first, make_rule_list(more...)}; }(all...);
+}
+
+template <class R>
+inline constexpr bool is_a_rule = requires { requires R::is_rule; };
+
+// Whether a rule stands behind `otherwise`.
+template <class... Rules>
+constexpr bool some_rule_is_out_of_reach() noexcept {
+  const bool is_last[] = {Rules::is_otherwise..., false};
+  for (std::size_t i = 0; i + 1 < sizeof...(Rules); ++i)
+    if (is_last[i]) return true;
+  return false;
+}
+
+}  // namespace detail
+
+/// Rules in their order: what `rules(...)` makes. A stage of a pipeline, a program for early verdicts, a filter.
+///
+/// The rule's expressions are kept by value, sets by pointer. Nothing is allocated, nothing changes: may be `constexpr`
+/// and used by several threads.
+template <class... Rules>
+class rules_of {
+ public:
+  static constexpr bool is_rules = true;
+  static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
+
+  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_list(all...)) {}
+
+  /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
+  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
+    verdict v = accept;
+    std::size_t unused = 0;
+    (void)list_.decide(s, v, unused);
+    return v;
+  }
+  /// The same, and which rule it was, counting from 0; `size` when none matched.
+  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
+    verdict v = accept;
+    which = 0;
+    (void)list_.decide(s, v, which);
+    return v;
+  }
+  /// Calls `f(rule)` for each rule in turn.
+  template <class F>
+  constexpr void for_each(F f) const {
+    list_.for_each(f);
+  }
+
+ private:
+  [[no_unique_address]] detail::rule_list<Rules...> list_;
+};
+
+/// The rules of a policy, first match wins:
+///
+///     constexpr auto policy = rules(
+///         when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept,
+///         when(tcp::dport.in(constant_set{80, 443}))                >> accept,
+///         otherwise                                                 >> drop);
+///     verdict v = policy(packet);
+template <class... Rules>
+[[nodiscard]] constexpr auto rules(const Rules&... all) noexcept {
+  constexpr bool good = (true && ... && detail::is_a_rule<Rules>);
+  static_assert(good, "runnel: rules(...) takes rules: when(expression) >> verdict, ..., otherwise >> verdict");
+  if constexpr (good) {
+    static_assert(!detail::some_rule_is_out_of_reach<Rules...>(),
+                  "runnel: no packet comes to a rule behind 'otherwise': make 'otherwise' the last rule");
+    return rules_of<Rules...>{all...};
+  } else {
+    return rules_of<>{};
+  }
+}
+
+/// How many packets a rule decided about, and their bytes.
+struct rule_counter {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Rules that count their hits: what `counted(rules(...))` makes. Sixteen bytes a rule; an add to memory per packet.
+/// For one thread; each worker has its own.
+template <class Rules>
+class counted_rules {
+ public:
+  static constexpr bool is_rules = true;
+  static constexpr std::size_t size = Rules::size;
+
+  constexpr explicit counted_rules(const Rules& r) noexcept : rules_(r) {}
+
+  RUNNEL_INLINE verdict operator()(const subject& s) const noexcept {
+    std::size_t which = 0;
+    const verdict v = rules_.decide(s, which);
+    ++hits_[which].packets;
+    hits_[which].bytes += s.length;
+    return v;
+  }
+  /// The counter of rule `i`; that of `size` is for packets that no rule decided about.
+  [[nodiscard]] const rule_counter& hits(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i <= size);
+    return hits_[i];
+  }
+  void reset() noexcept {
+    for (rule_counter& c : hits_) c = {};
+  }
+  [[nodiscard]] constexpr const Rules& without_counters() const noexcept { return rules_; }
+
+ private:
+  Rules rules_;
+  mutable rule_counter hits_[size + 1]{};
+};
+
+/// The same rules with a counter each, as nft's `counter`.
+template <class Rules>
+  requires requires { requires Rules::is_rules; }
+[[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {
+  return counted_rules<Rules>{r};
+}
+
+}  // namespace runnel
+
+#endif
