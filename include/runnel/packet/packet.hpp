@@ -28,10 +28,10 @@ class packet {
   packet& operator=(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
   constexpr packet(packet&& other) noexcept : d_(other.d_) { other.d_ = nullptr; }
   packet& operator=(packet&& other) noexcept {
-    detail::descriptor* mine = d_;
-    d_ = other.d_;
-    other.d_ = nullptr;
-    if (mine != nullptr && mine != d_) pool::release_chain(mine);
+    detail::descriptor* theirs = other.d_;
+    other.d_ = nullptr;  // first, so that moving a packet onto itself changes nothing
+    if (d_ != nullptr) pool::release_chain(d_);
+    d_ = theirs;
     return *this;
   }
   ~packet() {
@@ -114,22 +114,24 @@ class packet {
   /// An empty handle when no bare descriptor is left, or when the packet came from another thread. Bytes lent by a
   /// device stay lent, and count as shared from then on until `unshare` or `keep` copies them.
   [[nodiscard]] packet clone() noexcept;
-  /// A packet with a copy of the bytes, linear, with the pool's headroom, and what is known about the packet. An
-  /// empty handle when the pool has no slot, or the packet is longer than one.
+  /// A packet with a copy of the bytes, linear, with what is known about the packet, and with the pool's headroom, or
+  /// what the bytes leave of it when they need more than the room behind it. An empty handle when the pool has no slot
+  /// left (counted in its `exhausted()`), or the packet is longer than a whole one.
   [[nodiscard]] packet copy() const noexcept { return copy(pool::of(d_)); }
   /// The same from another pool.
   [[nodiscard]] packet copy(pool& to) const noexcept;
-  /// Makes the bytes this packet's own, by copying them when they are shared. False, and nothing changed, where
-  /// `copy` fails.
+  /// Makes the bytes this packet's own, by copying them when they, or those of a fragment, are shared: to one slot
+  /// if they fit, else to a chain of slots. False, and nothing changed, when the pool has not enough of them left.
   [[nodiscard]] bool unshare() noexcept {
     if (!any_shared()) [[likely]] return true;
-    return become(copy());
+    return become(copy_to_slots());
   }
-  /// Keeps the packet beyond the burst: bytes that a device only lent are copied to a slot. False, and nothing
-  /// changed, where `copy` fails. Whoever stores a packet calls it.
+  /// Keeps the packet beyond the burst: bytes that a device only lent are copied, to one slot if they fit, else to a
+  /// chain of slots. False, and nothing changed, when the pool has not enough of them left. Whoever stores a packet
+  /// calls it.
   [[nodiscard]] bool keep() noexcept {
     if (!any_lent()) [[likely]] return true;
-    return become(copy());
+    return become(copy_to_slots());
   }
   /// Whether the bytes, or those of a fragment, are lent by a device.
   [[nodiscard]] bool is_lent() const noexcept { return any_lent(); }
@@ -142,7 +144,8 @@ class packet {
     return is_chained() ? total_length_slow() : d_->length;
   }
   /// Hangs another packet's bytes behind this one's; what was known about `tail` is forgotten. Both must come from
-  /// one pool: false, and nothing changed, when they do not.
+  /// one pool, and be two: false, and nothing changed, when they do not, or `tail` is empty. Costs a walk over the
+  /// fragments that are there.
   [[nodiscard]] bool append(packet&& tail) noexcept;
   /// Moves all bytes into one fragment. False, and nothing changed, when they do not fit a slot or none is left.
   [[nodiscard]] bool linearize() noexcept {
@@ -197,13 +200,14 @@ class packet {
   // ---- crossing to another thread, and back to a device
 
   /// Says that the packet goes to another thread: from then on it comes home by the pool's lock-free list, and
-  /// neither clones nor copies. A shared or lent packet is copied first. False, and nothing changed, when that fails.
+  /// neither clones nor copies to a slot of that pool. A shared or lent packet is copied first, as by `unshare`.
+  /// False, and nothing changed, when that fails.
   [[nodiscard]] bool send_away() noexcept;
   /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
-  /// slot of its own, linear, and on its pool's thread (`is_plain()`).
+  /// slot, linear, and on its pool's thread (`is_plain()`, asserted).
   [[nodiscard]] frame detach() noexcept;
-  /// Whether the packet is one fragment, alone, on a slot of its pool.
-  [[nodiscard]] bool is_plain() const noexcept { return d_->special == 0; }
+  /// Whether the packet is one fragment, alone on a slot of its pool, and on its pool's thread.
+  [[nodiscard]] bool is_plain() const noexcept { return d_->special == 0 || is_plain_slow(); }
 
  private:
   friend class pool;
@@ -225,6 +229,9 @@ class packet {
     if ((d->special & detail::is_lent) != 0) return true;
     return home.refs_[own ? d->index : home.slot_of(d->data - d->headroom)] > 1;
   }
+  [[nodiscard]] bool is_plain_slow() const noexcept {
+    return (d_->special & (detail::is_lent | detail::is_chained | detail::is_away)) == 0 && !shared(d_);
+  }
   [[nodiscard]] bool any_shared() const noexcept {
     for (const detail::descriptor* d = d_; d != nullptr; d = following(d))
       if (shared(d)) return true;
@@ -239,6 +246,14 @@ class packet {
     std::size_t sum = 0;
     for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) sum += d->length;
     return sum;
+  }
+  // Hangs what `tail` owns behind `last`, which has nothing behind it, and returns its first descriptor.
+  static detail::descriptor* link(detail::descriptor* last, packet& tail) noexcept {
+    last->next = tail.d_->index;
+    last->special |= detail::is_chained;
+    last = tail.d_;
+    tail.d_ = nullptr;
+    return last;
   }
   bool become(packet&& other) noexcept {
     if (!other) return false;
@@ -258,6 +273,17 @@ class packet {
     to->priority = from->priority;
     to->status = from->status;
   }
+  // The same for a copy whose bytes begin elsewhere: offsets of layers count from the head, and the two heads may lie
+  // differently before the data.
+  static void copy_shifted_knowledge(detail::descriptor* to, const detail::descriptor* from) noexcept {
+    copy_knowledge(to, from);
+    runnel::layers& l = to->layers;
+    if (!l.has(protocol::parsed) && l.fault == drop_reason::none) return;
+    const int shift = static_cast<int>(to->headroom) - static_cast<int>(from->headroom);
+    l.network = static_cast<std::uint16_t>(l.network + shift);
+    l.transport = static_cast<std::uint16_t>(l.transport + shift);
+  }
+  [[nodiscard]] packet copy_to_slots() const noexcept;
   static detail::descriptor* clone_one(pool& home, detail::descriptor* d) noexcept;
 
   detail::descriptor* d_ = nullptr;
@@ -340,46 +366,74 @@ inline packet packet::clone() noexcept {
   if ((d_->special & detail::is_away) != 0) return {};
   pool& home = pool::of(d_);
   packet whole{clone_one(home, d_)};
+  if (!whole) return {};
   detail::descriptor* last = whole.d_;
-  for (detail::descriptor* d = following(d_); d != nullptr && last != nullptr; d = following(d)) {
-    detail::descriptor* c = clone_one(home, d);
-    if (c == nullptr) return {};
-    last->next = c->index;
-    last->special |= detail::is_chained;
-    last = c;
+  for (detail::descriptor* d = following(d_); d != nullptr; d = following(d)) {
+    packet c{clone_one(home, d)};
+    if (!c) return {};
+    last = link(last, c);
   }
   return whole;
 }
 
 inline packet packet::copy(pool& to) const noexcept {
   const std::size_t n = total_length();
-  if (n > to.packet_bytes() || ((d_->special & detail::is_away) != 0 && &to == &pool::of(d_))) return {};
+  const std::size_t whole_slot = std::size_t{to.headroom()} + to.packet_bytes();
+  if (n > whole_slot || ((d_->special & detail::is_away) != 0 && &to == &pool::of(d_))) return {};
   packet c = to.allocate();
   if (!c) return {};
-  copy_knowledge(c.d_, d_);
-  // Offsets of layers count from the head, and the two heads may lie differently before the data.
-  runnel::layers& l = c.d_->layers;
-  const int shift = static_cast<int>(c.d_->headroom) - static_cast<int>(d_->headroom);
-  if (l.has(protocol::parsed)) {
-    l.network = static_cast<std::uint16_t>(l.network + shift);
-    l.transport = static_cast<std::uint16_t>(l.transport + shift);
-  }
-  for_each_fragment([&](bytes part) { copy_bytes(c.put(part.size()), part.data(), part.size()); });
+  std::byte* at = c.d_->data;
+  if (n > to.packet_bytes()) at -= n - to.packet_bytes();
+  const std::size_t room = whole_slot - n - static_cast<std::size_t>(at - c.head());
+  c.d_->headroom = static_cast<std::uint16_t>(at - c.head());
+  c.d_->tailroom = static_cast<std::uint16_t>(room);
+  c.d_->length = static_cast<std::uint32_t>(n);
+  c.d_->data = at;
+  copy_shifted_knowledge(c.d_, d_);
+  for_each_fragment([&at](bytes part) {
+    copy_bytes(at, part.data(), part.size());
+    at += part.size();
+  });
   return c;
 }
 
+// A copy in slots of the same pool: one if the bytes fit, else as many as it takes.
+inline packet packet::copy_to_slots() const noexcept {
+  pool& home = pool::of(d_);
+  if ((d_->special & detail::is_away) != 0) return {};
+  if (total_length() <= std::size_t{home.headroom()} + home.packet_bytes()) return copy(home);
+  packet whole = home.allocate();
+  if (!whole) return {};
+  copy_shifted_knowledge(whole.d_, d_);
+  detail::descriptor* last = whole.d_;
+  for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) {
+    for (bytes rest{d->data, d->length}; !rest.empty();) {
+      if (last->tailroom == 0) {
+        packet more = home.allocate();
+        if (!more) return {};
+        last = link(last, more);
+      }
+      const bytes part = rest.first(last->tailroom);
+      copy_bytes(last->data + last->length, part.data(), part.size());
+      last->length += static_cast<std::uint32_t>(part.size());
+      last->tailroom = static_cast<std::uint16_t>(last->tailroom - part.size());
+      rest = rest.from(part.size());
+    }
+  }
+  return whole;
+}
+
 inline bool packet::append(packet&& tail) noexcept {
-  if (!tail || &pool::of(d_) != &pool::of(tail.d_)) return false;
+  if (!tail || tail.d_ == d_ || &pool::of(d_) != &pool::of(tail.d_)) return false;
   detail::descriptor* last = d_;
   while (detail::descriptor* d = following(last)) last = d;
-  last->next = tail.d_->index;
-  last->special |= detail::is_chained;
-  tail.d_ = nullptr;
+  link(last, tail);
   return true;
 }
 
 inline bool packet::send_away() noexcept {
-  if ((any_shared() || any_lent() || (d_->special & detail::is_clone) != 0) && !become(copy())) return false;
+  // A clone that is alone by now may go as it is: its reference to the slot is given up at home.
+  if ((any_shared() || any_lent()) && !become(copy_to_slots())) return false;
   for (detail::descriptor* d = d_; d != nullptr; d = following(d)) d->special |= detail::is_away;
   return true;
 }
@@ -390,13 +444,13 @@ inline frame packet::detach() noexcept {
   f.data = d_->data;
   f.timestamp = d_->timestamp;
   f.length = d_->length;
-  f.slot = d_->index;
   f.headroom = d_->headroom;
   f.tailroom = d_->tailroom;
   f.interface = d_->interface;
   f.missing = missing();
   f.link = d_->layers.link_kind();
   f.checksum = checksum();
+  f.slot = pool::of(d_).release_but_slot(d_);
   d_ = nullptr;
   return f;
 }

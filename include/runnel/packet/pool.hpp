@@ -57,9 +57,11 @@ class alignas(64) pool {
   /// Makes a pool in `memory`, which must be aligned to 64 bytes, stays the caller's, and must outlive the pool.
   /// Null when the memory is too small or not aligned, or a size in the configuration is beyond its limit.
   [[nodiscard]] static pool* create(mutable_bytes memory, const pool_config& c) noexcept {
-    if (memory.size() < bytes_needed(c) || reinterpret_cast<std::uintptr_t>(memory.data()) % 64 != 0) return nullptr;
     if (c.bytes > 0xffff || c.headroom > 0xffff || c.packets == 0) return nullptr;
     if (std::uint64_t{c.packets} + c.bare > no_slot - 1) return nullptr;
+    // First a bound that does not wrap where size_t has 32 bits.
+    if (memory.size() / stride(c) < c.packets || memory.size() / sizeof(detail::descriptor) < c.bare) return nullptr;
+    if (memory.size() < bytes_needed(c) || reinterpret_cast<std::uintptr_t>(memory.data()) % 64 != 0) return nullptr;
     return ::new (static_cast<void*>(memory.data())) pool(memory.data(), c);
   }
   pool(const pool&) = delete;
@@ -91,7 +93,7 @@ class alignas(64) pool {
 
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
   [[nodiscard]] std::uint8_t add_lender() noexcept {
-    return lenders_ + 1 < max_lenders ? ++lenders_ : std::uint8_t{0};
+    return lenders_ < max_lenders ? ++lenders_ : std::uint8_t{0};
   }
   /// Says that `n` frames of lender `id` are out. They come back one by one as frames or packets are released.
   void lend(std::uint8_t id, std::uint32_t n) noexcept { lent_[id] += n; }
@@ -162,6 +164,12 @@ class alignas(64) pool {
   }
   static void release_special_chain(detail::descriptor* d) noexcept;
   void release_special(detail::descriptor* d) noexcept;
+  // Gives back a descriptor whose hold on its slot is the only one, and keeps the slot.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t release_but_slot(detail::descriptor* d) noexcept {
+    if ((d->special & detail::is_clone) == 0) [[likely]] return d->index;
+    free_bare_list_[free_bare_count_++] = d->index;
+    return slot_of(d->data - d->headroom);
+  }
   void release_slot_reference(std::uint32_t slot) noexcept {
     if (--refs_[slot] == 0) {
       refs_[slot] = 1;
@@ -181,7 +189,7 @@ class alignas(64) pool {
   std::uint32_t bytes_;
   std::uint32_t headroom_;
   std::uint64_t exhausted_ = 0;
-  std::uint32_t lent_[max_lenders] = {};
+  std::uint32_t lent_[max_lenders + 1] = {};  // the numbers begin at 1
   std::uint8_t lenders_ = 0;
   // Written by other threads: a line of its own. Heads a list through descriptor::next; no_slot when empty.
   alignas(64) std::uint32_t home_coming_ = no_slot;
