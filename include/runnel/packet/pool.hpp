@@ -93,7 +93,16 @@ class alignas(64) pool {
 
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
   [[nodiscard]] std::uint8_t add_lender() noexcept {
-    return lenders_ < max_lenders ? ++lenders_ : std::uint8_t{0};
+    for (std::uint8_t id = 1; id <= max_lenders; ++id) {
+      if ((lenders_ >> id & 1u) != 0) continue;
+      lenders_ |= std::uint32_t{1} << id;
+      return id;
+    }
+    return 0;
+  }
+  /// Gives the number back to be given to another device; kept for ever when frames of it are still out.
+  void remove_lender(std::uint8_t id) noexcept {
+    if (lent_[id] == 0) lenders_ &= ~(std::uint32_t{1} << id);
   }
   /// Says that `n` frames of lender `id` are out. They come back one by one as frames or packets are released.
   void lend(std::uint8_t id, std::uint32_t n) noexcept { lent_[id] += n; }
@@ -190,7 +199,7 @@ class alignas(64) pool {
   std::uint32_t headroom_;
   std::uint64_t exhausted_ = 0;
   std::uint32_t lent_[max_lenders + 1] = {};  // the numbers begin at 1
-  std::uint8_t lenders_ = 0;
+  std::uint32_t lenders_ = 0;  // bit n: number n is given out
   // Written by other threads: a line of its own. Heads a list through descriptor::next; no_slot when empty.
   alignas(64) std::uint32_t home_coming_ = no_slot;
 };
