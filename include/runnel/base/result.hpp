@@ -11,6 +11,41 @@
 
 namespace runnel {
 
+namespace detail {
+
+/// A value or an error, trivially destructible if both are. Two classes, because Clang below 16 cannot choose between
+/// two constrained destructors of one.
+template <class T, class E, bool Trivial = std::is_trivially_destructible_v<T> && std::is_trivially_destructible_v<E>>
+struct result_storage {
+  constexpr explicit result_storage(T&& value) noexcept : value_(std::move(value)), good_(true) {}
+  constexpr explicit result_storage(E&& error) noexcept : error_(std::move(error)), good_(false) {}
+  constexpr explicit result_storage(bool good) noexcept : nothing_{}, good_(good) {}
+  union {
+    char nothing_;
+    T value_;
+    E error_;
+  };
+  bool good_;
+};
+template <class T, class E>
+struct result_storage<T, E, false> {
+  constexpr explicit result_storage(T&& value) noexcept : value_(std::move(value)), good_(true) {}
+  constexpr explicit result_storage(E&& error) noexcept : error_(std::move(error)), good_(false) {}
+  constexpr explicit result_storage(bool good) noexcept : nothing_{}, good_(good) {}
+  constexpr ~result_storage() {
+    if (good_) value_.~T();
+    else error_.~E();
+  }
+  union {
+    char nothing_;
+    T value_;
+    E error_;
+  };
+  bool good_;
+};
+
+}  // namespace detail
+
 /// Holds either a `T` or an `E`. Test it like a pointer, then read it like one:
 ///
 ///     auto header = ipv4::parse(bytes);
@@ -19,18 +54,18 @@ namespace runnel {
 ///
 /// Reading the value of a failed result, or the error of a good one, is a programming error (RUNNEL_ASSERT).
 template <class T, class E>
-class [[nodiscard]] result {
+class [[nodiscard]] result : private detail::result_storage<T, E> {
  public:
   using value_type = T;
   using error_type = E;
 
-  constexpr result(T value) noexcept : value_(std::move(value)), good_(true) {}
-  constexpr result(E error) noexcept : error_(std::move(error)), good_(false) {}
+  constexpr result(T value) noexcept : storage(std::move(value)) {}
+  constexpr result(E error) noexcept : storage(std::move(error)) {}
 
   constexpr result(result&& other) noexcept
     requires std::is_trivially_move_constructible_v<T> && std::is_trivially_move_constructible_v<E>
   = default;
-  constexpr result(result&& other) noexcept : good_(other.good_) {
+  constexpr result(result&& other) noexcept : storage(other.good_) {
     if (good_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
     else ::new (static_cast<void*>(&error_)) E(std::move(other.error_));
   }
@@ -39,13 +74,6 @@ class [[nodiscard]] result {
   = default;
   result& operator=(const result&) = delete;
   result& operator=(result&&) = delete;
-  constexpr ~result()
-    requires std::is_trivially_destructible_v<T> && std::is_trivially_destructible_v<E>
-  = default;
-  constexpr ~result() {
-    if (good_) value_.~T();
-    else error_.~E();
-  }
 
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return good_; }
   [[nodiscard]] constexpr bool has_value() const noexcept { return good_; }
@@ -72,11 +100,10 @@ class [[nodiscard]] result {
   }
 
  private:
-  union {
-    T value_;
-    E error_;
-  };
-  bool good_;
+  using storage = detail::result_storage<T, E>;
+  using storage::error_;
+  using storage::good_;
+  using storage::value_;
 };
 
 }  // namespace runnel
