@@ -1,39 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What a device is: something that hands out frames and takes packets.
+// What a device is. The concepts lie where the engine, which includes nothing below it, can see them.
 #ifndef RUNNEL_DEVICE_DEVICE_HPP
 #define RUNNEL_DEVICE_DEVICE_HPP
 
-#include <concepts>  // same_as
-#include <cstddef>   // size_t
-
-#include <runnel/base/time.hpp>
-#include <runnel/packet/frame.hpp>
-#include <runnel/packet/packet.hpp>
-#include <runnel/packet/pool.hpp>
-
-namespace runnel {
-
-/// A device that frames come from.
-/// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
-/// - `receive(frames, room, now)`: fills up to `room` frames and says how many. 0 is "nothing now", at once. Whoever
-///   calls owns the frames until they are given to `memory().release`, attached, or transmitted. Lent bytes stay
-///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing.
-/// - `done()`: whether nothing will ever come again (the end of a capture).
-template <class D>
-concept receiving_device = requires(D& d, frame* frames, std::size_t room, instant now) {
-  { d.memory() } -> std::same_as<pool&>;
-  { d.receive(frames, room, now) } -> std::same_as<std::size_t>;
-  { d.done() } -> std::same_as<bool>;
-};
-
-/// A device that packets go to.
-/// - `transmit(packets, n, now)`: takes the packets that it can, in order from the first, and says how many: those
-///   handles are empty afterwards. What it did not take is still the caller's.
-template <class D>
-concept transmitting_device = requires(D& d, packet* packets, std::size_t n, instant now) {
-  { d.transmit(packets, n, now) } -> std::same_as<std::size_t>;
-};
-
-}  // namespace runnel
+#include <runnel/flow/device_concepts.hpp>
 
 #endif

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+// A capture as a device: pcap and pcapng files and pipes, packet by packet, without copying one.
+//
+//     mapped_pool memory = ...;
+//     auto in = pcap_reader::open("in.pcap", memory);
+//     if (!in) return fail(in.error());
+//     while (!in->done()) { n = in->receive(frames, 64, now); ... }
+//     if (in->failure()) warn(*in->failure());
+//
+// Theory of operation. The file is read in large blocks into memory of the reader's own, and packets are lent from
+// there, where they lie. When only a piece of a record is left in the block, it is moved to just before the place
+// where the next block is read to, so that a read always fills whole pages:
+//
+//     |<------ front ----->|<-------------- block ---------------->|
+//     |        | cut record|...of it | record | record | rec       |
+//
+// Because bytes are overwritten then, nothing is read while somebody still holds a packet of this reader.
+#ifndef RUNNEL_DEVICE_PCAP_READER_HPP
+#define RUNNEL_DEVICE_PCAP_READER_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint64_t
+
+#include <errno.h>     // errno, EINTR, EAGAIN
+#include <fcntl.h>     // open
+#include <poll.h>      // poll
+#include <sys/stat.h>  // fstat
+#include <unistd.h>    // read
+
+#include <runnel/base/error.hpp>
+#include <runnel/base/result.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/flow/device_concepts.hpp>
+#include <runnel/device/pcap_parser.hpp>
+#include <runnel/device/posix.hpp>
+#include <runnel/packet/pool.hpp>
+
+namespace runnel {
+
+/// When the packets of a capture come.
+enum class pace : std::uint8_t {
+  unlimited,  ///< as fast as they are taken
+  capture,    ///< as far apart as in the capture; the first one at once
+};
+
+struct pcap_reader_options {
+  runnel::pace pace = pace::unlimited;
+  std::size_t block = std::size_t{1} << 20;  ///< bytes that are read at once; at least 4096, at most 1 GiB
+};
+
+/// A receiving device over a capture. Move-only. Its packets are lent: they live until the next `receive`, which
+/// hands out nothing as long as one of them is held (`keep()` what must stay). All must be gone when the reader is
+/// destroyed (RUNNEL_ASSERT).
+///
+/// Memory is taken at `open`: the block and 64 KiB, and grows at most to `pcap_parser::max_block` and twice the block,
+/// only when a single record is longer than what there is. A reader of a pipe never waits for more than its first header: with
+/// nothing to read, `receive` returns 0; `wait_handle()` is what to wait on.
+class pcap_reader {
+ public:
+  /// Opens the capture at `path`, "-" being standard input. Packets get their descriptors from `memory`, which must
+  /// outlive the reader. Fails, with a sentence, when it cannot be read or does not begin like a capture.
+  [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
+                                                       pcap_reader_options options = {}) noexcept {
+    if (detail::is_dash(path)) return start({0, false}, "standard input", memory, options);
+    int fd = -1;
+    do fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+      const int number = errno;
+      return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
+                   "give the path of a capture, or - for standard input", number);
+    }
+    return start({fd, true}, path, memory, options);
+  }
+  /// The same over an open file descriptor, which the reader closes. `name` is for messages, and is copied.
+  [[nodiscard]] static result<pcap_reader, error> adopt(int fd, const char* name, pool& memory,
+                                                        pcap_reader_options options = {}) noexcept {
+    return start({fd, true}, name, memory, options);
+  }
+  pcap_reader(pcap_reader&& other) noexcept
+      : file_(static_cast<detail::file_handle&&>(other.file_)),
+        name_(other.name_),
+        memory_(other.memory_),
+        options_(other.options_),
+        parser_(other.parser_),
+        storage_(static_cast<detail::mapping&&>(other.storage_)),
+        begin_(other.begin_),
+        end_(other.end_),
+        held_(other.held_),
+        holds_(other.holds_),
+        shift_(other.shift_),
+        shifted_(other.shifted_),
+        regular_(other.regular_),
+        finished_(other.finished_),
+        failed_(other.failed_),
+        size_(other.size_),
+        failure_(other.failure_),
+        lender_(other.lender_) {
+    other.memory_ = nullptr;
+    other.finished_ = true;
+  }
+  pcap_reader& operator=(pcap_reader&&) = delete;
+  ~pcap_reader() {
+    if (memory_ == nullptr) return;
+    give_back_held();
+    RUNNEL_ASSERT(memory_->lent(lender_) == 0);
+    memory_->remove_lender(lender_);
+  }
+
+  [[nodiscard]] pool& memory() noexcept { return *memory_; }
+  /// See `receiving_device`. Fewer frames than `room` does not mean that the end is near.
+  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+    if (memory_->lent(lender_) != (holds_ ? 1u : 0u) || room == 0) return 0;
+    if (options_.pace == pace::capture) return receive_due(frames, room, now);
+    const std::size_t n = next(frames, room);
+    memory_->lend(lender_, static_cast<std::uint32_t>(n));
+    return n;
+  }
+  /// Whether the capture is at its end, or no further packet can be read (`failure()`).
+  [[nodiscard]] bool done() const noexcept { return finished_ && !holds_; }
+  /// Why reading stopped before the end: a cut-off or damaged capture, or an error of the system. Null while all is
+  /// well. Everything before the damage was handed out.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+
+  /// How much of the capture was handed out or passed over, in bytes.
+  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return parser_.position(); }
+  /// How long the capture is in bytes; 0 when it is not a regular file.
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// The link type of an interface of the current section, `unknown` when there is none (yet). A classic capture has
+  /// interface 0 only.
+  [[nodiscard]] link_type link_of(std::size_t interface) const noexcept {
+    const capture_interface* i = parser_.interface_at(interface);
+    return i != nullptr ? i->link : link_type::unknown;
+  }
+  /// What is known of the format and its interfaces.
+  [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
+  /// When the next `receive` may have something: at once (the earliest instant), with `pace::capture` when the packet
+  /// that waits is due, after the end `never`.
+  [[nodiscard]] instant next_due() const noexcept {
+    if (holds_) return held_.timestamp + shift_;
+    return finished_ ? never : instant{INT64_MIN};
+  }
+  /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
+  [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
+
+ private:
+  static constexpr std::size_t front = std::size_t{64} << 10;
+
+  pcap_reader(detail::file_handle&& file, const char* name, pool& memory, pcap_reader_options options,
+              std::uint8_t lender) noexcept
+      : file_(static_cast<detail::file_handle&&>(file)),
+        name_(name),
+        memory_(&memory),
+        options_(options),
+        parser_(lender),
+        storage_(front + options.block),
+        begin_(front),
+        end_(front),
+        lender_(lender) {}
+
+  static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
+                                          pcap_reader_options options) noexcept {
+    const detail::short_name name(path);
+    struct ::stat about {};
+    if (::fstat(file.get(), &about) != 0) {
+      const int number = errno;
+      return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);
+    }
+    if (S_ISDIR(about.st_mode))
+      return error("pcap", "open", name.c_str(), "it is a directory", "give the path of a capture", EISDIR);
+    const std::uint8_t lender = memory.add_lender();
+    if (lender == 0)
+      return error("pcap", "open", name.c_str(), "too many devices lend to packets of one pool already",
+                   "give this capture a pool of its own");
+    options.block = options.block < 4096 ? 4096 : options.block > (std::size_t{1} << 30) ? std::size_t{1} << 30 : (options.block + 4095) / 4096 * 4096;
+    pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
+    if (reader.storage_.data() == nullptr)
+      return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
+    reader.regular_ = S_ISREG(about.st_mode);
+    if (reader.regular_) reader.size_ = static_cast<std::uint64_t>(about.st_size);
+#if defined(__linux__)
+    if (reader.regular_) (void)::posix_fadvise(reader.file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+#endif
+    // The header decides whether this is a capture at all, so open() waits for it.
+    while (!reader.parser_.started()) {
+      if (!reader.finished_) reader.wait();
+      (void)reader.next(nullptr, 0);
+      if (reader.failed_) return reader.failure_;
+    }
+    return reader;
+  }
+
+  void wait() const noexcept {
+    struct ::pollfd one {file_.get(), POLLIN, 0};
+    while (::poll(&one, 1, -1) < 0 && errno == EINTR) {}
+  }
+
+  // Parses what there is, and reads more when that gave nothing.
+  std::size_t next(frame* frames, std::size_t room) noexcept {
+    for (;;) {
+      const bool started = parser_.started();
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, frames, room);
+      begin_ += parser_.consumed();
+      if (n != 0) return n;
+      if (parser_.fault() != pcap_fault::none) {
+        fail(parser_.explain(name_.c_str()));
+        return 0;
+      }
+      if (finished_ || (!started && parser_.started()) || !fill()) return 0;
+    }
+  }
+  // Reads once, behind what is left. False when there is nothing now, or never again.
+  bool fill() noexcept {
+    if (!make_room()) return false;
+    if (!regular_) {
+      struct ::pollfd one {file_.get(), POLLIN, 0};
+      if (::poll(&one, 1, 0) == 0) return false;
+    }
+    ::ssize_t n = 0;
+    do n = ::read(file_.get(), storage_.data() + end_, storage_.size() - end_);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+      end_ += static_cast<std::size_t>(n);
+      return true;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    if (n < 0) {
+      const int number = errno;
+      fail({"pcap", "read", name_.c_str(), ::strerror(number), "the packets before it were read", number});
+      return false;
+    }
+    finished_ = true;
+    parser_.end({storage_.data() + begin_, end_ - begin_});
+    if (parser_.fault() != pcap_fault::none) fail(parser_.explain(name_.c_str()));
+    return false;
+  }
+  // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.
+  bool make_room() noexcept {
+    const std::size_t left = end_ - begin_;
+    const std::size_t need = parser_.wanted() > left ? parser_.wanted() : left + 1;
+    // A pipe gives small pieces: go on behind the last one while there is room.
+    if (need <= storage_.size() - begin_ && storage_.size() - end_ >= 4096 && left != 0) return true;
+    std::size_t to = left <= front ? front - left : 0;
+    if (need > storage_.size() - to) to = 0;
+    if (need > storage_.size()) {
+      detail::mapping larger(front + (need > options_.block ? (need + options_.block) / 4096 * 4096 : options_.block));
+      if (larger.data() == nullptr) {
+        text<64> why;
+        why << "no memory for a record of " << std::uint64_t{need} << " bytes";
+        fail({"pcap", "read", name_.c_str(), why.c_str(), "the packets before it were read", ENOMEM});
+        return false;
+      }
+      __builtin_memcpy(larger.data(), storage_.data() + begin_, left);
+      storage_ = static_cast<detail::mapping&&>(larger);
+    } else {
+      __builtin_memmove(storage_.data() + to, storage_.data() + begin_, left);
+    }
+    begin_ = to;
+    end_ = to + left;
+    return true;
+  }
+  void fail(const error& why) noexcept {
+    failure_ = why;
+    failed_ = true;
+    finished_ = true;
+  }
+
+  // One packet is looked at ahead; while it waits, its bytes count as lent.
+  std::size_t receive_due(frame* frames, std::size_t room, instant now) noexcept {
+    std::size_t n = 0;
+    while (n < room) {
+      // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
+      if (!holds_ && !look_ahead(n != 0)) break;
+      if (!shifted_) {
+        shift_ = now - held_.timestamp;
+        shifted_ = true;
+      }
+      if (held_.timestamp + shift_ > now) break;
+      frames[n++] = held_;
+      holds_ = false;
+    }
+    return n;
+  }
+  bool look_ahead(bool without_reading) noexcept {
+    if (without_reading) {
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, &held_, 1);
+      begin_ += parser_.consumed();
+      holds_ = n != 0;
+    } else {
+      holds_ = next(&held_, 1) != 0;
+    }
+    if (holds_) memory_->lend(lender_, 1);
+    return holds_;
+  }
+  void give_back_held() noexcept {
+    if (holds_) memory_->release(&held_, 1);
+    holds_ = false;
+  }
+
+  detail::file_handle file_;
+  detail::short_name name_;
+  pool* memory_;
+  pcap_reader_options options_;
+  pcap_parser parser_;
+  detail::mapping storage_;
+  std::size_t begin_;  // of what is not parsed yet, in storage_
+  std::size_t end_;
+  frame held_{};
+  bool holds_ = false;
+  duration shift_{};  // from the capture's time to the caller's
+  bool shifted_ = false;
+  bool regular_ = false;
+  bool finished_ = false;
+  bool failed_ = false;
+  std::uint64_t size_ = 0;
+  error failure_{"pcap", "read", "", ""};
+  std::uint8_t lender_;
+};
+static_assert(receiving_device<pcap_reader>);
+
+}  // namespace runnel
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+// Puts pcap and pcapng records together in a block of memory: the part of a capture writer that needs no file.
+// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
+#ifndef RUNNEL_DEVICE_PCAP_RECORD_HPP
+#define RUNNEL_DEVICE_PCAP_RECORD_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/device/pcap_format.hpp>
+#include <runnel/device/pcapng_format.hpp>
+
+namespace runnel {
+
+/// Which file format a capture is written in.
+enum class capture_format : std::uint8_t {
+  pcapng,  ///< several interfaces and link types in one file
+  pcap,    ///< one link type; what the oldest tools read
+};
+
+struct pcap_writer_options {
+  capture_format format = capture_format::pcapng;
+  link_type link = link_type::ethernet;  ///< of literal bytes; in a classic capture of every packet
+  std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
+  bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
+  std::size_t block = std::size_t{256} << 10;       ///< bytes that are written at once; at least one record, at most 1 GiB
+};
+
+/// What is known of a packet that is to be written.
+struct capture_record {
+  instant timestamp{};
+  std::size_t length = 0;       ///< bytes that are there
+  std::size_t wire_length = 0;  ///< bytes that there were
+  std::uint16_t interface = 0;
+  link_type link = link_type::ethernet;
+};
+
+/// A block of records in the making. The memory is the caller's and must outlive it.
+///
+/// In a pcapng file every pair of link type and interface number gets an interface description, before its first
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
+/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
+class capture_block {
+ public:
+  static constexpr std::size_t max_interfaces = 64;
+  /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
+  static constexpr std::size_t overhead = 256;
+
+  /// How much memory a block takes, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
+    const std::size_t least = overhead + snap(o);
+    const std::size_t most = std::size_t{1} << 30;
+    return o.block < least ? least : o.block > most ? most : o.block;
+  }
+  /// `memory` is at least `bytes_needed(options)` bytes long.
+  capture_block(mutable_bytes memory, const pcap_writer_options& options) noexcept
+      : memory_(memory), options_(options) {
+    options_.snap_length = snap(options);
+  }
+  [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
+  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Packets in the block.
+  [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
+  /// Empties the block when it was written. Headers are not made again.
+  void clear() noexcept {
+    size_ = packets_ = 0;
+    headed_ = false;
+  }
+
+  /// How many bytes of a packet are kept.
+  [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
+    return r.length < options_.snap_length ? r.length : options_.snap_length;
+  }
+  /// Whether the format can hold the packet at all: a classic capture has one link type, and a pcapng section no more
+  /// than `max_interfaces` interfaces.
+  [[nodiscard]] bool accepts(const capture_record& r) const noexcept {
+    if (options_.format == capture_format::pcap) return r.link == options_.link;
+    return interfaces_ < max_interfaces || find_interface(r) < max_interfaces;
+  }
+  /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
+  /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
+  [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
+    if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
+    if (!started_) start();
+    return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
+  }
+  /// Ends the record that `begin` began.
+  void finish(const capture_record& r) noexcept {
+    const std::size_t n = captured(r);
+    std::byte* end = memory_.data() + size_;
+    if (options_.format == capture_format::pcap) {
+      size_ += pcap_record_header_size + n;
+    } else {
+      const std::size_t total = packet_block_size(n);
+      zero_bytes(end + 28 + n, pcapng::padded(n) - n);
+      detail::store(end + total - 4, static_cast<std::uint32_t>(total));
+      size_ += total;
+    }
+    ++packets_;
+  }
+  /// Makes the headers of a file without packets, unless there are headers already.
+  void open_empty() noexcept {
+    if (started_) return;
+    start();
+    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
+  }
+
+  struct whole {
+    std::size_t size;
+    std::size_t packets;
+  };
+  /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
+  [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
+    whole w{0, 0};
+    if (options_.format == capture_format::pcap && headed_) w.size = n < pcap_file_header::size ? 0 : pcap_file_header::size;
+    for (;;) {
+      const std::byte* p = memory_.data() + w.size;
+      const std::size_t left = n - w.size;
+      if (left < pcap_record_header_size) return w;
+      const bool classic = options_.format == capture_format::pcap;
+      const std::size_t total = classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8)
+                                        : detail::load<std::uint32_t>(p + 4);
+      if (total > left) return w;
+      w.size += total;
+      if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
+    }
+  }
+
+ private:
+  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
+  static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
+    return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
+  }
+  void put32(std::uint32_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 4;
+  }
+  void put16(std::uint16_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 2;
+  }
+
+  void start() noexcept {
+    started_ = true;
+    headed_ = true;
+    if (options_.format == capture_format::pcap) {
+      pcap_file_header header;
+      header.nanoseconds = options_.nanoseconds;
+      header.snap_length = options_.snap_length;
+      header.linktype = linktype_of(options_.link);
+      header.write(memory_.data() + size_);
+      size_ += pcap_file_header::size;
+      return;
+    }
+    constexpr char application[] = "runnel\0";  // six letters and the padding
+    constexpr std::uint32_t total = 28 + 4 + 8 + 4;
+    put32(pcapng::section_header);
+    put32(total);
+    put32(pcapng::byte_order_magic);
+    put16(1);
+    put16(0);
+    put32(0xffff'ffff);  // section length: not said
+    put32(0xffff'ffff);
+    put16(pcapng::shb_userappl);
+    put16(6);
+    for (std::size_t i = 0; i < 8; ++i) store_u8(memory_.data() + size_++, static_cast<std::uint8_t>(application[i]));
+    put32(pcapng::option_end);
+    put32(total);
+  }
+  // The number of the interface in the section; `max_interfaces` when there is none.
+  [[nodiscard]] std::size_t find_interface(const capture_record& r) const noexcept {
+    std::size_t same_link = max_interfaces;
+    for (std::size_t i = 0; i < interfaces_; ++i) {
+      if (interface_[i].link != r.link) continue;
+      if (interface_[i].number == r.interface) return i;
+      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
+    }
+    return same_link;
+  }
+  std::size_t add_interface(const capture_record& r) noexcept {
+    constexpr std::uint32_t total = 20 + 8 + 4;
+    put32(pcapng::interface_description);
+    put32(total);
+    put16(linktype_of(r.link));
+    put16(0);
+    put32(options_.snap_length);
+    put16(pcapng::if_tsresol);
+    put16(1);
+    store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
+    zero_bytes(memory_.data() + size_ + 1, 3);
+    size_ += 4;
+    put32(pcapng::option_end);
+    put32(total);
+    interface_[interfaces_] = {r.interface, r.link};
+    return interfaces_++;
+  }
+  [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
+    std::size_t interface = last_interface_;
+    if (interface >= interfaces_ || interface_[interface].number != r.interface || interface_[interface].link != r.link) {
+      interface = find_interface(r);
+      if (interface == max_interfaces) interface = add_interface(r);
+      last_interface_ = interface;
+    }
+    const std::size_t n = captured(r);
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
+    detail::store(p, pcapng::enhanced_packet);
+    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
+    detail::store(p + 8, static_cast<std::uint32_t>(interface));
+    detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
+    detail::store(p + 16, static_cast<std::uint32_t>(ticks));
+    detail::store(p + 20, static_cast<std::uint32_t>(n));
+    detail::store(p + 24, wire_length(r));
+    return p + 28;
+  }
+  [[nodiscard]] std::byte* begin_pcap(const capture_record& r) noexcept {
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const std::int64_t seconds = since / 1'000'000'000;
+    const auto fraction = static_cast<std::uint32_t>(since % 1'000'000'000);
+    detail::store(p, seconds > 0xffff'ffff ? std::uint32_t{0xffff'ffff} : static_cast<std::uint32_t>(seconds));
+    detail::store(p + 4, options_.nanoseconds ? fraction : fraction / 1000);
+    detail::store(p + 8, static_cast<std::uint32_t>(captured(r)));
+    detail::store(p + 12, wire_length(r));
+    return p + pcap_record_header_size;
+  }
+  static std::uint32_t wire_length(const capture_record& r) noexcept {
+    return r.wire_length < 0xffff'ffff ? static_cast<std::uint32_t>(r.wire_length) : 0xffff'ffffu;
+  }
+
+  struct described {
+    std::uint16_t number;
+    link_type link;
+  };
+  mutable_bytes memory_;
+  pcap_writer_options options_;
+  std::size_t size_ = 0;
+  std::size_t packets_ = 0;
+  bool started_ = false;  // the file header was made
+  bool headed_ = false;   // and is in this block
+  std::size_t interfaces_ = 0;
+  std::size_t last_interface_ = 0;
+  described interface_[max_interfaces] = {};
+};
+
+}  // namespace runnel
+
+#endif
