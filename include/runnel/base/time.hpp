@@ -64,6 +64,24 @@ class manual_clock {
   instant now_{};
 };
 
+/// A clock that what is seen moves: the time of the newest packet, for replays in the capture's own time. Starts at 0,
+/// never goes back.
+class capture_clock {
+ public:
+  [[nodiscard]] constexpr instant now() const noexcept { return now_; }
+  /// A packet with this timestamp has come.
+  constexpr void seen(instant t) noexcept {
+    if (t > now_) now_ = t;
+  }
+  /// Nothing will come before `t`: it is `t` now.
+  constexpr void wait_until(instant t) noexcept {
+    if (t != never) seen(t);
+  }
+
+ private:
+  instant now_{};
+};
+
 }  // namespace runnel
 
 #endif

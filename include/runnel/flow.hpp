@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// Pipelines: stages, branches, ends, queues, counters, the loop.
+#ifndef RUNNEL_FLOW_ALL_HPP
+#define RUNNEL_FLOW_ALL_HPP
+
+#include <runnel/flow/branch.hpp>
+#include <runnel/flow/counters.hpp>
+#include <runnel/flow/ends.hpp>
+#include <runnel/flow/loop.hpp>
+#include <runnel/flow/parse.hpp>
+#include <runnel/flow/pipeline.hpp>
+#include <runnel/flow/ports.hpp>
+#include <runnel/flow/queue.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/flow/tee.hpp>
+
+#endif

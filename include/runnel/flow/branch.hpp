@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+// Branches: a decision between named ways, each of them connected to a pipeline of its own.
+#ifndef RUNNEL_FLOW_BRANCH_HPP
+#define RUNNEL_FLOW_BRANCH_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+#include <utility>  // move
+
+#include <runnel/flow/engine.hpp>
+#include <runnel/flow/ports.hpp>
+#include <runnel/wire/icmp.hpp>
+#include <runnel/wire/icmpv6.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// The pipeline that hangs on one way.
+template <class Way, class Pipeline>
+struct connection_to {
+  using way = Way;
+  using pipeline_type = Pipeline;
+  Pipeline path;
+};
+
+template <class Ways, class... Connections>
+struct connection_list;
+template <class Ways>
+struct connection_list<Ways> {
+  template <place At>
+  RUNNEL_INLINE void run(std::size_t, packet*, std::size_t, std::uint64_t, context&) noexcept {
+    __builtin_unreachable();
+  }
+  template <class Visitor>
+  constexpr void visit(Visitor&&) const noexcept {}
+};
+template <class Ways, class First, class... Rest>
+struct connection_list<Ways, First, Rest...> {
+  First first;
+  connection_list<Ways, Rest...> rest;
+
+  template <place At>
+  RUNNEL_INLINE void run(std::size_t way, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+    if (sizeof...(Rest) == 0 || way == Ways::template index_of<typename First::way>)
+      runnel::detail::run<At>(first.path.stages(), packets, n, length, c);
+    else rest.template run<At>(way, packets, n, length, c);
+  }
+  template <class Visitor>
+  constexpr void visit(Visitor&& visitor) const noexcept {
+    visitor(first);
+    rest.visit(visitor);
+  }
+};
+
+template <class Ways, class Last>
+constexpr connection_list<Ways, Last> connect(connection_list<Ways>&&, Last&& last) noexcept {
+  return {std::move(last), {}};
+}
+template <class Ways, class First, class... Rest, class Last>
+constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Ways, First, Rest...>&& list,
+                                                              Last&& last) noexcept {
+  return {std::move(list.first), connect(std::move(list.rest), std::move(last))};
+}
+
+// ---- the promised errors
+
+template <class Ways, class Way, class... Connections>
+struct check_connection {
+  static_assert(Ways::template contains<Way>,
+                "runnel: this branch has no such way: .on<way>() takes one of the tags in its list, 'using ways = "
+                "ports<...>'");
+  static_assert(!(std::same_as<Way, typename Connections::way> || ...),
+                "runnel: this way is connected twice: each way has one .on<way>(), and tee() sends packets two ways");
+  static constexpr bool ok = true;
+};
+template <class Branch, class Way, bool Connected>
+struct way_must_be_connected {
+  static_assert(Connected,
+                "runnel: a way of this branch is not connected: add .on<way>(pipeline) for it, .on<way>(discard) to "
+                "drop what goes there");
+  static constexpr bool ok = true;
+};
+template <class Branch, class Ways, class... Connections>
+struct check_all_connected;
+template <class Branch, class... Way, class... Connections>
+struct check_all_connected<Branch, ports<Way...>, Connections...> {
+  static constexpr bool ok =
+      (way_must_be_connected<Branch, Way, (std::same_as<Way, typename Connections::way> || ...)>::ok && ...);
+};
+template <class Pipeline>
+struct check_way_ends {
+  static_assert(Pipeline::complete,
+                "runnel: the pipeline on this way has no end: let it end in transmit(device), deliver(handler), "
+                "enqueue(queue), discard, shared(pipeline) or a branch");
+  static constexpr bool ok = true;
+};
+
+template <class F, bool = has_signature<F>>
+struct branch_signature {
+  using arguments = type_list<packet&>;
+  using ways = typename F::ways;
+};
+template <class F>
+struct branch_signature<F, true> {
+  using arguments = typename signature<F>::arguments;
+  using ways = std::remove_cvref_t<typename signature<F>::result>;
+};
+
+template <class F, class... Connections>
+class branch_stage : public stage_defaults {
+ public:
+  using ways = typename branch_signature<F>::ways;
+  using arguments = typename branch_signature<F>::arguments;
+  using needs = demands<arguments>;
+  static constexpr stage_kind kind = stage_kind::branch;
+  static constexpr bool needs_parsed = needs::parsed || requires { requires F::needs_parsed; };
+  static constexpr bool needs_tracked = needs::connections;
+  static constexpr bool writes = needs::writes;
+  static constexpr bool asks_for_frame = needs::frames;
+  static_assert(!needs::views || ways::template contains<other>,
+                "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
+                "to its ports<...>");
+
+  constexpr branch_stage(F f, connection_list<ways, Connections...> connections) noexcept
+      : function_(std::move(f)), connections_(std::move(connections)) {}
+
+  /// Connects the way `Way` to a pipeline, or to a single end such as `discard`. Ways are connected once each.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    static_assert(check_connection<ways, Way, Connections...>::ok);
+    auto whole = as_pipeline(std::move(path));
+    static_assert(check_way_ends<decltype(whole)>::ok);
+    using link = connection_to<Way, decltype(whole)>;
+    return branch_stage<F, Connections..., link>{std::move(function_),
+                                                 connect(std::move(connections_), link{std::move(whole)})};
+  }
+
+  RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
+    if constexpr (needs::views) {
+      return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
+    } else {
+      return call_handler<ways>(function_, packet_source{p, c}, ways{drop}, arguments{}).decision();
+    }
+  }
+  RUNNEL_INLINE void prefetch(packet& p) noexcept
+    requires prefetching<F>
+  {
+    function_.prefetch(p);
+  }
+  template <place At>
+  RUNNEL_INLINE void run_way(std::size_t way, packet* packets, std::size_t n, std::uint64_t length,
+                             context& c) noexcept {
+    connections_.template run<At>(way, packets, n, length, c);
+  }
+  template <place At>
+  static constexpr bool check_inside() noexcept {
+    return check_all_connected<F, ways, Connections...>::ok &&
+           (Connections::pipeline_type::template check<after<branch_stage>(At)>() && ...);
+  }
+  constexpr void print_name(text_writer& out) const noexcept {
+    if constexpr (requires { out << F::name; }) {
+      out << F::name;
+    } else {
+      out << "branch(";
+      print_arguments(out, arguments{});
+      out << ')';
+    }
+  }
+  [[nodiscard]] constexpr const auto& connections() const noexcept { return connections_; }
+
+ private:
+  [[no_unique_address]] F function_;
+  connection_list<ways, Connections...> connections_;
+};
+
+struct decide_by_protocol {
+  using ways = ports<tcp, udp, icmp, icmpv6, other>;
+  static constexpr const char* name = "by_protocol";
+  static constexpr bool needs_parsed = true;
+  ways operator()(const packet& p) const noexcept {
+    const layers& l = p.layers();
+    if (l.has(protocol::tcp)) return ways::to<tcp>();
+    if (l.has(protocol::udp)) return ways::to<udp>();
+    if (l.has(protocol::icmp)) return ways::to<icmp>();
+    if (l.has(protocol::icmpv6)) return ways::to<icmpv6>();
+    return other{};
+  }
+};
+
+}  // namespace detail
+
+/// Makes a branch of a decision: a handler that returns `ports<...>`, or an object with `using ways = ports<...>` and
+/// `ways operator()(packet&)`. Connect each way with `.on<way>(pipeline)`.
+///
+///     branch([](udp u) -> ports<dns, other> { if (u.destination_port() == 53) return dns{}; return other{}; })
+///         .on<dns>(transmit(resolver))
+///         .on<other>(discard)
+template <class F>
+[[nodiscard]] constexpr auto branch(F decision) noexcept {
+  using ways = typename detail::branch_signature<F>::ways;
+  return detail::branch_stage<F>{std::move(decision), detail::connection_list<ways>{}};
+}
+
+/// A branch by transport protocol, with the ways `tcp`, `udp`, `icmp`, `icmpv6` and `other`. Later fragments, which have
+/// no transport header, and everything that is not IP go by `other`. Needs `parse()` before it.
+[[nodiscard]] constexpr auto by_protocol() noexcept { return branch(detail::decide_by_protocol{}); }
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// What a stage may know beside the packet: the time, and the device that the burst came from.
+#ifndef RUNNEL_FLOW_CONTEXT_HPP
+#define RUNNEL_FLOW_CONTEXT_HPP
+
+#include <cstddef>  // size_t
+
+#include <runnel/base/text.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/packet/packet.hpp>
+
+namespace runnel {
+
+/// Passed along with a burst. Valid for the call.
+struct context {
+  instant now{};  ///< when the burst was received, by the loop's clock
+  /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
+  std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) = nullptr;
+  void* device = nullptr;
+  text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
+};
+
+}  // namespace runnel
+
+#endif

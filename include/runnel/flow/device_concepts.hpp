@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// What the engine asks of a device: something that hands out frames, something that takes packets.
+#ifndef RUNNEL_FLOW_DEVICE_CONCEPTS_HPP
+#define RUNNEL_FLOW_DEVICE_CONCEPTS_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+
+#include <runnel/base/time.hpp>
+#include <runnel/packet/frame.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/pool.hpp>
+
+namespace runnel {
+
+/// A device that frames come from.
+/// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
+/// - `receive(frames, room, now)`: fills up to `room` frames and says how many. 0 is "nothing now", at once. Whoever
+///   calls owns the frames until they are given to `memory().release`, attached, or transmitted. Lent bytes stay
+///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing.
+/// - `done()`: whether nothing will ever come again (the end of a capture).
+template <class D>
+concept receiving_device = requires(D& d, frame* frames, std::size_t room, instant now) {
+  { d.memory() } -> std::same_as<pool&>;
+  { d.receive(frames, room, now) } -> std::same_as<std::size_t>;
+  { d.done() } -> std::same_as<bool>;
+};
+
+/// A device that packets go to.
+/// - `transmit(packets, n, now)`: takes the packets that it can, in order from the first, and says how many: those
+///   handles are empty afterwards. What it did not take is still the caller's.
+template <class D>
+concept transmitting_device = requires(D& d, packet* packets, std::size_t n, instant now) {
+  { d.transmit(packets, n, now) } -> std::same_as<std::size_t>;
+};
+
+/// A source that holds packets already, such as a queue: `pull(packets, room, now)` moves up to `room` of them into
+/// handles that hold nothing (their old value is overwritten) and says how many.
+template <class Q>
+concept pulled_source = requires(Q& q, packet* packets, std::size_t room, instant now) {
+  { q.pull(packets, room, now) } -> std::same_as<std::size_t>;
+  { q.done() } -> std::same_as<bool>;
+};
+
+}  // namespace runnel
+
+#endif

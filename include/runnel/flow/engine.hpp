@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+// The burst engine: runs a pipeline over an array of packets.
+//
+// Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
+// loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
+// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: all
+// packets are prefetched for before it runs on the first. When all outcomes are the same the array is handed on as it
+// is. Otherwise it is partitioned, keeping the order, by compare and compress. Counters are added to once a burst.
+#ifndef RUNNEL_FLOW_ENGINE_HPP
+#define RUNNEL_FLOW_ENGINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+#include <new>      // placement new
+
+#include <runnel/config.hpp>
+#include <runnel/flow/device_concepts.hpp>
+#include <runnel/flow/pipeline.hpp>
+#include <runnel/wire/dissect.hpp>
+
+namespace runnel::detail {
+
+// Handles in uninitialised storage: the engine moves them as plain pointers and owns those below its count.
+template <std::size_t N>
+class handle_array {
+ public:
+  handle_array() noexcept {}
+  handle_array(const handle_array&) = delete;
+  handle_array& operator=(const handle_array&) = delete;
+  ~handle_array() {}
+  [[nodiscard]] packet* data() noexcept { return packets_; }
+  [[nodiscard]] packet& operator[](std::size_t i) noexcept { return packets_[i]; }
+
+ private:
+  union {
+    packet packets_[N];
+  };
+};
+
+// Moves the handle at `from` to `to`, whose old value is nobody's.
+RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
+  __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
+}
+
+[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept { return __builtin_bit_cast(std::uint32_t, v); }
+
+[[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += packets[i].total_length();
+  return sum;
+}
+
+// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
+// the next that prefetches; a branch may be the last.
+template <class List, bool First = true>
+constexpr unsigned segment_length() {
+  if constexpr (List::size == 0) {
+    return 0;
+  } else {
+    using stage = typename List::first_stage;
+    if constexpr (!First && prefetching<stage>) return 0;
+    else if constexpr (stage::kind == stage_kind::branch) return 1;
+    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
+    else return 0;
+  }
+}
+
+template <class List, unsigned Steps>
+struct skip {
+  using type = typename skip<typename List::rest_list, Steps - 1>::type;
+  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
+};
+template <class List>
+struct skip<List, 0> {
+  using type = List;
+  static List& get(List& list) noexcept { return list; }
+};
+
+template <place At, class List, unsigned Steps>
+constexpr place place_after_steps() {
+  if constexpr (Steps == 0) return At;
+  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
+}
+
+template <place At, class Stage>
+void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
+template <place At, unsigned Steps, class List>
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t number = 0) noexcept {
+  using stage = typename List::first_stage;
+  if constexpr (stage::kind == stage_kind::branch) {
+    verdict v = list.stage.decide(p, c);
+    if constexpr (At.traced) report<At>(list.stage, p, v, c);
+    if (v.code != verdict_code::pass) v.port = number;
+    return v;
+  } else {
+    verdict v = list.stage(p, c);
+    if constexpr (At.traced) report<At>(list.stage, p, v, c);
+    v.port = number;
+    if constexpr (Steps == 1) {
+      return v;
+    } else {
+      if (v.code != verdict_code::pass) [[unlikely]] return v;
+      return step<after<stage>(At), Steps - 1>(list.rest, p, c, static_cast<std::uint16_t>(number + 1));
+    }
+  }
+}
+
+// How many packets and bytes came into a segment, added at each of its stages.
+template <unsigned Steps, class List>
+RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
+  list.counters.add(n, length);
+  if constexpr (Steps > 1) count_in<Steps - 1>(list.rest, n, length);
+}
+// Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
+template <unsigned Steps, class List>
+void count_out(List& list, std::uint64_t length) noexcept {
+  list.counters.packets -= 1;
+  list.counters.bytes -= length;
+  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length);
+}
+// Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
+template <unsigned Steps, class List>
+void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length) noexcept {
+  if constexpr (std::same_as<decltype(list.counters), stage_counters>) {
+    if (decided == 0) list.counters.add(v);
+    if constexpr (Steps > 1) {
+      if (decided == 0) count_out<Steps - 1>(list.rest, length);
+      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length);
+    }
+  }
+}
+
+// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
+// back is dropped.
+inline verdict settle(packet& p, verdict v, context& c) noexcept {
+  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
+  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
+    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
+    v = drop(drop_reason::transmit_full);
+  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
+    v = drop(drop_reason::no_target);
+  }
+  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
+  p.reset();
+  return v;
+}
+
+template <place At, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
+
+// The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
+// are left; their outcomes stand at the same places.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::size_t n,
+                                          context& c) noexcept {
+  handle_array<At.burst> out;
+  verdict why[At.burst];
+  std::size_t kept = 0, gone = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const verdict v = outcomes[i];
+    const bool on = v.code == verdict_code::pass;
+    relocate(&out[gone], &packets[i]);
+    why[gone] = v;
+    relocate(&packets[kept], &packets[i]);
+    outcomes[kept] = v;
+    kept += on ? 1u : 0u;
+    gone += on ? 0u : 1u;
+  }
+  for (std::size_t i = 0; i < gone; ++i) {
+    const std::uint64_t length = out[i] ? out[i].total_length() : 0;
+    const verdict v = settle(out[i], why[i], c);
+    count_verdict<Steps>(list, why[i].port, v, length);
+  }
+  return kept;
+}
+
+// Hands a burst over to the ways that its outcomes name.
+template <place At, class Branch>
+void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::size_t n, context& c) noexcept {
+  handle_array<At.burst> part;
+  std::uint64_t left = 0;
+  for (std::size_t i = 0; i < n; ++i) left |= std::uint64_t{1} << outcomes[i].port;
+  while (left != 0) {
+    const auto way = static_cast<unsigned>(__builtin_ctzll(left));
+    left &= left - 1;
+    std::size_t k = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      relocate(&part[k], &packets[i]);
+      k += outcomes[i].port == way ? 1u : 0u;
+    }
+    branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
+  }
+}
+
+template <place At, class List>
+void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  constexpr unsigned steps = segment_length<List>();
+  using last = typename skip<List, steps - 1>::type;
+  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
+
+  if constexpr (prefetching<typename List::first_stage>)
+    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
+
+  verdict outcomes[At.burst];
+  std::uint32_t same = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const verdict v = step<At, steps>(list, packets[i], c);
+    outcomes[i] = v;
+    if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
+    else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
+  }
+  count_in<steps>(list, n, length);
+  auto& branch_or_last = skip<List, steps - 1>::get(list);
+  constexpr place there = place_after_steps<At, List, steps>();
+
+  if (same == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
+    else run<there>(branch_or_last.rest, packets, n, length, c);
+    return;
+  }
+  n = settle_some<At, steps>(list, packets, outcomes, n, c);
+  if (n == 0) return;
+  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes, n, c);
+  else run<there>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+}
+
+// A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
+template <place At, class List>
+void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  packet mine[At.burst];
+  verdict verdicts[At.burst];
+  for (std::size_t i = 0; i < n; ++i) {
+    mine[i] = static_cast<packet&&>(packets[i]);
+    verdicts[i] = pass;
+  }
+  list.counters.add(n, length);
+  burst b{mine, verdicts, n, At.burst};
+  list.stage(b, c);
+  if (b.size() > n) list.counters.add(b.size() - n, 0);  // made here
+  handle_array<At.burst> on;
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const verdict v = verdicts[i];
+    if constexpr (At.traced) if (mine[i]) report<At>(list.stage, mine[i], v, c);
+    if (mine[i] && v.code == verdict_code::pass) {
+      relocate(&on[k++], &mine[i]);
+      ::new (static_cast<void*>(&mine[i])) packet;
+    } else {
+      list.counters.add(settle(mine[i], v, c));
+    }
+  }
+  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
+}
+
+// Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
+template <place At, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  using stage = typename List::first_stage;
+  constexpr place there = after<stage>(At);
+  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
+    run_segment<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::burst) {
+    run_burst_stage<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::aside) {
+    list.counters.add(n, length);
+    list.stage.template beside<At>(packets, n, length, list.counters, c);
+    run<there>(list.rest, packets, n, length, c);
+  } else {
+    static_assert(stage::kind == stage_kind::end);
+    list.counters.add(n, length);
+    if constexpr (At.traced)
+      for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
+    list.stage.template take<At>(packets, n, length, list.counters, c);
+  }
+}
+
+// ---- frames: before there are packets
+
+[[nodiscard]] RUNNEL_INLINE layers dissect(const frame& f) noexcept {
+  return runnel::dissect(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
+}
+
+template <class List>
+constexpr unsigned early_length() {
+  if constexpr (List::size == 0) return 0;
+  else if constexpr (List::first_stage::kind == stage_kind::early) return 1 + early_length<typename List::rest_list>();
+  else return 0;
+}
+template <class List, unsigned Steps>
+constexpr bool early_needs_layers() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
+}
+
+// One frame through the early verdicts. The outcome's `port` is the number of the stage that decided, in its upper byte
+// when the lower one is the target of a redirect.
+template <unsigned Steps, class List>
+RUNNEL_INLINE verdict early_step(List& list, frame& f, layers& l, context& c, unsigned number = 0) noexcept {
+  verdict v = list.stage(f, l, c);
+  if constexpr (Steps > 1)
+    if (v.code == verdict_code::pass) [[likely]] return early_step<Steps - 1>(list.rest, f, l, c, number + 1);
+  const unsigned target = v.code == verdict_code::redirect ? v.port & 0xffu : 0u;
+  v.port = static_cast<std::uint16_t>(number << 8 | target);
+  return v;
+}
+// Hands a packet to a target of the early verdict with number `decided`.
+template <unsigned Steps, class List>
+bool send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+  if (decided == 0) return list.stage.send(target, p, c);
+  if constexpr (Steps > 1) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
+  else return false;
+}
+
+// What a device looks like to the engine: a pool, and a way back out.
+template <class Device>
+constexpr context context_of(Device& device, instant now) noexcept {
+  context c;
+  c.now = now;
+  if constexpr (transmitting_device<Device>) {
+    c.device = &device;
+    c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
+      return static_cast<Device*>(d)->transmit(packets, n, t);
+    };
+  }
+  return c;
+}
+
+// Makes packets of frames and runs the rest of the pipeline on them. A frame for which there is no descriptor is
+// dropped at the first stage that wanted a packet.
+template <place At, bool HaveLayers, class List>
+void run_attached(List& list, frame* frames, const layers* found, std::size_t n, pool& memory, context& c) noexcept {
+  handle_array<At.burst> packets;
+  std::uint64_t length = 0;
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    packet p = memory.attach(frames[i]);
+    if (!p) [[unlikely]] {
+      list.counters.add(1, frames[i].length);
+      list.counters.add(drop(drop_reason::no_packet));
+      memory.release(&frames[i], 1);
+      continue;
+    }
+    if constexpr (HaveLayers) p.layers(found[i]);
+    length += frames[i].length;
+    ::new (static_cast<void*>(&packets[k++])) packet{static_cast<packet&&>(p)};
+  }
+  if (k != 0) run<after<typename List::first_stage>(At)>(list, packets.data(), k, length, c);
+}
+
+// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
+template <place At, bool HaveLayers, class List>
+RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* found, std::size_t n, pool& memory,
+                                   context& c) noexcept {
+  using stage = typename List::first_stage;
+  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
+    std::uint64_t length = 0;
+    for (std::size_t i = 0; i < n; ++i) length += frames[i].length;
+    list.counters.add(n, length);
+    list.stage.take_frames(frames, n, memory, list.counters, c);
+  } else {
+    run_attached<At, HaveLayers>(list, frames, found, n, memory, c);
+  }
+}
+
+// Frames that do not go on: released, sent back by their device, or sent to another one.
+template <unsigned Steps, class List>
+void settle_frames(List& list, frame* frames, const verdict* why, std::size_t n, pool& memory, context& c) noexcept {
+  for (std::size_t i = 0; i < n; ++i) {
+    verdict v = why[i];
+    const unsigned decided = v.port >> 8;
+    const std::uint64_t length = frames[i].length;
+    if (v.code != verdict_code::tx && v.code != verdict_code::redirect) {
+      memory.release(&frames[i], 1);
+    } else if (packet p = memory.attach(frames[i]); !p) {
+      v = drop(drop_reason::no_packet);
+      memory.release(&frames[i], 1);
+    } else if (v.code == verdict_code::tx) {
+      v = settle(p, v, c);
+    } else if (!send_redirected<Steps>(list, decided, v.port & 0xffu, p, c)) {
+      v = drop(p ? drop_reason::no_target : drop_reason::transmit_full);
+    }
+    count_verdict<Steps>(list, decided, v, length);
+  }
+}
+
+template <place At, class List>
+void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
+  constexpr unsigned steps = early_length<List>();
+  if constexpr (steps == 0) {
+    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
+  } else {
+    layers found[At.burst];
+    verdict outcomes[At.burst];
+    frame out[At.burst];
+    constexpr bool look = early_needs_layers<List, steps>();
+    std::uint64_t length = 0;
+    std::size_t kept = 0, gone = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      frame& f = frames[i];
+      layers& l = found[kept];
+      if constexpr (look) l = dissect(f);
+      length += f.length;
+      const verdict v = early_step<steps>(list, f, l, c);
+      if (v.code == verdict_code::pass) [[likely]] {
+        if (kept != i) frames[kept] = f;
+        ++kept;
+      } else {
+        out[gone] = f;
+        outcomes[gone++] = v;
+      }
+    }
+    count_in<steps>(list, n, length);
+    if (gone != 0) settle_frames<steps>(list, out, outcomes, gone, memory, c);
+    if (kept != 0)
+      run_after_early<At, look>(skip<List, steps>::get(list), frames, found, kept, memory, c);
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
+// NAPI's rule.
+#ifndef RUNNEL_FLOW_LOOP_HPP
+#define RUNNEL_FLOW_LOOP_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // remove_reference_t
+#include <utility>      // forward
+
+#include <runnel/base/time.hpp>
+#include <runnel/flow/device_concepts.hpp>
+#include <runnel/flow/engine.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// Calls `visit(stage)` for every stage of a list and of all that hangs on it.
+template <class List, class Visitor>
+constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
+  if constexpr (List::size != 0) {
+    visit(list.stage);
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
+    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
+    for_each_stage(list.rest, visit);
+  }
+}
+
+}  // namespace detail
+
+/// How a source is polled.
+struct attach_options {
+  std::size_t budget = 256;  ///< packets at most before the next source has its turn
+};
+
+/// A source of packets and the pipeline behind it. Made by `attach`.
+template <std::uint16_t Burst, class Source, class Pipeline>
+class attachment {
+  static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
+  static constexpr bool of_packets = pulled_source<Source>;
+  static constexpr place start{.packets = of_packets, .burst = Burst};
+  static_assert(std::remove_reference_t<Pipeline>::template check<start>());
+
+ public:
+  constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
+      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {}
+
+  /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t total = 0;
+    while (total < options_.budget) {
+      std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
+      const std::size_t downstream = room_downstream();
+      if (downstream < room) room = downstream;
+      if (room == 0) break;
+      const std::size_t n = poll_once(clock, room);
+      total += n;
+      if (n < room) break;
+    }
+    return total;
+  }
+  /// Whether nothing will ever come again.
+  [[nodiscard]] bool done() noexcept { return source_->done(); }
+  /// When the source has something next, as far as it knows; `never` when it does not.
+  [[nodiscard]] instant next_due() noexcept {
+    if constexpr (requires { { source_->next_due() } -> std::same_as<instant>; }) return source_->next_due();
+    else return never;
+  }
+  [[nodiscard]] auto& path() noexcept { return path_; }
+
+ private:
+  template <class Clock>
+  std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
+    context c = detail::context_of(*source_, clock.now());
+    if constexpr (of_packets) {
+      detail::handle_array<Burst> packets;
+      const std::size_t n = source_->pull(packets.data(), room, c.now);
+      if (n != 0)
+        detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
+      return n;
+    } else {
+      frame frames[Burst];
+      const std::size_t n = source_->receive(frames, room, c.now);
+      if (n == 0) return 0;
+      if constexpr (requires { clock.seen(frames[0].timestamp); }) {
+        clock.seen(frames[n - 1].timestamp);
+        c.now = clock.now();
+      }
+      detail::run_frames<start>(path_.stages(), frames, n, source_->memory(), c);
+      return n;
+    }
+  }
+  // How many packets the pipeline can take: what is left in the fullest queue that holds its source back.
+  [[nodiscard]] std::size_t room_downstream() noexcept {
+    std::size_t least = max_burst;
+    auto look = [&least](const auto& stage) {
+      if constexpr (requires { stage.room(); })
+        if (stage.room() < least) least = stage.room();
+    };
+    detail::for_each_stage(path_.stages(), look);
+    return least;
+  }
+
+  Source* source_;
+  Pipeline path_;
+  attach_options options_;
+};
+
+/// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
+/// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
+/// the compile errors. Refers to the source, which must outlive it.
+template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
+[[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
+  static_assert(receiving_device<Source> || pulled_source<Source>,
+                "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  if constexpr (detail::pipeline_type<Pipeline>) {
+    return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
+  } else {
+    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
+    return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
+  }
+}
+
+/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it; `stop()` may come from
+/// another, from a handler, or from a signal handler.
+template <clock Clock, class... Attachments>
+class loop {
+ public:
+  constexpr loop(Clock& time, Attachments... attachments) noexcept
+      : clock_(&time), attachments_(std::move(attachments)...) {}
+
+  /// One round over all sources. How many packets there were.
+  std::size_t poll() noexcept { return attachments_.poll(*clock_); }
+  /// Runs until every source is done and a round finds nothing, or until `stop()`. When a round finds nothing it waits
+  /// for the next thing that is due, if the clock can (`wait_until`); it never waits under load.
+  void run() noexcept {
+    while (!__atomic_load_n(&stop_, __ATOMIC_RELAXED)) {
+      if (poll() != 0) continue;
+      if (attachments_.done()) return;
+      if constexpr (requires { clock_->wait_until(never); }) clock_->wait_until(attachments_.next_due());
+    }
+  }
+  void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
+
+ private:
+  // The attachments as a recursive struct, for the reason given at stage_list.
+  template <class... More>
+  struct list {
+    std::size_t poll(Clock&) noexcept { return 0; }
+    bool done() noexcept { return true; }
+    instant next_due() noexcept { return never; }
+  };
+  template <class First, class... More>
+  struct list<First, More...> {
+    constexpr explicit list(First&& f, More&&... m) noexcept : first(std::move(f)), more(std::move(m)...) {}
+    std::size_t poll(Clock& time) noexcept {
+      const std::size_t n = first.poll(time);
+      return n + more.poll(time);
+    }
+    bool done() noexcept { return first.done() && more.done(); }
+    instant next_due() noexcept {
+      const instant a = first.next_due(), b = more.next_due();
+      return a < b ? a : b;
+    }
+    First first;
+    list<More...> more;
+  };
+
+  Clock* clock_;
+  list<Attachments...> attachments_;
+  bool stop_ = false;
+};
+
+/// Runs attachments until all their sources are done, by a clock of the user's.
+template <clock Clock, class... Attachments>
+void run(Clock& time, Attachments... attachments) noexcept {
+  loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
+}
+/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
+template <std::uint16_t... Burst, class... Source, class... Pipeline>
+void run(attachment<Burst, Source, Pipeline>... attachments) noexcept {
+  capture_clock time;
+  run(time, std::move(attachments)...);
+}
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// Pipelines: stages joined with `|`, kept as one type, and checked before anything runs.
+#ifndef RUNNEL_FLOW_PIPELINE_HPP
+#define RUNNEL_FLOW_PIPELINE_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, false_type
+#include <utility>      // move, forward
+
+#include <runnel/flow/counters.hpp>
+#include <runnel/flow/stage.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// The stages of a pipeline, each with its counters, as a recursive struct: cheaper to compile than a tuple, and
+// every stage sees the rest of the path as one type.
+template <class Counters, class... Stages>
+struct stage_list {
+  static constexpr std::size_t size = 0;
+};
+template <class Counters, class First, class... Rest>
+struct stage_list<Counters, First, Rest...> {
+  static constexpr std::size_t size = 1 + sizeof...(Rest);
+  using first_stage = First;
+  using rest_list = stage_list<Counters, Rest...>;
+
+  [[no_unique_address]] First stage;
+  [[no_unique_address]] Counters counters{};
+  [[no_unique_address]] rest_list rest{};
+};
+
+template <class Counters, class Last>
+constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
+  return {std::move(last)};
+}
+template <class Counters, class First, class... Rest, class Last>
+constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
+                                                            Last&& last) noexcept {
+  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::move(last))};
+}
+
+template <class... Stages>
+inline constexpr bool ends = false;
+template <class Only>
+inline constexpr bool ends<Only> = Only::kind == stage_kind::end || Only::kind == stage_kind::branch;
+template <class First, class... Rest>
+  requires(sizeof...(Rest) > 0)
+inline constexpr bool ends<First, Rest...> = ends<Rest...>;
+
+// ---- the promised errors, each in a template that carries the culprit's type in its name
+
+template <class Stage, class After>
+struct stage_after_an_end {
+  static_assert(After::kind != stage_kind::end,
+                "runnel: this stage stands after an end: transmit, deliver, enqueue, discard and shared take ownership "
+                "of what arrives, nothing comes out of them; put the stage before the end, or use tee() to do both");
+  static_assert(After::kind != stage_kind::branch,
+                "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
+                "again, give several of them the same shared(pipeline)");
+  static constexpr bool ok = true;
+};
+
+// Checks one stage at one place.
+template <class Stage, place At>
+struct check_stage {
+  static_assert(!(Stage::kind == stage_kind::early && At.packets),
+                "runnel: an early verdict, xdp(...), must stand at the beginning of the pipeline, before the first "
+                "stage that wants a packet");
+  static_assert(Stage::kind == stage_kind::early || !Stage::asks_for_frame,
+                "runnel: a handler asks for a frame, but there are only packets at this place: ask for packet&, or "
+                "move it into xdp(...) at the beginning");
+  static_assert(Stage::kind == stage_kind::early || !Stage::needs_parsed || At.parsed,
+                "runnel: a stage asks for network or transport headers, but the packet has not been parsed at this "
+                "place: put parse() before it, or move it into xdp(...) at the beginning");
+  static_assert(!Stage::needs_tracked || At.tracked,
+                "runnel: a handler asks for a connection, but none has been looked up at this place: put track() "
+                "before it");
+  static_assert(!Stage::writes || !At.shared,
+                "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
+                "unshare() before it");
+  static constexpr bool ok = true;
+};
+
+// What is known behind a stage.
+template <class Stage>
+constexpr place after(place at) noexcept {
+  if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
+  if (Stage::gives_parsed) at.parsed = true;
+  if (Stage::gives_tracked) at.tracked = true;
+  if (Stage::makes_shared) at.shared = true;
+  if (Stage::makes_own) at.shared = false;
+  if (Stage::traces) at.traced = true;
+  return at;
+}
+
+template <place At, class... Stages>
+struct check_list {
+  static constexpr bool ok = true;
+};
+template <place At, class First, class... Rest>
+struct check_list<At, First, Rest...> {
+  static constexpr bool ok = [] {
+    bool good = check_stage<First, At>::ok;
+    // Branches and tees check the pipelines that hang on them.
+    if constexpr (requires { First::template check_inside<At>(); }) good = good && First::template check_inside<At>();
+    return good && check_list<after<First>(At), Rest...>::ok;
+  }();
+};
+
+}  // namespace detail
+
+/// Stages joined with `|`. A value: it owns its stages and their counters, and is moved into a branch, a tee or
+/// `attach`, or kept by the user and passed on by reference.
+template <class Counters, class... Stages>
+class pipeline {
+ public:
+  using list_type = detail::stage_list<Counters, Stages...>;
+  using counters_type = Counters;
+  /// Whether it ends in something that takes ownership, so that it can be run.
+  static constexpr bool complete = detail::ends<Stages...>;
+  /// Whether its first stage that looks at packets can do with frames up to its end.
+  template <place At>
+  static constexpr bool check() noexcept {
+    static_assert(complete,
+                  "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
+                  "discard, shared(pipeline) or a branch");
+    return complete && detail::check_list<At, Stages...>::ok;
+  }
+
+  constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
+
+  [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
+  [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
+  [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+
+ private:
+  list_type stages_;
+};
+
+/// Put in front of the first stage, it leaves out all counting in that pipeline: `uncounted | parse() | ...`.
+struct uncounted_t {};
+inline constexpr uncounted_t uncounted{};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_pipeline = false;
+template <class Counters, class... Stages>
+inline constexpr bool is_pipeline<pipeline<Counters, Stages...>> = true;
+
+template <class T>
+concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
+
+template <class First, class... Rest>
+struct last_of : last_of<Rest...> {};
+template <class Only>
+struct last_of<Only> {
+  using type = Only;
+};
+
+// What a user may write on either side of a bar.
+template <class T>
+concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> ||
+                   std::same_as<std::remove_cvref_t<T>, uncounted_t>;
+
+template <class T>
+constexpr auto as_pipeline(T&& left) noexcept {
+  using type = std::remove_cvref_t<T>;
+  if constexpr (pipeline_type<T>) {
+    return type{std::forward<T>(left)};
+  } else if constexpr (std::same_as<type, uncounted_t>) {
+    return pipeline<no_counters>{stage_list<no_counters>{}};
+  } else {
+    using stage_type = stage_of<type>;
+    return pipeline<stage_counters, stage_type>{
+        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
+  }
+}
+
+template <class Counters, class Last>
+constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
+  return pipeline<Counters, Last>{append(std::move(left).stages(), std::move(last))};
+}
+template <class Counters, class First, class... Stages, class Last>
+constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
+  static_assert(stage_after_an_end<Last, typename last_of<First, Stages...>::type>::ok);
+  return pipeline<Counters, First, Stages..., Last>{append(std::move(left).stages(), std::move(last))};
+}
+template <class Left, class Counters>
+constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
+  return std::move(left);
+}
+template <class Left, class Counters, class First, class... Rest>
+constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
+  return join_list(join(std::move(left), std::move(right.stage)), std::move(right.rest));
+}
+
+}  // namespace detail
+
+/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves both; counts begin at zero for stages
+/// that come from the right.
+template <class Left, class Right>
+  requires detail::joinable<Left> || detail::joinable<Right>
+[[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
+  using right_type = std::remove_cvref_t<Right>;
+  if constexpr (detail::pipeline_type<Right>) {
+    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
+                             std::move(right_type{std::forward<Right>(right)}).stages());
+  } else {
+    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
+                        detail::as_stage(right_type{std::forward<Right>(right)}));
+  }
+}
+
+}  // namespace runnel
+
+#endif

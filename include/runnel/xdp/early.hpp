@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// Early verdicts: programs that look at a frame before there is a packet. The idea is XDP's.
+#ifndef RUNNEL_XDP_EARLY_HPP
+#define RUNNEL_XDP_EARLY_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // is_same_v
+#include <utility>      // move
+
+#include <runnel/flow/engine.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// Hands out a handler's arguments from a frame. The counterpart of packet_source.
+struct frame_source {
+  frame& f;
+  const layers& found;
+  context& c;
+
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map map() const noexcept { return mutable_header_map{f, found}; }
+  template <class A>
+  [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
+    if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
+    else if constexpr (is_frame<A>) return (f);
+    else if constexpr (is_time<A>) return instant{c.now};
+    else return subject{static_cast<const frame&>(f), found};
+  }
+};
+
+template <class... Devices>
+struct target_list {
+  bool send(unsigned, packet&, context&) const noexcept { return false; }
+};
+template <class First, class... Rest>
+struct target_list<First, Rest...> {
+  First* first;
+  target_list<Rest...> rest;
+  bool send(unsigned target, packet& p, context& c) const noexcept {
+    if (target == 0) return first->transmit(&p, 1, c.now) == 1;
+    return rest.send(target - 1, p, c);
+  }
+};
+
+constexpr target_list<> make_targets() noexcept { return {}; }
+template <class First, class... Rest>
+constexpr target_list<First, Rest...> make_targets(First& first, Rest&... rest) noexcept {
+  return {&first, make_targets(rest...)};
+}
+
+// What a program's parameters are; rules see a subject.
+template <class F>
+struct early_arguments {
+  using type = type_list<const subject&>;
+};
+template <has_signature F>
+struct early_arguments<F> {
+  using type = typename signature<F>::arguments;
+};
+
+template <class F>
+inline constexpr bool early_rules = !has_signature<F> && rules_function<F>;
+
+template <class F, class Targets>
+struct early_stage : stage_defaults {
+  using arguments = typename early_arguments<F>::type;
+  using needs = demands<arguments>;
+  static constexpr stage_kind kind = stage_kind::early;
+  static constexpr bool wants_packet = false;
+  static constexpr bool wants_layers = needs::views || needs::parsed;
+  static constexpr bool asks_for_frame = needs::frames;
+
+  constexpr early_stage(F f, Targets t) noexcept : function(std::move(f)), targets(t) {}
+  RUNNEL_INLINE verdict operator()(frame& f, layers& found, context& c) noexcept {
+    const verdict v = call_handler<verdict>(function, frame_source{f, found, c}, pass, arguments{});
+    // A program that has the frame may have changed its headers or its beginning.
+    if constexpr (needs::frames) found = dissect(f);
+    return v;
+  }
+  bool send(unsigned target, packet& p, context& c) noexcept { return targets.send(target, p, c); }
+  constexpr void print_name(text_writer& out) const noexcept {
+    out << "xdp(";
+    if constexpr (requires { out << F::name; }) out << F::name;
+    else if constexpr (early_rules<F>) runnel::detail::print_name(out, function, "rules");
+    else print_arguments(out, arguments{});
+    out << ')';
+  }
+  [[no_unique_address]] F function;
+  [[no_unique_address]] Targets targets;
+};
+
+template <class F>
+constexpr void check_early() noexcept {
+  if constexpr (has_signature<F>) {
+    using needs = demands<typename signature<F>::arguments>;
+    static_assert(!needs::packets,
+                  "runnel: an early verdict asks for a packet, but there are only frames before the first stage that "
+                  "wants one: ask for frame&, or move the handler out of xdp(...)");
+    static_assert(!needs::connections,
+                  "runnel: an early verdict asks for a connection, but connections are known only behind track(): move "
+                  "the handler out of xdp(...), behind it");
+    static_assert(needs::packets || needs::connections || handler_function<F>,
+                  "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
+                  "instant or const subject&, and which returns a verdict or nothing; or rules");
+  } else {
+    static_assert(rules_function<F>,
+                  "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
+                  "instant or const subject&, and which returns a verdict or nothing; or rules");
+  }
+}
+
+}  // namespace detail
+
+/// An early verdict: a handler or rules that see each frame of a burst before there is a packet. `drop` gives the slot
+/// straight back, `tx` sends the frame out by its own device, `redirect(i)` by the device at place `i` of `targets` (at
+/// most 256), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
+/// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
+template <class F, transmitting_device... Targets>
+[[nodiscard]] constexpr auto xdp(F program, Targets&... targets) noexcept {
+  static_assert(sizeof...(Targets) <= 256);
+  detail::check_early<F>();
+  using list = detail::target_list<Targets...>;
+  return detail::early_stage<F, list>{std::move(program), detail::make_targets(targets...)};
+}
+
+}  // namespace runnel
+
+#endif
