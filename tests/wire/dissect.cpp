@@ -6,6 +6,8 @@
 
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/tcp.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
 
@@ -40,13 +42,17 @@ packet_bytes changed(packet_bytes p, std::size_t at, unsigned value) {
   return p;
 }
 
+layers carefully(const std::byte* p, std::size_t size, link_type link, const dissect_options& o) {
+  return detail::dissection{p, size, o.head_offset, o.chained, o.missing}.run(link);
+}
+
 // Dissects a copy that ends exactly where its memory ends, so that a sanitizer sees every read behind it.
 layers look(const packet_bytes& p, link_type link = link_type::ethernet, const dissect_options& options = {}) {
   std::byte* exact = new std::byte[p.size()];
   copy_bytes(exact, p.data(), p.size());
   const layers found = dissect(bytes{exact, p.size()}, link, options);
   // The short way is only a shorter way.
-  CHECK(found == detail::dissect_carefully(exact, p.size(), link, options));
+  CHECK(found == carefully(exact, p.size(), link, options));
   delete[] exact;
   return found;
 }
@@ -94,6 +100,10 @@ TEST_CASE("TCP and UDP over IPv4 and IPv6 in Ethernet are found, with or without
     CHECK(look(in_ether("0800") + in_ipv4(6, tcp_) + hex(padding)) == expect({protocol::ipv4, protocol::tcp}, 14, 34));
     CHECK(look(in_ether("86dd") + in_ipv6(17, udp_) + hex(padding)) == expect({protocol::ipv6, protocol::udp}, 14, 54));
     CHECK(look(in_ether("86dd") + in_ipv6(6, tcp_) + hex(padding)) == expect({protocol::ipv6, protocol::tcp}, 14, 54));
+    CHECK(look(in_ether("8100") + hex("0005 0800") + in_ipv4(17, udp_) + hex(padding)) ==
+          expect({protocol::vlan, protocol::ipv4, protocol::udp}, 18, 38));
+    CHECK(look(in_ether("8100") + hex("0005 86dd") + in_ipv6(6, tcp_) + hex(padding)) ==
+          expect({protocol::vlan, protocol::ipv6, protocol::tcp}, 18, 58));
   }
 }
 
@@ -237,6 +247,7 @@ TEST_CASE("a wrong IPv6 header is refused with the cause") {
   CHECK(fault(in_ether("86dd") + changed(good, 0, 0x45)) == drop_reason::ip_version);
   CHECK(fault(in_ether("86dd") + changed(good, 5, 13)) == drop_reason::ip_total_length);
   CHECK(fault(in_ether("86dd") + changed(good, 4, 0xff)) == drop_reason::ip_total_length);
+  CHECK(fault(in_ether("86dd") + in_ipv6(0, {})) == drop_reason::ip_total_length);  // as jumbograms look
   CHECK(fault(in_ether("0800") + good) == drop_reason::ip_version);
   CHECK(fault(in_ether("86dd") + in_ipv4(17, udp_ + packet_bytes(20))) == drop_reason::ip_version);
 }
@@ -397,6 +408,7 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
       in_ether("0800") + in_ipv4(17, udp_), in_ether("0800") + in_ipv4(6, tcp_, 0, hex("94040000")), in_ether("86dd") + in_ipv6(17, udp_),
       in_ether("86dd") + in_ipv6(0, hex("2b00 0104 00000000 2c00 0104 00000000 0600 0001 00000007") + tcp_),
       in_ether("8100") + hex("0005 88a8 0006 0800") + in_ipv4(47, hex("b000 0800 00000000 00000001 00000002")),
+      in_ether("8100") + hex("0005 0800") + in_ipv4(6, tcp_), in_ether("8100") + hex("0005 86dd") + in_ipv6(17, udp_),
       in_ether("8847") + hex("00064040 00065140") + in_ipv4(17, udp_), in_ether("0020") + hex("aaaa03 000000 0800") + in_ipv4(17, udp_),
       in_ether("0806") + hex("0001 0800 0604 0001") + packet_bytes(20), hex("00000002") + in_ipv4(17, udp_),
       hex("0000 0001 0006 0200000000010000 0800") + in_ipv4(17, udp_), in_ipv6(58, icmp_), packet_bytes(64)};
@@ -415,7 +427,7 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
     std::byte* exact = new std::byte[p.size()];
     copy_bytes(exact, p.data(), p.size());
     const layers l = dissect(bytes{exact, p.size()}, link, options);
-    const bool inside = l == detail::dissect_carefully(exact, p.size(), link, options) && l.link_kind() == link &&
+    const bool inside = l == carefully(exact, p.size(), link, options) && l.link_kind() == link &&
                         l.network >= options.head_offset && l.network - options.head_offset <= p.size() &&
                         l.link == l.network - options.head_offset &&
                         (!l.has(protocol::transport) ||
@@ -426,6 +438,14 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
       const auto ip = ipv4::parse(bytes{exact, p.size()}.from(l.link));
       REQUIRE(ip);
       if (l.has(protocol::udp) && !l.has(protocol::fragment)) REQUIRE(udp::parse(ip->payload()));
+      if (l.has(protocol::tcp)) REQUIRE(tcp::parse(ip->payload()));
+    }
+    if (l.has(protocol::ipv6) && options.chained + options.missing == 0) {
+      const auto ip = ipv6::parse(bytes{exact, p.size()}.from(l.link));
+      REQUIRE(ip);
+      const bytes payload = ip->payload().from(l.transport - l.network - 40u);
+      if (l.has(protocol::udp) && !l.has(protocol::fragment)) REQUIRE(udp::parse(payload));
+      if (l.has(protocol::tcp)) REQUIRE(tcp::parse(payload));
     }
     ++(l.fault == drop_reason::none ? parsed : refused);
     delete[] exact;

@@ -38,20 +38,22 @@ namespace detail {
 
 [[nodiscard]] constexpr std::uint16_t bit(protocol p) noexcept { return static_cast<std::uint16_t>(p); }
 
-// The careful way through any packet. `at_` is where it has come to, `end_` where what it is in ends by the lengths
-// read so far (which may lie behind the bytes it has), `size_` how many bytes it has; at_ <= end_ and at_ <= size_.
+// The careful way through any packet, step by step in the order of its bytes. `at_` is where it has come to, `end_`
+// where what it is in ends by the lengths read so far (perhaps behind the bytes it has), `size_` how many bytes it has;
+// at_ <= end_ and at_ <= size_. Each step has one caller and is inlined there, which keeps all of this in registers.
 class dissection {
  public:
-  constexpr dissection(const std::byte* p, std::size_t size, const dissect_options& options) noexcept
-      : p_(p), size_(size), end_(size + options.chained + options.missing), options_(options) {}
+  constexpr dissection(const std::byte* p, std::size_t size, std::size_t head, std::size_t chained,
+                       std::size_t missing) noexcept
+      : p_(p), size_(size), end_(size + chained + missing), head_(head), missing_(missing) {}
 
-  constexpr layers run(link_type link) noexcept {
-    found_ = static_cast<std::uint16_t>(link);
-    const bool good = from_link(link);
+  RUNNEL_INLINE constexpr layers run(link_type link) noexcept {
+    found_ = static_cast<unsigned>(link);
+    if (steps(link)) add(protocol::parsed);
     layers out{.protocols = static_cast<std::uint16_t>(link), .fault = drop_reason::too_big};
-    const std::size_t network = options_.head_offset + network_, transport = options_.head_offset + transport_;
+    const std::size_t network = head_ + network_, transport = head_ + transport_;
     if (network > 0xffff || transport > 0xffff) return out;
-    out.protocols = static_cast<std::uint16_t>(good ? found_ | bit(protocol::parsed) : found_);
+    out.protocols = static_cast<std::uint16_t>(found_);
     out.network = static_cast<std::uint16_t>(network);
     out.transport = static_cast<std::uint16_t>((found_ & bit(protocol::transport)) != 0 ? transport : 0);
     out.link = static_cast<std::uint8_t>(network_);
@@ -60,135 +62,139 @@ class dissection {
   }
 
  private:
-  constexpr bool fail(drop_reason why) noexcept {
-    fault_ = why;
-    return false;
-  }
-  // Whether `n` bytes from here can be read. `why` is the fault when the packet itself has fewer.
-  constexpr bool need(std::size_t n, drop_reason why) noexcept {
-    if (n <= end_ - at_ && n <= size_ - at_) [[likely]] return true;
-    return fail(n <= end_ - at_ && options_.missing != 0 ? drop_reason::truncated_capture : why);
-  }
-  constexpr void add(protocol p) noexcept { found_ = static_cast<std::uint16_t>(found_ | bit(p)); }
-  constexpr const std::byte* here() const noexcept { return p_ + at_; }
-  constexpr bool unknown_payload() noexcept {
+  // What comes next, when no EtherType says so: values that no type field can hold.
+  static constexpr unsigned unknown = 0x10000, llc = 0x10001;
+
+  RUNNEL_INLINE constexpr bool steps(link_type link) noexcept {
+    unsigned type = unknown;
+    if (!link_header(link, type) || !vlan_tags(type) || !llc_header(type) || !mpls_labels(type)) return false;
     network_ = at_;
-    return true;
+    unsigned number = 0;
+    switch (type) {
+      case ethertype::ipv4:
+        if (!ipv4_header(number)) return false;
+        break;
+      case ethertype::ipv6:
+        if (!ipv6_headers(number)) return false;
+        break;
+      case ethertype::arp:
+        return arp_packet();
+      default:
+        return true;
+    }
+    return is_later_fragment_ || transport_header(number);
   }
 
-  constexpr bool from_link(link_type link) noexcept {
+  RUNNEL_INLINE constexpr bool link_header(link_type link, unsigned& type) noexcept {
     switch (link) {
       case link_type::ethernet:
         if (!need(14, drop_reason::link_too_short)) return false;
+        type = load_be16(p_ + 12);
         at_ = 14;
-        return from_type(load_be16(p_ + 12));
+        break;
       case link_type::raw_ip:
-        return from_version(drop_reason::ip_too_short);
+        if (!need(1, drop_reason::ip_too_short)) return false;
+        type = type_by_version();
+        return type != unknown || fail(drop_reason::ip_version);
       case link_type::null_loop:
-        return from_address_family();
+        if (!need(4, drop_reason::link_too_short)) return false;
+        type = type_by_address_family();
+        at_ = 4;
+        break;
       case link_type::linux_sll:
         if (!need(16, drop_reason::link_too_short)) return false;
+        type = cooked_type(load_be16(p_ + 14), load_be16(p_ + 2));
         at_ = 16;
-        return from_cooked(load_be16(p_ + 14), load_be16(p_ + 2));
+        break;
       case link_type::linux_sll2:
         if (!need(20, drop_reason::link_too_short)) return false;
+        type = cooked_type(load_be16(p_), load_be16(p_ + 8));
         at_ = 20;
-        return from_cooked(load_be16(p_), load_be16(p_ + 8));
+        break;
       case link_type::unknown:
         break;
     }
-    return unknown_payload();
+    return true;
+  }
+  RUNNEL_INLINE constexpr unsigned type_by_version() const noexcept {
+    const unsigned version = load_u8(here()) >> 4;
+    return version == 4 ? ethertype::ipv4 : version == 6 ? ethertype::ipv6 : unknown;
   }
   // AF_INET is 2 everywhere; AF_INET6 is 10 on Linux, 24, 28 and 30 on the BSDs. In the order of the host that
   // captured (NULL), or of the network (LOOP): the numbers are small, so one can tell.
-  constexpr bool from_address_family() noexcept {
-    if (!need(4, drop_reason::link_too_short)) return false;
+  RUNNEL_INLINE constexpr unsigned type_by_address_family() const noexcept {
     std::uint32_t family = load_be32(p_);
     if (family > 0xffff) family = load_le32(p_);
-    at_ = 4;
-    if (family == 2) return from_ipv4();
-    if (family == 10 || family == 24 || family == 28 || family == 30) return from_ipv6();
-    return unknown_payload();
+    if (family == 2) return ethertype::ipv4;
+    return family == 10 || family == 24 || family == 28 || family == 30 ? ethertype::ipv6 : unknown;
   }
   // A cooked header says 4 where an LLC header follows; from netlink (ARPHRD 824) its type is no EtherType.
-  constexpr bool from_cooked(std::uint16_t type, std::uint16_t hardware) noexcept {
-    if (hardware == 824) return unknown_payload();
-    if (type == 4) return from_llc();
-    if (type < ethertype::first) return unknown_payload();
-    return from_type(type);
+  RUNNEL_INLINE static constexpr unsigned cooked_type(unsigned type, unsigned hardware) noexcept {
+    if (hardware == 824) return unknown;
+    return type == 4 ? llc : type < ethertype::first ? unknown : type;
   }
-  constexpr bool from_type(std::uint16_t type) noexcept {
-    for (unsigned tags = 0; ethertype::is_vlan(type); ++tags) {
+
+  // Leaves in `type` what is inside the tags; an 802.3 length becomes the end, with an LLC header to come.
+  RUNNEL_INLINE constexpr bool vlan_tags(unsigned& type) noexcept {
+    network_ = at_;
+    for (unsigned tags = 0; type <= 0xffff && ethertype::is_vlan(static_cast<std::uint16_t>(type)); ++tags) {
       if (tags == max_vlan_tags) return fail(drop_reason::vlan_malformed);
-      network_ = at_;
       if (!need(4, drop_reason::vlan_malformed)) return false;
       add(protocol::vlan);
       type = load_be16(here() + 2);
       at_ += 4;
+      network_ = at_;
     }
-    if (type >= ethertype::first) return from_ethertype(type);
-    network_ = at_;
+    if (type >= ethertype::first) return true;
     if (type > 1500 || type > end_ - at_) return fail(drop_reason::llc_malformed);
     end_ = at_ + type;
-    return from_llc();
+    type = llc;
+    return true;
   }
-  constexpr bool from_llc() noexcept {
-    network_ = at_;
+  // SNAP holds an EtherType (RFC 1042); any other LLC payload is unknown, and begins with the LLC header.
+  RUNNEL_INLINE constexpr bool llc_header(unsigned& type) noexcept {
+    if (type != llc) return true;
+    type = unknown;
     if (!need(3, drop_reason::llc_malformed)) return false;
     if (load_be16(here()) != 0xaaaa || load_u8(here() + 2) != 3) return true;
     if (!need(8, drop_reason::llc_malformed)) return false;
     const std::uint32_t organisation = load_be24(here() + 3);
-    const std::uint16_t type = load_be16(here() + 6);
-    if ((organisation != 0 && organisation != 0xf8) || type < ethertype::first) return true;
+    const std::uint16_t inner = load_be16(here() + 6);
+    if ((organisation != 0 && organisation != 0xf8) || inner < ethertype::first) return true;
+    type = inner;
     at_ += 8;
-    return from_ethertype(type);
+    return true;
   }
-  constexpr bool from_ethertype(std::uint16_t type) noexcept {
-    switch (type) {
-      case ethertype::ipv4: return from_ipv4();
-      case ethertype::ipv6: return from_ipv6();
-      case ethertype::arp: return from_arp();
-      case ethertype::mpls:
-      case ethertype::mpls_upstream: return from_mpls();
-      default: return unknown_payload();
+  // Labels do not say what they carry: IP is told by its version, as routers do (RFC 4928), all else is unknown.
+  RUNNEL_INLINE constexpr bool mpls_labels(unsigned& type) noexcept {
+    if (type != ethertype::mpls && type != ethertype::mpls_upstream) return true;
+    bool bottom = false;
+    for (unsigned labels = 0; !bottom; ++labels) {
+      network_ = at_;
+      if (labels == max_mpls_labels) return fail(drop_reason::mpls_malformed);
+      if (!need(4, drop_reason::mpls_malformed)) return false;
+      add(protocol::mpls);
+      bottom = (load_u8(here() + 2) & 1u) != 0;
+      at_ += 4;
     }
-  }
-  constexpr bool from_arp() noexcept {
     network_ = at_;
+    type = unknown;
+    if (at_ == end_) return true;
+    if (!need(1, drop_reason::mpls_malformed)) return false;
+    type = type_by_version();
+    return true;
+  }
+
+  RUNNEL_INLINE constexpr bool arp_packet() noexcept {
     if (!need(28, drop_reason::arp_malformed)) return false;
-    const std::uint16_t hardware = load_be16(here());
+    const unsigned hardware = load_be16(here());
     if ((hardware != 1 && hardware != 6) || load_be16(here() + 2) != ethertype::ipv4 || load_be16(here() + 4) != 0x0604)
       return fail(drop_reason::arp_malformed);
     add(protocol::arp);
     return true;
   }
-  // Labels do not say what they carry: IP is told by its version, as routers do (RFC 4928), all else is unknown.
-  constexpr bool from_mpls() noexcept {
-    for (unsigned labels = 0;; ++labels) {
-      network_ = at_;
-      if (labels == max_mpls_labels) return fail(drop_reason::mpls_malformed);
-      if (!need(4, drop_reason::mpls_malformed)) return false;
-      add(protocol::mpls);
-      const bool bottom = (load_u8(here() + 2) & 1u) != 0;
-      at_ += 4;
-      if (bottom) break;
-    }
-    network_ = at_;
-    if (at_ == end_) return true;
-    if (!need(1, drop_reason::mpls_malformed)) return false;
-    const unsigned version = load_u8(here()) >> 4;
-    return version == 4 ? from_ipv4() : version == 6 ? from_ipv6() : unknown_payload();
-  }
-  constexpr bool from_version(drop_reason when_empty) noexcept {
-    network_ = at_;
-    if (!need(1, when_empty)) return false;
-    const unsigned version = load_u8(here()) >> 4;
-    return version == 4 ? from_ipv4() : version == 6 ? from_ipv6() : fail(drop_reason::ip_version);
-  }
-
   // As `ipv4::parse`, and no fragment may end behind 65535 (the "ping of death").
-  constexpr bool from_ipv4() noexcept {
-    network_ = at_;
+  RUNNEL_INLINE constexpr bool ipv4_header(unsigned& number) noexcept {
     if (!need(20, drop_reason::ip_too_short)) return false;
     const std::byte* p = here();
     if (load_u8(p) >> 4 != 4) return fail(drop_reason::ip_version);
@@ -200,130 +206,182 @@ class dissection {
     add(protocol::ipv4);
     end_ = at_ + total;
     at_ += header_size;
+    number = load_u8(p + 9);
     const unsigned fragment = load_be16(p + 6);
-    if ((fragment & 0x3fffu) != 0) {
-      add(protocol::fragment);
-      const std::size_t offset = (fragment & 0x1fffu) * std::size_t{8};
-      if (offset + total > 65535) return fail(drop_reason::ip_fragment);
-      if (offset != 0) return true;
-      first_fragment_ = true;
-    }
-    const std::uint8_t protocol_number = load_u8(p + 9);
-    return protocol_number == 1 ? from_icmp(protocol::icmp) : from_transport(protocol_number);
+    if ((fragment & 0x3fffu) == 0) return true;
+    add(protocol::fragment);
+    const std::size_t offset = (fragment & 0x1fffu) * std::size_t{8};
+    is_later_fragment_ = offset != 0;
+    is_first_fragment_ = offset == 0;
+    return offset + total <= 65535 || fail(drop_reason::ip_fragment);
   }
-
-  // RFC 8200 §4: hop-by-hop options come first or not at all; otherwise any order is followed, but a second fragment
-  // header is refused. The first fragment must hold all headers (RFC 7112).
-  constexpr bool from_ipv6() noexcept {
-    network_ = at_;
+  // As `ipv6::parse`, and the extension headers. RFC 8200 §4: hop-by-hop options come first or not at all; otherwise
+  // any order is followed, but a second fragment header is refused.
+  RUNNEL_INLINE constexpr bool ipv6_headers(unsigned& number) noexcept {
     if (!need(40, drop_reason::ip_too_short)) return false;
     const std::byte* p = here();
     if (load_u8(p) >> 4 != 6) return fail(drop_reason::ip_version);
     const std::size_t payload = load_be16(p + 4);
-    if (payload > end_ - at_ - 40) return fail(drop_reason::ip_total_length);
+    number = load_u8(p + 6);
+    if (payload > end_ - at_ - 40 || (payload == 0 && number == 0)) return fail(drop_reason::ip_total_length);
     add(protocol::ipv6);
-    end_ = at_ + 40 + payload;
     at_ += 40;
-    std::uint8_t next = load_u8(p + 6);
-    for (unsigned count = 0; is_ipv6_extension(next); ++count) {
-      if (count == max_ipv6_extensions || (next == 0 && count != 0)) return fail(drop_reason::ipv6_extension);
-      const drop_reason cut = in_first_fragment(drop_reason::ipv6_extension);
-      if (!need(8, cut)) return false;
+    end_ = at_ + payload;
+    for (unsigned count = 0; is_ipv6_extension(number); ++count) {
+      if (count == max_ipv6_extensions || (number == 0 && count != 0)) return fail(drop_reason::ipv6_extension);
+      if (!need(8, cut_off(drop_reason::ipv6_extension))) return false;
       const std::byte* extension = here();
       const std::size_t length = load_u8(extension + 1);
-      const std::size_t size = next == 44 ? 8 : next == 51 ? (length + 2) * 4 : (length + 1) * 8;
-      if (!need(size, cut)) return false;
-      if (next == 51 && size < 12) return fail(drop_reason::ipv6_extension);
-      if (next == 44) {
-        if ((found_ & bit(protocol::fragment)) != 0) return fail(drop_reason::ipv6_extension);
-        add(protocol::fragment);
-        const unsigned fragment = load_be16(extension + 2);
-        const std::size_t offset = fragment & 0xfff8u;
-        if (offset + (end_ - at_ - 8) > 65535) return fail(drop_reason::ip_fragment);
-        if (offset != 0) return true;
-        first_fragment_ = (fragment & 1u) != 0;  // neither: "atomic", a whole datagram (RFC 6946)
-      }
-      next = load_u8(extension);
+      const std::size_t size = number == 44 ? 8 : number == 51 ? (length + 2) * 4 : (length + 1) * 8;
+      if (!need(size, cut_off(drop_reason::ipv6_extension))) return false;
+      if (number == 51 && size < 12) return fail(drop_reason::ipv6_extension);
       at_ += size;
+      if (number == 44 && !fragment_header(load_be16(extension + 2))) return false;
+      if (is_later_fragment_) return true;
+      number = load_u8(extension);
     }
-    return next == 58 ? from_icmp(protocol::icmpv6) : from_transport(next);
-  }
-  static constexpr bool is_ipv6_extension(std::uint8_t next) noexcept {
-    return next == 0 || next == 43 || next == 44 || next == 51 || next == 60;
-  }
-  // A first fragment that ends within the headers is no honest one (RFC 1858, RFC 7112).
-  constexpr drop_reason in_first_fragment(drop_reason otherwise) const noexcept {
-    return first_fragment_ ? drop_reason::ip_fragment : otherwise;
-  }
-
-  constexpr bool from_icmp(protocol which) noexcept {
-    if (!need(8, in_first_fragment(drop_reason::icmp_too_short))) return false;
-    add(which);
-    return at_transport();
-  }
-  constexpr bool from_transport(std::uint8_t protocol_number) noexcept {
-    if (protocol_number == 6) {
-      if (!need(20, in_first_fragment(drop_reason::tcp_too_short))) return false;
-      const std::size_t header_size = (load_u8(here() + 12) >> 4) * std::size_t{4};
-      if (header_size < 20) return fail(drop_reason::tcp_data_offset);
-      if (!need(header_size, in_first_fragment(drop_reason::tcp_data_offset))) return false;
-      add(protocol::tcp);
-    } else if (protocol_number == 17) {
-      if (!need(8, in_first_fragment(drop_reason::udp_too_short))) return false;
-      const std::size_t length = load_be16(here() + 4);
-      if (length < 8 || (length > end_ - at_ && !first_fragment_)) return fail(drop_reason::udp_length);
-      add(protocol::udp);
-    } else if (protocol_number == 47 && !from_gre()) {
-      return false;
-    }
-    return at_transport();
-  }
-  // RFC 2784 §2.3: bits 1, 4 and 5 must be clear. Version 1 is PPTP's (RFC 2637), which is not looked into.
-  constexpr bool from_gre() noexcept {
-    const drop_reason cut = in_first_fragment(drop_reason::gre_malformed);
-    if (!need(4, cut)) return false;
-    const unsigned flags = load_be16(here());
-    if ((flags & 7u) != 0) return true;
-    if ((flags & 0x4c00u) != 0) return fail(drop_reason::gre_malformed);
-    const unsigned words = 1 + (flags >> 15 & 1u) + (flags >> 13 & 1u) + (flags >> 12 & 1u);
-    if (!need(words * std::size_t{4}, cut)) return false;
-    add(protocol::gre);
     return true;
   }
-  constexpr bool at_transport() noexcept {
+  static constexpr bool is_ipv6_extension(unsigned number) noexcept {
+    return number == 0 || number == 43 || number == 44 || number == 51 || number == 60;
+  }
+  // Neither first nor later is an "atomic" one, a whole datagram (RFC 6946).
+  RUNNEL_INLINE constexpr bool fragment_header(unsigned fragment) noexcept {
+    if ((found_ & bit(protocol::fragment)) != 0) return fail(drop_reason::ipv6_extension);
+    add(protocol::fragment);
+    const std::size_t offset = fragment & 0xfff8u;
+    is_later_fragment_ = offset != 0;
+    is_first_fragment_ = offset == 0 && (fragment & 1u) != 0;
+    return offset + (end_ - at_) <= 65535 || fail(drop_reason::ip_fragment);
+  }
+
+  RUNNEL_INLINE constexpr bool transport_header(unsigned number) noexcept {
+    switch (number) {
+      case 6: {
+        if (!need(20, cut_off(drop_reason::tcp_too_short))) return false;
+        const std::size_t header_size = (load_u8(here() + 12) >> 4) * std::size_t{4};
+        if (header_size < 20) return fail(drop_reason::tcp_data_offset);
+        if (!need(header_size, cut_off(drop_reason::tcp_data_offset))) return false;
+        add(protocol::tcp);
+        break;
+      }
+      case 17: {
+        if (!need(8, cut_off(drop_reason::udp_too_short))) return false;
+        const std::size_t length = load_be16(here() + 4);
+        if (length < 8 || (length > end_ - at_ && !is_first_fragment_)) return fail(drop_reason::udp_length);
+        add(protocol::udp);
+        break;
+      }
+      case 1:
+      case 58:
+        if ((number == 1) != ((found_ & bit(protocol::ipv4)) != 0)) break;  // each belongs to one of the two
+        if (!need(8, cut_off(drop_reason::icmp_too_short))) return false;
+        add(number == 1 ? protocol::icmp : protocol::icmpv6);
+        break;
+      case 47:
+        if (!gre_header()) return false;
+        break;
+      default:
+        break;
+    }
     transport_ = at_;
     add(protocol::transport);
     return true;
   }
+  // RFC 2784 §2.3: bits 1, 4 and 5 must be clear. Version 1 is PPTP's (RFC 2637), which is not looked into.
+  RUNNEL_INLINE constexpr bool gre_header() noexcept {
+    if (!need(4, cut_off(drop_reason::gre_malformed))) return false;
+    const unsigned flags = load_be16(here());
+    if ((flags & 7u) != 0) return true;
+    if ((flags & 0x4c00u) != 0) return fail(drop_reason::gre_malformed);
+    const unsigned words = 1 + (flags >> 15 & 1u) + (flags >> 13 & 1u) + (flags >> 12 & 1u);
+    if (!need(words * std::size_t{4}, cut_off(drop_reason::gre_malformed))) return false;
+    add(protocol::gre);
+    return true;
+  }
+
+  RUNNEL_INLINE constexpr bool fail(drop_reason why) noexcept {
+    fault_ = why;
+    return false;
+  }
+  // Whether `n` bytes from here can be read. `why` is the fault when the packet itself has fewer.
+  RUNNEL_INLINE constexpr bool need(std::size_t n, drop_reason why) noexcept {
+    if (n <= end_ - at_ && n <= size_ - at_) [[likely]] return true;
+    return fail(n <= end_ - at_ && missing_ != 0 ? drop_reason::truncated_capture : why);
+  }
+  // A first fragment that ends within the headers is no honest one (RFC 1858, RFC 7112).
+  RUNNEL_INLINE constexpr drop_reason cut_off(drop_reason otherwise) const noexcept {
+    return is_first_fragment_ ? drop_reason::ip_fragment : otherwise;
+  }
+  RUNNEL_INLINE constexpr void add(protocol p) noexcept { found_ |= bit(p); }
+  RUNNEL_INLINE constexpr const std::byte* here() const noexcept { return p_ + at_; }
 
   const std::byte* p_;
   std::size_t size_;
   std::size_t end_;
-  dissect_options options_;
+  std::size_t head_;
+  std::size_t missing_;
   std::size_t at_ = 0;
   std::size_t network_ = 0;
   std::size_t transport_ = 0;
-  std::uint16_t found_ = 0;
-  bool first_fragment_ = false;  // of a datagram that goes on in others
+  unsigned found_ = 0;
+  bool is_first_fragment_ = false;  // of a datagram that goes on in others
+  bool is_later_fragment_ = false;
   drop_reason fault_ = drop_reason::none;
 };
 
-[[gnu::noinline]] constexpr layers dissect_carefully(const std::byte* p, std::size_t size, link_type link,
-                                                     const dissect_options& options) noexcept {
-  return dissection{p, size, options}.run(link);
+// The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
+// Takes an answer only when it is sure of it: no bits at all mean "look carefully". `a - least <= b - least` stands for
+// `least <= a && a <= b` where b >= least is known.
+template <std::size_t At, unsigned Bits>
+[[nodiscard]] RUNNEL_INLINE constexpr layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
+                                                           std::size_t head) noexcept {
+  constexpr unsigned always = Bits | bit(protocol::parsed) | bit(protocol::transport);
+  unsigned bits = 0;
+  std::size_t header_size = 0, payload = 0;
+  std::uint8_t number = 0;
+  if (type == ethertype::ipv4) {
+    const std::size_t total = load_be16(p + At + 2);
+    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return {};
+    bits = always | bit(protocol::ipv4);
+    header_size = 20;
+    payload = total - 20;
+    number = load_u8(p + At + 9);
+  } else if (type == ethertype::ipv6 && size >= At + 48) {
+    payload = load_be16(p + At + 4);
+    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return {};
+    bits = always | bit(protocol::ipv6);
+    header_size = 40;
+    number = load_u8(p + At + 6);
+  } else {
+    return {};
+  }
+  const std::byte* transport = p + At + header_size;
+  if (number == 17) {
+    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return {};
+    bits |= bit(protocol::udp);
+  } else if (number == 6) {
+    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return {};
+    bits |= bit(protocol::tcp);
+  } else {
+    return {};
+  }
+  return {.protocols = static_cast<std::uint16_t>(bits),
+          .network = static_cast<std::uint16_t>(head + At),
+          .transport = static_cast<std::uint16_t>(head + At + header_size),
+          .link = At};
 }
 
-// The bits for a TCP or UDP header at the beginning of `size` >= 8 bytes; 0 when it is something else or not right.
-[[nodiscard]] RUNNEL_INLINE constexpr unsigned ports_header(const std::byte* p, std::size_t size,
-                                                            std::uint8_t protocol_number) noexcept {
-  const bool tcp = protocol_number == 6;
-  if (!tcp && protocol_number != 17) return 0;
-  const std::size_t least = tcp ? 20 : 8;
-  if (size < least) return 0;
-  const std::size_t word = load_be16(p + (tcp ? 12 : 4));  // data offset and flags, or length
-  const std::size_t said = tcp ? (word >> 12) * 4 : word;
-  if (said < least || said > size) return 0;
-  return bit(protocol::parsed) | bit(protocol::transport) | (tcp ? bit(protocol::tcp) : bit(protocol::udp));
+// Any packet. Six numbers and no struct, for those travel in registers.
+[[gnu::noinline]] constexpr layers dissect_carefully(const std::byte* p, std::size_t size, link_type link,
+                                                     std::size_t head, std::size_t chained,
+                                                     std::size_t missing) noexcept {
+  if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
+      load_be16(p + 12) == ethertype::vlan) {
+    const layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
+    if (found.protocols != 0) [[likely]] return found;
+  }
+  return dissection{p, size, head, chained, missing}.run(link);
 }
 
 }  // namespace detail
@@ -339,37 +397,17 @@ class dissection {
 /// fragment that would end behind byte 65535, and a first fragment without its whole transport header, are faults.
 /// An IPv6 "atomic fragment" (RFC 6946) has both `protocol::fragment` and a transport header.
 ///
-/// Ethernet with IPv4 (without options) or IPv6 and TCP or UDP goes the short way, inlined; the rest is a call.
+/// Ethernet with IPv4 (without options) or IPv6 and TCP or UDP goes the short way, inlined; the rest is a call, where
+/// the same with one 802.1Q tag goes first.
 [[nodiscard]] RUNNEL_INLINE constexpr layers dissect(bytes frame, link_type link = link_type::ethernet,
                                                      const dissect_options& options = {}) noexcept {
   const std::byte* p = frame.data();
   const std::size_t size = frame.size();
-  if (link == link_type::ethernet && size >= 14 + 20 + 8 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
-    const auto network = static_cast<std::uint16_t>(options.head_offset + 14);
-    const std::uint16_t type = load_be16(p + 12);
-    if (type == ethertype::ipv4) {
-      const std::size_t total = load_be16(p + 16);
-      if (load_u8(p + 14) == 0x45 && (load_be16(p + 20) & 0x3fffu) == 0 && total >= 28 && total <= size - 14) [[likely]] {
-        const unsigned bits = detail::ports_header(p + 34, total - 20, load_u8(p + 23));
-        if (bits != 0) [[likely]]
-          return {.protocols = static_cast<std::uint16_t>(bits | detail::bit(protocol::ipv4)),
-                  .network = network,
-                  .transport = static_cast<std::uint16_t>(network + 20),
-                  .link = 14};
-      }
-    } else if (type == ethertype::ipv6 && size >= 14 + 40 + 8) {
-      const std::size_t payload = load_be16(p + 18);
-      if (load_u8(p + 14) >> 4 == 6 && payload >= 8 && payload <= size - 54) [[likely]] {
-        const unsigned bits = detail::ports_header(p + 54, payload, load_u8(p + 20));
-        if (bits != 0) [[likely]]
-          return {.protocols = static_cast<std::uint16_t>(bits | detail::bit(protocol::ipv6)),
-                  .network = network,
-                  .transport = static_cast<std::uint16_t>(network + 40),
-                  .link = 14};
-      }
-    }
+  if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
+    const layers found = detail::dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
+    if (found.protocols != 0) [[likely]] return found;
   }
-  return detail::dissect_carefully(p, size, link, options);
+  return detail::dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
 }
 
 }  // namespace runnel

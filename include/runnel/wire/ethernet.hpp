@@ -95,7 +95,8 @@ class basic_ethernet {
   [[nodiscard]] static constexpr result<basic_ethernet, drop_reason> parse(byte_window<Byte> b) noexcept {
     if (b.size() < min_size) return drop_reason::link_too_short;
     const basic_ethernet v{b.data(), b.size()};
-    if (v.is_802_3() && (v.ethertype() > 1500 || v.ethertype() > b.size() - min_size)) return drop_reason::llc_malformed;
+    if (v.is_802_3() && (v.ethertype() > 1500 || v.ethertype() > b.size() - min_size))
+      return drop_reason::llc_malformed;
     return v;
   }
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
