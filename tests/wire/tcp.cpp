@@ -100,9 +100,9 @@ TEST_CASE("a written segment has a right checksum, and setters keep it right") {
     const auto from = outer->pseudo_header_sum();
     outer->source({192, 0, 2, 77});
     CHECK_FALSE(right());
-    v->pseudo_header_changed(from, outer->pseudo_header_sum());
+    v->update_checksum(from, outer->pseudo_header_sum());
     CHECK(right());
-    v->pseudo_header_changed(outer->destination().value(), ipv4_address(203, 0, 113, 9).value());
+    v->update_checksum(outer->destination().value(), ipv4_address(203, 0, 113, 9).value());
     outer->destination({203, 0, 113, 9});
     CHECK(right());
     v->segment_checksum(static_cast<std::uint16_t>(v->segment_checksum() ^ 1));

@@ -124,8 +124,9 @@ class basic_icmp {
            t == parameter_problem::type;
   }
   /// Whether it asks or answers, with an identifier that tells the asker: echo, timestamp, information, mask.
-  [[nodiscard]] constexpr bool is_query() const noexcept {
-    const std::uint8_t t = message_type();
+  [[nodiscard]] constexpr bool is_query() const noexcept { return is_query_type(message_type()); }
+  /// The same of a type alone.
+  [[nodiscard]] static constexpr bool is_query_type(std::uint8_t t) noexcept {
     return t == echo_reply.type || t == echo_request.type || (t >= 13 && t <= 18);
   }
   /// What follows the eight bytes of header.
@@ -210,7 +211,7 @@ struct icmp_header {
       gateway.store(p + 4);
     else if (kind.type == icmp::parameter_problem::type)
       store_u8(p + 4, pointer);
-    else if (icmp::unchecked({p, 8}).is_query()) {
+    else if (icmp::is_query_type(kind.type)) {
       store_be16(p + 4, identifier);
       store_be16(p + 6, sequence_number);
     }

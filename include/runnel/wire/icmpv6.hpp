@@ -153,8 +153,7 @@ class basic_icmpv6 {
   }
   /// Updates the checksum after addresses in the IPv6 header around changed: with its `pseudo_header_sum()` from
   /// before and from after.
-  constexpr void pseudo_header_changed(std::uint32_t from, std::uint32_t to) const noexcept
-      requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept requires(!std::is_const_v<Byte>) {
     store_be16(p_ + 2, update_checksum32(load_be16(p_ + 2), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IPv6 header around. Reads the whole message.

@@ -124,8 +124,7 @@ class basic_tcp {
   }
   /// Updates the checksum after addresses in the IP header around changed (address translation): with the
   /// `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
-  constexpr void pseudo_header_changed(std::uint32_t from, std::uint32_t to) const noexcept
-      requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept requires(!std::is_const_v<Byte>) {
     store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IP header around. Reads the whole segment.
