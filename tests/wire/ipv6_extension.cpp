@@ -72,9 +72,9 @@ TEST_CASE("every known extension header is stepped over by its own rule of lengt
   check_line(59, "", "59");
   check_line(0,
              "3c00 0104 00000000 2b01 0104 00000000 0000000000000000 3300 0000 00000000 0604 0000 00000000 00000000 "
-             "00000000 00000000 00000000",
+             "00000000 00000000",
              "hbh > dstopt > rt > [malformed]");  // the authentication header claims 24 bytes, 20 of which are here
-  check_line(51, "0604 0000 00000000 00000000 00000000 00000000", "ah > 6");
+  check_line(51, "0604 0000 00000000 00000000 00000000 00000000 00000000", "ah > 6");
   check_line(44, "1100 0000 00000007", "frag (0x00000007:0|0) > 17");
 }
 
