@@ -3,8 +3,10 @@
 #ifndef RUNNEL_FLOW_ALL_HPP
 #define RUNNEL_FLOW_ALL_HPP
 
+#include <runnel/flow/any_pipeline.hpp>
 #include <runnel/flow/branch.hpp>
 #include <runnel/flow/counters.hpp>
+#include <runnel/flow/describe.hpp>
 #include <runnel/flow/ends.hpp>
 #include <runnel/flow/loop.hpp>
 #include <runnel/flow/parse.hpp>

@@ -30,6 +30,7 @@ template <class Ways, class... Connections>
 struct connection_list;
 template <class Ways>
 struct connection_list<Ways> {
+  static constexpr std::size_t size = 0;
   template <place At>
   RUNNEL_INLINE void run(std::size_t, packet*, std::size_t, std::uint64_t, context&) noexcept {
     __builtin_unreachable();
@@ -39,6 +40,7 @@ struct connection_list<Ways> {
 };
 template <class Ways, class First, class... Rest>
 struct connection_list<Ways, First, Rest...> {
+  static constexpr std::size_t size = 1 + sizeof...(Rest);
   First first;
   connection_list<Ways, Rest...> rest;
 

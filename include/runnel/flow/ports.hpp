@@ -52,6 +52,11 @@ class ports {
     return ports(static_cast<std::uint16_t>(index_of<W>));
   }
 
+  /// Calls `f.template operator()<Way>()` for each way in the list.
+  template <class F>
+  static constexpr void for_each(F&& f) {
+    (f.template operator()<Ways>(), ...);
+  }
   /// `pass` with the way's place in `port`, or the verdict.
   [[nodiscard]] constexpr verdict decision() const noexcept { return verdict_; }
 

@@ -230,6 +230,14 @@ constexpr const char* header_name(header h) noexcept {
   return "?";
 }
 
+// What a way is called: a view's name, the tag's own `name`, or its type.
+template <class Way>
+constexpr const char* way_name() noexcept {
+  if constexpr (header_view<Way>) return header_name(Way::in_header);
+  else if constexpr (requires { Way::name; }) return Way::name;
+  else return type_name<Way>();
+}
+
 template <class A>
 constexpr void print_argument(text_writer& out) noexcept {
   if constexpr (is_writing_view<A>) out << "mut<" << header_name(std::remove_cvref_t<A>::in_header) << '>';
@@ -248,8 +256,8 @@ constexpr void print_arguments(text_writer& out, type_list<A...>) noexcept {
 // Prints what a stage is called: its own `name`, else `fallback`.
 template <class S>
 constexpr void print_name(text_writer& out, const S& s, const char* fallback) noexcept {
-  if constexpr (requires { out << S::name; }) out << S::name;
-  else if constexpr (requires { s.print_name(out); }) s.print_name(out);
+  if constexpr (requires { s.print_name(out); }) s.print_name(out);
+  else if constexpr (requires { out << S::name; }) out << S::name;
   else out << fallback;
 }
 
@@ -333,6 +341,20 @@ template <class S>
 using stage_of = decltype(as_stage(std::declval<S>()));
 
 }  // namespace detail
+
+namespace detail {
+template <class S>
+struct named_stage : S {
+  const char* label;
+  constexpr void print_name(text_writer& out) const noexcept { out << label; }
+};
+}  // namespace detail
+
+/// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
+template <class S>
+[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
+  return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
+}
 
 }  // namespace runnel
 

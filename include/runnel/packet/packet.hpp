@@ -195,6 +195,11 @@ class packet {
     d_->segment_size = v;
     d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
   }
+  /// Whether `trace` follows this packet.
+  [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
+  void traced(bool on) noexcept {
+    d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u);
+  }
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
 
   // ---- crossing to another thread, and back to a device

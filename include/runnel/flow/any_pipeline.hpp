@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// A path that can be replaced while the program runs: the one place where a pipeline's type is forgotten.
+#ifndef RUNNEL_FLOW_ANY_PIPELINE_HPP
+#define RUNNEL_FLOW_ANY_PIPELINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+#include <runnel/flow/engine.hpp>
+
+namespace runnel {
+
+/// Refers to a pipeline of any type. Costs one indirect call for a burst. What it refers to must outlive it or be
+/// replaced before; replace it between two rounds of the loop, or from a stage that does not lie behind it. Tables live
+/// outside pipelines, so nothing is forgotten when a path is replaced. The pipeline begins where there are packets and
+/// nothing is known of them: it needs its own `parse()`, which is free for packets that were parsed before.
+class any_pipeline {
+ public:
+  template <class Pipeline>
+    requires(!std::same_as<Pipeline, any_pipeline>)
+  explicit any_pipeline(Pipeline& p) noexcept {
+    replace(p);
+  }
+  any_pipeline(const any_pipeline&) = delete;
+  any_pipeline& operator=(const any_pipeline&) = delete;
+
+  template <class Pipeline>
+  void replace(Pipeline& p) noexcept {
+    static_assert(detail::is_pipeline<Pipeline>, "runnel: any_pipeline refers to a pipeline: auto p = parse() | ... | transmit(wan);");
+    static_assert(Pipeline::template check<start>());
+    target_ = &p;
+    run_ = [](void* target, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+      // The burst outside may be larger than the one that the arrays inside are made for.
+      auto& stages = static_cast<Pipeline*>(target)->stages();
+      if (n <= start.burst) [[likely]] return detail::run<start>(stages, packets, n, length, c);
+      for (std::size_t at = 0; at < n; at += start.burst) {
+        const std::size_t part = n - at < start.burst ? n - at : start.burst;
+        detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);
+      }
+    };
+  }
+  void run(packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+    run_(target_, packets, n, length, c);
+  }
+
+ private:
+  static constexpr place start{.packets = true, .burst = default_burst};
+  void* target_ = nullptr;
+  void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
+};
+
+namespace detail {
+struct replaceable_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  static constexpr const char* name = "replaceable";
+  any_pipeline* path_now;
+
+  constexpr explicit replaceable_stage(any_pipeline& p) noexcept : path_now(&p) {}
+  template <place At>
+  static constexpr bool check_inside() noexcept {
+    static_assert(!At.shared,
+                  "runnel: the packet's bytes may be shared with a clone at this place, and a replaceable path may "
+                  "write to them: put unshare() before it");
+    return !At.shared;
+  }
+  template <place, class Counters>
+  void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
+    path_now->run(packets, n, length, c);
+  }
+};
+}  // namespace detail
+
+/// Ends a path at whatever pipeline `slot` refers to at that time. Refers to the slot.
+[[nodiscard]] constexpr auto replaceable(any_pipeline& slot) noexcept { return detail::replaceable_stage{slot}; }
+
+}  // namespace runnel
+
+#endif
