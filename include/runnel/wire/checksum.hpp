@@ -1,32 +1,117 @@
 // SPDX-License-Identifier: MIT
-// The Internet checksum: over bytes, updated in place, and in parts. RFC 1071, RFC 1624.
+// The Internet checksum: over bytes, in pieces, updated in place, completed where a device left it partial.
+// RFC 1071, RFC 1624.
 #ifndef RUNNEL_WIRE_CHECKSUM_HPP
 #define RUNNEL_WIRE_CHECKSUM_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // is_constant_evaluated
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
+#include <runnel/config.hpp>
 
 namespace runnel {
 
 /// Folds a sum of 16-bit words to 16 bits, without the final complement.
 [[nodiscard]] constexpr std::uint16_t fold_checksum(std::uint64_t sum) noexcept {
-  sum = (sum & 0xffff'ffff) + (sum >> 32);
-  sum = (sum & 0xffff'ffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
+  // Adding the halves crosswise leaves their sum with the end-around carry in the upper half.
+  sum += sum >> 32 | sum << 32;
+  auto half = static_cast<std::uint32_t>(sum >> 32);
+  half += half >> 16 | half << 16;
+  return static_cast<std::uint16_t>(half >> 16);
 }
 
-/// The sum of the 16-bit big-endian words of `data` added to `sum`, unfolded; an odd last byte counts as the high
-/// byte of a word (RFC 1071). Feed the result of one call to the next only over an even number of bytes.
-[[nodiscard]] constexpr std::uint64_t add_checksum(bytes data, std::uint64_t sum = 0) noexcept {
-  std::size_t i = 0;
-  for (; i + 1 < data.size(); i += 2) sum += load_be16(data.data() + i);
-  if (i < data.size()) sum += static_cast<std::uint64_t>(load_u8(data.data() + i)) << 8;
+namespace detail {
+
+// The sum is taken in words of the host's order and of any width that is handy, for that gives the bytes of the same
+// sum (RFC 1071 §2 (B)); only the result is swapped. Carries out of 64 bits come back in at the bottom.
+RUNNEL_INLINE void add_with_carry(std::uint64_t& sum, std::uint64_t word) noexcept {
+  sum += word;
+  sum += sum < word;
+}
+
+// Width in bytes of the vectors that this target adds at once; 0 when it has none.
+#if defined(__AVX512F__)
+inline constexpr std::size_t vector_bytes = 64;
+#elif defined(__AVX2__)
+inline constexpr std::size_t vector_bytes = 32;
+#elif defined(__SSE2__) || defined(__ARM_NEON) || defined(__ALTIVEC__)
+inline constexpr std::size_t vector_bytes = 16;
+#else
+inline constexpr std::size_t vector_bytes = 0;
+#endif
+
+template <std::size_t Width>
+struct vector_of_words {
+  using type [[gnu::vector_size(Width)]] = std::uint64_t;
+};
+
+// The sum of `blocks` blocks of four vectors. Each 64-bit lane adds whole words, letting carries go, and beside that
+// their upper halves; what was lost is then known: the sum of the lower halves is the difference. Three operations for
+// each vector, and no carry to wait for.
+template <std::size_t Width>
+[[gnu::noinline]] inline std::uint64_t sum_of_blocks(const std::byte* p, std::size_t blocks) noexcept {
+  using vector = typename vector_of_words<Width>::type;
+  vector words[2] = {}, upper[2] = {};
+  for (; blocks != 0; --blocks, p += 4 * Width) {
+    vector v[4];
+    __builtin_memcpy(&v, p, sizeof v);
+    words[0] += v[0];
+    upper[0] += v[0] >> 32;
+    words[1] += v[1];
+    upper[1] += v[1] >> 32;
+    words[0] += v[2];
+    upper[0] += v[2] >> 32;
+    words[1] += v[3];
+    upper[1] += v[3] >> 32;
+  }
+  std::uint64_t sum = 0;
+  for (std::size_t lane = 0; lane < Width / 8; ++lane) {
+    const std::uint64_t high = upper[0][lane] + upper[1][lane];
+    sum += words[0][lane] + words[1][lane] - (high << 32) + high;
+  }
   return sum;
+}
+
+// The sum of the bytes in host order. An odd last byte is the first of a word.
+[[nodiscard]] inline std::uint64_t sum_in_host_order(const std::byte* p, std::size_t size) noexcept {
+  std::uint64_t sum = 0;
+  if constexpr (vector_bytes != 0) {
+    constexpr std::size_t block = 4 * vector_bytes;
+    if (size >= 2 * block) {
+      sum = sum_of_blocks<vector_bytes>(p, size / block);
+      p += size / block * block;
+      size %= block;
+    }
+  }
+  for (; size >= 8; size -= 8, p += 8) add_with_carry(sum, load<std::uint64_t>(p));
+  if ((size & 4) != 0) {
+    add_with_carry(sum, load<std::uint32_t>(p));
+    p += 4;
+  }
+  if ((size & 2) != 0) {
+    add_with_carry(sum, load<std::uint16_t>(p));
+    p += 2;
+  }
+  if ((size & 1) != 0) add_with_carry(sum, little_endian_host ? load_u8(p) : unsigned{load_u8(p)} << 8);
+  return sum;
+}
+
+}  // namespace detail
+
+/// The sum of the 16-bit big-endian words of `data` added to `sum`, unfolded; an odd last byte counts as the high
+/// byte of a word (RFC 1071). Feed the result of one call to the next only over an even number of bytes, or use
+/// `running_checksum`. Each call adds at most 0xffff, so sums may be added up as numbers.
+[[nodiscard]] constexpr std::uint64_t add_checksum(bytes data, std::uint64_t sum = 0) noexcept {
+  if (!std::is_constant_evaluated())
+    return sum + detail::to_big(fold_checksum(detail::sum_in_host_order(data.data(), data.size())));
+  std::uint64_t words = 0;
+  std::size_t i = 0;
+  for (; i + 1 < data.size(); i += 2) words += load_be16(data.data() + i);
+  if (i < data.size()) words += static_cast<std::uint64_t>(load_u8(data.data() + i)) << 8;
+  return sum + fold_checksum(words);
 }
 
 /// The Internet checksum of `data`, as it is stored in a header in host order.
@@ -37,7 +122,7 @@ namespace runnel {
 /// The checksum after a 16-bit word under it changed from `from` to `to` (RFC 1624, equation 3).
 [[nodiscard]] constexpr std::uint16_t update_checksum16(std::uint16_t old, std::uint16_t from,
                                                         std::uint16_t to) noexcept {
-  const std::uint32_t sum = static_cast<std::uint16_t>(~old) + static_cast<std::uint32_t>(static_cast<std::uint16_t>(~from)) + to;
+  const std::uint64_t sum = std::uint64_t{static_cast<std::uint16_t>(~old)} + static_cast<std::uint16_t>(~from) + to;
   return static_cast<std::uint16_t>(~fold_checksum(sum));
 }
 /// The same for a 32-bit word.
@@ -45,6 +130,37 @@ namespace runnel {
                                                         std::uint32_t to) noexcept {
   const std::uint64_t sum = std::uint64_t{static_cast<std::uint16_t>(~old)} + static_cast<std::uint32_t>(~from) + to;
   return static_cast<std::uint16_t>(~fold_checksum(sum));
+}
+
+/// A checksum over bytes that come in pieces of any length, odd ones too: the fragments of a chained packet.
+class running_checksum {
+ public:
+  /// Begins with a sum taken before, as of a pseudo-header.
+  constexpr explicit running_checksum(std::uint64_t sum = 0) noexcept : sum_(sum) {}
+  constexpr void add(bytes piece) noexcept {
+    const auto words = static_cast<std::uint16_t>(add_checksum(piece));
+    sum_ += odd_ ? byte_swap(words) : words;
+    odd_ ^= (piece.size() & 1) != 0;
+  }
+  /// The sum so far, folded, without the final complement: 0xffff over data that hold a right checksum.
+  [[nodiscard]] constexpr std::uint16_t sum() const noexcept { return fold_checksum(sum_); }
+  /// The checksum, as it is stored in a header in host order.
+  [[nodiscard]] constexpr std::uint16_t checksum() const noexcept { return static_cast<std::uint16_t>(~sum()); }
+
+ private:
+  std::uint64_t sum_;
+  bool odd_ = false;
+};
+
+/// Completes a transport checksum that a virtual device left partial: the field at `start + field` holds the folded
+/// sum of the pseudo-header, and the checksum covers everything from `start` on (`csum_start` and `csum_offset` of
+/// virtio, CHECKSUM_PARTIAL in Linux). A result of 0 is stored as 0xffff, which is the same to TCP, and what UDP needs.
+/// False, and nothing written, when the field does not lie in the packet.
+[[nodiscard]] constexpr bool complete_checksum(mutable_bytes packet, std::size_t start, std::size_t field) noexcept {
+  if (start > packet.size() || packet.size() - start < 2 || field > packet.size() - start - 2) return false;
+  const std::uint16_t sum = checksum(packet.from(start));
+  store_be16(packet.data() + start + field, sum != 0 ? sum : 0xffff);
+  return true;
 }
 
 }  // namespace runnel
