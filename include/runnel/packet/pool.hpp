@@ -83,12 +83,55 @@ class alignas(64) pool {
     f.tailroom = static_cast<std::uint16_t>(bytes_);
     return f;
   }
+  /// Up to `n` free slots as empty frames, and how many: for a device that receives in bursts. Fewer than `n` when there
+  /// are no more (counted once).
+  [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n) noexcept {
+    if (free_count_ < n) [[unlikely]] {
+      reclaim();
+      if (free_count_ < n) {
+        ++exhausted_;
+        n = free_count_;
+      }
+    }
+    const std::uint32_t* const top = free_slots_ + free_count_;
+    std::byte* const base = slots_ + headroom_;
+    const std::size_t stride = stride_;
+    const auto headroom = static_cast<std::uint16_t>(headroom_);
+    const auto tailroom = static_cast<std::uint16_t>(bytes_);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint32_t slot = *(top - 1 - i);
+      frame& f = frames[i];
+      f.data = base + slot * stride;
+      f.timestamp = {};
+      f.length = 0;
+      f.slot = slot;
+      f.headroom = headroom;
+      f.tailroom = tailroom;
+      f.interface = 0;
+      f.missing = 0;
+      f.link = link_type::ethernet;
+      f.lender = 0;
+      f.queue = 0;
+      f.checksum = checksum_status::unknown;
+    }
+    free_count_ -= static_cast<std::uint32_t>(n);
+    return n;
+  }
   /// Gives frames back that never became packets.
   void release(const frame* frames, std::size_t n) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-      if (frames[i].slot != no_slot) free_slots_[free_count_++] = frames[i].slot;
-      else --lent_[frames[i].lender];
+    // The counts are kept in registers: through memory, each frame would wait for the one before.
+    std::uint32_t* const list = free_slots_;
+    std::uint32_t count = free_count_;
+    for (std::size_t i = 0; i < n;) {
+      if (frames[i].slot != no_slot) {
+        list[count++] = frames[i++].slot;
+        continue;
+      }
+      const std::size_t first = i;
+      while (i < n && frames[i].slot == no_slot && frames[i].lender == frames[first].lender) ++i;
+      lent_[frames[first].lender] -= static_cast<std::uint32_t>(i - first);
     }
+    free_count_ = count;
   }
 
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
