@@ -46,7 +46,7 @@ TEST_CASE("an IPv6 header that is written is read back field by field") {
   CHECK(v->source() == here);
   CHECK(v->destination() == there);
   CHECK(v->payload().size() == 8);
-  CHECK(v->pseudo_header_sum() == h.pseudo_header_sum());
+  CHECK(fold_checksum(v->pseudo_header_sum()) == fold_checksum(h.pseudo_header_sum()));
   text<> line;
   print(line, *v);
   CHECK(same_text(line.c_str(),
