@@ -26,10 +26,11 @@ namespace runnel {
 namespace detail {
 
 // The sum is taken in words of the host's order and of any width that is handy, for that gives the bytes of the same
-// sum (RFC 1071 §2 (B)); only the result is swapped. Carries out of 64 bits come back in at the bottom.
-RUNNEL_INLINE void add_with_carry(std::uint64_t& sum, std::uint64_t word) noexcept {
-  sum += word;
-  sum += sum < word;
+// sum (RFC 1071 §2 (B)); only the result is swapped. Whole words are added letting carries go, and beside that their
+// upper halves; what was lost is then known, for the sum of the lower halves is the difference. So no addition waits
+// for the carry of the one before.
+[[nodiscard]] constexpr std::uint64_t sum_of_halves(std::uint64_t words, std::uint64_t upper) noexcept {
+  return words - (upper << 32) + upper;
 }
 
 // Width in bytes of the vectors that this target adds at once; 0 when it has none.
@@ -48,9 +49,7 @@ struct vector_of_words {
   using type [[gnu::vector_size(Width)]] = std::uint64_t;
 };
 
-// The sum of `blocks` blocks of four vectors. Each 64-bit lane adds whole words, letting carries go, and beside that
-// their upper halves; what was lost is then known: the sum of the lower halves is the difference. Three operations for
-// each vector, and no carry to wait for.
+// The sum of `blocks` blocks of four vectors.
 template <std::size_t Width>
 [[gnu::noinline]] inline std::uint64_t sum_of_blocks(const std::byte* p, std::size_t blocks) noexcept {
   using vector = typename vector_of_words<Width>::type;
@@ -68,35 +67,52 @@ template <std::size_t Width>
     upper[1] += v[3] >> 32;
   }
   std::uint64_t sum = 0;
-  for (std::size_t lane = 0; lane < Width / 8; ++lane) {
-    const std::uint64_t high = upper[0][lane] + upper[1][lane];
-    sum += words[0][lane] + words[1][lane] - (high << 32) + high;
-  }
+  for (std::size_t lane = 0; lane < Width / 8; ++lane)
+    sum += sum_of_halves(words[0][lane] + words[1][lane], upper[0][lane] + upper[1][lane]);
   return sum;
 }
 
 // The sum of the bytes in host order. An odd last byte is the first of a word.
-[[nodiscard]] inline std::uint64_t sum_in_host_order(const std::byte* p, std::size_t size) noexcept {
-  std::uint64_t sum = 0;
+[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_in_host_order(const std::byte* p, std::size_t size) noexcept {
+  std::uint64_t words = 0, upper = 0;
+  const auto add = [&](std::uint64_t word) {
+    words += word;
+    upper += word >> 32;
+  };
   if constexpr (vector_bytes != 0) {
-    constexpr std::size_t block = 4 * vector_bytes;
-    if (size >= 2 * block) {
-      sum = sum_of_blocks<vector_bytes>(p, size / block);
-      p += size / block * block;
-      size %= block;
+    if (size >= 8 * vector_bytes) {
+      add(sum_of_blocks<vector_bytes>(p, size / (4 * vector_bytes)));
+      p += size / (4 * vector_bytes) * (4 * vector_bytes);
+      size %= 4 * vector_bytes;
     }
   }
-  for (; size >= 8; size -= 8, p += 8) add_with_carry(sum, load<std::uint64_t>(p));
+  for (; size >= 32; size -= 32, p += 32) {
+    add(load<std::uint64_t>(p));
+    add(load<std::uint64_t>(p + 8));
+    add(load<std::uint64_t>(p + 16));
+    add(load<std::uint64_t>(p + 24));
+  }
+  for (; size >= 8; size -= 8, p += 8) add(load<std::uint64_t>(p));
+  if ((size & 7) == 0) return sum_of_halves(words, upper);
   if ((size & 4) != 0) {
-    add_with_carry(sum, load<std::uint32_t>(p));
+    words += load<std::uint32_t>(p);
     p += 4;
   }
   if ((size & 2) != 0) {
-    add_with_carry(sum, load<std::uint16_t>(p));
+    words += load<std::uint16_t>(p);
     p += 2;
   }
-  if ((size & 1) != 0) add_with_carry(sum, little_endian_host ? load_u8(p) : unsigned{load_u8(p)} << 8);
-  return sum;
+  if ((size & 1) != 0) words += little_endian_host ? load_u8(p) : unsigned{load_u8(p)} << 8;
+  return sum_of_halves(words, upper);
+}
+
+[[nodiscard]] [[gnu::noinline]] inline std::uint64_t sum_of_any_size(const std::byte* p, std::size_t size) noexcept {
+  return sum_in_host_order(p, size);
+}
+// Inlined where the size is known (addresses), and for an IPv4 header without options, which every router sums.
+[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_bytes(const std::byte* p, std::size_t size) noexcept {
+  if (__builtin_constant_p(size) && size <= 64) return sum_in_host_order(p, size);
+  return size == 20 ? sum_in_host_order(p, 20) : sum_of_any_size(p, size);
 }
 
 }  // namespace detail
@@ -106,7 +122,7 @@ template <std::size_t Width>
 /// `running_checksum`. Each call adds at most 0xffff, so sums may be added up as numbers.
 [[nodiscard]] constexpr std::uint64_t add_checksum(bytes data, std::uint64_t sum = 0) noexcept {
   if (!std::is_constant_evaluated())
-    return sum + detail::to_big(fold_checksum(detail::sum_in_host_order(data.data(), data.size())));
+    return sum + detail::to_big(fold_checksum(detail::sum_of_bytes(data.data(), data.size())));
   std::uint64_t words = 0;
   std::size_t i = 0;
   for (; i + 1 < data.size(); i += 2) words += load_be16(data.data() + i);
