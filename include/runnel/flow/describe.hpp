@@ -193,6 +193,39 @@ class graph_drawing {
 
 }  // namespace detail
 
+namespace detail {
+template <class List>
+void add_totals(const List& list, stage_counters& sum, shared_pipelines& seen) noexcept {
+  if constexpr (List::size != 0) {
+    if constexpr (std::same_as<decltype(List::counters), stage_counters>) {
+      for (std::size_t i = 0; i < drop_reason_count; ++i) sum.reasons[i] += list.counters.reasons[i];
+      for (std::size_t i = 0; i < 6; ++i) sum.verdicts[i] += list.counters.verdicts[i];
+    }
+    if constexpr (requires { list.stage.target->stages(); }) {
+      bool first = false;
+      (void)seen.number_of(list.stage.target, first);
+      if (first) add_totals(list.stage.target->stages(), sum, seen);
+    }
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { add_totals(way.path.stages(), sum, seen); });
+    if constexpr (requires { list.stage.path.stages(); }) add_totals(list.stage.path.stages(), sum, seen);
+    add_totals(list.rest, sum, seen);
+  }
+}
+}  // namespace detail
+
+/// The counters of a pipeline and all that hangs on it, added up: `packets` and `bytes` are what came into its first
+/// stage, verdicts and reasons those of all stages together. A pipeline that is shared counts once.
+template <class Counters, class... Stages>
+[[nodiscard]] stage_counters totals(const pipeline<Counters, Stages...>& p) noexcept {
+  stage_counters sum;
+  if constexpr (std::same_as<Counters, stage_counters> && sizeof...(Stages) != 0)
+    sum.add(p.stages().counters.packets, p.stages().counters.bytes);
+  detail::shared_pipelines seen;
+  detail::add_totals(p.stages(), sum, seen);
+  return sum;
+}
+
 /// Draws a pipeline with all that hangs on it. Give `out` a flush function when the drawing may be longer than its
 /// buffer. Reads the counters as they are; safe between two rounds of the loop.
 template <class Counters, class... Stages>

@@ -71,6 +71,11 @@ class attachment {
     if constexpr (requires { { source_->next_due() } -> std::same_as<instant>; }) return source_->next_due();
     else return never;
   }
+  /// The file descriptor that tells when the source has more; -1 when there is none.
+  [[nodiscard]] int wait_handle() noexcept {
+    if constexpr (requires { { source_->wait_handle() } -> std::same_as<int>; }) return source_->wait_handle();
+    else return -1;
+  }
   [[nodiscard]] auto& path() noexcept { return path_; }
 
  private:
@@ -131,20 +136,34 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 template <clock Clock, class... Attachments>
 class loop {
  public:
-  constexpr loop(Clock& time, Attachments... attachments) noexcept
+  /// Refers to the clock, which must outlive it; takes over the attachments.
+  constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
       : clock_(&time), attachments_(std::move(attachments)...) {}
 
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
-  /// Runs until every source is done and a round finds nothing, or until `stop()`. When a round finds nothing it waits
-  /// for the next thing that is due, if the clock can (`wait_until`); it never waits under load.
+  /// Waits until a source may have something, for a round that found nothing. The clock does the waiting, if it can:
+  /// `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`.
+  void wait() noexcept {
+    const instant due = attachments_.next_due();
+    if constexpr (requires(const int* handles) { clock_->wait_until(due, handles, std::size_t{1}); }) {
+      int handles[sizeof...(Attachments) + 1];
+      clock_->wait_until(due, handles, attachments_.wait_handles(handles));
+    } else if constexpr (requires { clock_->wait_until(due); }) {
+      clock_->wait_until(due);
+    }
+  }
+  /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
+  /// never under load.
   void run() noexcept {
     while (!__atomic_load_n(&stop_, __ATOMIC_RELAXED)) {
       if (poll() != 0) continue;
-      if (attachments_.done()) return;
-      if constexpr (requires { clock_->wait_until(never); }) clock_->wait_until(attachments_.next_due());
+      if (done()) return;
+      wait();
     }
   }
+  /// Whether no source will ever have anything again.
+  [[nodiscard]] bool done() noexcept { return attachments_.done(); }
   void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
 
  private:
@@ -154,6 +173,7 @@ class loop {
     std::size_t poll(Clock&) noexcept { return 0; }
     bool done() noexcept { return true; }
     instant next_due() noexcept { return never; }
+    std::size_t wait_handles(int*) noexcept { return 0; }
   };
   template <class First, class... More>
   struct list<First, More...> {
@@ -166,6 +186,11 @@ class loop {
     instant next_due() noexcept {
       const instant a = first.next_due(), b = more.next_due();
       return a < b ? a : b;
+    }
+    std::size_t wait_handles(int* to) noexcept {
+      const int handle = first.wait_handle();
+      if (handle >= 0) *to++ = handle;
+      return (handle >= 0 ? 1u : 0u) + more.wait_handles(to);
     }
     First first;
     list<More...> more;

@@ -10,6 +10,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/config.hpp>
+#include <runnel/packet/packet.hpp>
 
 namespace runnel {
 
@@ -72,6 +73,19 @@ constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, con
 template <header_value... Headers>
 [[nodiscard]] constexpr std::size_t size_of_headers(const Headers&... headers) noexcept {
   return (std::size_t{0} + ... + headers.size());
+}
+
+/// Makes a packet of a payload and a stack of headers, outermost first: copies the payload to the end of `p` and pushes
+/// the headers in front of all that it holds then. False, and nothing changed, when headroom or tailroom are too small
+/// or the bytes are shared.
+template <header_value... Headers>
+[[nodiscard]] bool build(packet& p, bytes payload, const Headers&... stack) noexcept {
+  const std::size_t size = size_of_headers(stack...);
+  if (p.headroom() < size || !p.append(payload)) return false;
+  std::byte* whole = p.push(size);
+  RUNNEL_ASSERT(whole != nullptr);
+  detail::write_stack({whole, p.length()}, 0, stack...);
+  return true;
 }
 
 /// Writes a stack of headers, outermost first, to the beginning of `whole`, whose rest is the payload that is

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Devices: null, link, captures; pools in mapped memory; the system's clock. On a target without an operating system
+// those that need none.
+#ifndef RUNNEL_DEVICE_ALL_HPP
+#define RUNNEL_DEVICE_ALL_HPP
+
+#include <runnel/device/clock.hpp>
+#include <runnel/device/device.hpp>
+#include <runnel/device/link.hpp>
+#include <runnel/device/mapped_pool.hpp>
+#include <runnel/device/null.hpp>
+#include <runnel/device/pcap.hpp>
+
+#endif
