@@ -55,7 +55,7 @@ class pcap_parser {
   static constexpr std::size_t max_block = std::size_t{16} << 20;
 
   /// Every frame will say that its bytes are lent by `lender`.
-  explicit pcap_parser(std::uint8_t lender = 0) noexcept { prototype_.lender = lender; }
+  explicit pcap_parser(std::uint8_t lender = 0) noexcept : lender_(lender) {}
 
   /// Fills up to `room` frames with the next packets in `input`, which begins where the last call stopped consuming,
   /// and says how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
@@ -124,16 +124,27 @@ class pcap_parser {
   [[nodiscard]] std::size_t blocks(mutable_bytes input, frame* out, std::size_t room) noexcept;
   template <bool Swapped>
   [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
-  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t room, std::uint32_t captured, std::uint32_t wire,
+  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured, std::uint32_t wire,
                           std::uint32_t interface) noexcept;
   [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
 
+  // Sets what is the same in many frames.
+  RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t interface, link_type link) const noexcept {
+    f.slot = no_slot;
+    f.headroom = static_cast<std::uint16_t>(headroom);
+    f.tailroom = 0;
+    f.interface = static_cast<std::uint16_t>(interface);
+    f.link = link;
+    f.lender = lender_;
+    f.queue = 0;
+    f.checksum = checksum_status::unknown;
+  }
   static std::uint16_t missing(std::uint32_t wire, std::uint32_t captured) noexcept {
     const std::uint32_t cut = wire > captured ? wire - captured : 0;
     return cut < 0xffff ? static_cast<std::uint16_t>(cut) : std::uint16_t{0xffff};
   }
 
-  frame prototype_{};
+  std::uint8_t lender_;
   format format_ = format::unknown;
   bool swapped_ = false;
   bool order_changed_ = false;
@@ -168,8 +179,6 @@ inline bool pcap_parser::start(bytes input) noexcept {
     interface_[0].snap_length = header.snap_length;
     interface_[0].linktype = static_cast<std::uint16_t>(header.linktype);
     interface_[0].link = link_from_linktype(header.linktype);
-    prototype_.link = interface_[0].link;
-    prototype_.headroom = pcap_record_header_size;
     consumed_ = pcap_file_header::size;
     wanted_ = 0;
     return true;
@@ -190,7 +199,7 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
   std::byte* p = input.data() + consumed_;
   const std::byte* const end = input.data() + input.size();
   const std::int64_t fraction = fraction_;
-  frame f = prototype_;
+  const link_type link = interface_[0].link;
   std::size_t n = 0;
   while (n < room) {
     const auto left = static_cast<std::size_t>(end - p);
@@ -207,12 +216,14 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
       wanted_ = pcap_record_header_size + captured;
       break;
     }
+    // Field by field into its place: a frame made elsewhere and copied waits for its own stores.
+    frame& f = out[n++];
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
                      std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
     f.length = captured;
     f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
-    out[n++] = f;
+    blank(f, pcap_record_header_size, 0, link);
     p += pcap_record_header_size + captured;
   }
   consumed_ = static_cast<std::size_t>(p - input.data());
@@ -238,8 +249,27 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
       break;
     }
     std::byte* p = input.data() + at;
-    const std::uint64_t where = position_ + at;
     const auto type = detail::file_u32<Swapped>(p);
+    if (type == pcapng::enhanced_packet && left >= 32) [[likely]] {
+      // The usual packet, all its bounds at once. What is wrong with another one is found below.
+      const std::size_t total = detail::file_u32<Swapped>(p + 4);
+      const std::size_t interface = detail::file_u32<Swapped>(p + 8);
+      const std::uint32_t captured = detail::file_u32<Swapped>(p + 20);
+      if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
+          captured <= max_captured_length && interface < interfaces_ &&
+          detail::file_u32<Swapped>(p + total - 4) == total) [[likely]] {
+        frame& f = out[n++];
+        const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
+        f.data = p + 28;
+        f.timestamp = interface_[interface].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
+        f.length = captured;
+        f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
+        blank(f, 28, interface, interface_[interface].link);
+        at += total;
+        continue;
+      }
+    }
+    const std::uint64_t where = position_ + at;
     if (type == pcapng::section_header) {
       // Its length can be read only when its byte order is known, which the third word tells.
       const auto magic = detail::load<std::uint32_t>(p + 8);
@@ -280,7 +310,6 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
     }
     record_ = where;
     if (is_packet) {
-      out[n] = prototype_;
       if (!packet_block<Swapped>(type, p, total, out[n])) break;
       ++n;
     } else if (type == pcapng::section_header) {
@@ -322,25 +351,25 @@ bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t tot
     return false;
   }
   const std::size_t room = total - before - 4;
-  f.headroom = static_cast<std::uint16_t>(before);
   if (type == pcapng::simple_packet) {
     const auto wire = detail::file_u32<Swapped>(p + 8);
     const std::uint32_t snap = interfaces_ != 0 ? interface_[0].snap_length : 0;
     const std::uint32_t captured = snap != 0 && snap < wire ? snap : wire;
+    f.timestamp = {};
     // Without a snap length in the interface, the block's own length says where the packet was cut.
-    return show(f, p + before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
+    return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
   }
   std::uint32_t interface = 0;
   if (type == pcapng::enhanced_packet) interface = detail::file_u32<Swapped>(p + 8);
   else interface = detail::file_u16<Swapped>(p + 8);
   const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
-  if (!show(f, p + before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), interface))
+  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), interface))
     return false;
   f.timestamp = interface_[interface].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
   return true;
 }
 
-inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t room, std::uint32_t captured, std::uint32_t wire,
+inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured, std::uint32_t wire,
                               std::uint32_t interface) noexcept {
   if (interface >= interfaces_) [[unlikely]] {
     fail(pcap_fault::no_interface, record_, interface);
@@ -353,8 +382,7 @@ inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t room, std::
   f.data = data;
   f.length = captured;
   f.missing = missing(wire, captured);
-  f.interface = static_cast<std::uint16_t>(interface);
-  f.link = interface_[interface].link;
+  blank(f, headroom, interface, interface_[interface].link);
   return true;
 }
 

@@ -32,7 +32,7 @@
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
-#include <runnel/flow/device_concepts.hpp>
+#include <runnel/device/device.hpp>
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/packet/pool.hpp>
@@ -47,7 +47,7 @@ enum class pace : std::uint8_t {
 
 struct pcap_reader_options {
   runnel::pace pace = pace::unlimited;
-  std::size_t block = std::size_t{1} << 20;  ///< bytes that are read at once; at least 4096, at most 1 GiB
+  std::size_t block = std::size_t{256} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB
 };
 
 /// A receiving device over a capture. Move-only. Its packets are lent: they live until the next `receive`, which

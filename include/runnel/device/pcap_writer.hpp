@@ -28,7 +28,7 @@
 #include <runnel/base/time.hpp>
 #include <runnel/device/pcap_record.hpp>
 #include <runnel/device/posix.hpp>
-#include <runnel/flow/device_concepts.hpp>
+#include <runnel/device/device.hpp>
 #include <runnel/packet/packet.hpp>
 
 namespace runnel {
