@@ -7,19 +7,19 @@
 
 namespace runnel::detail {
 
-struct short_name {
+struct type_text {
   char characters[48] = {};
 };
 
 // The last part of a type's name without namespaces and template arguments: what stands between the last "::" and
 // the end (or "<") in the text that GCC and Clang make of a function's signature.
 template <class T>
-consteval short_name make_type_name() {
+consteval type_text make_type_name() {
   const char* text = __PRETTY_FUNCTION__;
   const char* begin = text;
   for (const char* at = text; *at != '\0'; ++at)
     if (at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ') begin = at + 4;
-  short_name result;
+  type_text result;
   std::size_t size = 0;
   for (const char* at = begin; *at != '\0' && *at != ']' && *at != ';' && *at != '<' && *at != '('; ++at) {
     if (at[0] == ':' && at[1] == ':') {
@@ -34,7 +34,7 @@ consteval short_name make_type_name() {
 }
 
 template <class T>
-inline constexpr short_name type_name_storage = make_type_name<T>();
+inline constexpr type_text type_name_storage = make_type_name<T>();
 
 }  // namespace runnel::detail
 
