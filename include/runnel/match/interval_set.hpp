@@ -5,7 +5,7 @@
 
 #include <cstddef>      // size_t
 #include <cstdint>      // uint64_t
-#include <type_traits>  // is_same_v, is_integral_v, is_constant_evaluated
+#include <type_traits>  // is_same_v, is_integral_v
 
 #include <runnel/config.hpp>
 #include <runnel/match/value.hpp>
@@ -104,10 +104,7 @@ class interval_set {
     if constexpr (std::is_integral_v<Value>) {
       static_assert(std::is_integral_v<V>, "runnel: this set holds numbers");
       const Value same = static_cast<Value>(v);
-      if (match::to_key(same) != match::to_key(v)) {
-        if (std::is_constant_evaluated()) match::detail::this_value_does_not_fit_into_the_field();
-        RUNNEL_ASSERT(false && "the value does not fit into the set's type");
-      }
+      if (match::to_key(same) != match::to_key(v)) match::detail::this_value_does_not_fit_into_the_field();
       return same;
     } else {
       static_assert(std::is_same_v<V, Value>, "runnel: this set holds addresses of another kind");

@@ -87,9 +87,14 @@ template <class Key, unsigned Bits>
 
 namespace detail {
 
-// Never defined: a call in a constant expression is the compile error, and its name the message.
-void this_value_does_not_fit_into_the_field();
-void the_first_value_of_this_range_is_above_its_last();
+// Not constexpr: in a constant expression the call is a compile error, with the name as its message; elsewhere it is an
+// assertion.
+inline void this_value_does_not_fit_into_the_field() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this value does not fit into the field");
+}
+inline void the_first_value_of_this_range_is_above_its_last() noexcept {
+  RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
+}
 
 template <class Operand, class V>
 constexpr bool check_type() noexcept {
@@ -131,10 +136,7 @@ template <class Operand, class V>
     return v;
   } else {
     const std::uint64_t k = to_key(v);
-    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) {
-      if (std::is_constant_evaluated()) this_value_does_not_fit_into_the_field();
-      RUNNEL_ASSERT(false && "the value does not fit into the field");
-    }
+    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
     return k;
   }
 }
