@@ -158,7 +158,7 @@ struct tcp_option_values {
   std::uint8_t sack_count = 0;  ///< how many of `sack` count
   tcp_sack_block sack[4]{};     ///< most recent first (RFC 2018 §4)
   bool has_fast_open = false;
-  bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; points into somebody's bytes
+  bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; at most 16 bytes, somebody else's
 
   /// Reads every well-formed option that it knows, the last of a kind winning, up to the first impossible length.
   /// It is the caller's to ignore what only counts in a SYN.
@@ -221,12 +221,12 @@ struct tcp_option_values {
       p += 4;
     }
     if (has_fast_open) {
-      zero_bytes(p, fast_open_size());
+      const bytes cookie = fast_open_cookie.first(longest_cookie);
       store_u8(p, static_cast<std::uint8_t>(tcp_option::fast_open));
-      store_u8(p + 1, static_cast<std::uint8_t>(2 + fast_open_cookie.size()));
-      copy_bytes(p + 2, fast_open_cookie.data(), fast_open_cookie.size());
+      store_u8(p + 1, static_cast<std::uint8_t>(2 + cookie.size()));
+      copy_bytes(p + 2, cookie.data(), cookie.size());
       // No-operations fill up, so that what follows is still read.
-      for (std::size_t i = 2 + fast_open_cookie.size(); i < fast_open_size(); ++i) store_u8(p + i, 1);
+      for (std::size_t i = 2 + cookie.size(); i < fast_open_size(); ++i) store_u8(p + i, 1);
       p += fast_open_size();
     }
     if (const std::size_t n = sack_written(); n != 0) {
@@ -240,9 +240,10 @@ struct tcp_option_values {
   }
 
  private:
+  static constexpr std::size_t longest_cookie = 16;
   [[nodiscard]] constexpr std::size_t fast_open_size() const noexcept {
-    RUNNEL_ASSERT(fast_open_cookie.size() <= 16);
-    return has_fast_open ? (2 + fast_open_cookie.size() + 3) / 4 * 4 : 0;
+    RUNNEL_ASSERT(fast_open_cookie.size() <= longest_cookie);
+    return has_fast_open ? (2 + fast_open_cookie.first(longest_cookie).size() + 3) / 4 * 4 : 0;
   }
   [[nodiscard]] constexpr std::size_t size_without_sack() const noexcept {
     return (maximum_segment_size != 0 ? 4u : 0u) +
