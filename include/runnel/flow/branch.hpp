@@ -121,6 +121,7 @@ class branch_stage : public stage_defaults {
   static constexpr bool needs_parsed = needs::parsed || requires { requires F::needs_parsed; };
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
+  static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
   static_assert(!needs::views || ways::template contains<other>,
                 "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "

@@ -108,6 +108,16 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
   }
 }
 
+template <class List>
+inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
+
+// Whether a stage of a segment may change lengths. Those of a segment are counted as they were when it began.
+template <unsigned Steps, class List>
+constexpr bool segment_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::resizes || segment_resizes<Steps - 1, typename List::rest_list>();
+}
+
 // How many packets and bytes came into a segment, added at each of its stages.
 template <unsigned Steps, class List>
 RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
@@ -124,7 +134,7 @@ void count_out(List& list, std::uint64_t length) noexcept {
 // Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
 template <unsigned Steps, class List>
 void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length) noexcept {
-  if constexpr (std::same_as<decltype(list.counters), stage_counters>) {
+  if constexpr (is_counted<List>) {
     if (decided == 0) list.counters.add(v);
     if constexpr (Steps > 1) {
       if (decided == 0) count_out<Steps - 1>(list.rest, length);
@@ -152,10 +162,11 @@ template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
-// are left; their outcomes stand at the same places.
+// are left; their outcomes stand at the same places. `lengths` are those at the beginning of the segment; null when no
+// stage in it could change them.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::size_t n,
-                                          context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::uint32_t* lengths,
+                                          std::size_t n, context& c) noexcept {
   handle_array<At.burst> out;
   verdict why[At.burst];
   std::size_t kept = 0, gone = 0;
@@ -164,13 +175,14 @@ template <place At, unsigned Steps, class List>
     const bool on = v.code == verdict_code::pass;
     relocate(&out[gone], &packets[i]);
     why[gone] = v;
+    if (lengths != nullptr) lengths[gone] = lengths[i];
     relocate(&packets[kept], &packets[i]);
     outcomes[kept] = v;
     kept += on ? 1u : 0u;
     gone += on ? 0u : 1u;
   }
   for (std::size_t i = 0; i < gone; ++i) {
-    const std::uint64_t length = out[i] ? out[i].total_length() : 0;
+    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
     const verdict v = settle(out[i], why[i], c);
     count_verdict<Steps>(list, why[i].port, v, length);
   }
@@ -204,9 +216,14 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   if constexpr (prefetching<typename List::first_stage>)
     for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
 
+  constexpr bool resizes = segment_resizes<steps, List>();
+  constexpr bool keep_lengths = resizes && is_counted<List>;
+  std::uint32_t lengths[keep_lengths ? At.burst : 1];
+
   verdict outcomes[At.burst];
   std::uint32_t same = 0;
   for (std::size_t i = 0; i < n; ++i) {
+    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
     const verdict v = step<At, steps>(list, packets[i], c);
     outcomes[i] = v;
     if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
@@ -217,11 +234,12 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   constexpr place there = place_after_steps<At, List, steps>();
 
   if (same == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (resizes) length = sum_of_lengths(packets, n);
     if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
     else run<there>(branch_or_last.rest, packets, n, length, c);
     return;
   }
-  n = settle_some<At, steps>(list, packets, outcomes, n, c);
+  n = settle_some<At, steps>(list, packets, outcomes, keep_lengths ? lengths : nullptr, n, c);
   if (n == 0) return;
   if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes, n, c);
   else run<there>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);

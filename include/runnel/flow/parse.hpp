@@ -12,6 +12,7 @@ namespace detail {
 struct parse_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool gives_parsed = true;
+  static constexpr bool resizes = false;
   static constexpr const char* name = "parse";
 
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
@@ -27,6 +28,7 @@ struct parse_stage : stage_defaults {
 struct unshare_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool makes_own = true;
+  static constexpr bool resizes = false;
   static constexpr const char* name = "unshare";
 
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {

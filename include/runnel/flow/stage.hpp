@@ -113,6 +113,7 @@ struct demands<type_list<A...>> {
   static constexpr bool parsed = (view_needs_parse<A>() || ...);
   static constexpr bool writes = (is_writing_view<A> || ...);
   static constexpr bool packets = (is_packet<A> || ...);
+  static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
   static constexpr bool frames = (is_frame<A> || ...);
   static constexpr bool connections = (is_connection<A> || ...);
 };
@@ -201,6 +202,7 @@ struct stage_defaults {
   static constexpr bool needs_parsed = false;
   static constexpr bool needs_tracked = false;
   static constexpr bool writes = false;         // changes the packet's bytes
+  static constexpr bool resizes = true;         // may change a packet's length, or take it out
   static constexpr bool gives_parsed = false;
   static constexpr bool gives_tracked = false;
   static constexpr bool makes_shared = false;
@@ -270,6 +272,7 @@ struct handler_stage : stage_defaults {
   static constexpr bool needs_parsed = needs::parsed;
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
+  static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
@@ -298,6 +301,7 @@ template <class R>
 struct rules_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
   constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
     return rules(subject{static_cast<const packet&>(p)});

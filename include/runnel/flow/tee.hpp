@@ -48,6 +48,7 @@ struct tee_stage : stage_defaults {
 template <class Writer>
 struct tap_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
   static constexpr const char* name = "tap";
   Writer* writer;
 

@@ -19,6 +19,7 @@ struct trace_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr bool traces = true;
+  static constexpr bool resizes = false;
   static constexpr const char* name = "trace";
 
   constexpr trace_stage(Condition when, text_writer& w) noexcept : condition(std::move(when)), out(&w) {}

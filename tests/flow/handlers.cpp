@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// What a handler is given, which packets it runs for, and what its answer does.
+#include <flow/test_device.hpp>
+
+using namespace runnel;
+using namespace runnel::test;
+
+namespace {
+
+struct fixture {
+  counted_pool memory;
+  test_device wire{memory};
+  numbers arrived;
+};
+
+verdict plain_function(ipv4 ip) { return ip.time_to_live() == 1 ? drop : pass; }
+
+}  // namespace
+
+TEST_CASE("a handler runs only for packets that have all headers it asks for, and the others pass it by") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.tcp(2);
+  t.wire.udp6(3);
+  t.wire.icmp(4);
+  t.wire.unknown(5);
+  t.wire.udp(6);
+  numbers v4_udp, any_udp, any_v4, ether;
+  auto path = parse() | [&](ipv4, udp u) { v4_udp.add(number_of(u.payload())); }
+            | [&](udp u) { any_udp.add(number_of(u.payload())); }
+            | [&](ipv4 ip) { any_v4.add(ip.protocol_number()); }
+            | [&](ethernet) { ether.add(0); } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(v4_udp == "1 6");
+  CHECK(any_udp == "1 3 6");
+  CHECK(any_v4 == "17 6 1 17");
+  CHECK(ether.count() == 6);
+  CHECK(t.arrived == "1 2 3 4 5 6");
+}
+
+TEST_CASE("a handler that drops only sees, and only drops, packets with its headers") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.tcp(2);
+  t.wire.unknown(3);
+  auto path = parse() | [](udp) { return drop; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "2 3");
+}
+
+TEST_CASE("a plain function, an object and a lambda are handlers alike") {
+  struct object {
+    verdict operator()(ipv4 ip) const { return ip.time_to_live() == 2 ? drop : pass; }
+  };
+  fixture t;
+  t.wire.udp(1, 7, 1);
+  t.wire.udp(2, 7, 2);
+  t.wire.udp(3, 7, 3);
+  t.wire.udp(4, 7, 4);
+  auto path = parse() | &plain_function | object{}
+            | [](ipv4 ip) noexcept { return ip.time_to_live() == 3 ? drop : pass; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "4");
+}
+
+TEST_CASE("a handler may keep state of its own") {
+  fixture t;
+  t.wire.several(1, 5);
+  auto path = parse() | [n = 0](udp) mutable { return ++n % 2 == 0 ? drop : pass; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1 3 5");
+}
+
+TEST_CASE("a handler can ask for the packet, the time and a subject beside headers, in any order") {
+  fixture t;
+  t.wire.put(9, 18, instant{1234}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.sport = 5});
+  int calls = 0;
+  auto path = parse() | [&](instant now, udp u, packet& p, const subject& s) {
+    ++calls;
+    CHECK(now == instant{1234});
+    CHECK(u.source_port() == 5);
+    CHECK(number_of(p) == 9);
+    CHECK(s.length == p.length());
+    CHECK(s.timestamp == instant{1234});
+    p.mark(77);
+  } | [&](const packet& p) {
+    ++calls;
+    CHECK(p.mark() == 77);
+  } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(calls == 2);
+  CHECK(t.arrived == "9");
+}
+
+TEST_CASE("before parse() a handler can ask for packet&, the time and the Ethernet header") {
+  fixture t;
+  t.wire.unknown(1);
+  t.wire.udp(2);
+  auto path = [](packet& p, instant) { p.mark(number_of(p)); }
+            | named("types", [](ethernet e) { return e.ethertype() == 0x88b5 ? drop : pass; }) | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "2");
+}
+
+TEST_CASE("mut<> writes to the packet's own bytes, and the next stage reads what was written") {
+  fixture t;
+  t.wire.udp(1, 7, 64);
+  int seen = 0;
+  auto path = parse() | [](mut<ipv4> ip, mut<udp> u) {
+    ip.time_to_live(9);
+    u.destination_port(53);
+  } | [&](ipv4 ip, udp u) {
+    ++seen;
+    CHECK(ip.time_to_live() == 9);
+    CHECK(u.destination_port() == 53);
+  } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(seen == 1);
+}
+
+TEST_CASE("parse() drops what is malformed, with the cause") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.broken(2);
+  t.wire.udp(3);
+  auto path = parse() | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1 3");
+  const stage_counters& c = counters_of<0>(path);
+  CHECK(c.packets == 3);
+  CHECK(c.passed() == 2);
+  CHECK(c.dropped(drop_reason::ip_version) == 1);
+}
+
+TEST_CASE("a packet that was parsed before is not parsed again") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.udp(2);
+  // Somebody says that there is nothing to be found: a second parse() believes it.
+  auto path = parse() | [](packet& p) {
+    layers known = p.layers();
+    known.protocols = static_cast<std::uint16_t>(protocol::parsed);
+    if (number_of(p) == 1) p.layers(known);
+  } | parse() | [](udp) { return drop; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1");
+}
+
+TEST_CASE("moving the packet out of packet& and saying stolen takes it out of the pipeline") {
+  fixture t;
+  t.wire.several(1, 4);
+  packet kept;
+  auto path = parse() | [&](packet& p) -> verdict {
+    if (number_of(p) != 2) return pass;
+    kept = static_cast<packet&&>(p);
+    return stolen;
+  } | [](ipv4) {} | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1 3 4");
+  REQUIRE(kept);
+  CHECK(number_of(kept) == 2);
+  CHECK(counters_of<1>(path).count(verdict_code::stolen) == 1);
+  CHECK(counters_of<1>(path).passed() == 3);
+  CHECK(counters_of<2>(path).packets == 3);
+  CHECK(counters_of<2>(path).bytes == 3u * kept.length());
+  CHECK(counters_of<3>(path).bytes == 3u * kept.length());
+}
+
+TEST_CASE("tx sends the packet back by the device that it came from") {
+  fixture t;
+  t.wire.several(1, 3);
+  auto path = parse() | [](packet& p) -> verdict { return number_of(p) == 2 ? tx : pass; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1 3");
+  CHECK(t.wire.sent == "2");
+  CHECK(counters_of<1>(path).count(verdict_code::tx) == 1);
+}
+
+TEST_CASE("tx on a device that has no room is a drop, with the cause") {
+  fixture t;
+  t.wire.several(1, 3);
+  t.wire.transmits_at_most(1);
+  auto path = parse() | [](ipv4) { return tx; } | discard;
+  run(attach(t.wire, path));
+  CHECK(t.wire.sent == "1");
+  CHECK(counters_of<1>(path).count(verdict_code::tx) == 1);
+  CHECK(counters_of<1>(path).dropped(drop_reason::transmit_full) == 2);
+}
+
+TEST_CASE("tx on a source that cannot transmit, and a late redirect, are drops without a target") {
+  fixture t;
+  t.wire.several(1, 2);
+  queue<drop_tail, 8> q;
+  auto in = parse() | enqueue(q);
+  auto out = parse() | [](packet& p) { return number_of(p) == 1 ? tx : verdict{redirect(3)}; } | discard;
+  run(attach(t.wire, in), attach(q, out));
+  CHECK(counters_of<1>(out).dropped(drop_reason::no_target) == 2);
+  CHECK(counters_of<1>(out).passed() == 0);
+}
+
+TEST_CASE("aborted drops the packet and is counted by its own name") {
+  fixture t;
+  t.wire.several(1, 2);
+  auto path = parse() | [](packet& p) { return number_of(p) == 1 ? aborted : pass; } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "2");
+  CHECK(counters_of<1>(path).count(verdict_code::aborted) == 1);
+  CHECK(counters_of<1>(path).dropped(drop_reason::aborted) == 1);
+}
+
+namespace {
+struct no_udp {
+  static constexpr const char* name = "no udp";
+  verdict operator()(const subject& s) const { return s.headers.has<udp>() ? drop(drop_reason::no_match) : pass; }
+};
+}  // namespace
+
+TEST_CASE("an object that is asked about a subject stands in a pipeline like rules") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.tcp(2);
+  auto path = parse() | no_udp{} | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "2");
+  CHECK(counters_of<1>(path).dropped(drop_reason::no_match) == 1);
+}
