@@ -8,6 +8,7 @@
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/ethernet.hpp>
 #include <runnel/wire/icmp.hpp>
+#include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
 #include <runnel/wire/tcp.hpp>

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include <unistd.h>
+
+#include "literal_packets.hpp"
+
+using namespace runnel;
+
+namespace {
+
+std::string printed(const auto& what) {
+  text<16384> out;
+  print(out, what);
+  return out.c_str();
+}
+// The lines of a rule that drops, without the verdict.
+std::string lines(const auto& expression) {
+  std::string all = printed(when(expression) >> drop);
+  for (std::size_t at; (at = all.find(" drop\n")) != std::string::npos;) all.replace(at, 6, "\n");
+  return all;
+}
+
+hash_set_of<ipv4_address, 4> blocklist{"blocklist"};
+
+constexpr ipv4_address net10{10, 0, 0, 0};
+struct block10 {
+  [[nodiscard]] constexpr ipv4_address address() const { return net10; }
+  [[nodiscard]] constexpr unsigned length() const { return 8; }
+};
+
+}  // namespace
+
+TEST_CASE("a condition prints as nft writes it") {
+  CHECK(printed(tcp::dport == 22) == "tcp dport 22");
+  CHECK(printed(tcp::dport != 22) == "tcp dport != 22");
+  CHECK(printed(tcp::dport < 22) == "tcp dport < 22");
+  CHECK(printed(tcp::dport <= 22) == "tcp dport <= 22");
+  CHECK(printed(tcp::dport > 22) == "tcp dport > 22");
+  CHECK(printed(tcp::dport >= 22) == "tcp dport >= 22");
+  CHECK(printed(ip::saddr == ipv4_address{10, 0, 0, 1}) == "ip saddr 10.0.0.1");
+  CHECK(printed(ip6::daddr == ipv6_address{0x2001'0db8'0000'0000, 1}) == "ip6 daddr 2001:db8::1");
+  CHECK(printed(ether::saddr == mac_address{{2, 0, 0, 0, 0, 0xab}}) == "ether saddr 02:00:00:00:00:ab");
+  CHECK(printed(ether::type == ethertype::ipv6) == "ether type ip6");
+  CHECK(printed(ether::type == 0x88cc) == "ether type 0x88cc");
+  CHECK(printed(ip::protocol == 17) == "ip protocol udp");
+  CHECK(printed(ip::protocol == 200) == "ip protocol 200");
+  CHECK(printed(th::dport == 53) == "meta l4proto { tcp, udp } th dport 53");
+}
+
+TEST_CASE("masks and flags print by name, and with the sign that nft needs") {
+  CHECK(printed((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn) == "tcp flags & (syn | ack) == syn");
+  CHECK(printed((tcp::flags & tcp_flags::rst) != 0) == "tcp flags & rst != 0x0");
+  CHECK(printed(tcp::flags == (tcp_flags::syn | tcp_flags::ack)) == "tcp flags == syn | ack");
+  CHECK(printed((ip::frag_off & 0x1fff) != 0) == "ip frag-off & 0x1fff != 0x0");
+  CHECK(printed((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) == "ip saddr & 255.0.0.255 == 10.0.0.1");
+}
+
+TEST_CASE("ranges, prefixes and sets print in nft's forms") {
+  CHECK(printed(tcp::dport.in(range(1024, 65535))) == "tcp dport 1024-65535");
+  CHECK(printed(tcp::dport.not_in(range(1, 5))) == "tcp dport != 1-5");
+  CHECK(printed(tcp::dport.in(constant_set{443, 22, 80, 80})) == "tcp dport { 22, 80, 443 }");
+  CHECK(printed(tcp::dport.not_in(constant_set{22})) == "tcp dport != { 22 }");
+  CHECK(printed(ip::saddr.in(block10{})) == "ip saddr 10.0.0.0/8");
+  CHECK(printed(ip::saddr.not_in(block10{})) == "ip saddr != 10.0.0.0/8");
+  CHECK(printed(ip::saddr.in(blocklist)) == "ip saddr @blocklist");
+  CHECK(printed(ip::saddr.not_in(blocklist)) == "ip saddr != @blocklist");
+  static constexpr interval_set<std::uint16_t, 1> high{"high", range(1024, 65535)};
+  CHECK(printed(udp::sport.in(high)) == "udp sport @high");
+}
+
+TEST_CASE("metadata prints by nft's names") {
+  CHECK(printed(meta::mark == 16) == "meta mark 0x10");
+  CHECK(printed(meta::length > 100) == "meta length > 100");
+  CHECK(printed(meta::iif == 2) == "meta iif 2");
+  CHECK(printed(meta::priority == 10) == "meta priority 0:a");
+  CHECK(printed(meta::protocol == ethertype::arp) == "meta protocol arp");
+  CHECK(printed(meta::nfproto == nfproto::ipv6) == "meta nfproto ipv6");
+  CHECK(printed(meta::l4proto == 58) == "meta l4proto ipv6-icmp");
+  CHECK(printed(meta::hash == 255) == "meta hash 0xff");
+}
+
+TEST_CASE("headers print as the condition that implies them") {
+  CHECK(printed(has<tcp>) == "meta l4proto tcp");
+  CHECK(printed(has<th>) == "meta l4proto { tcp, udp }");
+  CHECK(printed(has<ipv4>) == "meta protocol ip");
+  CHECK(printed(has<vlan>) == "ether type { 8021q, 8021ad }");
+  CHECK(printed(has<icmp>) == "meta l4proto icmp");
+}
+
+TEST_CASE("an expression prints on one line, with brackets where nft has no words") {
+  CHECK(printed(tcp::dport == 22 && ip::ttl > 5) == "tcp dport 22 ip ttl > 5");
+  CHECK(printed(tcp::dport == 22 || ip::ttl > 5) == "tcp dport 22 or ip ttl > 5");
+  CHECK(printed(has<tcp> && (meta::mark == 1 || meta::mark == 2)) == "meta l4proto tcp (meta mark 0x1 or meta mark 0x2)");
+  CHECK(printed((has<tcp> && meta::mark == 1) || has<udp>) == "(meta l4proto tcp meta mark 0x1) or meta l4proto udp");
+  CHECK(printed(!(tcp::dport == 22) && has<ipv4>) == "not (tcp dport 22) meta protocol ip");
+}
+
+TEST_CASE("a rule prints one line for each of its alternatives") {
+  CHECK(printed(when(tcp::dport == 22) >> accept) == "tcp dport 22 accept\n");
+  CHECK(printed(otherwise >> drop) == "drop\n");
+  CHECK(printed(when(meta::mark == 1) >> drop(drop_reason::blocklist)) == "meta mark 0x1 drop comment \"blocklist\"\n");
+  CHECK(printed(when(meta::mark == 1) >> redirect(2)) == "meta mark 0x1 redirect 2\n");
+  CHECK(lines(meta::mark == 1 || meta::mark == 2 || has<tcp>) == "meta mark 0x1\nmeta mark 0x2\nmeta l4proto tcp\n");
+  CHECK(lines(has<ipv4> && (meta::mark == 1 || meta::mark == 2)) ==
+        "meta protocol ip meta mark 0x1\nmeta protocol ip meta mark 0x2\n");
+}
+
+TEST_CASE("negation is resolved into what nft can say, and keeps its meaning") {
+  CHECK(lines(!(meta::mark == 1)) == "meta mark != 0x1\n");
+  CHECK(lines(!(meta::mark < 5 && meta::iif == 1)) == "meta mark >= 0x5\nmeta iif != 1\n");
+  CHECK(lines(!(meta::mark < 5 || meta::iif == 1)) == "meta mark >= 0x5 meta iif != 1\n");
+  CHECK(lines(!!(meta::mark == 1)) == "meta mark 0x1\n");
+  CHECK(lines(!has<tcp>) == "meta protocol != { ip, ip6 }\nmeta l4proto != tcp\n");
+  CHECK(lines(!(tcp::dport == 22)) == "meta protocol != { ip, ip6 }\nmeta l4proto != tcp\ntcp dport != 22\n");
+  CHECK(lines(!ip::saddr.in(blocklist)) == "meta protocol != ip\nip saddr != @blocklist\n");
+  CHECK(lines(!tcp::dport.not_in(range(1, 5)) && has<ipv4>) ==
+        "meta protocol != { ip, ip6 } meta protocol ip\nmeta l4proto != tcp meta protocol ip\ntcp dport 1-5 meta protocol ip\n");
+}
+
+TEST_CASE("a rule with too many alternatives prints as one line with or") {
+  const auto two = (meta::mark == 1 || meta::iif == 1);
+  const auto eight = two && two && two;
+  const std::string all = lines(eight && eight && two);
+  CHECK(all.find('\n') == all.size() - 1);
+  CHECK(all.find("(meta mark 0x1 or meta iif 1) (") == 0);
+}
+
+TEST_CASE("counted rules print their counters") {
+  const auto counting = counted(rules(when(tcp::dport == 22 || tcp::dport == 23) >> accept, otherwise >> drop));
+  (void)counting(make(0, eth, from_10_1_2_3, tcp_to(22)).as_subject());
+  CHECK(printed(counting) ==
+        "tcp dport 22 counter packets 1 bytes 54 accept\ntcp dport 23 accept\ncounter packets 0 bytes 0 drop\n");
+}
+
+namespace {
+std::string nft_says(const std::string& table) {
+  char name[] = "/tmp/runnel-rules-XXXXXX";
+  const int fd = mkstemp(name);
+  REQUIRE(fd >= 0);
+  REQUIRE(write(fd, table.data(), table.size()) == static_cast<ssize_t>(table.size()));
+  close(fd);
+  std::FILE* pipe = popen((std::string("unshare -n nft -c -f ") + name + " 2>&1").c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string said;
+  char buffer[512];
+  while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) said += buffer;
+  const bool good = pclose(pipe) == 0;
+  unlink(name);
+  return good ? "" : said + table;
+}
+bool can_ask_nft() {
+  if (geteuid() != 0) {
+    std::puts("skipped: printed rules are not shown to nft: not root");
+    return false;
+  }
+  if (std::system("command -v nft >/dev/null 2>&1 && unshare -n nft list ruleset >/dev/null 2>&1") != 0) {
+    std::puts("skipped: printed rules are not shown to nft: no nft, or no network namespaces");
+    return false;
+  }
+  return true;
+}
+}  // namespace
+
+TEST_CASE("nft accepts the printed rules") {
+  if (!can_ask_nft()) return;
+  const std::string head = "{\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
+  static constexpr interval_set<std::uint16_t, 1> ports{"ports", range(1024, 65535)};
+  const auto layer3 = rules(
+      when(tcp::dport == 22 && ip::saddr.in(block10{})) >> accept, when(tcp::dport.in(constant_set{22, 80, 443})) >> drop,
+      when(ip::saddr.in(blocklist) || udp::dport.in(ports)) >> drop(drop_reason::blocklist),
+      when((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn) >> accept,
+      when((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == (tcp_flags::syn | tcp_flags::ack)) >> accept,
+      when(tcp::flags == (tcp_flags::syn | tcp_flags::ece)) >> accept, when((tcp::flags & tcp_flags::rst) != 0) >> drop,
+      when(tcp::flags.in(constant_set{tcp_flags::syn, tcp_flags::fin | tcp_flags::ack, 0})) >> accept,
+      when((tcp::flags & 0x3f).not_in(constant_set{0, 0x29})) >> accept,
+      when(th::dport == 53 || th::sport.not_in(range(1, 1023))) >> accept, when(!(tcp::dport == 22)) >> drop,
+      when(!has<tcp> && !has<th> && !has<icmp>) >> drop, when(!(th::dport == 3)) >> drop, when(!ip::saddr.in(blocklist)) >> accept,
+      when(meta::mark == 5 && meta::length > 100 && meta::priority == 3 && meta::iif != 4) >> accept,
+      when(meta::protocol == ethertype::ipv6 || meta::l4proto == 58 || meta::l4proto == 47 || !(meta::l4proto == 6)) >> accept,
+      when((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) >> accept,
+      when(ip::saddr.in(range(ipv4_address{10, 0, 0, 1}, ipv4_address{10, 0, 0, 9}))) >> accept,
+      when(ip6::saddr == ipv6_address{0x2001'0db8'0000'0000, 1} || ip6::flowlabel == 5 || ip6::nexthdr == 58) >> accept,
+      when(ip6::saddr.not_in(constant_set{ipv6_address{0, 1}, ipv6_address{0, 0xffff'0a00'0001}})) >> drop,
+      when(ip::ttl < 2 && ip::protocol == 1 && ip::length >= 28 && ip::id != 7 && (ip::frag_off & 0x1fff) == 0) >> drop,
+      when(icmp::type == 8 && icmp::code == 0) >> accept, when(icmpv6::type.in(range(133, 137))) >> accept,
+      when(ip::dscp == 46 || ip::ecn == 3 || ip6::dscp == 46) >> accept,
+      when(tcp::sequence > 5 || tcp::ackseq == 1 || tcp::window < 10 || tcp::doff > 5 || tcp::urgptr != 0) >> accept,
+      when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop, otherwise >> drop);
+  CHECK(nft_says("table inet t " + head + printed(layer3) + " }\n}\n") == "");
+  CHECK(nft_says("table netdev t " + head + printed(layer3) + " }\n}\n") == "");
+  CHECK(nft_says("table inet t " + head + printed(counted(layer3)) + " }\n}\n") == "");
+  CHECK(nft_says("table inet t " + head + printed(rules(when(meta::nfproto == nfproto::ipv4 || !(meta::nfproto == nfproto::ipv6)) >> accept)) + " }\n}\n") == "");
+
+  const auto layer2 = rules(
+      when(vlan::id == 5 && vlan::pcp > 3) >> accept, when(has<vlan> || !has<vlan>) >> accept,
+      when(ether::saddr == mac_address{{2, 0, 0, 0, 0, 1}} || ether::type == ethertype::arp || ether::type == 0x88cc) >> drop,
+      when((ether::daddr & mac_address{{1, 0, 0, 0, 0, 0}}) == mac_address{{1, 0, 0, 0, 0, 0}}) >> drop,
+      when(!(ether::type == ethertype::vlan)) >> accept, when(vlan::type == ethertype::ipv4) >> accept);
+  CHECK(nft_says("table netdev t " + head + printed(layer2) + " }\n}\n") == "");
+  CHECK(nft_says("table bridge t " + head + printed(layer2) + " }\n}\n") == "");
+}
+
+TEST_CASE("nft refuses what is wrong, so that its consent means something") {
+  if (!can_ask_nft()) return;
+  CHECK(nft_says("table inet t {\n chain c {\ntcp dport twentytwo accept\n }\n}\n") != "");
+}
