@@ -9,6 +9,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
+#include <runnel/base/hash.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/ipv4.hpp>
@@ -24,21 +25,6 @@ concept has_ports = requires(const T& t) {
   t.source_port();
   t.destination_port();
 };
-
-// The 128-bit product of two words, its halves folded together: one multiplication on 64-bit targets, and the same
-// value on all others.
-[[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t multiply_fold(std::uint64_t a, std::uint64_t b) noexcept {
-#ifdef __SIZEOF_INT128__
-  __extension__ using wide = unsigned __int128;
-  const wide product = static_cast<wide>(a) * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-#else
-  const std::uint64_t a0 = a & 0xffff'ffff, a1 = a >> 32, b0 = b & 0xffff'ffff, b1 = b >> 32;
-  const std::uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
-  const std::uint64_t other = a0 * b1 + (middle & 0xffff'ffff);
-  return (a * b) ^ (a1 * b1 + (middle >> 32) + (other >> 32));
-#endif
-}
 
 // Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
 // zero where theirs are, so that no packet can make a factor zero.

@@ -198,7 +198,7 @@ class ipv6_routing {
 /// What a node does with an option that it does not know (RFC 8200 §4.2): the two highest bits of its type.
 enum class ipv6_option_action : std::uint8_t {
   skip = 0,
-  discard = 1,
+  discard_silently = 1,
   discard_and_report = 2,  ///< parameter problem, code 2, also to multicast destinations
   discard_and_report_unless_multicast = 3,
 };
