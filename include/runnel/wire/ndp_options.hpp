@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The options of neighbour discovery messages: as values that are written like headers, and a walker that reads them.
-// RFC 4861 §4.6, RFC 4191, RFC 8106.
+// RFC 4861 §4.6, RFC 4191, RFC 7527, RFC 8106.
 #ifndef RUNNEL_WIRE_NDP_OPTIONS_HPP
 #define RUNNEL_WIRE_NDP_OPTIONS_HPP
 
@@ -28,6 +28,7 @@ enum class ndp_option : std::uint8_t {
   prefix_information = 3,
   redirected_header = 4,
   mtu = 5,
+  nonce = 14,              ///< RFC 3971 §5.3.2; tells one's own probes that came back (RFC 7527)
   route_information = 24,  ///< RFC 4191 §2.3
   recursive_dns = 25,      ///< RFC 8106 §5.1
   dns_search_list = 31,    ///< RFC 8106 §5.2; its names are not decoded here
@@ -249,6 +250,8 @@ constexpr void print(text_writer& out, ndp_options o) noexcept {
       for (std::size_t i = 0; i < o.dns_count(); ++i) print(out << ' ', o.dns_server(i));
     } else if (o.kind() == ndp_option::redirected_header) {
       out << "redirected " << std::uint64_t{o.redirected().size()};
+    } else if (o.kind() == ndp_option::nonce) {
+      out << "nonce";
     } else {
       out << "option " << static_cast<std::uint8_t>(o.kind());
     }
