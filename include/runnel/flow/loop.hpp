@@ -10,6 +10,7 @@
 #include <utility>      // forward
 
 #include <runnel/base/time.hpp>
+#include <runnel/base/timer_wheel.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
 
@@ -131,6 +132,31 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
   }
 }
 
+/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
+/// may sleep. Does not keep a loop alive whose sources are done.
+template <unsigned Levels>
+class timer_attachment {
+ public:
+  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    timers_->advance(clock.now());
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
+  [[nodiscard]] int wait_handle() const noexcept { return -1; }
+
+ private:
+  basic_timer_wheel<Levels>* timers_;
+};
+
+/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
+template <unsigned Levels>
+[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
+  return timer_attachment<Levels>{timers};
+}
+
 /// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it; `stop()` may come from
 /// another, from a handler, or from a signal handler.
 template <clock Clock, class... Attachments>
@@ -207,8 +233,9 @@ void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
 /// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
-template <std::uint16_t... Burst, class... Source, class... Pipeline>
-void run(attachment<Burst, Source, Pipeline>... attachments) noexcept {
+template <class... Attachments>
+  requires(!(clock<Attachments> || ...))
+void run(Attachments... attachments) noexcept {
   capture_clock time;
   run(time, std::move(attachments)...);
 }
