@@ -97,6 +97,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     return v;
   } else {
     verdict v = list.stage(p, c);
+    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced) report<At>(list.stage, p, v, c);
     v.port = number;
     if constexpr (Steps == 1) {
@@ -313,23 +314,23 @@ constexpr bool early_needs_layers() {
   else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
 }
 
-// One frame through the early verdicts. The outcome's `port` is the number of the stage that decided, in its upper byte
-// when the lower one is the target of a redirect.
-template <unsigned Steps, class List>
+// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper byte,
+// and the target of a redirect in its lower one; 255 is nobody's target.
+template <bool Look, unsigned Steps, class List>
 RUNNEL_INLINE verdict early_step(List& list, frame& f, layers& l, context& c, unsigned number = 0) noexcept {
-  verdict v = list.stage(f, l, c);
+  verdict v = list.stage.template look_at<Look>(f, l, c);
   if constexpr (Steps > 1)
-    if (v.code == verdict_code::pass) [[likely]] return early_step<Steps - 1>(list.rest, f, l, c, number + 1);
-  const unsigned target = v.code == verdict_code::redirect ? v.port & 0xffu : 0u;
+    if (v.code == verdict_code::pass) [[likely]] return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
+  const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
   v.port = static_cast<std::uint16_t>(number << 8 | target);
   return v;
 }
 // Hands a packet to a target of the early verdict with number `decided`.
 template <unsigned Steps, class List>
-bool send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
-  if (decided == 0) return list.stage.send(target, p, c);
-  if constexpr (Steps > 1) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
-  else return false;
+verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+  if constexpr (Steps > 1)
+    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
+  return list.stage.send(target, p, c);
 }
 
 // What a device looks like to the engine: a pool, and a way back out.
@@ -385,11 +386,12 @@ RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* foun
 
 // Frames that do not go on: released, sent back by their device, or sent to another one.
 template <unsigned Steps, class List>
-void settle_frames(List& list, frame* frames, const verdict* why, std::size_t n, pool& memory, context& c) noexcept {
+void settle_frames(List& list, frame* frames, const verdict* why, const std::uint32_t* lengths, std::size_t n,
+                   pool& memory, context& c) noexcept {
   for (std::size_t i = 0; i < n; ++i) {
     verdict v = why[i];
     const unsigned decided = v.port >> 8;
-    const std::uint64_t length = frames[i].length;
+    const std::uint64_t length = lengths[i];
     if (v.code != verdict_code::tx && v.code != verdict_code::redirect) {
       memory.release(&frames[i], 1);
     } else if (packet p = memory.attach(frames[i]); !p) {
@@ -397,8 +399,8 @@ void settle_frames(List& list, frame* frames, const verdict* why, std::size_t n,
       memory.release(&frames[i], 1);
     } else if (v.code == verdict_code::tx) {
       v = settle(p, v, c);
-    } else if (!send_redirected<Steps>(list, decided, v.port & 0xffu, p, c)) {
-      v = drop(p ? drop_reason::no_target : drop_reason::transmit_full);
+    } else {
+      v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
     }
     count_verdict<Steps>(list, decided, v, length);
   }
@@ -413,6 +415,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     layers found[At.burst];
     verdict outcomes[At.burst];
     frame out[At.burst];
+    std::uint32_t out_lengths[At.burst];  // as they were before a program resized the frame
     constexpr bool look = early_needs_layers<List, steps>();
     std::uint64_t length = 0;
     std::size_t kept = 0, gone = 0;
@@ -420,18 +423,20 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       frame& f = frames[i];
       layers& l = found[kept];
       if constexpr (look) l = dissect(f);
-      length += f.length;
-      const verdict v = early_step<steps>(list, f, l, c);
+      const std::uint32_t came_with = f.length;
+      length += came_with;
+      const verdict v = early_step<look, steps>(list, f, l, c);
       if (v.code == verdict_code::pass) [[likely]] {
         if (kept != i) frames[kept] = f;
         ++kept;
       } else {
         out[gone] = f;
+        out_lengths[gone] = came_with;
         outcomes[gone++] = v;
       }
     }
     count_in<steps>(list, n, length);
-    if (gone != 0) settle_frames<steps>(list, out, outcomes, gone, memory, c);
+    if (gone != 0) settle_frames<steps>(list, out, outcomes, out_lengths, gone, memory, c);
     if (kept != 0)
       run_after_early<At, look>(skip<List, steps>::get(list), frames, found, kept, memory, c);
   }

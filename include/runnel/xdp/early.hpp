@@ -29,16 +29,17 @@ struct frame_source {
   }
 };
 
+// The devices that a program redirects to. `send` says what became of the packet: `redirect`, or a drop with its cause.
 template <class... Devices>
 struct target_list {
-  bool send(unsigned, packet&, context&) const noexcept { return false; }
+  verdict send(unsigned, packet&, context&) const noexcept { return drop(drop_reason::no_target); }
 };
 template <class First, class... Rest>
 struct target_list<First, Rest...> {
   First* first;
   target_list<Rest...> rest;
-  bool send(unsigned target, packet& p, context& c) const noexcept {
-    if (target == 0) return first->transmit(&p, 1, c.now) == 1;
+  verdict send(unsigned target, packet& p, context& c) const noexcept {
+    if (target == 0) return first->transmit(&p, 1, c.now) == 1 ? redirect(0) : drop(drop_reason::transmit_full);
     return rest.send(target - 1, p, c);
   }
 };
@@ -72,13 +73,15 @@ struct early_stage : stage_defaults {
   static constexpr bool asks_for_frame = needs::frames;
 
   constexpr early_stage(F f, Targets t) noexcept : function(std::move(f)), targets(t) {}
-  RUNNEL_INLINE verdict operator()(frame& f, layers& found, context& c) noexcept {
+  // With `Look`, `found` is what is in the frame, and stays that.
+  template <bool Look>
+  RUNNEL_INLINE verdict look_at(frame& f, layers& found, context& c) noexcept {
     const verdict v = call_handler<verdict>(function, frame_source{f, found, c}, pass, arguments{});
     // A program that has the frame may have changed its headers or its beginning.
-    if constexpr (needs::frames) found = dissect(f);
+    if constexpr (needs::frames && Look) found = dissect(f);
     return v;
   }
-  bool send(unsigned target, packet& p, context& c) noexcept { return targets.send(target, p, c); }
+  verdict send(unsigned target, packet& p, context& c) noexcept { return targets.send(target, p, c); }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "xdp(";
     if constexpr (requires { out << F::name; }) out << F::name;
@@ -114,11 +117,11 @@ constexpr void check_early() noexcept {
 
 /// An early verdict: a handler or rules that see each frame of a burst before there is a packet. `drop` gives the slot
 /// straight back, `tx` sends the frame out by its own device, `redirect(i)` by the device at place `i` of `targets` (at
-/// most 256), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
+/// most 255), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
 /// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
 template <class F, transmitting_device... Targets>
 [[nodiscard]] constexpr auto xdp(F program, Targets&... targets) noexcept {
-  static_assert(sizeof...(Targets) <= 256);
+  static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");
   detail::check_early<F>();
   using list = detail::target_list<Targets...>;
   return detail::early_stage<F, list>{std::move(program), detail::make_targets(targets...)};
