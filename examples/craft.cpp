@@ -11,8 +11,8 @@ using namespace runnel;
 namespace {
 
 constexpr ethernet_header lan{.destination = mac("02:00:00:00:00:02"), .source = mac("02:00:00:00:00:01")};
-constexpr ipv4_header v4{.source = ip4("192.0.2.1"), .destination = ip4("192.0.2.2")};
-constexpr ipv6_header v6{.source = ip6("2001:db8::1"), .destination = ip6("2001:db8::2")};
+constexpr ipv4_header v4{.source = addr4("192.0.2.1"), .destination = addr4("192.0.2.2")};
+constexpr ipv6_header v6{.source = addr6("2001:db8::1"), .destination = addr6("2001:db8::2")};
 
 class capture {
  public:

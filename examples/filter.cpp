@@ -23,16 +23,17 @@ namespace {
 constexpr mac_address spanning_tree = mac("01:80:c2:00:00:00");
 
 constexpr auto martians = rules(
-    when(ip::saddr.in(net("127.0.0.0/8"), net("224.0.0.0/4"))) >> drop(drop_reason::blocklist));
+    when(ip::saddr.in(net("127.0.0.0/8")) || ip::saddr.in(net("224.0.0.0/4"))) >> drop(drop_reason::blocklist));
 
+constexpr auto syn_fin = tcp_flags::syn | tcp_flags::fin;
 constexpr auto policy = rules(
-    when(is<arp>)                                                           >> accept,
-    when(icmpv6::type.in(range(133, 137)))                                  >> accept,  // neighbour discovery
-    when((tcp::flags & (tcp_flags::syn | tcp_flags::fin)) == (tcp_flags::syn | tcp_flags::fin)) >> drop,
-    when(tcp::dport == 23 || tcp::sport == 23)                              >> drop(drop_reason::blocklist),
-    when(udp::dport.in(constant_set{137, 138, 1900}))                       >> drop,
-    when(ip::ttl == 0)                                                      >> drop,
-    otherwise                                                               >> accept);
+    when(has<arp>)                                >> accept,
+    when(icmpv6::type.in(range(133, 137)))        >> accept,  // neighbour discovery
+    when((tcp::flags & syn_fin) == syn_fin)       >> drop,
+    when(th::dport == 23 || th::sport == 23)      >> drop(drop_reason::blocklist),
+    when(udp::dport.in(constant_set{137, 1900}))  >> drop,
+    when(ip::ttl == 0 || ip6::hoplimit == 0)      >> drop,
+    otherwise                                     >> accept);
 
 // ---- the busiest flows: a table of fixed size, both directions of a flow in one entry
 
@@ -123,10 +124,10 @@ int main(int argc, char** argv) {
     | parse()
     | named("policy", policy)
     | by_protocol()
-        .on<tcp>   ([&](ipv4 ip, tcp t) { flows4.add(flow_key4::from(ip, t), ip.total_length()); }
+        .on<tcp>   (named("IPv4 flows", [&](ipv4 ip, tcp t) { flows4.add(flow_key4::from(ip, t), ip.total_length()); })
                   | [&](ipv6 ip, tcp t) { flows6.add(flow_key6::from(ip, 6, t), ip.payload_length()); }
                   | shared(accepted))
-        .on<udp>   ([&](ipv4 ip, udp u) { flows4.add(flow_key4::from(ip, u), ip.total_length()); }
+        .on<udp>   (named("IPv4 flows", [&](ipv4 ip, udp u) { flows4.add(flow_key4::from(ip, u), ip.total_length()); })
                   | [&](ipv6 ip, udp u) { flows6.add(flow_key6::from(ip, 17, u), ip.payload_length()); }
                   | shared(accepted))
         .on<icmp>  (shared(accepted))

@@ -74,7 +74,7 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept {
 template <class Condition>
 [[nodiscard]] constexpr auto trace(Condition condition, text_writer& out) noexcept {
   static_assert(requires(const subject& s) { static_cast<bool>(condition(s)); },
-                "runnel: trace() needs a match expression, such as ip::saddr == ip4(\"192.0.2.1\"), or a function of a "
+                "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "
                 "const subject& that returns a bool");
   return detail::trace_stage<Condition>{std::move(condition), out};
 }

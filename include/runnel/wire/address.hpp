@@ -393,14 +393,14 @@ inline void this_text_is_no_prefix() noexcept {}
 // Addresses in the program's own text, read by the compiler: a wrong one does not compile, a right one costs nothing.
 // For text that is known at run time only there are the functions above.
 
-/// `ip4("192.0.2.1")`.
-[[nodiscard]] consteval ipv4_address ip4(const char* text) noexcept {
+/// `addr4("192.0.2.1")`.
+[[nodiscard]] consteval ipv4_address addr4(const char* text) noexcept {
   const auto a = parse_ipv4(text);
   if (!a) detail::this_text_is_no_ipv4_address();
   return *a;
 }
-/// `ip6("2001:db8::1")`.
-[[nodiscard]] consteval ipv6_address ip6(const char* text) noexcept {
+/// `addr6("2001:db8::1")`.
+[[nodiscard]] consteval ipv6_address addr6(const char* text) noexcept {
   const auto a = parse_ipv6(text);
   if (!a) detail::this_text_is_no_ipv6_address();
   return *a;
