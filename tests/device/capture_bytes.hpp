@@ -164,6 +164,6 @@ inline runnel::mapped_pool small_pool() {
   return std::move(*p);
 }
 
-inline constexpr runnel::link_type ethernet = runnel::link_type::ethernet;
+inline constexpr runnel::link_type on_ethernet = runnel::link_type::ethernet;
 
 #endif

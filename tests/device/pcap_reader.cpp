@@ -31,11 +31,11 @@ TEST_CASE("classic captures are read in both byte orders, with micro- and nanose
   for (bool big : {false, true}) {
     CAPTURE(big);
     const auto micro = capture_bytes(big).pcap_header().record(7, 999999, 60, 0x11).record(0xffffffff, 0, 1, 0x22, 1500);
-    CHECK(read_all(micro) == std::vector<seen>{{7'999'999'000, 60, 0x11, 0, 0, ethernet},
-                                               {4294967295'000'000'000, 1, 0x22, 0, 1499, ethernet}});
+    CHECK(read_all(micro) == std::vector<seen>{{7'999'999'000, 60, 0x11, 0, 0, on_ethernet},
+                                               {4294967295'000'000'000, 1, 0x22, 0, 1499, on_ethernet}});
     const auto nano = capture_bytes(big).pcap_header(0xa1b23c4d).record(7, 999999999, 60, 0x11).record(8, 1, 0, 0);
     CHECK(read_all(nano) ==
-          std::vector<seen>{{7'999'999'999, 60, 0x11, 0, 0, ethernet}, {8'000'000'001, 0, 0, 0, 0, ethernet}});
+          std::vector<seen>{{7'999'999'999, 60, 0x11, 0, 0, on_ethernet}, {8'000'000'001, 0, 0, 0, 0, on_ethernet}});
   }
 }
 
@@ -75,7 +75,7 @@ TEST_CASE("a packet is lent where it lies, with its record's header as headroom,
   CHECK(in->receive(&more, 1, {}) == 0);
   REQUIRE(p.keep());
   REQUIRE(in->receive(&more, 1, {}) == 1);
-  CHECK(seen_in(more) == seen{2'000'000'000, 60, 2, 0, 0, ethernet});
+  CHECK(seen_in(more) == seen{2'000'000'000, 60, 2, 0, 0, on_ethernet});
   memory->release(&more, 1);
   CHECK_FALSE(in->done());
   CHECK(in->receive(&more, 1, {}) == 0);
@@ -90,7 +90,7 @@ TEST_CASE("records that are cut by the end of a block come out whole") {
   for (unsigned i = 0; i < 2000; ++i) {
     const std::size_t length = i * 37 % 1600;
     content.record(i, i, length, i % 251);
-    expected.push_back({std::int64_t{i} * 1'000'000'000 + i * 1000, length, length != 0 ? i % 251 : 0, 0, 0, ethernet});
+    expected.push_back({std::int64_t{i} * 1'000'000'000 + i * 1000, length, length != 0 ? i % 251 : 0, 0, 0, on_ethernet});
   }
   const temporary_file file(content);
   mapped_pool memory = small_pool();
@@ -109,9 +109,9 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
   const auto content = capture_bytes().pcap_header().record(1, 0, 60, 1).record(2, 0, max_captured_length, 2).record(3, 0, 9, 3);
   const temporary_file file(content);
   mapped_pool memory = small_pool();
-  const std::vector<seen> expected{{1'000'000'000, 60, 1, 0, 0, ethernet},
-                                   {2'000'000'000, max_captured_length, 2, 0, 0, ethernet},
-                                   {3'000'000'000, 9, 3, 0, 0, ethernet}};
+  const std::vector<seen> expected{{1'000'000'000, 60, 1, 0, 0, on_ethernet},
+                                   {2'000'000'000, max_captured_length, 2, 0, 0, on_ethernet},
+                                   {3'000'000'000, 9, 3, 0, 0, on_ethernet}};
   auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
   REQUIRE(in);
   CHECK(drain(*in) == expected);
@@ -155,10 +155,10 @@ TEST_CASE("pcapng: packet blocks of all three kinds, in both byte orders, with t
     content.block(0x0bad, capture_bytes(big).fill(1000, 0xff));
     content.block(5, capture_bytes(big).fill(8, 0));
     content.packet(2, 6, 7, 0x55);
-    CHECK(read_all(content) == std::vector<seen>{{1'700'000'000'000'000'001, 61, 0x11, 1, 38, ethernet},
-                                                 {1'700'000'000'000'001'000, 62, 0x22, 0, 0, ethernet},
+    CHECK(read_all(content) == std::vector<seen>{{1'700'000'000'000'000'001, 61, 0x11, 1, 38, on_ethernet},
+                                                 {1'700'000'000'000'001'000, 62, 0x22, 0, 0, on_ethernet},
                                                  {5'000, 3, 0x33, 2, 0, link_type::linux_sll},
-                                                 {0, 5, 0x44, 0, 0, ethernet},
+                                                 {0, 5, 0x44, 0, 0, on_ethernet},
                                                  {6'000, 7, 0x55, 2, 0, link_type::linux_sll}});
   }
 }
@@ -226,7 +226,7 @@ TEST_CASE("pcapng: a block that is not looked at may be longer than all memory o
   mapped_pool memory = small_pool();
   auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
   REQUIRE(in);
-  CHECK(drain(*in) == std::vector<seen>{{1000, 5, 1, 0, 0, ethernet}});
+  CHECK(drain(*in) == std::vector<seen>{{1000, 5, 1, 0, 0, on_ethernet}});
 }
 
 TEST_CASE("a capture that is cut off or lies about a length gives what is before it, and a sentence") {

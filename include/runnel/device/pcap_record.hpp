@@ -116,7 +116,10 @@ class capture_block {
   /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
   [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
     whole w{0, 0};
-    if (options_.format == capture_format::pcap && headed_) w.size = n < pcap_file_header::size ? 0 : pcap_file_header::size;
+    if (options_.format == capture_format::pcap && headed_) {
+      if (n < pcap_file_header::size) return w;
+      w.size = pcap_file_header::size;
+    }
     for (;;) {
       const std::byte* p = memory_.data() + w.size;
       const std::size_t left = n - w.size;

@@ -30,8 +30,27 @@
 #include <runnel/device/posix.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/packet/packet.hpp>
+#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/dissect.hpp>
 
 namespace runnel {
+
+namespace detail {
+
+/// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
+/// does not count. Leaves alone what is something else.
+inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {
+  const layers found = dissect(whole, link);
+  if (!found.has(protocol::transport)) return;
+  const std::byte* ip = whole.data() + found.network;
+  const std::size_t size = found.has(protocol::ipv4) ? load_be16(ip + 2) : std::size_t{40} + load_be16(ip + 4);
+  const std::size_t end = found.network + size;
+  const std::size_t field = found.has(protocol::tcp) ? 16 : found.has(protocol::udp) ? 6 : 0;
+  if (field == 0 || end > whole.size()) return;
+  (void)complete_checksum(whole.first(end), found.transport, field);
+}
+
+}  // namespace detail
 
 /// A transmitting device that writes a capture. Move-only. Memory is taken at `open` only: one block.
 ///
@@ -169,30 +188,28 @@ class pcap_writer {
     return nullptr;
   }
   bool finish(std::byte* data, const capture_record& r, checksum_status checksum) noexcept {
+    // A capture shows what is on the wire, so what the packet's device was to fill in is filled in in the copy.
     if (checksum == checksum_status::partial && block_.captured(r) == r.wire_length)
-      complete_checksum({data, r.wire_length}, r.link);
+      detail::complete_transport_checksum({data, r.wire_length}, r.link);
     block_.finish(r);
     ++written_;
     return true;
   }
-  // A capture shows what is on the wire, so a checksum that the packet's device was to fill in is filled in in the copy.
-  static void complete_checksum(mutable_bytes, link_type) noexcept {}
-
   bool write_out() noexcept {
     std::size_t done = 0;
     while (done < block_.size()) {
       const ::ssize_t n = ::write(file_.get(), block_.data() + done, block_.size() - done);
-      if (n >= 0) {
+      if (n > 0) {
         done += static_cast<std::size_t>(n);
         continue;
       }
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         struct ::pollfd one {file_.get(), POLLOUT, 0};
         (void)::poll(&one, 1, -1);
         continue;
       }
-      fail("write", errno);
+      fail("write", n == 0 ? EIO : errno);
       cut_back(done);
       break;
     }

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+#include "capture_bytes.hpp"
+
+#include <csignal>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <runnel/wire/build.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+
+using namespace runnel;
+
+namespace {
+
+std::string why(const error* e) { return e != nullptr ? e->message() : "nothing is wrong"; }
+bool mentions(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+std::vector<std::byte> content_of(const char* path) {
+  std::vector<std::byte> all(1 << 20);
+  const int fd = ::open(path, O_RDONLY);
+  REQUIRE(fd >= 0);
+  const auto n = ::read(fd, all.data(), all.size());
+  REQUIRE(n >= 0);
+  ::close(fd);
+  all.resize(static_cast<std::size_t>(n));
+  return all;
+}
+
+std::vector<seen> read_back(const char* path) {
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(path, memory);
+  REQUIRE(in);
+  auto all = drain(*in);
+  CHECK(why(in->failure()) == "nothing is wrong");
+  return all;
+}
+
+bytes of(const std::vector<std::byte>& v) { return {v.data(), v.size()}; }
+std::vector<std::byte> filled(std::size_t n, unsigned value) { return std::vector<std::byte>(n, static_cast<std::byte>(value)); }
+
+packet packet_of(pool& memory, std::size_t n, unsigned value, instant when = {}) {
+  packet p = memory.allocate();
+  REQUIRE(p);
+  REQUIRE(p.append(of(filled(n, value))));
+  p.timestamp(when);
+  return p;
+}
+
+// Beside the sources of the tests.
+std::string shipped_capture() {
+  const std::string here = __FILE__;
+  return here.substr(0, here.size() - std::string("tests/device/pcap_writer.cpp").size()) + "examples/capture.pcap";
+}
+
+// The output of a command; empty when it cannot be run.
+std::string output_of(const std::string& command) {
+  std::string text;
+  FILE* f = ::popen((command + " 2>/dev/null").c_str(), "r");
+  if (f == nullptr) return text;
+  char part[512];
+  while (std::fgets(part, sizeof part, f) != nullptr) text += part;
+  ::pclose(f);
+  return text;
+}
+bool installed(const char* tool) {
+  if (!output_of(std::string("command -v ") + tool).empty()) return true;
+  MESSAGE("skipped: " << tool << " is not installed");
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("a pcapng file is written byte for byte as the format says") {
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path(), {.snap_length = 1000});
+  REQUIRE(out);
+  CHECK(out->write(of(filled(5, 0x77)), instant{0x1'0000'0002}, 9));
+  CHECK(why(out->close()) == "nothing is wrong");
+  const bool big = !little_endian_host;
+  const auto b = [&] { return capture_bytes(big); };
+  const auto expected =
+      b().block(0x0a0d0d0a, b().u32(0x1a2b3c4d).u16(1).u16(0).u64(~std::uint64_t{0}).u16(4).u16(6)
+                                .u8('r').u8('u').u8('n').u8('n').u8('e').u8('l').u16(0).u32(0))
+          .block(1, b().u16(1).u16(0).u32(1000).u16(9).u16(1).u8(9).fill(3, 0).u32(0))
+          .block(6, b().u32(0).u32(1).u32(2).u32(5).u32(9).fill(5, 0x77));
+  CHECK(equal(of(content_of(file.path())), expected));
+}
+
+TEST_CASE("a classic capture is written byte for byte as the format says") {
+  for (bool nano : {true, false}) {
+    const temporary_file file;
+    auto out = pcap_writer::open(file.path(), {.format = capture_format::pcap, .link = link_type::raw_ip, .nanoseconds = nano});
+    REQUIRE(out);
+    CHECK(out->write(of(filled(5, 0x77)), instant{7'000'001'500}, 9));
+    CHECK(why(out->close()) == "nothing is wrong");
+    const auto expected = capture_bytes(!little_endian_host)
+                              .u32(nano ? 0xa1b23c4d : 0xa1b2c3d4).u16(2).u16(4).u32(0).u32(0).u32(262144).u32(101)
+                              .record(7, nano ? 1500 : 1, 5, 0x77, 9);
+    CHECK(equal(of(content_of(file.path())), expected));
+  }
+}
+
+TEST_CASE("what is written is read back: interfaces, link types, times, what is missing") {
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path());
+  REQUIRE(out);
+  std::byte a[64]{};
+  frame f;
+  f.data = a;
+  f.length = 64;
+  f.timestamp = instant{1'700'000'000'123'456'789};
+  f.interface = 7;
+  f.missing = 10;
+  CHECK(out->write(f));
+  f.link = link_type::linux_sll2;
+  f.missing = 0;
+  CHECK(out->write(f));
+  f.link = link_type::ethernet;
+  f.interface = 0;
+  f.timestamp = instant{-5};
+  CHECK(out->write(f));
+  f.interface = 7;
+  f.timestamp = instant{1};
+  CHECK(out->write(f));
+  CHECK(out->written() == 4);
+  CHECK(out->flush());
+  CHECK(read_back(file.path()) == std::vector<seen>{{1'700'000'000'123'456'789, 64, 0, 0, 10, on_ethernet},
+                                                    {1'700'000'000'123'456'789, 64, 0, 1, 0, link_type::linux_sll2},
+                                                    {0, 64, 0, 2, 0, on_ethernet},
+                                                    {1, 64, 0, 0, 0, on_ethernet}});
+  CHECK(why(out->close()) == "nothing is wrong");
+  CHECK_FALSE(out->write(f));
+  CHECK(out->lost() == 1);
+}
+
+TEST_CASE("as a device it takes and releases packets, at their own time or now, with all their fragments") {
+  mapped_pool memory = small_pool();
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path());
+  REQUIRE(out);
+  packet p[3] = {packet_of(memory, 100, 1, instant{5}), packet_of(memory, 101, 2), packet_of(memory, 1500, 3, instant{7})};
+  REQUIRE(p[2].append(packet_of(memory, 1500, 3)));
+  REQUIRE(p[2].append(packet_of(memory, 33, 3)));
+  packet tapped = p[2].clone();
+  CHECK(out->write(tapped));
+  CHECK(tapped.total_length() == 3033);
+  tapped.reset();
+  CHECK(out->transmit(p, 3, instant{6}) == 3);
+  for (packet& q : p) CHECK_FALSE(q);
+  CHECK(memory->available() == memory->capacity());
+  CHECK(why(out->close()) == "nothing is wrong");
+  CHECK(read_back(file.path()) == std::vector<seen>{{7, 3033, 3, 0, 0, on_ethernet}, {5, 100, 1, 0, 0, on_ethernet},
+                                                    {6, 101, 2, 0, 0, on_ethernet}, {7, 3033, 3, 0, 0, on_ethernet}});
+}
+
+TEST_CASE("packets longer than the snap length are cut, in the middle of a fragment too") {
+  mapped_pool memory = small_pool();
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path(), {.snap_length = 150});
+  REQUIRE(out);
+  packet p = packet_of(memory, 100, 9, instant{5});
+  REQUIRE(p.append(packet_of(memory, 100, 9)));
+  REQUIRE(p.append(packet_of(memory, 100, 9)));
+  CHECK(out->write(p));
+  p.reset();
+  CHECK(out->close() == nullptr);
+  CHECK(read_back(file.path()) == std::vector<seen>{{5, 150, 9, 0, 150, on_ethernet}});
+}
+
+TEST_CASE("a classic capture refuses packets of another link type, and counts them") {
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path(), {.format = capture_format::pcap});
+  REQUIRE(out);
+  std::byte a[64]{};
+  frame f;
+  f.data = a;
+  f.length = 64;
+  f.link = link_type::raw_ip;
+  CHECK_FALSE(out->write(f));
+  CHECK(out->lost() == 1);
+  f.link = link_type::ethernet;
+  CHECK(out->write(f));
+  CHECK(out->close() == nullptr);
+  CHECK(read_back(file.path()).size() == 1);
+}
+
+TEST_CASE("a file without packets is still a capture, and says its link type") {
+  for (auto format : {capture_format::pcap, capture_format::pcapng}) {
+    const temporary_file file;
+    { REQUIRE(pcap_writer::open(file.path(), {.format = format, .link = link_type::raw_ip})); }
+    mapped_pool memory = small_pool();
+    auto in = pcap_reader::open(file.path(), memory);
+    REQUIRE(in);
+    CHECK(drain(*in).empty());
+    CHECK(in->link_of(0) == link_type::raw_ip);
+  }
+}
+
+TEST_CASE("many interfaces share a description when there is no room for another one") {
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path());
+  REQUIRE(out);
+  std::byte a[1]{};
+  frame f;
+  f.data = a;
+  f.length = 1;
+  for (unsigned i = 0; i < 100; ++i) {
+    f.interface = static_cast<std::uint16_t>(i);
+    CHECK(out->write(f));
+  }
+  f.link = link_type::raw_ip;
+  CHECK_FALSE(out->write(f));
+  CHECK(out->close() == nullptr);
+  const auto all = read_back(file.path());
+  REQUIRE(all.size() == 100);
+  CHECK(all[63].interface == 63);
+  CHECK(all[64].interface == 0);
+}
+
+TEST_CASE("a partial checksum is complete in the capture, and stays partial in the packet") {
+  mapped_pool memory = small_pool();
+  const temporary_file file;
+  auto out = pcap_writer::open(file.path());
+  REQUIRE(out);
+  std::byte whole[64]{};  // with padding behind the IP packet
+  whole[60] = std::byte{0x5a};
+  REQUIRE(write_headers(mutable_bytes{whole, 14 + 20 + 8 + 5}, ethernet_header{},
+                        ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}},
+                        udp_header{.sport = 1, .dport = 2}));
+  const std::uint16_t right = load_be16(whole + 14 + 20 + 6);
+  auto ip_header = ipv4::parse(bytes{whole}.from(14));
+  REQUIRE(ip_header);
+  const std::uint16_t partial = fold_checksum(std::uint64_t{ip_header->pseudo_header_sum()} + 17 + 13);
+  store_be16(whole + 14 + 20 + 6, partial);
+  packet p = memory->allocate();
+  REQUIRE(p.append(bytes{whole}));
+  p.checksum(checksum_status::partial);
+  CHECK(out->write(p));
+  CHECK(load_be16(p.data() + 14 + 20 + 6) == partial);
+  p.checksum(checksum_status::unknown);
+  CHECK(out->write(p));
+  p.reset();
+  CHECK(out->close() == nullptr);
+  auto in = pcap_reader::open(file.path(), memory);
+  REQUIRE(in);
+  frame f[2];
+  REQUIRE(in->receive(f, 2, {}) == 2);
+  CHECK(load_be16(f[0].data + 14 + 20 + 6) == right);
+  CHECK(load_be16(f[1].data + 14 + 20 + 6) == partial);
+  memory->release(f, 2);
+}
+
+TEST_CASE("what cannot be created says why") {
+  const auto refused = pcap_writer::open("/nonexistent/out.pcapng");
+  REQUIRE_FALSE(refused);
+  CHECK(mentions(refused.error().message(), "pcap: create /nonexistent/out.pcapng: No such file or directory"));
+  const auto directory = pcap_writer::open("/tmp");
+  REQUIRE_FALSE(directory);
+  CHECK(directory.error().number() == EISDIR);
+}
+
+TEST_CASE("a full disk ends the file at a whole record, and packets are taken and counted from then on") {
+  for (auto format : {capture_format::pcap, capture_format::pcapng}) {
+    mapped_pool memory = small_pool();
+    const temporary_file file;
+    auto out = pcap_writer::open(file.path(), {.format = format, .snap_length = 2000, .block = 4096});
+    REQUIRE(out);
+    // The limit on file sizes stands for the disk.
+    ::rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    auto* old = std::signal(SIGXFSZ, SIG_IGN);
+    const ::rlimit small{10'000, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+    for (unsigned i = 0; i < 20; ++i) {
+      packet p = packet_of(memory, 1000, i);
+      CHECK(out->transmit(&p, 1, instant{i}) == 1);
+    }
+    const std::string problem = why(out->close());
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    std::signal(SIGXFSZ, old);
+    CHECK(mentions(problem, "File too large"));
+    const auto all = read_back(file.path());
+    CHECK(all.size() == 9);
+    CHECK(out->written() == all.size());
+    CHECK(out->lost() == 20 - all.size());
+    CHECK(memory->available() == memory->capacity());
+  }
+}
+
+TEST_CASE("a pipe whose reader is gone is a failure, told at close") {
+  auto* old = std::signal(SIGPIPE, SIG_IGN);
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  ::close(ends[0]);
+  auto out = pcap_writer::adopt(ends[1], "pipe");
+  REQUIRE(out);
+  CHECK(out->write(of(filled(5, 1)), instant{1}));
+  CHECK_FALSE(out->flush());
+  CHECK_FALSE(out->write(of(filled(5, 1)), instant{1}));
+  CHECK(out->lost() == 2);
+  CHECK(out->written() == 0);
+  CHECK(mentions(why(out->failure()), "Broken pipe"));
+  CHECK(out->close() == out->failure());
+  std::signal(SIGPIPE, old);
+}
+
+TEST_CASE("the shipped capture is read whole, and other tools find the same in our copy of it") {
+  const std::string shipped = shipped_capture();
+  mapped_pool memory = small_pool();
+  for (auto format : {capture_format::pcap, capture_format::pcapng}) {
+    const temporary_file file;
+    auto in = pcap_reader::open(shipped.c_str(), memory);
+    REQUIRE(in);
+    auto out = pcap_writer::open(file.path(), {.format = format});
+    REQUIRE(out);
+    std::size_t count = 0;
+    frame f[64];
+    while (!in->done()) {
+      const std::size_t n = in->receive(f, 64, {});
+      for (std::size_t i = 0; i < n; ++i) CHECK(out->write(f[i]));
+      memory->release(f, n);
+      count += n;
+    }
+    CHECK(why(in->failure()) == "nothing is wrong");
+    CHECK(count == 843);
+    CHECK(out->close() == nullptr);
+    if (installed("capinfos")) CHECK(mentions(output_of(std::string("capinfos -c -M ") + file.path()), "843"));
+    if (installed("tshark")) {
+      const auto listing = [](const std::string& path) {
+        return output_of("tshark -r " + path + " -t e -T fields -e frame.time_epoch -e frame.len -e frame.protocols -e _ws.col.Info");
+      };
+      const std::string ours = listing(file.path());
+      CHECK(ours.size() > 843 * 20);
+      CHECK((ours == listing(shipped)));
+    }
+  }
+}
+
+TEST_CASE("pcapng files of another writer are read as that writer meant them") {
+  if (!installed("editcap") || !installed("tshark")) return;
+  const std::string shipped = shipped_capture();
+  const temporary_file file;
+  output_of("editcap -F pcapng -s 100 " + shipped + " " + file.path());
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::open(shipped.c_str(), memory);
+  auto again = pcap_reader::open(file.path(), memory);
+  REQUIRE(in);
+  REQUIRE(again);
+  std::size_t count = 0;
+  while (!in->done() || !again->done()) {
+    frame a{}, b{};
+    REQUIRE(in->receive(&a, 1, {}) == again->receive(&b, 1, {}));
+    if (in->done()) break;
+    CHECK(a.timestamp == b.timestamp);
+    CHECK(a.length == std::size_t{b.length} + b.missing);
+    CHECK(equal(a.contents().first(100), b.contents()));
+    memory->release(&a, 1);
+    memory->release(&b, 1);
+    ++count;
+  }
+  CHECK(count == 843);
+}
