@@ -14,7 +14,7 @@ namespace {
 constexpr ipv6_address router{0xfe80'0000'0000'0000, 1};
 constexpr ipv6_address host{0xfe80'0000'0000'0000, 0x0000'00ff'fe12'3456};
 constexpr ipv6_address far_away{0x2001'0db8'0000'0000, 9};
-constexpr mac_address mac{{2, 0, 0, 0, 0, 1}};
+constexpr mac_address router_mac{{2, 0, 0, 0, 0, 1}};
 
 static_assert(solicited_node_multicast(host) == ipv6_address{0xff02'0000'0000'0000, 0x0000'0001'ff12'3456});
 static_assert(multicast_mac(all_nodes_multicast) == mac_address{{0x33, 0x33, 0, 0, 0, 1}});
@@ -52,12 +52,12 @@ constexpr ipv6_header from_to(const ipv6_address& from, const ipv6_address& to) 
 
 TEST_CASE("a neighbour solicitation is written with its option and read back") {
   const packet_of p(0, from_to(router, solicited_node_multicast(host)), neighbour_solicitation_header{.target = host},
-                    ndp_source_link_address{mac});
+                    ndp_source_link_address{router_mac});
   CHECK(p.checksum_ok());
   const auto m = neighbour_solicitation::parse(p.message(), p.outer());
   REQUIRE(m);
   CHECK(m->target() == host);
-  CHECK(*m->link_address(ndp_option::source_link_address) == mac);
+  CHECK(*m->link_address(ndp_option::source_link_address) == router_mac);
   CHECK_FALSE(m->link_address(ndp_option::target_link_address));
   text<> line;
   print(line, *m);
@@ -66,7 +66,7 @@ TEST_CASE("a neighbour solicitation is written with its option and read back") {
 
 TEST_CASE("RFC 4861 7.1.1: which neighbour solicitations are discarded") {
   const packet_of p(0, from_to(router, solicited_node_multicast(host)), neighbour_solicitation_header{.target = host},
-                    ndp_source_link_address{mac});
+                    ndp_source_link_address{router_mac});
   using ns = neighbour_solicitation;
   CHECK(p.accepted<ns>());
   CHECK_FALSE(p.accepted_with<ns>(7, 254));    // a router was on the way
@@ -85,7 +85,7 @@ TEST_CASE("RFC 4861 7.1.1: which neighbour solicitations are discarded") {
   CHECK_FALSE(
       packet_of(0, from_to({}, all_nodes_multicast), neighbour_solicitation_header{.target = host}).accepted<ns>());
   CHECK_FALSE(packet_of(0, from_to({}, solicited_node_multicast(host)), neighbour_solicitation_header{.target = host},
-                        ndp_source_link_address{mac})
+                        ndp_source_link_address{router_mac})
                   .accepted<ns>());
 }
 
@@ -96,7 +96,7 @@ TEST_CASE("RFC 6980: a fragmented neighbour discovery message is discarded, even
 
 TEST_CASE("RFC 4861 7.1.2: which neighbour advertisements are discarded") {
   const packet_of p(0, from_to(host, router), neighbour_advertisement_header{.target = host, .solicited = true},
-                    ndp_target_link_address{mac});
+                    ndp_target_link_address{router_mac});
   using na = neighbour_advertisement;
   CHECK(p.checksum_ok());
   const auto m = na::parse(p.message(), p.outer());
@@ -122,7 +122,7 @@ TEST_CASE("a router advertisement tells everything that a host configures itself
       0, from_to(router, all_nodes_multicast),
       router_advertisement_header{
           .hop_limit = 60, .other_configuration = true, .preference = router_preference::high, .reachable_time = 30000},
-      ndp_source_link_address{mac}, ndp_mtu{1480}, ndp_prefix{.prefix = far_away, .valid_lifetime = 7},
+      ndp_source_link_address{router_mac}, ndp_mtu{1480}, ndp_prefix{.prefix = far_away, .valid_lifetime = 7},
       ndp_route{.prefix = far_away, .prefix_length = 48, .preference = router_preference::low},
       ndp_recursive_dns{servers, 2, 99});
   CHECK(p.checksum_ok());
@@ -139,12 +139,12 @@ TEST_CASE("a router advertisement tells everything that a host configures itself
   o.next();
   CHECK(o.mtu() == 1480);
   o.next();
-  const auto prefix = o.prefix();
-  REQUIRE(prefix);
-  CHECK(prefix->prefix == ipv6_address{0x2001'0db8'0000'0000, 0});  // without the bits behind the length
-  CHECK(prefix->prefix_length == 64);
-  CHECK(prefix->valid_lifetime == 7);
-  CHECK(prefix->preferred_lifetime == 604800);
+  const auto announced = o.prefix();
+  REQUIRE(announced);
+  CHECK(announced->prefix == ipv6_address{0x2001'0db8'0000'0000, 0});  // without the bits behind the length
+  CHECK(announced->prefix_length == 64);
+  CHECK(announced->valid_lifetime == 7);
+  CHECK(announced->preferred_lifetime == 604800);
   o.next();
   CHECK(o.data().size() == 16);
   const auto route = o.route();
@@ -174,19 +174,20 @@ TEST_CASE("a router advertisement tells everything that a host configures itself
 
 TEST_CASE("RFC 4861 6.1.1: which router solicitations are discarded") {
   using rs = router_solicitation;
-  CHECK(packet_of(0, from_to(host, all_routers_multicast), router_solicitation_header{}, ndp_source_link_address{mac})
+  CHECK(packet_of(0, from_to(host, all_routers_multicast), router_solicitation_header{},
+                  ndp_source_link_address{router_mac})
             .accepted<rs>());
   CHECK(packet_of(0, from_to({}, all_routers_multicast), router_solicitation_header{}).accepted<rs>());
-  CHECK_FALSE(
-      packet_of(0, from_to({}, all_routers_multicast), router_solicitation_header{}, ndp_source_link_address{mac})
-          .accepted<rs>());
+  CHECK_FALSE(packet_of(0, from_to({}, all_routers_multicast), router_solicitation_header{},
+                        ndp_source_link_address{router_mac})
+                  .accepted<rs>());
   CHECK_FALSE(packet_of(3, from_to(host, all_routers_multicast), router_solicitation_header{}).accepted<rs>());
 }
 
 TEST_CASE("RFC 4861 8.1: which redirects are discarded") {
   using rd = ndp_redirect;
   const packet_of p(48, from_to(router, host), ndp_redirect_header{.target = host, .destination = far_away},
-                    ndp_target_link_address{mac}, ndp_redirected{});
+                    ndp_target_link_address{router_mac}, ndp_redirected{});
   CHECK(p.checksum_ok());
   const auto m = rd::parse(p.message(), p.outer());
   REQUIRE(m);

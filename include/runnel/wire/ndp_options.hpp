@@ -235,14 +235,14 @@ class ndp_options {
 constexpr void print(text_writer& out, ndp_options o) noexcept {
   for (; o; o.next()) {
     out << ", ";
-    if (const auto mac = o.link_address()) {
-      print(out << (o.kind() == ndp_option::source_link_address ? "slla " : "tlla "), *mac);
-    } else if (const auto prefix = o.prefix()) {
-      print(out << "prefix ", prefix->prefix);
-      out << '/' << prefix->prefix_length << ' ' << (prefix->on_link ? "L" : "") << (prefix->autonomous ? "A" : "");
-    } else if (const auto route = o.route()) {
-      print(out << "route ", route->prefix);
-      out << '/' << route->prefix_length;
+    if (const auto address = o.link_address()) {
+      print(out << (o.kind() == ndp_option::source_link_address ? "slla " : "tlla "), *address);
+    } else if (const auto p = o.prefix()) {
+      print(out << "prefix ", p->prefix);
+      out << '/' << p->prefix_length << ' ' << (p->on_link ? "L" : "") << (p->autonomous ? "A" : "");
+    } else if (const auto r = o.route()) {
+      print(out << "route ", r->prefix);
+      out << '/' << r->prefix_length;
     } else if (o.mtu() != 0) {
       out << "mtu " << o.mtu();
     } else if (o.dns_count() != 0) {
