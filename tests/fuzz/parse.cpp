@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: MIT
+// Fuzz target: any bytes, dissected as any link type. What dissect says has to be consistent; no view, walker or
+// printer may then read outside the bytes; and what dissect accepts, the views' own parse has to accept too.
+//
+// The first byte of an input chooses: bits 0 to 2 the link type, bit 3 that a capture cut the packet, bit 4 that it
+// goes on in chained buffers, bit 5 that there is headroom. The rest is the packet.
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+
+#include <runnel/base/text.hpp>
+#include <runnel/wire/dissect.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmp.hpp>
+#include <runnel/wire/icmpv6.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/ndp.hpp>
+#include <runnel/wire/print_packet.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+#include <runnel/wire/vlan.hpp>
+
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
+namespace {
+
+using namespace runnel;
+
+void check(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "not true: %s\n", what);
+  std::abort();
+}
+#define CHECK(condition) check(condition, #condition)
+
+// ---- reading everything that a view offers
+
+std::uint64_t sink;
+
+template <class T>
+void use(const T& v) requires std::is_arithmetic_v<T> || std::is_enum_v<T> {
+  sink += static_cast<std::uint64_t>(v);
+}
+void use(const mac_address& v) { sink += v.value(); }
+void use(ipv4_address v) { sink += v.value(); }
+void use(const ipv6_address& v) { sink += v.high() + v.low(); }
+void use(bytes b) {
+  for (std::byte x : b) sink += static_cast<std::uint64_t>(x);
+}
+template <class... T>
+void use_all(const T&... v) {
+  (use(v), ...);
+}
+template <class View>
+void print_it(const View& v) {
+  text<4096> long_line;
+  print(long_line, v);
+  text<16> short_line;
+  print(short_line, v);
+  use(long_line.size() + short_line.size());
+}
+
+void touch(const ethernet& v) {
+  use_all(v.destination(), v.source(), v.ethertype(), v.is_802_3(), v.header_size(), v.payload());
+}
+void touch(const vlan& v) {
+  use_all(v.priority_code(), v.drop_eligible(), v.vlan_id(), v.ethertype(), v.header_size(), v.payload());
+}
+void touch(const ipv4& v) {
+  use_all(v.header_size(), v.codepoint(), v.ecn_bits(), v.total_length(), v.identification(), v.dont_fragment(),
+          v.more_fragments(), v.fragment_offset(), v.is_fragment(), v.time_to_live(), v.protocol_number(),
+          v.header_checksum(), v.source(), v.destination(), v.options(), v.payload(), v.checksum_ok(),
+          v.pseudo_header_sum());
+  std::size_t count = 0;
+  ipv4_options o(v.options());
+  for (; o; o.next(), ++count) use_all(o.kind(), o.data());
+  CHECK(count <= 40);
+  use(o.malformed());
+}
+void touch(const ipv6_extensions& chain) {
+  ipv6_extensions e = chain;
+  for (; e; e.next()) {
+    use_all(e.kind(), e.data(), e.offset(), e.named_at(), e.rest());
+    if (const auto r = ipv6_routing::parse(e.data())) use_all(r->routing_type(), r->segments_left(), r->data());
+    if (e.kind() == ipv6_extension::fragment || e.kind() == ipv6_extension::authentication) continue;
+    ipv6_options o(e.data());
+    for (; o; o.next()) {
+      use_all(o.kind(), o.action(), o.changes_en_route(), o.data(), o.offset());
+      CHECK(o.offset() < e.data().size());
+    }
+    use(o.malformed());
+  }
+  use_all(e.malformed(), e.has_upper_layer(), e.protocol(), e.rest(), e.is_fragment());
+  print_it(chain);
+}
+void touch(const ipv6& v) {
+  use_all(v.header_size(), v.codepoint(), v.ecn_bits(), v.flow_label(), v.payload_length(), v.next_header(),
+          v.hop_limit(), v.source(), v.destination(), v.payload(), v.pseudo_header_sum());
+  touch(ipv6_extensions(v));
+}
+void touch(const ipv6_fragment& v) {
+  use_all(v.next_header(), v.fragment_offset(), v.more_fragments(), v.identification(), v.is_atomic(), v.payload());
+}
+void touch(const tcp& v) {
+  use_all(v.source_port(), v.destination_port(), v.sequence_number(), v.acknowledgment_number(), v.header_size(),
+          v.control_bits(), v.fin(), v.syn(), v.rst(), v.psh(), v.ack(), v.urg(), v.ece(), v.cwr(), v.window_size(),
+          v.segment_checksum(), v.urgent_pointer(), v.options(), v.payload(), v.checksum_ok(1));
+  tcp_options o(v.options());
+  std::size_t count = 0;
+  for (; o; o.next(), ++count) {
+    use_all(o.kind(), o.data(), o.remaining(), o.maximum_segment_size(), o.window_scale(), o.is_sack_permitted(),
+            o.sack_count(), o.has_timestamps(), o.timestamps().value, o.timestamps().echo_reply, o.is_fast_open(),
+            o.fast_open_cookie(), o.user_timeout_seconds(), o.md5_digest(), o.authentication(), o.multipath_subtype());
+    for (std::size_t i = 0; i <= o.sack_count(); ++i) use_all(o.sack_block(i).left, o.sack_block(i).right);
+  }
+  CHECK(count <= 40);
+  use(o.malformed());
+  // What is understood can be written, and is understood again.
+  const tcp_option_values values = tcp_option_values::parse(v.options());
+  std::byte written[40];
+  CHECK(values.size() <= sizeof written);
+  values.write(written);
+  const tcp_option_values again = tcp_option_values::parse({written, values.size()});
+  CHECK(again.maximum_segment_size == values.maximum_segment_size && again.window_scale == values.window_scale);
+  CHECK(again.sack_permitted == values.sack_permitted && again.has_timestamps == values.has_timestamps);
+  CHECK(again.timestamps == values.timestamps && again.sack_count == values.sack_written());
+  CHECK(again.has_fast_open == values.has_fast_open && equal(again.fast_open_cookie, values.fast_open_cookie));
+}
+void touch(const udp& v) {
+  use_all(v.source_port(), v.destination_port(), v.datagram_length(), v.datagram_checksum(), v.has_checksum(),
+          v.header_size(), v.payload(), v.checksum_ok(1));
+}
+void touch(const icmp& v) {
+  use_all(v.message_type(), v.message_code(), v.message_checksum(), v.identifier(), v.sequence_number(),
+          v.next_hop_mtu(), v.gateway_address(), v.pointer(), v.is_error(), v.is_query(), v.header_size(), v.payload(),
+          v.quoted(), v.extensions(), v.checksum_ok());
+}
+void touch(const icmpv6& v) {
+  use_all(v.message_type(), v.message_code(), v.message_checksum(), v.identifier(), v.sequence_number(),
+          v.next_hop_mtu(), v.pointer(), v.is_error(), v.is_query(), v.header_size(), v.payload(), v.quoted(),
+          v.extensions(), v.checksum_ok(1));
+}
+
+// ---- neighbour discovery
+
+template <class Message>
+void touch_discovery(bytes message, const ipv6& around) {
+  const auto m = Message::parse(message, around);
+  if (!m) return;
+  use(m->contents());
+  std::size_t count = 0;
+  ndp_options o(m->options());
+  for (; o; o.next(), ++count) {
+    use_all(o.kind(), o.data(), o.redirected(), o.mtu(), o.dns_count(), o.dns_lifetime());
+    if (const auto a = o.link_address()) use(*a);
+    if (const auto p = o.prefix()) use_all(p->prefix, p->prefix_length, p->valid_lifetime);
+    if (const auto r = o.route()) use_all(r->prefix, r->prefix_length, r->lifetime);
+    for (std::size_t i = 0; i <= o.dns_count(); ++i) use(o.dns_server(i));
+  }
+  CHECK(!o.malformed() && count <= message.size() / 8);
+  if (const auto a = m->link_address(ndp_option::source_link_address)) use(*a);
+  if constexpr (requires { m->target(); }) use(m->target());
+  if constexpr (requires { m->destination(); }) use(m->destination());
+  if constexpr (requires { m->is_router(); }) use_all(m->is_router(), m->is_solicited(), m->is_override());
+  if constexpr (requires { m->router_lifetime(); })
+    use_all(m->hop_limit(), m->is_managed(), m->is_other_configuration(), m->preference(), m->router_lifetime(),
+            m->reachable_time(), m->retransmit_timer());
+  print_it(*m);
+}
+void touch_discovery_of_any_kind(bytes message, const ipv6& around) {
+  touch_discovery<router_solicitation>(message, around);
+  touch_discovery<router_advertisement>(message, around);
+  touch_discovery<neighbour_solicitation>(message, around);
+  touch_discovery<neighbour_advertisement>(message, around);
+  touch_discovery<ndp_redirect>(message, around);
+}
+
+// ---- views
+
+bool within(bytes inner, bytes outer) { return inner.begin() >= outer.begin() && inner.end() <= outer.end(); }
+
+template <class View>
+void touch_in(const header_map& map, bytes packet) {
+  CHECK(map.has<View>() == (map.at<View::in_header, View::min_size>() != nullptr));
+  if (!map.has<View>()) return;
+  CHECK(within({map.at<View::in_header, View::min_size>(), View::min_size}, packet));
+  const View v = map.get<View>();
+  CHECK(within(v.payload(), packet));
+  touch(v);
+  print_it(v);
+}
+template <class... View>
+void touch_each_in(const header_map& map, bytes packet) {
+  (touch_in<View>(map, packet), ...);
+}
+// Any bytes, as if they were this header.
+template <class View>
+void parse_directly(bytes b) {
+  const auto v = View::parse(b);
+  if (!v) return;
+  CHECK(within(v->payload(), b));
+  touch(*v);
+  print_it(*v);
+}
+template <class... View>
+void parse_each_directly(bytes b) {
+  (parse_directly<View>(b), ...);
+}
+
+// ---- what dissect says
+
+unsigned has(const layers& found, protocol p) { return found.has(p) ? 1u : 0u; }
+
+void check_layers(const layers& found, bytes packet, std::size_t head, link_type link) {
+  CHECK(found.link_kind() == link);
+  CHECK(found.has(protocol::parsed) == (found.fault == drop_reason::none));
+  CHECK(found.fault < drop_reason::count_);
+  const unsigned ip = has(found, protocol::ipv4) + has(found, protocol::ipv6);
+  CHECK(ip + has(found, protocol::arp) <= 1);
+  const unsigned transports = has(found, protocol::tcp) + has(found, protocol::udp) + has(found, protocol::icmp) +
+                              has(found, protocol::icmpv6) + has(found, protocol::gre);
+  CHECK(transports <= 1);
+  CHECK(transports == 0 || ip == 1);
+  CHECK(!found.has(protocol::transport) || ip == 1);
+  CHECK(!found.has(protocol::fragment) || ip == 1);
+  CHECK(!found.has(protocol::icmp) || found.has(protocol::ipv4));
+  CHECK(!found.has(protocol::icmpv6) || found.has(protocol::ipv6));
+  if (found.has(protocol::parsed)) CHECK(transports == 0 || found.has(protocol::transport));
+  if (found.fault == drop_reason::too_big && found.network == 0) return;
+  CHECK(found.network >= head && found.network <= head + packet.size());
+  CHECK(found.network - found.link == head);
+  if (!found.has(protocol::transport)) return;
+  CHECK(found.transport > found.network && found.transport <= head + packet.size());
+}
+
+// What dissect accepts, the views accept. Only for a packet that is all there.
+void check_against_views(const layers& found, bytes packet, std::size_t head) {
+  if (!found.has(protocol::parsed)) return;
+  const bytes network = packet.from(found.network - head);
+  bytes payload;
+  if (found.has(protocol::ipv4)) {
+    const auto ip = ipv4::parse(network);
+    CHECK(ip.has_value());
+    CHECK(ip->is_fragment() == found.has(protocol::fragment));
+    CHECK((ip->fragment_offset() == 0) == found.has(protocol::transport));
+    payload = ip->payload();
+  } else if (found.has(protocol::ipv6)) {
+    const auto ip = ipv6::parse(network);
+    CHECK(ip.has_value());
+    ipv6_extensions e(*ip);
+    bool fragment = false;
+    for (; e; e.next()) fragment |= e.kind() == ipv6_extension::fragment;
+    CHECK(!e.malformed());
+    CHECK(fragment == found.has(protocol::fragment));
+    if (e.has_upper_layer()) CHECK(found.has(protocol::transport));
+    payload = e.rest();
+  }
+  if (!found.has(protocol::transport)) return;
+  CHECK(payload.data() == packet.data() + (found.transport - head));
+  if (found.has(protocol::tcp)) CHECK(tcp::parse(payload).has_value());
+  if (found.has(protocol::icmp)) CHECK(icmp::parse(payload).has_value());
+  if (found.has(protocol::icmpv6)) CHECK(icmpv6::parse(payload).has_value());
+  if (found.has(protocol::udp) && !found.has(protocol::fragment)) CHECK(udp::parse(payload).has_value());
+}
+
+// ---- writing: the setters that keep checksums right
+
+template <class View>
+void keeps_checksum(const View& v, std::uint32_t pseudo_header) {
+  const auto right = [&] {
+    if constexpr (requires { v.checksum_ok(); })
+      return v.checksum_ok();
+    else
+      return v.checksum_ok(pseudo_header);
+  };
+  if constexpr (requires { v.update_checksum(); })
+    v.update_checksum();
+  else
+    v.update_checksum(pseudo_header);
+  CHECK(right());
+  if constexpr (requires { v.source_port(); }) {
+    v.source_port(static_cast<std::uint16_t>(v.source_port() + 12345u));
+    CHECK(right());
+    v.destination_port(static_cast<std::uint16_t>(~unsigned{v.destination_port()}));
+    CHECK(right());
+  }
+  if constexpr (requires { v.time_to_live(); }) {
+    v.time_to_live(static_cast<std::uint8_t>(v.time_to_live() - 1u));
+    v.codepoint(46);
+    v.ecn_bits(3);
+    v.identification(0xffff);
+    v.source(ipv4_address{0x0a00'0001});
+    v.destination(ipv4_address{0xffff'ffff});
+    CHECK(right());
+  }
+  if constexpr (requires { v.clamp_maximum_segment_size(std::uint16_t{1200}); }) {
+    v.sequence_number(0xffff'ffff);
+    v.acknowledgment_number(0);
+    v.control_bits(0x12);
+    v.window_size(0);
+    v.urgent_pointer(7);
+    CHECK(right());
+    (void)v.clamp_maximum_segment_size(1200);
+    CHECK(right());
+  }
+  if constexpr (requires { v.identifier(); }) {
+    v.identifier(0xabcd);
+    v.sequence_number(1);
+    CHECK(right());
+    v.next_hop_mtu(1400);
+    CHECK(right());
+  }
+}
+void write_everything(const mutable_header_map& map) {
+  std::uint32_t pseudo_header = 0;
+  if (map.has<ipv4>()) pseudo_header = map.get<mut<ipv4>>().pseudo_header_sum();
+  if (map.has<ipv6>()) pseudo_header = map.get<mut<ipv6>>().pseudo_header_sum();
+  // From the inside out: a length in the IP header says where the others end.
+  if (map.has<tcp>()) keeps_checksum(map.get<mut<tcp>>(), pseudo_header);
+  if (map.has<udp>() && map.get<udp>().datagram_length() <= map.get<udp>().payload().size() + 8)
+    keeps_checksum(map.get<mut<udp>>(), pseudo_header);
+  if (map.has<icmp>()) keeps_checksum(map.get<mut<icmp>>(), pseudo_header);
+  if (map.has<icmpv6>()) keeps_checksum(map.get<mut<icmpv6>>(), pseudo_header);
+  if (map.has<ipv4>()) keeps_checksum(map.get<mut<ipv4>>(), 0);
+  if (map.has<ethernet>()) map.get<mut<ethernet>>().swap_addresses();
+  if (map.has<vlan>()) map.get<mut<vlan>>().vlan_id(4095);
+}
+
+// ---- one packet
+
+struct chosen {
+  link_type link;
+  bool cut, chained;
+};
+
+void one_packet(mutable_bytes packet, std::size_t head, const chosen& how) {
+  const layers found = dissect(
+      packet, how.link, {.head_offset = head, .chained = how.chained ? 2000u : 0u, .missing = how.cut ? 64u : 0u});
+  check_layers(found, packet, head, how.link);
+  // The short ways and the careful one agree.
+  CHECK(found == detail::dissection(packet.data(), packet.size(), head, how.chained ? 2000u : 0u, how.cut ? 64u : 0u)
+                     .run(how.link));
+  if (!how.chained && !how.cut) check_against_views(found, packet, head);
+
+  layers shown = found;  // the headers before a fault can be read as well
+  if (found.fault != drop_reason::too_big) shown.protocols |= static_cast<std::uint16_t>(protocol::parsed);
+  const header_map map(packet, head, shown);
+  touch_each_in<ethernet, vlan, ipv4, ipv6, ipv6_fragment, tcp, udp, icmp, icmpv6>(map, packet);
+  if (map.has<icmpv6>()) {
+    ipv6_extensions e(map.get<ipv6>());
+    while (e) e.next();
+    touch_discovery_of_any_kind(e.rest(), map.get<ipv6>());
+  }
+  for (const bool with_link : {false, true}) {
+    text<8192> line;
+    print_packet(line, map, {.link_header = with_link});
+    print_packet(line, header_map(packet, head, found), {.link_header = with_link, .tunnels = 1});
+    text<40> short_line;
+    print_packet(short_line, map, {.link_header = with_link});
+    use(line.size() + short_line.size());
+  }
+  if (found.has(protocol::parsed) && !how.cut && !how.chained)
+    write_everything(mutable_header_map(packet, head, shown));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0 || size > 65536 + 300) return 0;
+  const unsigned choice = *data++;
+  --size;
+  const chosen how{static_cast<link_type>((choice & 7u) % 6), (choice & 8u) != 0, (choice & 16u) != 0};
+  const std::size_t head = (choice & 32u) != 0 ? 64 : 0;
+
+  // Of exactly its size, so that the sanitizer sees one byte too far.
+  auto* const buffer = static_cast<std::byte*>(std::malloc(head + size + (head + size == 0)));
+  const mutable_bytes packet{buffer + head, size};
+  copy_bytes(packet.data(), reinterpret_cast<const std::byte*>(data), size);
+  ASAN_POISON_MEMORY_REGION(buffer, head);
+
+  parse_each_directly<ethernet, vlan, ipv4, ipv6, ipv6_fragment, tcp, udp, icmp, icmpv6>(packet);
+  if (const auto ip = ipv6::parse(packet)) touch_discovery_of_any_kind(ip->payload(), *ip);
+  one_packet(packet, head, how);
+
+  ASAN_UNPOISON_MEMORY_REGION(buffer, head);
+  std::free(buffer);
+  return 0;
+}
