@@ -31,7 +31,7 @@ constexpr auto policy = rules(
     when(icmpv6::type.in(range(133, 137)))        >> accept,  // neighbour discovery
     when((tcp::flags & syn_fin) == syn_fin)       >> drop,
     when(th::dport == 23 || th::sport == 23)      >> drop(drop_reason::blocklist),
-    when(udp::dport.in(constant_set{137, 1900}))  >> drop,
+    when(udp::dport.in(constant_set{1900, 5201})) >> drop,    // SSDP, iperf over UDP
     when(ip::ttl == 0 || ip6::hoplimit == 0)      >> drop,
     otherwise                                     >> accept);
 

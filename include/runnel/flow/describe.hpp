@@ -23,7 +23,8 @@ enum class show : std::uint8_t { names, counters };
 
 namespace detail {
 
-// `drop 12: blocklist 7, policy 5; tx 3`: what did not go on at a stage. Nothing when everything did.
+// `drop 12 (blocklist 7, policy 5); tx 3`: what did not go on at a stage, the four most frequent causes first. Nothing
+// when everything went on.
 inline void print_losses(text_writer& out, const stage_counters& c, const char* before) noexcept {
   std::uint64_t lost = 0;
   for (std::uint64_t r : c.reasons) lost += r;
@@ -31,11 +32,18 @@ inline void print_losses(text_writer& out, const stage_counters& c, const char* 
   if (lost != 0) {
     (out << separator << "drop ").grouped(lost);
     separator = " (";
-    for (std::size_t i = 0; i < drop_reason_count; ++i) {
-      if (c.reasons[i] == 0) continue;
-      (out << separator << name(static_cast<drop_reason>(i)) << ' ').grouped(c.reasons[i]);
+    bool shown[drop_reason_count] = {};
+    std::uint64_t left = lost;
+    for (unsigned rank = 0; rank < 4 && left != 0; ++rank) {
+      std::size_t most = 0;
+      for (std::size_t i = 1; i < drop_reason_count; ++i)
+        if (!shown[i] && (shown[most] || c.reasons[i] > c.reasons[most])) most = i;
+      shown[most] = true;
+      left -= c.reasons[most];
+      (out << separator << name(static_cast<drop_reason>(most)) << ' ').grouped(c.reasons[most]);
       separator = ", ";
     }
+    if (left != 0) (out << ", others ").grouped(left);
     out << ')';
     separator = "; ";
   }
