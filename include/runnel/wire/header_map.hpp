@@ -122,12 +122,17 @@ class basic_header_map {
     else if constexpr (H == header::vxlan) return std::size_t{found_.transport} + 8;
     else return found_.transport;
   }
-  // Behind the Ethernet header and all VLAN tags.
+  // Behind the link header, all VLAN tags, and LLC/SNAP: by the way that dissect went.
   [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
-    std::size_t type = link + 12;
+    const link_type kind = found_.link_kind();
+    const std::size_t size = kind == link_type::ethernet ? 14u : kind == link_type::linux_sll ? 16u : 20u;
+    const std::size_t type_at = kind == link_type::linux_sll2 ? link : link + size - 2;
     const auto held = static_cast<std::size_t>(end_ - head_);
-    while (type + 2 <= held && type + 2 < found_.network && is_tag(load_be16(head_ + type))) type += 4;
-    return type + 2;
+    std::size_t at = link + size;
+    if (at > held || at > found_.network) return held;
+    std::uint16_t type = load_be16(head_ + type_at);
+    for (; is_tag(type) && at + 4 <= held && at + 4 <= found_.network; at += 4) type = load_be16(head_ + at + 2);
+    return type < 0x0600 ? at + 8 : at;
   }
   static constexpr bool is_tag(std::uint16_t type) noexcept {
     return type == 0x8100 || type == 0x88a8 || type == 0x9100;
