@@ -229,7 +229,7 @@ TEST_CASE("a partial checksum is complete in the capture, and stays partial in t
   whole[60] = std::byte{0x5a};
   REQUIRE(write_headers(mutable_bytes{whole, 14 + 20 + 8 + 5}, ethernet_header{},
                         ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}},
-                        udp_header{.sport = 1, .dport = 2}));
+                        udp_header{.source_port = 1, .destination_port = 2}));
   const std::uint16_t right = load_be16(whole + 14 + 20 + 6);
   auto ip_header = ipv4::parse(bytes{whole}.from(14));
   REQUIRE(ip_header);

@@ -73,7 +73,7 @@ TEST_CASE("a handler may keep state of its own") {
 
 TEST_CASE("a handler can ask for the packet, the time and a subject beside headers, in any order") {
   fixture t;
-  t.wire.put(9, 18, instant{1234}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.sport = 5});
+  t.wire.put(9, 18, instant{1234}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 5});
   int calls = 0;
   auto path = parse() | [&](instant now, udp u, packet& p, const subject& s) {
     ++calls;
@@ -210,7 +210,6 @@ TEST_CASE("aborted drops the packet and is counted by its own name") {
 
 namespace {
 struct no_udp {
-  static constexpr const char* name = "no udp";
   verdict operator()(const subject& s) const { return s.headers.has<udp>() ? drop(drop_reason::no_match) : pass; }
 };
 }  // namespace

@@ -66,7 +66,7 @@ class test_device {
   }
   void udp(unsigned n, std::uint16_t dport = 7, std::uint8_t ttl = 64) {
     put(n, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}, .ttl = ttl},
-        udp_header{.sport = 1000, .dport = dport});
+        udp_header{.source_port = 1000, .destination_port = dport});
   }
   void tcp(unsigned n, std::uint16_t dport = 80) {
     put(n, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}},
@@ -74,7 +74,7 @@ class test_device {
   }
   void udp6(unsigned n) {
     put(n, 18, {}, eth, ipv6_header{.source = {0x2001'0db8'0000'0000, 1}, .destination = {0x2001'0db8'0000'0000, 2}},
-        udp_header{.sport = 1000, .dport = 7});
+        udp_header{.source_port = 1000, .destination_port = 7});
   }
   void icmp(unsigned n) {
     put(n, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}},

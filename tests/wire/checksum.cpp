@@ -121,7 +121,8 @@ TEST_CASE("folding keeps zero apart from minus zero") {
 TEST_CASE("a checksum that was left partial is completed") {
   std::byte b[20 + 8 + 5]{};
   b[30] = std::byte{0x7f};
-  REQUIRE(write_headers(b, ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}}, udp_header{.sport = 1, .dport = 2}));
+  REQUIRE(write_headers(b, ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}},
+                        udp_header{.source_port = 1, .destination_port = 2}));
   const auto ip = mut<ipv4>::parse(b);
   const auto u = mut<udp>::parse(ip->payload());
   REQUIRE(u);

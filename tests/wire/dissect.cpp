@@ -280,6 +280,7 @@ TEST_CASE("802.3 frames with SNAP carry the same protocols; other LLC payloads a
   CHECK(look(in_ether("8100") + hex("0005 0026 424203") + packet_bytes(35)) == expect({protocol::vlan}, 18, 0));
   SUBCASE("and lengths that cannot be are refused") {
     CHECK(fault(framed(hex("4242"))) == drop_reason::llc_malformed);
+    CHECK(fault(framed(hex("424200"))) == drop_reason::llc_malformed);
     CHECK(fault(framed(hex("aaaa03 000000 08"))) == drop_reason::llc_malformed);
     CHECK(fault(changed(framed(snap), 13, static_cast<unsigned>(snap.size() + 1))) == drop_reason::llc_malformed);
     CHECK(fault(in_ether("05dd") + packet_bytes(1501)) == drop_reason::llc_malformed);
@@ -393,7 +394,7 @@ TEST_CASE("offsets count from the head of the buffer, as far as 16 bits go") {
 TEST_CASE("a packet is dissected in constant evaluation") {
   static_assert([] {
     std::byte b[60]{};
-    return write_headers(b, ethernet_header{}, vlan_header{.id = 5}, ipv4_header{}, udp_header{.dport = 53}) &&
+    return write_headers(b, ethernet_header{}, vlan_header{.id = 5}, ipv4_header{}, udp_header{.destination_port = 53}) &&
            dissect(b) == expect({protocol::vlan, protocol::ipv4, protocol::udp}, 18, 38);
   }());
 }

@@ -12,7 +12,7 @@ static constexpr ipv4_header between{.source = {10, 0, 0, 1}, .destination = {10
 TEST_CASE("a UDP datagram that is written has its length and a checksum over the pseudo-header") {
   std::byte b[20 + 8 + 3]{std::byte{0}};
   b[28] = std::byte{'a'}, b[29] = std::byte{'b'}, b[30] = std::byte{'c'};
-  REQUIRE(write_headers(b, between, udp_header{.sport = 5000, .dport = 53}));
+  REQUIRE(write_headers(b, between, udp_header{.source_port = 5000, .destination_port = 53}));
   const auto ip = mut<ipv4>::parse(b);
   REQUIRE(ip);
   CHECK(ip->protocol_number() == 17);
@@ -46,7 +46,7 @@ TEST_CASE("a UDP datagram that is written has its length and a checksum over the
 
 TEST_CASE("a UDP datagram without a checksum is accepted and none is invented for it") {
   std::byte b[28]{};
-  REQUIRE(write_headers(b, between, udp_header{.sport = 1, .dport = 2, .checksum = false}));
+  REQUIRE(write_headers(b, between, udp_header{.source_port = 1, .destination_port = 2, .checksum = false}));
   const auto v = mut<udp>::parse(mutable_bytes{b}.from(20));
   REQUIRE(v);
   CHECK_FALSE(v->has_checksum());
@@ -63,7 +63,7 @@ TEST_CASE("a UDP checksum that comes out as zero is sent as 0xffff") {
   std::byte b[8]{};
   // 17 + 8 (pseudo-header) + 8 (length) + source port: all ones
   const std::uint16_t port = 0xffff - 17 - 8 - 8;
-  REQUIRE(write_headers(b, udp_header{.sport = port}));
+  REQUIRE(write_headers(b, udp_header{.source_port = port}));
   const auto v = mut<udp>::parse(b);
   REQUIRE(v);
   CHECK(v->datagram_checksum() == 0xffff);
@@ -95,7 +95,7 @@ TEST_CASE("a UDP header that lies about its length is refused, and no accessor f
 TEST_CASE("UDP is written and read in constant evaluation") {
   static_assert([] {
     std::byte b[14 + 20 + 8 + 4]{};
-    if (!write_headers(b, ethernet_header{}, between, udp_header{.sport = 9, .dport = 10})) return false;
+    if (!write_headers(b, ethernet_header{}, between, udp_header{.source_port = 9, .destination_port = 10})) return false;
     const auto ip = ipv4::parse(bytes{b}.from(14));
     return ip->checksum_ok() && udp::parse(ip->payload())->checksum_ok(ip->pseudo_header_sum());
   }());

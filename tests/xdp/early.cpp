@@ -52,7 +52,7 @@ TEST_CASE("an early verdict that returns nothing passes all frames") {
 
 TEST_CASE("an early verdict may ask for the time, a subject and the frame") {
   fixture t;
-  t.wire.put(5, 18, instant{42}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.sport = 5});
+  t.wire.put(5, 18, instant{42}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 5});
   int calls = 0;
   auto path = xdp([&](instant now, const subject& s, const frame& f, udp u) {
     ++calls;
@@ -148,7 +148,7 @@ TEST_CASE("mut<> in an early verdict writes to the frame, and the packet has wha
 
 TEST_CASE("a program that changes the frame's headers is followed by programs and stages that see the new ones") {
   fixture t;
-  t.wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.sport = 1}, eth,
+  t.wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 1}, eth,
              ipv4_header{.source = {10, 9, 9, 9}}, tcp_header{.source_port = 77});
   std::string seen;
   auto path = xdp([&](udp) { seen += "udp "; }) | xdp([](frame& f) { return f.pull(14 + 20 + 8) ? pass : drop; })

@@ -107,21 +107,21 @@ class basic_udp {
 
 using udp = basic_udp<const std::byte>;
 
-/// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.sport = 5000, .dport = 53})`.
+/// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.destination_port = 53})`.
 /// Length and checksum are computed, so the payload must be in place before.
 struct udp_header {
   static constexpr std::uint8_t ip_protocol = 17;  ///< what an IP header around this one says
 
-  std::uint16_t sport = 0;
-  std::uint16_t dport = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
-  bool checksum = true;     ///< false: send none (IPv4, and tunnels over IPv6)
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
+  bool checksum = true;                ///< false: send none (IPv4, and tunnels over IPv6)
 
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() <= 65535);
     std::byte* p = whole.data();
-    store_be16(p, sport);
-    store_be16(p + 2, dport != 0 ? dport : around.udp_port);
+    store_be16(p, source_port);
+    store_be16(p + 2, destination_port != 0 ? destination_port : around.udp_port);
     store_be16(p + 4, static_cast<std::uint16_t>(whole.size()));
     store_be16(p + 6, 0);
     if (checksum) basic_udp<std::byte>::unchecked(whole).update_checksum(around.pseudo_header);
