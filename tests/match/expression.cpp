@@ -103,6 +103,17 @@ TEST_CASE("ranges include both ends") {
   CHECK(holds(ssh6, ip6::saddr.in(range(ipv6_address{0, 0}, ipv6_address{0x2001'0db8'0000'0000, 1}))));
 }
 
+TEST_CASE("prefixes cover the addresses that begin with them, of their own family") {
+  static_assert(on(ssh, ip::saddr.in(net("10.0.0.0/8"))) && !on(ssh, ip::saddr.in(net("11.0.0.0/8"))));
+  static_assert(on(ssh, ip::saddr.in(net("10.1.2.3/32"))) && !on(ssh, ip::saddr.in(net("10.1.2.2/32"))));
+  static_assert(on(ssh, ip::saddr.in(net("0.0.0.0/0"))) && !on(ssh6, ip::saddr.in(net("0.0.0.0/0"))));
+  static_assert(on(ssh, ip::saddr.not_in(net("11.0.0.0/8"))) && !on(ssh6, ip::saddr.not_in(net("11.0.0.0/8"))));
+  static_assert(on(ssh6, ip6::saddr.in(net("2001:db8::/32"))) && !on(ssh6, ip6::saddr.in(net("2001:db9::/32"))));
+  static_assert(on(ssh6, ip6::saddr.in(net("2001:db8::1/128"))) && !on(ssh6, ip6::saddr.in(net("2001:db8::/128"))));
+  static_assert(on(ssh6, ip6::saddr.in(net("2001:db8::/65"))) && on(ssh6, ip6::saddr.in(net("::/0"))));
+  CHECK(holds(ssh, ip::saddr.in(ipv4_prefix{{10, 9, 9, 9}, 8})));
+}
+
 TEST_CASE("and, or, not") {
   static_assert(on(ssh, tcp::dport == 22 && ip::ttl == 64));
   static_assert(!on(ssh, tcp::dport == 22 && ip::ttl == 63));

@@ -114,10 +114,10 @@ TEST_CASE("a prefix set finds the longest prefix, like a linear search does") {
       const std::uint32_t cut = length == 0 ? 0 : a >> (32 - length) << (32 - length);
       if (random() % 5 < 3) {
         const bool fits = model.count({cut, length}) != 0 || model.size() < ours.capacity();
-        CHECK(ours.insert(v4(a), length) == fits);
+        CHECK(ours.insert(ipv4_prefix{v4(a), length}) == fits);
         if (fits) model.insert({cut, length});
       } else {
-        CHECK(ours.erase(v4(a), length) == (model.erase({cut, length}) != 0));
+        CHECK(ours.erase(ipv4_prefix{v4(a), length}) == (model.erase({cut, length}) != 0));
       }
       REQUIRE(ours.size() == model.size());
       for (int i = 0; i < 20; ++i) {
@@ -136,7 +136,7 @@ TEST_CASE("IPv6 prefixes of every length cover what agrees with them in so many 
   const ipv6_address a{0x2001'0db8'1234'5678, 0x9abc'def0'1122'3344};
   for (unsigned length = 0; length <= 128; ++length) {
     prefix_set_of<ipv6_address, 1> one{"one"};
-    REQUIRE(one.insert(a, length));
+    REQUIRE(one.insert(ipv6_prefix{a, length}));
     CHECK(one.longest(a) == static_cast<int>(length));
     bool same = true;
     for (unsigned bit = 0; bit < 128; ++bit) {
@@ -145,7 +145,9 @@ TEST_CASE("IPv6 prefixes of every length cover what agrees with them in so many 
       same &= one.contains(other) == (bit >= length);
     }
     CHECK(same);
-    CHECK_FALSE(one.insert(a, 129));
+    CHECK_FALSE(one.insert(net("10.0.0.0/8")));
+    CHECK(one.erase(prefix::v6(a, length)));
+    CHECK_FALSE(one.contains(a));
   }
 }
 

@@ -20,26 +20,29 @@
 namespace runnel {
 namespace match::detail {
 
-// All bits of the result depend on all bits of both (the finalizer of MurmurHash3, keyed).
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t v, std::uint64_t seed) noexcept {
-  v ^= seed;
-  v = (v ^ v >> 33) * 0xff51'afd7'ed55'8ccd;
-  v = (v ^ v >> 33) * 0xc4ce'b9fe'1a85'ec53;
-  return v ^ v >> 33;
+// Each bit of `x` reaches all bits of the result: the finalizer of SplitMix64.
+[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept {
+  x = (x ^ x >> 30) * 0xbf58'476d'1ce4'e5b9;
+  x = (x ^ x >> 27) * 0x94d0'49bb'1331'11eb;
+  return x ^ x >> 31;
 }
-[[nodiscard]] constexpr std::uint64_t hash_key(std::uint64_t k, std::uint64_t seed) noexcept { return mix(k, seed); }
+[[nodiscard]] constexpr std::uint64_t hash_key(std::uint64_t k, std::uint64_t seed) noexcept { return mix(k ^ seed); }
 [[nodiscard]] constexpr std::uint64_t hash_key(const ipv6_address& k, std::uint64_t seed) noexcept {
-  return mix(k.low() + mix(k.high(), seed), ~seed);
+  return mix(k.low() + mix(k.high() ^ seed));
 }
 template <class Key>
   requires requires(const Key& k) { to_key(k); }
 [[nodiscard]] constexpr std::uint64_t hash_value(const Key& k, std::uint64_t seed) noexcept {
   return hash_key(to_key(k), seed);
 }
+template <class Address>
+[[nodiscard]] constexpr std::uint64_t hash_value(const basic_prefix<Address>& p, std::uint64_t seed) noexcept {
+  return hash_key(to_key(p.address()), seed + p.length() * std::uint64_t{0x9e37'79b9'7f4a'7c15});
+}
 
 }  // namespace match::detail
 
-/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer or an address. For one thread,
+/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer, an address, or a prefix. For one thread,
 /// or for several that only ask. Never grows, never allocates.
 ///
 ///     static hash_set_of<ipv4_address, 10'000> blocklist{"blocklist", seed};
@@ -116,8 +119,7 @@ class hash_set {
 
  private:
   [[nodiscard]] constexpr std::size_t home(const Key& k) const noexcept {
-    using match::detail::hash_value;
-    return static_cast<std::size_t>(hash_value(k, seed_)) & mask_;
+    return static_cast<std::size_t>(match::detail::hash_value(k, seed_)) & mask_;
   }
   [[nodiscard]] constexpr std::size_t next(std::size_t i) const noexcept { return (i + 1) & mask_; }
   // The slot with the value, or the free one where it belongs.

@@ -5,7 +5,7 @@
 #define RUNNEL_MATCH_IN_HPP
 
 #include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v
+#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
 
 #include <runnel/config.hpp>
 #include <runnel/match/constant_set.hpp>
@@ -13,6 +13,7 @@
 #include <runnel/match/load.hpp>
 #include <runnel/match/subject.hpp>
 #include <runnel/match/value.hpp>
+#include <runnel/wire/address.hpp>
 
 namespace runnel::match {
 
@@ -21,13 +22,6 @@ namespace runnel::match {
 template <class Set, class Value>
 concept set_of_values = requires(const Set& s, const Value& v) {
   { s.contains(v) } noexcept;
-};
-
-/// A block of addresses: an address with its rest zero, and how many bits count.
-template <class P>
-concept address_prefix = requires(const P& p) {
-  to_key(p.address());
-  static_cast<unsigned>(p.length());
 };
 
 /// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
@@ -58,15 +52,15 @@ struct in_prefix : expression_operators {
   using key = key_t<typename Operand::value_type>;
 
   constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
-      : left(o), mask(prefix_mask<key, Operand::bits>(n)), address(key_and(a, mask)), length(n) {}
+      : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && (key_and(k, mask) == address) == Inside;
   }
 
   [[no_unique_address]] Operand left;
+  key address;  // its bits behind `length` are zero
   key mask;
-  key address;
   unsigned length;
 };
 
@@ -115,6 +109,11 @@ template <class A, class B>
 inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
 template <class V, std::size_t N>
 inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
+
+// As in value.hpp.
+inline void this_prefix_is_of_the_other_address_family() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
+}
 }  // namespace detail
 
 template <bool Inside, match_operand Operand, class A, class B>
@@ -134,9 +133,16 @@ template <bool Inside, match_operand Operand, class What>
 [[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
   using type = std::remove_cvref_t<What>;
   using value = typename Operand::value_type;
-  if constexpr (address_prefix<type>) {
-    using address = std::remove_cvref_t<decltype(what.address())>;
-    return in_prefix<Operand, Inside>{o, detail::key_for<Operand>(address{what.address()}), static_cast<unsigned>(what.length())};
+  if constexpr (std::is_same_v<type, basic_prefix<value>>) {
+    return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
+  } else if constexpr (std::is_same_v<type, prefix> && (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
+    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
+      const basic_prefix<value>& p = what.template as<value>();
+      return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
+    }
+    // Where assertions are off: no address is in it, as no address is 255.255.255.255 behind a mask of zeros.
+    detail::this_prefix_is_of_the_other_address_family();
+    return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
   } else if constexpr (set_of_values<type, value>) {
     static_assert(std::is_lvalue_reference_v<What>,
                   "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");

@@ -8,43 +8,28 @@
 #define RUNNEL_MATCH_PREFIX_SET_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <cstdint>  // uint32_t, uint64_t
 
 #include <runnel/config.hpp>
 #include <runnel/match/hash_set.hpp>
-#include <runnel/match/in.hpp>
-#include <runnel/match/value.hpp>
+#include <runnel/wire/address.hpp>
 
 namespace runnel {
-namespace match::detail {
-
-template <class Address>
-struct block {
-  Address address{};
-  std::uint8_t length = 0;
-  friend constexpr bool operator==(const block&, const block&) noexcept = default;
-};
-template <class Address>
-[[nodiscard]] constexpr std::uint64_t hash_value(const block<Address>& b, std::uint64_t seed) noexcept {
-  return hash_key(to_key(b.address), seed + b.length * 0x9e37'79b9'7f4a'7c15);
-}
-
-}  // namespace match::detail
 
 /// Prefixes of one kind of address in slots that the caller owns (`prefix_set_of` has its own). For one thread, or for
 /// several that only ask. Never grows, never allocates.
 ///
 ///     static prefix_set_of<ipv4_address, 1000> bogons{"bogons", seed};
-///     bool there_was_room = bogons.insert({10, 0, 0, 0}, 8);
+///     bool there_was_room = bogons.insert(net("10.0.0.0/8"));
 ///     when(ip::saddr.in(bogons)) >> drop
 template <class Address>
 class prefix_set {
-  using block = match::detail::block<Address>;
-  using table = hash_set<block>;
+  using table = hash_set<basic_prefix<Address>>;
 
  public:
   using value_type = Address;
-  static constexpr unsigned bits = sizeof(Address) * 8;
+  using prefix_type = basic_prefix<Address>;
+  static constexpr unsigned bits = prefix_type::bits;
   /// One place in the memory of a set: 12 bytes for IPv4, 32 for IPv6.
   using slot = typename table::slot;
 
@@ -63,29 +48,29 @@ class prefix_set {
         const unsigned bit = 63 - static_cast<unsigned>(__builtin_clzll(left));
         left ^= std::uint64_t{1} << bit;
         const unsigned length = w * 64 + bit;
-        if (blocks_.contains(block_of(a, length))) return static_cast<int>(length);
+        if (blocks_.contains(prefix_type{a, length})) return static_cast<int>(length);
       }
     return -1;
   }
-  /// Adds a prefix; bits of `a` behind `length` do not count. True when it is in the set now, be it that it was before;
-  /// false, and nothing changed, when the set is full or `length` is more than an address has.
-  [[nodiscard]] constexpr bool insert(const Address& a, unsigned length) noexcept {
-    if (length > bits) return false;
+  /// Adds a prefix. True when it is in the set now, be it that it was before; false, and nothing changed, when the set is
+  /// full.
+  [[nodiscard]] constexpr bool insert(const prefix_type& p) noexcept {
     const std::size_t before = blocks_.size();
-    if (!blocks_.insert(block_of(a, length))) return false;
+    if (!blocks_.insert(p)) return false;
+    const unsigned length = p.length();
     if (blocks_.size() != before && count_[length]++ == 0) lengths_[length / 64] |= std::uint64_t{1} << length % 64;
     return true;
   }
   /// Removes a prefix, the very one. False when it was not there.
-  constexpr bool erase(const Address& a, unsigned length) noexcept {
-    if (length > bits || !blocks_.erase(block_of(a, length))) return false;
+  constexpr bool erase(const prefix_type& p) noexcept {
+    if (!blocks_.erase(p)) return false;
+    const unsigned length = p.length();
     if (--count_[length] == 0) lengths_[length / 64] &= ~(std::uint64_t{1} << length % 64);
     return true;
   }
-  template <match::address_prefix Prefix>
-  [[nodiscard]] constexpr bool insert(const Prefix& p) noexcept { return insert(Address{p.address()}, p.length()); }
-  template <match::address_prefix Prefix>
-  constexpr bool erase(const Prefix& p) noexcept { return erase(Address{p.address()}, p.length()); }
+  /// The same for a prefix of either family: one of the other family is never there, and there is no room for it.
+  [[nodiscard]] constexpr bool insert(const prefix& p) noexcept { return is_ours(p) && insert(p.as<Address>()); }
+  constexpr bool erase(const prefix& p) noexcept { return is_ours(p) && erase(p.as<Address>()); }
   constexpr void clear() noexcept {
     blocks_.clear();
     for (std::uint32_t& n : count_) n = 0;
@@ -94,19 +79,15 @@ class prefix_set {
   [[nodiscard]] constexpr std::size_t size() const noexcept { return blocks_.size(); }
   [[nodiscard]] constexpr std::size_t capacity() const noexcept { return blocks_.capacity(); }
   [[nodiscard]] constexpr const char* name() const noexcept { return blocks_.name(); }
-  /// Calls `f(address, length)` for each prefix, in no order.
+  /// Calls `f(prefix)` for each, in no order.
   template <class F>
   constexpr void for_each(F f) const {
-    blocks_.for_each([&](const block& b) { f(b.address, unsigned{b.length}); });
+    blocks_.for_each(f);
   }
 
  private:
   static constexpr unsigned words = bits / 64 + 1;
-  [[nodiscard]] static constexpr block block_of(const Address& a, unsigned length) noexcept {
-    using key = match::key_t<Address>;
-    const key cut = match::key_and(match::to_key(a), match::prefix_mask<key, bits>(length));
-    return {match::from_key<Address>(cut), static_cast<std::uint8_t>(length)};
-  }
+  [[nodiscard]] static constexpr bool is_ours(const prefix& p) noexcept { return bits == 32 ? p.is_v4() : p.is_v6(); }
 
   table blocks_;
   std::uint64_t lengths_[words]{};       // bit n: there are prefixes of length n
