@@ -136,11 +136,11 @@ class pcap_reader {
   }
   /// What is known of the format and its interfaces.
   [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
-  /// When the next `receive` may have something: at once (the earliest instant), with `pace::capture` when the packet
-  /// that waits is due, after the end `never`.
+  /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`
+  /// when the packet that waits is due; `never` after the end, and for a pipe, where `wait_handle()` tells.
   [[nodiscard]] instant next_due() const noexcept {
     if (holds_) return held_.timestamp + shift_;
-    return finished_ ? never : instant{INT64_MIN};
+    return finished_ || !regular_ ? never : instant{INT64_MIN};
   }
   /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
   [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
