@@ -69,12 +69,15 @@ constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Wa
 
 // ---- the promised errors
 
+template <class Way, class... Connections>
+inline constexpr bool is_connected = (std::same_as<Way, typename Connections::way> || ...);
+
 template <class Ways, class Way, class... Connections>
 struct check_connection {
   static_assert(Ways::template contains<Way>,
                 "runnel: this branch has no such way: .on<way>() takes one of the tags in its list, 'using ways = "
                 "ports<...>'");
-  static_assert(!(std::same_as<Way, typename Connections::way> || ...),
+  static_assert(!is_connected<Way, Connections...>,
                 "runnel: this way is connected twice: each way has one .on<way>(), and tee() sends packets two ways");
   static constexpr bool ok = true;
 };
@@ -90,7 +93,7 @@ struct check_all_connected;
 template <class Branch, class... Way, class... Connections>
 struct check_all_connected<Branch, ports<Way...>, Connections...> {
   static constexpr bool ok =
-      (way_must_be_connected<Branch, Way, (std::same_as<Way, typename Connections::way> || ...)>::ok && ...);
+      (way_must_be_connected<Branch, Way, is_connected<Way, Connections...>>::ok && ...);
 };
 template <class Pipeline>
 struct check_way_ends {

@@ -259,6 +259,7 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   burst b{mine, verdicts, n, At.burst};
   list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);  // made here
+  if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
   handle_array<At.burst> on;
   std::size_t k = 0;
   for (std::size_t i = 0; i < b.size(); ++i) {
