@@ -19,6 +19,7 @@
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/layers.hpp>
 #include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/mpls.hpp>  // max_mpls_labels
 
 namespace runnel {
 
@@ -29,9 +30,8 @@ struct dissect_options {
   std::size_t missing = 0;      ///< bytes of the packet that a capture did not keep: counted as well
 };
 
-/// How many VLAN tags, MPLS labels and IPv6 extension headers are followed. One more is a fault.
+/// How many VLAN tags and IPv6 extension headers are followed, as `max_mpls_labels` for labels. One more is a fault.
 inline constexpr unsigned max_vlan_tags = 8;
-inline constexpr unsigned max_mpls_labels = 16;
 inline constexpr unsigned max_ipv6_extensions = 8;
 
 namespace detail {
@@ -151,12 +151,14 @@ class dissection {
     type = llc;
     return true;
   }
-  // SNAP holds an EtherType (RFC 1042); any other LLC payload is unknown, and begins with the LLC header.
+  // As `llc::parse`. SNAP holds an EtherType (RFC 1042); any other LLC payload is unknown, and begins with its header.
   RUNNEL_INLINE constexpr bool llc_header(unsigned& type) noexcept {
     if (type != llc) return true;
     type = unknown;
     if (!need(3, drop_reason::llc_malformed)) return false;
-    if (load_be16(here()) != 0xaaaa || load_u8(here() + 2) != 3) return true;
+    const unsigned control = load_u8(here() + 2);
+    if ((control & 3u) != 3) return need(4, drop_reason::llc_malformed);
+    if (load_be16(here()) != 0xaaaa || control != 3) return true;
     if (!need(8, drop_reason::llc_malformed)) return false;
     const std::uint32_t organisation = load_be24(here() + 3);
     const std::uint16_t inner = load_be16(here() + 6);
