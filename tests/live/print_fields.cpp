@@ -12,17 +12,23 @@
 #include <runnel/base/text.hpp>
 #include <runnel/device/mapped_pool.hpp>
 #include <runnel/device/pcap_reader.hpp>
+#include <runnel/wire/arp.hpp>
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/gre.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/icmp.hpp>
 #include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
 #include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/llc.hpp>
+#include <runnel/wire/mpls.hpp>
+#include <runnel/wire/ndp.hpp>
 #include <runnel/wire/tcp.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
+#include <runnel/wire/vxlan.hpp>
 
 namespace {
 
@@ -107,9 +113,48 @@ void of_tag(text_writer& out, const seen_packet& p) {
   if (const auto tag = tag_of_type(p, Type)) put(out, Read(*tag));
 }
 
+// LLC is no header of the map: it is where 802.3 says so.
+template <auto Read>
+void of_llc(text_writer& out, const seen_packet& p) {
+  if (!p.map.has<ethernet>() || !p.map.get<ethernet>().is_802_3()) return;
+  if (const auto v = llc::parse(p.map.get<ethernet>().payload())) put(out, Read(*v));
+}
+// A message of neighbour discovery, where it is one.
+template <class Message>
+auto message_of(const seen_packet& p) {
+  ipv6_extensions e(p.map.get<ipv6>());
+  while (e) e.next();
+  return Message::parse(e.rest(), p.map.get<ipv6>());
+}
+template <class Message, auto Read>
+void of_message(text_writer& out, const seen_packet& p) {
+  if (!p.map.has<icmpv6>()) return;
+  if (const auto m = message_of<Message>(p)) put(out, Read(*m));
+}
+// The link-layer address in the first option that has one.
+void link_address(text_writer& out, const seen_packet& p) {
+  const auto of_options = [&](bytes options) {
+    for (ndp_options o(options); o; o.next())
+      if (const auto a = o.link_address()) return print(out, *a);
+  };
+  if (!p.map.has<icmpv6>()) return;
+  if (const auto m = message_of<router_solicitation>(p)) of_options(m->options());
+  if (const auto m = message_of<router_advertisement>(p)) of_options(m->options());
+  if (const auto m = message_of<neighbour_solicitation>(p)) of_options(m->options());
+  if (const auto m = message_of<neighbour_advertisement>(p)) of_options(m->options());
+  if (const auto m = message_of<ndp_redirect>(p)) of_options(m->options());
+}
+// As Wireshark's table of fields has them, the flags of GRE are one number with the version.
+std::uint16_t flags_and_version(const gre& v) {
+  return static_cast<std::uint16_t>((v.has_checksum() ? 0x8000u : 0u) | (v.has_key() ? 0x2000u : 0u) |
+                                    (v.has_sequence_number() ? 0x1000u : 0u) | v.version_number());
+}
+
 // ---- the columns
 
 #define FIELD(view, expression) of<view, [](const view& v) { return expression; }>
+#define LLC(expression) of_llc<[](const llc& v) { return expression; }>
+#define MESSAGE(message, expression) of_message<message, [](const message& m) { return expression; }>
 #define TAG(type, expression) of_tag<type, [](const vlan& v) { return expression; }>
 
 constexpr column columns[] = {
@@ -132,6 +177,24 @@ constexpr column columns[] = {
     {"vlan.dei", TAG(ethertype::vlan, v.drop_eligible())},
     {"vlan.id", TAG(ethertype::vlan, v.vlan_id())},
     {"vlan.etype", TAG(ethertype::vlan, v.ethertype())},
+
+    {"llc.dsap", LLC(v.destination_sap())},
+    {"llc.ssap", LLC(v.source_sap())},
+    {"llc.control", LLC(v.control())},
+    {"llc.oui", LLC(only_if(v.is_snap(), v.organisation()))},
+    {"llc.type", LLC(only_if(v.is_snap() && v.organisation() == 0, v.protocol_identifier()))},
+    {"mpls.label", FIELD(mpls, v.label_value())},
+    {"mpls.exp", FIELD(mpls, v.traffic_class())},
+    {"mpls.bottom", FIELD(mpls, v.bottom_of_stack())},
+    {"mpls.ttl", FIELD(mpls, v.time_to_live())},
+
+    {"arp.hw.type", FIELD(arp, v.hardware_type())},
+    {"arp.proto.type", FIELD(arp, v.protocol_type())},
+    {"arp.opcode", FIELD(arp, v.operation_code())},
+    {"arp.src.hw_mac", FIELD(arp, v.sender_hardware())},
+    {"arp.src.proto_ipv4", FIELD(arp, v.sender_protocol())},
+    {"arp.dst.hw_mac", FIELD(arp, v.target_hardware())},
+    {"arp.dst.proto_ipv4", FIELD(arp, v.target_protocol())},
 
     {"ip.version", of<ipv4, [](const ipv4&) { return std::uint8_t{4}; }>},
     {"ip.hdr_len", FIELD(ipv4, v.header_size())},
@@ -228,6 +291,23 @@ constexpr column columns[] = {
     {"icmpv6.echo.identifier", FIELD(icmpv6, only_if(v.is_query(), v.identifier()))},
     {"icmpv6.echo.sequence_number", FIELD(icmpv6, only_if(v.is_query(), v.sequence_number()))},
     {"icmpv6.mtu", FIELD(icmpv6, only_if(v.kind() == icmpv6::packet_too_big, v.next_hop_mtu()))},
+    {"icmpv6.nd.ns.target_address", MESSAGE(neighbour_solicitation, m.target())},
+    {"icmpv6.nd.na.target_address", MESSAGE(neighbour_advertisement, m.target())},
+    {"icmpv6.nd.na.flag.r", MESSAGE(neighbour_advertisement, m.is_router())},
+    {"icmpv6.nd.na.flag.s", MESSAGE(neighbour_advertisement, m.is_solicited())},
+    {"icmpv6.nd.na.flag.o", MESSAGE(neighbour_advertisement, m.is_override())},
+    {"icmpv6.nd.ra.cur_hop_limit", MESSAGE(router_advertisement, m.hop_limit())},
+    {"icmpv6.nd.ra.flag.m", MESSAGE(router_advertisement, m.is_managed())},
+    {"icmpv6.nd.ra.flag.o", MESSAGE(router_advertisement, m.is_other_configuration())},
+    {"icmpv6.nd.ra.router_lifetime", MESSAGE(router_advertisement, m.router_lifetime())},
+    {"icmpv6.nd.ra.reachable_time", MESSAGE(router_advertisement, m.reachable_time())},
+    {"icmpv6.nd.ra.retrans_timer", MESSAGE(router_advertisement, m.retransmit_timer())},
+    {"icmpv6.opt.linkaddr", link_address},
+
+    {"gre.flags_and_version", FIELD(gre, flags_and_version(v))},
+    {"gre.proto", FIELD(gre, v.protocol_type())},
+    {"vxlan.flag_i", FIELD(vxlan, (v.flag_bits() & 8u) != 0)},
+    {"vxlan.vni", FIELD(vxlan, v.network_identifier())},
 };
 
 void print_line(const frame& f, std::uint64_t number) {

@@ -20,18 +20,23 @@
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/layers.hpp>
 #include <runnel/packet/packet.hpp>
+#include <runnel/wire/arp.hpp>
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/gre.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/icmp.hpp>
 #include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
 #include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/llc.hpp>
+#include <runnel/wire/mpls.hpp>
 #include <runnel/wire/ndp.hpp>
 #include <runnel/wire/tcp.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
+#include <runnel/wire/vxlan.hpp>
 
 namespace runnel {
 
@@ -53,7 +58,8 @@ namespace detail {
 // One packet, at one depth of tunnels. Prints through the views' own printers.
 class packet_printer {
  public:
-  constexpr packet_printer(text_writer& out, const print_options& options) noexcept : out_(out), options_(options) {}
+  constexpr packet_printer(text_writer& out, const print_options& options, bool cut = false) noexcept
+      : out_(out), options_(options), cut_(cut) {}
 
   constexpr void print_all(const header_map& map) noexcept {
     bytes rest;
@@ -64,12 +70,15 @@ class packet_printer {
       rest = link.payload();
       link_header(link);
       vlan_tags(type, rest);
+      if (type < ethertype::first) rest = rest.first(type);
     }
     network(map, type, rest);
     if (map.layers().fault != drop_reason::none) out_ << " [" << name(map.layers().fault) << ']';
   }
 
  private:
+  // ---- the link
+
   constexpr void link_header(const ethernet& link) noexcept {
     if (!options_.link_header) return;
     print(out_, link);
@@ -90,31 +99,43 @@ class packet_printer {
       rest = tag->payload();
     }
   }
+  // Returns what the stack carries.
+  constexpr bytes labels(bytes stack) noexcept {
+    mpls_stack s(stack);
+    for (bool first = true; s; s.next(), first = false) {
+      print_from(first ? 'M' : '(', s.entry());
+      out_ << ' ';
+    }
+    type_is_printed_ = false;
+    return s.payload();
+  }
+
+  // ---- the network
 
   constexpr void network(const header_map& map, std::uint16_t type, bytes rest) noexcept {
-    if (map.has<ipv4>()) {
-      name_of_network("IP ");
-      ipv4_packet(map, map.get<ipv4>());
-    } else if (map.has<ipv6>()) {
-      name_of_network("IP6 ");
-      ipv6_packet(map, map.get<ipv6>());
-    } else {
-      unknown(map, type, rest);
+    if (map.has<mpls>()) {
+      const std::byte* const stack = map.at<header::mpls, mpls::min_size>();
+      rest = labels({stack, map.get<mpls>().payload().size() + mpls::min_size});
+      type = ethertype::mpls;
     }
-  }
-  constexpr void name_of_network(const char* what) noexcept {
-    if (!type_is_printed_) out_ << what;
-  }
-  constexpr void unknown(const header_map& map, std::uint16_t type, bytes rest) noexcept {
+    if (map.has<arp>()) return print_from(type_is_printed_ ? ',' : 'A', map.get<arp>(), type_is_printed_ ? 2 : 0);
+    if (map.has<ipv4>()) return ipv4_packet(map, map.get<ipv4>());
+    if (map.has<ipv6>()) return ipv6_packet(map, map.get<ipv6>());
     if (!map.has<ethernet>()) {
       out_ << "unknown link payload";
       return;
     }
-    if (!type_is_printed_) (out_ << "ethertype " << ethertype::name(type) << " (0x").hex(type, 4) << "), ";
+    if (type < ethertype::first) {
+      if (const auto v = llc::parse(rest)) return print(out_, *v);
+      out_ << "LLC, ";
+    } else if (!type_is_printed_ && !map.has<mpls>()) {
+      (out_ << "ethertype " << ethertype::name(type) << " (0x").hex(type, 4) << "), ";
+    }
     out_ << "length " << std::uint64_t{rest.size()};
   }
-
   constexpr void ipv4_packet(const header_map& map, const ipv4& ip) noexcept {
+    cut_ = cut_ || ip.is_fragment() || ip.total_length() > ip.header_size() + ip.payload().size();
+    if (!type_is_printed_) out_ << "IP ";
     addresses(map, ip);
     if (ip.is_fragment()) {
       (out_ << "frag (0x").hex(ip.identification(), 4)
@@ -124,8 +145,10 @@ class packet_printer {
     transport(map, ip.protocol_number(), ip.payload());
   }
   constexpr void ipv6_packet(const header_map& map, const ipv6& ip) noexcept {
-    addresses(map, ip);
     ipv6_extensions e(ip);
+    cut_ = cut_ || map.layers().has(protocol::fragment) || ip.payload_length() > ip.payload().size();
+    if (!type_is_printed_) out_ << "IP6 ";
+    addresses(map, ip);
     for (; e; e.next()) {
       if (e.kind() == ipv6_extension::fragment)
         print(out_, ipv6_fragment::unchecked(e.rest()));
@@ -149,13 +172,20 @@ class packet_printer {
     out_ << ": ";
   }
 
+  // ---- the transport
+
   constexpr void transport(const header_map& map, std::uint8_t number, bytes payload) noexcept {
     if (map.has<tcp>()) return behind_ports(map.get<tcp>());
+    if (map.has<vxlan>()) return vxlan_frame(map.get<vxlan>());
     if (map.has<udp>()) return behind_ports(map.get<udp>());
     if (map.has<icmp>()) return print(out_, map.get<icmp>());
-    if (map.has<icmpv6>()) return icmpv6_message(map);
-    if (map.layers().has(protocol::transport) && (number == 4 || number == 41))
-      return inside(payload, link_type::raw_ip);
+    if (map.has<icmpv6>()) return icmpv6_message(map.get<icmpv6>(), payload, map.get<ipv6>());
+    if (map.has<gre>()) return gre_packet(map.get<gre>());
+    if (map.layers().has(protocol::transport)) {
+      if (number == ipv4_header::ip_protocol) return inside(ethertype::ipv4, payload);
+      if (number == ipv6_header::ip_protocol) return inside(ethertype::ipv6, payload);
+      if (number == mpls_header::ip_protocol) return inside(ethertype::mpls, payload);
+    }
     if (number == ipv6_extension::no_next_header && map.has<ipv6>())
       out_ << "no next header";
     else
@@ -165,26 +195,25 @@ class packet_printer {
   // Without the ports, with which the printers of TCP and UDP begin: those stand beside the addresses.
   template <class View>
   constexpr void behind_ports(const View& v) noexcept {
+    print_from(':', v, 2);
+  }
+  // A view's own line from the first `c` in it on, and `skip` more characters.
+  template <class View>
+  constexpr void print_from(char c, const View& v, std::size_t skip = 0) noexcept {
     text<512> line;
     print(line, v);
-    const char* c = line.c_str();
-    while (*c != ':') ++c;
-    out_ << c + 2;
+    const char* from = line.c_str();
+    while (*from != '\0' && *from != c) ++from;
+    for (; *from != '\0' && skip != 0; --skip) ++from;
+    out_ << from;
   }
-  constexpr void icmpv6_message(const header_map& map) noexcept {
-    const icmpv6 message = map.get<icmpv6>();
-    const ipv6 ip = map.get<ipv6>();
-    const ipv6_extensions e = behind_extensions(ip);
-    if (discovery<router_solicitation>(e.rest(), ip) || discovery<router_advertisement>(e.rest(), ip) ||
-        discovery<neighbour_solicitation>(e.rest(), ip) || discovery<neighbour_advertisement>(e.rest(), ip) ||
-        discovery<ndp_redirect>(e.rest(), ip))
+  // `message` is what follows the last extension header.
+  constexpr void icmpv6_message(const icmpv6& v, bytes message, const ipv6& ip) noexcept {
+    if (discovery<router_solicitation>(message, ip) || discovery<router_advertisement>(message, ip) ||
+        discovery<neighbour_solicitation>(message, ip) || discovery<neighbour_advertisement>(message, ip) ||
+        discovery<ndp_redirect>(message, ip))
       return;
-    print(out_, message);
-  }
-  [[nodiscard]] static constexpr ipv6_extensions behind_extensions(const ipv6& ip) noexcept {
-    ipv6_extensions e(ip);
-    while (e) e.next();
-    return e;
+    print(out_, v);
   }
   template <class Message>
   constexpr bool discovery(bytes message, const ipv6& ip) noexcept {
@@ -195,18 +224,36 @@ class packet_printer {
     return true;
   }
 
-  // The packet inside a tunnel: dissected and printed like any other.
-  constexpr void inside(bytes packet, link_type link) noexcept {
-    if (options_.tunnels == 0) {
-      out_ << "..., length " << std::uint64_t{packet.size()};
+  // ---- tunnels
+
+  constexpr void vxlan_frame(const vxlan& v) noexcept {
+    print(out_, v);
+    out_ << ": ";
+    inside(ethertype::bridging, v.payload());
+  }
+  constexpr void gre_packet(const gre& v) noexcept {
+    print(out_, v);
+    out_ << ": ";
+    inside(v.protocol_type(), v.payload());
+  }
+  // What is inside a tunnel, `type` being its EtherType: dissected and printed like any other packet.
+  constexpr void inside(std::uint16_t type, bytes packet) noexcept {
+    if (ethertype::is_mpls(type)) packet = labels(packet);
+    const bool ip = type == ethertype::ipv4 || type == ethertype::ipv6 || ethertype::is_mpls(type);
+    if ((!ip && type != ethertype::bridging) || options_.tunnels == 0) {
+      out_ << (options_.tunnels == 0 ? "..., length " : "length ") << std::uint64_t{packet.size()};
       return;
     }
-    packet_printer inner(out_, {.link_header = options_.link_header, .tunnels = options_.tunnels - 1});
-    inner.print_all(header_map(packet, 0, as_found(dissect(packet, link))));
+    const link_type link = ip ? link_type::raw_ip : link_type::ethernet;
+    // In a fragment, or in a packet that is not all there, what is missing at the end is no fault.
+    const layers found = dissect(packet, link, {.missing = cut_ ? 0xffffu : 0u});
+    packet_printer inner(out_, {.link_header = options_.link_header, .tunnels = options_.tunnels - 1}, cut_);
+    inner.print_all(header_map(packet, 0, as_found(found)));
   }
 
   text_writer& out_;
   print_options options_;
+  bool cut_;                      // bytes are missing at the end
   bool type_is_printed_ = false;  // and need not be said again
 };
 
