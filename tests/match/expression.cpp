@@ -95,9 +95,10 @@ TEST_CASE("a mask is applied before the comparison") {
 }
 
 TEST_CASE("ranges include both ends") {
-  for (unsigned port : {1023u, 1024u, 2000u, 65535u})
-    CHECK(holds(make(0, eth, from_10_1_2_3, tcp_to(static_cast<std::uint16_t>(port))), tcp::dport.in(range(1024, 65535))) ==
-          (port >= 1024));
+  CHECK_FALSE(holds(make(0, eth, from_10_1_2_3, tcp_to(1023)), tcp::dport.in(range(1024, 65535))));
+  CHECK(holds(make(0, eth, from_10_1_2_3, tcp_to(1024)), tcp::dport.in(range(1024, 65535))));
+  CHECK(holds(make(0, eth, from_10_1_2_3, tcp_to(65535)), tcp::dport.in(range(1024, 65535))));
+  CHECK_FALSE(holds(make(0, eth, from_10_1_2_3, tcp_to(65535)), tcp::dport.in(range(1024, 65534))));
   CHECK(holds(ssh, ip::saddr.in(range(ipv4_address{10, 1, 2, 3}, ipv4_address{10, 1, 2, 3}))));
   CHECK(holds(ssh, tcp::dport.not_in(range(23, 30))));
   CHECK(holds(ssh6, ip6::saddr.in(range(ipv6_address{0, 0}, ipv6_address{0x2001'0db8'0000'0000, 1}))));

@@ -24,9 +24,9 @@ struct literal_packet {
   [[nodiscard]] constexpr runnel::subject as_subject() const { return {contents(), found}; }
 };
 
-// `payload` zero bytes behind the headers.
+// `payload` zero bytes behind the headers. The compiler writes them.
 template <class... Headers>
-[[nodiscard]] constexpr literal_packet make(std::size_t payload, const Headers&... headers) {
+[[nodiscard]] consteval literal_packet make(std::size_t payload, const Headers&... headers) {
   literal_packet p;
   p.size = runnel::size_of_headers(headers...) + payload;
   (void)runnel::write_headers({p.storage, p.size}, headers...);

@@ -20,9 +20,13 @@ std::string printed(const auto& what) {
 }
 // The lines of a rule that drops, without the verdict.
 std::string lines(const auto& expression) {
-  std::string all = printed(when(expression) >> drop);
-  for (std::size_t at; (at = all.find(" drop\n")) != std::string::npos;) all.replace(at, 6, "\n");
-  return all;
+  const std::string all = printed(when(expression) >> drop);
+  std::string conditions;
+  for (std::size_t at = 0, end; (end = all.find(" drop\n", at)) != std::string::npos; at = end + 6) {
+    conditions.append(all, at, end - at);
+    conditions += '\n';
+  }
+  return conditions;
 }
 
 hash_set_of<ipv4_address, 4> blocklist{"blocklist"};
@@ -133,20 +137,30 @@ TEST_CASE("counted rules print their counters") {
 }
 
 namespace {
-std::string nft_says(const std::string& table) {
+// What nft says to a table with these rules: nothing when they are right.
+std::string nft_says(const char* family, const std::string& rules_of_chain) {
+  std::string table = "table ";
+  table += family;
+  table += " t {\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
+  table += rules_of_chain;
+  table += " }\n}\n";
   char name[] = "/tmp/runnel-rules-XXXXXX";
   const int fd = mkstemp(name);
   REQUIRE(fd >= 0);
   REQUIRE(write(fd, table.data(), table.size()) == static_cast<ssize_t>(table.size()));
   close(fd);
-  std::FILE* pipe = popen((std::string("unshare -n nft -c -f ") + name + " 2>&1").c_str(), "r");
+  text<> command;
+  command << "unshare -n nft -c -f " << name << " 2>&1";
+  std::FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe != nullptr);
   std::string said;
   char buffer[512];
   while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) said += buffer;
   const bool good = pclose(pipe) == 0;
   unlink(name);
-  return good ? "" : said + table;
+  if (good) return {};
+  said += table;
+  return said;
 }
 bool can_ask_nft() {
   if (geteuid() != 0) {
@@ -163,7 +177,6 @@ bool can_ask_nft() {
 
 TEST_CASE("nft accepts the printed rules") {
   if (!can_ask_nft()) return;
-  const std::string head = "{\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
   static constexpr interval_set<std::uint16_t, 1> ports{"ports", range(1024, 65535)};
   const auto layer3 = rules(
       when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept, when(tcp::dport.in(constant_set{22, 80, 443})) >> drop,
@@ -186,21 +199,21 @@ TEST_CASE("nft accepts the printed rules") {
       when(ip::dscp == 46 || ip::ecn == 3 || ip6::dscp == 46) >> accept,
       when(tcp::sequence > 5 || tcp::ackseq == 1 || tcp::window < 10 || tcp::doff > 5 || tcp::urgptr != 0) >> accept,
       when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop, otherwise >> drop);
-  CHECK(nft_says("table inet t " + head + printed(layer3) + " }\n}\n") == "");
-  CHECK(nft_says("table netdev t " + head + printed(layer3) + " }\n}\n") == "");
-  CHECK(nft_says("table inet t " + head + printed(counted(layer3)) + " }\n}\n") == "");
-  CHECK(nft_says("table inet t " + head + printed(rules(when(meta::nfproto == nfproto::ipv4 || !(meta::nfproto == nfproto::ipv6)) >> accept)) + " }\n}\n") == "");
+  CHECK(nft_says("inet", printed(layer3)) == "");
+  CHECK(nft_says("netdev", printed(layer3)) == "");
+  CHECK(nft_says("inet", printed(counted(layer3))) == "");
+  CHECK(nft_says("inet", printed(rules(when(meta::nfproto == nfproto::ipv4 || !(meta::nfproto == nfproto::ipv6)) >> accept))) == "");
 
   const auto layer2 = rules(
       when(vlan::id == 5 && vlan::pcp > 3) >> accept, when(has<vlan> || !has<vlan>) >> accept,
       when(ether::saddr == mac_address{{2, 0, 0, 0, 0, 1}} || ether::type == ethertype::arp || ether::type == 0x88cc) >> drop,
       when((ether::daddr & mac_address{{1, 0, 0, 0, 0, 0}}) == mac_address{{1, 0, 0, 0, 0, 0}}) >> drop,
       when(!(ether::type == ethertype::vlan)) >> accept, when(vlan::type == ethertype::ipv4) >> accept);
-  CHECK(nft_says("table netdev t " + head + printed(layer2) + " }\n}\n") == "");
-  CHECK(nft_says("table bridge t " + head + printed(layer2) + " }\n}\n") == "");
+  CHECK(nft_says("netdev", printed(layer2)) == "");
+  CHECK(nft_says("bridge", printed(layer2)) == "");
 }
 
 TEST_CASE("nft refuses what is wrong, so that its consent means something") {
   if (!can_ask_nft()) return;
-  CHECK(nft_says("table inet t {\n chain c {\ntcp dport twentytwo accept\n }\n}\n") != "");
+  CHECK(nft_says("inet", "tcp dport twentytwo accept\n") != "");
 }

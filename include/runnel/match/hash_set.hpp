@@ -13,6 +13,7 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint64_t
 
+#include <runnel/base/hash.hpp>
 #include <runnel/config.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/wire/address.hpp>
@@ -20,12 +21,6 @@
 namespace runnel {
 namespace match::detail {
 
-// Each bit of `x` reaches all bits of the result: the finalizer of SplitMix64.
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept {
-  x = (x ^ x >> 30) * 0xbf58'476d'1ce4'e5b9;
-  x = (x ^ x >> 27) * 0x94d0'49bb'1331'11eb;
-  return x ^ x >> 31;
-}
 [[nodiscard]] constexpr std::uint64_t hash_key(std::uint64_t k, std::uint64_t seed) noexcept { return mix(k ^ seed); }
 [[nodiscard]] constexpr std::uint64_t hash_key(const ipv6_address& k, std::uint64_t seed) noexcept {
   return mix(k.low() + mix(k.high() ^ seed));
