@@ -7,6 +7,11 @@
 
 #include <unistd.h>
 
+#include <runnel/wire/arp.hpp>
+#include <runnel/wire/gre.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/mpls.hpp>
+
 #include "literal_packets.hpp"
 
 using namespace runnel;
@@ -198,7 +203,8 @@ TEST_CASE("nft accepts the printed rules") {
       when(icmp::type == 8 && icmp::code == 0) >> accept, when(icmpv6::type.in(range(133, 137))) >> accept,
       when(ip::dscp == 46 || ip::ecn == 3 || ip6::dscp == 46) >> accept,
       when(tcp::sequence > 5 || tcp::ackseq == 1 || tcp::window < 10 || tcp::doff > 5 || tcp::urgptr != 0) >> accept,
-      when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop, otherwise >> drop);
+      when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop, when(has<ipv6_fragment> && ipv6_fragment::id == 5 && ipv6_fragment::nexthdr == 17) >> drop,
+      when(!has<ipv6_fragment>) >> accept, otherwise >> drop);
   CHECK(nft_says("inet", printed(layer3)) == "");
   CHECK(nft_says("netdev", printed(layer3)) == "");
   CHECK(nft_says("inet", printed(counted(layer3))) == "");
@@ -208,6 +214,8 @@ TEST_CASE("nft accepts the printed rules") {
       when(vlan::id == 5 && vlan::pcp > 3) >> accept, when(has<vlan> || !has<vlan>) >> accept,
       when(ether::saddr == mac_address{{2, 0, 0, 0, 0, 1}} || ether::type == ethertype::arp || ether::type == 0x88cc) >> drop,
       when((ether::daddr & mac_address{{1, 0, 0, 0, 0, 0}}) == mac_address{{1, 0, 0, 0, 0, 0}}) >> drop,
+      when(arp::operation == 1 && arp::saddr_ip == ipv4_address{10, 0, 0, 1} && arp::ptype == ethertype::ipv4) >> drop,
+      when(!(arp::operation == 2)) >> accept, when(has<gre> || !has<mpls>) >> drop,
       when(!(ether::type == ethertype::vlan)) >> accept, when(vlan::type == ethertype::ipv4) >> accept);
   CHECK(nft_says("netdev", printed(layer2)) == "");
   CHECK(nft_says("bridge", printed(layer2)) == "");
