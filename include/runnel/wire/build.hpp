@@ -29,7 +29,8 @@ struct neighbours_of_header {
 /// - `write(whole, around)`: writes it to the first `size()` bytes of `whole`, which ends where the packet ends
 ///   and already holds what is inside; computes lengths and checksums; `whole.size() >= size()` is promised.
 /// It may tell the header around it what it is: static constants `ethertype`, `ip_protocol`, `udp_port`;
-/// the first two may also be member functions, where the answer depends on the value.
+/// the first two may also be member functions, where the answer depends on the value. One that stands between an IP
+/// header and its transport says `is_extension = true`: the pseudo-header is that of the IP header then.
 template <class H>
 concept header_value = requires(const H& h, mutable_bytes whole, const neighbours_of_header& around) {
   { h.size() } -> std::same_as<std::size_t>;
@@ -38,9 +39,11 @@ concept header_value = requires(const H& h, mutable_bytes whole, const neighbour
 
 namespace detail {
 
+// What the header inside `outer` has around it; `around` is what `outer` itself has.
 template <class Outer>
-constexpr std::uint32_t pseudo_header_of(const Outer& outer) noexcept {
+constexpr std::uint32_t pseudo_header_of(const Outer& outer, std::uint32_t around) noexcept {
   if constexpr (requires { outer.pseudo_header_sum(); }) return outer.pseudo_header_sum();
+  else if constexpr (requires { requires Outer::is_extension; }) return around;
   else return 0;
 }
 template <class Inner>
@@ -61,7 +64,7 @@ constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, con
 template <class First, class Second, class... More>
 constexpr void write_stack(mutable_bytes whole, std::uint32_t pseudo_header, const First& first, const Second& second,
                            const More&... more) noexcept {
-  write_stack(whole.from(first.size()), pseudo_header_of(first), second, more...);
+  write_stack(whole.from(first.size()), pseudo_header_of(first, pseudo_header), second, more...);
   neighbours_of_header around{.pseudo_header = pseudo_header};
   tell_of_inner(around, second);
   first.write(whole, around);

@@ -256,29 +256,11 @@ class ipv6_options {
   bool malformed_ = false;
 };
 
-namespace detail {
-// Behind an extension header a transport is written before anybody could tell it the pseudo-header. The outermost
-// extension header is told, and puts the sum in.
-constexpr void add_pseudo_header(std::uint8_t first, mutable_bytes inside, std::uint32_t pseudo_header) noexcept {
-  if (pseudo_header == 0) return;
-  ipv6_extensions e(first, inside);
-  while (e) e.next();
-  if (!e.has_upper_layer() || e.is_fragment()) return;
-  const std::size_t at = e.protocol() == 6 ? 16u : e.protocol() == 17 ? 6u : e.protocol() == 58 ? 2u : 0u;
-  if (at == 0 || e.rest().size() < at + 2) return;
-  std::byte* p = inside.data() + (e.offset() - ipv6::min_size) + at;
-  const std::uint16_t old = load_be16(p);
-  const bool udp = e.protocol() == 17;
-  if (udp && old == 0) return;
-  const std::uint16_t sum = update_checksum32(old, 0, pseudo_header);
-  store_be16(p, udp && sum == 0 ? std::uint16_t{0xffff} : sum);
-}
-}  // namespace detail
-
 /// A fragment header to be written between the IPv6 header and a fragment. What the fragment is part of names
 /// `next_header`; a transport checksum covers the whole datagram and is the caller's to have right before.
 struct ipv6_fragment_header {
   static constexpr std::uint8_t ip_protocol = ipv6_extension::fragment;
+  static constexpr bool is_extension = true;
 
   std::size_t fragment_offset = 0;  ///< in bytes, a multiple of 8, at most 65528
   bool more_fragments = false;
@@ -293,8 +275,6 @@ struct ipv6_fragment_header {
     store_u8(p + 1, 0);
     store_be16(p + 2, static_cast<std::uint16_t>(fragment_offset | (more_fragments ? 1u : 0u)));
     store_be32(p + 4, identification);
-    if (fragment_offset == 0 && !more_fragments)
-      detail::add_pseudo_header(load_u8(p), whole.from(8), around.pseudo_header);
   }
 };
 
@@ -302,6 +282,7 @@ struct ipv6_fragment_header {
 template <std::uint8_t Number>
 struct ipv6_options_header {
   static constexpr std::uint8_t ip_protocol = Number;
+  static constexpr bool is_extension = true;
 
   bytes options{};               ///< encoded, at most 2046 bytes; padding to a multiple of 8 is added
   std::uint8_t next_header = 0;  ///< 0: that of the header inside
@@ -323,7 +304,6 @@ struct ipv6_options_header {
       store_u8(pad, 1);
       store_u8(pad + 1, static_cast<std::uint8_t>(padding - 2));
     }
-    detail::add_pseudo_header(load_u8(p), whole.from(n), around.pseudo_header);
   }
 };
 /// `write_headers(packet, ipv6_header{.hop_limit = 1, ...}, ipv6_hop_by_hop_header{.options = mld_router_alert}, ...)`
