@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What everything else stands on: bytes, numbers, text, time, results, timers, rings, slabs, hashes.
+// What everything else stands on: bytes, numbers, text, time, results, timers, rings, slabs, hashes,
+// random numbers.
 #ifndef RUNNEL_BASE_ALL_HPP
 #define RUNNEL_BASE_ALL_HPP
 
@@ -8,6 +9,7 @@
 #include <runnel/base/error.hpp>
 #include <runnel/base/hash.hpp>
 #include <runnel/base/numeric.hpp>
+#include <runnel/base/random.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/ring.hpp>
 #include <runnel/base/slab.hpp>

@@ -215,7 +215,9 @@ class world {
     add(std::move(p), std::move(m));
   }
   void make_attached() {
-    frame f = pool_->allocate_frame();
+    frame f;
+    if (chance(2)) f = pool_->allocate_frame();
+    else REQUIRE(pool_->allocate_frames(&f, 1) == (free_slots() != 0 ? 1u : 0u));
     REQUIRE((f.slot != no_slot) == (free_slots() != 0));
     if (f.slot == no_slot) return;
     model m;

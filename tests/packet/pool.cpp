@@ -261,6 +261,55 @@ TEST_CASE("as many devices may lend as the pool says, each counted on its own") 
   pool->release(f, 2);
 }
 
+TEST_CASE("frames are had and released many at once, each slot once, as many as there are") {
+  counted_pool pool{{.packets = 5, .bytes = 100, .headroom = 30, .bare = 2}};
+  frame f[8];
+  CHECK(pool->allocate_frames(f, 3) == 3);
+  CHECK(pool->exhausted() == 0);
+  CHECK(f[2].headroom == 30);
+  CHECK(f[2].tailroom == 100);
+  frame like;
+  like.headroom = 2;
+  like.length = 60;
+  like.tailroom = 5;
+  like.interface = 7;
+  CHECK(pool->allocate_frames(f + 3, 5, like) == 2);
+  CHECK(pool->exhausted() == 1);
+  CHECK(pool->allocate_frames(f + 5, 3) == 0);
+  for (unsigned i = 0; i < 5; ++i)
+    for (unsigned j = 0; j < i; ++j) CHECK(f[i].slot != f[j].slot);
+  CHECK(f[3].interface == 7);
+  CHECK(f[3].length == 60);
+  // Whatever a frame's headroom was, its packet and the clones of it find the slot again.
+  packet p = pool->attach(f[4]);
+  packet clone = p.clone();
+  REQUIRE(clone.pull(40));
+  p.reset();
+  CHECK(clone.is_plain());
+  CHECK(clone.push(42) != nullptr);
+  const frame g = clone.detach();
+  CHECK(g.slot == f[4].slot);
+  f[4] = g;
+  pool->release(f, 5);
+}
+
+TEST_CASE("frames of the pool and of several lenders are released in one go") {
+  counted_pool pool;
+  const std::uint8_t one = pool->add_lender();
+  const std::uint8_t two = pool->add_lender();
+  pool->lend(one, 3);
+  pool->lend(two, 1);
+  frame f[7];
+  for (int i : {0, 2, 3}) f[i].lender = one;
+  f[4].lender = two;
+  for (int i : {1, 5, 6}) f[i] = pool->allocate_frame();
+  pool->remove_lender(one);
+  CHECK(pool->add_lender() == 3);  // `one` still has frames out
+  pool->release(f, 7);
+  pool->remove_lender(two);
+  CHECK(pool->add_lender() == two);
+}
+
 TEST_CASE("a static pool holds its memory, and gives packets") {
   static static_pool<pool_config{.packets = 3, .bytes = 128, .headroom = 16, .bare = 2}> memory;
   packet p = memory->allocate();
