@@ -144,9 +144,12 @@ class basic_header_map {
     std::size_t at = 40;
     while (at + 8 <= size) {
       if (next == 44) return p + at;
-      if (next != 0 && next != 43 && next != 60) return nullptr;
+      if (next != 0 && next != 43 && next != 60 && next != 51) return nullptr;
+      // The authentication header counts in other units (RFC 4302 §2.2).
+      const std::size_t said = load_u8(p + at + 1);
+      const std::size_t size_of_this = next == 51 ? (said + 2) * 4 : (said + 1) * 8;
       next = load_u8(p + at);
-      at += (load_u8(p + at + 1) + std::size_t{1}) * 8;
+      at += size_of_this;
     }
     return nullptr;
   }

@@ -208,7 +208,7 @@ struct ipv4_header {
 
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     RUNNEL_ASSERT(options.size() <= 40);
-    return 20 + (options.size() + 3) / 4 * 4;
+    return 20 + (options.first(40).size() + 3) / 4 * 4;
   }
   /// Unfolded sum over the addresses, for the checksum of a transport inside.
   [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
@@ -230,7 +230,8 @@ struct ipv4_header {
     source.store(p + 12);
     destination.store(p + 16);
     zero_bytes(p + 20, size() - 20);
-    copy_bytes(p + 20, options.data(), options.size());
+    const bytes said = options.first(40);
+    copy_bytes(p + 20, said.data(), said.size());
     store_be16(p + 10, checksum(bytes{p, size()}));
   }
 };
