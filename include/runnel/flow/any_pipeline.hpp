@@ -27,7 +27,7 @@ class any_pipeline {
   template <class Pipeline>
   void replace(Pipeline& p) noexcept {
     static_assert(detail::is_pipeline<Pipeline>, "runnel: any_pipeline refers to a pipeline: auto p = parse() | ... | transmit(wan);");
-    static_assert(Pipeline::template check<start>());
+    using checked [[maybe_unused]] = decltype(Pipeline::template check<start>());
     target_ = &p;
     run_ = [](void* target, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
       // The burst outside may be larger than the one that the arrays inside are made for.
@@ -57,11 +57,10 @@ struct replaceable_stage : stage_defaults {
 
   constexpr explicit replaceable_stage(any_pipeline& p) noexcept : path_now(&p) {}
   template <place At>
-  static constexpr bool check_inside() noexcept {
+  static constexpr auto check_inside() noexcept {
     static_assert(!At.shared,
                   "runnel: the packet's bytes may be shared with a clone at this place, and a replaceable path may "
                   "write to them: put unshare() before it");
-    return !At.shared;
   }
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {

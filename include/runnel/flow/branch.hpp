@@ -79,32 +79,49 @@ struct check_connection {
                 "ports<...>'");
   static_assert(!is_connected<Way, Connections...>,
                 "runnel: this way is connected twice: each way has one .on<way>(), and tee() sends packets two ways");
-  static constexpr bool ok = true;
 };
 template <class Branch, class Way, bool Connected>
 struct way_must_be_connected {
   static_assert(Connected,
                 "runnel: a way of this branch is not connected: add .on<way>(pipeline) for it, .on<way>(discard) to "
                 "drop what goes there");
-  static constexpr bool ok = true;
 };
-template <class Branch, class Ways, class... Connections>
-struct check_all_connected;
-template <class Branch, class... Way, class... Connections>
-struct check_all_connected<Branch, ports<Way...>, Connections...> {
-  static constexpr bool ok =
-      (way_must_be_connected<Branch, Way, is_connected<Way, Connections...>>::ok && ...);
-};
+template <class Branch, class... Connections, class... Way>
+constexpr auto check_all_connected(type_list<ports<Way...>>) noexcept {
+  (void)(sizeof(way_must_be_connected<Branch, Way, is_connected<Way, Connections...>>) + ...);
+}
 template <class Pipeline>
-struct check_way_ends {
+struct way_must_end {
   static_assert(Pipeline::complete,
                 "runnel: the pipeline on this way has no end: let it end in transmit(device), deliver(handler), "
                 "enqueue(queue), discard, shared(pipeline) or a branch");
-  static constexpr bool ok = true;
 };
+template <class Path>
+constexpr auto as_way(Path path) noexcept {
+  auto whole = as_pipeline(std::move(path));
+  (void)sizeof(way_must_end<decltype(whole)>);
+  if constexpr (whole.complete) return whole;
+  else return join(std::move(whole), no_end{});
+}
+// What stands in for a branch that is none.
+struct no_branch : no_end {
+  template <class Way, class Path>
+  constexpr no_branch on(Path&&) const noexcept { return {}; }
+};
+
+template <class T>
+inline constexpr bool is_ports = false;
+template <class... Ways>
+inline constexpr bool is_ports<ports<Ways...>> = true;
 
 template <class F, bool = has_signature<F>>
 struct branch_signature {
+  using arguments = type_list<packet&>;
+  using ways = void;
+};
+template <class F>
+  requires requires { typename F::ways; }
+struct branch_signature<F, false> {
   using arguments = type_list<packet&>;
   using ways = typename F::ways;
 };
@@ -126,9 +143,6 @@ class branch_stage : public stage_defaults {
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
-  static_assert(!needs::views || ways::template contains<other>,
-                "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
-                "to its ports<...>");
 
   constexpr branch_stage(F f, connection_list<ways, Connections...> connections) noexcept
       : function_(std::move(f)), connections_(std::move(connections)) {}
@@ -136,16 +150,15 @@ class branch_stage : public stage_defaults {
   /// Connects the way `Way` to a pipeline, or to a single end such as `discard`. Ways are connected once each.
   template <class Way, class Path>
   [[nodiscard]] constexpr auto on(Path path) && noexcept {
-    static_assert(check_connection<ways, Way, Connections...>::ok);
-    auto whole = as_pipeline(std::move(path));
-    static_assert(check_way_ends<decltype(whole)>::ok);
+    (void)sizeof(check_connection<ways, Way, Connections...>);
+    auto whole = as_way(std::move(path));
     using link = connection_to<Way, decltype(whole)>;
     return branch_stage<F, Connections..., link>{std::move(function_),
                                                  connect(std::move(connections_), link{std::move(whole)})};
   }
 
   RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
-    if constexpr (needs::views) {
+    if constexpr (needs::views && ways::template contains<other>) {
       return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
     } else {
       return call_handler<ways>(function_, packet_source{p, c}, ways{drop}, arguments{}).decision();
@@ -162,9 +175,10 @@ class branch_stage : public stage_defaults {
     connections_.template run<At>(way, packets, n, length, c);
   }
   template <place At>
-  static constexpr bool check_inside() noexcept {
-    return check_all_connected<F, ways, Connections...>::ok &&
-           (Connections::pipeline_type::template check<after<branch_stage>(At)>() && ...);
+  static constexpr auto check_inside() noexcept {
+    using connected [[maybe_unused]] = decltype(check_all_connected<F, Connections...>(type_list<ways>{}));
+    using paths [[maybe_unused]] =
+        type_list<decltype(Connections::pipeline_type::template check_places<after<branch_stage>(At)>())...>;
   }
   constexpr void print_name(text_writer& out) const noexcept {
     if constexpr (requires { out << F::name; }) {
@@ -206,8 +220,18 @@ struct decide_by_protocol {
 ///         .on<other>(discard)
 template <class F>
 [[nodiscard]] constexpr auto branch(F decision) noexcept {
-  using ways = typename detail::branch_signature<F>::ways;
-  return detail::branch_stage<F>{std::move(decision), detail::connection_list<ways>{}};
+  using from = detail::branch_signature<F>;
+  static_assert(detail::is_ports<typename from::ways>,
+                "runnel: branch() needs a handler that returns ports<...>: [](udp u) -> ports<dns, other> {...}, or an "
+                "object with 'using ways = ports<...>' and 'ways operator()(packet&)'");
+  if constexpr (detail::is_ports<typename from::ways>) {
+    static_assert(!detail::demands<typename from::arguments>::views || from::ways::template contains<other>,
+                  "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
+                  "to its ports<...>");
+    return detail::branch_stage<F>{std::move(decision), detail::connection_list<typename from::ways>{}};
+  } else {
+    return detail::no_branch{};
+  }
 }
 
 /// A branch by transport protocol, with the ways `tcp`, `udp`, `icmp`, `icmpv6` and `other`. Later fragments, which have

@@ -72,8 +72,8 @@ struct shared_stage : stage_defaults {
 
   constexpr explicit shared_stage(Pipeline& p) noexcept : target(&p) {}
   template <place At>
-  static constexpr bool check_inside() noexcept {
-    return Pipeline::template check<At>();
+  static constexpr auto check_inside() noexcept {
+    using checked [[maybe_unused]] = decltype(Pipeline::template check<At>());
   }
   template <place At, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
@@ -107,7 +107,8 @@ template <class F>
 template <class Pipeline>
 [[nodiscard]] constexpr auto shared(Pipeline& target) noexcept {
   static_assert(detail::is_pipeline<Pipeline>, "runnel: shared() needs a pipeline: auto egress = a | b | transmit(wan); ... shared(egress)");
-  return detail::shared_stage<Pipeline>{target};
+  if constexpr (detail::is_pipeline<Pipeline>) return detail::shared_stage<Pipeline>{target};
+  else return discard;
 }
 
 }  // namespace runnel

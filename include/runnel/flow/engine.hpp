@@ -288,8 +288,7 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
     list.counters.add(n, length);
     list.stage.template beside<At>(packets, n, length, list.counters, c);
     run<there>(list.rest, packets, n, length, c);
-  } else {
-    static_assert(stage::kind == stage_kind::end);
+  } else if constexpr (stage::kind == stage_kind::end) {
     list.counters.add(n, length);
     if constexpr (At.traced)
       for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);

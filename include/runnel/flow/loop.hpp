@@ -44,7 +44,7 @@ class attachment {
   static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
   static constexpr bool of_packets = pulled_source<Source>;
   static constexpr place start{.packets = of_packets, .burst = Burst};
-  static_assert(std::remove_reference_t<Pipeline>::template check<start>());
+  using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
   constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
@@ -117,14 +117,31 @@ class attachment {
   attach_options options_;
 };
 
+namespace detail {
+// What stands in for an attachment that cannot be, so that one error does not bring more.
+struct nothing_attached {
+  template <class Clock>
+  std::size_t poll(Clock&) noexcept { return 0; }
+  bool done() noexcept { return true; }
+  instant next_due() noexcept { return never; }
+  int wait_handle() noexcept { return -1; }
+};
+}  // namespace detail
+
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
 /// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
 /// the compile errors. Refers to the source, which must outlive it.
 template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 [[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
-  static_assert(receiving_device<Source> || pulled_source<Source>,
-                "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
-  if constexpr (detail::pipeline_type<Pipeline>) {
+  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
+  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
+  if constexpr (!is_source) {
+    return detail::nothing_attached{};
+  } else if constexpr (!path_type::complete) {
+    using checked [[maybe_unused]] = decltype(path_type::template check<place{}>());
+    return detail::nothing_attached{};
+  } else if constexpr (detail::pipeline_type<Pipeline>) {
     return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
   } else {
     auto whole = detail::as_pipeline(std::forward<Pipeline>(path));

@@ -59,7 +59,6 @@ struct stage_after_an_end {
   static_assert(After::kind != stage_kind::branch,
                 "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
                 "again, give several of them the same shared(pipeline)");
-  static constexpr bool ok = true;
 };
 
 // Checks one stage at one place.
@@ -80,7 +79,6 @@ struct check_stage {
   static_assert(!Stage::writes || !At.shared,
                 "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
                 "unshare() before it");
-  static constexpr bool ok = true;
 };
 
 // What is known behind a stage.
@@ -95,19 +93,19 @@ constexpr place after(place at) noexcept {
   return at;
 }
 
-template <place At, class... Stages>
-struct check_list {
-  static constexpr bool ok = true;
-};
+// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an error
+// would be followed by others, that its place is no constant.
+template <place At>
+constexpr auto check_stages(type_list<>) noexcept {}
 template <place At, class First, class... Rest>
-struct check_list<At, First, Rest...> {
-  static constexpr bool ok = [] {
-    bool good = check_stage<First, At>::ok;
-    // Branches and tees check the pipelines that hang on them.
-    if constexpr (requires { First::template check_inside<At>(); }) good = good && First::template check_inside<At>();
-    return good && check_list<after<First>(At), Rest...>::ok;
-  }();
-};
+constexpr auto check_stages(type_list<First, Rest...>) noexcept {
+  (void)sizeof(check_stage<First, At>);
+  // Branches and tees check the pipelines that hang on them.
+  if constexpr (requires { First::template check_inside<At>(); }) {
+    using inside [[maybe_unused]] = decltype(First::template check_inside<At>());
+  }
+  using rest [[maybe_unused]] = decltype(check_stages<after<First>(At)>(type_list<Rest...>{}));
+}
 
 }  // namespace detail
 
@@ -120,13 +118,18 @@ class pipeline {
   using counters_type = Counters;
   /// Whether it ends in something that takes ownership, so that it can be run.
   static constexpr bool complete = detail::ends<Stages...>;
-  /// Whether its first stage that looks at packets can do with frames up to its end.
+  /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
   template <place At>
-  static constexpr bool check() noexcept {
+  static constexpr auto check_places() noexcept {
+    using checked [[maybe_unused]] = decltype(detail::check_stages<At>(detail::type_list<Stages...>{}));
+  }
+  /// Checks that, and that the pipeline ends.
+  template <place At>
+  static constexpr auto check() noexcept {
     static_assert(complete,
                   "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
                   "discard, shared(pipeline) or a branch");
-    return complete && detail::check_list<At, Stages...>::ok;
+    using checked [[maybe_unused]] = decltype(check_places<At>());
   }
 
   constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
@@ -160,6 +163,13 @@ struct last_of<Only> {
   using type = Only;
 };
 
+// What stands in for an end that is missing, so that one error does not bring more.
+struct no_end : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  template <place, class Counters>
+  void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
+};
+
 // What a user may write on either side of a bar.
 template <class T>
 concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> ||
@@ -185,8 +195,9 @@ constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
 }
 template <class Counters, class First, class... Stages, class Last>
 constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
-  static_assert(stage_after_an_end<Last, typename last_of<First, Stages...>::type>::ok);
-  return pipeline<Counters, First, Stages..., Last>{append(std::move(left).stages(), std::move(last))};
+  (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
+  if constexpr (ends<First, Stages...>) return std::move(left);
+  else return pipeline<Counters, First, Stages..., Last>{append(std::move(left).stages(), std::move(last))};
 }
 template <class Left, class Counters>
 constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {

@@ -93,9 +93,12 @@ template <class A>
 inline constexpr bool is_time = std::same_as<std::remove_cvref_t<A>, instant>;
 template <class A>
 inline constexpr bool is_subject = std::same_as<std::remove_cvref_t<A>, subject>;
+// Views, the time and subjects are made for the call: `ipv4&` would refer to nothing.
 template <class A>
-inline constexpr bool is_argument =
-    is_view<A> || is_packet<A> || is_frame<A> || is_connection<A> || is_time<A> || is_subject<A>;
+inline constexpr bool is_made = (is_view<A> || is_time<A> || is_subject<A>) &&
+                                (!std::is_lvalue_reference_v<A> || std::is_const_v<std::remove_reference_t<A>>);
+template <class A>
+inline constexpr bool is_argument = is_made<A> || is_packet<A> || is_frame<A> || is_connection<A>;
 
 template <class A>
 constexpr bool view_needs_parse() {
@@ -114,6 +117,7 @@ struct demands<type_list<A...>> {
   static constexpr bool writes = (is_writing_view<A> || ...);
   static constexpr bool packets = (is_packet<A> || ...);
   static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
+  static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
   static constexpr bool frames = (is_frame<A> || ...);
   static constexpr bool connections = (is_connection<A> || ...);
 };
@@ -171,6 +175,8 @@ concept native_stage = requires {
 template <class F>
 concept handler_function = has_signature<F> && demands<typename signature<F>::arguments>::known &&
                            is_verdict<typename signature<F>::result>;
+template <class F>
+concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
 template <class F>
 concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
 template <class F>
@@ -277,7 +283,8 @@ struct handler_stage : stage_defaults {
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
-    return call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
+    if constexpr (needs::frames) return pass;  // an error that check_stage reports
+    else return call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
   }
   RUNNEL_INLINE void prefetch(packet& p) noexcept
     requires prefetching<F>
@@ -334,7 +341,12 @@ constexpr auto as_stage(S s) noexcept {
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
                 "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
                 "tee(), transmit() and the like return");
+  static_assert(!handler_by_value<S>,
+                "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
+                "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
+                "and return stolen");
   if constexpr (native_stage<S>) return s;
+  else if constexpr (handler_by_value<S>) return not_a_stage{};
   else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
   else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
   else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};

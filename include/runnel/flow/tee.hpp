@@ -25,8 +25,8 @@ struct tee_stage : stage_defaults {
 
   constexpr explicit tee_stage(Path p) noexcept : path(std::move(p)) {}
   template <place At>
-  static constexpr bool check_inside() noexcept {
-    return Path::template check<after<tee_stage>(At)>();
+  static constexpr auto check_inside() noexcept {
+    using checked [[maybe_unused]] = decltype(Path::template check_places<after<tee_stage>(At)>());
   }
   template <place At, class Counters>
   void beside(packet* packets, std::size_t n, std::uint64_t length, Counters& counters, context& c) noexcept {
@@ -66,8 +66,7 @@ struct tap_stage : stage_defaults {
 /// cloned (counted as drop_reason::no_packet at the tee) and goes on all the same.
 template <class Path>
 [[nodiscard]] constexpr auto tee(Path path) noexcept {
-  auto whole = detail::as_pipeline(std::move(path));
-  static_assert(detail::check_way_ends<decltype(whole)>::ok);
+  auto whole = detail::as_way(std::move(path));
   return detail::tee_stage<decltype(whole)>{std::move(whole)};
 }
 

@@ -93,6 +93,14 @@ struct early_stage : stage_defaults {
   [[no_unique_address]] Targets targets;
 };
 
+// What stands in for something that is no early verdict, so that one error does not bring more.
+struct not_early {
+  void operator()(const frame&) const noexcept {}
+};
+template <class F>
+concept early_function = early_rules<F> || (handler_function<F> && !demands<typename signature<F>::arguments>::packets &&
+                                            !demands<typename signature<F>::arguments>::connections);
+
 template <class F>
 constexpr void check_early() noexcept {
   if constexpr (has_signature<F>) {
@@ -124,7 +132,9 @@ template <class F, transmitting_device... Targets>
   static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");
   detail::check_early<F>();
   using list = detail::target_list<Targets...>;
-  return detail::early_stage<F, list>{std::move(program), detail::make_targets(targets...)};
+  if constexpr (detail::early_function<F>)
+    return detail::early_stage<F, list>{std::move(program), detail::make_targets(targets...)};
+  else return detail::early_stage<detail::not_early, list>{{}, detail::make_targets(targets...)};
 }
 
 }  // namespace runnel

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// expect: runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put unshare() before it
+#include "around.hpp"
+
+using namespace runnel;
+
+void main_path(card& lan) {
+#ifdef GOOD
+  auto path = parse() | tee(unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); } | discard) | discard;
+#else
+  auto path = parse() | tee(parse() | [](mut<ipv4> ip) { ip.time_to_live(1); } | discard) | discard;
+#endif
+  run(attach(lan, path));
+}
