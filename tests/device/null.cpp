@@ -48,3 +48,21 @@ TEST_CASE("the null device hands out its template in slots of its pool, and take
   }
   CHECK(memory->available() == 8);
 }
+
+TEST_CASE("packets released in bulk go home, whatever they are") {
+  static_pool<pool_config{.packets = 8, .bytes = 128, .headroom = 32, .bare = 4}> memory;
+  static_pool<pool_config{.packets = 2, .bytes = 128, .headroom = 32, .bare = 2}> other;
+  packet p[7];
+  p[0] = memory->allocate();
+  p[2] = other->allocate();
+  p[3] = memory->allocate();
+  p[4] = p[3].clone();
+  p[5] = memory->allocate();
+  REQUIRE(p[5].append(memory->allocate()));
+  p[6] = memory->allocate();
+  memory->release(p, 7);
+  for (packet& q : p) CHECK_FALSE(q);
+  CHECK(memory->available() == 8);
+  CHECK(memory->bare_available() == 4);
+  CHECK(other->available() == 2);
+}

@@ -123,6 +123,7 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
   REQUIRE(slow);
   CHECK(slow->wait_handle() == ends[0]);
   CHECK(slow->size() == 0);
+  CHECK(slow->next_due() == never);  // the handle tells
   std::vector<seen> all;
   std::size_t sent = 24;
   frame f{};
@@ -355,7 +356,8 @@ TEST_CASE("at the capture's pace, packets come as far apart as they were recorde
   mapped_pool memory = small_pool();
   const auto content = capture_bytes().pcap_header(0xa1b23c4d).record(100, 0, 1, 1).record(100, 500, 1, 2).record(100, 500, 1, 3)
                            .record(100, 400, 1, 4).record(101, 0, 1, 5);
-  auto in = pcap_reader::adopt(pipe_with(content), "test", memory, {.pace = pace::capture});
+  const temporary_file file(content);
+  auto in = pcap_reader::open(file.path(), memory, {.pace = pace::capture});
   REQUIRE(in);
   frame f[8];
   CHECK(in->next_due() < instant{0});

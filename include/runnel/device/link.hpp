@@ -28,16 +28,16 @@ namespace runnel {
 
 /// How one direction of a wire treats packets. As it is, nothing happens to them.
 struct link_options {
-  duration latency{};              ///< from the end of the line to the far end
-  duration jitter{};               ///< up to so much more, anew for each packet, any span as likely as another
-  bool keep_order = false;         ///< a packet waits for those sent before it; else those with less jitter overtake
-  std::uint32_t loss = 0;          ///< of a million packets, so many are lost (link_loss)
-  std::uint32_t duplication = 0;   ///< of a million that are not lost, so many come twice
-  std::uint32_t reordering = 0;    ///< of a million, so many come without latency and jitter, and overtake the others
-  std::uint64_t rate = 0;          ///< bits per second of the line, counting the packet's bytes; 0 is no limit
-  std::size_t capacity = SIZE_MAX; ///< packets on the way at once, the line's queue included (queue_full)
-  std::size_t max_length = 65535;  ///< bytes of a packet; longer ones are lost (too_big)
-  std::uint64_t seed = 1;          ///< of all that is random; the two directions differ even with the same one
+  duration latency{};               ///< from the end of the line to the far end
+  duration jitter{};                ///< up to so much more, anew for each packet, any span as likely as another
+  bool keep_order = false;          ///< a packet waits for those sent before it; else those with less jitter overtake
+  std::uint32_t loss = 0;           ///< of a million packets, so many are lost (link_loss)
+  std::uint32_t duplication = 0;    ///< of a million that are not lost, so many come twice
+  std::uint32_t reordering = 0;     ///< of a million, so many come without latency and jitter, and overtake the others
+  std::uint64_t rate = 0;           ///< bits per second of the line, counting the packet's bytes; 0 is no limit
+  std::size_t capacity = SIZE_MAX;  ///< packets on the way at once, the line's queue included (queue_full)
+  std::size_t max_length = 65535;   ///< bytes of a packet; longer ones are lost (too_big)
+  std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
 };
 
 namespace detail {
@@ -90,8 +90,10 @@ class link_direction {
     }
     packet second;
     if (twice) {
-      if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
-      else if (second = p.copy(); !second) lose(drop_reason::no_packet);
+      if (size_ + 1 == capacity_)
+        lose(drop_reason::queue_full);
+      else if (second = p.copy(); !second)
+        lose(drop_reason::no_packet);
     }
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));

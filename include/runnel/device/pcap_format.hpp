@@ -21,31 +21,41 @@ inline constexpr std::uint32_t max_captured_length = 262'144;
 /// the many that this library does not read.
 [[nodiscard]] constexpr link_type link_from_linktype(std::uint32_t linktype) noexcept {
   switch (linktype) {
-    case 1: return link_type::ethernet;
+    case 1:
+      return link_type::ethernet;
     case 101:  // LINKTYPE_RAW; 12 and 14 are its platform dependent ancestors, DLT_RAW
     case 12:
     case 14:
     case 228:  // LINKTYPE_IPV4
     case 229:  // LINKTYPE_IPV6
       return link_type::raw_ip;
-    case 0:  // LINKTYPE_NULL
+    case 0:    // LINKTYPE_NULL
     case 108:  // LINKTYPE_LOOP
       return link_type::null_loop;
-    case 113: return link_type::linux_sll;
-    case 276: return link_type::linux_sll2;
-    default: return link_type::unknown;
+    case 113:
+      return link_type::linux_sll;
+    case 276:
+      return link_type::linux_sll2;
+    default:
+      return link_type::unknown;
   }
 }
 
 /// The number under which capture files know a link type; LINKTYPE_USER0 (147) for `unknown`.
 [[nodiscard]] constexpr std::uint16_t linktype_of(link_type link) noexcept {
   switch (link) {
-    case link_type::ethernet: return 1;
-    case link_type::raw_ip: return 101;
-    case link_type::null_loop: return 0;
-    case link_type::linux_sll: return 113;
-    case link_type::linux_sll2: return 276;
-    case link_type::unknown: break;
+    case link_type::ethernet:
+      return 1;
+    case link_type::raw_ip:
+      return 101;
+    case link_type::null_loop:
+      return 0;
+    case link_type::linux_sll:
+      return 113;
+    case link_type::linux_sll2:
+      return 276;
+    case link_type::unknown:
+      break;
   }
   return 147;
 }
@@ -74,10 +84,10 @@ struct pcap_file_header {
   static constexpr std::uint32_t magic_microseconds = 0xa1b2c3d4;
   static constexpr std::uint32_t magic_nanoseconds = 0xa1b23c4d;
 
-  bool swapped = false;             ///< the file is not in this host's byte order
-  bool nanoseconds = true;          ///< the fraction of a second counts nanoseconds, else microseconds
+  bool swapped = false;                             ///< the file is not in this host's byte order
+  bool nanoseconds = true;                          ///< the fraction of a second counts nanoseconds, else microseconds
   std::uint32_t snap_length = max_captured_length;  ///< packets were cut to this many bytes
-  std::uint32_t linktype = 1;       ///< see `link_from_linktype`
+  std::uint32_t linktype = 1;                       ///< see `link_from_linktype`
 
   /// Whether `b` begins with a magic number of this format, in either byte order. Looks at four bytes.
   [[nodiscard]] static constexpr bool recognise(bytes b) noexcept {
@@ -103,9 +113,7 @@ struct pcap_file_header {
   }
 
  private:
-  static constexpr bool is_magic(std::uint32_t v) noexcept {
-    return v == magic_microseconds || v == magic_nanoseconds;
-  }
+  static constexpr bool is_magic(std::uint32_t v) noexcept { return v == magic_microseconds || v == magic_nanoseconds; }
   template <bool Swapped>
   constexpr bool read_ordered(const std::byte* p) noexcept {
     nanoseconds = detail::file_u32<Swapped>(p) == magic_nanoseconds;

@@ -88,10 +88,14 @@ class pcap_parser {
   /// middle of something.
   void end(bytes left) noexcept {
     if (fault_ != pcap_fault::none) return;
-    if (position_ == 0 && left.empty()) fail(pcap_fault::empty, 0, 0);
-    else if (position_ == 0 && left.size() < 4) fail(pcap_fault::not_a_capture, 0, 0);
-    else if (skip_ != 0) fail(pcap_fault::cut_off, record_, skip_);
-    else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
+    if (position_ == 0 && left.empty())
+      fail(pcap_fault::empty, 0, 0);
+    else if (position_ == 0 && left.size() < 4)
+      fail(pcap_fault::not_a_capture, 0, 0);
+    else if (skip_ != 0)
+      fail(pcap_fault::cut_off, record_, skip_);
+    else if (!left.empty())
+      fail(pcap_fault::cut_off, position_, wanted_ - left.size());
   }
 
   [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
@@ -124,8 +128,8 @@ class pcap_parser {
   [[nodiscard]] std::size_t blocks(mutable_bytes input, frame* out, std::size_t room) noexcept;
   template <bool Swapped>
   [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
-  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured, std::uint32_t wire,
-                          std::uint32_t interface) noexcept;
+  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
+                          std::uint32_t wire, std::uint32_t interface) noexcept;
   [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
 
   // Sets what is the same in many frames.
@@ -360,17 +364,20 @@ bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t tot
     return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
   }
   std::uint32_t interface = 0;
-  if (type == pcapng::enhanced_packet) interface = detail::file_u32<Swapped>(p + 8);
-  else interface = detail::file_u16<Swapped>(p + 8);
+  if (type == pcapng::enhanced_packet)
+    interface = detail::file_u32<Swapped>(p + 8);
+  else
+    interface = detail::file_u16<Swapped>(p + 8);
   const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
-  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), interface))
+  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24),
+            interface))
     return false;
   f.timestamp = interface_[interface].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
   return true;
 }
 
-inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured, std::uint32_t wire,
-                              std::uint32_t interface) noexcept {
+inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
+                              std::uint32_t wire, std::uint32_t interface) noexcept {
   if (interface >= interfaces_) [[unlikely]] {
     fail(pcap_fault::no_interface, record_, interface);
     return false;
@@ -390,8 +397,10 @@ inline error pcap_parser::explain(const char* name) const noexcept {
   text<160> why;
   const char* advice = "the packets before it were read";
   switch (fault_) {
-    case pcap_fault::none: return {"pcap", "read", name, "nothing is wrong"};
-    case pcap_fault::empty: return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
+    case pcap_fault::none:
+      return {"pcap", "read", name, "nothing is wrong"};
+    case pcap_fault::empty:
+      return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
     case pcap_fault::not_a_capture:
       return {"pcap", "read", name, "it does not begin like a capture", "give a pcap or pcapng file"};
     case pcap_fault::compressed:

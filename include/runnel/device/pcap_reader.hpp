@@ -54,9 +54,9 @@ struct pcap_reader_options {
 /// hands out nothing as long as one of them is held (`keep()` what must stay). All must be gone when the reader is
 /// destroyed (RUNNEL_ASSERT).
 ///
-/// Memory is taken at `open`: the block and 64 KiB, and grows at most to `pcap_parser::max_block` and twice the block,
-/// only when a single record is longer than what there is. A reader of a pipe never waits for more than its first header: with
-/// nothing to read, `receive` returns 0; `wait_handle()` is what to wait on.
+/// Memory is taken at `open`: the block and 64 KiB. It is taken anew, once for each record that is longer than all of
+/// that, up to `pcap_parser::max_block` and the block. A reader of a pipe waits for nothing but its first header, at
+/// `open`: with nothing to read, `receive` returns 0, and `wait_handle()` is what to wait on.
 class pcap_reader {
  public:
   /// Opens the capture at `path`, "-" being standard input. Packets get their descriptors from `memory`, which must
@@ -174,7 +174,8 @@ class pcap_reader {
     if (lender == 0)
       return error("pcap", "open", name.c_str(), "too many devices lend to packets of one pool already",
                    "give this capture a pool of its own");
-    options.block = options.block < 4096 ? 4096 : options.block > (std::size_t{1} << 30) ? std::size_t{1} << 30 : (options.block + 4095) / 4096 * 4096;
+    constexpr std::size_t most = std::size_t{1} << 30;
+    options.block = options.block < 4096 ? 4096 : options.block > most ? most : (options.block + 4095) / 4096 * 4096;
     pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
     if (reader.storage_.data() == nullptr)
       return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
@@ -193,8 +194,9 @@ class pcap_reader {
   }
 
   void wait() const noexcept {
-    struct ::pollfd one {file_.get(), POLLIN, 0};
-    while (::poll(&one, 1, -1) < 0 && errno == EINTR) {}
+    ::pollfd one{file_.get(), POLLIN, 0};
+    while (::poll(&one, 1, -1) < 0 && errno == EINTR) {
+    }
   }
 
   // Parses what there is, and reads more when that gave nothing.
@@ -215,7 +217,7 @@ class pcap_reader {
   bool fill() noexcept {
     if (!make_room()) return false;
     if (!regular_) {
-      struct ::pollfd one {file_.get(), POLLIN, 0};
+      ::pollfd one{file_.get(), POLLIN, 0};
       if (::poll(&one, 1, 0) == 0) return false;
     }
     ::ssize_t n = 0;

@@ -23,10 +23,10 @@ enum class capture_format : std::uint8_t {
 
 struct pcap_writer_options {
   capture_format format = capture_format::pcapng;
-  link_type link = link_type::ethernet;  ///< of literal bytes; in a classic capture of every packet
+  link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
   std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
   bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
-  std::size_t block = std::size_t{256} << 10;       ///< bytes that are written at once; at least one record, at most 1 GiB
+  std::size_t block = std::size_t{256} << 10;  ///< bytes that are written at once; at least one record, at most 1 GiB
 };
 
 /// What is known of a packet that is to be written.
@@ -125,8 +125,8 @@ class capture_block {
       const std::size_t left = n - w.size;
       if (left < pcap_record_header_size) return w;
       const bool classic = options_.format == capture_format::pcap;
-      const std::size_t total = classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8)
-                                        : detail::load<std::uint32_t>(p + 4);
+      const std::size_t total =
+          classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8) : detail::load<std::uint32_t>(p + 4);
       if (total > left) return w;
       w.size += total;
       if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
@@ -203,7 +203,8 @@ class capture_block {
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
     std::size_t interface = last_interface_;
-    if (interface >= interfaces_ || interface_[interface].number != r.interface || interface_[interface].link != r.link) {
+    if (interface >= interfaces_ || interface_[interface].number != r.interface ||
+        interface_[interface].link != r.link) {
       interface = find_interface(r);
       if (interface == max_interfaces) interface = add_interface(r);
       last_interface_ = interface;

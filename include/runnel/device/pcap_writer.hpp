@@ -205,7 +205,7 @@ class pcap_writer {
       }
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        struct ::pollfd one {file_.get(), POLLOUT, 0};
+        ::pollfd one{file_.get(), POLLOUT, 0};
         (void)::poll(&one, 1, -1);
         continue;
       }

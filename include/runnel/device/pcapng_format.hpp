@@ -72,8 +72,12 @@ class capture_ticks {
       case multiply:
         if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = latest;
         break;
-      case divide: ns = ticks / factor_; break;
-      case binary: ns = from_binary(ticks); break;
+      case divide:
+        ns = ticks / factor_;
+        break;
+      case binary:
+        ns = from_binary(ticks);
+        break;
     }
     if (ns > latest) ns = latest;
     std::int64_t offset = 0;

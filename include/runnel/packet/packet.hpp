@@ -332,6 +332,26 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   return packet{d};
 }
 
+inline void pool::release(packet* packets, std::size_t n) noexcept {
+  // The count is kept in a register, as for frames. Packets that are not plainly ours go the long way.
+  std::uint32_t* const list = free_slots_;
+  const detail::descriptor* const mine = descriptors();
+  std::uint32_t count = free_count_;
+  for (std::size_t i = 0; i < n; ++i) {
+    detail::descriptor* d = packets[i].d_;
+    packets[i].d_ = nullptr;
+    if (d == nullptr) continue;
+    if (d->special == 0 && d - d->index == mine) [[likely]] {
+      list[count++] = d->index;
+      continue;
+    }
+    free_count_ = count;
+    release_chain(d);
+    count = free_count_;
+  }
+  free_count_ = count;
+}
+
 inline bool packet::trim(std::size_t n) noexcept {
   if (n > total_length()) return false;
   detail::descriptor* d = d_;

@@ -133,6 +133,9 @@ class alignas(64) pool {
     free_count_ = count;
   }
 
+  /// Releases packets in bulk; whose pool they are from does not matter. The handles are empty afterwards.
+  void release(packet* packets, std::size_t n) noexcept;
+
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
   [[nodiscard]] std::uint8_t add_lender() noexcept {
     for (std::uint8_t id = 1; id <= max_lenders; ++id) {
