@@ -43,7 +43,7 @@ packet_bytes changed(packet_bytes p, std::size_t at, unsigned value) {
 }
 
 layers carefully(const std::byte* p, std::size_t size, link_type link, const dissect_options& o) {
-  return detail::dissection{p, size, o.head_offset, o.chained, o.missing}.run(link);
+  return detail::unpack_layers(detail::dissection{p, size, o.head_offset, o.chained, o.missing}.run(link));
 }
 
 // Dissects a copy that ends exactly where its memory ends, so that a sanitizer sees every read behind it.

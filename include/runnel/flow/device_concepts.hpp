@@ -15,7 +15,8 @@ namespace runnel {
 
 /// A device that frames come from.
 /// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
-/// - `receive(frames, room, now)`: fills up to `room` frames and says how many. 0 is "nothing now", at once. Whoever
+/// - `receive(frames, room, now)`: fills up to `room` frames, every member of them (what stands there was not written),
+///   and says how many. 0 is "nothing now", at once. Whoever
 ///   calls owns the frames until they are given to `memory().release`, attached, or transmitted. Lent bytes stay
 ///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing.
 /// - `done()`: whether nothing will ever come again (the end of a capture).

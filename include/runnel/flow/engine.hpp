@@ -13,6 +13,7 @@
 #include <cstdint>  // uint32_t, uint64_t
 #include <new>      // placement new
 
+#include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/pipeline.hpp>
@@ -20,29 +21,41 @@
 
 namespace runnel::detail {
 
-// Handles in uninitialised storage: the engine moves them as plain pointers and owns those below its count.
-template <std::size_t N>
-class handle_array {
+// An array that nobody has written to: setting all of it to zero for each burst would cost more than many a stage.
+template <class T, std::size_t N>
+class raw_array {
  public:
-  handle_array() noexcept {}
-  handle_array(const handle_array&) = delete;
-  handle_array& operator=(const handle_array&) = delete;
-  ~handle_array() {}
-  [[nodiscard]] packet* data() noexcept { return packets_; }
-  [[nodiscard]] packet& operator[](std::size_t i) noexcept { return packets_[i]; }
+  raw_array() noexcept {}
+  raw_array(const raw_array&) = delete;
+  raw_array& operator=(const raw_array&) = delete;
+  ~raw_array() {}
+  [[nodiscard]] T* data() noexcept { return values_; }
+  [[nodiscard]] T& operator[](std::size_t i) noexcept { return values_[i]; }
 
  private:
   union {
-    packet packets_[N];
+    T values_[N];
   };
 };
+// The engine moves handles as plain pointers and owns those below its count.
+template <std::size_t N>
+using handle_array = raw_array<packet, N>;
 
 // Moves the handle at `from` to `to`, whose old value is nobody's.
 RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
   __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
 }
 
-[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept { return __builtin_bit_cast(std::uint32_t, v); }
+// A verdict as one number: written part by part and then read whole, it would have to wait for its own stores.
+[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept {
+  const auto code = static_cast<std::uint32_t>(v.code), reason = static_cast<std::uint32_t>(v.reason);
+  if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
+  else return code << 24 | reason << 16 | v.port;
+}
+RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
+  const std::uint32_t bits = bits_of(v);
+  __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
+}
 
 [[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
   std::uint64_t sum = 0;
@@ -169,7 +182,7 @@ template <place At, unsigned Steps, class List>
 [[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::uint32_t* lengths,
                                           std::size_t n, context& c) noexcept {
   handle_array<At.burst> out;
-  verdict why[At.burst];
+  raw_array<verdict, At.burst> why;
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const verdict v = outcomes[i];
@@ -221,12 +234,12 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   constexpr bool keep_lengths = resizes && is_counted<List>;
   std::uint32_t lengths[keep_lengths ? At.burst : 1];
 
-  verdict outcomes[At.burst];
+  raw_array<verdict, At.burst> outcomes;
   std::uint32_t same = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
     const verdict v = step<At, steps>(list, packets[i], c);
-    outcomes[i] = v;
+    store(outcomes[i], v);
     if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
     else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
   }
@@ -240,9 +253,9 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
     else run<there>(branch_or_last.rest, packets, n, length, c);
     return;
   }
-  n = settle_some<At, steps>(list, packets, outcomes, keep_lengths ? lengths : nullptr, n, c);
+  n = settle_some<At, steps>(list, packets, outcomes.data(), keep_lengths ? lengths : nullptr, n, c);
   if (n == 0) return;
-  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes, n, c);
+  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
   else run<there>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
 }
 
@@ -412,22 +425,23 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
   if constexpr (steps == 0) {
     run_after_early<At, false>(list, frames, nullptr, n, memory, c);
   } else {
-    layers found[At.burst];
-    verdict outcomes[At.burst];
-    frame out[At.burst];
+    raw_array<layers, At.burst> found;
+    raw_array<verdict, At.burst> outcomes;
+    raw_array<frame, At.burst> out;
     std::uint32_t out_lengths[At.burst];  // as they were before a program resized the frame
     constexpr bool look = early_needs_layers<List, steps>();
     std::uint64_t length = 0;
     std::size_t kept = 0, gone = 0;
     for (std::size_t i = 0; i < n; ++i) {
       frame& f = frames[i];
-      layers& l = found[kept];
+      layers l;
       if constexpr (look) l = dissect(f);
       const std::uint32_t came_with = f.length;
       length += came_with;
       const verdict v = early_step<look, steps>(list, f, l, c);
       if (v.code == verdict_code::pass) [[likely]] {
         if (kept != i) frames[kept] = f;
+        if constexpr (look) found[kept] = l;
         ++kept;
       } else {
         out[gone] = f;
@@ -436,9 +450,9 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       }
     }
     count_in<steps>(list, n, length);
-    if (gone != 0) settle_frames<steps>(list, out, outcomes, out_lengths, gone, memory, c);
+    if (gone != 0) settle_frames<steps>(list, out.data(), outcomes.data(), out_lengths, gone, memory, c);
     if (kept != 0)
-      run_after_early<At, look>(skip<List, steps>::get(list), frames, found, kept, memory, c);
+      run_after_early<At, look>(skip<List, steps>::get(list), frames, found.data(), kept, memory, c);
   }
 }
 

@@ -90,14 +90,14 @@ class attachment {
         detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
       return n;
     } else {
-      frame frames[Burst];
-      const std::size_t n = source_->receive(frames, room, c.now);
+      detail::raw_array<frame, Burst> frames;
+      const std::size_t n = source_->receive(frames.data(), room, c.now);
       if (n == 0) return 0;
       if constexpr (requires { clock.seen(frames[0].timestamp); }) {
         clock.seen(frames[n - 1].timestamp);
         c.now = clock.now();
       }
-      detail::run_frames<start>(path_.stages(), frames, n, source_->memory(), c);
+      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
       return n;
     }
   }

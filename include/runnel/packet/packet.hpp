@@ -161,7 +161,11 @@ class packet {
   // ---- what is known about it
 
   [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
-  void layers(const runnel::layers& l) noexcept { d_->layers = l; }
+  void layers(const runnel::layers& l) noexcept {
+    // As one word: stored member by member, which compilers like, it could not be read whole for a while.
+    const auto word = __builtin_bit_cast(std::uint64_t, l);
+    __builtin_memcpy(static_cast<void*>(&d_->layers), &word, sizeof word);
+  }
   [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
   void timestamp(instant t) noexcept { d_->timestamp = t; }
   [[nodiscard]] std::uint32_t flow_hash() const noexcept { return d_->hash; }

@@ -6,6 +6,7 @@
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint32_t
+#include <type_traits>  // is_constant_evaluated
 
 #include <runnel/base/endian.hpp>
 #include <runnel/base/result.hpp>
@@ -20,10 +21,18 @@ struct mac_address {
 
   [[nodiscard]] static constexpr mac_address load(const std::byte* p) noexcept {
     mac_address a;
+    if (!std::is_constant_evaluated()) {
+      __builtin_memcpy(a.octets, p, 6);
+      return a;
+    }
     for (std::size_t i = 0; i < 6; ++i) a.octets[i] = load_u8(p + i);
     return a;
   }
   constexpr void store(std::byte* p) const noexcept {
+    if (!std::is_constant_evaluated()) {
+      __builtin_memcpy(p, octets, 6);
+      return;
+    }
     for (std::size_t i = 0; i < 6; ++i) store_u8(p + i, octets[i]);
   }
   /// The address as a number, the first octet most significant.

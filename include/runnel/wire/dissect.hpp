@@ -38,6 +38,27 @@ namespace detail {
 
 [[nodiscard]] constexpr std::uint16_t bit(protocol p) noexcept { return static_cast<std::uint16_t>(p); }
 
+// An answer as one number, from the lowest bits on: protocols, network, transport, link, fault. It becomes a `layers`
+// only in the end: put together member by member and then copied whole, as everybody does with it, it would have to
+// wait for its own stores.
+using packed_layers = std::uint64_t;
+
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers pack_layers(unsigned protocols, std::size_t network,
+                                                                std::size_t transport, std::size_t link,
+                                                                drop_reason fault) noexcept {
+  return std::uint64_t{protocols} | std::uint64_t{network} << 16 | std::uint64_t{transport} << 32 |
+         std::uint64_t{link} << 48 | static_cast<std::uint64_t>(fault) << 56;
+}
+[[nodiscard]] RUNNEL_INLINE constexpr layers unpack_layers(packed_layers packed) noexcept {
+  if constexpr (little_endian_host) return __builtin_bit_cast(layers, packed);
+  else
+    return {.protocols = static_cast<std::uint16_t>(packed),
+            .network = static_cast<std::uint16_t>(packed >> 16),
+            .transport = static_cast<std::uint16_t>(packed >> 32),
+            .link = static_cast<std::uint8_t>(packed >> 48),
+            .fault = static_cast<drop_reason>(packed >> 56)};
+}
+
 // The careful way through any packet, step by step in the order of its bytes. `at_` is where it has come to, `end_`
 // where what it is in ends by the lengths read so far (perhaps behind the bytes it has), `size_` how many bytes it has;
 // at_ <= end_ and at_ <= size_. Each step has one caller and is inlined there, which keeps all of this in registers.
@@ -47,18 +68,12 @@ class dissection {
                        std::size_t missing) noexcept
       : p_(p), size_(size), end_(size + chained + missing), head_(head), missing_(missing) {}
 
-  RUNNEL_INLINE constexpr layers run(link_type link) noexcept {
+  RUNNEL_INLINE constexpr packed_layers run(link_type link) noexcept {
     found_ = static_cast<unsigned>(link);
     if (steps(link)) add(protocol::parsed);
-    layers out{.protocols = static_cast<std::uint16_t>(link), .fault = drop_reason::too_big};
     const std::size_t network = head_ + network_, transport = head_ + transport_;
-    if (network > 0xffff || transport > 0xffff) return out;
-    out.protocols = static_cast<std::uint16_t>(found_);
-    out.network = static_cast<std::uint16_t>(network);
-    out.transport = static_cast<std::uint16_t>((found_ & bit(protocol::transport)) != 0 ? transport : 0);
-    out.link = static_cast<std::uint8_t>(network_);
-    out.fault = fault_;
-    return out;
+    if (network > 0xffff || transport > 0xffff) return pack_layers(static_cast<unsigned>(link), 0, 0, 0, drop_reason::too_big);
+    return pack_layers(found_, network, (found_ & bit(protocol::transport)) != 0 ? transport : 0, network_ & 0xff, fault_);
   }
 
  private:
@@ -333,55 +348,52 @@ class dissection {
 };
 
 // The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
-// Takes an answer only when it is sure of it: no bits at all mean "look carefully". `a - least <= b - least` stands for
+// Answers only when it is sure: 0 means "look carefully". `a - least <= b - least` stands for
 // `least <= a && a <= b` where b >= least is known.
 template <std::size_t At, unsigned Bits>
-[[nodiscard]] RUNNEL_INLINE constexpr layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
-                                                           std::size_t head) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_plain(const std::byte* p, std::size_t size,
+                                                                  unsigned type, std::size_t head) noexcept {
   constexpr unsigned always = Bits | bit(protocol::parsed) | bit(protocol::transport);
   unsigned bits = 0;
   std::size_t header_size = 0, payload = 0;
   std::uint8_t number = 0;
   if (type == ethertype::ipv4) {
     const std::size_t total = load_be16(p + At + 2);
-    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return {};
+    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return 0;
     bits = always | bit(protocol::ipv4);
     header_size = 20;
     payload = total - 20;
     number = load_u8(p + At + 9);
   } else if (type == ethertype::ipv6 && size >= At + 48) {
     payload = load_be16(p + At + 4);
-    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return {};
+    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return 0;
     bits = always | bit(protocol::ipv6);
     header_size = 40;
     number = load_u8(p + At + 6);
   } else {
-    return {};
+    return 0;
   }
   const std::byte* transport = p + At + header_size;
   if (number == 17) {
-    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return {};
+    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return 0;
     bits |= bit(protocol::udp);
   } else if (number == 6) {
-    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return {};
+    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return 0;
     bits |= bit(protocol::tcp);
   } else {
-    return {};
+    return 0;
   }
-  return {.protocols = static_cast<std::uint16_t>(bits),
-          .network = static_cast<std::uint16_t>(head + At),
-          .transport = static_cast<std::uint16_t>(head + At + header_size),
-          .link = At};
+  return pack_layers(bits, head + At, head + At + header_size, At, drop_reason::none);
 }
 
 // Any packet. Six numbers and no struct, for those travel in registers.
-[[gnu::noinline]] constexpr layers dissect_carefully(const std::byte* p, std::size_t size, link_type link,
-                                                     std::size_t head, std::size_t chained,
-                                                     std::size_t missing) noexcept {
+[[gnu::noinline]] constexpr packed_layers dissect_carefully(const std::byte* p, std::size_t size, link_type link,
+                                                            std::size_t head, std::size_t chained,
+                                                            std::size_t missing) noexcept {
   if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
       load_be16(p + 12) == ethertype::vlan) {
-    const layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
-    if (found.protocols != 0) [[likely]] return found;
+    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
+    if (found != 0) [[likely]] return found;
   }
   return dissection{p, size, head, chained, missing}.run(link);
 }
@@ -406,10 +418,11 @@ template <std::size_t At, unsigned Bits>
   const std::byte* p = frame.data();
   const std::size_t size = frame.size();
   if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
-    const layers found = detail::dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
-    if (found.protocols != 0) [[likely]] return found;
+    const detail::packed_layers found = detail::dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
+    if (found != 0) [[likely]] return detail::unpack_layers(found);
   }
-  return detail::dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
+  return detail::unpack_layers(
+      detail::dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing));
 }
 
 }  // namespace runnel

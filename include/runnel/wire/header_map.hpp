@@ -30,14 +30,9 @@ template <class Byte>
 class basic_header_map {
  public:
   constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
-      : head_(contents.data() - head_offset), end_(contents.data() + contents.size()), found_(found) {
-    if (!found_.has(protocol::parsed)) {
-      // Nothing is known yet but the link header, which is where the bytes begin.
-      found_.protocols &= 7u;
-      found_.network = static_cast<std::uint16_t>(head_offset);
-      found_.link = 0;
-    }
-  }
+      : head_(contents.data() - head_offset),
+        end_(contents.data() + contents.size()),
+        found_(known(found, head_offset)) {}
   explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
@@ -55,8 +50,9 @@ class basic_header_map {
     if (!present<H>()) return nullptr;
     const std::size_t offset = offset_of<H>();
     const auto held = static_cast<std::size_t>(end_ - head_);
-    if (offset > held || held - offset < Need) return nullptr;
+    if (offset + Need > held) return nullptr;  // an offset has at most 17 bits
     Byte* p = head_ + offset;
+    if (p == nullptr) __builtin_unreachable();
     if constexpr (H == header::cvlan) {
       const std::uint16_t inner = load_be16(p - 2);
       if (!is_tag(inner)) return nullptr;
@@ -89,11 +85,22 @@ class basic_header_map {
   }
 
  private:
+  // Member by member, so that only those are loaded which somebody looks at.
+  [[nodiscard]] RUNNEL_INLINE static constexpr runnel::layers known(const runnel::layers& found,
+                                                                    std::size_t head_offset) noexcept {
+    if (found.has(protocol::parsed)) [[likely]]
+      return {found.protocols, found.network, found.transport, found.link, found.fault};
+    // Nothing is known yet but the link header, which is where the bytes begin.
+    return {.protocols = static_cast<std::uint16_t>(found.protocols & 7u),
+            .network = static_cast<std::uint16_t>(head_offset),
+            .transport = found.transport,
+            .fault = found.fault};
+  }
   static constexpr bool in_datagram(header h) noexcept {
     return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp;
   }
   template <header H>
-  [[nodiscard]] constexpr bool present() const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr bool present() const noexcept {
     if constexpr (H == header::ethernet) return found_.link_kind() == link_type::ethernet;
     else if constexpr (H == header::vlan) return found_.link_kind() == link_type::ethernet && found_.has(protocol::vlan);
     else if constexpr (H == header::cvlan) return present<header::vlan>() && found_.link >= 22;
@@ -111,7 +118,7 @@ class basic_header_map {
     else return found_.has(protocol::udp);
   }
   template <header H>
-  [[nodiscard]] constexpr std::size_t offset_of() const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr std::size_t offset_of() const noexcept {
     const std::size_t link = std::size_t{found_.network} - found_.link;
     if constexpr (H == header::ethernet) return link;
     else if constexpr (H == header::vlan) return link + 14;
@@ -154,7 +161,7 @@ class basic_header_map {
     return nullptr;
   }
   // Bytes from the network header to the end of the datagram, as its IP header says.
-  [[nodiscard]] constexpr std::size_t datagram_size() const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr std::size_t datagram_size() const noexcept {
     if (Byte* p = at<header::ipv4, 20>()) return load_be16(p + 2);
     if (Byte* p = at<header::ipv6, 40>()) return std::size_t{load_be16(p + 4)} + 40;
     return static_cast<std::size_t>(end_ - head_);
