@@ -152,8 +152,10 @@ class graph_drawing {
         return;
       }
       const std::size_t me = ++nodes_;
+      text<64> stage_name;
+      print_name(stage_name, list.stage, "stage");
       text<256> label;
-      print_name(label, list.stage, "stage");
+      write_escaped(label, stage_name.c_str());
       if constexpr (std::same_as<decltype(List::counters), stage_counters>) {
         if (what_ == show::counters) {
           (label << (kind_ == drawing::dot ? "\\n" : "<br/>")).grouped(list.counters.packets) << " packets";
@@ -174,6 +176,19 @@ class graph_drawing {
   }
 
  private:
+  // A name may hold what means something in the language of the drawing.
+  void write_escaped(text_writer& to, const char* name) const noexcept {
+    for (; *name != '\0'; ++name) {
+      const char c = *name;
+      if (kind_ == drawing::dot && (c == '"' || c == '\\')) to << '\\' << c;
+      else if (kind_ == drawing::mermaid && c == '"') to << "#quot;";
+      else if (kind_ == drawing::mermaid && c == '<') to << "#lt;";
+      else if (kind_ == drawing::mermaid && c == '>') to << "#gt;";
+      else if (kind_ == drawing::mermaid && c == '&') to << "#amp;";
+      else if (kind_ == drawing::mermaid && c == '#') to << "#35;";
+      else to << c;
+    }
+  }
   void node(std::size_t id, const char* label) noexcept {
     *out_ << "  n" << std::uint64_t{id} << (kind_ == drawing::dot ? " [label=\"" : "[\"") << label
           << (kind_ == drawing::dot ? "\"];\n" : "\"]\n");

@@ -174,10 +174,23 @@ template <unsigned Levels>
   return timer_attachment<Levels>{timers};
 }
 
-/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it; `stop()` may come from
-/// another, from a handler, or from a signal handler.
+/// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
+/// this, for the type of the loop contains that of the handler.
+class stoppable {
+ public:
+  /// Ends `run()` after the round that it is in. May come from a handler, another thread or a signal handler.
+  void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
+
+ protected:
+  [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
+
+ private:
+  bool stop_ = false;
+};
+
+/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
 template <clock Clock, class... Attachments>
-class loop {
+class loop : public stoppable {
  public:
   /// Refers to the clock, which must outlive it; takes over the attachments.
   constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
@@ -199,7 +212,7 @@ class loop {
   /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
   /// never under load.
   void run() noexcept {
-    while (!__atomic_load_n(&stop_, __ATOMIC_RELAXED)) {
+    while (!stopped()) {
       if (poll() != 0) continue;
       if (done()) return;
       wait();
@@ -207,7 +220,6 @@ class loop {
   }
   /// Whether no source will ever have anything again.
   [[nodiscard]] bool done() noexcept { return attachments_.done(); }
-  void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
 
  private:
   // The attachments as a recursive struct, for the reason given at stage_list.
@@ -241,7 +253,6 @@ class loop {
 
   Clock* clock_;
   list<Attachments...> attachments_;
-  bool stop_ = false;
 };
 
 /// Runs attachments until all their sources are done, by a clock of the user's.

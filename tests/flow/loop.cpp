@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+// The loop: budgets, turns, the end, clocks and timers.
+#include <flow/test_device.hpp>
+
+using namespace runnel;
+using namespace runnel::test;
+
+namespace {
+
+// A source that says when it has something next, in the time of a clock.
+struct scheduled_source {
+  pool* memory_;
+  instant next;
+  int left;
+  numbers asked_at;
+
+  pool& memory() { return *memory_; }
+  bool done() const { return left == 0; }
+  instant next_due() const { return left == 0 ? never : next; }
+  std::size_t receive(frame* frames, std::size_t room, instant now) {
+    asked_at.add(static_cast<unsigned>(now.ns));
+    if (room == 0 || left == 0 || now < next) return 0;
+    frames[0] = memory_->allocate_frame();
+    store_be16(frames[0].put(60), 0);
+    frames[0].timestamp = now;
+    next = next + nanoseconds(10);
+    --left;
+    return 1;
+  }
+};
+
+// A clock that writes down what it was asked to wait for, and then it is that time.
+struct noting_clock : manual_clock {
+  numbers waits;
+  void wait_until(instant t) {
+    waits.add(t == never ? 0 : static_cast<unsigned>(t.ns));
+    if (t != never) set(t);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("two sources have their turns, each with at most its budget") {
+  counted_pool memory;
+  test_device a{memory}, b{memory};
+  a.several(1, 10);
+  b.several(101, 5);
+  numbers arrived;
+  auto path = [](packet&) {} | note(arrived);
+  auto from_a = uncounted | note(arrived);
+  manual_clock time;
+  loop l{time, attach(a, std::move(from_a), {.budget = 4}), attach(b, note(arrived), {.budget = 2})};
+  CHECK(l.poll() == 6);
+  CHECK(arrived == "1 2 3 4 101 102");
+  CHECK(l.poll() == 6);
+  CHECK(arrived == "1 2 3 4 101 102 5 6 7 8 103 104");
+  l.run();
+  CHECK(arrived == "1 2 3 4 101 102 5 6 7 8 103 104 9 10 105");
+  CHECK(a.bursts == "4 4 2");
+  CHECK(l.done());
+  (void)path;
+}
+
+TEST_CASE("a budget is used up in bursts") {
+  counted_pool memory;
+  test_device wire{memory};
+  wire.several(1, 40);
+  manual_clock time;
+  loop l{time, attach<16>(wire, discard, {.budget = 36})};
+  CHECK(l.poll() == 36);
+  CHECK(wire.bursts == "16 16 4");
+  CHECK(l.poll() == 4);
+}
+
+TEST_CASE("bursts may be as small as one packet and as large as 256") {
+  counted_pool memory{pool_config{.packets = 300, .bytes = 128, .headroom = 0, .bare = 0}};
+  test_device wire{memory};
+  numbers arrived;
+  auto path = parse() | [](packet& p) { return number_of(p) % 2 == 0 ? drop : pass; } | note(arrived);
+  wire.several(1, 3);
+  run(attach<1>(wire, path));
+  CHECK(wire.bursts == "1 1 1");
+  wire.bursts.clear();
+  wire.several(1, 256);
+  run(attach<256>(wire, path));
+  CHECK(wire.bursts == "256");
+  CHECK(arrived.count() == 2 + 128);
+}
+
+TEST_CASE("a handler stops the loop after the round that it is in") {
+  counted_pool memory;
+  test_device wire{memory};
+  wire.several(1, 20);
+  numbers arrived;
+  stoppable* self = nullptr;
+  auto path = parse() | [&](packet& p) { if (number_of(p) == 5) self->stop(); } | note(arrived);
+  manual_clock time;
+  loop l{time, attach<4>(wire, path, {.budget = 8})};
+  self = &l;
+  l.run();
+  CHECK(arrived == "1 2 3 4 5 6 7 8");
+  CHECK_FALSE(l.done());
+}
+
+TEST_CASE("a loop over sources that are done returns at once, with nothing received") {
+  counted_pool memory;
+  test_device wire{memory};
+  run(attach(wire, discard));
+  CHECK(wire.bursts == "");
+}
+
+TEST_CASE("without a clock, the time is that of the packets") {
+  counted_pool memory;
+  test_device wire{memory};
+  for (unsigned i = 1; i <= 3; ++i) wire.put(i, 46, instant{std::int64_t{i} * 1000}, eth);
+  numbers times;
+  run(attach<1>(wire, [&](instant now, packet&) { times.add(static_cast<unsigned>(now.ns)); } | discard));
+  CHECK(times == "1000 2000 3000");
+}
+
+TEST_CASE("a burst of a capture has the time of its newest packet, and time does not go back") {
+  counted_pool memory;
+  test_device wire{memory};
+  for (unsigned t : {10u, 30u, 20u, 25u}) wire.put(t, 46, instant{t}, eth);
+  numbers times;
+  run(attach<2>(wire, [&](instant now, packet&) { times.add(static_cast<unsigned>(now.ns)); } | discard));
+  CHECK(times == "30 30 30 30");
+}
+
+TEST_CASE("a manual clock tells the time that it was set to") {
+  counted_pool memory;
+  test_device wire{memory};
+  wire.put(1, 46, instant{99}, eth);
+  wire.put(2, 46, instant{99}, eth);
+  numbers times;
+  manual_clock time{instant{5}};
+  loop l{time, attach<1>(wire, [&](instant now, packet&) { times.add(static_cast<unsigned>(now.ns)); } | discard, {.budget = 1})};
+  l.poll();
+  time.advance(nanoseconds(2));
+  l.poll();
+  CHECK(times == "5 7");
+}
+
+TEST_CASE("a round that finds nothing waits for what is due next, of all sources; one that finds something does not wait") {
+  counted_pool memory;
+  scheduled_source a{&memory.get(), instant{10}, 2, {}}, b{&memory.get(), instant{15}, 1, {}};
+  noting_clock time;
+  run(time, attach(a, discard), attach(b, discard));
+  // At 10 and 20 a has a frame, at 15 b.
+  CHECK(time.waits == "10 15 20");
+  CHECK(a.done());
+  CHECK(b.done());
+}
+
+TEST_CASE("the capture clock jumps to what is due when no packet comes before") {
+  counted_pool memory;
+  scheduled_source a{&memory.get(), instant{100}, 2, {}};
+  run(attach(a, discard));
+  CHECK(a.done());
+}
+
+TEST_CASE("timers among the attachments run when they are due, and do not keep the loop alive") {
+  counted_pool memory;
+  scheduled_source source{&memory.get(), instant{3'000'000}, 1, {}};
+  numbers rung;
+  struct alarm {
+    numbers* rung;
+    void ring(instant now) { rung->add(static_cast<unsigned>(now.ns / 1'000'000)); }
+  } first{&rung}, later{&rung};
+  timer_wheel timers{nanoseconds(1)};
+  timer one = timer::calling<&alarm::ring>(first), other_one = timer::calling<&alarm::ring>(later);
+  timers.schedule(one, instant{2'000'000});
+  timers.schedule(other_one, instant{9'000'000});
+  noting_clock time;
+  run(time, attach(source, discard), attach(timers));
+  CHECK(rung == "2");
+  CHECK(source.done());
+}
