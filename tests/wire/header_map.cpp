@@ -1,14 +1,40 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <runnel/wire/arp.hpp>
 #include <runnel/wire/dissect.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/gre.hpp>
 #include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmp.hpp>
+#include <runnel/wire/icmpv6.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/llc.hpp>
+#include <runnel/wire/mpls.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+#include <runnel/wire/vlan.hpp>
+#include <runnel/wire/vxlan.hpp>
 
 #include "wire_bytes.hpp"
 
 using namespace runnel;
 using runnel_test::exact;
 using runnel_test::hex;
+
+// Made by `unchecked` alone, before anything else could have instantiated their constructors: Clang 14 is particular.
+template <class... View>
+static constexpr bool can_be_made(bytes b) {
+  return (View::unchecked(b).header_size() + ... + 0) != 0;
+}
+static constexpr bool views_work_in_constant_evaluation() {
+  std::byte b[60]{};
+  if (arp::unchecked(b).operation_code() != 0 || ipv6_fragment::unchecked(b).next_header() != 0) return false;
+  return can_be_made<ethernet, vlan, llc, mpls, ipv4, ipv6, tcp, udp, icmp, icmpv6, gre, vxlan>(b);
+}
+static_assert(views_work_in_constant_evaluation());
 
 TEST_CASE("the label stack is found behind every link header that can carry one") {
   const char* labels = "03e81 040 05dc5 140";  // 16001, then 24005 at the bottom

@@ -62,7 +62,7 @@ class basic_arp {
   constexpr operator basic_arp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_arp<const std::byte>::unchecked({p_, n_});
+    return basic_arp<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] constexpr std::uint16_t hardware_type() const noexcept { return load_be16(p_); }

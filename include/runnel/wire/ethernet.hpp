@@ -105,7 +105,7 @@ class basic_ethernet {
   constexpr operator basic_ethernet<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_ethernet<const std::byte>::unchecked({p_, n_});
+    return basic_ethernet<const Byte>::unchecked({p_, n_});
   }
 
   /// Always 14: tags that follow are headers of their own.

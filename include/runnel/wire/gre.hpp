@@ -48,7 +48,7 @@ class basic_gre {
   constexpr operator basic_gre<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_gre<const std::byte>::unchecked({p_, n_});
+    return basic_gre<const Byte>::unchecked({p_, n_});
   }
 
   /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.

@@ -98,7 +98,7 @@ class basic_icmp {
   [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
   constexpr operator basic_icmp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
-    return basic_icmp<const std::byte>::unchecked({p_, n_});
+    return basic_icmp<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }

@@ -92,7 +92,7 @@ class basic_icmpv6 {
   [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
   constexpr operator basic_icmpv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
-    return basic_icmpv6<const std::byte>::unchecked({p_, n_});
+    return basic_icmpv6<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }

@@ -60,7 +60,7 @@ class basic_ipv4 {
   constexpr operator basic_ipv4<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_ipv4<const std::byte>::unchecked({p_, n_});
+    return basic_ipv4<const Byte>::unchecked({p_, n_});
   }
 
   /// Header length in bytes, options included; never more than the view holds.

@@ -57,7 +57,7 @@ class basic_ipv6 {
   [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
   constexpr operator basic_ipv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
-    return basic_ipv6<const std::byte>::unchecked({p_, n_});
+    return basic_ipv6<const Byte>::unchecked({p_, n_});
   }
 
   /// Length of the fixed header, 40 bytes: extension headers belong to the payload.

@@ -53,7 +53,7 @@ class basic_ipv6_fragment {
     return {b.data(), b.size()};
   }
   constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
-    return basic_ipv6_fragment<const std::byte>::unchecked({p_, n_});
+    return basic_ipv6_fragment<const Byte>::unchecked({p_, n_});
   }
 
   /// What the reassembled payload begins with.

@@ -40,7 +40,7 @@ class basic_llc {
   constexpr operator basic_llc<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_llc<const std::byte>::unchecked({p_, n_});
+    return basic_llc<const Byte>::unchecked({p_, n_});
   }
 
   /// 3 bytes; 4 with a control field of two; 8 with SNAP. Never more than the view holds.

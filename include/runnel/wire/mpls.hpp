@@ -58,7 +58,7 @@ class basic_mpls {
   constexpr operator basic_mpls<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_mpls<const std::byte>::unchecked({p_, n_});
+    return basic_mpls<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }

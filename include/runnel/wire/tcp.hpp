@@ -64,7 +64,7 @@ class basic_tcp {
   [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
   constexpr operator basic_tcp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
-    return basic_tcp<const std::byte>::unchecked({p_, n_});
+    return basic_tcp<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }

@@ -47,7 +47,7 @@ class basic_udp {
   constexpr operator basic_udp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_udp<const std::byte>::unchecked({p_, n_});
+    return basic_udp<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }

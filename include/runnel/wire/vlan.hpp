@@ -46,7 +46,7 @@ class basic_vlan {
   constexpr operator basic_vlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_vlan<const std::byte>::unchecked({p_, n_});
+    return basic_vlan<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }

@@ -45,7 +45,7 @@ class basic_vxlan {
   constexpr operator basic_vxlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    return basic_vxlan<const std::byte>::unchecked({p_, n_});
+    return basic_vxlan<const Byte>::unchecked({p_, n_});
   }
 
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
