@@ -77,6 +77,42 @@ class packet_printer {
   }
 
  private:
+  // ---- pieces of lines. Templates stand before their users: constant evaluation needs that with Clang 14.
+
+  // A view's own line from the first `c` in it on, and `skip` more characters.
+  template <class View>
+  constexpr void print_from(char c, const View& v, std::size_t skip = 0) noexcept {
+    text<512> line;
+    print(line, v);
+    const char* from = line.c_str();
+    while (*from != '\0' && *from != c) ++from;
+    for (; *from != '\0' && skip != 0; --skip) ++from;
+    out_ << from;
+  }
+  // Without the ports, with which the printers of TCP and UDP begin: those stand beside the addresses.
+  template <class View>
+  constexpr void behind_ports(const View& v) noexcept {
+    print_from(':', v, 2);
+  }
+  // With the ports beside them, where there are some.
+  template <class Ip>
+  constexpr void addresses(const header_map& map, const Ip& ip) noexcept {
+    const std::byte* ports = map.at<header::th, 4>();
+    print(out_, ip.source());
+    if (ports != nullptr) out_ << '.' << load_be16(ports);
+    print(out_ << " > ", ip.destination());
+    if (ports != nullptr) out_ << '.' << load_be16(ports + 2);
+    out_ << ": ";
+  }
+  template <class Message>
+  constexpr bool discovery(bytes message, const ipv6& ip) noexcept {
+    const auto m = Message::parse(message, ip);
+    if (!m) return false;
+    print(out_, *m);
+    out_ << ", length " << std::uint64_t{message.size()};
+    return true;
+  }
+
   // ---- the link
 
   constexpr void link_header(const ethernet& link) noexcept {
@@ -161,24 +197,13 @@ class packet_printer {
     }
     transport(map, e.protocol(), e.rest());
   }
-  // With the ports beside them, where there are some.
-  template <class Ip>
-  constexpr void addresses(const header_map& map, const Ip& ip) noexcept {
-    const std::byte* ports = map.at<header::th, 4>();
-    print(out_, ip.source());
-    if (ports != nullptr) out_ << '.' << load_be16(ports);
-    print(out_ << " > ", ip.destination());
-    if (ports != nullptr) out_ << '.' << load_be16(ports + 2);
-    out_ << ": ";
-  }
-
   // ---- the transport
 
   constexpr void transport(const header_map& map, std::uint8_t number, bytes payload) noexcept {
     if (map.has<tcp>()) return behind_ports(map.get<tcp>());
     if (map.has<vxlan>()) return vxlan_frame(map.get<vxlan>());
     if (map.has<udp>()) return behind_ports(map.get<udp>());
-    if (map.has<icmp>()) return print(out_, map.get<icmp>());
+    if (map.has<icmp>()) return icmp_message(map.get<icmp>());
     if (map.has<icmpv6>()) return icmpv6_message(map.get<icmpv6>(), payload, map.get<ipv6>());
     if (map.has<gre>()) return gre_packet(map.get<gre>());
     if (map.layers().has(protocol::transport)) {
@@ -192,20 +217,9 @@ class packet_printer {
       out_ << "ip-proto-" << number;
     out_ << ", length " << std::uint64_t{payload.size()};
   }
-  // Without the ports, with which the printers of TCP and UDP begin: those stand beside the addresses.
-  template <class View>
-  constexpr void behind_ports(const View& v) noexcept {
-    print_from(':', v, 2);
-  }
-  // A view's own line from the first `c` in it on, and `skip` more characters.
-  template <class View>
-  constexpr void print_from(char c, const View& v, std::size_t skip = 0) noexcept {
-    text<512> line;
-    print(line, v);
-    const char* from = line.c_str();
-    while (*from != '\0' && *from != c) ++from;
-    for (; *from != '\0' && skip != 0; --skip) ++from;
-    out_ << from;
+  constexpr void icmp_message(const icmp& v) noexcept {
+    print(out_, v);
+    quoted(ethertype::ipv4, v.quoted());
   }
   // `message` is what follows the last extension header.
   constexpr void icmpv6_message(const icmpv6& v, bytes message, const ipv6& ip) noexcept {
@@ -214,17 +228,17 @@ class packet_printer {
         discovery<ndp_redirect>(message, ip))
       return;
     print(out_, v);
+    quoted(ethertype::ipv6, v.quoted());
   }
-  template <class Message>
-  constexpr bool discovery(bytes message, const ipv6& ip) noexcept {
-    const auto m = Message::parse(message, ip);
-    if (!m) return false;
-    print(out_, *m);
-    out_ << ", length " << std::uint64_t{message.size()};
-    return true;
-  }
-
   // ---- tunnels
+
+  // The datagram that an ICMP error is about, or rather its beginning.
+  constexpr void quoted(std::uint16_t type, bytes datagram) noexcept {
+    if (datagram.empty()) return;
+    out_ << ": ";
+    cut_ = true;
+    inside(type, datagram);
+  }
 
   constexpr void vxlan_frame(const vxlan& v) noexcept {
     print(out_, v);
