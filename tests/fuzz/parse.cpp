@@ -273,6 +273,18 @@ void check_layers(const layers& found, bytes packet, std::size_t head, link_type
   CHECK(found.transport > found.network && found.transport <= head + packet.size());
 }
 
+// IP behind an Ethernet header, or one tag more, goes a short way through dissect; without a link header it does not.
+void check_short_ways(const layers& found, bytes packet, std::size_t head, const dissect_options& options) {
+  if (found.link_kind() != link_type::ethernet || (!found.has(protocol::ipv4) && !found.has(protocol::ipv6))) return;
+  if (found.link != 14 && !(found.link == 18 && load_be16(packet.data() + 12) == ethertype::vlan)) return;
+  dissect_options bare = options;
+  bare.head_offset = found.network;
+  const layers again = dissect(packet.from(found.network - head), link_type::raw_ip, bare);
+  constexpr unsigned link_bits = 7u | static_cast<unsigned>(protocol::vlan);
+  CHECK((found.protocols & ~link_bits) == (again.protocols & ~link_bits));
+  CHECK(found.network == again.network && found.transport == again.transport && found.fault == again.fault);
+}
+
 // What dissect accepts, the views accept. Only for a packet that is all there.
 void check_against_views(const layers& found, bytes packet, std::size_t head) {
   if (!found.has(protocol::parsed)) return;
@@ -386,12 +398,11 @@ struct chosen {
 };
 
 void one_packet(mutable_bytes packet, std::size_t head, const chosen& how) {
-  const layers found = dissect(
-      packet, how.link, {.head_offset = head, .chained = how.chained ? 2000u : 0u, .missing = how.cut ? 64u : 0u});
+  const dissect_options options{
+      .head_offset = head, .chained = how.chained ? 2000u : 0u, .missing = how.cut ? 64u : 0u};
+  const layers found = dissect(packet, how.link, options);
   check_layers(found, packet, head, how.link);
-  // The short ways and the careful one agree.
-  CHECK(found == detail::dissection(packet.data(), packet.size(), head, how.chained ? 2000u : 0u, how.cut ? 64u : 0u)
-                     .run(how.link));
+  check_short_ways(found, packet, head, options);
   if (!how.chained && !how.cut) check_against_views(found, packet, head);
 
   layers shown = found;  // the headers before a fault can be read as well
