@@ -103,15 +103,19 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 template <place At, unsigned Steps, class List>
 RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t number = 0) noexcept {
   using stage = typename List::first_stage;
+  // Asked before, for a stage may take the packet.
+  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
   if constexpr (stage::kind == stage_kind::branch) {
     verdict v = list.stage.decide(p, c);
-    if constexpr (At.traced) report<At>(list.stage, p, v, c);
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
     if (v.code != verdict_code::pass) v.port = number;
     return v;
   } else {
     verdict v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
-    if constexpr (At.traced) report<At>(list.stage, p, v, c);
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
     v.port = number;
     if constexpr (Steps == 1) {
       return v;
