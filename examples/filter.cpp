@@ -143,7 +143,6 @@ int main(int argc, char** argv) {
   }
   const double seconds = bar.finish();
 
-  std::printf("%s -> %s\n\n", from, to);
   char buffer[512];
   text_writer screen{buffer, sizeof buffer, [](void*, const char* s, std::size_t n) { std::fwrite(s, 1, n, stdout); }};
   describe(screen, path);
@@ -160,7 +159,8 @@ int main(int argc, char** argv) {
   std::printf("\nThe busiest flows:\n");
   flows4.print_busiest(4);
   flows6.print_busiest(4);
-  std::fprintf(stderr, "\n%.2f million packets per second\n", static_cast<double>(sum.packets) / seconds / 1e6);
+  std::fprintf(stderr, "\n%s -> %s: %.2f million packets per second\n", from, to,
+               static_cast<double>(sum.packets) / seconds / 1e6);
 
   // What was accepted is on disk whatever happened; a capture that was cut off, or a full disk, is still a failure.
   const error* unwritten = out->close();
