@@ -198,9 +198,10 @@ class loop : public stoppable {
 
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
-  /// Waits until a source may have something, for a round that found nothing. The clock does the waiting, if it can:
+  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock does the waiting, if it can:
   /// `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`.
   void wait() noexcept {
+    if (done()) return;
     const instant due = attachments_.next_due();
     if constexpr (requires(const int* handles) { clock_->wait_until(due, handles, std::size_t{1}); }) {
       int handles[sizeof...(Attachments) + 1];
