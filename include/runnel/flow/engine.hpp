@@ -379,7 +379,9 @@ void run_attached(List& list, frame* frames, const layers* found, std::size_t n,
       memory.release(&frames[i], 1);
       continue;
     }
+    // The bytes, for whoever looks at them first: by the time the whole burst has its descriptors, they are near.
     if constexpr (HaveLayers) p.layers(found[i]);
+    else __builtin_prefetch(frames[i].data);
     length += frames[i].length;
     ::new (static_cast<void*>(&packets[k++])) packet{static_cast<packet&&>(p)};
   }
@@ -434,6 +436,10 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     raw_array<frame, At.burst> out;
     std::uint32_t out_lengths[At.burst];  // as they were before a program resized the frame
     constexpr bool look = early_needs_layers<List, steps>();
+    using next_stage = typename skip<List, steps>::type::first_stage;
+    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
+    if constexpr (look)
+      for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(frames[i].data);
     std::uint64_t length = 0;
     std::size_t kept = 0, gone = 0;
     for (std::size_t i = 0; i < n; ++i) {
@@ -445,7 +451,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       const verdict v = early_step<look, steps>(list, f, l, c);
       if (v.code == verdict_code::pass) [[likely]] {
         if (kept != i) frames[kept] = f;
-        if constexpr (look) found[kept] = l;
+        if constexpr (keep_layers) found[kept] = l;
         ++kept;
       } else {
         out[gone] = f;

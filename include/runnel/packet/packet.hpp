@@ -312,28 +312,31 @@ inline packet pool::allocate() noexcept {
 }
 
 RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
-  detail::descriptor* d = nullptr;
-  if (f.slot != no_slot) [[likely]] {
-    d = descriptors() + f.slot;
-  } else {
+  const bool lent = f.slot == no_slot;
+  detail::descriptor* d = descriptors() + f.slot;
+  if (lent) [[unlikely]] {
     d = take_bare();
     if (d == nullptr) return {};
   }
-  const std::uint32_t index = d->index;
-  *d = detail::descriptor{};
+  // Every member but two: `index` is right for ever, and `next` means nothing without is_chained.
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
-  d->index = index;
+  d->hash = 0;
+  d->mark = 0;
+  d->connection = 0;
+  d->scratch = 0;
   d->headroom = f.headroom;
   d->tailroom = f.tailroom;
-  d->layers.protocols = static_cast<std::uint16_t>(f.link);
+  packet p{d};
+  p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
   d->interface = f.interface;
   d->segment_size = f.missing;
+  d->priority = 0;
   d->lender = f.lender;
-  d->special = f.slot != no_slot ? std::uint8_t{0} : detail::is_lent;
+  d->special = lent ? detail::is_lent : std::uint8_t{0};
   d->status = static_cast<std::uint8_t>(static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u));
-  return packet{d};
+  return p;
 }
 
 inline void pool::release(packet* packets, std::size_t n) noexcept {

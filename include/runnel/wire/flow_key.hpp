@@ -42,6 +42,11 @@ inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe70
 [[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
   return transport.size() < 4 ? 0 : load_be32(transport.data());
 }
+template <has_ports Transport>
+[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
+  if constexpr (requires { transport.ports(); }) return transport.ports();
+  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
+}
 
 }  // namespace detail
 
@@ -62,13 +67,12 @@ class flow_key4 {
   /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
   template <class Byte, detail::has_ports Transport>
   [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
-    return {outer.source(), outer.destination(), transport.source_port(), transport.destination_port(),
-            outer.protocol_number()};
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
   }
   /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
   template <class Byte>
   [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), outer.protocol_number()};
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
   }
   /// Of a packet without ports, or with ports as given.
   template <class Byte>
@@ -143,7 +147,7 @@ class flow_key6 {
   template <class Byte, detail::has_ports Transport>
   [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
                                                 const Transport& transport) noexcept {
-    return {outer.source(), outer.destination(), transport.source_port(), transport.destination_port(), protocol};
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
   }
   /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
   template <class Byte>

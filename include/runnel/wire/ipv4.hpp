@@ -90,6 +90,8 @@ class basic_ipv4 {
   [[nodiscard]] constexpr std::uint16_t header_checksum() const noexcept { return load_be16(p_ + 10); }
   [[nodiscard]] constexpr ipv4_address source() const noexcept { return ipv4_address::load(p_ + 12); }
   [[nodiscard]] constexpr ipv4_address destination() const noexcept { return ipv4_address::load(p_ + 16); }
+  /// Both addresses as they lie there, the source in the upper half: one load for what compares or hashes them.
+  [[nodiscard]] constexpr std::uint64_t addresses() const noexcept { return load_be64(p_ + 12); }
   /// The option bytes; walk them with `ipv4_options`.
   [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
   /// What the datagram (or fragment) carries, without padding of the link.

@@ -69,6 +69,8 @@ class basic_tcp {
 
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// Both ports as they lie there, the source in the upper half.
+  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Of the first payload octet; in a SYN that of the SYN itself.
   [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept { return load_be32(p_ + 4); }
   /// The next sequence number that the sender of this segment expects; counts when `ack()`.

@@ -53,6 +53,8 @@ class basic_udp {
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// Both ports as they lie there, the source in the upper half.
+  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Header and payload in bytes, as the header says.
   [[nodiscard]] constexpr std::uint16_t datagram_length() const noexcept { return load_be16(p_ + 4); }
   [[nodiscard]] constexpr std::uint16_t datagram_checksum() const noexcept { return load_be16(p_ + 6); }
