@@ -58,18 +58,18 @@ class access_table {
  public:
   explicit access_table(unsigned bits) : mask_((std::size_t{1} << bits) - 1), entries_(mask_ + 1) {}
   void insert(const flow_key4& key, std::uint32_t action) {
-    std::size_t at = key.hash() & mask_;
+    std::size_t at = static_cast<std::uint32_t>(key.hash()) & mask_;
     while (entries_[at].used != 0) at = (at + 1) & mask_;
     entries_[at].key = key;
     entries_[at].used = 1;
     entries_[at].action = action;
   }
-  access_entry* find(const flow_key4& key, std::uint64_t hash) const noexcept {
+  access_entry* find(const flow_key4& key, std::uint32_t hash) const noexcept {
     for (std::size_t at = hash & mask_; entries_[at].used != 0; at = (at + 1) & mask_)
       if (entries_[at].key == key) return &entries_[at];
     return nullptr;
   }
-  void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&entries_[hash & mask_], 1); }
+  void prefetch(std::uint32_t hash) const noexcept { __builtin_prefetch(&entries_[hash & mask_], 1); }
 
  private:
   std::size_t mask_;
@@ -151,23 +151,31 @@ struct drop_blocked {
   verdict operator()(ipv4 ip) const noexcept { return blocked->contains(ip.source()) ? drop(drop_reason::blocklist) : pass; }
 };
 
+std::uint32_t hash_of(const flow_key4& key) noexcept { return static_cast<std::uint32_t>(key.hash()); }
+
 struct check_access {
   access_table* table;
   verdict operator()(ipv4 ip, udp u, packet& p) const noexcept {
     const flow_key4 key = flow_key4::from(ip, u);
-    access_entry* e = table->find(key, key.hash());
+    return check(key, hash_of(key), p);
+  }
+  verdict check(const flow_key4& key, std::uint32_t hash, packet& p) const noexcept {
+    access_entry* e = table->find(key, hash);
     if (e == nullptr || e->action == 0) return drop(drop_reason::policy);
     e->packets += 1;
     e->bytes += p.length();
     return pass;
   }
 };
+// The same with a prefetch, which leaves the hash with the packet.
 struct check_access_ahead : check_access {
-  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept { return check_access::operator()(ip, u, p); }
+  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept { return check(flow_key4::from(ip, u), p.flow_hash(), p); }
   void prefetch(packet& p) const noexcept {
     const header_map headers{static_cast<const packet&>(p)};
-    if (headers.has<udp>() && headers.has<ipv4>())
-      table->prefetch(flow_key4::from(headers.get<ipv4>(), headers.get<udp>()).hash());
+    if (!headers.has<udp>() || !headers.has<ipv4>()) return;
+    const auto hash = hash_of(flow_key4::from(headers.get<ipv4>(), headers.get<udp>()));
+    p.flow_hash(hash);
+    table->prefetch(hash);
   }
 };
 struct look_up_route {

@@ -39,7 +39,7 @@ class memory_port {
       const frame f = memory.allocate_frame();
       if (f.slot == no_slot) std::abort();
       ring_[i] = {reinterpret_cast<std::uint8_t*>(f.data), static_cast<std::uint32_t>(write_packet(f.data, kind, i)), f.slot};
-      headroom_ = f.headroom;
+      blank_.headroom = f.headroom;
     }
     filled_ = buffers;
   }
@@ -59,22 +59,14 @@ class memory_port {
   std::size_t receive(frame* frames, std::size_t room, instant) noexcept {
     if (filled_ < room) [[unlikely]] refill();
     const std::size_t n = filled_ < room ? filled_ : room;
+    const frame blank = blank_;  // in registers
     std::size_t at = first_;
     for (std::size_t i = 0; i < n; ++i) {
       const buffer_c& b = ring_[at];
-      frame& f = frames[i];
-      f.data = reinterpret_cast<std::byte*>(b.data);
-      f.timestamp = {};
-      f.length = b.length;
-      f.slot = b.slot;
-      f.headroom = headroom_;
-      f.tailroom = 0;
-      f.interface = 0;
-      f.missing = 0;
-      f.link = link_type::ethernet;
-      f.lender = 0;
-      f.queue = 0;
-      f.checksum = checksum_status::unknown;
+      frames[i] = blank;
+      frames[i].data = reinterpret_cast<std::byte*>(b.data);
+      frames[i].length = b.length;
+      frames[i].slot = b.slot;
       if (++at == ring_.size()) at = 0;
     }
     first_ = at;
@@ -110,7 +102,7 @@ class memory_port {
   pool* memory_;
   std::vector<buffer_c> ring_;
   std::size_t first_ = 0, filled_ = 0;
-  std::uint16_t headroom_ = 0;
+  frame blank_;
 };
 
 // A source of packets that exist already, and the end where they come back: the handles go round.
