@@ -30,7 +30,11 @@ inline constexpr ethernet_header eth{.source = {{2, 0, 0, 0, 0, 1}}, .destinatio
 /// Some numbers, for comparisons with a text: `CHECK(seen == "1 2 3")`.
 class numbers {
  public:
-  void add(unsigned n) { text_ += (text_.empty() ? "" : " ") + std::to_string(n), ++count_; }
+  void add(unsigned n) {
+    if (!text_.empty()) text_ += ' ';
+    text_ += std::to_string(n);
+    ++count_;
+  }
   [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] const std::string& text() const { return text_; }
   void clear() { text_.clear(), count_ = 0; }
