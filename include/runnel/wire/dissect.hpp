@@ -398,6 +398,18 @@ template <std::size_t At, unsigned Bits>
   return dissection{p, size, head, chained, missing}.run(link);
 }
 
+// The short way inlined, the careful one as a call.
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_packed(bytes frame, link_type link,
+                                                                   const dissect_options& options) noexcept {
+  const std::byte* p = frame.data();
+  const std::size_t size = frame.size();
+  if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
+    const packed_layers found = dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
+    if (found != 0) [[likely]] return found;
+  }
+  return dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
+}
+
 }  // namespace detail
 
 /// Dissects the packet whose first bytes are `frame`. Reads nothing outside `frame`, whatever the bytes say.
@@ -415,14 +427,7 @@ template <std::size_t At, unsigned Bits>
 /// the same with one 802.1Q tag goes first.
 [[nodiscard]] RUNNEL_INLINE constexpr layers dissect(bytes frame, link_type link = link_type::ethernet,
                                                      const dissect_options& options = {}) noexcept {
-  const std::byte* p = frame.data();
-  const std::size_t size = frame.size();
-  if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
-    const detail::packed_layers found = detail::dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
-    if (found != 0) [[likely]] return detail::unpack_layers(found);
-  }
-  return detail::unpack_layers(
-      detail::dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing));
+  return detail::unpack_layers(detail::dissect_packed(frame, link, options));
 }
 
 }  // namespace runnel

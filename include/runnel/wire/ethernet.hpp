@@ -128,9 +128,23 @@ class basic_ethernet {
   constexpr void ethertype(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { store_be16(p_ + 12, v); }
   /// Sends the frame back to where it came from.
   constexpr void swap_addresses() const noexcept requires(!std::is_const_v<Byte>) {
-    const mac_address to = source();
-    source(destination());
-    destination(to);
+    if (std::is_constant_evaluated()) {
+      const mac_address to = source();
+      source(destination());
+      destination(to);
+      return;
+    }
+    // In registers: an address as a value of six bytes goes through memory, several times.
+    std::uint32_t to4, from4;
+    std::uint16_t to2, from2;
+    __builtin_memcpy(&to4, p_, 4);
+    __builtin_memcpy(&to2, p_ + 4, 2);
+    __builtin_memcpy(&from4, p_ + 6, 4);
+    __builtin_memcpy(&from2, p_ + 10, 2);
+    __builtin_memcpy(p_, &from4, 4);
+    __builtin_memcpy(p_ + 4, &from2, 2);
+    __builtin_memcpy(p_ + 6, &to4, 4);
+    __builtin_memcpy(p_ + 10, &to2, 2);
   }
 
  private:
