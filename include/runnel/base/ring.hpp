@@ -146,6 +146,10 @@ class spsc_ring : private detail::ring_slots<T, Capacity> {
   }
   // GCC would make `rep movs` of a copy whose length it can bound, and that takes longer to start than a burst takes
   // to copy: 70 ns for one pointer. So few are moved one by one, many by the library, and the bound is hidden.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"  // at -O3 it takes the part behind the wrap for one of no bytes
+#endif
   RUNNEL_INLINE static void copy(T* to, const T* from, std::size_t n) noexcept {
     if (n < 8) {
       for (std::size_t i = 0; i < n; ++i) {
@@ -157,6 +161,9 @@ class spsc_ring : private detail::ring_slots<T, Capacity> {
     asm("" : "+r"(n));
     __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), n * sizeof(T));
   }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
   RUNNEL_INLINE static void move_in(T* to, T* from, std::size_t n) noexcept {
     if constexpr (std::is_trivially_copyable_v<T>) {
       copy(to, from, n);
