@@ -127,7 +127,7 @@ struct seen {
   std::int64_t ns;
   std::size_t length;
   unsigned value;  // of the first byte
-  unsigned interface;
+  unsigned iif;
   unsigned missing;
   runnel::link_type link;
   friend bool operator==(const seen&, const seen&) = default;
@@ -135,7 +135,7 @@ struct seen {
 
 inline doctest::String toString(const seen& s) {
   return (std::to_string(s.ns) + " ns, " + std::to_string(s.length) + " bytes of " + std::to_string(s.value) +
-          ", interface " + std::to_string(s.interface) + ", missing " + std::to_string(s.missing) + ", link " +
+          ", interface " + std::to_string(s.iif) + ", missing " + std::to_string(s.missing) + ", link " +
           std::to_string(static_cast<int>(s.link))).c_str();
 }
 
@@ -143,7 +143,7 @@ inline seen seen_in(const runnel::frame& f) {
   std::size_t others = 0;
   for (std::byte b : f.contents()) others += b != f.data[0];
   CHECK(others == 0);
-  return {f.timestamp.ns, f.length, f.length != 0 ? static_cast<unsigned>(f.data[0]) : 0, f.interface, f.missing, f.link};
+  return {f.timestamp.ns, f.length, f.length != 0 ? static_cast<unsigned>(f.data[0]) : 0, f.iif, f.missing, f.link};
 }
 
 /// Reads to the end and gives all back.

@@ -112,17 +112,17 @@ TEST_CASE("what is written is read back: interfaces, link types, times, what is 
   f.data = a;
   f.length = 64;
   f.timestamp = instant{1'700'000'000'123'456'789};
-  f.interface = 7;
+  f.iif = 7;
   f.missing = 10;
   CHECK(out->write(f));
   f.link = link_type::linux_sll2;
   f.missing = 0;
   CHECK(out->write(f));
   f.link = link_type::ethernet;
-  f.interface = 0;
+  f.iif = 0;
   f.timestamp = instant{-5};
   CHECK(out->write(f));
-  f.interface = 7;
+  f.iif = 7;
   f.timestamp = instant{1};
   CHECK(out->write(f));
   CHECK(out->written() == 4);
@@ -208,7 +208,7 @@ TEST_CASE("many interfaces share a description when there is no room for another
   f.data = a;
   f.length = 1;
   for (unsigned i = 0; i < 100; ++i) {
-    f.interface = static_cast<std::uint16_t>(i);
+    f.iif = static_cast<std::uint16_t>(i);
     CHECK(out->write(f));
   }
   f.link = link_type::raw_ip;
@@ -216,8 +216,8 @@ TEST_CASE("many interfaces share a description when there is no room for another
   CHECK(out->close() == nullptr);
   const auto all = read_back(file.path());
   REQUIRE(all.size() == 100);
-  CHECK(all[63].interface == 63);
-  CHECK(all[64].interface == 0);
+  CHECK(all[63].iif == 63);
+  CHECK(all[64].iif == 0);
 }
 
 TEST_CASE("a partial checksum is complete in the capture, and stays partial in the packet") {

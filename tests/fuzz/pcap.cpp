@@ -24,7 +24,7 @@ void require(bool condition) {
 struct found {
   std::int64_t ns;
   std::uint32_t length;
-  std::uint16_t interface, missing;
+  std::uint16_t iif, missing;
   link_type link;
   std::vector<std::byte> content;
   bool operator==(const found&) const = default;
@@ -33,7 +33,7 @@ struct found {
 found of(const frame& f) {
   require(f.slot == no_slot && f.tailroom == 0 && f.headroom <= 28 && f.length <= max_captured_length);
   std::memset(f.head(), 0x5a, f.headroom);  // the headroom is ours
-  return {f.timestamp.ns, f.length, f.interface, f.missing, f.link, {f.data, f.data + f.length}};
+  return {f.timestamp.ns, f.length, f.iif, f.missing, f.link, {f.data, f.data + f.length}};
 }
 
 // Feeds `piece` bytes more each time, in a block of exactly the size of what is there.
@@ -83,7 +83,7 @@ std::vector<found> written_and_read(const std::vector<found>& all, capture_forma
     block.clear();
   };
   for (const found& f : all) {
-    const capture_record r{instant{f.ns}, f.length, std::size_t{f.length} + f.missing, f.interface, f.link};
+    const capture_record r{instant{f.ns}, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
     std::byte* to = block.begin(r);
     if (to == nullptr && block.accepts(r)) {
       flush();
@@ -117,7 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto again = written_and_read(whole, capture_format::pcapng);
   require(again.size() <= whole.size());
   bool few_interfaces = true;
-  for (const found& f : whole) few_interfaces = few_interfaces && f.interface < 8;
+  for (const found& f : whole) few_interfaces = few_interfaces && f.iif < 8;
   if (few_interfaces) {
     require(again.size() == whole.size());
     for (std::size_t i = 0; i < whole.size(); ++i) {

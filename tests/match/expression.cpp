@@ -138,7 +138,7 @@ TEST_CASE("metadata is matched like a field") {
   literal_packet p = ssh;
   f.data = p.storage;
   f.length = static_cast<std::uint32_t>(p.size);
-  f.interface = 3;
+  f.iif = 3;
   const subject s{f, p.found};
   CHECK((meta::iif == 3)(s));
   CHECK((meta::length == 54)(s));
@@ -155,7 +155,7 @@ TEST_CASE("metadata is matched like a field") {
   q.mark(7);
   q.priority(2);
   q.flow_hash(0xdeadbeef);
-  q.interface_index(9);
+  q.iif(9);
   CHECK((meta::mark == 7 && meta::priority == 2 && meta::hash == 0xdeadbeef && meta::iif == 9)(q));
   CHECK((tcp::dport == 22 && meta::length == 54)(q));
 

@@ -266,7 +266,7 @@ TEST_CASE("a copy brings along what is known, with offsets that point to the sam
   p.mark(2);
   p.connection(3);
   p.scratch(4);
-  p.interface_index(5);
+  p.iif(5);
   p.priority(6);
   p.missing(7);
   p.checksum(checksum_status::partial);
@@ -283,7 +283,7 @@ TEST_CASE("a copy brings along what is known, with offsets that point to the sam
     CHECK(q.mark() == 2);
     CHECK(q.connection() == 3);
     CHECK(q.scratch() == 4);
-    CHECK(q.interface_index() == 5);
+    CHECK(q.iif() == 5);
     CHECK(q.priority() == 6);
     CHECK(q.missing() == 7);
     CHECK(q.checksum() == checksum_status::partial);

@@ -111,7 +111,7 @@ TEST_CASE("a packet knows nothing of the packet that had its slot before") {
     p.priority(3);
     p.connection(4);
     p.scratch(5);
-    p.interface_index(6);
+    p.iif(6);
     p.timestamp({7});
     p.segment_size(8);
     p.checksum(checksum_status::partial);
@@ -125,7 +125,7 @@ TEST_CASE("a packet knows nothing of the packet that had its slot before") {
   CHECK(p.priority() == 0);
   CHECK(p.connection() == 0);
   CHECK(p.scratch() == 0);
-  CHECK(p.interface_index() == 0);
+  CHECK(p.iif() == 0);
   CHECK(p.timestamp() == instant{});
   CHECK(p.segment_size() == 0);
   CHECK(p.missing() == 0);
@@ -144,7 +144,7 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(f.tailroom == 100);
   REQUIRE(f.put(60) == f.data);
   f.timestamp = {77};
-  f.interface = 3;
+  f.iif = 3;
   f.missing = 9;
   f.link = link_type::raw_ip;
   f.checksum = checksum_status::verified;
@@ -156,7 +156,7 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(p.headroom() == 30);
   CHECK(p.tailroom() == 40);
   CHECK(p.timestamp() == instant{77});
-  CHECK(p.interface_index() == 3);
+  CHECK(p.iif() == 3);
   CHECK(p.missing() == 9);
   CHECK(p.segment_size() == 0);
   CHECK(p.checksum() == checksum_status::verified);
@@ -272,13 +272,13 @@ TEST_CASE("frames are had and released many at once, each slot once, as many as 
   like.headroom = 2;
   like.length = 60;
   like.tailroom = 5;
-  like.interface = 7;
+  like.iif = 7;
   CHECK(pool->allocate_frames(f + 3, 5, like) == 2);
   CHECK(pool->exhausted() == 1);
   CHECK(pool->allocate_frames(f + 5, 3) == 0);
   for (unsigned i = 0; i < 5; ++i)
     for (unsigned j = 0; j < i; ++j) CHECK(f[i].slot != f[j].slot);
-  CHECK(f[3].interface == 7);
+  CHECK(f[3].iif == 7);
   CHECK(f[3].length == 60);
   // Whatever a frame's headroom was, its packet and the clones of it find the slot again.
   packet p = pool->attach(f[4]);

@@ -45,11 +45,11 @@ class random_generator {
     if (n <= 0xffff'ffff) {
       // Lemire, "Fast random integer generation in an interval": the upper half of a product, and only the products
       // of an incomplete lap are refused.
-      const auto small = static_cast<std::uint32_t>(n);
-      std::uint64_t product = (next() >> 32) * small;
-      if (static_cast<std::uint32_t>(product) < small) {
-        const std::uint32_t refused = (0u - small) % small;
-        while (static_cast<std::uint32_t>(product) < refused) product = (next() >> 32) * small;
+      const auto bound = static_cast<std::uint32_t>(n);
+      std::uint64_t product = (next() >> 32) * bound;
+      if (static_cast<std::uint32_t>(product) < bound) {
+        const std::uint32_t refused = (0u - bound) % bound;
+        while (static_cast<std::uint32_t>(product) < refused) product = (next() >> 32) * bound;
       }
       return product >> 32;
     }

@@ -104,7 +104,7 @@ class link_direction {
       const instant due = heap_[0].due;
       frames[n] = pop().detach();
       frames[n].timestamp = due;
-      frames[n++].interface = 0;
+      frames[n++].iif = 0;
     }
     return n;
   }

@@ -129,15 +129,15 @@ class pcap_parser {
   template <bool Swapped>
   [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
   [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
-                          std::uint32_t wire, std::uint32_t interface) noexcept;
+                          std::uint32_t wire, std::uint32_t iif) noexcept;
   [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
 
   // Sets what is the same in many frames.
-  RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t interface, link_type link) const noexcept {
+  RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t iif, link_type link) const noexcept {
     f.slot = no_slot;
     f.headroom = static_cast<std::uint16_t>(headroom);
     f.tailroom = 0;
-    f.interface = static_cast<std::uint16_t>(interface);
+    f.iif = static_cast<std::uint16_t>(iif);
     f.link = link;
     f.lender = lender_;
     f.queue = 0;
@@ -259,19 +259,19 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
     if (type == pcapng::enhanced_packet && left >= 32) [[likely]] {
       // The usual packet, all its bounds at once. What is wrong with another one is found below.
       const std::size_t total = detail::file_u32<Swapped>(p + 4);
-      const std::size_t interface = detail::file_u32<Swapped>(p + 8);
+      const std::size_t iif = detail::file_u32<Swapped>(p + 8);
       const std::uint32_t captured = detail::file_u32<Swapped>(p + 20);
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
-          captured <= max_captured_length && interface < interfaces_ &&
+          captured <= max_captured_length && iif < interfaces_ &&
           detail::file_u32<Swapped>(p + total - 4) == total) [[likely]] {
         __builtin_prefetch(p + 8 * 64);  // as in records()
         frame& f = out[n++];
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;
-        f.timestamp = interface_[interface].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
+        f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
         f.length = captured;
         f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
-        blank(f, 28, interface, interface_[interface].link);
+        blank(f, 28, iif, interface_[iif].link);
         at += total;
         continue;
       }
@@ -341,9 +341,9 @@ inline bool pcap_parser::section_block(const std::byte* p, std::size_t total) no
     fail(pcap_fault::block_length, record_, total);
     return false;
   }
-  const auto major = swapped_ ? detail::file_u16<true>(p + 12) : detail::file_u16<false>(p + 12);
-  if (major != 1) {
-    fail(pcap_fault::version, record_, major);
+  const auto version = swapped_ ? detail::file_u16<true>(p + 12) : detail::file_u16<false>(p + 12);
+  if (version != 1) {
+    fail(pcap_fault::version, record_, version);
     return false;
   }
   interfaces_ = 0;
@@ -366,23 +366,23 @@ bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t tot
     // Without a snap length in the interface, the block's own length says where the packet was cut.
     return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
   }
-  std::uint32_t interface = 0;
+  std::uint32_t iif = 0;
   if (type == pcapng::enhanced_packet)
-    interface = detail::file_u32<Swapped>(p + 8);
+    iif = detail::file_u32<Swapped>(p + 8);
   else
-    interface = detail::file_u16<Swapped>(p + 8);
+    iif = detail::file_u16<Swapped>(p + 8);
   const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
   if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24),
-            interface))
+            iif))
     return false;
-  f.timestamp = interface_[interface].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
+  f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
   return true;
 }
 
 inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
-                              std::uint32_t wire, std::uint32_t interface) noexcept {
-  if (interface >= interfaces_) [[unlikely]] {
-    fail(pcap_fault::no_interface, record_, interface);
+                              std::uint32_t wire, std::uint32_t iif) noexcept {
+  if (iif >= interfaces_) [[unlikely]] {
+    fail(pcap_fault::no_interface, record_, iif);
     return false;
   }
   if (captured > room || captured > max_captured_length) [[unlikely]] {
@@ -392,7 +392,7 @@ inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, s
   f.data = data;
   f.length = captured;
   f.missing = missing(wire, captured);
-  blank(f, headroom, interface, interface_[interface].link);
+  blank(f, headroom, iif, interface_[iif].link);
   return true;
 }
 

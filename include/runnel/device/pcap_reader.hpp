@@ -130,8 +130,8 @@ class pcap_reader {
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   /// The link type of an interface of the current section, `unknown` when there is none (yet). A classic capture has
   /// interface 0 only.
-  [[nodiscard]] link_type link_of(std::size_t interface) const noexcept {
-    const capture_interface* i = parser_.interface_at(interface);
+  [[nodiscard]] link_type link_of(std::size_t iif) const noexcept {
+    const capture_interface* i = parser_.interface_at(iif);
     return i != nullptr ? i->link : link_type::unknown;
   }
   /// What is known of the format and its interfaces.

@@ -34,7 +34,7 @@ struct capture_record {
   instant timestamp{};
   std::size_t length = 0;       ///< bytes that are there
   std::size_t wire_length = 0;  ///< bytes that there were
-  std::uint16_t interface = 0;
+  std::uint16_t iif = 0;
   link_type link = link_type::ethernet;
 };
 
@@ -179,7 +179,7 @@ class capture_block {
     std::size_t same_link = max_interfaces;
     for (std::size_t i = 0; i < interfaces_; ++i) {
       if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.interface) return i;
+      if (interface_[i].number == r.iif) return i;
       if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
     }
     return same_link;
@@ -198,16 +198,16 @@ class capture_block {
     size_ += 4;
     put32(pcapng::option_end);
     put32(total);
-    interface_[interfaces_] = {r.interface, r.link};
+    interface_[interfaces_] = {r.iif, r.link};
     return interfaces_++;
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
-    std::size_t interface = last_interface_;
-    if (interface >= interfaces_ || interface_[interface].number != r.interface ||
-        interface_[interface].link != r.link) {
-      interface = find_interface(r);
-      if (interface == max_interfaces) interface = add_interface(r);
-      last_interface_ = interface;
+    std::size_t iif = last_interface_;
+    if (iif >= interfaces_ || interface_[iif].number != r.iif ||
+        interface_[iif].link != r.link) {
+      iif = find_interface(r);
+      if (iif == max_interfaces) iif = add_interface(r);
+      last_interface_ = iif;
     }
     const std::size_t n = captured(r);
     std::byte* p = memory_.data() + size_;
@@ -215,7 +215,7 @@ class capture_block {
     const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
     detail::store(p, pcapng::enhanced_packet);
     detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
-    detail::store(p + 8, static_cast<std::uint32_t>(interface));
+    detail::store(p + 8, static_cast<std::uint32_t>(iif));
     detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
     detail::store(p + 16, static_cast<std::uint32_t>(ticks));
     detail::store(p + 20, static_cast<std::uint32_t>(n));

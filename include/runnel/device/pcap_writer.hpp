@@ -99,7 +99,7 @@ class pcap_writer {
   bool write(const packet& p) noexcept { return write(p, p.timestamp()); }
   /// The same for a frame.
   bool write(const frame& f) noexcept {
-    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.interface, f.link};
+    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
     std::byte* to = begin(r);
     if (to == nullptr) return false;
     copy_bytes(to, f.data, block_.captured(r));
@@ -107,9 +107,9 @@ class pcap_writer {
   }
   /// Writes literal bytes, of the link type in the options. `wire_length` is how long the packet was before it was
   /// cut; 0, or less than there is, means that all of it is there.
-  bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t interface = 0) noexcept {
+  bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t iif = 0) noexcept {
     const std::size_t wire = wire_length > data.size() ? wire_length : data.size();
-    const capture_record r{timestamp, data.size(), wire, interface, block_.options().link};
+    const capture_record r{timestamp, data.size(), wire, iif, block_.options().link};
     std::byte* to = begin(r);
     if (to == nullptr) return false;
     copy_bytes(to, data.data(), block_.captured(r));
@@ -165,7 +165,7 @@ class pcap_writer {
 
   bool write(const packet& p, instant timestamp) noexcept {
     const std::size_t length = p.total_length();
-    const capture_record r{timestamp, length, length + p.missing(), p.interface_index(), p.layers().link_kind()};
+    const capture_record r{timestamp, length, length + p.missing(), p.iif(), p.layers().link_kind()};
     std::byte* to = begin(r);
     if (to == nullptr) return false;
     std::size_t at = 0;

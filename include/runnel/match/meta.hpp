@@ -86,7 +86,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
-    else if constexpr (Key == meta_key::iif) to = s.interface;
+    else if constexpr (Key == meta_key::iif) to = s.iif;
     else if constexpr (Key == meta_key::mark) to = s.mark;
     else if constexpr (Key == meta_key::priority) to = s.priority;
     else if constexpr (Key == meta_key::hash) to = s.flow_hash;

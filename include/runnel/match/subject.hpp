@@ -28,7 +28,7 @@ struct subject {
         headers(f, found),
         length(f.length),
         timestamp(f.timestamp),
-        interface(f.interface),
+        iif(f.iif),
         queue(f.queue) {}
   /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
   subject(const packet& p) noexcept
@@ -39,7 +39,7 @@ struct subject {
         mark(p.mark()),
         flow_hash(p.flow_hash()),
         connection(p.connection()),
-        interface(p.interface_index()),
+        iif(p.iif()),
         priority(p.priority()) {}
   /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
   constexpr subject(bytes b, const layers& found) noexcept : contents(b), headers(b, 0, found), length(b.size()) {}
@@ -51,7 +51,7 @@ struct subject {
   std::uint32_t mark = 0;
   std::uint32_t flow_hash = 0;
   std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
-  std::uint16_t interface = 0;   ///< by which interface of the device it came
+  std::uint16_t iif = 0;   ///< by which interface of the device it came
   std::uint8_t priority = 0;
   std::uint8_t queue = 0;        ///< by which receive queue it came; 0 once it is a packet
 };

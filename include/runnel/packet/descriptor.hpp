@@ -38,7 +38,7 @@ struct alignas(64) descriptor {
   std::uint16_t headroom;
   std::uint16_t tailroom;
   runnel::layers layers;
-  std::uint16_t interface;
+  std::uint16_t iif;
   std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
   std::uint8_t priority;
   std::uint8_t lender;

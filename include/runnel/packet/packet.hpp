@@ -175,8 +175,8 @@ class packet {
   [[nodiscard]] std::uint8_t priority() const noexcept { return d_->priority; }
   void priority(std::uint8_t v) noexcept { d_->priority = v; }
   /// By which interface of its device it came in.
-  [[nodiscard]] std::uint16_t interface_index() const noexcept { return d_->interface; }
-  void interface_index(std::uint16_t v) noexcept { d_->interface = v; }
+  [[nodiscard]] std::uint16_t iif() const noexcept { return d_->iif; }
+  void iif(std::uint16_t v) noexcept { d_->iif = v; }
   /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
@@ -277,7 +277,7 @@ class packet {
     to->connection = from->connection;
     to->scratch = from->scratch;
     to->layers = from->layers;
-    to->interface = from->interface;
+    to->iif = from->iif;
     to->segment_size = from->segment_size;
     to->priority = from->priority;
     to->status = from->status;
@@ -330,7 +330,7 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->tailroom = f.tailroom;
   packet p{d};
   p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
-  d->interface = f.interface;
+  d->iif = f.iif;
   d->segment_size = f.missing;
   d->priority = 0;
   d->lender = f.lender;
@@ -478,7 +478,7 @@ inline frame packet::detach() noexcept {
   f.length = d_->length;
   f.headroom = d_->headroom;
   f.tailroom = d_->tailroom;
-  f.interface = d_->interface;
+  f.iif = d_->iif;
   f.missing = missing();
   f.link = d_->layers.link_kind();
   f.checksum = checksum();
