@@ -16,6 +16,8 @@ struct context {
   instant now{};  ///< when the burst was received, by the loop's clock
   /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
   std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
+  /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
+  std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
   void* device = nullptr;
   text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
 };

@@ -35,6 +35,13 @@ concept transmitting_device = requires(D& d, packet* packets, std::size_t n, ins
   { d.transmit(packets, n, now) } -> std::same_as<std::size_t>;
 };
 
+/// A device that also takes frames, its own and from its own pool, as they are: what an early `tx` sends back needs no
+/// descriptor then. `transmit(frames, n, now)` says how many it took, in order from the first; the rest is the caller's.
+template <class D>
+concept frame_transmitting_device = requires(D& d, const frame* frames, std::size_t n, instant now) {
+  { d.transmit(frames, n, now) } -> std::same_as<std::size_t>;
+};
+
 /// A source that holds packets already, such as a queue: `pull(packets, room, now)` moves up to `room` of them into
 /// handles that hold nothing (their old value is overwritten) and says how many.
 template <class Q>

@@ -144,19 +144,19 @@ RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) n
 }
 // Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
 template <unsigned Steps, class List>
-void count_out(List& list, std::uint64_t length) noexcept {
-  list.counters.packets -= 1;
+void count_out(List& list, std::uint64_t length, std::uint64_t n) noexcept {
+  list.counters.packets -= n;
   list.counters.bytes -= length;
-  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length);
+  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length, n);
 }
 // Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
 template <unsigned Steps, class List>
-void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length) noexcept {
+void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length, std::uint64_t n = 1) noexcept {
   if constexpr (is_counted<List>) {
-    if (decided == 0) list.counters.add(v);
+    if (decided == 0) list.counters.add(v, n);
     if constexpr (Steps > 1) {
-      if (decided == 0) count_out<Steps - 1>(list.rest, length);
-      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length);
+      if (decided == 0) count_out<Steps - 1>(list.rest, length, n);
+      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length, n);
     }
   }
 }
@@ -361,6 +361,10 @@ constexpr context context_of(Device& device, instant now) noexcept {
     c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
       return static_cast<Device*>(d)->transmit(packets, n, t);
     };
+    if constexpr (frame_transmitting_device<Device>)
+      c.transmit_frames_back = [](void* d, const frame* frames, std::size_t n, instant t) noexcept {
+        return static_cast<Device*>(d)->transmit(frames, n, t);
+      };
   }
   return c;
 }
@@ -404,25 +408,51 @@ RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* foun
   }
 }
 
+// A frame that leaves as a packet.
+template <unsigned Steps, class List>
+void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  if (packet p = memory.attach(f); !p) {
+    v = drop(drop_reason::no_packet);
+    memory.release(&f, 1);
+  } else if (v.code == verdict_code::tx) {
+    v = settle(p, v, c);
+  } else {
+    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+  }
+  count_verdict<Steps>(list, decided, v, length);
+}
+
 // Frames that do not go on: released, sent back by their device, or sent to another one.
 template <unsigned Steps, class List>
 void settle_frames(List& list, frame* frames, const verdict* why, const std::uint32_t* lengths, std::size_t n,
                    pool& memory, context& c) noexcept {
-  for (std::size_t i = 0; i < n; ++i) {
-    verdict v = why[i];
+  for (std::size_t i = 0; i < n;) {
+    // Frames in a row of which the same was said, as mostly of all, are settled together.
+    const std::size_t first = i;
+    std::uint64_t length = 0;
+    while (i < n && bits_of(why[i]) == bits_of(why[first])) length += lengths[i++];
+    verdict v = why[first];
     const unsigned decided = v.port >> 8;
-    const std::uint64_t length = lengths[i];
-    if (v.code != verdict_code::tx && v.code != verdict_code::redirect) {
-      memory.release(&frames[i], 1);
-    } else if (packet p = memory.attach(frames[i]); !p) {
-      v = drop(drop_reason::no_packet);
-      memory.release(&frames[i], 1);
-    } else if (v.code == verdict_code::tx) {
-      v = settle(p, v, c);
-    } else {
-      v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+    std::size_t sent = 0;
+    if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
+      for (std::size_t k = first; k < i; ++k) settle_frame<Steps>(list, frames[k], why[k], lengths[k], memory, c);
+      continue;
     }
-    count_verdict<Steps>(list, decided, v, length);
+    if (v.code == verdict_code::tx) {
+      sent = c.transmit_frames_back(c.device, frames + first, i - first, c.now);
+      if (sent == i - first) [[likely]] {
+        count_verdict<Steps>(list, decided, v, length, sent);
+        continue;
+      }
+      for (std::size_t k = first; k < first + sent; ++k) {
+        count_verdict<Steps>(list, decided, v, lengths[k]);
+        length -= lengths[k];
+      }
+      v = drop(drop_reason::transmit_full);
+    }
+    memory.release(frames + first + sent, i - first - sent);
+    count_verdict<Steps>(list, decided, v, length, i - first - sent);
   }
 }
 
@@ -457,7 +487,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       } else {
         out[gone] = f;
         out_lengths[gone] = came_with;
-        outcomes[gone++] = v;
+        store(outcomes[gone++], v);
       }
     }
     count_in<steps>(list, n, length);
