@@ -230,7 +230,9 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   constexpr unsigned steps = segment_length<List>();
   using last = typename skip<List, steps - 1>::type;
   constexpr bool branches = last::first_stage::kind == stage_kind::branch;
+  RUNNEL_ASSERT(n <= At.burst);
   if (n == 0) [[unlikely]] return;
+  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
 
   if constexpr (prefetching<typename List::first_stage>)
     for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
