@@ -63,6 +63,12 @@ RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   return sum;
 }
 
+[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_lengths(const frame* frames, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += frames[i].length;
+  return sum;
+}
+
 // How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
 // the next that prefetches; a branch may be the last.
 template <class List, bool First = true>
@@ -401,9 +407,7 @@ RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* foun
                                    context& c) noexcept {
   using stage = typename List::first_stage;
   if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
-    std::uint64_t length = 0;
-    for (std::size_t i = 0; i < n; ++i) length += frames[i].length;
-    list.counters.add(n, length);
+    list.counters.add(n, sum_of_lengths(frames, n));
     list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
     run_attached<At, HaveLayers>(list, frames, found, n, memory, c);
@@ -425,77 +429,110 @@ void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, p
   count_verdict<Steps>(list, decided, v, length);
 }
 
-// Frames that do not go on: released, sent back by their device, or sent to another one.
+// Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
+// one. `lengths` are those that they came with; null when no program could change them.
 template <unsigned Steps, class List>
-void settle_frames(List& list, frame* frames, const verdict* why, const std::uint32_t* lengths, std::size_t n,
-                   pool& memory, context& c) noexcept {
+void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths, pool& memory,
+                context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
+  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
+    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
+    return;
+  }
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < n; ++i) length += length_of(i);
+  std::size_t sent = 0;
+  if (v.code == verdict_code::tx) {
+    sent = c.transmit_frames_back(c.device, frames, n, c.now);
+    std::uint64_t length_sent = length;
+    for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
+    if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
+    if (sent == n) [[likely]] return;
+    length -= length_sent;
+    v = drop(drop_reason::transmit_full);
+  }
+  memory.release(frames + sent, n - sent);
+  count_verdict<Steps>(list, decided, v, length, n - sent);
+}
+
+// The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
+// time, and closes the gaps. Returns how many are left.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, layers* found, const verdict* outcomes,
+                                                 const std::uint32_t* lengths, std::size_t n, pool& memory,
+                                                 context& c) noexcept {
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < n;) {
-    // Frames in a row of which the same was said, as mostly of all, are settled together.
-    const std::size_t first = i;
-    std::uint64_t length = 0;
-    while (i < n && bits_of(why[i]) == bits_of(why[first])) length += lengths[i++];
-    verdict v = why[first];
-    const unsigned decided = v.port >> 8;
-    std::size_t sent = 0;
-    if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
-      for (std::size_t k = first; k < i; ++k) settle_frame<Steps>(list, frames[k], why[k], lengths[k], memory, c);
+    if (outcomes[i].code == verdict_code::pass) {
+      if (kept != i) {
+        frames[kept] = frames[i];
+        if (found != nullptr) found[kept] = found[i];
+      }
+      ++kept;
+      ++i;
       continue;
     }
-    if (v.code == verdict_code::tx) {
-      sent = c.transmit_frames_back(c.device, frames + first, i - first, c.now);
-      if (sent == i - first) [[likely]] {
-        count_verdict<Steps>(list, decided, v, length, sent);
-        continue;
-      }
-      for (std::size_t k = first; k < first + sent; ++k) {
-        count_verdict<Steps>(list, decided, v, lengths[k]);
-        length -= lengths[k];
-      }
-      v = drop(drop_reason::transmit_full);
-    }
-    memory.release(frames + first + sent, i - first - sent);
-    count_verdict<Steps>(list, decided, v, length, i - first - sent);
+    const std::size_t first = i;
+    while (i < n && bits_of(outcomes[i]) == bits_of(outcomes[first])) ++i;
+    settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
+                      memory, c);
   }
+  return kept;
+}
+
+// Whether a program of a list of early verdicts may change the length of a frame.
+template <class List, unsigned Steps>
+constexpr bool early_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
 
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
   constexpr unsigned steps = early_length<List>();
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]] return;
+  if (n > At.burst) __builtin_unreachable();
   if constexpr (steps == 0) {
     run_after_early<At, false>(list, frames, nullptr, n, memory, c);
   } else {
-    raw_array<layers, At.burst> found;
-    raw_array<verdict, At.burst> outcomes;
-    raw_array<frame, At.burst> out;
-    std::uint32_t out_lengths[At.burst];  // as they were before a program resized the frame
+    using next_list = typename skip<List, steps>::type;
+    using next_stage = typename next_list::first_stage;
     constexpr bool look = early_needs_layers<List, steps>();
-    using next_stage = typename skip<List, steps>::type::first_stage;
     constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
+    constexpr bool resizes = early_resizes<List, steps>();
+    raw_array<layers, keep_layers ? At.burst : 1> found;
+    raw_array<verdict, At.burst> outcomes;
+    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
     if constexpr (look)
       for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(frames[i].data);
+
     std::uint64_t length = 0;
-    std::size_t kept = 0, gone = 0;
+    std::uint32_t different = 0;
     for (std::size_t i = 0; i < n; ++i) {
       frame& f = frames[i];
       layers l;
       if constexpr (look) l = dissect(f);
-      const std::uint32_t came_with = f.length;
-      length += came_with;
+      if constexpr (resizes) lengths[i] = f.length;
+      length += f.length;
       const verdict v = early_step<look, steps>(list, f, l, c);
-      if (v.code == verdict_code::pass) [[likely]] {
-        if (kept != i) frames[kept] = f;
-        if constexpr (keep_layers) found[kept] = l;
-        ++kept;
-      } else {
-        out[gone] = f;
-        out_lengths[gone] = came_with;
-        store(outcomes[gone++], v);
-      }
+      if constexpr (keep_layers) found[i] = l;
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
     }
     count_in<steps>(list, n, length);
-    if (gone != 0) settle_frames<steps>(list, out.data(), outcomes.data(), out_lengths, gone, memory, c);
-    if (kept != 0)
-      run_after_early<At, look>(skip<List, steps>::get(list), frames, found.data(), kept, memory, c);
+    layers* const layers_found = keep_layers ? found.data() : nullptr;
+    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
+    if (different == 0 && outcomes[0].code != verdict_code::pass) {
+      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, memory, c);
+      return;
+    }
+    if (different != 0) {
+      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
+      if (n == 0) return;
+    }
+    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
   }
 }
 
