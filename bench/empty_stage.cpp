@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a stage costs by itself: pipelines with 2 and with 10 stages, a burst of 64 packets. And what it costs to hand
-// a burst over to a way of a branch: the same decision once as a stage and once as a branch, all packets going one way.
+// What a stage costs by itself: pipelines with 2 and with 10 stages, a burst of 64 packets. And what it costs to hand a
+// burst over to a way of a branch, all packets going one way: pipelines with one branch and with two, bursts of 8 and of
+// 64 packets. What the second branch adds to both alike is the hand-over; what it adds per packet is its decision.
 #include <benchmark/benchmark.h>
 
 #include "support/clock.hpp"
@@ -27,7 +28,7 @@ struct transparent {
 };
 
 template <class Pipeline>
-void measure(benchmark::State& state, packet_wheel& wheel, Pipeline& path) {
+void measure(benchmark::State& state, packet_wheel& wheel, Pipeline&& path) {
   auto attached = attach(wheel, path, {.budget = default_burst});
   manual_clock time;
   std::size_t packets = 0;
@@ -63,25 +64,31 @@ void ten_transparent(benchmark::State& state) {
   measure(state, f.wheel, path);
 }
 
-struct decide_as_stage {
-  verdict operator()(packet& p) noexcept { return p.mark() == 0 ? pass : verdict{drop}; }
-};
-struct decide_as_branch {
+struct decide {
   using ways = ports<here, there>;
   ways operator()(const packet& p) noexcept {
     if (p.mark() == 0) return here{};
     return there{};
   }
 };
-void without_branch(benchmark::State& state) {
-  fixture f;
-  auto path = named("decide", decide_as_stage{}) | transmit(f.wheel);
-  measure(state, f.wheel, path);
+template <std::size_t Packets>
+struct small_fixture {
+  mapped_pool memory = open_pool({.packets = 256, .bare = 8});
+  packet_wheel wheel{memory, Packets, traffic::udp64};
+};
+template <std::size_t Packets>
+void one_branch(benchmark::State& state) {
+  small_fixture<Packets> f;
+  auto path = branch(decide{}).on<here>(transmit(f.wheel)).template on<there>(discard);
+  measure(state, f.wheel, named("first", passing{}) | std::move(path));
 }
-void with_branch(benchmark::State& state) {
-  fixture f;
-  auto path = branch(decide_as_branch{}).on<here>(transmit(f.wheel)).on<there>(discard);
-  measure(state, f.wheel, path);
+template <std::size_t Packets>
+void two_branches(benchmark::State& state) {
+  small_fixture<Packets> f;
+  auto path = branch(decide{})
+                  .on<here>(branch(decide{}).on<here>(transmit(f.wheel)).template on<there>(discard))
+                  .template on<there>(discard);
+  measure(state, f.wheel, named("first", passing{}) | std::move(path));
 }
 
 BENCHMARK(cycles)->Name("cycles");
@@ -89,7 +96,9 @@ BENCHMARK(two)->Name("empty_stage/2_stages");
 BENCHMARK(ten)->Name("empty_stage/10_stages");
 BENCHMARK(two_transparent)->Name("empty_stage/2_transparent_stages");
 BENCHMARK(ten_transparent)->Name("empty_stage/10_transparent_stages");
-BENCHMARK(without_branch)->Name("branch/without");
-BENCHMARK(with_branch)->Name("branch/with");
+BENCHMARK(one_branch<8>)->Name("branch/one/8");
+BENCHMARK(two_branches<8>)->Name("branch/two/8");
+BENCHMARK(one_branch<64>)->Name("branch/one/64");
+BENCHMARK(two_branches<64>)->Name("branch/two/64");
 
 }  // namespace

@@ -137,6 +137,48 @@ TEST_CASE("tx on a device that has no room is a drop with that cause") {
   CHECK(counters_of<0>(path).dropped(drop_reason::transmit_full) == 2);
 }
 
+// A device that takes its own frames back as they are.
+class frame_port : public test_device {
+ public:
+  using test_device::test_device;
+  using test_device::transmit;
+  std::size_t transmit(const frame* frames, std::size_t n, instant) {
+    const std::size_t taken = n < room ? n : room;
+    for (std::size_t i = 0; i < taken; ++i) back.add(number_of(frames[i]));
+    memory().release(frames, taken);
+    room -= taken;
+    return taken;
+  }
+  numbers back;
+  std::size_t room = 100;
+};
+
+TEST_CASE("tx goes back as frames to a device that takes frames, and no packet is made") {
+  counted_pool memory;
+  frame_port port{memory};
+  port.several(1, 5);
+  auto path = xdp([](frame& f) { return number_of(f) == 3 ? drop : tx; }) | discard;
+  run(attach(port, path));
+  CHECK(port.back == "1 2 4 5");
+  CHECK(port.sent == "");
+  CHECK(counters_of<0>(path).count(verdict_code::tx) == 4);
+  CHECK(counters_of<0>(path).dropped(drop_reason::policy) == 1);
+}
+
+TEST_CASE("what a device does not take back of a run of frames is dropped with that cause, and its slots come home") {
+  counted_pool memory;
+  frame_port port{memory};
+  port.several(1, 6);
+  port.room = 2;
+  auto path = xdp([](frame& f) { return number_of(f) == 6 ? pass : tx; }) | discard;
+  run(attach(port, path));
+  CHECK(port.back == "1 2");
+  CHECK(counters_of<0>(path).packets == 6);
+  CHECK(counters_of<0>(path).count(verdict_code::tx) == 2);
+  CHECK(counters_of<0>(path).dropped(drop_reason::transmit_full) == 3);
+  CHECK(counters_of<0>(path).passed() == 1);
+}
+
 TEST_CASE("mut<> in an early verdict writes to the frame, and the packet has what was written") {
   fixture t;
   t.wire.udp(1);

@@ -30,13 +30,14 @@ struct [[nodiscard]] verdict {
 };
 
 namespace detail {
+// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
 struct drop_verdict : verdict {
   /// A drop with its cause: `return drop(drop_reason::blocklist);`
-  constexpr verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
+  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
 };
 struct redirect_verdict {
   /// Sends the packet to the device at place `port` of the list that the early verdict was given.
-  constexpr verdict operator()(std::uint16_t port) const noexcept {
+  constexpr const verdict operator()(std::uint16_t port) const noexcept {
     return {verdict_code::redirect, drop_reason::none, port};
   }
 };
