@@ -3,9 +3,10 @@
 //
 // Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
 // loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
-// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: all
-// packets are prefetched for before it runs on the first. When all outcomes are the same the array is handed on as it
-// is. Otherwise it is partitioned, keeping the order, by compare and compress. Counters are added to once a burst.
+// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
+// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
+// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned, keeping
+// the order, by compare and compress. Counters are added to once a burst.
 #ifndef RUNNEL_FLOW_ENGINE_HPP
 #define RUNNEL_FLOW_ENGINE_HPP
 
@@ -182,7 +183,7 @@ inline verdict settle(packet& p, verdict v, context& c) noexcept {
   return v;
 }
 
-template <place At, class List>
+template <place At, bool Prefetched = false, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
@@ -231,7 +232,16 @@ void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::si
   }
 }
 
-template <place At, class List>
+// Whether the stage behind the first `Steps` of a list prefetches.
+template <class List, unsigned Steps>
+constexpr bool prefetches_behind() {
+  if constexpr (List::size == 0) return false;
+  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
+  else return prefetching<typename List::first_stage>;
+}
+
+// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
+template <place At, bool Prefetched, class List>
 void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   constexpr unsigned steps = segment_length<List>();
   using last = typename skip<List, steps - 1>::type;
@@ -240,7 +250,9 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   if (n == 0) [[unlikely]] return;
   if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
 
-  if constexpr (prefetching<typename List::first_stage>)
+  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
+
+  if constexpr (prefetching<typename List::first_stage> && !Prefetched)
     for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
 
   constexpr bool resizes = segment_resizes<steps, List>();
@@ -253,6 +265,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
     const verdict v = step<At, steps>(list, packets[i], c);
     store(outcomes[i], v);
+    if constexpr (prefetch_next)
+      if (v.code == verdict_code::pass) [[likely]] skip<List, steps>::get(list).stage.prefetch(packets[i]);
     if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
     else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
   }
@@ -263,13 +277,13 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   if (same == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
     if constexpr (resizes) length = sum_of_lengths(packets, n);
     if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
-    else run<there>(branch_or_last.rest, packets, n, length, c);
+    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
     return;
   }
   n = settle_some<At, steps>(list, packets, outcomes.data(), keep_lengths ? lengths : nullptr, n, c);
   if (n == 0) return;
   if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
-  else run<there>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
 }
 
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
@@ -302,12 +316,12 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
 }
 
 // Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
-template <place At, class List>
+template <place At, bool Prefetched, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   using stage = typename List::first_stage;
   constexpr place there = after<stage>(At);
   if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
-    run_segment<At>(list, packets, n, length, c);
+    run_segment<At, Prefetched>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::aside) {
