@@ -380,6 +380,24 @@ TEST_CASE("at the capture's pace, packets come as far apart as they were recorde
   CHECK(in->next_due() == never);
 }
 
+TEST_CASE("times further apart than a number can say: the later packet waits") {
+  mapped_pool memory = small_pool();
+  // Two clocks: seconds 292 years before 1970 and more, and such after it.
+  const auto content = capture_bytes().section()
+                           .interface_with_clock(0, -20'000'000'000).interface_with_clock(0, 20'000'000'000)
+                           .packet(0, 0, 1, 1).packet(1, 0, 1, 2);
+  auto in = pcap_reader::adopt(pipe_with(content), "test", memory, {.pace = pace::capture});
+  REQUIRE(in);
+  frame f{};
+  const instant now{1'700'000'000'000'000'000};
+  REQUIRE(in->receive(&f, 1, now) == 1);
+  CHECK(f.timestamp.ns == INT64_MIN);
+  memory->release(&f, 1);
+  CHECK(in->receive(&f, 1, now + seconds(1'000'000)) == 0);
+  CHECK(in->next_due() == instant{INT64_MAX - 1});
+  CHECK_FALSE(in->done());
+}
+
 TEST_CASE("a reader with a packet in waiting may be destroyed") {
   mapped_pool memory = small_pool();
   auto in = pcap_reader::adopt(pipe_with(capture_bytes().pcap_header().record(1, 0, 1, 1).record(2, 0, 1, 2)), "test",

@@ -61,7 +61,7 @@ class pcap_parser {
   /// and says how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
   /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
   ///
-  /// `missing` is what the snap length cut off. `interface` counts from 0 in each section. The timestamp of a simple
+  /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
   [[nodiscard]] std::size_t parse(mutable_bytes input, frame* out, std::size_t room) noexcept {
     consumed_ = 0;

@@ -21,7 +21,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 
 #include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint64_t
+#include <cstdint>  // int64_t, uint8_t, uint64_t
 
 #include <errno.h>     // errno, EINTR, EAGAIN
 #include <fcntl.h>     // open
@@ -139,7 +139,7 @@ class pcap_reader {
   /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`
   /// when the packet that waits is due; `never` after the end, and for a pipe, where `wait_handle()` tells.
   [[nodiscard]] instant next_due() const noexcept {
-    if (holds_) return held_.timestamp + shift_;
+    if (holds_) return held_due();
     return finished_ || !regular_ ? never : instant{INT64_MIN};
   }
   /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
@@ -276,14 +276,21 @@ class pcap_reader {
       // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
       if (!holds_ && !look_ahead(n != 0)) break;
       if (!shifted_) {
-        shift_ = now - held_.timestamp;
+        if (__builtin_sub_overflow(now.ns, held_.timestamp.ns, &shift_.ns))
+          shift_.ns = held_.timestamp.ns < 0 ? INT64_MAX : INT64_MIN;
         shifted_ = true;
       }
-      if (held_.timestamp + shift_ > now) break;
+      if (held_due() > now) break;
       frames[n++] = held_;
       holds_ = false;
     }
     return n;
+  }
+  // A capture may claim times that lie too far apart for a number: what comes after the last one comes then, not now.
+  [[nodiscard]] instant held_due() const noexcept {
+    std::int64_t due = 0;
+    if (__builtin_add_overflow(held_.timestamp.ns, shift_.ns, &due)) due = shift_.ns < 0 ? INT64_MIN : INT64_MAX;
+    return {due < INT64_MAX ? due : INT64_MAX - 1};
   }
   bool look_ahead(bool without_reading) noexcept {
     if (without_reading) {
