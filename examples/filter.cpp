@@ -4,12 +4,16 @@
 //     capture -> spanning tree -> martians -> parse -> policy -> by protocol -+- tcp, udp: count flows -+-> accepted.pcapng
 //                                                                             `- icmp, other ----------'
 //
-//     filter [capture] [output]        "-" reads standard input: tcpdump -w - | filter -
+//     filter [capture] [output]        "-" is standard input: tcpdump -U -w - | filter -    or output, with the report
+//                                      on standard error: filter in.pcap - | tshark -r -
 #include <runnel/runnel.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include <unistd.h>  // isatty
@@ -56,16 +60,17 @@ class flow_table {
     }
     ++not_counted_;
   }
-  void print_busiest(std::size_t n) {
+  void print_busiest(std::FILE* to, std::size_t n) {
     std::sort(entries_.begin(), entries_.end(), [](const entry& a, const entry& b) { return a.bytes > b.bytes; });
     for (std::size_t i = 0; i < n && entries_[i].packets != 0; ++i) {
       text<> line;
       print(line, entries_[i].key);
       line.pad_to(64).grouped(entries_[i].packets) << " packets, ";
       line.grouped(entries_[i].bytes) << " bytes";
-      std::printf("  %s\n", line.c_str());
+      std::fprintf(to, "  %s\n", line.c_str());
     }
-    if (not_counted_ != 0) std::printf("  (%llu packets more, of flows that the table had no room for)\n", not_counted_);
+    if (not_counted_ != 0)
+      std::fprintf(to, "  (%llu packets more, of flows that the table had no room for)\n", not_counted_);
   }
 
  private:
@@ -104,6 +109,12 @@ int fail(const error& e) { return std::fprintf(stderr, "filter: %s\n", e.message
 int main(int argc, char** argv) {
   const char* from = argc > 1 ? argv[1] : "examples/capture.pcap";
   const char* to = argc > 2 ? argv[2] : "accepted.pcapng";
+  std::FILE* const report = same_text(to, "-") ? stderr : stdout;
+  std::error_code none_there;
+  if (std::filesystem::equivalent(from, to, none_there))
+    return fail({"pcap", "create", to, "it is the capture that is read", "give another file"});
+  // Ctrl-C reaches tcpdump and us: it ends, and we end behind its last packet. The second one ends us at once.
+  if (same_text(from, "-")) std::signal(SIGINT, [](int) { std::signal(SIGINT, SIG_DFL); });
 
   auto memory = mapped_pool::open({.packets = 1024, .bare = 1024});
   if (!memory) return fail(memory.error());
@@ -144,21 +155,23 @@ int main(int argc, char** argv) {
   const double seconds = bar.finish();
 
   char buffer[512];
-  text_writer screen{buffer, sizeof buffer, [](void*, const char* s, std::size_t n) { std::fwrite(s, 1, n, stdout); }};
+  const auto show = [](void* f, const char* s, std::size_t n) { std::fwrite(s, 1, n, static_cast<std::FILE*>(f)); };
+  text_writer screen{buffer, sizeof buffer, show, report};
   describe(screen, path);
   screen.flush();
 
   const stage_counters sum = totals(path);
-  std::printf("\n%llu packets came in, %llu were accepted (%llu shorter than 128 bytes), these were dropped:\n",
-              ull(sum.packets), ull(small + large), ull(small));
+  std::fprintf(report, "\n%llu packets came in, %llu were accepted (%llu shorter than 128 bytes), "
+                       "these were dropped:\n",
+               ull(sum.packets), ull(small + large), ull(small));
   for (std::size_t i = 0; i < drop_reason_count; ++i) {
     const auto why = static_cast<drop_reason>(i);
     if (sum.dropped(why) != 0 && why != drop_reason::discarded)
-      std::printf("  %8llu %s\n", ull(sum.dropped(why)), name(why));
+      std::fprintf(report, "  %8llu %s\n", ull(sum.dropped(why)), name(why));
   }
-  std::printf("\nThe busiest flows:\n");
-  flows4.print_busiest(4);
-  flows6.print_busiest(4);
+  std::fprintf(report, "\nThe busiest flows:\n");
+  flows4.print_busiest(report, 4);
+  flows6.print_busiest(report, 4);
   std::fprintf(stderr, "\n%s -> %s: %.2f million packets per second\n", from, to,
                static_cast<double>(sum.packets) / seconds / 1e6);
 
