@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Runs an example and compares what it prints with the golden file:
 #   cmake -DPROGRAM=... -DARGUMENTS=... -DGOLDEN=... -DDIRECTORY=... -P golden.cmake
-separate_arguments(ARGUMENTS)
 execute_process(COMMAND ${PROGRAM} ${ARGUMENTS} WORKING_DIRECTORY ${DIRECTORY}
                 OUTPUT_VARIABLE printed ERROR_VARIABLE complaints RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
