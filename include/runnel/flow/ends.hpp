@@ -73,7 +73,8 @@ struct shared_stage : stage_defaults {
   constexpr explicit shared_stage(Pipeline& p) noexcept : target(&p) {}
   template <place At>
   static constexpr auto check_inside() noexcept {
-    using checked [[maybe_unused]] = decltype(Pipeline::template check<At>());
+    // What arrives there are packets, also where this stage is the first one.
+    using checked [[maybe_unused]] = decltype(Pipeline::template check<after<shared_stage>(At)>());
   }
   template <place At, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
