@@ -127,6 +127,20 @@ TEST_CASE("a queue keeps lent packets by copying them, and drops when the pool h
   CHECK(counters_of<1>(in).dropped(drop_reason::no_packet) == 2);
 }
 
+TEST_CASE("a full queue refuses a lent packet as it is, without a copy") {
+  counted_pool memory{pool_config{.packets = 2, .bytes = 256, .headroom = 16, .bare = 8}};
+  test_device wire{memory};
+  wire.lend_bytes();
+  wire.several(1, 4);
+  queue<drop_tail, 2> q;
+  numbers arrived;
+  auto in = parse() | enqueue(q);
+  run(attach(wire, in), attach(q, note(arrived)));
+  CHECK(arrived == "1 2");
+  CHECK(counters_of<1>(in).dropped(drop_reason::queue_full) == 2);
+  CHECK(counters_of<1>(in).dropped(drop_reason::no_packet) == 0);
+}
+
 TEST_CASE("packets that are still in a queue go home with it") {
   fixture t;
   t.wire.several(1, 4);

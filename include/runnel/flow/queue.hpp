@@ -14,7 +14,9 @@ namespace runnel {
 // What a queue does when it is full.
 struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
 struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-struct hold {};       ///< holds its sources back: they are not polled for more than it has room for
+/// Holds its sources back: they are not polled for more than it has room for. Behind `replaceable` it is not seen, and a
+/// path that makes several of one packet, two ways into the same queue, may still find it full: then it refuses them.
+struct hold {};
 
 /// Holds up to `Capacity` packets between an `enqueue(queue)` and an `attach(queue, pipeline)`, in order. Lives outside
 /// pipelines, on one thread. Packets that a device only lent are copied when they come in (`keep`).
@@ -36,16 +38,18 @@ class queue {
 
   /// Puts a packet at the end. Returns `pass`, or the drop that happened: of `p`, or with drop_head of the oldest.
   verdict push(packet&& p) noexcept {
+    if constexpr (!std::same_as<WhenFull, drop_head>) {
+      if (size_ == Capacity) {
+        p.reset();
+        return drop(drop_reason::queue_full);
+      }
+    }
     if (!p.keep()) {
       p.reset();
       return drop(drop_reason::no_packet);
     }
     verdict v = pass;
     if (size_ == Capacity) {
-      if constexpr (!std::same_as<WhenFull, drop_head>) {
-        p.reset();
-        return drop(drop_reason::queue_full);
-      }
       packets_[head_].reset();
       advance();
       v = drop(drop_reason::queue_head);
