@@ -15,5 +15,6 @@
 #include <runnel/flow/queue.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/flow/tee.hpp>
+#include <runnel/flow/trace.hpp>
 
 #endif

@@ -100,3 +100,15 @@ TEST_CASE("burst stages and ways behind a trace are reported too") {
   CHECK(t.said() == "trace: P\ntrace: P\n  burst: pass P\n  burst: drop (policy) P\n  by_protocol: to udp\n  inner: pass P\n"
                     "  discard: end P\n");
 }
+
+TEST_CASE("a trace on the path of a tee does not take over the one before it") {
+  fixture t;
+  numbers copied;
+  text<4000> beside;
+  t.wire.udp(1, 80);
+  auto path = parse() | trace(udp_to(80), t.out) | tee(trace(udp_to(80), beside) | note(copied))
+            | named("look", [](ipv4) {}) | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.said() == "trace: P\n  look: pass P\n  deliver: end P\n");
+  CHECK(std::string{beside.c_str()}.find("look") == std::string::npos);
+}

@@ -41,7 +41,9 @@ struct tee_stage : stage_defaults {
       }
       ::new (static_cast<void*>(&clones[k++])) packet{static_cast<packet&&>(p)};
     }
-    if (k != 0) run<after<tee_stage>(At)>(path.stages(), clones.data(), k, length, c);
+    if (k == 0) return;
+    context there = c;  // a trace on that path is none of this one's
+    run<after<tee_stage>(At)>(path.stages(), clones.data(), k, length, there);
   }
 };
 
