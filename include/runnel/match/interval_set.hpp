@@ -24,11 +24,13 @@ class interval_set {
   using value_type = Value;
   using key = match::key_t<Value>;
 
-  /// `name` is shown when rules are printed, and must outlive the set.
+  /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is an
+  /// error in constant evaluation and an assertion at run time.
   template <class... First, class... Last>
   constexpr explicit interval_set(const char* name, const range_of<First, Last>&... ranges) noexcept : name_(name) {
     static_assert(sizeof...(ranges) <= Capacity, "runnel: more intervals than the set has room for");
-    (void)(true && ... && insert(ranges));
+    // There is room for all of them, so that is the only way to fail.
+    ((insert(ranges) ? (void)0 : match::detail::the_first_value_of_this_range_is_above_its_last()), ...);
   }
 
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept {
