@@ -222,7 +222,7 @@ void add_totals(const List& list, stage_counters& sum, shared_pipelines& seen) n
   if constexpr (List::size != 0) {
     if constexpr (std::same_as<decltype(List::counters), stage_counters>) {
       for (std::size_t i = 0; i < drop_reason_count; ++i) sum.reasons[i] += list.counters.reasons[i];
-      for (std::size_t i = 0; i < 6; ++i) sum.verdicts[i] += list.counters.verdicts[i];
+      for (std::size_t i = 0; i < verdict_code_count; ++i) sum.verdicts[i] += list.counters.verdicts[i];
     }
     if constexpr (requires { list.stage.target->stages(); }) {
       bool first = false;
@@ -238,7 +238,8 @@ void add_totals(const List& list, stage_counters& sum, shared_pipelines& seen) n
 }  // namespace detail
 
 /// The counters of a pipeline and all that hangs on it, added up: `packets` and `bytes` are what came into its first
-/// stage, verdicts and reasons those of all stages together. A pipeline that is shared counts once.
+/// stage, verdicts and reasons those of all stages together, of copies behind a tee as well (so `passed()` means nothing
+/// here). A pipeline that is shared counts once, as long as there are no more than 32 of them.
 template <class Counters, class... Stages>
 [[nodiscard]] stage_counters totals(const pipeline<Counters, Stages...>& p) noexcept {
   stage_counters sum;

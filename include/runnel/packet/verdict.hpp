@@ -4,6 +4,7 @@
 #ifndef RUNNEL_PACKET_VERDICT_HPP
 #define RUNNEL_PACKET_VERDICT_HPP
 
+#include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t
 
 #include <runnel/packet/drop_reason.hpp>
@@ -18,7 +19,10 @@ enum class verdict_code : std::uint8_t {
   tx,        ///< out again by the device it came from (XDP_TX)
   redirect,  ///< out by another device, the one that `port` names (XDP_REDIRECT)
   stolen,    ///< the stage took ownership of the packet (NF_STOLEN)
+  count_     ///< how many there are
 };
+
+inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
 
 /// A verdict with its cause or target: four bytes, passed by value.
 struct [[nodiscard]] verdict {
@@ -62,6 +66,7 @@ inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
     case verdict_code::tx: return "tx";
     case verdict_code::redirect: return "redirect";
     case verdict_code::stolen: return "stolen";
+    case verdict_code::count_: break;
   }
   return "unknown";
 }
