@@ -10,6 +10,10 @@
 
 namespace runnel {
 
+namespace detail {
+struct replaceable_stage;
+}  // namespace detail
+
 /// Refers to a pipeline of any type. Costs one indirect call for a burst. What it refers to must outlive it or be
 /// replaced before; replace it between two rounds of the loop, or from a stage that does not lie behind it. Tables live
 /// outside pipelines, so nothing is forgotten when a path is replaced. The pipeline begins where there are packets and
@@ -39,11 +43,9 @@ class any_pipeline {
       }
     };
   }
-  void run(packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-    run_(target_, packets, n, length, c);
-  }
 
  private:
+  friend struct detail::replaceable_stage;
   static constexpr place start{.packets = true, .burst = default_burst};
   void* target_ = nullptr;
   void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
@@ -64,7 +66,7 @@ struct replaceable_stage : stage_defaults {
   }
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
-    path_now->run(packets, n, length, c);
+    path_now->run_(path_now->target_, packets, n, length, c);
   }
 };
 }  // namespace detail
