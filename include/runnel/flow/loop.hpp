@@ -35,7 +35,7 @@ constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
 
 /// How a source is polled.
 struct attach_options {
-  std::size_t budget = 256;  ///< packets at most before the next source has its turn
+  std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
 };
 
 /// A source of packets and the pipeline behind it. Made by `attach`.
@@ -48,7 +48,9 @@ class attachment {
 
  public:
   constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
-      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {}
+      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
+    RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
+  }
 
   /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
   template <class Clock>

@@ -210,8 +210,9 @@ constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& rig
 
 }  // namespace detail
 
-/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves both; counts begin at zero for stages
-/// that come from the right.
+/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name: the
+/// copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a handler
+/// capture it by reference). Counts begin at zero for stages that come from the right.
 template <class Left, class Right>
   requires detail::joinable<Left> || detail::joinable<Right>
 [[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {

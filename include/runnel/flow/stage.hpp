@@ -122,9 +122,7 @@ struct demands<type_list<A...>> {
   static constexpr bool connections = (is_connection<A> || ...);
 };
 
-// What a handler returned, as a verdict. Nothing is `pass`.
-constexpr verdict as_verdict(verdict v) noexcept { return v; }
-
+// What a handler may return. Nothing is `pass`.
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 

@@ -199,7 +199,8 @@ class counted_rules {
   mutable rule_counter hits_[size + 1]{};
 };
 
-/// The same rules with a counter each, as nft's `counter`.
+/// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read the
+/// counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
 template <class Rules>
   requires requires { requires Rules::is_rules; }
 [[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {

@@ -220,7 +220,6 @@ class packet {
 
  private:
   friend class pool;
-  friend class burst;
   constexpr explicit packet(detail::descriptor* d) noexcept : d_(d) {}
 
   static const detail::descriptor* following(const detail::descriptor* d) noexcept {
@@ -313,10 +312,12 @@ inline packet pool::allocate() noexcept {
 
 RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   const bool lent = f.slot == no_slot;
-  detail::descriptor* d = descriptors() + f.slot;
+  detail::descriptor* d;
   if (lent) [[unlikely]] {
     d = take_bare();
     if (d == nullptr) return {};
+  } else {
+    d = descriptors() + f.slot;
   }
   // Every member but two: `index` is right for ever, and `next` means nothing without is_chained.
   d->data = f.data;

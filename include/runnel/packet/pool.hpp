@@ -169,7 +169,6 @@ class alignas(64) pool {
 
  private:
   friend class packet;
-  friend class burst;
 
   [[nodiscard]] static constexpr std::size_t round_up(std::size_t n) noexcept { return (n + 63) / 64 * 64; }
   [[nodiscard]] static constexpr std::size_t lists_offset(const pool_config& c) noexcept;
