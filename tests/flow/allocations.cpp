@@ -103,7 +103,7 @@ TEST_CASE("nothing is allocated on the heap while packets flow") {
                              }).on<web>(replaceable(slot)).on<other>(deliver([&](packet) { ++delivered; })));
 
   const std::size_t before = allocations;
-  run(attach(wire, path), attach(held, parse() | [](udp) {} | shared(egress)));
+  run(attach(wire, path), attach(held, parse() | unshare() | [](udp) {} | shared(egress)));
   const std::size_t after = allocations;
   CHECK(after - before == 0);
   // It did run, and every stage had something to do.

@@ -104,14 +104,14 @@ TEST_CASE("a queue leads back to an earlier stage: a loop in the graph") {
   queue<drop_tail, 8> again;
   struct more {};
   struct done {};
-  auto path = parse() | [](mut<ipv4> ip) { ip.time_to_live(static_cast<std::uint8_t>(ip.time_to_live() - 1)); }
+  auto path = parse() | unshare() | [](mut<ipv4> ip) { ip.time_to_live(static_cast<std::uint8_t>(ip.time_to_live() - 1)); }
             | branch([](ipv4 ip) -> ports<more, done, other> {
                 if (ip.time_to_live() > 60) return more{};
                 return done{};
               }).on<more>(enqueue(again)).on<done>(note(t.arrived)).on<other>(discard);
   run(attach(t.wire, path), attach(again, path));
   CHECK(t.arrived == "1 2 3 4");
-  CHECK(counters_of<1>(path).packets == 4 * 4);
+  CHECK(counters_of<2>(path).packets == 4 * 4);
 }
 
 TEST_CASE("a queue keeps lent packets by copying them, and drops when the pool has no slot for that") {
@@ -148,4 +148,18 @@ TEST_CASE("packets that are still in a queue go home with it") {
   run(attach(t.wire, parse() | enqueue(q)));
   CHECK(q.size() == 4);
   CHECK(q.room() == 4);
+}
+
+TEST_CASE("a clone that waits in a queue is not written to by who gets the other one") {
+  fixture t;
+  t.wire.several(1, 2);
+  queue<drop_tail, 8> first, second;
+  numbers before, after;
+  auto in = parse() | tee(enqueue(first)) | enqueue(second);
+  auto write = parse() | unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); } |
+               [&](ipv4 ip) { after.add(ip.time_to_live()); } | discard;
+  auto read = parse() | [&](ipv4 ip) { before.add(ip.time_to_live()); } | discard;
+  run(attach(t.wire, in), attach(first, write), attach(second, read));
+  CHECK(after == "1 1");
+  CHECK(before == "64 64");
 }

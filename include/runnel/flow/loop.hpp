@@ -43,7 +43,8 @@ template <std::uint16_t Burst, class Source, class Pipeline>
 class attachment {
   static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
   static constexpr bool of_packets = pulled_source<Source>;
-  static constexpr place start{.packets = of_packets, .burst = Burst};
+  // What a queue holds may have been cloned by a tee before it.
+  static constexpr place start{.packets = of_packets, .shared = of_packets, .burst = Burst};
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
@@ -78,6 +79,10 @@ class attachment {
   [[nodiscard]] int wait_handle() noexcept {
     if constexpr (requires { { source_->wait_handle() } -> std::same_as<int>; }) return source_->wait_handle();
     else return -1;
+  }
+  /// Waits until the source has something, if it can do that by itself.
+  void wait_by_itself() noexcept {
+    if constexpr (requires { source_->wait(); }) source_->wait();
   }
   [[nodiscard]] auto& path() noexcept { return path_; }
 
@@ -165,6 +170,7 @@ class timer_attachment {
   [[nodiscard]] bool done() const noexcept { return true; }
   [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
   [[nodiscard]] int wait_handle() const noexcept { return -1; }
+  void wait_by_itself() const noexcept {}
 
  private:
   basic_timer_wheel<Levels>* timers_;
@@ -200,14 +206,17 @@ class loop : public stoppable {
 
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
-  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock does the waiting, if it can:
-  /// `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`.
+  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
+  /// does the waiting, if it can: `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`. With a clock
+  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
   void wait() noexcept {
     if (done()) return;
     const instant due = attachments_.next_due();
     if constexpr (requires(const int* handles) { clock_->wait_until(due, handles, std::size_t{1}); }) {
       int handles[sizeof...(Attachments) + 1];
       clock_->wait_until(due, handles, attachments_.wait_handles(handles));
+    } else if (due == never && attachments_.left() == 1) {
+      attachments_.wait_by_itself();
     } else if constexpr (requires { clock_->wait_until(due); }) {
       clock_->wait_until(due);
     }
@@ -232,6 +241,8 @@ class loop : public stoppable {
     bool done() noexcept { return true; }
     instant next_due() noexcept { return never; }
     std::size_t wait_handles(int*) noexcept { return 0; }
+    std::size_t left() noexcept { return 0; }
+    void wait_by_itself() noexcept {}
   };
   template <class First, class... More>
   struct list<First, More...> {
@@ -249,6 +260,11 @@ class loop : public stoppable {
       const int handle = first.wait_handle();
       if (handle >= 0) *to++ = handle;
       return (handle >= 0 ? 1u : 0u) + more.wait_handles(to);
+    }
+    std::size_t left() noexcept { return (first.done() ? 0u : 1u) + more.left(); }
+    void wait_by_itself() noexcept {
+      if (!first.done()) first.wait_by_itself();
+      else more.wait_by_itself();
     }
     First first;
     list<More...> more;
