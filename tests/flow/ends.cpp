@@ -5,6 +5,14 @@
 using namespace runnel;
 using namespace runnel::test;
 
+namespace {
+struct fixture {
+  counted_pool memory;
+  test_device wire{memory};
+  numbers arrived;
+};
+}  // namespace
+
 TEST_CASE("transmit sends a burst in order, and what the device does not take is dropped with the cause") {
   counted_pool memory;
   test_device wire{memory}, out{memory};
@@ -75,4 +83,34 @@ TEST_CASE("pipelines are joined to longer ones") {
   CHECK(arrived == "2 4");
   CHECK(counters_of<1>(whole).packets == 4);
   CHECK(counters_of<3>(whole).packets == 3);
+}
+
+TEST_CASE("what a device takes and then loses is counted at its transmit stage, with that cause") {
+  fixture t;
+  struct failing_device {
+    std::uint64_t lost_ = 0;
+    std::size_t transmit(packet* packets, std::size_t n, instant) {
+      for (std::size_t i = 0; i < n; ++i) packets[i].reset();
+      lost_ += n - 1;
+      return n;
+    }
+    std::uint64_t lost() const { return lost_; }
+  } disk;
+  t.wire.several(1, 4);
+  auto path = parse() | transmit(disk);
+  run(attach(t.wire, path));
+  CHECK(counters_of<1>(path).dropped(drop_reason::transmit_error) == 3);
+  CHECK(counters_of<1>(path).passed() == 1);
+}
+
+TEST_CASE("a handler that moves the packet out and says pass has stolen it") {
+  fixture t;
+  t.wire.several(1, 3);
+  std::vector<packet> kept;
+  auto path = parse() | [&](packet& p) { if (number_of(p) == 2) kept.push_back(std::move(p)); } | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "1 3");
+  CHECK(counters_of<1>(path).count(verdict_code::stolen) == 1);
+  CHECK(counters_of<2>(path).packets == 2);
+  CHECK(kept.size() == 1);
 }

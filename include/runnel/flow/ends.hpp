@@ -23,7 +23,12 @@ struct transmit_stage : stage_defaults {
   constexpr explicit transmit_stage(Device& d) noexcept : device(&d) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context& c) noexcept {
+    // A device that takes packets and then fails to send them says how many it lost.
+    std::uint64_t lost = 0;
+    if constexpr (requires { device->lost(); }) lost = device->lost();
     const std::size_t sent = device->transmit(packets, n, c.now);
+    if constexpr (requires { device->lost(); })
+      if (device->lost() != lost) [[unlikely]] counters.add(drop(drop_reason::transmit_error), device->lost() - lost);
     if (sent == n) [[likely]] return;
     counters.add(drop(drop_reason::transmit_full), n - sent);
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
@@ -84,7 +89,8 @@ struct shared_stage : stage_defaults {
 
 }  // namespace detail
 
-/// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full). Refers to the
+/// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full); what
+/// it takes and loses, if it says so by `lost()`, counts as drop_reason::transmit_error. Refers to the
 /// device, which must outlive the pipeline.
 template <transmitting_device Device>
 [[nodiscard]] constexpr auto transmit(Device& device) noexcept {

@@ -53,10 +53,17 @@ RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
   if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
   else return code << 24 | reason << 16 | v.port;
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"  // GCC 12 doubts its own vector of four stores at -O3
+#endif
 RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   const std::uint32_t bits = bits_of(v);
   __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 [[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
   std::uint64_t sum = 0;
@@ -120,7 +127,9 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     return v;
   } else {
     verdict v = list.stage(p, c);
-    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
+    // A stage that moves the packet out of the handle has stolen it, whatever it says.
+    if constexpr (stage::resizes)
+      if (!p) [[unlikely]] v = stolen;
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     v.port = number;
@@ -228,7 +237,12 @@ void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::si
       relocate(&part[k], &packets[i]);
       k += outcomes[i].port == way ? 1u : 0u;
     }
-    branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
+    if constexpr (At.traced) {
+      context of_way = c;  // a trace on one way is not that of the others
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), of_way);
+    } else {
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
+    }
   }
 }
 
@@ -333,6 +347,9 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
     if constexpr (At.traced)
       for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
     list.stage.template take<At>(packets, n, length, list.counters, c);
+  } else {
+    // An early verdict at this place is a promised compile error, said elsewhere; nothing else may get here.
+    static_assert(stage::kind == stage_kind::early, "runnel: a kind of stage that the engine does not know");
   }
 }
 
@@ -391,6 +408,11 @@ constexpr context context_of(Device& device, instant now) noexcept {
   return c;
 }
 
+constexpr place with_packets(place at) noexcept {
+  at.packets = true;
+  return at;
+}
+
 // Makes packets of frames and runs the rest of the pipeline on them. A frame for which there is no descriptor is
 // dropped at the first stage that wanted a packet.
 template <place At, bool HaveLayers, class List>
@@ -412,7 +434,7 @@ void run_attached(List& list, frame* frames, const layers* found, std::size_t n,
     length += frames[i].length;
     ::new (static_cast<void*>(&packets[k++])) packet{static_cast<packet&&>(p)};
   }
-  if (k != 0) run<after<typename List::first_stage>(At)>(list, packets.data(), k, length, c);
+  if (k != 0) run<with_packets(At)>(list, packets.data(), k, length, c);
 }
 
 // Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.

@@ -190,7 +190,8 @@ concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`;
+/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for every
+///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle has stolen it;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
