@@ -196,12 +196,14 @@ TEST_CASE("pcapng: every timestamp resolution is turned into nanoseconds") {
   CHECK(at(0x80 + 127, ~std::uint64_t{0}) == 0);
   CHECK(at(9, 5, 100) == 100'000'000'005);
   CHECK(at(9, 5, -100) == -99'999'999'995);
-  // What 64 bits of nanoseconds cannot hold becomes the last instant before `never`, or the first of all.
-  CHECK(at(0, ~std::uint64_t{0}) == INT64_MAX - 1);
-  CHECK(at(9, ~std::uint64_t{0}) == INT64_MAX - 1);
-  CHECK(at(0x80, ~std::uint64_t{0}) == INT64_MAX - 1);
-  CHECK(at(9, 5, INT64_MAX) == INT64_MAX - 1);
-  CHECK(at(9, 5, INT64_MIN) == INT64_MIN);
+  // What lies more than 146 years from 1970 becomes that, so that a difference of two always fits.
+  CHECK(at(0, ~std::uint64_t{0}) == INT64_MAX / 2);
+  CHECK(at(9, ~std::uint64_t{0}) == INT64_MAX / 2);
+  CHECK(at(9, INT64_MAX / 2 - 1) == INT64_MAX / 2 - 1);
+  CHECK(at(0x80, ~std::uint64_t{0}) == INT64_MAX / 2);
+  CHECK(at(9, 5, INT64_MAX) == INT64_MAX / 2);
+  CHECK(at(9, 5, INT64_MIN) == -(INT64_MAX / 2));
+  CHECK(at(9, 5, -9'000'000'000) == -(INT64_MAX / 2));
 }
 
 TEST_CASE("pcapng: a further section may have the other byte order, and numbers its interfaces anew") {
@@ -391,7 +393,7 @@ TEST_CASE("times further apart than a number can say: the later packet waits") {
   frame f{};
   const instant now{1'700'000'000'000'000'000};
   REQUIRE(in->receive(&f, 1, now) == 1);
-  CHECK(f.timestamp.ns == INT64_MIN);
+  CHECK(f.timestamp.ns == -(INT64_MAX / 2));
   memory->release(&f, 1);
   CHECK(in->receive(&f, 1, now + seconds(1'000'000)) == 0);
   CHECK(in->next_due() == instant{INT64_MAX - 1});

@@ -144,6 +144,11 @@ class pcap_reader {
   }
   /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
   [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
+  /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
+  void wait() const noexcept {
+    ::pollfd watched{wait_handle(), POLLIN, 0};
+    if (watched.fd >= 0 && !done()) (void)::poll(&watched, 1, -1);
+  }
 
  private:
   static constexpr std::size_t front = std::size_t{64} << 10;
@@ -191,12 +196,6 @@ class pcap_reader {
       if (reader.failed_) return reader.failure_;
     }
     return reader;
-  }
-
-  void wait() const noexcept {
-    ::pollfd one{file_.get(), POLLIN, 0};
-    while (::poll(&one, 1, -1) < 0 && errno == EINTR) {
-    }
   }
 
   // Parses what there is, and reads more when that gave nothing.

@@ -52,25 +52,26 @@ class capture_ticks {
     if (exponent > 19) kind_ = binary, power_ = 127, exponent = 0;
     while (exponent-- != 0) factor_ *= 10;
   }
-  /// Rounds towards the past. Times that 64 bits of nanoseconds cannot hold (after 2262) become the last one
-  /// before `never`.
+  /// Rounds towards the past. A file may claim any time: what lies further from 1970 than 146 years becomes that, so
+  /// that the difference of two timestamps always fits a `duration`.
   [[nodiscard]] RUNNEL_INLINE constexpr instant at(std::uint64_t ticks) const noexcept {
-    // The usual case: 10^-3 .. 10^-9, no offset, before 2262.
+    // The usual case: 10^-3 .. 10^-9, no offset, before 2116.
     std::uint64_t ns = 0;
-    if (kind_ == multiply && offset_ == 0 && !__builtin_mul_overflow(ticks, factor_, &ns) && ns < latest) [[likely]]
+    if (kind_ == multiply && offset_ == 0 && !__builtin_mul_overflow(ticks, factor_, &ns) &&
+        ns <= static_cast<std::uint64_t>(latest)) [[likely]]
       return {static_cast<std::int64_t>(ns)};
     return at_slow(ticks);
   }
 
  private:
   enum kind : std::uint8_t { multiply, divide, binary };
-  static constexpr std::uint64_t latest = INT64_MAX - 1;
+  static constexpr std::int64_t latest = INT64_MAX / 2;
 
   constexpr instant at_slow(std::uint64_t ticks) const noexcept {
     std::uint64_t ns = 0;
     switch (kind_) {
       case multiply:
-        if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = latest;
+        if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = static_cast<std::uint64_t>(latest);
         break;
       case divide:
         ns = ticks / factor_;
@@ -79,13 +80,13 @@ class capture_ticks {
         ns = from_binary(ticks);
         break;
     }
-    if (ns > latest) ns = latest;
+    if (ns > static_cast<std::uint64_t>(latest)) ns = static_cast<std::uint64_t>(latest);
     std::int64_t offset = 0;
     std::int64_t sum = 0;
     if (__builtin_mul_overflow(offset_, std::int64_t{1'000'000'000}, &offset) ||
         __builtin_add_overflow(static_cast<std::int64_t>(ns), offset, &sum))
-      return {offset_ < 0 ? INT64_MIN : static_cast<std::int64_t>(latest)};
-    return {sum == INT64_MAX ? sum - 1 : sum};
+      return {offset_ < 0 ? -latest : latest};
+    return {sum > latest ? latest : sum < -latest ? -latest : sum};
   }
   // ticks * 10^9 / 2^power, rounded down, without numbers of more than 64 bits.
   constexpr std::uint64_t from_binary(std::uint64_t ticks) const noexcept {
