@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
   std::error_code none_there;
   if (std::filesystem::equivalent(from, to, none_there))
     return fail({"pcap", "create", to, "it is the capture that is read", "give another file"});
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error to be told, not the end
   // Ctrl-C reaches tcpdump and us: it ends, and we end behind its last packet. The second one ends us at once.
   if (same_text(from, "-")) std::signal(SIGINT, [](int) { std::signal(SIGINT, SIG_DFL); });
 
