@@ -13,6 +13,7 @@
 #include <runnel/base/timer_wheel.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
+#include <runnel/flow/frame_engine.hpp>
 
 namespace runnel {
 

@@ -7,7 +7,7 @@
 #include <type_traits>  // is_same_v
 #include <utility>      // move
 
-#include <runnel/flow/engine.hpp>
+#include <runnel/flow/frame_engine.hpp>
 
 namespace runnel {
 
