@@ -11,18 +11,24 @@ struct type_text {
   char characters[48] = {};
 };
 
-// The last part of a type's name without namespaces and template arguments: what stands between the last "::" and
-// the end (or "<") in the text that GCC and Clang make of a function's signature.
+// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the text
+// that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments, and the
+// "(anonymous namespace)" and "main()" in front of local types.
 template <class T>
 consteval type_text make_type_name() {
-  const char* text = __PRETTY_FUNCTION__;
-  const char* begin = text;
-  for (const char* at = text; *at != '\0'; ++at)
-    if (at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ') begin = at + 4;
+  const char* at = __PRETTY_FUNCTION__;
+  while (!(at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ')) ++at;
   type_text result;
   std::size_t size = 0;
-  for (const char* at = begin; *at != '\0' && *at != ']' && *at != ';' && *at != '<' && *at != '('; ++at) {
-    if (at[0] == ':' && at[1] == ':') {
+  unsigned depth = 0;
+  for (at += 4; *at != '\0' && (depth != 0 || (*at != ']' && *at != ';')); ++at) {
+    if (*at == '<' || *at == '(' || *at == '{') {
+      ++depth;
+    } else if (*at == '>' || *at == ')' || *at == '}') {
+      --depth;
+    } else if (depth != 0) {
+      continue;
+    } else if (at[0] == ':' && at[1] == ':') {
       size = 0;
       ++at;
     } else if (size + 1 < sizeof result.characters) {
@@ -40,8 +46,7 @@ inline constexpr type_text type_name_storage = make_type_name<T>();
 
 namespace runnel {
 
-/// The unqualified name of `T`, zero-terminated, at most 47 characters; lambdas and unnamed types give what the
-/// compiler calls them.
+/// The unqualified name of `T`, zero-terminated, at most 47 characters; empty for lambdas and unnamed types.
 template <class T>
 [[nodiscard]] constexpr const char* type_name() noexcept {
   return detail::type_name_storage<T>.characters;
