@@ -137,3 +137,17 @@ TEST_CASE("as DOT, with quotes escaped") {
         "  n2 -> n4 [label=\"odd\"];\n"
         "}\n");
 }
+
+TEST_CASE("totals adds up what every stage counted, and a shared pipeline once") {
+  fixture t;
+  t.wire.several(1, 9);
+  auto egress = parse() | [](packet& p) { return number_of(p) == 9 ? drop(drop_reason::blocklist) : pass; } | transmit(t.wire);
+  auto path = parse() | tee(discard) | by_parity().on<even>(shared(egress)).on<odd>(shared(egress));
+  run(attach(t.wire, path));
+  const stage_counters sum = totals(path);
+  CHECK(sum.packets == 9);
+  CHECK(sum.bytes == 9 * 60);
+  CHECK(sum.dropped(drop_reason::blocklist) == 1);
+  CHECK(sum.dropped(drop_reason::discarded) == 9);
+  CHECK(sum.count(verdict_code::drop) == 10);
+}
