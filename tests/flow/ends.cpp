@@ -103,7 +103,7 @@ TEST_CASE("what a device takes and then loses is counted at its transmit stage, 
   CHECK(counters_of<1>(path).passed() == 1);
 }
 
-TEST_CASE("a handler that moves the packet out and says pass has stolen it") {
+TEST_CASE("a handler that moves the packet out and returns nothing has stolen it") {
   fixture t;
   t.wire.several(1, 3);
   std::vector<packet> kept;

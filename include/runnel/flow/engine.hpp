@@ -119,9 +119,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     return v;
   } else {
     verdict v = list.stage(p, c);
-    // A stage that moves the packet out of the handle has stolen it, whatever it says.
-    if constexpr (stage::resizes)
-      if (!p) [[unlikely]] v = stolen;
+    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     v.port = number;

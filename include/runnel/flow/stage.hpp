@@ -191,7 +191,8 @@ concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
 /// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for every
-///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle has stolen it;
+///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle returns `stolen`
+///   (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -282,8 +283,15 @@ struct handler_stage : stage_defaults {
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
-    if constexpr (needs::frames) return pass;  // an error that check_stage reports
-    else return call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
+    if constexpr (needs::frames) {
+      return pass;  // an error that check_stage reports
+    } else {
+      const verdict v = call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
+      // A handler that returns nothing cannot say that it has taken the packet.
+      if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
+        if (!p) [[unlikely]] return stolen;
+      return v;
+    }
   }
   RUNNEL_INLINE void prefetch(packet& p) noexcept
     requires prefetching<F>
