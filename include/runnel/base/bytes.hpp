@@ -50,7 +50,9 @@ class byte_window {
   std::size_t size_ = 0;
 };
 
+/// Bytes to read.
 using bytes = byte_window<const std::byte>;
+/// Bytes to write to.
 using mutable_bytes = byte_window<std::byte>;
 
 /// Whether two windows hold the same bytes.

@@ -15,6 +15,7 @@
 
 namespace runnel {
 
+/// What a null device hands out.
 struct null_device_options {
   std::uint32_t length = 64;         ///< of every frame, in bytes
   bytes fill{};                      ///< what a frame begins with; zeros follow. Need not outlive the constructor

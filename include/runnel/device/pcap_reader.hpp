@@ -45,6 +45,7 @@ enum class pace : std::uint8_t {
   capture,    ///< as far apart as in the capture; the first one at once
 };
 
+/// How a capture is read.
 struct pcap_reader_options {
   runnel::pace pace = pace::unlimited;
   std::size_t block = std::size_t{256} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB

@@ -21,6 +21,7 @@ enum class capture_format : std::uint8_t {
   pcap,    ///< one link type; what the oldest tools read
 };
 
+/// How a capture is written.
 struct pcap_writer_options {
   capture_format format = capture_format::pcapng;
   link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet

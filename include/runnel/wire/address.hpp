@@ -166,7 +166,9 @@ class basic_prefix {
   std::uint8_t length_ = 0;
 };
 
+/// A block of IPv4 addresses.
 using ipv4_prefix = basic_prefix<ipv4_address>;
+/// A block of IPv6 addresses.
 using ipv6_prefix = basic_prefix<ipv6_address>;
 
 /// A block of addresses of either family. One that was not given a value contains nothing.

@@ -172,7 +172,9 @@ class basic_header_map {
   runnel::layers found_;
 };
 
+/// A map that gives views to read.
 using header_map = basic_header_map<const std::byte>;
+/// A map that gives views to write to (`mut<ipv4>`).
 using mutable_header_map = basic_header_map<std::byte>;
 
 }  // namespace runnel

@@ -205,6 +205,7 @@ constexpr void write_ndp(mutable_bytes whole, icmpv6_kind kind, std::uint32_t wo
 
 // Messages to be written behind an `ipv6_header{.hop_limit = 255, ...}` and before their options.
 
+/// A router solicitation to be written (RFC 4861 §4.1), in front of its options.
 struct router_solicitation_header {
   static constexpr std::uint8_t ip_protocol = 58;
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
@@ -213,6 +214,7 @@ struct router_solicitation_header {
   }
 };
 
+/// A router advertisement to be written (RFC 4861 §4.2), in front of its options.
 struct router_advertisement_header {
   static constexpr std::uint8_t ip_protocol = 58;
 
@@ -235,6 +237,7 @@ struct router_advertisement_header {
   }
 };
 
+/// A neighbour solicitation to be written (RFC 4861 §4.3), in front of its options.
 struct neighbour_solicitation_header {
   static constexpr std::uint8_t ip_protocol = 58;
 
@@ -247,6 +250,7 @@ struct neighbour_solicitation_header {
   }
 };
 
+/// A neighbour advertisement to be written (RFC 4861 §4.4), in front of its options.
 struct neighbour_advertisement_header {
   static constexpr std::uint8_t ip_protocol = 58;
 
@@ -264,6 +268,7 @@ struct neighbour_advertisement_header {
   }
 };
 
+/// A redirect to be written (RFC 4861 §4.5), in front of its options.
 struct ndp_redirect_header {
   static constexpr std::uint8_t ip_protocol = 58;
 
