@@ -136,7 +136,8 @@ void write_ours(benchmark::State& state) {
   for (auto _ : state) {
     auto out = pcap_writer::open(captures::get().out_ours.c_str(), {.format = capture_format::pcap});
     for (std::size_t i = 0; i < packets_in_capture; ++i)
-      packets += out->write(bytes{packet, length}, instant{1'700'000'000'000'000'000 + static_cast<std::int64_t>(i) * 1000});
+      packets +=
+          out->write(bytes{packet, length}, instant{1'700'000'000'000'000'000 + static_cast<std::int64_t>(i) * 1000});
     if (out->close() != nullptr) return state.SkipWithError("cannot write");
   }
   count(state, packets);

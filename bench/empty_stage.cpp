@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a stage costs by itself: pipelines with 2 and with 10 stages, a burst of 64 packets. And what it costs to hand a
-// burst over to a way of a branch, all packets going one way: pipelines with one branch and with two, bursts of 8 and of
-// 64 packets. What the second branch adds to both alike is the hand-over; what it adds per packet is its decision.
+// burst over to a way of a branch, all packets going one way: pipelines with one branch and with two, bursts of 8 and
+// of 64 packets. What the second branch adds to both alike is the hand-over; what it adds per packet is its decision.
 #include <benchmark/benchmark.h>
 
 #include "support/clock.hpp"
@@ -48,8 +48,8 @@ void two(benchmark::State& state) {
 }
 void ten(benchmark::State& state) {
   fixture f;
-  auto path = named("1", passing{}) | passing{} | passing{} | passing{} | passing{} | passing{} | passing{} | passing{} |
-              passing{} | passing{} | transmit(f.wheel);
+  auto path = named("1", passing{}) | passing{} | passing{} | passing{} | passing{} | passing{} | passing{} |
+              passing{} | passing{} | passing{} | transmit(f.wheel);
   measure(state, f.wheel, path);
 }
 void two_transparent(benchmark::State& state) {
@@ -59,8 +59,8 @@ void two_transparent(benchmark::State& state) {
 }
 void ten_transparent(benchmark::State& state) {
   fixture f;
-  auto path = named("1", transparent{}) | transparent{} | transparent{} | transparent{} | transparent{} | transparent{} |
-              transparent{} | transparent{} | transparent{} | transparent{} | transmit(f.wheel);
+  auto path = named("1", transparent{}) | transparent{} | transparent{} | transparent{} | transparent{} |
+              transparent{} | transparent{} | transparent{} | transparent{} | transparent{} | transmit(f.wheel);
   measure(state, f.wheel, path);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Parse, filter, swap the MAC addresses, send back: 64-byte UDP in cache, from memory. The rival does the same by hand
 // over the same buffers, and keeps its lists of buffers as a driver in C would.
-#include <vector>     // vector
+#include <vector>  // vector
 
 #include <benchmark/benchmark.h>
 
@@ -16,8 +16,8 @@ using namespace bench;
 
 constexpr std::uint16_t unwanted_port = 9;
 
-// The packets come from the cheapest device that there is, and go back to it: what is measured lies between. As with any
-// stack of free buffers, it is the same 64 that are used again and again.
+// The packets come from the cheapest device that there is, and go back to it: what is measured lies between. As with
+// any stack of free buffers, it is the same 64 that are used again and again.
 struct fixture {
   std::byte frame[64];
   mapped_pool memory = open_pool({.packets = 256, .bare = 8});
@@ -37,21 +37,21 @@ void ours(benchmark::State& state) {
   fixture f;
   std::uint16_t unwanted = unwanted_port;
   benchmark::DoNotOptimize(unwanted);
-  measure(state, f,
-          parse() | [unwanted](udp u) { return u.destination_port() == unwanted ? drop : pass; } |
-              [](mut<ethernet> e) { e.swap_addresses(); } | transmit(f.port));
+  measure(
+      state, f,
+      parse() | [unwanted](udp u) { return u.destination_port() == unwanted ? drop : pass; } |
+          [](mut<ethernet> e) { e.swap_addresses(); } | transmit(f.port));
 }
 // The same as early verdicts: the frames go back as they came, and never become packets.
 void ours_early(benchmark::State& state) {
   fixture f;
   std::uint16_t unwanted = unwanted_port;
   benchmark::DoNotOptimize(unwanted);
-  measure(state, f,
-          xdp([unwanted](udp u, mut<ethernet> e) {
-            if (u.destination_port() == unwanted) return verdict{drop};
-            e.swap_addresses();
-            return tx;
-          }) | discard);
+  measure(state, f, xdp([unwanted](udp u, mut<ethernet> e) {
+                      if (u.destination_port() == unwanted) return verdict{drop};
+                      e.swap_addresses();
+                      return tx;
+                    }) | discard);
 }
 
 struct swapper_c {

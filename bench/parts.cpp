@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The parts that others are made of, each against the plainest C that does the same: pool, clone, checksum, hashes, ring.
+// The parts that others are made of, each against the plainest C that does the same: pool, clone, checksum, hashes,
+// ring.
 #include <memory>  // unique_ptr
 #include <vector>  // vector
 
@@ -131,8 +132,9 @@ template <class Hash>
 void hash_keys(benchmark::State& state, Hash hash) {
   std::vector<flow_key4> keys;
   for (std::uint32_t i = 0; i < 256; ++i)
-    keys.emplace_back(ipv4_address{static_cast<std::uint32_t>(scramble(i))}, ipv4_address{static_cast<std::uint32_t>(scramble(i) >> 32)},
-                      static_cast<std::uint16_t>(i), std::uint16_t{443}, std::uint8_t{6});
+    keys.emplace_back(ipv4_address{static_cast<std::uint32_t>(scramble(i))},
+                      ipv4_address{static_cast<std::uint32_t>(scramble(i) >> 32)}, static_cast<std::uint16_t>(i),
+                      std::uint16_t{443}, std::uint8_t{6});
   std::uint64_t sum = 0;
   for (auto _ : state)
     for (const flow_key4& k : keys) {
@@ -158,7 +160,8 @@ void toeplitz_by_hand(benchmark::State& state) {
     for (std::size_t i = 0; i < 8; ++i) input[i] = static_cast<std::uint8_t>(k.word(0) >> (56 - 8 * i));
     for (std::size_t i = 0; i < 4; ++i) input[8 + i] = static_cast<std::uint8_t>(k.word(1) >> (56 - 8 * i));
     const std::uint8_t* key = microsoft_rss_key.octets;
-    std::uint32_t window = std::uint32_t{key[0]} << 24 | std::uint32_t{key[1]} << 16 | std::uint32_t{key[2]} << 8 | key[3];
+    std::uint32_t window =
+        std::uint32_t{key[0]} << 24 | std::uint32_t{key[1]} << 16 | std::uint32_t{key[2]} << 8 | key[3];
     std::uint32_t h = 0;
     for (std::size_t i = 0; i < sizeof input; ++i)
       for (unsigned bit = 0; bit < 8; ++bit) {

@@ -2,10 +2,10 @@
 // A router in five stages: blocklist, parse, access list by five-tuple, route by longest prefix, time to live and MAC
 // addresses. Four engines run the very same stages over the same packets and tables:
 //
-//     virtual per packet      each stage is an object with a virtual function that hands the packet to the next, as in Click
-//     fused                   our pipeline, without prefetching: all stages in one loop
-//     vector by vector        each stage is a loop over the burst, and looks tables up behind a prefetch, as in VPP
-//     fused with prefetch     our pipeline as one writes it
+//     virtual per packet      each stage is an object with a virtual function that hands the packet to the next, as in
+//     Click fused                   our pipeline, without prefetching: all stages in one loop vector by vector each
+//     stage is a loop over the burst, and looks tables up behind a prefetch, as in VPP fused with prefetch     our
+//     pipeline as one writes it
 //
 // Hot: 1,024 flows, whose entries stay in the second-level cache. Cold: two million flows over 256 MiB of access list
 // and 64 MiB of routes, each packet of another flow than the packets near it. In both cases the port writes the
@@ -148,7 +148,9 @@ struct tables {
 
 struct drop_blocked {
   const block_list* blocked;
-  verdict operator()(ipv4 ip) const noexcept { return blocked->contains(ip.source()) ? drop(drop_reason::blocklist) : pass; }
+  verdict operator()(ipv4 ip) const noexcept {
+    return blocked->contains(ip.source()) ? drop(drop_reason::blocklist) : pass;
+  }
 };
 
 std::uint32_t hash_of(const flow_key4& key) noexcept { return static_cast<std::uint32_t>(key.hash()); }
@@ -169,7 +171,9 @@ struct check_access {
 };
 // The same with a prefetch, which leaves the hash with the packet.
 struct check_access_ahead : check_access {
-  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept { return check(flow_key4::from(ip, u), p.flow_hash(), p); }
+  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept {
+    return check(flow_key4::from(ip, u), p.flow_hash(), p);
+  }
   void prefetch(packet& p) const noexcept {
     const header_map headers{static_cast<const packet&>(p)};
     if (!headers.has<udp>() || !headers.has<ipv4>()) return;
@@ -209,8 +213,8 @@ struct rewrite {
 
 // ---- the packets
 
-// Hands out a memory_port's frames with the next flow's addresses written into them. Checksums of the transport are left
-// alone, for no router looks at them.
+// Hands out a memory_port's frames with the next flow's addresses written into them. Checksums of the transport are
+// left alone, for no router looks at them.
 class arriving_port {
  public:
   arriving_port(pool& memory, const tables& t) : port_(memory, 256, traffic::udp64), arrivals_(&t.arrivals) {
@@ -306,7 +310,8 @@ class element_of final : public element {
  public:
   explicit element_of(Stage s) : stage_(s) {}
   void push(packet& p, context& c) noexcept override {
-    if (stage_(p, c).code == verdict_code::pass) [[likely]] next->push(p, c);
+    if (stage_(p, c).code == verdict_code::pass) [[likely]]
+      next->push(p, c);
     else p.reset();
   }
 
@@ -315,7 +320,9 @@ class element_of final : public element {
 };
 class collector final : public element {
  public:
-  void push(packet& p, context&) noexcept override { ::new (static_cast<void*>(&out.p[n++])) packet{static_cast<packet&&>(p)}; }
+  void push(packet& p, context&) noexcept override {
+    ::new (static_cast<void*>(&out.p[n++])) packet{static_cast<packet&&>(p)};
+  }
   packet_array out;
   std::size_t n = 0;
 };

@@ -34,15 +34,17 @@ int main(int argc, char** argv) {
   auto in = pcap_reader::open(argc > 1 ? argv[1] : "examples/capture.pcap", *memory);
   if (!in) return std::fprintf(stderr, "%s\n", in.error().message()), 2;
 
-  queue<hold, 256> urgent;      // when it is full, the capture is read no further
-  queue<drop_tail, 128> rest;   // when it is full, newcomers are dropped, and counted
+  queue<hold, 256> urgent;     // when it is full, the capture is read no further
+  queue<drop_tail, 128> rest;  // when it is full, newcomers are dropped, and counted
 
   auto to_rest = [](packet& p) { p.priority(1); } | enqueue(rest);
+  // clang-format off
   auto classes = parse()
                | branch(by_class{})
                      .on<interactive>(enqueue(urgent))
                      .on<bulk>([](packet& p) { p.mark(1); } | shared(to_rest))
                      .on<other>(shared(to_rest));
+  // clang-format on
 
   unsigned served[2] = {};
   auto serve = [&](packet& p) { ++served[p.priority()]; } | discard;

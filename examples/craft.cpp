@@ -52,23 +52,40 @@ int main(int argc, char** argv) {
   capture c{*memory, *out};
 
   c.add(none, ethernet_header{.source = here, .destination = mac_broadcast},
-        arp_header{.operation = arp_operation::request, .sender_hardware = here, .sender_protocol = v4.source,
+        arp_header{.operation = arp_operation::request,
+                   .sender_hardware = here,
+                   .sender_protocol = v4.source,
                    .target_protocol = v4.destination});
   c.add(some, lan, v4, icmp_header{.kind = icmp::echo_request, .identifier = 7, .sequence_number = 1});
   c.add(some, lan, v6, icmpv6_header{.kind = icmpv6::echo_request, .identifier = 7, .sequence_number = 1});
 
   // A TCP connection: the options that a modern stack sends, a request, and its end.
-  const tcp_option_values syn_options{.maximum_segment_size = 1460, .window_scale = 7, .sack_permitted = true,
-                                      .has_timestamps = true, .timestamps = {.value = 1}};
-  c.add(none, lan, v4, tcp_header{.source_port = 40000, .destination_port = 80, .sequence_number = 1000,
-                                  .flags = tcp_flags::syn, .window_size = 64240, .options = syn_options});
-  c.add(http, lan, v4, tcp_header{.source_port = 40000, .destination_port = 80, .sequence_number = 1001,
-                                  .acknowledgment_number = 5001, .flags = tcp_flags::psh | tcp_flags::ack,
-                                  .window_size = 502});
-  c.add(none, lan, v4, tcp_header{.source_port = 40000, .destination_port = 80,
-                                  .sequence_number = 1001 + static_cast<std::uint32_t>(http.size()),
-                                  .acknowledgment_number = 5001, .flags = tcp_flags::fin | tcp_flags::ack,
-                                  .window_size = 502});
+  const tcp_option_values syn_options{.maximum_segment_size = 1460,
+                                      .window_scale = 7,
+                                      .sack_permitted = true,
+                                      .has_timestamps = true,
+                                      .timestamps = {.value = 1}};
+  c.add(none, lan, v4,
+        tcp_header{.source_port = 40000,
+                   .destination_port = 80,
+                   .sequence_number = 1000,
+                   .flags = tcp_flags::syn,
+                   .window_size = 64240,
+                   .options = syn_options});
+  c.add(http, lan, v4,
+        tcp_header{.source_port = 40000,
+                   .destination_port = 80,
+                   .sequence_number = 1001,
+                   .acknowledgment_number = 5001,
+                   .flags = tcp_flags::psh | tcp_flags::ack,
+                   .window_size = 502});
+  c.add(none, lan, v4,
+        tcp_header{.source_port = 40000,
+                   .destination_port = 80,
+                   .sequence_number = 1001 + static_cast<std::uint32_t>(http.size()),
+                   .acknowledgment_number = 5001,
+                   .flags = tcp_flags::fin | tcp_flags::ack,
+                   .window_size = 502});
 
   const udp_header datagram{.source_port = 5000, .destination_port = 6000};
   c.add(some, lan, v4, datagram);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A packet filter over a capture: early verdicts, rules, a branch by protocol, a tee; writes what it accepts.
 //
-//     capture -> spanning tree -> martians -> parse -> policy -> by protocol -+- tcp, udp: count flows -+-> accepted.pcapng
+//     capture -> spanning tree -> martians -> parse -> policy -> by protocol -+- tcp, udp: count flows -+-> output
 //                                                                             `- icmp, other ----------'
 //
 //     filter [capture] [output]        "-" is standard input: tcpdump -U -w - | filter -    or output, with the report
@@ -26,6 +26,7 @@ namespace {
 
 constexpr mac_address spanning_tree = mac("01:80:c2:00:00:00");
 
+// clang-format off
 constexpr auto martians = rules(
     when(ip::saddr.in(net("127.0.0.0/8")) || ip::saddr.in(net("224.0.0.0/4"))) >> drop(drop_reason::blocklist));
 
@@ -38,6 +39,7 @@ constexpr auto policy = rules(
     when(udp::dport.in(constant_set{1900, 5201})) >> drop,    // SSDP, iperf over UDP
     when(ip::ttl == 0 || ip6::hoplimit == 0)      >> drop,
     otherwise                                     >> accept);
+// clang-format on
 
 // ---- the busiest flows: a table of fixed size, both directions of a flow in one entry
 
@@ -128,6 +130,7 @@ int main(int argc, char** argv) {
   flow_table<flow_key6> flows6;
   std::uint64_t small = 0, large = 0;
 
+  // clang-format off
   auto accepted = tee(named("sizes", [&](packet& p) { ++(p.length() < 128 ? small : large); }) | discard)
                 | transmit(*out);
   auto path =
@@ -145,6 +148,7 @@ int main(int argc, char** argv) {
         .on<icmp>  (shared(accepted))
         .on<icmpv6>(shared(accepted))
         .on<other> (shared(accepted));
+  // clang-format on
 
   real_clock time;
   loop work{time, attach(*in, path)};
@@ -162,8 +166,9 @@ int main(int argc, char** argv) {
   screen.flush();
 
   const stage_counters sum = totals(path);
-  std::fprintf(report, "\n%llu packets came in, %llu were accepted (%llu shorter than 128 bytes), "
-                       "these were dropped:\n",
+  std::fprintf(report,
+               "\n%llu packets came in, %llu were accepted (%llu shorter than 128 bytes), "
+               "these were dropped:\n",
                ull(sum.packets), ull(small + large), ull(small));
   for (std::size_t i = 0; i < drop_reason_count; ++i) {
     const auto why = static_cast<drop_reason>(i);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How many cycles a nanosecond has, measured beside everything else: a chain of exclusive-ors of two registers takes one
-// cycle each on any processor that this runs on, at whatever speed it runs just then. (A chain of additions of
+// How many cycles a nanosecond has, measured beside everything else: a chain of exclusive-ors of two registers takes
+// one cycle each on any processor that this runs on, at whatever speed it runs just then. (A chain of additions of
 // constants does not: recent processors make several of them in one cycle.)
 #ifndef BENCH_SUPPORT_CLOCK_HPP
 #define BENCH_SUPPORT_CLOCK_HPP

@@ -38,7 +38,8 @@ class memory_port {
     for (std::size_t i = 0; i < buffers; ++i) {
       const frame f = memory.allocate_frame();
       if (f.slot == no_slot) std::abort();
-      ring_[i] = {reinterpret_cast<std::uint8_t*>(f.data), static_cast<std::uint32_t>(write_packet(f.data, kind, i)), f.slot};
+      ring_[i] = {reinterpret_cast<std::uint8_t*>(f.data), static_cast<std::uint32_t>(write_packet(f.data, kind, i)),
+                  f.slot};
       blank_.headroom = f.headroom;
     }
     filled_ = buffers;
@@ -57,7 +58,8 @@ class memory_port {
   pool& memory() noexcept { return *memory_; }
   bool done() const noexcept { return false; }
   std::size_t receive(frame* frames, std::size_t room, instant) noexcept {
-    if (filled_ < room) [[unlikely]] refill();
+    if (filled_ < room) [[unlikely]]
+      refill();
     const std::size_t n = filled_ < room ? filled_ : room;
     const frame blank = blank_;  // in registers
     std::size_t at = first_;
@@ -131,9 +133,7 @@ class packet_wheel {
 
  private:
   static void detail_move(packet* to, packet* from, std::size_t n) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-      ::new (static_cast<void*>(to + i)) packet{static_cast<packet&&>(from[i])};
-    }
+    for (std::size_t i = 0; i < n; ++i) { ::new (static_cast<void*>(to + i)) packet{static_cast<packet&&>(from[i])}; }
   }
   std::vector<packet> handles_;
 };

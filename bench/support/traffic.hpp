@@ -67,13 +67,21 @@ inline std::size_t write_packet(std::byte* to, traffic kind, std::size_t i) {
   if (kind == traffic::udp64 || kind == traffic::imix) {
     const ipv4_header ip{.source = ipv4_address{0x0a00'0000u | f.number},
                          .destination = ipv4_address{0xc612'0000u | (f.number * 2654435761u >> 8 & 0xffffu)}};
-    if (f.is_tcp) written = write_headers({to, used}, link, ip, tcp_header{.source_port = f.source_port, .destination_port = f.destination_port});
-    else written = write_headers({to, used}, link, ip, udp_header{.source_port = f.source_port, .destination_port = f.destination_port});
+    if (f.is_tcp)
+      written = write_headers({to, used}, link, ip,
+                              tcp_header{.source_port = f.source_port, .destination_port = f.destination_port});
+    else
+      written = write_headers({to, used}, link, ip,
+                              udp_header{.source_port = f.source_port, .destination_port = f.destination_port});
   } else {
     const ipv6_header ip{.source = ipv6_address{0x2001'0db8'0000'0000u, f.number},
                          .destination = ipv6_address{0x2001'0db8'0001'0000u, 1 + f.number % 251}};
-    if (f.is_tcp) written = write_headers({to, used}, link, ip, tcp_header{.source_port = f.source_port, .destination_port = f.destination_port});
-    else written = write_headers({to, used}, link, ip, udp_header{.source_port = f.source_port, .destination_port = f.destination_port});
+    if (f.is_tcp)
+      written = write_headers({to, used}, link, ip,
+                              tcp_header{.source_port = f.source_port, .destination_port = f.destination_port});
+    else
+      written = write_headers({to, used}, link, ip,
+                              udp_header{.source_port = f.source_port, .destination_port = f.destination_port});
   }
   if (!written) std::abort();
   return length;

@@ -80,7 +80,8 @@ constexpr bool round_trip(T v, T (*load)(const std::byte*) noexcept, void (*stor
   return load(at + 1) == v && at[0] == b(0xaa) && at[sizeof(T) + 1] == b(0xaa);
 }
 constexpr bool all_round_trips() {
-  return round_trip<std::uint8_t>(0xfe, load_u8, store_u8) && round_trip<std::uint16_t>(0xfedc, load_be16, store_be16) &&
+  return round_trip<std::uint8_t>(0xfe, load_u8, store_u8) &&
+         round_trip<std::uint16_t>(0xfedc, load_be16, store_be16) &&
          round_trip<std::uint32_t>(0xfedcba98, load_be32, store_be32) &&
          round_trip<std::uint64_t>(0xfedcba9876543210, load_be64, store_be64) &&
          round_trip<std::uint16_t>(0xfedc, load_le16, store_le16) &&
@@ -110,7 +111,8 @@ static_assert(is_power_of_two(1) && is_power_of_two(64) && is_power_of_two(std::
 static_assert(!is_power_of_two(0) && !is_power_of_two(3) && !is_power_of_two(~std::uint64_t{0}));
 static_assert(floor_log2(1) == 0 && floor_log2(2) == 1 && floor_log2(3) == 1 && floor_log2(~std::uint64_t{0}) == 63);
 static_assert(floor_power_of_two(0) == 0 && floor_power_of_two(5) == 4 && floor_power_of_two(8) == 8);
-static_assert(ceil_power_of_two(0) == 1 && ceil_power_of_two(1) == 1 && ceil_power_of_two(5) == 8 && ceil_power_of_two(8) == 8);
+static_assert(ceil_power_of_two(0) == 1 && ceil_power_of_two(1) == 1 && ceil_power_of_two(5) == 8 &&
+              ceil_power_of_two(8) == 8);
 static_assert(ceil_power_of_two(std::uint64_t{1} << 63) == std::uint64_t{1} << 63);
 static_assert(divide_up(0, 8) == 0 && divide_up(1, 8) == 1 && divide_up(8, 8) == 1 && divide_up(9, 8) == 2);
 static_assert(divide_up(SIZE_MAX, 2) == SIZE_MAX / 2 + 1);

@@ -14,7 +14,8 @@ namespace {
 
 using namespace runnel;
 
-constexpr std::byte letters[] = {std::byte{'r'}, std::byte{'u'}, std::byte{'n'}, std::byte{'n'}, std::byte{'e'}, std::byte{'l'}};
+constexpr std::byte letters[] = {std::byte{'r'}, std::byte{'u'}, std::byte{'n'},
+                                 std::byte{'n'}, std::byte{'e'}, std::byte{'l'}};
 static_assert(mix(0) == 0);
 static_assert(mix(1) == 0x5692'161d'100b'05e5);
 static_assert(hash_bytes(bytes{letters}, 1) != hash_bytes(bytes{letters}, 2));
@@ -43,7 +44,8 @@ double worst_bias(std::size_t key_size, int samples, Hash hash) {
 
 TEST_CASE("every bit of a key changes every bit of its hash with a probability close to one half") {
   // With 2000 samples, chance alone gives a deviation of 0.011; 5 of these are 0.056.
-  CHECK(worst_bias(8, 2000, [](const std::vector<std::byte>& k) { return mix(detail::load<std::uint64_t>(k.data())); }) < 0.06);
+  CHECK(worst_bias(8, 2000,
+                   [](const std::vector<std::byte>& k) { return mix(detail::load<std::uint64_t>(k.data())); }) < 0.06);
   for (const std::size_t n : {2u, 3u, 4u, 5u, 7u, 8u, 9u, 13u, 16u, 17u, 23u, 24u, 37u, 40u}) {
     CAPTURE(n);
     CHECK(worst_bias(n, 2000, [](const std::vector<std::byte>& k) { return hash_bytes(k, 99); }) < 0.06);

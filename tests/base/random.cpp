@@ -3,7 +3,6 @@
 
 #include <doctest/doctest.h>
 
-
 #include <runnel/base/random.hpp>
 
 using namespace runnel;

@@ -69,8 +69,10 @@ TEST_CASE("a result with an error sentence") {
 
 // ---- time
 
-static_assert(seconds(1) == milliseconds(1000) && milliseconds(1) == microseconds(1000) && microseconds(1) == nanoseconds(1000));
-static_assert(seconds(1) - milliseconds(1) == milliseconds(999) && seconds(2) * 3 == seconds(6) && seconds(6) / 4 == milliseconds(1500));
+static_assert(seconds(1) == milliseconds(1000) && milliseconds(1) == microseconds(1000) &&
+              microseconds(1) == nanoseconds(1000));
+static_assert(seconds(1) - milliseconds(1) == milliseconds(999) && seconds(2) * 3 == seconds(6) &&
+              seconds(6) / 4 == milliseconds(1500));
 static_assert(nanoseconds(-1) < nanoseconds(0) && nanoseconds(1) >= nanoseconds(1) && nanoseconds(2) > nanoseconds(1));
 static_assert(instant{5} + nanoseconds(3) == instant{8} && instant{5} - nanoseconds(8) == instant{-3});
 static_assert(instant{5} - instant{8} == nanoseconds(-3) && instant{5} <= instant{5} && instant{4} != instant{5});

@@ -275,7 +275,8 @@ class comparison {
 
   std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>{0, n - 1}(random_); }
   std::int64_t any_distance() {
-    const auto limit = std::uniform_int_distribution<std::int64_t>{1, below(2) == 0 ? 200 * resolution_ : furthest_}(random_);
+    const auto limit =
+        std::uniform_int_distribution<std::int64_t>{1, below(2) == 0 ? 200 * resolution_ : furthest_}(random_);
     return std::uniform_int_distribution<std::int64_t>{0, limit}(random_);
   }
 

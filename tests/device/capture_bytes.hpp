@@ -65,16 +65,35 @@ class capture_bytes {
   }
   /// With if_tsresol and if_tsoffset.
   capture_bytes& interface_with_clock(unsigned resolution, std::int64_t offset = 0) {
-    return block(1, capture_bytes(big_).u16(1).u16(0).u32(0)
-                        .u16(2).u16(3).u8('e').u8('t').u8('h').u8(0)  // if_name, padded
-                        .u16(9).u16(1).u8(resolution).fill(3, 0)
-                        .u16(14).u16(8).u64(static_cast<std::uint64_t>(offset))
-                        .u16(0).u16(0));
+    return block(1, capture_bytes(big_)
+                        .u16(1)
+                        .u16(0)
+                        .u32(0)
+                        .u16(2)
+                        .u16(3)
+                        .u8('e')
+                        .u8('t')
+                        .u8('h')
+                        .u8(0)  // if_name, padded
+                        .u16(9)
+                        .u16(1)
+                        .u8(resolution)
+                        .fill(3, 0)
+                        .u16(14)
+                        .u16(8)
+                        .u64(static_cast<std::uint64_t>(offset))
+                        .u16(0)
+                        .u16(0));
   }
   capture_bytes& packet(unsigned interface, std::uint64_t ticks, std::size_t length, unsigned value,
                         std::size_t wire = 0) {
-    return block(6, capture_bytes(big_).u32(interface).u32(ticks >> 32).u32(ticks).u32(length)
-                        .u32(wire != 0 ? wire : length).fill(length, value));
+    return block(6, capture_bytes(big_)
+                        .u32(interface)
+                        .u32(ticks >> 32)
+                        .u32(ticks)
+                        .u32(length)
+                        .u32(wire != 0 ? wire : length)
+                        .fill(length, value));
   }
 
   std::size_t size() const { return data_.size(); }
@@ -136,7 +155,8 @@ struct seen {
 inline doctest::String toString(const seen& s) {
   return (std::to_string(s.ns) + " ns, " + std::to_string(s.length) + " bytes of " + std::to_string(s.value) +
           ", interface " + std::to_string(s.iif) + ", missing " + std::to_string(s.missing) + ", link " +
-          std::to_string(static_cast<int>(s.link))).c_str();
+          std::to_string(static_cast<int>(s.link)))
+      .c_str();
 }
 
 inline seen seen_in(const runnel::frame& f) {

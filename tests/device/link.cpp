@@ -104,8 +104,13 @@ TEST_CASE("a line of limited rate sends one packet after the other") {
 TEST_CASE("every packet arrives or is counted, and a seed repeats it all") {
   memory_type memory;
   const auto run = [&](std::uint64_t seed) {
-    virtual_link<32> wire(memory, {.latency = microseconds(10), .jitter = microseconds(30), .loss = 100'000,
-                                   .duplication = 50'000, .reordering = 20'000, .max_length = 100, .seed = seed});
+    virtual_link<32> wire(memory, {.latency = microseconds(10),
+                                   .jitter = microseconds(30),
+                                   .loss = 100'000,
+                                   .duplication = 50'000,
+                                   .reordering = 20'000,
+                                   .max_length = 100,
+                                   .seed = seed});
     list all;
     const std::uint32_t sent = 20'000;
     for (std::uint32_t i = 0; i < sent; ++i) {

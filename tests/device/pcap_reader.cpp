@@ -30,7 +30,8 @@ std::vector<seen> read_all(const capture_bytes& content, std::string* problem = 
 TEST_CASE("classic captures are read in both byte orders, with micro- and nanoseconds") {
   for (bool big : {false, true}) {
     CAPTURE(big);
-    const auto micro = capture_bytes(big).pcap_header().record(7, 999999, 60, 0x11).record(0xffffffff, 0, 1, 0x22, 1500);
+    const auto micro =
+        capture_bytes(big).pcap_header().record(7, 999999, 60, 0x11).record(0xffffffff, 0, 1, 0x22, 1500);
     CHECK(read_all(micro) == std::vector<seen>{{7'999'999'000, 60, 0x11, 0, 0, on_ethernet},
                                                {4294967295'000'000'000, 1, 0x22, 0, 1499, on_ethernet}});
     const auto nano = capture_bytes(big).pcap_header(0xa1b23c4d).record(7, 999999999, 60, 0x11).record(8, 1, 0, 0);
@@ -90,7 +91,8 @@ TEST_CASE("records that are cut by the end of a block come out whole") {
   for (unsigned i = 0; i < 2000; ++i) {
     const std::size_t length = i * 37 % 1600;
     content.record(i, i, length, i % 251);
-    expected.push_back({std::int64_t{i} * 1'000'000'000 + i * 1000, length, length != 0 ? i % 251 : 0, 0, 0, on_ethernet});
+    expected.push_back(
+        {std::int64_t{i} * 1'000'000'000 + i * 1000, length, length != 0 ? i % 251 : 0, 0, 0, on_ethernet});
   }
   const temporary_file file(content);
   mapped_pool memory = small_pool();
@@ -106,7 +108,8 @@ TEST_CASE("records that are cut by the end of a block come out whole") {
 }
 
 TEST_CASE("a record longer than the block, and than a pipe gives at once, is read whole") {
-  const auto content = capture_bytes().pcap_header().record(1, 0, 60, 1).record(2, 0, max_captured_length, 2).record(3, 0, 9, 3);
+  const auto content =
+      capture_bytes().pcap_header().record(1, 0, 60, 1).record(2, 0, max_captured_length, 2).record(3, 0, 9, 3);
   const temporary_file file(content);
   mapped_pool memory = small_pool();
   const std::vector<seen> expected{{1'000'000'000, 60, 1, 0, 0, on_ethernet},
@@ -165,7 +168,9 @@ TEST_CASE("pcapng: packet blocks of all three kinds, in both byte orders, with t
 }
 
 TEST_CASE("pcapng: a simple packet is cut to the snap length of its interface") {
-  const auto content = capture_bytes().section().interface(101, 5)
+  const auto content = capture_bytes()
+                           .section()
+                           .interface(101, 5)
                            .block(3, capture_bytes().u32(1500).fill(5, 1))
                            .block(3, capture_bytes().u32(4).fill(4, 2));
   CHECK(read_all(content) ==
@@ -209,7 +214,8 @@ TEST_CASE("pcapng: every timestamp resolution is turned into nanoseconds") {
 TEST_CASE("pcapng: a further section may have the other byte order, and numbers its interfaces anew") {
   const auto first = capture_bytes(false).section().interface(1).interface(101).packet(1, 1, 5, 1);
   const auto second = capture_bytes(true).section().interface(113).packet(0, 2, 6, 2);
-  const std::vector<seen> expected{{1000, 5, 1, 1, 0, link_type::raw_ip}, {2000, 6, 2, 0, 0, link_type::linux_sll},
+  const std::vector<seen> expected{{1000, 5, 1, 1, 0, link_type::raw_ip},
+                                   {2000, 6, 2, 0, 0, link_type::linux_sll},
                                    {1000, 5, 1, 1, 0, link_type::raw_ip}};
   CHECK(read_all(capture_bytes().append(first).append(second).append(first)) == expected);
   std::string problem;
@@ -242,8 +248,9 @@ TEST_CASE("a capture that is cut off or lies about a length gives what is before
     if ((n - 24) % 76 == 0) CHECK(problem == "nothing is wrong");
     else CHECK(mentions(problem, ("the record at byte " + std::to_string(24 + records * 76)).c_str()));
   }
-  CHECK(problem == "pcap: read test: it ends 1 bytes before the end of the record at byte 100: "
-                   "the packets before it were read");
+  CHECK(problem ==
+        "pcap: read test: it ends 1 bytes before the end of the record at byte 100: "
+        "the packets before it were read");
 
   CHECK(read_all(capture_bytes().pcap_header().record(1, 0, 60, 1).u32(2).u32(0).u32(262145).u32(262145), &problem)
             .size() == 1);
@@ -268,7 +275,8 @@ TEST_CASE("a capture that is cut off or lies about a length gives what is before
   damaged(b().u32(6).u32(0x7fff'fffc).fill(40, 0), "2147483644 bytes long, more than 16 MiB");
   damaged(b().u32(77).u32(0xffff'fffc).fill(40, 0), "it ends 4294967244 bytes before the end");
   damaged(b().block(6, b().u32(0).u32(0).u32(0).u32(5).u32(5).fill(4, 0)), "claims a packet of 5 bytes");
-  damaged(b().block(6, b().u32(0).u32(0).u32(0).u32(0xffff'ffff).u32(5).fill(4, 0)), "claims a packet of 4294967295 bytes");
+  damaged(b().block(6, b().u32(0).u32(0).u32(0).u32(0xffff'ffff).u32(5).fill(4, 0)),
+          "claims a packet of 4294967295 bytes");
   damaged(b().block(6, b().u32(1).u32(0).u32(0).u32(4).u32(4).fill(4, 0)), "is of interface 1");
   damaged(b().block(6, b().u32(0x1'0000).u32(0).u32(0).u32(4).u32(4).fill(4, 0)), "is of interface 65536");
   damaged(b().block(6, b()), "claims a length of 12 bytes");
@@ -308,7 +316,8 @@ TEST_CASE("what is not a capture does not open, and says why") {
   auto missing = pcap_reader::open("/nonexistent/in.pcap", memory);
   REQUIRE_FALSE(missing);
   CHECK(std::string(missing.error().message()) ==
-        "pcap: open /nonexistent/in.pcap: No such file or directory: give the path of a capture, or - for standard input");
+        "pcap: open /nonexistent/in.pcap: No such file or directory: give the path of a capture, or - for standard "
+        "input");
   CHECK(missing.error().number() == ENOENT);
   auto directory = pcap_reader::open("/tmp", memory);
   REQUIRE_FALSE(directory);
@@ -356,8 +365,13 @@ TEST_CASE("one pool reads any number of captures in turn, but only so many at on
 
 TEST_CASE("at the capture's pace, packets come as far apart as they were recorded") {
   mapped_pool memory = small_pool();
-  const auto content = capture_bytes().pcap_header(0xa1b23c4d).record(100, 0, 1, 1).record(100, 500, 1, 2).record(100, 500, 1, 3)
-                           .record(100, 400, 1, 4).record(101, 0, 1, 5);
+  const auto content = capture_bytes()
+                           .pcap_header(0xa1b23c4d)
+                           .record(100, 0, 1, 1)
+                           .record(100, 500, 1, 2)
+                           .record(100, 500, 1, 3)
+                           .record(100, 400, 1, 4)
+                           .record(101, 0, 1, 5);
   const temporary_file file(content);
   auto in = pcap_reader::open(file.path(), memory, {.pace = pace::capture});
   REQUIRE(in);
@@ -385,9 +399,12 @@ TEST_CASE("at the capture's pace, packets come as far apart as they were recorde
 TEST_CASE("times further apart than a number can say: the later packet waits") {
   mapped_pool memory = small_pool();
   // Two clocks: seconds 292 years before 1970 and more, and such after it.
-  const auto content = capture_bytes().section()
-                           .interface_with_clock(0, -20'000'000'000).interface_with_clock(0, 20'000'000'000)
-                           .packet(0, 0, 1, 1).packet(1, 0, 1, 2);
+  const auto content = capture_bytes()
+                           .section()
+                           .interface_with_clock(0, -20'000'000'000)
+                           .interface_with_clock(0, 20'000'000'000)
+                           .packet(0, 0, 1, 1)
+                           .packet(1, 0, 1, 2);
   auto in = pcap_reader::adopt(pipe_with(content), "test", memory, {.pace = pace::capture});
   REQUIRE(in);
   frame f{};

@@ -39,7 +39,9 @@ std::vector<seen> read_back(const char* path) {
 }
 
 bytes of(const std::vector<std::byte>& v) { return {v.data(), v.size()}; }
-std::vector<std::byte> filled(std::size_t n, unsigned value) { return std::vector<std::byte>(n, static_cast<std::byte>(value)); }
+std::vector<std::byte> filled(std::size_t n, unsigned value) {
+  return std::vector<std::byte>(n, static_cast<std::byte>(value));
+}
 
 packet packet_of(pool& memory, std::size_t n, unsigned value, instant when = {}) {
   packet p = memory.allocate();
@@ -81,23 +83,41 @@ TEST_CASE("a pcapng file is written byte for byte as the format says") {
   CHECK(why(out->close()) == "nothing is wrong");
   const bool big = !little_endian_host;
   const auto b = [&] { return capture_bytes(big); };
-  const auto expected =
-      b().block(0x0a0d0d0a, b().u32(0x1a2b3c4d).u16(1).u16(0).u64(~std::uint64_t{0}).u16(4).u16(6)
-                                .u8('r').u8('u').u8('n').u8('n').u8('e').u8('l').u16(0).u32(0))
-          .block(1, b().u16(1).u16(0).u32(1000).u16(9).u16(1).u8(9).fill(3, 0).u32(0))
-          .block(6, b().u32(0).u32(1).u32(2).u32(5).u32(9).fill(5, 0x77));
+  const auto expected = b().block(0x0a0d0d0a, b().u32(0x1a2b3c4d)
+                                                  .u16(1)
+                                                  .u16(0)
+                                                  .u64(~std::uint64_t{0})
+                                                  .u16(4)
+                                                  .u16(6)
+                                                  .u8('r')
+                                                  .u8('u')
+                                                  .u8('n')
+                                                  .u8('n')
+                                                  .u8('e')
+                                                  .u8('l')
+                                                  .u16(0)
+                                                  .u32(0))
+                            .block(1, b().u16(1).u16(0).u32(1000).u16(9).u16(1).u8(9).fill(3, 0).u32(0))
+                            .block(6, b().u32(0).u32(1).u32(2).u32(5).u32(9).fill(5, 0x77));
   CHECK(equal(of(content_of(file.path())), expected));
 }
 
 TEST_CASE("a classic capture is written byte for byte as the format says") {
   for (bool nano : {true, false}) {
     const temporary_file file;
-    auto out = pcap_writer::open(file.path(), {.format = capture_format::pcap, .link = link_type::raw_ip, .nanoseconds = nano});
+    auto out = pcap_writer::open(file.path(),
+                                 {.format = capture_format::pcap, .link = link_type::raw_ip, .nanoseconds = nano});
     REQUIRE(out);
     CHECK(out->write(of(filled(5, 0x77)), instant{7'000'001'500}, 9));
     CHECK(why(out->close()) == "nothing is wrong");
     const auto expected = capture_bytes(!little_endian_host)
-                              .u32(nano ? 0xa1b23c4d : 0xa1b2c3d4).u16(2).u16(4).u32(0).u32(0).u32(262144).u32(101)
+                              .u32(nano ? 0xa1b23c4d : 0xa1b2c3d4)
+                              .u16(2)
+                              .u16(4)
+                              .u32(0)
+                              .u32(0)
+                              .u32(262144)
+                              .u32(101)
                               .record(7, nano ? 1500 : 1, 5, 0x77, 9);
     CHECK(equal(of(content_of(file.path())), expected));
   }
@@ -141,7 +161,8 @@ TEST_CASE("as a device it takes and releases packets, at their own time or now, 
   const temporary_file file;
   auto out = pcap_writer::open(file.path());
   REQUIRE(out);
-  packet p[3] = {packet_of(memory, 100, 1, instant{5}), packet_of(memory, 101, 2), packet_of(memory, 1500, 3, instant{7})};
+  packet p[3] = {packet_of(memory, 100, 1, instant{5}), packet_of(memory, 101, 2),
+                 packet_of(memory, 1500, 3, instant{7})};
   REQUIRE(p[2].append(packet_of(memory, 1500, 3)));
   REQUIRE(p[2].append(packet_of(memory, 33, 3)));
   packet tapped = p[2].clone();
@@ -152,8 +173,10 @@ TEST_CASE("as a device it takes and releases packets, at their own time or now, 
   for (packet& q : p) CHECK_FALSE(q);
   CHECK(memory->available() == memory->capacity());
   CHECK(why(out->close()) == "nothing is wrong");
-  CHECK(read_back(file.path()) == std::vector<seen>{{7, 3033, 3, 0, 0, on_ethernet}, {5, 100, 1, 0, 0, on_ethernet},
-                                                    {6, 101, 2, 0, 0, on_ethernet}, {7, 3033, 3, 0, 0, on_ethernet}});
+  CHECK(read_back(file.path()) == std::vector<seen>{{7, 3033, 3, 0, 0, on_ethernet},
+                                                    {5, 100, 1, 0, 0, on_ethernet},
+                                                    {6, 101, 2, 0, 0, on_ethernet},
+                                                    {7, 3033, 3, 0, 0, on_ethernet}});
 }
 
 TEST_CASE("packets longer than the snap length are cut, in the middle of a fragment too") {
@@ -330,7 +353,8 @@ TEST_CASE("the shipped capture is read whole, and other tools find the same in o
     if (installed("capinfos")) CHECK(mentions(output_of(std::string("capinfos -c -M ") + file.path()), "843"));
     if (installed("tshark")) {
       const auto listing = [](const std::string& path) {
-        return output_of("tshark -r " + path + " -t e -T fields -e frame.time_epoch -e frame.len -e frame.protocols -e _ws.col.Info");
+        return output_of("tshark -r " + path +
+                         " -t e -T fields -e frame.time_epoch -e frame.len -e frame.protocols -e _ws.col.Info");
       };
       const std::string ours = listing(file.path());
       CHECK(ours.size() > 843 * 20);

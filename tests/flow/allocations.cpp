@@ -82,7 +82,8 @@ TEST_CASE("nothing is allocated on the heap while packets flow") {
   struct dns {};
   struct web {};
   static queue<drop_head, 128> held;
-  constexpr auto policy = rules(when(ip::saddr == addr4("10.9.9.9")) >> drop(drop_reason::blocklist), otherwise >> accept);
+  constexpr auto policy =
+      rules(when(ip::saddr == addr4("10.9.9.9")) >> drop(drop_reason::blocklist), otherwise >> accept);
   struct {
     std::uint64_t bytes = 0;
     void write(const packet& p) { bytes += p.length(); }
@@ -91,9 +92,11 @@ TEST_CASE("nothing is allocated on the heap while packets flow") {
   auto egress = [](mut<ipv4> ip) { ip.time_to_live(63); } | transmit(wire);
   auto replaced = parse() | [](ipv4) {} | transmit(wire);
   any_pipeline slot{replaced};
-  auto path = xdp([n = 0](ethernet) mutable { return ++n % 50 == 0 ? tx : n % 50 == 1 ? drop : pass; })
-            | parse() | policy | tap(writer) | tee([](udp) {} | discard) | unshare() | [](burst&) {}
-            | branch([](udp u) -> ports<dns, web, other> {
+  auto path = xdp([n = 0](ethernet) mutable { return ++n % 50 == 0 ? tx
+                                                     : n % 50 == 1 ? drop
+                                                                   : pass; }) | parse() |
+              policy | tap(writer) | tee([](udp) {} | discard) | unshare() | [](burst&) {} |
+              branch([](udp u) -> ports<dns, web, other> {
                 if (u.destination_port() == 53) return dns{};
                 return web{};
               })
@@ -102,7 +105,9 @@ TEST_CASE("nothing is allocated on the heap while packets flow") {
                   .on<other>(branch([n = 0](packet&) mutable -> ports<web, other> {
                                if (++n % 2 == 0) return web{};
                                return other{};
-                             }).on<web>(replaceable(slot)).on<other>(deliver([&](packet) { ++delivered; })));
+                             })
+                                 .on<web>(replaceable(slot))
+                                 .on<other>(deliver([&](packet) { ++delivered; })));
 
   const std::size_t before = allocations;
   run(attach(wire, path), attach(held, parse() | unshare() | [](udp) {} | shared(egress)));

@@ -36,8 +36,8 @@ TEST_CASE("a burst larger than the replaceable path was made for goes through it
   unsigned seen = 0;
   bool in_order = true;
   numbers sizes;
-  auto inner = parse() | [&](burst& b) { sizes.add(static_cast<unsigned>(b.size())); }
-             | deliver([&](packet p) { in_order = in_order && number_of(p) == ++seen; });
+  auto inner = parse() | [&](burst& b) { sizes.add(static_cast<unsigned>(b.size())); } |
+               deliver([&](packet p) { in_order = in_order && number_of(p) == ++seen; });
   any_pipeline slot{inner};
   wire.several(1, 200);
   run(attach<256>(wire, replaceable(slot)));
@@ -55,7 +55,9 @@ TEST_CASE("a stage before the slot may replace the path for the burst that it is
   auto first = parse() | note(to_first);
   auto second = uncounted | parse() | note(to_second);
   any_pipeline slot{first};
-  auto path = parse() | [&](packet& p) { if (number_of(p) == 3) slot.replace(second); } | replaceable(slot);
+  auto path = parse() | [&](packet& p) {
+    if (number_of(p) == 3) slot.replace(second);
+  } | replaceable(slot);
   wire.several(1, 6);
   run(attach<2>(wire, path));
   CHECK(to_first == "1 2");

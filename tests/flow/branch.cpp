@@ -36,7 +36,7 @@ TEST_CASE("ways may be connected in any order") {
   fixture t;
   t.wire.several(1, 4);
   numbers to_even, to_odd;
-  auto path = branch(&by_parity).on<odd>(note(to_odd)).on<even>(note(to_even)) ;
+  auto path = branch(&by_parity).on<odd>(note(to_odd)).on<even>(note(to_even));
   run(attach(t.wire, detail::as_pipeline(path)));
   CHECK(to_even == "2 4");
   CHECK(to_odd == "1 3");
@@ -51,9 +51,11 @@ TEST_CASE("a branch on headers sends packets without them by 'other'") {
   struct dns {};
   numbers to_dns, to_other;
   auto path = parse() | branch([](ipv4, udp u) -> ports<dns, other> {
-                if (u.destination_port() == 53) return dns{};
-                return other{};
-              }).on<dns>(note(to_dns)).on<other>(note(to_other));
+                          if (u.destination_port() == 53) return dns{};
+                          return other{};
+                        })
+                            .on<dns>(note(to_dns))
+                            .on<other>(note(to_other));
   run(attach(t.wire, path));
   CHECK(to_dns == "1");
   CHECK(to_other == "2 3 4");
@@ -107,9 +109,9 @@ TEST_CASE("a burst that goes one way is handed on whole") {
   t.wire.several(1, 6);
   numbers sizes;
   numbers unused;
-  auto path = parse() | branch([](packet&) -> parity { return odd{}; })
-                            .on<even>(note(unused))
-                            .on<odd>([&](burst& b) { sizes.add(static_cast<unsigned>(b.size())); } | discard);
+  auto path = parse() | branch([](packet&) -> parity { return odd{}; }).on<even>(note(unused)).on<odd>([&](burst& b) {
+    sizes.add(static_cast<unsigned>(b.size()));
+  } | discard);
   run(attach(t.wire, path));
   CHECK(sizes == "6");
   CHECK(unused == "");
@@ -122,7 +124,8 @@ TEST_CASE("by_protocol sends each transport its way, and the rest by 'other'") {
   t.wire.icmp(3);
   t.wire.udp6(4);
   t.wire.unknown(5);
-  t.wire.put(6, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .dont_fragment = false, .fragment_offset = 800, .protocol = 6});
+  t.wire.put(6, 18, {}, eth,
+             ipv4_header{.source = {10, 0, 0, 1}, .dont_fragment = false, .fragment_offset = 800, .protocol = 6});
   t.wire.put(7, 18, {}, eth, ipv6_header{.next_header = 58}, icmp_header{});
   numbers to_tcp, to_udp, to_icmp, to_icmpv6, to_other;
   auto path = parse() | by_protocol()
@@ -144,12 +147,13 @@ TEST_CASE("branches behind branches") {
   t.wire.several(1, 12);
   numbers even_small, even_large, odds;
   using size = ports<small, large>;
-  auto path = parse() | branch(&by_parity)
-                            .on<even>(named("seen", [](ipv4) {}) |
-                                      branch([](packet& p) -> size { return number_of(p) < 7 ? size{small{}} : size{large{}}; })
-                                          .on<small>(note(even_small))
-                                          .on<large>(note(even_large)))
-                            .on<odd>(note(odds));
+  auto path =
+      parse() | branch(&by_parity)
+                    .on<even>(named("seen", [](ipv4) {}) |
+                              branch([](packet& p) -> size { return number_of(p) < 7 ? size{small{}} : size{large{}}; })
+                                  .on<small>(note(even_small))
+                                  .on<large>(note(even_large)))
+                    .on<odd>(note(odds));
   run(attach(t.wire, path));
   CHECK(even_small == "2 4 6");
   CHECK(even_large == "8 10 12");
@@ -215,8 +219,14 @@ TEST_CASE("the order is kept on each of eight ways, over bursts of every mixture
     });
   };
   auto path = parse() | branch(pick)
-                            .on<way<0>>(arrive(0)).on<way<1>>(arrive(1)).on<way<2>>(arrive(2)).on<way<3>>(arrive(3))
-                            .on<way<4>>(arrive(4)).on<way<5>>(arrive(5)).on<way<6>>(arrive(6)).on<way<7>>(arrive(7));
+                            .on<way<0>>(arrive(0))
+                            .on<way<1>>(arrive(1))
+                            .on<way<2>>(arrive(2))
+                            .on<way<3>>(arrive(3))
+                            .on<way<4>>(arrive(4))
+                            .on<way<5>>(arrive(5))
+                            .on<way<6>>(arrive(6))
+                            .on<way<7>>(arrive(7));
   unsigned next = 1;
   for (unsigned round = 0; round < 200; ++round) {
     spread = 1 + round % 8;

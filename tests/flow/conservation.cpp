@@ -68,8 +68,7 @@ void add_up(const List& list, tally& sum) {
     }
     if constexpr (List::rest_list::size != 0)
       sum.consistent = sum.consistent && list.rest.counters.packets == c.passed();
-    else if constexpr (List::first_stage::kind == stage_kind::end)
-      sum.passed_at_ends += c.passed();
+    else if constexpr (List::first_stage::kind == stage_kind::end) sum.passed_at_ends += c.passed();
     add_up(list.rest, sum);
   }
 }
@@ -98,23 +97,27 @@ TEST_CASE("what comes in is what goes out and what is counted, and flows stay in
       });
     };
     const unsigned percent = round % 3 == 0 ? 0 : round % 3 == 1 ? 5 : 50;
-    auto each = [&] { return [c = chance{&random, percent, &stolen_packets, &taken}](packet& p) mutable { return c.pick(p); }; };
+    auto each = [&] {
+      return [c = chance{&random, percent, &stolen_packets, &taken}](packet& p) mutable { return c.pick(p); };
+    };
     queue<drop_tail, 512> q;
-    auto path = xdp([&](const frame&) -> verdict {
-                  if (random.below(100) >= percent) return pass;
-                  const std::size_t r = random.below(4);
-                  return r == 0 ? drop : r == 1 ? tx : r == 2 ? redirect(0) : redirect(1);
-                }, elsewhere)
-              | parse() | each() | each()
-              | [&](burst& b) {
+    auto path = xdp(
+                    [&](const frame&) -> verdict {
+                      if (random.below(100) >= percent) return pass;
+                      const std::size_t r = random.below(4);
+                      return r == 0 ? drop : r == 1 ? tx : r == 2 ? redirect(0) : redirect(1);
+                    },
+                    elsewhere) |
+                parse() | each() | each() |
+                [&](burst& b) {
                   chance c{&random, percent, &stolen_packets, &taken};
                   for (std::size_t i = 0; i < b.size(); ++i) {
                     const verdict v = c.pick(b[i]);
                     if (v.code != verdict_code::stolen) b.verdict_on(i) = v;
                   }
-                }
-              | each()
-              | branch([&](packet& p) -> ports<left, middle, right> {
+                } |
+                each() |
+                branch([&](packet& p) -> ports<left, middle, right> {
                   chance c{&random, percent / 2, &stolen_packets, &taken};
                   if (const verdict v = c.pick(p); v.code != verdict_code::pass) return v;
                   switch (number_of(p) % flows % 3) {
@@ -125,11 +128,12 @@ TEST_CASE("what comes in is what goes out and what is counted, and flows stay in
                 })
                     .on<left>(each() | arrive())
                     .on<middle>(enqueue(q))
-                    .on<right>([](ipv4) {} |
-                               branch([](packet& p) -> ports<left, right> {
-                                 if (number_of(p) % flows == 2) return left{};
-                                 return right{};
-                               }).on<left>(arrive()).on<right>(each() | arrive()));
+                    .on<right>([](ipv4) {} | branch([](packet& p) -> ports<left, right> {
+                                               if (number_of(p) % flows == 2) return left{};
+                                               return right{};
+                                             })
+                                                 .on<left>(arrive())
+                                                 .on<right>(each() | arrive()));
     const unsigned total = 1 + static_cast<unsigned>(random.below(400));
     wire.several(1, total);
     switch (round % 4) {

@@ -31,12 +31,15 @@ auto by_parity() {
 TEST_CASE("as text, a pipeline is a list of stages with what came in and what was lost") {
   fixture t;
   t.wire.several(1, 40);
-  auto path = xdp([](const frame& f) { return number_of(f) == 1 ? tx : pass; })
-            | named("firewall", [](packet& p) {
-                const unsigned n = number_of(p);
-                return n < 10 ? drop : n < 15 ? drop(drop_reason::blocklist) : n == 15 ? drop(drop_reason::no_match) : pass;
-              })
-            | parse() | [](ipv4, mut<udp>) {} | note(t.arrived);
+  auto path =
+      xdp([](const frame& f) { return number_of(f) == 1 ? tx : pass; }) |
+      named(
+          "firewall",
+          [](packet& p) {
+            const unsigned n = number_of(p);
+            return n < 10 ? drop : n < 15 ? drop(drop_reason::blocklist) : n == 15 ? drop(drop_reason::no_match) : pass;
+          }) |
+      parse() | [](ipv4, mut<udp>) {} | note(t.arrived);
   run(attach(t.wire, path));
   describe(t.out, path);
   CHECK(std::string(t.out.c_str()) ==
@@ -51,7 +54,8 @@ TEST_CASE("as text, ways and copies are drawn as a tree, and shared pipelines on
   fixture t;
   t.wire.several(1, 9);
   auto egress = parse() | transmit(t.wire);
-  auto path = parse() | tee(discard) | by_parity().on<even>([](packet&, instant) {} | shared(egress)).on<odd>(shared(egress));
+  auto path =
+      parse() | tee(discard) | by_parity().on<even>([](packet&, instant) {} | shared(egress)).on<odd>(shared(egress));
   run(attach(t.wire, path));
   describe(t.out, path);
   CHECK(std::string(t.out.c_str()) ==
@@ -72,8 +76,9 @@ TEST_CASE("as text, ways and copies are drawn as a tree, and shared pipelines on
 TEST_CASE("without counters, only names are drawn; uncounted pipelines have none") {
   fixture t;
   queue<drop_tail, 8> q;
-  auto path = parse() | by_protocol()
-                            .on<tcp>(discard).on<udp>(enqueue(q)).on<icmp>(discard).on<icmpv6>(discard).on<other>(discard);
+  auto path =
+      parse() |
+      by_protocol().on<tcp>(discard).on<udp>(enqueue(q)).on<icmp>(discard).on<icmpv6>(discard).on<other>(discard);
   describe(t.out, path, drawing::text, show::names);
   CHECK(std::string(t.out.c_str()) ==
         "parse\n"
@@ -97,8 +102,8 @@ TEST_CASE("as Mermaid, with characters that mean something there written as enti
   fixture t;
   t.wire.several(1, 3);
   auto egress = parse() | transmit(t.wire);
-  auto path = parse() | [](mut<ipv4>) {} | tee(discard)
-            | named("\"odd\" or <even>", by_parity().on<even>(shared(egress)).on<odd>(shared(egress)));
+  auto path = parse() | [](mut<ipv4>) {} | tee(discard) |
+              named("\"odd\" or <even>", by_parity().on<even>(shared(egress)).on<odd>(shared(egress)));
   run(attach(t.wire, path));
   describe(t.out, path, drawing::mermaid);
   CHECK(std::string(t.out.c_str()) ==
@@ -141,7 +146,8 @@ TEST_CASE("as DOT, with quotes escaped") {
 TEST_CASE("totals adds up what every stage counted, and a shared pipeline once") {
   fixture t;
   t.wire.several(1, 9);
-  auto egress = parse() | [](packet& p) { return number_of(p) == 9 ? drop(drop_reason::blocklist) : pass; } | transmit(t.wire);
+  auto egress =
+      parse() | [](packet& p) { return number_of(p) == 9 ? drop(drop_reason::blocklist) : pass; } | transmit(t.wire);
   auto path = parse() | tee(discard) | by_parity().on<even>(shared(egress)).on<odd>(shared(egress));
   run(attach(t.wire, path));
   const stage_counters sum = totals(path);

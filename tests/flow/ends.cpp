@@ -107,7 +107,9 @@ TEST_CASE("a handler that moves the packet out and returns nothing has stolen it
   fixture t;
   t.wire.several(1, 3);
   std::vector<packet> kept;
-  auto path = parse() | [&](packet& p) { if (number_of(p) == 2) kept.push_back(std::move(p)); } | note(t.arrived);
+  auto path = parse() | [&](packet& p) {
+    if (number_of(p) == 2) kept.push_back(std::move(p));
+  } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "1 3");
   CHECK(counters_of<1>(path).count(verdict_code::stolen) == 1);

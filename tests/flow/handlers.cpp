@@ -26,10 +26,9 @@ TEST_CASE("a handler runs only for packets that have all headers it asks for, an
   t.wire.unknown(5);
   t.wire.udp(6);
   numbers v4_udp, any_udp, any_v4, ether;
-  auto path = parse() | [&](ipv4, udp u) { v4_udp.add(number_of(u.payload())); }
-            | [&](udp u) { any_udp.add(number_of(u.payload())); }
-            | [&](ipv4 ip) { any_v4.add(ip.protocol_number()); }
-            | [&](ethernet) { ether.add(0); } | note(t.arrived);
+  auto path = parse() | [&](ipv4, udp u) { v4_udp.add(number_of(u.payload())); } |
+              [&](udp u) { any_udp.add(number_of(u.payload())); } | [&](ipv4 ip) { any_v4.add(ip.protocol_number()); } |
+              [&](ethernet) { ether.add(0); } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(v4_udp == "1 6");
   CHECK(any_udp == "1 3 6");
@@ -57,8 +56,8 @@ TEST_CASE("a plain function, an object and a lambda are handlers alike") {
   t.wire.udp(2, 7, 2);
   t.wire.udp(3, 7, 3);
   t.wire.udp(4, 7, 4);
-  auto path = parse() | &plain_function | object{}
-            | [](ipv4 ip) noexcept { return ip.time_to_live() == 3 ? drop : pass; } | note(t.arrived);
+  auto path = parse() | &plain_function | object{} |
+              [](ipv4 ip) noexcept { return ip.time_to_live() == 3 ? drop : pass; } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "4");
 }
@@ -96,8 +95,8 @@ TEST_CASE("before parse() a handler can ask for packet&, the time and the Ethern
   fixture t;
   t.wire.unknown(1);
   t.wire.udp(2);
-  auto path = [](packet& p, instant) { p.mark(number_of(p)); }
-            | named("types", [](ethernet e) { return e.ethertype() == 0x88b5 ? drop : pass; }) | note(t.arrived);
+  auto path = [](packet& p, instant) { p.mark(number_of(p)); } |
+              named("types", [](ethernet e) { return e.ethertype() == 0x88b5 ? drop : pass; }) | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "2");
 }
@@ -137,11 +136,13 @@ TEST_CASE("a packet that was parsed before is not parsed again") {
   t.wire.udp(1);
   t.wire.udp(2);
   // Somebody says that there is nothing to be found: a second parse() believes it.
-  auto path = parse() | [](packet& p) {
-    layers known = p.layers();
-    known.protocols = static_cast<std::uint16_t>(protocol::parsed);
-    if (number_of(p) == 1) p.layers(known);
-  } | parse() | [](udp) { return drop; } | note(t.arrived);
+  auto path = parse() |
+              [](packet& p) {
+                layers known = p.layers();
+                known.protocols = static_cast<std::uint16_t>(protocol::parsed);
+                if (number_of(p) == 1) p.layers(known);
+              } |
+              parse() | [](udp) { return drop; } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "1");
 }

@@ -93,7 +93,9 @@ TEST_CASE("a handler stops the loop after the round that it is in") {
   wire.several(1, 20);
   numbers arrived;
   stoppable* self = nullptr;
-  auto path = parse() | [&](packet& p) { if (number_of(p) == 5) self->stop(); } | note(arrived);
+  auto path = parse() | [&](packet& p) {
+    if (number_of(p) == 5) self->stop();
+  } | note(arrived);
   manual_clock time;
   loop l{time, attach<4>(wire, path, {.budget = 8})};
   self = &l;
@@ -134,14 +136,16 @@ TEST_CASE("a manual clock tells the time that it was set to") {
   wire.put(2, 46, instant{99}, eth);
   numbers times;
   manual_clock time{instant{5}};
-  loop l{time, attach<1>(wire, [&](instant now, packet&) { times.add(static_cast<unsigned>(now.ns)); } | discard, {.budget = 1})};
+  loop l{time, attach<1>(wire, [&](instant now, packet&) { times.add(static_cast<unsigned>(now.ns)); } | discard,
+                         {.budget = 1})};
   l.poll();
   time.advance(nanoseconds(2));
   l.poll();
   CHECK(times == "5 7");
 }
 
-TEST_CASE("a round that finds nothing waits for what is due next, of all sources; one that finds something does not wait") {
+TEST_CASE(
+    "a round that finds nothing waits for what is due next, of all sources; one that finds something does not wait") {
   counted_pool memory;
   scheduled_source a{&memory.get(), instant{10}, 2, {}}, b{&memory.get(), instant{15}, 1, {}};
   noting_clock time;

@@ -68,11 +68,13 @@ TEST_CASE("hold holds back across branches, tees and shared pipelines: the fulle
   struct left {};
   struct right {};
   auto tail = [](packet&) {} | enqueue(narrow);
-  auto in = parse() | tee(enqueue(wide))
-          | branch([](packet& p) -> ports<left, right> {
+  auto in = parse() | tee(enqueue(wide)) |
+            branch([](packet& p) -> ports<left, right> {
               if (number_of(p) % 3 == 0) return left{};
               return right{};
-            }).on<left>(discard).on<right>(shared(tail));
+            })
+                .on<left>(discard)
+                .on<right>(shared(tail));
   run(attach(t.wire, in), attach(wide, note(from_wide)), attach(narrow, note(from_narrow)));
   CHECK(from_wide == "1 2 3 4 5 6 7 8 9");
   CHECK(from_narrow == "1 2 4 5 7 8");
@@ -104,11 +106,15 @@ TEST_CASE("a queue leads back to an earlier stage: a loop in the graph") {
   queue<drop_tail, 8> again;
   struct more {};
   struct done {};
-  auto path = parse() | unshare() | [](mut<ipv4> ip) { ip.time_to_live(static_cast<std::uint8_t>(ip.time_to_live() - 1)); }
-            | branch([](ipv4 ip) -> ports<more, done, other> {
+  auto path = parse() | unshare() |
+              [](mut<ipv4> ip) { ip.time_to_live(static_cast<std::uint8_t>(ip.time_to_live() - 1)); } |
+              branch([](ipv4 ip) -> ports<more, done, other> {
                 if (ip.time_to_live() > 60) return more{};
                 return done{};
-              }).on<more>(enqueue(again)).on<done>(note(t.arrived)).on<other>(discard);
+              })
+                  .on<more>(enqueue(again))
+                  .on<done>(note(t.arrived))
+                  .on<other>(discard);
   run(attach(t.wire, path), attach(again, path));
   CHECK(t.arrived == "1 2 3 4");
   CHECK(counters_of<2>(path).packets == 4 * 4);

@@ -26,15 +26,17 @@ void check_counts(const stage_counters& c, std::uint64_t in, std::uint64_t on, s
 
 }  // namespace
 
-TEST_CASE("a drop is counted with its cause at the stage that said so, and the stages behind it do not count the packet") {
+TEST_CASE(
+    "a drop is counted with its cause at the stage that said so, and the stages behind it do not count the packet") {
   for (unsigned where = 0; where < 3; ++where) {
     CAPTURE(where);
     fixture t;
     t.wire.several(1, 3);
     constexpr std::uint64_t length = 14 + 20 + 8 + 18;
     const unsigned number[3] = {where == 0 ? 2u : 0u, where == 1 ? 2u : 0u, where == 2 ? 2u : 0u};
-    auto path = parse() | drop_number(number[0], drop_reason::blocklist) | drop_number(number[1], drop_reason::no_match)
-              | drop_number(number[2], drop_reason::policy) | note(t.arrived);
+    auto path = parse() | drop_number(number[0], drop_reason::blocklist) |
+                drop_number(number[1], drop_reason::no_match) | drop_number(number[2], drop_reason::policy) |
+                note(t.arrived);
     run(attach(t.wire, path));
     CHECK(t.arrived == "1 3");
     check_counts(counters_of<0>(path), 3, 3, length);
@@ -66,8 +68,8 @@ TEST_CASE("stages run packet by packet in one loop as long as none of them prefe
   fixture t;
   t.wire.several(1, 3);
   numbers order;
-  auto path = parse() | [&](packet& p) { order.add(100 + number_of(p)); } | [&](packet& p) { order.add(200 + number_of(p)); }
-            | discard;
+  auto path = parse() | [&](packet& p) { order.add(100 + number_of(p)); } |
+              [&](packet& p) { order.add(200 + number_of(p)); } | discard;
   run(attach(t.wire, path));
   CHECK(order == "101 201 102 202 103 203");
 }
@@ -117,12 +119,10 @@ TEST_CASE("bytes are counted as they are where they are counted, when stages gro
   fixture t;
   t.wire.several(1, 4);
   constexpr std::uint64_t length = 14 + 20 + 8 + 18;
-  auto path = parse()
-            | [](packet& p) -> verdict {
-                if (p.push(4) == nullptr) return drop(drop_reason::too_big);
-                return number_of(p) == 2 ? drop : pass;
-              }
-            | named("burst", [](burst&) {}) | [](packet& p) -> verdict { return p.pull(14) ? pass : drop; } | note(t.arrived);
+  auto path = parse() | [](packet& p) -> verdict {
+    if (p.push(4) == nullptr) return drop(drop_reason::too_big);
+    return number_of(p) == 2 ? drop : pass;
+  } | named("burst", [](burst&) {}) | [](packet& p) -> verdict { return p.pull(14) ? pass : drop; } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "1 3 4");
   CHECK(counters_of<1>(path).bytes == 4 * length);
@@ -134,9 +134,10 @@ TEST_CASE("bytes are counted as they are where they are counted, when stages gro
 TEST_CASE("a packet that grew or shrank before it was dropped leaves the byte counts of later stages in order") {
   fixture t;
   t.wire.several(1, 3);
-  auto path = [](packet& p) { (void)p.push(40); } | named("drop", [](packet& p) { return number_of(p) == 1 ? drop : pass; })
-            | [](packet& p) { (void)p.pull(50); } | [](packet& p) { return number_of(p) == 2 ? drop : pass; }
-            | [](packet&) {} | note(t.arrived);
+  auto path = [](packet& p) { (void)p.push(40); } |
+              named("drop", [](packet& p) { return number_of(p) == 1 ? drop : pass; }) |
+              [](packet& p) { (void)p.pull(50); } | [](packet& p) { return number_of(p) == 2 ? drop : pass; } |
+              [](packet&) {} | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "3");
   // Within one loop, a packet counts with the length that it came in with.

@@ -23,7 +23,8 @@ TEST_CASE("tee sends every packet two ways, over the same bytes") {
   auto path = parse() | tee([&](packet& p) {
                 CHECK(p.is_shared());
                 there.push_back(p.data());
-              } | note(t.copied)) | [&](packet& p) { here.push_back(p.data()); } | note(t.arrived);
+              } | note(t.copied)) |
+              [&](packet& p) { here.push_back(p.data()); } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.copied == "1 2 3");
   CHECK(t.arrived == "1 2 3");
@@ -36,8 +37,8 @@ TEST_CASE("a clone knows what was found before the tee") {
   fixture t;
   t.wire.udp(1);
   int seen = 0;
-  auto path = parse() | [](packet& p) { p.mark(5); } | tee([&](udp, packet& p) { seen += static_cast<int>(p.mark()); } | discard)
-            | note(t.arrived);
+  auto path = parse() | [](packet& p) { p.mark(5); } |
+              tee([&](udp, packet& p) { seen += static_cast<int>(p.mark()); } | discard) | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(seen == 5);
 }
@@ -64,8 +65,8 @@ TEST_CASE("unshare() makes the bytes the packet's own, so that a change is not s
   t.wire.udp(1, 7, 64);
   queue<drop_tail, 8> later;
   int ttl_here = 0, ttl_there = 0;
-  auto path = parse() | tee(enqueue(later)) | unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); }
-            | [&](ipv4 ip) { ttl_here = ip.time_to_live(); } | note(t.arrived);
+  auto path = parse() | tee(enqueue(later)) | unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); } |
+              [&](ipv4 ip) { ttl_here = ip.time_to_live(); } | note(t.arrived);
   auto beside = parse() | [&](ipv4 ip) { ttl_there = ip.time_to_live(); } | note(t.copied);
   run(attach(t.wire, path), attach(later, beside));
   CHECK(ttl_here == 1);
@@ -78,8 +79,8 @@ TEST_CASE("on the copy's path, unshare() allows to write as well") {
   fixture t;
   t.wire.udp(1, 7, 64);
   int ttl_here = 0;
-  auto path = parse() | tee(unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); } | note(t.copied))
-            | [&](ipv4 ip) { ttl_here = ip.time_to_live(); } | note(t.arrived);
+  auto path = parse() | tee(unshare() | [](mut<ipv4> ip) { ip.time_to_live(1); } | note(t.copied)) |
+              [&](ipv4 ip) { ttl_here = ip.time_to_live(); } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(ttl_here == 64);
   CHECK(t.copied == "1");

@@ -44,11 +44,13 @@ TEST_CASE("a traced packet is reported at every later stage, with what that stag
   t.wire.udp(1, 53);
   t.wire.udp(2, 80);
   t.wire.tcp(3, 80);
-  auto path = parse() | trace(udp_to(80), t.out) | named("look", [](ipv4) {})
-            | branch([](udp u) -> ports<web, other> {
+  auto path = parse() | trace(udp_to(80), t.out) | named("look", [](ipv4) {}) |
+              branch([](udp u) -> ports<web, other> {
                 if (u.destination_port() == 80) return web{};
                 return other{};
-              }).on<web>(note(t.arrived)).on<other>(discard);
+              })
+                  .on<web>(note(t.arrived))
+                  .on<other>(discard);
   run(attach(t.wire, path));
   CHECK(t.arrived == "2");
   CHECK(t.said() == "trace: P\n  look: pass P\n  branch(udp): to web\n  deliver: end P\n");
@@ -65,8 +67,8 @@ TEST_CASE("a trace ends with the verdict that ended the packet") {
   fixture t;
   t.wire.udp(1, 80);
   t.wire.udp(2, 53);
-  auto path = parse() | trace(udp_to(80), t.out) | named("block", [](ipv4) { return drop(drop_reason::blocklist); })
-            | named("never", [](ipv4) {}) | discard;
+  auto path = parse() | trace(udp_to(80), t.out) | named("block", [](ipv4) { return drop(drop_reason::blocklist); }) |
+              named("never", [](ipv4) {}) | discard;
   run(attach(t.wire, path));
   CHECK(t.said() == "trace: P\n  block: drop (blocklist) P\n");
 }
@@ -84,21 +86,29 @@ TEST_CASE("a packet that is taken is reported when it is traced, and only then")
       return stolen;
     };
   };
-  auto path = parse() | trace(udp_to(80), t.out) | named("take 2", take(2)) | named("take 3", take(3)) | note(t.arrived);
+  auto path =
+      parse() | trace(udp_to(80), t.out) | named("take 2", take(2)) | named("take 3", take(3)) | note(t.arrived);
   run(attach(t.wire, path));
-  CHECK(t.said() == "trace: P\n  take 2: pass P\n  take 3: pass P\ntrace: P\n  take 2: pass P\n  take 3: stolen\n  deliver: end P\n");
+  CHECK(
+      t.said() ==
+      "trace: P\n  take 2: pass P\n  take 3: pass P\ntrace: P\n  take 2: pass P\n  take 3: stolen\n  deliver: end P\n");
 }
 
 TEST_CASE("burst stages and ways behind a trace are reported too") {
   fixture t;
   t.wire.udp(1, 80);
   t.wire.udp(2, 80);
-  auto path = parse() | trace(udp_to(80), t.out) | named("burst", [](burst& b) { b.verdict_on(1) = drop; })
-            | by_protocol().on<udp>(named("inner", [](udp) {}) | discard).on<tcp>(discard).on<icmp>(discard).on<icmpv6>(discard)
+  auto path = parse() | trace(udp_to(80), t.out) | named("burst", [](burst& b) { b.verdict_on(1) = drop; }) |
+              by_protocol()
+                  .on<udp>(named("inner", [](udp) {}) | discard)
+                  .on<tcp>(discard)
+                  .on<icmp>(discard)
+                  .on<icmpv6>(discard)
                   .on<other>(discard);
   run(attach(t.wire, path));
-  CHECK(t.said() == "trace: P\ntrace: P\n  burst: pass P\n  burst: drop (policy) P\n  by_protocol: to udp\n  inner: pass P\n"
-                    "  discard: end P\n");
+  CHECK(t.said() ==
+        "trace: P\ntrace: P\n  burst: pass P\n  burst: drop (policy) P\n  by_protocol: to udp\n  inner: pass P\n"
+        "  discard: end P\n");
 }
 
 TEST_CASE("a trace on the path of a tee does not take over the one before it") {
@@ -106,8 +116,8 @@ TEST_CASE("a trace on the path of a tee does not take over the one before it") {
   numbers copied;
   text<4000> beside;
   t.wire.udp(1, 80);
-  auto path = parse() | trace(udp_to(80), t.out) | tee(trace(udp_to(80), beside) | note(copied))
-            | named("look", [](ipv4) {}) | note(t.arrived);
+  auto path = parse() | trace(udp_to(80), t.out) | tee(trace(udp_to(80), beside) | note(copied)) |
+              named("look", [](ipv4) {}) | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.said() == "trace: P\n  look: pass P\n  deliver: end P\n");
   CHECK(std::string{beside.c_str()}.find("look") == std::string::npos);

@@ -52,7 +52,9 @@ void check(bool condition, const char* what) {
 std::uint64_t sink;
 
 template <class T>
-void use(const T& v) requires std::is_arithmetic_v<T> || std::is_enum_v<T> {
+void use(const T& v)
+  requires std::is_arithmetic_v<T> || std::is_enum_v<T>
+{
   sink += static_cast<std::uint64_t>(v);
 }
 void use(const mac_address& v) { sink += v.value(); }
@@ -243,10 +245,8 @@ void parse_each_directly(bytes b) {
 void touch_stack(bytes stack, const layers& found, bytes packet, std::size_t head) {
   mpls_stack s(stack);
   for (; s; s.next()) use(s.entry().label_value());
-  if (s.malformed())
-    CHECK(found.fault == drop_reason::mpls_malformed || found.fault == drop_reason::truncated_capture);
-  else
-    CHECK(s.payload().data() == packet.data() + (found.network - head));
+  if (s.malformed()) CHECK(found.fault == drop_reason::mpls_malformed || found.fault == drop_reason::truncated_capture);
+  else CHECK(s.payload().data() == packet.data() + (found.network - head));
 }
 
 unsigned has(const layers& found, protocol p) { return found.has(p) ? 1u : 0u; }
@@ -322,15 +322,11 @@ void check_against_views(const layers& found, bytes packet, std::size_t head) {
 template <class View>
 void keeps_checksum(const View& v, std::uint32_t pseudo_header) {
   const auto right = [&] {
-    if constexpr (requires { v.checksum_ok(); })
-      return v.checksum_ok();
-    else
-      return v.checksum_ok(pseudo_header);
+    if constexpr (requires { v.checksum_ok(); }) return v.checksum_ok();
+    else return v.checksum_ok(pseudo_header);
   };
-  if constexpr (requires { v.update_checksum(); })
-    v.update_checksum();
-  else
-    v.update_checksum(pseudo_header);
+  if constexpr (requires { v.update_checksum(); }) v.update_checksum();
+  else v.update_checksum(pseudo_header);
   CHECK(right());
   if constexpr (requires { v.source_port(); }) {
     v.source_port(static_cast<std::uint16_t>(v.source_port() + 12345u));

@@ -64,10 +64,8 @@ template <class View, auto Read>
 void of(text_writer& out, const seen_packet& p) {
   if (!p.map.has<View>()) return;
   const View v = p.map.get<View>();
-  if constexpr (requires { Read(v, p); })
-    put(out, Read(v, p));
-  else
-    put(out, Read(v));
+  if constexpr (requires { Read(v, p); }) put(out, Read(v, p));
+  else put(out, Read(v));
 }
 
 // ---- what more than one column needs
@@ -81,10 +79,8 @@ std::optional<std::uint32_t> pseudo_header(const seen_packet& p) {
 template <class View>
 std::optional<bool> checksum_status(const View& v, const seen_packet& p) {
   if (p.found.has(protocol::fragment)) return {};
-  if constexpr (requires { v.checksum_ok(); })
-    return v.checksum_ok();
-  else
-    return v.checksum_ok(*pseudo_header(p));
+  if constexpr (requires { v.checksum_ok(); }) return v.checksum_ok();
+  else return v.checksum_ok(*pseudo_header(p));
 }
 // The first TCP option for which `read` has a value.
 template <class Read>

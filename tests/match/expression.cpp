@@ -26,7 +26,8 @@ bool holds(const literal_packet& p, const Expression& e) {
   return on(p, e);
 }
 
-constexpr ipv4_header later_fragment{.source = {10, 1, 2, 3}, .destination = {192, 0, 2, 1}, .fragment_offset = 1480, .protocol = 6};
+constexpr ipv4_header later_fragment{
+    .source = {10, 1, 2, 3}, .destination = {192, 0, 2, 1}, .fragment_offset = 1480, .protocol = 6};
 
 }  // namespace
 
@@ -175,14 +176,14 @@ TEST_CASE("metadata is matched like a field") {
 TEST_CASE("the IP protocol number is found behind IPv6 extension headers, also in later fragments") {
   std::byte b[14 + 40 + 8 + 8 + 8]{};
   REQUIRE(write_headers(b, eth, ipv6_header{}));
-  store_u8(b + 20, 60);           // destination options
-  store_u8(b + 54, 44);           // then a fragment header
-  store_u8(b + 62, 17);           // of a UDP datagram
+  store_u8(b + 20, 60);  // destination options
+  store_u8(b + 54, 44);  // then a fragment header
+  store_u8(b + 62, 17);  // of a UDP datagram
   store_be16(b + 70 + 4, 8);
   layers found = dissect(b);
   REQUIRE(found.has(protocol::udp));
   CHECK((meta::l4proto == 17)(subject{b, found}));
-  store_be16(b + 64, 0x0100);     // no longer the first
+  store_be16(b + 64, 0x0100);  // no longer the first
   found = dissect(b);
   REQUIRE(found.has(protocol::parsed));
   REQUIRE(found.has(protocol::fragment));
@@ -194,8 +195,8 @@ TEST_CASE("no expression reads outside the packet, however it is cut or whatever
   // All fields at once; the packets lie in buffers of their exact size.
   constexpr auto everything =
       (tcp::dport == 1 || tcp::urgptr == 1 || udp::checksum == 7 || ip::daddr == ipv4_address{1, 1, 1, 1} ||
-       ip6::daddr == ipv6_address{1, 1} || vlan::type == 1 || cvlan::type == 1 || icmp::sequence == 99 || th::dport == 1 ||
-       ether::type == 1 || meta::l4proto == 200 || meta::protocol == 1 || meta::nfproto == 77);
+       ip6::daddr == ipv6_address{1, 1} || vlan::type == 1 || cvlan::type == 1 || icmp::sequence == 99 ||
+       th::dport == 1 || ether::type == 1 || meta::l4proto == 200 || meta::protocol == 1 || meta::nfproto == 77);
   for (const literal_packet* p : {&ssh, &ssh6, &dns, &ping, &unknown})
     for (std::size_t size = 0; size <= p->size; ++size) {
       std::byte* exact = new std::byte[size == 0 ? 1 : size];
@@ -235,5 +236,6 @@ TEST_CASE("conditions and operands of one's own join in") {
 
 TEST_CASE("a number that does not fit the field is an error where it is constant, and never equal where it is not") {
   // The compile error is checked in compile_fail/; a wide value in a narrow field must not become another one.
-  static_assert(on(ssh, match::comparison<std::remove_const_t<decltype(tcp::dport)>, match::relation::not_equal>{tcp::dport, 65536 + 22}));
+  static_assert(on(ssh, match::comparison<std::remove_const_t<decltype(tcp::dport)>, match::relation::not_equal>{
+                            tcp::dport, 65536 + 22}));
 }

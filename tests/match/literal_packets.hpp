@@ -36,7 +36,8 @@ template <class... Headers>
 
 inline constexpr runnel::ethernet_header eth{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
 inline constexpr runnel::ipv4_header from_10_1_2_3{.source = {10, 1, 2, 3}, .destination = {192, 0, 2, 1}};
-inline constexpr runnel::ipv6_header from_db8_1{.source = {0x2001'0db8'0000'0000, 1}, .destination = {0x2001'0db8'0000'0000, 2}};
+inline constexpr runnel::ipv6_header from_db8_1{.source = {0x2001'0db8'0000'0000, 1},
+                                                .destination = {0x2001'0db8'0000'0000, 2}};
 
 [[nodiscard]] constexpr runnel::tcp_header tcp_to(std::uint16_t port, std::uint8_t flags = runnel::tcp_flags::ack) {
   return {40000, port, 1, 1, flags};

@@ -56,11 +56,13 @@ TEST_CASE("a condition prints as nft writes it") {
 }
 
 TEST_CASE("masks and flags print by name, and with the sign that nft needs") {
-  CHECK(printed((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn) == "tcp flags & (syn | ack) == syn");
+  CHECK(printed((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn) ==
+        "tcp flags & (syn | ack) == syn");
   CHECK(printed((tcp::flags & tcp_flags::rst) != 0) == "tcp flags & rst != 0x0");
   CHECK(printed(tcp::flags == (tcp_flags::syn | tcp_flags::ack)) == "tcp flags == syn | ack");
   CHECK(printed((ip::frag_off & 0x1fff) != 0) == "ip frag-off & 0x1fff != 0x0");
-  CHECK(printed((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) == "ip saddr & 255.0.0.255 == 10.0.0.1");
+  CHECK(printed((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) ==
+        "ip saddr & 255.0.0.255 == 10.0.0.1");
 }
 
 TEST_CASE("ranges, prefixes and sets print in nft's forms") {
@@ -99,7 +101,8 @@ TEST_CASE("headers print as the condition that implies them") {
 TEST_CASE("an expression prints on one line, with brackets where nft has no words") {
   CHECK(printed(tcp::dport == 22 && ip::ttl > 5) == "tcp dport 22 ip ttl > 5");
   CHECK(printed(tcp::dport == 22 || ip::ttl > 5) == "tcp dport 22 or ip ttl > 5");
-  CHECK(printed(has<tcp> && (meta::mark == 1 || meta::mark == 2)) == "meta l4proto tcp (meta mark 0x1 or meta mark 0x2)");
+  CHECK(printed(has<tcp> && (meta::mark == 1 || meta::mark == 2)) ==
+        "meta l4proto tcp (meta mark 0x1 or meta mark 0x2)");
   CHECK(printed((has<tcp> && meta::mark == 1) || has<udp>) == "(meta l4proto tcp meta mark 0x1) or meta l4proto udp");
   CHECK(printed(!(tcp::dport == 22) && has<ipv4>) == "not (tcp dport 22) meta protocol ip");
 }
@@ -123,7 +126,8 @@ TEST_CASE("negation is resolved into what nft can say, and keeps its meaning") {
   CHECK(lines(!(tcp::dport == 22)) == "meta protocol != { ip, ip6 }\nmeta l4proto != tcp\ntcp dport != 22\n");
   CHECK(lines(!ip::saddr.in(blocklist)) == "meta protocol != ip\nip saddr != @blocklist\n");
   CHECK(lines(!tcp::dport.not_in(range(1, 5)) && has<ipv4>) ==
-        "meta protocol != { ip, ip6 } meta protocol ip\nmeta l4proto != tcp meta protocol ip\ntcp dport 1-5 meta protocol ip\n");
+        "meta protocol != { ip, ip6 } meta protocol ip\nmeta l4proto != tcp meta protocol ip\ntcp dport 1-5 meta "
+        "protocol ip\n");
 }
 
 TEST_CASE("a rule with too many alternatives prints as one line with or") {
@@ -184,7 +188,8 @@ TEST_CASE("nft accepts the printed rules") {
   if (!can_ask_nft()) return;
   static constexpr interval_set<std::uint16_t, 1> ports{"ports", range(1024, 65535)};
   const auto layer3 = rules(
-      when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept, when(tcp::dport.in(constant_set{22, 80, 443})) >> drop,
+      when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept,
+      when(tcp::dport.in(constant_set{22, 80, 443})) >> drop,
       when(ip::saddr.in(blocklist) || udp::dport.in(ports)) >> drop(drop_reason::blocklist),
       when((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn) >> accept,
       when((tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == (tcp_flags::syn | tcp_flags::ack)) >> accept,
@@ -192,27 +197,34 @@ TEST_CASE("nft accepts the printed rules") {
       when(tcp::flags.in(constant_set{tcp_flags::syn, tcp_flags::fin | tcp_flags::ack, 0})) >> accept,
       when((tcp::flags & 0x3f).not_in(constant_set{0, 0x29})) >> accept,
       when(th::dport == 53 || th::sport.not_in(range(1, 1023))) >> accept, when(!(tcp::dport == 22)) >> drop,
-      when(!has<tcp> && !has<th> && !has<icmp>) >> drop, when(!(th::dport == 3)) >> drop, when(!ip::saddr.in(blocklist)) >> accept,
+      when(!has<tcp> && !has<th> && !has<icmp>) >> drop, when(!(th::dport == 3)) >> drop,
+      when(!ip::saddr.in(blocklist)) >> accept,
       when(meta::mark == 5 && meta::length > 100 && meta::priority == 3 && meta::iif != 4) >> accept,
-      when(meta::protocol == ethertype::ipv6 || meta::l4proto == 58 || meta::l4proto == 47 || !(meta::l4proto == 6)) >> accept,
+      when(meta::protocol == ethertype::ipv6 || meta::l4proto == 58 || meta::l4proto == 47 || !(meta::l4proto == 6)) >>
+          accept,
       when((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) >> accept,
       when(ip::saddr.in(range(ipv4_address{10, 0, 0, 1}, ipv4_address{10, 0, 0, 9}))) >> accept,
-      when(ip6::saddr.in(net("2001:db8::/32")) || ip6::saddr == ipv6_address{0x2001'0db8'0000'0000, 1} || ip6::flowlabel == 5 || ip6::nexthdr == 58) >> accept,
+      when(ip6::saddr.in(net("2001:db8::/32")) || ip6::saddr == ipv6_address{0x2001'0db8'0000'0000, 1} ||
+           ip6::flowlabel == 5 || ip6::nexthdr == 58) >>
+          accept,
       when(ip6::saddr.not_in(constant_set{ipv6_address{0, 1}, ipv6_address{0, 0xffff'0a00'0001}})) >> drop,
       when(ip::ttl < 2 && ip::protocol == 1 && ip::length >= 28 && ip::id != 7 && (ip::frag_off & 0x1fff) == 0) >> drop,
       when(icmp::type == 8 && icmp::code == 0) >> accept, when(icmpv6::type.in(range(133, 137))) >> accept,
       when(ip::dscp == 46 || ip::ecn == 3 || ip6::dscp == 46) >> accept,
       when(tcp::sequence > 5 || tcp::ackseq == 1 || tcp::window < 10 || tcp::doff > 5 || tcp::urgptr != 0) >> accept,
-      when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop, when(has<ipv6_fragment> && ipv6_fragment::id == 5 && ipv6_fragment::nexthdr == 17) >> drop,
+      when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop,
+      when(has<ipv6_fragment> && ipv6_fragment::id == 5 && ipv6_fragment::nexthdr == 17) >> drop,
       when(!has<ipv6_fragment>) >> accept, otherwise >> drop);
   CHECK(nft_says("inet", printed(layer3)) == "");
   CHECK(nft_says("netdev", printed(layer3)) == "");
   CHECK(nft_says("inet", printed(counted(layer3))) == "");
-  CHECK(nft_says("inet", printed(rules(when(meta::nfproto == nfproto::ipv4 || !(meta::nfproto == nfproto::ipv6)) >> accept))) == "");
+  CHECK(nft_says("inet", printed(rules(when(meta::nfproto == nfproto::ipv4 || !(meta::nfproto == nfproto::ipv6)) >>
+                                       accept))) == "");
 
   const auto layer2 = rules(
       when(vlan::id == 5 && vlan::pcp > 3) >> accept, when(has<vlan> || !has<vlan>) >> accept,
-      when(ether::saddr == mac_address{{2, 0, 0, 0, 0, 1}} || ether::type == ethertype::arp || ether::type == 0x88cc) >> drop,
+      when(ether::saddr == mac_address{{2, 0, 0, 0, 0, 1}} || ether::type == ethertype::arp || ether::type == 0x88cc) >>
+          drop,
       when((ether::daddr & mac_address{{1, 0, 0, 0, 0, 0}}) == mac_address{{1, 0, 0, 0, 0, 0}}) >> drop,
       when(arp::operation == 1 && arp::saddr_ip == ipv4_address{10, 0, 0, 1} && arp::ptype == ethertype::ipv4) >> drop,
       when(!(arp::operation == 2)) >> accept, when(has<gre> || !has<mpls>) >> drop,

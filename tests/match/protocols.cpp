@@ -23,7 +23,8 @@ TEST_CASE("a header is there for an expression when it is there for a handler") 
 
 TEST_CASE("fields of ARP, MPLS and VXLAN") {
   constexpr literal_packet question = make(0, eth, arp_header{});
-  CHECK((has<arp> && arp::operation == 1 && meta::protocol == ethertype::arp && meta::nfproto == nfproto::arp)(question.as_subject()));
+  CHECK((has<arp> && arp::operation == 1 && meta::protocol == ethertype::arp &&
+         meta::nfproto == nfproto::arp)(question.as_subject()));
   CHECK_FALSE((meta::l4proto >= 0)(question.as_subject()));
   CHECK((arp::daddr_ip == ipv4_address{} && !has<ipv4>)(question.as_subject()));
 
@@ -33,5 +34,6 @@ TEST_CASE("fields of ARP, MPLS and VXLAN") {
   CHECK_FALSE((vxlan::vni >= 0 || has<vxlan>)(no_tunnel.as_subject()));
 
   constexpr literal_packet labelled = make(0, eth, mpls_header{.label = 77, .ttl = 9}, from_10_1_2_3, tcp_to(22));
-  CHECK((mpls::label == 77 && mpls::ttl == 9 && tcp::dport == 22 && meta::protocol == ethertype::mpls)(labelled.as_subject()));
+  CHECK((mpls::label == 77 && mpls::ttl == 9 && tcp::dport == 22 &&
+         meta::protocol == ethertype::mpls)(labelled.as_subject()));
 }

@@ -11,10 +11,9 @@ constexpr literal_packet ssh = make(0, eth, from_10_1_2_3, tcp_to(22));
 constexpr literal_packet web = make(6, eth, from_10_1_2_3, tcp_to(443));
 constexpr literal_packet dns = make(4, eth, from_10_1_2_3, udp_to(53));
 
-constexpr auto policy = rules(when(tcp::dport == 22) >> accept,
-                              when(tcp::dport.in(constant_set{80, 443})) >> drop(drop_reason::blocklist),
-                              when(ip::saddr.in(range(ipv4_address{10, 0, 0, 0}, ipv4_address{10, 255, 255, 255}))) >> tx,
-                              otherwise >> drop);
+constexpr auto policy = rules(
+    when(tcp::dport == 22) >> accept, when(tcp::dport.in(constant_set{80, 443})) >> drop(drop_reason::blocklist),
+    when(ip::saddr.in(range(ipv4_address{10, 0, 0, 0}, ipv4_address{10, 255, 255, 255}))) >> tx, otherwise >> drop);
 
 }  // namespace
 

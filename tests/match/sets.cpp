@@ -36,13 +36,14 @@ TEST_CASE("a constant set contains its values and no other, whichever way it loo
   constexpr constant_set close{22, 80, 25};
   constexpr constant_set few{22, 80, 443, 8080};
   constexpr constant_set many{1, 3000, 77, 5000, 12, 65535, 0, 443, 444, 445, 9999};
-  static_assert(close.contains(22) && close.contains(25) && close.contains(80) && !close.contains(23) && !close.contains(0));
+  static_assert(close.contains(22) && close.contains(25) && close.contains(80) && !close.contains(23) &&
+                !close.contains(0));
   static_assert(!close.contains(86) && !close.contains(22 + 64) && !close.contains(-1));
   bool same = true;
   for (int i = -1; i <= 65536; ++i) {
     same &= few.contains(i) == (i == 22 || i == 80 || i == 443 || i == 8080);
-    same &= many.contains(i) == (i == 1 || i == 3000 || i == 77 || i == 5000 || i == 12 || i == 65535 || i == 0 || i == 443 ||
-                               i == 444 || i == 445 || i == 9999);
+    same &= many.contains(i) == (i == 1 || i == 3000 || i == 77 || i == 5000 || i == 12 || i == 65535 || i == 0 ||
+                                 i == 443 || i == 444 || i == 445 || i == 9999);
   }
   CHECK(same);
   constexpr constant_set hosts{ipv6_address{1, 2}, ipv6_address{1, 1}, ipv6_address{0, 2}};

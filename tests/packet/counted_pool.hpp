@@ -40,7 +40,8 @@ class counted_pool {
     pool_->reclaim();
     CHECK_MESSAGE(pool_->available() == pool_->capacity(), "slots leaked, or released twice");
     CHECK_MESSAGE(pool_->bare_available() == pool_->bare_capacity(), "bare descriptors leaked, or released twice");
-    for (std::uint8_t i = 0; i <= pool::max_lenders; ++i) CHECK_MESSAGE(pool_->lent(i) == 0, "lent frames are still out");
+    for (std::uint8_t i = 0; i <= pool::max_lenders; ++i)
+      CHECK_MESSAGE(pool_->lent(i) == 0, "lent frames are still out");
   }
 
   operator pool&() noexcept { return *pool_; }

@@ -199,9 +199,7 @@ class world {
       case 15: return scribble(i);
       case 16: return chance(3) ? send_away(i) : pool_->reclaim();
       case 17: return set_mark(i);
-      default:
-        packets_[i].reset();
-        remove(i);
+      default: packets_[i].reset(); remove(i);
     }
   }
 

@@ -41,7 +41,8 @@ TEST_CASE("IPv4 addresses are read strictly: four decimal parts, no octal, nothi
   CHECK(reads4("10.0.0.1 ", "something behind the end at character 9"));
   CHECK(reads4("10.0..1", "a number is missing at character 6"));
   CHECK(reads4("", "a number is missing at character 1"));
-  for (const char* wrong : {" 10.0.0.1", "0x10.0.0.1", "167772161", "10.0.0.+1", "10.0.0.-1", "1.2.3.4/8", "a.b.c.d", ".1.2.3"})
+  for (const char* wrong :
+       {" 10.0.0.1", "0x10.0.0.1", "167772161", "10.0.0.+1", "10.0.0.-1", "1.2.3.4/8", "a.b.c.d", ".1.2.3"})
     CHECK_FALSE(parse_ipv4(wrong));
 }
 
@@ -70,8 +71,9 @@ TEST_CASE("what is no IPv6 address is refused, with the place") {
   CHECK(reads6("1:2:3", "fewer than eight groups and no \"::\" at character 6"));
   CHECK(reads6("12345::", "fewer than eight groups and no \"::\" at character 5"));
   CHECK(reads6("fe80::1%eth0", "something behind the end at character 8"));
-  for (const char* wrong : {"", ":", ":::", "1:", ":1", "1:::2", "1::2:", "::1:", "g::", "1:2:3:4:5:6:7:1.2.3.4", "::1.2.3",
-                            "::1.2.3.04", "::1.2.3.4:5", "1.2.3.4", "1.2.3.4::", "[::1]", "::1/64", " ::1", "::1 "})
+  for (const char* wrong :
+       {"", ":", ":::", "1:", ":1", "1:::2", "1::2:", "::1:", "g::", "1:2:3:4:5:6:7:1.2.3.4", "::1.2.3", "::1.2.3.04",
+        "::1.2.3.4:5", "1.2.3.4", "1.2.3.4::", "[::1]", "::1/64", " ::1", "::1 "})
     CHECK_FALSE_MESSAGE(parse_ipv6(wrong), wrong);
 }
 
@@ -96,8 +98,8 @@ TEST_CASE("what is printed is read back") {
     const prefix p = prefix::v6(six, static_cast<unsigned>(random() % 129));
     print(d, p);
     const auto p_again = parse_prefix(d.c_str());
-    wrong += !six_again || *six_again != six || !four_again || *four_again != four || !link_again || *link_again != link ||
-             !p_again || *p_again != p;
+    wrong += !six_again || *six_again != six || !four_again || *four_again != four || !link_again ||
+             *link_again != link || !p_again || *p_again != p;
   }
   CHECK(wrong == 0);
 }
@@ -110,7 +112,8 @@ TEST_CASE("MAC addresses are read with colons or dashes, not with a mix") {
   CHECK(readsm("2:0:5e:10:0:ff", "a hexadecimal digit is missing at character 2"));
   CHECK(readsm("02:00:5e:10:00", "a separator is missing at character 15"));
   CHECK(readsm("02:00:5e:10:00:ff:00", "something behind the end at character 18"));
-  for (const char* wrong : {"", "02005e1000ff", "0200.5e10.00ff", "02:00:5e:10:00:f", "02:00:5e:10:00:fg"}) CHECK_FALSE(parse_mac(wrong));
+  for (const char* wrong : {"", "02005e1000ff", "0200.5e10.00ff", "02:00:5e:10:00:f", "02:00:5e:10:00:fg"})
+    CHECK_FALSE(parse_mac(wrong));
 }
 
 TEST_CASE("a prefix contains what agrees with it, of its own family") {

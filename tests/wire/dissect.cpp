@@ -63,12 +63,14 @@ drop_reason fault(const packet_bytes& p, link_type link = link_type::ethernet) {
 }
 constexpr layers expect(std::initializer_list<protocol> bits, unsigned network, unsigned transport,
                         link_type link = link_type::ethernet) {
-  layers l{.protocols = static_cast<std::uint16_t>(static_cast<unsigned>(link) | static_cast<unsigned>(protocol::parsed)),
-           .network = static_cast<std::uint16_t>(network),
-           .transport = static_cast<std::uint16_t>(transport),
-           .link = static_cast<std::uint8_t>(network)};
+  layers l{
+      .protocols = static_cast<std::uint16_t>(static_cast<unsigned>(link) | static_cast<unsigned>(protocol::parsed)),
+      .network = static_cast<std::uint16_t>(network),
+      .transport = static_cast<std::uint16_t>(transport),
+      .link = static_cast<std::uint8_t>(network)};
   for (protocol p : bits) l.protocols = static_cast<std::uint16_t>(l.protocols | static_cast<unsigned>(p));
-  if (transport != 0) l.protocols = static_cast<std::uint16_t>(l.protocols | static_cast<unsigned>(protocol::transport));
+  if (transport != 0)
+    l.protocols = static_cast<std::uint16_t>(l.protocols | static_cast<unsigned>(protocol::transport));
   return l;
 }
 
@@ -77,7 +79,8 @@ const packet_bytes udp_ = hex("1388 0035 000c 0000 61626364");
 const packet_bytes tcp_ = hex("1388 0050 00000001 00000000 5002 ffff 0000 0000");
 const packet_bytes icmp_ = hex("0800 0000 0001 0001");
 
-packet_bytes in_ipv4(unsigned protocol_number, const packet_bytes& payload, unsigned fragment = 0, const packet_bytes& options = {}) {
+packet_bytes in_ipv4(unsigned protocol_number, const packet_bytes& payload, unsigned fragment = 0,
+                     const packet_bytes& options = {}) {
   packet_bytes h = hex("45000000 00010000 40000000 0a000001 0a000002") + options;
   h[0] = static_cast<std::byte>(0x40 | h.size() / 4);
   store_be16(&h[2], static_cast<std::uint16_t>(h.size() + payload.size()));
@@ -120,7 +123,8 @@ TEST_CASE("a TCP header must hold its data offset and end within the segment") {
   const packet_bytes options = changed(tcp_, 12, 0x60) + hex("020405b4");
   CHECK(look(in_ether("0800") + in_ipv4(6, options)) == expect({protocol::ipv4, protocol::tcp}, 14, 34));
   CHECK(fault(in_ether("0800") + in_ipv4(6, changed(tcp_, 12, 0x60))) == drop_reason::tcp_data_offset);
-  CHECK(fault(in_ether("0800") + in_ipv4(6, changed(tcp_, 12, 0x60)) + hex("00000000")) == drop_reason::tcp_data_offset);
+  CHECK(fault(in_ether("0800") + in_ipv4(6, changed(tcp_, 12, 0x60)) + hex("00000000")) ==
+        drop_reason::tcp_data_offset);
   CHECK(fault(in_ether("0800") + in_ipv4(6, changed(tcp_, 12, 0x4f))) == drop_reason::tcp_data_offset);
   packet_bytes cut = tcp_;
   cut.pop_back();
@@ -156,14 +160,16 @@ TEST_CASE("GRE is found with its optional fields; those of RFC 1701 and cut off 
 }
 
 TEST_CASE("IPv4 options are stepped over") {
-  CHECK(look(in_ether("0800") + in_ipv4(17, udp_, 0, hex("94040000"))) == expect({protocol::ipv4, protocol::udp}, 14, 38));
+  CHECK(look(in_ether("0800") + in_ipv4(17, udp_, 0, hex("94040000"))) ==
+        expect({protocol::ipv4, protocol::udp}, 14, 38));
   CHECK(look(in_ether("0800") + in_ipv4(6, tcp_, 0, packet_bytes(40, std::byte{1}))) ==
         expect({protocol::ipv4, protocol::tcp}, 14, 74));
 }
 
 TEST_CASE("a wrong IPv4 header has the fault that its view would tell") {
   const packet_bytes good = in_ipv4(17, udp_);
-  std::vector<packet_bytes> wrong{{}, packet_bytes(good.begin(), good.begin() + 19), packet_bytes(good.begin(), good.begin() + 20)};
+  std::vector<packet_bytes> wrong{
+      {}, packet_bytes(good.begin(), good.begin() + 19), packet_bytes(good.begin(), good.begin() + 20)};
   for (unsigned value = 0; value < 256; ++value) wrong.push_back(changed(good, 0, value));
   for (unsigned value = 0; value < 256; ++value) wrong.push_back(changed(good, 3, value));
   wrong.push_back(changed(good, 2, 0xff));
@@ -189,7 +195,8 @@ TEST_CASE("IPv4 fragments: the first has a transport header, the later ones have
   CHECK(look(in_ether("0800") + in_ipv4(17, hex("01"), 1)) == expect({protocol::ipv4, protocol::fragment}, 14, 0));
   CHECK(look(in_ether("0800") + in_ipv4(17, udp_, 0x4000)) == expect({protocol::ipv4, protocol::udp}, 14, 34));
   SUBCASE("a first one that ends within its transport header is refused") {
-    CHECK(fault(in_ether("0800") + in_ipv4(6, packet_bytes(tcp_.begin(), tcp_.begin() + 16), more)) == drop_reason::ip_fragment);
+    CHECK(fault(in_ether("0800") + in_ipv4(6, packet_bytes(tcp_.begin(), tcp_.begin() + 16), more)) ==
+          drop_reason::ip_fragment);
     CHECK(fault(in_ether("0800") + in_ipv4(6, changed(tcp_, 12, 0xf0), more)) == drop_reason::ip_fragment);
     CHECK(fault(in_ether("0800") + in_ipv4(17, hex("13880035"), more)) == drop_reason::ip_fragment);
     CHECK(fault(in_ether("0800") + in_ipv4(1, hex("08000000"), more)) == drop_reason::ip_fragment);
@@ -208,23 +215,27 @@ TEST_CASE("IPv6 extension headers are stepped over") {
                      authentication = hex("1104 0000 00000001 00000001 000000000000000000000000");
   CHECK(look(in_ether("86dd") + in_ipv6(0, hop + destination + routing + authentication + udp_)) ==
         expect({protocol::ipv6, protocol::udp}, 14, 14 + 40 + 8 + 8 + 24 + 24));
-  CHECK(look(in_ether("86dd") + in_ipv6(0, hex("3a00 0502 0000 0100") + icmp_)) == expect({protocol::ipv6, protocol::icmpv6}, 14, 62));
+  CHECK(look(in_ether("86dd") + in_ipv6(0, hex("3a00 0502 0000 0100") + icmp_)) ==
+        expect({protocol::ipv6, protocol::icmpv6}, 14, 62));
   CHECK(look(in_ether("86dd") + in_ipv6(60, hex("3b00 0104 00000000"))) == expect({protocol::ipv6}, 14, 62));
 
   SUBCASE("but not when they are cut off, or lie about their length") {
     CHECK(fault(in_ether("86dd") + in_ipv6(0, hex("3a00 0502 0000 01"))) == drop_reason::ipv6_extension);
-    CHECK(fault(in_ether("86dd") + in_ipv6(43, hex("1101 0104 00000000 00000000000000"))) == drop_reason::ipv6_extension);
+    CHECK(fault(in_ether("86dd") + in_ipv6(43, hex("1101 0104 00000000 00000000000000"))) ==
+          drop_reason::ipv6_extension);
     CHECK(fault(in_ether("86dd") + in_ipv6(60, hex("11ff 0104 00000000") + udp_)) == drop_reason::ipv6_extension);
     CHECK(fault(in_ether("86dd") + in_ipv6(51, hex("1100 0000 00000001") + udp_)) == drop_reason::ipv6_extension);
     CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("1100 0000"))) == drop_reason::ipv6_extension);
   }
   SUBCASE("nor hop-by-hop options that do not come first, nor more than eight headers") {
-    CHECK(fault(in_ether("86dd") + in_ipv6(60, hex("0000 0104 00000000 1100 0104 00000000") + udp_)) == drop_reason::ipv6_extension);
+    CHECK(fault(in_ether("86dd") + in_ipv6(60, hex("0000 0104 00000000 1100 0104 00000000") + udp_)) ==
+          drop_reason::ipv6_extension);
     packet_bytes chain;
     for (int i = 0; i < 7; ++i) chain = chain + hex("3c00 0104 00000000");
     CHECK(fault(in_ether("86dd") + in_ipv6(60, chain + hex("1100 0104 00000000") + udp_)) == drop_reason::none);
     chain = chain + hex("3c00 0104 00000000");
-    CHECK(fault(in_ether("86dd") + in_ipv6(60, chain + hex("1100 0104 00000000") + udp_)) == drop_reason::ipv6_extension);
+    CHECK(fault(in_ether("86dd") + in_ipv6(60, chain + hex("1100 0104 00000000") + udp_)) ==
+          drop_reason::ipv6_extension);
   }
 }
 
@@ -233,12 +244,14 @@ TEST_CASE("IPv6 fragments: first, later, atomic, and those that cannot be") {
         expect({protocol::ipv6, protocol::udp, protocol::fragment}, 14, 62));
   CHECK(look(in_ether("86dd") + in_ipv6(44, hex("1100 0000 00000007") + udp_)) ==
         expect({protocol::ipv6, protocol::udp, protocol::fragment}, 14, 62));
-  CHECK(look(in_ether("86dd") + in_ipv6(44, hex("1100 0009 00000007") + udp_)) == expect({protocol::ipv6, protocol::fragment}, 14, 0));
+  CHECK(look(in_ether("86dd") + in_ipv6(44, hex("1100 0009 00000007") + udp_)) ==
+        expect({protocol::ipv6, protocol::fragment}, 14, 0));
   CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("1100 0001 00000007 1388"))) == drop_reason::ip_fragment);
   CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("3c00 0001 00000007 1100"))) == drop_reason::ip_fragment);
   CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("1100 fff8 00000007 0102030405060708"))) == drop_reason::ip_fragment);
   CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("1100 fff8 00000007 01020304050607"))) == drop_reason::none);
-  CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("2c00 0001 00000007 1100 0001 00000007") + udp_)) == drop_reason::ipv6_extension);
+  CHECK(fault(in_ether("86dd") + in_ipv6(44, hex("2c00 0001 00000007 1100 0001 00000007") + udp_)) ==
+        drop_reason::ipv6_extension);
 }
 
 TEST_CASE("a wrong IPv6 header is refused with the cause") {
@@ -256,7 +269,8 @@ TEST_CASE("up to eight VLAN tags are stepped over, and not one more") {
   packet_bytes tags = in_ether("88a8") + hex("0064");
   CHECK(look(tags + hex("0800") + in_ipv4(6, tcp_)) == expect({protocol::vlan, protocol::ipv4, protocol::tcp}, 18, 38));
   tags = tags + hex("8100 0005");
-  CHECK(look(tags + hex("86dd") + in_ipv6(17, udp_)) == expect({protocol::vlan, protocol::ipv6, protocol::udp}, 22, 62));
+  CHECK(look(tags + hex("86dd") + in_ipv6(17, udp_)) ==
+        expect({protocol::vlan, protocol::ipv6, protocol::udp}, 22, 62));
   for (int i = 2; i < 8; ++i) tags = tags + hex("8100 0006");
   CHECK(look(tags + hex("0806") + hex("0001 0800 0604 0001") + packet_bytes(20)) ==
         expect({protocol::vlan, protocol::arp}, 46, 0));
@@ -276,7 +290,7 @@ TEST_CASE("802.3 frames with SNAP carry the same protocols; other LLC payloads a
   CHECK(look(framed(snap) + hex("0000")) == expect({protocol::ipv4, protocol::udp}, 22, 42));
   CHECK(look(framed(hex("aaaa03 0000f8 86dd") + in_ipv6(6, tcp_))) == expect({protocol::ipv6, protocol::tcp}, 22, 62));
   CHECK(look(framed(hex("aaaa03 00000c 2000") + packet_bytes(20))) == expect({}, 14, 0));  // CDP
-  CHECK(look(framed(hex("424203") + packet_bytes(35))) == expect({}, 14, 0));             // spanning tree
+  CHECK(look(framed(hex("424203") + packet_bytes(35))) == expect({}, 14, 0));              // spanning tree
   CHECK(look(in_ether("8100") + hex("0005 0026 424203") + packet_bytes(35)) == expect({protocol::vlan}, 18, 0));
   SUBCASE("and lengths that cannot be are refused") {
     CHECK(fault(framed(hex("4242"))) == drop_reason::llc_malformed);
@@ -333,7 +347,8 @@ TEST_CASE("loopback headers of all systems are understood, in either byte order"
   const auto link = link_type::null_loop;
   CHECK(look(hex("00000002") + in_ipv4(17, udp_), link) == expect({protocol::ipv4, protocol::udp}, 4, 24, link));
   CHECK(look(hex("02000000") + in_ipv4(17, udp_), link) == expect({protocol::ipv4, protocol::udp}, 4, 24, link));
-  for (const char* family : {"0000000a", "0a000000", "00000018", "18000000", "0000001c", "1c000000", "0000001e", "1e000000"})
+  for (const char* family :
+       {"0000000a", "0a000000", "00000018", "18000000", "0000001c", "1c000000", "0000001e", "1e000000"})
     CHECK(look(hex(family) + in_ipv6(6, tcp_), link) == expect({protocol::ipv6, protocol::tcp}, 4, 44, link));
   CHECK(look(hex("00000007 0102"), link) == expect({}, 4, 0, link));
   CHECK(fault(hex("000000"), link) == drop_reason::link_too_short);
@@ -342,7 +357,8 @@ TEST_CASE("loopback headers of all systems are understood, in either byte order"
 
 TEST_CASE("Linux cooked captures of both versions are understood") {
   const auto one = link_type::linux_sll, two = link_type::linux_sll2;
-  const packet_bytes sll = hex("0000 0001 0006 0200000000010000"), sll2 = hex("0000 00000003 0001 00 06 0200000000010000");
+  const packet_bytes sll = hex("0000 0001 0006 0200000000010000"),
+                     sll2 = hex("0000 00000003 0001 00 06 0200000000010000");
   CHECK(look(sll + hex("0800") + in_ipv4(17, udp_), one) == expect({protocol::ipv4, protocol::udp}, 16, 36, one));
   CHECK(look(sll + hex("8100 0005 86dd") + in_ipv6(6, tcp_), one) ==
         expect({protocol::vlan, protocol::ipv6, protocol::tcp}, 20, 60, one));
@@ -357,7 +373,8 @@ TEST_CASE("Linux cooked captures of both versions are understood") {
 }
 
 TEST_CASE("a header that a capture cut off is the capture's fault, not the packet's") {
-  const packet_bytes whole = in_ether("8100") + hex("0005 0800") + in_ipv4(6, changed(tcp_, 12, 0x60) + hex("020405b4"), 0, hex("94040000"));
+  const packet_bytes whole =
+      in_ether("8100") + hex("0005 0800") + in_ipv4(6, changed(tcp_, 12, 0x60) + hex("020405b4"), 0, hex("94040000"));
   const std::size_t headers = whole.size();
   for (std::size_t kept = 0; kept < headers; ++kept) {
     const packet_bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(kept));
@@ -394,7 +411,8 @@ TEST_CASE("offsets count from the head of the buffer, as far as 16 bits go") {
 TEST_CASE("a packet is dissected in constant evaluation") {
   static_assert([] {
     std::byte b[60]{};
-    return write_headers(b, ethernet_header{}, vlan_header{.id = 5}, ipv4_header{}, udp_header{.destination_port = 53}) &&
+    return write_headers(b, ethernet_header{}, vlan_header{.id = 5}, ipv4_header{},
+                         udp_header{.destination_port = 53}) &&
            dissect(b) == expect({protocol::vlan, protocol::ipv4, protocol::udp}, 18, 38);
   }());
 }
@@ -406,13 +424,20 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
     return state;
   };
   const packet_bytes seeds[] = {
-      in_ether("0800") + in_ipv4(17, udp_), in_ether("0800") + in_ipv4(6, tcp_, 0, hex("94040000")), in_ether("86dd") + in_ipv6(17, udp_),
+      in_ether("0800") + in_ipv4(17, udp_),
+      in_ether("0800") + in_ipv4(6, tcp_, 0, hex("94040000")),
+      in_ether("86dd") + in_ipv6(17, udp_),
       in_ether("86dd") + in_ipv6(0, hex("2b00 0104 00000000 2c00 0104 00000000 0600 0001 00000007") + tcp_),
       in_ether("8100") + hex("0005 88a8 0006 0800") + in_ipv4(47, hex("b000 0800 00000000 00000001 00000002")),
-      in_ether("8100") + hex("0005 0800") + in_ipv4(6, tcp_), in_ether("8100") + hex("0005 86dd") + in_ipv6(17, udp_),
-      in_ether("8847") + hex("00064040 00065140") + in_ipv4(17, udp_), in_ether("0020") + hex("aaaa03 000000 0800") + in_ipv4(17, udp_),
-      in_ether("0806") + hex("0001 0800 0604 0001") + packet_bytes(20), hex("00000002") + in_ipv4(17, udp_),
-      hex("0000 0001 0006 0200000000010000 0800") + in_ipv4(17, udp_), in_ipv6(58, icmp_), packet_bytes(64)};
+      in_ether("8100") + hex("0005 0800") + in_ipv4(6, tcp_),
+      in_ether("8100") + hex("0005 86dd") + in_ipv6(17, udp_),
+      in_ether("8847") + hex("00064040 00065140") + in_ipv4(17, udp_),
+      in_ether("0020") + hex("aaaa03 000000 0800") + in_ipv4(17, udp_),
+      in_ether("0806") + hex("0001 0800 0604 0001") + packet_bytes(20),
+      hex("00000002") + in_ipv4(17, udp_),
+      hex("0000 0001 0006 0200000000010000 0800") + in_ipv4(17, udp_),
+      in_ipv6(58, icmp_),
+      packet_bytes(64)};
   unsigned parsed = 0, refused = 0;
   for (int round = 0; round < 60'000; ++round) {
     packet_bytes p = seeds[random() % (sizeof seeds / sizeof *seeds)];

@@ -122,22 +122,18 @@ TEST_CASE("flows as they occur fill a table evenly, by the low and by the high b
     }
   };
   const ipv4_address server{192, 0, 2, 1};
-  even("one client, all ports", [&](std::uint32_t i) {
-    return flow_key4{{10, 0, 0, 1}, server, static_cast<std::uint16_t>(i), 443, 6};
-  });
-  even("clients in a row, one port", [&](std::uint32_t i) {
-    return flow_key4{ipv4_address{0x0a00'0000 + i}, server, 5000, 53, 17};
-  });
+  even("one client, all ports",
+       [&](std::uint32_t i) { return flow_key4{{10, 0, 0, 1}, server, static_cast<std::uint16_t>(i), 443, 6}; });
+  even("clients in a row, one port",
+       [&](std::uint32_t i) { return flow_key4{ipv4_address{0x0a00'0000 + i}, server, 5000, 53, 17}; });
   even("clients 256 apart", [&](std::uint32_t i) { return flow_key4{ipv4_address{i << 8}, server, 5000, 53, 17}; });
   even("a port scan of neighbours", [&](std::uint32_t i) {
     return flow_key4{server, ipv4_address{0x0a00'0000 + i % 256}, 4444, static_cast<std::uint16_t>(i / 256), 6};
   });
-  even("IPv6 hosts in a row", [&](std::uint32_t i) {
-    return flow_key6{{0x2001'0db8'0000'0000, i}, {9, 9}, 5000, 53, 17};
-  });
-  even("IPv6 networks in a row", [&](std::uint32_t i) {
-    return flow_key6{{0x2001'0db8'0000'0000u + i, 1}, {9, 9}, 5000, 53, 17};
-  });
+  even("IPv6 hosts in a row",
+       [&](std::uint32_t i) { return flow_key6{{0x2001'0db8'0000'0000, i}, {9, 9}, 5000, 53, 17}; });
+  even("IPv6 networks in a row",
+       [&](std::uint32_t i) { return flow_key6{{0x2001'0db8'0000'0000u + i, 1}, {9, 9}, 5000, 53, 17}; });
   even("IPv6 ports", [&](std::uint32_t i) { return flow_key6{{1, 1}, {9, 9}, static_cast<std::uint16_t>(i), 53, 17}; });
   even("IPv6 both ends move together", [&](std::uint32_t i) { return flow_key6{{1, i}, {2, i}, 1, 1, 17}; });
 }

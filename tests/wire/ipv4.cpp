@@ -7,7 +7,8 @@ using namespace runnel;
 
 TEST_CASE("an IPv4 header that is written is read back, with a right checksum") {
   std::byte b[28]{};
-  REQUIRE(write_headers(b, ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}, .id = 7, .protocol = 17}));
+  REQUIRE(
+      write_headers(b, ipv4_header{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}, .id = 7, .protocol = 17}));
   auto v = mut<ipv4>::parse(b);
   REQUIRE(v);
   CHECK(v->checksum_ok());
@@ -41,7 +42,8 @@ TEST_CASE("an IPv4 header that lies about its lengths is refused with the cause"
 }
 
 TEST_CASE("the options walker stops at an option whose length cannot be") {
-  const std::byte router_alert[] = {std::byte{0x94}, std::byte{4}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{0x07}, std::byte{9}};
+  const std::byte router_alert[] = {std::byte{0x94}, std::byte{4},    std::byte{0}, std::byte{0},
+                                    std::byte{1},    std::byte{0x07}, std::byte{9}};
   ipv4_options o{router_alert};
   REQUIRE(o);
   CHECK(o.kind() == 0x94);

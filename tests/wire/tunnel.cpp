@@ -57,7 +57,8 @@ TEST_CASE("IPv6 in IPv4, and IPv4 in IPv6") {
 TEST_CASE("a GRE header with all that it may have is written and read back") {
   std::byte b[20 + 16 + 20 + 4]{};
   b[59] = std::byte{0x5a};
-  REQUIRE(write_headers(b, outer, gre_header{.checksum = true, .has_key = true, .key = 7, .has_sequence = true, .sequence = 9}, inner));
+  REQUIRE(write_headers(
+      b, outer, gre_header{.checksum = true, .has_key = true, .key = 7, .has_sequence = true, .sequence = 9}, inner));
   CHECK(dissect(b, link_type::raw_ip).has(protocol::gre));
   const auto v = mut<gre>::parse(ipv4::parse(b)->payload().size() == 40 ? mutable_bytes{b}.from(20) : mutable_bytes{});
   REQUIRE(v);
@@ -149,6 +150,7 @@ TEST_CASE("tunnels are written and read in constant evaluation") {
   }());
   static_assert([] {
     std::byte b[16]{};
-    return write_headers(b, udp_header{}, vxlan_header{.vni = 5}) && vxlan::parse(bytes{b}.from(8))->network_identifier() == 5;
+    return write_headers(b, udp_header{}, vxlan_header{.vni = 5}) &&
+           vxlan::parse(bytes{b}.from(8))->network_identifier() == 5;
   }());
 }

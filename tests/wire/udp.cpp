@@ -95,7 +95,8 @@ TEST_CASE("a UDP header that lies about its length is refused, and no accessor f
 TEST_CASE("UDP is written and read in constant evaluation") {
   static_assert([] {
     std::byte b[14 + 20 + 8 + 4]{};
-    if (!write_headers(b, ethernet_header{}, between, udp_header{.source_port = 9, .destination_port = 10})) return false;
+    if (!write_headers(b, ethernet_header{}, between, udp_header{.source_port = 9, .destination_port = 10}))
+      return false;
     const auto ip = ipv4::parse(bytes{b}.from(14));
     return ip->checksum_ok() && udp::parse(ip->payload())->checksum_ok(ip->pseudo_header_sum());
   }());

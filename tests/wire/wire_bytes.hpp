@@ -20,10 +20,8 @@ inline std::vector<std::byte> hex(const char* text) {
     const char c = *text;
     const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
     if (digit < 0) continue;
-    if (high < 0)
-      high = digit;
-    else
-      out.push_back(static_cast<std::byte>(high * 16 + digit)), high = -1;
+    if (high < 0) high = digit;
+    else out.push_back(static_cast<std::byte>(high * 16 + digit)), high = -1;
   }
   return out;
 }

@@ -29,9 +29,10 @@ TEST_CASE("an early verdict may ask for any header, and frames without it pass")
   t.wire.broken(4);
   numbers seen;
   auto path = xdp([&](ipv4, udp u) {
-    seen.add(number_of(u.payload()));
-    return drop(drop_reason::blocklist);
-  }) | note(t.arrived);
+                seen.add(number_of(u.payload()));
+                return drop(drop_reason::blocklist);
+              }) |
+              note(t.arrived);
   run(attach(t.wire, path));
   CHECK(seen == "1");
   CHECK(t.arrived == "2 3 4");
@@ -55,12 +56,13 @@ TEST_CASE("an early verdict may ask for the time, a subject and the frame") {
   t.wire.put(5, 18, instant{42}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 5});
   int calls = 0;
   auto path = xdp([&](instant now, const subject& s, const frame& f, udp u) {
-    ++calls;
-    CHECK(now == instant{42});
-    CHECK(s.headers.has<ipv4>());
-    CHECK(f.length == s.length);
-    CHECK(u.source_port() == 5);
-  }) | note(t.arrived);
+                ++calls;
+                CHECK(now == instant{42});
+                CHECK(s.headers.has<ipv4>());
+                CHECK(f.length == s.length);
+                CHECK(u.source_port() == 5);
+              }) |
+              note(t.arrived);
   run(attach(t.wire, path));
   CHECK(calls == 1);
 }
@@ -70,8 +72,8 @@ TEST_CASE("every early verdict is counted at the program that said it, and later
   test_device out{t.memory};
   t.wire.several(1, 6);
   int last = 0;
-  auto path = xdp(by_number(1, drop(drop_reason::blocklist))) | xdp(by_number(2, aborted)) | xdp(by_number(3, tx))
-            | xdp(by_number(4, redirect(0)), out) | xdp([&](frame&) { ++last; }) | parse() | note(t.arrived);
+  auto path = xdp(by_number(1, drop(drop_reason::blocklist))) | xdp(by_number(2, aborted)) | xdp(by_number(3, tx)) |
+              xdp(by_number(4, redirect(0)), out) | xdp([&](frame&) { ++last; }) | parse() | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "5 6");
   CHECK(t.wire.sent == "3");
@@ -81,9 +83,9 @@ TEST_CASE("every early verdict is counted at the program that said it, and later
   CHECK(counters_of<1>(path).count(verdict_code::aborted) == 1);
   CHECK(counters_of<2>(path).count(verdict_code::tx) == 1);
   CHECK(counters_of<3>(path).count(verdict_code::redirect) == 1);
-  for (const std::uint64_t n : {counters_of<0>(path).packets, counters_of<1>(path).packets + 1,
-                                counters_of<2>(path).packets + 2, counters_of<3>(path).packets + 3,
-                                counters_of<4>(path).packets + 4, counters_of<5>(path).packets + 4})
+  for (const std::uint64_t n :
+       {counters_of<0>(path).packets, counters_of<1>(path).packets + 1, counters_of<2>(path).packets + 2,
+        counters_of<3>(path).packets + 3, counters_of<4>(path).packets + 4, counters_of<5>(path).packets + 4})
     CHECK(n == 6);
   CHECK(counters_of<4>(path).bytes == 2 * 60);
 }
@@ -92,8 +94,10 @@ TEST_CASE("redirect(i) goes to target i of the program that says it") {
   fixture t;
   test_device a{t.memory}, b{t.memory}, c{t.memory}, d{t.memory};
   t.wire.several(1, 6);
-  auto path = xdp([](frame& f) -> verdict { return number_of(f) % 2 == 0 ? redirect(number_of(f) == 2 ? 0 : 1) : pass; }, a, b)
-            | xdp([](frame& f) { return redirect(number_of(f) == 5 ? 1 : 0); }, c, d) | discard;
+  auto path =
+      xdp([](frame& f) -> verdict { return number_of(f) % 2 == 0 ? redirect(number_of(f) == 2 ? 0 : 1) : pass; }, a,
+          b) |
+      xdp([](frame& f) { return redirect(number_of(f) == 5 ? 1 : 0); }, c, d) | discard;
   run(attach(t.wire, path));
   CHECK(a.sent == "2");
   CHECK(b.sent == "4 6");
@@ -107,8 +111,10 @@ TEST_CASE("a redirect to a target that is not there is a drop, also where its nu
   fixture t;
   test_device a{t.memory};
   t.wire.several(1, 3);
-  auto path = xdp([](frame& f) { return redirect(static_cast<std::uint16_t>(number_of(f) == 1 ? 1 : 255 + number_of(f) - 2)); }, a)
-            | discard;
+  auto path =
+      xdp([](frame& f) { return redirect(static_cast<std::uint16_t>(number_of(f) == 1 ? 1 : 255 + number_of(f) - 2)); },
+          a) |
+      discard;
   run(attach(t.wire, path));
   CHECK(a.sent == "");
   CHECK(counters_of<0>(path).dropped(drop_reason::no_target) == 3);
@@ -183,7 +189,8 @@ TEST_CASE("mut<> in an early verdict writes to the frame, and the packet has wha
   fixture t;
   t.wire.udp(1);
   int seen = 0;
-  auto path = xdp([](mut<ipv4> ip) { ip.time_to_live(3); }) | parse() | [&](ipv4 ip) { seen = ip.time_to_live(); } | discard;
+  auto path =
+      xdp([](mut<ipv4> ip) { ip.time_to_live(3); }) | parse() | [&](ipv4 ip) { seen = ip.time_to_live(); } | discard;
   run(attach(t.wire, path));
   CHECK(seen == 3);
 }
@@ -193,15 +200,17 @@ TEST_CASE("a program that changes the frame's headers is followed by programs an
   t.wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}}, udp_header{.source_port = 1}, eth,
              ipv4_header{.source = {10, 9, 9, 9}}, tcp_header{.source_port = 77});
   std::string seen;
-  auto path = xdp([&](udp) { seen += "udp "; }) | xdp([](frame& f) { return f.pull(14 + 20 + 8) ? pass : drop; })
-            | xdp([&](udp) { seen += "still udp "; }) | xdp([&](ipv4 ip, tcp s) {
+  auto path = xdp([&](udp) { seen += "udp "; }) | xdp([](frame& f) { return f.pull(14 + 20 + 8) ? pass : drop; }) |
+              xdp([&](udp) { seen += "still udp "; }) | xdp([&](ipv4 ip, tcp s) {
                 CHECK(ip.source() == ipv4_address{10, 9, 9, 9});
                 seen += "tcp " + std::to_string(s.source_port());
-              })
-            | parse() | [&](ipv4 ip, tcp s) {
+              }) |
+              parse() |
+              [&](ipv4 ip, tcp s) {
                 CHECK(ip.source() == ipv4_address{10, 9, 9, 9});
                 seen += " and " + std::to_string(s.source_port());
-              } | note(t.arrived);
+              } |
+              note(t.arrived);
   run(attach(t.wire, path));
   CHECK(seen == "udp tcp 77 and 77");
   CHECK(t.arrived == "1");
@@ -212,7 +221,8 @@ TEST_CASE("a program that changes the frame's headers is followed by programs an
 TEST_CASE("a frame that was resized before it was dropped leaves the byte counts of later programs in order") {
   fixture t;
   t.wire.several(1, 2);
-  auto path = xdp([](frame& f) { (void)f.push(20); }) | xdp(by_number(1, drop)) | xdp([](ethernet) {}) | note(t.arrived);
+  auto path =
+      xdp([](frame& f) { (void)f.push(20); }) | xdp(by_number(1, drop)) | xdp([](ethernet) {}) | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "2");
   CHECK(counters_of<0>(path).bytes == 120);

@@ -25,8 +25,7 @@ class byte_window {
       static_cast<Byte*>(r.data());
       static_cast<std::size_t>(r.size());
     }
-  constexpr byte_window(Range&& range) noexcept
-      : data_(range.data()), size_(static_cast<std::size_t>(range.size())) {}
+  constexpr byte_window(Range&& range) noexcept : data_(range.data()), size_(static_cast<std::size_t>(range.size())) {}
 
   [[nodiscard]] constexpr Byte* data() const noexcept { return data_; }
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }

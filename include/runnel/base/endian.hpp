@@ -48,20 +48,36 @@ RUNNEL_INLINE constexpr void store(std::byte* p, T v) noexcept {
 }
 
 template <class T>
-[[nodiscard]] constexpr T to_big(T v) noexcept { return little_endian_host ? byte_swap(v) : v; }
+[[nodiscard]] constexpr T to_big(T v) noexcept {
+  return little_endian_host ? byte_swap(v) : v;
+}
 template <class T>
-[[nodiscard]] constexpr T to_little(T v) noexcept { return little_endian_host ? v : byte_swap(v); }
+[[nodiscard]] constexpr T to_little(T v) noexcept {
+  return little_endian_host ? v : byte_swap(v);
+}
 
 }  // namespace detail
 
 // Each reads or writes exactly the bytes of its width at `p`, which needs no alignment.
 [[nodiscard]] constexpr std::uint8_t load_u8(const std::byte* p) noexcept { return static_cast<std::uint8_t>(*p); }
-[[nodiscard]] constexpr std::uint16_t load_be16(const std::byte* p) noexcept { return detail::to_big(detail::load<std::uint16_t>(p)); }
-[[nodiscard]] constexpr std::uint32_t load_be32(const std::byte* p) noexcept { return detail::to_big(detail::load<std::uint32_t>(p)); }
-[[nodiscard]] constexpr std::uint64_t load_be64(const std::byte* p) noexcept { return detail::to_big(detail::load<std::uint64_t>(p)); }
-[[nodiscard]] constexpr std::uint16_t load_le16(const std::byte* p) noexcept { return detail::to_little(detail::load<std::uint16_t>(p)); }
-[[nodiscard]] constexpr std::uint32_t load_le32(const std::byte* p) noexcept { return detail::to_little(detail::load<std::uint32_t>(p)); }
-[[nodiscard]] constexpr std::uint64_t load_le64(const std::byte* p) noexcept { return detail::to_little(detail::load<std::uint64_t>(p)); }
+[[nodiscard]] constexpr std::uint16_t load_be16(const std::byte* p) noexcept {
+  return detail::to_big(detail::load<std::uint16_t>(p));
+}
+[[nodiscard]] constexpr std::uint32_t load_be32(const std::byte* p) noexcept {
+  return detail::to_big(detail::load<std::uint32_t>(p));
+}
+[[nodiscard]] constexpr std::uint64_t load_be64(const std::byte* p) noexcept {
+  return detail::to_big(detail::load<std::uint64_t>(p));
+}
+[[nodiscard]] constexpr std::uint16_t load_le16(const std::byte* p) noexcept {
+  return detail::to_little(detail::load<std::uint16_t>(p));
+}
+[[nodiscard]] constexpr std::uint32_t load_le32(const std::byte* p) noexcept {
+  return detail::to_little(detail::load<std::uint32_t>(p));
+}
+[[nodiscard]] constexpr std::uint64_t load_le64(const std::byte* p) noexcept {
+  return detail::to_little(detail::load<std::uint64_t>(p));
+}
 constexpr void store_u8(std::byte* p, std::uint8_t v) noexcept { *p = static_cast<std::byte>(v); }
 constexpr void store_be16(std::byte* p, std::uint16_t v) noexcept { detail::store(p, detail::to_big(v)); }
 constexpr void store_be32(std::byte* p, std::uint32_t v) noexcept { detail::store(p, detail::to_big(v)); }

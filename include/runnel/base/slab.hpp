@@ -85,9 +85,7 @@ class slab {
     return const_cast<slab*>(this)->at(i);
   }
   /// Whether there is an object at `i`, for any number.
-  [[nodiscard]] bool contains(index i) const noexcept {
-    return i < capacity_ && (taken_[i / 64] >> i % 64 & 1u) != 0;
-  }
+  [[nodiscard]] bool contains(index i) const noexcept { return i < capacity_ && (taken_[i / 64] >> i % 64 & 1u) != 0; }
   /// The number of an object of this slab.
   [[nodiscard]] index index_of(const T& object) const noexcept {
     return static_cast<index>(reinterpret_cast<const place*>(&object) - places_);
@@ -118,9 +116,7 @@ class slab {
     index next_free;
   };
 
-  [[nodiscard]] static constexpr std::size_t words(std::uint32_t capacity) noexcept {
-    return divide_up(capacity, 64);
-  }
+  [[nodiscard]] static constexpr std::size_t words(std::uint32_t capacity) noexcept { return divide_up(capacity, 64); }
   [[nodiscard]] static constexpr std::size_t places_offset(std::uint32_t capacity) noexcept {
     return align_up(words(capacity) * sizeof(std::uint64_t), alignof(place));
   }

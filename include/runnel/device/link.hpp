@@ -90,10 +90,8 @@ class link_direction {
     }
     packet second;
     if (twice) {
-      if (size_ + 1 == capacity_)
-        lose(drop_reason::queue_full);
-      else if (second = p.copy(); !second)
-        lose(drop_reason::no_packet);
+      if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
+      else if (second = p.copy(); !second) lose(drop_reason::no_packet);
     }
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));

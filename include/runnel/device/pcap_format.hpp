@@ -21,8 +21,7 @@ inline constexpr std::uint32_t max_captured_length = 262'144;
 /// the many that this library does not read.
 [[nodiscard]] constexpr link_type link_from_linktype(std::uint32_t linktype) noexcept {
   switch (linktype) {
-    case 1:
-      return link_type::ethernet;
+    case 1: return link_type::ethernet;
     case 101:  // LINKTYPE_RAW; 12 and 14 are its platform dependent ancestors, DLT_RAW
     case 12:
     case 14:
@@ -32,30 +31,21 @@ inline constexpr std::uint32_t max_captured_length = 262'144;
     case 0:    // LINKTYPE_NULL
     case 108:  // LINKTYPE_LOOP
       return link_type::null_loop;
-    case 113:
-      return link_type::linux_sll;
-    case 276:
-      return link_type::linux_sll2;
-    default:
-      return link_type::unknown;
+    case 113: return link_type::linux_sll;
+    case 276: return link_type::linux_sll2;
+    default: return link_type::unknown;
   }
 }
 
 /// The number under which capture files know a link type; LINKTYPE_USER0 (147) for `unknown`.
 [[nodiscard]] constexpr std::uint16_t linktype_of(link_type link) noexcept {
   switch (link) {
-    case link_type::ethernet:
-      return 1;
-    case link_type::raw_ip:
-      return 101;
-    case link_type::null_loop:
-      return 0;
-    case link_type::linux_sll:
-      return 113;
-    case link_type::linux_sll2:
-      return 276;
-    case link_type::unknown:
-      break;
+    case link_type::ethernet: return 1;
+    case link_type::raw_ip: return 101;
+    case link_type::null_loop: return 0;
+    case link_type::linux_sll: return 113;
+    case link_type::linux_sll2: return 276;
+    case link_type::unknown: break;
   }
   return 147;
 }

@@ -88,14 +88,10 @@ class pcap_parser {
   /// middle of something.
   void end(bytes left) noexcept {
     if (fault_ != pcap_fault::none) return;
-    if (position_ == 0 && left.empty())
-      fail(pcap_fault::empty, 0, 0);
-    else if (position_ == 0 && left.size() < 4)
-      fail(pcap_fault::not_a_capture, 0, 0);
-    else if (skip_ != 0)
-      fail(pcap_fault::cut_off, record_, skip_);
-    else if (!left.empty())
-      fail(pcap_fault::cut_off, position_, wanted_ - left.size());
+    if (position_ == 0 && left.empty()) fail(pcap_fault::empty, 0, 0);
+    else if (position_ == 0 && left.size() < 4) fail(pcap_fault::not_a_capture, 0, 0);
+    else if (skip_ != 0) fail(pcap_fault::cut_off, record_, skip_);
+    else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
   }
 
   [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
@@ -262,8 +258,8 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
       const std::size_t iif = detail::file_u32<Swapped>(p + 8);
       const std::uint32_t captured = detail::file_u32<Swapped>(p + 20);
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
-          captured <= max_captured_length && iif < interfaces_ &&
-          detail::file_u32<Swapped>(p + total - 4) == total) [[likely]] {
+          captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
+          [[likely]] {
         __builtin_prefetch(p + 8 * 64);  // as in records()
         frame& f = out[n++];
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
@@ -367,13 +363,10 @@ bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t tot
     return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
   }
   std::uint32_t iif = 0;
-  if (type == pcapng::enhanced_packet)
-    iif = detail::file_u32<Swapped>(p + 8);
-  else
-    iif = detail::file_u16<Swapped>(p + 8);
+  if (type == pcapng::enhanced_packet) iif = detail::file_u32<Swapped>(p + 8);
+  else iif = detail::file_u16<Swapped>(p + 8);
   const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
-  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24),
-            iif))
+  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), iif))
     return false;
   f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
   return true;
@@ -400,10 +393,8 @@ inline error pcap_parser::explain(const char* name) const noexcept {
   text<160> why;
   const char* advice = "the packets before it were read";
   switch (fault_) {
-    case pcap_fault::none:
-      return {"pcap", "read", name, "nothing is wrong"};
-    case pcap_fault::empty:
-      return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
+    case pcap_fault::none: return {"pcap", "read", name, "nothing is wrong"};
+    case pcap_fault::empty: return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
     case pcap_fault::not_a_capture:
       return {"pcap", "read", name, "it does not begin like a capture", "give a pcap or pcapng file"};
     case pcap_fault::compressed:
@@ -425,9 +416,7 @@ inline error pcap_parser::explain(const char* name) const noexcept {
     case pcap_fault::block_too_big:
       why << "the block at byte " << record_ << " is " << number_ << " bytes long, more than 16 MiB";
       break;
-    case pcap_fault::no_section:
-      why << "the section header at byte " << record_ << " has no byte-order magic";
-      break;
+    case pcap_fault::no_section: why << "the section header at byte " << record_ << " has no byte-order magic"; break;
     case pcap_fault::no_interface:
       why << "the packet at byte " << record_ << " is of interface " << number_ << ", which was not described";
       break;

@@ -169,7 +169,7 @@ class pcap_reader {
   static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
                                           pcap_reader_options options) noexcept {
     const detail::short_name name(path);
-    struct ::stat about {};
+    struct ::stat about{};
     if (::fstat(file.get(), &about) != 0) {
       const int number = errno;
       return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);

@@ -204,8 +204,7 @@ class capture_block {
   }
   [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
     std::size_t iif = last_interface_;
-    if (iif >= interfaces_ || interface_[iif].number != r.iif ||
-        interface_[iif].link != r.link) {
+    if (iif >= interfaces_ || interface_[iif].number != r.iif || interface_[iif].link != r.link) {
       iif = find_interface(r);
       if (iif == max_interfaces) iif = add_interface(r);
       last_interface_ = iif;

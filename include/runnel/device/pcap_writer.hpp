@@ -151,7 +151,7 @@ class pcap_writer {
                                           pcap_writer_options options) noexcept {
     pcap_writer writer(static_cast<detail::file_handle&&>(file), path, options);
     const char* name = writer.name_.c_str();
-    struct ::stat about {};
+    struct ::stat about{};
     if (::fstat(writer.file_.get(), &about) != 0) {
       const int number = errno;
       writer.closed_ = true;

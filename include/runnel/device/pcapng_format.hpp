@@ -73,12 +73,8 @@ class capture_ticks {
       case multiply:
         if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = static_cast<std::uint64_t>(latest);
         break;
-      case divide:
-        ns = ticks / factor_;
-        break;
-      case binary:
-        ns = from_binary(ticks);
-        break;
+      case divide: ns = ticks / factor_; break;
+      case binary: ns = from_binary(ticks); break;
     }
     if (ns > static_cast<std::uint64_t>(latest)) ns = static_cast<std::uint64_t>(latest);
     std::int64_t offset = 0;

@@ -30,13 +30,15 @@ class any_pipeline {
 
   template <class Pipeline>
   void replace(Pipeline& p) noexcept {
-    static_assert(detail::is_pipeline<Pipeline>, "runnel: any_pipeline refers to a pipeline: auto p = parse() | ... | transmit(wan);");
+    static_assert(detail::is_pipeline<Pipeline>,
+                  "runnel: any_pipeline refers to a pipeline: auto p = parse() | ... | transmit(wan);");
     using checked [[maybe_unused]] = decltype(Pipeline::template check<start>());
     target_ = &p;
     run_ = [](void* target, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
       // The burst outside may be larger than the one that the arrays inside are made for.
       auto& stages = static_cast<Pipeline*>(target)->stages();
-      if (n <= start.burst) [[likely]] return detail::run<start>(stages, packets, n, length, c);
+      if (n <= start.burst) [[likely]]
+        return detail::run<start>(stages, packets, n, length, c);
       for (std::size_t at = 0; at < n; at += start.burst) {
         const std::size_t part = n - at < start.burst ? n - at : start.burst;
         detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);

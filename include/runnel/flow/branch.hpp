@@ -106,7 +106,9 @@ constexpr auto as_way(Path path) noexcept {
 // What stands in for a branch that is none.
 struct no_branch : no_end {
   template <class Way, class Path>
-  constexpr no_branch on(Path&&) const noexcept { return {}; }
+  constexpr no_branch on(Path&&) const noexcept {
+    return {};
+  }
 };
 
 template <class T>
@@ -225,17 +227,18 @@ template <class F>
                 "runnel: branch() needs a handler that returns ports<...>: [](udp u) -> ports<dns, other> {...}, or an "
                 "object with 'using ways = ports<...>' and 'ways operator()(packet&)'");
   if constexpr (detail::is_ports<typename from::ways>) {
-    static_assert(!detail::demands<typename from::arguments>::views || from::ways::template contains<other>,
-                  "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
-                  "to its ports<...>");
+    static_assert(
+        !detail::demands<typename from::arguments>::views || from::ways::template contains<other>,
+        "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
+        "to its ports<...>");
     return detail::branch_stage<F>{std::move(decision), detail::connection_list<typename from::ways>{}};
   } else {
     return detail::no_branch{};
   }
 }
 
-/// A branch by transport protocol, with the ways `tcp`, `udp`, `icmp`, `icmpv6` and `other`. Later fragments, which have
-/// no transport header, and everything that is not IP go by `other`. Needs `parse()` before it.
+/// A branch by transport protocol, with the ways `tcp`, `udp`, `icmp`, `icmpv6` and `other`. Later fragments, which
+/// have no transport header, and everything that is not IP go by `other`. Needs `parse()` before it.
 [[nodiscard]] constexpr auto by_protocol() noexcept { return branch(detail::decide_by_protocol{}); }
 
 }  // namespace runnel

@@ -11,8 +11,9 @@
 
 namespace runnel {
 
-/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages that
-/// are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or pulled.
+/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages
+/// that are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or
+/// pulled.
 struct stage_counters {
   std::uint64_t packets = 0;                        ///< that came in
   std::uint64_t bytes = 0;                          ///< that came in, with the lengths at the beginning of the loop

@@ -107,8 +107,7 @@ class text_drawing {
           draw_way(way_name<typename connection::way>(), way.path.stages(), prefix, --left == 0);
         });
       }
-      if constexpr (requires { list.stage.path.stages(); })
-        draw_way("copy", list.stage.path.stages(), prefix, false);
+      if constexpr (requires { list.stage.path.stages(); }) draw_way("copy", list.stage.path.stages(), prefix, false);
       draw(list.rest, prefix);
     }
   }
@@ -238,8 +237,8 @@ void add_totals(const List& list, stage_counters& sum, shared_pipelines& seen) n
 }  // namespace detail
 
 /// The counters of a pipeline and all that hangs on it, added up: `packets` and `bytes` are what came into its first
-/// stage, verdicts and reasons those of all stages together, of copies behind a tee as well (so `passed()` means nothing
-/// here). A pipeline that is shared counts once, as long as there are no more than 32 of them.
+/// stage, verdicts and reasons those of all stages together, of copies behind a tee as well (so `passed()` means
+/// nothing here). A pipeline that is shared counts once, as long as there are no more than 32 of them.
 template <class Counters, class... Stages>
 [[nodiscard]] stage_counters totals(const pipeline<Counters, Stages...>& p) noexcept {
   stage_counters sum;

@@ -36,7 +36,8 @@ concept transmitting_device = requires(D& d, packet* packets, std::size_t n, ins
 };
 
 /// A device that also takes frames, its own and from its own pool, as they are: what an early `tx` sends back needs no
-/// descriptor then. `transmit(frames, n, now)` says how many it took, in order from the first; the rest is the caller's.
+/// descriptor then. `transmit(frames, n, now)` says how many it took, in order from the first; the rest is the
+/// caller's.
 template <class D>
 concept frame_transmitting_device = requires(D& d, const frame* frames, std::size_t n, instant now) {
   { d.transmit(frames, n, now) } -> std::same_as<std::size_t>;

@@ -28,8 +28,10 @@ struct transmit_stage : stage_defaults {
     if constexpr (requires { device->lost(); }) lost = device->lost();
     const std::size_t sent = device->transmit(packets, n, c.now);
     if constexpr (requires { device->lost(); })
-      if (device->lost() != lost) [[unlikely]] counters.add(drop(drop_reason::transmit_error), device->lost() - lost);
-    if (sent == n) [[likely]] return;
+      if (device->lost() != lost) [[unlikely]]
+        counters.add(drop(drop_reason::transmit_error), device->lost() - lost);
+    if (sent == n) [[likely]]
+      return;
     counters.add(drop(drop_reason::transmit_full), n - sent);
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
   }
@@ -105,7 +107,8 @@ inline constexpr detail::discard_stage discard{};
 /// call needs `keep()`.
 template <class F>
 [[nodiscard]] constexpr auto deliver(F function) noexcept {
-  static_assert(std::is_invocable_v<F&, packet>, "runnel: deliver() needs a function that takes a packet: [](packet p) {...}");
+  static_assert(std::is_invocable_v<F&, packet>,
+                "runnel: deliver() needs a function that takes a packet: [](packet p) {...}");
   return detail::deliver_stage<F>{std::move(function)};
 }
 
@@ -113,7 +116,8 @@ template <class F>
 /// pipelines that end in it. That is how ways are joined again; since it has to exist before, there are no loops.
 template <class Pipeline>
 [[nodiscard]] constexpr auto shared(Pipeline& target) noexcept {
-  static_assert(detail::is_pipeline<Pipeline>, "runnel: shared() needs a pipeline: auto egress = a | b | transmit(wan); ... shared(egress)");
+  static_assert(detail::is_pipeline<Pipeline>,
+                "runnel: shared() needs a pipeline: auto egress = a | b | transmit(wan); ... shared(egress)");
   if constexpr (detail::is_pipeline<Pipeline>) return detail::shared_stage<Pipeline>{target};
   else return discard;
 }

@@ -5,8 +5,8 @@
 // loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
 // than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
 // of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
-// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned, keeping
-// the order, by compare and compress. Counters are added to once a burst.
+// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
+// keeping the order, by compare and compress. Counters are added to once a burst.
 #ifndef RUNNEL_FLOW_ENGINE_HPP
 #define RUNNEL_FLOW_ENGINE_HPP
 
@@ -126,7 +126,8 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     if constexpr (Steps == 1) {
       return v;
     } else {
-      if (v.code != verdict_code::pass) [[unlikely]] return v;
+      if (v.code != verdict_code::pass) [[unlikely]]
+        return v;
       return step<after<stage>(At), Steps - 1>(list.rest, p, c, static_cast<std::uint16_t>(number + 1));
     }
   }
@@ -251,7 +252,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   using last = typename skip<List, steps - 1>::type;
   constexpr bool branches = last::first_stage::kind == stage_kind::branch;
   RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]] return;
+  if (n == 0) [[unlikely]]
+    return;
   if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
 
   constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
@@ -270,7 +272,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
     const verdict v = step<At, steps>(list, packets[i], c);
     store(outcomes[i], v);
     if constexpr (prefetch_next)
-      if (v.code == verdict_code::pass) [[likely]] skip<List, steps>::get(list).stage.prefetch(packets[i]);
+      if (v.code == verdict_code::pass) [[likely]]
+        skip<List, steps>::get(list).stage.prefetch(packets[i]);
     if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
     else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
   }
@@ -302,13 +305,14 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   list.counters.add(n, length);
   burst b{mine, verdicts, n, At.burst};
   list.stage(b, c);
-  if (b.size() > n) list.counters.add(b.size() - n, 0);  // made here
+  if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
   handle_array<At.burst> on;
   std::size_t k = 0;
   for (std::size_t i = 0; i < b.size(); ++i) {
     const verdict v = verdicts[i];
-    if constexpr (At.traced) if (mine[i]) report<At>(list.stage, mine[i], v, c);
+    if constexpr (At.traced)
+      if (mine[i]) report<At>(list.stage, mine[i], v, c);
     if (mine[i] && v.code == verdict_code::pass) {
       relocate(&on[k++], &mine[i]);
       ::new (static_cast<void*>(&mine[i])) packet;

@@ -3,8 +3,8 @@
 // packets of those that go on.
 //
 // Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
-// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not go
-// on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
+// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
+// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
 // descriptors are attached; what the early verdicts found out about headers goes with them.
 #ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
 #define RUNNEL_FLOW_FRAME_ENGINE_HPP
@@ -42,13 +42,14 @@ constexpr bool early_needs_layers() {
   else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
 }
 
-// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper byte,
-// and the target of a redirect in its lower one; 255 is nobody's target.
+// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
+// byte, and the target of a redirect in its lower one; 255 is nobody's target.
 template <bool Look, unsigned Steps, class List>
 RUNNEL_INLINE verdict early_step(List& list, frame& f, layers& l, context& c, unsigned number = 0) noexcept {
   verdict v = list.stage.template look_at<Look>(f, l, c);
   if constexpr (Steps > 1)
-    if (v.code == verdict_code::pass) [[likely]] return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
+    if (v.code == verdict_code::pass) [[likely]]
+      return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
   const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
   v.port = static_cast<std::uint16_t>(number << 8 | target);
   return v;
@@ -155,7 +156,8 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
     std::uint64_t length_sent = length;
     for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
     if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
-    if (sent == n) [[likely]] return;
+    if (sent == n) [[likely]]
+      return;
     length -= length_sent;
     v = drop(drop_reason::transmit_full);
   }
@@ -199,7 +201,8 @@ template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
   constexpr unsigned steps = early_length<List>();
   RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]] return;
+  if (n == 0) [[unlikely]]
+    return;
   if (n > At.burst) __builtin_unreachable();
   if constexpr (steps == 0) {
     run_after_early<At, false>(list, frames, nullptr, n, memory, c);

@@ -73,12 +73,18 @@ class attachment {
   [[nodiscard]] bool done() noexcept { return source_->done(); }
   /// When the source has something next, as far as it knows; `never` when it does not.
   [[nodiscard]] instant next_due() noexcept {
-    if constexpr (requires { { source_->next_due() } -> std::same_as<instant>; }) return source_->next_due();
+    if constexpr (requires {
+                    { source_->next_due() } -> std::same_as<instant>;
+                  })
+      return source_->next_due();
     else return never;
   }
   /// The file descriptor that tells when the source has more; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept {
-    if constexpr (requires { { source_->wait_handle() } -> std::same_as<int>; }) return source_->wait_handle();
+    if constexpr (requires {
+                    { source_->wait_handle() } -> std::same_as<int>;
+                  })
+      return source_->wait_handle();
     else return -1;
   }
   /// Waits until the source has something, if it can do that by itself.
@@ -94,8 +100,7 @@ class attachment {
     if constexpr (of_packets) {
       detail::handle_array<Burst> packets;
       const std::size_t n = source_->pull(packets.data(), room, c.now);
-      if (n != 0)
-        detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
+      if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
@@ -129,7 +134,9 @@ namespace detail {
 // What stands in for an attachment that cannot be, so that one error does not bring more.
 struct nothing_attached {
   template <class Clock>
-  std::size_t poll(Clock&) noexcept { return 0; }
+  std::size_t poll(Clock&) noexcept {
+    return 0;
+  }
   bool done() noexcept { return true; }
   instant next_due() noexcept { return never; }
   int wait_handle() noexcept { return -1; }

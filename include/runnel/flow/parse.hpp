@@ -18,13 +18,15 @@ struct parse_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
     const layers known = p.layers();
     if (known.has(protocol::parsed)) return pass;
-    if (known.fault != drop_reason::none) [[unlikely]] return drop(known.fault);
+    if (known.fault != drop_reason::none) [[unlikely]]
+      return drop(known.fault);
     // As one number all the way: taken apart, it would have to be put together again to be stored.
     const packed_layers found =
         dissect_packed(p.contents(), known.link_kind(),
                        {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
     p.layers(unpack_layers(found));
-    if (found >> 56 != 0) [[unlikely]] return drop(static_cast<drop_reason>(found >> 56));
+    if (found >> 56 != 0) [[unlikely]]
+      return drop(static_cast<drop_reason>(found >> 56));
     return pass;
   }
 };

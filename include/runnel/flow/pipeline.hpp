@@ -93,8 +93,8 @@ constexpr place after(place at) noexcept {
   return at;
 }
 
-// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an error
-// would be followed by others, that its place is no constant.
+// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an
+// error would be followed by others, that its place is no constant.
 template <place At>
 constexpr auto check_stages(type_list<>) noexcept {}
 template <place At, class First, class... Rest>
@@ -172,8 +172,8 @@ struct no_end : stage_defaults {
 
 // What a user may write on either side of a bar.
 template <class T>
-concept joinable = pipeline_type<T> || native_stage<std::remove_cvref_t<T>> ||
-                   std::same_as<std::remove_cvref_t<T>, uncounted_t>;
+concept joinable =
+    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
 
 template <class T>
 constexpr auto as_pipeline(T&& left) noexcept {
@@ -210,9 +210,9 @@ constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& rig
 
 }  // namespace detail
 
-/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name: the
-/// copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a handler
-/// capture it by reference). Counts begin at zero for stages that come from the right.
+/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
+/// the copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a
+/// handler capture it by reference). Counts begin at zero for stages that come from the right.
 template <class Left, class Right>
   requires detail::joinable<Left> || detail::joinable<Right>
 [[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {

@@ -42,7 +42,8 @@ class ports {
   template <class W>
     requires contains<W>
   constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
-  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a drop.
+  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
+  /// drop.
   constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
     RUNNEL_ASSERT(v.code != verdict_code::pass);
   }

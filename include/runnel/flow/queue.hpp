@@ -14,9 +14,9 @@ namespace runnel {
 // What a queue does when it is full.
 struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
 struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-/// Holds its sources back: they are not polled for more than it has room for. Behind `replaceable` it is not seen, and a
-/// path that makes several of one packet, two ways into the same queue, may still find it full: then it refuses them. Not
-/// for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
+/// Holds its sources back: they are not polled for more than it has room for. Behind `replaceable` it is not seen, and
+/// a path that makes several of one packet, two ways into the same queue, may still find it full: then it refuses them.
+/// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
 struct hold {};
 
 /// Holds up to `Capacity` packets between an `enqueue(queue)` and an `attach(queue, pipeline)`, in order. Lives outside
@@ -102,7 +102,8 @@ struct enqueue_stage : stage_defaults {
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
       const verdict v = target->push(static_cast<packet&&>(packets[i]));
-      if (v.code != verdict_code::pass) [[unlikely]] counters.add(v);
+      if (v.code != verdict_code::pass) [[unlikely]]
+        counters.add(v);
     }
   }
   [[nodiscard]] std::size_t room() const noexcept
@@ -118,8 +119,9 @@ struct enqueue_stage : stage_defaults {
 /// pipeline.
 template <class Queue>
 [[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
-  static_assert(requires(packet p) { target.push(static_cast<packet&&>(p)); },
-                "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q)");
+  static_assert(
+      requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q)");
   return detail::enqueue_stage<Queue>{target};
 }
 

@@ -37,11 +37,11 @@ enum class stage_kind : std::uint8_t {
 
 /// What is known at compile time of the packets at one place of a pipeline.
 struct place {
-  bool packets = false;  ///< descriptors have been attached; before that there are only frames
-  bool parsed = false;   ///< `parse()` lies behind
-  bool tracked = false;  ///< `track()` lies behind
-  bool shared = false;   ///< the bytes may belong to a clone as well
-  bool traced = false;   ///< a `trace` lies behind
+  bool packets = false;                 ///< descriptors have been attached; before that there are only frames
+  bool parsed = false;                  ///< `parse()` lies behind
+  bool tracked = false;                 ///< `track()` lies behind
+  bool shared = false;                  ///< the bytes may belong to a clone as well
+  bool traced = false;                  ///< a `trace` lies behind
   std::uint16_t burst = default_burst;  ///< how many packets travel together at most
 };
 
@@ -53,13 +53,25 @@ struct type_list {};
 template <class F>
 struct signature_of_member;
 template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...)> { using arguments = type_list<A...>; using result = R; };
+struct signature_of_member<R (C::*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const> { using arguments = type_list<A...>; using result = R; };
+struct signature_of_member<R (C::*)(A...) const> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) noexcept> { using arguments = type_list<A...>; using result = R; };
+struct signature_of_member<R (C::*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const noexcept> { using arguments = type_list<A...>; using result = R; };
+struct signature_of_member<R (C::*)(A...) const noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 
 template <class F>
 struct signature {};
@@ -67,9 +79,15 @@ template <class F>
   requires requires { &F::operator(); }
 struct signature<F> : signature_of_member<decltype(&F::operator())> {};
 template <class R, class... A>
-struct signature<R (*)(A...)> { using arguments = type_list<A...>; using result = R; };
+struct signature<R (*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 template <class R, class... A>
-struct signature<R (*)(A...) noexcept> { using arguments = type_list<A...>; using result = R; };
+struct signature<R (*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
 
 // A function object with one operator(), or a function.
 template <class F>
@@ -171,8 +189,8 @@ concept native_stage = requires {
 };
 
 template <class F>
-concept handler_function = has_signature<F> && demands<typename signature<F>::arguments>::known &&
-                           is_verdict<typename signature<F>::result>;
+concept handler_function =
+    has_signature<F> && demands<typename signature<F>::arguments>::known && is_verdict<typename signature<F>::result>;
 template <class F>
 concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
 template <class F>
@@ -190,29 +208,30 @@ concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for every
-///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle returns `stolen`
-///   (RUNNEL_ASSERT), or nothing;
+/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for
+/// every
+///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle returns
+///   `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
 template <class S>
-concept stage = detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> ||
-                detail::rules_function<S>;
+concept stage =
+    detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> || detail::rules_function<S>;
 
 namespace detail {
 
 // Defaults of what the checks ask a stage for.
 struct stage_defaults {
-  static constexpr bool wants_packet = true;    // false: can look at frames as well
+  static constexpr bool wants_packet = true;  // false: can look at frames as well
   static constexpr bool needs_parsed = false;
   static constexpr bool needs_tracked = false;
-  static constexpr bool writes = false;         // changes the packet's bytes
-  static constexpr bool resizes = true;         // may change a packet's length, or take it out
+  static constexpr bool writes = false;  // changes the packet's bytes
+  static constexpr bool resizes = true;  // may change a packet's length, or take it out
   static constexpr bool gives_parsed = false;
   static constexpr bool gives_tracked = false;
   static constexpr bool makes_shared = false;
-  static constexpr bool makes_own = false;      // makes shared bytes the packet's own
+  static constexpr bool makes_own = false;  // makes shared bytes the packet's own
   static constexpr bool traces = false;
   static constexpr bool asks_for_frame = false;
 };
@@ -289,7 +308,8 @@ struct handler_stage : stage_defaults {
       const verdict v = call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
       // A handler that returns nothing cannot say that it has taken the packet.
       if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
-        if (!p) [[unlikely]] return stolen;
+        if (!p) [[unlikely]]
+          return stolen;
       return v;
     }
   }
@@ -348,10 +368,11 @@ constexpr auto as_stage(S s) noexcept {
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
                 "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
                 "tee(), transmit() and the like return");
-  static_assert(!handler_by_value<S>,
-                "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
-                "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
-                "and return stolen");
+  static_assert(
+      !handler_by_value<S>,
+      "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
+      "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
+      "and return stolen");
   if constexpr (native_stage<S>) return s;
   else if constexpr (handler_by_value<S>) return not_a_stage{};
   else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};

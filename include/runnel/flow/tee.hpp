@@ -76,8 +76,9 @@ template <class Path>
 /// it go on. Copies nothing else and needs no descriptor. Refers to the writer, which must outlive the pipeline.
 template <class Writer>
 [[nodiscard]] constexpr auto tap(Writer& writer) noexcept {
-  static_assert(requires(const packet& p) { writer.write(p); },
-                "runnel: tap() needs something with write(const packet&), such as a pcap_writer");
+  static_assert(
+      requires(const packet& p) { writer.write(p); },
+      "runnel: tap() needs something with write(const packet&), such as a pcap_writer");
   return detail::tap_stage<Writer>{writer};
 }
 

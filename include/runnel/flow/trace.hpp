@@ -24,7 +24,8 @@ struct trace_stage : stage_defaults {
 
   constexpr trace_stage(Condition when, text_writer& w) noexcept : condition(std::move(when)), out(&w) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
-    if (condition(subject{static_cast<const packet&>(p)})) [[unlikely]] begin(p, c);
+    if (condition(subject{static_cast<const packet&>(p)})) [[unlikely]]
+      begin(p, c);
     return pass;
   }
   void begin(packet& p, context& c) noexcept {
@@ -73,9 +74,10 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept {
 /// without a trace pays nothing for it. Refers to `out`, which must outlive the pipeline.
 template <class Condition>
 [[nodiscard]] constexpr auto trace(Condition condition, text_writer& out) noexcept {
-  static_assert(requires(const subject& s) { static_cast<bool>(condition(s)); },
-                "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "
-                "const subject& that returns a bool");
+  static_assert(
+      requires(const subject& s) { static_cast<bool>(condition(s)); },
+      "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "
+      "const subject& that returns a bool");
   return detail::trace_stage<Condition>{std::move(condition), out};
 }
 

@@ -11,8 +11,9 @@ struct type_text {
   char characters[48] = {};
 };
 
-// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the text
-// that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments, and the
+// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the
+// text that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments,
+// and the
 // "(anonymous namespace)" and "main()" in front of local types.
 template <class T>
 consteval type_text make_type_name() {

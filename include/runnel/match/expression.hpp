@@ -172,11 +172,17 @@ template <match_operand L, class R>
 }
 
 template <match_expression L, match_expression R>
-[[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept { return {l, r}; }
+[[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept {
+  return {l, r};
+}
 template <match_expression L, match_expression R>
-[[nodiscard]] constexpr either<L, R> operator||(const L& l, const R& r) noexcept { return {l, r}; }
+[[nodiscard]] constexpr either<L, R> operator||(const L& l, const R& r) noexcept {
+  return {l, r};
+}
 template <match_expression E>
-[[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept { return negation<E>{e}; }
+[[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept {
+  return negation<E>{e};
+}
 
 }  // namespace match
 

@@ -37,8 +37,8 @@ template <class Address>
 
 }  // namespace match::detail
 
-/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer, an address, or a prefix. For one thread,
-/// or for several that only ask. Never grows, never allocates.
+/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer, an address, or a prefix. For
+/// one thread, or for several that only ask. Never grows, never allocates.
 ///
 ///     static hash_set_of<ipv4_address, 10'000> blocklist{"blocklist", seed};
 ///     if (!blocklist.insert({192, 0, 2, 1})) ...             // it is full

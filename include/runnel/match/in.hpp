@@ -135,7 +135,8 @@ template <bool Inside, match_operand Operand, class What>
   using value = typename Operand::value_type;
   if constexpr (std::is_same_v<type, basic_prefix<value>>) {
     return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
-  } else if constexpr (std::is_same_v<type, prefix> && (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
+  } else if constexpr (std::is_same_v<type, prefix> &&
+                       (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
     if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
       const basic_prefix<value>& p = what.template as<value>();
       return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
@@ -144,13 +145,15 @@ template <bool Inside, match_operand Operand, class What>
     detail::this_prefix_is_of_the_other_address_family();
     return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
   } else if constexpr (set_of_values<type, value>) {
-    static_assert(std::is_lvalue_reference_v<What>,
-                  "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
+    static_assert(
+        std::is_lvalue_reference_v<What>,
+        "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
     return in_set<Operand, type, Inside>{o, what};
   } else {
-    static_assert(set_of_values<type, value>,
-                  "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
-                  "constant_set{...}");
+    static_assert(
+        set_of_values<type, value>,
+        "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
+        "constant_set{...}");
     return always{};
   }
 }

@@ -24,8 +24,8 @@ class interval_set {
   using value_type = Value;
   using key = match::key_t<Value>;
 
-  /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is an
-  /// error in constant evaluation and an assertion at run time.
+  /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is
+  /// an error in constant evaluation and an assertion at run time.
   template <class... First, class... Last>
   constexpr explicit interval_set(const char* name, const range_of<First, Last>&... ranges) noexcept : name_(name) {
     static_assert(sizeof...(ranges) <= Capacity, "runnel: more intervals than the set has room for");
@@ -86,9 +86,13 @@ class interval_set {
   }
   /// The same with a `range(first, last)`, whose ends must be values of the set's type.
   template <class First, class Last>
-  [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept { return insert(value_of(r.first), value_of(r.last)); }
+  [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept {
+    return insert(value_of(r.first), value_of(r.last));
+  }
   template <class First, class Last>
-  [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept { return erase(value_of(r.first), value_of(r.last)); }
+  [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept {
+    return erase(value_of(r.first), value_of(r.last));
+  }
   constexpr void clear() noexcept { size_ = 0; }
   /// How many intervals it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
@@ -130,13 +134,15 @@ class interval_set {
   static constexpr ipv6_address behind(const ipv6_address& k) noexcept {
     return {k.high() + (k.low() == ~std::uint64_t{0} ? 1u : 0u), k.low() + 1};
   }
-  static constexpr ipv6_address before(const ipv6_address& k) noexcept { return {k.high() - (k.low() == 0 ? 1u : 0u), k.low() - 1}; }
+  static constexpr ipv6_address before(const ipv6_address& k) noexcept {
+    return {k.high() - (k.low() == 0 ? 1u : 0u), k.low() - 1};
+  }
   // Whether at least one value lies between `a` and `b`.
   static constexpr bool is_apart(const key& a, const key& b) noexcept {
     return match::key_less(a, b) && !(behind(a) == b);
   }
-  // Makes room for `n` intervals in the place of those in [from, to). Rare, and not inlined: GCC 12 cannot see there that
-  // `to` is at most `size_`, and warns.
+  // Makes room for `n` intervals in the place of those in [from, to). Rare, and not inlined: GCC 12 cannot see there
+  // that `to` is at most `size_`, and warns.
   [[gnu::noinline]] constexpr void replace(std::size_t from, std::size_t to, std::size_t n) noexcept {
     const std::size_t new_end = from + n, tail = size_ - to;
     if (new_end < to) {

@@ -93,8 +93,10 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
     else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
     else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
     else if constexpr (Key == meta_key::nfproto)
-      to = s.headers.layers().has(protocol::ipv4) ? 2 : s.headers.layers().has(protocol::ipv6) ? 10
-           : s.headers.layers().has(protocol::arp) ? 3 : 0;
+      to = s.headers.layers().has(protocol::ipv4)   ? 2
+           : s.headers.layers().has(protocol::ipv6) ? 10
+           : s.headers.layers().has(protocol::arp)  ? 3
+                                                    : 0;
     return true;
   }
 };

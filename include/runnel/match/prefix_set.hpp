@@ -52,8 +52,8 @@ class prefix_set {
       }
     return -1;
   }
-  /// Adds a prefix. True when it is in the set now, be it that it was before; false, and nothing changed, when the set is
-  /// full.
+  /// Adds a prefix. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
+  /// is full.
   [[nodiscard]] constexpr bool insert(const prefix_type& p) noexcept {
     const std::size_t before = blocks_.size();
     if (!blocks_.insert(p)) return false;
@@ -90,14 +90,15 @@ class prefix_set {
   [[nodiscard]] static constexpr bool is_ours(const prefix& p) noexcept { return bits == 32 ? p.is_v4() : p.is_v6(); }
 
   table blocks_;
-  std::uint64_t lengths_[words]{};       // bit n: there are prefixes of length n
-  std::uint32_t count_[bits + 1]{};      // how many of each length
+  std::uint64_t lengths_[words]{};   // bit n: there are prefixes of length n
+  std::uint32_t count_[bits + 1]{};  // how many of each length
 };
 
 /// A prefix set with room of its own for `Capacity` prefixes.
 template <class Address, std::size_t Capacity>
-class prefix_set_of : detail::slot_storage<typename prefix_set<Address>::slot, prefix_set<Address>::slots_for(Capacity)>,
-                      public prefix_set<Address> {
+class prefix_set_of
+    : detail::slot_storage<typename prefix_set<Address>::slot, prefix_set<Address>::slots_for(Capacity)>,
+      public prefix_set<Address> {
   static constexpr std::size_t slot_count = prefix_set<Address>::slots_for(Capacity);
   using storage = detail::slot_storage<typename prefix_set<Address>::slot, slot_count>;
 

@@ -6,8 +6,9 @@
 // lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
 // alternatives is printed as one line with `or` and `not`, which nft does not know.
 //
-// What nft does not know either is printed in its manner: `meta hash`, fields of `cvlan` and `vxlan`, the verdicts `tx`,
-// `redirect 2`, `stolen` and `aborted`. `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later fragments.
+// What nft does not know either is printed in its manner: `meta hash`, fields of `cvlan` and `vxlan`, the verdicts
+// `tx`, `redirect 2`, `stolen` and `aborted`. `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments.
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
@@ -65,7 +66,8 @@ struct leaf_printer {
   using operand_type = typename Expression::operand_type;
   using without = absence<operand_type>;
   template <bool Positive>
-  static constexpr std::size_t lines = Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
+  static constexpr std::size_t lines =
+      Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
 
   template <bool Positive>
   static constexpr void print(line& l, const Expression& e, std::size_t which) noexcept {
@@ -135,7 +137,8 @@ struct pair_printer {
   template <bool Positive>
   static constexpr std::size_t right = printer<Right>::template lines<Positive>;
   template <bool Positive>
-  static constexpr std::size_t lines = Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
+  static constexpr std::size_t lines =
+      Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
 
   template <bool Positive>
   static constexpr void print(line& l, const Pair& e, std::size_t which) noexcept {
@@ -224,7 +227,8 @@ constexpr void print(text_writer& out, const verdict& v) noexcept {
     case verdict_code::redirect: out << "redirect " << v.port; return;
     case verdict_code::drop:
       out << "drop";
-      if (v.reason != drop_reason::policy && v.reason != drop_reason::none) out << " comment \"" << name(v.reason) << '"';
+      if (v.reason != drop_reason::policy && v.reason != drop_reason::none)
+        out << " comment \"" << name(v.reason) << '"';
       return;
     default: out << name(v.code);
   }

@@ -25,18 +25,20 @@ struct manner_of {
 template <header H, unsigned Offset, unsigned Bits, class V>
 struct manner_of<field<H, Offset, Bits, V>> {
   static constexpr bool is(header h, unsigned offset) noexcept { return H == h && Offset == offset; }
-  static constexpr manner value =
-      is(header::tcp, 104) ? manner::tcp_flags
-      : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) || is(header::gre, 16) || is(header::arp, 16) ? manner::ethertype
-      : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ? manner::ip_protocol
-                                                                                      : manner::decimal;
+  static constexpr manner value = is(header::tcp, 104) ? manner::tcp_flags
+                                  : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) ||
+                                          is(header::gre, 16) || is(header::arp, 16)
+                                      ? manner::ethertype
+                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0)
+                                      ? manner::ip_protocol
+                                      : manner::decimal;
 };
 template <meta_key Key, unsigned Bits, class V>
 struct manner_of<meta_field<Key, Bits, V>> {
-  static constexpr manner value = Key == meta_key::protocol   ? manner::ethertype
-                                  : Key == meta_key::l4proto  ? manner::ip_protocol
-                                  : Key == meta_key::nfproto  ? manner::family
-                                  : Key == meta_key::priority ? manner::tc_handle
+  static constexpr manner value = Key == meta_key::protocol                        ? manner::ethertype
+                                  : Key == meta_key::l4proto                       ? manner::ip_protocol
+                                  : Key == meta_key::nfproto                       ? manner::family
+                                  : Key == meta_key::priority                      ? manner::tc_handle
                                   : Key == meta_key::mark || Key == meta_key::hash ? manner::hex
                                                                                    : manner::decimal;
 };

@@ -33,8 +33,9 @@ struct condition {
 
   template <class Verdict>
   [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
-    static_assert(std::is_convertible_v<const Verdict&, verdict>,
-                  "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
+    static_assert(
+        std::is_convertible_v<const Verdict&, verdict>,
+        "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
     if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
     else return {expression, drop};
   }
@@ -45,9 +46,10 @@ struct condition {
 /// The condition of a rule: `when(tcp::dport == 22) >> accept`.
 template <class Expression>
 [[nodiscard]] constexpr auto when(const Expression& e) noexcept {
-  static_assert(!match::match_operand<Expression>,
-                "runnel: when(...) takes a condition, and this is only a field: compare it, tcp::dport == 22, or ask for its "
-                "header, has<tcp>");
+  static_assert(
+      !match::match_operand<Expression>,
+      "runnel: when(...) takes a condition, and this is only a field: compare it, tcp::dport == 22, or ask for its "
+      "header, has<tcp>");
   static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
                 "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
                 ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
@@ -61,7 +63,9 @@ namespace detail {
 
 template <class... Rules>
 struct rule_list {
-  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept { return false; }
+  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept {
+    return false;
+  }
   template <class F>
   constexpr void for_each(F&) const {}
 };
@@ -88,7 +92,10 @@ struct rule_list<First, More...> {
 template <class... Rules>
 constexpr rule_list<Rules...> make_rule_list(const Rules&... all) noexcept {
   if constexpr (sizeof...(Rules) == 0) return {};
-  else return [](const auto& first, const auto&... more) { return rule_list<Rules...>{first, make_rule_list(more...)}; }(all...);
+  else
+    return [](const auto& first, const auto&... more) {
+      return rule_list<Rules...>{first, make_rule_list(more...)};
+    }(all...);
 }
 
 template <class R>
@@ -199,8 +206,8 @@ class counted_rules {
   mutable rule_counter hits_[size + 1]{};
 };
 
-/// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read the
-/// counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
+/// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read
+/// the counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
 template <class Rules>
   requires requires { requires Rules::is_rules; }
 [[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {

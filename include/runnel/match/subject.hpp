@@ -44,16 +44,16 @@ struct subject {
   /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
   constexpr subject(bytes b, const layers& found) noexcept : contents(b), headers(b, 0, found), length(b.size()) {}
 
-  bytes contents;            ///< of the first fragment: as far as headers are looked for
-  header_map headers;        ///< where its headers are
-  std::size_t length;        ///< bytes in all fragments, link header included
-  instant timestamp{};       ///< when it was received
+  bytes contents;       ///< of the first fragment: as far as headers are looked for
+  header_map headers;   ///< where its headers are
+  std::size_t length;   ///< bytes in all fragments, link header included
+  instant timestamp{};  ///< when it was received
   std::uint32_t mark = 0;
   std::uint32_t flow_hash = 0;
   std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
-  std::uint16_t iif = 0;   ///< by which interface of the device it came
+  std::uint16_t iif = 0;         ///< by which interface of the device it came
   std::uint8_t priority = 0;
-  std::uint8_t queue = 0;        ///< by which receive queue it came; 0 once it is a packet
+  std::uint8_t queue = 0;  ///< by which receive queue it came; 0 once it is a packet
 };
 
 }  // namespace runnel

@@ -44,7 +44,9 @@ using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_addre
 
 template <class Number>
   requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
-[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept { return static_cast<std::uint64_t>(v); }
+[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
+  return static_cast<std::uint64_t>(v);
+}
 [[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
 [[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
 [[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
@@ -77,7 +79,9 @@ template <class Key, unsigned Bits>
 [[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
   if constexpr (std::is_same_v<Key, ipv6_address>) {
     const std::uint64_t high = length >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> length);
-    const std::uint64_t low = length >= 128 ? ~std::uint64_t{0} : length <= 64 ? 0 : ~(~std::uint64_t{0} >> (length - 64));
+    const std::uint64_t low = length >= 128  ? ~std::uint64_t{0}
+                              : length <= 64 ? 0
+                                             : ~(~std::uint64_t{0} >> (length - 64));
     return {high, low};
   } else {
     const std::uint64_t all = ~std::uint64_t{0} >> (64 - Bits);
@@ -115,10 +119,12 @@ constexpr bool check_type() noexcept {
                   "runnel: this field is a link-layer address; compare it with a mac_address");
     return std::is_same_v<V, mac_address>;
   } else if constexpr (std::is_enum_v<value>) {
-    static_assert(std::is_same_v<V, value>, "runnel: this field has an enumeration of its own; compare it with one of its values");
+    static_assert(std::is_same_v<V, value>,
+                  "runnel: this field has an enumeration of its own; compare it with one of its values");
     return std::is_same_v<V, value>;
   } else {
-    constexpr bool number = !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
+    constexpr bool number =
+        !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
     static_assert(number,
                   "runnel: this field is a number; compare it with an integer (with a mask, write the parentheses: "
                   "(tcp::flags & tcp_flags::syn) == tcp_flags::syn)");

@@ -43,7 +43,8 @@ struct alignas(64) descriptor {
   std::uint8_t priority;
   std::uint8_t lender;
   std::uint8_t special;
-  std::uint8_t status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  std::uint8_t
+      status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
 };
 static_assert(sizeof(descriptor) == 64);
 

@@ -11,61 +11,93 @@ namespace runnel {
 
 /// The cause of a drop. The comment at each entry is what to look at when its counter grows.
 enum class drop_reason : std::uint8_t {
-  none,                   ///< not dropped
-  policy,                 ///< a rule or a handler said so without naming a cause
-  blocklist,              ///< an address or port is on a list of unwanted ones
-  no_match,               ///< no rule matched and the policy is to drop
-  discarded,              ///< the pipeline ends here on purpose (`discard`)
-  aborted,                ///< an early verdict reported a fault of its own
-  truncated_capture,      ///< the capture cut the packet short before its headers ended
-  link_too_short,         ///< shorter than its link-layer header
-  vlan_malformed,         ///< a VLAN tag is cut off, or more tags are stacked than are accepted
-  llc_malformed,          ///< an 802.3 length or an LLC/SNAP header that does not fit
-  mpls_malformed,         ///< an MPLS label stack without a bottom
-  arp_malformed,          ///< ARP with wrong hardware or protocol lengths, or cut off
-  ip_version,             ///< the version nibble does not fit the link layer's protocol
-  ip_too_short,           ///< shorter than an IP header
-  ip_header_length,       ///< IHL below 5, or the header longer than the packet
-  ip_total_length,        ///< total or payload length beyond the end of the frame, or below the header
-  ip_checksum,            ///< wrong IPv4 header checksum
-  ip_fragment,            ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
-  ip_option,              ///< an IP option with an impossible length
-  ipv6_extension,         ///< an IPv6 extension header that is cut off or in an impossible order
-  tcp_too_short,          ///< shorter than a TCP header
-  tcp_data_offset,        ///< data offset below 5 or beyond the segment
-  tcp_checksum,           ///< wrong TCP checksum
-  tcp_option,             ///< a TCP option with an impossible length
-  udp_too_short,          ///< shorter than a UDP header
-  udp_length,             ///< UDP length below 8 or beyond the IP payload
-  udp_checksum,           ///< wrong UDP checksum
-  icmp_too_short,         ///< shorter than an ICMP header
-  icmp_checksum,          ///< wrong ICMP or ICMPv6 checksum
-  neighbour_malformed,    ///< a neighbour discovery message that RFC 4861 says to discard
-  gre_malformed,          ///< GRE with reserved bits or fields cut off
-  vxlan_malformed,        ///< VXLAN without its I flag, or cut off
-  no_packet,              ///< the pool had no descriptor or slot left
-  queue_full,             ///< a bounded queue refused the packet
-  queue_head,             ///< a bounded queue gave up its oldest packet for a newer one
-  transmit_full,          ///< a device did not take the packet
-  transmit_error,         ///< a device failed to send or write the packet
-  too_big,                ///< longer than the device, the slot or the format can carry
-  link_loss,              ///< a simulated wire lost it
-  no_target,              ///< redirected to a device that is not there
-  count_                  ///< how many there are
+  none,                 ///< not dropped
+  policy,               ///< a rule or a handler said so without naming a cause
+  blocklist,            ///< an address or port is on a list of unwanted ones
+  no_match,             ///< no rule matched and the policy is to drop
+  discarded,            ///< the pipeline ends here on purpose (`discard`)
+  aborted,              ///< an early verdict reported a fault of its own
+  truncated_capture,    ///< the capture cut the packet short before its headers ended
+  link_too_short,       ///< shorter than its link-layer header
+  vlan_malformed,       ///< a VLAN tag is cut off, or more tags are stacked than are accepted
+  llc_malformed,        ///< an 802.3 length or an LLC/SNAP header that does not fit
+  mpls_malformed,       ///< an MPLS label stack without a bottom
+  arp_malformed,        ///< ARP with wrong hardware or protocol lengths, or cut off
+  ip_version,           ///< the version nibble does not fit the link layer's protocol
+  ip_too_short,         ///< shorter than an IP header
+  ip_header_length,     ///< IHL below 5, or the header longer than the packet
+  ip_total_length,      ///< total or payload length beyond the end of the frame, or below the header
+  ip_checksum,          ///< wrong IPv4 header checksum
+  ip_fragment,          ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
+  ip_option,            ///< an IP option with an impossible length
+  ipv6_extension,       ///< an IPv6 extension header that is cut off or in an impossible order
+  tcp_too_short,        ///< shorter than a TCP header
+  tcp_data_offset,      ///< data offset below 5 or beyond the segment
+  tcp_checksum,         ///< wrong TCP checksum
+  tcp_option,           ///< a TCP option with an impossible length
+  udp_too_short,        ///< shorter than a UDP header
+  udp_length,           ///< UDP length below 8 or beyond the IP payload
+  udp_checksum,         ///< wrong UDP checksum
+  icmp_too_short,       ///< shorter than an ICMP header
+  icmp_checksum,        ///< wrong ICMP or ICMPv6 checksum
+  neighbour_malformed,  ///< a neighbour discovery message that RFC 4861 says to discard
+  gre_malformed,        ///< GRE with reserved bits or fields cut off
+  vxlan_malformed,      ///< VXLAN without its I flag, or cut off
+  no_packet,            ///< the pool had no descriptor or slot left
+  queue_full,           ///< a bounded queue refused the packet
+  queue_head,           ///< a bounded queue gave up its oldest packet for a newer one
+  transmit_full,        ///< a device did not take the packet
+  transmit_error,       ///< a device failed to send or write the packet
+  too_big,              ///< longer than the device, the slot or the format can carry
+  link_loss,            ///< a simulated wire lost it
+  no_target,            ///< redirected to a device that is not there
+  count_                ///< how many there are
 };
 
 inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_reason::count_);
 
 /// The name of a drop reason as it is spelled in the enumeration.
 [[nodiscard]] constexpr const char* name(drop_reason reason) noexcept {
-  constexpr const char* names[] = {
-      "none", "policy", "blocklist", "no_match", "discarded", "aborted", "truncated_capture", "link_too_short",
-      "vlan_malformed", "llc_malformed", "mpls_malformed", "arp_malformed", "ip_version", "ip_too_short",
-      "ip_header_length", "ip_total_length", "ip_checksum", "ip_fragment", "ip_option", "ipv6_extension",
-      "tcp_too_short", "tcp_data_offset", "tcp_checksum", "tcp_option", "udp_too_short", "udp_length",
-      "udp_checksum", "icmp_too_short", "icmp_checksum", "neighbour_malformed", "gre_malformed", "vxlan_malformed",
-      "no_packet", "queue_full", "queue_head", "transmit_full", "transmit_error", "too_big", "link_loss",
-      "no_target"};
+  constexpr const char* names[] = {"none",
+                                   "policy",
+                                   "blocklist",
+                                   "no_match",
+                                   "discarded",
+                                   "aborted",
+                                   "truncated_capture",
+                                   "link_too_short",
+                                   "vlan_malformed",
+                                   "llc_malformed",
+                                   "mpls_malformed",
+                                   "arp_malformed",
+                                   "ip_version",
+                                   "ip_too_short",
+                                   "ip_header_length",
+                                   "ip_total_length",
+                                   "ip_checksum",
+                                   "ip_fragment",
+                                   "ip_option",
+                                   "ipv6_extension",
+                                   "tcp_too_short",
+                                   "tcp_data_offset",
+                                   "tcp_checksum",
+                                   "tcp_option",
+                                   "udp_too_short",
+                                   "udp_length",
+                                   "udp_checksum",
+                                   "icmp_too_short",
+                                   "icmp_checksum",
+                                   "neighbour_malformed",
+                                   "gre_malformed",
+                                   "vxlan_malformed",
+                                   "no_packet",
+                                   "queue_full",
+                                   "queue_head",
+                                   "transmit_full",
+                                   "transmit_error",
+                                   "too_big",
+                                   "link_loss",
+                                   "no_target"};
   static_assert(sizeof names / sizeof *names == drop_reason_count, "runnel: every drop_reason has a name");
   const auto i = static_cast<std::size_t>(reason);
   return i < drop_reason_count ? names[i] : "unknown";

@@ -36,7 +36,7 @@ struct frame {
   std::uint32_t slot = no_slot;  ///< which slot of the device's pool the bytes lie in
   std::uint16_t headroom = 0;    ///< writable bytes before `data`
   std::uint16_t tailroom = 0;    ///< writable bytes behind the last one
-  std::uint16_t iif = 0;   ///< by which interface of the device it came
+  std::uint16_t iif = 0;         ///< by which interface of the device it came
   std::uint16_t missing = 0;     ///< bytes that a snap length cut off at the end; 65535 is "that many or more"
   link_type link = link_type::ethernet;
   std::uint8_t lender = 0;  ///< who lends the bytes when they are not a slot: a number given out by the pool

@@ -24,8 +24,9 @@ namespace runnel {
 class packet {
  public:
   constexpr packet() noexcept = default;
-  packet(const packet&) = delete;             // a packet is not copied: write clone() to share its bytes, copy() to copy them
-  packet& operator=(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  packet(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  packet& operator=(const packet&) =
+      delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
   constexpr packet(packet&& other) noexcept : d_(other.d_) { other.d_ = nullptr; }
   packet& operator=(packet&& other) noexcept {
     detail::descriptor* theirs = other.d_;
@@ -123,14 +124,16 @@ class packet {
   /// Makes the bytes this packet's own, by copying them when they, or those of a fragment, are shared: to one slot
   /// if they fit, else to a chain of slots. False, and nothing changed, when the pool has not enough of them left.
   [[nodiscard]] bool unshare() noexcept {
-    if (!any_shared()) [[likely]] return true;
+    if (!any_shared()) [[likely]]
+      return true;
     return become(copy_to_slots());
   }
   /// Keeps the packet beyond the burst: bytes that a device only lent are copied, to one slot if they fit, else to a
   /// chain of slots. False, and nothing changed, when the pool has not enough of them left. Whoever stores a packet
   /// calls it.
   [[nodiscard]] bool keep() noexcept {
-    if (!any_lent()) [[likely]] return true;
+    if (!any_lent()) [[likely]]
+      return true;
     return become(copy_to_slots());
   }
   /// Whether the bytes, or those of a fragment, are lent by a device.
@@ -140,16 +143,15 @@ class packet {
 
   [[nodiscard]] bool is_chained() const noexcept { return (d_->special & detail::is_chained) != 0; }
   /// Bytes of all fragments together.
-  [[nodiscard]] std::size_t total_length() const noexcept {
-    return is_chained() ? total_length_slow() : d_->length;
-  }
+  [[nodiscard]] std::size_t total_length() const noexcept { return is_chained() ? total_length_slow() : d_->length; }
   /// Hangs another packet's bytes behind this one's; what was known about `tail` is forgotten. Both must come from
   /// one pool, and be two: false, and nothing changed, when they do not, or `tail` is empty. Costs a walk over the
   /// fragments that are there.
   [[nodiscard]] bool append(packet&& tail) noexcept;
   /// Moves all bytes into one fragment. False, and nothing changed, when they do not fit a slot or none is left.
   [[nodiscard]] bool linearize() noexcept {
-    if (!is_chained()) [[likely]] return true;
+    if (!is_chained()) [[likely]]
+      return true;
     return become(copy());
   }
   /// Calls `f(bytes)` for each fragment in turn.
@@ -188,22 +190,24 @@ class packet {
     d_->status = static_cast<std::uint8_t>((d_->status & ~3u) | static_cast<std::uint8_t>(s));
   }
   /// Payload bytes of each segment that this packet stands for; 0 when it is a single one.
-  [[nodiscard]] std::uint16_t segment_size() const noexcept { return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size; }
+  [[nodiscard]] std::uint16_t segment_size() const noexcept {
+    return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size;
+  }
   void segment_size(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status &= static_cast<std::uint8_t>(~4u);
   }
   /// Bytes that a capture's snap length cut off its end; 65535 is "that many or more".
-  [[nodiscard]] std::uint16_t missing() const noexcept { return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0}; }
+  [[nodiscard]] std::uint16_t missing() const noexcept {
+    return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0};
+  }
   void missing(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
   }
   /// Whether `trace` follows this packet.
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
-  void traced(bool on) noexcept {
-    d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u);
-  }
+  void traced(bool on) noexcept { d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u); }
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
 
   // ---- crossing to another thread, and back to a device

@@ -32,10 +32,10 @@ class packet;
 
 /// How large a pool is. All memory is taken at construction: see `pool::bytes_needed`.
 struct pool_config {
-  std::uint32_t packets = 4096;    ///< slots: how many packets with bytes of their own exist at once
-  std::uint32_t bytes = 1984;      ///< of each slot, behind the headroom; at most 65535
-  std::uint32_t headroom = 128;    ///< before the bytes of a new packet, for headers still to come; at most 65535
-  std::uint32_t bare = 1024;       ///< descriptors without a slot: for clones and for frames that a device lends
+  std::uint32_t packets = 4096;  ///< slots: how many packets with bytes of their own exist at once
+  std::uint32_t bytes = 1984;    ///< of each slot, behind the headroom; at most 65535
+  std::uint32_t headroom = 128;  ///< before the bytes of a new packet, for headers still to come; at most 65535
+  std::uint32_t bare = 1024;     ///< descriptors without a slot: for clones and for frames that a device lends
 };
 
 /// A pool of packets. Not thread-safe, but for packets that come home from other threads. Never copied or moved:
@@ -83,8 +83,8 @@ class alignas(64) pool {
     f.tailroom = static_cast<std::uint16_t>(bytes_);
     return f;
   }
-  /// Up to `n` free slots as empty frames, and how many: for a device that receives in bursts. Fewer than `n` when there
-  /// are no more (counted once).
+  /// Up to `n` free slots as empty frames, and how many: for a device that receives in bursts. Fewer than `n` when
+  /// there are no more (counted once).
   [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n) noexcept {
     frame like;
     like.headroom = static_cast<std::uint16_t>(headroom_);
@@ -177,9 +177,7 @@ class alignas(64) pool {
   pool(std::byte* memory, const pool_config& c) noexcept;
 
   [[nodiscard]] detail::descriptor* descriptors() noexcept { return reinterpret_cast<detail::descriptor*>(this + 1); }
-  [[nodiscard]] static pool& of(detail::descriptor* d) noexcept {
-    return *(reinterpret_cast<pool*>(d - d->index) - 1);
-  }
+  [[nodiscard]] static pool& of(detail::descriptor* d) noexcept { return *(reinterpret_cast<pool*>(d - d->index) - 1); }
   [[nodiscard]] std::uint32_t slot_of(const std::byte* p) const noexcept {
     return static_cast<std::uint32_t>(static_cast<std::size_t>(p - slots_) / stride_);
   }
@@ -212,14 +210,16 @@ class alignas(64) pool {
     }
   }
   RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
-    if (d->special == 0) [[likely]] of(d).release_one(d);
+    if (d->special == 0) [[likely]]
+      of(d).release_one(d);
     else release_special_chain(d);
   }
   static void release_special_chain(detail::descriptor* d) noexcept;
   void release_special(detail::descriptor* d) noexcept;
   // Gives back a descriptor whose hold on its slot is the only one, and keeps the slot.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t release_but_slot(detail::descriptor* d) noexcept {
-    if ((d->special & detail::is_clone) == 0) [[likely]] return d->index;
+    if ((d->special & detail::is_clone) == 0) [[likely]]
+      return d->index;
     free_bare_list_[free_bare_count_++] = d->index;
     return slot_of(d->data - d->headroom);
   }
@@ -243,7 +243,7 @@ class alignas(64) pool {
   std::uint32_t headroom_;
   std::uint64_t exhausted_ = 0;
   std::uint32_t lent_[max_lenders + 1] = {};  // the numbers begin at 1
-  std::uint32_t lenders_ = 0;  // bit n: number n is given out
+  std::uint32_t lenders_ = 0;                 // bit n: number n is given out
   // Written by other threads: a line of its own. Heads a list through descriptor::next; no_slot when empty.
   alignas(64) std::uint32_t home_coming_ = no_slot;
 };

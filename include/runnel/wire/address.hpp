@@ -4,8 +4,8 @@
 #ifndef RUNNEL_WIRE_ADDRESS_HPP
 #define RUNNEL_WIRE_ADDRESS_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint32_t
 #include <type_traits>  // is_constant_evaluated
 
 #include <runnel/base/endian.hpp>

@@ -84,17 +84,31 @@ class basic_arp {
     return sender_protocol() == target_protocol() && !sender_protocol().is_unspecified();
   }
 
-  constexpr void operation_code(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void operation_code(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 6, v);
   }
-  constexpr void sender_hardware(const mac_address& a) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void sender_hardware(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     a.store(p_ + 8);
   }
-  constexpr void sender_protocol(ipv4_address a) const noexcept requires(!std::is_const_v<Byte>) { a.store(p_ + 14); }
-  constexpr void target_hardware(const mac_address& a) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void sender_protocol(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 14);
+  }
+  constexpr void target_hardware(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     a.store(p_ + 18);
   }
-  constexpr void target_protocol(ipv4_address a) const noexcept requires(!std::is_const_v<Byte>) { a.store(p_ + 24); }
+  constexpr void target_protocol(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 24);
+  }
 
  private:
   constexpr basic_arp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}

@@ -6,7 +6,7 @@
 
 #include <concepts>  // same_as
 #include <cstddef>   // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <cstdint>   // uint8_t, uint16_t, uint32_t
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/config.hpp>

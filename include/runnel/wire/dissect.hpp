@@ -72,8 +72,10 @@ class dissection {
     found_ = static_cast<unsigned>(link);
     if (steps(link)) add(protocol::parsed);
     const std::size_t network = head_ + network_, transport = head_ + transport_;
-    if (network > 0xffff || transport > 0xffff) return pack_layers(static_cast<unsigned>(link), 0, 0, 0, drop_reason::too_big);
-    return pack_layers(found_, network, (found_ & bit(protocol::transport)) != 0 ? transport : 0, network_ & 0xff, fault_);
+    if (network > 0xffff || transport > 0xffff)
+      return pack_layers(static_cast<unsigned>(link), 0, 0, 0, drop_reason::too_big);
+    return pack_layers(found_, network, (found_ & bit(protocol::transport)) != 0 ? transport : 0, network_ & 0xff,
+                       fault_);
   }
 
  private:
@@ -92,10 +94,8 @@ class dissection {
       case ethertype::ipv6:
         if (!ipv6_headers(number)) return false;
         break;
-      case ethertype::arp:
-        return arp_packet();
-      default:
-        return true;
+      case ethertype::arp: return arp_packet();
+      default: return true;
     }
     return is_later_fragment_ || transport_header(number);
   }
@@ -126,8 +126,7 @@ class dissection {
         type = cooked_type(load_be16(p_), load_be16(p_ + 8));
         at_ = 20;
         break;
-      case link_type::unknown:
-        break;
+      case link_type::unknown: break;
     }
     return true;
   }
@@ -298,8 +297,7 @@ class dissection {
       case 47:
         if (!gre_header()) return false;
         break;
-      default:
-        break;
+      default: break;
     }
     transport_ = at_;
     add(protocol::transport);
@@ -323,7 +321,8 @@ class dissection {
   }
   // Whether `n` bytes from here can be read. `why` is the fault when the packet itself has fewer.
   RUNNEL_INLINE constexpr bool need(std::size_t n, drop_reason why) noexcept {
-    if (n <= end_ - at_ && n <= size_ - at_) [[likely]] return true;
+    if (n <= end_ - at_ && n <= size_ - at_) [[likely]]
+      return true;
     return fail(n <= end_ - at_ && missing_ != 0 ? drop_reason::truncated_capture : why);
   }
   // A first fragment that ends within the headers is no honest one (RFC 1858, RFC 7112).
@@ -351,8 +350,8 @@ class dissection {
 // Answers only when it is sure: 0 means "look carefully". `a - least <= b - least` stands for
 // `least <= a && a <= b` where b >= least is known.
 template <std::size_t At, unsigned Bits>
-[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_plain(const std::byte* p, std::size_t size,
-                                                                  unsigned type, std::size_t head) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
+                                                                  std::size_t head) noexcept {
   constexpr unsigned always = Bits | bit(protocol::parsed) | bit(protocol::transport);
   unsigned bits = 0;
   std::size_t header_size = 0, payload = 0;
@@ -393,7 +392,8 @@ template <std::size_t At, unsigned Bits>
   if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
       load_be16(p + 12) == ethertype::vlan) {
     const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
-    if (found != 0) [[likely]] return found;
+    if (found != 0) [[likely]]
+      return found;
   }
   return dissection{p, size, head, chained, missing}.run(link);
 }
@@ -405,7 +405,8 @@ template <std::size_t At, unsigned Bits>
   const std::size_t size = frame.size();
   if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
     const packed_layers found = dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
-    if (found != 0) [[likely]] return found;
+    if (found != 0) [[likely]]
+      return found;
   }
   return dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
 }

@@ -123,11 +123,25 @@ class basic_ethernet {
     return said < runnel::ethertype::first ? rest.first(said) : rest;
   }
 
-  constexpr void destination(const mac_address& a) const noexcept requires(!std::is_const_v<Byte>) { a.store(p_); }
-  constexpr void source(const mac_address& a) const noexcept requires(!std::is_const_v<Byte>) { a.store(p_ + 6); }
-  constexpr void ethertype(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { store_be16(p_ + 12, v); }
+  constexpr void destination(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_);
+  }
+  constexpr void source(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 6);
+  }
+  constexpr void ethertype(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 12, v);
+  }
   /// Sends the frame back to where it came from.
-  constexpr void swap_addresses() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void swap_addresses() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     if (std::is_constant_evaluated()) {
       const mac_address to = source();
       source(destination());

@@ -22,7 +22,7 @@ enum class header : std::uint8_t {
   icmpv6,
   tcp,
   udp,
-  th,     ///< TCP or UDP: what their headers share
+  th,  ///< TCP or UDP: what their headers share
   gre,
   vxlan,  ///< behind a UDP header to port 4789
 };

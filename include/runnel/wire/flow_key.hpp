@@ -220,20 +220,11 @@ static_assert(sizeof(flow_key6) == 40);
 namespace detail {
 constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
   switch (protocol) {
-    case 1:
-      out << "icmp ";
-      break;
-    case 6:
-      out << "tcp ";
-      break;
-    case 17:
-      out << "udp ";
-      break;
-    case 58:
-      out << "icmp6 ";
-      break;
-    default:
-      out << "proto " << protocol << ' ';
+    case 1: out << "icmp "; break;
+    case 6: out << "tcp "; break;
+    case 17: out << "udp "; break;
+    case 58: out << "icmp6 "; break;
+    default: out << "proto " << protocol << ' ';
   }
 }
 }  // namespace detail

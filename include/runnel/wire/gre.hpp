@@ -52,9 +52,7 @@ class basic_gre {
   }
 
   /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
-    return said_size() < n_ ? said_size() : n_;
-  }
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
   [[nodiscard]] constexpr bool has_checksum() const noexcept { return (load_u8(p_) & 0x80u) != 0; }
   [[nodiscard]] constexpr bool has_key() const noexcept { return (load_u8(p_) & 0x20u) != 0; }
   [[nodiscard]] constexpr bool has_sequence_number() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
@@ -76,11 +74,15 @@ class basic_gre {
   }
 
   /// Changes the key of a header that has one, else nothing; updates the checksum when there is one (RFC 1624).
-  constexpr void key(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void key(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     if (has_key()) set_word(key_at(), v);
   }
   /// Changes the sequence number of a header that has one, else nothing; updates the checksum when there is one.
-  constexpr void sequence_number(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void sequence_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     if (has_sequence_number()) set_word(sequence_at(), v);
   }
 

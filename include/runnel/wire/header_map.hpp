@@ -102,7 +102,8 @@ class basic_header_map {
   template <header H>
   [[nodiscard]] RUNNEL_INLINE constexpr bool present() const noexcept {
     if constexpr (H == header::ethernet) return found_.link_kind() == link_type::ethernet;
-    else if constexpr (H == header::vlan) return found_.link_kind() == link_type::ethernet && found_.has(protocol::vlan);
+    else if constexpr (H == header::vlan)
+      return found_.link_kind() == link_type::ethernet && found_.has(protocol::vlan);
     else if constexpr (H == header::cvlan) return present<header::vlan>() && found_.link >= 22;
     else if constexpr (H == header::mpls) return found_.has(protocol::mpls);
     else if constexpr (H == header::arp) return found_.has(protocol::arp);

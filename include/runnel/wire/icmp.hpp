@@ -97,7 +97,9 @@ class basic_icmp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_icmp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr operator basic_icmp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     return basic_icmp<const Byte>::unchecked({p_, n_});
   }
 
@@ -152,18 +154,36 @@ class basic_icmp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  constexpr void kind(icmp_kind k) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void kind(icmp_kind k) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
   }
-  constexpr void identifier(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(4, v); }
-  constexpr void sequence_number(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(6, v); }
-  constexpr void next_hop_mtu(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(6, v); }
+  constexpr void identifier(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void sequence_number(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
+  constexpr void next_hop_mtu(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
   /// Stores a checksum as given.
-  constexpr void message_checksum(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void message_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 2, v);
   }
   /// Computes the checksum anew. Reads the whole message.
-  constexpr void update_checksum() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 2, 0);
     store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}));
   }
@@ -205,12 +225,9 @@ struct icmp_header {
     store_u8(p, kind.type);
     store_u8(p + 1, kind.code);
     zero_bytes(p + 2, 6);
-    if (kind == icmp::unreachable::fragmentation_needed)
-      store_be16(p + 6, next_hop_mtu);
-    else if (kind.type == icmp::redirect::type)
-      gateway.store(p + 4);
-    else if (kind.type == icmp::parameter_problem::type)
-      store_u8(p + 4, pointer);
+    if (kind == icmp::unreachable::fragmentation_needed) store_be16(p + 6, next_hop_mtu);
+    else if (kind.type == icmp::redirect::type) gateway.store(p + 4);
+    else if (kind.type == icmp::parameter_problem::type) store_u8(p + 4, pointer);
     else if (icmp::is_query_type(kind.type)) {
       store_be16(p + 4, identifier);
       store_be16(p + 6, sequence_number);
@@ -238,30 +255,18 @@ struct icmp_header {
                                          "host precedence violation",
                                          "precedence cutoff"};
   switch (k.type) {
-    case 0:
-      return "echo reply";
-    case 3:
-      return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 4:
-      return "source quench";
-    case 5:
-      return "redirect";
-    case 8:
-      return "echo request";
-    case 9:
-      return "router advertisement";
-    case 10:
-      return "router solicitation";
-    case 11:
-      return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
-    case 12:
-      return "parameter problem";
-    case 13:
-      return "time stamp query";
-    case 14:
-      return "time stamp reply";
-    default:
-      return nullptr;
+    case 0: return "echo reply";
+    case 3: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 4: return "source quench";
+    case 5: return "redirect";
+    case 8: return "echo request";
+    case 9: return "router advertisement";
+    case 10: return "router solicitation";
+    case 11: return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
+    case 12: return "parameter problem";
+    case 13: return "time stamp query";
+    case 14: return "time stamp reply";
+    default: return nullptr;
   }
 }
 
@@ -270,10 +275,8 @@ template <class Byte>
 constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
   const icmp_kind kind = v.kind();
   out << "ICMP ";
-  if (const char* known = name(kind))
-    out << known;
-  else
-    out << "type " << kind.type << ", code " << kind.code;
+  if (const char* known = name(kind)) out << known;
+  else out << "type " << kind.type << ", code " << kind.code;
   if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
   if (kind == icmp::unreachable::fragmentation_needed) out << " (mtu " << v.next_hop_mtu() << ')';
   if (kind.type == icmp::redirect::type) print(out << " to ", v.gateway_address());

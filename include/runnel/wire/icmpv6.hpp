@@ -91,7 +91,9 @@ class basic_icmpv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_icmpv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr operator basic_icmpv6<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     return basic_icmpv6<const Byte>::unchecked({p_, n_});
   }
 
@@ -138,26 +140,44 @@ class basic_icmpv6 {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  constexpr void kind(icmpv6_kind k) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void kind(icmpv6_kind k) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
   }
-  constexpr void identifier(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(4, v); }
-  constexpr void sequence_number(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(6, v); }
-  constexpr void next_hop_mtu(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void identifier(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void sequence_number(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
+  constexpr void next_hop_mtu(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(4, static_cast<std::uint16_t>(v >> 16));
     set16(6, static_cast<std::uint16_t>(v));
   }
   /// Stores a checksum as given.
-  constexpr void message_checksum(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void message_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 2, v);
   }
   /// Updates the checksum after addresses in the IPv6 header around changed: with its `pseudo_header_sum()` from
   /// before and from after.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 2, update_checksum32(load_be16(p_ + 2), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IPv6 header around. Reads the whole message.
-  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 2, 0);
     store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{58} + n_));
   }
@@ -223,18 +243,12 @@ struct icmpv6_header {
                                            "neighbor advertisement",
                                            "redirect"};
   switch (k.type) {
-    case 1:
-      return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 2:
-      return "packet too big";
-    case 3:
-      return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
-    case 4:
-      return "parameter problem";
-    case 143:
-      return "multicast listener report v2";
-    default:
-      return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
+    case 1: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 2: return "packet too big";
+    case 3: return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
+    case 4: return "parameter problem";
+    case 143: return "multicast listener report v2";
+    default: return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
   }
 }
 
@@ -243,10 +257,8 @@ template <class Byte>
 constexpr void print(text_writer& out, const basic_icmpv6<Byte>& v) noexcept {
   const icmpv6_kind kind = v.kind();
   out << "ICMP6, ";
-  if (const char* known = name(kind))
-    out << known;
-  else
-    out << "type " << kind.type << ", code " << kind.code;
+  if (const char* known = name(kind)) out << known;
+  else out << "type " << kind.type << ", code " << kind.code;
   if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
   if (kind == icmpv6::packet_too_big) out << ", mtu " << v.next_hop_mtu();
   if (kind.type == icmpv6::parameter_problem::type) out << ", octet " << v.pointer();

@@ -109,25 +109,47 @@ class basic_ipv4 {
 
   // Setters. Each that changes a field under the header checksum also updates the checksum (RFC 1624), unless it
   // says otherwise.
-  constexpr void codepoint(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void codepoint(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xff03u) | (v & 63u) << 2));
   }
-  constexpr void ecn_bits(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void ecn_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xfffcu) | (v & 3u)));
   }
-  constexpr void identification(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(4, v); }
-  constexpr void time_to_live(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void identification(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void time_to_live(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
   }
   /// Stores a checksum as given.
-  constexpr void header_checksum(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void header_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 10, v);
   }
   /// Changes the address and the header checksum; a transport checksum is the caller's to update.
-  constexpr void source(ipv4_address a) const noexcept requires(!std::is_const_v<Byte>) { set32(12, a.value()); }
-  constexpr void destination(ipv4_address a) const noexcept requires(!std::is_const_v<Byte>) { set32(16, a.value()); }
+  constexpr void source(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(12, a.value());
+  }
+  constexpr void destination(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(16, a.value());
+  }
   /// Computes the header checksum anew.
-  constexpr void update_checksum() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 10, 0);
     store_be16(p_ + 10, runnel::checksum(bytes{p_, header_size()}));
   }

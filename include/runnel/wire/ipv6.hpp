@@ -56,7 +56,9 @@ class basic_ipv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_ipv6<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr operator basic_ipv6<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     return basic_ipv6<const Byte>::unchecked({p_, n_});
   }
 
@@ -88,22 +90,44 @@ class basic_ipv6 {
   }
 
   // Setters. IPv6 has no header checksum; where addresses change, a transport checksum is the caller's to update.
-  constexpr void codepoint(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void codepoint(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf03fu) | (v & 63u) << 6));
   }
-  constexpr void ecn_bits(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void ecn_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_u8(p_ + 1, static_cast<std::uint8_t>((load_u8(p_ + 1) & 0xcfu) | (v & 3u) << 4));
   }
-  constexpr void flow_label(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void flow_label(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be32(p_, (load_be32(p_) & 0xfff0'0000u) | (v & 0xf'ffffu));
   }
-  constexpr void payload_length(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void payload_length(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 4, v);
   }
-  constexpr void next_header(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_ + 6, v); }
-  constexpr void hop_limit(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_ + 7, v); }
-  constexpr void source(const ipv6_address& a) const noexcept requires(!std::is_const_v<Byte>) { a.store(p_ + 8); }
-  constexpr void destination(const ipv6_address& a) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void next_header(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 6, v);
+  }
+  constexpr void hop_limit(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 7, v);
+  }
+  constexpr void source(const ipv6_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 8);
+  }
+  constexpr void destination(const ipv6_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     a.store(p_ + 24);
   }
 

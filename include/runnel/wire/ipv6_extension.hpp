@@ -52,7 +52,9 @@ class basic_ipv6_fragment {
   [[nodiscard]] static constexpr basic_ipv6_fragment unchecked(byte_window<Byte> b) noexcept {
     return {b.data(), b.size()};
   }
-  constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     return basic_ipv6_fragment<const Byte>::unchecked({p_, n_});
   }
 
@@ -68,8 +70,14 @@ class basic_ipv6_fragment {
     return byte_window<Byte>{p_, n_}.from(min_size);
   }
 
-  constexpr void next_header(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_, v); }
-  constexpr void identification(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void next_header(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, v);
+  }
+  constexpr void identification(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be32(p_ + 4, v);
   }
 
@@ -109,10 +117,8 @@ class ipv6_extensions {
     before_ += size_;
     rest_ = rest_.from(size_);
     size_ = 0;
-    if (ends)
-      later_fragment_ = true;
-    else
-      look();
+    if (ends) later_fragment_ = true;
+    else look();
   }
 
   /// Whether the walk ended at a fault (`drop_reason::ipv6_extension`).
@@ -325,27 +331,16 @@ constexpr void print(text_writer& out, const basic_ipv6_fragment<Byte>& v) noexc
 constexpr void print(text_writer& out, ipv6_extensions e) noexcept {
   for (; e; e.next()) {
     switch (e.kind()) {
-      case ipv6_extension::hop_by_hop:
-        out << "hbh";
-        break;
-      case ipv6_extension::routing:
-        out << "rt";
-        break;
-      case ipv6_extension::authentication:
-        out << "ah";
-        break;
-      case ipv6_extension::destination_options:
-        out << "dstopt";
-        break;
-      default:
-        print(out, ipv6_fragment::unchecked(e.rest()));
+      case ipv6_extension::hop_by_hop: out << "hbh"; break;
+      case ipv6_extension::routing: out << "rt"; break;
+      case ipv6_extension::authentication: out << "ah"; break;
+      case ipv6_extension::destination_options: out << "dstopt"; break;
+      default: print(out, ipv6_fragment::unchecked(e.rest()));
     }
     out << " > ";
   }
-  if (e.malformed())
-    out << "[malformed]";
-  else
-    out << e.protocol();
+  if (e.malformed()) out << "[malformed]";
+  else out << e.protocol();
 }
 
 }  // namespace runnel

@@ -44,18 +44,14 @@ class basic_llc {
   }
 
   /// 3 bytes; 4 with a control field of two; 8 with SNAP. Never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
-    return said_size() < n_ ? said_size() : n_;
-  }
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
   /// Who it is for: 0x42 spanning tree, 0xaa SNAP, 0xfe OSI.
   [[nodiscard]] constexpr std::uint8_t destination_sap() const noexcept { return load_u8(p_); }
   [[nodiscard]] constexpr std::uint8_t source_sap() const noexcept { return load_u8(p_ + 1); }
   /// The first byte of the control field; 3 is "unnumbered information", which all but old protocols use.
   [[nodiscard]] constexpr std::uint8_t control() const noexcept { return load_u8(p_ + 2); }
   /// Whether a SNAP header follows.
-  [[nodiscard]] constexpr bool is_snap() const noexcept {
-    return load_be16(p_) == 0xaaaa && control() == 3 && n_ >= 8;
-  }
+  [[nodiscard]] constexpr bool is_snap() const noexcept { return load_be16(p_) == 0xaaaa && control() == 3 && n_ >= 8; }
   /// SNAP: who numbers the protocols, 24 bits; 0 for EtherTypes. 0 without SNAP.
   [[nodiscard]] constexpr std::uint32_t organisation() const noexcept { return is_snap() ? load_be24(p_ + 3) : 0; }
   /// SNAP: the protocol, an EtherType when the organisation is 0. 0 without SNAP.
@@ -66,8 +62,16 @@ class basic_llc {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
 
-  constexpr void destination_sap(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_, v); }
-  constexpr void source_sap(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_ + 1, v); }
+  constexpr void destination_sap(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, v);
+  }
+  constexpr void source_sap(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 1, v);
+  }
 
  private:
   constexpr basic_llc(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}

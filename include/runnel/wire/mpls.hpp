@@ -74,13 +74,21 @@ class basic_mpls {
   /// What follows: the next entry, or at the bottom what the stack carries.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
-  constexpr void label_value(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void label_value(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be32(p_, (load_be32(p_) & 0xfffu) | v << 12);
   }
-  constexpr void traffic_class(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void traffic_class(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_u8(p_ + 2, static_cast<std::uint8_t>((load_u8(p_ + 2) & 0xf1u) | (v & 7u) << 1));
   }
-  constexpr void time_to_live(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) { store_u8(p_ + 3, v); }
+  constexpr void time_to_live(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 3, v);
+  }
 
  private:
   constexpr basic_mpls(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}

@@ -220,10 +220,8 @@ class ndp_options {
     size_ = 0;
     if (rest_.empty()) return;
     const std::size_t size = rest_.size() < 8 ? std::size_t{0} : load_u8(at(1)) * std::size_t{8};
-    if (size == 0 || size > rest_.size())
-      malformed_ = true;
-    else
-      size_ = size;
+    if (size == 0 || size > rest_.size()) malformed_ = true;
+    else size_ = size;
   }
 
   bytes rest_;

@@ -126,10 +126,8 @@ class packet_printer {
     for (unsigned tags = 0; ethertype::is_vlan(type) && tags < max_vlan_tags; ++tags) {
       const auto tag = vlan::parse(rest);
       if (!tag) return;
-      if (options_.link_header)
-        print(out_, *tag);
-      else
-        out_ << "vlan " << tag->vlan_id() << ", p " << tag->priority_code() << (tag->drop_eligible() ? ", DEI" : "");
+      if (options_.link_header) print(out_, *tag);
+      else out_ << "vlan " << tag->vlan_id() << ", p " << tag->priority_code() << (tag->drop_eligible() ? ", DEI" : "");
       out_ << ", ";
       type = tag->ethertype();
       rest = tag->payload();
@@ -186,8 +184,7 @@ class packet_printer {
     if (!type_is_printed_) out_ << "IP6 ";
     addresses(map, ip);
     for (; e; e.next()) {
-      if (e.kind() == ipv6_extension::fragment)
-        print(out_, ipv6_fragment::unchecked(e.rest()));
+      if (e.kind() == ipv6_extension::fragment) print(out_, ipv6_fragment::unchecked(e.rest()));
       else
         out_ << (e.kind() == ipv6_extension::hop_by_hop       ? "HBH"
                  : e.kind() == ipv6_extension::routing        ? "RT"
@@ -211,10 +208,8 @@ class packet_printer {
       if (number == ipv6_header::ip_protocol) return inside(ethertype::ipv6, payload);
       if (number == mpls_header::ip_protocol) return inside(ethertype::mpls, payload);
     }
-    if (number == ipv6_extension::no_next_header && map.has<ipv6>())
-      out_ << "no next header";
-    else
-      out_ << "ip-proto-" << number;
+    if (number == ipv6_extension::no_next_header && map.has<ipv6>()) out_ << "no next header";
+    else out_ << "ip-proto-" << number;
     out_ << ", length " << std::uint64_t{payload.size()};
   }
   constexpr void icmp_message(const icmp& v) noexcept {

@@ -63,7 +63,9 @@ class basic_tcp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
-  constexpr operator basic_tcp<const std::byte>() const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr operator basic_tcp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     return basic_tcp<const Byte>::unchecked({p_, n_});
   }
 
@@ -111,32 +113,66 @@ class basic_tcp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  constexpr void source_port(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(0, v); }
-  constexpr void destination_port(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(2, v); }
-  constexpr void sequence_number(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) { set32(4, v); }
-  constexpr void acknowledgment_number(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) { set32(8, v); }
-  constexpr void control_bits(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void source_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, v);
+  }
+  constexpr void destination_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(2, v);
+  }
+  constexpr void sequence_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(4, v);
+  }
+  constexpr void acknowledgment_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(8, v);
+  }
+  constexpr void control_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     set16(12, static_cast<std::uint16_t>((load_be16(p_ + 12) & 0xff00u) | v));
   }
-  constexpr void window_size(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(14, v); }
-  constexpr void urgent_pointer(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(18, v); }
+  constexpr void window_size(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(14, v);
+  }
+  constexpr void urgent_pointer(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(18, v);
+  }
   /// Stores a checksum as given.
-  constexpr void segment_checksum(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void segment_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 16, v);
   }
   /// Updates the checksum after addresses in the IP header around changed (address translation): with the
   /// `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), from, to));
   }
   /// Computes the checksum anew, `pseudo_header_sum` being that of the IP header around. Reads the whole segment.
-  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 16, 0);
     store_be16(p_ + 16, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{6} + n_));
   }
   /// Lowers the maximum segment size option to `limit` where it says more ("MSS clamping"); adds none. True when it
   /// changed. Only meaningful on a SYN.
-  constexpr bool clamp_maximum_segment_size(std::uint16_t limit) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr bool clamp_maximum_segment_size(std::uint16_t limit) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     const bytes all = options();
     for (tcp_options o(all); o; o.next()) {
       const std::uint16_t said = o.maximum_segment_size();

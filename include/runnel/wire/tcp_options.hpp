@@ -171,14 +171,10 @@ struct tcp_option_values {
       return v;
     }
     for (tcp_options o(options); o; o.next()) {
-      if (o.maximum_segment_size() != 0)
-        v.maximum_segment_size = o.maximum_segment_size();
-      else if (o.window_scale() != tcp_options::no_window_scale)
-        v.window_scale = o.window_scale();
-      else if (o.is_sack_permitted())
-        v.sack_permitted = true;
-      else if (o.has_timestamps())
-        v.has_timestamps = true, v.timestamps = o.timestamps();
+      if (o.maximum_segment_size() != 0) v.maximum_segment_size = o.maximum_segment_size();
+      else if (o.window_scale() != tcp_options::no_window_scale) v.window_scale = o.window_scale();
+      else if (o.is_sack_permitted()) v.sack_permitted = true;
+      else if (o.has_timestamps()) v.has_timestamps = true, v.timestamps = o.timestamps();
       else if (o.sack_count() != 0) {
         v.sack_count = static_cast<std::uint8_t>(o.sack_count() < 4 ? o.sack_count() : 4);
         for (std::size_t i = 0; i < v.sack_count; ++i) v.sack[i] = o.sack_block(i);
@@ -258,16 +254,11 @@ struct tcp_option_values {
 constexpr void print(text_writer& out, tcp_options o) noexcept {
   for (bool first = true; o; o.next(), first = false) {
     if (!first) out << ',';
-    if (o.kind() == tcp_option::no_operation)
-      out << "nop";
-    else if (o.maximum_segment_size() != 0)
-      out << "mss " << o.maximum_segment_size();
-    else if (o.window_scale() != tcp_options::no_window_scale)
-      out << "wscale " << o.window_scale();
-    else if (o.is_sack_permitted())
-      out << "sackOK";
-    else if (o.has_timestamps())
-      out << "TS val " << o.timestamps().value << " ecr " << o.timestamps().echo_reply;
+    if (o.kind() == tcp_option::no_operation) out << "nop";
+    else if (o.maximum_segment_size() != 0) out << "mss " << o.maximum_segment_size();
+    else if (o.window_scale() != tcp_options::no_window_scale) out << "wscale " << o.window_scale();
+    else if (o.is_sack_permitted()) out << "sackOK";
+    else if (o.has_timestamps()) out << "TS val " << o.timestamps().value << " ecr " << o.timestamps().echo_reply;
     else if (o.sack_count() != 0) {
       out << "sack " << std::uint64_t{o.sack_count()} << ' ';
       for (std::size_t i = 0; i < o.sack_count(); ++i)
@@ -275,16 +266,11 @@ constexpr void print(text_writer& out, tcp_options o) noexcept {
     } else if (o.is_fast_open()) {
       out << (o.fast_open_cookie().empty() ? "tfo cookiereq" : "tfo cookie ");
       for (std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
-    } else if (o.kind() == tcp_option::multipath)
-      out << "mptcp " << std::uint64_t{o.data().size() + 2};
-    else if (o.user_timeout_seconds() != 0)
-      out << "uto " << o.user_timeout_seconds() << 's';
-    else if (!o.md5_digest().empty())
-      out << "md5";
-    else if (!o.authentication().empty())
-      out << "ao keyid " << load_u8(o.authentication().data());
-    else
-      out << "unknown-" << static_cast<std::uint8_t>(o.kind());
+    } else if (o.kind() == tcp_option::multipath) out << "mptcp " << std::uint64_t{o.data().size() + 2};
+    else if (o.user_timeout_seconds() != 0) out << "uto " << o.user_timeout_seconds() << 's';
+    else if (!o.md5_digest().empty()) out << "md5";
+    else if (!o.authentication().empty()) out << "ao keyid " << load_u8(o.authentication().data());
+    else out << "unknown-" << static_cast<std::uint8_t>(o.kind());
   }
   if (o.malformed()) out << "[bad opt]";
 }

@@ -69,23 +69,39 @@ class basic_udp {
   }
 
   // Setters of ports also update the checksum (RFC 1624) when there is one.
-  constexpr void source_port(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(0, v); }
-  constexpr void destination_port(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { set16(2, v); }
+  constexpr void source_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, v);
+  }
+  constexpr void destination_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(2, v);
+  }
   /// Stores a length as given; the checksum, which covers it twice, is the caller's to update.
-  constexpr void datagram_length(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void datagram_length(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 4, v);
   }
   /// Stores a checksum as given.
-  constexpr void datagram_checksum(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void datagram_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_ + 6, v);
   }
   /// Computes the checksum anew; one that comes out as 0 is stored as 0xffff, for 0 means none.
-  constexpr void update_checksum(std::uint32_t pseudo_header) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t pseudo_header) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     datagram_checksum(0);
     datagram_checksum(not_zero(static_cast<std::uint16_t>(~fold_checksum(sum(pseudo_header)))));
   }
   /// Updates the checksum, when there is one, after an address of the IP header around it changed.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     if (has_checksum()) datagram_checksum(not_zero(update_checksum32(datagram_checksum(), from, to)));
   }
 
@@ -133,8 +149,7 @@ struct udp_header {
 /// One line in tcpdump's manner, the length being the payload's: `5000 > 53: UDP, length 20`.
 template <class Byte>
 constexpr void print(text_writer& out, const basic_udp<Byte>& v) noexcept {
-  out << v.source_port() << " > " << v.destination_port() << ": UDP, length "
-      << std::uint64_t{v.payload().size()};
+  out << v.source_port() << " > " << v.destination_port() << ": UDP, length " << std::uint64_t{v.payload().size()};
   if (v.datagram_length() < v.min_size) out << ", bad length " << v.datagram_length();
   if (!v.has_checksum()) out << ", no checksum";
 }

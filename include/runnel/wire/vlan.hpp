@@ -64,16 +64,26 @@ class basic_vlan {
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 2); }
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
-  constexpr void priority_code(std::uint8_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void priority_code(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0x1fu) | (v & 7u) << 5));
   }
-  constexpr void drop_eligible(bool v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void drop_eligible(bool v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0xefu) | (v ? 0x10u : 0u)));
   }
-  constexpr void vlan_id(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void vlan_id(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf000u) | (v & 0x0fffu)));
   }
-  constexpr void ethertype(std::uint16_t v) const noexcept requires(!std::is_const_v<Byte>) { store_be16(p_ + 2, v); }
+  constexpr void ethertype(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, v);
+  }
 
  private:
   constexpr basic_vlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -94,11 +104,11 @@ struct cvlan {
 
 /// A VLAN tag to be written: `write_headers(packet, ethernet_header{...}, vlan_header{.id = 5}, ipv4_header{...})`.
 struct vlan_header {
-  std::uint16_t id = 0;        ///< 0 to 4095
-  std::uint8_t pcp = 0;        ///< 0 to 7
+  std::uint16_t id = 0;  ///< 0 to 4095
+  std::uint8_t pcp = 0;  ///< 0 to 7
   bool drop_eligible = false;
-  bool service = false;        ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
-  std::uint16_t type = 0;      ///< 0: that of the header inside; when it has none, the length of the payload
+  bool service = false;    ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
+  std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload
 
   /// What the header in front of the tag says of it: the TPID.
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept {

@@ -57,7 +57,9 @@ class basic_vxlan {
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
   /// The UDP checksum around it, when there is one, is the caller's to update.
-  constexpr void network_identifier(std::uint32_t v) const noexcept requires(!std::is_const_v<Byte>) {
+  constexpr void network_identifier(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
     store_be24(p_ + 4, v);
   }
 

@@ -98,8 +98,9 @@ struct not_early {
   void operator()(const frame&) const noexcept {}
 };
 template <class F>
-concept early_function = early_rules<F> || (handler_function<F> && !demands<typename signature<F>::arguments>::packets &&
-                                            !demands<typename signature<F>::arguments>::connections);
+concept early_function =
+    early_rules<F> || (handler_function<F> && !demands<typename signature<F>::arguments>::packets &&
+                       !demands<typename signature<F>::arguments>::connections);
 
 template <class F>
 constexpr void check_early() noexcept {
