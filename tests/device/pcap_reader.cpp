@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "capture_bytes.hpp"
 
+#include <csignal>
+
 #include <sys/stat.h>
+#include <sys/time.h>
 
 using namespace runnel;
 
@@ -145,6 +148,41 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
   }
   CHECK(all == expected);
   CHECK(slow->failure() == nullptr);
+}
+
+namespace {
+volatile std::sig_atomic_t signals;
+int rescue = -1;  // where a reader that waits gets a byte from
+}  // namespace
+
+TEST_CASE("a signal does not make a reader wait for a pipe that has nothing") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto content = capture_bytes().pcap_header();
+  REQUIRE(::write(ends[1], content.data(), content.size()) == static_cast<::ssize_t>(content.size()));
+  mapped_pool memory = small_pool();
+  auto in = pcap_reader::adopt(ends[0], "pipe", memory);
+  REQUIRE(in);
+
+  signals = 0;
+  rescue = ends[1];
+  struct ::sigaction on{}, before;
+  on.sa_handler = [](int) {
+    signals = signals + 1;
+    if (signals == 5000) (void)!::write(rescue, "", 1);
+  };
+  REQUIRE(::sigaction(SIGALRM, &on, &before) == 0);
+  ::itimerval often{{0, 100}, {0, 100}};
+  REQUIRE(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  frame f{};
+  std::size_t received = 0;
+  while (signals < 1000) received += in->receive(&f, 1, {});
+  CHECK(received == 0);
+  CHECK(signals < 5000);
+  often = {};
+  REQUIRE(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  REQUIRE(::sigaction(SIGALRM, &before, nullptr) == 0);
+  ::close(ends[1]);
 }
 
 TEST_CASE("pcapng: packet blocks of all three kinds, in both byte orders, with the interface's clock") {

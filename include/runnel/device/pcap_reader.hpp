@@ -218,7 +218,7 @@ class pcap_reader {
     if (!make_room()) return false;
     if (!regular_) {
       ::pollfd one{file_.get(), POLLIN, 0};
-      if (::poll(&one, 1, 0) == 0) return false;
+      if (::poll(&one, 1, 0) != 1) return false;  // a signal ends it too, and a read would wait
     }
     ::ssize_t n = 0;
     do n = ::read(file_.get(), storage_.data() + end_, storage_.size() - end_);
