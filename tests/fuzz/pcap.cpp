@@ -5,10 +5,11 @@
 //     clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/pcap.cpp -o fuzz_pcap
 //     ./fuzz_pcap tests/fuzz/corpus/pcap
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
+
+#include "found.hpp"
 
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/pcap_record.hpp>
@@ -16,25 +17,6 @@
 using namespace runnel;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-struct found {
-  std::int64_t ns;
-  std::uint32_t length;
-  std::uint16_t iif, missing;
-  link_type link;
-  std::vector<std::byte> content;
-  bool operator==(const found&) const = default;
-};
-
-found of(const frame& f) {
-  require(f.slot == no_slot && f.tailroom == 0 && f.headroom <= 28 && f.length <= max_captured_length);
-  std::memset(f.head(), 0x5a, f.headroom);  // the headroom is ours
-  return {f.timestamp.ns, f.length, f.iif, f.missing, f.link, {f.data, f.data + f.length}};
-}
 
 // Feeds `piece` bytes more each time, in a block of exactly the size of what is there.
 std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap_fault& fault) {
@@ -50,7 +32,7 @@ std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap
     for (;;) {
       const std::size_t n = parser.parse({exact.get() + at, window.size() - at}, frames.data(), burst);
       require(n <= burst && parser.consumed() <= window.size() - at);
-      for (std::size_t i = 0; i < n; ++i) all.push_back(of(frames[i]));
+      for (std::size_t i = 0; i < n; ++i) all.push_back(found_in(frames[i]));
       at += parser.consumed();
       if (n == 0) break;
     }
