@@ -140,8 +140,14 @@ TEST_CASE("metadata is matched like a field") {
   f.data = p.storage;
   f.length = static_cast<std::uint32_t>(p.size);
   f.iif = 3;
+  f.queue = 5;
+  f.timestamp = {1'700'000'000'000'000'000};
   const subject s{f, p.found};
   CHECK((meta::iif == 3)(s));
+  CHECK((meta::queue == 5 && meta::hash == 0 && meta::priority == 0)(s));
+  CHECK((meta::time == instant{1'700'000'000'000'000'000})(s));
+  CHECK((meta::time > instant{1'699'999'999'999'999'999} && meta::time > instant{-1})(s));
+  CHECK_FALSE((meta::time < instant{-1} || meta::time.in(range(instant{-5}, instant{5})))(s));
   CHECK((meta::length == 54)(s));
   CHECK((meta::mark == 0)(s));
   CHECK((meta::protocol == ethertype::ipv4)(s));
@@ -157,7 +163,9 @@ TEST_CASE("metadata is matched like a field") {
   q.priority(2);
   q.flow_hash(0xdeadbeef);
   q.iif(9);
+  q.timestamp({-7});
   CHECK((meta::mark == 7 && meta::priority == 2 && meta::hash == 0xdeadbeef && meta::iif == 9)(q));
+  CHECK((meta::time == instant{-7} && meta::time < instant{0} && meta::time >= instant{-7} && meta::queue == 0)(q));
   CHECK((tcp::dport == 22 && meta::length == 54)(q));
 
   SUBCASE("a packet that was not dissected has its link header and nothing else") {

@@ -88,6 +88,10 @@ TEST_CASE("metadata prints by nft's names") {
   CHECK(printed(meta::nfproto == nfproto::ipv6) == "meta nfproto ipv6");
   CHECK(printed(meta::l4proto == 58) == "meta l4proto ipv6-icmp");
   CHECK(printed(meta::hash == 255) == "meta hash 0xff");
+  CHECK(printed(meta::queue != 3) == "meta queue != 3");
+  CHECK(printed(meta::time < instant{1'700'000'000'000'000'000}) == "meta time < 1700000000");
+  CHECK(printed(meta::time == instant{1'050'000'000}) == "meta time 1.050000000");
+  CHECK(printed(meta::time >= instant{-2'000'000'001}) == "meta time >= -2.000000001");
 }
 
 TEST_CASE("headers print as the condition that implies them") {
@@ -200,6 +204,7 @@ TEST_CASE("nft accepts the printed rules") {
       when(!has<tcp> && !has<th> && !has<icmp>) >> drop, when(!(th::dport == 3)) >> drop,
       when(!ip::saddr.in(blocklist)) >> accept,
       when(meta::mark == 5 && meta::length > 100 && meta::priority == 3 && meta::iif != 4) >> accept,
+      when(meta::time > instant{5'000'000'000} || meta::time.in(range(instant{0}, instant{9'000'000'000}))) >> drop,
       when(meta::protocol == ethertype::ipv6 || meta::l4proto == 58 || meta::l4proto == 47 || !(meta::l4proto == 6)) >>
           accept,
       when((ip::saddr & ipv4_address{255, 0, 0, 255}) == ipv4_address{10, 0, 0, 1}) >> accept,

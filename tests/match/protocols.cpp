@@ -36,4 +36,12 @@ TEST_CASE("fields of ARP, MPLS and VXLAN") {
   constexpr literal_packet labelled = make(0, eth, mpls_header{.label = 77, .ttl = 9}, from_10_1_2_3, tcp_to(22));
   CHECK((mpls::label == 77 && mpls::ttl == 9 && tcp::dport == 22 &&
          meta::protocol == ethertype::mpls)(labelled.as_subject()));
+  literal_packet upstream = labelled;
+  store_be16(upstream.storage + 12, ethertype::mpls_upstream);
+  CHECK((has<mpls> && meta::protocol == ethertype::mpls_upstream)(upstream.as_subject()));
+  std::byte cooked[28]{};
+  store_be16(cooked, ethertype::mpls_upstream);
+  store_be32(cooked + 20, 0x100);
+  CHECK((has<mpls> &&
+         meta::protocol == ethertype::mpls_upstream)(subject{cooked, dissect(cooked, link_type::linux_sll2)}));
 }

@@ -359,11 +359,13 @@ TEST_CASE("lent frames longer than 65535 bytes are read, pulled and trimmed, and
   f.data = mapped.data();
   f.length = 100'000;
   f.lender = id;
+  f.queue = 9;
   pool->lend(id, 1);
 
   CHECK_FALSE(f.pull(65536));
   packet p = pool->attach(f);
   CHECK(p.length() == 100'000);
+  CHECK(p.queue() == 0);
   CHECK_FALSE(p.pull(65536));
   CHECK(p.pull(65535));
   CHECK_FALSE(p.pull(1));
@@ -379,6 +381,7 @@ TEST_CASE("lent frames longer than 65535 bytes are read, pulled and trimmed, and
   CHECK_FALSE(clone.is_lent());
   CHECK_FALSE(clone.is_shared());
   CHECK(clone.mark() == 9);
+  CHECK(clone.queue() == 0);
   CHECK(clone.total_length() == 100'000);
   CHECK(pool->available() == 10);
   std::vector<std::byte> read(100'000);

@@ -145,6 +145,7 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   REQUIRE(f.put(60) == f.data);
   f.timestamp = {77};
   f.iif = 3;
+  f.queue = 200;
   f.missing = 9;
   f.link = link_type::raw_ip;
   f.checksum = checksum_status::verified;
@@ -157,6 +158,13 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(p.tailroom() == 40);
   CHECK(p.timestamp() == instant{77});
   CHECK(p.iif() == 3);
+  CHECK(p.queue() == 200);
+  packet copy = p.copy();
+  CHECK(copy.queue() == 200);
+  packet clone = p.clone();
+  CHECK(clone.queue() == 200);
+  copy = {};
+  clone = {};
   CHECK(p.missing() == 9);
   CHECK(p.segment_size() == 0);
   CHECK(p.checksum() == checksum_status::verified);
@@ -172,6 +180,7 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(g.headroom == 30);
   CHECK(g.tailroom == 40);
   CHECK(g.timestamp == instant{77});
+  CHECK(g.queue == 200);
   CHECK(g.missing == 9);
   CHECK(g.link == link_type::raw_ip);
   CHECK(g.checksum == checksum_status::verified);

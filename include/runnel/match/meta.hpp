@@ -7,6 +7,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
 #include <runnel/base/endian.hpp>
+#include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/match/load.hpp>
 #include <runnel/match/subject.hpp>
@@ -17,7 +18,7 @@
 namespace runnel {
 namespace match {
 
-enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, hash };
+enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
 
 /// The name as nft spells it.
 [[nodiscard]] constexpr const char* name(meta_key k) noexcept {
@@ -29,7 +30,9 @@ enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfpr
     case meta_key::protocol: return "meta protocol";
     case meta_key::nfproto: return "meta nfproto";
     case meta_key::l4proto: return "meta l4proto";
+    case meta_key::time: return "meta time";
     case meta_key::hash: return "meta hash";
+    case meta_key::queue: return "meta queue";
   }
   return "meta";
 }
@@ -63,7 +66,11 @@ namespace detail {
 }
 [[nodiscard]] constexpr std::uint64_t protocol_of(const subject& s) noexcept {
   const layers& found = s.headers.layers();
-  if (found.has(protocol::mpls)) return ethertype::mpls;
+  if (const std::byte* p = s.headers.at<header::mpls, 4>()) {
+    // The type lies right before the stack, but in a cooked header of version 2, which begins with it.
+    const bool first_in_sll2 = found.link_kind() == link_type::linux_sll2 && p == s.contents.data() + 20;
+    return load_be16(first_in_sll2 ? p - 20 : p - 2);
+  }
   if (found.has(protocol::ipv4)) return ethertype::ipv4;
   if (found.has(protocol::ipv6)) return ethertype::ipv6;
   if (found.has(protocol::arp)) return ethertype::arp;
@@ -89,7 +96,9 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
     else if constexpr (Key == meta_key::iif) to = s.iif;
     else if constexpr (Key == meta_key::mark) to = s.mark;
     else if constexpr (Key == meta_key::priority) to = s.priority;
+    else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
     else if constexpr (Key == meta_key::hash) to = s.flow_hash;
+    else if constexpr (Key == meta_key::queue) to = s.queue;
     else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
     else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
     else if constexpr (Key == meta_key::nfproto)
@@ -103,7 +112,8 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 
 }  // namespace match
 
-/// Every packet has all of these but `l4proto`, which only IP has.
+/// Every packet has all of these but `l4proto`, which only IP has. In an early verdict nobody has set `mark`,
+/// `priority` and `hash` yet: they are 0. What connection a packet belongs to is not among them.
 namespace meta {
 
 /// Bytes of the packet, link header included.
@@ -118,8 +128,13 @@ inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t>
 inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};
 /// The IP protocol number of the payload, behind IPv6 extension headers; also in later fragments.
 inline constexpr match::meta_field<match::meta_key::l4proto, 8, std::uint8_t> l4proto{};
+/// When it was received, by the clock of its device. nft counts in seconds, and its clock from 1970: an instant between
+/// two seconds prints with a fraction, which nft does not take.
+inline constexpr match::meta_field<match::meta_key::time, 64, instant> time{};
 /// The flow hash, if the device or an earlier stage computed one. nft knows no such key.
 inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> hash{};
+/// The receive queue that it came in by, as `packet::queue()`. nft knows no such key.
+inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queue{};
 
 }  // namespace meta
 

@@ -7,6 +7,7 @@
 #include <type_traits>  // is_same_v
 
 #include <runnel/base/text.hpp>
+#include <runnel/base/time.hpp>
 #include <runnel/match/expression.hpp>
 #include <runnel/match/meta.hpp>
 #include <runnel/match/value.hpp>
@@ -91,6 +92,13 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
   if (how == manner::hex || how == manner::tc_handle || (how == manner::ethertype && word == nullptr)) out.hex(k);
   else if (word == nullptr) out << k;
 }
+constexpr void print_seconds(text_writer& out, instant t) noexcept {
+  const std::uint64_t ns = t.ns < 0 ? 0 - static_cast<std::uint64_t>(t.ns) : static_cast<std::uint64_t>(t.ns);
+  out << (t.ns < 0 ? "-" : "") << ns / 1'000'000'000;
+  if (ns % 1'000'000'000 == 0) return;
+  out << '.';
+  for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
+}
 template <class Operand, class Key>
 constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noexcept {
   using value = typename Operand::value_type;
@@ -98,6 +106,7 @@ constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noe
   else if constexpr (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address> ||
                      std::is_same_v<value, mac_address>)
     print(out, from_key<value>(k));
+  else if constexpr (std::is_same_v<value, instant>) print_seconds(out, from_key<value>(k));
   else print_number(out, manner_of<Operand>::value, k);
 }
 

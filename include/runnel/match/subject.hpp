@@ -40,7 +40,8 @@ struct subject {
         flow_hash(p.flow_hash()),
         connection(p.connection()),
         iif(p.iif()),
-        priority(p.priority()) {}
+        priority(p.priority()),
+        queue(p.queue()) {}
   /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
   constexpr subject(bytes b, const layers& found) noexcept : contents(b), headers(b, 0, found), length(b.size()) {}
 
@@ -53,7 +54,7 @@ struct subject {
   std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
   std::uint16_t iif = 0;         ///< by which interface of the device it came
   std::uint8_t priority = 0;
-  std::uint8_t queue = 0;  ///< by which receive queue it came; 0 once it is a packet
+  std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };
 
 }  // namespace runnel

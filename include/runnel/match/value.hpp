@@ -5,10 +5,11 @@
 #define RUNNEL_MATCH_VALUE_HPP
 
 #include <cstddef>      // byte, size_t
-#include <cstdint>      // uint64_t
+#include <cstdint>      // int64_t, uint64_t
 #include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
 
 #include <runnel/base/endian.hpp>
+#include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/field.hpp>
@@ -50,6 +51,10 @@ template <class Number>
 [[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
 [[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
 [[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
+/// In the order of time, also before the clock's origin.
+[[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
+  return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
+}
 
 template <class Value>
 [[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
@@ -61,6 +66,8 @@ template <class Value>
     return a;
   } else if constexpr (std::is_same_v<Value, ipv6_address>) {
     return k;
+  } else if constexpr (std::is_same_v<Value, instant>) {
+    return instant{static_cast<std::int64_t>(k ^ std::uint64_t{1} << 63)};
   } else {
     return static_cast<Value>(k);
   }
@@ -118,6 +125,9 @@ constexpr bool check_type() noexcept {
     static_assert(std::is_same_v<V, mac_address>,
                   "runnel: this field is a link-layer address; compare it with a mac_address");
     return std::is_same_v<V, mac_address>;
+  } else if constexpr (std::is_same_v<value, instant>) {
+    static_assert(std::is_same_v<V, instant>, "runnel: this field is a time; compare it with an instant");
+    return std::is_same_v<V, instant>;
   } else if constexpr (std::is_enum_v<value>) {
     static_assert(std::is_same_v<V, value>,
                   "runnel: this field has an enumeration of its own; compare it with one of its values");

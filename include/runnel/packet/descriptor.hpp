@@ -41,7 +41,7 @@ struct alignas(64) descriptor {
   std::uint16_t iif;
   std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
   std::uint8_t priority;
-  std::uint8_t lender;
+  std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
   std::uint8_t
       status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3

@@ -179,6 +179,10 @@ class packet {
   /// By which interface of its device it came in.
   [[nodiscard]] std::uint16_t iif() const noexcept { return d_->iif; }
   void iif(std::uint16_t v) noexcept { d_->iif = v; }
+  /// By which receive queue it came in; 0 when a device lends its bytes.
+  [[nodiscard]] std::uint8_t queue() const noexcept {
+    return (d_->special & detail::is_lent) != 0 ? std::uint8_t{0} : d_->lender_or_queue;
+  }
   /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
@@ -272,7 +276,7 @@ class packet {
     *this = static_cast<packet&&>(other);
     return true;
   }
-  // What is known about a packet, from one descriptor to another; not where its bytes are.
+  // What is known about a packet, from one descriptor to another on a slot of its pool; not where its bytes are.
   static void copy_knowledge(detail::descriptor* to, const detail::descriptor* from) noexcept {
     to->timestamp = from->timestamp;
     to->hash = from->hash;
@@ -283,6 +287,7 @@ class packet {
     to->iif = from->iif;
     to->segment_size = from->segment_size;
     to->priority = from->priority;
+    to->lender_or_queue = (from->special & detail::is_lent) != 0 ? std::uint8_t{0} : from->lender_or_queue;
     to->status = from->status;
   }
   // The same for a copy whose bytes begin elsewhere: offsets of layers count from the head, and the two heads may lie
@@ -338,7 +343,7 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->iif = f.iif;
   d->segment_size = f.missing;
   d->priority = 0;
-  d->lender = f.lender;
+  d->lender_or_queue = lent ? f.lender : f.queue;
   d->special = lent ? detail::is_lent : std::uint8_t{0};
   d->status = static_cast<std::uint8_t>(static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u));
   return p;
@@ -390,7 +395,7 @@ inline detail::descriptor* packet::clone_one(pool& home, detail::descriptor* d) 
   if ((d->special & detail::is_lent) != 0) {
     d->special |= detail::maybe_shared;
     c->special = detail::is_lent | detail::maybe_shared;
-    ++home.lent_[d->lender];
+    ++home.lent_[d->lender_or_queue];
     return c;
   }
   ++home.refs_[d->index < home.packets_ ? d->index : home.slot_of(d->data - d->headroom)];
@@ -484,6 +489,7 @@ inline frame packet::detach() noexcept {
   f.headroom = d_->headroom;
   f.tailroom = d_->tailroom;
   f.iif = d_->iif;
+  f.queue = queue();
   f.missing = missing();
   f.link = d_->layers.link_kind();
   f.checksum = checksum();

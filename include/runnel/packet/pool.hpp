@@ -321,7 +321,7 @@ inline void pool::release_special(detail::descriptor* d) noexcept {
     else free_slots_[free_count_++] = d->index;
     return;
   }
-  if ((special & detail::is_lent) != 0) --lent_[d->lender];
+  if ((special & detail::is_lent) != 0) --lent_[d->lender_or_queue];
   else if ((special & detail::is_clone) != 0) release_slot_reference(slot_of(d->data - d->headroom));
   free_bare_list_[free_bare_count_++] = d->index;
 }
