@@ -122,3 +122,57 @@ TEST_CASE("a trace on the path of a tee does not take over the one before it") {
   CHECK(t.said() == "trace: P\n  look: pass P\n  deliver: end P\n");
   CHECK(std::string{beside.c_str()}.find("look") == std::string::npos);
 }
+
+TEST_CASE("behind a queue, a trace without a condition goes on with the packets that were followed before it") {
+  fixture t;
+  for (bool lent : {false, true}) {
+    CAPTURE(lent);
+    if (lent) t.wire.lend_bytes();
+    t.out.clear();
+    t.arrived.clear();
+    queue<drop_tail, 8> later;
+    t.wire.udp(1, 53);
+    t.wire.udp(2, 80);
+    t.wire.udp(3, 53);
+    auto before = parse() | trace(udp_to(80), t.out) | enqueue(later);
+    auto behind = parse() | trace(t.out) | named("look", [](ipv4) {}) | note(t.arrived);
+    run(attach(t.wire, before), attach(later, behind));
+    CHECK(t.arrived == "1 2 3");
+    CHECK(t.said() == "trace: P\n  enqueue: end P\ntrace: P\n  look: pass P\n  deliver: end P\n");
+  }
+}
+
+TEST_CASE("a replaced pipeline with a trace of its own goes on with the packets that were followed before it") {
+  fixture t;
+  auto silent = parse() | named("silent", [](ipv4) {}) | note(t.arrived);
+  auto telling = parse() | trace(t.out) | named("look", [](ipv4) {}) | note(t.arrived);
+  any_pipeline slot{silent};
+  auto path = parse() | trace(udp_to(80), t.out) | replaceable(slot);
+  manual_clock time;
+  loop l{time, attach(t.wire, path)};
+  t.wire.udp(1, 80);
+  l.poll();
+  slot.replace(telling);
+  t.wire.udp(2, 80);
+  t.wire.udp(3, 53);
+  l.poll();
+  CHECK(t.arrived == "1 2 3");
+  CHECK(t.said() ==
+        "trace: P\n  replaceable: end P\ntrace: P\n  replaceable: end P\ntrace: P\n  look: pass P\n  deliver: end P\n");
+}
+
+TEST_CASE("a slot that is used again is not followed any more") {
+  fixture t;
+  queue<drop_tail, 8> later;
+  bool follow = true;
+  auto before = parse() | trace([&](const subject&) { return follow; }, t.out) | enqueue(later);
+  auto behind = parse() | trace(t.out) | note(t.arrived);
+  t.wire.udp(1);
+  run(attach(t.wire, before), attach(later, behind));
+  CHECK(t.said() == "trace: P\n  enqueue: end P\ntrace: P\n  deliver: end P\n");
+  t.out.clear();
+  follow = false;
+  t.wire.several(2, 70);
+  run(attach(t.wire, before), attach(later, behind));
+  CHECK(t.said().empty());
+}

@@ -3,7 +3,8 @@
 #ifndef RUNNEL_FLOW_TRACE_HPP
 #define RUNNEL_FLOW_TRACE_HPP
 
-#include <utility>  // move
+#include <concepts>  // same_as
+#include <utility>   // move
 
 #include <runnel/base/text.hpp>
 #include <runnel/flow/engine.hpp>
@@ -13,6 +14,8 @@
 namespace runnel {
 
 namespace detail {
+
+struct traced_before {};
 
 template <class Condition>
 struct trace_stage : stage_defaults {
@@ -24,9 +27,13 @@ struct trace_stage : stage_defaults {
 
   constexpr trace_stage(Condition when, text_writer& w) noexcept : condition(std::move(when)), out(&w) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
-    if (condition(subject{static_cast<const packet&>(p)})) [[unlikely]]
+    if (follows(static_cast<const packet&>(p))) [[unlikely]]
       begin(p, c);
     return pass;
+  }
+  [[nodiscard]] RUNNEL_INLINE bool follows(const packet& p) noexcept {
+    if constexpr (std::same_as<Condition, traced_before>) return p.traced();
+    else return static_cast<bool>(condition(subject{p}));
   }
   void begin(packet& p, context& c) noexcept {
     c.trace = out;
@@ -70,8 +77,9 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept {
 }  // namespace detail
 
 /// Follows the packets for which `condition` holds, a match expression or anything else that is called with a `const
-/// subject&` and returns a bool: prints them here and behind each later stage, with what that stage decided. A pipeline
-/// without a trace pays nothing for it. Refers to `out`, which must outlive the pipeline.
+/// subject&` and returns a bool: prints them here and behind each later stage, with what that stage decided. Ends where
+/// the pipeline ends, at a queue and at `replaceable` too: what is built without a trace pays nothing for it, so the
+/// pipeline behind needs one that goes on, `trace(out)`. Refers to `out`, which must outlive the pipeline.
 template <class Condition>
 [[nodiscard]] constexpr auto trace(Condition condition, text_writer& out) noexcept {
   static_assert(
@@ -79,6 +87,13 @@ template <class Condition>
       "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "
       "const subject& that returns a bool");
   return detail::trace_stage<Condition>{std::move(condition), out};
+}
+
+/// Goes on following the packets, and their clones, that a trace followed before they came into this pipeline, by a
+/// queue or by `replaceable`: `attach(later, parse() | trace(out) | ...)`. Refers to `out`, which must outlive the
+/// pipeline.
+[[nodiscard]] constexpr auto trace(text_writer& out) noexcept {
+  return detail::trace_stage<detail::traced_before>{{}, out};
 }
 
 }  // namespace runnel
