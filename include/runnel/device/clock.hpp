@@ -3,16 +3,16 @@
 #ifndef RUNNEL_DEVICE_CLOCK_HPP
 #define RUNNEL_DEVICE_CLOCK_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <climits>  // INT_MAX
 #include <cstddef>  // size_t
 #include <cstdint>  // int64_t
 
+#include <runnel/base/time.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+
 #include <poll.h>  // poll
 #include <time.h>  // clock_gettime
-
-#include <runnel/base/time.hpp>
 
 namespace runnel {
 

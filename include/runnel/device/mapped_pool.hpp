@@ -3,8 +3,6 @@
 #ifndef RUNNEL_DEVICE_MAPPED_POOL_HPP
 #define RUNNEL_DEVICE_MAPPED_POOL_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uintptr_t
 
@@ -13,6 +11,8 @@
 #include <runnel/config.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/packet/pool.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace runnel {
 

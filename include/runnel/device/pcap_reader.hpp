@@ -18,16 +18,8 @@
 #ifndef RUNNEL_DEVICE_PCAP_READER_HPP
 #define RUNNEL_DEVICE_PCAP_READER_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // int64_t, uint8_t, uint64_t
-
-#include <errno.h>     // errno, EINTR, EAGAIN
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // read
 
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
@@ -36,6 +28,14 @@
 #include <runnel/device/pcap_parser.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/packet/pool.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>     // errno, EINTR, EAGAIN
+#include <fcntl.h>     // open
+#include <poll.h>      // poll
+#include <sys/stat.h>  // fstat
+#include <unistd.h>    // read
 
 namespace runnel {
 

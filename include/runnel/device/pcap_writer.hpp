@@ -12,26 +12,26 @@
 #ifndef RUNNEL_DEVICE_PCAP_WRITER_HPP
 #define RUNNEL_DEVICE_PCAP_WRITER_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/error.hpp>
+#include <runnel/base/result.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/device/device.hpp>
+#include <runnel/device/pcap_record.hpp>
+#include <runnel/device/posix.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/dissect.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
 
 #include <errno.h>     // errno, EINTR, EAGAIN
 #include <fcntl.h>     // open
 #include <poll.h>      // poll
 #include <sys/stat.h>  // fstat
 #include <unistd.h>    // write, ftruncate, lseek
-
-#include <runnel/base/error.hpp>
-#include <runnel/base/result.hpp>
-#include <runnel/base/time.hpp>
-#include <runnel/device/pcap_record.hpp>
-#include <runnel/device/posix.hpp>
-#include <runnel/device/device.hpp>
-#include <runnel/packet/packet.hpp>
-#include <runnel/wire/checksum.hpp>
-#include <runnel/wire/dissect.hpp>
 
 namespace runnel {
 

@@ -4,17 +4,17 @@
 #ifndef RUNNEL_DEVICE_POSIX_HPP
 #define RUNNEL_DEVICE_POSIX_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <cstddef>  // byte, size_t
+
+#include <runnel/base/text.hpp>
+#include <runnel/config.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
 
 #include <errno.h>     // errno
 #include <string.h>    // strerror
 #include <sys/mman.h>  // mmap, munmap
 #include <unistd.h>    // close
-
-#include <runnel/base/text.hpp>
-#include <runnel/config.hpp>
 
 namespace runnel::detail {
 
