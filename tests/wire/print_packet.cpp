@@ -180,12 +180,12 @@ TEST_CASE("the fault of a malformed packet stands at the end, and what was found
   for (const sample& s : samples) check(s);
 }
 
-static constexpr ethernet_header link{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
+static constexpr ethernet_header link_header{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
 static constexpr ipv4_header ip_header{.source = {192, 0, 2, 1}, .destination = {192, 0, 2, 2}};
 
 static constexpr bool prints_in_constant_evaluation() {
   std::byte b[14 + 20 + 20]{};
-  if (!write_headers(b, link, ip_header,
+  if (!write_headers(b, link_header, ip_header,
                      tcp_header{.source_port = 40000,
                                 .destination_port = 80,
                                 .sequence_number = 0xffff'ffff,
@@ -203,14 +203,15 @@ TEST_CASE("the link header is printed on demand, and what it names is not named 
   std::byte b[14 + 4 + 20 + 8]{};
   text<> line;
   SUBCASE("IPv4 behind a tag") {
-    REQUIRE(write_headers(b, link, vlan_header{.id = 5, .pcp = 3}, ip_header, udp_header{}));
+    REQUIRE(write_headers(b, link_header, vlan_header{.id = 5, .pcp = 3}, ip_header, udp_header{}));
     print_packet(line, header_map(b, 0, dissect(b)), with_link);
     CHECK(same_text(line.c_str(),
                     "02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype 802.1Q (0x8100), length 46: vlan 5, p 3, "
                     "ethertype IPv4 (0x0800), 192.0.2.1.0 > 192.0.2.2.0: UDP, length 0"));
   }
   SUBCASE("ARP") {
-    REQUIRE(write_headers(b, link, arp_header{.sender_protocol = {192, 0, 2, 1}, .target_protocol = {192, 0, 2, 2}}));
+    REQUIRE(write_headers(b, link_header,
+                          arp_header{.sender_protocol = {192, 0, 2, 1}, .target_protocol = {192, 0, 2, 2}}));
     print_packet(line, header_map(b, 0, dissect(b)), with_link);
     CHECK(same_text(line.c_str(),
                     "02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype ARP (0x0806), length 46: Request "
@@ -229,19 +230,19 @@ TEST_CASE("fragments say where they belong; only the first has ports") {
     store_be16(b + 34, 5000);
     store_be16(b + 36, 53);
     store_be16(b + 38, 2000);
-    REQUIRE(write_headers(b, link, ip));
+    REQUIRE(write_headers(b, link_header, ip));
     print_packet(line, header_map(b, 0, dissect(b)));
     CHECK(same_text(line.c_str(), "IP 192.0.2.1.5000 > 192.0.2.2.53: frag (0x1234:0|16)+ UDP, length 8, no checksum"));
   }
   SUBCASE("the last") {
     ip.fragment_offset = 1480;
-    REQUIRE(write_headers(b, link, ip));
+    REQUIRE(write_headers(b, link_header, ip));
     print_packet(line, header_map(b, 0, dissect(b)));
     CHECK(same_text(line.c_str(), "IP 192.0.2.1 > 192.0.2.2: frag (0x1234:1480|16) ip-proto-17, length 16"));
   }
   SUBCASE("of IPv6") {
     std::byte six[14 + 40 + 8 + 16]{};
-    REQUIRE(write_headers(six, link, ipv6_header{},
+    REQUIRE(write_headers(six, link_header, ipv6_header{},
                           ipv6_fragment_header{.fragment_offset = 1448, .identification = 7, .next_header = 58}));
     print_packet(line, header_map(six, 0, dissect(six)));
     CHECK(same_text(line.c_str(), "IP6 :: > ::: frag (0x00000007:1448|16) ip-proto-58, length 16"));
@@ -251,13 +252,14 @@ TEST_CASE("fragments say where they belong; only the first has ports") {
 TEST_CASE("a fragment cuts the packet inside its tunnel, and that is no fault") {
   std::byte b[14 + 20 + 4 + 20 + 8 + 8]{};
   ipv4_header outer = ip_header;
-  REQUIRE(write_headers(b, link, outer, gre_header{}, ip_header, udp_header{.source_port = 1, .destination_port = 2}));
+  REQUIRE(write_headers(b, link_header, outer, gre_header{}, ip_header,
+                        udp_header{.source_port = 1, .destination_port = 2}));
   // The inner datagram said to be 100 bytes longer than this fragment.
   store_be16(b + 38 + 2, 36 + 100);
   store_be16(b + 58 + 4, 16 + 100);
   outer.more_fragments = true;
   outer.protocol = 47;
-  REQUIRE(write_headers(mutable_bytes{b}, link, outer));
+  REQUIRE(write_headers(mutable_bytes{b}, link_header, outer));
   text<> line;
   print_packet(line, header_map(b, 0, dissect(b)));
   CHECK(same_text(line.c_str(),
@@ -290,7 +292,7 @@ TEST_CASE("a packet is printed whether it was dissected or not, and still when h
   packet p = source->allocate();
   std::byte* b = p.put(14 + 20 + 8);
   REQUIRE(b != nullptr);
-  REQUIRE(write_headers({b, 42}, link, ip_header, udp_header{.source_port = 1, .destination_port = 2}));
+  REQUIRE(write_headers({b, 42}, link_header, ip_header, udp_header{.source_port = 1, .destination_port = 2}));
   const auto line = [&] {
     text<> out;
     print_packet(out, p);
@@ -305,7 +307,7 @@ TEST_CASE("a packet is printed whether it was dissected or not, and still when h
 
 TEST_CASE("a map that was not dissected is dissected where it is an Ethernet frame") {
   std::byte b[14 + 20 + 8]{};
-  REQUIRE(write_headers(b, link, ip_header, udp_header{}));
+  REQUIRE(write_headers(b, link_header, ip_header, udp_header{}));
   text<> line;
   print_packet(line, header_map(b, 0, {}));
   CHECK(same_text(line.c_str(), "IP 192.0.2.1.0 > 192.0.2.2.0: UDP, length 0"));
