@@ -176,3 +176,36 @@ TEST_CASE("an uncounted pipeline has no counters, and does the same") {
   run(attach(t.wire, path));
   CHECK(t.arrived == "201 203 301 303 1 3");
 }
+
+TEST_CASE("an uncounted pipeline has no counters on the ways of its branches and the paths of its tees either") {
+  fixture t;
+  t.wire.udp(1);
+  t.wire.tcp(2);
+  t.wire.udp(3);
+  numbers to_udp, copied;
+  auto counted = [](packet&) {} | note(t.arrived);
+  const auto kinds = [&] {
+    return named("kinds", by_protocol()
+                              .on<udp>(tee(parse() | note(copied)) | note(to_udp))
+                              .on<tcp>(shared(counted))
+                              .on<icmp>(discard)
+                              .on<icmpv6>([](packet&) {} | discard)
+                              .on<other>(discard));
+  };
+  auto path = uncounted | parse() | kinds();
+  CHECK(sizeof path < sizeof(stage_counters));
+  CHECK(sizeof(parse() | kinds()) > 8 * sizeof(stage_counters));
+  run(attach(t.wire, path));
+  CHECK(to_udp == "1 3");
+  CHECK(copied == "1 3");
+  CHECK(t.arrived == "2");
+  CHECK(counters_of<1>(counted).packets == 1);  // a pipeline that is only referred to counts for itself
+
+  text<2000> drawn;
+  describe(drawn, path);
+  CHECK(std::string{drawn.c_str()} ==
+        "parse\nkinds\n|- udp\n|     tee\n|     |- copy\n|     |     parse\n|     |     deliver\n"
+        "|     deliver\n|- tcp\n|     shared #1\n|     handler(packet)                       1 packets\n"
+        "|     deliver                               1 packets\n|- icmp\n|     discard\n|- icmpv6\n"
+        "|     handler(packet)\n|     discard\n`- other\n      discard\n");
+}

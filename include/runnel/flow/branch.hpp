@@ -67,6 +67,20 @@ constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Wa
   return {std::move(list.first), connect(std::move(list.rest), std::move(last))};
 }
 
+template <class Ways, class First, class... Rest>
+constexpr connection_list<Ways, First, Rest...> prepend(First&& first, connection_list<Ways, Rest...>&& rest) noexcept {
+  return {std::move(first), std::move(rest)};
+}
+template <class Ways>
+constexpr connection_list<Ways> strip_counters(connection_list<Ways>&&) noexcept {
+  return {};
+}
+template <class Ways, class Way, class Path, class... Rest>
+constexpr auto strip_counters(connection_list<Ways, connection_to<Way, Path>, Rest...>&& list) noexcept {
+  using first = connection_to<Way, decltype(strip_counters(std::move(list.first.path)))>;
+  return prepend(first{strip_counters(std::move(list.first.path))}, strip_counters(std::move(list.rest)));
+}
+
 // ---- the promised errors
 
 template <class Way, class... Connections>
@@ -159,6 +173,11 @@ class branch_stage : public stage_defaults {
                                                  connect(std::move(connections_), link{std::move(whole)})};
   }
 
+  // The same branch over the same ways, none of which counts.
+  [[nodiscard]] constexpr auto without_counters() && noexcept {
+    return make(std::move(function_), strip_counters(std::move(connections_)));
+  }
+
   RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
     if constexpr (needs::views && ways::template contains<other>) {
       return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
@@ -194,6 +213,11 @@ class branch_stage : public stage_defaults {
   [[nodiscard]] constexpr const auto& connections() const noexcept { return connections_; }
 
  private:
+  template <class... Others>
+  static constexpr branch_stage<F, Others...> make(F&& f, connection_list<ways, Others...>&& connections) noexcept {
+    return {std::move(f), std::move(connections)};
+  }
+
   [[no_unique_address]] F function_;
   connection_list<ways, Connections...> connections_;
 };

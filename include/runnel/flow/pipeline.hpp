@@ -142,7 +142,9 @@ class pipeline {
   list_type stages_;
 };
 
-/// Put in front of the first stage, it leaves out all counting in that pipeline: `uncounted | parse() | ...`.
+/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
+/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
+/// keeps its own counters.
 struct uncounted_t {};
 inline constexpr uncounted_t uncounted{};
 
@@ -189,15 +191,29 @@ constexpr auto as_pipeline(T&& left) noexcept {
   }
 }
 
+// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
+template <class Counters, class Stage>
+constexpr auto fit(Stage&& stage) noexcept {
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::move(stage).without_counters(); })
+    return std::move(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::move(stage)};
+}
+
 template <class Counters, class Last>
 constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
-  return pipeline<Counters, Last>{append(std::move(left).stages(), std::move(last))};
+  using stage = decltype(fit<Counters>(std::move(last)));
+  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
 }
 template <class Counters, class First, class... Stages, class Last>
 constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
   (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
-  if constexpr (ends<First, Stages...>) return std::move(left);
-  else return pipeline<Counters, First, Stages..., Last>{append(std::move(left).stages(), std::move(last))};
+  if constexpr (ends<First, Stages...>) {
+    return std::move(left);
+  } else {
+    using stage = decltype(fit<Counters>(std::move(last)));
+    return pipeline<Counters, First, Stages..., stage>{
+        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+  }
 }
 template <class Left, class Counters>
 constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
@@ -206,6 +222,10 @@ constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
 template <class Left, class Counters, class First, class... Rest>
 constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
   return join_list(join(std::move(left), std::move(right.stage)), std::move(right.rest));
+}
+template <class Pipeline>
+constexpr auto strip_counters(Pipeline&& path) noexcept {
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::move(path).stages());
 }
 
 }  // namespace detail

@@ -391,6 +391,12 @@ template <class S>
 struct named_stage : S {
   const char* label;
   constexpr void print_name(text_writer& out) const noexcept { out << label; }
+  [[nodiscard]] constexpr auto without_counters() && noexcept
+    requires requires(S s) { std::move(s).without_counters(); }
+  {
+    using bare = decltype(static_cast<S&&>(*this).without_counters());
+    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
+  }
 };
 }  // namespace detail
 

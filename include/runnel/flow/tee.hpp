@@ -24,6 +24,10 @@ struct tee_stage : stage_defaults {
   Path path;
 
   constexpr explicit tee_stage(Path p) noexcept : path(std::move(p)) {}
+  // The same tee over a path that does not count.
+  [[nodiscard]] constexpr auto without_counters() && noexcept {
+    return tee_stage<decltype(strip_counters(std::move(path)))>{strip_counters(std::move(path))};
+  }
   template <place At>
   static constexpr auto check_inside() noexcept {
     using checked [[maybe_unused]] = decltype(Path::template check_places<after<tee_stage>(At)>());
