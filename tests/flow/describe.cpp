@@ -157,3 +157,32 @@ TEST_CASE("totals adds up what every stage counted, and a shared pipeline once")
   CHECK(sum.dropped(drop_reason::discarded) == 9);
   CHECK(sum.count(verdict_code::drop) == 10);
 }
+
+TEST_CASE("the counters of a stage are found by the name that it is drawn with, wherever it hangs") {
+  fixture t;
+  t.wire.several(1, 9);
+  auto egress = named("ttl", [](mut<ipv4> ip) { ip.time_to_live(1); }) | transmit(t.wire);
+  auto silent = uncounted | named("silent", [](packet&) {}) | discard;
+  const auto drop_some = [](packet& p) { return number_of(p) < 4 ? drop(drop_reason::blocklist) : pass; };
+  auto path = parse() | named("policy", drop_some) |
+              by_parity()
+                  .on<even>(tee(named("beside", [](packet&) {}) | shared(silent)) | unshare() | shared(egress))
+                  .on<odd>(named("policy", [](packet&) {}) | discard);
+  const stage_counters* const policy = find_stage(path, "policy");
+  REQUIRE(policy != nullptr);
+  CHECK(policy->packets == 0);
+  run(attach(t.wire, path));
+  CHECK(policy->packets == 9);
+  CHECK(policy->dropped(drop_reason::blocklist) == 3);
+  CHECK(policy == &counters_of<1>(path));
+  REQUIRE(find_stage(path, "ttl") != nullptr);
+  CHECK(find_stage(path, "ttl") == find_stage(egress, "ttl"));
+  CHECK(find_stage(path, "ttl")->packets == 3);
+  REQUIRE(find_stage(path, "beside") != nullptr);
+  CHECK(find_stage(path, "beside")->packets == 3);
+  REQUIRE(find_stage(path, "branch(packet)") != nullptr);
+  CHECK(find_stage(path, "branch(packet)")->passed() == 6);
+  CHECK(find_stage(path, "silent") == nullptr);
+  CHECK(find_stage(path, "polic") == nullptr);
+  CHECK(find_stage(path, "") == nullptr);
+}

@@ -249,6 +249,25 @@ template <class Counters, class... Stages>
   return sum;
 }
 
+/// The counters of the stage that is drawn as `name`, in a pipeline or what hangs on it: the first, when there are
+/// several. Null when there is none, or it is not counted. They are live: read them between two rounds of the loop, as
+/// often as you like, as long as the pipeline is there.
+template <class Counters, class... Stages>
+[[nodiscard]] const stage_counters* find_stage(const pipeline<Counters, Stages...>& p, const char* name) noexcept {
+  const stage_counters* found = nullptr;
+  bool seen = false;
+  auto look = [&](const auto& list) {
+    if (seen) return;
+    text<64> label;
+    detail::print_name(label, list.stage, "stage");
+    seen = same_text(label.c_str(), name);
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(list.counters)>, stage_counters>)
+      if (seen) found = &list.counters;
+  };
+  detail::for_each_stage(p.stages(), look);
+  return found;
+}
+
 /// Draws a pipeline with all that hangs on it. Give `out` a flush function when the drawing may be longer than its
 /// buffer. Reads the counters as they are; safe between two rounds of the loop.
 template <class Counters, class... Stages>

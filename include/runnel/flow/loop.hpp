@@ -17,23 +17,6 @@
 
 namespace runnel {
 
-namespace detail {
-
-// Calls `visit(stage)` for every stage of a list and of all that hangs on it.
-template <class List, class Visitor>
-constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
-  if constexpr (List::size != 0) {
-    visit(list.stage);
-    if constexpr (requires { list.stage.connections(); })
-      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
-    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
-    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
-    for_each_stage(list.rest, visit);
-  }
-}
-
-}  // namespace detail
-
 /// How a source is polled.
 struct attach_options {
   std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
@@ -117,9 +100,9 @@ class attachment {
   // How many packets the pipeline can take: what is left in the fullest queue that holds its source back.
   [[nodiscard]] std::size_t room_downstream() noexcept {
     std::size_t least = max_burst;
-    auto look = [&least](const auto& stage) {
-      if constexpr (requires { stage.room(); })
-        if (stage.room() < least) least = stage.room();
+    auto look = [&least](const auto& list) {
+      if constexpr (requires { list.stage.room(); })
+        if (list.stage.room() < least) least = list.stage.room();
     };
     detail::for_each_stage(path_.stages(), look);
     return least;

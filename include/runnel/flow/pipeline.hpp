@@ -228,6 +228,20 @@ constexpr auto strip_counters(Pipeline&& path) noexcept {
   return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::move(path).stages());
 }
 
+// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
+// in the order in which they are drawn.
+template <class List, class Visitor>
+constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
+  if constexpr (List::size != 0) {
+    visit(list);
+    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
+    for_each_stage(list.rest, visit);
+  }
+}
+
 }  // namespace detail
 
 /// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
