@@ -7383,6 +7383,12 @@ template <class S>
 struct named_stage : S {
   const char* label;
   constexpr void print_name(text_writer& out) const noexcept { out << label; }
+  [[nodiscard]] constexpr auto without_counters() && noexcept
+    requires requires(S s) { std::move(s).without_counters(); }
+  {
+    using bare = decltype(static_cast<S&&>(*this).without_counters());
+    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
+  }
 };
 }  // namespace detail
 
@@ -7537,7 +7543,9 @@ class pipeline {
   list_type stages_;
 };
 
-/// Put in front of the first stage, it leaves out all counting in that pipeline: `uncounted | parse() | ...`.
+/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
+/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
+/// keeps its own counters.
 struct uncounted_t {};
 inline constexpr uncounted_t uncounted{};
 
@@ -7584,15 +7592,29 @@ constexpr auto as_pipeline(T&& left) noexcept {
   }
 }
 
+// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
+template <class Counters, class Stage>
+constexpr auto fit(Stage&& stage) noexcept {
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::move(stage).without_counters(); })
+    return std::move(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::move(stage)};
+}
+
 template <class Counters, class Last>
 constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
-  return pipeline<Counters, Last>{append(std::move(left).stages(), std::move(last))};
+  using stage = decltype(fit<Counters>(std::move(last)));
+  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
 }
 template <class Counters, class First, class... Stages, class Last>
 constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
   (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
-  if constexpr (ends<First, Stages...>) return std::move(left);
-  else return pipeline<Counters, First, Stages..., Last>{append(std::move(left).stages(), std::move(last))};
+  if constexpr (ends<First, Stages...>) {
+    return std::move(left);
+  } else {
+    using stage = decltype(fit<Counters>(std::move(last)));
+    return pipeline<Counters, First, Stages..., stage>{
+        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+  }
 }
 template <class Left, class Counters>
 constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
@@ -7601,6 +7623,24 @@ constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
 template <class Left, class Counters, class First, class... Rest>
 constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
   return join_list(join(std::move(left), std::move(right.stage)), std::move(right.rest));
+}
+template <class Pipeline>
+constexpr auto strip_counters(Pipeline&& path) noexcept {
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::move(path).stages());
+}
+
+// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
+// in the order in which they are drawn.
+template <class List, class Visitor>
+constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
+  if constexpr (List::size != 0) {
+    visit(list);
+    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
+    for_each_stage(list.rest, visit);
+  }
 }
 
 }  // namespace detail
@@ -9345,6 +9385,20 @@ constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Wa
   return {std::move(list.first), connect(std::move(list.rest), std::move(last))};
 }
 
+template <class Ways, class First, class... Rest>
+constexpr connection_list<Ways, First, Rest...> prepend(First&& first, connection_list<Ways, Rest...>&& rest) noexcept {
+  return {std::move(first), std::move(rest)};
+}
+template <class Ways>
+constexpr connection_list<Ways> strip_counters(connection_list<Ways>&&) noexcept {
+  return {};
+}
+template <class Ways, class Way, class Path, class... Rest>
+constexpr auto strip_counters(connection_list<Ways, connection_to<Way, Path>, Rest...>&& list) noexcept {
+  using first = connection_to<Way, decltype(strip_counters(std::move(list.first.path)))>;
+  return prepend(first{strip_counters(std::move(list.first.path))}, strip_counters(std::move(list.rest)));
+}
+
 // ---- the promised errors
 
 template <class Way, class... Connections>
@@ -9437,6 +9491,11 @@ class branch_stage : public stage_defaults {
                                                  connect(std::move(connections_), link{std::move(whole)})};
   }
 
+  // The same branch over the same ways, none of which counts.
+  [[nodiscard]] constexpr auto without_counters() && noexcept {
+    return make(std::move(function_), strip_counters(std::move(connections_)));
+  }
+
   RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
     if constexpr (needs::views && ways::template contains<other>) {
       return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
@@ -9472,6 +9531,11 @@ class branch_stage : public stage_defaults {
   [[nodiscard]] constexpr const auto& connections() const noexcept { return connections_; }
 
  private:
+  template <class... Others>
+  static constexpr branch_stage<F, Others...> make(F&& f, connection_list<ways, Others...>&& connections) noexcept {
+    return {std::move(f), std::move(connections)};
+  }
+
   [[no_unique_address]] F function_;
   connection_list<ways, Connections...> connections_;
 };
@@ -9769,6 +9833,25 @@ template <class Counters, class... Stages>
   detail::shared_pipelines seen;
   detail::add_totals(p.stages(), sum, seen);
   return sum;
+}
+
+/// The counters of the stage that is drawn as `name`, in a pipeline or what hangs on it: the first, when there are
+/// several. Null when there is none, or it is not counted. They are live: read them between two rounds of the loop, as
+/// often as you like, as long as the pipeline is there.
+template <class Counters, class... Stages>
+[[nodiscard]] const stage_counters* find_stage(const pipeline<Counters, Stages...>& p, const char* name) noexcept {
+  const stage_counters* found = nullptr;
+  bool seen = false;
+  auto look = [&](const auto& list) {
+    if (seen) return;
+    text<64> label;
+    detail::print_name(label, list.stage, "stage");
+    seen = same_text(label.c_str(), name);
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(list.counters)>, stage_counters>)
+      if (seen) found = &list.counters;
+  };
+  detail::for_each_stage(p.stages(), look);
+  return found;
 }
 
 /// Draws a pipeline with all that hangs on it. Give `out` a flush function when the drawing may be longer than its
@@ -10174,23 +10257,6 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
 
 namespace runnel {
 
-namespace detail {
-
-// Calls `visit(stage)` for every stage of a list and of all that hangs on it.
-template <class List, class Visitor>
-constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
-  if constexpr (List::size != 0) {
-    visit(list.stage);
-    if constexpr (requires { list.stage.connections(); })
-      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
-    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
-    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
-    for_each_stage(list.rest, visit);
-  }
-}
-
-}  // namespace detail
-
 /// How a source is polled.
 struct attach_options {
   std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
@@ -10274,9 +10340,9 @@ class attachment {
   // How many packets the pipeline can take: what is left in the fullest queue that holds its source back.
   [[nodiscard]] std::size_t room_downstream() noexcept {
     std::size_t least = max_burst;
-    auto look = [&least](const auto& stage) {
-      if constexpr (requires { stage.room(); })
-        if (stage.room() < least) least = stage.room();
+    auto look = [&least](const auto& list) {
+      if constexpr (requires { list.stage.room(); })
+        if (list.stage.room() < least) least = list.stage.room();
     };
     detail::for_each_stage(path_.stages(), look);
     return least;
@@ -10661,6 +10727,10 @@ struct tee_stage : stage_defaults {
   Path path;
 
   constexpr explicit tee_stage(Path p) noexcept : path(std::move(p)) {}
+  // The same tee over a path that does not count.
+  [[nodiscard]] constexpr auto without_counters() && noexcept {
+    return tee_stage<decltype(strip_counters(std::move(path)))>{strip_counters(std::move(path))};
+  }
   template <place At>
   static constexpr auto check_inside() noexcept {
     using checked [[maybe_unused]] = decltype(Path::template check_places<after<tee_stage>(At)>());
