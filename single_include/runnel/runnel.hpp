@@ -1562,6 +1562,7 @@ enum class drop_reason : std::uint8_t {
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   no_packet,            ///< the pool had no descriptor or slot left
+  other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
   queue_head,           ///< a bounded queue gave up its oldest packet for a newer one
   transmit_full,        ///< a device did not take the packet
@@ -1609,6 +1610,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "gre_malformed",
                                    "vxlan_malformed",
                                    "no_packet",
+                                   "other_thread",
                                    "queue_full",
                                    "queue_head",
                                    "transmit_full",
@@ -2379,6 +2381,8 @@ class packet {
   /// neither clones nor copies to a slot of that pool. A shared or lent packet is copied first, as by `unshare`.
   /// False, and nothing changed, when that fails.
   [[nodiscard]] bool send_away() noexcept;
+  /// Whether it was sent to another thread, and is not at home again.
+  [[nodiscard]] bool is_away() const noexcept { return (d_->special & detail::is_away) != 0; }
   /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
   /// slot, linear, and on its pool's thread (`is_plain()`, asserted).
   [[nodiscard]] frame detach() noexcept;
@@ -2564,7 +2568,7 @@ inline detail::descriptor* packet::clone_one(pool& home, detail::descriptor* d) 
 }
 
 inline packet packet::clone() noexcept {
-  if ((d_->special & detail::is_away) != 0) return {};
+  if (is_away()) return {};
   pool& home = pool::of(d_);
   packet whole{clone_one(home, d_)};
   if (!whole) return {};
@@ -2580,7 +2584,7 @@ inline packet packet::clone() noexcept {
 inline packet packet::copy(pool& to) const noexcept {
   const std::size_t n = total_length();
   const std::size_t whole_slot = std::size_t{to.headroom()} + to.packet_bytes();
-  if (n > whole_slot || ((d_->special & detail::is_away) != 0 && &to == &pool::of(d_))) return {};
+  if (n > whole_slot || (is_away() && &to == &pool::of(d_))) return {};
   packet c = to.allocate();
   if (!c) return {};
   std::byte* at = c.d_->data;
@@ -2601,7 +2605,7 @@ inline packet packet::copy(pool& to) const noexcept {
 // A copy in slots of the same pool: one if the bytes fit, else as many as it takes.
 inline packet packet::copy_to_slots() const noexcept {
   pool& home = pool::of(d_);
-  if ((d_->special & detail::is_away) != 0) return {};
+  if (is_away()) return {};
   if (total_length() <= std::size_t{home.headroom()} + home.packet_bytes()) return copy(home);
   packet whole = home.allocate();
   if (!whole) return {};
@@ -10742,7 +10746,7 @@ struct tee_stage : stage_defaults {
     for (std::size_t i = 0; i < n; ++i) {
       packet p = packets[i].clone();
       if (!p) [[unlikely]] {
-        counters.add_aside(drop(drop_reason::no_packet));
+        counters.add_aside(drop(packets[i].is_away() ? drop_reason::other_thread : drop_reason::no_packet));
         length -= packets[i].total_length();
         continue;
       }
@@ -10772,7 +10776,8 @@ struct tap_stage : stage_defaults {
 
 /// Sends a clone of each packet down a second path, and lets the packet itself go on. Clones share the bytes: behind a
 /// tee, on both paths, stages that write need `unshare()` before them. A packet for which no descriptor is left is not
-/// cloned (counted as drop_reason::no_packet at the tee) and goes on all the same.
+/// cloned (counted as drop_reason::no_packet at the tee), nor is one that another thread sent, for only that thread's
+/// pool could describe its bytes (drop_reason::other_thread); both go on all the same.
 template <class Path>
 [[nodiscard]] constexpr auto tee(Path path) noexcept {
   auto whole = detail::as_way(std::move(path));

@@ -60,6 +60,22 @@ TEST_CASE("a packet for which no bare descriptor is left is not cloned, is count
   CHECK(counters_of<0>(beside).bytes == 120);
 }
 
+TEST_CASE("a packet that another thread sent is not cloned, is counted at the tee by its own cause, and goes on") {
+  fixture t;
+  t.wire.several(1, 3);
+  queue<drop_tail, 8> from_there;
+  auto there = parse() | [](packet& p) {
+    if (number_of(p) == 2) CHECK(p.send_away());
+  } | enqueue(from_there);
+  auto path = parse() | tee(note(t.copied)) | note(t.arrived);
+  run(attach(t.wire, there), attach(from_there, path));
+  CHECK(t.copied == "1 3");
+  CHECK(t.arrived == "1 2 3");
+  CHECK(counters_of<1>(path).passed() == 3);
+  CHECK(counters_of<1>(path).dropped(drop_reason::other_thread) == 1);
+  CHECK(counters_of<1>(path).dropped(drop_reason::no_packet) == 0);
+}
+
 TEST_CASE("unshare() makes the bytes the packet's own, so that a change is not seen by the clone") {
   fixture t;
   t.wire.udp(1, 7, 64);

@@ -21,7 +21,9 @@ TEST_CASE("a packet that was sent away neither clones nor copies at home, and co
   packet p = pool->allocate();
   REQUIRE(p.append(bytes{p.head(), 10}));
   REQUIRE(p.append(pool->allocate()));
+  CHECK_FALSE(p.is_away());
   REQUIRE(p.send_away());
+  CHECK(p.is_away());
   CHECK_FALSE(p.is_plain());
   CHECK_FALSE(p.clone());
   CHECK_FALSE(p.copy());

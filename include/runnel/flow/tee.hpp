@@ -39,7 +39,7 @@ struct tee_stage : stage_defaults {
     for (std::size_t i = 0; i < n; ++i) {
       packet p = packets[i].clone();
       if (!p) [[unlikely]] {
-        counters.add_aside(drop(drop_reason::no_packet));
+        counters.add_aside(drop(packets[i].is_away() ? drop_reason::other_thread : drop_reason::no_packet));
         length -= packets[i].total_length();
         continue;
       }
@@ -69,7 +69,8 @@ struct tap_stage : stage_defaults {
 
 /// Sends a clone of each packet down a second path, and lets the packet itself go on. Clones share the bytes: behind a
 /// tee, on both paths, stages that write need `unshare()` before them. A packet for which no descriptor is left is not
-/// cloned (counted as drop_reason::no_packet at the tee) and goes on all the same.
+/// cloned (counted as drop_reason::no_packet at the tee), nor is one that another thread sent, for only that thread's
+/// pool could describe its bytes (drop_reason::other_thread); both go on all the same.
 template <class Path>
 [[nodiscard]] constexpr auto tee(Path path) noexcept {
   auto whole = detail::as_way(std::move(path));

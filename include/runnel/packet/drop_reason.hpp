@@ -44,6 +44,7 @@ enum class drop_reason : std::uint8_t {
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   no_packet,            ///< the pool had no descriptor or slot left
+  other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
   queue_head,           ///< a bounded queue gave up its oldest packet for a newer one
   transmit_full,        ///< a device did not take the packet
@@ -91,6 +92,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "gre_malformed",
                                    "vxlan_malformed",
                                    "no_packet",
+                                   "other_thread",
                                    "queue_full",
                                    "queue_head",
                                    "transmit_full",

@@ -220,6 +220,8 @@ class packet {
   /// neither clones nor copies to a slot of that pool. A shared or lent packet is copied first, as by `unshare`.
   /// False, and nothing changed, when that fails.
   [[nodiscard]] bool send_away() noexcept;
+  /// Whether it was sent to another thread, and is not at home again.
+  [[nodiscard]] bool is_away() const noexcept { return (d_->special & detail::is_away) != 0; }
   /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
   /// slot, linear, and on its pool's thread (`is_plain()`, asserted).
   [[nodiscard]] frame detach() noexcept;
@@ -405,7 +407,7 @@ inline detail::descriptor* packet::clone_one(pool& home, detail::descriptor* d) 
 }
 
 inline packet packet::clone() noexcept {
-  if ((d_->special & detail::is_away) != 0) return {};
+  if (is_away()) return {};
   pool& home = pool::of(d_);
   packet whole{clone_one(home, d_)};
   if (!whole) return {};
@@ -421,7 +423,7 @@ inline packet packet::clone() noexcept {
 inline packet packet::copy(pool& to) const noexcept {
   const std::size_t n = total_length();
   const std::size_t whole_slot = std::size_t{to.headroom()} + to.packet_bytes();
-  if (n > whole_slot || ((d_->special & detail::is_away) != 0 && &to == &pool::of(d_))) return {};
+  if (n > whole_slot || (is_away() && &to == &pool::of(d_))) return {};
   packet c = to.allocate();
   if (!c) return {};
   std::byte* at = c.d_->data;
@@ -442,7 +444,7 @@ inline packet packet::copy(pool& to) const noexcept {
 // A copy in slots of the same pool: one if the bytes fit, else as many as it takes.
 inline packet packet::copy_to_slots() const noexcept {
   pool& home = pool::of(d_);
-  if ((d_->special & detail::is_away) != 0) return {};
+  if (is_away()) return {};
   if (total_length() <= std::size_t{home.headroom()} + home.packet_bytes()) return copy(home);
   packet whole = home.allocate();
   if (!whole) return {};
