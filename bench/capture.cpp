@@ -82,7 +82,7 @@ void count(benchmark::State& state, std::uint64_t packets) {
 
 template <bool Early>
 void read_ours(benchmark::State& state, const std::string& file) {
-  mapped_pool memory = open_pool({.packets = 64, .bare = 1024});
+  paged_pool memory{{.packets = 64, .bare = 1024}};
   std::uint64_t sum = 0, packets = 0;
   for (auto _ : state) {
     auto in = pcap_reader::open(file.c_str(), memory);

@@ -37,7 +37,7 @@ void measure(benchmark::State& state, packet_wheel& wheel, Pipeline&& path) {
 }
 
 struct fixture {
-  mapped_pool memory = open_pool({.packets = 256, .bare = 8});
+  paged_pool memory{{.packets = 256, .bare = 8}};
   packet_wheel wheel{memory, default_burst, traffic::udp64};
 };
 
@@ -73,7 +73,7 @@ struct decide {
 };
 template <std::size_t Packets>
 struct small_fixture {
-  mapped_pool memory = open_pool({.packets = 256, .bare = 8});
+  paged_pool memory{{.packets = 256, .bare = 8}};
   packet_wheel wheel{memory, Packets, traffic::udp64};
 };
 template <std::size_t Packets>

@@ -20,7 +20,7 @@ constexpr std::uint16_t unwanted_port = 9;
 // any stack of free buffers, it is the same 64 that are used again and again.
 struct fixture {
   std::byte frame[64];
-  mapped_pool memory = open_pool({.packets = 256, .bare = 8});
+  paged_pool memory{{.packets = 256, .bare = 8}};
   null_device port{memory, {.length = 60, .fill = bytes{frame, write_packet(frame, traffic::udp64, 0)}}};
 };
 
@@ -79,7 +79,7 @@ struct swapper_c {
   s.freed_count += freed_count;
 }
 void by_hand(benchmark::State& state) {
-  mapped_pool memory = open_pool({.packets = 256, .bare = 8});
+  paged_pool memory{{.packets = 256, .bare = 8}};
   memory_port port{memory, default_burst, traffic::udp64};
   std::vector<buffer_c> sent(default_burst), freed(default_burst);
   swapper_c s{port.buffers().data(), sent.data(), freed.data()};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The parts that others are made of, each against the plainest C that does the same: pool, clone, checksum, hashes,
-// ring.
+// ring. `bench/run --peers` sets DPDK's beside them.
 #include <memory>  // unique_ptr
 #include <vector>  // vector
 
@@ -10,6 +10,7 @@
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/toeplitz.hpp>
 
+#include "support/across.hpp"
 #include "support/ports.hpp"
 
 namespace {
@@ -19,12 +20,34 @@ using namespace bench;
 // ---- pool
 
 void pool_ours(benchmark::State& state) {
-  mapped_pool memory = open_pool({.packets = 1024, .bare = 1024});
+  paged_pool memory{{.packets = 1024, .bare = 1024}};
   std::vector<packet> held(default_burst);
   for (auto _ : state) {
     for (packet& p : held) p = memory->allocate();
     benchmark::ClobberMemory();
     for (packet& p : held) p.reset();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(held.size()));
+}
+// The same given back all at once.
+void pool_bulk_ours(benchmark::State& state) {
+  paged_pool memory{{.packets = 1024, .bare = 1024}};
+  std::vector<packet> held(32);
+  for (auto _ : state) {
+    for (packet& p : held) p = memory->allocate();
+    benchmark::ClobberMemory();
+    memory->release(held.data(), held.size());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(held.size()));
+}
+// Slots that never become packets.
+void pool_frames_ours(benchmark::State& state) {
+  paged_pool memory{{.packets = 1024, .bare = 1024}};
+  std::vector<frame> held(32);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(memory->allocate_frames(held.data(), held.size()));
+    benchmark::ClobberMemory();
+    memory->release(held.data(), held.size());
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(held.size()));
 }
@@ -59,7 +82,7 @@ void pool_by_hand(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(held.size()));
 }
 void clone_ours(benchmark::State& state) {
-  mapped_pool memory = open_pool({.packets = 1024, .bare = 1024});
+  paged_pool memory{{.packets = 1024, .bare = 1024}};
   std::vector<packet> originals(default_burst), clones(default_burst);
   for (packet& p : originals) {
     p = memory->allocate();
@@ -86,10 +109,12 @@ template <std::size_t Size>
 void checksum_ours(benchmark::State& state) {
   const summed<Size> s;
   const std::byte* p = s.data.data();
+  std::size_t size = Size;  // which nobody knows before
   unsigned sum = 0;
   for (auto _ : state) {
     benchmark::DoNotOptimize(p);
-    sum += checksum(bytes{p, Size});
+    benchmark::DoNotOptimize(size);
+    sum += checksum(bytes{p, size});
     benchmark::DoNotOptimize(sum);
   }
   state.SetItemsProcessed(state.iterations());
@@ -121,6 +146,35 @@ void checksum_by_hand(benchmark::State& state) {
   for (auto _ : state) {
     benchmark::DoNotOptimize(p);
     sum += checksum_c(p, Size);
+    benchmark::DoNotOptimize(sum);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+// One address of a header changes, as in address translation.
+void checksum_update_ours(benchmark::State& state) {
+  std::uint16_t sum = 0x1234;
+  std::uint32_t from = 0x0a00'0001, to = 0xc633'6401;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(from);
+    benchmark::DoNotOptimize(to);
+    sum = update_checksum32(sum, from, to);
+    benchmark::DoNotOptimize(sum);
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+// RFC 1624, equation 3, for one half after the other.
+void checksum_update_by_hand(benchmark::State& state) {
+  std::uint16_t sum = 0x1234;
+  std::uint32_t from = 0x0a00'0001, to = 0xc633'6401;
+  const auto half = [](std::uint32_t old, std::uint32_t m, std::uint32_t n) {
+    std::uint32_t s = (~old & 0xffff) + (~m & 0xffff) + n;
+    s = (s & 0xffff) + (s >> 16);
+    return ~(s + (s >> 16)) & 0xffff;
+  };
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(from);
+    benchmark::DoNotOptimize(to);
+    sum = static_cast<std::uint16_t>(half(half(sum, from >> 16, to >> 16), from & 0xffff, to & 0xffff));
     benchmark::DoNotOptimize(sum);
   }
   state.SetItemsProcessed(state.iterations());
@@ -172,7 +226,7 @@ void toeplitz_by_hand(benchmark::State& state) {
   });
 }
 
-// ---- ring, both ends on one core
+// ---- ring: both ends on one core, and across two
 
 template <std::size_t Burst>
 void ring_ours(benchmark::State& state) {
@@ -226,8 +280,23 @@ void ring_by_hand(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(Burst));
 }
 
+void ring_across_ours(benchmark::State& state) {
+  static spsc_ring<void*, 1024> ring;
+  across(
+      state, [](void** from, std::size_t n) { return ring.push(from, n); },
+      [](void** to, std::size_t n) { return ring.pop(to, n); });
+}
+void ring_across_by_hand(benchmark::State& state) {
+  static ring_c ring;
+  across(
+      state, [](void** from, std::size_t n) { return push_c(&ring, from, static_cast<std::uint32_t>(n)); },
+      [](void** to, std::size_t n) { return pop_c(&ring, to, static_cast<std::uint32_t>(n)); });
+}
+
 BENCHMARK(pool_ours)->Name("pool/ours");
 BENCHMARK(pool_by_hand)->Name("pool/by_hand");
+BENCHMARK(pool_bulk_ours)->Name("pool_bulk/ours");
+BENCHMARK(pool_frames_ours)->Name("pool_frames/ours");
 BENCHMARK(clone_ours)->Name("clone/ours");
 BENCHMARK(checksum_ours<20>)->Name("checksum/20/ours");
 BENCHMARK(checksum_by_hand<20>)->Name("checksum/20/by_hand");
@@ -237,6 +306,8 @@ BENCHMARK(checksum_ours<1500>)->Name("checksum/1500/ours");
 BENCHMARK(checksum_by_hand<1500>)->Name("checksum/1500/by_hand");
 BENCHMARK(checksum_ours<9000>)->Name("checksum/9000/ours");
 BENCHMARK(checksum_by_hand<9000>)->Name("checksum/9000/by_hand");
+BENCHMARK(checksum_update_ours)->Name("checksum_update/ours");
+BENCHMARK(checksum_update_by_hand)->Name("checksum_update/by_hand");
 BENCHMARK(flow_hash)->Name("hash/flow_key4");
 BENCHMARK(toeplitz_ours)->Name("hash/toeplitz/ours");
 BENCHMARK(toeplitz_by_hand)->Name("hash/toeplitz/by_hand");
@@ -245,5 +316,7 @@ BENCHMARK(ring_ours<1>)->Name("ring/1/ours");
 BENCHMARK(ring_by_hand<1>)->Name("ring/1/by_hand");
 BENCHMARK(ring_ours<32>)->Name("ring/32/ours");
 BENCHMARK(ring_by_hand<32>)->Name("ring/32/by_hand");
+BENCHMARK(ring_across_ours)->Name("ring_across/32/ours");
+BENCHMARK(ring_across_by_hand)->Name("ring_across/32/by_hand");
 
 }  // namespace

@@ -13,8 +13,6 @@
 #include <memory>  // unique_ptr
 #include <vector>  // vector
 
-#include <sys/mman.h>
-
 #include <benchmark/benchmark.h>
 
 #include "support/ports.hpp"
@@ -22,30 +20,6 @@
 namespace {
 
 using namespace bench;
-
-// Zeroed memory on huge pages where there are some: nobody's engine pays for page walks.
-template <class T>
-class big_array {
- public:
-  explicit big_array(std::size_t n) : size_((n * sizeof(T) + huge - 1) / huge * huge + huge) {
-    void* p = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) std::abort();
-    memory_ = p;
-    const auto address = reinterpret_cast<std::uintptr_t>(p);
-    first_ = reinterpret_cast<T*>((address + huge - 1) / huge * huge);
-    ::madvise(first_, size_ - huge, MADV_HUGEPAGE);
-  }
-  big_array(const big_array&) = delete;
-  big_array& operator=(const big_array&) = delete;
-  ~big_array() { ::munmap(memory_, size_); }
-  T& operator[](std::size_t i) const noexcept { return first_[i]; }
-
- private:
-  static constexpr std::size_t huge = std::size_t{2} << 20;
-  void* memory_;
-  T* first_;
-  std::size_t size_;
-};
 
 // ---- the tables
 
@@ -246,7 +220,7 @@ class arriving_port {
 };
 
 struct fixture {
-  mapped_pool memory = open_pool({.packets = 256, .bytes = 256, .bare = 8});
+  paged_pool memory{{.packets = 256, .bytes = 256, .bare = 8}};
   tables& t;
   arriving_port port{memory, t};
   explicit fixture(bool cold) : t(tables::get(cold)) {}

@@ -8,20 +8,14 @@
 #include <cstdlib>  // abort
 #include <vector>   // vector
 
-#include <runnel/device/mapped_pool.hpp>
 #include <runnel/flow.hpp>
 #include <runnel/wire/flow_key.hpp>
 #include <runnel/xdp.hpp>
 
+#include "support/memory.hpp"
 #include "support/traffic.hpp"
 
 namespace bench {
-
-inline mapped_pool open_pool(const pool_config& config) {
-  auto memory = mapped_pool::open(config);
-  if (!memory) std::abort();
-  return static_cast<mapped_pool&&>(*memory);
-}
 
 // One buffer as a C programmer keeps it.
 struct buffer_c {
