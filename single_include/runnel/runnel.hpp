@@ -7647,6 +7647,18 @@ constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
   }
 }
 
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back.
+template <class List>
+[[nodiscard]] std::size_t room_in(const List& list) noexcept {
+  std::size_t least = max_burst;
+  auto look = [&least](const auto& part) {
+    if constexpr (requires { part.stage.room(); })
+      if (const std::size_t room = part.stage.room(); room < least) least = room;
+  };
+  for_each_stage(list, look);
+  return least;
+}
+
 }  // namespace detail
 
 /// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
@@ -8032,10 +8044,11 @@ namespace detail {
 struct replaceable_stage;
 }  // namespace detail
 
-/// Refers to a pipeline of any type. Costs one indirect call for a burst. What it refers to must outlive it or be
-/// replaced before; replace it between two rounds of the loop, or from a stage that does not lie behind it. Tables live
-/// outside pipelines, so nothing is forgotten when a path is replaced. The pipeline begins where there are packets and
-/// nothing is known of them: it needs its own `parse()`, which is free for packets that were parsed before.
+/// Refers to a pipeline of any type. Costs two indirect calls for a burst: how much it has room for, and the run. What
+/// it refers to must outlive it or be replaced before; replace it between two rounds of the loop, or from a stage that
+/// does not lie behind it. Tables live outside pipelines, so nothing is forgotten when a path is replaced. The pipeline
+/// begins where there are packets and nothing is known of them: it needs its own `parse()`, which is free for packets
+/// that were parsed before.
 class any_pipeline {
  public:
   template <class Pipeline>
@@ -8062,6 +8075,7 @@ class any_pipeline {
         detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);
       }
     };
+    room_ = [](void* target) noexcept { return detail::room_in(static_cast<Pipeline*>(target)->stages()); };
   }
 
  private:
@@ -8069,6 +8083,7 @@ class any_pipeline {
   static constexpr place start{.packets = true, .burst = default_burst};
   void* target_ = nullptr;
   void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
+  std::size_t (*room_)(void*) noexcept = nullptr;
 };
 
 namespace detail {
@@ -8088,6 +8103,7 @@ struct replaceable_stage : stage_defaults {
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
     path_now->run_(path_now->target_, packets, n, length, c);
   }
+  [[nodiscard]] std::size_t room() const noexcept { return path_now->room_(path_now->target_); }
 };
 }  // namespace detail
 
@@ -10287,7 +10303,7 @@ class attachment {
     std::size_t total = 0;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = room_downstream();
+      const std::size_t downstream = detail::room_in(path_.stages());
       if (downstream < room) room = downstream;
       if (room == 0) break;
       const std::size_t n = poll_once(clock, room);
@@ -10341,17 +10357,6 @@ class attachment {
       return n;
     }
   }
-  // How many packets the pipeline can take: what is left in the fullest queue that holds its source back.
-  [[nodiscard]] std::size_t room_downstream() noexcept {
-    std::size_t least = max_burst;
-    auto look = [&least](const auto& list) {
-      if constexpr (requires { list.stage.room(); })
-        if (list.stage.room() < least) least = list.stage.room();
-    };
-    detail::for_each_stage(path_.stages(), look);
-    return least;
-  }
-
   Source* source_;
   Pipeline path_;
   attach_options options_;
@@ -10593,8 +10598,9 @@ namespace runnel {
 // What a queue does when it is full.
 struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
 struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-/// Holds its sources back: they are not polled for more than it has room for. Behind `replaceable` it is not seen, and
-/// a path that makes several of one packet, two ways into the same queue, may still find it full: then it refuses them.
+/// Holds its sources back: they are not polled for more than it has room for. A path that makes several of one packet,
+/// two ways into the same queue, or one that a stage replaces in the middle of a burst, may still find it full: then it
+/// refuses them.
 /// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
 struct hold {};
 

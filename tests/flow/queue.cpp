@@ -81,6 +81,31 @@ TEST_CASE("hold holds back across branches, tees and shared pipelines: the fulle
   CHECK(t.wire.bursts == "2 2 1 2 1 1");
 }
 
+TEST_CASE("hold holds back behind a path that can be replaced, by the queue that lies behind it at that time") {
+  fixture t;
+  queue<hold, 3> narrow;
+  queue<hold, 5> wide;
+  auto to_narrow = parse() | enqueue(narrow);
+  auto to_wide = parse() | enqueue(wide);
+  auto to_nobody = parse() | discard;
+  any_pipeline inner{to_narrow};
+  auto between = [](packet&) {} | replaceable(inner);
+  any_pipeline slot{between};
+  auto in = parse() | replaceable(slot);
+  manual_clock time;
+  loop l{time, attach(t.wire, in), attach(narrow, note(t.arrived)), attach(wide, note(t.arrived))};
+  t.wire.several(1, 40);
+  CHECK(l.poll() == 6);  // three in, three out
+  inner.replace(to_wide);
+  CHECK(l.poll() == 10);
+  inner.replace(to_nobody);
+  l.run();
+  CHECK(t.arrived == "1 2 3 4 5 6 7 8");
+  CHECK(t.wire.bursts == "3 5 32");
+  CHECK(counters_of<1>(to_narrow).passed() == 3);
+  CHECK(counters_of<1>(to_wide).passed() == 5);
+}
+
 TEST_CASE("a queue goes round: order is kept over many turns of its ring") {
   fixture t;
   queue<drop_tail, 7> q;

@@ -14,10 +14,11 @@ namespace detail {
 struct replaceable_stage;
 }  // namespace detail
 
-/// Refers to a pipeline of any type. Costs one indirect call for a burst. What it refers to must outlive it or be
-/// replaced before; replace it between two rounds of the loop, or from a stage that does not lie behind it. Tables live
-/// outside pipelines, so nothing is forgotten when a path is replaced. The pipeline begins where there are packets and
-/// nothing is known of them: it needs its own `parse()`, which is free for packets that were parsed before.
+/// Refers to a pipeline of any type. Costs two indirect calls for a burst: how much it has room for, and the run. What
+/// it refers to must outlive it or be replaced before; replace it between two rounds of the loop, or from a stage that
+/// does not lie behind it. Tables live outside pipelines, so nothing is forgotten when a path is replaced. The pipeline
+/// begins where there are packets and nothing is known of them: it needs its own `parse()`, which is free for packets
+/// that were parsed before.
 class any_pipeline {
  public:
   template <class Pipeline>
@@ -44,6 +45,7 @@ class any_pipeline {
         detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);
       }
     };
+    room_ = [](void* target) noexcept { return detail::room_in(static_cast<Pipeline*>(target)->stages()); };
   }
 
  private:
@@ -51,6 +53,7 @@ class any_pipeline {
   static constexpr place start{.packets = true, .burst = default_burst};
   void* target_ = nullptr;
   void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
+  std::size_t (*room_)(void*) noexcept = nullptr;
 };
 
 namespace detail {
@@ -70,6 +73,7 @@ struct replaceable_stage : stage_defaults {
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
     path_now->run_(path_now->target_, packets, n, length, c);
   }
+  [[nodiscard]] std::size_t room() const noexcept { return path_now->room_(path_now->target_); }
 };
 }  // namespace detail
 

@@ -43,7 +43,7 @@ class attachment {
     std::size_t total = 0;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = room_downstream();
+      const std::size_t downstream = detail::room_in(path_.stages());
       if (downstream < room) room = downstream;
       if (room == 0) break;
       const std::size_t n = poll_once(clock, room);
@@ -97,17 +97,6 @@ class attachment {
       return n;
     }
   }
-  // How many packets the pipeline can take: what is left in the fullest queue that holds its source back.
-  [[nodiscard]] std::size_t room_downstream() noexcept {
-    std::size_t least = max_burst;
-    auto look = [&least](const auto& list) {
-      if constexpr (requires { list.stage.room(); })
-        if (list.stage.room() < least) least = list.stage.room();
-    };
-    detail::for_each_stage(path_.stages(), look);
-    return least;
-  }
-
   Source* source_;
   Pipeline path_;
   attach_options options_;

@@ -242,6 +242,18 @@ constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
   }
 }
 
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back.
+template <class List>
+[[nodiscard]] std::size_t room_in(const List& list) noexcept {
+  std::size_t least = max_burst;
+  auto look = [&least](const auto& part) {
+    if constexpr (requires { part.stage.room(); })
+      if (const std::size_t room = part.stage.room(); room < least) least = room;
+  };
+  for_each_stage(list, look);
+  return least;
+}
+
 }  // namespace detail
 
 /// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:

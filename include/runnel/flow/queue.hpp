@@ -14,8 +14,9 @@ namespace runnel {
 // What a queue does when it is full.
 struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
 struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-/// Holds its sources back: they are not polled for more than it has room for. Behind `replaceable` it is not seen, and
-/// a path that makes several of one packet, two ways into the same queue, may still find it full: then it refuses them.
+/// Holds its sources back: they are not polled for more than it has room for. A path that makes several of one packet,
+/// two ways into the same queue, or one that a stage replaces in the middle of a burst, may still find it full: then it
+/// refuses them.
 /// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
 struct hold {};
 
