@@ -8,6 +8,7 @@
 #include <runnel/match/hash_set.hpp>
 #include <runnel/match/in.hpp>
 #include <runnel/match/interval_set.hpp>
+#include <runnel/match/locate.hpp>
 #include <runnel/match/meta.hpp>
 #include <runnel/match/prefix_set.hpp>
 #include <runnel/match/print.hpp>

@@ -21,10 +21,12 @@
 #include <runnel/wire/llc.hpp>
 #include <runnel/wire/mpls.hpp>
 #include <runnel/wire/ndp.hpp>
+#include <runnel/wire/option_fields.hpp>
 #include <runnel/wire/print_packet.hpp>
 #include <runnel/wire/tcp.hpp>
 #include <runnel/wire/tcp_options.hpp>
 #include <runnel/wire/toeplitz.hpp>
+#include <runnel/wire/tunnel.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
 #include <runnel/wire/vxlan.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Fuzz target: any bytes, dissected as any link type. What dissect says has to be consistent; no view, walker or
-// printer may then read outside the bytes; and what dissect accepts, the views' own parse has to accept too.
+// Fuzz target: any bytes, dissected as any link type. What dissect says has to be consistent; no view, walker, printer
+// or field of a match expression may then read outside the bytes; and what dissect accepts, the views' own parse has to
+// accept too.
 //
 // The first byte of an input chooses: bits 0 to 2 the link type, bit 3 that a capture cut the packet, bit 4 that it
 // goes on in chained buffers, bit 5 that there is headroom. The rest is the packet.
@@ -10,6 +11,7 @@
 #include <cstdlib>
 
 #include <runnel/base/text.hpp>
+#include <runnel/match.hpp>
 #include <runnel/wire/arp.hpp>
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/ethernet.hpp>
@@ -25,6 +27,7 @@
 #include <runnel/wire/ndp.hpp>
 #include <runnel/wire/print_packet.hpp>
 #include <runnel/wire/tcp.hpp>
+#include <runnel/wire/tunnel.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
 #include <runnel/wire/vxlan.hpp>
@@ -386,6 +389,65 @@ void write_everything(const mutable_header_map& map) {
   if (map.has<vlan>()) map.get<mut<vlan>>().vlan_id(4095);
 }
 
+// ---- matching: every field that is found by a walk, and agreement with the views' walkers
+
+template <class... Operand>
+void load_all(const subject& s, const Operand&... o) {
+  const auto one = [&](const auto& operand) {
+    match::key_t<typename std::remove_cvref_t<decltype(operand)>::value_type> k{};
+    if (match::load(s, operand, k)) use(k);
+  };
+  (one(o), ...);
+}
+template <class Options>
+unsigned count_of(Options o, std::uint8_t number) {
+  unsigned n = 0;
+  for (; o; o.next()) n += static_cast<std::uint8_t>(o.kind()) == number ? 1u : 0u;
+  return n;
+}
+void match_everything(const subject& s, bytes packet) {
+  using topt = tcp::option;
+  using iopt = ip::option;
+  using nopt = icmpv6::option;
+  using ext = ip6::exthdr;
+  load_all(s, topt::maxseg::size, topt::maxseg::length, topt::window::count, topt::sack::left, topt::sack::right,
+           topt::timestamp::tsval, topt::timestamp::tsecr, topt::mptcp::subtype, topt::number<1>::length);
+  load_all(s, iopt::rr::ptr, iopt::rr::addr, iopt::lsrr::addr, iopt::ssrr::addr, iopt::ra::value);
+  load_all(s, ext::hbh::nexthdr, ext::dst::hdrlength, ext::rt::type, ext::rt::seg_left, ext::mh::type,
+           ext::mh::checksum, ipv6_fragment::id);
+  load_all(s, icmpv6::taddr, icmpv6::daddr, icmpv6::ra::retrans_timer, icmpv6::na::solicited, nopt::slla::address,
+           nopt::tlla::address, nopt::prefix::address, nopt::mtu::value, nopt::route::lifetime, nopt::rdnss::address);
+  load_all(s, gre::option::checksum::value, gre::option::key::value, gre::option::sequence::value);
+  load_all(s, llc::dsap, llc::ctrl, snap::oui, snap::type, cvlan::id, meta::protocol, meta::l4proto, meta::nfproto);
+  load_all(s, vxlan::inner(ether::saddr), vxlan::inner(ip::saddr), vxlan::inner(topt::maxseg::size),
+           gre::inner(ip6::daddr), gre::inner(th::dport), gretap::inner(vlan::id), gretap::inner(icmpv6::taddr),
+           ipip::inner(ip::ttl), ipip::inner(ip6::hoplimit), ipip::inner(ext::rt::type), ipip::inner(udp::dport));
+
+  const header_map& map = s.headers;
+  if (map.has<tcp>())
+    CHECK(runnel::has<tcp::option::maxseg>(s) == (count_of(tcp_options(map.get<tcp>().options()), 2) != 0));
+  if (map.has<ipv4>())
+    CHECK(runnel::has<ip::option::rr>(s) == (count_of(ipv4_options(map.get<ipv4>().options()), 7) != 0));
+  if (map.has<ipv6>()) CHECK(runnel::has<ip6::exthdr::dst>(s) == (count_of(ipv6_extensions(map.get<ipv6>()), 60) != 0));
+  if (map.has<llc>()) CHECK(within(map.get<llc>().payload(), packet));
+}
+// What is inside, and the tunnel inside that.
+void look_inside(const header_map& map, bytes packet, int depth);
+template <class View>
+void look_inside_of(const header_map& map, bytes packet, int depth) {
+  if (!map.has<View>()) return;
+  const header_map in = inside(map.get<View>());
+  touch_each_in<ethernet, vlan, llc, arp, ipv4, ipv6, tcp, udp, icmp, icmpv6, gre, vxlan>(in, packet);
+  look_inside(in, packet, depth - 1);
+}
+void look_inside(const header_map& map, bytes packet, int depth) {
+  if (depth == 0) return;
+  look_inside_of<ipv4>(map, packet, depth);
+  look_inside_of<ipv6>(map, packet, depth);
+  look_inside_of<gre>(map, packet, depth);
+  look_inside_of<vxlan>(map, packet, depth);
+}
+
 // ---- one packet
 
 struct chosen {
@@ -404,7 +466,13 @@ void one_packet(mutable_bytes packet, std::size_t head, const chosen& how) {
   layers shown = found;  // the headers before a fault can be read as well
   if (found.fault != drop_reason::too_big) shown.protocols |= static_cast<std::uint16_t>(protocol::parsed);
   const header_map map(packet, head, shown);
-  touch_each_in<ethernet, vlan, mpls, arp, ipv4, ipv6, ipv6_fragment, tcp, udp, icmp, icmpv6, gre, vxlan>(map, packet);
+  touch_each_in<ethernet, vlan, llc, mpls, arp, ipv4, ipv6, ipv6_fragment, tcp, udp, icmp, icmpv6, gre, vxlan>(map,
+                                                                                                               packet);
+  if (head == 0) {
+    match_everything(subject{packet, shown}, packet);
+    match_everything(subject{packet, found}, packet);
+  }
+  look_inside(map, packet, 3);
   if (map.has<mpls>())
     touch_stack(bytes{packet}.from(static_cast<std::size_t>(map.at<header::mpls, 4>() - packet.data())), found, packet,
                 head);

@@ -5,6 +5,7 @@
 #include <runnel/wire/arp.hpp>
 #include <runnel/wire/gre.hpp>
 #include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/llc.hpp>
 #include <runnel/wire/mpls.hpp>
 #include <runnel/wire/vxlan.hpp>
 
@@ -18,7 +19,8 @@ constexpr bool sizes_agree = (true && ... && (match::fixed_size(Views::in_header
 }  // namespace
 
 TEST_CASE("a header is there for an expression when it is there for a handler") {
-  static_assert(sizes_agree<ethernet, vlan, mpls, arp, ipv4, ipv6, ipv6_fragment, icmp, icmpv6, tcp, udp, gre, vxlan>);
+  static_assert(
+      sizes_agree<ethernet, vlan, mpls, arp, ipv4, ipv6, ipv6_fragment, icmp, icmpv6, tcp, udp, gre, vxlan, llc>);
 }
 
 TEST_CASE("fields of ARP, MPLS and VXLAN") {

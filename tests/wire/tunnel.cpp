@@ -5,8 +5,13 @@
 #include <runnel/wire/gre.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/tunnel.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vxlan.hpp>
+
+#include "wire_bytes.hpp"
 
 using namespace runnel;
 
@@ -52,6 +57,86 @@ TEST_CASE("IPv6 in IPv4, and IPv4 in IPv6") {
   REQUIRE(i);
   CHECK(udp::parse(i->payload())->checksum_ok(i->pseudo_header_sum()));
   CHECK(dissect(b, link_type::raw_ip).has(protocol::transport));
+}
+
+TEST_CASE("what is inside a tunnel is a packet with headers of its own") {
+  constexpr udp_header ports{.source_port = 1, .destination_port = 2};
+  constexpr ipv6_header six{.source = addr6("2001:db8::1"), .destination = addr6("2001:db8::2")};
+  std::byte b[160]{};
+  const auto written = [&](const auto&... headers) {
+    const mutable_bytes whole{b, size_of_headers(headers...)};
+    REQUIRE(write_headers(whole, headers...));
+    return bytes{whole};
+  };
+  SUBCASE("IPv4 in IPv4") {
+    const header_map in = inside(ipv4::unchecked(written(outer, inner, ports)));
+    REQUIRE((in.has<ipv4>() && in.has<udp>()));
+    CHECK(in.get<ipv4>().source() == addr4("10.0.0.1"));
+    CHECK(in.get<udp>().destination_port() == 2);
+    CHECK(in.layers().fault == drop_reason::none);
+  }
+  SUBCASE("IPv6 in IPv4") {
+    const header_map in = inside(ipv4::unchecked(written(outer, six, ports)));
+    REQUIRE((in.has<ipv6>() && in.has<udp>()));
+    CHECK(in.get<ipv6>().source() == addr6("2001:db8::1"));
+  }
+  SUBCASE("IPv4 in IPv6, behind options") {
+    const header_map in = inside(ipv6::unchecked(written(six, ipv6_destination_options_header{}, inner, ports)));
+    REQUIRE((in.has<ipv4>() && in.has<udp>()));
+  }
+  SUBCASE("IPv6 in IPv6, and again in it") {
+    const header_map in = inside(ipv6::unchecked(written(six, six, inner, ports)));
+    REQUIRE(in.has<ipv6>());
+    CHECK_FALSE(in.has<udp>());
+    CHECK(inside(in.get<ipv6>()).has<udp>());
+  }
+  SUBCASE("GRE around IP and around Ethernet") {
+    const bytes plain = written(gre_header{.has_key = true}, inner, ports);
+    CHECK(inside(gre::unchecked(plain)).has<udp>());
+    const bytes bridged = written(gre_header{}, ethernet_header{}, inner, ports);
+    const header_map in = inside(gre::unchecked(bridged));
+    CHECK((in.has<ethernet>() && in.has<ipv4>() && in.has<udp>()));
+  }
+  SUBCASE("VXLAN") {
+    const bytes frame = written(vxlan_header{.vni = 3}, ethernet_header{}, inner, ports);
+    const header_map in = inside(vxlan::unchecked(frame));
+    CHECK((in.has<ethernet>() && in.has<ipv4>() && in.has<udp>()));
+    b[0] = std::byte{0};  // not a valid VNI
+    CHECK_FALSE(inside(vxlan::unchecked(frame)).has<ethernet>());
+    CHECK(inside(vxlan::unchecked(frame)).layers().fault == drop_reason::vxlan_malformed);
+  }
+  SUBCASE("nothing that can be looked into") {
+    const header_map none = inside(ipv4::unchecked(written(outer, ports)));
+    CHECK_FALSE((none.has<ethernet>() || none.has<ipv4>() || none.has<ipv6>() || none.has<udp>()));
+    CHECK(none.layers().fault == drop_reason::none);
+    CHECK_FALSE(inside(gre::unchecked(written(gre_header{.protocol = 0x88cc}))).has<ethernet>());
+    CHECK_FALSE(inside(gre::unchecked(written(gre_header{.protocol = 0x0800}))).has<ipv4>());
+  }
+}
+
+TEST_CASE("what is wrong inside a tunnel is named, unless more of it is to come") {
+  std::byte b[20 + 20 + 8]{};
+  REQUIRE(write_headers(b, outer, inner, udp_header{.source_port = 1, .destination_port = 2}));
+  const ipv4 whole = ipv4::unchecked(b);
+  b[23] = std::byte{29};  // total length of the inner header: one byte more than there is
+  CHECK_FALSE(inside(whole).has<ipv4>());
+  CHECK(inside(whole).layers().fault == drop_reason::ip_total_length);
+  b[6] = std::byte{0x20};  // more fragments
+  CHECK(inside(whole).has<ipv4>());
+  b[7] = std::byte{1};  // and not the first one
+  CHECK_FALSE(inside(whole).has<ipv4>());
+  b[6] = b[7] = std::byte{0};
+  b[20] = std::byte{0x65};  // not IPv4
+  CHECK_FALSE(inside(whole).has<ipv6>());
+  CHECK(inside(whole).layers().fault == drop_reason::ip_version);
+
+  b[20] = std::byte{0x45};
+  b[23] = std::byte{28};
+  for (std::size_t size = 20; size <= sizeof b; ++size) {
+    const runnel_test::exact cut(bytes{b, size});
+    const header_map in = inside(ipv4::unchecked({cut.data(), cut.size()}));
+    CHECK(in.has<ipv4>() == (size == sizeof b));
+  }
 }
 
 TEST_CASE("a GRE header with all that it may have is written and read back") {

@@ -253,6 +253,8 @@ constexpr const char* header_name(header h) noexcept {
     case header::th: return "th";
     case header::gre: return "gre";
     case header::vxlan: return "vxlan";
+    case header::llc: return "llc";
+    default: break;
   }
   return "?";
 }

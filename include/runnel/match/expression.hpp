@@ -15,6 +15,7 @@
 
 #include <runnel/config.hpp>
 #include <runnel/match/load.hpp>
+#include <runnel/match/locate.hpp>
 #include <runnel/match/subject.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/wire/field.hpp>
@@ -97,7 +98,7 @@ struct has_header : expression_operators {
   static constexpr header in_header = Header;
 
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    return s.headers.template at<Header, fixed_size(Header)>() != nullptr;
+    return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
   }
 };
 

@@ -9,34 +9,14 @@
 
 #include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
+#include <runnel/match/locate.hpp>
 #include <runnel/match/subject.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/header_map.hpp>
 
 namespace runnel::match {
-
-/// Bytes of a header that every packet with it has: a header that is cut off before is no header.
-[[nodiscard]] constexpr std::size_t fixed_size(header h) noexcept {
-  switch (h) {
-    case header::ethernet: return 14;
-    case header::vlan: return 4;
-    case header::cvlan: return 4;
-    case header::mpls: return 4;
-    case header::arp: return 28;
-    case header::ipv4: return 20;
-    case header::ipv6: return 40;
-    case header::ipv6_fragment: return 8;
-    case header::icmp: return 8;
-    case header::icmpv6: return 8;
-    case header::tcp: return 20;
-    case header::udp: return 8;
-    case header::th: return 8;
-    case header::gre: return 4;
-    case header::vxlan: return 8;
-  }
-  return 0;
-}
 
 namespace detail {
 
@@ -64,18 +44,30 @@ template <unsigned Offset, unsigned Bits, class Key>
   }
 }
 
+template <header Header, unsigned Offset, unsigned Bits, class Value>
+[[nodiscard]] RUNNEL_INLINE constexpr bool load_field(const header_map& m, const field<Header, Offset, Bits, Value>&,
+                                                      key_t<Value>& to) noexcept {
+  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
+  constexpr std::size_t fixed = fixed_size(Header);
+  const std::byte* p = locate<Header, (needed > fixed ? needed : fixed)>(m);
+  if (p == nullptr) return false;
+  to = take_bits<Offset, Bits, key_t<Value>>(p);
+  return true;
+}
+
 }  // namespace detail
 
 /// The value of an operand in a packet. False, and `to` as it was, when the packet has none.
 template <header Header, unsigned Offset, unsigned Bits, class Value>
-[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>&,
+[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>& f,
                                                 key_t<Value>& to) noexcept {
-  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
-  constexpr std::size_t fixed = fixed_size(Header);
-  const std::byte* p = s.headers.template at<Header, (needed > fixed ? needed : fixed)>();
-  if (p == nullptr) return false;
-  to = detail::take_bits<Offset, Bits, key_t<Value>>(p);
-  return true;
+  return detail::load_field(s.headers, f, to);
+}
+/// Of a field inside a tunnel. The packet inside is dissected anew each time.
+template <tunnel Around, class Field>
+[[nodiscard]] constexpr bool load(const subject& s, const inner_field<Around, Field>& f,
+                                  key_t<typename Field::value_type>& to) noexcept {
+  return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
 }
 template <match_operand Operand>
   requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }

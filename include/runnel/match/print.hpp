@@ -6,9 +6,14 @@
 // lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
 // alternatives is printed as one line with `or` and `not`, which nft does not know.
 //
-// What nft does not know either is printed in its manner: `meta hash`, fields of `cvlan` and `vxlan`, the verdicts
-// `tx`, `redirect 2`, `stolen` and `aborted`. `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
-// fragments.
+// What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
+// `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
+// by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
+// than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
+//
+// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
+// the list of TCP options does not end at the "end of list".
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
@@ -85,7 +90,7 @@ struct leaf_printer {
   }
   template <bool Positive>
   static constexpr void print_condition(line& l, const Expression& e) noexcept {
-    if constexpr (is_about_th<operand_type>) print_with(l, header::th);
+    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
     text_writer& out = l.next();
     print_operand(out, e.left);
     print_rest<Positive>(out, e);

@@ -4,6 +4,7 @@
 #define RUNNEL_MATCH_PRINT_CONDITION_HPP
 
 #include <cstddef>  // size_t
+#include <cstdint>  // uint8_t
 
 #include <runnel/base/text.hpp>
 #include <runnel/match/expression.hpp>
@@ -25,8 +26,27 @@ struct line {
   }
 };
 
+// The ICMPv6 types of messages with this header.
+constexpr void print_types(text_writer& out, header h) noexcept {
+  if (h == header::icmpv6_target) out << "{ 130, 131, 132, 135, 136, 137 }";
+  else out << number_of(h);
+}
+// The header without which there is no such header; itself where there is none.
+[[nodiscard]] constexpr header around(header h) noexcept {
+  switch (family_of(h)) {
+    case header_family::ipv4_option: return header::ipv4;
+    case header_family::tcp_option: return header::tcp;
+    case header_family::ipv6_extension: return header::ipv6;
+    case header_family::icmpv6_message:
+    case header_family::nd_option: return header::icmpv6;
+    case header_family::gre_word: return header::gre;
+    case header_family::single: break;
+  }
+  return h == header::icmpv6_target ? header::icmpv6 : h == header::vxlan ? header::udp : h;
+}
 // How many lines it takes to say that a header is missing.
 [[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
+  if (around(h) != h) return lines_without(around(h)) + 1;
   switch (h) {
     case header::ipv6_fragment:
     case header::icmp:
@@ -35,30 +55,44 @@ struct line {
     case header::udp:
     case header::th:
     case header::gre: return 2;
-    case header::vxlan: return 3;
     default: return 1;
   }
 }
 constexpr void print_with(line& l, header h) noexcept {
   switch (h) {
-    case header::ethernet: l.next() << "meta iiftype ether"; break;
-    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; break;
-    case header::cvlan: l.next() << "cvlan exists"; break;
-    case header::mpls: l.next() << "meta protocol 0x8847"; break;
-    case header::arp: l.next() << "meta protocol arp"; break;
-    case header::ipv4: l.next() << "meta protocol ip"; break;
-    case header::ipv6: l.next() << "meta protocol ip6"; break;
-    case header::ipv6_fragment: l.next() << "exthdr frag exists"; break;
-    case header::icmp: l.next() << "meta l4proto icmp"; break;
-    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; break;
-    case header::tcp: l.next() << "meta l4proto tcp"; break;
-    case header::udp: l.next() << "meta l4proto udp"; break;
-    case header::th: l.next() << "meta l4proto { tcp, udp }"; break;
-    case header::gre: l.next() << "meta l4proto gre"; break;
-    case header::vxlan: l.next() << "udp dport 4789"; break;
+    case header::ethernet: l.next() << "meta iiftype ether"; return;
+    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; return;
+    case header::cvlan: l.next() << "cvlan exists"; return;
+    case header::mpls: l.next() << "meta protocol 0x8847"; return;
+    case header::arp: l.next() << "meta protocol arp"; return;
+    case header::ipv4: l.next() << "meta protocol ip"; return;
+    case header::ipv6: l.next() << "meta protocol ip6"; return;
+    case header::ipv6_fragment: l.next() << "exthdr frag exists"; return;
+    case header::icmp: l.next() << "meta l4proto icmp"; return;
+    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; return;
+    case header::tcp: l.next() << "meta l4proto tcp"; return;
+    case header::udp: l.next() << "meta l4proto udp"; return;
+    case header::th: l.next() << "meta l4proto { tcp, udp }"; return;
+    case header::gre: l.next() << "meta l4proto gre"; return;
+    case header::vxlan: l.next() << "udp dport 4789"; return;
+    case header::llc: l.next() << "llc exists"; return;
+    case header::snap: l.next() << "snap exists"; return;
+    case header::icmpv6_target: break;
+  }
+  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
+    print_types(l.next() << "icmpv6 type ", h);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " exists";
   }
 }
 constexpr void print_without(line& l, header h, std::size_t which) noexcept {
+  const std::size_t lines = lines_without(h);
+  if (around(h) != h && which + 1 < lines) return print_without(l, around(h), which);
+  if (around(h) == h && lines == 2 && which == 0) {
+    l.next() << (h == header::ipv6_fragment ? "meta protocol != ip6" : "meta protocol != { ip, ip6 }");
+    return;
+  }
   switch (h) {
     case header::ethernet: l.next() << "meta iiftype != ether"; return;
     case header::vlan: l.next() << "ether type != { 8021q, 8021ad }"; return;
@@ -67,24 +101,23 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
     case header::arp: l.next() << "meta protocol != arp"; return;
     case header::ipv4: l.next() << "meta protocol != ip"; return;
     case header::ipv6: l.next() << "meta protocol != ip6"; return;
-    case header::ipv6_fragment: l.next() << (which == 0 ? "meta protocol != ip6" : "exthdr frag missing"); return;
-    default: break;
-  }
-  if (which == 0) {
-    l.next() << "meta protocol != { ip, ip6 }";
-    return;
-  }
-  if (which == 2) {
-    l.next() << "udp dport != 4789";
-    return;
-  }
-  switch (h) {
+    case header::ipv6_fragment: l.next() << "exthdr frag missing"; return;
     case header::icmp: l.next() << "meta l4proto != icmp"; return;
     case header::icmpv6: l.next() << "meta l4proto != ipv6-icmp"; return;
     case header::tcp: l.next() << "meta l4proto != tcp"; return;
+    case header::udp: l.next() << "meta l4proto != udp"; return;
     case header::th: l.next() << "meta l4proto != { tcp, udp }"; return;
     case header::gre: l.next() << "meta l4proto != gre"; return;
-    default: l.next() << "meta l4proto != udp"; return;
+    case header::vxlan: l.next() << "udp dport != 4789"; return;
+    case header::llc: l.next() << "llc missing"; return;
+    case header::snap: l.next() << "snap missing"; return;
+    case header::icmpv6_target: break;
+  }
+  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
+    print_types(l.next() << "icmpv6 type != ", h);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " missing";
   }
 }
 

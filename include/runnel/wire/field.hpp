@@ -4,12 +4,13 @@
 #ifndef RUNNEL_WIRE_FIELD_HPP
 #define RUNNEL_WIRE_FIELD_HPP
 
-#include <cstdint>  // uint16_t
+#include <cstdint>  // uint8_t, uint16_t
 
 namespace runnel {
 
-/// The header that a field belongs to: how its first byte is found in a dissected packet.
-enum class header : std::uint8_t {
+/// The header that a field belongs to: how its first byte is found in a dissected packet. What there are many of,
+/// options and the like, is made by `header_in`.
+enum class header : std::uint16_t {
   ethernet,  ///< the link header of an Ethernet frame
   vlan,      ///< the outermost VLAN tag
   cvlan,     ///< the second VLAN tag
@@ -24,8 +25,30 @@ enum class header : std::uint8_t {
   udp,
   th,  ///< TCP or UDP: what their headers share
   gre,
-  vxlan,  ///< behind a UDP header to port 4789
+  vxlan,          ///< behind a UDP header to port 4789
+  llc,            ///< behind an 802.3 length
+  snap,           ///< an LLC header with a SNAP header behind it
+  icmpv6_target,  ///< an ICMPv6 message with an address: multicast listeners', neighbour solicitations and answers,
+                  ///< redirects
 };
+
+/// Headers of which there is one for every number.
+enum class header_family : std::uint8_t {
+  single,          ///< all others: `header` names them
+  ipv4_option,     ///< the first IPv4 option of this type
+  tcp_option,      ///< the first TCP option of this kind
+  ipv6_extension,  ///< the first extension header that is announced by this number; the mobility header, 135, as well
+  icmpv6_message,  ///< an ICMPv6 message of this type
+  nd_option,       ///< the first option of this type in a neighbour discovery message
+  gre_word,        ///< what this bit in the first octet of a GRE header says is there
+};
+[[nodiscard]] constexpr header header_in(header_family f, std::uint8_t number) noexcept {
+  return static_cast<header>(static_cast<unsigned>(f) << 8 | number);
+}
+[[nodiscard]] constexpr header_family family_of(header h) noexcept {
+  return static_cast<header_family>(static_cast<unsigned>(h) >> 8);
+}
+[[nodiscard]] constexpr std::uint8_t number_of(header h) noexcept { return static_cast<std::uint8_t>(h); }
 
 namespace match {
 
@@ -61,8 +84,36 @@ struct field : match::operand<field<Header, Offset, Bits, Value>> {
 
   constexpr explicit field(const char* as_in_nft) noexcept : name(as_in_nft) {}
 
-  const char* name;  ///< as nft spells it, header included: "ip saddr"
+  /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
+  /// "size" for "tcp option maxseg size".
+  const char* name;
 };
+
+namespace match {
+
+/// What is around a packet inside a packet.
+enum class tunnel : std::uint8_t {
+  vxlan,   ///< an Ethernet frame behind a VXLAN header
+  gre,     ///< IP behind a GRE header
+  gretap,  ///< an Ethernet frame behind a GRE header
+  ipip,    ///< IP behind an IP header
+};
+
+/// A field of the packet inside a tunnel, made by `vxlan::inner(ip::saddr)`.
+template <tunnel Around, class Field>
+struct inner_field : operand<inner_field<Around, Field>> {
+  static_assert(
+      requires { Field::in_header; },
+      "runnel: inner(...) takes a header field: vxlan::inner(ip::saddr); a tunnel in a tunnel is not looked into");
+  static constexpr unsigned bits = Field::bits;
+  using value_type = typename Field::value_type;
+
+  constexpr explicit inner_field(const Field& f) noexcept : inside(f) {}
+
+  [[no_unique_address]] Field inside;
+};
+
+}  // namespace match
 
 /// The writable form of a view: `mut<ipv4>` has setters. A stage that asks for one says that it writes to the
 /// packet.

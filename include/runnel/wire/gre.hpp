@@ -18,6 +18,7 @@
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/ethernet.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/option_fields.hpp>
 
 namespace runnel {
 
@@ -29,6 +30,14 @@ class basic_gre {
   using mutable_view = basic_gre<std::byte>;
   static constexpr header in_header = header::gre;
   static constexpr std::size_t min_size = 4;
+
+  /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
+  using option = gre_option_fields<>;
+  /// A field of the IP packet inside, for match expressions: `gre::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gre, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gre, Field>{f};
+  }
 
   static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
   static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
@@ -107,6 +116,15 @@ class basic_gre {
 };
 
 using gre = basic_gre<const std::byte>;
+
+/// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
+/// in nft: `gretap::inner(ether::saddr)`.
+struct gretap {
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gretap, Field>{f};
+  }
+};
 
 /// A GRE header to be written: `write_headers(packet, ipv4_header{...}, gre_header{.has_key = true, .key = 7},
 /// ipv4_header{...})`. Around an `ethernet_header` it says "transparent Ethernet bridging".

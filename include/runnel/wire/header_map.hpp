@@ -60,6 +60,9 @@ class basic_header_map {
     if constexpr (H == header::vxlan) {
       if (load_be16(p - 6) != 4789) return nullptr;
     }
+    if constexpr (H == header::snap) {
+      if (load_be24(p) != 0xaaaa03) return nullptr;
+    }
     if constexpr (H == header::ipv6_fragment) p = find_fragment_header(p, held - offset);
     return p;
   }
@@ -81,6 +84,11 @@ class basic_header_map {
       if (datagram < before + V::min_size) size = V::min_size;
       else if (datagram - before < size) size = datagram - before;
     }
+    if constexpr (V::in_header == header::llc) {
+      // Padding lies behind what the length says; a cooked header without tags has none.
+      const std::size_t said = behind_tags(std::size_t{found_.network} - found_.link).type;
+      if (is_tagged_or_ethernet() && said < size) size = said < V::min_size ? V::min_size : said;
+    }
     return V::unchecked({p, size});
   }
 
@@ -97,7 +105,8 @@ class basic_header_map {
             .fault = found.fault};
   }
   static constexpr bool in_datagram(header h) noexcept {
-    return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp;
+    return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp &&
+           h != header::llc;
   }
   template <header H>
   [[nodiscard]] RUNNEL_INLINE constexpr bool present() const noexcept {
@@ -116,6 +125,9 @@ class basic_header_map {
     else if constexpr (H == header::icmp) return found_.has(protocol::icmp);
     else if constexpr (H == header::icmpv6) return found_.has(protocol::icmpv6);
     else if constexpr (H == header::gre) return found_.has(protocol::gre);
+    else if constexpr (H == header::llc || H == header::snap)
+      return found_.link_kind() == link_type::ethernet || found_.link_kind() == link_type::linux_sll ||
+             found_.link_kind() == link_type::linux_sll2;
     else return found_.has(protocol::udp);
   }
   template <header H>
@@ -127,20 +139,42 @@ class basic_header_map {
     else if constexpr (H == header::mpls) return mpls_offset(link);
     else if constexpr (H == header::arp || H == header::ipv4 || H == header::ipv6 || H == header::ipv6_fragment)
       return found_.network;
+    else if constexpr (H == header::llc || H == header::snap) return llc_offset(link);
     else if constexpr (H == header::vxlan) return std::size_t{found_.transport} + 8;
     else return found_.transport;
   }
-  // Behind the link header, all VLAN tags, and LLC/SNAP: by the way that dissect went.
-  [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
+  // What follows the link header and all VLAN tags, by the way that dissect went: its type, or an 802.3 length. Or
+  // everything, and what is no place at all.
+  struct behind_link {
+    std::size_t at;
+    std::uint16_t type;
+  };
+  [[nodiscard]] constexpr behind_link behind_tags(std::size_t link) const noexcept {
     const link_type kind = found_.link_kind();
     const std::size_t size = kind == link_type::ethernet ? 14u : kind == link_type::linux_sll ? 16u : 20u;
     const std::size_t type_at = kind == link_type::linux_sll2 ? link : link + size - 2;
     const auto held = static_cast<std::size_t>(end_ - head_);
     std::size_t at = link + size;
-    if (at > held || at > found_.network) return held;
+    if (at > held || at > found_.network) return {held, 0xffff};
     std::uint16_t type = load_be16(head_ + type_at);
     for (; is_tag(type) && at + 4 <= held && at + 4 <= found_.network; at += 4) type = load_be16(head_ + at + 2);
-    return type < 0x0600 ? at + 8 : at;
+    return {at, type};
+  }
+  [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
+    const behind_link b = behind_tags(link);
+    return b.type < 0x0600 ? b.at + 8 : b.at;
+  }
+  // A cooked header says 4 where an LLC header follows, and nothing when it is from netlink (ARPHRD 824).
+  [[nodiscard]] constexpr std::size_t llc_offset(std::size_t link) const noexcept {
+    const behind_link b = behind_tags(link);
+    const auto held = static_cast<std::size_t>(end_ - head_);
+    if (b.type >= 0x0600) return held;
+    if (is_tagged_or_ethernet()) return b.at;
+    const std::size_t hardware_at = link + (found_.link_kind() == link_type::linux_sll ? 2u : 8u);
+    return b.type == 4 && load_be16(head_ + hardware_at) != 824 ? b.at : held;
+  }
+  [[nodiscard]] constexpr bool is_tagged_or_ethernet() const noexcept {
+    return found_.link_kind() == link_type::ethernet || found_.has(protocol::vlan);
   }
   static constexpr bool is_tag(std::uint16_t type) noexcept {
     return type == 0x8100 || type == 0x88a8 || type == 0x9100;

@@ -17,6 +17,7 @@
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/option_fields.hpp>
 
 namespace runnel {
 
@@ -75,12 +76,21 @@ class basic_icmpv6 {
     static constexpr icmpv6_kind first_fragment{4, 3};  ///< lacks a part of the header chain (RFC 7112 §5)
   };
 
+  /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
+  using ra = router_advertisement_fields<>;
+  using na = neighbour_advertisement_fields<>;
+  using option = nd_option_fields<>;
+
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
   static constexpr field<header::icmpv6, 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
   static constexpr field<header::icmpv6, 32, 16, std::uint16_t> id{"icmpv6 id"};
   static constexpr field<header::icmpv6, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
+  static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
+  /// Which destination a redirect is about.
+  static constexpr field<header_in(header_family::icmpv6_message, 137), 192, 128, ipv6_address> daddr{"icmpv6 daddr"};
 
   /// Checks that the header is there; `b` is what follows the last extension header. The checksum is not looked at.
   /// Every message defined so far has at least these eight bytes.

@@ -17,6 +17,7 @@
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/option_fields.hpp>
 
 namespace runnel {
 
@@ -30,6 +31,10 @@ class basic_ipv4 {
   static constexpr header in_header = header::ipv4;
   static constexpr std::size_t min_size = 20;
 
+  /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
+  using option = ipv4_option_fields<>;
+
+  static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
   static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
   static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
   static constexpr field<header::ipv4, 14, 2, std::uint8_t> ecn{"ip ecn"};
@@ -185,6 +190,8 @@ class ipv4_options {
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
   /// The option's data, without type and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its type octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();

@@ -19,6 +19,7 @@
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/option_fields.hpp>
 
 namespace runnel {
 
@@ -30,6 +31,9 @@ class basic_ipv6 {
   using mutable_view = basic_ipv6<std::byte>;
   static constexpr header in_header = header::ipv6;
   static constexpr std::size_t min_size = 40;
+
+  /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
+  using exthdr = ipv6_exthdr_fields<>;
 
   static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
   static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};

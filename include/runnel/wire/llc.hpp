@@ -15,6 +15,7 @@
 #include <runnel/packet/layers.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/field.hpp>
 
 namespace runnel {
 
@@ -25,7 +26,12 @@ template <class Byte>
 class basic_llc {
  public:
   using mutable_view = basic_llc<std::byte>;
+  static constexpr header in_header = header::llc;
   static constexpr std::size_t min_size = 3;
+
+  static constexpr field<header::llc, 0, 8, std::uint8_t> dsap{"llc dsap"};
+  static constexpr field<header::llc, 8, 8, std::uint8_t> ssap{"llc ssap"};
+  static constexpr field<header::llc, 16, 8, std::uint8_t> ctrl{"llc ctrl"};
 
   /// Checks that the header is there, the SNAP header included when it says that there is one.
   [[nodiscard]] static constexpr result<basic_llc, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -86,6 +92,14 @@ class basic_llc {
 };
 
 using llc = basic_llc<const std::byte>;
+
+/// The fields of a SNAP header for match expressions, which call it by this name: `snap::type == ethertype::arp`. The
+/// view is that of `llc`. nft knows neither.
+struct snap {
+  static constexpr header in_header = header::snap;
+  static constexpr field<header::snap, 24, 24, std::uint32_t> oui{"snap oui"};
+  static constexpr field<header::snap, 48, 16, std::uint16_t> type{"snap type"};
+};
 
 /// An LLC header to be written; the Ethernet header around it writes the length.
 struct llc_header {

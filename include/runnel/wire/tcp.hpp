@@ -16,6 +16,7 @@
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/checksum.hpp>
 #include <runnel/wire/field.hpp>
+#include <runnel/wire/option_fields.hpp>
 #include <runnel/wire/tcp_options.hpp>
 
 namespace runnel {
@@ -41,6 +42,9 @@ class basic_tcp {
   using mutable_view = basic_tcp<std::byte>;
   static constexpr header in_header = header::tcp;
   static constexpr std::size_t min_size = 20;
+
+  /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
+  using option = tcp_option_fields<>;
 
   static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
   static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};

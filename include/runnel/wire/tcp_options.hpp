@@ -59,6 +59,8 @@ class tcp_options {
   [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
   /// The option's data, without kind and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its kind octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   /// How many option bytes there are from the current option on, itself included.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
   constexpr void next() noexcept {

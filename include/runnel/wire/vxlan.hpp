@@ -30,6 +30,12 @@ class basic_vxlan {
   static constexpr header in_header = header::vxlan;
   static constexpr std::size_t min_size = 8;
 
+  /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::vxlan, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::vxlan, Field>{f};
+  }
+
   static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
   static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
 
