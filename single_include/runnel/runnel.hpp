@@ -2073,7 +2073,7 @@ constexpr std::size_t pool::slots_offset(const pool_config& c) noexcept {
 inline pool::pool(std::byte* memory, const pool_config& c) noexcept
     : slots_(memory + slots_offset(c)),
       stride_(stride(c)),
-      free_slots_(reinterpret_cast<std::uint32_t*>(memory + lists_offset(c))),
+      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_offset(c)))),
       free_bare_list_(free_slots_ + c.packets),
       refs_(free_bare_list_ + c.bare),
       free_count_(c.packets),
@@ -2402,7 +2402,7 @@ class packet {
   }
   [[nodiscard]] bool is_shared_slow() const noexcept { return shared(d_); }
   static bool shared(const detail::descriptor* d) noexcept {
-    pool& home = pool::of(const_cast<detail::descriptor*>(d));
+    const pool& home = pool::of(const_cast<detail::descriptor*>(d));
     const bool own = d->index < home.packets_;
     if ((d->special & (detail::maybe_shared | detail::is_clone)) == 0) return false;
     if ((d->special & detail::is_lent) != 0) return true;
@@ -3528,7 +3528,7 @@ class capture_ticks {
 
   std::uint64_t factor_ = 1;
   std::int64_t offset_;
-  std::uint8_t kind_ = multiply;
+  kind kind_ = multiply;
   std::uint8_t power_ = 0;
 };
 
@@ -3785,7 +3785,7 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
-    __builtin_prefetch(p + 8 * 64);
+    __builtin_prefetch(p + std::size_t{8} * 64);
     // Field by field into its place: a frame made elsewhere and copied waits for its own stores.
     frame& f = out[n++];
     f.data = p + pcap_record_header_size;
@@ -3828,7 +3828,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
-        __builtin_prefetch(p + 8 * 64);  // as in records()
+        __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
         frame& f = out[n++];
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;
@@ -4799,7 +4799,7 @@ struct mac_address {
   /// The address as a number, the first octet most significant.
   [[nodiscard]] constexpr std::uint64_t value() const noexcept {
     std::uint64_t v = 0;
-    for (std::uint8_t o : octets) v = v << 8 | o;
+    for (const std::uint8_t o : octets) v = v << 8 | o;
     return v;
   }
   /// Group bit set: multicast, and broadcast too.
@@ -5302,12 +5302,13 @@ template <header_value... Headers>
 #ifndef RUNNEL_WIRE_FIELD_HPP
 #define RUNNEL_WIRE_FIELD_HPP
 
-#include <cstdint>  // uint16_t
+#include <cstdint>  // uint8_t, uint16_t
 
 namespace runnel {
 
-/// The header that a field belongs to: how its first byte is found in a dissected packet.
-enum class header : std::uint8_t {
+/// The header that a field belongs to: how its first byte is found in a dissected packet. What there are many of,
+/// options and the like, is made by `header_in`.
+enum class header : std::uint16_t {
   ethernet,  ///< the link header of an Ethernet frame
   vlan,      ///< the outermost VLAN tag
   cvlan,     ///< the second VLAN tag
@@ -5322,8 +5323,30 @@ enum class header : std::uint8_t {
   udp,
   th,  ///< TCP or UDP: what their headers share
   gre,
-  vxlan,  ///< behind a UDP header to port 4789
+  vxlan,          ///< behind a UDP header to port 4789
+  llc,            ///< behind an 802.3 length
+  snap,           ///< an LLC header with a SNAP header behind it
+  icmpv6_target,  ///< an ICMPv6 message with an address: multicast listeners', neighbour solicitations and answers,
+                  ///< redirects
 };
+
+/// Headers of which there is one for every number.
+enum class header_family : std::uint8_t {
+  single,          ///< all others: `header` names them
+  ipv4_option,     ///< the first IPv4 option of this type
+  tcp_option,      ///< the first TCP option of this kind
+  ipv6_extension,  ///< the first extension header that is announced by this number; the mobility header, 135, as well
+  icmpv6_message,  ///< an ICMPv6 message of this type
+  nd_option,       ///< the first option of this type in a neighbour discovery message
+  gre_word,        ///< what this bit in the first octet of a GRE header says is there
+};
+[[nodiscard]] constexpr header header_in(header_family f, std::uint8_t number) noexcept {
+  return static_cast<header>(static_cast<unsigned>(f) << 8 | number);
+}
+[[nodiscard]] constexpr header_family family_of(header h) noexcept {
+  return static_cast<header_family>(static_cast<unsigned>(h) >> 8);
+}
+[[nodiscard]] constexpr std::uint8_t number_of(header h) noexcept { return static_cast<std::uint8_t>(h); }
 
 namespace match {
 
@@ -5359,8 +5382,36 @@ struct field : match::operand<field<Header, Offset, Bits, Value>> {
 
   constexpr explicit field(const char* as_in_nft) noexcept : name(as_in_nft) {}
 
-  const char* name;  ///< as nft spells it, header included: "ip saddr"
+  /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
+  /// "size" for "tcp option maxseg size".
+  const char* name;
 };
+
+namespace match {
+
+/// What is around a packet inside a packet.
+enum class tunnel : std::uint8_t {
+  vxlan,   ///< an Ethernet frame behind a VXLAN header
+  gre,     ///< IP behind a GRE header
+  gretap,  ///< an Ethernet frame behind a GRE header
+  ipip,    ///< IP behind an IP header
+};
+
+/// A field of the packet inside a tunnel, made by `vxlan::inner(ip::saddr)`.
+template <tunnel Around, class Field>
+struct inner_field : operand<inner_field<Around, Field>> {
+  static_assert(
+      requires { Field::in_header; },
+      "runnel: inner(...) takes a header field: vxlan::inner(ip::saddr); a tunnel in a tunnel is not looked into");
+  static constexpr unsigned bits = Field::bits;
+  using value_type = typename Field::value_type;
+
+  constexpr explicit inner_field(const Field& f) noexcept : inside(f) {}
+
+  [[no_unique_address]] Field inside;
+};
+
+}  // namespace match
 
 /// The writable form of a view: `mut<ipv4>` has setters. A stage that asks for one says that it writes to the
 /// packet.
@@ -6511,7 +6562,7 @@ struct stage_counters {
   /// Packets that went on.
   [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
     std::uint64_t rest = packets;
-    for (std::uint64_t v : verdicts) rest -= v;
+    for (const std::uint64_t v : verdicts) rest -= v;
     return rest;
   }
   [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
@@ -6752,6 +6803,9 @@ class basic_header_map {
     if constexpr (H == header::vxlan) {
       if (load_be16(p - 6) != 4789) return nullptr;
     }
+    if constexpr (H == header::snap) {
+      if (load_be24(p) != 0xaaaa03) return nullptr;
+    }
     if constexpr (H == header::ipv6_fragment) p = find_fragment_header(p, held - offset);
     return p;
   }
@@ -6773,6 +6827,11 @@ class basic_header_map {
       if (datagram < before + V::min_size) size = V::min_size;
       else if (datagram - before < size) size = datagram - before;
     }
+    if constexpr (V::in_header == header::llc) {
+      // Padding lies behind what the length says; a cooked header without tags has none.
+      const std::size_t said = behind_tags(std::size_t{found_.network} - found_.link).type;
+      if (is_tagged_or_ethernet() && said < size) size = said < V::min_size ? V::min_size : said;
+    }
     return V::unchecked({p, size});
   }
 
@@ -6789,7 +6848,8 @@ class basic_header_map {
             .fault = found.fault};
   }
   static constexpr bool in_datagram(header h) noexcept {
-    return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp;
+    return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp &&
+           h != header::llc;
   }
   template <header H>
   [[nodiscard]] RUNNEL_INLINE constexpr bool present() const noexcept {
@@ -6808,6 +6868,9 @@ class basic_header_map {
     else if constexpr (H == header::icmp) return found_.has(protocol::icmp);
     else if constexpr (H == header::icmpv6) return found_.has(protocol::icmpv6);
     else if constexpr (H == header::gre) return found_.has(protocol::gre);
+    else if constexpr (H == header::llc || H == header::snap)
+      return found_.link_kind() == link_type::ethernet || found_.link_kind() == link_type::linux_sll ||
+             found_.link_kind() == link_type::linux_sll2;
     else return found_.has(protocol::udp);
   }
   template <header H>
@@ -6819,20 +6882,42 @@ class basic_header_map {
     else if constexpr (H == header::mpls) return mpls_offset(link);
     else if constexpr (H == header::arp || H == header::ipv4 || H == header::ipv6 || H == header::ipv6_fragment)
       return found_.network;
+    else if constexpr (H == header::llc || H == header::snap) return llc_offset(link);
     else if constexpr (H == header::vxlan) return std::size_t{found_.transport} + 8;
     else return found_.transport;
   }
-  // Behind the link header, all VLAN tags, and LLC/SNAP: by the way that dissect went.
-  [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
+  // What follows the link header and all VLAN tags, by the way that dissect went: its type, or an 802.3 length. Or
+  // everything, and what is no place at all.
+  struct behind_link {
+    std::size_t at;
+    std::uint16_t type;
+  };
+  [[nodiscard]] constexpr behind_link behind_tags(std::size_t link) const noexcept {
     const link_type kind = found_.link_kind();
     const std::size_t size = kind == link_type::ethernet ? 14u : kind == link_type::linux_sll ? 16u : 20u;
     const std::size_t type_at = kind == link_type::linux_sll2 ? link : link + size - 2;
     const auto held = static_cast<std::size_t>(end_ - head_);
     std::size_t at = link + size;
-    if (at > held || at > found_.network) return held;
+    if (at > held || at > found_.network) return {held, 0xffff};
     std::uint16_t type = load_be16(head_ + type_at);
     for (; is_tag(type) && at + 4 <= held && at + 4 <= found_.network; at += 4) type = load_be16(head_ + at + 2);
-    return type < 0x0600 ? at + 8 : at;
+    return {at, type};
+  }
+  [[nodiscard]] constexpr std::size_t mpls_offset(std::size_t link) const noexcept {
+    const behind_link b = behind_tags(link);
+    return b.type < 0x0600 ? b.at + 8 : b.at;
+  }
+  // A cooked header says 4 where an LLC header follows, and nothing when it is from netlink (ARPHRD 824).
+  [[nodiscard]] constexpr std::size_t llc_offset(std::size_t link) const noexcept {
+    const behind_link b = behind_tags(link);
+    const auto held = static_cast<std::size_t>(end_ - head_);
+    if (b.type >= 0x0600) return held;
+    if (is_tagged_or_ethernet()) return b.at;
+    const std::size_t hardware_at = link + (found_.link_kind() == link_type::linux_sll ? 2u : 8u);
+    return b.type == 4 && load_be16(head_ + hardware_at) != 824 ? b.at : held;
+  }
+  [[nodiscard]] constexpr bool is_tagged_or_ethernet() const noexcept {
+    return found_.link_kind() == link_type::ethernet || found_.has(protocol::vlan);
   }
   static constexpr bool is_tag(std::uint16_t type) noexcept {
     return type == 0x8100 || type == 0x88a8 || type == 0x9100;
@@ -7249,6 +7334,8 @@ constexpr const char* header_name(header h) noexcept {
     case header::th: return "th";
     case header::gre: return "gre";
     case header::vxlan: return "vxlan";
+    case header::llc: return "llc";
+    default: break;
   }
   return "?";
 }
@@ -7438,12 +7525,12 @@ struct stage_list<Counters, First, Rest...> {
 
 template <class Counters, class Last>
 constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
-  return {std::move(last)};
+  return {std::forward<Last>(last)};
 }
 template <class Counters, class First, class... Rest, class Last>
 constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
                                                             Last&& last) noexcept {
-  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::move(last))};
+  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
 }
 
 template <class... Stages>
@@ -7599,9 +7686,9 @@ constexpr auto as_pipeline(T&& left) noexcept {
 // A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
 template <class Counters, class Stage>
 constexpr auto fit(Stage&& stage) noexcept {
-  if constexpr (std::same_as<Counters, no_counters> && requires { std::move(stage).without_counters(); })
-    return std::move(stage).without_counters();
-  else return std::remove_cvref_t<Stage>{std::move(stage)};
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
+    return std::forward<Stage>(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
 }
 
 template <class Counters, class Last>
@@ -7622,15 +7709,15 @@ constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noex
 }
 template <class Left, class Counters>
 constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
-  return std::move(left);
+  return std::forward<Left>(left);
 }
 template <class Left, class Counters, class First, class... Rest>
 constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
-  return join_list(join(std::move(left), std::move(right.stage)), std::move(right.rest));
+  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
 }
 template <class Pipeline>
 constexpr auto strip_counters(Pipeline&& path) noexcept {
-  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::move(path).stages());
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
 }
 
 // Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
@@ -8393,6 +8480,178 @@ constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
 
 #endif
 
+// ==== runnel/wire/option_fields.hpp ==================================================================================
+// What may or may not stand in a packet, as match expressions name it: options of IPv4, TCP and neighbour discovery,
+// IPv6 extension headers, the words behind a GRE header. Users reach these names through the views: `tcp::option`.
+//
+// Each is a header of its own: `has<tcp::option::sack_perm>` asks whether it is there, and its fields are false in
+// every comparison when it is not, or is too short for them. Of several the first one counts. What stands behind an
+// option of an impossible length is not there. Everything is a template so that a field costs a compiler nothing before
+// it is used.
+#ifndef RUNNEL_WIRE_OPTION_FIELDS_HPP
+#define RUNNEL_WIRE_OPTION_FIELDS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// `ip::option`: RFC 791 §3.1, RFC 2113. nft knows those with a name.
+template <header_family Family = header_family::ipv4_option>
+struct ipv4_option_fields {
+  /// Any option, by its type octet. The end of the list, 0, is never found.
+  template <std::uint8_t Type>
+  struct number {
+    static constexpr header in_header = header_in(Family, Type);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, type and length included
+  };
+  /// A list of addresses; `addr` is its first one.
+  template <std::uint8_t Type>
+  struct route : number<Type> {
+    static constexpr field<header_in(Family, Type), 16, 8, std::uint8_t> ptr{"ptr"};
+    static constexpr field<header_in(Family, Type), 24, 32, ipv4_address> addr{"addr"};
+  };
+  using rr = route<7>;      ///< record route
+  using lsrr = route<131>;  ///< loose source and record route
+  using ssrr = route<137>;  ///< strict source and record route
+  /// Router alert.
+  struct ra : number<148> {
+    static constexpr field<header_in(Family, 148), 16, 16, std::uint16_t> value{"value"};
+  };
+};
+
+/// `tcp::option`: RFC 9293 §3.2 and those that `tcp_option` cites.
+template <header_family Family = header_family::tcp_option>
+struct tcp_option_fields {
+  /// Any option, by its kind octet. The end of the list, 0, is never found.
+  template <std::uint8_t Kind>
+  struct number {
+    static constexpr header in_header = header_in(Family, Kind);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, kind and length included
+  };
+  /// Maximum segment size.
+  struct maxseg : number<2> {
+    static constexpr field<header_in(Family, 2), 16, 16, std::uint16_t> size{"size"};
+  };
+  /// Window scale; `count` is the shift.
+  struct window : number<3> {
+    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> count{"count"};
+  };
+  using sack_perm = number<4>;
+  /// Selective acknowledgment; these are of its first block.
+  struct sack : number<5> {
+    static constexpr field<header_in(Family, 5), 16, 32, std::uint32_t> left{"left"};
+    static constexpr field<header_in(Family, 5), 48, 32, std::uint32_t> right{"right"};
+  };
+  struct timestamp : number<8> {
+    static constexpr field<header_in(Family, 8), 16, 32, std::uint32_t> tsval{"tsval"};
+    static constexpr field<header_in(Family, 8), 48, 32, std::uint32_t> tsecr{"tsecr"};
+  };
+  using md5sig = number<19>;
+  struct mptcp : number<30> {
+    static constexpr field<header_in(Family, 30), 16, 4, std::uint8_t> subtype{"subtype"};
+  };
+  using fastopen = number<34>;
+};
+
+/// `ip6::exthdr`: RFC 8200 §4, RFC 6275 §6.1. The fragment header is a view, `ipv6_fragment`.
+template <header_family Family = header_family::ipv6_extension>
+struct ipv6_exthdr_fields {
+  /// Any extension header, by the number that announces it. `hdrlength` counts 8 bytes each behind the first 8.
+  template <std::uint8_t Number>
+  struct number {
+    static constexpr header in_header = header_in(Family, Number);
+    static constexpr field<in_header, 0, 8, std::uint8_t> nexthdr{"nexthdr"};
+    static constexpr field<in_header, 8, 8, std::uint8_t> hdrlength{"hdrlength"};
+  };
+  using hbh = number<0>;   ///< hop-by-hop options
+  using dst = number<60>;  ///< destination options
+  /// Routing.
+  struct rt : number<43> {
+    static constexpr field<header_in(Family, 43), 16, 8, std::uint8_t> type{"type"};
+    static constexpr field<header_in(Family, 43), 24, 8, std::uint8_t> seg_left{"seg-left"};
+  };
+  /// Mobility. Nothing is behind it: for `meta::l4proto` it is the transport.
+  struct mh : number<135> {
+    static constexpr field<header_in(Family, 135), 16, 8, std::uint8_t> type{"type"};
+    static constexpr field<header_in(Family, 135), 32, 16, std::uint16_t> checksum{"checksum"};
+  };
+};
+
+/// `icmpv6::ra`: router advertisements, RFC 4861 §4.2. nft has no words for these fields, nor for those below.
+template <header In = header_in(header_family::icmpv6_message, 134)>
+struct router_advertisement_fields {
+  static constexpr header in_header = In;
+  static constexpr field<In, 32, 8, std::uint8_t> cur_hop_limit{"icmpv6 ra cur-hop-limit"};
+  static constexpr field<In, 40, 1, std::uint8_t> managed{"icmpv6 ra managed"};
+  static constexpr field<In, 41, 1, std::uint8_t> other{"icmpv6 ra other"};
+  static constexpr field<In, 48, 16, std::uint16_t> router_lifetime{"icmpv6 ra router-lifetime"};  ///< seconds
+  static constexpr field<In, 64, 32, std::uint32_t> reachable_time{"icmpv6 ra reachable-time"};    ///< milliseconds
+  static constexpr field<In, 96, 32, std::uint32_t> retrans_timer{"icmpv6 ra retrans-timer"};      ///< milliseconds
+};
+/// `icmpv6::na`: the flags of neighbour advertisements, RFC 4861 §4.4. Their target is `icmpv6::taddr`.
+template <header In = header_in(header_family::icmpv6_message, 136)>
+struct neighbour_advertisement_fields {
+  static constexpr header in_header = In;
+  static constexpr field<In, 32, 1, std::uint8_t> router{"icmpv6 na router"};
+  static constexpr field<In, 33, 1, std::uint8_t> solicited{"icmpv6 na solicited"};
+  static constexpr field<In, 34, 1, std::uint8_t> overrides{"icmpv6 na override"};
+};
+/// `icmpv6::option`: options of neighbour discovery messages, RFC 4861 §4.6, RFC 4191 §2.3, RFC 8106 §5.1.
+template <header_family Family = header_family::nd_option>
+struct nd_option_fields {
+  /// Any option, by its type octet.
+  template <std::uint8_t Type>
+  struct number {
+    static constexpr header in_header = header_in(Family, Type);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< in units of 8 bytes
+  };
+  template <std::uint8_t Type>
+  struct link_address : number<Type> {
+    static constexpr field<header_in(Family, Type), 16, 48, mac_address> address{"address"};
+  };
+  using slla = link_address<1>;  ///< source link-layer address, of 48 bits
+  using tlla = link_address<2>;  ///< target link-layer address, of 48 bits
+  /// Prefix information; lifetimes in seconds.
+  struct prefix : number<3> {
+    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
+    static constexpr field<header_in(Family, 3), 24, 1, std::uint8_t> on_link{"on-link"};
+    static constexpr field<header_in(Family, 3), 25, 1, std::uint8_t> autonomous{"autonomous"};
+    static constexpr field<header_in(Family, 3), 32, 32, std::uint32_t> valid_lifetime{"valid-lifetime"};
+    static constexpr field<header_in(Family, 3), 64, 32, std::uint32_t> preferred_lifetime{"preferred-lifetime"};
+    static constexpr field<header_in(Family, 3), 128, 128, ipv6_address> address{"address"};
+  };
+  struct mtu : number<5> {
+    static constexpr field<header_in(Family, 5), 32, 32, std::uint32_t> value{"value"};
+  };
+  /// Route information; its prefix has no fixed length.
+  struct route : number<24> {
+    static constexpr field<header_in(Family, 24), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
+    static constexpr field<header_in(Family, 24), 32, 32, std::uint32_t> lifetime{"lifetime"};
+  };
+  /// Recursive DNS servers; `address` is the first one's.
+  struct rdnss : number<25> {
+    static constexpr field<header_in(Family, 25), 32, 32, std::uint32_t> lifetime{"lifetime"};
+    static constexpr field<header_in(Family, 25), 64, 128, ipv6_address> address{"address"};
+  };
+};
+
+/// `gre::option`: the words that flags announce, RFC 2784 §2.1, RFC 2890 §2. nft has no words for them.
+template <header_family Family = header_family::gre_word>
+struct gre_option_fields {
+  template <std::uint8_t Flag, class Value>
+  struct word {
+    static constexpr header in_header = header_in(Family, Flag);
+    static constexpr field<in_header, 0, 8 * sizeof(Value), Value> value{"value"};
+  };
+  using checksum = word<0x80, std::uint16_t>;
+  using key = word<0x20, std::uint32_t>;
+  using sequence = word<0x10, std::uint32_t>;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/wire/icmpv6.hpp =========================================================================================
 // ICMPv6 messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
 // RFC 4443, RFC 4884, RFC 7112. The bodies of neighbour discovery are in <runnel/wire/ndp.hpp>.
@@ -8460,12 +8719,21 @@ class basic_icmpv6 {
     static constexpr icmpv6_kind first_fragment{4, 3};  ///< lacks a part of the header chain (RFC 7112 §5)
   };
 
+  /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
+  using ra = router_advertisement_fields<>;
+  using na = neighbour_advertisement_fields<>;
+  using option = nd_option_fields<>;
+
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
   static constexpr field<header::icmpv6, 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
   static constexpr field<header::icmpv6, 32, 16, std::uint16_t> id{"icmpv6 id"};
   static constexpr field<header::icmpv6, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
+  static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
+  /// Which destination a redirect is about.
+  static constexpr field<header_in(header_family::icmpv6_message, 137), 192, 128, ipv6_address> daddr{"icmpv6 daddr"};
 
   /// Checks that the header is there; `b` is what follows the last extension header. The checksum is not looked at.
   /// Every message defined so far has at least these eight bytes.
@@ -8710,6 +8978,8 @@ class tcp_options {
   [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
   /// The option's data, without kind and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its kind octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   /// How many option bytes there are from the current option on, itself included.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
   constexpr void next() noexcept {
@@ -8916,7 +9186,7 @@ constexpr void print(text_writer& out, tcp_options o) noexcept {
         out << '{' << o.sack_block(i).left << ':' << o.sack_block(i).right << '}';
     } else if (o.is_fast_open()) {
       out << (o.fast_open_cookie().empty() ? "tfo cookiereq" : "tfo cookie ");
-      for (std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
+      for (const std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
     } else if (o.kind() == tcp_option::multipath) out << "mptcp " << std::uint64_t{o.data().size() + 2};
     else if (o.user_timeout_seconds() != 0) out << "uto " << o.user_timeout_seconds() << 's';
     else if (!o.md5_digest().empty()) out << "md5";
@@ -8962,6 +9232,9 @@ class basic_tcp {
   using mutable_view = basic_tcp<std::byte>;
   static constexpr header in_header = header::tcp;
   static constexpr std::size_t min_size = 20;
+
+  /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
+  using option = tcp_option_fields<>;
 
   static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
   static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};
@@ -9397,17 +9670,17 @@ struct connection_list<Ways, First, Rest...> {
 
 template <class Ways, class Last>
 constexpr connection_list<Ways, Last> connect(connection_list<Ways>&&, Last&& last) noexcept {
-  return {std::move(last), {}};
+  return {std::forward<Last>(last), {}};
 }
 template <class Ways, class First, class... Rest, class Last>
 constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Ways, First, Rest...>&& list,
                                                               Last&& last) noexcept {
-  return {std::move(list.first), connect(std::move(list.rest), std::move(last))};
+  return {std::move(list.first), connect(std::move(list.rest), std::forward<Last>(last))};
 }
 
 template <class Ways, class First, class... Rest>
 constexpr connection_list<Ways, First, Rest...> prepend(First&& first, connection_list<Ways, Rest...>&& rest) noexcept {
-  return {std::move(first), std::move(rest)};
+  return {std::forward<First>(first), std::move(rest)};
 }
 template <class Ways>
 constexpr connection_list<Ways> strip_counters(connection_list<Ways>&&) noexcept {
@@ -9633,7 +9906,7 @@ namespace detail {
 // when everything went on.
 inline void print_losses(text_writer& out, const stage_counters& c, const char* before) noexcept {
   std::uint64_t lost = 0;
-  for (std::uint64_t r : c.reasons) lost += r;
+  for (const std::uint64_t r : c.reasons) lost += r;
   const char* separator = before;
   if (lost != 0) {
     (out << separator << "drop ").grouped(lost);
@@ -10988,6 +11261,14 @@ class basic_gre {
   static constexpr header in_header = header::gre;
   static constexpr std::size_t min_size = 4;
 
+  /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
+  using option = gre_option_fields<>;
+  /// A field of the IP packet inside, for match expressions: `gre::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gre, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gre, Field>{f};
+  }
+
   static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
   static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
   static constexpr field<header::gre, 16, 16, std::uint16_t> protocol{"gre protocol"};
@@ -11066,6 +11347,15 @@ class basic_gre {
 
 using gre = basic_gre<const std::byte>;
 
+/// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
+/// in nft: `gretap::inner(ether::saddr)`.
+struct gretap {
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gretap, Field>{f};
+  }
+};
+
 /// A GRE header to be written: `write_headers(packet, ipv4_header{...}, gre_header{.has_key = true, .key = 7},
 /// ipv4_header{...})`. Around an `ethernet_header` it says "transparent Ethernet bridging".
 struct gre_header {
@@ -11138,6 +11428,10 @@ class basic_ipv4 {
   static constexpr header in_header = header::ipv4;
   static constexpr std::size_t min_size = 20;
 
+  /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
+  using option = ipv4_option_fields<>;
+
+  static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
   static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
   static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
   static constexpr field<header::ipv4, 14, 2, std::uint8_t> ecn{"ip ecn"};
@@ -11293,6 +11587,8 @@ class ipv4_options {
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
   /// The option's data, without type and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its type octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
@@ -11409,6 +11705,9 @@ class basic_ipv6 {
   using mutable_view = basic_ipv6<std::byte>;
   static constexpr header in_header = header::ipv6;
   static constexpr std::size_t min_size = 40;
+
+  /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
+  using exthdr = ipv6_exthdr_fields<>;
 
   static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
   static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};
@@ -11932,7 +12231,12 @@ template <class Byte>
 class basic_llc {
  public:
   using mutable_view = basic_llc<std::byte>;
+  static constexpr header in_header = header::llc;
   static constexpr std::size_t min_size = 3;
+
+  static constexpr field<header::llc, 0, 8, std::uint8_t> dsap{"llc dsap"};
+  static constexpr field<header::llc, 8, 8, std::uint8_t> ssap{"llc ssap"};
+  static constexpr field<header::llc, 16, 8, std::uint8_t> ctrl{"llc ctrl"};
 
   /// Checks that the header is there, the SNAP header included when it says that there is one.
   [[nodiscard]] static constexpr result<basic_llc, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -11993,6 +12297,14 @@ class basic_llc {
 };
 
 using llc = basic_llc<const std::byte>;
+
+/// The fields of a SNAP header for match expressions, which call it by this name: `snap::type == ethertype::arp`. The
+/// view is that of `llc`. nft knows neither.
+struct snap {
+  static constexpr header in_header = header::snap;
+  static constexpr field<header::snap, 24, 24, std::uint32_t> oui{"snap oui"};
+  static constexpr field<header::snap, 48, 16, std::uint16_t> type{"snap type"};
+};
 
 /// An LLC header to be written; the Ethernet header around it writes the length.
 struct llc_header {
@@ -12143,7 +12455,7 @@ struct ndp_mtu {
 struct ndp_redirected {
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= 255 * 8);
+    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
     detail::write_option_head(whole, ndp_option::redirected_header, size());
     store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
   }
@@ -12755,6 +13067,12 @@ class basic_vxlan {
   using mutable_view = basic_vxlan<std::byte>;
   static constexpr header in_header = header::vxlan;
   static constexpr std::size_t min_size = 8;
+
+  /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::vxlan, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::vxlan, Field>{f};
+  }
 
   static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
   static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
@@ -13429,7 +13747,7 @@ class constant_set {
       }
     if constexpr (std::is_same_v<key, std::uint64_t>) {
       if (keys_[N - 1] - keys_[0] >= 64) return;
-      for (key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
+      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
     }
   }
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
@@ -13475,14 +13793,92 @@ constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>,
 
 #endif
 
-// ==== runnel/match/load.hpp ==========================================================================================
-// Reads a field out of a packet: finds its header, checks that all of it is there, and takes the bits.
-#ifndef RUNNEL_MATCH_LOAD_HPP
-#define RUNNEL_MATCH_LOAD_HPP
+// ==== runnel/wire/tunnel.hpp =========================================================================================
+// What is inside a tunnel: IP in IP, GRE, VXLAN. `inside(view)` dissects it, every bound checked, and gives a map of
+// its headers, from which views are taken as from any other packet:
+//
+//     [](ipv4 outer) {
+//       const header_map in = inside(outer);
+//       if (in.has<ipv4>() && in.has<tcp>()) use(in.get<ipv4>().source(), in.get<tcp>());
+//     }
+//
+// One tunnel deep; the views found may be asked in turn. What it does not do: reassemble; look into MPLS, or into other
+// ports than VXLAN's. RFC 2003, RFC 2473, RFC 4213 (IP in IP), RFC 2784, RFC 7348.
+#ifndef RUNNEL_WIRE_TUNNEL_HPP
+#define RUNNEL_WIRE_TUNNEL_HPP
 
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // is_same_v
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+namespace detail {
+
+[[nodiscard]] constexpr header_map no_packet(drop_reason why = drop_reason::none) noexcept {
+  return {bytes{}, 0, {.protocols = static_cast<std::uint16_t>(link_type::unknown), .fault = why}};
+}
+// `type` is the EtherType of what is in `b`. IP has to be of the version that it says.
+[[nodiscard]] constexpr header_map packet_of_type(std::uint16_t type, bytes b, bool cut) noexcept {
+  const dissect_options options{.missing = cut ? 0xffffu : 0u};
+  if (type == ethertype::bridging) return {b, 0, dissect(b, link_type::ethernet, options)};
+  if (type != ethertype::ipv4 && type != ethertype::ipv6) return no_packet();
+  if (!b.empty() && load_u8(b.data()) >> 4 != (type == ethertype::ipv4 ? 4u : 6u))
+    return no_packet(drop_reason::ip_version);
+  return {b, 0, dissect(b, link_type::raw_ip, options)};
+}
+[[nodiscard]] constexpr header_map ip_in_ip(std::uint8_t number, bytes b, bool cut) noexcept {
+  if (number != ipv4_header::ip_protocol && number != ipv6_header::ip_protocol) return no_packet();
+  return packet_of_type(number == ipv4_header::ip_protocol ? ethertype::ipv4 : ethertype::ipv6, b, cut);
+}
+
+}  // namespace detail
+
+/// The headers of the packet inside. A view: valid as long as the bytes. Without any header when nothing is inside that
+/// can be looked into, and when something is wrong with it, which `layers().fault` names; the whole chain is as
+/// `dissect` checks it.
+///
+/// `cut`: the packet around is a fragment or was not captured whole, so that a length inside that goes on behind the
+/// end is no fault. The IP headers around say so themselves.
+[[nodiscard]] constexpr header_map inside(const vxlan& v, bool cut = false) noexcept {
+  // Without the I flag it is not a frame of any virtual network (RFC 7348 §5).
+  if ((v.flag_bits() & 0x08u) == 0) return detail::no_packet(drop_reason::vxlan_malformed);
+  return detail::packet_of_type(ethertype::bridging, v.payload(), cut);
+}
+[[nodiscard]] constexpr header_map inside(const gre& v, bool cut = false) noexcept {
+  return detail::packet_of_type(v.protocol_type(), v.payload(), cut);
+}
+/// IP in IPv4: protocol 4 or 41, in a datagram or its first fragment.
+[[nodiscard]] constexpr header_map inside(const ipv4& v) noexcept {
+  if (v.fragment_offset() != 0) return detail::no_packet();
+  const bool cut = v.is_fragment() || v.total_length() > v.header_size() + v.payload().size();
+  return detail::ip_in_ip(v.protocol_number(), v.payload(), cut);
+}
+/// IP in IPv6, behind its extension headers.
+[[nodiscard]] constexpr header_map inside(const ipv6& v) noexcept {
+  ipv6_extensions e(v);
+  while (e) e.next();
+  if (!e.has_upper_layer()) return detail::no_packet(e.malformed() ? drop_reason::ipv6_extension : drop_reason::none);
+  return detail::ip_in_ip(e.protocol(), e.rest(), e.is_fragment() || v.payload_length() > v.payload().size());
+}
+
+/// IP in IP, as match expressions name it: `ipip::inner(tcp::dport)`, in IPv4 or IPv6. nft has no word for it.
+struct ipip {
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::ipip, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::ipip, Field>{f};
+  }
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/locate.hpp ========================================================================================
+// Finds the header that a field belongs to, all of it that is needed: also options, extension headers, and what is
+// inside a tunnel.
+#ifndef RUNNEL_MATCH_LOCATE_HPP
+#define RUNNEL_MATCH_LOCATE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t
 
 namespace runnel::match {
 
@@ -13504,9 +13900,145 @@ namespace runnel::match {
     case header::th: return 8;
     case header::gre: return 4;
     case header::vxlan: return 8;
+    case header::llc: return 3;
+    case header::snap: return 8;
+    case header::icmpv6_target: return 24;
+  }
+  switch (family_of(h)) {
+    case header_family::single: break;
+    case header_family::ipv4_option:
+    case header_family::tcp_option: return 1;
+    case header_family::ipv6_extension:
+    case header_family::icmpv6_message:
+    case header_family::nd_option: return 8;
+    case header_family::gre_word: return 4;
   }
   return 0;
 }
+
+namespace detail {
+
+// Each of these returns null when there is no such thing, or fewer than `need` bytes of it. IPv4's and TCP's walkers
+// are alike.
+template <class Options>
+[[nodiscard]] constexpr const std::byte* find_option(Options o, std::uint8_t number, std::size_t need) noexcept {
+  for (; o; o.next())
+    if (static_cast<std::uint8_t>(o.kind()) == number) return o.whole().size() >= need ? o.whole().data() : nullptr;
+  return nullptr;
+}
+[[nodiscard]] constexpr const std::byte* find_extension(const ipv6& datagram, std::uint8_t number,
+                                                        std::size_t need) noexcept {
+  ipv6_extensions e(datagram);
+  for (; e; e.next())
+    if (e.kind() == number) return e.data().size() >= need ? e.data().data() : nullptr;
+  // Whoever does not know the mobility header takes it for a transport. It says its size as the others do.
+  constexpr std::uint8_t mobility = 135;
+  if (number != mobility || e.protocol() != mobility || !e.has_upper_layer() || e.rest().size() < 8) return nullptr;
+  const std::size_t size = (load_u8(e.rest().data() + 1) + std::size_t{1}) * 8;
+  return size >= need && size <= e.rest().size() ? e.rest().data() : nullptr;
+}
+// An ICMPv6 message of a type from `first` to `last`.
+[[nodiscard]] constexpr const std::byte* find_message(bytes message, std::uint8_t first, std::uint8_t last,
+                                                      std::size_t need) noexcept {
+  if (message.size() < need || message.empty()) return nullptr;
+  const std::uint8_t type = load_u8(message.data());
+  return first <= type && type <= last ? message.data() : nullptr;
+}
+// All from the listener query to the redirect but two have it at the same place.
+[[nodiscard]] constexpr const std::byte* find_target(bytes message, std::size_t need) noexcept {
+  const std::byte* p = find_message(message, 130, 137, need);
+  return p == nullptr || load_u8(p) == 133 || load_u8(p) == 134 ? nullptr : p;
+}
+[[nodiscard]] constexpr const std::byte* find_nd_option(bytes message, std::uint8_t number, std::size_t need) noexcept {
+  if (find_message(message, 133, 137, 8) == nullptr) return nullptr;
+  constexpr std::uint8_t before[] = {8, 16, 24, 24, 40};  // the options, from type 133 on
+  for (ndp_options o(message.from(before[load_u8(message.data()) - 133])); o; o.next())
+    if (static_cast<std::uint8_t>(o.kind()) == number) return o.data().size() >= need ? o.data().data() : nullptr;
+  return nullptr;
+}
+// Words follow in the order of their bits: checksum, key, sequence number.
+[[nodiscard]] constexpr const std::byte* find_gre_word(bytes header, std::uint8_t bit) noexcept {
+  if (header.empty()) return nullptr;
+  const unsigned flags = load_u8(header.data());
+  std::size_t at = 4;
+  for (unsigned earlier = 0x80; earlier > bit; earlier >>= 1)
+    if ((flags & earlier) != 0) at += 4;
+  return (flags & bit) != 0 && at + 4 <= header.size() ? header.data() + at : nullptr;
+}
+
+// A header and what it carries; empty without one.
+template <header_view V>
+[[nodiscard]] RUNNEL_INLINE constexpr bytes whole(const header_map& m) noexcept {
+  if (!m.has<V>()) return {};
+  const V v = m.get<V>();
+  return {m.at<V::in_header, V::min_size>(), v.header_size() + v.payload().size()};
+}
+// Whether the packet goes on behind the bytes that are there.
+[[nodiscard]] constexpr bool is_cut(const header_map& m) noexcept {
+  if (m.layers().has(protocol::fragment)) return true;
+  if (m.has<ipv4>()) {
+    const ipv4 v = m.get<ipv4>();
+    return v.total_length() > v.header_size() + v.payload().size();
+  }
+  return m.has<ipv6>() && m.get<ipv6>().payload_length() > m.get<ipv6>().payload().size();
+}
+// The headers inside a tunnel of one kind. A call, so that it stands once for all fields that are asked for.
+template <tunnel Around>
+[[nodiscard, gnu::noinline]] constexpr header_map inside_of(header_map outer) noexcept {
+  if constexpr (Around == tunnel::vxlan) {
+    if (outer.has<vxlan>()) return inside(outer.get<vxlan>(), is_cut(outer));
+  } else if constexpr (Around == tunnel::ipip) {
+    if (outer.has<ipv4>()) return inside(outer.get<ipv4>());
+    if (outer.has<ipv6>()) return inside(outer.get<ipv6>());
+  } else if (outer.has<gre>()) {
+    const gre v = outer.get<gre>();
+    if ((v.protocol_type() == ethertype::bridging) == (Around == tunnel::gretap)) return inside(v, is_cut(outer));
+  }
+  return runnel::detail::no_packet();
+}
+
+}  // namespace detail
+
+/// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it. `Need` is at least
+/// `fixed_size(H)`.
+template <header H, std::size_t Need>
+[[nodiscard]] RUNNEL_INLINE constexpr const std::byte* locate(const header_map& m) noexcept {
+  static_assert(Need >= fixed_size(H));
+  constexpr header_family family = family_of(H);
+  constexpr std::uint8_t number = number_of(H);
+  if constexpr (family == header_family::ipv4_option) {
+    return m.has<ipv4>() ? detail::find_option(ipv4_options(m.get<ipv4>().options()), number, Need) : nullptr;
+  } else if constexpr (family == header_family::tcp_option) {
+    return m.has<tcp>() ? detail::find_option(tcp_options(m.get<tcp>().options()), number, Need) : nullptr;
+  } else if constexpr (family == header_family::ipv6_extension) {
+    return m.has<ipv6>() ? detail::find_extension(m.get<ipv6>(), number, Need) : nullptr;
+  } else if constexpr (family == header_family::icmpv6_message) {
+    return detail::find_message(detail::whole<icmpv6>(m), number, number, Need);
+  } else if constexpr (family == header_family::nd_option) {
+    return detail::find_nd_option(detail::whole<icmpv6>(m), number, Need);
+  } else if constexpr (family == header_family::gre_word) {
+    return detail::find_gre_word(detail::whole<gre>(m), number);
+  } else if constexpr (H == header::icmpv6_target) {
+    return detail::find_target(detail::whole<icmpv6>(m), Need);
+  } else {
+    return m.at<H, Need>();
+  }
+}
+
+}  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/load.hpp ==========================================================================================
+// Reads a field out of a packet: finds its header, checks that all of it is there, and takes the bits.
+#ifndef RUNNEL_MATCH_LOAD_HPP
+#define RUNNEL_MATCH_LOAD_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel::match {
 
 namespace detail {
 
@@ -13534,18 +14066,30 @@ template <unsigned Offset, unsigned Bits, class Key>
   }
 }
 
+template <header Header, unsigned Offset, unsigned Bits, class Value>
+[[nodiscard]] RUNNEL_INLINE constexpr bool load_field(const header_map& m, const field<Header, Offset, Bits, Value>&,
+                                                      key_t<Value>& to) noexcept {
+  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
+  constexpr std::size_t fixed = fixed_size(Header);
+  const std::byte* p = locate<Header, (needed > fixed ? needed : fixed)>(m);
+  if (p == nullptr) return false;
+  to = take_bits<Offset, Bits, key_t<Value>>(p);
+  return true;
+}
+
 }  // namespace detail
 
 /// The value of an operand in a packet. False, and `to` as it was, when the packet has none.
 template <header Header, unsigned Offset, unsigned Bits, class Value>
-[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>&,
+[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>& f,
                                                 key_t<Value>& to) noexcept {
-  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
-  constexpr std::size_t fixed = fixed_size(Header);
-  const std::byte* p = s.headers.template at<Header, (needed > fixed ? needed : fixed)>();
-  if (p == nullptr) return false;
-  to = detail::take_bits<Offset, Bits, key_t<Value>>(p);
-  return true;
+  return detail::load_field(s.headers, f, to);
+}
+/// Of a field inside a tunnel. The packet inside is dissected anew each time.
+template <tunnel Around, class Field>
+[[nodiscard]] constexpr bool load(const subject& s, const inner_field<Around, Field>& f,
+                                  key_t<typename Field::value_type>& to) noexcept {
+  return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
 }
 template <match_operand Operand>
   requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }
@@ -13651,7 +14195,7 @@ struct has_header : expression_operators {
   static constexpr header in_header = Header;
 
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    return s.headers.template at<Header, fixed_size(Header)>() != nullptr;
+    return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
   }
 };
 
@@ -14496,13 +15040,13 @@ class prefix_set_of
 #ifndef RUNNEL_MATCH_PRINT_VALUE_HPP
 #define RUNNEL_MATCH_PRINT_VALUE_HPP
 
-#include <cstdint>      // uint64_t
+#include <cstdint>      // uint8_t, uint64_t
 #include <type_traits>  // is_same_v
 
 namespace runnel::match::detail {
 
 // How a number is written.
-enum class manner { decimal, hex, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
 
 template <class Operand>
 struct manner_of {
@@ -14513,11 +15057,15 @@ struct manner_of<field<H, Offset, Bits, V>> {
   static constexpr bool is(header h, unsigned offset) noexcept { return H == h && Offset == offset; }
   static constexpr manner value = is(header::tcp, 104) ? manner::tcp_flags
                                   : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) ||
-                                          is(header::gre, 16) || is(header::arp, 16)
+                                          is(header::gre, 16) || is(header::arp, 16) || is(header::snap, 48)
                                       ? manner::ethertype
-                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0)
+                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
+                                          (family_of(H) == header_family::ipv6_extension && Offset == 0)
                                       ? manner::ip_protocol
-                                      : manner::decimal;
+                                  : H == header::llc || H == header::snap ? manner::hex
+                                  // In options nft takes an address for a number.
+                                  : family_of(H) == header_family::ipv4_option && Bits == 32 ? manner::bare_address
+                                                                                             : manner::decimal;
 };
 template <meta_key Key, unsigned Bits, class V>
 struct manner_of<meta_field<Key, Bits, V>> {
@@ -14528,9 +15076,12 @@ struct manner_of<meta_field<Key, Bits, V>> {
                                   : Key == meta_key::mark || Key == meta_key::hash ? manner::hex
                                                                                    : manner::decimal;
 };
+template <tunnel Around, class Field>
+struct manner_of<inner_field<Around, Field>> : manner_of<Field> {};
 template <class Operand>
 struct manner_of<masked<Operand>> {
-  static constexpr manner value = manner_of<Operand>::value == manner::tcp_flags ? manner::tcp_flags : manner::hex;
+  static constexpr manner whole = manner_of<Operand>::value;
+  static constexpr manner value = whole == manner::tcp_flags || whole == manner::bare_address ? whole : manner::hex;
 };
 
 // Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
@@ -14539,12 +15090,23 @@ inline constexpr bool needs_equals_sign = manner_of<Operand>::value == manner::t
 template <class Operand>
 inline constexpr bool needs_equals_sign<masked<Operand>> = true;
 
+// Whether nft wants to be told of the header before it takes the operand, and of which one.
 template <class Operand>
-inline constexpr bool is_about_th = false;
-template <unsigned Offset, unsigned Bits, class V>
-inline constexpr bool is_about_th<field<header::th, Offset, Bits, V>> = true;
+struct told_before {
+  static constexpr bool needed = false;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct told_before<field<H, Offset, Bits, V>> {
+  static constexpr bool needed = H == header::th || H == header::vxlan;
+  static constexpr header what = H;
+};
+template <tunnel Around, class Field>
+struct told_before<inner_field<Around, Field>> {
+  static constexpr bool needed = Around == tunnel::vxlan;
+  static constexpr header what = header::vxlan;
+};
 template <class Operand>
-inline constexpr bool is_about_th<masked<Operand>> = is_about_th<Operand>;
+struct told_before<masked<Operand>> : told_before<Operand> {};
 
 constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
   constexpr const char* names[] = {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"};
@@ -14570,11 +15132,13 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
     case manner::tcp_flags: return print_tcp_flags(out, k);
     case manner::tc_handle: word = "0:"; break;
     case manner::decimal:
-    case manner::hex: break;
+    case manner::hex:
+    case manner::bare_address: break;
   }
   if (word != nullptr) out << word;
-  if (how == manner::hex || (how == manner::ethertype && word == nullptr)) out << "0x";
-  if (how == manner::hex || how == manner::tc_handle || (how == manner::ethertype && word == nullptr)) out.hex(k);
+  const bool hex = how == manner::hex || how == manner::bare_address || (how == manner::ethertype && word == nullptr);
+  if (hex) out << "0x";
+  if (hex || how == manner::tc_handle) out.hex(k);
   else if (word == nullptr) out << k;
 }
 constexpr void print_seconds(text_writer& out, instant t) noexcept {
@@ -14588,6 +15152,7 @@ template <class Operand, class Key>
 constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noexcept {
   using value = typename Operand::value_type;
   if constexpr (requires { o.print_value(out, k); }) o.print_value(out, k);
+  else if constexpr (manner_of<Operand>::value == manner::bare_address) print_number(out, manner::bare_address, k);
   else if constexpr (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address> ||
                      std::is_same_v<value, mac_address>)
     print(out, from_key<value>(k));
@@ -14595,13 +15160,83 @@ constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noe
   else print_number(out, manner_of<Operand>::value, k);
 }
 
+// One of a family as nft calls it: `tcp option maxseg`, by its number where nft has no name. Before the name of a field
+// nft leaves away `exthdr`.
+constexpr void print_numbered(text_writer& out, header h, bool before_field) noexcept {
+  const std::uint8_t number = number_of(h);
+  const char* family = "";
+  const char* word = nullptr;
+  switch (family_of(h)) {
+    case header_family::ipv4_option:
+      family = "ip option ";
+      word = number == 7 ? "rr" : number == 131 ? "lsrr" : number == 137 ? "ssrr" : number == 148 ? "ra" : nullptr;
+      break;
+    case header_family::tcp_option:
+      family = "tcp option ";
+      word = number == 2    ? "maxseg"
+             : number == 3  ? "window"
+             : number == 4  ? "sack-perm"
+             : number == 5  ? "sack"
+             : number == 8  ? "timestamp"
+             : number == 19 ? "md5sig"
+             : number == 30 ? "mptcp"
+             : number == 34 ? "fastopen"
+                            : nullptr;
+      break;
+    case header_family::ipv6_extension:
+      family = "exthdr ";
+      word = number == 0     ? "hbh"
+             : number == 43  ? "rt"
+             : number == 44  ? "frag"
+             : number == 60  ? "dst"
+             : number == 135 ? "mh"
+                             : nullptr;
+      if (before_field && word != nullptr) family = "";
+      break;
+    case header_family::nd_option:
+      family = "icmpv6 option ";
+      word = number == 1    ? "slla"
+             : number == 2  ? "tlla"
+             : number == 3  ? "prefix"
+             : number == 5  ? "mtu"
+             : number == 24 ? "route"
+             : number == 25 ? "rdnss"
+                            : nullptr;
+      break;
+    case header_family::gre_word:
+      family = "gre ";
+      word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
+      break;
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  out << family;
+  if (word != nullptr) out << word;
+  else out << number;
+}
 template <header H, unsigned Offset, unsigned Bits, class V>
 constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& f) noexcept {
-  out << f.name;
+  if constexpr (family_of(H) == header_family::gre_word) {
+    print_numbered(out, H, true);  // which is all of it
+  } else {
+    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmpv6_message) {
+      print_numbered(out, H, true);
+      out << ' ';
+    }
+    out << f.name;
+  }
 }
 template <meta_key Key, unsigned Bits, class V>
 constexpr void print_operand(text_writer& out, const meta_field<Key, Bits, V>&) noexcept {
   out << name(Key);
+}
+template <tunnel Around, class Field>
+constexpr void print_operand(text_writer& out, const inner_field<Around, Field>& f) noexcept {
+  out << (Around == tunnel::vxlan    ? "vxlan "
+          : Around == tunnel::gre    ? "gre "
+          : Around == tunnel::gretap ? "gretap "
+                                     : "ipip ");
+  print_operand(out, f.inside);
 }
 // An operand from elsewhere says its name itself.
 template <class Operand>
@@ -14629,6 +15264,7 @@ constexpr void print_operand(text_writer& out, const masked<Operand>& m) noexcep
 #define RUNNEL_MATCH_PRINT_CONDITION_HPP
 
 #include <cstddef>  // size_t
+#include <cstdint>  // uint8_t
 
 namespace runnel::match::detail {
 
@@ -14644,8 +15280,27 @@ struct line {
   }
 };
 
+// The ICMPv6 types of messages with this header.
+constexpr void print_types(text_writer& out, header h) noexcept {
+  if (h == header::icmpv6_target) out << "{ 130, 131, 132, 135, 136, 137 }";
+  else out << number_of(h);
+}
+// The header without which there is no such header; itself where there is none.
+[[nodiscard]] constexpr header around(header h) noexcept {
+  switch (family_of(h)) {
+    case header_family::ipv4_option: return header::ipv4;
+    case header_family::tcp_option: return header::tcp;
+    case header_family::ipv6_extension: return header::ipv6;
+    case header_family::icmpv6_message:
+    case header_family::nd_option: return header::icmpv6;
+    case header_family::gre_word: return header::gre;
+    case header_family::single: break;
+  }
+  return h == header::icmpv6_target ? header::icmpv6 : h == header::vxlan ? header::udp : h;
+}
 // How many lines it takes to say that a header is missing.
 [[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
+  if (around(h) != h) return lines_without(around(h)) + 1;
   switch (h) {
     case header::ipv6_fragment:
     case header::icmp:
@@ -14654,30 +15309,44 @@ struct line {
     case header::udp:
     case header::th:
     case header::gre: return 2;
-    case header::vxlan: return 3;
     default: return 1;
   }
 }
 constexpr void print_with(line& l, header h) noexcept {
   switch (h) {
-    case header::ethernet: l.next() << "meta iiftype ether"; break;
-    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; break;
-    case header::cvlan: l.next() << "cvlan exists"; break;
-    case header::mpls: l.next() << "meta protocol 0x8847"; break;
-    case header::arp: l.next() << "meta protocol arp"; break;
-    case header::ipv4: l.next() << "meta protocol ip"; break;
-    case header::ipv6: l.next() << "meta protocol ip6"; break;
-    case header::ipv6_fragment: l.next() << "exthdr frag exists"; break;
-    case header::icmp: l.next() << "meta l4proto icmp"; break;
-    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; break;
-    case header::tcp: l.next() << "meta l4proto tcp"; break;
-    case header::udp: l.next() << "meta l4proto udp"; break;
-    case header::th: l.next() << "meta l4proto { tcp, udp }"; break;
-    case header::gre: l.next() << "meta l4proto gre"; break;
-    case header::vxlan: l.next() << "udp dport 4789"; break;
+    case header::ethernet: l.next() << "meta iiftype ether"; return;
+    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; return;
+    case header::cvlan: l.next() << "cvlan exists"; return;
+    case header::mpls: l.next() << "meta protocol 0x8847"; return;
+    case header::arp: l.next() << "meta protocol arp"; return;
+    case header::ipv4: l.next() << "meta protocol ip"; return;
+    case header::ipv6: l.next() << "meta protocol ip6"; return;
+    case header::ipv6_fragment: l.next() << "exthdr frag exists"; return;
+    case header::icmp: l.next() << "meta l4proto icmp"; return;
+    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; return;
+    case header::tcp: l.next() << "meta l4proto tcp"; return;
+    case header::udp: l.next() << "meta l4proto udp"; return;
+    case header::th: l.next() << "meta l4proto { tcp, udp }"; return;
+    case header::gre: l.next() << "meta l4proto gre"; return;
+    case header::vxlan: l.next() << "udp dport 4789"; return;
+    case header::llc: l.next() << "llc exists"; return;
+    case header::snap: l.next() << "snap exists"; return;
+    case header::icmpv6_target: break;
+  }
+  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
+    print_types(l.next() << "icmpv6 type ", h);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " exists";
   }
 }
 constexpr void print_without(line& l, header h, std::size_t which) noexcept {
+  const std::size_t lines = lines_without(h);
+  if (around(h) != h && which + 1 < lines) return print_without(l, around(h), which);
+  if (around(h) == h && lines == 2 && which == 0) {
+    l.next() << (h == header::ipv6_fragment ? "meta protocol != ip6" : "meta protocol != { ip, ip6 }");
+    return;
+  }
   switch (h) {
     case header::ethernet: l.next() << "meta iiftype != ether"; return;
     case header::vlan: l.next() << "ether type != { 8021q, 8021ad }"; return;
@@ -14686,24 +15355,23 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
     case header::arp: l.next() << "meta protocol != arp"; return;
     case header::ipv4: l.next() << "meta protocol != ip"; return;
     case header::ipv6: l.next() << "meta protocol != ip6"; return;
-    case header::ipv6_fragment: l.next() << (which == 0 ? "meta protocol != ip6" : "exthdr frag missing"); return;
-    default: break;
-  }
-  if (which == 0) {
-    l.next() << "meta protocol != { ip, ip6 }";
-    return;
-  }
-  if (which == 2) {
-    l.next() << "udp dport != 4789";
-    return;
-  }
-  switch (h) {
+    case header::ipv6_fragment: l.next() << "exthdr frag missing"; return;
     case header::icmp: l.next() << "meta l4proto != icmp"; return;
     case header::icmpv6: l.next() << "meta l4proto != ipv6-icmp"; return;
     case header::tcp: l.next() << "meta l4proto != tcp"; return;
+    case header::udp: l.next() << "meta l4proto != udp"; return;
     case header::th: l.next() << "meta l4proto != { tcp, udp }"; return;
     case header::gre: l.next() << "meta l4proto != gre"; return;
-    default: l.next() << "meta l4proto != udp"; return;
+    case header::vxlan: l.next() << "udp dport != 4789"; return;
+    case header::llc: l.next() << "llc missing"; return;
+    case header::snap: l.next() << "snap missing"; return;
+    case header::icmpv6_target: break;
+  }
+  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
+    print_types(l.next() << "icmpv6 type != ", h);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " missing";
   }
 }
 
@@ -14984,9 +15652,14 @@ template <class Rules>
 // lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
 // alternatives is printed as one line with `or` and `not`, which nft does not know.
 //
-// What nft does not know either is printed in its manner: `meta hash`, fields of `cvlan` and `vxlan`, the verdicts
-// `tx`, `redirect 2`, `stolen` and `aborted`. `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
-// fragments.
+// What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
+// `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
+// by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
+// than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
+//
+// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
+// the list of TCP options does not end at the "end of list".
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
@@ -15054,7 +15727,7 @@ struct leaf_printer {
   }
   template <bool Positive>
   static constexpr void print_condition(line& l, const Expression& e) noexcept {
-    if constexpr (is_about_th<operand_type>) print_with(l, header::th);
+    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
     text_writer& out = l.next();
     print_operand(out, e.left);
     print_rest<Positive>(out, e);
@@ -15691,7 +16364,7 @@ class toeplitz {
 
   alignas(64) std::byte product_[groups * 256 * 8] = {};
 };
-static_assert(sizeof(toeplitz) == 18 * 1024);
+static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
 
 namespace detail {
 // The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.

@@ -17,7 +17,7 @@ namespace {
 using namespace runnel;
 
 static_assert(!std::is_copy_constructible_v<timer> && !std::is_move_constructible_v<timer>);
-static_assert(sizeof(timer) == 40);
+static_assert(sizeof(timer) == (sizeof(void*) == 8 ? 40 : 24));
 static_assert(sizeof(timer_wheel) < 6 * 1024 + 192);
 
 // A timer that notes when it ran.

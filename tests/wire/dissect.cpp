@@ -421,7 +421,7 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
   std::uint64_t state = 0x9e3779b97f4a7c15;
   const auto random = [&state] {
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    return state;
+    return static_cast<std::size_t>(state);
   };
   const packet_bytes seeds[] = {
       in_ether("0800") + in_ipv4(17, udp_),
@@ -441,7 +441,7 @@ TEST_CASE("whatever the bytes are, what is found lies inside, and views over it 
   unsigned parsed = 0, refused = 0;
   for (int round = 0; round < 60'000; ++round) {
     packet_bytes p = seeds[random() % (sizeof seeds / sizeof *seeds)];
-    for (std::uint64_t changes = random() % 6; changes != 0; --changes) {
+    for (std::size_t changes = random() % 6; changes != 0; --changes) {
       std::byte& b = p[random() % p.size()];
       b = random() % 2 == 0 ? static_cast<std::byte>(random()) : b ^ static_cast<std::byte>(1u << random() % 8);
     }

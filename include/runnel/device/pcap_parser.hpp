@@ -217,7 +217,7 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
-    __builtin_prefetch(p + 8 * 64);
+    __builtin_prefetch(p + std::size_t{8} * 64);
     // Field by field into its place: a frame made elsewhere and copied waits for its own stores.
     frame& f = out[n++];
     f.data = p + pcap_record_header_size;
@@ -260,7 +260,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
-        __builtin_prefetch(p + 8 * 64);  // as in records()
+        __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
         frame& f = out[n++];
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;

@@ -103,7 +103,7 @@ class capture_ticks {
 
   std::uint64_t factor_ = 1;
   std::int64_t offset_;
-  std::uint8_t kind_ = multiply;
+  kind kind_ = multiply;
   std::uint8_t power_ = 0;
 };
 

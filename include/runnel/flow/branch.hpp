@@ -59,17 +59,17 @@ struct connection_list<Ways, First, Rest...> {
 
 template <class Ways, class Last>
 constexpr connection_list<Ways, Last> connect(connection_list<Ways>&&, Last&& last) noexcept {
-  return {std::move(last), {}};
+  return {std::forward<Last>(last), {}};
 }
 template <class Ways, class First, class... Rest, class Last>
 constexpr connection_list<Ways, First, Rest..., Last> connect(connection_list<Ways, First, Rest...>&& list,
                                                               Last&& last) noexcept {
-  return {std::move(list.first), connect(std::move(list.rest), std::move(last))};
+  return {std::move(list.first), connect(std::move(list.rest), std::forward<Last>(last))};
 }
 
 template <class Ways, class First, class... Rest>
 constexpr connection_list<Ways, First, Rest...> prepend(First&& first, connection_list<Ways, Rest...>&& rest) noexcept {
-  return {std::move(first), std::move(rest)};
+  return {std::forward<First>(first), std::move(rest)};
 }
 template <class Ways>
 constexpr connection_list<Ways> strip_counters(connection_list<Ways>&&) noexcept {

@@ -23,7 +23,7 @@ struct stage_counters {
   /// Packets that went on.
   [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
     std::uint64_t rest = packets;
-    for (std::uint64_t v : verdicts) rest -= v;
+    for (const std::uint64_t v : verdicts) rest -= v;
     return rest;
   }
   [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {

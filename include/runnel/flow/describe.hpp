@@ -27,7 +27,7 @@ namespace detail {
 // when everything went on.
 inline void print_losses(text_writer& out, const stage_counters& c, const char* before) noexcept {
   std::uint64_t lost = 0;
-  for (std::uint64_t r : c.reasons) lost += r;
+  for (const std::uint64_t r : c.reasons) lost += r;
   const char* separator = before;
   if (lost != 0) {
     (out << separator << "drop ").grouped(lost);

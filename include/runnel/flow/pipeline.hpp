@@ -33,12 +33,12 @@ struct stage_list<Counters, First, Rest...> {
 
 template <class Counters, class Last>
 constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
-  return {std::move(last)};
+  return {std::forward<Last>(last)};
 }
 template <class Counters, class First, class... Rest, class Last>
 constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
                                                             Last&& last) noexcept {
-  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::move(last))};
+  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
 }
 
 template <class... Stages>
@@ -194,9 +194,9 @@ constexpr auto as_pipeline(T&& left) noexcept {
 // A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
 template <class Counters, class Stage>
 constexpr auto fit(Stage&& stage) noexcept {
-  if constexpr (std::same_as<Counters, no_counters> && requires { std::move(stage).without_counters(); })
-    return std::move(stage).without_counters();
-  else return std::remove_cvref_t<Stage>{std::move(stage)};
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
+    return std::forward<Stage>(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
 }
 
 template <class Counters, class Last>
@@ -217,15 +217,15 @@ constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noex
 }
 template <class Left, class Counters>
 constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
-  return std::move(left);
+  return std::forward<Left>(left);
 }
 template <class Left, class Counters, class First, class... Rest>
 constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
-  return join_list(join(std::move(left), std::move(right.stage)), std::move(right.rest));
+  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
 }
 template <class Pipeline>
 constexpr auto strip_counters(Pipeline&& path) noexcept {
-  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::move(path).stages());
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
 }
 
 // Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,

@@ -32,7 +32,7 @@ class constant_set {
       }
     if constexpr (std::is_same_v<key, std::uint64_t>) {
       if (keys_[N - 1] - keys_[0] >= 64) return;
-      for (key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
+      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
     }
   }
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }

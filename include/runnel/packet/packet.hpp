@@ -241,7 +241,7 @@ class packet {
   }
   [[nodiscard]] bool is_shared_slow() const noexcept { return shared(d_); }
   static bool shared(const detail::descriptor* d) noexcept {
-    pool& home = pool::of(const_cast<detail::descriptor*>(d));
+    const pool& home = pool::of(const_cast<detail::descriptor*>(d));
     const bool own = d->index < home.packets_;
     if ((d->special & (detail::maybe_shared | detail::is_clone)) == 0) return false;
     if ((d->special & detail::is_lent) != 0) return true;

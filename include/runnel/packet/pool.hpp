@@ -258,7 +258,7 @@ constexpr std::size_t pool::slots_offset(const pool_config& c) noexcept {
 inline pool::pool(std::byte* memory, const pool_config& c) noexcept
     : slots_(memory + slots_offset(c)),
       stride_(stride(c)),
-      free_slots_(reinterpret_cast<std::uint32_t*>(memory + lists_offset(c))),
+      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_offset(c)))),
       free_bare_list_(free_slots_ + c.packets),
       refs_(free_bare_list_ + c.bare),
       free_count_(c.packets),

@@ -38,7 +38,7 @@ struct mac_address {
   /// The address as a number, the first octet most significant.
   [[nodiscard]] constexpr std::uint64_t value() const noexcept {
     std::uint64_t v = 0;
-    for (std::uint8_t o : octets) v = v << 8 | o;
+    for (const std::uint8_t o : octets) v = v << 8 | o;
     return v;
   }
   /// Group bit set: multicast, and broadcast too.

@@ -104,7 +104,7 @@ struct ndp_mtu {
 struct ndp_redirected {
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= 255 * 8);
+    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
     detail::write_option_head(whole, ndp_option::redirected_header, size());
     store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
   }

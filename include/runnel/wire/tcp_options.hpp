@@ -267,7 +267,7 @@ constexpr void print(text_writer& out, tcp_options o) noexcept {
         out << '{' << o.sack_block(i).left << ':' << o.sack_block(i).right << '}';
     } else if (o.is_fast_open()) {
       out << (o.fast_open_cookie().empty() ? "tfo cookiereq" : "tfo cookie ");
-      for (std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
+      for (const std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
     } else if (o.kind() == tcp_option::multipath) out << "mptcp " << std::uint64_t{o.data().size() + 2};
     else if (o.user_timeout_seconds() != 0) out << "uto " << o.user_timeout_seconds() << 's';
     else if (!o.md5_digest().empty()) out << "md5";

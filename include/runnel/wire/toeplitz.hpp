@@ -99,7 +99,7 @@ class toeplitz {
 
   alignas(64) std::byte product_[groups * 256 * 8] = {};
 };
-static_assert(sizeof(toeplitz) == 18 * 1024);
+static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
 
 namespace detail {
 // The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
