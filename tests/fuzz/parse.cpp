@@ -415,6 +415,7 @@ void match_everything(const subject& s, bytes packet) {
   load_all(s, iopt::rr::ptr, iopt::rr::addr, iopt::lsrr::addr, iopt::ssrr::addr, iopt::ra::value);
   load_all(s, ext::hbh::nexthdr, ext::dst::hdrlength, ext::rt::type, ext::rt::seg_left, ext::mh::type,
            ext::mh::checksum, ipv6_fragment::id);
+  load_all(s, icmp::id, icmp::mtu, icmp::gateway, icmpv6::mtu, icmpv6::id, icmpv6::max_delay);
   load_all(s, icmpv6::taddr, icmpv6::daddr, icmpv6::ra::retrans_timer, icmpv6::na::solicited, nopt::slla::address,
            nopt::tlla::address, nopt::prefix::address, nopt::mtu::value, nopt::route::lifetime, nopt::rdnss::address);
   load_all(s, gre::option::checksum::value, gre::option::key::value, gre::option::sequence::value);

@@ -222,6 +222,28 @@ TEST_CASE("neighbour discovery options of impossible lengths, and messages that 
   CHECK_FALSE(holds(padded, icmpv6::taddr >= ipv6_address{} || has<icmpv6::option::slla>));
 }
 
+TEST_CASE("what only some ICMP messages have is matched in those only, as by nft") {
+  constexpr literal_packet ping =
+      make(0, eth, from_10_1_2_3, icmp_header{.kind = icmp::echo_request, .identifier = 7, .sequence_number = 9});
+  CHECK(holds(ping, icmp::id == 7 && icmp::sequence == 9));
+  CHECK_FALSE(holds(ping, icmp::mtu == 9 || icmp::gateway >= ipv4_address{}));
+  const frame_bytes too_big = six("3a", "0200 0000 00000578");
+  CHECK(holds(too_big, icmpv6::mtu == 1400));
+  CHECK_FALSE(holds(too_big, icmpv6::id >= 0 || icmpv6::param_problem >= 0 || icmpv6::max_delay >= 0));
+  CHECK(holds(six("3a", "0400 0000 00000028"), icmpv6::param_problem == 40));
+  CHECK(holds(six("3a", "8100 0000 0007 0009"), icmpv6::id == 7 && icmpv6::sequence == 9));
+  CHECK(holds(six("3a", "8200 0000 2710 0000 00000000000000000000000000000000"),
+              icmpv6::max_delay == 10'000 && icmpv6::taddr == ipv6_address{}));
+
+  frame_bytes redirect_to = hex(ethernet_ip);
+  const frame_bytes rest = hex("4500 001c 0001 0000 40 01 0000 0a010203 c0000201  0501 0000 0a000009");
+  redirect_to.insert(redirect_to.end(), rest.begin(), rest.end());
+  CHECK(holds(redirect_to, icmp::gateway == ipv4_address{10, 0, 0, 9}));
+  CHECK_FALSE(holds(redirect_to, icmp::id >= 0 || icmp::mtu >= 0));
+  redirect_to[34] = std::byte{3};
+  CHECK(holds(redirect_to, icmp::mtu == 9));
+}
+
 TEST_CASE("LLC and SNAP") {
   constexpr literal_packet spanning_tree = make(35, eth, llc_header{.destination_sap = 0x42, .source_sap = 0x43});
   CHECK(holds(spanning_tree, has<llc> && llc::dsap == 0x42 && llc::ssap == 0x43 && llc::ctrl == 3));

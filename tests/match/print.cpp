@@ -184,6 +184,8 @@ TEST_CASE("the negation of an option names all that it needs around it") {
         "meta protocol != { ip, ip6 }\nmeta l4proto != ipv6-icmp\nicmpv6 type != { 130, 131, 132, 135, 136, 137 "
         "}\nicmpv6 taddr != "
         "::\n");
+  CHECK(lines(!(icmp::id == 7)) ==
+        "meta protocol != { ip, ip6 }\nmeta l4proto != icmp\nicmp type != { 0, 8 }\nicmp id != 7\n");
   CHECK(lines(!has<vxlan>) == "meta protocol != { ip, ip6 }\nmeta l4proto != udp\nudp dport != 4789\n");
 }
 
@@ -267,7 +269,10 @@ TEST_CASE("nft accepts the printed rules") {
           accept,
       when(ip6::saddr.not_in(constant_set{ipv6_address{0, 1}, ipv6_address{0, 0xffff'0a00'0001}})) >> drop,
       when(ip::ttl < 2 && ip::protocol == 1 && ip::length >= 28 && ip::id != 7 && (ip::frag_off & 0x1fff) == 0) >> drop,
-      when(icmp::type == 8 && icmp::code == 0) >> accept, when(icmpv6::type.in(range(133, 137))) >> accept,
+      when(icmp::type == 8 && icmp::code == 0) >> accept,
+      when(!(icmp::id == 7) || icmp::mtu < 500 || icmp::gateway == ipv4_address{10, 0, 0, 1}) >> accept,
+      when(!(icmpv6::sequence == 7) || !(icmpv6::mtu >= 1280) || icmpv6::max_delay == 1) >> accept,
+      when(icmpv6::param_problem == 40) >> drop, when(icmpv6::type.in(range(133, 137))) >> accept,
       when(ip::dscp == 46 || ip::ecn == 3 || ip6::dscp == 46) >> accept,
       when(tcp::sequence > 5 || tcp::ackseq == 1 || tcp::window < 10 || tcp::doff > 5 || tcp::urgptr != 0) >> accept,
       when(udp::length <= 8 || udp::checksum == 0 || tcp::checksum == 0 || ip::checksum == 0) >> drop,

@@ -5,6 +5,7 @@
 //     tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))
 //     (tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn
 //     has<udp> && !(meta::mark == 7)
+//     tcp::option::maxseg::size > 1400 || has<ip::option::rr> || vxlan::inner(ip::saddr) == ipv4_address{10, 0, 0, 1}
 //
 // A comparison with a field of a header that the packet does not have is false, `!=` too: as in nft, where the
 // comparison implies the header. `!(...)` is plain negation: `!(tcp::dport == 22)` holds for every UDP packet.
@@ -189,7 +190,7 @@ template <match_expression E>
 
 /// Whether the packet has the header of view `V`, all of its fixed part: the packets for which a handler with such a
 /// parameter runs. In a later fragment of a datagram there is no transport header; `meta::l4proto` still knows what
-/// it belongs to.
+/// it belongs to. Options and extension headers are asked for alike: `has<tcp::option::sack_perm>`.
 template <class V>
   requires requires { V::in_header; }
 inline constexpr match::has_header<V::in_header> has{};

@@ -15,6 +15,7 @@
 #include <runnel/wire/field.hpp>
 #include <runnel/wire/gre.hpp>
 #include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmp.hpp>
 #include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
@@ -47,6 +48,8 @@ namespace runnel::match {
     case header::vxlan: return 8;
     case header::llc: return 3;
     case header::snap: return 8;
+    case header::icmp_echo: return 8;
+    case header::icmpv6_echo: return 8;
     case header::icmpv6_target: return 24;
   }
   switch (family_of(h)) {
@@ -54,6 +57,7 @@ namespace runnel::match {
     case header_family::ipv4_option:
     case header_family::tcp_option: return 1;
     case header_family::ipv6_extension:
+    case header_family::icmp_message:
     case header_family::icmpv6_message:
     case header_family::nd_option: return 8;
     case header_family::gre_word: return 4;
@@ -82,12 +86,17 @@ template <class Options>
   const std::size_t size = (load_u8(e.rest().data() + 1) + std::size_t{1}) * 8;
   return size >= need && size <= e.rest().size() ? e.rest().data() : nullptr;
 }
-// An ICMPv6 message of a type from `first` to `last`.
+// A message of ICMP or ICMPv6 of a type from `first` to `last`.
 [[nodiscard]] constexpr const std::byte* find_message(bytes message, std::uint8_t first, std::uint8_t last,
                                                       std::size_t need) noexcept {
   if (message.size() < need || message.empty()) return nullptr;
   const std::uint8_t type = load_u8(message.data());
   return first <= type && type <= last ? message.data() : nullptr;
+}
+// Of the types from echo request to reply ICMP has others in between.
+[[nodiscard]] constexpr const std::byte* find_echo(bytes message, std::size_t need) noexcept {
+  const std::byte* p = find_message(message, 0, 8, need);
+  return p == nullptr || (load_u8(p) != 0 && load_u8(p) != 8) ? nullptr : p;
 }
 // All from the listener query to the redirect but two have it at the same place.
 [[nodiscard]] constexpr const std::byte* find_target(bytes message, std::size_t need) noexcept {
@@ -157,12 +166,18 @@ template <header H, std::size_t Need>
     return m.has<tcp>() ? detail::find_option(tcp_options(m.get<tcp>().options()), number, Need) : nullptr;
   } else if constexpr (family == header_family::ipv6_extension) {
     return m.has<ipv6>() ? detail::find_extension(m.get<ipv6>(), number, Need) : nullptr;
+  } else if constexpr (family == header_family::icmp_message) {
+    return detail::find_message(detail::whole<icmp>(m), number, number, Need);
   } else if constexpr (family == header_family::icmpv6_message) {
     return detail::find_message(detail::whole<icmpv6>(m), number, number, Need);
   } else if constexpr (family == header_family::nd_option) {
     return detail::find_nd_option(detail::whole<icmpv6>(m), number, Need);
   } else if constexpr (family == header_family::gre_word) {
     return detail::find_gre_word(detail::whole<gre>(m), number);
+  } else if constexpr (H == header::icmp_echo) {
+    return detail::find_echo(detail::whole<icmp>(m), Need);
+  } else if constexpr (H == header::icmpv6_echo) {
+    return detail::find_message(detail::whole<icmpv6>(m), 128, 129, Need);
   } else if constexpr (H == header::icmpv6_target) {
     return detail::find_target(detail::whole<icmpv6>(m), Need);
   } else {

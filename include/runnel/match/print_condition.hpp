@@ -26,10 +26,20 @@ struct line {
   }
 };
 
-// The ICMPv6 types of messages with this header.
-constexpr void print_types(text_writer& out, header h) noexcept {
-  if (h == header::icmpv6_target) out << "{ 130, 131, 132, 135, 136, 137 }";
-  else out << number_of(h);
+// Whether the header is a message of ICMP or ICMPv6, of some types.
+[[nodiscard]] constexpr bool is_message(header h) noexcept {
+  return h == header::icmp_echo || h == header::icmpv6_echo || h == header::icmpv6_target ||
+         family_of(h) == header_family::icmp_message || family_of(h) == header_family::icmpv6_message;
+}
+constexpr void print_message(text_writer& out, header h, bool present) noexcept {
+  const bool four = h == header::icmp_echo || family_of(h) == header_family::icmp_message;
+  out << (four ? "icmp type " : "icmpv6 type ") << (present ? "" : "!= ");
+  switch (h) {
+    case header::icmp_echo: out << "{ 0, 8 }"; return;
+    case header::icmpv6_echo: out << "{ 128, 129 }"; return;
+    case header::icmpv6_target: out << "{ 130, 131, 132, 135, 136, 137 }"; return;
+    default: out << number_of(h);
+  }
 }
 // The header without which there is no such header; itself where there is none.
 [[nodiscard]] constexpr header around(header h) noexcept {
@@ -37,12 +47,19 @@ constexpr void print_types(text_writer& out, header h) noexcept {
     case header_family::ipv4_option: return header::ipv4;
     case header_family::tcp_option: return header::tcp;
     case header_family::ipv6_extension: return header::ipv6;
+    case header_family::icmp_message: return header::icmp;
     case header_family::icmpv6_message:
     case header_family::nd_option: return header::icmpv6;
     case header_family::gre_word: return header::gre;
     case header_family::single: break;
   }
-  return h == header::icmpv6_target ? header::icmpv6 : h == header::vxlan ? header::udp : h;
+  switch (h) {
+    case header::icmp_echo: return header::icmp;
+    case header::icmpv6_echo:
+    case header::icmpv6_target: return header::icmpv6;
+    case header::vxlan: return header::udp;
+    default: return h;
+  }
 }
 // How many lines it takes to say that a header is missing.
 [[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
@@ -77,10 +94,12 @@ constexpr void print_with(line& l, header h) noexcept {
     case header::vxlan: l.next() << "udp dport 4789"; return;
     case header::llc: l.next() << "llc exists"; return;
     case header::snap: l.next() << "snap exists"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
     case header::icmpv6_target: break;
   }
-  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
-    print_types(l.next() << "icmpv6 type ", h);
+  if (is_message(h)) {
+    print_message(l.next(), h, true);
   } else {
     print_numbered(l.next(), h, false);
     l.out << " exists";
@@ -111,10 +130,12 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
     case header::vxlan: l.next() << "udp dport != 4789"; return;
     case header::llc: l.next() << "llc missing"; return;
     case header::snap: l.next() << "snap missing"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
     case header::icmpv6_target: break;
   }
-  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
-    print_types(l.next() << "icmpv6 type != ", h);
+  if (is_message(h)) {
+    print_message(l.next(), h, false);
   } else {
     print_numbered(l.next(), h, false);
     l.out << " missing";

@@ -34,9 +34,10 @@ struct manner_of<field<H, Offset, Bits, V>> {
                                           (family_of(H) == header_family::ipv6_extension && Offset == 0)
                                       ? manner::ip_protocol
                                   : H == header::llc || H == header::snap ? manner::hex
-                                  // In options nft takes an address for a number.
-                                  : family_of(H) == header_family::ipv4_option && Bits == 32 ? manner::bare_address
-                                                                                             : manner::decimal;
+                                  // Here nft takes an address for a number.
+                                  : std::is_same_v<V, ipv4_address> && family_of(H) != header_family::single
+                                      ? manner::bare_address
+                                      : manner::decimal;
 };
 template <meta_key Key, unsigned Bits, class V>
 struct manner_of<meta_field<Key, Bits, V>> {
@@ -178,6 +179,7 @@ constexpr void print_numbered(text_writer& out, header h, bool before_field) noe
       family = "gre ";
       word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
       break;
+    case header_family::icmp_message:
     case header_family::icmpv6_message:
     case header_family::single: break;
   }
@@ -190,7 +192,8 @@ constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& 
   if constexpr (family_of(H) == header_family::gre_word) {
     print_numbered(out, H, true);  // which is all of it
   } else {
-    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmpv6_message) {
+    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmp_message &&
+                  family_of(H) != header_family::icmpv6_message) {
       print_numbered(out, H, true);
       out << ' ';
     }

@@ -6,7 +6,8 @@
 //     cooked captures, loopback, raw IP  >  IPv6 and its extension  >  checked as far as their headers reach
 //     up to 8 VLAN tags, 16 MPLS labels     headers (at most 8)        anything else: its place
 //
-// What it does not do: look into tunnels, verify checksums, reassemble, understand IPv6 jumbograms (RFC 2675).
+// What it does not do: look into tunnels (<runnel/wire/tunnel.hpp> does), verify checksums, reassemble, understand IPv6
+// jumbograms (RFC 2675).
 #ifndef RUNNEL_WIRE_DISSECT_HPP
 #define RUNNEL_WIRE_DISSECT_HPP
 

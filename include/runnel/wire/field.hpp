@@ -28,6 +28,8 @@ enum class header : std::uint16_t {
   vxlan,          ///< behind a UDP header to port 4789
   llc,            ///< behind an 802.3 length
   snap,           ///< an LLC header with a SNAP header behind it
+  icmp_echo,      ///< an ICMP echo request or reply
+  icmpv6_echo,    ///< an ICMPv6 echo request or reply
   icmpv6_target,  ///< an ICMPv6 message with an address: multicast listeners', neighbour solicitations and answers,
                   ///< redirects
 };
@@ -38,6 +40,7 @@ enum class header_family : std::uint8_t {
   ipv4_option,     ///< the first IPv4 option of this type
   tcp_option,      ///< the first TCP option of this kind
   ipv6_extension,  ///< the first extension header that is announced by this number; the mobility header, 135, as well
+  icmp_message,    ///< an ICMP message of this type
   icmpv6_message,  ///< an ICMPv6 message of this type
   nd_option,       ///< the first option of this type in a neighbour discovery message
   gre_word,        ///< what this bit in the first octet of a GRE header says is there

@@ -84,10 +84,13 @@ class basic_icmp {
   static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
   static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
   static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
-  static constexpr field<header::icmp, 32, 16, std::uint16_t> id{"icmp id"};
-  static constexpr field<header::icmp, 48, 16, std::uint16_t> sequence{"icmp sequence"};
-  static constexpr field<header::icmp, 48, 16, std::uint16_t> mtu{"icmp mtu"};
-  static constexpr field<header::icmp, 32, 32, ipv4_address> gateway{"icmp gateway"};
+  // These are false in every comparison with a message of another type.
+  static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
+  static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
+  /// Of an unreachable destination; it says something when a fragment was needed.
+  static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
+  /// Of a redirect.
+  static constexpr field<header_in(header_family::icmp_message, 5), 32, 32, ipv4_address> gateway{"icmp gateway"};
 
   /// Checks that the header is there; `b` is the whole IP payload, no link padding. The checksum is not looked at.
   [[nodiscard]] static constexpr result<basic_icmp, drop_reason> parse(byte_window<Byte> b) noexcept {

@@ -84,9 +84,17 @@ class basic_icmpv6 {
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
-  static constexpr field<header::icmpv6, 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
-  static constexpr field<header::icmpv6, 32, 16, std::uint16_t> id{"icmpv6 id"};
-  static constexpr field<header::icmpv6, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  // These are false in every comparison with a message of another type.
+  /// Of "packet too big".
+  static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
+  /// Of a parameter problem: which octet is wrong.
+  static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
+      "icmpv6 param-problem"};
+  static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
+  static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// Of a multicast listener query: milliseconds.
+  static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
+      "icmpv6 max-delay"};
   /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
   static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
   /// Which destination a redirect is about.
