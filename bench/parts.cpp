@@ -45,7 +45,7 @@ void pool_frames_ours(benchmark::State& state) {
   paged_pool memory{{.packets = 1024, .bare = 1024}};
   std::vector<frame> held(32);
   for (auto _ : state) {
-    benchmark::DoNotOptimize(memory->allocate_frames(held.data(), held.size()));
+    benchmark::DoNotOptimize(memory->allocate_frames(held.size(), {}, into_array(held.data())));
     benchmark::ClobberMemory();
     memory->release(held.data(), held.size());
   }

@@ -196,18 +196,22 @@ class arriving_port {
   }
   pool& memory() noexcept { return port_.memory(); }
   bool done() const noexcept { return false; }
-  std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
-    const std::size_t n = port_.receive(frames, room, now);
-    const address_pair* a = arrivals_->data();
-    for (std::size_t i = 0; i < n; ++i) {
-      const address_pair& from = a[next_];
-      std::byte* p = frames[i].data;
-      __builtin_memcpy(p + 22, &ttl_and_checksum_, 4);
-      from.source.store(p + 26);
-      from.destination.store(p + 30);
-      store_be32(p + 34, std::uint32_t{from.source_port} << 16 | from.destination_port);
-      next_ = (next_ + 1) & (arrivals_->size() - 1);
-    }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    std::size_t next = next_;
+    const std::size_t last = arrivals_->size() - 1;
+    const std::size_t n = port_.receive(
+        room, now, [&take, &next, last, a = arrivals_->data(), rest = ttl_and_checksum_](const frame& f) noexcept {
+          const address_pair& from = a[next];
+          std::byte* p = f.data;
+          __builtin_memcpy(p + 22, &rest, 4);
+          from.source.store(p + 26);
+          from.destination.store(p + 30);
+          store_be32(p + 34, std::uint32_t{from.source_port} << 16 | from.destination_port);
+          next = (next + 1) & last;
+          take(f);
+        });
+    next_ = next;
     return n;
   }
   std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept { return port_.transmit(packets, n, now); }
@@ -259,7 +263,7 @@ using stage_for = runnel::detail::stage_of<F>;
 template <class Port>
 std::size_t receive_packets(Port& port, packet* packets, std::size_t room) noexcept {
   frame frames[default_burst];
-  const std::size_t n = port.receive(frames, room, {});
+  const std::size_t n = port.receive(room, {}, into_array(frames));
   for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(packets + i)) packet{port.memory().attach(frames[i])};
   return n;
 }

@@ -51,18 +51,19 @@ class memory_port {
 
   pool& memory() noexcept { return *memory_; }
   bool done() const noexcept { return false; }
-  std::size_t receive(frame* frames, std::size_t room, instant) noexcept {
+  template <class Take>
+  RUNNEL_INLINE std::size_t receive(std::size_t room, instant, Take&& take) noexcept {
     if (filled_ < room) [[unlikely]]
       refill();
     const std::size_t n = filled_ < room ? filled_ : room;
-    const frame blank = blank_;  // in registers
+    frame f = blank_;
     std::size_t at = first_;
     for (std::size_t i = 0; i < n; ++i) {
       const buffer_c& b = ring_[at];
-      frames[i] = blank;
-      frames[i].data = reinterpret_cast<std::byte*>(b.data);
-      frames[i].length = b.length;
-      frames[i].slot = b.slot;
+      f.data = reinterpret_cast<std::byte*>(b.data);
+      f.length = b.length;
+      f.slot = b.slot;
+      take(f);
       if (++at == ring_.size()) at = 0;
     }
     first_ = at;

@@ -1691,8 +1691,9 @@ static_assert(sizeof(layers) == 8);
 #ifndef RUNNEL_PACKET_FRAME_HPP
 #define RUNNEL_PACKET_FRAME_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // conditional_t, is_trivially_copy_assignable_v
 
 namespace runnel {
 
@@ -1764,6 +1765,57 @@ struct frame {
   }
 };
 
+namespace detail {
+// Member by member: a frame that was just made is copied from registers then. As a whole it would be written to memory
+// in small pieces and read back in large ones, which have to wait for the pieces.
+RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept {
+  to.data = from.data;
+  to.timestamp.ns = from.timestamp.ns;
+  to.length = from.length;
+  to.slot = from.slot;
+  to.headroom = from.headroom;
+  to.tailroom = from.tailroom;
+  to.iif = from.iif;
+  to.missing = from.missing;
+  to.link = from.link;
+  to.lender = from.lender;
+  to.queue = from.queue;
+  to.checksum = from.checksum;
+}
+}  // namespace detail
+
+/// Takes frames into an array, which has room for all that are asked for: `device.receive(64, now,
+/// into_array(frames))`.
+class into_array {
+ public:
+  constexpr explicit into_array(frame* to) noexcept : to_(to) {}
+  RUNNEL_INLINE constexpr void operator()(const frame& f) noexcept { detail::copy_members(*to_++, f); }
+
+ private:
+  frame* to_;
+};
+
+namespace detail {
+// What a loop over many frames calls them with, in registers while it runs. A lambda stays where it is: it cannot be
+// assigned back.
+template <class Take>
+class local_taker {
+ public:
+  RUNNEL_INLINE explicit local_taker(Take& take) noexcept : original_(&take), take_(take) {}
+  local_taker(const local_taker&) = delete;
+  local_taker& operator=(const local_taker&) = delete;
+  RUNNEL_INLINE ~local_taker() {
+    if constexpr (assignable) *original_ = take_;
+  }
+  RUNNEL_INLINE void operator()(const frame& f) noexcept { take_(f); }
+
+ private:
+  static constexpr bool assignable = std::is_trivially_copy_assignable_v<Take>;
+  Take* original_;
+  std::conditional_t<assignable, Take, Take&> take_;
+};
+}  // namespace detail
+
 }  // namespace runnel
 
 #endif
@@ -1796,23 +1848,32 @@ struct alignas(64) descriptor {
   instant timestamp;
   std::uint32_t length;
   std::uint32_t index;  // of this descriptor in its pool
-  std::uint32_t next;   // the following fragment's descriptor, of the same pool; with is_chained
+  std::uint16_t headroom;
+  std::uint16_t tailroom;
+  std::uint16_t iif;
+  std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
   std::uint32_t hash;
   std::uint32_t mark;
   std::uint32_t connection;
   std::uint32_t scratch;
-  std::uint16_t headroom;
-  std::uint16_t tailroom;
   runnel::layers layers;
-  std::uint16_t iif;
-  std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
+  std::uint32_t next;  // the following fragment's descriptor, of the same pool; with is_chained
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  std::uint8_t
-      status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
+
+// Stores four members that lie side by side, the first at `to`, as one word.
+template <class Word>
+RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
+  constexpr unsigned width = sizeof(Word) * 2;
+  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
+                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
+  __builtin_memcpy(to, &word, sizeof word);
+}
 
 }  // namespace runnel::detail
 
@@ -1898,17 +1959,12 @@ class alignas(64) pool {
     f.tailroom = static_cast<std::uint16_t>(bytes_);
     return f;
   }
-  /// Up to `n` free slots as empty frames, and how many: for a device that receives in bursts. Fewer than `n` when
-  /// there are no more (counted once).
-  [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n) noexcept {
-    frame like;
-    like.headroom = static_cast<std::uint16_t>(headroom_);
-    like.tailroom = static_cast<std::uint16_t>(bytes_);
-    return allocate_frames(frames, n, like);
-  }
-  /// The same with everything but `data` and `slot` as in `like`; its headroom decides where in the slot the data
-  /// begin, and headroom, length and tailroom together must be at most what a slot holds.
-  [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n, const frame& like) noexcept {
+  /// Calls `take(frame)` for up to `n` free slots, and says for how many: for a device that receives in bursts. Fewer
+  /// than `n` when there are no more (counted once). Everything but `data` and `slot` is as in `like`; its headroom
+  /// decides where in the slot the data begin, and headroom, length and tailroom together must be at most what a slot
+  /// holds.
+  template <class Take>
+  [[nodiscard]] RUNNEL_INLINE std::size_t allocate_frames(std::size_t n, const frame& like, Take&& taken_by) noexcept {
     RUNNEL_ASSERT(std::size_t{like.headroom} + like.length + like.tailroom <= std::size_t{headroom_} + bytes_);
     if (free_count_ < n) [[unlikely]] {
       reclaim();
@@ -1917,18 +1973,19 @@ class alignas(64) pool {
         n = free_count_;
       }
     }
-    // Whole frames from registers, then two fields: a store for each field costs twice the time.
-    const frame prototype = like;
+    detail::local_taker take(taken_by);
+    frame f = like;
     const std::uint32_t* const top = free_slots_ + free_count_;
     std::byte* const base = slots_ + like.headroom;
     const std::size_t stride = stride_;
+    free_count_ -= static_cast<std::uint32_t>(n);
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint32_t slot = *(top - 1 - i);
-      frames[i] = prototype;
-      frames[i].data = base + slot * stride;
-      frames[i].slot = slot;
+      if (slot == no_slot) __builtin_unreachable();
+      f.data = base + slot * stride;
+      f.slot = slot;
+      take(f);
     }
-    free_count_ -= static_cast<std::uint32_t>(n);
     return n;
   }
   /// Gives frames back that never became packets.
@@ -1980,7 +2037,14 @@ class alignas(64) pool {
   [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::uint32_t headroom() const noexcept { return headroom_; }
   /// Takes over what other threads have given back. `allocate` does so by itself when it runs out.
-  void reclaim() noexcept;
+  [[gnu::noinline]] void reclaim() noexcept {
+    std::uint32_t i = __atomic_exchange_n(&home_coming_, no_slot, __ATOMIC_ACQUIRE);
+    while (i != no_slot) {
+      detail::descriptor* d = descriptors() + i;
+      i = d->next;
+      release_special(d);
+    }
+  }
 
  private:
   friend class packet;
@@ -2016,21 +2080,39 @@ class alignas(64) pool {
     }
     return descriptors() + free_bare_list_[--free_bare_count_];
   }
-  // Gives back one descriptor and its hold on its bytes; not what is chained to it.
-  RUNNEL_INLINE void release_one(detail::descriptor* d) noexcept {
-    if (d->special == 0) [[likely]] {
-      free_slots_[free_count_++] = d->index;
-    } else {
-      release_special(d);
+  RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
+    if (d->special != 0) [[unlikely]]
+      return release_special(d);
+    pool& home = of(d);
+    home.free_slots_[home.free_count_++] = d->index;
+  }
+  // The same for any packet.
+  [[gnu::noinline]] static void release_special(detail::descriptor* d) noexcept {
+    pool& home = of(d);
+    for (;;) {
+      const bool more = (d->special & detail::is_chained) != 0;
+      const std::uint32_t next = d->next;
+      home.release_one(d);
+      if (!more) return;
+      d = home.descriptors() + next;
     }
   }
-  RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
-    if (d->special == 0) [[likely]]
-      of(d).release_one(d);
-    else release_special_chain(d);
+  // Gives back one descriptor and its hold on its bytes; not what is chained to it.
+  RUNNEL_INLINE void release_one(detail::descriptor* d) noexcept {
+    const std::uint8_t special = d->special;
+    d->special = special & (detail::is_lent | detail::is_clone | detail::maybe_shared);
+    if ((special & detail::is_away) != 0) {
+      std::uint32_t head = __atomic_load_n(&home_coming_, __ATOMIC_RELAXED);
+      do d->next = head;
+      while (!__atomic_compare_exchange_n(&home_coming_, &head, d->index, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+      return;
+    }
+    d->special = 0;
+    if (d->index < packets_) return release_slot_reference(d->index);
+    if ((special & detail::is_lent) != 0) --lent_[d->lender_or_queue];
+    else release_slot_reference(slot_of(d->data - d->headroom));
+    free_bare_list_[free_bare_count_++] = d->index;
   }
-  static void release_special_chain(detail::descriptor* d) noexcept;
-  void release_special(detail::descriptor* d) noexcept;
   // Gives back a descriptor whose hold on its slot is the only one, and keeps the slot.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t release_but_slot(detail::descriptor* d) noexcept {
     if ((d->special & detail::is_clone) == 0) [[likely]]
@@ -2120,47 +2202,6 @@ class static_pool {
   alignas(64) std::byte memory_[pool::bytes_needed(Config)];
   pool* pool_;
 };
-
-inline void pool::release_special(detail::descriptor* d) noexcept {
-  const std::uint8_t special = d->special;
-  d->special = 0;
-  if ((special & detail::is_away) != 0) {
-    d->special = static_cast<std::uint8_t>(special & ~detail::is_away);
-    std::uint32_t head = __atomic_load_n(&home_coming_, __ATOMIC_RELAXED);
-    do d->next = head;
-    while (!__atomic_compare_exchange_n(&home_coming_, &head, d->index, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    return;
-  }
-  if (d->index < packets_) {
-    if ((special & detail::maybe_shared) != 0) release_slot_reference(d->index);
-    else free_slots_[free_count_++] = d->index;
-    return;
-  }
-  if ((special & detail::is_lent) != 0) --lent_[d->lender_or_queue];
-  else if ((special & detail::is_clone) != 0) release_slot_reference(slot_of(d->data - d->headroom));
-  free_bare_list_[free_bare_count_++] = d->index;
-}
-
-inline void pool::release_special_chain(detail::descriptor* d) noexcept {
-  pool& home = of(d);
-  for (;;) {
-    const bool more = (d->special & detail::is_chained) != 0;
-    const std::uint32_t next = d->next;
-    d->special &= static_cast<std::uint8_t>(~detail::is_chained);
-    home.release_one(d);
-    if (!more) return;
-    d = home.descriptors() + next;
-  }
-}
-
-inline void pool::reclaim() noexcept {
-  std::uint32_t i = __atomic_exchange_n(&home_coming_, no_slot, __ATOMIC_ACQUIRE);
-  while (i != no_slot) {
-    detail::descriptor* d = descriptors() + i;
-    i = d->next;
-    release_one(d);
-  }
-}
 
 }  // namespace runnel
 
@@ -2491,45 +2532,55 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   } else {
     d = descriptors() + f.slot;
   }
-  // Every member but two: `index` is right for ever, and `next` means nothing without is_chained.
+  // Every member but two: `index` is right for ever, and `next` means nothing without is_chained. Small ones that lie
+  // side by side are stored together: the stores are the price of a new packet.
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
   d->scratch = 0;
-  d->headroom = f.headroom;
-  d->tailroom = f.tailroom;
   packet p{d};
   p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
-  d->iif = f.iif;
-  d->segment_size = f.missing;
-  d->priority = 0;
-  d->lender_or_queue = lent ? f.lender : f.queue;
-  d->special = lent ? detail::is_lent : std::uint8_t{0};
-  d->status = static_cast<std::uint8_t>(static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u));
+  const unsigned status = static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u);
+  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lent ? f.lender : f.queue,
+                                            lent ? detail::is_lent : std::uint8_t{0}, status);
   return p;
 }
 
-inline void pool::release(packet* packets, std::size_t n) noexcept {
-  // The count is kept in a register, as for frames. Packets that are not plainly ours go the long way.
+[[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
+  // The counts are kept in registers, as for frames. Plain packets of ours and those that show lent bytes come in
+  // bursts; others go the long way.
   std::uint32_t* const list = free_slots_;
-  const detail::descriptor* const mine = descriptors();
-  std::uint32_t count = free_count_;
+  std::uint32_t* const bare_list = free_bare_list_;
+  const auto mine = reinterpret_cast<std::uintptr_t>(descriptors());
+  const std::uintptr_t size = (std::uintptr_t{packets_} + bare_) * sizeof(detail::descriptor);
+  std::uint32_t count = free_count_, bare_count = free_bare_count_;
   for (std::size_t i = 0; i < n; ++i) {
     detail::descriptor* d = packets[i].d_;
     packets[i].d_ = nullptr;
-    if (d == nullptr) continue;
-    if (d->special == 0 && d - d->index == mine) [[likely]] {
-      list[count++] = d->index;
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(d) - mine;
+    if (at < size && d->special <= detail::is_lent) [[likely]] {
+      const auto index = static_cast<std::uint32_t>(at / sizeof(detail::descriptor));
+      if (d->special == 0) [[likely]] {
+        list[count++] = index;
+      } else {
+        bare_list[bare_count++] = index;
+        --lent_[d->lender_or_queue];
+      }
       continue;
     }
+    if (d == nullptr) continue;
     free_count_ = count;
-    release_chain(d);
+    free_bare_count_ = bare_count;
+    release_special(d);
     count = free_count_;
+    bare_count = free_bare_count_;
   }
   free_count_ = count;
+  free_bare_count_ = bare_count;
 }
 
 inline bool packet::trim(std::size_t n) noexcept {
@@ -2675,17 +2726,24 @@ inline frame packet::detach() noexcept {
 
 namespace runnel {
 
+namespace detail {
+struct any_taker {
+  void operator()(const frame&) const noexcept {}
+};
+}  // namespace detail
+
 /// A device that frames come from.
 /// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
-/// - `receive(frames, room, now)`: fills up to `room` frames, every member of them (what stands there was not written),
-///   and says how many. 0 is "nothing now", at once. Whoever
-///   calls owns the frames until they are given to `memory().release`, attached, or transmitted. Lent bytes stay
-///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing.
+/// - `receive(room, now, take)`: calls `take(f)` for up to `room` frames, in the order in which they came, and says for
+///   how many. 0 is "nothing now", at once. A frame belongs to whoever took it until it is given to
+///   `memory().release`, attached, or transmitted. Lent bytes stay valid until the next `receive`: a device that still
+///   has frames out (`memory().lent(id) != 0`) hands out nothing. A template, so that the frame need not exist in
+///   memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 template <class D>
-concept receiving_device = requires(D& d, frame* frames, std::size_t room, instant now) {
+concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;
-  { d.receive(frames, room, now) } -> std::same_as<std::size_t>;
+  { d.receive(room, now, take) } -> std::same_as<std::size_t>;
   { d.done() } -> std::same_as<bool>;
 };
 
@@ -2814,13 +2872,15 @@ class link_direction {
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));
   }
-  std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     std::size_t n = 0;
-    while (n < room && size_ != 0 && heap_[0].due <= now) {
+    for (; n < room && size_ != 0 && heap_[0].due <= now; ++n) {
       const instant due = heap_[0].due;
-      frames[n] = pop().detach();
-      frames[n].timestamp = due;
-      frames[n++].iif = 0;
+      frame f = pop().detach();
+      f.timestamp = due;
+      f.iif = 0;
+      take(f);
     }
     return n;
   }
@@ -2894,8 +2954,9 @@ class link_end {
 
   [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
   /// What is due by `now`, in order. The timestamp of a frame is when it was due.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
-    return in_.receive(frames, room, now);
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return in_.receive(room, now, take);
   }
   /// Whether the wire was closed and everything on the way to this end was received.
   [[nodiscard]] bool done() const noexcept { return in_.done(); }
@@ -2932,7 +2993,7 @@ static_assert(receiving_device<link_end> && transmitting_device<link_end>);
 ///
 ///     virtual_link wire(memory, {.latency = milliseconds(20), .loss = 10'000});
 ///     wire.a().transmit(&p, 1, now);
-///     n = wire.b().receive(frames, 64, now + milliseconds(20));
+///     n = wire.b().receive(64, now + milliseconds(20), into_array(frames));
 ///
 /// (Not called `link`: <unistd.h> has a function of that name.)
 template <std::size_t Capacity = 1024>
@@ -3250,13 +3311,19 @@ class null_device {
 
   [[nodiscard]] pool& memory() noexcept { return memory_; }
   /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     const std::size_t wanted = room < left_ ? room : static_cast<std::size_t>(left_);
     frame like = like_;
     like.timestamp = now;
-    const std::size_t n = memory_.allocate_frames(frames, wanted, like);
-    if (copy_ && template_.slot != no_slot) {
-      for (std::size_t i = 0; i < n; ++i) copy_bytes(frames[i].data, template_.data, like.length);
+    std::size_t n = 0;
+    if (!copy_ || template_.slot == no_slot) {
+      n = memory_.allocate_frames(wanted, like, take);
+    } else {
+      n = memory_.allocate_frames(wanted, like, [&](const frame& f) {
+        copy_bytes(f.data, template_.data, f.length);
+        take(f);
+      });
     }
     left_ -= n;
     received_ += n;
@@ -3625,24 +3692,25 @@ class pcap_parser {
   /// Every frame will say that its bytes are lent by `lender`.
   explicit pcap_parser(std::uint8_t lender = 0) noexcept : lender_(lender) {}
 
-  /// Fills up to `room` frames with the next packets in `input`, which begins where the last call stopped consuming,
-  /// and says how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
+  /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
+  /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
   /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
-  [[nodiscard]] std::size_t parse(mutable_bytes input, frame* out, std::size_t room) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
     consumed_ = 0;
     wanted_ = 0;
     if (fault_ != pcap_fault::none) return 0;
     std::size_t n = 0;
     if (format_ == format::unknown && !start(input)) return 0;
     if (format_ == format::pcap) {
-      n = swapped_ ? records<true>(input, out, room) : records<false>(input, out, room);
+      n = swapped_ ? records<true>(input, room, take) : records<false>(input, room, take);
     } else {
       do {
         order_changed_ = false;
-        n += swapped_ ? blocks<true>(input, out + n, room - n) : blocks<false>(input, out + n, room - n);
+        n += swapped_ ? blocks<true>(input, room - n, take) : blocks<false>(input, room - n, take);
       } while (order_changed_);
     }
     position_ += consumed_;
@@ -3686,10 +3754,10 @@ class pcap_parser {
     number_ = number;
   }
   [[nodiscard]] bool start(bytes input) noexcept;
-  template <bool Swapped>
-  [[nodiscard]] std::size_t records(mutable_bytes input, frame* out, std::size_t room) noexcept;
-  template <bool Swapped>
-  [[nodiscard]] std::size_t blocks(mutable_bytes input, frame* out, std::size_t room) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t records(mutable_bytes input, std::size_t room, Take& take) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t blocks(mutable_bytes input, std::size_t room, Take& take) noexcept;
   template <bool Swapped>
   [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
   [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
@@ -3762,8 +3830,9 @@ inline bool pcap_parser::start(bytes input) noexcept {
   return false;
 }
 
-template <bool Swapped>
-std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t room) noexcept {
+template <bool Swapped, class Take>
+std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
   std::byte* p = input.data() + consumed_;
   const std::byte* const end = input.data() + input.size();
   const std::int64_t fraction = fraction_;
@@ -3786,22 +3855,24 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
     }
     // Where the next record is stands in this one: its line must be near by then.
     __builtin_prefetch(p + std::size_t{8} * 64);
-    // Field by field into its place: a frame made elsewhere and copied waits for its own stores.
-    frame& f = out[n++];
+    frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
                      std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
     f.length = captured;
     f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
     blank(f, pcap_record_header_size, 0, link);
+    take(f);
+    ++n;
     p += pcap_record_header_size + captured;
   }
   consumed_ = static_cast<std::size_t>(p - input.data());
   return n;
 }
 
-template <bool Swapped>
-std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t room) noexcept {
+template <bool Swapped, class Take>
+std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
   std::size_t at = consumed_;
   std::size_t n = 0;
   while (n < room) {
@@ -3829,13 +3900,15 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
         __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
-        frame& f = out[n++];
+        frame f;
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;
         f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
         f.length = captured;
         f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
         blank(f, 28, iif, interface_[iif].link);
+        take(f);
+        ++n;
         at += total;
         continue;
       }
@@ -3881,7 +3954,9 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
     }
     record_ = where;
     if (is_packet) {
-      if (!packet_block<Swapped>(type, p, total, out[n])) break;
+      frame f;
+      if (!packet_block<Swapped>(type, p, total, f)) break;
+      take(f);
       ++n;
     } else if (type == pcapng::section_header) {
       if (!section_block(p, total)) break;
@@ -4108,10 +4183,11 @@ class pcap_reader {
 
   [[nodiscard]] pool& memory() noexcept { return *memory_; }
   /// See `receiving_device`. Fewer frames than `room` does not mean that the end is near.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     if (memory_->lent(lender_) != (holds_ ? 1u : 0u) || room == 0) return 0;
-    if (options_.pace == pace::capture) return receive_due(frames, room, now);
-    const std::size_t n = next(frames, room);
+    if (options_.pace == pace::capture) return receive_due(room, now, take);
+    const std::size_t n = next(room, take);
     memory_->lend(lender_, static_cast<std::uint32_t>(n));
     return n;
   }
@@ -4189,17 +4265,18 @@ class pcap_reader {
     // The header decides whether this is a capture at all, so open() waits for it.
     while (!reader.parser_.started()) {
       if (!reader.finished_) reader.wait();
-      (void)reader.next(nullptr, 0);
+      (void)reader.next(0, into_array(nullptr));
       if (reader.failed_) return reader.failure_;
     }
     return reader;
   }
 
   // Parses what there is, and reads more when that gave nothing.
-  std::size_t next(frame* frames, std::size_t room) noexcept {
+  template <class Take>
+  std::size_t next(std::size_t room, Take&& take) noexcept {
     for (;;) {
       const bool started = parser_.started();
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, frames, room);
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, room, take);
       begin_ += parser_.consumed();
       if (n != 0) return n;
       if (parser_.fault() != pcap_fault::none) {
@@ -4266,7 +4343,8 @@ class pcap_reader {
   }
 
   // One packet is looked at ahead; while it waits, its bytes count as lent.
-  std::size_t receive_due(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
     std::size_t n = 0;
     while (n < room) {
       // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
@@ -4277,8 +4355,9 @@ class pcap_reader {
         shifted_ = true;
       }
       if (held_due() > now) break;
-      frames[n++] = held_;
       holds_ = false;
+      take(held_);
+      ++n;
     }
     return n;
   }
@@ -4290,11 +4369,11 @@ class pcap_reader {
   }
   bool look_ahead(bool without_reading) noexcept {
     if (without_reading) {
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, &held_, 1);
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
       begin_ += parser_.consumed();
       holds_ = n != 0;
     } else {
-      holds_ = next(&held_, 1) != 0;
+      holds_ = next(1, into_array(&held_)) != 0;
     }
     if (holds_) memory_->lend(lender_, 1);
     return holds_;
@@ -5326,6 +5405,8 @@ enum class header : std::uint16_t {
   vxlan,          ///< behind a UDP header to port 4789
   llc,            ///< behind an 802.3 length
   snap,           ///< an LLC header with a SNAP header behind it
+  icmp_echo,      ///< an ICMP echo request or reply
+  icmpv6_echo,    ///< an ICMPv6 echo request or reply
   icmpv6_target,  ///< an ICMPv6 message with an address: multicast listeners', neighbour solicitations and answers,
                   ///< redirects
 };
@@ -5336,6 +5417,7 @@ enum class header_family : std::uint8_t {
   ipv4_option,     ///< the first IPv4 option of this type
   tcp_option,      ///< the first TCP option of this kind
   ipv6_extension,  ///< the first extension header that is announced by this number; the mobility header, 135, as well
+  icmp_message,    ///< an ICMP message of this type
   icmpv6_message,  ///< an ICMPv6 message of this type
   nd_option,       ///< the first option of this type in a neighbour discovery message
   gre_word,        ///< what this bit in the first octet of a GRE header says is there
@@ -5786,7 +5868,8 @@ constexpr void print(text_writer& out, const basic_mpls<Byte>& v) noexcept {
 //     cooked captures, loopback, raw IP  >  IPv6 and its extension  >  checked as far as their headers reach
 //     up to 8 VLAN tags, 16 MPLS labels     headers (at most 8)        anything else: its place
 //
-// What it does not do: look into tunnels, verify checksums, reassemble, understand IPv6 jumbograms (RFC 2675).
+// What it does not do: look into tunnels (<runnel/wire/tunnel.hpp> does), verify checksums, reassemble, understand IPv6
+// jumbograms (RFC 2675).
 #ifndef RUNNEL_WIRE_DISSECT_HPP
 #define RUNNEL_WIRE_DISSECT_HPP
 
@@ -5820,6 +5903,10 @@ using packed_layers = std::uint64_t;
                                                                 drop_reason fault) noexcept {
   return std::uint64_t{protocols} | std::uint64_t{network} << 16 | std::uint64_t{transport} << 32 |
          std::uint64_t{link} << 48 | static_cast<std::uint64_t>(fault) << 56;
+}
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers pack_layers(const layers& l) noexcept {
+  if constexpr (little_endian_host) return __builtin_bit_cast(packed_layers, l);
+  else return pack_layers(l.protocols, l.network, l.transport, l.link, l.fault);
 }
 [[nodiscard]] RUNNEL_INLINE constexpr layers unpack_layers(packed_layers packed) noexcept {
   if constexpr (little_endian_host) return __builtin_bit_cast(layers, packed);
@@ -6118,43 +6205,52 @@ class dissection {
   drop_reason fault_ = drop_reason::none;
 };
 
-// The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
-// Answers only when it is sure: 0 means "look carefully". `a - least <= b - least` stands for
-// `least <= a && a <= b` where b >= least is known.
-template <std::size_t At, unsigned Bits>
-[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
-                                                                  std::size_t head) noexcept {
-  constexpr unsigned always = Bits | bit(protocol::parsed) | bit(protocol::transport);
-  unsigned bits = 0;
-  std::size_t header_size = 0, payload = 0;
-  std::uint8_t number = 0;
-  if (type == ethertype::ipv4) {
-    const std::size_t total = load_be16(p + At + 2);
-    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return 0;
-    bits = always | bit(protocol::ipv4);
-    header_size = 20;
-    payload = total - 20;
-    number = load_u8(p + At + 9);
-  } else if (type == ethertype::ipv6 && size >= At + 48) {
-    payload = load_be16(p + At + 4);
-    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return 0;
-    bits = always | bit(protocol::ipv6);
-    header_size = 40;
-    number = load_u8(p + At + 6);
-  } else {
-    return 0;
-  }
-  const std::byte* transport = p + At + header_size;
+// What was found: as one number, to be stored (0: the short way is not sure), and in parts, which cost nothing where
+// nobody looks at them, and let the compiler follow what each branch knows of them.
+struct found_layers {
+  packed_layers packed = 0;
+  layers parts;
+};
+
+// The end of the short way, behind `Header` bytes of an IP header that says `payload` bytes follow, at least 8 of them,
+// which are there. All offsets are known but for one summand, so the number is one multiplication.
+template <std::size_t At, std::size_t Header, unsigned Bits>
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers plain_transport(const std::byte* p, std::size_t payload,
+                                                                   std::uint8_t number, std::size_t head) noexcept {
+  const std::byte* const transport = p + At + Header;
+  unsigned bits = Bits | bit(protocol::parsed) | bit(protocol::transport);
   if (number == 17) {
-    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return 0;
+    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return {};
     bits |= bit(protocol::udp);
   } else if (number == 6) {
-    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return 0;
+    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return {};
     bits |= bit(protocol::tcp);
   } else {
-    return 0;
+    return {};
   }
-  return pack_layers(bits, head + At, head + At + header_size, At, drop_reason::none);
+  return {.packed = head * 0x1'0001'0000u + pack_layers(bits, At, At + Header, At, drop_reason::none),
+          .parts = {.protocols = static_cast<std::uint16_t>(bits),
+                    .network = static_cast<std::uint16_t>(head + At),
+                    .transport = static_cast<std::uint16_t>(head + At + Header),
+                    .link = At}};
+}
+
+// The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
+// Answers only when it is sure. `a - least <= b - least` stands for `least <= a && a <= b` where b >= least is known.
+template <std::size_t At, unsigned Bits>
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
+                                                                 std::size_t head) noexcept {
+  if (type == ethertype::ipv4) {
+    const std::size_t total = load_be16(p + At + 2);
+    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return {};
+    return plain_transport < At, 20, Bits | bit(protocol::ipv4) > (p, total - 20, load_u8(p + At + 9), head);
+  }
+  if (type == ethertype::ipv6 && size >= At + 48) {
+    const std::size_t payload = load_be16(p + At + 4);
+    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return {};
+    return plain_transport < At, 40, Bits | bit(protocol::ipv6) > (p, payload, load_u8(p + At + 6), head);
+  }
+  return {};
 }
 
 // Any packet. Six numbers and no struct, for those travel in registers.
@@ -6163,24 +6259,31 @@ template <std::size_t At, unsigned Bits>
                                                             std::size_t missing) noexcept {
   if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
       load_be16(p + 12) == ethertype::vlan) {
-    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
+    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head).packed;
     if (found != 0) [[likely]]
       return found;
   }
   return dissection{p, size, head, chained, missing}.run(link);
 }
 
-// The short way inlined, the careful one as a call.
-[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_packed(bytes frame, link_type link,
-                                                                   const dissect_options& options) noexcept {
-  const std::byte* p = frame.data();
-  const std::size_t size = frame.size();
-  if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
-    const packed_layers found = dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
-    if (found != 0) [[likely]]
+// The short way for untagged Ethernet, inlined.
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plainly(bytes frame, std::size_t head) noexcept {
+  if (frame.size() < 14 + 28 || head > 0xffff - 14 - 40) [[unlikely]]
+    return {};
+  return dissect_plain<14, 0>(frame.data(), frame.size(), load_be16(frame.data() + 12), head);
+}
+
+// Any packet: the short way inlined, the careful one as a call.
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_both(bytes frame, link_type link,
+                                                                const dissect_options& options) noexcept {
+  if (link == link_type::ethernet) [[likely]] {
+    const found_layers found = dissect_plainly(frame, options.head_offset);
+    if (found.packed != 0) [[likely]]
       return found;
   }
-  return dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
+  const packed_layers found =
+      dissect_carefully(frame.data(), frame.size(), link, options.head_offset, options.chained, options.missing);
+  return {found, unpack_layers(found)};
 }
 
 }  // namespace detail
@@ -6200,7 +6303,7 @@ template <std::size_t At, unsigned Bits>
 /// the same with one 802.1Q tag goes first.
 [[nodiscard]] RUNNEL_INLINE constexpr layers dissect(bytes frame, link_type link = link_type::ethernet,
                                                      const dissect_options& options = {}) noexcept {
-  return detail::unpack_layers(detail::dissect_packed(frame, link, options));
+  return detail::dissect_both(frame, link, options).parts;
 }
 
 }  // namespace runnel
@@ -6772,18 +6875,24 @@ concept header_view = requires {
 template <class Byte>
 class basic_header_map {
  public:
-  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
-      : head_(contents.data() - head_offset),
+  /// `just_found`: the layers were found in these very bytes, and nothing was moved since. Saves the bounds checks that
+  /// `dissect` has made already.
+  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
+                             bool just_found = false) noexcept
+      : begin_(contents.data()),
+        head_(contents.data() - head_offset),
         end_(contents.data() + contents.size()),
-        found_(known(found, head_offset)) {}
+        found_(known(found, head_offset)),
+        just_found_(just_found) {}
   explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
+  /// Of a frame, in which `found` was just found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
-      : basic_header_map({f.data, f.length}, f.headroom, found) {}
+      : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
 
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
 
@@ -6791,6 +6900,12 @@ class basic_header_map {
   template <header H, std::size_t Need>
   [[nodiscard]] RUNNEL_INLINE constexpr Byte* at() const noexcept {
     if (!present<H>()) return nullptr;
+    if (is_checked<H, Need>()) {
+      Byte* p = begin_;
+      if constexpr (H != header::ethernet) p = head_ + offset_of<H>();
+      if (p == nullptr) __builtin_unreachable();
+      return p;
+    }
     const std::size_t offset = offset_of<H>();
     const auto held = static_cast<std::size_t>(end_ - head_);
     if (offset + Need > held) return nullptr;  // an offset has at most 17 bits
@@ -6846,6 +6961,19 @@ class basic_header_map {
             .network = static_cast<std::uint16_t>(head_offset),
             .transport = found.transport,
             .fault = found.fault};
+  }
+  // Whether `dissect` has made sure of the first `Need` bytes of a header that it found.
+  template <header H, std::size_t Need>
+  [[nodiscard]] RUNNEL_INLINE constexpr bool is_checked() const noexcept {
+    constexpr std::size_t size = H == header::ethernet                                          ? 14
+                                 : H == header::arp                                             ? 28
+                                 : H == header::ipv4 || H == header::tcp                        ? 20
+                                 : H == header::ipv6                                            ? 40
+                                 : H == header::udp || H == header::icmp || H == header::icmpv6 ? 8
+                                 : H == header::th || H == header::vlan || H == header::gre     ? 4
+                                                                                                : 0;
+    // Only the link header is there without everything having been found right.
+    return Need <= size && just_found_ && (H != header::ethernet || found_.has(protocol::parsed));
   }
   static constexpr bool in_datagram(header h) noexcept {
     return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp &&
@@ -6945,9 +7073,11 @@ class basic_header_map {
     return static_cast<std::size_t>(end_ - head_);
   }
 
+  Byte* begin_;  // of what the layers were found in
   Byte* head_;
   Byte* end_;
   runnel::layers found_;
+  bool just_found_;
 };
 
 /// A map that gives views to read.
@@ -6985,9 +7115,11 @@ struct subject {
         iif(f.iif),
         queue(f.queue) {}
   /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
-  subject(const packet& p) noexcept
+  subject(const packet& p) noexcept : subject(p, header_map{p}) {}
+  /// The same with a map of its headers that somebody has made already.
+  subject(const packet& p, const header_map& map) noexcept
       : contents(p.contents()),
-        headers(p),
+        headers(map),
         length(p.total_length()),
         timestamp(p.timestamp()),
         mark(p.mark()),
@@ -7225,20 +7357,29 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
-// Hands out arguments from a packet. The frame's counterpart is in early.hpp.
+// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
+// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
+// early.hpp.
 struct packet_source {
   packet& p;
   context& c;
+  const layers* found;
 
-  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept { return header_map{static_cast<const packet&>(p)}; }
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept { return mutable_header_map{p}; }
+  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
+    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
+    return header_map{static_cast<const packet&>(p)};
+  }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
+    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
+    return mutable_header_map{p};
+  }
   template <class A>
   [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
     if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const packet&>(p)};
+    else return subject{static_cast<const packet&>(p), map()};
   }
 };
 
@@ -7384,11 +7525,11 @@ struct handler_stage : stage_defaults {
   static constexpr bool asks_for_frame = needs::frames;
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     if constexpr (needs::frames) {
       return pass;  // an error that check_stage reports
     } else {
-      const verdict v = call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
+      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
       // A handler that returns nothing cannot say that it has taken the packet.
       if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
         if (!p) [[unlikely]]
@@ -7420,8 +7561,8 @@ struct rules_stage : stage_defaults {
   static constexpr bool needs_parsed = true;
   static constexpr bool resizes = false;
   constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    return rules(subject{static_cast<const packet&>(p)});
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
   R rules;
@@ -7871,20 +8012,27 @@ template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
 // One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
+// stage that decided. `found` is what a stage of this segment has found in the packet, in registers: stages that only
+// look at headers need neither load it nor check it again. Null when there is none, or when a stage may have moved
+// something since.
 template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t number = 0) noexcept {
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, const layers* found = nullptr,
+                           std::uint16_t number = 0) noexcept {
   using stage = typename List::first_stage;
   // Asked before, for a stage may take the packet.
   [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
   if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c);
+    verdict v = list.stage.decide(p, c, found);
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     if (v.code != verdict_code::pass) v.port = number;
     return v;
   } else {
-    verdict v = list.stage(p, c);
+    verdict v;
+    [[maybe_unused]] layers found_here;
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, found_here);
+    else if constexpr (requires { list.stage(p, c, found); }) v = list.stage(p, c, found);
+    else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
@@ -7894,7 +8042,11 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     } else {
       if (v.code != verdict_code::pass) [[unlikely]]
         return v;
-      return step<after<stage>(At), Steps - 1>(list.rest, p, c, static_cast<std::uint16_t>(number + 1));
+      constexpr bool moves = stage::resizes || stage::makes_own;
+      const layers* const known = stage::gives_parsed ? &found_here : moves ? nullptr : found;
+      if constexpr (stage::gives_parsed)
+        if (!found_here.has(protocol::parsed)) __builtin_unreachable();  // else it would have a fault
+      return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
     }
   }
 }
@@ -7935,7 +8087,7 @@ void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length
 }
 
 // Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped.
+// back is dropped. One that is dropped stays in its handle, for the caller to release.
 inline verdict settle(packet& p, verdict v, context& c) noexcept {
   if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
   if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
@@ -7945,7 +8097,6 @@ inline verdict settle(packet& p, verdict v, context& c) noexcept {
     v = drop(drop_reason::no_target);
   }
   RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  p.reset();
   return v;
 }
 
@@ -7953,22 +8104,25 @@ template <place At, bool Prefetched = false, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
-// are left; their outcomes stand at the same places. `lengths` are those at the beginning of the segment; null when no
-// stage in it could change them.
+// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
+// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
+// segment; null when no stage in it could change them.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::uint32_t* lengths,
-                                          std::size_t n, context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
+                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
+  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
   handle_array<At.burst> out;
   raw_array<verdict, At.burst> why;
+  pool* home = nullptr;
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    const verdict v = outcomes[i];
+    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
     const bool on = v.code == verdict_code::pass;
     relocate(&out[gone], &packets[i]);
     why[gone] = v;
     if (lengths != nullptr) lengths[gone] = lengths[i];
     relocate(&packets[kept], &packets[i]);
-    outcomes[kept] = v;
+    if constexpr (branches) outcomes[kept] = v;
     kept += on ? 1u : 0u;
     gone += on ? 0u : 1u;
   }
@@ -7976,7 +8130,9 @@ template <place At, unsigned Steps, class List>
     const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
     const verdict v = settle(out[i], why[i], c);
     count_verdict<Steps>(list, why[i].port, v, length);
+    if (out[i]) home = &out[i].home();
   }
+  if (home != nullptr) home->release(out.data(), gone);
   return kept;
 }
 
@@ -8031,29 +8187,36 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   constexpr bool keep_lengths = resizes && is_counted<List>;
   std::uint32_t lengths[keep_lengths ? At.burst : 1];
 
+  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
   raw_array<verdict, At.burst> outcomes;
-  std::uint32_t same = 0;
+  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
+  std::uint32_t different = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
     const verdict v = step<At, steps>(list, packets[i], c);
-    store(outcomes[i], v);
-    if constexpr (prefetch_next)
-      if (v.code == verdict_code::pass) [[likely]]
-        skip<List, steps>::get(list).stage.prefetch(packets[i]);
-    if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
-    else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
+    if constexpr (branches) {
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different = 1;
+      decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(outcomes[i], v);
+    } else if constexpr (prefetch_next) {
+      skip<List, steps>::get(list).stage.prefetch(packets[i]);
+    }
   }
   count_in<steps>(list, n, length);
   auto& branch_or_last = skip<List, steps - 1>::get(list);
   constexpr place there = place_after_steps<At, List, steps>();
 
-  if (same == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
     if constexpr (resizes) length = sum_of_lengths(packets, n);
     if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
     else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
     return;
   }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), keep_lengths ? lengths : nullptr, n, c);
+  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
+                             keep_lengths ? lengths : nullptr, n, c);
   if (n == 0) return;
   if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
   else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
@@ -8084,6 +8247,7 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
       ::new (static_cast<void*>(&mine[i])) packet;
     } else {
       list.counters.add(settle(mine[i], v, c));
+      mine[i].reset();
     }
   }
   if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
@@ -8276,10 +8440,13 @@ class basic_icmp {
   static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
   static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
   static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
-  static constexpr field<header::icmp, 32, 16, std::uint16_t> id{"icmp id"};
-  static constexpr field<header::icmp, 48, 16, std::uint16_t> sequence{"icmp sequence"};
-  static constexpr field<header::icmp, 48, 16, std::uint16_t> mtu{"icmp mtu"};
-  static constexpr field<header::icmp, 32, 32, ipv4_address> gateway{"icmp gateway"};
+  // These are false in every comparison with a message of another type.
+  static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
+  static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
+  /// Of an unreachable destination; it says something when a fragment was needed.
+  static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
+  /// Of a redirect.
+  static constexpr field<header_in(header_family::icmp_message, 5), 32, 32, ipv4_address> gateway{"icmp gateway"};
 
   /// Checks that the header is there; `b` is the whole IP payload, no link padding. The checksum is not looked at.
   [[nodiscard]] static constexpr result<basic_icmp, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -8727,9 +8894,17 @@ class basic_icmpv6 {
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
-  static constexpr field<header::icmpv6, 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
-  static constexpr field<header::icmpv6, 32, 16, std::uint16_t> id{"icmpv6 id"};
-  static constexpr field<header::icmpv6, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  // These are false in every comparison with a message of another type.
+  /// Of "packet too big".
+  static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
+  /// Of a parameter problem: which octet is wrong.
+  static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
+      "icmpv6 param-problem"};
+  static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
+  static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// Of a multicast listener query: milliseconds.
+  static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
+      "icmpv6 max-delay"};
   /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
   static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
   /// Which destination a redirect is about.
@@ -9789,11 +9964,11 @@ class branch_stage : public stage_defaults {
     return make(std::move(function_), strip_counters(std::move(connections_)));
   }
 
-  RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
+  RUNNEL_INLINE verdict decide(packet& p, context& c, const layers* found) noexcept {
     if constexpr (needs::views && ways::template contains<other>) {
-      return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
+      return call_handler<ways>(function_, packet_source{p, c, found}, ways{other{}}, arguments{}).decision();
     } else {
-      return call_handler<ways>(function_, packet_source{p, c}, ways{drop}, arguments{}).decision();
+      return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
   }
   RUNNEL_INLINE void prefetch(packet& p) noexcept
@@ -10210,7 +10385,7 @@ struct discard_stage : stage_defaults {
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
     counters.add(drop(drop_reason::discarded), n);
-    for (std::size_t i = 0; i < n; ++i) packets[i].reset();
+    if (n != 0) packets[0].home().release(packets, n);
   }
   template <class Counters>
   void take_frames(const frame* frames, std::size_t n, pool& memory, Counters& counters, context&) noexcept {
@@ -10313,8 +10488,8 @@ namespace runnel::detail {
   return sum;
 }
 
-[[nodiscard]] RUNNEL_INLINE layers dissect(const frame& f) noexcept {
-  return runnel::dissect(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
+[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
+  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
 }
 
 template <class List>
@@ -10332,7 +10507,7 @@ constexpr bool early_needs_layers() {
 // One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
 // byte, and the target of a redirect in its lower one; 255 is nobody's target.
 template <bool Look, unsigned Steps, class List>
-RUNNEL_INLINE verdict early_step(List& list, frame& f, layers& l, context& c, unsigned number = 0) noexcept {
+RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
   verdict v = list.stage.template look_at<Look>(f, l, c);
   if constexpr (Steps > 1)
     if (v.code == verdict_code::pass) [[likely]]
@@ -10372,40 +10547,71 @@ constexpr place with_packets(place at) noexcept {
   return at;
 }
 
-// Makes packets of frames and runs the rest of the pipeline on them. A frame for which there is no descriptor is
-// dropped at the first stage that wanted a packet.
-template <place At, bool HaveLayers, class List>
-void run_attached(List& list, frame* frames, const layers* found, std::size_t n, pool& memory, context& c) noexcept {
-  handle_array<At.burst> packets;
-  std::uint64_t length = 0;
-  std::size_t k = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    packet p = memory.attach(frames[i]);
-    if (!p) [[unlikely]] {
-      list.counters.add(1, frames[i].length);
-      list.counters.add(drop(drop_reason::no_packet));
-      memory.release(&frames[i], 1);
-      continue;
-    }
-    // The bytes, for whoever looks at them first: by the time the whole burst has its descriptors, they are near.
-    if constexpr (HaveLayers) p.layers(found[i]);
-    else __builtin_prefetch(frames[i].data);
-    length += frames[i].length;
-    ::new (static_cast<void*>(&packets[k++])) packet{static_cast<packet&&>(p)};
+// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
+// descriptor is dropped there.
+template <class List>
+class attacher {
+ public:
+  attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+
+  // The bytes come near meanwhile, for whoever looks at them first.
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    __builtin_prefetch(f.data);
+    last_ = f.timestamp;
+    if (packet p = memory_->attach(f)) [[likely]]
+      add(static_cast<packet&&>(p), f.length);
+    else lose(f);
   }
-  if (k != 0) run<with_packets(At)>(list, packets.data(), k, length, c);
-}
+  // With what an early verdict has found in it already.
+  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
+    if (packet p = memory_->attach(f)) [[likely]] {
+      p.layers(unpack_layers(found));
+      add(static_cast<packet&&>(p), f.length);
+    } else {
+      lose(f);
+    }
+  }
+  template <place At>
+  void run_rest(context& c) noexcept {
+    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+  }
+  [[nodiscard]] instant last() const noexcept { return last_; }
+
+ private:
+  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    length_ += length;
+    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+  }
+  [[gnu::noinline]] void lose(const frame& f) noexcept {
+    list_->counters.add(1, f.length);
+    list_->counters.add(drop(drop_reason::no_packet));
+    memory_->release(&f, 1);
+  }
+
+  List* list_;
+  pool* memory_;
+  packet* packets_;
+  std::size_t count_ = 0;
+  std::uint64_t length_ = 0;
+  instant last_{};  // when the last frame was received
+};
 
 // Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
 template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* found, std::size_t n, pool& memory,
+RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
                                    context& c) noexcept {
   using stage = typename List::first_stage;
   if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
     list.counters.add(n, sum_of_lengths(frames, n));
     list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
-    run_attached<At, HaveLayers>(list, frames, found, n, memory, c);
+    handle_array<At.burst> packets;
+    attacher<List> attach{list, memory, packets.data()};
+    for (std::size_t i = 0; i < n; ++i) {
+      if constexpr (HaveLayers) attach(frames[i], found[i]);
+      else attach(frames[i]);
+    }
+    attach.template run_rest<At>(c);
   }
 }
 
@@ -10425,18 +10631,16 @@ void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, p
 }
 
 // Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
-// one. `lengths` are those that they came with; null when no program could change them.
+// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
 template <unsigned Steps, class List>
-void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths, pool& memory,
-                context& c) noexcept {
+void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
+                std::uint64_t length, pool& memory, context& c) noexcept {
   const unsigned decided = v.port >> 8;
   const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
   if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
     for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
     return;
   }
-  std::uint64_t length = 0;
-  for (std::size_t i = 0; i < n; ++i) length += length_of(i);
   std::size_t sent = 0;
   if (v.code == verdict_code::tx) {
     sent = c.transmit_frames_back(c.device, frames, n, c.now);
@@ -10455,9 +10659,9 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
 // The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
 // time, and closes the gaps. Returns how many are left.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, layers* found, const verdict* outcomes,
-                                                 const std::uint32_t* lengths, std::size_t n, pool& memory,
-                                                 context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
+                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
+                                                 pool& memory, context& c) noexcept {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n;) {
     if (outcomes[i].code == verdict_code::pass) {
@@ -10470,9 +10674,11 @@ template <place At, unsigned Steps, class List>
       continue;
     }
     const std::size_t first = i;
-    while (i < n && bits_of(outcomes[i]) == bits_of(outcomes[first])) ++i;
+    std::uint64_t length = 0;
+    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
+      length += lengths != nullptr ? lengths[i] : frames[i].length;
     settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
-                      memory, c);
+                      length, memory, c);
   }
   return kept;
 }
@@ -10483,6 +10689,25 @@ constexpr bool early_resizes() {
   if constexpr (Steps == 0) return false;
   else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
+
+// Takes frames into an array, and lets their bytes come near meanwhile.
+class frame_taker {
+ public:
+  explicit frame_taker(frame* to) noexcept : to_(to) {}
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    __builtin_prefetch(f.data);
+    copy_members(*to_++, f);
+  }
+
+ private:
+  frame* to_;
+};
+
+// Whether a pipeline's first stage is one that frames need not exist for.
+template <class List>
+inline constexpr bool begins_with_packets =
+    List::first_stage::kind != stage_kind::early &&
+    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
 
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
@@ -10499,30 +10724,27 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     constexpr bool look = early_needs_layers<List, steps>();
     constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
     constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<layers, keep_layers ? At.burst : 1> found;
+    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
     raw_array<verdict, At.burst> outcomes;
     std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    if constexpr (look)
-      for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(frames[i].data);
-
     std::uint64_t length = 0;
     std::uint32_t different = 0;
     for (std::size_t i = 0; i < n; ++i) {
       frame& f = frames[i];
-      layers l;
+      found_layers l;
       if constexpr (look) l = dissect(f);
       if constexpr (resizes) lengths[i] = f.length;
       length += f.length;
       const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l;
+      if constexpr (keep_layers) found[i] = l.packed;
       store(outcomes[i], v);
       different |= bits_of(v) ^ bits_of(outcomes[0]);
     }
     count_in<steps>(list, n, length);
-    layers* const layers_found = keep_layers ? found.data() : nullptr;
+    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
     const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
     if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, memory, c);
+      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
       return;
     }
     if (different != 0) {
@@ -10562,6 +10784,7 @@ class attachment {
   static constexpr bool of_packets = pulled_source<Source>;
   // What a queue holds may have been cloned by a tee before it.
   static constexpr place start{.packets = of_packets, .shared = of_packets, .burst = Burst};
+  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
@@ -10618,18 +10841,32 @@ class attachment {
       const std::size_t n = source_->pull(packets.data(), room, c.now);
       if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
       return n;
+    } else if constexpr (detail::begins_with_packets<list_type>) {
+      detail::handle_array<Burst> packets;
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data()};
+      const std::size_t n = source_->receive(room, c.now, attach);
+      if (n == 0) return 0;
+      see(clock, attach.last(), c);
+      attach.template run_rest<start>(c);
+      return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(frames.data(), room, c.now);
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data()});
       if (n == 0) return 0;
-      if constexpr (requires { clock.seen(frames[0].timestamp); }) {
-        clock.seen(frames[n - 1].timestamp);
-        c.now = clock.now();
-      }
+      see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
       return n;
     }
   }
+  // A clock that goes by the packets' own time is told of it.
+  template <class Clock>
+  static void see(Clock& clock, instant last, context& c) noexcept {
+    if constexpr (requires { clock.seen(last); }) {
+      clock.seen(last);
+      c.now = clock.now();
+    }
+  }
+
   Source* source_;
   Pipeline path_;
   attach_options options_;
@@ -10819,18 +11056,35 @@ struct parse_stage : stage_defaults {
   static constexpr const char* name = "parse";
 
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    const layers known = p.layers();
-    if (known.has(protocol::parsed)) return pass;
-    if (known.fault != drop_reason::none) [[unlikely]]
-      return drop(known.fault);
-    // As one number all the way: taken apart, it would have to be put together again to be stored.
-    const packed_layers found =
-        dissect_packed(p.contents(), known.link_kind(),
-                       {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
-    p.layers(unpack_layers(found));
-    if (found >> 56 != 0) [[unlikely]]
-      return drop(static_cast<drop_reason>(found >> 56));
-    return pass;
+    layers unused;
+    return find(p, unused);
+  }
+  // Leaves what it found in `found` as well, for the stages behind it in the same loop.
+  RUNNEL_INLINE verdict find(packet& p, layers& found) noexcept {
+    // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
+    packed_layers known = pack_layers(p.layers());
+    if (known == 0) [[likely]] {
+      const found_layers plain = dissect_plainly(p.contents(), p.headroom());
+      if (plain.packed != 0) [[likely]] {
+        p.layers(unpack_layers(plain.packed));
+        found = plain.parts;
+        return pass;
+      }
+    }
+    if ((known & bit(protocol::parsed)) == 0) known = parse_carefully(p);
+    found = unpack_layers(known);
+    return found.fault == drop_reason::none ? pass : drop(found.fault);
+  }
+
+ private:
+  [[gnu::noinline]] static packed_layers parse_carefully(packet& p) noexcept {
+    layers found = p.layers();
+    if (found.fault == drop_reason::none) {
+      found = dissect(p.contents(), found.link_kind(),
+                      {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+      p.layers(found);
+    }
+    return pack_layers(found);
   }
 };
 struct unshare_stage : stage_defaults {
@@ -13902,6 +14156,8 @@ namespace runnel::match {
     case header::vxlan: return 8;
     case header::llc: return 3;
     case header::snap: return 8;
+    case header::icmp_echo: return 8;
+    case header::icmpv6_echo: return 8;
     case header::icmpv6_target: return 24;
   }
   switch (family_of(h)) {
@@ -13909,6 +14165,7 @@ namespace runnel::match {
     case header_family::ipv4_option:
     case header_family::tcp_option: return 1;
     case header_family::ipv6_extension:
+    case header_family::icmp_message:
     case header_family::icmpv6_message:
     case header_family::nd_option: return 8;
     case header_family::gre_word: return 4;
@@ -13937,12 +14194,17 @@ template <class Options>
   const std::size_t size = (load_u8(e.rest().data() + 1) + std::size_t{1}) * 8;
   return size >= need && size <= e.rest().size() ? e.rest().data() : nullptr;
 }
-// An ICMPv6 message of a type from `first` to `last`.
+// A message of ICMP or ICMPv6 of a type from `first` to `last`.
 [[nodiscard]] constexpr const std::byte* find_message(bytes message, std::uint8_t first, std::uint8_t last,
                                                       std::size_t need) noexcept {
   if (message.size() < need || message.empty()) return nullptr;
   const std::uint8_t type = load_u8(message.data());
   return first <= type && type <= last ? message.data() : nullptr;
+}
+// Of the types from echo request to reply ICMP has others in between.
+[[nodiscard]] constexpr const std::byte* find_echo(bytes message, std::size_t need) noexcept {
+  const std::byte* p = find_message(message, 0, 8, need);
+  return p == nullptr || (load_u8(p) != 0 && load_u8(p) != 8) ? nullptr : p;
 }
 // All from the listener query to the redirect but two have it at the same place.
 [[nodiscard]] constexpr const std::byte* find_target(bytes message, std::size_t need) noexcept {
@@ -14012,12 +14274,18 @@ template <header H, std::size_t Need>
     return m.has<tcp>() ? detail::find_option(tcp_options(m.get<tcp>().options()), number, Need) : nullptr;
   } else if constexpr (family == header_family::ipv6_extension) {
     return m.has<ipv6>() ? detail::find_extension(m.get<ipv6>(), number, Need) : nullptr;
+  } else if constexpr (family == header_family::icmp_message) {
+    return detail::find_message(detail::whole<icmp>(m), number, number, Need);
   } else if constexpr (family == header_family::icmpv6_message) {
     return detail::find_message(detail::whole<icmpv6>(m), number, number, Need);
   } else if constexpr (family == header_family::nd_option) {
     return detail::find_nd_option(detail::whole<icmpv6>(m), number, Need);
   } else if constexpr (family == header_family::gre_word) {
     return detail::find_gre_word(detail::whole<gre>(m), number);
+  } else if constexpr (H == header::icmp_echo) {
+    return detail::find_echo(detail::whole<icmp>(m), Need);
+  } else if constexpr (H == header::icmpv6_echo) {
+    return detail::find_message(detail::whole<icmpv6>(m), 128, 129, Need);
   } else if constexpr (H == header::icmpv6_target) {
     return detail::find_target(detail::whole<icmpv6>(m), Need);
   } else {
@@ -14109,6 +14377,7 @@ template <match_operand Operand>
 //     tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))
 //     (tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn
 //     has<udp> && !(meta::mark == 7)
+//     tcp::option::maxseg::size > 1400 || has<ip::option::rr> || vxlan::inner(ip::saddr) == ipv4_address{10, 0, 0, 1}
 //
 // A comparison with a field of a header that the packet does not have is false, `!=` too: as in nft, where the
 // comparison implies the header. `!(...)` is plain negation: `!(tcp::dport == 22)` holds for every UDP packet.
@@ -14286,7 +14555,7 @@ template <match_expression E>
 
 /// Whether the packet has the header of view `V`, all of its fixed part: the packets for which a handler with such a
 /// parameter runs. In a later fragment of a datagram there is no transport header; `meta::l4proto` still knows what
-/// it belongs to.
+/// it belongs to. Options and extension headers are asked for alike: `has<tcp::option::sack_perm>`.
 template <class V>
   requires requires { V::in_header; }
 inline constexpr match::has_header<V::in_header> has{};
@@ -15063,9 +15332,10 @@ struct manner_of<field<H, Offset, Bits, V>> {
                                           (family_of(H) == header_family::ipv6_extension && Offset == 0)
                                       ? manner::ip_protocol
                                   : H == header::llc || H == header::snap ? manner::hex
-                                  // In options nft takes an address for a number.
-                                  : family_of(H) == header_family::ipv4_option && Bits == 32 ? manner::bare_address
-                                                                                             : manner::decimal;
+                                  // Here nft takes an address for a number.
+                                  : std::is_same_v<V, ipv4_address> && family_of(H) != header_family::single
+                                      ? manner::bare_address
+                                      : manner::decimal;
 };
 template <meta_key Key, unsigned Bits, class V>
 struct manner_of<meta_field<Key, Bits, V>> {
@@ -15207,6 +15477,7 @@ constexpr void print_numbered(text_writer& out, header h, bool before_field) noe
       family = "gre ";
       word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
       break;
+    case header_family::icmp_message:
     case header_family::icmpv6_message:
     case header_family::single: break;
   }
@@ -15219,7 +15490,8 @@ constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& 
   if constexpr (family_of(H) == header_family::gre_word) {
     print_numbered(out, H, true);  // which is all of it
   } else {
-    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmpv6_message) {
+    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmp_message &&
+                  family_of(H) != header_family::icmpv6_message) {
       print_numbered(out, H, true);
       out << ' ';
     }
@@ -15280,10 +15552,20 @@ struct line {
   }
 };
 
-// The ICMPv6 types of messages with this header.
-constexpr void print_types(text_writer& out, header h) noexcept {
-  if (h == header::icmpv6_target) out << "{ 130, 131, 132, 135, 136, 137 }";
-  else out << number_of(h);
+// Whether the header is a message of ICMP or ICMPv6, of some types.
+[[nodiscard]] constexpr bool is_message(header h) noexcept {
+  return h == header::icmp_echo || h == header::icmpv6_echo || h == header::icmpv6_target ||
+         family_of(h) == header_family::icmp_message || family_of(h) == header_family::icmpv6_message;
+}
+constexpr void print_message(text_writer& out, header h, bool present) noexcept {
+  const bool four = h == header::icmp_echo || family_of(h) == header_family::icmp_message;
+  out << (four ? "icmp type " : "icmpv6 type ") << (present ? "" : "!= ");
+  switch (h) {
+    case header::icmp_echo: out << "{ 0, 8 }"; return;
+    case header::icmpv6_echo: out << "{ 128, 129 }"; return;
+    case header::icmpv6_target: out << "{ 130, 131, 132, 135, 136, 137 }"; return;
+    default: out << number_of(h);
+  }
 }
 // The header without which there is no such header; itself where there is none.
 [[nodiscard]] constexpr header around(header h) noexcept {
@@ -15291,12 +15573,19 @@ constexpr void print_types(text_writer& out, header h) noexcept {
     case header_family::ipv4_option: return header::ipv4;
     case header_family::tcp_option: return header::tcp;
     case header_family::ipv6_extension: return header::ipv6;
+    case header_family::icmp_message: return header::icmp;
     case header_family::icmpv6_message:
     case header_family::nd_option: return header::icmpv6;
     case header_family::gre_word: return header::gre;
     case header_family::single: break;
   }
-  return h == header::icmpv6_target ? header::icmpv6 : h == header::vxlan ? header::udp : h;
+  switch (h) {
+    case header::icmp_echo: return header::icmp;
+    case header::icmpv6_echo:
+    case header::icmpv6_target: return header::icmpv6;
+    case header::vxlan: return header::udp;
+    default: return h;
+  }
 }
 // How many lines it takes to say that a header is missing.
 [[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
@@ -15331,10 +15620,12 @@ constexpr void print_with(line& l, header h) noexcept {
     case header::vxlan: l.next() << "udp dport 4789"; return;
     case header::llc: l.next() << "llc exists"; return;
     case header::snap: l.next() << "snap exists"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
     case header::icmpv6_target: break;
   }
-  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
-    print_types(l.next() << "icmpv6 type ", h);
+  if (is_message(h)) {
+    print_message(l.next(), h, true);
   } else {
     print_numbered(l.next(), h, false);
     l.out << " exists";
@@ -15365,10 +15656,12 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
     case header::vxlan: l.next() << "udp dport != 4789"; return;
     case header::llc: l.next() << "llc missing"; return;
     case header::snap: l.next() << "snap missing"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
     case header::icmpv6_target: break;
   }
-  if (h == header::icmpv6_target || family_of(h) == header_family::icmpv6_message) {
-    print_types(l.next() << "icmpv6 type != ", h);
+  if (is_message(h)) {
+    print_message(l.next(), h, false);
   } else {
     print_numbered(l.next(), h, false);
     l.out << " missing";
@@ -16492,8 +16785,8 @@ struct early_stage : stage_defaults {
   constexpr early_stage(F f, Targets t) noexcept : function(std::move(f)), targets(t) {}
   // With `Look`, `found` is what is in the frame, and stays that.
   template <bool Look>
-  RUNNEL_INLINE verdict look_at(frame& f, layers& found, context& c) noexcept {
-    const verdict v = call_handler<verdict>(function, frame_source{f, found, c}, pass, arguments{});
+  RUNNEL_INLINE verdict look_at(frame& f, found_layers& found, context& c) noexcept {
+    const verdict v = call_handler<verdict>(function, frame_source{f, found.parts, c}, pass, arguments{});
     // A program that has the frame may have changed its headers or its beginning.
     if constexpr (needs::frames && Look) found = dissect(f);
     return v;

@@ -10,7 +10,8 @@
 
 struct card {
   runnel::pool& memory();
-  std::size_t receive(runnel::frame*, std::size_t, runnel::instant);
+  template <class Take>
+  std::size_t receive(std::size_t, runnel::instant, Take&&);
   bool done();
   std::size_t transmit(runnel::packet*, std::size_t, runnel::instant);
 };

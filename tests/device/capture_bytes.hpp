@@ -171,7 +171,7 @@ inline std::vector<seen> drain(runnel::pcap_reader& in, std::size_t burst = 64) 
   std::vector<seen> all;
   std::vector<runnel::frame> frames(burst);
   while (!in.done()) {
-    const std::size_t n = in.receive(frames.data(), burst, {});
+    const std::size_t n = in.receive(burst, {}, runnel::into_array(frames.data()));
     for (std::size_t i = 0; i < n; ++i) all.push_back(seen_in(frames[i]));
     in.memory().release(frames.data(), n);
   }

@@ -40,7 +40,7 @@ struct arrival {
 std::vector<arrival> arrivals(link_end& to, instant now) {
   std::vector<arrival> all;
   frame f[4];
-  while (const std::size_t n = to.receive(f, 4, now)) {
+  while (const std::size_t n = to.receive(4, now, into_array(f))) {
     for (std::size_t i = 0; i < n; ++i) all.push_back({load_be32(f[i].data), f[i].timestamp.ns});
     to.memory().release(f, n);
   }
@@ -65,7 +65,7 @@ TEST_CASE("a plain wire hands over at once, in order, in the same slots, in both
   CHECK(wire.a().next_due() == instant{101});
   CHECK(wire.a().in_flight() == 2);
   frame f{};
-  REQUIRE(wire.b().receive(&f, 1, instant{100}) == 1);
+  REQUIRE(wire.b().receive(1, instant{100}, into_array(&f)) == 1);
   CHECK(f.data == where);
   CHECK(f.length == 64);
   CHECK(f.headroom == 64);
@@ -167,8 +167,8 @@ TEST_CASE("the queue is in order for any times (against a sorted list)") {
     frame f{};
     while (wire.b().next_due() != never) {
       const instant next = wire.b().next_due();
-      CHECK(wire.b().receive(&f, 1, next - nanoseconds(1)) == 0);
-      REQUIRE(wire.b().receive(&f, 1, next) == 1);
+      CHECK(wire.b().receive(1, next - nanoseconds(1), into_array(&f)) == 0);
+      REQUIRE(wire.b().receive(1, next, into_array(&f)) == 1);
       all.push_back({load_be32(f.data), f.timestamp.ns});
       wire.b().memory().release(&f, 1);
     }
@@ -198,7 +198,7 @@ TEST_CASE("packets of another pool, shared, chained or lent ones are copied; wha
   CHECK(large->available() == 2);
   CHECK(wire.a().dropped(drop_reason::too_big) == 1);
   frame f[8];
-  REQUIRE(wire.b().receive(f, 8, {}) == 3);
+  REQUIRE(wire.b().receive(8, {}, into_array(f)) == 3);
   CHECK(f[2].length == 128);
   memory->release(f, 3);
 

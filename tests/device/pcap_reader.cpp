@@ -65,24 +65,24 @@ TEST_CASE("a packet is lent where it lies, with its record's header as headroom,
   CHECK(in->link_of(0) == link_type::ethernet);
   CHECK(in->link_of(1) == link_type::unknown);
   frame f{};
-  REQUIRE(in->receive(&f, 1, {}) == 1);
+  REQUIRE(in->receive(1, {}, into_array(&f)) == 1);
   CHECK(f.slot == no_slot);
   CHECK(f.headroom == 16);
   CHECK(f.tailroom == 0);
   CHECK(memory->lent(f.lender) == 1);
   CHECK(memory->available() == memory->capacity());
   frame more{};
-  CHECK(in->receive(&more, 1, {}) == 0);
+  CHECK(in->receive(1, {}, into_array(&more)) == 0);
   REQUIRE(f.push(16) != nullptr);
   zero_bytes(f.data, 76);
   packet p = memory->attach(f);
-  CHECK(in->receive(&more, 1, {}) == 0);
+  CHECK(in->receive(1, {}, into_array(&more)) == 0);
   REQUIRE(p.keep());
-  REQUIRE(in->receive(&more, 1, {}) == 1);
+  REQUIRE(in->receive(1, {}, into_array(&more)) == 1);
   CHECK(seen_in(more) == seen{2'000'000'000, 60, 2, 0, 0, on_ethernet});
   memory->release(&more, 1);
   CHECK_FALSE(in->done());
-  CHECK(in->receive(&more, 1, {}) == 0);
+  CHECK(in->receive(1, {}, into_array(&more)) == 0);
   CHECK(in->done());
   CHECK(in->failure() == nullptr);
 }
@@ -133,7 +133,7 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
   std::vector<seen> all;
   std::size_t sent = 24;
   frame f{};
-  CHECK(slow->receive(&f, 1, {}) == 0);  // nothing to read, and it does not wait
+  CHECK(slow->receive(1, {}, into_array(&f)) == 0);  // nothing to read, and it does not wait
   while (!slow->done()) {
     if (sent < content.size()) {
       const std::size_t piece = content.size() - sent < 5000 ? content.size() - sent : 5000;
@@ -141,7 +141,7 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
       sent += piece;
       if (sent == content.size()) ::close(ends[1]);
     }
-    while (slow->receive(&f, 1, {}) == 1) {
+    while (slow->receive(1, {}, into_array(&f)) == 1) {
       all.push_back(seen_in(f));
       memory->release(&f, 1);
     }
@@ -176,7 +176,7 @@ TEST_CASE("a signal does not make a reader wait for a pipe that has nothing") {
   REQUIRE(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
   frame f{};
   std::size_t received = 0;
-  while (signals < 1000) received += in->receive(&f, 1, {});
+  while (signals < 1000) received += in->receive(1, {}, into_array(&f));
   CHECK(received == 0);
   CHECK(signals < 5000);
   often = {};
@@ -374,7 +374,7 @@ TEST_CASE("a file that shrinks while it is read is a cut-off capture") {
   auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
   REQUIRE(in);
   frame f[8];
-  REQUIRE(in->receive(f, 8, {}) == 8);
+  REQUIRE(in->receive(8, {}, into_array(f)) == 8);
   memory->release(f, 8);
   REQUIRE(::truncate(file.path(), 6000) == 0);
   CHECK(drain(*in).size() == (6000 - 24) / 76 - 8);
@@ -415,21 +415,21 @@ TEST_CASE("at the capture's pace, packets come as far apart as they were recorde
   REQUIRE(in);
   frame f[8];
   CHECK(in->next_due() < instant{0});
-  REQUIRE(in->receive(f, 8, instant{7000}) == 1);
+  REQUIRE(in->receive(8, instant{7000}, into_array(f)) == 1);
   CHECK(f[0].timestamp.ns == 100'000'000'000);
-  CHECK(in->receive(f + 1, 7, instant{9000}) == 0);  // the first one is still out
+  CHECK(in->receive(7, instant{9000}, into_array(f + 1)) == 0);  // the first one is still out
   memory->release(f, 1);
-  CHECK(in->receive(f, 8, instant{7499}) == 0);
+  CHECK(in->receive(8, instant{7499}, into_array(f)) == 0);
   CHECK(in->next_due() == instant{7500});
   // One recorded out of order is overdue at once.
-  REQUIRE(in->receive(f, 8, instant{7500}) == 3);
+  REQUIRE(in->receive(8, instant{7500}, into_array(f)) == 3);
   CHECK(seen_in(f[2]).value == 4);
   memory->release(f, 3);
   CHECK(in->next_due() == instant{1'000'007'000});
   CHECK_FALSE(in->done());
-  REQUIRE(in->receive(f, 8, instant{2'000'000'000}) == 1);
+  REQUIRE(in->receive(8, instant{2'000'000'000}, into_array(f)) == 1);
   memory->release(f, 1);
-  CHECK(in->receive(f, 8, instant{2'000'000'000}) == 0);
+  CHECK(in->receive(8, instant{2'000'000'000}, into_array(f)) == 0);
   CHECK(in->done());
   CHECK(in->next_due() == never);
 }
@@ -447,10 +447,10 @@ TEST_CASE("times further apart than a number can say: the later packet waits") {
   REQUIRE(in);
   frame f{};
   const instant now{1'700'000'000'000'000'000};
-  REQUIRE(in->receive(&f, 1, now) == 1);
+  REQUIRE(in->receive(1, now, into_array(&f)) == 1);
   CHECK(f.timestamp.ns == -(INT64_MAX / 2));
   memory->release(&f, 1);
-  CHECK(in->receive(&f, 1, now + seconds(1'000'000)) == 0);
+  CHECK(in->receive(1, now + seconds(1'000'000), into_array(&f)) == 0);
   CHECK(in->next_due() == instant{INT64_MAX - 1});
   CHECK_FALSE(in->done());
 }
@@ -461,7 +461,7 @@ TEST_CASE("a reader with a packet in waiting may be destroyed") {
                                memory, {.pace = pace::capture});
   REQUIRE(in);
   frame f{};
-  REQUIRE(in->receive(&f, 1, {}) == 1);
+  REQUIRE(in->receive(1, {}, into_array(&f)) == 1);
   memory->release(&f, 1);
-  CHECK(in->receive(&f, 1, {}) == 0);
+  CHECK(in->receive(1, {}, into_array(&f)) == 0);
 }

@@ -49,13 +49,15 @@ struct generator {
   }
   pool& memory() { return *memory_; }
   bool done() const { return left == 0; }
-  std::size_t receive(frame* frames, std::size_t room, instant) {
+  template <class Take>
+  std::size_t receive(std::size_t room, instant, Take&& take) {
     std::size_t n = 0;
     for (; n < room && left != 0; ++n, --left) {
-      frames[n] = memory_->allocate_frame();
-      if (frames[n].slot == no_slot) break;
-      copy_bytes(frames[n].put(80), frames_[left % 3], 80);
-      if (left % 17 == 0) frames[n].data[14] = std::byte{0};  // no IP version is 0
+      frame f = memory_->allocate_frame();
+      if (f.slot == no_slot) break;
+      copy_bytes(f.put(80), frames_[left % 3], 80);
+      if (left % 17 == 0) f.data[14] = std::byte{0};  // no IP version is 0
+      take(f);
     }
     return n;
   }

@@ -17,12 +17,14 @@ struct scheduled_source {
   pool& memory() { return *memory_; }
   bool done() const { return left == 0; }
   instant next_due() const { return left == 0 ? never : next; }
-  std::size_t receive(frame* frames, std::size_t room, instant now) {
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) {
     asked_at.add(static_cast<unsigned>(now.ns));
     if (room == 0 || left == 0 || now < next) return 0;
-    frames[0] = memory_->allocate_frame();
-    store_be16(frames[0].put(60), 0);
-    frames[0].timestamp = now;
+    frame f = memory_->allocate_frame();
+    store_be16(f.put(60), 0);
+    f.timestamp = now;
+    take(f);
     next = next + nanoseconds(10);
     --left;
     return 1;

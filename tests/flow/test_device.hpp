@@ -108,7 +108,8 @@ class test_device {
   void transmits_at_most(std::size_t n) { room_ = n; }
 
   pool& memory() { return *memory_; }
-  std::size_t receive(frame* frames, std::size_t room, instant) {
+  template <class Take>
+  std::size_t receive(std::size_t room, instant, Take&& take) {
     if (lender_ != 0 && memory_->lent(lender_) != 0) return 0;
     lent_.clear();
     std::size_t n = 0;
@@ -127,8 +128,8 @@ class test_device {
         memory_->lend(lender_, 1);
       }
       f.timestamp = w.when;
-      frames[n] = f;
       waiting_.pop_front();
+      take(f);
     }
     if (n != 0) bursts.add(static_cast<unsigned>(n));
     return n;

@@ -30,7 +30,7 @@ std::vector<found> parse(bytes input, std::size_t piece, std::size_t burst, pcap
     copy_bytes(exact.get(), window.data(), window.size());
     std::size_t at = 0;
     for (;;) {
-      const std::size_t n = parser.parse({exact.get() + at, window.size() - at}, frames.data(), burst);
+      const std::size_t n = parser.parse({exact.get() + at, window.size() - at}, burst, into_array(frames.data()));
       require(n <= burst && parser.consumed() <= window.size() - at);
       for (std::size_t i = 0; i < n; ++i) all.push_back(found_in(frames[i]));
       at += parser.consumed();

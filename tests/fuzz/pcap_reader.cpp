@@ -64,7 +64,7 @@ outcome parsed_at_once(std::vector<std::byte> content) {
   frame frames[64];
   std::size_t at = 0;
   for (;;) {
-    const std::size_t n = parser.parse({content.data() + at, content.size() - at}, frames, 64);
+    const std::size_t n = parser.parse({content.data() + at, content.size() - at}, 64, into_array(frames));
     for (std::size_t i = 0; i < n; ++i) all.packets.push_back(found_in(frames[i]));
     at += parser.consumed();
     if (n == 0) break;
@@ -100,10 +100,10 @@ outcome read(int fd, const how& h, More more, Between between) {
   frame none;
   while (!in->done()) {
     // At the end of time every packet is due.
-    const std::size_t n = in->receive(frames.data(), h.burst, never);
+    const std::size_t n = in->receive(h.burst, never, into_array(frames.data()));
     require(n <= h.burst);
     for (std::size_t i = 0; i < n; ++i) all.packets.push_back(found_in(frames[i]));
-    if (n != 0) require(in->receive(&none, 1, never) == 0);
+    if (n != 0) require(in->receive(1, never, into_array(&none)) == 0);
     memory->release(frames.data(), n);
     between();
     if (n == 0 && !in->done()) more();

@@ -334,7 +334,7 @@ int main(int argc, char** argv) {
   std::uint64_t number = 0;
   frame frames[64];
   while (!in->done()) {
-    const std::size_t n = in->receive(frames, 64, instant{});
+    const std::size_t n = in->receive(64, instant{}, into_array(frames));
     for (std::size_t i = 0; i < n; ++i) print_line(frames[i], ++number);
     in->memory().release(frames, n);
   }

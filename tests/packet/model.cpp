@@ -215,7 +215,12 @@ class world {
   void make_attached() {
     frame f;
     if (chance(2)) f = pool_->allocate_frame();
-    else REQUIRE(pool_->allocate_frames(&f, 1) == (free_slots() != 0 ? 1u : 0u));
+    else {
+      frame like;
+      like.headroom = static_cast<std::uint16_t>(pool_->headroom());
+      like.tailroom = static_cast<std::uint16_t>(pool_->packet_bytes());
+      REQUIRE(pool_->allocate_frames(1, like, into_array(&f)) == (free_slots() != 0 ? 1u : 0u));
+    }
     REQUIRE((f.slot != no_slot) == (free_slots() != 0));
     if (f.slot == no_slot) return;
     model m;

@@ -273,18 +273,20 @@ TEST_CASE("as many devices may lend as the pool says, each counted on its own") 
 TEST_CASE("frames are had and released many at once, each slot once, as many as there are") {
   counted_pool pool{{.packets = 5, .bytes = 100, .headroom = 30, .bare = 2}};
   frame f[8];
-  CHECK(pool->allocate_frames(f, 3) == 3);
+  frame like;
+  like.headroom = 30;
+  like.tailroom = 100;
+  CHECK(pool->allocate_frames(3, like, into_array(f)) == 3);
   CHECK(pool->exhausted() == 0);
   CHECK(f[2].headroom == 30);
   CHECK(f[2].tailroom == 100);
-  frame like;
   like.headroom = 2;
   like.length = 60;
   like.tailroom = 5;
   like.iif = 7;
-  CHECK(pool->allocate_frames(f + 3, 5, like) == 2);
+  CHECK(pool->allocate_frames(5, like, into_array(f + 3)) == 2);
   CHECK(pool->exhausted() == 1);
-  CHECK(pool->allocate_frames(f + 5, 3) == 0);
+  CHECK(pool->allocate_frames(3, like, into_array(f + 5)) == 0);
   for (unsigned i = 0; i < 5; ++i)
     for (unsigned j = 0; j < i; ++j) CHECK(f[i].slot != f[j].slot);
   CHECK(f[3].iif == 7);

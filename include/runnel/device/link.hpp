@@ -96,13 +96,15 @@ class link_direction {
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));
   }
-  std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     std::size_t n = 0;
-    while (n < room && size_ != 0 && heap_[0].due <= now) {
+    for (; n < room && size_ != 0 && heap_[0].due <= now; ++n) {
       const instant due = heap_[0].due;
-      frames[n] = pop().detach();
-      frames[n].timestamp = due;
-      frames[n++].iif = 0;
+      frame f = pop().detach();
+      f.timestamp = due;
+      f.iif = 0;
+      take(f);
     }
     return n;
   }
@@ -176,8 +178,9 @@ class link_end {
 
   [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
   /// What is due by `now`, in order. The timestamp of a frame is when it was due.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
-    return in_.receive(frames, room, now);
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return in_.receive(room, now, take);
   }
   /// Whether the wire was closed and everything on the way to this end was received.
   [[nodiscard]] bool done() const noexcept { return in_.done(); }
@@ -214,7 +217,7 @@ static_assert(receiving_device<link_end> && transmitting_device<link_end>);
 ///
 ///     virtual_link wire(memory, {.latency = milliseconds(20), .loss = 10'000});
 ///     wire.a().transmit(&p, 1, now);
-///     n = wire.b().receive(frames, 64, now + milliseconds(20));
+///     n = wire.b().receive(64, now + milliseconds(20), into_array(frames));
 ///
 /// (Not called `link`: <unistd.h> has a function of that name.)
 template <std::size_t Capacity = 1024>

@@ -54,13 +54,19 @@ class null_device {
 
   [[nodiscard]] pool& memory() noexcept { return memory_; }
   /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     const std::size_t wanted = room < left_ ? room : static_cast<std::size_t>(left_);
     frame like = like_;
     like.timestamp = now;
-    const std::size_t n = memory_.allocate_frames(frames, wanted, like);
-    if (copy_ && template_.slot != no_slot) {
-      for (std::size_t i = 0; i < n; ++i) copy_bytes(frames[i].data, template_.data, like.length);
+    std::size_t n = 0;
+    if (!copy_ || template_.slot == no_slot) {
+      n = memory_.allocate_frames(wanted, like, take);
+    } else {
+      n = memory_.allocate_frames(wanted, like, [&](const frame& f) {
+        copy_bytes(f.data, template_.data, f.length);
+        take(f);
+      });
     }
     left_ -= n;
     received_ += n;

@@ -57,24 +57,25 @@ class pcap_parser {
   /// Every frame will say that its bytes are lent by `lender`.
   explicit pcap_parser(std::uint8_t lender = 0) noexcept : lender_(lender) {}
 
-  /// Fills up to `room` frames with the next packets in `input`, which begins where the last call stopped consuming,
-  /// and says how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
+  /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
+  /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
   /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
   ///
   /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
   /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
-  [[nodiscard]] std::size_t parse(mutable_bytes input, frame* out, std::size_t room) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
     consumed_ = 0;
     wanted_ = 0;
     if (fault_ != pcap_fault::none) return 0;
     std::size_t n = 0;
     if (format_ == format::unknown && !start(input)) return 0;
     if (format_ == format::pcap) {
-      n = swapped_ ? records<true>(input, out, room) : records<false>(input, out, room);
+      n = swapped_ ? records<true>(input, room, take) : records<false>(input, room, take);
     } else {
       do {
         order_changed_ = false;
-        n += swapped_ ? blocks<true>(input, out + n, room - n) : blocks<false>(input, out + n, room - n);
+        n += swapped_ ? blocks<true>(input, room - n, take) : blocks<false>(input, room - n, take);
       } while (order_changed_);
     }
     position_ += consumed_;
@@ -118,10 +119,10 @@ class pcap_parser {
     number_ = number;
   }
   [[nodiscard]] bool start(bytes input) noexcept;
-  template <bool Swapped>
-  [[nodiscard]] std::size_t records(mutable_bytes input, frame* out, std::size_t room) noexcept;
-  template <bool Swapped>
-  [[nodiscard]] std::size_t blocks(mutable_bytes input, frame* out, std::size_t room) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t records(mutable_bytes input, std::size_t room, Take& take) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t blocks(mutable_bytes input, std::size_t room, Take& take) noexcept;
   template <bool Swapped>
   [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
   [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
@@ -194,8 +195,9 @@ inline bool pcap_parser::start(bytes input) noexcept {
   return false;
 }
 
-template <bool Swapped>
-std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t room) noexcept {
+template <bool Swapped, class Take>
+std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
   std::byte* p = input.data() + consumed_;
   const std::byte* const end = input.data() + input.size();
   const std::int64_t fraction = fraction_;
@@ -218,22 +220,24 @@ std::size_t pcap_parser::records(mutable_bytes input, frame* out, std::size_t ro
     }
     // Where the next record is stands in this one: its line must be near by then.
     __builtin_prefetch(p + std::size_t{8} * 64);
-    // Field by field into its place: a frame made elsewhere and copied waits for its own stores.
-    frame& f = out[n++];
+    frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
                      std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
     f.length = captured;
     f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
     blank(f, pcap_record_header_size, 0, link);
+    take(f);
+    ++n;
     p += pcap_record_header_size + captured;
   }
   consumed_ = static_cast<std::size_t>(p - input.data());
   return n;
 }
 
-template <bool Swapped>
-std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t room) noexcept {
+template <bool Swapped, class Take>
+std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
   std::size_t at = consumed_;
   std::size_t n = 0;
   while (n < room) {
@@ -261,13 +265,15 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
         __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
-        frame& f = out[n++];
+        frame f;
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;
         f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
         f.length = captured;
         f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
         blank(f, 28, iif, interface_[iif].link);
+        take(f);
+        ++n;
         at += total;
         continue;
       }
@@ -313,7 +319,9 @@ std::size_t pcap_parser::blocks(mutable_bytes input, frame* out, std::size_t roo
     }
     record_ = where;
     if (is_packet) {
-      if (!packet_block<Swapped>(type, p, total, out[n])) break;
+      frame f;
+      if (!packet_block<Swapped>(type, p, total, f)) break;
+      take(f);
       ++n;
     } else if (type == pcapng::section_header) {
       if (!section_block(p, total)) break;

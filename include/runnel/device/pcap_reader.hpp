@@ -112,10 +112,11 @@ class pcap_reader {
 
   [[nodiscard]] pool& memory() noexcept { return *memory_; }
   /// See `receiving_device`. Fewer frames than `room` does not mean that the end is near.
-  [[nodiscard]] std::size_t receive(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
     if (memory_->lent(lender_) != (holds_ ? 1u : 0u) || room == 0) return 0;
-    if (options_.pace == pace::capture) return receive_due(frames, room, now);
-    const std::size_t n = next(frames, room);
+    if (options_.pace == pace::capture) return receive_due(room, now, take);
+    const std::size_t n = next(room, take);
     memory_->lend(lender_, static_cast<std::uint32_t>(n));
     return n;
   }
@@ -193,17 +194,18 @@ class pcap_reader {
     // The header decides whether this is a capture at all, so open() waits for it.
     while (!reader.parser_.started()) {
       if (!reader.finished_) reader.wait();
-      (void)reader.next(nullptr, 0);
+      (void)reader.next(0, into_array(nullptr));
       if (reader.failed_) return reader.failure_;
     }
     return reader;
   }
 
   // Parses what there is, and reads more when that gave nothing.
-  std::size_t next(frame* frames, std::size_t room) noexcept {
+  template <class Take>
+  std::size_t next(std::size_t room, Take&& take) noexcept {
     for (;;) {
       const bool started = parser_.started();
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, frames, room);
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, room, take);
       begin_ += parser_.consumed();
       if (n != 0) return n;
       if (parser_.fault() != pcap_fault::none) {
@@ -270,7 +272,8 @@ class pcap_reader {
   }
 
   // One packet is looked at ahead; while it waits, its bytes count as lent.
-  std::size_t receive_due(frame* frames, std::size_t room, instant now) noexcept {
+  template <class Take>
+  std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
     std::size_t n = 0;
     while (n < room) {
       // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
@@ -281,8 +284,9 @@ class pcap_reader {
         shifted_ = true;
       }
       if (held_due() > now) break;
-      frames[n++] = held_;
       holds_ = false;
+      take(held_);
+      ++n;
     }
     return n;
   }
@@ -294,11 +298,11 @@ class pcap_reader {
   }
   bool look_ahead(bool without_reading) noexcept {
     if (without_reading) {
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, &held_, 1);
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
       begin_ += parser_.consumed();
       holds_ = n != 0;
     } else {
-      holds_ = next(&held_, 1) != 0;
+      holds_ = next(1, into_array(&held_)) != 0;
     }
     if (holds_) memory_->lend(lender_, 1);
     return holds_;

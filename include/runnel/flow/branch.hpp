@@ -178,11 +178,11 @@ class branch_stage : public stage_defaults {
     return make(std::move(function_), strip_counters(std::move(connections_)));
   }
 
-  RUNNEL_INLINE verdict decide(packet& p, context& c) noexcept {
+  RUNNEL_INLINE verdict decide(packet& p, context& c, const layers* found) noexcept {
     if constexpr (needs::views && ways::template contains<other>) {
-      return call_handler<ways>(function_, packet_source{p, c}, ways{other{}}, arguments{}).decision();
+      return call_handler<ways>(function_, packet_source{p, c, found}, ways{other{}}, arguments{}).decision();
     } else {
-      return call_handler<ways>(function_, packet_source{p, c}, ways{drop}, arguments{}).decision();
+      return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
   }
   RUNNEL_INLINE void prefetch(packet& p) noexcept

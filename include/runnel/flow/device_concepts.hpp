@@ -13,17 +13,24 @@
 
 namespace runnel {
 
+namespace detail {
+struct any_taker {
+  void operator()(const frame&) const noexcept {}
+};
+}  // namespace detail
+
 /// A device that frames come from.
 /// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
-/// - `receive(frames, room, now)`: fills up to `room` frames, every member of them (what stands there was not written),
-///   and says how many. 0 is "nothing now", at once. Whoever
-///   calls owns the frames until they are given to `memory().release`, attached, or transmitted. Lent bytes stay
-///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing.
+/// - `receive(room, now, take)`: calls `take(f)` for up to `room` frames, in the order in which they came, and says for
+///   how many. 0 is "nothing now", at once. A frame belongs to whoever took it until it is given to
+///   `memory().release`, attached, or transmitted. Lent bytes stay valid until the next `receive`: a device that still
+///   has frames out (`memory().lent(id) != 0`) hands out nothing. A template, so that the frame need not exist in
+///   memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 template <class D>
-concept receiving_device = requires(D& d, frame* frames, std::size_t room, instant now) {
+concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;
-  { d.receive(frames, room, now) } -> std::same_as<std::size_t>;
+  { d.receive(room, now, take) } -> std::same_as<std::size_t>;
   { d.done() } -> std::same_as<bool>;
 };
 

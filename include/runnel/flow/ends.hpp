@@ -46,7 +46,7 @@ struct discard_stage : stage_defaults {
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
     counters.add(drop(drop_reason::discarded), n);
-    for (std::size_t i = 0; i < n; ++i) packets[i].reset();
+    if (n != 0) packets[0].home().release(packets, n);
   }
   template <class Counters>
   void take_frames(const frame* frames, std::size_t n, pool& memory, Counters& counters, context&) noexcept {

@@ -105,20 +105,27 @@ template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
 // One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
+// stage that decided. `found` is what a stage of this segment has found in the packet, in registers: stages that only
+// look at headers need neither load it nor check it again. Null when there is none, or when a stage may have moved
+// something since.
 template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t number = 0) noexcept {
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, const layers* found = nullptr,
+                           std::uint16_t number = 0) noexcept {
   using stage = typename List::first_stage;
   // Asked before, for a stage may take the packet.
   [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
   if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c);
+    verdict v = list.stage.decide(p, c, found);
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     if (v.code != verdict_code::pass) v.port = number;
     return v;
   } else {
-    verdict v = list.stage(p, c);
+    verdict v;
+    [[maybe_unused]] layers found_here;
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, found_here);
+    else if constexpr (requires { list.stage(p, c, found); }) v = list.stage(p, c, found);
+    else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
@@ -128,7 +135,11 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, std::uint16_t numb
     } else {
       if (v.code != verdict_code::pass) [[unlikely]]
         return v;
-      return step<after<stage>(At), Steps - 1>(list.rest, p, c, static_cast<std::uint16_t>(number + 1));
+      constexpr bool moves = stage::resizes || stage::makes_own;
+      const layers* const known = stage::gives_parsed ? &found_here : moves ? nullptr : found;
+      if constexpr (stage::gives_parsed)
+        if (!found_here.has(protocol::parsed)) __builtin_unreachable();  // else it would have a fault
+      return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
     }
   }
 }
@@ -169,7 +180,7 @@ void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length
 }
 
 // Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped.
+// back is dropped. One that is dropped stays in its handle, for the caller to release.
 inline verdict settle(packet& p, verdict v, context& c) noexcept {
   if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
   if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
@@ -179,7 +190,6 @@ inline verdict settle(packet& p, verdict v, context& c) noexcept {
     v = drop(drop_reason::no_target);
   }
   RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  p.reset();
   return v;
 }
 
@@ -187,22 +197,25 @@ template <place At, bool Prefetched = false, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
-// are left; their outcomes stand at the same places. `lengths` are those at the beginning of the segment; null when no
-// stage in it could change them.
+// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
+// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
+// segment; null when no stage in it could change them.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, std::uint32_t* lengths,
-                                          std::size_t n, context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
+                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
+  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
   handle_array<At.burst> out;
   raw_array<verdict, At.burst> why;
+  pool* home = nullptr;
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    const verdict v = outcomes[i];
+    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
     const bool on = v.code == verdict_code::pass;
     relocate(&out[gone], &packets[i]);
     why[gone] = v;
     if (lengths != nullptr) lengths[gone] = lengths[i];
     relocate(&packets[kept], &packets[i]);
-    outcomes[kept] = v;
+    if constexpr (branches) outcomes[kept] = v;
     kept += on ? 1u : 0u;
     gone += on ? 0u : 1u;
   }
@@ -210,7 +223,9 @@ template <place At, unsigned Steps, class List>
     const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
     const verdict v = settle(out[i], why[i], c);
     count_verdict<Steps>(list, why[i].port, v, length);
+    if (out[i]) home = &out[i].home();
   }
+  if (home != nullptr) home->release(out.data(), gone);
   return kept;
 }
 
@@ -265,29 +280,36 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   constexpr bool keep_lengths = resizes && is_counted<List>;
   std::uint32_t lengths[keep_lengths ? At.burst : 1];
 
+  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
   raw_array<verdict, At.burst> outcomes;
-  std::uint32_t same = 0;
+  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
+  std::uint32_t different = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
     const verdict v = step<At, steps>(list, packets[i], c);
-    store(outcomes[i], v);
-    if constexpr (prefetch_next)
-      if (v.code == verdict_code::pass) [[likely]]
-        skip<List, steps>::get(list).stage.prefetch(packets[i]);
-    if constexpr (branches) same |= bits_of(v) ^ bits_of(outcomes[0]);
-    else same |= static_cast<std::uint32_t>(v.code) ^ static_cast<std::uint32_t>(verdict_code::pass);
+    if constexpr (branches) {
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different = 1;
+      decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(outcomes[i], v);
+    } else if constexpr (prefetch_next) {
+      skip<List, steps>::get(list).stage.prefetch(packets[i]);
+    }
   }
   count_in<steps>(list, n, length);
   auto& branch_or_last = skip<List, steps - 1>::get(list);
   constexpr place there = place_after_steps<At, List, steps>();
 
-  if (same == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
     if constexpr (resizes) length = sum_of_lengths(packets, n);
     if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
     else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
     return;
   }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), keep_lengths ? lengths : nullptr, n, c);
+  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
+                             keep_lengths ? lengths : nullptr, n, c);
   if (n == 0) return;
   if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
   else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
@@ -318,6 +340,7 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
       ::new (static_cast<void*>(&mine[i])) packet;
     } else {
       list.counters.add(settle(mine[i], v, c));
+      mine[i].reset();
     }
   }
   if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);

@@ -26,8 +26,8 @@ namespace runnel::detail {
   return sum;
 }
 
-[[nodiscard]] RUNNEL_INLINE layers dissect(const frame& f) noexcept {
-  return runnel::dissect(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
+[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
+  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
 }
 
 template <class List>
@@ -45,7 +45,7 @@ constexpr bool early_needs_layers() {
 // One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
 // byte, and the target of a redirect in its lower one; 255 is nobody's target.
 template <bool Look, unsigned Steps, class List>
-RUNNEL_INLINE verdict early_step(List& list, frame& f, layers& l, context& c, unsigned number = 0) noexcept {
+RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
   verdict v = list.stage.template look_at<Look>(f, l, c);
   if constexpr (Steps > 1)
     if (v.code == verdict_code::pass) [[likely]]
@@ -85,40 +85,71 @@ constexpr place with_packets(place at) noexcept {
   return at;
 }
 
-// Makes packets of frames and runs the rest of the pipeline on them. A frame for which there is no descriptor is
-// dropped at the first stage that wanted a packet.
-template <place At, bool HaveLayers, class List>
-void run_attached(List& list, frame* frames, const layers* found, std::size_t n, pool& memory, context& c) noexcept {
-  handle_array<At.burst> packets;
-  std::uint64_t length = 0;
-  std::size_t k = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    packet p = memory.attach(frames[i]);
-    if (!p) [[unlikely]] {
-      list.counters.add(1, frames[i].length);
-      list.counters.add(drop(drop_reason::no_packet));
-      memory.release(&frames[i], 1);
-      continue;
-    }
-    // The bytes, for whoever looks at them first: by the time the whole burst has its descriptors, they are near.
-    if constexpr (HaveLayers) p.layers(found[i]);
-    else __builtin_prefetch(frames[i].data);
-    length += frames[i].length;
-    ::new (static_cast<void*>(&packets[k++])) packet{static_cast<packet&&>(p)};
+// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
+// descriptor is dropped there.
+template <class List>
+class attacher {
+ public:
+  attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+
+  // The bytes come near meanwhile, for whoever looks at them first.
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    __builtin_prefetch(f.data);
+    last_ = f.timestamp;
+    if (packet p = memory_->attach(f)) [[likely]]
+      add(static_cast<packet&&>(p), f.length);
+    else lose(f);
   }
-  if (k != 0) run<with_packets(At)>(list, packets.data(), k, length, c);
-}
+  // With what an early verdict has found in it already.
+  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
+    if (packet p = memory_->attach(f)) [[likely]] {
+      p.layers(unpack_layers(found));
+      add(static_cast<packet&&>(p), f.length);
+    } else {
+      lose(f);
+    }
+  }
+  template <place At>
+  void run_rest(context& c) noexcept {
+    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+  }
+  [[nodiscard]] instant last() const noexcept { return last_; }
+
+ private:
+  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    length_ += length;
+    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+  }
+  [[gnu::noinline]] void lose(const frame& f) noexcept {
+    list_->counters.add(1, f.length);
+    list_->counters.add(drop(drop_reason::no_packet));
+    memory_->release(&f, 1);
+  }
+
+  List* list_;
+  pool* memory_;
+  packet* packets_;
+  std::size_t count_ = 0;
+  std::uint64_t length_ = 0;
+  instant last_{};  // when the last frame was received
+};
 
 // Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
 template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const layers* found, std::size_t n, pool& memory,
+RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
                                    context& c) noexcept {
   using stage = typename List::first_stage;
   if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
     list.counters.add(n, sum_of_lengths(frames, n));
     list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
-    run_attached<At, HaveLayers>(list, frames, found, n, memory, c);
+    handle_array<At.burst> packets;
+    attacher<List> attach{list, memory, packets.data()};
+    for (std::size_t i = 0; i < n; ++i) {
+      if constexpr (HaveLayers) attach(frames[i], found[i]);
+      else attach(frames[i]);
+    }
+    attach.template run_rest<At>(c);
   }
 }
 
@@ -138,18 +169,16 @@ void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, p
 }
 
 // Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
-// one. `lengths` are those that they came with; null when no program could change them.
+// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
 template <unsigned Steps, class List>
-void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths, pool& memory,
-                context& c) noexcept {
+void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
+                std::uint64_t length, pool& memory, context& c) noexcept {
   const unsigned decided = v.port >> 8;
   const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
   if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
     for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
     return;
   }
-  std::uint64_t length = 0;
-  for (std::size_t i = 0; i < n; ++i) length += length_of(i);
   std::size_t sent = 0;
   if (v.code == verdict_code::tx) {
     sent = c.transmit_frames_back(c.device, frames, n, c.now);
@@ -168,9 +197,9 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
 // The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
 // time, and closes the gaps. Returns how many are left.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, layers* found, const verdict* outcomes,
-                                                 const std::uint32_t* lengths, std::size_t n, pool& memory,
-                                                 context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
+                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
+                                                 pool& memory, context& c) noexcept {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n;) {
     if (outcomes[i].code == verdict_code::pass) {
@@ -183,9 +212,11 @@ template <place At, unsigned Steps, class List>
       continue;
     }
     const std::size_t first = i;
-    while (i < n && bits_of(outcomes[i]) == bits_of(outcomes[first])) ++i;
+    std::uint64_t length = 0;
+    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
+      length += lengths != nullptr ? lengths[i] : frames[i].length;
     settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
-                      memory, c);
+                      length, memory, c);
   }
   return kept;
 }
@@ -196,6 +227,25 @@ constexpr bool early_resizes() {
   if constexpr (Steps == 0) return false;
   else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
+
+// Takes frames into an array, and lets their bytes come near meanwhile.
+class frame_taker {
+ public:
+  explicit frame_taker(frame* to) noexcept : to_(to) {}
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    __builtin_prefetch(f.data);
+    copy_members(*to_++, f);
+  }
+
+ private:
+  frame* to_;
+};
+
+// Whether a pipeline's first stage is one that frames need not exist for.
+template <class List>
+inline constexpr bool begins_with_packets =
+    List::first_stage::kind != stage_kind::early &&
+    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
 
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
@@ -212,30 +262,27 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     constexpr bool look = early_needs_layers<List, steps>();
     constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
     constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<layers, keep_layers ? At.burst : 1> found;
+    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
     raw_array<verdict, At.burst> outcomes;
     std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    if constexpr (look)
-      for (std::size_t i = 0; i < n; ++i) __builtin_prefetch(frames[i].data);
-
     std::uint64_t length = 0;
     std::uint32_t different = 0;
     for (std::size_t i = 0; i < n; ++i) {
       frame& f = frames[i];
-      layers l;
+      found_layers l;
       if constexpr (look) l = dissect(f);
       if constexpr (resizes) lengths[i] = f.length;
       length += f.length;
       const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l;
+      if constexpr (keep_layers) found[i] = l.packed;
       store(outcomes[i], v);
       different |= bits_of(v) ^ bits_of(outcomes[0]);
     }
     count_in<steps>(list, n, length);
-    layers* const layers_found = keep_layers ? found.data() : nullptr;
+    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
     const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
     if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, memory, c);
+      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
       return;
     }
     if (different != 0) {

@@ -29,6 +29,7 @@ class attachment {
   static constexpr bool of_packets = pulled_source<Source>;
   // What a queue holds may have been cloned by a tee before it.
   static constexpr place start{.packets = of_packets, .shared = of_packets, .burst = Burst};
+  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
@@ -85,18 +86,32 @@ class attachment {
       const std::size_t n = source_->pull(packets.data(), room, c.now);
       if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
       return n;
+    } else if constexpr (detail::begins_with_packets<list_type>) {
+      detail::handle_array<Burst> packets;
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data()};
+      const std::size_t n = source_->receive(room, c.now, attach);
+      if (n == 0) return 0;
+      see(clock, attach.last(), c);
+      attach.template run_rest<start>(c);
+      return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(frames.data(), room, c.now);
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data()});
       if (n == 0) return 0;
-      if constexpr (requires { clock.seen(frames[0].timestamp); }) {
-        clock.seen(frames[n - 1].timestamp);
-        c.now = clock.now();
-      }
+      see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
       return n;
     }
   }
+  // A clock that goes by the packets' own time is told of it.
+  template <class Clock>
+  static void see(Clock& clock, instant last, context& c) noexcept {
+    if constexpr (requires { clock.seen(last); }) {
+      clock.seen(last);
+      c.now = clock.now();
+    }
+  }
+
   Source* source_;
   Pipeline path_;
   attach_options options_;

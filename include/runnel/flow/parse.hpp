@@ -16,18 +16,35 @@ struct parse_stage : stage_defaults {
   static constexpr const char* name = "parse";
 
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    const layers known = p.layers();
-    if (known.has(protocol::parsed)) return pass;
-    if (known.fault != drop_reason::none) [[unlikely]]
-      return drop(known.fault);
-    // As one number all the way: taken apart, it would have to be put together again to be stored.
-    const packed_layers found =
-        dissect_packed(p.contents(), known.link_kind(),
-                       {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
-    p.layers(unpack_layers(found));
-    if (found >> 56 != 0) [[unlikely]]
-      return drop(static_cast<drop_reason>(found >> 56));
-    return pass;
+    layers unused;
+    return find(p, unused);
+  }
+  // Leaves what it found in `found` as well, for the stages behind it in the same loop.
+  RUNNEL_INLINE verdict find(packet& p, layers& found) noexcept {
+    // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
+    packed_layers known = pack_layers(p.layers());
+    if (known == 0) [[likely]] {
+      const found_layers plain = dissect_plainly(p.contents(), p.headroom());
+      if (plain.packed != 0) [[likely]] {
+        p.layers(unpack_layers(plain.packed));
+        found = plain.parts;
+        return pass;
+      }
+    }
+    if ((known & bit(protocol::parsed)) == 0) known = parse_carefully(p);
+    found = unpack_layers(known);
+    return found.fault == drop_reason::none ? pass : drop(found.fault);
+  }
+
+ private:
+  [[gnu::noinline]] static packed_layers parse_carefully(packet& p) noexcept {
+    layers found = p.layers();
+    if (found.fault == drop_reason::none) {
+      found = dissect(p.contents(), found.link_kind(),
+                      {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+      p.layers(found);
+    }
+    return pack_layers(found);
   }
 };
 struct unshare_stage : stage_defaults {

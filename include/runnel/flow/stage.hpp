@@ -144,20 +144,29 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
-// Hands out arguments from a packet. The frame's counterpart is in early.hpp.
+// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
+// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
+// early.hpp.
 struct packet_source {
   packet& p;
   context& c;
+  const layers* found;
 
-  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept { return header_map{static_cast<const packet&>(p)}; }
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept { return mutable_header_map{p}; }
+  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
+    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
+    return header_map{static_cast<const packet&>(p)};
+  }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
+    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
+    return mutable_header_map{p};
+  }
   template <class A>
   [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
     if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const packet&>(p)};
+    else return subject{static_cast<const packet&>(p), map()};
   }
 };
 
@@ -303,11 +312,11 @@ struct handler_stage : stage_defaults {
   static constexpr bool asks_for_frame = needs::frames;
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     if constexpr (needs::frames) {
       return pass;  // an error that check_stage reports
     } else {
-      const verdict v = call_handler<verdict>(function, packet_source{p, c}, pass, arguments{});
+      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
       // A handler that returns nothing cannot say that it has taken the packet.
       if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
         if (!p) [[unlikely]]
@@ -339,8 +348,8 @@ struct rules_stage : stage_defaults {
   static constexpr bool needs_parsed = true;
   static constexpr bool resizes = false;
   constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    return rules(subject{static_cast<const packet&>(p)});
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
   R rules;

@@ -31,9 +31,11 @@ struct subject {
         iif(f.iif),
         queue(f.queue) {}
   /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
-  subject(const packet& p) noexcept
+  subject(const packet& p) noexcept : subject(p, header_map{p}) {}
+  /// The same with a map of its headers that somebody has made already.
+  subject(const packet& p, const header_map& map) noexcept
       : contents(p.contents()),
-        headers(p),
+        headers(map),
         length(p.total_length()),
         timestamp(p.timestamp()),
         mark(p.mark()),

@@ -6,7 +6,9 @@
 #include <cstddef>  // byte
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
+#include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/layers.hpp>
 
@@ -30,23 +32,32 @@ struct alignas(64) descriptor {
   instant timestamp;
   std::uint32_t length;
   std::uint32_t index;  // of this descriptor in its pool
-  std::uint32_t next;   // the following fragment's descriptor, of the same pool; with is_chained
+  std::uint16_t headroom;
+  std::uint16_t tailroom;
+  std::uint16_t iif;
+  std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
   std::uint32_t hash;
   std::uint32_t mark;
   std::uint32_t connection;
   std::uint32_t scratch;
-  std::uint16_t headroom;
-  std::uint16_t tailroom;
   runnel::layers layers;
-  std::uint16_t iif;
-  std::uint16_t segment_size;  // or, before segmentation is possible, what a snap length cut off: see `missing`
+  std::uint32_t next;  // the following fragment's descriptor, of the same pool; with is_chained
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  std::uint8_t
-      status;  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
+
+// Stores four members that lie side by side, the first at `to`, as one word.
+template <class Word>
+RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
+  constexpr unsigned width = sizeof(Word) * 2;
+  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
+                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
+  __builtin_memcpy(to, &word, sizeof word);
+}
 
 }  // namespace runnel::detail
 

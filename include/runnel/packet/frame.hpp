@@ -4,11 +4,13 @@
 #ifndef RUNNEL_PACKET_FRAME_HPP
 #define RUNNEL_PACKET_FRAME_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // conditional_t, is_trivially_copy_assignable_v
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
 #include <runnel/packet/layers.hpp>
 
 namespace runnel {
@@ -80,6 +82,57 @@ struct frame {
     return true;
   }
 };
+
+namespace detail {
+// Member by member: a frame that was just made is copied from registers then. As a whole it would be written to memory
+// in small pieces and read back in large ones, which have to wait for the pieces.
+RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept {
+  to.data = from.data;
+  to.timestamp.ns = from.timestamp.ns;
+  to.length = from.length;
+  to.slot = from.slot;
+  to.headroom = from.headroom;
+  to.tailroom = from.tailroom;
+  to.iif = from.iif;
+  to.missing = from.missing;
+  to.link = from.link;
+  to.lender = from.lender;
+  to.queue = from.queue;
+  to.checksum = from.checksum;
+}
+}  // namespace detail
+
+/// Takes frames into an array, which has room for all that are asked for: `device.receive(64, now,
+/// into_array(frames))`.
+class into_array {
+ public:
+  constexpr explicit into_array(frame* to) noexcept : to_(to) {}
+  RUNNEL_INLINE constexpr void operator()(const frame& f) noexcept { detail::copy_members(*to_++, f); }
+
+ private:
+  frame* to_;
+};
+
+namespace detail {
+// What a loop over many frames calls them with, in registers while it runs. A lambda stays where it is: it cannot be
+// assigned back.
+template <class Take>
+class local_taker {
+ public:
+  RUNNEL_INLINE explicit local_taker(Take& take) noexcept : original_(&take), take_(take) {}
+  local_taker(const local_taker&) = delete;
+  local_taker& operator=(const local_taker&) = delete;
+  RUNNEL_INLINE ~local_taker() {
+    if constexpr (assignable) *original_ = take_;
+  }
+  RUNNEL_INLINE void operator()(const frame& f) noexcept { take_(f); }
+
+ private:
+  static constexpr bool assignable = std::is_trivially_copy_assignable_v<Take>;
+  Take* original_;
+  std::conditional_t<assignable, Take, Take&> take_;
+};
+}  // namespace detail
 
 }  // namespace runnel
 

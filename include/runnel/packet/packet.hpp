@@ -330,45 +330,55 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   } else {
     d = descriptors() + f.slot;
   }
-  // Every member but two: `index` is right for ever, and `next` means nothing without is_chained.
+  // Every member but two: `index` is right for ever, and `next` means nothing without is_chained. Small ones that lie
+  // side by side are stored together: the stores are the price of a new packet.
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
   d->scratch = 0;
-  d->headroom = f.headroom;
-  d->tailroom = f.tailroom;
   packet p{d};
   p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
-  d->iif = f.iif;
-  d->segment_size = f.missing;
-  d->priority = 0;
-  d->lender_or_queue = lent ? f.lender : f.queue;
-  d->special = lent ? detail::is_lent : std::uint8_t{0};
-  d->status = static_cast<std::uint8_t>(static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u));
+  const unsigned status = static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u);
+  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lent ? f.lender : f.queue,
+                                            lent ? detail::is_lent : std::uint8_t{0}, status);
   return p;
 }
 
-inline void pool::release(packet* packets, std::size_t n) noexcept {
-  // The count is kept in a register, as for frames. Packets that are not plainly ours go the long way.
+[[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
+  // The counts are kept in registers, as for frames. Plain packets of ours and those that show lent bytes come in
+  // bursts; others go the long way.
   std::uint32_t* const list = free_slots_;
-  const detail::descriptor* const mine = descriptors();
-  std::uint32_t count = free_count_;
+  std::uint32_t* const bare_list = free_bare_list_;
+  const auto mine = reinterpret_cast<std::uintptr_t>(descriptors());
+  const std::uintptr_t size = (std::uintptr_t{packets_} + bare_) * sizeof(detail::descriptor);
+  std::uint32_t count = free_count_, bare_count = free_bare_count_;
   for (std::size_t i = 0; i < n; ++i) {
     detail::descriptor* d = packets[i].d_;
     packets[i].d_ = nullptr;
-    if (d == nullptr) continue;
-    if (d->special == 0 && d - d->index == mine) [[likely]] {
-      list[count++] = d->index;
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(d) - mine;
+    if (at < size && d->special <= detail::is_lent) [[likely]] {
+      const auto index = static_cast<std::uint32_t>(at / sizeof(detail::descriptor));
+      if (d->special == 0) [[likely]] {
+        list[count++] = index;
+      } else {
+        bare_list[bare_count++] = index;
+        --lent_[d->lender_or_queue];
+      }
       continue;
     }
+    if (d == nullptr) continue;
     free_count_ = count;
-    release_chain(d);
+    free_bare_count_ = bare_count;
+    release_special(d);
     count = free_count_;
+    bare_count = free_bare_count_;
   }
   free_count_ = count;
+  free_bare_count_ = bare_count;
 }
 
 inline bool packet::trim(std::size_t n) noexcept {

@@ -83,17 +83,12 @@ class alignas(64) pool {
     f.tailroom = static_cast<std::uint16_t>(bytes_);
     return f;
   }
-  /// Up to `n` free slots as empty frames, and how many: for a device that receives in bursts. Fewer than `n` when
-  /// there are no more (counted once).
-  [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n) noexcept {
-    frame like;
-    like.headroom = static_cast<std::uint16_t>(headroom_);
-    like.tailroom = static_cast<std::uint16_t>(bytes_);
-    return allocate_frames(frames, n, like);
-  }
-  /// The same with everything but `data` and `slot` as in `like`; its headroom decides where in the slot the data
-  /// begin, and headroom, length and tailroom together must be at most what a slot holds.
-  [[nodiscard]] std::size_t allocate_frames(frame* frames, std::size_t n, const frame& like) noexcept {
+  /// Calls `take(frame)` for up to `n` free slots, and says for how many: for a device that receives in bursts. Fewer
+  /// than `n` when there are no more (counted once). Everything but `data` and `slot` is as in `like`; its headroom
+  /// decides where in the slot the data begin, and headroom, length and tailroom together must be at most what a slot
+  /// holds.
+  template <class Take>
+  [[nodiscard]] RUNNEL_INLINE std::size_t allocate_frames(std::size_t n, const frame& like, Take&& taken_by) noexcept {
     RUNNEL_ASSERT(std::size_t{like.headroom} + like.length + like.tailroom <= std::size_t{headroom_} + bytes_);
     if (free_count_ < n) [[unlikely]] {
       reclaim();
@@ -102,18 +97,19 @@ class alignas(64) pool {
         n = free_count_;
       }
     }
-    // Whole frames from registers, then two fields: a store for each field costs twice the time.
-    const frame prototype = like;
+    detail::local_taker take(taken_by);
+    frame f = like;
     const std::uint32_t* const top = free_slots_ + free_count_;
     std::byte* const base = slots_ + like.headroom;
     const std::size_t stride = stride_;
+    free_count_ -= static_cast<std::uint32_t>(n);
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint32_t slot = *(top - 1 - i);
-      frames[i] = prototype;
-      frames[i].data = base + slot * stride;
-      frames[i].slot = slot;
+      if (slot == no_slot) __builtin_unreachable();
+      f.data = base + slot * stride;
+      f.slot = slot;
+      take(f);
     }
-    free_count_ -= static_cast<std::uint32_t>(n);
     return n;
   }
   /// Gives frames back that never became packets.
@@ -165,7 +161,14 @@ class alignas(64) pool {
   [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::uint32_t headroom() const noexcept { return headroom_; }
   /// Takes over what other threads have given back. `allocate` does so by itself when it runs out.
-  void reclaim() noexcept;
+  [[gnu::noinline]] void reclaim() noexcept {
+    std::uint32_t i = __atomic_exchange_n(&home_coming_, no_slot, __ATOMIC_ACQUIRE);
+    while (i != no_slot) {
+      detail::descriptor* d = descriptors() + i;
+      i = d->next;
+      release_special(d);
+    }
+  }
 
  private:
   friend class packet;
@@ -201,21 +204,39 @@ class alignas(64) pool {
     }
     return descriptors() + free_bare_list_[--free_bare_count_];
   }
-  // Gives back one descriptor and its hold on its bytes; not what is chained to it.
-  RUNNEL_INLINE void release_one(detail::descriptor* d) noexcept {
-    if (d->special == 0) [[likely]] {
-      free_slots_[free_count_++] = d->index;
-    } else {
-      release_special(d);
+  RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
+    if (d->special != 0) [[unlikely]]
+      return release_special(d);
+    pool& home = of(d);
+    home.free_slots_[home.free_count_++] = d->index;
+  }
+  // The same for any packet.
+  [[gnu::noinline]] static void release_special(detail::descriptor* d) noexcept {
+    pool& home = of(d);
+    for (;;) {
+      const bool more = (d->special & detail::is_chained) != 0;
+      const std::uint32_t next = d->next;
+      home.release_one(d);
+      if (!more) return;
+      d = home.descriptors() + next;
     }
   }
-  RUNNEL_INLINE static void release_chain(detail::descriptor* d) noexcept {
-    if (d->special == 0) [[likely]]
-      of(d).release_one(d);
-    else release_special_chain(d);
+  // Gives back one descriptor and its hold on its bytes; not what is chained to it.
+  RUNNEL_INLINE void release_one(detail::descriptor* d) noexcept {
+    const std::uint8_t special = d->special;
+    d->special = special & (detail::is_lent | detail::is_clone | detail::maybe_shared);
+    if ((special & detail::is_away) != 0) {
+      std::uint32_t head = __atomic_load_n(&home_coming_, __ATOMIC_RELAXED);
+      do d->next = head;
+      while (!__atomic_compare_exchange_n(&home_coming_, &head, d->index, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+      return;
+    }
+    d->special = 0;
+    if (d->index < packets_) return release_slot_reference(d->index);
+    if ((special & detail::is_lent) != 0) --lent_[d->lender_or_queue];
+    else release_slot_reference(slot_of(d->data - d->headroom));
+    free_bare_list_[free_bare_count_++] = d->index;
   }
-  static void release_special_chain(detail::descriptor* d) noexcept;
-  void release_special(detail::descriptor* d) noexcept;
   // Gives back a descriptor whose hold on its slot is the only one, and keeps the slot.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t release_but_slot(detail::descriptor* d) noexcept {
     if ((d->special & detail::is_clone) == 0) [[likely]]
@@ -305,47 +326,6 @@ class static_pool {
   alignas(64) std::byte memory_[pool::bytes_needed(Config)];
   pool* pool_;
 };
-
-inline void pool::release_special(detail::descriptor* d) noexcept {
-  const std::uint8_t special = d->special;
-  d->special = 0;
-  if ((special & detail::is_away) != 0) {
-    d->special = static_cast<std::uint8_t>(special & ~detail::is_away);
-    std::uint32_t head = __atomic_load_n(&home_coming_, __ATOMIC_RELAXED);
-    do d->next = head;
-    while (!__atomic_compare_exchange_n(&home_coming_, &head, d->index, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-    return;
-  }
-  if (d->index < packets_) {
-    if ((special & detail::maybe_shared) != 0) release_slot_reference(d->index);
-    else free_slots_[free_count_++] = d->index;
-    return;
-  }
-  if ((special & detail::is_lent) != 0) --lent_[d->lender_or_queue];
-  else if ((special & detail::is_clone) != 0) release_slot_reference(slot_of(d->data - d->headroom));
-  free_bare_list_[free_bare_count_++] = d->index;
-}
-
-inline void pool::release_special_chain(detail::descriptor* d) noexcept {
-  pool& home = of(d);
-  for (;;) {
-    const bool more = (d->special & detail::is_chained) != 0;
-    const std::uint32_t next = d->next;
-    d->special &= static_cast<std::uint8_t>(~detail::is_chained);
-    home.release_one(d);
-    if (!more) return;
-    d = home.descriptors() + next;
-  }
-}
-
-inline void pool::reclaim() noexcept {
-  std::uint32_t i = __atomic_exchange_n(&home_coming_, no_slot, __ATOMIC_ACQUIRE);
-  while (i != no_slot) {
-    detail::descriptor* d = descriptors() + i;
-    i = d->next;
-    release_one(d);
-  }
-}
 
 }  // namespace runnel
 

@@ -50,6 +50,10 @@ using packed_layers = std::uint64_t;
   return std::uint64_t{protocols} | std::uint64_t{network} << 16 | std::uint64_t{transport} << 32 |
          std::uint64_t{link} << 48 | static_cast<std::uint64_t>(fault) << 56;
 }
+[[nodiscard]] RUNNEL_INLINE constexpr packed_layers pack_layers(const layers& l) noexcept {
+  if constexpr (little_endian_host) return __builtin_bit_cast(packed_layers, l);
+  else return pack_layers(l.protocols, l.network, l.transport, l.link, l.fault);
+}
 [[nodiscard]] RUNNEL_INLINE constexpr layers unpack_layers(packed_layers packed) noexcept {
   if constexpr (little_endian_host) return __builtin_bit_cast(layers, packed);
   else
@@ -347,43 +351,52 @@ class dissection {
   drop_reason fault_ = drop_reason::none;
 };
 
-// The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
-// Answers only when it is sure: 0 means "look carefully". `a - least <= b - least` stands for
-// `least <= a && a <= b` where b >= least is known.
-template <std::size_t At, unsigned Bits>
-[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
-                                                                  std::size_t head) noexcept {
-  constexpr unsigned always = Bits | bit(protocol::parsed) | bit(protocol::transport);
-  unsigned bits = 0;
-  std::size_t header_size = 0, payload = 0;
-  std::uint8_t number = 0;
-  if (type == ethertype::ipv4) {
-    const std::size_t total = load_be16(p + At + 2);
-    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return 0;
-    bits = always | bit(protocol::ipv4);
-    header_size = 20;
-    payload = total - 20;
-    number = load_u8(p + At + 9);
-  } else if (type == ethertype::ipv6 && size >= At + 48) {
-    payload = load_be16(p + At + 4);
-    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return 0;
-    bits = always | bit(protocol::ipv6);
-    header_size = 40;
-    number = load_u8(p + At + 6);
-  } else {
-    return 0;
-  }
-  const std::byte* transport = p + At + header_size;
+// What was found: as one number, to be stored (0: the short way is not sure), and in parts, which cost nothing where
+// nobody looks at them, and let the compiler follow what each branch knows of them.
+struct found_layers {
+  packed_layers packed = 0;
+  layers parts;
+};
+
+// The end of the short way, behind `Header` bytes of an IP header that says `payload` bytes follow, at least 8 of them,
+// which are there. All offsets are known but for one summand, so the number is one multiplication.
+template <std::size_t At, std::size_t Header, unsigned Bits>
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers plain_transport(const std::byte* p, std::size_t payload,
+                                                                   std::uint8_t number, std::size_t head) noexcept {
+  const std::byte* const transport = p + At + Header;
+  unsigned bits = Bits | bit(protocol::parsed) | bit(protocol::transport);
   if (number == 17) {
-    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return 0;
+    if (load_be16(transport + 4) - std::size_t{8} > payload - 8) return {};
     bits |= bit(protocol::udp);
   } else if (number == 6) {
-    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return 0;
+    if (payload < 20 || (load_u8(transport + 12) >> 4) * std::size_t{4} - 20 > payload - 20) return {};
     bits |= bit(protocol::tcp);
   } else {
-    return 0;
+    return {};
   }
-  return pack_layers(bits, head + At, head + At + header_size, At, drop_reason::none);
+  return {.packed = head * 0x1'0001'0000u + pack_layers(bits, At, At + Header, At, drop_reason::none),
+          .parts = {.protocols = static_cast<std::uint16_t>(bits),
+                    .network = static_cast<std::uint16_t>(head + At),
+                    .transport = static_cast<std::uint16_t>(head + At + Header),
+                    .link = At}};
+}
+
+// The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
+// Answers only when it is sure. `a - least <= b - least` stands for `least <= a && a <= b` where b >= least is known.
+template <std::size_t At, unsigned Bits>
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
+                                                                 std::size_t head) noexcept {
+  if (type == ethertype::ipv4) {
+    const std::size_t total = load_be16(p + At + 2);
+    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return {};
+    return plain_transport < At, 20, Bits | bit(protocol::ipv4) > (p, total - 20, load_u8(p + At + 9), head);
+  }
+  if (type == ethertype::ipv6 && size >= At + 48) {
+    const std::size_t payload = load_be16(p + At + 4);
+    if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return {};
+    return plain_transport < At, 40, Bits | bit(protocol::ipv6) > (p, payload, load_u8(p + At + 6), head);
+  }
+  return {};
 }
 
 // Any packet. Six numbers and no struct, for those travel in registers.
@@ -392,24 +405,31 @@ template <std::size_t At, unsigned Bits>
                                                             std::size_t missing) noexcept {
   if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
       load_be16(p + 12) == ethertype::vlan) {
-    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head);
+    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head).packed;
     if (found != 0) [[likely]]
       return found;
   }
   return dissection{p, size, head, chained, missing}.run(link);
 }
 
-// The short way inlined, the careful one as a call.
-[[nodiscard]] RUNNEL_INLINE constexpr packed_layers dissect_packed(bytes frame, link_type link,
-                                                                   const dissect_options& options) noexcept {
-  const std::byte* p = frame.data();
-  const std::size_t size = frame.size();
-  if (link == link_type::ethernet && size >= 14 + 28 && options.head_offset <= 0xffff - 14 - 40) [[likely]] {
-    const packed_layers found = dissect_plain<14, 0>(p, size, load_be16(p + 12), options.head_offset);
-    if (found != 0) [[likely]]
+// The short way for untagged Ethernet, inlined.
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plainly(bytes frame, std::size_t head) noexcept {
+  if (frame.size() < 14 + 28 || head > 0xffff - 14 - 40) [[unlikely]]
+    return {};
+  return dissect_plain<14, 0>(frame.data(), frame.size(), load_be16(frame.data() + 12), head);
+}
+
+// Any packet: the short way inlined, the careful one as a call.
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_both(bytes frame, link_type link,
+                                                                const dissect_options& options) noexcept {
+  if (link == link_type::ethernet) [[likely]] {
+    const found_layers found = dissect_plainly(frame, options.head_offset);
+    if (found.packed != 0) [[likely]]
       return found;
   }
-  return dissect_carefully(p, size, link, options.head_offset, options.chained, options.missing);
+  const packed_layers found =
+      dissect_carefully(frame.data(), frame.size(), link, options.head_offset, options.chained, options.missing);
+  return {found, unpack_layers(found)};
 }
 
 }  // namespace detail
@@ -429,7 +449,7 @@ template <std::size_t At, unsigned Bits>
 /// the same with one 802.1Q tag goes first.
 [[nodiscard]] RUNNEL_INLINE constexpr layers dissect(bytes frame, link_type link = link_type::ethernet,
                                                      const dissect_options& options = {}) noexcept {
-  return detail::unpack_layers(detail::dissect_packed(frame, link, options));
+  return detail::dissect_both(frame, link, options).parts;
 }
 
 }  // namespace runnel

@@ -29,18 +29,24 @@ concept header_view = requires {
 template <class Byte>
 class basic_header_map {
  public:
-  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found) noexcept
-      : head_(contents.data() - head_offset),
+  /// `just_found`: the layers were found in these very bytes, and nothing was moved since. Saves the bounds checks that
+  /// `dissect` has made already.
+  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
+                             bool just_found = false) noexcept
+      : begin_(contents.data()),
+        head_(contents.data() - head_offset),
         end_(contents.data() + contents.size()),
-        found_(known(found, head_offset)) {}
+        found_(known(found, head_offset)),
+        just_found_(just_found) {}
   explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
+  /// Of a frame, in which `found` was just found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
-      : basic_header_map({f.data, f.length}, f.headroom, found) {}
+      : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
 
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
 
@@ -48,6 +54,12 @@ class basic_header_map {
   template <header H, std::size_t Need>
   [[nodiscard]] RUNNEL_INLINE constexpr Byte* at() const noexcept {
     if (!present<H>()) return nullptr;
+    if (is_checked<H, Need>()) {
+      Byte* p = begin_;
+      if constexpr (H != header::ethernet) p = head_ + offset_of<H>();
+      if (p == nullptr) __builtin_unreachable();
+      return p;
+    }
     const std::size_t offset = offset_of<H>();
     const auto held = static_cast<std::size_t>(end_ - head_);
     if (offset + Need > held) return nullptr;  // an offset has at most 17 bits
@@ -103,6 +115,19 @@ class basic_header_map {
             .network = static_cast<std::uint16_t>(head_offset),
             .transport = found.transport,
             .fault = found.fault};
+  }
+  // Whether `dissect` has made sure of the first `Need` bytes of a header that it found.
+  template <header H, std::size_t Need>
+  [[nodiscard]] RUNNEL_INLINE constexpr bool is_checked() const noexcept {
+    constexpr std::size_t size = H == header::ethernet                                          ? 14
+                                 : H == header::arp                                             ? 28
+                                 : H == header::ipv4 || H == header::tcp                        ? 20
+                                 : H == header::ipv6                                            ? 40
+                                 : H == header::udp || H == header::icmp || H == header::icmpv6 ? 8
+                                 : H == header::th || H == header::vlan || H == header::gre     ? 4
+                                                                                                : 0;
+    // Only the link header is there without everything having been found right.
+    return Need <= size && just_found_ && (H != header::ethernet || found_.has(protocol::parsed));
   }
   static constexpr bool in_datagram(header h) noexcept {
     return h != header::ethernet && h != header::vlan && h != header::cvlan && h != header::mpls && h != header::arp &&
@@ -202,9 +227,11 @@ class basic_header_map {
     return static_cast<std::size_t>(end_ - head_);
   }
 
+  Byte* begin_;  // of what the layers were found in
   Byte* head_;
   Byte* end_;
   runnel::layers found_;
+  bool just_found_;
 };
 
 /// A map that gives views to read.

@@ -75,8 +75,8 @@ struct early_stage : stage_defaults {
   constexpr early_stage(F f, Targets t) noexcept : function(std::move(f)), targets(t) {}
   // With `Look`, `found` is what is in the frame, and stays that.
   template <bool Look>
-  RUNNEL_INLINE verdict look_at(frame& f, layers& found, context& c) noexcept {
-    const verdict v = call_handler<verdict>(function, frame_source{f, found, c}, pass, arguments{});
+  RUNNEL_INLINE verdict look_at(frame& f, found_layers& found, context& c) noexcept {
+    const verdict v = call_handler<verdict>(function, frame_source{f, found.parts, c}, pass, arguments{});
     // A program that has the frame may have changed its headers or its beginning.
     if constexpr (needs::frames && Look) found = dissect(f);
     return v;
