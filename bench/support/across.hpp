@@ -3,9 +3,11 @@
 #ifndef BENCH_SUPPORT_ACROSS_HPP
 #define BENCH_SUPPORT_ACROSS_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uintptr_t
-#include <thread>   // this_thread, thread
+#include <algorithm>  // nth_element
+#include <chrono>     // duration, steady_clock
+#include <cstddef>    // size_t
+#include <cstdint>    // uintptr_t
+#include <thread>     // this_thread, thread
 
 #include <sched.h>
 
@@ -44,10 +46,13 @@ inline void stay_on(int processor) {
   (void)sched_setaffinity(0, sizeof one, &one);
 }
 
-// `push(elements, n)` and `pop(elements, n)` say how many they moved.
+// `push(elements, n)` and `pop(elements, n)` say how many they moved. Register it with `UseManualTime`: the time of an
+// iteration is the median of its chunks, times how many they are, so that a moment in which one of the two threads had
+// no processor counts for nobody. A chunk lasts some ten microseconds, such a moment milliseconds.
 template <class Push, class Pop>
 void across(benchmark::State& state, Push push, Pop pop) {
-  constexpr std::size_t round = 1 << 16;
+  using clock = std::chrono::steady_clock;
+  constexpr std::size_t chunk = 1 << 12, chunks = 31;
   const int there = another_processor();
   if (there < 0) return state.SkipWithError("needs two processors");
   stay_on(sched_getcpu());
@@ -62,18 +67,25 @@ void across(benchmark::State& state, Push push, Pop pop) {
   });
   // The new thread begins on this processor: let it.
   while (!__atomic_load_n(&started, __ATOMIC_ACQUIRE)) std::this_thread::yield();
-  std::size_t taken = 0;
   void* elements[across_burst];
-  for (auto _ : state)
-    for (const std::size_t until = taken + round; taken < until;) {
-      const std::size_t n = pop(elements, across_burst);
-      benchmark::DoNotOptimize(elements);
-      if (n == 0) relax();
-      taken += n;
+  std::chrono::duration<double> took[chunks];
+  for (auto _ : state) {
+    for (auto& t : took) {
+      const clock::time_point begin = clock::now();
+      for (std::size_t taken = 0; taken < chunk;) {
+        const std::size_t n = pop(elements, across_burst);
+        benchmark::DoNotOptimize(elements);
+        if (n == 0) relax();
+        taken += n;
+      }
+      t = clock::now() - begin;
     }
+    std::nth_element(took, took + chunks / 2, took + chunks);
+    state.SetIterationTime(took[chunks / 2].count() * chunks);
+  }
   __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
   giver.join();
-  state.SetItemsProcessed(static_cast<std::int64_t>(taken));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(chunk * chunks));
 }
 
 }  // namespace bench

@@ -53,22 +53,24 @@ struct vector_of_words {
 template <std::size_t Width>
 [[gnu::noinline]] inline std::uint64_t sum_of_blocks(const std::byte* p, std::size_t blocks) noexcept {
   using vector = typename vector_of_words<Width>::type;
-  vector words[2] = {}, upper[2] = {};
+  // Each vector is loaded by itself: GCC 12 copies an array of them in halves, through memory, and then waits for that.
+  const auto load_vector = [](const std::byte* from) {
+    vector v;
+    __builtin_memcpy(&v, from, Width);
+    return v;
+  };
+  vector words0{}, words1{}, upper0{}, upper1{};
   for (; blocks != 0; --blocks, p += 4 * Width) {
-    vector v[4];
-    __builtin_memcpy(&v, p, sizeof v);
-    words[0] += v[0];
-    upper[0] += v[0] >> 32;
-    words[1] += v[1];
-    upper[1] += v[1] >> 32;
-    words[0] += v[2];
-    upper[0] += v[2] >> 32;
-    words[1] += v[3];
-    upper[1] += v[3] >> 32;
+    const vector a = load_vector(p), b = load_vector(p + Width);
+    const vector c = load_vector(p + 2 * Width), d = load_vector(p + 3 * Width);
+    words0 += a + c;
+    upper0 += (a >> 32) + (c >> 32);
+    words1 += b + d;
+    upper1 += (b >> 32) + (d >> 32);
   }
+  const vector words = words0 + words1, upper = upper0 + upper1;
   std::uint64_t sum = 0;
-  for (std::size_t lane = 0; lane < Width / 8; ++lane)
-    sum += sum_of_halves(words[0][lane] + words[1][lane], upper[0][lane] + upper[1][lane]);
+  for (std::size_t lane = 0; lane < Width / 8; ++lane) sum += sum_of_halves(words[lane], upper[lane]);
   return sum;
 }
 
@@ -80,7 +82,7 @@ template <std::size_t Width>
     upper += word >> 32;
   };
   if constexpr (vector_bytes != 0) {
-    if (size >= 8 * vector_bytes) {
+    if (size >= 128 && size >= 4 * vector_bytes) {
       add(sum_of_blocks<vector_bytes>(p, size / (4 * vector_bytes)));
       p += size / (4 * vector_bytes) * (4 * vector_bytes);
       size %= 4 * vector_bytes;
