@@ -26,14 +26,17 @@ struct arrays {
   std::size_t n_received = 0, n_sent = 0;
 
   pool& memory() { return to; }
-  std::size_t receive(frame* frames, std::size_t room, instant now) {
-    const std::size_t n = to.allocate_frames(frames, room < n_received ? room : n_received);
-    for (std::size_t i = 0; i < n; ++i) {
-      frame& f = frames[i];
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) {
+    std::size_t n = 0;
+    for (; n < room && n_received > 0; ++n) {
+      frame f = to.allocate_frame();
+      if (f.slot == no_slot) break;
       copy_bytes(f.data, received[--n_received], frame_size);
       f.length = frame_size;
       f.tailroom = static_cast<std::uint16_t>(f.tailroom - frame_size);
       f.timestamp = now;
+      take(f);
     }
     return n;
   }

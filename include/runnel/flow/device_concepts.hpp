@@ -14,7 +14,10 @@
 namespace runnel {
 
 namespace detail {
+// Not to be copied, so that a device that would copy the engine's is none.
 struct any_taker {
+  any_taker(const any_taker&) = delete;
+  any_taker& operator=(const any_taker&) = delete;
   void operator()(const frame&) const noexcept {}
 };
 }  // namespace detail
@@ -22,10 +25,10 @@ struct any_taker {
 /// A device that frames come from.
 /// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
 /// - `receive(room, now, take)`: calls `take(f)` for up to `room` frames, in the order in which they came, and says for
-///   how many. 0 is "nothing now", at once. A frame belongs to whoever took it until it is given to
-///   `memory().release`, attached, or transmitted. Lent bytes stay valid until the next `receive`: a device that still
-///   has frames out (`memory().lent(id) != 0`) hands out nothing. A template, so that the frame need not exist in
-///   memory: what becomes a packet at once is written to its descriptor.
+///   how many. 0 is "nothing now", at once. `take` counts what it took: it comes as `Take&&` and is not copied. A frame
+///   belongs to whoever took it until it is given to `memory().release`, attached, or transmitted. Lent bytes stay valid
+///   until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing. A
+///   template, so that the frame need not exist in memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {

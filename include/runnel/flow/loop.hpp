@@ -126,6 +126,7 @@ struct nothing_attached {
   }
   bool done() noexcept { return true; }
   instant next_due() noexcept { return never; }
+  void wait_by_itself() noexcept {}
   int wait_handle() noexcept { return -1; }
 };
 }  // namespace detail
