@@ -2739,8 +2739,8 @@ struct any_taker {
 /// - `memory()`: the pool whose slots its frames are, or whose bare descriptors show the bytes that it lends.
 /// - `receive(room, now, take)`: calls `take(f)` for up to `room` frames, in the order in which they came, and says for
 ///   how many. 0 is "nothing now", at once. `take` counts what it took: it comes as `Take&&` and is not copied. A frame
-///   belongs to whoever took it until it is given to `memory().release`, attached, or transmitted. Lent bytes stay valid
-///   until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing. A
+///   belongs to whoever took it until it is given to `memory().release`, attached, or transmitted. Lent bytes stay
+///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing. A
 ///   template, so that the frame need not exist in memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 template <class D>
