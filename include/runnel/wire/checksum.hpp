@@ -53,16 +53,14 @@ struct vector_of_words {
 template <std::size_t Width>
 [[gnu::noinline]] inline std::uint64_t sum_of_blocks(const std::byte* p, std::size_t blocks) noexcept {
   using vector = typename vector_of_words<Width>::type;
-  // Each vector is loaded by itself: GCC 12 copies an array of them in halves, through memory, and then waits for that.
-  const auto load_vector = [](const std::byte* from) {
-    vector v;
-    __builtin_memcpy(&v, from, Width);
-    return v;
-  };
   vector words0{}, words1{}, upper0{}, upper1{};
   for (; blocks != 0; --blocks, p += 4 * Width) {
-    const vector a = load_vector(p), b = load_vector(p + Width);
-    const vector c = load_vector(p + 2 * Width), d = load_vector(p + 3 * Width);
+    // Each vector is loaded by itself: GCC 12 copies an array of them in halves, through memory, and waits for that.
+    vector a, b, c, d;
+    __builtin_memcpy(&a, p, Width);
+    __builtin_memcpy(&b, p + Width, Width);
+    __builtin_memcpy(&c, p + 2 * Width, Width);
+    __builtin_memcpy(&d, p + 3 * Width, Width);
     words0 += a + c;
     upper0 += (a >> 32) + (c >> 32);
     words1 += b + d;
