@@ -43,7 +43,7 @@ class access_table {
       if (entries_[at].key == key) return &entries_[at];
     return nullptr;
   }
-  void prefetch(std::uint32_t hash) const noexcept { __builtin_prefetch(&entries_[hash & mask_], 1); }
+  void prefetch(std::uint32_t hash) const noexcept { prefetch_to_write(&entries_[hash & mask_]); }
 
  private:
   std::size_t mask_;
@@ -55,7 +55,7 @@ class route_table {
   route_table() : hops_(std::size_t{1} << 24) {}
   void insert(ipv4_address a, std::uint32_t hop) { hops_[a.value() >> 8] = hop + 1; }
   std::uint32_t find(ipv4_address a) const noexcept { return hops_[a.value() >> 8]; }
-  void prefetch(ipv4_address a) const noexcept { __builtin_prefetch(&hops_[a.value() >> 8]); }
+  void prefetch(ipv4_address a) const noexcept { prefetch_to_read(&hops_[a.value() >> 8]); }
 
  private:
   big_array<std::uint32_t> hops_;
@@ -131,11 +131,11 @@ std::uint32_t hash_of(const flow_key4& key) noexcept { return static_cast<std::u
 
 struct check_access {
   access_table* table;
-  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept {
+  verdict operator()(ipv4 ip, udp u, const packet& p) const noexcept {
     const flow_key4 key = flow_key4::from(ip, u);
     return check(key, hash_of(key), p);
   }
-  verdict check(const flow_key4& key, std::uint32_t hash, packet& p) const noexcept {
+  verdict check(const flow_key4& key, std::uint32_t hash, const packet& p) const noexcept {
     access_entry* e = table->find(key, hash);
     if (e == nullptr || e->action == 0) return drop(drop_reason::policy);
     e->packets += 1;
@@ -145,13 +145,11 @@ struct check_access {
 };
 // The same with a prefetch, which leaves the hash with the packet.
 struct check_access_ahead : check_access {
-  verdict operator()(ipv4 ip, udp u, packet& p) const noexcept {
+  verdict operator()(ipv4 ip, udp u, const packet& p) const noexcept {
     return check(flow_key4::from(ip, u), p.flow_hash(), p);
   }
-  void prefetch(packet& p) const noexcept {
-    const header_map headers{static_cast<const packet&>(p)};
-    if (!headers.has<udp>() || !headers.has<ipv4>()) return;
-    const auto hash = hash_of(flow_key4::from(headers.get<ipv4>(), headers.get<udp>()));
+  void prefetch(ipv4 ip, udp u, packet& p) const noexcept {
+    const auto hash = hash_of(flow_key4::from(ip, u));
     p.flow_hash(hash);
     table->prefetch(hash);
   }
@@ -167,10 +165,7 @@ struct look_up_route {
 };
 struct look_up_route_ahead : look_up_route {
   verdict operator()(ipv4 ip, packet& p) const noexcept { return look_up_route::operator()(ip, p); }
-  void prefetch(packet& p) const noexcept {
-    const header_map headers{static_cast<const packet&>(p)};
-    if (headers.has<ipv4>()) table->prefetch(headers.get<ipv4>().destination());
-  }
+  void prefetch(ipv4 ip) const noexcept { table->prefetch(ip.destination()); }
 };
 struct rewrite {
   const neighbour* neighbours;
@@ -334,8 +329,8 @@ void virtual_per_packet(benchmark::State& state) {
 // One node of a vector engine: a loop that keeps what passes, in a function of its own.
 template <class Stage>
 [[gnu::noinline]] std::size_t node(Stage& stage, packet* packets, std::size_t n, context& c) noexcept {
-  if constexpr (requires { stage.prefetch(packets[0]); })
-    for (std::size_t i = 0; i < n; ++i) stage.prefetch(packets[i]);
+  if constexpr (requires { stage.prefetch(packets[0], c, nullptr); })
+    for (std::size_t i = 0; i < n; ++i) stage.prefetch(packets[i], c, nullptr);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if (stage(packets[i], c).code == verdict_code::pass) [[likely]] {

@@ -9,6 +9,7 @@
 #include <runnel/base/error.hpp>
 #include <runnel/base/hash.hpp>
 #include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
 #include <runnel/base/random.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/ring.hpp>

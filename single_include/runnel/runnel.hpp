@@ -563,6 +563,35 @@ template <class To, class From>
 
 #endif
 
+// ==== runnel/base/prefetch.hpp =======================================================================================
+// Brings memory near before it is needed: hints to the processor that a compiler may not throw away.
+#ifndef RUNNEL_BASE_PREFETCH_HPP
+#define RUNNEL_BASE_PREFETCH_HPP
+
+namespace runnel {
+
+namespace detail {
+// Without it GCC takes a function that does nothing but `__builtin_prefetch` for one without any effect, and leaves out
+// calls of it.
+RUNNEL_INLINE void keep_what_follows() noexcept { asm volatile(""); }
+}  // namespace detail
+
+/// Begins to load the cache line at `at`, which may be any address, also one that cannot be read. For the `prefetch`
+/// of a stage. Costs an instruction, and one of the few loads that a processor has under way at once (10 to 48).
+RUNNEL_INLINE void prefetch_to_read(const void* at) noexcept {
+  detail::keep_what_follows();
+  __builtin_prefetch(at, 0);
+}
+/// The same for a line that will be written to.
+RUNNEL_INLINE void prefetch_to_write(const void* at) noexcept {
+  detail::keep_what_follows();
+  __builtin_prefetch(at, 1);
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/base/random.hpp =========================================================================================
 // A random generator from a seed, the same numbers on every machine: for simulated wires, tests, jitter. Not for
 // secrets. xoshiro256**, seeded by splitmix64 (Blackman and Vigna, https://prng.di.unimi.it).
@@ -1031,7 +1060,7 @@ class slab {
     return static_cast<index>(reinterpret_cast<const place*>(&object) - places_);
   }
   /// Starts fetching the place `i` into the cache. Any number below the capacity.
-  void prefetch(index i) const noexcept { __builtin_prefetch(&places_[i]); }
+  void prefetch(index i) const noexcept { prefetch_to_read(&places_[i]); }
 
   /// Calls `f(index, object)` for each object in order of their numbers. `f` may erase the object that it is given.
   template <class F>
@@ -3857,7 +3886,7 @@ std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& ta
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
-    __builtin_prefetch(p + std::size_t{8} * 64);
+    prefetch_to_read(p + std::size_t{8} * 64);
     frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
@@ -3902,7 +3931,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
-        __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
+        prefetch_to_read(p + std::size_t{8} * 64);  // as in records()
         frame f;
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;
@@ -7425,7 +7454,30 @@ concept rules_function = requires(const F& f, const subject& s) {
   { f(s) } -> std::convertible_to<verdict>;
 };
 template <class F>
-concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
+concept prefetching = requires { &F::prefetch; };
+
+template <class F>
+struct prefetch_demands : demands<type_list<>> {};
+template <prefetching F>
+struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
+  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
+};
+// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
+template <class F>
+RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
+  using needs = prefetch_demands<F>;
+  constexpr bool possible = needs::known && !needs::frames && !needs::writes && !needs::packets_by_value;
+  static_assert(possible,
+                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
+                "such as ipv4, packet&, instant or const subject&");
+  if constexpr (possible) {
+    const auto call = [&function](auto&&... a) noexcept {
+      keep_what_follows();
+      function.prefetch(static_cast<decltype(a)&&>(a)...);
+    };
+    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
+  }
+}
 
 }  // namespace detail
 
@@ -7433,10 +7485,10 @@ concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for
-/// every
-///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle returns
-///   `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which
+/// the
+///   engine calls for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A
+///   stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -7521,11 +7573,14 @@ struct handler_stage : stage_defaults {
   using arguments = typename signature<F>::arguments;
   using needs = demands<arguments>;
   static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = needs::parsed;
+  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static_assert(
+      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
+      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
@@ -7540,10 +7595,10 @@ struct handler_stage : stage_defaults {
       return v;
     }
   }
-  RUNNEL_INLINE void prefetch(packet& p) noexcept
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
   {
-    function.prefetch(p);
+    prefetch_for(function, p, c, found);
   }
   constexpr void print_name(text_writer& out) const noexcept {
     if constexpr (requires { out << F::name; }) {
@@ -7979,6 +8034,9 @@ RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   return sum;
 }
 
+template <class Stage>
+concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
+
 // How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
 // the next that prefetches; a branch may be the last.
 template <class List, bool First = true>
@@ -7987,7 +8045,7 @@ constexpr unsigned segment_length() {
     return 0;
   } else {
     using stage = typename List::first_stage;
-    if constexpr (!First && prefetching<stage>) return 0;
+    if constexpr (!First && prefetches<stage>) return 0;
     else if constexpr (stage::kind == stage_kind::branch) return 1;
     else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
     else return 0;
@@ -8014,43 +8072,47 @@ constexpr place place_after_steps() {
 template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided. `found` is what a stage of this segment has found in the packet, in registers: stages that only
-// look at headers need neither load it nor check it again. Null when there is none, or when a stage may have moved
+// What a stage of a segment has found in the packet that is on its way through it, in registers: stages that only look
+// at headers need neither load it nor check it again. Not valid when nobody has looked, or when a stage may have moved
 // something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
 template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, const layers* found = nullptr,
-                           std::uint16_t number = 0) noexcept {
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
   using stage = typename List::first_stage;
   // Asked before, for a stage may take the packet.
   [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
   if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, found);
+    verdict v = list.stage.decide(p, c, known.get());
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     if (v.code != verdict_code::pass) v.port = number;
     return v;
   } else {
     verdict v;
-    [[maybe_unused]] layers found_here;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, found_here);
-    else if constexpr (requires { list.stage(p, c, found); }) v = list.stage(p, c, found);
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known.found);
+    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
     else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     v.port = number;
-    if constexpr (Steps == 1) {
+    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
       return v;
-    } else {
-      if (v.code != verdict_code::pass) [[unlikely]]
-        return v;
-      constexpr bool moves = stage::resizes || stage::makes_own;
-      const layers* const known = stage::gives_parsed ? &found_here : moves ? nullptr : found;
-      if constexpr (stage::gives_parsed)
-        if (!found_here.has(protocol::parsed)) __builtin_unreachable();  // else it would have a fault
-      return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
+    if constexpr (stage::gives_parsed) {
+      known.valid = true;
+      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
+    } else if constexpr (stage::resizes || stage::makes_own) {
+      known.valid = false;
     }
+    if constexpr (Steps == 1) return v;
+    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
   }
 }
 
@@ -8167,7 +8229,7 @@ template <class List, unsigned Steps>
 constexpr bool prefetches_behind() {
   if constexpr (List::size == 0) return false;
   else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetching<typename List::first_stage>;
+  else return prefetches<typename List::first_stage>;
 }
 
 // `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
@@ -8183,8 +8245,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
 
   constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
 
-  if constexpr (prefetching<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
+  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
+    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
 
   constexpr bool resizes = segment_resizes<steps, List>();
   constexpr bool keep_lengths = resizes && is_counted<List>;
@@ -8196,7 +8258,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   std::uint32_t different = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    const verdict v = step<At, steps>(list, packets[i], c);
+    known_layers known;
+    const verdict v = step<At, steps>(list, packets[i], c, known);
     if constexpr (branches) {
       store(outcomes[i], v);
       different |= bits_of(v) ^ bits_of(outcomes[0]);
@@ -8205,7 +8268,7 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
       decided[i / 64] |= std::uint64_t{1} << i % 64;
       store(outcomes[i], v);
     } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i]);
+      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
     }
   }
   count_in<steps>(list, n, length);
@@ -9974,10 +10037,10 @@ class branch_stage : public stage_defaults {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
   }
-  RUNNEL_INLINE void prefetch(packet& p) noexcept
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
   {
-    function_.prefetch(p);
+    prefetch_for(function_, p, c, found);
   }
   template <place At>
   RUNNEL_INLINE void run_way(std::size_t way, packet* packets, std::size_t n, std::uint64_t length,
@@ -10559,7 +10622,7 @@ class attacher {
 
   // The bytes come near meanwhile, for whoever looks at them first.
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    __builtin_prefetch(f.data);
+    prefetch_to_read(f.data);
     last_ = f.timestamp;
     if (packet p = memory_->attach(f)) [[likely]]
       add(static_cast<packet&&>(p), f.length);
@@ -10698,7 +10761,7 @@ class frame_taker {
  public:
   explicit frame_taker(frame* to) noexcept : to_(to) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    __builtin_prefetch(f.data);
+    prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
 
@@ -14682,7 +14745,7 @@ class hash_set {
       if (slots_[i].used) f(slots_[i].key);
   }
   /// Asks for the memory where a value would be, for `contains` a little later.
-  void prefetch(const Key& k) const noexcept { __builtin_prefetch(slots_ + home(k)); }
+  void prefetch(const Key& k) const noexcept { prefetch_to_read(slots_ + home(k)); }
 
  private:
   [[nodiscard]] constexpr std::size_t home(const Key& k) const noexcept {

@@ -104,6 +104,42 @@ TEST_CASE("a stage prefetches for every packet before it runs on the first, for 
   CHECK(t.arrived == "1 3");
 }
 
+namespace {
+struct lookup_of_udp {
+  numbers* order;
+  void prefetch(udp u, const packet& p, instant now) {
+    order->add(1000 + u.destination_port());
+    order->add(static_cast<unsigned>(now.ns) + number_of(p));
+  }
+  void operator()(ipv4, const packet& p) { order->add(300 + number_of(p)); }
+};
+}  // namespace
+
+TEST_CASE("a prefetch asks for what it needs by its parameters, and is left out for packets without it") {
+  fixture t;
+  t.wire.udp(1, 53);
+  t.wire.tcp(2);
+  t.wire.unknown(3);
+  t.wire.udp(4, 54);
+  manual_clock clock(instant{200});
+  numbers order;
+  SUBCASE("in the same loop as parse(), where what it found is still at hand") {
+    run(clock, attach(t.wire, parse() | lookup_of_udp{&order} | note(t.arrived)));
+  }
+  SUBCASE("behind a stage that may have moved the headers") {
+    auto push_and_pull = [](packet& p) {
+      REQUIRE(p.push(4) != nullptr);
+      REQUIRE(p.pull(4));
+    };
+    run(clock, attach(t.wire, parse() | push_and_pull | lookup_of_udp{&order} | note(t.arrived)));
+  }
+  SUBCASE("before the first loop of the pipeline") {
+    run(clock, attach(t.wire, parse() | [](burst&) {} | lookup_of_udp{&order} | note(t.arrived)));
+  }
+  CHECK(order == "1053 201 1054 204 301 302 304");
+  CHECK(t.arrived == "1 2 3 4");
+}
+
 TEST_CASE("prefetching stages one behind the other do not prefetch for packets that are gone") {
   fixture t;
   t.wire.several(1, 3);

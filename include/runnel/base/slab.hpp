@@ -10,6 +10,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 
 namespace runnel {
@@ -91,7 +92,7 @@ class slab {
     return static_cast<index>(reinterpret_cast<const place*>(&object) - places_);
   }
   /// Starts fetching the place `i` into the cache. Any number below the capacity.
-  void prefetch(index i) const noexcept { __builtin_prefetch(&places_[i]); }
+  void prefetch(index i) const noexcept { prefetch_to_read(&places_[i]); }
 
   /// Calls `f(index, object)` for each object in order of their numbers. `f` may erase the object that it is given.
   template <class F>

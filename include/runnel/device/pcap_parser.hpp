@@ -22,6 +22,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/error.hpp>
+#include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/device/pcap_format.hpp>
 #include <runnel/device/pcapng_format.hpp>
@@ -219,7 +220,7 @@ std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& ta
       break;
     }
     // Where the next record is stands in this one: its line must be near by then.
-    __builtin_prefetch(p + std::size_t{8} * 64);
+    prefetch_to_read(p + std::size_t{8} * 64);
     frame f;
     f.data = p + pcap_record_header_size;
     f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
@@ -264,7 +265,7 @@ std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& tak
       if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
           captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
           [[likely]] {
-        __builtin_prefetch(p + std::size_t{8} * 64);  // as in records()
+        prefetch_to_read(p + std::size_t{8} * 64);  // as in records()
         frame f;
         const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
         f.data = p + 28;

@@ -185,10 +185,10 @@ class branch_stage : public stage_defaults {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
   }
-  RUNNEL_INLINE void prefetch(packet& p) noexcept
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
   {
-    function_.prefetch(p);
+    prefetch_for(function_, p, c, found);
   }
   template <place At>
   RUNNEL_INLINE void run_way(std::size_t way, packet* packets, std::size_t n, std::uint64_t length,

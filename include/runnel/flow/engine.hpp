@@ -69,6 +69,9 @@ RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   return sum;
 }
 
+template <class Stage>
+concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
+
 // How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
 // the next that prefetches; a branch may be the last.
 template <class List, bool First = true>
@@ -77,7 +80,7 @@ constexpr unsigned segment_length() {
     return 0;
   } else {
     using stage = typename List::first_stage;
-    if constexpr (!First && prefetching<stage>) return 0;
+    if constexpr (!First && prefetches<stage>) return 0;
     else if constexpr (stage::kind == stage_kind::branch) return 1;
     else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
     else return 0;
@@ -104,43 +107,47 @@ constexpr place place_after_steps() {
 template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided. `found` is what a stage of this segment has found in the packet, in registers: stages that only
-// look at headers need neither load it nor check it again. Null when there is none, or when a stage may have moved
+// What a stage of a segment has found in the packet that is on its way through it, in registers: stages that only look
+// at headers need neither load it nor check it again. Not valid when nobody has looked, or when a stage may have moved
 // something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
 template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, const layers* found = nullptr,
-                           std::uint16_t number = 0) noexcept {
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
   using stage = typename List::first_stage;
   // Asked before, for a stage may take the packet.
   [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
   if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, found);
+    verdict v = list.stage.decide(p, c, known.get());
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     if (v.code != verdict_code::pass) v.port = number;
     return v;
   } else {
     verdict v;
-    [[maybe_unused]] layers found_here;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, found_here);
-    else if constexpr (requires { list.stage(p, c, found); }) v = list.stage(p, c, found);
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known.found);
+    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
     else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
     if constexpr (At.traced)
       if (followed) report<At>(list.stage, p, v, c);
     v.port = number;
-    if constexpr (Steps == 1) {
+    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
       return v;
-    } else {
-      if (v.code != verdict_code::pass) [[unlikely]]
-        return v;
-      constexpr bool moves = stage::resizes || stage::makes_own;
-      const layers* const known = stage::gives_parsed ? &found_here : moves ? nullptr : found;
-      if constexpr (stage::gives_parsed)
-        if (!found_here.has(protocol::parsed)) __builtin_unreachable();  // else it would have a fault
-      return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
+    if constexpr (stage::gives_parsed) {
+      known.valid = true;
+      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
+    } else if constexpr (stage::resizes || stage::makes_own) {
+      known.valid = false;
     }
+    if constexpr (Steps == 1) return v;
+    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
   }
 }
 
@@ -257,7 +264,7 @@ template <class List, unsigned Steps>
 constexpr bool prefetches_behind() {
   if constexpr (List::size == 0) return false;
   else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetching<typename List::first_stage>;
+  else return prefetches<typename List::first_stage>;
 }
 
 // `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
@@ -273,8 +280,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
 
   constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
 
-  if constexpr (prefetching<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i]);
+  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
+    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
 
   constexpr bool resizes = segment_resizes<steps, List>();
   constexpr bool keep_lengths = resizes && is_counted<List>;
@@ -286,7 +293,8 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   std::uint32_t different = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    const verdict v = step<At, steps>(list, packets[i], c);
+    known_layers known;
+    const verdict v = step<At, steps>(list, packets[i], c, known);
     if constexpr (branches) {
       store(outcomes[i], v);
       different |= bits_of(v) ^ bits_of(outcomes[0]);
@@ -295,7 +303,7 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
       decided[i / 64] |= std::uint64_t{1} << i % 64;
       store(outcomes[i], v);
     } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i]);
+      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
     }
   }
   count_in<steps>(list, n, length);

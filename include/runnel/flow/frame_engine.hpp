@@ -13,6 +13,7 @@
 #include <cstdint>  // uint16_t, uint32_t, uint64_t
 #include <new>      // placement new
 
+#include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
@@ -94,7 +95,7 @@ class attacher {
 
   // The bytes come near meanwhile, for whoever looks at them first.
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    __builtin_prefetch(f.data);
+    prefetch_to_read(f.data);
     last_ = f.timestamp;
     if (packet p = memory_->attach(f)) [[likely]]
       add(static_cast<packet&&>(p), f.length);
@@ -233,7 +234,7 @@ class frame_taker {
  public:
   explicit frame_taker(frame* to) noexcept : to_(to) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    __builtin_prefetch(f.data);
+    prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
 

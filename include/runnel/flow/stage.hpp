@@ -9,6 +9,7 @@
 #include <type_traits>  // remove_cvref_t, is_void_v
 #include <utility>      // move, forward
 
+#include <runnel/base/prefetch.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/flow/context.hpp>
@@ -209,7 +210,30 @@ concept rules_function = requires(const F& f, const subject& s) {
   { f(s) } -> std::convertible_to<verdict>;
 };
 template <class F>
-concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
+concept prefetching = requires { &F::prefetch; };
+
+template <class F>
+struct prefetch_demands : demands<type_list<>> {};
+template <prefetching F>
+struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
+  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
+};
+// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
+template <class F>
+RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
+  using needs = prefetch_demands<F>;
+  constexpr bool possible = needs::known && !needs::frames && !needs::writes && !needs::packets_by_value;
+  static_assert(possible,
+                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
+                "such as ipv4, packet&, instant or const subject&");
+  if constexpr (possible) {
+    const auto call = [&function](auto&&... a) noexcept {
+      keep_what_follows();
+      function.prefetch(static_cast<decltype(a)&&>(a)...);
+    };
+    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
+  }
+}
 
 }  // namespace detail
 
@@ -217,10 +241,10 @@ concept prefetching = requires(F& f, packet& p) { f.prefetch(p); };
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with `verdict operator()(packet&)`, and perhaps `void prefetch(packet&)`, which the engine calls for
-/// every
-///   packet of a burst before the object sees the first. A stage that moves the packet out of the handle returns
-///   `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which
+/// the
+///   engine calls for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A
+///   stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -305,11 +329,14 @@ struct handler_stage : stage_defaults {
   using arguments = typename signature<F>::arguments;
   using needs = demands<arguments>;
   static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = needs::parsed;
+  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static_assert(
+      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
+      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
 
   constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
@@ -324,10 +351,10 @@ struct handler_stage : stage_defaults {
       return v;
     }
   }
-  RUNNEL_INLINE void prefetch(packet& p) noexcept
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
   {
-    function.prefetch(p);
+    prefetch_for(function, p, c, found);
   }
   constexpr void print_name(text_writer& out) const noexcept {
     if constexpr (requires { out << F::name; }) {

@@ -14,6 +14,7 @@
 #include <cstdint>  // uint64_t
 
 #include <runnel/base/hash.hpp>
+#include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/wire/address.hpp>
@@ -110,7 +111,7 @@ class hash_set {
       if (slots_[i].used) f(slots_[i].key);
   }
   /// Asks for the memory where a value would be, for `contains` a little later.
-  void prefetch(const Key& k) const noexcept { __builtin_prefetch(slots_ + home(k)); }
+  void prefetch(const Key& k) const noexcept { prefetch_to_read(slots_ + home(k)); }
 
  private:
   [[nodiscard]] constexpr std::size_t home(const Key& k) const noexcept {

@@ -17,7 +17,10 @@ template <class Path>
 void decide(Path path, packet* packets, verdict* verdicts, std::size_t n) {
   constexpr place here{.packets = true, .parsed = true};
   context c;
-  for (std::size_t i = 0; i < n; ++i) verdicts[i] = detail::step<here, 2>(path.stages(), packets[i], c);
+  for (std::size_t i = 0; i < n; ++i) {
+    detail::known_layers known;
+    verdicts[i] = detail::step<here, 2>(path.stages(), packets[i], c, known);
+  }
 }
 
 }  // namespace
