@@ -5,6 +5,7 @@
 
 #include <cstddef>  // byte, size_t
 
+/// Everything of this library.
 namespace runnel {
 
 template <class T, class E>

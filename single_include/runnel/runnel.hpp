@@ -63,9 +63,12 @@ template <class Byte>
 class byte_window {
  public:
   constexpr byte_window() noexcept = default;
+  /// `size` bytes from `data` on.
   constexpr byte_window(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  /// All of an array.
   template <std::size_t N>
   constexpr byte_window(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
+  /// All of anything contiguous that has `data()` and `size()`.
   template <class Range>
     requires requires(Range& r) {
       static_cast<Byte*>(r.data());
@@ -73,11 +76,16 @@ class byte_window {
     }
   constexpr byte_window(Range&& range) noexcept : data_(range.data()), size_(static_cast<std::size_t>(range.size())) {}
 
+  /// The first byte; null only in a window that was given none.
   [[nodiscard]] constexpr Byte* data() const noexcept { return data_; }
+  /// How many bytes.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Whether there are none.
   [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+  /// For loops over the bytes. @{
   [[nodiscard]] constexpr Byte* begin() const noexcept { return data_; }
   [[nodiscard]] constexpr Byte* end() const noexcept { return data_ + size_; }
+  /// @}
   /// The byte at `i`; `i < size()` is the caller's promise, asserted.
   [[nodiscard]] constexpr Byte& operator[](std::size_t i) const noexcept {
     RUNNEL_ASSERT(i < size_);
@@ -145,9 +153,11 @@ namespace runnel {
 /// Whether this target stores the least significant byte first.
 inline constexpr bool little_endian_host = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
 
+/// The same number with its bytes in the other order. @{
 [[nodiscard]] constexpr std::uint16_t byte_swap(std::uint16_t v) noexcept { return __builtin_bswap16(v); }
 [[nodiscard]] constexpr std::uint32_t byte_swap(std::uint32_t v) noexcept { return __builtin_bswap32(v); }
 [[nodiscard]] constexpr std::uint64_t byte_swap(std::uint64_t v) noexcept { return __builtin_bswap64(v); }
+/// @}
 
 namespace detail {
 
@@ -190,6 +200,7 @@ template <class T>
 }  // namespace detail
 
 // Each reads or writes exactly the bytes of its width at `p`, which needs no alignment.
+/// Reads a number in the order and size of its name from any address: `be` is network order. Nothing is checked. @{
 [[nodiscard]] constexpr std::uint8_t load_u8(const std::byte* p) noexcept { return static_cast<std::uint8_t>(*p); }
 [[nodiscard]] constexpr std::uint16_t load_be16(const std::byte* p) noexcept {
   return detail::to_big(detail::load<std::uint16_t>(p));
@@ -209,6 +220,8 @@ template <class T>
 [[nodiscard]] constexpr std::uint64_t load_le64(const std::byte* p) noexcept {
   return detail::to_little(detail::load<std::uint64_t>(p));
 }
+/// @}
+/// Writes a number in the order and size of its name to any address: `be` is network order. Nothing is checked. @{
 constexpr void store_u8(std::byte* p, std::uint8_t v) noexcept { *p = static_cast<std::byte>(v); }
 constexpr void store_be16(std::byte* p, std::uint16_t v) noexcept { detail::store(p, detail::to_big(v)); }
 constexpr void store_be32(std::byte* p, std::uint32_t v) noexcept { detail::store(p, detail::to_big(v)); }
@@ -216,6 +229,7 @@ constexpr void store_be64(std::byte* p, std::uint64_t v) noexcept { detail::stor
 constexpr void store_le16(std::byte* p, std::uint16_t v) noexcept { detail::store(p, detail::to_little(v)); }
 constexpr void store_le32(std::byte* p, std::uint32_t v) noexcept { detail::store(p, detail::to_little(v)); }
 constexpr void store_le64(std::byte* p, std::uint64_t v) noexcept { detail::store(p, detail::to_little(v)); }
+/// @}
 
 /// The three bytes at `p` as a number, most significant first (MPLS labels, VXLAN network identifiers).
 [[nodiscard]] constexpr std::uint32_t load_be24(const std::byte* p) noexcept {
@@ -246,8 +260,10 @@ namespace runnel {
 /// Always zero-terminated.
 class text_writer {
  public:
+  /// Takes what is in a full buffer; `context` is what the writer was given.
   using flush_function = void (*)(void* context, const char* text, std::size_t size);
 
+  /// Writes to `buffer` of `capacity` characters, at least 2 (RUNNEL_ASSERT); both must outlive the writer.
   constexpr text_writer(char* buffer, std::size_t capacity, flush_function on_full = nullptr,
                         void* context = nullptr) noexcept
       : buffer_(buffer), capacity_(capacity), flush_(on_full), context_(context) {
@@ -257,6 +273,7 @@ class text_writer {
   text_writer(const text_writer&) = delete;
   text_writer& operator=(const text_writer&) = delete;
 
+  /// Appends one character.
   constexpr text_writer& operator<<(char c) noexcept {
     if (size_ + 1 >= capacity_) {
       if (flush_ == nullptr) {
@@ -269,10 +286,12 @@ class text_writer {
     buffer_[size_] = '\0';
     return *this;
   }
+  /// Appends a zero-terminated text.
   constexpr text_writer& operator<<(const char* s) noexcept {
     while (*s != '\0') *this << *s++;
     return *this;
   }
+  /// Appends a number in decimal. @{
   constexpr text_writer& operator<<(std::uint64_t n) noexcept { return number(n, 10, 1); }
   constexpr text_writer& operator<<(std::uint32_t n) noexcept { return number(n, 10, 1); }
   constexpr text_writer& operator<<(std::uint16_t n) noexcept { return number(n, 10, 1); }
@@ -282,6 +301,7 @@ class text_writer {
     return number(n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n), 10, 1);
   }
   constexpr text_writer& operator<<(std::int32_t n) noexcept { return *this << std::int64_t{n}; }
+  /// @}
 
   /// `n` in base 2 to 16, with zeros in front up to `digits`.
   constexpr text_writer& number(std::uint64_t n, unsigned base, unsigned digits) noexcept {
@@ -319,12 +339,16 @@ class text_writer {
     flush_(context_, buffer_, size_);
     clear();
   }
+  /// Empties the buffer without flushing it.
   constexpr void clear() noexcept {
     size_ = 0;
     buffer_[0] = '\0';
   }
+  /// What the buffer holds, zero-terminated.
   [[nodiscard]] constexpr const char* c_str() const noexcept { return buffer_; }
+  /// How many characters the buffer holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Whether something was cut for want of room.
   [[nodiscard]] constexpr bool truncated() const noexcept { return truncated_; }
 
  private:
@@ -729,12 +753,17 @@ struct result_storage<T, E, false> {
 template <class T, class E>
 class [[nodiscard]] result : private detail::result_storage<T, E> {
  public:
+  /// What it holds. @{
   using value_type = T;
   using error_type = E;
+  /// @}
 
+  /// A good result.
   constexpr result(T value) noexcept : storage(std::move(value)) {}
+  /// A failed one.
   constexpr result(E error) noexcept : storage(std::move(error)) {}
 
+  /// Moved or copied where the value can be. @{
   constexpr result(result&& other) noexcept
     requires std::is_trivially_move_constructible_v<T> && std::is_trivially_move_constructible_v<E>
   = default;
@@ -745,11 +774,15 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
   constexpr result(const result& other) noexcept
     requires std::is_trivially_copy_constructible_v<T> && std::is_trivially_copy_constructible_v<E>
   = default;
+  /// @}
   result& operator=(const result&) = delete;
   result& operator=(result&&) = delete;
 
+  /// Whether it holds a value. @{
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return good_; }
   [[nodiscard]] constexpr bool has_value() const noexcept { return good_; }
+  /// @}
+  /// The value. Asking a failed result for it is a programming error (RUNNEL_ASSERT). @{
   [[nodiscard]] constexpr T& operator*() & noexcept { return value(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return value(); }
   [[nodiscard]] constexpr T&& operator*() && noexcept { return std::move(value()); }
@@ -767,6 +800,8 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
     RUNNEL_ASSERT(good_);
     return std::move(value_);
   }
+  /// @}
+  /// The error. Asking a good result for it is a programming error (RUNNEL_ASSERT).
   [[nodiscard]] constexpr const E& error() const noexcept {
     RUNNEL_ASSERT(!good_);
     return error_;
@@ -894,12 +929,14 @@ class spsc_ring : private detail::ring_slots<T, Capacity> {
   /// Moves the oldest element to `to`. False, and nothing changed, when there is none. Consumer only.
   [[nodiscard]] bool pop(T& to) noexcept { return pop(&to, 1) == 1; }
 
+  /// How many elements fit.
   [[nodiscard]] std::size_t capacity() const noexcept { return base::mask() + 1; }
   /// Elements in the ring: exact for the two sides' own thread when the other is at rest, a moment old otherwise.
   [[nodiscard]] std::size_t size() const noexcept {
     const std::size_t out = __atomic_load_n(&consumer_.index, __ATOMIC_ACQUIRE);
     return __atomic_load_n(&producer_.index, __ATOMIC_ACQUIRE) - out;
   }
+  /// Whether there is none; as exact as `size()`.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
  private:
@@ -991,6 +1028,7 @@ namespace runnel {
 template <class T>
 class slab {
  public:
+  /// The number of an object.
   using index = std::uint32_t;
   /// The number of no place: what `emplace` returns when the slab is full.
   static constexpr index none = 0xffff'ffff;
@@ -1049,6 +1087,7 @@ class slab {
     RUNNEL_ASSERT(contains(i));
     return at(i);
   }
+  /// The same to read.
   [[nodiscard]] const T& operator[](index i) const noexcept {
     RUNNEL_ASSERT(contains(i));
     return const_cast<slab*>(this)->at(i);
@@ -1072,9 +1111,13 @@ class slab {
       }
   }
 
+  /// How many objects there are.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// How many there can be.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Whether no more fit.
   [[nodiscard]] bool full() const noexcept { return size_ == capacity_; }
 
  private:
@@ -1115,36 +1158,48 @@ namespace runnel {
 
 /// A span of time in nanoseconds, signed. About 292 years to either side.
 struct duration {
+  /// Nanoseconds; may be negative.
   std::int64_t ns = 0;
 
+  /// Compared as numbers. @{
   friend constexpr bool operator==(duration, duration) noexcept = default;
   friend constexpr bool operator<(duration a, duration b) noexcept { return a.ns < b.ns; }
   friend constexpr bool operator>(duration a, duration b) noexcept { return b < a; }
   friend constexpr bool operator<=(duration a, duration b) noexcept { return !(b < a); }
   friend constexpr bool operator>=(duration a, duration b) noexcept { return !(a < b); }
+  /// @}
+  /// Sums, multiples and parts; an overflow is not looked for. @{
   friend constexpr duration operator+(duration a, duration b) noexcept { return {a.ns + b.ns}; }
   friend constexpr duration operator-(duration a, duration b) noexcept { return {a.ns - b.ns}; }
   friend constexpr duration operator*(duration a, std::int64_t k) noexcept { return {a.ns * k}; }
   friend constexpr duration operator/(duration a, std::int64_t k) noexcept { return {a.ns / k}; }
+  /// @}
 };
 
+/// A duration of so many of the unit. @{
 [[nodiscard]] constexpr duration nanoseconds(std::int64_t n) noexcept { return {n}; }
 [[nodiscard]] constexpr duration microseconds(std::int64_t n) noexcept { return {n * 1'000}; }
 [[nodiscard]] constexpr duration milliseconds(std::int64_t n) noexcept { return {n * 1'000'000}; }
 [[nodiscard]] constexpr duration seconds(std::int64_t n) noexcept { return {n * 1'000'000'000}; }
+/// @}
 
 /// A point in time: nanoseconds since an origin that the clock chooses. Captures count from 1970-01-01 UTC.
 struct instant {
+  /// Nanoseconds since the origin of the clock.
   std::int64_t ns = 0;
 
+  /// The earlier is the smaller. @{
   friend constexpr bool operator==(instant, instant) noexcept = default;
   friend constexpr bool operator<(instant a, instant b) noexcept { return a.ns < b.ns; }
   friend constexpr bool operator>(instant a, instant b) noexcept { return b < a; }
   friend constexpr bool operator<=(instant a, instant b) noexcept { return !(b < a); }
   friend constexpr bool operator>=(instant a, instant b) noexcept { return !(a < b); }
+  /// @}
+  /// A later or earlier instant, and the time between two; an overflow is not looked for. @{
   friend constexpr instant operator+(instant t, duration d) noexcept { return {t.ns + d.ns}; }
   friend constexpr instant operator-(instant t, duration d) noexcept { return {t.ns - d.ns}; }
   friend constexpr duration operator-(instant a, instant b) noexcept { return {a.ns - b.ns}; }
+  /// @}
 };
 
 /// An instant that never comes.
@@ -1160,9 +1215,13 @@ concept clock = requires(C& c) {
 class manual_clock {
  public:
   constexpr manual_clock() noexcept = default;
+  /// Stands at `start`.
   constexpr explicit manual_clock(instant start) noexcept : now_(start) {}
+  /// The time that it was told last.
   [[nodiscard]] constexpr instant now() const noexcept { return now_; }
+  /// Moves on by `d`.
   constexpr void advance(duration d) noexcept { now_ = now_ + d; }
+  /// Moves to `t`, which may lie in the past.
   constexpr void set(instant t) noexcept { now_ = t; }
 
  private:
@@ -1173,6 +1232,7 @@ class manual_clock {
 /// never goes back.
 class capture_clock {
  public:
+  /// The time of the packet that was read last.
   [[nodiscard]] constexpr instant now() const noexcept { return now_; }
   /// A packet with this timestamp has come.
   constexpr void seen(instant t) noexcept {
@@ -1244,6 +1304,7 @@ class timer : private detail::timer_node {
   /// What is called; `now` is the time that `advance` was given, never before `due()`.
   using function = void (*)(void* context, instant now);
 
+  /// A timer that calls `f(context)`.
   timer(function f, void* context) noexcept : function_(f), context_(context) {}
   /// A timer that calls `(object.*Member)(now)`. The object must outlive it, which it does as its owner.
   template <auto Member, class T>
@@ -1602,6 +1663,7 @@ enum class drop_reason : std::uint8_t {
   count_                ///< how many there are
 };
 
+/// How many reasons there are.
 inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_reason::count_);
 
 /// The name of a drop reason as it is spelled in the enumeration.
@@ -1702,10 +1764,13 @@ struct layers {
   std::uint8_t link = 0;                  ///< how many bytes before `network` the link header begins
   drop_reason fault = drop_reason::none;  ///< what was wrong, when it could not be parsed
 
+  /// Whether a protocol was found.
   [[nodiscard]] constexpr bool has(protocol p) const noexcept {
     return (protocols & static_cast<std::uint16_t>(p)) != 0;
   }
+  /// What the first header is.
   [[nodiscard]] constexpr link_type link_kind() const noexcept { return static_cast<link_type>(protocols & 7u); }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const layers&, const layers&) noexcept = default;
 };
 static_assert(sizeof(layers) == 8);
@@ -1743,6 +1808,7 @@ inline constexpr std::uint32_t no_slot = 0xffff'ffff;
 /// Valid from `receive` until it is released, transmitted or made a packet, by whoever holds it. Copying it copies
 /// the window, not the bytes.
 struct frame {
+  /// The first byte.
   std::byte* data = nullptr;
   instant timestamp{};           ///< when the device received it
   std::uint32_t length = 0;      ///< bytes at `data`
@@ -1751,12 +1817,16 @@ struct frame {
   std::uint16_t tailroom = 0;    ///< writable bytes behind the last one
   std::uint16_t iif = 0;         ///< by which interface of the device it came
   std::uint16_t missing = 0;     ///< bytes that a snap length cut off at the end; 65535 is "that many or more"
+  /// What the first header is.
   link_type link = link_type::ethernet;
   std::uint8_t lender = 0;  ///< who lends the bytes when they are not a slot: a number given out by the pool
   std::uint8_t queue = 0;   ///< by which receive queue it came
+  /// What is known of the transport checksum.
   checksum_status checksum = checksum_status::unknown;
 
+  /// Where the headroom begins.
   [[nodiscard]] constexpr std::byte* head() const noexcept { return data - headroom; }
+  /// The bytes, to read and to write.
   [[nodiscard]] constexpr mutable_bytes contents() const noexcept { return {data, length}; }
 
   /// Grows the frame by `n` bytes at the front. Null, and nothing changed, when the headroom is smaller.
@@ -1817,7 +1887,9 @@ RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept
 /// into_array(frames))`.
 class into_array {
  public:
+  /// Begins at `to`, and goes on behind it.
   constexpr explicit into_array(frame* to) noexcept : to_(to) {}
+  /// Takes one frame.
   RUNNEL_INLINE constexpr void operator()(const frame& f) noexcept { detail::copy_members(*to_++, f); }
 
  private:
@@ -2055,15 +2127,19 @@ class alignas(64) pool {
   /// How many frames and packets still show bytes of lender `id`.
   [[nodiscard]] std::uint32_t lent(std::uint8_t id) const noexcept { return lent_[id]; }
 
+  /// How many slots there are.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return packets_; }
   /// Slots that are free. Packets that came home from other threads count once the owner has taken them over.
   [[nodiscard]] std::uint32_t available() const noexcept { return free_count_; }
+  /// Bare descriptors that are free.
   [[nodiscard]] std::uint32_t bare_available() const noexcept { return free_bare_count_; }
+  /// How many bare descriptors there are.
   [[nodiscard]] std::uint32_t bare_capacity() const noexcept { return bare_; }
   /// How often a packet, slot or descriptor was asked for and none was left.
   [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
   /// Bytes that a new packet can hold behind its headroom.
   [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return bytes_; }
+  /// Bytes before those of a new packet.
   [[nodiscard]] std::uint32_t headroom() const noexcept { return headroom_; }
   /// Takes over what other threads have given back. `allocate` does so by itself when it runs out.
   [[gnu::noinline]] void reclaim() noexcept {
@@ -2220,9 +2296,11 @@ class static_pool {
     pool_->reclaim();
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
+  /// The pool. @{
   operator pool&() noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
+  /// @}
 
  private:
   static_assert(Config.packets > 0, "runnel: a pool needs at least one packet");
@@ -2258,7 +2336,9 @@ class packet {
   packet(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
   packet& operator=(const packet&) =
       delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  /// Takes the packet over: the other handle is empty then.
   constexpr packet(packet&& other) noexcept : d_(other.d_) { other.d_ = nullptr; }
+  /// Releases its own packet, and takes the other one over.
   packet& operator=(packet&& other) noexcept {
     detail::descriptor* theirs = other.d_;
     other.d_ = nullptr;  // first, so that moving a packet onto itself changes nothing
@@ -2276,12 +2356,17 @@ class packet {
 
   // ---- the bytes of the first fragment
 
+  /// The first byte, to read.
   [[nodiscard]] const std::byte* data() const noexcept { return d_->data; }
+  /// Bytes in this packet, without what is chained to it.
   [[nodiscard]] std::uint32_t length() const noexcept { return d_->length; }
+  /// Bytes before the data that belong to it.
   [[nodiscard]] std::size_t headroom() const noexcept { return d_->headroom; }
+  /// Bytes behind the data that belong to it.
   [[nodiscard]] std::size_t tailroom() const noexcept { return d_->tailroom; }
   /// Where offsets of `layers()` count from.
   [[nodiscard]] const std::byte* head() const noexcept { return d_->data - d_->headroom; }
+  /// The bytes, to read.
   [[nodiscard]] bytes contents() const noexcept { return {d_->data, d_->length}; }
   /// The bytes to write to. They must not be shared (RUNNEL_ASSERT): call `unshare()` first.
   [[nodiscard]] mutable_bytes writable() noexcept {
@@ -2372,6 +2457,7 @@ class packet {
 
   // ---- fragments
 
+  /// Whether other packets are chained to it.
   [[nodiscard]] bool is_chained() const noexcept { return (d_->special & detail::is_chained) != 0; }
   /// Bytes of all fragments together.
   [[nodiscard]] std::size_t total_length() const noexcept { return is_chained() ? total_length_slow() : d_->length; }
@@ -2393,22 +2479,33 @@ class packet {
 
   // ---- what is known about it
 
+  /// What `parse` found.
   [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
+  /// Sets what `parse` found.
   void layers(const runnel::layers& l) noexcept {
     // As one word: stored member by member, which compilers like, it could not be read whole for a while.
     const auto word = __builtin_bit_cast(std::uint64_t, l);
     __builtin_memcpy(static_cast<void*>(&d_->layers), &word, sizeof word);
   }
+  /// When it was received, by the clock of its device.
   [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
+  /// Sets the time.
   void timestamp(instant t) noexcept { d_->timestamp = t; }
+  /// The flow hash, if the device or a stage computed one.
   [[nodiscard]] std::uint32_t flow_hash() const noexcept { return d_->hash; }
+  /// Sets the flow hash.
   void flow_hash(std::uint32_t v) noexcept { d_->hash = v; }
+  /// A number for the user's own purposes, as the kernel's mark; 0 at first.
   [[nodiscard]] std::uint32_t mark() const noexcept { return d_->mark; }
+  /// Sets the mark.
   void mark(std::uint32_t v) noexcept { d_->mark = v; }
+  /// A class of service of the user's own; 0 at first.
   [[nodiscard]] std::uint8_t priority() const noexcept { return d_->priority; }
+  /// Sets the priority.
   void priority(std::uint8_t v) noexcept { d_->priority = v; }
   /// By which interface of its device it came in.
   [[nodiscard]] std::uint16_t iif() const noexcept { return d_->iif; }
+  /// Sets the interface.
   void iif(std::uint16_t v) noexcept { d_->iif = v; }
   /// By which receive queue it came in; 0 when a device lends its bytes.
   [[nodiscard]] std::uint8_t queue() const noexcept {
@@ -2416,11 +2513,15 @@ class packet {
   }
   /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
+  /// Sets the connection.
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
   /// Four bytes for the stage that holds the packet; the next stage may overwrite them.
   [[nodiscard]] std::uint32_t scratch() const noexcept { return d_->scratch; }
+  /// Sets the scratch value.
   void scratch(std::uint32_t v) noexcept { d_->scratch = v; }
+  /// What is known of the transport checksum.
   [[nodiscard]] checksum_status checksum() const noexcept { return static_cast<checksum_status>(d_->status & 3u); }
+  /// Sets what is known of the transport checksum.
   void checksum(checksum_status s) noexcept {
     d_->status = static_cast<std::uint8_t>((d_->status & ~3u) | static_cast<std::uint8_t>(s));
   }
@@ -2428,6 +2529,7 @@ class packet {
   [[nodiscard]] std::uint16_t segment_size() const noexcept {
     return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size;
   }
+  /// Sets the segment size.
   void segment_size(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status &= static_cast<std::uint8_t>(~4u);
@@ -2436,13 +2538,16 @@ class packet {
   [[nodiscard]] std::uint16_t missing() const noexcept {
     return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0};
   }
+  /// Sets how many bytes are missing.
   void missing(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
   }
   /// Whether `trace` follows this packet.
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
+  /// Sets whether `trace` follows it.
   void traced(bool on) noexcept { d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u); }
+  /// The pool that it goes back to.
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
 
   // ---- crossing to another thread, and back to a device
@@ -2984,6 +3089,7 @@ class link_end {
   link_end(const link_end&) = delete;
   link_end& operator=(const link_end&) = delete;
 
+  /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
   /// What is due by `now`, in order. The timestamp of a frame is when it was due.
   template <class Take>
@@ -3042,8 +3148,10 @@ class virtual_link {
   virtual_link(const virtual_link&) = delete;
   virtual_link& operator=(const virtual_link&) = delete;
 
+  /// The two ends. @{
   [[nodiscard]] link_end& a() noexcept { return a_; }
   [[nodiscard]] link_end& b() noexcept { return b_; }
+  /// @}
   /// When the next packet is due at either end; `never` when none is on the way.
   [[nodiscard]] instant next_due() const noexcept {
     return forth_.next_due() < back_.next_due() ? forth_.next_due() : back_.next_due();
@@ -3341,6 +3449,7 @@ class null_device {
     if (template_.slot != no_slot) memory_.release(&template_, 1);
   }
 
+  /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return memory_; }
   /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
   template <class Take>
@@ -3478,9 +3587,12 @@ template <bool Swapped>
 ///
 ///     magic u32 | major u16 | minor u16 | reserved u32 | reserved u32 | snap length u32 | FCS and link type u32
 struct pcap_file_header {
+  /// Bytes of the header.
   static constexpr std::size_t size = 24;
+  /// The first four bytes of a file, by the resolution of its timestamps. @{
   static constexpr std::uint32_t magic_microseconds = 0xa1b2c3d4;
   static constexpr std::uint32_t magic_nanoseconds = 0xa1b23c4d;
+  /// @}
 
   bool swapped = false;                             ///< the file is not in this host's byte order
   bool nanoseconds = true;                          ///< the fraction of a second counts nanoseconds, else microseconds
@@ -3542,16 +3654,21 @@ namespace runnel {
 /// Types of pcapng blocks. Every block is: type u32, total length u32, body padded to 4 bytes, total length u32.
 namespace pcapng {
 inline constexpr std::uint32_t section_header = 0x0a0d'0d0a;  ///< the same in both byte orders
+/// Types of blocks. @{
 inline constexpr std::uint32_t interface_description = 1;
 inline constexpr std::uint32_t obsolete_packet = 2;
 inline constexpr std::uint32_t simple_packet = 3;
 inline constexpr std::uint32_t enhanced_packet = 6;
+/// @}
 
+/// How a section says its byte order.
 inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
+/// Codes of options. @{
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
+/// @}
 
 /// `n` rounded up to what a block or an option takes.
 [[nodiscard]] constexpr std::size_t padded(std::size_t n) noexcept { return (n + 3) & ~std::size_t{3}; }
@@ -3633,9 +3750,11 @@ class capture_ticks {
 
 /// What an interface description block says: how to read the packets of one interface of a section.
 struct capture_interface {
+  /// How its timestamps count.
   capture_ticks clock{};
   std::uint32_t snap_length = 0;  ///< packets were cut to this many bytes; 0 is no limit
   std::uint16_t linktype = 0;     ///< the file's number, see `link_from_linktype`
+  /// The same as this library calls it.
   link_type link = link_type::unknown;
 
   /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an
@@ -3762,6 +3881,7 @@ class pcap_parser {
     else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
   }
 
+  /// What was wrong, if anything was.
   [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
   /// The sentence that goes with `fault()`, about the capture called `name`.
   [[nodiscard]] error explain(const char* name) const noexcept;
@@ -3769,6 +3889,7 @@ class pcap_parser {
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
   /// Whether the file header was read: `linktype` speaks then.
   [[nodiscard]] bool started() const noexcept { return format_ != format::unknown; }
+  /// Whether it is a pcapng file; otherwise it is a classic capture.
   [[nodiscard]] bool is_pcapng() const noexcept { return format_ == format::pcapng; }
   /// How many interfaces the current section described so far; 1 in a classic capture.
   [[nodiscard]] std::size_t interfaces() const noexcept { return interfaces_; }
@@ -4461,6 +4582,7 @@ enum class capture_format : std::uint8_t {
 
 /// How a capture is written.
 struct pcap_writer_options {
+  /// Which file format.
   capture_format format = capture_format::pcapng;
   link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
   std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
@@ -4470,10 +4592,13 @@ struct pcap_writer_options {
 
 /// What is known of a packet that is to be written.
 struct capture_record {
+  /// When it was received.
   instant timestamp{};
   std::size_t length = 0;       ///< bytes that are there
   std::size_t wire_length = 0;  ///< bytes that there were
+  /// By which interface it came.
   std::uint16_t iif = 0;
+  /// What its first header is.
   link_type link = link_type::ethernet;
 };
 
@@ -4484,6 +4609,7 @@ struct capture_record {
 /// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
+  /// How many pairs of link type and interface number a pcapng file can have.
   static constexpr std::size_t max_interfaces = 64;
   /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
   static constexpr std::size_t overhead = 256;
@@ -4499,8 +4625,11 @@ class capture_block {
       : memory_(memory), options_(options) {
     options_.snap_length = snap(options);
   }
+  /// What it was made with.
   [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
+  /// The bytes so far.
   [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
+  /// How many bytes so far.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// Packets in the block.
   [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
@@ -4548,8 +4677,11 @@ class capture_block {
     if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
   }
 
+  /// A part of the block, in whole records.
   struct whole {
+    /// In bytes.
     std::size_t size;
+    /// In packets.
     std::size_t packets;
   };
   /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
@@ -4845,6 +4977,7 @@ class running_checksum {
  public:
   /// Begins with a sum taken before, as of a pseudo-header.
   constexpr explicit running_checksum(std::uint64_t sum = 0) noexcept : sum_(sum) {}
+  /// Adds the next piece.
   constexpr void add(bytes piece) noexcept {
     const auto words = static_cast<std::uint16_t>(add_checksum(piece));
     sum_ += odd_ ? byte_swap(words) : words;
@@ -4889,8 +5022,10 @@ namespace runnel {
 
 /// A 48-bit link-layer address. `octets[0]` is first on the wire.
 struct mac_address {
+  /// The octets as they lie in a frame.
   std::uint8_t octets[6] = {};
 
+  /// Reads six bytes.
   [[nodiscard]] static constexpr mac_address load(const std::byte* p) noexcept {
     mac_address a;
     if (!std::is_constant_evaluated()) {
@@ -4900,6 +5035,7 @@ struct mac_address {
     for (std::size_t i = 0; i < 6; ++i) a.octets[i] = load_u8(p + i);
     return a;
   }
+  /// Writes six bytes.
   constexpr void store(std::byte* p) const noexcept {
     if (!std::is_constant_evaluated()) {
       __builtin_memcpy(p, octets, 6);
@@ -4915,26 +5051,39 @@ struct mac_address {
   }
   /// Group bit set: multicast, and broadcast too.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return (octets[0] & 1u) != 0; }
+  /// Whether it is ff:ff:ff:ff:ff:ff.
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value() == 0xffff'ffff'ffff; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const mac_address&, const mac_address&) noexcept = default;
 };
+/// ff:ff:ff:ff:ff:ff
 inline constexpr mac_address mac_broadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 /// An IPv4 address. `value()` counts in host order (10.0.0.1 is 0x0a000001).
 class ipv4_address {
  public:
   constexpr ipv4_address() noexcept = default;
+  /// a.b.c.d
   constexpr ipv4_address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) noexcept
       : value_(std::uint32_t{a} << 24 | std::uint32_t{b} << 16 | std::uint32_t{c} << 8 | d) {}
+  /// From a number in host order.
   constexpr explicit ipv4_address(std::uint32_t host_order) noexcept : value_(host_order) {}
 
+  /// Reads four bytes in network order.
   [[nodiscard]] static constexpr ipv4_address load(const std::byte* p) noexcept { return ipv4_address{load_be32(p)}; }
+  /// Writes four bytes in network order.
   constexpr void store(std::byte* p) const noexcept { store_be32(p, value_); }
+  /// As a number in host order.
   [[nodiscard]] constexpr std::uint32_t value() const noexcept { return value_; }
+  /// Whether it is 0.0.0.0.
   [[nodiscard]] constexpr bool is_unspecified() const noexcept { return value_ == 0; }
+  /// Whether it lies in 127.0.0.0/8.
   [[nodiscard]] constexpr bool is_loopback() const noexcept { return value_ >> 24 == 127; }
+  /// Whether it lies in 224.0.0.0/4.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return value_ >> 28 == 14; }
+  /// Whether it is 255.255.255.255.
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value_ == 0xffff'ffff; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(ipv4_address, ipv4_address) noexcept = default;
 
  private:
@@ -4945,25 +5094,35 @@ class ipv4_address {
 class ipv6_address {
  public:
   constexpr ipv6_address() noexcept = default;
+  /// From its halves as numbers in host order.
   constexpr ipv6_address(std::uint64_t high, std::uint64_t low) noexcept : high_(high), low_(low) {}
 
+  /// Reads sixteen bytes in network order.
   [[nodiscard]] static constexpr ipv6_address load(const std::byte* p) noexcept {
     return ipv6_address{load_be64(p), load_be64(p + 8)};
   }
+  /// Writes sixteen bytes in network order.
   constexpr void store(std::byte* p) const noexcept {
     store_be64(p, high_);
     store_be64(p + 8, low_);
   }
+  /// The first eight bytes as a number in host order.
   [[nodiscard]] constexpr std::uint64_t high() const noexcept { return high_; }
+  /// The last eight bytes as a number in host order.
   [[nodiscard]] constexpr std::uint64_t low() const noexcept { return low_; }
   /// Group `i` of the eight 16-bit groups, as they are written between the colons.
   [[nodiscard]] constexpr std::uint16_t group(unsigned i) const noexcept {
     return static_cast<std::uint16_t>((i < 4 ? high_ : low_) >> (48 - 16 * (i % 4)));
   }
+  /// Whether it is `::`.
   [[nodiscard]] constexpr bool is_unspecified() const noexcept { return high_ == 0 && low_ == 0; }
+  /// Whether it is `::1`.
   [[nodiscard]] constexpr bool is_loopback() const noexcept { return high_ == 0 && low_ == 1; }
+  /// Whether it lies in ff00::/8.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return high_ >> 56 == 0xff; }
+  /// Whether it lies in fe80::/10.
   [[nodiscard]] constexpr bool is_link_local() const noexcept { return high_ >> 54 == 0xfe80u >> 6; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const ipv6_address&, const ipv6_address&) noexcept = default;
 
  private:
@@ -4971,9 +5130,11 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
+/// In the usual form: `02:00:5e:00:00:01`.
 constexpr void print(text_writer& out, const mac_address& a) noexcept {
   for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
 }
+/// In the usual form: `192.0.2.1`.
 constexpr void print(text_writer& out, ipv4_address a) noexcept {
   out << (a.value() >> 24) << '.' << (a.value() >> 16 & 0xffu) << '.' << (a.value() >> 8 & 0xffu) << '.'
       << (a.value() & 0xffu);
@@ -5006,6 +5167,7 @@ constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
 template <class Address>
 class basic_prefix {
  public:
+  /// Bits of an address.
   static constexpr unsigned bits = sizeof(Address) * 8;
 
   /// The whole address space, 0.0.0.0/0 or ::/0.
@@ -5015,9 +5177,13 @@ class basic_prefix {
       : address_(cut(a, length)), length_(static_cast<std::uint8_t>(length)) {
     RUNNEL_ASSERT(length <= bits);
   }
+  /// The first address of the block.
   [[nodiscard]] constexpr const Address& address() const noexcept { return address_; }
+  /// How many bits its addresses agree in.
   [[nodiscard]] constexpr unsigned length() const noexcept { return length_; }
+  /// Whether an address lies in the block.
   [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return cut(a, length_) == address_; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const basic_prefix&, const basic_prefix&) noexcept = default;
 
  private:
@@ -5047,18 +5213,26 @@ using ipv6_prefix = basic_prefix<ipv6_address>;
 class prefix {
  public:
   constexpr prefix() noexcept = default;
+  /// A block of one family. @{
   constexpr prefix(const ipv4_prefix& p) noexcept : v4_(p), family_(4) {}
   constexpr prefix(const ipv6_prefix& p) noexcept : v6_(p), family_(6) {}
+  /// @}
+  /// The block of addresses that agree with `a` in their first `length` bits. @{
   [[nodiscard]] static constexpr prefix v4(ipv4_address a, unsigned length) noexcept { return ipv4_prefix{a, length}; }
   [[nodiscard]] static constexpr prefix v6(const ipv6_address& a, unsigned length) noexcept {
     return ipv6_prefix{a, length};
   }
+  /// @}
 
+  /// Whether it is a block of this family. @{
   [[nodiscard]] constexpr bool is_v4() const noexcept { return family_ == 4; }
   [[nodiscard]] constexpr bool is_v6() const noexcept { return family_ == 6; }
+  /// @}
+  /// How many bits its addresses agree in.
   [[nodiscard]] constexpr unsigned length() const noexcept { return is_v6() ? v6_.length() : v4_.length(); }
   /// False for addresses of the other family.
   [[nodiscard]] constexpr bool contains(ipv4_address a) const noexcept { return is_v4() && v4_.contains(a); }
+  /// False for addresses of the other family.
   [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept { return is_v6() && v6_.contains(a); }
   /// The same as a prefix of one family, `ipv4_address` or `ipv6_address`; that it is of that family is the caller's
   /// promise, asserted.
@@ -5068,6 +5242,7 @@ class prefix {
     if constexpr (sizeof(Address) == 4) return v4_;
     else return v6_;
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const prefix&, const prefix&) noexcept = default;
 
  private:
@@ -5076,11 +5251,13 @@ class prefix {
   std::uint8_t family_ = 0;
 };
 
+/// In the usual form: `192.0.2.0/24`.
 template <class Address>
 constexpr void print(text_writer& out, const basic_prefix<Address>& p) noexcept {
   print(out, p.address());
   out << '/' << std::uint32_t{p.length()};
 }
+/// In the usual form: `192.0.2.0/24`.
 constexpr void print(text_writer& out, const prefix& p) noexcept {
   if (p.is_v4()) print(out, p.as<ipv4_address>());
   else if (p.is_v6()) print(out, p.as<ipv6_address>());
@@ -5092,6 +5269,7 @@ struct address_error {
   const char* reason;    ///< a few words: "a part above 255"
   std::size_t position;  ///< of the first character that is wrong, counted from 0
 };
+/// What is wrong with the text, in words.
 constexpr void print(text_writer& out, const address_error& e) noexcept {
   out << e.reason << " at character " << std::uint64_t{e.position + 1};
 }
@@ -5454,12 +5632,15 @@ enum class header_family : std::uint8_t {
   nd_option,       ///< the first option of this type in a neighbour discovery message
   gre_word,        ///< what this bit in the first octet of a GRE header says is there
 };
+/// The header that stands for number `number` of a family of options.
 [[nodiscard]] constexpr header header_in(header_family f, std::uint8_t number) noexcept {
   return static_cast<header>(static_cast<unsigned>(f) << 8 | number);
 }
+/// The family of such a header.
 [[nodiscard]] constexpr header_family family_of(header h) noexcept {
   return static_cast<header_family>(static_cast<unsigned>(h) >> 8);
 }
+/// The number of such a header in its family.
 [[nodiscard]] constexpr std::uint8_t number_of(header h) noexcept { return static_cast<std::uint8_t>(h); }
 
 namespace match {
@@ -5468,6 +5649,7 @@ namespace match {
 /// operators are found through it; they, and what `in` needs, come with <runnel/match.hpp>.
 template <class Self>
 struct operand {
+  /// What the library knows it by.
   static constexpr bool is_match_operand = true;
 
   /// Whether the value is in a set, a `range(first, last)` or a prefix: `ip::saddr.in(net("10.0.0.0/8"))`.
@@ -5489,11 +5671,15 @@ struct operand {
 /// whole bytes. Costs nothing: an empty-ish constant that only carries its name.
 template <header Header, unsigned Offset, unsigned Bits, class Value>
 struct field : match::operand<field<Header, Offset, Bits, Value>> {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = Header;
   static constexpr unsigned offset = Offset;  ///< in bits
+  /// How many bits it has.
   static constexpr unsigned bits = Bits;
+  /// The type of its values.
   using value_type = Value;
 
+  /// `as_in_nft` is its name, a literal.
   constexpr explicit field(const char* as_in_nft) noexcept : name(as_in_nft) {}
 
   /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
@@ -5517,11 +5703,15 @@ struct inner_field : operand<inner_field<Around, Field>> {
   static_assert(
       requires { Field::in_header; },
       "runnel: inner(...) takes a header field: vxlan::inner(ip::saddr); a tunnel in a tunnel is not looked into");
+  /// How many bits it has.
   static constexpr unsigned bits = Field::bits;
+  /// The type of its values.
   using value_type = typename Field::value_type;
 
+  /// Use `inner` of the tunnel.
   constexpr explicit inner_field(const Field& f) noexcept : inside(f) {}
 
+  /// The field in the packet inside.
   [[no_unique_address]] Field inside;
 };
 
@@ -5551,23 +5741,32 @@ namespace runnel {
 /// EtherTypes, as IEEE 802 numbers them.
 namespace ethertype {
 
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t ipv4 = 0x0800;
 inline constexpr std::uint16_t arp = 0x0806;
 inline constexpr std::uint16_t wake_on_lan = 0x0842;
+/// @}
 inline constexpr std::uint16_t bridging = 0x6558;  ///< an Ethernet frame inside GRE (RFC 1701)
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t rarp = 0x8035;
 inline constexpr std::uint16_t vlan = 0x8100;  ///< 802.1Q customer tag
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t ipv6 = 0x86dd;
 inline constexpr std::uint16_t slow_protocols = 0x8809;  ///< LACP and OAM
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t mpls = 0x8847;
 inline constexpr std::uint16_t mpls_upstream = 0x8848;  ///< upstream-assigned labels (RFC 5332)
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t pppoe_discovery = 0x8863;
 inline constexpr std::uint16_t pppoe_session = 0x8864;
 inline constexpr std::uint16_t eapol = 0x888e;
+/// @}
 inline constexpr std::uint16_t qinq = 0x88a8;  ///< 802.1ad service tag
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t lldp = 0x88cc;
 inline constexpr std::uint16_t macsec = 0x88e5;
 inline constexpr std::uint16_t ptp = 0x88f7;
+/// @}
 inline constexpr std::uint16_t qinq_old = 0x9100;  ///< service tags from before 802.1ad
 inline constexpr std::uint16_t first = 0x0600;     ///< what is below is no type but an 802.3 length
 
@@ -5610,13 +5809,17 @@ inline constexpr std::uint16_t first = 0x0600;     ///< what is below is no type
 template <class Byte>
 class basic_ethernet {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ethernet<std::byte>;
   static constexpr header in_header = header::ethernet;
   static constexpr std::size_t min_size = 14;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ethernet, 0, 48, mac_address> daddr{"ether daddr"};
   static constexpr field<header::ethernet, 48, 48, mac_address> saddr{"ether saddr"};
   static constexpr field<header::ethernet, 96, 16, std::uint16_t> type{"ether type"};
+  /// @}
 
   /// Checks that the header is there, and in an 802.3 frame that its length is at most 1500 and within `b`, which
   /// may run on behind it (padding).
@@ -5630,6 +5833,7 @@ class basic_ethernet {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ethernet unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ethernet<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -5638,8 +5842,10 @@ class basic_ethernet {
 
   /// Always 14: tags that follow are headers of their own.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr mac_address destination() const noexcept { return mac_address::load(p_); }
   [[nodiscard]] constexpr mac_address source() const noexcept { return mac_address::load(p_ + 6); }
+  /// @}
   /// What the frame carries; below 0x0600 the length of an 802.3 frame (then an LLC header follows).
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 12); }
   /// Whether the type field is a length. IEEE 802.3 §3.2.6.
@@ -5651,6 +5857,7 @@ class basic_ethernet {
     return said < runnel::ethertype::first ? rest.first(said) : rest;
   }
 
+  /// Writes the field. @{
   constexpr void destination(const mac_address& a) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -5666,6 +5873,7 @@ class basic_ethernet {
   {
     store_be16(p_ + 12, v);
   }
+  /// @}
   /// Sends the frame back to where it came from.
   constexpr void swap_addresses() const noexcept
     requires(!std::is_const_v<Byte>)
@@ -5696,6 +5904,7 @@ class basic_ethernet {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ethernet = basic_ethernet<const std::byte>;
 /// The name under which match expressions read best: `ether::saddr == ...`, as in nft.
 using ether = ethernet;
@@ -5715,10 +5924,13 @@ namespace detail {
 struct ethernet_header {
   static constexpr std::uint16_t ethertype = runnel::ethertype::bridging;  ///< what GRE says of a frame inside it
 
+  /// A field of the header, in host byte order. @{
   mac_address source{};
   mac_address destination{};
+  /// @}
   std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload (802.3)
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 14; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
@@ -5726,6 +5938,7 @@ struct ethernet_header {
     source.store(p + 6);
     store_be16(p + 12, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 60`.
@@ -5763,10 +5976,13 @@ inline constexpr unsigned max_mpls_labels = 16;
 /// Labels with a meaning of their own (RFC 3032 §2.1).
 namespace mpls_label {
 
+/// A reserved label. @{
 inline constexpr std::uint32_t ipv4_explicit_null = 0;
 inline constexpr std::uint32_t router_alert = 1;
 inline constexpr std::uint32_t ipv6_explicit_null = 2;
+/// @}
 inline constexpr std::uint32_t implicit_null = 3;  ///< in signalling only, never in a packet
+/// Labels from here on mean what the network says.
 inline constexpr std::uint32_t first_ordinary = 16;
 
 }  // namespace mpls_label
@@ -5776,14 +5992,18 @@ inline constexpr std::uint32_t first_ordinary = 16;
 template <class Byte>
 class basic_mpls {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_mpls<std::byte>;
   static constexpr header in_header = header::mpls;
   static constexpr std::size_t min_size = 4;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::mpls, 0, 20, std::uint32_t> label{"mpls label"};
   static constexpr field<header::mpls, 20, 3, std::uint8_t> tc{"mpls tc"};
   static constexpr field<header::mpls, 23, 1, std::uint8_t> bos{"mpls bos"};
   static constexpr field<header::mpls, 24, 8, std::uint8_t> ttl{"mpls ttl"};
+  /// @}
 
   /// Checks that the entry is there.
   [[nodiscard]] static constexpr result<basic_mpls, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -5793,12 +6013,14 @@ class basic_mpls {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_mpls unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_mpls<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_mpls<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   /// 20 bits.
   [[nodiscard]] constexpr std::uint32_t label_value() const noexcept { return load_be32(p_) >> 12; }
@@ -5808,10 +6030,12 @@ class basic_mpls {
   }
   /// Whether this is the last entry of the stack.
   [[nodiscard]] constexpr bool bottom_of_stack() const noexcept { return (load_u8(p_ + 2) & 1u) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint8_t time_to_live() const noexcept { return load_u8(p_ + 3); }
   /// What follows: the next entry, or at the bottom what the stack carries.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
+  /// Writes the field. @{
   constexpr void label_value(std::uint32_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -5827,6 +6051,7 @@ class basic_mpls {
   {
     store_u8(p_ + 3, v);
   }
+  /// @}
 
  private:
   constexpr basic_mpls(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -5835,16 +6060,20 @@ class basic_mpls {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using mpls = basic_mpls<const std::byte>;
 
 /// Walks a label stack from its top: `for (mpls_stack s(bytes); s; s.next()) use(s.entry());` Ends behind the bottom,
 /// where the bytes end, or after `max_mpls_labels` entries; `malformed()` tells the last two cases.
 class mpls_stack {
  public:
+  /// Walks a label stack.
   constexpr explicit mpls_stack(bytes stack) noexcept : rest_(stack), malformed_(stack.size() < mpls::min_size) {}
   /// Whether there is an entry at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return !malformed_ && !done_; }
+  /// The entry that it stands at.
   [[nodiscard]] constexpr mpls entry() const noexcept { return mpls::unchecked(rest_); }
+  /// Goes to the next entry.
   constexpr void next() noexcept {
     done_ = entry().bottom_of_stack();
     rest_ = rest_.from(mpls::min_size);
@@ -5869,16 +6098,20 @@ struct mpls_header {
   static constexpr std::uint16_t ethertype = runnel::ethertype::mpls;  ///< what a link header says of this one
   static constexpr std::uint8_t ip_protocol = 137;                     ///< what an IP header around it says (RFC 4023)
 
+  /// A field of the header, in host byte order. @{
   std::uint32_t label = 0;
   std::uint8_t traffic_class = 0;
   std::uint8_t ttl = 64;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 4; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(label < 1u << 20 && traffic_class < 8);
     const bool bottom = around.ethertype != ethertype;
     store_be32(whole.data(), label << 12 | (traffic_class & 7u) << 9 | (bottom ? 0x100u : 0u) | ttl);
   }
+  /// @}
 };
 
 /// One entry in tcpdump's manner: `MPLS (label 100, tc 0, [S], ttl 64)`.
@@ -5919,6 +6152,7 @@ struct dissect_options {
 
 /// How many VLAN tags and IPv6 extension headers are followed, as `max_mpls_labels` for labels. One more is a fault.
 inline constexpr unsigned max_vlan_tags = 8;
+/// How many IPv6 extension headers are passed over; behind more the packet is malformed.
 inline constexpr unsigned max_ipv6_extensions = 8;
 
 namespace detail {
@@ -6622,14 +6856,17 @@ enum class verdict_code : std::uint8_t {
   count_     ///< how many there are
 };
 
+/// How many codes there are.
 inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
 
 /// A verdict with its cause or target: four bytes, passed by value.
 struct [[nodiscard]] verdict {
+  /// What happens with the packet.
   verdict_code code = verdict_code::pass;
   drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
   std::uint16_t port = 0;                  ///< which device, for `redirect`
 
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
 };
 
@@ -6647,15 +6884,19 @@ struct redirect_verdict {
 };
 }  // namespace detail
 
+/// The verdicts by name; see `verdict_code`. @{
 inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
 inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
 inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
+/// @}
 /// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
 /// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
 inline constexpr verdict accept = pass;
+/// The verdicts by name; see `verdict_code`. @{
 inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
 inline constexpr detail::redirect_verdict redirect{};
 inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
+/// @}
 
 /// The name of a verdict as XDP and netfilter spell it, in lower case.
 [[nodiscard]] constexpr const char* name(verdict_code code) noexcept {
@@ -6700,16 +6941,20 @@ struct stage_counters {
     for (const std::uint64_t v : verdicts) rest -= v;
     return rest;
   }
+  /// Packets with this verdict.
   [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
     return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
   }
+  /// Drops and aborts with this cause.
   [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
     return reasons[static_cast<std::size_t>(why)];
   }
+  /// Counts `n` packets of `length` bytes in all.
   constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
     packets += n;
     bytes += length;
   }
+  /// Counts `n` packets with a verdict other than `pass`.
   constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
     verdicts[static_cast<std::size_t>(v.code)] += n;
     if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
@@ -6721,9 +6966,11 @@ struct stage_counters {
 
 /// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
 struct no_counters {
+  /// Counts nothing. @{
   constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
   constexpr void add(verdict, std::uint64_t = 1) noexcept {}
   constexpr void add_aside(verdict) noexcept {}
+  /// @}
 };
 
 }  // namespace runnel
@@ -6746,6 +6993,7 @@ struct context {
   std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
   /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
   std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
+  /// Internal: the device of the source.
   void* device = nullptr;
   text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
 };
@@ -6778,6 +7026,7 @@ struct other {};
 template <class... Ways>
 class ports {
  public:
+  /// How many ways.
   static constexpr std::size_t count = sizeof...(Ways);
   static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
 
@@ -6792,6 +7041,7 @@ class ports {
     return i;
   }();
 
+  /// The way that this tag names.
   template <class W>
     requires contains<W>
   constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
@@ -6800,6 +7050,7 @@ class ports {
   constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
     RUNNEL_ASSERT(v.code != verdict_code::pass);
   }
+  /// The same for `drop`.
   constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
   /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
   template <class W>
@@ -6916,9 +7167,11 @@ class basic_header_map {
         end_(contents.data() + contents.size()),
         found_(known(found, head_offset)),
         just_found_(just_found) {}
+  /// Of a packet, where `parse` found them.
   explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
+  /// Of a packet, where `parse` found them.
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
@@ -6926,6 +7179,7 @@ class basic_header_map {
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
 
+  /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
 
   /// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it.
@@ -7167,10 +7421,13 @@ struct subject {
   header_map headers;   ///< where its headers are
   std::size_t length;   ///< bytes in all fragments, link header included
   instant timestamp{};  ///< when it was received
+  /// As `packet::mark()`; 0 for a frame.
   std::uint32_t mark = 0;
+  /// As `packet::flow_hash()`; 0 for a frame.
   std::uint32_t flow_hash = 0;
   std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
   std::uint16_t iif = 0;         ///< by which interface of the device it came
+  /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };
@@ -7200,20 +7457,27 @@ inline constexpr std::size_t max_burst = 256;
 /// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
 class burst {
  public:
+  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
   constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
       : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
   burst(const burst&) = delete;
   burst& operator=(const burst&) = delete;
 
+  /// How many packets.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets fit.
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Packet `i`.
   [[nodiscard]] packet& operator[](std::size_t i) noexcept {
     RUNNEL_ASSERT(i < size_);
     return packets_[i];
   }
+  /// For loops over the packets. @{
   [[nodiscard]] packet* begin() noexcept { return packets_; }
   [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
+  /// @}
   /// The verdict on packet `i`, to read or to set.
   [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
     RUNNEL_ASSERT(i < size_);
@@ -7485,10 +7749,9 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which
-/// the
-///   engine calls for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A
-///   stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
+///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
+///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -7805,8 +8068,10 @@ constexpr auto check_stages(type_list<First, Rest...>) noexcept {
 template <class Counters, class... Stages>
 class pipeline {
  public:
+  /// The types of its parts. @{
   using list_type = detail::stage_list<Counters, Stages...>;
   using counters_type = Counters;
+  /// @}
   /// Whether it ends in something that takes ownership, so that it can be run.
   static constexpr bool complete = detail::ends<Stages...>;
   /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
@@ -7823,11 +8088,14 @@ class pipeline {
     using checked [[maybe_unused]] = decltype(check_places<At>());
   }
 
+  /// Use `|`.
   constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
 
+  /// Its stages, for the functions of this library. @{
   [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
   [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
   [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+  /// @}
 
  private:
   list_type stages_;
@@ -7837,6 +8105,7 @@ class pipeline {
 /// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
 /// keeps its own counters.
 struct uncounted_t {};
+/// Begins a pipeline without counters: `uncounted | parse() | ...`.
 inline constexpr uncounted_t uncounted{};
 
 namespace detail {
@@ -7850,7 +8119,9 @@ template <class T>
 concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
 
 template <class First, class... Rest>
-struct last_of : last_of<Rest...> {};
+struct last_of {
+  using type = typename last_of<Rest...>::type;
+};
 template <class Only>
 struct last_of<Only> {
   using type = Only;
@@ -8368,6 +8639,7 @@ struct replaceable_stage;
 /// that were parsed before.
 class any_pipeline {
  public:
+  /// Runs `p`, which must outlive it or be replaced before it ends.
   template <class Pipeline>
     requires(!std::same_as<Pipeline, any_pipeline>)
   explicit any_pipeline(Pipeline& p) noexcept {
@@ -8376,6 +8648,7 @@ class any_pipeline {
   any_pipeline(const any_pipeline&) = delete;
   any_pipeline& operator=(const any_pipeline&) = delete;
 
+  /// Runs `p` from the next burst on.
   template <class Pipeline>
   void replace(Pipeline& p) noexcept {
     static_assert(detail::is_pipeline<Pipeline>,
@@ -8445,8 +8718,11 @@ namespace runnel {
 
 /// Type and code of an ICMP message. The known ones have names: `icmp::echo_request`, `icmp::unreachable::port`.
 struct icmp_kind {
+  /// The message's type.
   std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
   std::uint8_t code = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(icmp_kind, icmp_kind) noexcept = default;
 };
 
@@ -8455,60 +8731,83 @@ struct icmp_kind {
 template <class Byte>
 class basic_icmp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_icmp<std::byte>;
   static constexpr header in_header = header::icmp;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A message, by type and code as IANA lists them.
   static constexpr icmp_kind echo_reply{0, 0};
   static constexpr icmp_kind source_quench{4, 0};  ///< to be ignored (RFC 6633)
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmp_kind echo_request{8, 0};
   static constexpr icmp_kind router_advertisement{9, 0};
   static constexpr icmp_kind router_solicitation{10, 0};
   static constexpr icmp_kind timestamp_request{13, 0};
   static constexpr icmp_kind timestamp_reply{14, 0};
+  /// @}
   /// Destination unreachable: RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1.
   struct unreachable {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 3;
     static constexpr icmp_kind network{3, 0};               ///< no route
     static constexpr icmp_kind host{3, 1};                  ///< routed, but the last hop does not answer
     static constexpr icmp_kind protocol{3, 2};              ///< nobody listens to this IP protocol
     static constexpr icmp_kind port{3, 3};                  ///< nobody listens on this UDP port
     static constexpr icmp_kind fragmentation_needed{3, 4};  ///< too big and DF set (RFC 1191)
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind source_route_failed{3, 5};
     static constexpr icmp_kind network_unknown{3, 6};
     static constexpr icmp_kind host_unknown{3, 7};
+    /// @}
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind network_prohibited{3, 9};
     static constexpr icmp_kind host_prohibited{3, 10};
+    /// @}
     static constexpr icmp_kind network_service{3, 11};  ///< not with this type of service
     static constexpr icmp_kind host_service{3, 12};     ///< not with this type of service
     static constexpr icmp_kind prohibited{3, 13};  ///< a filter says no ("communication administratively prohibited")
   };
   /// There is a better first hop: RFC 792, RFC 1812 §5.2.7.2.
   struct redirect {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 5;
     static constexpr icmp_kind network{5, 0};  ///< routers no longer send it
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind host{5, 1};
     static constexpr icmp_kind network_service{5, 2};
     static constexpr icmp_kind host_service{5, 3};
+    /// @}
   };
+  /// What ran out.
   struct time_exceeded {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 11;
     static constexpr icmp_kind transit{11, 0};     ///< TTL ran out on the way
     static constexpr icmp_kind reassembly{11, 1};  ///< fragments did not all arrive in time
   };
+  /// What is wrong with the header.
   struct parameter_problem {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 12;
     static constexpr icmp_kind pointer{12, 0};  ///< the octet pointed at is wrong
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind option_missing{12, 1};
     static constexpr icmp_kind length{12, 2};
+    /// @}
   };
 
+  /// A field, for match expressions. @{
   static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
   static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
   static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
+  /// @}
   // These are false in every comparison with a message of another type.
+  /// A field, for match expressions. @{
   static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
   static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
+  /// @}
   /// Of an unreachable destination; it says something when a fragment was needed.
   static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
   /// Of a redirect.
@@ -8522,20 +8821,26 @@ class basic_icmp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_icmp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_icmp<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
   [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
   /// Type and code together: `if (message.kind() == icmp::unreachable::port)`.
   [[nodiscard]] constexpr icmp_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
   /// Of an echo, timestamp, information or mask message; other types have something else there.
   [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
   /// Of "fragmentation needed": bytes that the next link carries; 0 from routers older than RFC 1191.
   [[nodiscard]] constexpr std::uint16_t next_hop_mtu() const noexcept { return load_be16(p_ + 6); }
@@ -8579,6 +8884,7 @@ class basic_icmp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void kind(icmp_kind k) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -8599,6 +8905,7 @@ class basic_icmp {
   {
     set16(6, v);
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void message_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -8630,13 +8937,16 @@ class basic_icmp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using icmp = basic_icmp<const std::byte>;
 
 /// An ICMP message header to be written in front of its payload: `icmp_header{.kind = icmp::echo_request, .identifier
 /// = 7, .sequence_number = 1}`. Of the fields below only those are written that a message of this kind has.
 struct icmp_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 1;
 
+  /// Which message: type and code.
   icmp_kind kind = icmp::echo_request;
   std::uint16_t identifier = 0;       ///< queries
   std::uint16_t sequence_number = 0;  ///< queries
@@ -8644,6 +8954,7 @@ struct icmp_header {
   ipv4_address gateway{};             ///< redirects
   std::uint8_t pointer = 0;           ///< parameter problems
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -8659,6 +8970,7 @@ struct icmp_header {
     }
     store_be16(p + 2, checksum(whole));
   }
+  /// @}
 };
 
 /// The name of a kind in tcpdump's words, or null where it has none.
@@ -8734,20 +9046,24 @@ struct ipv4_option_fields {
   /// Any option, by its type octet. The end of the list, 0, is never found.
   template <std::uint8_t Type>
   struct number {
+    /// What the library asks of a header view; see `header_view`.
     static constexpr header in_header = header_in(Family, Type);
     static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, type and length included
   };
   /// A list of addresses; `addr` is its first one.
   template <std::uint8_t Type>
   struct route : number<Type> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, Type), 16, 8, std::uint8_t> ptr{"ptr"};
     static constexpr field<header_in(Family, Type), 24, 32, ipv4_address> addr{"addr"};
+    /// @}
   };
   using rr = route<7>;      ///< record route
   using lsrr = route<131>;  ///< loose source and record route
   using ssrr = route<137>;  ///< strict source and record route
   /// Router alert.
   struct ra : number<148> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, 148), 16, 16, std::uint16_t> value{"value"};
   };
 };
@@ -8758,31 +9074,44 @@ struct tcp_option_fields {
   /// Any option, by its kind octet. The end of the list, 0, is never found.
   template <std::uint8_t Kind>
   struct number {
+    /// What the library asks of a header view; see `header_view`.
     static constexpr header in_header = header_in(Family, Kind);
     static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, kind and length included
   };
   /// Maximum segment size.
   struct maxseg : number<2> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, 2), 16, 16, std::uint16_t> size{"size"};
   };
   /// Window scale; `count` is the shift.
   struct window : number<3> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> count{"count"};
   };
+  /// The option without a value.
   using sack_perm = number<4>;
   /// Selective acknowledgment; these are of its first block.
   struct sack : number<5> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 5), 16, 32, std::uint32_t> left{"left"};
     static constexpr field<header_in(Family, 5), 48, 32, std::uint32_t> right{"right"};
+    /// @}
   };
+  /// Timestamps.
   struct timestamp : number<8> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 8), 16, 32, std::uint32_t> tsval{"tsval"};
     static constexpr field<header_in(Family, 8), 48, 32, std::uint32_t> tsecr{"tsecr"};
+    /// @}
   };
+  /// The option without a value.
   using md5sig = number<19>;
+  /// Multipath TCP.
   struct mptcp : number<30> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, 30), 16, 4, std::uint8_t> subtype{"subtype"};
   };
+  /// The option without a value.
   using fastopen = number<34>;
 };
 
@@ -8792,31 +9121,41 @@ struct ipv6_exthdr_fields {
   /// Any extension header, by the number that announces it. `hdrlength` counts 8 bytes each behind the first 8.
   template <std::uint8_t Number>
   struct number {
+    /// What the library asks of a header view; see `header_view`.
     static constexpr header in_header = header_in(Family, Number);
+    /// The number that announces what follows.
     static constexpr field<in_header, 0, 8, std::uint8_t> nexthdr{"nexthdr"};
+    /// The length, in units of 8 bytes behind the first 8.
     static constexpr field<in_header, 8, 8, std::uint8_t> hdrlength{"hdrlength"};
   };
   using hbh = number<0>;   ///< hop-by-hop options
   using dst = number<60>;  ///< destination options
   /// Routing.
   struct rt : number<43> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 43), 16, 8, std::uint8_t> type{"type"};
     static constexpr field<header_in(Family, 43), 24, 8, std::uint8_t> seg_left{"seg-left"};
+    /// @}
   };
   /// Mobility. Nothing is behind it: for `meta::l4proto` it is the transport.
   struct mh : number<135> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 135), 16, 8, std::uint8_t> type{"type"};
     static constexpr field<header_in(Family, 135), 32, 16, std::uint16_t> checksum{"checksum"};
+    /// @}
   };
 };
 
 /// `icmpv6::ra`: router advertisements, RFC 4861 §4.2. nft has no words for these fields, nor for those below.
 template <header In = header_in(header_family::icmpv6_message, 134)>
 struct router_advertisement_fields {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = In;
+  /// A field, for match expressions. @{
   static constexpr field<In, 32, 8, std::uint8_t> cur_hop_limit{"icmpv6 ra cur-hop-limit"};
   static constexpr field<In, 40, 1, std::uint8_t> managed{"icmpv6 ra managed"};
   static constexpr field<In, 41, 1, std::uint8_t> other{"icmpv6 ra other"};
+  /// @}
   static constexpr field<In, 48, 16, std::uint16_t> router_lifetime{"icmpv6 ra router-lifetime"};  ///< seconds
   static constexpr field<In, 64, 32, std::uint32_t> reachable_time{"icmpv6 ra reachable-time"};    ///< milliseconds
   static constexpr field<In, 96, 32, std::uint32_t> retrans_timer{"icmpv6 ra retrans-timer"};      ///< milliseconds
@@ -8824,10 +9163,13 @@ struct router_advertisement_fields {
 /// `icmpv6::na`: the flags of neighbour advertisements, RFC 4861 §4.4. Their target is `icmpv6::taddr`.
 template <header In = header_in(header_family::icmpv6_message, 136)>
 struct neighbour_advertisement_fields {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = In;
+  /// A field, for match expressions. @{
   static constexpr field<In, 32, 1, std::uint8_t> router{"icmpv6 na router"};
   static constexpr field<In, 33, 1, std::uint8_t> solicited{"icmpv6 na solicited"};
   static constexpr field<In, 34, 1, std::uint8_t> overrides{"icmpv6 na override"};
+  /// @}
 };
 /// `icmpv6::option`: options of neighbour discovery messages, RFC 4861 §4.6, RFC 4191 §2.3, RFC 8106 §5.1.
 template <header_family Family = header_family::nd_option>
@@ -8835,49 +9177,66 @@ struct nd_option_fields {
   /// Any option, by its type octet.
   template <std::uint8_t Type>
   struct number {
+    /// What the library asks of a header view; see `header_view`.
     static constexpr header in_header = header_in(Family, Type);
     static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< in units of 8 bytes
   };
+  /// A link-layer address.
   template <std::uint8_t Type>
   struct link_address : number<Type> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, Type), 16, 48, mac_address> address{"address"};
   };
   using slla = link_address<1>;  ///< source link-layer address, of 48 bits
   using tlla = link_address<2>;  ///< target link-layer address, of 48 bits
   /// Prefix information; lifetimes in seconds.
   struct prefix : number<3> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
     static constexpr field<header_in(Family, 3), 24, 1, std::uint8_t> on_link{"on-link"};
     static constexpr field<header_in(Family, 3), 25, 1, std::uint8_t> autonomous{"autonomous"};
     static constexpr field<header_in(Family, 3), 32, 32, std::uint32_t> valid_lifetime{"valid-lifetime"};
     static constexpr field<header_in(Family, 3), 64, 32, std::uint32_t> preferred_lifetime{"preferred-lifetime"};
     static constexpr field<header_in(Family, 3), 128, 128, ipv6_address> address{"address"};
+    /// @}
   };
+  /// The MTU of the link.
   struct mtu : number<5> {
+    /// A field, for match expressions.
     static constexpr field<header_in(Family, 5), 32, 32, std::uint32_t> value{"value"};
   };
   /// Route information; its prefix has no fixed length.
   struct route : number<24> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 24), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
     static constexpr field<header_in(Family, 24), 32, 32, std::uint32_t> lifetime{"lifetime"};
+    /// @}
   };
   /// Recursive DNS servers; `address` is the first one's.
   struct rdnss : number<25> {
+    /// A field, for match expressions. @{
     static constexpr field<header_in(Family, 25), 32, 32, std::uint32_t> lifetime{"lifetime"};
     static constexpr field<header_in(Family, 25), 64, 128, ipv6_address> address{"address"};
+    /// @}
   };
 };
 
 /// `gre::option`: the words that flags announce, RFC 2784 §2.1, RFC 2890 §2. nft has no words for them.
 template <header_family Family = header_family::gre_word>
 struct gre_option_fields {
+  /// An optional word of the header.
   template <std::uint8_t Flag, class Value>
   struct word {
+    /// What the library asks of a header view; see `header_view`.
     static constexpr header in_header = header_in(Family, Flag);
+    /// A field, for match expressions.
     static constexpr field<in_header, 0, 8 * sizeof(Value), Value> value{"value"};
   };
+  /// The optional words.
   using checksum = word<0x80, std::uint16_t>;
+  /// What its values are compared as.
   using key = word<0x20, std::uint32_t>;
+  /// A field of the header, in host byte order.
   using sequence = word<0x10, std::uint32_t>;
 };
 
@@ -8899,8 +9258,11 @@ namespace runnel {
 
 /// Type and code of an ICMPv6 message. The known ones have names: `icmpv6::echo_request`, `icmpv6::unreachable::port`.
 struct icmpv6_kind {
+  /// The message's type.
   std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
   std::uint8_t code = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(icmpv6_kind, icmpv6_kind) noexcept = default;
 };
 
@@ -8910,42 +9272,56 @@ struct icmpv6_kind {
 template <class Byte>
 class basic_icmpv6 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_icmpv6<std::byte>;
   static constexpr header in_header = header::icmpv6;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmpv6_kind packet_too_big{2, 0};
   static constexpr icmpv6_kind echo_request{128, 0};
   static constexpr icmpv6_kind echo_reply{129, 0};
+  /// @}
   static constexpr icmpv6_kind listener_query{130, 0};   ///< MLD, RFC 2710 and RFC 3810
   static constexpr icmpv6_kind listener_report{131, 0};  ///< MLDv1
   static constexpr icmpv6_kind listener_done{132, 0};    ///< MLDv1
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmpv6_kind router_solicitation{133, 0};
   static constexpr icmpv6_kind router_advertisement{134, 0};
   static constexpr icmpv6_kind neighbour_solicitation{135, 0};
   static constexpr icmpv6_kind neighbour_advertisement{136, 0};
   static constexpr icmpv6_kind redirect{137, 0};
+  /// @}
   static constexpr icmpv6_kind listener_report_v2{143, 0};  ///< MLDv2, RFC 3810 §5.2
   /// Destination unreachable, RFC 4443 §3.1.
   struct unreachable {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 1;
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind no_route{1, 0};
     static constexpr icmpv6_kind prohibited{1, 1};    ///< a filter says no
     static constexpr icmpv6_kind beyond_scope{1, 2};  ///< of the source address
     static constexpr icmpv6_kind address{1, 3};       ///< the last hop does not answer
     static constexpr icmpv6_kind port{1, 4};          ///< nobody listens
     static constexpr icmpv6_kind policy{1, 5};        ///< the source address failed a policy
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind reject_route{1, 6};
   };
   /// RFC 4443 §3.3.
   struct time_exceeded {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 3;
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmpv6_kind hop_limit{3, 0};
     static constexpr icmpv6_kind reassembly{3, 1};
+    /// @}
   };
   /// RFC 4443 §3.4.
   struct parameter_problem {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 4;
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind header_field{4, 0};
     static constexpr icmpv6_kind next_header{4, 1};     ///< unrecognised
     static constexpr icmpv6_kind option{4, 2};          ///< unrecognised
@@ -8954,20 +9330,26 @@ class basic_icmpv6 {
 
   /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
   using ra = router_advertisement_fields<>;
+  /// Fields of this message, in match expressions.
   using na = neighbour_advertisement_fields<>;
+  /// Options of neighbour discovery, in match expressions.
   using option = nd_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
+  /// @}
   // These are false in every comparison with a message of another type.
   /// Of "packet too big".
   static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
   /// Of a parameter problem: which octet is wrong.
   static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
       "icmpv6 param-problem"};
+  /// A field, for match expressions. @{
   static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
   static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// @}
   /// Of a multicast listener query: milliseconds.
   static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
       "icmpv6 max-delay"};
@@ -8985,20 +9367,26 @@ class basic_icmpv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_icmpv6<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_icmpv6<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
   [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
   /// Type and code together: `if (message.kind() == icmpv6::packet_too_big)`.
   [[nodiscard]] constexpr icmpv6_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
   /// Of an echo message; other types have something else there.
   [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
   /// Of "packet too big": bytes that the next link carries. Below 1280 it must not be believed (RFC 8201 §4).
   [[nodiscard]] constexpr std::uint32_t next_hop_mtu() const noexcept { return load_be32(p_ + 4); }
@@ -9034,6 +9422,7 @@ class basic_icmpv6 {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void kind(icmpv6_kind k) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -9055,6 +9444,7 @@ class basic_icmpv6 {
     set16(4, static_cast<std::uint16_t>(v >> 16));
     set16(6, static_cast<std::uint16_t>(v));
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void message_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -9093,19 +9483,23 @@ class basic_icmpv6 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using icmpv6 = basic_icmpv6<const std::byte>;
 
 /// An ICMPv6 message header to be written in front of its payload: `icmpv6_header{.kind = icmpv6::echo_request,
 /// .identifier = 7}`. Of the fields below only those are written that a message of this kind has.
 struct icmpv6_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// Which message: type and code.
   icmpv6_kind kind = icmpv6::echo_request;
   std::uint16_t identifier = 0;       ///< echo messages
   std::uint16_t sequence_number = 0;  ///< echo messages
   std::uint32_t next_hop_mtu = 0;     ///< packet_too_big, bytes
   std::uint32_t pointer = 0;          ///< parameter problems
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
@@ -9119,6 +9513,7 @@ struct icmpv6_header {
                           : 0);
     store_be16(p + 2, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
   }
+  /// @}
 };
 
 /// The name of a kind in tcpdump's words, or null where it has none.
@@ -9192,15 +9587,21 @@ enum class tcp_option : std::uint8_t {
 
 /// Octets that the receiver already has, out of order: from `left` up to, not including, `right` (RFC 2018 §3).
 struct tcp_sack_block {
+  /// The first sequence number of the block.
   std::uint32_t left = 0;
+  /// The one behind its last.
   std::uint32_t right = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const tcp_sack_block&, const tcp_sack_block&) noexcept = default;
 };
 
 /// TSval and TSecr (RFC 7323 §3.2), in ticks of the sender's and of the receiver's clock.
 struct tcp_timestamps {
+  /// TSval.
   std::uint32_t value = 0;
+  /// TSecr.
   std::uint32_t echo_reply = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const tcp_timestamps&, const tcp_timestamps&) noexcept = default;
 };
 
@@ -9213,9 +9614,11 @@ class tcp_options {
  public:
   static constexpr std::uint8_t no_window_scale = 255;  ///< what `window_scale()` says when there is none
 
+  /// Walks the options of a header, `tcp.options()`.
   constexpr explicit tcp_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
   [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
   /// The option's data, without kind and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
@@ -9223,6 +9626,7 @@ class tcp_options {
   [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   /// How many option bytes there are from the current option on, itself included.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
@@ -9240,6 +9644,7 @@ class tcp_options {
     const std::uint8_t shift = load_u8(data().data());
     return shift > 14 ? std::uint8_t{14} : shift;
   }
+  /// Whether it stands at this option, and the option has the right length.
   [[nodiscard]] constexpr bool is_sack_permitted() const noexcept { return is(tcp_option::sack_permitted, 0); }
   /// How many blocks this SACK option has: 1 to 4; 0 when it is not one or its length is not a multiple of 8.
   [[nodiscard]] constexpr std::size_t sack_count() const noexcept {
@@ -9251,7 +9656,9 @@ class tcp_options {
     if (i >= sack_count()) return {};
     return {load_be32(data().data() + 8 * i), load_be32(data().data() + 8 * i + 4)};
   }
+  /// Whether it stands at this option, and the option has the right length.
   [[nodiscard]] constexpr bool has_timestamps() const noexcept { return is(tcp_option::timestamps, 8); }
+  /// The timestamps that it stands at.
   [[nodiscard]] constexpr tcp_timestamps timestamps() const noexcept {
     if (!has_timestamps()) return {};
     return {load_be32(data().data()), load_be32(data().data() + 4)};
@@ -9314,11 +9721,14 @@ class tcp_options {
 struct tcp_option_values {
   std::uint16_t maximum_segment_size = 0;                    ///< bytes; 0: not sent, RFC 9293 says 536 or 1220
   std::uint8_t window_scale = tcp_options::no_window_scale;  ///< shift 0 to 14; 255: not sent
+  /// Whether the option is sent. @{
   bool sack_permitted = false;
   bool has_timestamps = false;
+  /// @}
   tcp_timestamps timestamps{};  ///< counts when `has_timestamps`
   std::uint8_t sack_count = 0;  ///< how many of `sack` count
   tcp_sack_block sack[4]{};     ///< most recent first (RFC 2018 §4)
+  /// Whether the option is sent.
   bool has_fast_open = false;
   bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; at most 16 bytes, somebody else's
 
@@ -9470,13 +9880,16 @@ struct tcp_flags {
 template <class Byte>
 class basic_tcp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_tcp<std::byte>;
   static constexpr header in_header = header::tcp;
   static constexpr std::size_t min_size = 20;
+  /// @}
 
   /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
   using option = tcp_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
   static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};
   static constexpr field<header::tcp, 32, 32, std::uint32_t> sequence{"tcp sequence"};
@@ -9486,6 +9899,7 @@ class basic_tcp {
   static constexpr field<header::tcp, 112, 16, std::uint16_t> window{"tcp window"};
   static constexpr field<header::tcp, 128, 16, std::uint16_t> checksum{"tcp checksum"};
   static constexpr field<header::tcp, 144, 16, std::uint16_t> urgptr{"tcp urgptr"};
+  /// @}
 
   /// Checks the data offset against `b`, which is the whole segment: the IP payload, no link padding. Neither the
   /// checksum nor the options are looked at.
@@ -9498,14 +9912,17 @@ class basic_tcp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_tcp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_tcp<const Byte>::unchecked({p_, n_});
   }
 
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
   /// Both ports as they lie there, the source in the upper half.
   [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Of the first payload octet; in a SYN that of the SYN itself.
@@ -9519,6 +9936,7 @@ class basic_tcp {
   }
   /// All eight control bits, as in `tcp_flags`.
   [[nodiscard]] constexpr std::uint8_t control_bits() const noexcept { return load_u8(p_ + 13); }
+  /// Whether the control bit is set. @{
   [[nodiscard]] constexpr bool fin() const noexcept { return (control_bits() & tcp_flags::fin) != 0; }
   [[nodiscard]] constexpr bool syn() const noexcept { return (control_bits() & tcp_flags::syn) != 0; }
   [[nodiscard]] constexpr bool rst() const noexcept { return (control_bits() & tcp_flags::rst) != 0; }
@@ -9527,13 +9945,16 @@ class basic_tcp {
   [[nodiscard]] constexpr bool urg() const noexcept { return (control_bits() & tcp_flags::urg) != 0; }
   [[nodiscard]] constexpr bool ece() const noexcept { return (control_bits() & tcp_flags::ece) != 0; }
   [[nodiscard]] constexpr bool cwr() const noexcept { return (control_bits() & tcp_flags::cwr) != 0; }
+  /// @}
   /// Octets that the sender of this segment accepts, before window scaling (RFC 7323 §2.3).
   [[nodiscard]] constexpr std::uint16_t window_size() const noexcept { return load_be16(p_ + 14); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t segment_checksum() const noexcept { return load_be16(p_ + 16); }
   /// Offset from the sequence number to the octet behind the urgent data; counts when `urg()`.
   [[nodiscard]] constexpr std::uint16_t urgent_pointer() const noexcept { return load_be16(p_ + 18); }
   /// The option bytes; walk them with `tcp_options`, or read the usual ones with `tcp_option_values::parse`.
   [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
@@ -9548,6 +9969,7 @@ class basic_tcp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void source_port(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -9583,6 +10005,7 @@ class basic_tcp {
   {
     set16(18, v);
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void segment_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -9638,21 +10061,27 @@ class basic_tcp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using tcp = basic_tcp<const std::byte>;
 
 /// A TCP header to be written: `write_headers(packet, ipv4_header{...}, tcp_header{.flags = tcp_flags::syn, ...})`.
 /// Data offset and checksum come from what is around and inside.
 struct tcp_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 6;
 
+  /// A field of the header, in host byte order. @{
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
   std::uint32_t sequence_number = 0;
   std::uint32_t acknowledgment_number = 0;
+  /// @}
   std::uint8_t flags = 0;         ///< of `tcp_flags`
   std::uint16_t window_size = 0;  ///< as it goes on the wire: already scaled down
+  /// A field of the header, in host byte order. @{
   std::uint16_t urgent_pointer = 0;
   tcp_option_values options{};
+  /// @}
   bytes more_options{};  ///< encoded ones, written behind `options`; together at most 40 bytes
 
   /// Header bytes, options padded with zeros to a multiple of 4.
@@ -9661,6 +10090,7 @@ struct tcp_header {
     RUNNEL_ASSERT(n <= 40);
     return 20 + (n + 3) / 4 * 4;
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
     const std::size_t header_size = size();
@@ -9723,14 +10153,18 @@ namespace runnel {
 template <class Byte>
 class basic_udp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_udp<std::byte>;
   static constexpr header in_header = header::udp;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::udp, 0, 16, std::uint16_t> sport{"udp sport"};
   static constexpr field<header::udp, 16, 16, std::uint16_t> dport{"udp dport"};
   static constexpr field<header::udp, 32, 16, std::uint16_t> length{"udp length"};
   static constexpr field<header::udp, 48, 16, std::uint16_t> checksum{"udp checksum"};
+  /// @}
 
   /// Checks the length against `b`, the payload of an IP datagram, which may run on behind what UDP uses of it. The
   /// checksum is not looked at.
@@ -9743,19 +10177,24 @@ class basic_udp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_udp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_udp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_udp<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
   /// Both ports as they lie there, the source in the upper half.
   [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Header and payload in bytes, as the header says.
   [[nodiscard]] constexpr std::uint16_t datagram_length() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t datagram_checksum() const noexcept { return load_be16(p_ + 6); }
   /// Whether the sender computed a checksum. Without one IPv6 accepts tunnels only (RFC 6935, RFC 6936).
   [[nodiscard]] constexpr bool has_checksum() const noexcept { return datagram_checksum() != 0; }
@@ -9768,6 +10207,7 @@ class basic_udp {
   }
 
   // Setters of ports also update the checksum (RFC 1624) when there is one.
+  /// Writes the port and updates the checksum (RFC 1624), if there is one. @{
   constexpr void source_port(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -9778,6 +10218,7 @@ class basic_udp {
   {
     set16(2, v);
   }
+  /// @}
   /// Stores a length as given; the checksum, which covers it twice, is the caller's to update.
   constexpr void datagram_length(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -9822,6 +10263,7 @@ class basic_udp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using udp = basic_udp<const std::byte>;
 
 /// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.destination_port = 53})`.
@@ -9829,10 +10271,12 @@ using udp = basic_udp<const std::byte>;
 struct udp_header {
   static constexpr std::uint8_t ip_protocol = 17;  ///< what an IP header around this one says
 
+  /// A field of the header, in host byte order.
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
   bool checksum = true;                ///< false: send none (IPv4, and tunnels over IPv6)
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() <= 65535);
@@ -9843,6 +10287,7 @@ struct udp_header {
     store_be16(p + 6, 0);
     if (checksum) basic_udp<std::byte>::unchecked(whole).update_checksum(around.pseudo_header);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner, the length being the payload's: `5000 > 53: UDP, length 20`.
@@ -10854,6 +11299,7 @@ class attachment {
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
+  /// Use `attach`.
   constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
       : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
     RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
@@ -10896,6 +11342,7 @@ class attachment {
   void wait_by_itself() noexcept {
     if constexpr (requires { source_->wait(); }) source_->wait();
   }
+  /// The pipeline, for `describe` and `totals`.
   [[nodiscard]] auto& path() noexcept { return path_; }
 
  private:
@@ -10978,7 +11425,9 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 template <unsigned Levels>
 class timer_attachment {
  public:
+  /// Use `attach`.
   constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
+  /// What the loop asks of an attachment. @{
   template <class Clock>
   std::size_t poll(Clock& clock) noexcept {
     timers_->advance(clock.now());
@@ -10988,6 +11437,7 @@ class timer_attachment {
   [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
   [[nodiscard]] int wait_handle() const noexcept { return -1; }
   void wait_by_itself() const noexcept {}
+  /// @}
 
  private:
   basic_timer_wheel<Levels>* timers_;
@@ -11007,6 +11457,7 @@ class stoppable {
   void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
 
  protected:
+  /// Whether `stop` was called.
   [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
 
  private:
@@ -11212,8 +11663,11 @@ class queue {
   queue(const queue&) = delete;
   queue& operator=(const queue&) = delete;
 
+  /// How many packets fit.
   [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
+  /// How many packets it holds.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets more fit.
   [[nodiscard]] std::size_t room() const noexcept { return Capacity - size_; }
 
   /// Puts a packet at the end. Returns `pass`, or the drop that happened: of `p`, or with drop_head of the oldest.
@@ -11412,8 +11866,10 @@ namespace runnel {
 /// What an ARP packet wants (RFC 826; the others are of RARP and its kin).
 namespace arp_operation {
 
+/// An operation code. @{
 inline constexpr std::uint16_t request = 1;
 inline constexpr std::uint16_t reply = 2;
+/// @}
 
 }  // namespace arp_operation
 
@@ -11422,10 +11878,13 @@ inline constexpr std::uint16_t reply = 2;
 template <class Byte>
 class basic_arp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_arp<std::byte>;
   static constexpr header in_header = header::arp;
   static constexpr std::size_t min_size = 28;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::arp, 0, 16, std::uint16_t> htype{"arp htype"};
   static constexpr field<header::arp, 16, 16, std::uint16_t> ptype{"arp ptype"};
   static constexpr field<header::arp, 32, 8, std::uint8_t> hlen{"arp hlen"};
@@ -11435,6 +11894,7 @@ class basic_arp {
   static constexpr field<header::arp, 112, 32, ipv4_address> saddr_ip{"arp saddr ip"};
   static constexpr field<header::arp, 144, 48, mac_address> daddr_ether{"arp daddr ether"};
   static constexpr field<header::arp, 192, 32, ipv4_address> daddr_ip{"arp daddr ip"};
+  /// @}
 
   /// Checks that all is there, and that it is about Ethernet (hardware type 1, or 6 as some old bridges say) and IPv4.
   [[nodiscard]] static constexpr result<basic_arp, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -11448,22 +11908,29 @@ class basic_arp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_arp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_arp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_arp<const Byte>::unchecked({p_, n_});
   }
 
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t hardware_type() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
+  /// @}
   /// One of `arp_operation::…`.
   [[nodiscard]] constexpr std::uint16_t operation_code() const noexcept { return load_be16(p_ + 6); }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr mac_address sender_hardware() const noexcept { return mac_address::load(p_ + 8); }
   [[nodiscard]] constexpr ipv4_address sender_protocol() const noexcept { return ipv4_address::load(p_ + 14); }
   [[nodiscard]] constexpr mac_address target_hardware() const noexcept { return mac_address::load(p_ + 18); }
   [[nodiscard]] constexpr ipv4_address target_protocol() const noexcept { return ipv4_address::load(p_ + 24); }
+  /// @}
+  /// What kind of message it is. @{
   [[nodiscard]] constexpr bool is_request() const noexcept { return operation_code() == arp_operation::request; }
   [[nodiscard]] constexpr bool is_reply() const noexcept { return operation_code() == arp_operation::reply; }
+  /// @}
   /// A request from nobody: somebody asks whether an address is free before using it (RFC 5227 §2.1). Nothing may be
   /// learned from it.
   [[nodiscard]] constexpr bool is_probe() const noexcept { return is_request() && sender_protocol().is_unspecified(); }
@@ -11473,6 +11940,7 @@ class basic_arp {
     return sender_protocol() == target_protocol() && !sender_protocol().is_unspecified();
   }
 
+  /// Writes the field. @{
   constexpr void operation_code(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -11498,6 +11966,7 @@ class basic_arp {
   {
     a.store(p_ + 24);
   }
+  /// @}
 
  private:
   constexpr basic_arp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -11506,6 +11975,7 @@ class basic_arp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using arp = basic_arp<const std::byte>;
 
 /// An ARP packet to be written: `write_headers(packet, ethernet_header{.destination = mac_broadcast, ...},
@@ -11513,12 +11983,15 @@ using arp = basic_arp<const std::byte>;
 struct arp_header {
   static constexpr std::uint16_t ethertype = runnel::ethertype::arp;  ///< what a link header says of this one
 
+  /// A field of the header, in host byte order. @{
   std::uint16_t operation = arp_operation::request;
   mac_address sender_hardware{};
   ipv4_address sender_protocol{};
   mac_address target_hardware{};
   ipv4_address target_protocol{};
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 28; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -11531,6 +12004,7 @@ struct arp_header {
     target_hardware.store(p + 18);
     target_protocol.store(p + 24);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28`, `ARP, Reply 10.0.0.2 is-at
@@ -11578,9 +12052,11 @@ namespace runnel {
 template <class Byte>
 class basic_gre {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_gre<std::byte>;
   static constexpr header in_header = header::gre;
   static constexpr std::size_t min_size = 4;
+  /// @}
 
   /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
   using option = gre_option_fields<>;
@@ -11590,9 +12066,11 @@ class basic_gre {
     return match::inner_field<match::tunnel::gre, Field>{f};
   }
 
+  /// A field, for match expressions. @{
   static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
   static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
   static constexpr field<header::gre, 16, 16, std::uint16_t> protocol{"gre protocol"};
+  /// @}
 
   /// Checks that the header is there with all that its flags promise. What RFC 1701 had beyond that (routing, a strict
   /// source route, recursion) is refused, as RFC 2784 §2.3 says, and so is version 1, which is PPTP's.
@@ -11605,6 +12083,7 @@ class basic_gre {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_gre unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_gre<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -11613,9 +12092,12 @@ class basic_gre {
 
   /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.
   [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
+  /// Whether the optional field is there. @{
   [[nodiscard]] constexpr bool has_checksum() const noexcept { return (load_u8(p_) & 0x80u) != 0; }
   [[nodiscard]] constexpr bool has_key() const noexcept { return (load_u8(p_) & 0x20u) != 0; }
   [[nodiscard]] constexpr bool has_sequence_number() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
+  /// @}
+  /// The version number.
   [[nodiscard]] constexpr std::uint8_t version_number() const noexcept { return load_u8(p_ + 1) & 7u; }
   /// What it carries: an EtherType.
   [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
@@ -11625,6 +12107,7 @@ class basic_gre {
   [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept {
     return has_sequence_number() ? word(sequence_at()) : 0;
   }
+  /// What the tunnel carries.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
@@ -11666,11 +12149,13 @@ class basic_gre {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using gre = basic_gre<const std::byte>;
 
 /// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
 /// in nft: `gretap::inner(ether::saddr)`.
 struct gretap {
+  /// A field of the frame inside: `gretap::inner(ip::saddr)`.
   template <class Field>
   [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
     return match::inner_field<match::tunnel::gretap, Field>{f};
@@ -11684,11 +12169,16 @@ struct gre_header {
 
   std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
   bool checksum = false;       ///< over header and payload, which must be in place before
+  /// Whether there is a key, and which. @{
   bool has_key = false;
   std::uint32_t key = 0;
+  /// @}
+  /// Whether there is a sequence number, and which. @{
   bool has_sequence = false;
   std::uint32_t sequence = 0;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     return 4 + (checksum ? 4u : 0u) + (has_key ? 4u : 0u) + (has_sequence ? 4u : 0u);
   }
@@ -11709,6 +12199,7 @@ struct gre_header {
     if (has_sequence) store_be32(p + at, sequence);
     if (checksum) store_be16(p + 4, runnel::checksum(whole));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `GREv0, key=0x7, seq 1, proto IPv4 (0x0800), length 40`, header included.
@@ -11745,13 +12236,16 @@ namespace runnel {
 template <class Byte>
 class basic_ipv4 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv4<std::byte>;
   static constexpr header in_header = header::ipv4;
   static constexpr std::size_t min_size = 20;
+  /// @}
 
   /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
   using option = ipv4_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
   static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
   static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
@@ -11764,6 +12258,7 @@ class basic_ipv4 {
   static constexpr field<header::ipv4, 80, 16, std::uint16_t> checksum{"ip checksum"};
   static constexpr field<header::ipv4, 96, 32, ipv4_address> saddr{"ip saddr"};
   static constexpr field<header::ipv4, 128, 32, ipv4_address> daddr{"ip daddr"};
+  /// @}
 
   /// Checks version, IHL and total length against `b`, which begins at the header and may run on behind the
   /// datagram (Ethernet padding). The view then ends where the total length says. The checksum is not looked at.
@@ -11780,6 +12275,7 @@ class basic_ipv4 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv4 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv4<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -11799,20 +12295,27 @@ class basic_ipv4 {
   [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) & 3u; }
   /// Header and payload in bytes, as the header says.
   [[nodiscard]] constexpr std::uint16_t total_length() const noexcept { return load_be16(p_ + 2); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t identification() const noexcept { return load_be16(p_ + 4); }
+  /// Whether the header says so. @{
   [[nodiscard]] constexpr bool dont_fragment() const noexcept { return (load_u8(p_ + 6) & 0x40u) != 0; }
   [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 6) & 0x20u) != 0; }
+  /// @}
   /// Where this fragment's payload belongs in the datagram, in bytes.
   [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept {
     return (load_be16(p_ + 6) & 0x1fffu) * std::size_t{8};
   }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool is_fragment() const noexcept { return (load_be16(p_ + 6) & 0x3fffu) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint8_t time_to_live() const noexcept { return load_u8(p_ + 8); }
   /// What the payload is: an IANA protocol number.
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept { return load_u8(p_ + 9); }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t header_checksum() const noexcept { return load_be16(p_ + 10); }
   [[nodiscard]] constexpr ipv4_address source() const noexcept { return ipv4_address::load(p_ + 12); }
   [[nodiscard]] constexpr ipv4_address destination() const noexcept { return ipv4_address::load(p_ + 16); }
+  /// @}
   /// Both addresses as they lie there, the source in the upper half: one load for what compares or hashes them.
   [[nodiscard]] constexpr std::uint64_t addresses() const noexcept { return load_be64(p_ + 12); }
   /// The option bytes; walk them with `ipv4_options`.
@@ -11832,6 +12335,7 @@ class basic_ipv4 {
 
   // Setters. Each that changes a field under the header checksum also updates the checksum (RFC 1624), unless it
   // says otherwise.
+  /// Writes the field and updates the header checksum (RFC 1624). @{
   constexpr void codepoint(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -11852,6 +12356,7 @@ class basic_ipv4 {
   {
     set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void header_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -11864,6 +12369,7 @@ class basic_ipv4 {
   {
     set32(12, a.value());
   }
+  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
   constexpr void destination(ipv4_address a) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -11892,6 +12398,7 @@ class basic_ipv4 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv4 = basic_ipv4<const std::byte>;
 /// The name under which match expressions read best: `ip::saddr == ...`, as in nft.
 using ip = ipv4;
@@ -11901,6 +12408,7 @@ using ip = ipv4;
 /// last case. RFC 791 §3.1.
 class ipv4_options {
  public:
+  /// Walks the options of a header, `ip.options()`.
   constexpr explicit ipv4_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
@@ -11910,10 +12418,12 @@ class ipv4_options {
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
   /// The option from its type octet on.
   [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether the walk ended at a fault.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
  private:
@@ -11943,6 +12453,7 @@ struct ipv4_header {
   static constexpr std::uint16_t ethertype = 0x0800;  ///< what a link header says of this one
   static constexpr std::uint8_t ip_protocol = 4;      ///< what an IP header around this one says (RFC 2003)
 
+  /// A field of the header, in host byte order. @{
   ipv4_address source{};
   ipv4_address destination{};
   std::uint8_t ttl = 64;
@@ -11951,10 +12462,12 @@ struct ipv4_header {
   std::uint16_t id = 0;
   bool dont_fragment = true;
   bool more_fragments = false;
+  /// @}
   std::uint16_t fragment_offset = 0;  ///< in bytes, a multiple of 8
   std::uint8_t protocol = 0;          ///< 0: that of the header inside
   bytes options{};                    ///< at most 40 bytes; written with padding to a multiple of 4
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     RUNNEL_ASSERT(options.size() <= 40);
     return 20 + (options.first(40).size() + 3) / 4 * 4;
@@ -11964,6 +12477,7 @@ struct ipv4_header {
     return (source.value() >> 16) + (source.value() & 0xffffu) + (destination.value() >> 16) +
            (destination.value() & 0xffffu);
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() <= 65535);
     std::byte* p = whole.data();
@@ -12023,13 +12537,16 @@ namespace runnel {
 template <class Byte>
 class basic_ipv6 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv6<std::byte>;
   static constexpr header in_header = header::ipv6;
   static constexpr std::size_t min_size = 40;
+  /// @}
 
   /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
   using exthdr = ipv6_exthdr_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
   static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};
   static constexpr field<header::ipv6, 10, 2, std::uint8_t> ecn{"ip6 ecn"};
@@ -12039,6 +12556,7 @@ class basic_ipv6 {
   static constexpr field<header::ipv6, 56, 8, std::uint8_t> hoplimit{"ip6 hoplimit"};
   static constexpr field<header::ipv6, 64, 128, ipv6_address> saddr{"ip6 saddr"};
   static constexpr field<header::ipv6, 192, 128, ipv6_address> daddr{"ip6 daddr"};
+  /// @}
 
   /// Checks version and payload length against `b`, which begins at the header and may run on behind the datagram
   /// (Ethernet padding). The view then ends where the payload length says. A payload length of 0 is an empty payload;
@@ -12055,6 +12573,7 @@ class basic_ipv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv6<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12075,9 +12594,11 @@ class basic_ipv6 {
   [[nodiscard]] constexpr std::uint16_t payload_length() const noexcept { return load_be16(p_ + 4); }
   /// What comes first behind the fixed header: an extension header or a transport, an IANA protocol number.
   [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_ + 6); }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t hop_limit() const noexcept { return load_u8(p_ + 7); }
   [[nodiscard]] constexpr ipv6_address source() const noexcept { return ipv6_address::load(p_ + 8); }
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(p_ + 24); }
+  /// @}
   /// What follows the fixed header, extension headers first, without padding of the link.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);
@@ -12089,6 +12610,7 @@ class basic_ipv6 {
   }
 
   // Setters. IPv6 has no header checksum; where addresses change, a transport checksum is the caller's to update.
+  /// Writes the field. @{
   constexpr void codepoint(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12129,6 +12651,7 @@ class basic_ipv6 {
   {
     a.store(p_ + 24);
   }
+  /// @}
 
  private:
   constexpr basic_ipv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -12137,6 +12660,7 @@ class basic_ipv6 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv6 = basic_ipv6<const std::byte>;
 /// The name under which match expressions read best: `ip6::saddr == ...`, as in nft.
 using ip6 = ipv6;
@@ -12147,19 +12671,23 @@ struct ipv6_header {
   static constexpr std::uint16_t ethertype = 0x86dd;  ///< what a link header says of this one
   static constexpr std::uint8_t ip_protocol = 41;     ///< what an IP header around this one says (RFC 2473, RFC 4213)
 
+  /// A field of the header, in host byte order. @{
   ipv6_address source{};
   ipv6_address destination{};
   std::uint8_t hop_limit = 64;
   std::uint8_t dscp = 0;
   std::uint8_t ecn = 0;
   std::uint32_t flow_label = 0;
+  /// @}
   std::uint8_t next_header = 0;  ///< 0: that of the header inside, or 59 when there is none
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
   /// Unfolded sum over the addresses, for the checksum of a transport inside.
   [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
     return sum(source.high()) + sum(source.low()) + sum(destination.high()) + sum(destination.low());
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() - size() <= 65535);
     std::byte* p = whole.data();
@@ -12210,10 +12738,13 @@ namespace runnel {
 /// What a Next Header field says of an extension header.
 struct ipv6_extension {
   static constexpr std::uint8_t hop_by_hop = 0;  ///< directly behind the IPv6 header or not at all
+  /// A number of the next-header field, as IANA lists it. @{
   static constexpr std::uint8_t routing = 43;
   static constexpr std::uint8_t fragment = 44;
+  /// @}
   static constexpr std::uint8_t authentication = 51;  ///< skipped, not checked
   static constexpr std::uint8_t no_next_header = 59;  ///< nothing follows (no extension header)
+  /// A number of the next-header field, as IANA lists it.
   static constexpr std::uint8_t destination_options = 60;
 };
 
@@ -12221,14 +12752,18 @@ struct ipv6_extension {
 template <class Byte>
 class basic_ipv6_fragment {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv6_fragment<std::byte>;
   static constexpr header in_header = header::ipv6_fragment;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv6_fragment, 0, 8, std::uint8_t> nexthdr{"frag nexthdr"};
   static constexpr field<header::ipv6_fragment, 16, 13, std::uint16_t> frag_off{"frag frag-off"};
   static constexpr field<header::ipv6_fragment, 31, 1, std::uint8_t> mf{"frag more-fragments"};
   static constexpr field<header::ipv6_fragment, 32, 32, std::uint32_t> id{"frag id"};
+  /// @}
 
   /// Checks that the header is there. What else a fragment has to satisfy is the reassembly's to look at.
   [[nodiscard]] static constexpr result<basic_ipv6_fragment, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -12239,6 +12774,7 @@ class basic_ipv6_fragment {
   [[nodiscard]] static constexpr basic_ipv6_fragment unchecked(byte_window<Byte> b) noexcept {
     return {b.data(), b.size()};
   }
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12249,14 +12785,18 @@ class basic_ipv6_fragment {
   [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_); }
   /// Where this fragment belongs in the fragmentable part, in bytes.
   [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept { return load_be16(p_ + 2) & 0xfff8u; }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 3) & 1u) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint32_t identification() const noexcept { return load_be32(p_ + 4); }
   /// Whether it is a whole datagram all the same, to be handled apart from other fragments (RFC 6946).
   [[nodiscard]] constexpr bool is_atomic() const noexcept { return (load_be16(p_ + 2) & 0xfff9u) == 0; }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);
   }
 
+  /// Writes the field. @{
   constexpr void next_header(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12267,6 +12807,7 @@ class basic_ipv6_fragment {
   {
     store_be32(p_ + 4, v);
   }
+  /// @}
 
  private:
   constexpr basic_ipv6_fragment(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -12275,6 +12816,7 @@ class basic_ipv6_fragment {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv6_fragment = basic_ipv6_fragment<const std::byte>;
 
 /// Walks the chain of extension headers: `for (ipv6_extensions e(datagram); e; e.next()) use(e.kind(), e.data());`
@@ -12286,6 +12828,7 @@ class ipv6_extensions {
  public:
   static constexpr unsigned max_headers = 8;  ///< enough for every chain that RFC 8200 §4.1 recommends
 
+  /// Walks what follows the fixed header.
   constexpr explicit ipv6_extensions(const ipv6& datagram) noexcept
       : ipv6_extensions(datagram.next_header(), datagram.payload()) {}
   /// `first` is the IPv6 header's Next Header, `payload` what follows it.
@@ -12297,6 +12840,7 @@ class ipv6_extensions {
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return protocol_; }
   /// The extension header, from its Next Header octet on, whole.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next header.
   constexpr void next() noexcept {
     const bool ends = protocol_ == ipv6_extension::fragment && !first_fragment_;
     protocol_ = load_u8(rest_.data());
@@ -12374,12 +12918,15 @@ class ipv6_extensions {
 /// (RFC 5095).
 class ipv6_routing {
  public:
+  /// Checks the length of the header against its bytes.
   [[nodiscard]] static constexpr result<ipv6_routing, drop_reason> parse(bytes header) noexcept {
     if (header.size() < 8) return drop_reason::ipv6_extension;
     return ipv6_routing{header};
   }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t routing_type() const noexcept { return load_u8(header_.data() + 2); }
   [[nodiscard]] constexpr std::uint8_t segments_left() const noexcept { return load_u8(header_.data() + 3); }
+  /// @}
   /// What the type defines, behind the four octets common to all.
   [[nodiscard]] constexpr bytes data() const noexcept { return header_.from(4); }
 
@@ -12403,10 +12950,13 @@ class ipv6_options {
   static constexpr std::uint8_t router_alert = 5;  ///< RFC 2711
   static constexpr std::uint8_t jumbo = 0xc2;      ///< RFC 2675
 
+  /// Walks the options of a hop-by-hop or destination options header.
   constexpr explicit ipv6_options(bytes header) noexcept : rest_(header.from(2)), whole_(header.size()) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// The type octet of the option that it stands at.
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
+  /// What its type asks of a node that does not know it.
   [[nodiscard]] constexpr ipv6_option_action action() const noexcept {
     return static_cast<ipv6_option_action>(kind() >> 6);
   }
@@ -12416,10 +12966,12 @@ class ipv6_options {
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
   /// Where the option's type octet lies in the extension header: what a parameter problem points at.
   [[nodiscard]] constexpr std::size_t offset() const noexcept { return whole_ - rest_.size(); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether the walk ended at a fault.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
  private:
@@ -12452,14 +13004,19 @@ class ipv6_options {
 /// A fragment header to be written between the IPv6 header and a fragment. What the fragment is part of names
 /// `next_header`; a transport checksum covers the whole datagram and is the caller's to have right before.
 struct ipv6_fragment_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = ipv6_extension::fragment;
   static constexpr bool is_extension = true;
+  /// @}
 
   std::size_t fragment_offset = 0;  ///< in bytes, a multiple of 8, at most 65528
+  /// A field of the header, in host byte order. @{
   bool more_fragments = false;
   std::uint32_t identification = 0;
+  /// @}
   std::uint8_t next_header = 0;  ///< 0: that of the header inside
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(fragment_offset % 8 == 0 && fragment_offset <= 0xfff8);
@@ -12469,17 +13026,21 @@ struct ipv6_fragment_header {
     store_be16(p + 2, static_cast<std::uint16_t>(fragment_offset | (more_fragments ? 1u : 0u)));
     store_be32(p + 4, identification);
   }
+  /// @}
 };
 
 /// A header of options to be written: see the two names below.
 template <std::uint8_t Number>
 struct ipv6_options_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = Number;
   static constexpr bool is_extension = true;
+  /// @}
 
   bytes options{};               ///< encoded, at most 2046 bytes; padding to a multiple of 8 is added
   std::uint8_t next_header = 0;  ///< 0: that of the header inside
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     RUNNEL_ASSERT(options.size() <= 2046);
     return (2 + options.size() + 7) / 8 * 8;
@@ -12498,9 +13059,11 @@ struct ipv6_options_header {
       store_u8(pad + 1, static_cast<std::uint8_t>(padding - 2));
     }
   }
+  /// @}
 };
 /// `write_headers(packet, ipv6_header{.hop_limit = 1, ...}, ipv6_hop_by_hop_header{.options = mld_router_alert}, ...)`
 using ipv6_hop_by_hop_header = ipv6_options_header<ipv6_extension::hop_by_hop>;
+/// A destination options header to be written.
 using ipv6_destination_options_header = ipv6_options_header<ipv6_extension::destination_options>;
 
 /// The router alert option with the value for multicast listener discovery (RFC 2711 §2.1, RFC 3810 §5).
@@ -12551,13 +13114,17 @@ namespace runnel {
 template <class Byte>
 class basic_llc {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_llc<std::byte>;
   static constexpr header in_header = header::llc;
   static constexpr std::size_t min_size = 3;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::llc, 0, 8, std::uint8_t> dsap{"llc dsap"};
   static constexpr field<header::llc, 8, 8, std::uint8_t> ssap{"llc ssap"};
   static constexpr field<header::llc, 16, 8, std::uint8_t> ctrl{"llc ctrl"};
+  /// @}
 
   /// Checks that the header is there, the SNAP header included when it says that there is one.
   [[nodiscard]] static constexpr result<basic_llc, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -12569,6 +13136,7 @@ class basic_llc {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_llc unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_llc<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12579,6 +13147,7 @@ class basic_llc {
   [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
   /// Who it is for: 0x42 spanning tree, 0xaa SNAP, 0xfe OSI.
   [[nodiscard]] constexpr std::uint8_t destination_sap() const noexcept { return load_u8(p_); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint8_t source_sap() const noexcept { return load_u8(p_ + 1); }
   /// The first byte of the control field; 3 is "unnumbered information", which all but old protocols use.
   [[nodiscard]] constexpr std::uint8_t control() const noexcept { return load_u8(p_ + 2); }
@@ -12590,10 +13159,12 @@ class basic_llc {
   [[nodiscard]] constexpr std::uint16_t protocol_identifier() const noexcept {
     return is_snap() ? load_be16(p_ + 6) : std::uint16_t{0};
   }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
 
+  /// Writes the field. @{
   constexpr void destination_sap(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -12604,6 +13175,7 @@ class basic_llc {
   {
     store_u8(p_ + 1, v);
   }
+  /// @}
 
  private:
   constexpr basic_llc(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -12617,22 +13189,29 @@ class basic_llc {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using llc = basic_llc<const std::byte>;
 
 /// The fields of a SNAP header for match expressions, which call it by this name: `snap::type == ethertype::arp`. The
 /// view is that of `llc`. nft knows neither.
 struct snap {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = header::snap;
+  /// A field, for match expressions. @{
   static constexpr field<header::snap, 24, 24, std::uint32_t> oui{"snap oui"};
   static constexpr field<header::snap, 48, 16, std::uint16_t> type{"snap type"};
+  /// @}
 };
 
 /// An LLC header to be written; the Ethernet header around it writes the length.
 struct llc_header {
+  /// A field of the header, in host byte order. @{
   std::uint8_t destination_sap = 0;
   std::uint8_t source_sap = 0;
   std::uint8_t control = 3;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 3; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -12640,13 +13219,16 @@ struct llc_header {
     store_u8(p + 1, source_sap);
     store_u8(p + 2, control);
   }
+  /// @}
 };
 
 /// LLC with SNAP to be written: `write_headers(packet, ethernet_header{...}, snap_header{}, ipv4_header{...})`.
 struct snap_header {
+  /// A field of the header, in host byte order.
   std::uint32_t organisation = 0;
   std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
@@ -12654,6 +13236,7 @@ struct snap_header {
     store_be24(p + 3, organisation);
     store_be16(p + 6, protocol != 0 ? protocol : around.ethertype);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `LLC, dsap 0x42, ssap 0x42, ctrl 0x03, length 38`, or `SNAP, oui 0x000000, ethertype
@@ -12725,32 +13308,41 @@ constexpr void write_option_head(mutable_bytes whole, ndp_option kind, std::size
 
 /// The sender's link-layer address (§4.6.1). Not to be sent from the unspecified address.
 struct ndp_source_link_address {
+  /// A field of the header, in host byte order.
   mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::source_link_address, size());
     address.store(whole.data() + 2);
   }
+  /// @}
 };
 /// The target's link-layer address (§4.6.1).
 struct ndp_target_link_address {
+  /// A field of the header, in host byte order.
   mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::target_link_address, size());
     address.store(whole.data() + 2);
   }
+  /// @}
 };
 /// A prefix that is on the link, or from which addresses are made, or both (§4.6.2). Lifetimes in seconds, all ones:
 /// for ever.
 struct ndp_prefix {
   ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; lifetimes in seconds. @{
   std::uint8_t prefix_length = 64;
   bool on_link = true;
   bool autonomous = true;
   std::uint32_t valid_lifetime = 2'592'000;
   std::uint32_t preferred_lifetime = 604'800;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 32; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -12761,33 +13353,42 @@ struct ndp_prefix {
     store_be32(p + 8, preferred_lifetime);
     detail::first_bits(prefix, prefix_length).store(p + 16);
   }
+  /// @}
 };
 /// The MTU of the link in bytes (§4.6.4).
 struct ndp_mtu {
+  /// In bytes.
   std::uint32_t mtu = 1500;
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::mtu, size());
     store_be32(whole.data() + 4, mtu);
   }
+  /// @}
 };
 /// The head of a redirected datagram (§4.6.3): last of the headers, its payload being the beginning of that datagram,
 /// cut to a multiple of 8 bytes.
 struct ndp_redirected {
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
     detail::write_option_head(whole, ndp_option::redirected_header, size());
     store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
   }
+  /// @}
 };
 /// A route through the router that advertises it (RFC 4191 §2.3). Lifetime in seconds, all ones: for ever.
 struct ndp_route {
   ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; the lifetime in seconds. @{
   std::uint8_t prefix_length = 0;
   router_preference preference = router_preference::medium;
   std::uint32_t lifetime = 1800;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     return prefix_length == 0 ? 8u : prefix_length <= 64 ? 16u : 24u;
   }
@@ -12801,13 +13402,18 @@ struct ndp_route {
     if (size() >= 16) store_be64(p + 8, a.high());
     if (size() >= 24) store_be64(p + 16, a.low());
   }
+  /// @}
 };
 /// Resolvers (RFC 8106 §5.1): `count` addresses at `servers`, at least one. Lifetime in seconds, all ones: for ever.
 struct ndp_recursive_dns {
+  /// The servers, `count` of them; must outlive this value. @{
   const ipv6_address* servers = nullptr;
   std::size_t count = 0;
+  /// @}
+  /// In seconds.
   std::uint32_t lifetime = 1800;
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept { return 8 + 16 * count; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(count >= 1 && count <= 127);
@@ -12815,6 +13421,7 @@ struct ndp_recursive_dns {
     store_be32(whole.data() + 4, lifetime);
     for (std::size_t i = 0; i < count; ++i) servers[i].store(whole.data() + 8 + 16 * i);
   }
+  /// @}
 };
 
 /// Walks the options of a neighbour discovery message: `for (ndp_options o(m.options()); o; o.next()) ...`. Ends at
@@ -12823,16 +13430,20 @@ struct ndp_recursive_dns {
 /// only, and fail (or say 0) for another kind, and for a length that its RFC does not allow.
 class ndp_options {
  public:
+  /// Walks the options behind a message.
   constexpr explicit ndp_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
   [[nodiscard]] constexpr ndp_option kind() const noexcept { return static_cast<ndp_option>(load_u8(rest_.data())); }
   /// The whole option, type and length octets included: a multiple of 8 bytes.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether an option runs over the end; the walk ends there.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
   /// Of a source or target link-layer address option of a link with 48-bit addresses.
@@ -12841,6 +13452,7 @@ class ndp_options {
       return drop_reason::neighbour_malformed;
     return mac_address::load(at(2));
   }
+  /// The prefix information option that it stands at.
   [[nodiscard]] constexpr result<ndp_prefix, drop_reason> prefix() const noexcept {
     if (kind() != ndp_option::prefix_information || size_ != 32 || load_u8(at(2)) > 128)
       return drop_reason::neighbour_malformed;
@@ -13066,6 +13678,7 @@ class neighbour_solicitation : public detail::ndp_message<135, 24> {
     }
     return neighbour_solicitation{message};
   }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
 
  private:
@@ -13084,11 +13697,13 @@ class neighbour_advertisement : public detail::ndp_message<136, 24> {
     if (around.destination().is_multicast() && m.is_solicited()) return drop_reason::neighbour_malformed;
     return m;
   }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool is_router() const noexcept { return (load_u8(at(4)) & 0x80u) != 0; }
   /// Whether it answers a solicitation: proof that the way there and back works.
   [[nodiscard]] constexpr bool is_solicited() const noexcept { return (load_u8(at(4)) & 0x40u) != 0; }
   /// Whether it replaces what is cached.
   [[nodiscard]] constexpr bool is_override() const noexcept { return (load_u8(at(4)) & 0x20u) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
 
  private:
@@ -13108,6 +13723,7 @@ class ndp_redirect : public detail::ndp_message<137, 40> {
   }
   /// The better first hop; the destination itself when that is on the link.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(at(24)); }
 
  private:
@@ -13129,25 +13745,31 @@ constexpr void write_ndp(mutable_bytes whole, icmpv6_kind kind, std::uint32_t wo
 
 /// A router solicitation to be written (RFC 4861 §4.1), in front of its options.
 struct router_solicitation_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = 58;
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     detail::write_ndp(whole, icmpv6::router_solicitation, 0, around);
   }
+  /// @}
 };
 
 /// A router advertisement to be written (RFC 4861 §4.2), in front of its options.
 struct router_advertisement_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
   std::uint8_t hop_limit = 64;  ///< for the hosts; 0: unspecified
+  /// A field of the header, in host byte order. @{
   bool managed = false;
   bool other_configuration = false;
   router_preference preference = router_preference::medium;
+  /// @}
   std::uint16_t router_lifetime = 1800;  ///< seconds; 0: no default router
   std::uint32_t reachable_time = 0;      ///< milliseconds; 0: unspecified
   std::uint32_t retransmit_timer = 0;    ///< milliseconds; 0: unspecified
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 16; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     store_be32(whole.data() + 8, reachable_time);
@@ -13157,30 +13779,39 @@ struct router_advertisement_header {
     detail::write_ndp(whole, icmpv6::router_advertisement,
                       std::uint32_t{hop_limit} << 24 | flags << 16 | router_lifetime, around);
   }
+  /// @}
 };
 
 /// A neighbour solicitation to be written (RFC 4861 §4.3), in front of its options.
 struct neighbour_solicitation_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order.
   ipv6_address target{};
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 24; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
     detail::write_ndp(whole, icmpv6::neighbour_solicitation, 0, around);
   }
+  /// @}
 };
 
 /// A neighbour advertisement to be written (RFC 4861 §4.4), in front of its options.
 struct neighbour_advertisement_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order. @{
   ipv6_address target{};
   bool router = false;
+  /// @}
   bool solicited = false;       ///< not to a multicast destination
   bool override_cached = true;  ///< not for anycast addresses and by proxies
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 24; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
@@ -13188,42 +13819,53 @@ struct neighbour_advertisement_header {
                       (router ? 1u << 31 : 0u) | (solicited ? 1u << 30 : 0u) | (override_cached ? 1u << 29 : 0u),
                       around);
   }
+  /// @}
 };
 
 /// A redirect to be written (RFC 4861 §4.5), in front of its options.
 struct ndp_redirect_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order. @{
   ipv6_address target{};
   ipv6_address destination{};
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
     destination.store(whole.data() + 24);
     detail::write_ndp(whole, icmpv6::redirect, 0, around);
   }
+  /// @}
 };
 
 // One line each in tcpdump's manner, options last.
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const router_solicitation& m) noexcept {
   print(out << "ICMP6, router solicitation", ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const router_advertisement& m) noexcept {
   out << "ICMP6, router advertisement, hop limit " << m.hop_limit() << (m.is_managed() ? ", managed" : "")
       << (m.is_other_configuration() ? ", other stateful" : "") << ", lifetime " << m.router_lifetime() << 's';
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const neighbour_solicitation& m) noexcept {
   print(out << "ICMP6, neighbor solicitation, who has ", m.target());
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const neighbour_advertisement& m) noexcept {
   print(out << "ICMP6, neighbor advertisement, tgt is ", m.target());
   out << (m.is_router() ? ", router" : "") << (m.is_solicited() ? ", solicited" : "")
       << (m.is_override() ? ", override" : "");
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const ndp_redirect& m) noexcept {
   print(out << "ICMP6, redirect, ", m.destination());
   print(out << " to ", m.target());
@@ -13252,14 +13894,18 @@ namespace runnel {
 template <class Byte>
 class basic_vlan {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_vlan<std::byte>;
   static constexpr header in_header = header::vlan;
   static constexpr std::size_t min_size = 4;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::vlan, 0, 3, std::uint8_t> pcp{"vlan pcp"};
   static constexpr field<header::vlan, 3, 1, std::uint8_t> dei{"vlan dei"};
   static constexpr field<header::vlan, 4, 12, std::uint16_t> id{"vlan id"};
   static constexpr field<header::vlan, 16, 16, std::uint16_t> type{"vlan type"};
+  /// @}
 
   /// Checks that the tag is there.
   [[nodiscard]] static constexpr result<basic_vlan, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -13269,12 +13915,14 @@ class basic_vlan {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_vlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_vlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_vlan<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   /// PCP, 0 to 7.
   [[nodiscard]] constexpr std::uint8_t priority_code() const noexcept {
@@ -13288,8 +13936,10 @@ class basic_vlan {
   }
   /// What the tag carries: an EtherType (perhaps of another tag), or a length below 0x0600.
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 2); }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
+  /// Writes the field. @{
   constexpr void priority_code(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -13310,6 +13960,7 @@ class basic_vlan {
   {
     store_be16(p_ + 2, v);
   }
+  /// @}
 
  private:
   constexpr basic_vlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -13318,20 +13969,24 @@ class basic_vlan {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using vlan = basic_vlan<const std::byte>;
 
 /// The fields of the second tag of a frame with two: `cvlan::id`, as the customer's tag in 802.1ad is called.
 struct cvlan {
+  /// A field, for match expressions. @{
   static constexpr field<header::cvlan, 0, 3, std::uint8_t> pcp{"cvlan pcp"};
   static constexpr field<header::cvlan, 3, 1, std::uint8_t> dei{"cvlan dei"};
   static constexpr field<header::cvlan, 4, 12, std::uint16_t> id{"cvlan id"};
   static constexpr field<header::cvlan, 16, 16, std::uint16_t> type{"cvlan type"};
+  /// @}
 };
 
 /// A VLAN tag to be written: `write_headers(packet, ethernet_header{...}, vlan_header{.id = 5}, ipv4_header{...})`.
 struct vlan_header {
   std::uint16_t id = 0;  ///< 0 to 4095
   std::uint8_t pcp = 0;  ///< 0 to 7
+  /// A field of the header, in host byte order.
   bool drop_eligible = false;
   bool service = false;    ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
   std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload
@@ -13340,6 +13995,7 @@ struct vlan_header {
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept {
     return service ? runnel::ethertype::qinq : runnel::ethertype::vlan;
   }
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 4; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(id <= 4095 && pcp <= 7);
@@ -13347,6 +14003,7 @@ struct vlan_header {
     store_be16(p, static_cast<std::uint16_t>((pcp & 7u) << 13 | (drop_eligible ? 0x1000u : 0u) | (id & 0x0fffu)));
     store_be16(p + 2, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `vlan 5, p 3, DEI, ethertype IPv4 (0x0800)`.
@@ -13385,9 +14042,11 @@ inline constexpr std::uint16_t vxlan_port = 4789;
 template <class Byte>
 class basic_vxlan {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_vxlan<std::byte>;
   static constexpr header in_header = header::vxlan;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
   /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
   template <class Field>
@@ -13395,8 +14054,10 @@ class basic_vxlan {
     return match::inner_field<match::tunnel::vxlan, Field>{f};
   }
 
+  /// A field, for match expressions. @{
   static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
   static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
+  /// @}
 
   /// Checks that the header is there and its network identifier valid (the I flag). Reserved bits are not looked at
   /// (RFC 7348 §5).
@@ -13407,12 +14068,14 @@ class basic_vxlan {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_vxlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_vxlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_vxlan<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   /// All eight flags; only 0x08 has a meaning.
   [[nodiscard]] constexpr std::uint8_t flag_bits() const noexcept { return load_u8(p_); }
@@ -13435,6 +14098,7 @@ class basic_vxlan {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using vxlan = basic_vxlan<const std::byte>;
 
 /// A VXLAN header to be written: `write_headers(packet, ..., udp_header{.source_port = hash}, vxlan_header{.vni = 100},
@@ -13443,14 +14107,17 @@ using vxlan = basic_vxlan<const std::byte>;
 struct vxlan_header {
   static constexpr std::uint16_t udp_port = vxlan_port;  ///< what a UDP header around this one says
 
+  /// A field of the header, in host byte order.
   std::uint32_t vni = 0;
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(vni < 1u << 24);
     store_be32(whole.data(), 0x0800'0000);
     store_be32(whole.data() + 4, vni << 8);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `VXLAN, flags [I] (0x08), vni 100`.
@@ -13852,6 +14519,7 @@ template <class Condition>
 
 #include <cstddef>  // byte, size_t
 
+/// Everything of this library.
 namespace runnel {
 
 template <class T, class E>
@@ -13893,14 +14561,18 @@ namespace runnel {
 /// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
 template <class First, class Last>
 struct range_of {
+  /// The smallest value.
   First first;
+  /// The largest value.
   Last last;
 };
+/// The values from `first` to `last`, both included.
 template <class First, class Last>
 [[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
   return {first, last};
 }
 
+/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
 namespace match {
 
 /// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
@@ -13917,6 +14589,7 @@ concept match_operand = requires {
 template <class Value>
 using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
 
+/// What a value is compared as. @{
 template <class Number>
   requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
 [[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
@@ -13925,11 +14598,13 @@ template <class Number>
 [[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
 [[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
 [[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
+/// @}
 /// In the order of time, also before the clock's origin.
 [[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
   return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
 }
 
+/// The value that is compared as `k`.
 template <class Value>
 [[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
   if constexpr (std::is_same_v<Value, ipv4_address>) {
@@ -13947,14 +14622,18 @@ template <class Value>
   }
 }
 
+/// The order of what is compared. @{
 [[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
 [[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
   return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
 }
+/// @}
+/// The bits that are set in both. @{
 [[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
 [[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
   return {a.high() & b.high(), a.low() & b.low()};
 }
+/// @}
 /// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
 template <class Key, unsigned Bits>
 [[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
@@ -14054,9 +14733,12 @@ namespace runnel {
 template <class Value, std::size_t N>
 class constant_set {
  public:
+  /// The type of its values, and what they are compared as. @{
   using value_type = Value;
   using key = match::key_t<Value>;
+  /// @}
 
+  /// A set of these values; equal ones count once.
   template <class... More>
     requires(sizeof...(More) == N)
   constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
@@ -14071,7 +14753,9 @@ class constant_set {
       for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
     }
   }
+  /// Whether a value is in it.
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
+  /// The same for what values are compared as.
   [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
     if constexpr (std::is_same_v<key, std::uint64_t>) {
       if (bits_ != 0) {
@@ -14107,6 +14791,7 @@ class constant_set {
   key keys_[N];
   std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
 };
+/// The type of the values is what all of them convert to.
 template <class First, class... More>
 constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
 
@@ -14163,6 +14848,7 @@ namespace detail {
   if ((v.flag_bits() & 0x08u) == 0) return detail::no_packet(drop_reason::vxlan_malformed);
   return detail::packet_of_type(ethertype::bridging, v.payload(), cut);
 }
+/// The same for what lies behind a GRE header.
 [[nodiscard]] constexpr header_map inside(const gre& v, bool cut = false) noexcept {
   return detail::packet_of_type(v.protocol_type(), v.payload(), cut);
 }
@@ -14182,6 +14868,7 @@ namespace detail {
 
 /// IP in IP, as match expressions name it: `ipip::inner(tcp::dport)`, in IPv4 or IPv6. nft has no word for it.
 struct ipip {
+  /// A field of the packet inside: `ipip::inner(ip::saddr)`.
   template <class Field>
   [[nodiscard]] static constexpr match::inner_field<match::tunnel::ipip, Field> inner(const Field& f) noexcept {
     return match::inner_field<match::tunnel::ipip, Field>{f};
@@ -14426,6 +15113,7 @@ template <tunnel Around, class Field>
                                   key_t<typename Field::value_type>& to) noexcept {
   return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
 }
+/// Loads a value in the form in which it is compared. False when the packet has no such value.
 template <match_operand Operand>
   requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }
 [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const Operand& o,
@@ -14483,12 +15171,18 @@ enum class relation : std::uint8_t { equal, not_equal, less, less_equal, greater
 /// `tcp::dport == 22`.
 template <class Operand, relation Relation>
 struct comparison : expression_operators {
+  /// What the library knows it by. @{
   static constexpr bool is_match_expression = true;
   using operand_type = Operand;
+  /// @}
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
+  /// How both sides are compared.
   static constexpr relation how = Relation;
 
+  /// Use the operators of this namespace.
   constexpr comparison(const Operand& o, const key& k) noexcept : left(o), right(k) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     if (!load(s, left, k)) return false;
@@ -14500,19 +15194,27 @@ struct comparison : expression_operators {
     else return !key_less(k, right);
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key right;
+  /// @}
 };
 
 /// `tcp::flags & mask`: an operand again.
 template <class Operand>
 struct masked : operand<masked<Operand>> {
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// The type of its values, and what they are compared as. @{
   using value_type = typename Operand::value_type;
   using key = key_t<value_type>;
+  /// @}
+  /// How many bits the value has.
   static constexpr unsigned bits = Operand::bits;
 
+  /// Use the operators of this namespace.
   constexpr masked(const Operand& o, const key& k) noexcept : whole(o), mask(k) {}
+  /// Loads the masked value; false when the packet has none.
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, key& to) const noexcept {
     key k{};
     if (!match::load(s, whole, k)) return false;
@@ -14520,16 +15222,21 @@ struct masked : operand<masked<Operand>> {
     return true;
   }
 
+  /// What is masked, and by what. @{
   [[no_unique_address]] Operand whole;
   key mask;
+  /// @}
 };
 
 /// `has<tcp>`.
 template <header Header>
 struct has_header : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Which header.
   static constexpr header in_header = Header;
 
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
   }
@@ -14538,44 +15245,61 @@ struct has_header : expression_operators {
 /// `left && right`.
 template <class Left, class Right>
 struct both : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr both(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) && right(s); }
 
+  /// Its parts. @{
   Left left;
   Right right;
+  /// @}
 };
 
 /// `left || right`.
 template <class Left, class Right>
 struct either : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr either(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) || right(s); }
 
+  /// Its parts. @{
   Left left;
   Right right;
+  /// @}
 };
 
 /// `!inner`.
 template <class Inner>
 struct negation : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr explicit negation(const Inner& e) noexcept : inner(e) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return !inner(s); }
 
+  /// What is negated.
   Inner inner;
 };
 
 /// What matches every packet: the condition of `otherwise`.
 struct always : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Holds for every packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
 };
 
+/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
 template <match_operand L, class R>
 [[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
@@ -14600,11 +15324,14 @@ template <match_operand L, class R>
 [[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
+/// @}
+/// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
 template <match_operand L, class R>
 [[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
   return {l, detail::key_for<L>(mask)};
 }
 
+/// Both, either, and not. @{
 template <match_expression L, match_expression R>
 [[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept {
   return {l, r};
@@ -14617,6 +15344,7 @@ template <match_expression E>
 [[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept {
   return negation<E>{e};
 }
+/// @}
 
 }  // namespace match
 
@@ -14629,9 +15357,12 @@ inline constexpr match::has_header<V::in_header> has{};
 
 /// The fields that TCP and UDP share: `th::dport == 53` is about both.
 struct th {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = header::th;
+  /// A field, for match expressions. @{
   static constexpr field<header::th, 0, 16, std::uint16_t> sport{"th sport"};
   static constexpr field<header::th, 16, 16, std::uint16_t> dport{"th dport"};
+  /// @}
 };
 
 }  // namespace runnel
@@ -14681,10 +15412,13 @@ template <class Address>
 template <class Key>
 class hash_set {
  public:
+  /// The type of its values.
   using value_type = Key;
   /// One place in the memory of a set: 8 bytes for an IPv4 address, 24 for an IPv6 address.
   struct slot {
+    /// The value.
     Key key{};
+    /// Whether there is one.
     bool used = false;
   };
 
@@ -14705,6 +15439,7 @@ class hash_set {
   hash_set(const hash_set&) = delete;
   hash_set& operator=(const hash_set&) = delete;
 
+  /// Whether a value is in the set.
   [[nodiscard]] constexpr bool contains(const Key& k) const noexcept { return slots_[find(k)].used; }
   /// Adds a value. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
   /// is full.
@@ -14730,13 +15465,16 @@ class hash_set {
     --size_;
     return true;
   }
+  /// Removes all values.
   constexpr void clear() noexcept {
     for (std::size_t i = 0; i <= mask_; ++i) slots_[i].used = false;
     size_ = 0;
   }
+  /// How many values it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
   /// How many values it holds at most. One slot is always free, so that every search ends.
   [[nodiscard]] constexpr std::size_t capacity() const noexcept { return mask_ - (mask_ + 1) / 3; }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
   /// Calls `f(value)` for each value, in no order.
   template <class F>
@@ -14781,6 +15519,7 @@ class hash_set_of : detail::slot_storage<typename hash_set<Key>::slot, hash_set<
   using storage = detail::slot_storage<typename hash_set<Key>::slot, slot_count>;
 
  public:
+  /// An empty set. `name` must outlive it.
   constexpr explicit hash_set_of(const char* name, std::uint64_t seed = 0) noexcept
       : hash_set<Key>(name, storage::slots, slot_count, seed) {}
 };
@@ -14810,79 +15549,111 @@ concept set_of_values = requires(const Set& s, const Value& v) {
 /// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
 template <class Operand, bool Inside>
 struct in_range : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key first;
   key last;
+  /// @}
 };
 
 /// `ip::saddr.in(net("10.0.0.0/8"))`.
 template <class Operand, bool Inside>
 struct in_prefix : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
       : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && (key_and(k, mask) == address) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key address;  // its bits behind `length` are zero
   key mask;
   unsigned length;
+  /// @}
 };
 
 /// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
 template <class Operand, class Value, std::size_t N, bool Inside>
 struct in_constants : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
     for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
   }
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && set.contains_key(k) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   constant_set<Value, N> set;
+  /// @}
 };
 
 /// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
 template <class Operand, class Set, bool Inside>
 struct in_set : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// The type of its values.
   using value = typename Operand::value_type;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key_t<value> k{};
     return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   const Set* set;
+  /// @}
 };
 
 namespace detail {
@@ -14899,6 +15670,7 @@ inline void this_prefix_is_of_the_other_address_family() noexcept {
 }
 }  // namespace detail
 
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class A, class B>
 [[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
   const auto first = detail::key_for<Operand>(r.first);
@@ -14906,11 +15678,13 @@ template <bool Inside, match_operand Operand, class A, class B>
   if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
   return {o, first, last};
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class Value, std::size_t N>
 [[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
   if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
   else return always{};
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class What>
   requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
 [[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
@@ -14940,6 +15714,7 @@ template <bool Inside, match_operand Operand, class What>
     return always{};
   }
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class... What>
   requires(sizeof...(What) != 1)
 [[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
@@ -14973,8 +15748,10 @@ namespace runnel {
 template <class Value, std::size_t Capacity>
 class interval_set {
  public:
+  /// The type of its values, and what they are compared as. @{
   using value_type = Value;
   using key = match::key_t<Value>;
+  /// @}
 
   /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is
   /// an error in constant evaluation and an assertion at run time.
@@ -14985,6 +15762,7 @@ class interval_set {
     ((insert(ranges) ? (void)0 : match::detail::the_first_value_of_this_range_is_above_its_last()), ...);
   }
 
+  /// Whether a value is in one of the intervals.
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept {
     const key k = match::to_key(v);
     const std::size_t at = not_above(k);
@@ -15041,14 +15819,18 @@ class interval_set {
   [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept {
     return insert(value_of(r.first), value_of(r.last));
   }
+  /// The same for what `range` returns.
   template <class First, class Last>
   [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept {
     return erase(value_of(r.first), value_of(r.last));
   }
+  /// Removes all intervals.
   constexpr void clear() noexcept { size_ = 0; }
   /// How many intervals it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// How many intervals fit.
   [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
   /// Calls `f(first, last)` for each interval in rising order.
   template <class F>
@@ -15130,6 +15912,7 @@ class interval_set {
 namespace runnel {
 namespace match {
 
+/// Which value of namespace `meta`.
 enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
 
 /// The name as nft spells it.
@@ -15199,10 +15982,14 @@ namespace detail {
 /// One of the values in namespace `meta`.
 template <meta_key Key, unsigned Bits, class Value>
 struct meta_field : operand<meta_field<Key, Bits, Value>> {
+  /// The type of its values.
   using value_type = Value;
+  /// How many bits the value has, and which it is. @{
   static constexpr unsigned bits = Bits;
   static constexpr meta_key which = Key;
+  /// @}
 
+  /// Loads the value; false when the packet has none.
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
     else if constexpr (Key == meta_key::iif) to = s.iif;
@@ -15232,7 +16019,9 @@ namespace meta {
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+/// As `packet::mark()`.
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
+/// As `packet::priority()`.
 inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
 /// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
 inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
@@ -15252,10 +16041,12 @@ inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queu
 
 /// Values of `meta::nfproto`, as the kernel numbers them.
 namespace nfproto {
+/// A family. @{
 inline constexpr std::uint8_t unspec = 0;
 inline constexpr std::uint8_t ipv4 = 2;
 inline constexpr std::uint8_t arp = 3;
 inline constexpr std::uint8_t ipv6 = 10;
+/// @}
 }  // namespace nfproto
 
 }  // namespace runnel
@@ -15287,8 +16078,11 @@ class prefix_set {
   using table = hash_set<basic_prefix<Address>>;
 
  public:
+  /// The type of its values. @{
   using value_type = Address;
   using prefix_type = basic_prefix<Address>;
+  /// @}
+  /// How many bits an address has.
   static constexpr unsigned bits = prefix_type::bits;
   /// One place in the memory of a set: 12 bytes for IPv4, 32 for IPv6.
   using slot = typename table::slot;
@@ -15330,14 +16124,19 @@ class prefix_set {
   }
   /// The same for a prefix of either family: one of the other family is never there, and there is no room for it.
   [[nodiscard]] constexpr bool insert(const prefix& p) noexcept { return is_ours(p) && insert(p.as<Address>()); }
+  /// The same for a prefix of either family: one of the other family is never there.
   constexpr bool erase(const prefix& p) noexcept { return is_ours(p) && erase(p.as<Address>()); }
+  /// Removes all prefixes.
   constexpr void clear() noexcept {
     blocks_.clear();
     for (std::uint32_t& n : count_) n = 0;
     for (std::uint64_t& word : lengths_) word = 0;
   }
+  /// How many prefixes it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return blocks_.size(); }
+  /// How many it can hold.
   [[nodiscard]] constexpr std::size_t capacity() const noexcept { return blocks_.capacity(); }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return blocks_.name(); }
   /// Calls `f(prefix)` for each, in no order.
   template <class F>
@@ -15363,6 +16162,7 @@ class prefix_set_of
   using storage = detail::slot_storage<typename prefix_set<Address>::slot, slot_count>;
 
  public:
+  /// An empty set. `name` must outlive it.
   constexpr explicit prefix_set_of(const char* name, std::uint64_t seed = 0) noexcept
       : prefix_set<Address>(name, storage::slots, slot_count, seed) {}
 };
@@ -15803,10 +16603,14 @@ namespace runnel {
 /// A condition and what happens with the packets that meet it.
 template <match::match_expression Expression>
 struct rule {
+  /// What the library knows it by. @{
   static constexpr bool is_rule = true;
   static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+  /// @}
 
+  /// When the rule decides.
   Expression condition;
+  /// What it decides.
   verdict target;
 };
 
@@ -15905,9 +16709,11 @@ constexpr bool some_rule_is_out_of_reach() noexcept {
 template <class... Rules>
 class rules_of {
  public:
+  /// What the library knows it by.
   static constexpr bool is_rules = true;
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
+  /// Use `rules(...)`.
   constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_list(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
@@ -15956,7 +16762,9 @@ template <class... Rules>
 
 /// How many packets a rule decided about, and their bytes.
 struct rule_counter {
+  /// How many packets.
   std::uint64_t packets = 0;
+  /// Their bytes, link header included.
   std::uint64_t bytes = 0;
 };
 
@@ -15965,11 +16773,15 @@ struct rule_counter {
 template <class Rules>
 class counted_rules {
  public:
+  /// What the library knows it by.
   static constexpr bool is_rules = true;
+  /// How many rules, `otherwise` included.
   static constexpr std::size_t size = Rules::size;
 
+  /// Use `counted(rules(...))`.
   constexpr explicit counted_rules(const Rules& r) noexcept : rules_(r) {}
 
+  /// Decides, and counts the hit.
   RUNNEL_INLINE verdict operator()(const subject& s) const noexcept {
     std::size_t which = 0;
     const verdict v = rules_.decide(s, which);
@@ -15982,9 +16794,11 @@ class counted_rules {
     RUNNEL_ASSERT(i <= size);
     return hits_[i];
   }
+  /// Sets all counters to 0.
   void reset() noexcept {
     for (rule_counter& c : hits_) c = {};
   }
+  /// The rules alone.
   [[nodiscard]] constexpr const Rules& without_counters() const noexcept { return rules_; }
 
  private:
@@ -16297,13 +17111,17 @@ namespace runnel {
 /// and its bytes. A read costs a bounds check, and a walk to the next fragment where one ends.
 class cursor {
  public:
+  /// Reads these bytes.
   constexpr explicit cursor(bytes one) noexcept : part_(one), left_(one.size()) {}
+  /// Reads a packet with all that is chained to it.
   explicit cursor(const packet& p) noexcept : part_(p.contents()), packet_(&p), left_(p.total_length()) {}
 
+  /// Whether all that was read was there.
   [[nodiscard]] constexpr bool ok() const noexcept { return ok_; }
   /// Bytes not yet read.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return left_; }
 
+  /// The next number of the size and order of its name; 0, and `ok()` turns false, when there are too few bytes. @{
   [[nodiscard]] constexpr std::uint8_t u8() noexcept {
     std::byte b[1]{};
     copy_to(b);
@@ -16324,6 +17142,8 @@ class cursor {
     copy_to(b);
     return load_be64(b);
   }
+  /// @}
+  /// Passes over `n` bytes; `ok()` turns false when there are too few.
   constexpr void skip(std::size_t n) noexcept { step(n, nullptr); }
   /// Fills `to` with the next bytes; with zeros, and `ok()` turns false, when there are not as many.
   constexpr void copy_to(mutable_bytes to) noexcept {
@@ -16438,6 +17258,7 @@ class flow_key4 {
   static constexpr std::size_t words = 2;
 
   constexpr flow_key4() noexcept = default;
+  /// From its parts; ports are in host order.
   constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
                       std::uint16_t destination_port, std::uint8_t protocol) noexcept
       : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
@@ -16459,6 +17280,7 @@ class flow_key4 {
     return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
   }
 
+  /// A part of the key, in host order. @{
   [[nodiscard]] constexpr ipv4_address source() const noexcept {
     return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
   }
@@ -16474,6 +17296,7 @@ class flow_key4 {
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
     return static_cast<std::uint8_t>(word_[1] >> 24);
   }
+  /// @}
   /// Word `i < words`, for tables and hashes of one's own.
   [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
 
@@ -16496,6 +17319,7 @@ class flow_key4 {
     const auto& k = detail::flow_hash_keys;
     return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
     return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
   }
@@ -16517,6 +17341,7 @@ class flow_key6 {
   static constexpr std::size_t words = 5;  ///< as in `flow_key4`
 
   constexpr flow_key6() noexcept = default;
+  /// From its parts; ports are in host order.
   constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
                       std::uint16_t destination_port, std::uint8_t protocol) noexcept
       : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
@@ -16541,6 +17366,7 @@ class flow_key6 {
     return {outer.source(), outer.destination(), source_port, destination_port, protocol};
   }
 
+  /// A part of the key, in host order. @{
   [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
@@ -16552,6 +17378,7 @@ class flow_key6 {
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
     return static_cast<std::uint8_t>(word_[4] >> 24);
   }
+  /// @}
   /// Word `i < words`, for tables and hashes of one's own.
   [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
 
@@ -16579,6 +17406,7 @@ class flow_key6 {
                                     detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
     return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
     std::uint64_t different = 0;
     for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
@@ -16643,6 +17471,7 @@ namespace runnel {
 /// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
 /// bytes for every input that is hashed here.
 struct rss_key {
+  /// The key's bytes.
   std::uint8_t octets[40] = {};
 };
 /// The key of Microsoft's verification suite, the default of many drivers.
@@ -16666,6 +17495,7 @@ class toeplitz {
  public:
   static constexpr std::size_t longest_input = 36;  ///< bytes
 
+  /// Makes the tables for a key.
   explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
     for (std::size_t group = 0; group < groups; ++group) {
       std::uint64_t from_here = 0;
@@ -16686,6 +17516,7 @@ class toeplitz {
   [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
     return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
   }
+  /// The same for IPv6.
   [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
     return detail::to_big(six(k) ^ half<32>(k.word(4)));
   }
@@ -16693,6 +17524,7 @@ class toeplitz {
   [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
     return detail::to_big(word<0>(k.word(0)));
   }
+  /// The same for IPv6.
   [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
   /// Any input, in wire order; at most `longest_input` bytes of it count.
   [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
@@ -16755,6 +17587,7 @@ inline constexpr symmetric_parts symmetric_table;
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
 }
+/// The same for IPv6.
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
 }
@@ -16762,6 +17595,7 @@ inline constexpr symmetric_parts symmetric_table;
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
   return detail::symmetric_of(k.word(0)) * 0x1'0001u;
 }
+/// The same for IPv6.
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
 }

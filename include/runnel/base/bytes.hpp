@@ -17,9 +17,12 @@ template <class Byte>
 class byte_window {
  public:
   constexpr byte_window() noexcept = default;
+  /// `size` bytes from `data` on.
   constexpr byte_window(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  /// All of an array.
   template <std::size_t N>
   constexpr byte_window(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
+  /// All of anything contiguous that has `data()` and `size()`.
   template <class Range>
     requires requires(Range& r) {
       static_cast<Byte*>(r.data());
@@ -27,11 +30,16 @@ class byte_window {
     }
   constexpr byte_window(Range&& range) noexcept : data_(range.data()), size_(static_cast<std::size_t>(range.size())) {}
 
+  /// The first byte; null only in a window that was given none.
   [[nodiscard]] constexpr Byte* data() const noexcept { return data_; }
+  /// How many bytes.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Whether there are none.
   [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+  /// For loops over the bytes. @{
   [[nodiscard]] constexpr Byte* begin() const noexcept { return data_; }
   [[nodiscard]] constexpr Byte* end() const noexcept { return data_ + size_; }
+  /// @}
   /// The byte at `i`; `i < size()` is the caller's promise, asserted.
   [[nodiscard]] constexpr Byte& operator[](std::size_t i) const noexcept {
     RUNNEL_ASSERT(i < size_);

@@ -14,9 +14,11 @@ namespace runnel {
 /// Whether this target stores the least significant byte first.
 inline constexpr bool little_endian_host = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
 
+/// The same number with its bytes in the other order. @{
 [[nodiscard]] constexpr std::uint16_t byte_swap(std::uint16_t v) noexcept { return __builtin_bswap16(v); }
 [[nodiscard]] constexpr std::uint32_t byte_swap(std::uint32_t v) noexcept { return __builtin_bswap32(v); }
 [[nodiscard]] constexpr std::uint64_t byte_swap(std::uint64_t v) noexcept { return __builtin_bswap64(v); }
+/// @}
 
 namespace detail {
 
@@ -59,6 +61,7 @@ template <class T>
 }  // namespace detail
 
 // Each reads or writes exactly the bytes of its width at `p`, which needs no alignment.
+/// Reads a number in the order and size of its name from any address: `be` is network order. Nothing is checked. @{
 [[nodiscard]] constexpr std::uint8_t load_u8(const std::byte* p) noexcept { return static_cast<std::uint8_t>(*p); }
 [[nodiscard]] constexpr std::uint16_t load_be16(const std::byte* p) noexcept {
   return detail::to_big(detail::load<std::uint16_t>(p));
@@ -78,6 +81,8 @@ template <class T>
 [[nodiscard]] constexpr std::uint64_t load_le64(const std::byte* p) noexcept {
   return detail::to_little(detail::load<std::uint64_t>(p));
 }
+/// @}
+/// Writes a number in the order and size of its name to any address: `be` is network order. Nothing is checked. @{
 constexpr void store_u8(std::byte* p, std::uint8_t v) noexcept { *p = static_cast<std::byte>(v); }
 constexpr void store_be16(std::byte* p, std::uint16_t v) noexcept { detail::store(p, detail::to_big(v)); }
 constexpr void store_be32(std::byte* p, std::uint32_t v) noexcept { detail::store(p, detail::to_big(v)); }
@@ -85,6 +90,7 @@ constexpr void store_be64(std::byte* p, std::uint64_t v) noexcept { detail::stor
 constexpr void store_le16(std::byte* p, std::uint16_t v) noexcept { detail::store(p, detail::to_little(v)); }
 constexpr void store_le32(std::byte* p, std::uint32_t v) noexcept { detail::store(p, detail::to_little(v)); }
 constexpr void store_le64(std::byte* p, std::uint64_t v) noexcept { detail::store(p, detail::to_little(v)); }
+/// @}
 
 /// The three bytes at `p` as a number, most significant first (MPLS labels, VXLAN network identifiers).
 [[nodiscard]] constexpr std::uint32_t load_be24(const std::byte* p) noexcept {

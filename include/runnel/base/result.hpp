@@ -56,12 +56,17 @@ struct result_storage<T, E, false> {
 template <class T, class E>
 class [[nodiscard]] result : private detail::result_storage<T, E> {
  public:
+  /// What it holds. @{
   using value_type = T;
   using error_type = E;
+  /// @}
 
+  /// A good result.
   constexpr result(T value) noexcept : storage(std::move(value)) {}
+  /// A failed one.
   constexpr result(E error) noexcept : storage(std::move(error)) {}
 
+  /// Moved or copied where the value can be. @{
   constexpr result(result&& other) noexcept
     requires std::is_trivially_move_constructible_v<T> && std::is_trivially_move_constructible_v<E>
   = default;
@@ -72,11 +77,15 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
   constexpr result(const result& other) noexcept
     requires std::is_trivially_copy_constructible_v<T> && std::is_trivially_copy_constructible_v<E>
   = default;
+  /// @}
   result& operator=(const result&) = delete;
   result& operator=(result&&) = delete;
 
+  /// Whether it holds a value. @{
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return good_; }
   [[nodiscard]] constexpr bool has_value() const noexcept { return good_; }
+  /// @}
+  /// The value. Asking a failed result for it is a programming error (RUNNEL_ASSERT). @{
   [[nodiscard]] constexpr T& operator*() & noexcept { return value(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return value(); }
   [[nodiscard]] constexpr T&& operator*() && noexcept { return std::move(value()); }
@@ -94,6 +103,8 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
     RUNNEL_ASSERT(good_);
     return std::move(value_);
   }
+  /// @}
+  /// The error. Asking a good result for it is a programming error (RUNNEL_ASSERT).
   [[nodiscard]] constexpr const E& error() const noexcept {
     RUNNEL_ASSERT(!good_);
     return error_;

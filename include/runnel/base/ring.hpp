@@ -113,12 +113,14 @@ class spsc_ring : private detail::ring_slots<T, Capacity> {
   /// Moves the oldest element to `to`. False, and nothing changed, when there is none. Consumer only.
   [[nodiscard]] bool pop(T& to) noexcept { return pop(&to, 1) == 1; }
 
+  /// How many elements fit.
   [[nodiscard]] std::size_t capacity() const noexcept { return base::mask() + 1; }
   /// Elements in the ring: exact for the two sides' own thread when the other is at rest, a moment old otherwise.
   [[nodiscard]] std::size_t size() const noexcept {
     const std::size_t out = __atomic_load_n(&consumer_.index, __ATOMIC_ACQUIRE);
     return __atomic_load_n(&producer_.index, __ATOMIC_ACQUIRE) - out;
   }
+  /// Whether there is none; as exact as `size()`.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
  private:

@@ -23,6 +23,7 @@ namespace runnel {
 template <class T>
 class slab {
  public:
+  /// The number of an object.
   using index = std::uint32_t;
   /// The number of no place: what `emplace` returns when the slab is full.
   static constexpr index none = 0xffff'ffff;
@@ -81,6 +82,7 @@ class slab {
     RUNNEL_ASSERT(contains(i));
     return at(i);
   }
+  /// The same to read.
   [[nodiscard]] const T& operator[](index i) const noexcept {
     RUNNEL_ASSERT(contains(i));
     return const_cast<slab*>(this)->at(i);
@@ -104,9 +106,13 @@ class slab {
       }
   }
 
+  /// How many objects there are.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// How many there can be.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Whether no more fit.
   [[nodiscard]] bool full() const noexcept { return size_ == capacity_; }
 
  private:

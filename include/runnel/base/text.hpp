@@ -15,8 +15,10 @@ namespace runnel {
 /// Always zero-terminated.
 class text_writer {
  public:
+  /// Takes what is in a full buffer; `context` is what the writer was given.
   using flush_function = void (*)(void* context, const char* text, std::size_t size);
 
+  /// Writes to `buffer` of `capacity` characters, at least 2 (RUNNEL_ASSERT); both must outlive the writer.
   constexpr text_writer(char* buffer, std::size_t capacity, flush_function on_full = nullptr,
                         void* context = nullptr) noexcept
       : buffer_(buffer), capacity_(capacity), flush_(on_full), context_(context) {
@@ -26,6 +28,7 @@ class text_writer {
   text_writer(const text_writer&) = delete;
   text_writer& operator=(const text_writer&) = delete;
 
+  /// Appends one character.
   constexpr text_writer& operator<<(char c) noexcept {
     if (size_ + 1 >= capacity_) {
       if (flush_ == nullptr) {
@@ -38,10 +41,12 @@ class text_writer {
     buffer_[size_] = '\0';
     return *this;
   }
+  /// Appends a zero-terminated text.
   constexpr text_writer& operator<<(const char* s) noexcept {
     while (*s != '\0') *this << *s++;
     return *this;
   }
+  /// Appends a number in decimal. @{
   constexpr text_writer& operator<<(std::uint64_t n) noexcept { return number(n, 10, 1); }
   constexpr text_writer& operator<<(std::uint32_t n) noexcept { return number(n, 10, 1); }
   constexpr text_writer& operator<<(std::uint16_t n) noexcept { return number(n, 10, 1); }
@@ -51,6 +56,7 @@ class text_writer {
     return number(n < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n), 10, 1);
   }
   constexpr text_writer& operator<<(std::int32_t n) noexcept { return *this << std::int64_t{n}; }
+  /// @}
 
   /// `n` in base 2 to 16, with zeros in front up to `digits`.
   constexpr text_writer& number(std::uint64_t n, unsigned base, unsigned digits) noexcept {
@@ -88,12 +94,16 @@ class text_writer {
     flush_(context_, buffer_, size_);
     clear();
   }
+  /// Empties the buffer without flushing it.
   constexpr void clear() noexcept {
     size_ = 0;
     buffer_[0] = '\0';
   }
+  /// What the buffer holds, zero-terminated.
   [[nodiscard]] constexpr const char* c_str() const noexcept { return buffer_; }
+  /// How many characters the buffer holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Whether something was cut for want of room.
   [[nodiscard]] constexpr bool truncated() const noexcept { return truncated_; }
 
  private:

@@ -55,6 +55,7 @@ class timer : private detail::timer_node {
   /// What is called; `now` is the time that `advance` was given, never before `due()`.
   using function = void (*)(void* context, instant now);
 
+  /// A timer that calls `f(context)`.
   timer(function f, void* context) noexcept : function_(f), context_(context) {}
   /// A timer that calls `(object.*Member)(now)`. The object must outlive it, which it does as its owner.
   template <auto Member, class T>

@@ -176,6 +176,7 @@ class link_end {
   link_end(const link_end&) = delete;
   link_end& operator=(const link_end&) = delete;
 
+  /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
   /// What is due by `now`, in order. The timestamp of a frame is when it was due.
   template <class Take>
@@ -234,8 +235,10 @@ class virtual_link {
   virtual_link(const virtual_link&) = delete;
   virtual_link& operator=(const virtual_link&) = delete;
 
+  /// The two ends. @{
   [[nodiscard]] link_end& a() noexcept { return a_; }
   [[nodiscard]] link_end& b() noexcept { return b_; }
+  /// @}
   /// When the next packet is due at either end; `never` when none is on the way.
   [[nodiscard]] instant next_due() const noexcept {
     return forth_.next_due() < back_.next_due() ? forth_.next_due() : back_.next_due();

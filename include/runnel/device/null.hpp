@@ -52,6 +52,7 @@ class null_device {
     if (template_.slot != no_slot) memory_.release(&template_, 1);
   }
 
+  /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return memory_; }
   /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
   template <class Take>

@@ -70,9 +70,12 @@ template <bool Swapped>
 ///
 ///     magic u32 | major u16 | minor u16 | reserved u32 | reserved u32 | snap length u32 | FCS and link type u32
 struct pcap_file_header {
+  /// Bytes of the header.
   static constexpr std::size_t size = 24;
+  /// The first four bytes of a file, by the resolution of its timestamps. @{
   static constexpr std::uint32_t magic_microseconds = 0xa1b2c3d4;
   static constexpr std::uint32_t magic_nanoseconds = 0xa1b23c4d;
+  /// @}
 
   bool swapped = false;                             ///< the file is not in this host's byte order
   bool nanoseconds = true;                          ///< the fraction of a second counts nanoseconds, else microseconds

@@ -96,6 +96,7 @@ class pcap_parser {
     else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
   }
 
+  /// What was wrong, if anything was.
   [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
   /// The sentence that goes with `fault()`, about the capture called `name`.
   [[nodiscard]] error explain(const char* name) const noexcept;
@@ -103,6 +104,7 @@ class pcap_parser {
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
   /// Whether the file header was read: `linktype` speaks then.
   [[nodiscard]] bool started() const noexcept { return format_ != format::unknown; }
+  /// Whether it is a pcapng file; otherwise it is a classic capture.
   [[nodiscard]] bool is_pcapng() const noexcept { return format_ == format::pcapng; }
   /// How many interfaces the current section described so far; 1 in a classic capture.
   [[nodiscard]] std::size_t interfaces() const noexcept { return interfaces_; }

@@ -23,6 +23,7 @@ enum class capture_format : std::uint8_t {
 
 /// How a capture is written.
 struct pcap_writer_options {
+  /// Which file format.
   capture_format format = capture_format::pcapng;
   link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
   std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
@@ -32,10 +33,13 @@ struct pcap_writer_options {
 
 /// What is known of a packet that is to be written.
 struct capture_record {
+  /// When it was received.
   instant timestamp{};
   std::size_t length = 0;       ///< bytes that are there
   std::size_t wire_length = 0;  ///< bytes that there were
+  /// By which interface it came.
   std::uint16_t iif = 0;
+  /// What its first header is.
   link_type link = link_type::ethernet;
 };
 
@@ -46,6 +50,7 @@ struct capture_record {
 /// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
 class capture_block {
  public:
+  /// How many pairs of link type and interface number a pcapng file can have.
   static constexpr std::size_t max_interfaces = 64;
   /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
   static constexpr std::size_t overhead = 256;
@@ -61,8 +66,11 @@ class capture_block {
       : memory_(memory), options_(options) {
     options_.snap_length = snap(options);
   }
+  /// What it was made with.
   [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
+  /// The bytes so far.
   [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
+  /// How many bytes so far.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// Packets in the block.
   [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
@@ -110,8 +118,11 @@ class capture_block {
     if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
   }
 
+  /// A part of the block, in whole records.
   struct whole {
+    /// In bytes.
     std::size_t size;
+    /// In packets.
     std::size_t packets;
   };
   /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.

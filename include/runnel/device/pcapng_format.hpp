@@ -18,16 +18,21 @@ namespace runnel {
 /// Types of pcapng blocks. Every block is: type u32, total length u32, body padded to 4 bytes, total length u32.
 namespace pcapng {
 inline constexpr std::uint32_t section_header = 0x0a0d'0d0a;  ///< the same in both byte orders
+/// Types of blocks. @{
 inline constexpr std::uint32_t interface_description = 1;
 inline constexpr std::uint32_t obsolete_packet = 2;
 inline constexpr std::uint32_t simple_packet = 3;
 inline constexpr std::uint32_t enhanced_packet = 6;
+/// @}
 
+/// How a section says its byte order.
 inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
+/// Codes of options. @{
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
+/// @}
 
 /// `n` rounded up to what a block or an option takes.
 [[nodiscard]] constexpr std::size_t padded(std::size_t n) noexcept { return (n + 3) & ~std::size_t{3}; }
@@ -109,9 +114,11 @@ class capture_ticks {
 
 /// What an interface description block says: how to read the packets of one interface of a section.
 struct capture_interface {
+  /// How its timestamps count.
   capture_ticks clock{};
   std::uint32_t snap_length = 0;  ///< packets were cut to this many bytes; 0 is no limit
   std::uint16_t linktype = 0;     ///< the file's number, see `link_from_linktype`
+  /// The same as this library calls it.
   link_type link = link_type::unknown;
 
   /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an

@@ -21,6 +21,7 @@ struct replaceable_stage;
 /// that were parsed before.
 class any_pipeline {
  public:
+  /// Runs `p`, which must outlive it or be replaced before it ends.
   template <class Pipeline>
     requires(!std::same_as<Pipeline, any_pipeline>)
   explicit any_pipeline(Pipeline& p) noexcept {
@@ -29,6 +30,7 @@ class any_pipeline {
   any_pipeline(const any_pipeline&) = delete;
   any_pipeline& operator=(const any_pipeline&) = delete;
 
+  /// Runs `p` from the next burst on.
   template <class Pipeline>
   void replace(Pipeline& p) noexcept {
     static_assert(detail::is_pipeline<Pipeline>,

@@ -18,6 +18,7 @@ struct context {
   std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
   /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
   std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
+  /// Internal: the device of the source.
   void* device = nullptr;
   text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
 };

@@ -26,16 +26,20 @@ struct stage_counters {
     for (const std::uint64_t v : verdicts) rest -= v;
     return rest;
   }
+  /// Packets with this verdict.
   [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
     return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
   }
+  /// Drops and aborts with this cause.
   [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
     return reasons[static_cast<std::size_t>(why)];
   }
+  /// Counts `n` packets of `length` bytes in all.
   constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
     packets += n;
     bytes += length;
   }
+  /// Counts `n` packets with a verdict other than `pass`.
   constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
     verdicts[static_cast<std::size_t>(v.code)] += n;
     if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
@@ -47,9 +51,11 @@ struct stage_counters {
 
 /// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
 struct no_counters {
+  /// Counts nothing. @{
   constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
   constexpr void add(verdict, std::uint64_t = 1) noexcept {}
   constexpr void add_aside(verdict) noexcept {}
+  /// @}
 };
 
 }  // namespace runnel

@@ -33,6 +33,7 @@ class attachment {
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
  public:
+  /// Use `attach`.
   constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
       : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
     RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
@@ -75,6 +76,7 @@ class attachment {
   void wait_by_itself() noexcept {
     if constexpr (requires { source_->wait(); }) source_->wait();
   }
+  /// The pipeline, for `describe` and `totals`.
   [[nodiscard]] auto& path() noexcept { return path_; }
 
  private:
@@ -157,7 +159,9 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 template <unsigned Levels>
 class timer_attachment {
  public:
+  /// Use `attach`.
   constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
+  /// What the loop asks of an attachment. @{
   template <class Clock>
   std::size_t poll(Clock& clock) noexcept {
     timers_->advance(clock.now());
@@ -167,6 +171,7 @@ class timer_attachment {
   [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
   [[nodiscard]] int wait_handle() const noexcept { return -1; }
   void wait_by_itself() const noexcept {}
+  /// @}
 
  private:
   basic_timer_wheel<Levels>* timers_;
@@ -186,6 +191,7 @@ class stoppable {
   void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
 
  protected:
+  /// Whether `stop` was called.
   [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
 
  private:

@@ -114,8 +114,10 @@ constexpr auto check_stages(type_list<First, Rest...>) noexcept {
 template <class Counters, class... Stages>
 class pipeline {
  public:
+  /// The types of its parts. @{
   using list_type = detail::stage_list<Counters, Stages...>;
   using counters_type = Counters;
+  /// @}
   /// Whether it ends in something that takes ownership, so that it can be run.
   static constexpr bool complete = detail::ends<Stages...>;
   /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
@@ -132,11 +134,14 @@ class pipeline {
     using checked [[maybe_unused]] = decltype(check_places<At>());
   }
 
+  /// Use `|`.
   constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
 
+  /// Its stages, for the functions of this library. @{
   [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
   [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
   [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+  /// @}
 
  private:
   list_type stages_;
@@ -146,6 +151,7 @@ class pipeline {
 /// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
 /// keeps its own counters.
 struct uncounted_t {};
+/// Begins a pipeline without counters: `uncounted | parse() | ...`.
 inline constexpr uncounted_t uncounted{};
 
 namespace detail {
@@ -159,7 +165,9 @@ template <class T>
 concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
 
 template <class First, class... Rest>
-struct last_of : last_of<Rest...> {};
+struct last_of {
+  using type = typename last_of<Rest...>::type;
+};
 template <class Only>
 struct last_of<Only> {
   using type = Only;

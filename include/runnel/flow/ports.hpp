@@ -25,6 +25,7 @@ struct other {};
 template <class... Ways>
 class ports {
  public:
+  /// How many ways.
   static constexpr std::size_t count = sizeof...(Ways);
   static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
 
@@ -39,6 +40,7 @@ class ports {
     return i;
   }();
 
+  /// The way that this tag names.
   template <class W>
     requires contains<W>
   constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
@@ -47,6 +49,7 @@ class ports {
   constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
     RUNNEL_ASSERT(v.code != verdict_code::pass);
   }
+  /// The same for `drop`.
   constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
   /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
   template <class W>

@@ -34,8 +34,11 @@ class queue {
   queue(const queue&) = delete;
   queue& operator=(const queue&) = delete;
 
+  /// How many packets fit.
   [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
+  /// How many packets it holds.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets more fit.
   [[nodiscard]] std::size_t room() const noexcept { return Capacity - size_; }
 
   /// Puts a packet at the end. Returns `pass`, or the drop that happened: of `p`, or with drop_head of the oldest.

@@ -241,10 +241,9 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 /// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
-/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which
-/// the
-///   engine calls for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A
-///   stage that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
+///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
+///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...

@@ -18,9 +18,12 @@ namespace runnel {
 template <class Value, std::size_t N>
 class constant_set {
  public:
+  /// The type of its values, and what they are compared as. @{
   using value_type = Value;
   using key = match::key_t<Value>;
+  /// @}
 
+  /// A set of these values; equal ones count once.
   template <class... More>
     requires(sizeof...(More) == N)
   constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
@@ -35,7 +38,9 @@ class constant_set {
       for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
     }
   }
+  /// Whether a value is in it.
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
+  /// The same for what values are compared as.
   [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
     if constexpr (std::is_same_v<key, std::uint64_t>) {
       if (bits_ != 0) {
@@ -71,6 +76,7 @@ class constant_set {
   key keys_[N];
   std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
 };
+/// The type of the values is what all of them convert to.
 template <class First, class... More>
 constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
 

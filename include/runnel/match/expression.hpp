@@ -51,12 +51,18 @@ enum class relation : std::uint8_t { equal, not_equal, less, less_equal, greater
 /// `tcp::dport == 22`.
 template <class Operand, relation Relation>
 struct comparison : expression_operators {
+  /// What the library knows it by. @{
   static constexpr bool is_match_expression = true;
   using operand_type = Operand;
+  /// @}
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
+  /// How both sides are compared.
   static constexpr relation how = Relation;
 
+  /// Use the operators of this namespace.
   constexpr comparison(const Operand& o, const key& k) noexcept : left(o), right(k) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     if (!load(s, left, k)) return false;
@@ -68,19 +74,27 @@ struct comparison : expression_operators {
     else return !key_less(k, right);
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key right;
+  /// @}
 };
 
 /// `tcp::flags & mask`: an operand again.
 template <class Operand>
 struct masked : operand<masked<Operand>> {
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// The type of its values, and what they are compared as. @{
   using value_type = typename Operand::value_type;
   using key = key_t<value_type>;
+  /// @}
+  /// How many bits the value has.
   static constexpr unsigned bits = Operand::bits;
 
+  /// Use the operators of this namespace.
   constexpr masked(const Operand& o, const key& k) noexcept : whole(o), mask(k) {}
+  /// Loads the masked value; false when the packet has none.
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, key& to) const noexcept {
     key k{};
     if (!match::load(s, whole, k)) return false;
@@ -88,16 +102,21 @@ struct masked : operand<masked<Operand>> {
     return true;
   }
 
+  /// What is masked, and by what. @{
   [[no_unique_address]] Operand whole;
   key mask;
+  /// @}
 };
 
 /// `has<tcp>`.
 template <header Header>
 struct has_header : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Which header.
   static constexpr header in_header = Header;
 
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
   }
@@ -106,44 +125,61 @@ struct has_header : expression_operators {
 /// `left && right`.
 template <class Left, class Right>
 struct both : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr both(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) && right(s); }
 
+  /// Its parts. @{
   Left left;
   Right right;
+  /// @}
 };
 
 /// `left || right`.
 template <class Left, class Right>
 struct either : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr either(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) || right(s); }
 
+  /// Its parts. @{
   Left left;
   Right right;
+  /// @}
 };
 
 /// `!inner`.
 template <class Inner>
 struct negation : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
 
+  /// Use the operators of this namespace.
   constexpr explicit negation(const Inner& e) noexcept : inner(e) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return !inner(s); }
 
+  /// What is negated.
   Inner inner;
 };
 
 /// What matches every packet: the condition of `otherwise`.
 struct always : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Holds for every packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
 };
 
+/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
 template <match_operand L, class R>
 [[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
@@ -168,11 +204,14 @@ template <match_operand L, class R>
 [[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
+/// @}
+/// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
 template <match_operand L, class R>
 [[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
   return {l, detail::key_for<L>(mask)};
 }
 
+/// Both, either, and not. @{
 template <match_expression L, match_expression R>
 [[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept {
   return {l, r};
@@ -185,6 +224,7 @@ template <match_expression E>
 [[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept {
   return negation<E>{e};
 }
+/// @}
 
 }  // namespace match
 
@@ -197,9 +237,12 @@ inline constexpr match::has_header<V::in_header> has{};
 
 /// The fields that TCP and UDP share: `th::dport == 53` is about both.
 struct th {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = header::th;
+  /// A field, for match expressions. @{
   static constexpr field<header::th, 0, 16, std::uint16_t> sport{"th sport"};
   static constexpr field<header::th, 16, 16, std::uint16_t> dport{"th dport"};
+  /// @}
 };
 
 }  // namespace runnel

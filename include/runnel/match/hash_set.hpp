@@ -47,10 +47,13 @@ template <class Address>
 template <class Key>
 class hash_set {
  public:
+  /// The type of its values.
   using value_type = Key;
   /// One place in the memory of a set: 8 bytes for an IPv4 address, 24 for an IPv6 address.
   struct slot {
+    /// The value.
     Key key{};
+    /// Whether there is one.
     bool used = false;
   };
 
@@ -71,6 +74,7 @@ class hash_set {
   hash_set(const hash_set&) = delete;
   hash_set& operator=(const hash_set&) = delete;
 
+  /// Whether a value is in the set.
   [[nodiscard]] constexpr bool contains(const Key& k) const noexcept { return slots_[find(k)].used; }
   /// Adds a value. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
   /// is full.
@@ -96,13 +100,16 @@ class hash_set {
     --size_;
     return true;
   }
+  /// Removes all values.
   constexpr void clear() noexcept {
     for (std::size_t i = 0; i <= mask_; ++i) slots_[i].used = false;
     size_ = 0;
   }
+  /// How many values it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
   /// How many values it holds at most. One slot is always free, so that every search ends.
   [[nodiscard]] constexpr std::size_t capacity() const noexcept { return mask_ - (mask_ + 1) / 3; }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
   /// Calls `f(value)` for each value, in no order.
   template <class F>
@@ -147,6 +154,7 @@ class hash_set_of : detail::slot_storage<typename hash_set<Key>::slot, hash_set<
   using storage = detail::slot_storage<typename hash_set<Key>::slot, slot_count>;
 
  public:
+  /// An empty set. `name` must outlive it.
   constexpr explicit hash_set_of(const char* name, std::uint64_t seed = 0) noexcept
       : hash_set<Key>(name, storage::slots, slot_count, seed) {}
 };

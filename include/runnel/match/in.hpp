@@ -27,79 +27,111 @@ concept set_of_values = requires(const Set& s, const Value& v) {
 /// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
 template <class Operand, bool Inside>
 struct in_range : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key first;
   key last;
+  /// @}
 };
 
 /// `ip::saddr.in(net("10.0.0.0/8"))`.
 template <class Operand, bool Inside>
 struct in_prefix : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
       : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && (key_and(k, mask) == address) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   key address;  // its bits behind `length` are zero
   key mask;
   unsigned length;
+  /// @}
 };
 
 /// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
 template <class Operand, class Value, std::size_t N, bool Inside>
 struct in_constants : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// What its values are compared as.
   using key = key_t<typename Operand::value_type>;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
     for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
   }
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key k{};
     return load(s, left, k) && set.contains_key(k) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   constant_set<Value, N> set;
+  /// @}
 };
 
 /// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
 template <class Operand, class Set, bool Inside>
 struct in_set : expression_operators {
+  /// What the library knows it by.
   static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
   static constexpr bool inside = Inside;
+  /// What the library knows it by.
   using operand_type = Operand;
+  /// The type of its values.
   using value = typename Operand::value_type;
 
+  /// Use `in` and `not_in` of the field.
   constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
+  /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key_t<value> k{};
     return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
   }
 
+  /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   const Set* set;
+  /// @}
 };
 
 namespace detail {
@@ -116,6 +148,7 @@ inline void this_prefix_is_of_the_other_address_family() noexcept {
 }
 }  // namespace detail
 
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class A, class B>
 [[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
   const auto first = detail::key_for<Operand>(r.first);
@@ -123,11 +156,13 @@ template <bool Inside, match_operand Operand, class A, class B>
   if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
   return {o, first, last};
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class Value, std::size_t N>
 [[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
   if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
   else return always{};
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class What>
   requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
 [[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
@@ -157,6 +192,7 @@ template <bool Inside, match_operand Operand, class What>
     return always{};
   }
 }
+/// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class... What>
   requires(sizeof...(What) != 1)
 [[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {

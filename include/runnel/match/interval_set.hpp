@@ -21,8 +21,10 @@ namespace runnel {
 template <class Value, std::size_t Capacity>
 class interval_set {
  public:
+  /// The type of its values, and what they are compared as. @{
   using value_type = Value;
   using key = match::key_t<Value>;
+  /// @}
 
   /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is
   /// an error in constant evaluation and an assertion at run time.
@@ -33,6 +35,7 @@ class interval_set {
     ((insert(ranges) ? (void)0 : match::detail::the_first_value_of_this_range_is_above_its_last()), ...);
   }
 
+  /// Whether a value is in one of the intervals.
   [[nodiscard]] constexpr bool contains(const Value& v) const noexcept {
     const key k = match::to_key(v);
     const std::size_t at = not_above(k);
@@ -89,14 +92,18 @@ class interval_set {
   [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept {
     return insert(value_of(r.first), value_of(r.last));
   }
+  /// The same for what `range` returns.
   template <class First, class Last>
   [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept {
     return erase(value_of(r.first), value_of(r.last));
   }
+  /// Removes all intervals.
   constexpr void clear() noexcept { size_ = 0; }
   /// How many intervals it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// How many intervals fit.
   [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
   /// Calls `f(first, last)` for each interval in rising order.
   template <class F>

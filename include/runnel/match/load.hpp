@@ -69,6 +69,7 @@ template <tunnel Around, class Field>
                                   key_t<typename Field::value_type>& to) noexcept {
   return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
 }
+/// Loads a value in the form in which it is compared. False when the packet has no such value.
 template <match_operand Operand>
   requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }
 [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const Operand& o,

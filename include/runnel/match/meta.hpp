@@ -18,6 +18,7 @@
 namespace runnel {
 namespace match {
 
+/// Which value of namespace `meta`.
 enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
 
 /// The name as nft spells it.
@@ -87,10 +88,14 @@ namespace detail {
 /// One of the values in namespace `meta`.
 template <meta_key Key, unsigned Bits, class Value>
 struct meta_field : operand<meta_field<Key, Bits, Value>> {
+  /// The type of its values.
   using value_type = Value;
+  /// How many bits the value has, and which it is. @{
   static constexpr unsigned bits = Bits;
   static constexpr meta_key which = Key;
+  /// @}
 
+  /// Loads the value; false when the packet has none.
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
     else if constexpr (Key == meta_key::iif) to = s.iif;
@@ -120,7 +125,9 @@ namespace meta {
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+/// As `packet::mark()`.
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
+/// As `packet::priority()`.
 inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
 /// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
 inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
@@ -140,10 +147,12 @@ inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queu
 
 /// Values of `meta::nfproto`, as the kernel numbers them.
 namespace nfproto {
+/// A family. @{
 inline constexpr std::uint8_t unspec = 0;
 inline constexpr std::uint8_t ipv4 = 2;
 inline constexpr std::uint8_t arp = 3;
 inline constexpr std::uint8_t ipv6 = 10;
+/// @}
 }  // namespace nfproto
 
 }  // namespace runnel

@@ -27,8 +27,11 @@ class prefix_set {
   using table = hash_set<basic_prefix<Address>>;
 
  public:
+  /// The type of its values. @{
   using value_type = Address;
   using prefix_type = basic_prefix<Address>;
+  /// @}
+  /// How many bits an address has.
   static constexpr unsigned bits = prefix_type::bits;
   /// One place in the memory of a set: 12 bytes for IPv4, 32 for IPv6.
   using slot = typename table::slot;
@@ -70,14 +73,19 @@ class prefix_set {
   }
   /// The same for a prefix of either family: one of the other family is never there, and there is no room for it.
   [[nodiscard]] constexpr bool insert(const prefix& p) noexcept { return is_ours(p) && insert(p.as<Address>()); }
+  /// The same for a prefix of either family: one of the other family is never there.
   constexpr bool erase(const prefix& p) noexcept { return is_ours(p) && erase(p.as<Address>()); }
+  /// Removes all prefixes.
   constexpr void clear() noexcept {
     blocks_.clear();
     for (std::uint32_t& n : count_) n = 0;
     for (std::uint64_t& word : lengths_) word = 0;
   }
+  /// How many prefixes it holds.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return blocks_.size(); }
+  /// How many it can hold.
   [[nodiscard]] constexpr std::size_t capacity() const noexcept { return blocks_.capacity(); }
+  /// What it is called in printed rules.
   [[nodiscard]] constexpr const char* name() const noexcept { return blocks_.name(); }
   /// Calls `f(prefix)` for each, in no order.
   template <class F>
@@ -103,6 +111,7 @@ class prefix_set_of
   using storage = detail::slot_storage<typename prefix_set<Address>::slot, slot_count>;
 
  public:
+  /// An empty set. `name` must outlive it.
   constexpr explicit prefix_set_of(const char* name, std::uint64_t seed = 0) noexcept
       : prefix_set<Address>(name, storage::slots, slot_count, seed) {}
 };

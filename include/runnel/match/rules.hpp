@@ -17,10 +17,14 @@ namespace runnel {
 /// A condition and what happens with the packets that meet it.
 template <match::match_expression Expression>
 struct rule {
+  /// What the library knows it by. @{
   static constexpr bool is_rule = true;
   static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+  /// @}
 
+  /// When the rule decides.
   Expression condition;
+  /// What it decides.
   verdict target;
 };
 
@@ -119,9 +123,11 @@ constexpr bool some_rule_is_out_of_reach() noexcept {
 template <class... Rules>
 class rules_of {
  public:
+  /// What the library knows it by.
   static constexpr bool is_rules = true;
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
+  /// Use `rules(...)`.
   constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_list(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
@@ -170,7 +176,9 @@ template <class... Rules>
 
 /// How many packets a rule decided about, and their bytes.
 struct rule_counter {
+  /// How many packets.
   std::uint64_t packets = 0;
+  /// Their bytes, link header included.
   std::uint64_t bytes = 0;
 };
 
@@ -179,11 +187,15 @@ struct rule_counter {
 template <class Rules>
 class counted_rules {
  public:
+  /// What the library knows it by.
   static constexpr bool is_rules = true;
+  /// How many rules, `otherwise` included.
   static constexpr std::size_t size = Rules::size;
 
+  /// Use `counted(rules(...))`.
   constexpr explicit counted_rules(const Rules& r) noexcept : rules_(r) {}
 
+  /// Decides, and counts the hit.
   RUNNEL_INLINE verdict operator()(const subject& s) const noexcept {
     std::size_t which = 0;
     const verdict v = rules_.decide(s, which);
@@ -196,9 +208,11 @@ class counted_rules {
     RUNNEL_ASSERT(i <= size);
     return hits_[i];
   }
+  /// Sets all counters to 0.
   void reset() noexcept {
     for (rule_counter& c : hits_) c = {};
   }
+  /// The rules alone.
   [[nodiscard]] constexpr const Rules& without_counters() const noexcept { return rules_; }
 
  private:

@@ -51,10 +51,13 @@ struct subject {
   header_map headers;   ///< where its headers are
   std::size_t length;   ///< bytes in all fragments, link header included
   instant timestamp{};  ///< when it was received
+  /// As `packet::mark()`; 0 for a frame.
   std::uint32_t mark = 0;
+  /// As `packet::flow_hash()`; 0 for a frame.
   std::uint32_t flow_hash = 0;
   std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
   std::uint16_t iif = 0;         ///< by which interface of the device it came
+  /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };

@@ -19,14 +19,18 @@ namespace runnel {
 /// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
 template <class First, class Last>
 struct range_of {
+  /// The smallest value.
   First first;
+  /// The largest value.
   Last last;
 };
+/// The values from `first` to `last`, both included.
 template <class First, class Last>
 [[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
   return {first, last};
 }
 
+/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
 namespace match {
 
 /// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
@@ -43,6 +47,7 @@ concept match_operand = requires {
 template <class Value>
 using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
 
+/// What a value is compared as. @{
 template <class Number>
   requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
 [[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
@@ -51,11 +56,13 @@ template <class Number>
 [[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
 [[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
 [[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
+/// @}
 /// In the order of time, also before the clock's origin.
 [[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
   return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
 }
 
+/// The value that is compared as `k`.
 template <class Value>
 [[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
   if constexpr (std::is_same_v<Value, ipv4_address>) {
@@ -73,14 +80,18 @@ template <class Value>
   }
 }
 
+/// The order of what is compared. @{
 [[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
 [[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
   return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
 }
+/// @}
+/// The bits that are set in both. @{
 [[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
 [[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
   return {a.high() & b.high(), a.low() & b.low()};
 }
+/// @}
 /// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
 template <class Key, unsigned Bits>
 [[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {

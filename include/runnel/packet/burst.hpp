@@ -23,20 +23,27 @@ inline constexpr std::size_t max_burst = 256;
 /// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
 class burst {
  public:
+  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
   constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
       : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
   burst(const burst&) = delete;
   burst& operator=(const burst&) = delete;
 
+  /// How many packets.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets fit.
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Packet `i`.
   [[nodiscard]] packet& operator[](std::size_t i) noexcept {
     RUNNEL_ASSERT(i < size_);
     return packets_[i];
   }
+  /// For loops over the packets. @{
   [[nodiscard]] packet* begin() noexcept { return packets_; }
   [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
+  /// @}
   /// The verdict on packet `i`, to read or to set.
   [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
     RUNNEL_ASSERT(i < size_);

@@ -17,13 +17,17 @@ namespace runnel {
 /// and its bytes. A read costs a bounds check, and a walk to the next fragment where one ends.
 class cursor {
  public:
+  /// Reads these bytes.
   constexpr explicit cursor(bytes one) noexcept : part_(one), left_(one.size()) {}
+  /// Reads a packet with all that is chained to it.
   explicit cursor(const packet& p) noexcept : part_(p.contents()), packet_(&p), left_(p.total_length()) {}
 
+  /// Whether all that was read was there.
   [[nodiscard]] constexpr bool ok() const noexcept { return ok_; }
   /// Bytes not yet read.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return left_; }
 
+  /// The next number of the size and order of its name; 0, and `ok()` turns false, when there are too few bytes. @{
   [[nodiscard]] constexpr std::uint8_t u8() noexcept {
     std::byte b[1]{};
     copy_to(b);
@@ -44,6 +48,8 @@ class cursor {
     copy_to(b);
     return load_be64(b);
   }
+  /// @}
+  /// Passes over `n` bytes; `ok()` turns false when there are too few.
   constexpr void skip(std::size_t n) noexcept { step(n, nullptr); }
   /// Fills `to` with the next bytes; with zeros, and `ok()` turns false, when there are not as many.
   constexpr void copy_to(mutable_bytes to) noexcept {

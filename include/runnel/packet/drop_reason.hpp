@@ -55,6 +55,7 @@ enum class drop_reason : std::uint8_t {
   count_                ///< how many there are
 };
 
+/// How many reasons there are.
 inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_reason::count_);
 
 /// The name of a drop reason as it is spelled in the enumeration.

@@ -32,6 +32,7 @@ inline constexpr std::uint32_t no_slot = 0xffff'ffff;
 /// Valid from `receive` until it is released, transmitted or made a packet, by whoever holds it. Copying it copies
 /// the window, not the bytes.
 struct frame {
+  /// The first byte.
   std::byte* data = nullptr;
   instant timestamp{};           ///< when the device received it
   std::uint32_t length = 0;      ///< bytes at `data`
@@ -40,12 +41,16 @@ struct frame {
   std::uint16_t tailroom = 0;    ///< writable bytes behind the last one
   std::uint16_t iif = 0;         ///< by which interface of the device it came
   std::uint16_t missing = 0;     ///< bytes that a snap length cut off at the end; 65535 is "that many or more"
+  /// What the first header is.
   link_type link = link_type::ethernet;
   std::uint8_t lender = 0;  ///< who lends the bytes when they are not a slot: a number given out by the pool
   std::uint8_t queue = 0;   ///< by which receive queue it came
+  /// What is known of the transport checksum.
   checksum_status checksum = checksum_status::unknown;
 
+  /// Where the headroom begins.
   [[nodiscard]] constexpr std::byte* head() const noexcept { return data - headroom; }
+  /// The bytes, to read and to write.
   [[nodiscard]] constexpr mutable_bytes contents() const noexcept { return {data, length}; }
 
   /// Grows the frame by `n` bytes at the front. Null, and nothing changed, when the headroom is smaller.
@@ -106,7 +111,9 @@ RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept
 /// into_array(frames))`.
 class into_array {
  public:
+  /// Begins at `to`, and goes on behind it.
   constexpr explicit into_array(frame* to) noexcept : to_(to) {}
+  /// Takes one frame.
   RUNNEL_INLINE constexpr void operator()(const frame& f) noexcept { detail::copy_members(*to_++, f); }
 
  private:

@@ -46,10 +46,13 @@ struct layers {
   std::uint8_t link = 0;                  ///< how many bytes before `network` the link header begins
   drop_reason fault = drop_reason::none;  ///< what was wrong, when it could not be parsed
 
+  /// Whether a protocol was found.
   [[nodiscard]] constexpr bool has(protocol p) const noexcept {
     return (protocols & static_cast<std::uint16_t>(p)) != 0;
   }
+  /// What the first header is.
   [[nodiscard]] constexpr link_type link_kind() const noexcept { return static_cast<link_type>(protocols & 7u); }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const layers&, const layers&) noexcept = default;
 };
 static_assert(sizeof(layers) == 8);

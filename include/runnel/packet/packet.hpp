@@ -27,7 +27,9 @@ class packet {
   packet(const packet&) = delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
   packet& operator=(const packet&) =
       delete;  // a packet is not copied: write clone() to share its bytes, copy() to copy them
+  /// Takes the packet over: the other handle is empty then.
   constexpr packet(packet&& other) noexcept : d_(other.d_) { other.d_ = nullptr; }
+  /// Releases its own packet, and takes the other one over.
   packet& operator=(packet&& other) noexcept {
     detail::descriptor* theirs = other.d_;
     other.d_ = nullptr;  // first, so that moving a packet onto itself changes nothing
@@ -45,12 +47,17 @@ class packet {
 
   // ---- the bytes of the first fragment
 
+  /// The first byte, to read.
   [[nodiscard]] const std::byte* data() const noexcept { return d_->data; }
+  /// Bytes in this packet, without what is chained to it.
   [[nodiscard]] std::uint32_t length() const noexcept { return d_->length; }
+  /// Bytes before the data that belong to it.
   [[nodiscard]] std::size_t headroom() const noexcept { return d_->headroom; }
+  /// Bytes behind the data that belong to it.
   [[nodiscard]] std::size_t tailroom() const noexcept { return d_->tailroom; }
   /// Where offsets of `layers()` count from.
   [[nodiscard]] const std::byte* head() const noexcept { return d_->data - d_->headroom; }
+  /// The bytes, to read.
   [[nodiscard]] bytes contents() const noexcept { return {d_->data, d_->length}; }
   /// The bytes to write to. They must not be shared (RUNNEL_ASSERT): call `unshare()` first.
   [[nodiscard]] mutable_bytes writable() noexcept {
@@ -141,6 +148,7 @@ class packet {
 
   // ---- fragments
 
+  /// Whether other packets are chained to it.
   [[nodiscard]] bool is_chained() const noexcept { return (d_->special & detail::is_chained) != 0; }
   /// Bytes of all fragments together.
   [[nodiscard]] std::size_t total_length() const noexcept { return is_chained() ? total_length_slow() : d_->length; }
@@ -162,22 +170,33 @@ class packet {
 
   // ---- what is known about it
 
+  /// What `parse` found.
   [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
+  /// Sets what `parse` found.
   void layers(const runnel::layers& l) noexcept {
     // As one word: stored member by member, which compilers like, it could not be read whole for a while.
     const auto word = __builtin_bit_cast(std::uint64_t, l);
     __builtin_memcpy(static_cast<void*>(&d_->layers), &word, sizeof word);
   }
+  /// When it was received, by the clock of its device.
   [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
+  /// Sets the time.
   void timestamp(instant t) noexcept { d_->timestamp = t; }
+  /// The flow hash, if the device or a stage computed one.
   [[nodiscard]] std::uint32_t flow_hash() const noexcept { return d_->hash; }
+  /// Sets the flow hash.
   void flow_hash(std::uint32_t v) noexcept { d_->hash = v; }
+  /// A number for the user's own purposes, as the kernel's mark; 0 at first.
   [[nodiscard]] std::uint32_t mark() const noexcept { return d_->mark; }
+  /// Sets the mark.
   void mark(std::uint32_t v) noexcept { d_->mark = v; }
+  /// A class of service of the user's own; 0 at first.
   [[nodiscard]] std::uint8_t priority() const noexcept { return d_->priority; }
+  /// Sets the priority.
   void priority(std::uint8_t v) noexcept { d_->priority = v; }
   /// By which interface of its device it came in.
   [[nodiscard]] std::uint16_t iif() const noexcept { return d_->iif; }
+  /// Sets the interface.
   void iif(std::uint16_t v) noexcept { d_->iif = v; }
   /// By which receive queue it came in; 0 when a device lends its bytes.
   [[nodiscard]] std::uint8_t queue() const noexcept {
@@ -185,11 +204,15 @@ class packet {
   }
   /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
+  /// Sets the connection.
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
   /// Four bytes for the stage that holds the packet; the next stage may overwrite them.
   [[nodiscard]] std::uint32_t scratch() const noexcept { return d_->scratch; }
+  /// Sets the scratch value.
   void scratch(std::uint32_t v) noexcept { d_->scratch = v; }
+  /// What is known of the transport checksum.
   [[nodiscard]] checksum_status checksum() const noexcept { return static_cast<checksum_status>(d_->status & 3u); }
+  /// Sets what is known of the transport checksum.
   void checksum(checksum_status s) noexcept {
     d_->status = static_cast<std::uint8_t>((d_->status & ~3u) | static_cast<std::uint8_t>(s));
   }
@@ -197,6 +220,7 @@ class packet {
   [[nodiscard]] std::uint16_t segment_size() const noexcept {
     return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size;
   }
+  /// Sets the segment size.
   void segment_size(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status &= static_cast<std::uint8_t>(~4u);
@@ -205,13 +229,16 @@ class packet {
   [[nodiscard]] std::uint16_t missing() const noexcept {
     return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0};
   }
+  /// Sets how many bytes are missing.
   void missing(std::uint16_t v) noexcept {
     d_->segment_size = v;
     d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
   }
   /// Whether `trace` follows this packet.
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
+  /// Sets whether `trace` follows it.
   void traced(bool on) noexcept { d_->status = static_cast<std::uint8_t>(on ? d_->status | 8u : d_->status & ~8u); }
+  /// The pool that it goes back to.
   [[nodiscard]] pool& home() const noexcept { return pool::of(d_); }
 
   // ---- crossing to another thread, and back to a device

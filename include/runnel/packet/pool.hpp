@@ -150,15 +150,19 @@ class alignas(64) pool {
   /// How many frames and packets still show bytes of lender `id`.
   [[nodiscard]] std::uint32_t lent(std::uint8_t id) const noexcept { return lent_[id]; }
 
+  /// How many slots there are.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return packets_; }
   /// Slots that are free. Packets that came home from other threads count once the owner has taken them over.
   [[nodiscard]] std::uint32_t available() const noexcept { return free_count_; }
+  /// Bare descriptors that are free.
   [[nodiscard]] std::uint32_t bare_available() const noexcept { return free_bare_count_; }
+  /// How many bare descriptors there are.
   [[nodiscard]] std::uint32_t bare_capacity() const noexcept { return bare_; }
   /// How often a packet, slot or descriptor was asked for and none was left.
   [[nodiscard]] std::uint64_t exhausted() const noexcept { return exhausted_; }
   /// Bytes that a new packet can hold behind its headroom.
   [[nodiscard]] std::uint32_t packet_bytes() const noexcept { return bytes_; }
+  /// Bytes before those of a new packet.
   [[nodiscard]] std::uint32_t headroom() const noexcept { return headroom_; }
   /// Takes over what other threads have given back. `allocate` does so by itself when it runs out.
   [[gnu::noinline]] void reclaim() noexcept {
@@ -315,9 +319,11 @@ class static_pool {
     pool_->reclaim();
     RUNNEL_ASSERT(pool_->available() == pool_->capacity() && pool_->bare_available() == pool_->bare_capacity());
   }
+  /// The pool. @{
   operator pool&() noexcept { return *pool_; }
   [[nodiscard]] pool& get() noexcept { return *pool_; }
   [[nodiscard]] pool* operator->() noexcept { return pool_; }
+  /// @}
 
  private:
   static_assert(Config.packets > 0, "runnel: a pool needs at least one packet");

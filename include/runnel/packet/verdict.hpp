@@ -22,14 +22,17 @@ enum class verdict_code : std::uint8_t {
   count_     ///< how many there are
 };
 
+/// How many codes there are.
 inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
 
 /// A verdict with its cause or target: four bytes, passed by value.
 struct [[nodiscard]] verdict {
+  /// What happens with the packet.
   verdict_code code = verdict_code::pass;
   drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
   std::uint16_t port = 0;                  ///< which device, for `redirect`
 
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
 };
 
@@ -47,15 +50,19 @@ struct redirect_verdict {
 };
 }  // namespace detail
 
+/// The verdicts by name; see `verdict_code`. @{
 inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
 inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
 inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
+/// @}
 /// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
 /// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
 inline constexpr verdict accept = pass;
+/// The verdicts by name; see `verdict_code`. @{
 inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
 inline constexpr detail::redirect_verdict redirect{};
 inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
+/// @}
 
 /// The name of a verdict as XDP and netfilter spell it, in lower case.
 [[nodiscard]] constexpr const char* name(verdict_code code) noexcept {

@@ -17,8 +17,10 @@ namespace runnel {
 
 /// A 48-bit link-layer address. `octets[0]` is first on the wire.
 struct mac_address {
+  /// The octets as they lie in a frame.
   std::uint8_t octets[6] = {};
 
+  /// Reads six bytes.
   [[nodiscard]] static constexpr mac_address load(const std::byte* p) noexcept {
     mac_address a;
     if (!std::is_constant_evaluated()) {
@@ -28,6 +30,7 @@ struct mac_address {
     for (std::size_t i = 0; i < 6; ++i) a.octets[i] = load_u8(p + i);
     return a;
   }
+  /// Writes six bytes.
   constexpr void store(std::byte* p) const noexcept {
     if (!std::is_constant_evaluated()) {
       __builtin_memcpy(p, octets, 6);
@@ -43,26 +46,39 @@ struct mac_address {
   }
   /// Group bit set: multicast, and broadcast too.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return (octets[0] & 1u) != 0; }
+  /// Whether it is ff:ff:ff:ff:ff:ff.
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value() == 0xffff'ffff'ffff; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const mac_address&, const mac_address&) noexcept = default;
 };
+/// ff:ff:ff:ff:ff:ff
 inline constexpr mac_address mac_broadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 /// An IPv4 address. `value()` counts in host order (10.0.0.1 is 0x0a000001).
 class ipv4_address {
  public:
   constexpr ipv4_address() noexcept = default;
+  /// a.b.c.d
   constexpr ipv4_address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) noexcept
       : value_(std::uint32_t{a} << 24 | std::uint32_t{b} << 16 | std::uint32_t{c} << 8 | d) {}
+  /// From a number in host order.
   constexpr explicit ipv4_address(std::uint32_t host_order) noexcept : value_(host_order) {}
 
+  /// Reads four bytes in network order.
   [[nodiscard]] static constexpr ipv4_address load(const std::byte* p) noexcept { return ipv4_address{load_be32(p)}; }
+  /// Writes four bytes in network order.
   constexpr void store(std::byte* p) const noexcept { store_be32(p, value_); }
+  /// As a number in host order.
   [[nodiscard]] constexpr std::uint32_t value() const noexcept { return value_; }
+  /// Whether it is 0.0.0.0.
   [[nodiscard]] constexpr bool is_unspecified() const noexcept { return value_ == 0; }
+  /// Whether it lies in 127.0.0.0/8.
   [[nodiscard]] constexpr bool is_loopback() const noexcept { return value_ >> 24 == 127; }
+  /// Whether it lies in 224.0.0.0/4.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return value_ >> 28 == 14; }
+  /// Whether it is 255.255.255.255.
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value_ == 0xffff'ffff; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(ipv4_address, ipv4_address) noexcept = default;
 
  private:
@@ -73,25 +89,35 @@ class ipv4_address {
 class ipv6_address {
  public:
   constexpr ipv6_address() noexcept = default;
+  /// From its halves as numbers in host order.
   constexpr ipv6_address(std::uint64_t high, std::uint64_t low) noexcept : high_(high), low_(low) {}
 
+  /// Reads sixteen bytes in network order.
   [[nodiscard]] static constexpr ipv6_address load(const std::byte* p) noexcept {
     return ipv6_address{load_be64(p), load_be64(p + 8)};
   }
+  /// Writes sixteen bytes in network order.
   constexpr void store(std::byte* p) const noexcept {
     store_be64(p, high_);
     store_be64(p + 8, low_);
   }
+  /// The first eight bytes as a number in host order.
   [[nodiscard]] constexpr std::uint64_t high() const noexcept { return high_; }
+  /// The last eight bytes as a number in host order.
   [[nodiscard]] constexpr std::uint64_t low() const noexcept { return low_; }
   /// Group `i` of the eight 16-bit groups, as they are written between the colons.
   [[nodiscard]] constexpr std::uint16_t group(unsigned i) const noexcept {
     return static_cast<std::uint16_t>((i < 4 ? high_ : low_) >> (48 - 16 * (i % 4)));
   }
+  /// Whether it is `::`.
   [[nodiscard]] constexpr bool is_unspecified() const noexcept { return high_ == 0 && low_ == 0; }
+  /// Whether it is `::1`.
   [[nodiscard]] constexpr bool is_loopback() const noexcept { return high_ == 0 && low_ == 1; }
+  /// Whether it lies in ff00::/8.
   [[nodiscard]] constexpr bool is_multicast() const noexcept { return high_ >> 56 == 0xff; }
+  /// Whether it lies in fe80::/10.
   [[nodiscard]] constexpr bool is_link_local() const noexcept { return high_ >> 54 == 0xfe80u >> 6; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const ipv6_address&, const ipv6_address&) noexcept = default;
 
  private:
@@ -99,9 +125,11 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
+/// In the usual form: `02:00:5e:00:00:01`.
 constexpr void print(text_writer& out, const mac_address& a) noexcept {
   for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
 }
+/// In the usual form: `192.0.2.1`.
 constexpr void print(text_writer& out, ipv4_address a) noexcept {
   out << (a.value() >> 24) << '.' << (a.value() >> 16 & 0xffu) << '.' << (a.value() >> 8 & 0xffu) << '.'
       << (a.value() & 0xffu);
@@ -134,6 +162,7 @@ constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
 template <class Address>
 class basic_prefix {
  public:
+  /// Bits of an address.
   static constexpr unsigned bits = sizeof(Address) * 8;
 
   /// The whole address space, 0.0.0.0/0 or ::/0.
@@ -143,9 +172,13 @@ class basic_prefix {
       : address_(cut(a, length)), length_(static_cast<std::uint8_t>(length)) {
     RUNNEL_ASSERT(length <= bits);
   }
+  /// The first address of the block.
   [[nodiscard]] constexpr const Address& address() const noexcept { return address_; }
+  /// How many bits its addresses agree in.
   [[nodiscard]] constexpr unsigned length() const noexcept { return length_; }
+  /// Whether an address lies in the block.
   [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return cut(a, length_) == address_; }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const basic_prefix&, const basic_prefix&) noexcept = default;
 
  private:
@@ -175,18 +208,26 @@ using ipv6_prefix = basic_prefix<ipv6_address>;
 class prefix {
  public:
   constexpr prefix() noexcept = default;
+  /// A block of one family. @{
   constexpr prefix(const ipv4_prefix& p) noexcept : v4_(p), family_(4) {}
   constexpr prefix(const ipv6_prefix& p) noexcept : v6_(p), family_(6) {}
+  /// @}
+  /// The block of addresses that agree with `a` in their first `length` bits. @{
   [[nodiscard]] static constexpr prefix v4(ipv4_address a, unsigned length) noexcept { return ipv4_prefix{a, length}; }
   [[nodiscard]] static constexpr prefix v6(const ipv6_address& a, unsigned length) noexcept {
     return ipv6_prefix{a, length};
   }
+  /// @}
 
+  /// Whether it is a block of this family. @{
   [[nodiscard]] constexpr bool is_v4() const noexcept { return family_ == 4; }
   [[nodiscard]] constexpr bool is_v6() const noexcept { return family_ == 6; }
+  /// @}
+  /// How many bits its addresses agree in.
   [[nodiscard]] constexpr unsigned length() const noexcept { return is_v6() ? v6_.length() : v4_.length(); }
   /// False for addresses of the other family.
   [[nodiscard]] constexpr bool contains(ipv4_address a) const noexcept { return is_v4() && v4_.contains(a); }
+  /// False for addresses of the other family.
   [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept { return is_v6() && v6_.contains(a); }
   /// The same as a prefix of one family, `ipv4_address` or `ipv6_address`; that it is of that family is the caller's
   /// promise, asserted.
@@ -196,6 +237,7 @@ class prefix {
     if constexpr (sizeof(Address) == 4) return v4_;
     else return v6_;
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const prefix&, const prefix&) noexcept = default;
 
  private:
@@ -204,11 +246,13 @@ class prefix {
   std::uint8_t family_ = 0;
 };
 
+/// In the usual form: `192.0.2.0/24`.
 template <class Address>
 constexpr void print(text_writer& out, const basic_prefix<Address>& p) noexcept {
   print(out, p.address());
   out << '/' << std::uint32_t{p.length()};
 }
+/// In the usual form: `192.0.2.0/24`.
 constexpr void print(text_writer& out, const prefix& p) noexcept {
   if (p.is_v4()) print(out, p.as<ipv4_address>());
   else if (p.is_v6()) print(out, p.as<ipv6_address>());
@@ -220,6 +264,7 @@ struct address_error {
   const char* reason;    ///< a few words: "a part above 255"
   std::size_t position;  ///< of the first character that is wrong, counted from 0
 };
+/// What is wrong with the text, in words.
 constexpr void print(text_writer& out, const address_error& e) noexcept {
   out << e.reason << " at character " << std::uint64_t{e.position + 1};
 }

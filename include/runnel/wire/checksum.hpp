@@ -153,6 +153,7 @@ class running_checksum {
  public:
   /// Begins with a sum taken before, as of a pseudo-header.
   constexpr explicit running_checksum(std::uint64_t sum = 0) noexcept : sum_(sum) {}
+  /// Adds the next piece.
   constexpr void add(bytes piece) noexcept {
     const auto words = static_cast<std::uint16_t>(add_checksum(piece));
     sum_ += odd_ ? byte_swap(words) : words;

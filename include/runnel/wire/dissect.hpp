@@ -33,6 +33,7 @@ struct dissect_options {
 
 /// How many VLAN tags and IPv6 extension headers are followed, as `max_mpls_labels` for labels. One more is a fault.
 inline constexpr unsigned max_vlan_tags = 8;
+/// How many IPv6 extension headers are passed over; behind more the packet is malformed.
 inline constexpr unsigned max_ipv6_extensions = 8;
 
 namespace detail {

@@ -23,23 +23,32 @@ namespace runnel {
 /// EtherTypes, as IEEE 802 numbers them.
 namespace ethertype {
 
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t ipv4 = 0x0800;
 inline constexpr std::uint16_t arp = 0x0806;
 inline constexpr std::uint16_t wake_on_lan = 0x0842;
+/// @}
 inline constexpr std::uint16_t bridging = 0x6558;  ///< an Ethernet frame inside GRE (RFC 1701)
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t rarp = 0x8035;
 inline constexpr std::uint16_t vlan = 0x8100;  ///< 802.1Q customer tag
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t ipv6 = 0x86dd;
 inline constexpr std::uint16_t slow_protocols = 0x8809;  ///< LACP and OAM
+/// A value of the type field, as IANA lists it.
 inline constexpr std::uint16_t mpls = 0x8847;
 inline constexpr std::uint16_t mpls_upstream = 0x8848;  ///< upstream-assigned labels (RFC 5332)
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t pppoe_discovery = 0x8863;
 inline constexpr std::uint16_t pppoe_session = 0x8864;
 inline constexpr std::uint16_t eapol = 0x888e;
+/// @}
 inline constexpr std::uint16_t qinq = 0x88a8;  ///< 802.1ad service tag
+/// A value of the type field, as IANA lists it. @{
 inline constexpr std::uint16_t lldp = 0x88cc;
 inline constexpr std::uint16_t macsec = 0x88e5;
 inline constexpr std::uint16_t ptp = 0x88f7;
+/// @}
 inline constexpr std::uint16_t qinq_old = 0x9100;  ///< service tags from before 802.1ad
 inline constexpr std::uint16_t first = 0x0600;     ///< what is below is no type but an 802.3 length
 
@@ -82,13 +91,17 @@ inline constexpr std::uint16_t first = 0x0600;     ///< what is below is no type
 template <class Byte>
 class basic_ethernet {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ethernet<std::byte>;
   static constexpr header in_header = header::ethernet;
   static constexpr std::size_t min_size = 14;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ethernet, 0, 48, mac_address> daddr{"ether daddr"};
   static constexpr field<header::ethernet, 48, 48, mac_address> saddr{"ether saddr"};
   static constexpr field<header::ethernet, 96, 16, std::uint16_t> type{"ether type"};
+  /// @}
 
   /// Checks that the header is there, and in an 802.3 frame that its length is at most 1500 and within `b`, which
   /// may run on behind it (padding).
@@ -102,6 +115,7 @@ class basic_ethernet {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ethernet unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ethernet<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -110,8 +124,10 @@ class basic_ethernet {
 
   /// Always 14: tags that follow are headers of their own.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr mac_address destination() const noexcept { return mac_address::load(p_); }
   [[nodiscard]] constexpr mac_address source() const noexcept { return mac_address::load(p_ + 6); }
+  /// @}
   /// What the frame carries; below 0x0600 the length of an 802.3 frame (then an LLC header follows).
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 12); }
   /// Whether the type field is a length. IEEE 802.3 §3.2.6.
@@ -123,6 +139,7 @@ class basic_ethernet {
     return said < runnel::ethertype::first ? rest.first(said) : rest;
   }
 
+  /// Writes the field. @{
   constexpr void destination(const mac_address& a) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -138,6 +155,7 @@ class basic_ethernet {
   {
     store_be16(p_ + 12, v);
   }
+  /// @}
   /// Sends the frame back to where it came from.
   constexpr void swap_addresses() const noexcept
     requires(!std::is_const_v<Byte>)
@@ -168,6 +186,7 @@ class basic_ethernet {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ethernet = basic_ethernet<const std::byte>;
 /// The name under which match expressions read best: `ether::saddr == ...`, as in nft.
 using ether = ethernet;
@@ -187,10 +206,13 @@ namespace detail {
 struct ethernet_header {
   static constexpr std::uint16_t ethertype = runnel::ethertype::bridging;  ///< what GRE says of a frame inside it
 
+  /// A field of the header, in host byte order. @{
   mac_address source{};
   mac_address destination{};
+  /// @}
   std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload (802.3)
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 14; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
@@ -198,6 +220,7 @@ struct ethernet_header {
     source.store(p + 6);
     store_be16(p + 12, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 60`.

@@ -45,12 +45,15 @@ enum class header_family : std::uint8_t {
   nd_option,       ///< the first option of this type in a neighbour discovery message
   gre_word,        ///< what this bit in the first octet of a GRE header says is there
 };
+/// The header that stands for number `number` of a family of options.
 [[nodiscard]] constexpr header header_in(header_family f, std::uint8_t number) noexcept {
   return static_cast<header>(static_cast<unsigned>(f) << 8 | number);
 }
+/// The family of such a header.
 [[nodiscard]] constexpr header_family family_of(header h) noexcept {
   return static_cast<header_family>(static_cast<unsigned>(h) >> 8);
 }
+/// The number of such a header in its family.
 [[nodiscard]] constexpr std::uint8_t number_of(header h) noexcept { return static_cast<std::uint8_t>(h); }
 
 namespace match {
@@ -59,6 +62,7 @@ namespace match {
 /// operators are found through it; they, and what `in` needs, come with <runnel/match.hpp>.
 template <class Self>
 struct operand {
+  /// What the library knows it by.
   static constexpr bool is_match_operand = true;
 
   /// Whether the value is in a set, a `range(first, last)` or a prefix: `ip::saddr.in(net("10.0.0.0/8"))`.
@@ -80,11 +84,15 @@ struct operand {
 /// whole bytes. Costs nothing: an empty-ish constant that only carries its name.
 template <header Header, unsigned Offset, unsigned Bits, class Value>
 struct field : match::operand<field<Header, Offset, Bits, Value>> {
+  /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = Header;
   static constexpr unsigned offset = Offset;  ///< in bits
+  /// How many bits it has.
   static constexpr unsigned bits = Bits;
+  /// The type of its values.
   using value_type = Value;
 
+  /// `as_in_nft` is its name, a literal.
   constexpr explicit field(const char* as_in_nft) noexcept : name(as_in_nft) {}
 
   /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
@@ -108,11 +116,15 @@ struct inner_field : operand<inner_field<Around, Field>> {
   static_assert(
       requires { Field::in_header; },
       "runnel: inner(...) takes a header field: vxlan::inner(ip::saddr); a tunnel in a tunnel is not looked into");
+  /// How many bits it has.
   static constexpr unsigned bits = Field::bits;
+  /// The type of its values.
   using value_type = typename Field::value_type;
 
+  /// Use `inner` of the tunnel.
   constexpr explicit inner_field(const Field& f) noexcept : inside(f) {}
 
+  /// The field in the packet inside.
   [[no_unique_address]] Field inside;
 };
 

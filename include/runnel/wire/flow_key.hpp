@@ -60,6 +60,7 @@ class flow_key4 {
   static constexpr std::size_t words = 2;
 
   constexpr flow_key4() noexcept = default;
+  /// From its parts; ports are in host order.
   constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
                       std::uint16_t destination_port, std::uint8_t protocol) noexcept
       : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
@@ -81,6 +82,7 @@ class flow_key4 {
     return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
   }
 
+  /// A part of the key, in host order. @{
   [[nodiscard]] constexpr ipv4_address source() const noexcept {
     return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
   }
@@ -96,6 +98,7 @@ class flow_key4 {
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
     return static_cast<std::uint8_t>(word_[1] >> 24);
   }
+  /// @}
   /// Word `i < words`, for tables and hashes of one's own.
   [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
 
@@ -118,6 +121,7 @@ class flow_key4 {
     const auto& k = detail::flow_hash_keys;
     return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
     return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
   }
@@ -139,6 +143,7 @@ class flow_key6 {
   static constexpr std::size_t words = 5;  ///< as in `flow_key4`
 
   constexpr flow_key6() noexcept = default;
+  /// From its parts; ports are in host order.
   constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
                       std::uint16_t destination_port, std::uint8_t protocol) noexcept
       : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
@@ -163,6 +168,7 @@ class flow_key6 {
     return {outer.source(), outer.destination(), source_port, destination_port, protocol};
   }
 
+  /// A part of the key, in host order. @{
   [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
@@ -174,6 +180,7 @@ class flow_key6 {
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
     return static_cast<std::uint8_t>(word_[4] >> 24);
   }
+  /// @}
   /// Word `i < words`, for tables and hashes of one's own.
   [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
 
@@ -201,6 +208,7 @@ class flow_key6 {
                                     detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
     return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
   }
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
     std::uint64_t different = 0;
     for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];

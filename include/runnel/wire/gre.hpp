@@ -27,9 +27,11 @@ namespace runnel {
 template <class Byte>
 class basic_gre {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_gre<std::byte>;
   static constexpr header in_header = header::gre;
   static constexpr std::size_t min_size = 4;
+  /// @}
 
   /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
   using option = gre_option_fields<>;
@@ -39,9 +41,11 @@ class basic_gre {
     return match::inner_field<match::tunnel::gre, Field>{f};
   }
 
+  /// A field, for match expressions. @{
   static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
   static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
   static constexpr field<header::gre, 16, 16, std::uint16_t> protocol{"gre protocol"};
+  /// @}
 
   /// Checks that the header is there with all that its flags promise. What RFC 1701 had beyond that (routing, a strict
   /// source route, recursion) is refused, as RFC 2784 §2.3 says, and so is version 1, which is PPTP's.
@@ -54,6 +58,7 @@ class basic_gre {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_gre unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_gre<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -62,9 +67,12 @@ class basic_gre {
 
   /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.
   [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
+  /// Whether the optional field is there. @{
   [[nodiscard]] constexpr bool has_checksum() const noexcept { return (load_u8(p_) & 0x80u) != 0; }
   [[nodiscard]] constexpr bool has_key() const noexcept { return (load_u8(p_) & 0x20u) != 0; }
   [[nodiscard]] constexpr bool has_sequence_number() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
+  /// @}
+  /// The version number.
   [[nodiscard]] constexpr std::uint8_t version_number() const noexcept { return load_u8(p_ + 1) & 7u; }
   /// What it carries: an EtherType.
   [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
@@ -74,6 +82,7 @@ class basic_gre {
   [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept {
     return has_sequence_number() ? word(sequence_at()) : 0;
   }
+  /// What the tunnel carries.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
@@ -115,11 +124,13 @@ class basic_gre {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using gre = basic_gre<const std::byte>;
 
 /// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
 /// in nft: `gretap::inner(ether::saddr)`.
 struct gretap {
+  /// A field of the frame inside: `gretap::inner(ip::saddr)`.
   template <class Field>
   [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
     return match::inner_field<match::tunnel::gretap, Field>{f};
@@ -133,11 +144,16 @@ struct gre_header {
 
   std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
   bool checksum = false;       ///< over header and payload, which must be in place before
+  /// Whether there is a key, and which. @{
   bool has_key = false;
   std::uint32_t key = 0;
+  /// @}
+  /// Whether there is a sequence number, and which. @{
   bool has_sequence = false;
   std::uint32_t sequence = 0;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     return 4 + (checksum ? 4u : 0u) + (has_key ? 4u : 0u) + (has_sequence ? 4u : 0u);
   }
@@ -158,6 +174,7 @@ struct gre_header {
     if (has_sequence) store_be32(p + at, sequence);
     if (checksum) store_be16(p + 4, runnel::checksum(whole));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `GREv0, key=0x7, seq 1, proto IPv4 (0x0800), length 40`, header included.

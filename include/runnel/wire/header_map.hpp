@@ -38,9 +38,11 @@ class basic_header_map {
         end_(contents.data() + contents.size()),
         found_(known(found, head_offset)),
         just_found_(just_found) {}
+  /// Of a packet, where `parse` found them.
   explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
+  /// Of a packet, where `parse` found them.
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
@@ -48,6 +50,7 @@ class basic_header_map {
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
 
+  /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
 
   /// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it.

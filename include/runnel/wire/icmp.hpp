@@ -23,8 +23,11 @@ namespace runnel {
 
 /// Type and code of an ICMP message. The known ones have names: `icmp::echo_request`, `icmp::unreachable::port`.
 struct icmp_kind {
+  /// The message's type.
   std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
   std::uint8_t code = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(icmp_kind, icmp_kind) noexcept = default;
 };
 
@@ -33,60 +36,83 @@ struct icmp_kind {
 template <class Byte>
 class basic_icmp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_icmp<std::byte>;
   static constexpr header in_header = header::icmp;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A message, by type and code as IANA lists them.
   static constexpr icmp_kind echo_reply{0, 0};
   static constexpr icmp_kind source_quench{4, 0};  ///< to be ignored (RFC 6633)
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmp_kind echo_request{8, 0};
   static constexpr icmp_kind router_advertisement{9, 0};
   static constexpr icmp_kind router_solicitation{10, 0};
   static constexpr icmp_kind timestamp_request{13, 0};
   static constexpr icmp_kind timestamp_reply{14, 0};
+  /// @}
   /// Destination unreachable: RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1.
   struct unreachable {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 3;
     static constexpr icmp_kind network{3, 0};               ///< no route
     static constexpr icmp_kind host{3, 1};                  ///< routed, but the last hop does not answer
     static constexpr icmp_kind protocol{3, 2};              ///< nobody listens to this IP protocol
     static constexpr icmp_kind port{3, 3};                  ///< nobody listens on this UDP port
     static constexpr icmp_kind fragmentation_needed{3, 4};  ///< too big and DF set (RFC 1191)
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind source_route_failed{3, 5};
     static constexpr icmp_kind network_unknown{3, 6};
     static constexpr icmp_kind host_unknown{3, 7};
+    /// @}
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind network_prohibited{3, 9};
     static constexpr icmp_kind host_prohibited{3, 10};
+    /// @}
     static constexpr icmp_kind network_service{3, 11};  ///< not with this type of service
     static constexpr icmp_kind host_service{3, 12};     ///< not with this type of service
     static constexpr icmp_kind prohibited{3, 13};  ///< a filter says no ("communication administratively prohibited")
   };
   /// There is a better first hop: RFC 792, RFC 1812 §5.2.7.2.
   struct redirect {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 5;
     static constexpr icmp_kind network{5, 0};  ///< routers no longer send it
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind host{5, 1};
     static constexpr icmp_kind network_service{5, 2};
     static constexpr icmp_kind host_service{5, 3};
+    /// @}
   };
+  /// What ran out.
   struct time_exceeded {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 11;
     static constexpr icmp_kind transit{11, 0};     ///< TTL ran out on the way
     static constexpr icmp_kind reassembly{11, 1};  ///< fragments did not all arrive in time
   };
+  /// What is wrong with the header.
   struct parameter_problem {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 12;
     static constexpr icmp_kind pointer{12, 0};  ///< the octet pointed at is wrong
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmp_kind option_missing{12, 1};
     static constexpr icmp_kind length{12, 2};
+    /// @}
   };
 
+  /// A field, for match expressions. @{
   static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
   static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
   static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
+  /// @}
   // These are false in every comparison with a message of another type.
+  /// A field, for match expressions. @{
   static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
   static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
+  /// @}
   /// Of an unreachable destination; it says something when a fragment was needed.
   static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
   /// Of a redirect.
@@ -100,20 +126,26 @@ class basic_icmp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_icmp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_icmp<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
   [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
   /// Type and code together: `if (message.kind() == icmp::unreachable::port)`.
   [[nodiscard]] constexpr icmp_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
   /// Of an echo, timestamp, information or mask message; other types have something else there.
   [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
   /// Of "fragmentation needed": bytes that the next link carries; 0 from routers older than RFC 1191.
   [[nodiscard]] constexpr std::uint16_t next_hop_mtu() const noexcept { return load_be16(p_ + 6); }
@@ -157,6 +189,7 @@ class basic_icmp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void kind(icmp_kind k) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -177,6 +210,7 @@ class basic_icmp {
   {
     set16(6, v);
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void message_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -208,13 +242,16 @@ class basic_icmp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using icmp = basic_icmp<const std::byte>;
 
 /// An ICMP message header to be written in front of its payload: `icmp_header{.kind = icmp::echo_request, .identifier
 /// = 7, .sequence_number = 1}`. Of the fields below only those are written that a message of this kind has.
 struct icmp_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 1;
 
+  /// Which message: type and code.
   icmp_kind kind = icmp::echo_request;
   std::uint16_t identifier = 0;       ///< queries
   std::uint16_t sequence_number = 0;  ///< queries
@@ -222,6 +259,7 @@ struct icmp_header {
   ipv4_address gateway{};             ///< redirects
   std::uint8_t pointer = 0;           ///< parameter problems
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -237,6 +275,7 @@ struct icmp_header {
     }
     store_be16(p + 2, checksum(whole));
   }
+  /// @}
 };
 
 /// The name of a kind in tcpdump's words, or null where it has none.

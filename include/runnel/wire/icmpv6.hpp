@@ -23,8 +23,11 @@ namespace runnel {
 
 /// Type and code of an ICMPv6 message. The known ones have names: `icmpv6::echo_request`, `icmpv6::unreachable::port`.
 struct icmpv6_kind {
+  /// The message's type.
   std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
   std::uint8_t code = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(icmpv6_kind, icmpv6_kind) noexcept = default;
 };
 
@@ -34,42 +37,56 @@ struct icmpv6_kind {
 template <class Byte>
 class basic_icmpv6 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_icmpv6<std::byte>;
   static constexpr header in_header = header::icmpv6;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmpv6_kind packet_too_big{2, 0};
   static constexpr icmpv6_kind echo_request{128, 0};
   static constexpr icmpv6_kind echo_reply{129, 0};
+  /// @}
   static constexpr icmpv6_kind listener_query{130, 0};   ///< MLD, RFC 2710 and RFC 3810
   static constexpr icmpv6_kind listener_report{131, 0};  ///< MLDv1
   static constexpr icmpv6_kind listener_done{132, 0};    ///< MLDv1
+  /// A message, by type and code as IANA lists them. @{
   static constexpr icmpv6_kind router_solicitation{133, 0};
   static constexpr icmpv6_kind router_advertisement{134, 0};
   static constexpr icmpv6_kind neighbour_solicitation{135, 0};
   static constexpr icmpv6_kind neighbour_advertisement{136, 0};
   static constexpr icmpv6_kind redirect{137, 0};
+  /// @}
   static constexpr icmpv6_kind listener_report_v2{143, 0};  ///< MLDv2, RFC 3810 §5.2
   /// Destination unreachable, RFC 4443 §3.1.
   struct unreachable {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 1;
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind no_route{1, 0};
     static constexpr icmpv6_kind prohibited{1, 1};    ///< a filter says no
     static constexpr icmpv6_kind beyond_scope{1, 2};  ///< of the source address
     static constexpr icmpv6_kind address{1, 3};       ///< the last hop does not answer
     static constexpr icmpv6_kind port{1, 4};          ///< nobody listens
     static constexpr icmpv6_kind policy{1, 5};        ///< the source address failed a policy
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind reject_route{1, 6};
   };
   /// RFC 4443 §3.3.
   struct time_exceeded {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 3;
+    /// A message, by type and code as IANA lists them. @{
     static constexpr icmpv6_kind hop_limit{3, 0};
     static constexpr icmpv6_kind reassembly{3, 1};
+    /// @}
   };
   /// RFC 4443 §3.4.
   struct parameter_problem {
+    /// The type of these messages.
     static constexpr std::uint8_t type = 4;
+    /// A message, by type and code as IANA lists them.
     static constexpr icmpv6_kind header_field{4, 0};
     static constexpr icmpv6_kind next_header{4, 1};     ///< unrecognised
     static constexpr icmpv6_kind option{4, 2};          ///< unrecognised
@@ -78,20 +95,26 @@ class basic_icmpv6 {
 
   /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
   using ra = router_advertisement_fields<>;
+  /// Fields of this message, in match expressions.
   using na = neighbour_advertisement_fields<>;
+  /// Options of neighbour discovery, in match expressions.
   using option = nd_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
   static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
   static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
+  /// @}
   // These are false in every comparison with a message of another type.
   /// Of "packet too big".
   static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
   /// Of a parameter problem: which octet is wrong.
   static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
       "icmpv6 param-problem"};
+  /// A field, for match expressions. @{
   static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
   static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// @}
   /// Of a multicast listener query: milliseconds.
   static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
       "icmpv6 max-delay"};
@@ -109,20 +132,26 @@ class basic_icmpv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_icmpv6<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_icmpv6<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
   [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
   /// Type and code together: `if (message.kind() == icmpv6::packet_too_big)`.
   [[nodiscard]] constexpr icmpv6_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
   /// Of an echo message; other types have something else there.
   [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
   /// Of "packet too big": bytes that the next link carries. Below 1280 it must not be believed (RFC 8201 §4).
   [[nodiscard]] constexpr std::uint32_t next_hop_mtu() const noexcept { return load_be32(p_ + 4); }
@@ -158,6 +187,7 @@ class basic_icmpv6 {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void kind(icmpv6_kind k) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -179,6 +209,7 @@ class basic_icmpv6 {
     set16(4, static_cast<std::uint16_t>(v >> 16));
     set16(6, static_cast<std::uint16_t>(v));
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void message_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -217,19 +248,23 @@ class basic_icmpv6 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using icmpv6 = basic_icmpv6<const std::byte>;
 
 /// An ICMPv6 message header to be written in front of its payload: `icmpv6_header{.kind = icmpv6::echo_request,
 /// .identifier = 7}`. Of the fields below only those are written that a message of this kind has.
 struct icmpv6_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// Which message: type and code.
   icmpv6_kind kind = icmpv6::echo_request;
   std::uint16_t identifier = 0;       ///< echo messages
   std::uint16_t sequence_number = 0;  ///< echo messages
   std::uint32_t next_hop_mtu = 0;     ///< packet_too_big, bytes
   std::uint32_t pointer = 0;          ///< parameter problems
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
@@ -243,6 +278,7 @@ struct icmpv6_header {
                           : 0);
     store_be16(p + 2, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
   }
+  /// @}
 };
 
 /// The name of a kind in tcpdump's words, or null where it has none.

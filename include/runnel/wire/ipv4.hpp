@@ -27,13 +27,16 @@ namespace runnel {
 template <class Byte>
 class basic_ipv4 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv4<std::byte>;
   static constexpr header in_header = header::ipv4;
   static constexpr std::size_t min_size = 20;
+  /// @}
 
   /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
   using option = ipv4_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
   static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
   static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
@@ -46,6 +49,7 @@ class basic_ipv4 {
   static constexpr field<header::ipv4, 80, 16, std::uint16_t> checksum{"ip checksum"};
   static constexpr field<header::ipv4, 96, 32, ipv4_address> saddr{"ip saddr"};
   static constexpr field<header::ipv4, 128, 32, ipv4_address> daddr{"ip daddr"};
+  /// @}
 
   /// Checks version, IHL and total length against `b`, which begins at the header and may run on behind the
   /// datagram (Ethernet padding). The view then ends where the total length says. The checksum is not looked at.
@@ -62,6 +66,7 @@ class basic_ipv4 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv4 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv4<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -81,20 +86,27 @@ class basic_ipv4 {
   [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) & 3u; }
   /// Header and payload in bytes, as the header says.
   [[nodiscard]] constexpr std::uint16_t total_length() const noexcept { return load_be16(p_ + 2); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t identification() const noexcept { return load_be16(p_ + 4); }
+  /// Whether the header says so. @{
   [[nodiscard]] constexpr bool dont_fragment() const noexcept { return (load_u8(p_ + 6) & 0x40u) != 0; }
   [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 6) & 0x20u) != 0; }
+  /// @}
   /// Where this fragment's payload belongs in the datagram, in bytes.
   [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept {
     return (load_be16(p_ + 6) & 0x1fffu) * std::size_t{8};
   }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool is_fragment() const noexcept { return (load_be16(p_ + 6) & 0x3fffu) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint8_t time_to_live() const noexcept { return load_u8(p_ + 8); }
   /// What the payload is: an IANA protocol number.
   [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept { return load_u8(p_ + 9); }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t header_checksum() const noexcept { return load_be16(p_ + 10); }
   [[nodiscard]] constexpr ipv4_address source() const noexcept { return ipv4_address::load(p_ + 12); }
   [[nodiscard]] constexpr ipv4_address destination() const noexcept { return ipv4_address::load(p_ + 16); }
+  /// @}
   /// Both addresses as they lie there, the source in the upper half: one load for what compares or hashes them.
   [[nodiscard]] constexpr std::uint64_t addresses() const noexcept { return load_be64(p_ + 12); }
   /// The option bytes; walk them with `ipv4_options`.
@@ -114,6 +126,7 @@ class basic_ipv4 {
 
   // Setters. Each that changes a field under the header checksum also updates the checksum (RFC 1624), unless it
   // says otherwise.
+  /// Writes the field and updates the header checksum (RFC 1624). @{
   constexpr void codepoint(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -134,6 +147,7 @@ class basic_ipv4 {
   {
     set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void header_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -146,6 +160,7 @@ class basic_ipv4 {
   {
     set32(12, a.value());
   }
+  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
   constexpr void destination(ipv4_address a) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -174,6 +189,7 @@ class basic_ipv4 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv4 = basic_ipv4<const std::byte>;
 /// The name under which match expressions read best: `ip::saddr == ...`, as in nft.
 using ip = ipv4;
@@ -183,6 +199,7 @@ using ip = ipv4;
 /// last case. RFC 791 §3.1.
 class ipv4_options {
  public:
+  /// Walks the options of a header, `ip.options()`.
   constexpr explicit ipv4_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
@@ -192,10 +209,12 @@ class ipv4_options {
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
   /// The option from its type octet on.
   [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether the walk ended at a fault.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
  private:
@@ -225,6 +244,7 @@ struct ipv4_header {
   static constexpr std::uint16_t ethertype = 0x0800;  ///< what a link header says of this one
   static constexpr std::uint8_t ip_protocol = 4;      ///< what an IP header around this one says (RFC 2003)
 
+  /// A field of the header, in host byte order. @{
   ipv4_address source{};
   ipv4_address destination{};
   std::uint8_t ttl = 64;
@@ -233,10 +253,12 @@ struct ipv4_header {
   std::uint16_t id = 0;
   bool dont_fragment = true;
   bool more_fragments = false;
+  /// @}
   std::uint16_t fragment_offset = 0;  ///< in bytes, a multiple of 8
   std::uint8_t protocol = 0;          ///< 0: that of the header inside
   bytes options{};                    ///< at most 40 bytes; written with padding to a multiple of 4
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     RUNNEL_ASSERT(options.size() <= 40);
     return 20 + (options.first(40).size() + 3) / 4 * 4;
@@ -246,6 +268,7 @@ struct ipv4_header {
     return (source.value() >> 16) + (source.value() & 0xffffu) + (destination.value() >> 16) +
            (destination.value() & 0xffffu);
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() <= 65535);
     std::byte* p = whole.data();

@@ -28,13 +28,16 @@ namespace runnel {
 template <class Byte>
 class basic_ipv6 {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv6<std::byte>;
   static constexpr header in_header = header::ipv6;
   static constexpr std::size_t min_size = 40;
+  /// @}
 
   /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
   using exthdr = ipv6_exthdr_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
   static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};
   static constexpr field<header::ipv6, 10, 2, std::uint8_t> ecn{"ip6 ecn"};
@@ -44,6 +47,7 @@ class basic_ipv6 {
   static constexpr field<header::ipv6, 56, 8, std::uint8_t> hoplimit{"ip6 hoplimit"};
   static constexpr field<header::ipv6, 64, 128, ipv6_address> saddr{"ip6 saddr"};
   static constexpr field<header::ipv6, 192, 128, ipv6_address> daddr{"ip6 daddr"};
+  /// @}
 
   /// Checks version and payload length against `b`, which begins at the header and may run on behind the datagram
   /// (Ethernet padding). The view then ends where the payload length says. A payload length of 0 is an empty payload;
@@ -60,6 +64,7 @@ class basic_ipv6 {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv6<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -80,9 +85,11 @@ class basic_ipv6 {
   [[nodiscard]] constexpr std::uint16_t payload_length() const noexcept { return load_be16(p_ + 4); }
   /// What comes first behind the fixed header: an extension header or a transport, an IANA protocol number.
   [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_ + 6); }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t hop_limit() const noexcept { return load_u8(p_ + 7); }
   [[nodiscard]] constexpr ipv6_address source() const noexcept { return ipv6_address::load(p_ + 8); }
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(p_ + 24); }
+  /// @}
   /// What follows the fixed header, extension headers first, without padding of the link.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);
@@ -94,6 +101,7 @@ class basic_ipv6 {
   }
 
   // Setters. IPv6 has no header checksum; where addresses change, a transport checksum is the caller's to update.
+  /// Writes the field. @{
   constexpr void codepoint(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -134,6 +142,7 @@ class basic_ipv6 {
   {
     a.store(p_ + 24);
   }
+  /// @}
 
  private:
   constexpr basic_ipv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -142,6 +151,7 @@ class basic_ipv6 {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv6 = basic_ipv6<const std::byte>;
 /// The name under which match expressions read best: `ip6::saddr == ...`, as in nft.
 using ip6 = ipv6;
@@ -152,19 +162,23 @@ struct ipv6_header {
   static constexpr std::uint16_t ethertype = 0x86dd;  ///< what a link header says of this one
   static constexpr std::uint8_t ip_protocol = 41;     ///< what an IP header around this one says (RFC 2473, RFC 4213)
 
+  /// A field of the header, in host byte order. @{
   ipv6_address source{};
   ipv6_address destination{};
   std::uint8_t hop_limit = 64;
   std::uint8_t dscp = 0;
   std::uint8_t ecn = 0;
   std::uint32_t flow_label = 0;
+  /// @}
   std::uint8_t next_header = 0;  ///< 0: that of the header inside, or 59 when there is none
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
   /// Unfolded sum over the addresses, for the checksum of a transport inside.
   [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
     return sum(source.high()) + sum(source.low()) + sum(destination.high()) + sum(destination.low());
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() - size() <= 65535);
     std::byte* p = whole.data();

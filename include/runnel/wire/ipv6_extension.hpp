@@ -23,10 +23,13 @@ namespace runnel {
 /// What a Next Header field says of an extension header.
 struct ipv6_extension {
   static constexpr std::uint8_t hop_by_hop = 0;  ///< directly behind the IPv6 header or not at all
+  /// A number of the next-header field, as IANA lists it. @{
   static constexpr std::uint8_t routing = 43;
   static constexpr std::uint8_t fragment = 44;
+  /// @}
   static constexpr std::uint8_t authentication = 51;  ///< skipped, not checked
   static constexpr std::uint8_t no_next_header = 59;  ///< nothing follows (no extension header)
+  /// A number of the next-header field, as IANA lists it.
   static constexpr std::uint8_t destination_options = 60;
 };
 
@@ -34,14 +37,18 @@ struct ipv6_extension {
 template <class Byte>
 class basic_ipv6_fragment {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_ipv6_fragment<std::byte>;
   static constexpr header in_header = header::ipv6_fragment;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::ipv6_fragment, 0, 8, std::uint8_t> nexthdr{"frag nexthdr"};
   static constexpr field<header::ipv6_fragment, 16, 13, std::uint16_t> frag_off{"frag frag-off"};
   static constexpr field<header::ipv6_fragment, 31, 1, std::uint8_t> mf{"frag more-fragments"};
   static constexpr field<header::ipv6_fragment, 32, 32, std::uint32_t> id{"frag id"};
+  /// @}
 
   /// Checks that the header is there. What else a fragment has to satisfy is the reassembly's to look at.
   [[nodiscard]] static constexpr result<basic_ipv6_fragment, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -52,6 +59,7 @@ class basic_ipv6_fragment {
   [[nodiscard]] static constexpr basic_ipv6_fragment unchecked(byte_window<Byte> b) noexcept {
     return {b.data(), b.size()};
   }
+  /// A view that may write can be read through as well.
   constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -62,14 +70,18 @@ class basic_ipv6_fragment {
   [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_); }
   /// Where this fragment belongs in the fragmentable part, in bytes.
   [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept { return load_be16(p_ + 2) & 0xfff8u; }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 3) & 1u) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint32_t identification() const noexcept { return load_be32(p_ + 4); }
   /// Whether it is a whole datagram all the same, to be handled apart from other fragments (RFC 6946).
   [[nodiscard]] constexpr bool is_atomic() const noexcept { return (load_be16(p_ + 2) & 0xfff9u) == 0; }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(min_size);
   }
 
+  /// Writes the field. @{
   constexpr void next_header(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -80,6 +92,7 @@ class basic_ipv6_fragment {
   {
     store_be32(p_ + 4, v);
   }
+  /// @}
 
  private:
   constexpr basic_ipv6_fragment(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -88,6 +101,7 @@ class basic_ipv6_fragment {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using ipv6_fragment = basic_ipv6_fragment<const std::byte>;
 
 /// Walks the chain of extension headers: `for (ipv6_extensions e(datagram); e; e.next()) use(e.kind(), e.data());`
@@ -99,6 +113,7 @@ class ipv6_extensions {
  public:
   static constexpr unsigned max_headers = 8;  ///< enough for every chain that RFC 8200 §4.1 recommends
 
+  /// Walks what follows the fixed header.
   constexpr explicit ipv6_extensions(const ipv6& datagram) noexcept
       : ipv6_extensions(datagram.next_header(), datagram.payload()) {}
   /// `first` is the IPv6 header's Next Header, `payload` what follows it.
@@ -110,6 +125,7 @@ class ipv6_extensions {
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return protocol_; }
   /// The extension header, from its Next Header octet on, whole.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next header.
   constexpr void next() noexcept {
     const bool ends = protocol_ == ipv6_extension::fragment && !first_fragment_;
     protocol_ = load_u8(rest_.data());
@@ -187,12 +203,15 @@ class ipv6_extensions {
 /// (RFC 5095).
 class ipv6_routing {
  public:
+  /// Checks the length of the header against its bytes.
   [[nodiscard]] static constexpr result<ipv6_routing, drop_reason> parse(bytes header) noexcept {
     if (header.size() < 8) return drop_reason::ipv6_extension;
     return ipv6_routing{header};
   }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint8_t routing_type() const noexcept { return load_u8(header_.data() + 2); }
   [[nodiscard]] constexpr std::uint8_t segments_left() const noexcept { return load_u8(header_.data() + 3); }
+  /// @}
   /// What the type defines, behind the four octets common to all.
   [[nodiscard]] constexpr bytes data() const noexcept { return header_.from(4); }
 
@@ -216,10 +235,13 @@ class ipv6_options {
   static constexpr std::uint8_t router_alert = 5;  ///< RFC 2711
   static constexpr std::uint8_t jumbo = 0xc2;      ///< RFC 2675
 
+  /// Walks the options of a hop-by-hop or destination options header.
   constexpr explicit ipv6_options(bytes header) noexcept : rest_(header.from(2)), whole_(header.size()) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// The type octet of the option that it stands at.
   [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
+  /// What its type asks of a node that does not know it.
   [[nodiscard]] constexpr ipv6_option_action action() const noexcept {
     return static_cast<ipv6_option_action>(kind() >> 6);
   }
@@ -229,10 +251,12 @@ class ipv6_options {
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
   /// Where the option's type octet lies in the extension header: what a parameter problem points at.
   [[nodiscard]] constexpr std::size_t offset() const noexcept { return whole_ - rest_.size(); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether the walk ended at a fault.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
  private:
@@ -265,14 +289,19 @@ class ipv6_options {
 /// A fragment header to be written between the IPv6 header and a fragment. What the fragment is part of names
 /// `next_header`; a transport checksum covers the whole datagram and is the caller's to have right before.
 struct ipv6_fragment_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = ipv6_extension::fragment;
   static constexpr bool is_extension = true;
+  /// @}
 
   std::size_t fragment_offset = 0;  ///< in bytes, a multiple of 8, at most 65528
+  /// A field of the header, in host byte order. @{
   bool more_fragments = false;
   std::uint32_t identification = 0;
+  /// @}
   std::uint8_t next_header = 0;  ///< 0: that of the header inside
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(fragment_offset % 8 == 0 && fragment_offset <= 0xfff8);
@@ -282,17 +311,21 @@ struct ipv6_fragment_header {
     store_be16(p + 2, static_cast<std::uint16_t>(fragment_offset | (more_fragments ? 1u : 0u)));
     store_be32(p + 4, identification);
   }
+  /// @}
 };
 
 /// A header of options to be written: see the two names below.
 template <std::uint8_t Number>
 struct ipv6_options_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = Number;
   static constexpr bool is_extension = true;
+  /// @}
 
   bytes options{};               ///< encoded, at most 2046 bytes; padding to a multiple of 8 is added
   std::uint8_t next_header = 0;  ///< 0: that of the header inside
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     RUNNEL_ASSERT(options.size() <= 2046);
     return (2 + options.size() + 7) / 8 * 8;
@@ -311,9 +344,11 @@ struct ipv6_options_header {
       store_u8(pad + 1, static_cast<std::uint8_t>(padding - 2));
     }
   }
+  /// @}
 };
 /// `write_headers(packet, ipv6_header{.hop_limit = 1, ...}, ipv6_hop_by_hop_header{.options = mld_router_alert}, ...)`
 using ipv6_hop_by_hop_header = ipv6_options_header<ipv6_extension::hop_by_hop>;
+/// A destination options header to be written.
 using ipv6_destination_options_header = ipv6_options_header<ipv6_extension::destination_options>;
 
 /// The router alert option with the value for multicast listener discovery (RFC 2711 §2.1, RFC 3810 §5).

@@ -144,6 +144,7 @@ class neighbour_solicitation : public detail::ndp_message<135, 24> {
     }
     return neighbour_solicitation{message};
   }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
 
  private:
@@ -162,11 +163,13 @@ class neighbour_advertisement : public detail::ndp_message<136, 24> {
     if (around.destination().is_multicast() && m.is_solicited()) return drop_reason::neighbour_malformed;
     return m;
   }
+  /// Whether the header says so.
   [[nodiscard]] constexpr bool is_router() const noexcept { return (load_u8(at(4)) & 0x80u) != 0; }
   /// Whether it answers a solicitation: proof that the way there and back works.
   [[nodiscard]] constexpr bool is_solicited() const noexcept { return (load_u8(at(4)) & 0x40u) != 0; }
   /// Whether it replaces what is cached.
   [[nodiscard]] constexpr bool is_override() const noexcept { return (load_u8(at(4)) & 0x20u) != 0; }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
 
  private:
@@ -186,6 +189,7 @@ class ndp_redirect : public detail::ndp_message<137, 40> {
   }
   /// The better first hop; the destination itself when that is on the link.
   [[nodiscard]] constexpr ipv6_address target() const noexcept { return ipv6_address::load(at(8)); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(at(24)); }
 
  private:
@@ -207,25 +211,31 @@ constexpr void write_ndp(mutable_bytes whole, icmpv6_kind kind, std::uint32_t wo
 
 /// A router solicitation to be written (RFC 4861 §4.1), in front of its options.
 struct router_solicitation_header {
+  /// What `build` asks of a header; see `header_value`. @{
   static constexpr std::uint8_t ip_protocol = 58;
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     detail::write_ndp(whole, icmpv6::router_solicitation, 0, around);
   }
+  /// @}
 };
 
 /// A router advertisement to be written (RFC 4861 §4.2), in front of its options.
 struct router_advertisement_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
   std::uint8_t hop_limit = 64;  ///< for the hosts; 0: unspecified
+  /// A field of the header, in host byte order. @{
   bool managed = false;
   bool other_configuration = false;
   router_preference preference = router_preference::medium;
+  /// @}
   std::uint16_t router_lifetime = 1800;  ///< seconds; 0: no default router
   std::uint32_t reachable_time = 0;      ///< milliseconds; 0: unspecified
   std::uint32_t retransmit_timer = 0;    ///< milliseconds; 0: unspecified
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 16; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     store_be32(whole.data() + 8, reachable_time);
@@ -235,30 +245,39 @@ struct router_advertisement_header {
     detail::write_ndp(whole, icmpv6::router_advertisement,
                       std::uint32_t{hop_limit} << 24 | flags << 16 | router_lifetime, around);
   }
+  /// @}
 };
 
 /// A neighbour solicitation to be written (RFC 4861 §4.3), in front of its options.
 struct neighbour_solicitation_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order.
   ipv6_address target{};
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 24; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
     detail::write_ndp(whole, icmpv6::neighbour_solicitation, 0, around);
   }
+  /// @}
 };
 
 /// A neighbour advertisement to be written (RFC 4861 §4.4), in front of its options.
 struct neighbour_advertisement_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order. @{
   ipv6_address target{};
   bool router = false;
+  /// @}
   bool solicited = false;       ///< not to a multicast destination
   bool override_cached = true;  ///< not for anycast addresses and by proxies
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 24; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
@@ -266,42 +285,53 @@ struct neighbour_advertisement_header {
                       (router ? 1u << 31 : 0u) | (solicited ? 1u << 30 : 0u) | (override_cached ? 1u << 29 : 0u),
                       around);
   }
+  /// @}
 };
 
 /// A redirect to be written (RFC 4861 §4.5), in front of its options.
 struct ndp_redirect_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 58;
 
+  /// A field of the header, in host byte order. @{
   ipv6_address target{};
   ipv6_address destination{};
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     target.store(whole.data() + 8);
     destination.store(whole.data() + 24);
     detail::write_ndp(whole, icmpv6::redirect, 0, around);
   }
+  /// @}
 };
 
 // One line each in tcpdump's manner, options last.
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const router_solicitation& m) noexcept {
   print(out << "ICMP6, router solicitation", ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const router_advertisement& m) noexcept {
   out << "ICMP6, router advertisement, hop limit " << m.hop_limit() << (m.is_managed() ? ", managed" : "")
       << (m.is_other_configuration() ? ", other stateful" : "") << ", lifetime " << m.router_lifetime() << 's';
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const neighbour_solicitation& m) noexcept {
   print(out << "ICMP6, neighbor solicitation, who has ", m.target());
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const neighbour_advertisement& m) noexcept {
   print(out << "ICMP6, neighbor advertisement, tgt is ", m.target());
   out << (m.is_router() ? ", router" : "") << (m.is_solicited() ? ", solicited" : "")
       << (m.is_override() ? ", override" : "");
   print(out, ndp_options{m.options()});
 }
+/// The message in tcpdump's manner.
 constexpr void print(text_writer& out, const ndp_redirect& m) noexcept {
   print(out << "ICMP6, redirect, ", m.destination());
   print(out << " to ", m.target());

@@ -53,32 +53,41 @@ constexpr void write_option_head(mutable_bytes whole, ndp_option kind, std::size
 
 /// The sender's link-layer address (§4.6.1). Not to be sent from the unspecified address.
 struct ndp_source_link_address {
+  /// A field of the header, in host byte order.
   mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::source_link_address, size());
     address.store(whole.data() + 2);
   }
+  /// @}
 };
 /// The target's link-layer address (§4.6.1).
 struct ndp_target_link_address {
+  /// A field of the header, in host byte order.
   mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::target_link_address, size());
     address.store(whole.data() + 2);
   }
+  /// @}
 };
 /// A prefix that is on the link, or from which addresses are made, or both (§4.6.2). Lifetimes in seconds, all ones:
 /// for ever.
 struct ndp_prefix {
   ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; lifetimes in seconds. @{
   std::uint8_t prefix_length = 64;
   bool on_link = true;
   bool autonomous = true;
   std::uint32_t valid_lifetime = 2'592'000;
   std::uint32_t preferred_lifetime = 604'800;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 32; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     std::byte* p = whole.data();
@@ -89,33 +98,42 @@ struct ndp_prefix {
     store_be32(p + 8, preferred_lifetime);
     detail::first_bits(prefix, prefix_length).store(p + 16);
   }
+  /// @}
 };
 /// The MTU of the link in bytes (§4.6.4).
 struct ndp_mtu {
+  /// In bytes.
   std::uint32_t mtu = 1500;
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     detail::write_option_head(whole, ndp_option::mtu, size());
     store_be32(whole.data() + 4, mtu);
   }
+  /// @}
 };
 /// The head of a redirected datagram (§4.6.3): last of the headers, its payload being the beginning of that datagram,
 /// cut to a multiple of 8 bytes.
 struct ndp_redirected {
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
     detail::write_option_head(whole, ndp_option::redirected_header, size());
     store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
   }
+  /// @}
 };
 /// A route through the router that advertises it (RFC 4191 §2.3). Lifetime in seconds, all ones: for ever.
 struct ndp_route {
   ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; the lifetime in seconds. @{
   std::uint8_t prefix_length = 0;
   router_preference preference = router_preference::medium;
   std::uint32_t lifetime = 1800;
+  /// @}
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept {
     return prefix_length == 0 ? 8u : prefix_length <= 64 ? 16u : 24u;
   }
@@ -129,13 +147,18 @@ struct ndp_route {
     if (size() >= 16) store_be64(p + 8, a.high());
     if (size() >= 24) store_be64(p + 16, a.low());
   }
+  /// @}
 };
 /// Resolvers (RFC 8106 §5.1): `count` addresses at `servers`, at least one. Lifetime in seconds, all ones: for ever.
 struct ndp_recursive_dns {
+  /// The servers, `count` of them; must outlive this value. @{
   const ipv6_address* servers = nullptr;
   std::size_t count = 0;
+  /// @}
+  /// In seconds.
   std::uint32_t lifetime = 1800;
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] constexpr std::size_t size() const noexcept { return 8 + 16 * count; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(count >= 1 && count <= 127);
@@ -143,6 +166,7 @@ struct ndp_recursive_dns {
     store_be32(whole.data() + 4, lifetime);
     for (std::size_t i = 0; i < count; ++i) servers[i].store(whole.data() + 8 + 16 * i);
   }
+  /// @}
 };
 
 /// Walks the options of a neighbour discovery message: `for (ndp_options o(m.options()); o; o.next()) ...`. Ends at
@@ -151,16 +175,20 @@ struct ndp_recursive_dns {
 /// only, and fail (or say 0) for another kind, and for a length that its RFC does not allow.
 class ndp_options {
  public:
+  /// Walks the options behind a message.
   constexpr explicit ndp_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
   [[nodiscard]] constexpr ndp_option kind() const noexcept { return static_cast<ndp_option>(load_u8(rest_.data())); }
   /// The whole option, type and length octets included: a multiple of 8 bytes.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
   }
+  /// Whether an option runs over the end; the walk ends there.
   [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
 
   /// Of a source or target link-layer address option of a link with 48-bit addresses.
@@ -169,6 +197,7 @@ class ndp_options {
       return drop_reason::neighbour_malformed;
     return mac_address::load(at(2));
   }
+  /// The prefix information option that it stands at.
   [[nodiscard]] constexpr result<ndp_prefix, drop_reason> prefix() const noexcept {
     if (kind() != ndp_option::prefix_information || size_ != 32 || load_u8(at(2)) > 128)
       return drop_reason::neighbour_malformed;

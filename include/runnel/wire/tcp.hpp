@@ -39,13 +39,16 @@ struct tcp_flags {
 template <class Byte>
 class basic_tcp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_tcp<std::byte>;
   static constexpr header in_header = header::tcp;
   static constexpr std::size_t min_size = 20;
+  /// @}
 
   /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
   using option = tcp_option_fields<>;
 
+  /// A field, for match expressions. @{
   static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
   static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};
   static constexpr field<header::tcp, 32, 32, std::uint32_t> sequence{"tcp sequence"};
@@ -55,6 +58,7 @@ class basic_tcp {
   static constexpr field<header::tcp, 112, 16, std::uint16_t> window{"tcp window"};
   static constexpr field<header::tcp, 128, 16, std::uint16_t> checksum{"tcp checksum"};
   static constexpr field<header::tcp, 144, 16, std::uint16_t> urgptr{"tcp urgptr"};
+  /// @}
 
   /// Checks the data offset against `b`, which is the whole segment: the IP payload, no link padding. Neither the
   /// checksum nor the options are looked at.
@@ -67,14 +71,17 @@ class basic_tcp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_tcp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_tcp<const Byte>::unchecked({p_, n_});
   }
 
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
   /// Both ports as they lie there, the source in the upper half.
   [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Of the first payload octet; in a SYN that of the SYN itself.
@@ -88,6 +95,7 @@ class basic_tcp {
   }
   /// All eight control bits, as in `tcp_flags`.
   [[nodiscard]] constexpr std::uint8_t control_bits() const noexcept { return load_u8(p_ + 13); }
+  /// Whether the control bit is set. @{
   [[nodiscard]] constexpr bool fin() const noexcept { return (control_bits() & tcp_flags::fin) != 0; }
   [[nodiscard]] constexpr bool syn() const noexcept { return (control_bits() & tcp_flags::syn) != 0; }
   [[nodiscard]] constexpr bool rst() const noexcept { return (control_bits() & tcp_flags::rst) != 0; }
@@ -96,13 +104,16 @@ class basic_tcp {
   [[nodiscard]] constexpr bool urg() const noexcept { return (control_bits() & tcp_flags::urg) != 0; }
   [[nodiscard]] constexpr bool ece() const noexcept { return (control_bits() & tcp_flags::ece) != 0; }
   [[nodiscard]] constexpr bool cwr() const noexcept { return (control_bits() & tcp_flags::cwr) != 0; }
+  /// @}
   /// Octets that the sender of this segment accepts, before window scaling (RFC 7323 §2.3).
   [[nodiscard]] constexpr std::uint16_t window_size() const noexcept { return load_be16(p_ + 14); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t segment_checksum() const noexcept { return load_be16(p_ + 16); }
   /// Offset from the sequence number to the octet behind the urgent data; counts when `urg()`.
   [[nodiscard]] constexpr std::uint16_t urgent_pointer() const noexcept { return load_be16(p_ + 18); }
   /// The option bytes; walk them with `tcp_options`, or read the usual ones with `tcp_option_values::parse`.
   [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
     return byte_window<Byte>{p_, n_}.from(header_size());
   }
@@ -117,6 +128,7 @@ class basic_tcp {
   }
 
   // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
   constexpr void source_port(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -152,6 +164,7 @@ class basic_tcp {
   {
     set16(18, v);
   }
+  /// @}
   /// Stores a checksum as given.
   constexpr void segment_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -207,21 +220,27 @@ class basic_tcp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using tcp = basic_tcp<const std::byte>;
 
 /// A TCP header to be written: `write_headers(packet, ipv4_header{...}, tcp_header{.flags = tcp_flags::syn, ...})`.
 /// Data offset and checksum come from what is around and inside.
 struct tcp_header {
+  /// What `build` asks of a header; see `header_value`.
   static constexpr std::uint8_t ip_protocol = 6;
 
+  /// A field of the header, in host byte order. @{
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
   std::uint32_t sequence_number = 0;
   std::uint32_t acknowledgment_number = 0;
+  /// @}
   std::uint8_t flags = 0;         ///< of `tcp_flags`
   std::uint16_t window_size = 0;  ///< as it goes on the wire: already scaled down
+  /// A field of the header, in host byte order. @{
   std::uint16_t urgent_pointer = 0;
   tcp_option_values options{};
+  /// @}
   bytes more_options{};  ///< encoded ones, written behind `options`; together at most 40 bytes
 
   /// Header bytes, options padded with zeros to a multiple of 4.
@@ -230,6 +249,7 @@ struct tcp_header {
     RUNNEL_ASSERT(n <= 40);
     return 20 + (n + 3) / 4 * 4;
   }
+  /// What `build` asks of a header; see `header_value`.
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     std::byte* p = whole.data();
     const std::size_t header_size = size();

@@ -32,15 +32,21 @@ enum class tcp_option : std::uint8_t {
 
 /// Octets that the receiver already has, out of order: from `left` up to, not including, `right` (RFC 2018 §3).
 struct tcp_sack_block {
+  /// The first sequence number of the block.
   std::uint32_t left = 0;
+  /// The one behind its last.
   std::uint32_t right = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const tcp_sack_block&, const tcp_sack_block&) noexcept = default;
 };
 
 /// TSval and TSecr (RFC 7323 §3.2), in ticks of the sender's and of the receiver's clock.
 struct tcp_timestamps {
+  /// TSval.
   std::uint32_t value = 0;
+  /// TSecr.
   std::uint32_t echo_reply = 0;
+  /// Equal when all their parts are.
   friend constexpr bool operator==(const tcp_timestamps&, const tcp_timestamps&) noexcept = default;
 };
 
@@ -53,9 +59,11 @@ class tcp_options {
  public:
   static constexpr std::uint8_t no_window_scale = 255;  ///< what `window_scale()` says when there is none
 
+  /// Walks the options of a header, `tcp.options()`.
   constexpr explicit tcp_options(bytes options) noexcept : rest_(options) { look(); }
   /// Whether there is an option at the current place.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
   [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
   /// The option's data, without kind and length octets.
   [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
@@ -63,6 +71,7 @@ class tcp_options {
   [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
   /// How many option bytes there are from the current option on, itself included.
   [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
+  /// Goes to the next option.
   constexpr void next() noexcept {
     rest_ = rest_.from(size_);
     look();
@@ -80,6 +89,7 @@ class tcp_options {
     const std::uint8_t shift = load_u8(data().data());
     return shift > 14 ? std::uint8_t{14} : shift;
   }
+  /// Whether it stands at this option, and the option has the right length.
   [[nodiscard]] constexpr bool is_sack_permitted() const noexcept { return is(tcp_option::sack_permitted, 0); }
   /// How many blocks this SACK option has: 1 to 4; 0 when it is not one or its length is not a multiple of 8.
   [[nodiscard]] constexpr std::size_t sack_count() const noexcept {
@@ -91,7 +101,9 @@ class tcp_options {
     if (i >= sack_count()) return {};
     return {load_be32(data().data() + 8 * i), load_be32(data().data() + 8 * i + 4)};
   }
+  /// Whether it stands at this option, and the option has the right length.
   [[nodiscard]] constexpr bool has_timestamps() const noexcept { return is(tcp_option::timestamps, 8); }
+  /// The timestamps that it stands at.
   [[nodiscard]] constexpr tcp_timestamps timestamps() const noexcept {
     if (!has_timestamps()) return {};
     return {load_be32(data().data()), load_be32(data().data() + 4)};
@@ -154,11 +166,14 @@ class tcp_options {
 struct tcp_option_values {
   std::uint16_t maximum_segment_size = 0;                    ///< bytes; 0: not sent, RFC 9293 says 536 or 1220
   std::uint8_t window_scale = tcp_options::no_window_scale;  ///< shift 0 to 14; 255: not sent
+  /// Whether the option is sent. @{
   bool sack_permitted = false;
   bool has_timestamps = false;
+  /// @}
   tcp_timestamps timestamps{};  ///< counts when `has_timestamps`
   std::uint8_t sack_count = 0;  ///< how many of `sack` count
   tcp_sack_block sack[4]{};     ///< most recent first (RFC 2018 §4)
+  /// Whether the option is sent.
   bool has_fast_open = false;
   bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; at most 16 bytes, somebody else's
 

@@ -18,6 +18,7 @@ namespace runnel {
 /// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
 /// bytes for every input that is hashed here.
 struct rss_key {
+  /// The key's bytes.
   std::uint8_t octets[40] = {};
 };
 /// The key of Microsoft's verification suite, the default of many drivers.
@@ -41,6 +42,7 @@ class toeplitz {
  public:
   static constexpr std::size_t longest_input = 36;  ///< bytes
 
+  /// Makes the tables for a key.
   explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
     for (std::size_t group = 0; group < groups; ++group) {
       std::uint64_t from_here = 0;
@@ -61,6 +63,7 @@ class toeplitz {
   [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
     return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
   }
+  /// The same for IPv6.
   [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
     return detail::to_big(six(k) ^ half<32>(k.word(4)));
   }
@@ -68,6 +71,7 @@ class toeplitz {
   [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
     return detail::to_big(word<0>(k.word(0)));
   }
+  /// The same for IPv6.
   [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
   /// Any input, in wire order; at most `longest_input` bytes of it count.
   [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
@@ -130,6 +134,7 @@ inline constexpr symmetric_parts symmetric_table;
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
 }
+/// The same for IPv6.
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
 }
@@ -137,6 +142,7 @@ inline constexpr symmetric_parts symmetric_table;
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
   return detail::symmetric_of(k.word(0)) * 0x1'0001u;
 }
+/// The same for IPv6.
 [[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
   return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
 }

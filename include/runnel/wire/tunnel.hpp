@@ -61,6 +61,7 @@ namespace detail {
   if ((v.flag_bits() & 0x08u) == 0) return detail::no_packet(drop_reason::vxlan_malformed);
   return detail::packet_of_type(ethertype::bridging, v.payload(), cut);
 }
+/// The same for what lies behind a GRE header.
 [[nodiscard]] constexpr header_map inside(const gre& v, bool cut = false) noexcept {
   return detail::packet_of_type(v.protocol_type(), v.payload(), cut);
 }
@@ -80,6 +81,7 @@ namespace detail {
 
 /// IP in IP, as match expressions name it: `ipip::inner(tcp::dport)`, in IPv4 or IPv6. nft has no word for it.
 struct ipip {
+  /// A field of the packet inside: `ipip::inner(ip::saddr)`.
   template <class Field>
   [[nodiscard]] static constexpr match::inner_field<match::tunnel::ipip, Field> inner(const Field& f) noexcept {
     return match::inner_field<match::tunnel::ipip, Field>{f};

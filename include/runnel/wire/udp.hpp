@@ -24,14 +24,18 @@ namespace runnel {
 template <class Byte>
 class basic_udp {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_udp<std::byte>;
   static constexpr header in_header = header::udp;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::udp, 0, 16, std::uint16_t> sport{"udp sport"};
   static constexpr field<header::udp, 16, 16, std::uint16_t> dport{"udp dport"};
   static constexpr field<header::udp, 32, 16, std::uint16_t> length{"udp length"};
   static constexpr field<header::udp, 48, 16, std::uint16_t> checksum{"udp checksum"};
+  /// @}
 
   /// Checks the length against `b`, the payload of an IP datagram, which may run on behind what UDP uses of it. The
   /// checksum is not looked at.
@@ -44,19 +48,24 @@ class basic_udp {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_udp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_udp<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_udp<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
   [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
   [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
   /// Both ports as they lie there, the source in the upper half.
   [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
   /// Header and payload in bytes, as the header says.
   [[nodiscard]] constexpr std::uint16_t datagram_length() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
   [[nodiscard]] constexpr std::uint16_t datagram_checksum() const noexcept { return load_be16(p_ + 6); }
   /// Whether the sender computed a checksum. Without one IPv6 accepts tunnels only (RFC 6935, RFC 6936).
   [[nodiscard]] constexpr bool has_checksum() const noexcept { return datagram_checksum() != 0; }
@@ -69,6 +78,7 @@ class basic_udp {
   }
 
   // Setters of ports also update the checksum (RFC 1624) when there is one.
+  /// Writes the port and updates the checksum (RFC 1624), if there is one. @{
   constexpr void source_port(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -79,6 +89,7 @@ class basic_udp {
   {
     set16(2, v);
   }
+  /// @}
   /// Stores a length as given; the checksum, which covers it twice, is the caller's to update.
   constexpr void datagram_length(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -123,6 +134,7 @@ class basic_udp {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using udp = basic_udp<const std::byte>;
 
 /// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.destination_port = 53})`.
@@ -130,10 +142,12 @@ using udp = basic_udp<const std::byte>;
 struct udp_header {
   static constexpr std::uint8_t ip_protocol = 17;  ///< what an IP header around this one says
 
+  /// A field of the header, in host byte order.
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
   bool checksum = true;                ///< false: send none (IPv4, and tunnels over IPv6)
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(whole.size() <= 65535);
@@ -144,6 +158,7 @@ struct udp_header {
     store_be16(p + 6, 0);
     if (checksum) basic_udp<std::byte>::unchecked(whole).update_checksum(around.pseudo_header);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner, the length being the payload's: `5000 > 53: UDP, length 20`.

@@ -26,14 +26,18 @@ namespace runnel {
 template <class Byte>
 class basic_vlan {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_vlan<std::byte>;
   static constexpr header in_header = header::vlan;
   static constexpr std::size_t min_size = 4;
+  /// @}
 
+  /// A field, for match expressions. @{
   static constexpr field<header::vlan, 0, 3, std::uint8_t> pcp{"vlan pcp"};
   static constexpr field<header::vlan, 3, 1, std::uint8_t> dei{"vlan dei"};
   static constexpr field<header::vlan, 4, 12, std::uint16_t> id{"vlan id"};
   static constexpr field<header::vlan, 16, 16, std::uint16_t> type{"vlan type"};
+  /// @}
 
   /// Checks that the tag is there.
   [[nodiscard]] static constexpr result<basic_vlan, drop_reason> parse(byte_window<Byte> b) noexcept {
@@ -43,12 +47,14 @@ class basic_vlan {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_vlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_vlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_vlan<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   /// PCP, 0 to 7.
   [[nodiscard]] constexpr std::uint8_t priority_code() const noexcept {
@@ -62,8 +68,10 @@ class basic_vlan {
   }
   /// What the tag carries: an EtherType (perhaps of another tag), or a length below 0x0600.
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 2); }
+  /// What follows the header.
   [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
 
+  /// Writes the field. @{
   constexpr void priority_code(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
@@ -84,6 +92,7 @@ class basic_vlan {
   {
     store_be16(p_ + 2, v);
   }
+  /// @}
 
  private:
   constexpr basic_vlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
@@ -92,20 +101,24 @@ class basic_vlan {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using vlan = basic_vlan<const std::byte>;
 
 /// The fields of the second tag of a frame with two: `cvlan::id`, as the customer's tag in 802.1ad is called.
 struct cvlan {
+  /// A field, for match expressions. @{
   static constexpr field<header::cvlan, 0, 3, std::uint8_t> pcp{"cvlan pcp"};
   static constexpr field<header::cvlan, 3, 1, std::uint8_t> dei{"cvlan dei"};
   static constexpr field<header::cvlan, 4, 12, std::uint16_t> id{"cvlan id"};
   static constexpr field<header::cvlan, 16, 16, std::uint16_t> type{"cvlan type"};
+  /// @}
 };
 
 /// A VLAN tag to be written: `write_headers(packet, ethernet_header{...}, vlan_header{.id = 5}, ipv4_header{...})`.
 struct vlan_header {
   std::uint16_t id = 0;  ///< 0 to 4095
   std::uint8_t pcp = 0;  ///< 0 to 7
+  /// A field of the header, in host byte order.
   bool drop_eligible = false;
   bool service = false;    ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
   std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload
@@ -114,6 +127,7 @@ struct vlan_header {
   [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept {
     return service ? runnel::ethertype::qinq : runnel::ethertype::vlan;
   }
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 4; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
     RUNNEL_ASSERT(id <= 4095 && pcp <= 7);
@@ -121,6 +135,7 @@ struct vlan_header {
     store_be16(p, static_cast<std::uint16_t>((pcp & 7u) << 13 | (drop_eligible ? 0x1000u : 0u) | (id & 0x0fffu)));
     store_be16(p + 2, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `vlan 5, p 3, DEI, ethertype IPv4 (0x0800)`.

@@ -26,9 +26,11 @@ inline constexpr std::uint16_t vxlan_port = 4789;
 template <class Byte>
 class basic_vxlan {
  public:
+  /// What the library asks of a header view; see `header_view`. @{
   using mutable_view = basic_vxlan<std::byte>;
   static constexpr header in_header = header::vxlan;
   static constexpr std::size_t min_size = 8;
+  /// @}
 
   /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
   template <class Field>
@@ -36,8 +38,10 @@ class basic_vxlan {
     return match::inner_field<match::tunnel::vxlan, Field>{f};
   }
 
+  /// A field, for match expressions. @{
   static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
   static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
+  /// @}
 
   /// Checks that the header is there and its network identifier valid (the I flag). Reserved bits are not looked at
   /// (RFC 7348 §5).
@@ -48,12 +52,14 @@ class basic_vxlan {
   /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
   [[nodiscard]] static constexpr basic_vxlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
 
+  /// A view that may write can be read through as well.
   constexpr operator basic_vxlan<const std::byte>() const noexcept
     requires(!std::is_const_v<Byte>)
   {
     return basic_vxlan<const Byte>::unchecked({p_, n_});
   }
 
+  /// What `build` asks of a header; see `header_value`.
   [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
   /// All eight flags; only 0x08 has a meaning.
   [[nodiscard]] constexpr std::uint8_t flag_bits() const noexcept { return load_u8(p_); }
@@ -76,6 +82,7 @@ class basic_vxlan {
   std::size_t n_;
 };
 
+/// The view to read; `mut<>` of it also writes.
 using vxlan = basic_vxlan<const std::byte>;
 
 /// A VXLAN header to be written: `write_headers(packet, ..., udp_header{.source_port = hash}, vxlan_header{.vni = 100},
@@ -84,14 +91,17 @@ using vxlan = basic_vxlan<const std::byte>;
 struct vxlan_header {
   static constexpr std::uint16_t udp_port = vxlan_port;  ///< what a UDP header around this one says
 
+  /// A field of the header, in host byte order.
   std::uint32_t vni = 0;
 
+  /// What `build` asks of a header; see `header_value`. @{
   [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
   constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
     RUNNEL_ASSERT(vni < 1u << 24);
     store_be32(whole.data(), 0x0800'0000);
     store_be32(whole.data() + 4, vni << 8);
   }
+  /// @}
 };
 
 /// One line in tcpdump's manner: `VXLAN, flags [I] (0x08), vni 100`.
