@@ -4904,10 +4904,11 @@ template <std::size_t Width>
     upper += word >> 32;
   };
   if constexpr (vector_bytes != 0) {
-    if (size >= 128 && size >= 4 * vector_bytes) {
-      add(sum_of_blocks<vector_bytes>(p, size / (4 * vector_bytes)));
-      p += size / (4 * vector_bytes) * (4 * vector_bytes);
-      size %= 4 * vector_bytes;
+    constexpr std::size_t block = 4 * vector_bytes;
+    if (size >= (block < 128 ? 128 : block)) {
+      add(sum_of_blocks<vector_bytes>(p, size / block));
+      p += size / block * block;
+      size %= block;
     }
   }
   for (; size >= 32; size -= 32, p += 32) {
