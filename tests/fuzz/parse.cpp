@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 
 #include <runnel/base/text.hpp>
 #include <runnel/match.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <initializer_list>
 #include <type_traits>
 
 #include "literal_packets.hpp"

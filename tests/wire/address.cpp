@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <initializer_list>
+
 #include <runnel/wire/address.hpp>
 
 using namespace runnel;

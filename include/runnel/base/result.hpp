@@ -3,9 +3,7 @@
 #ifndef RUNNEL_BASE_RESULT_HPP
 #define RUNNEL_BASE_RESULT_HPP
 
-#include <new>          // placement new
-#include <type_traits>  // is_trivially_destructible_v
-#include <utility>      // move
+#include <new>  // placement new
 
 #include <runnel/config.hpp>
 
@@ -13,25 +11,27 @@ namespace runnel {
 
 namespace detail {
 
-/// A value or an error, trivially destructible if both are. Two classes, because Clang below 16 cannot choose between
-/// two constrained destructors of one.
-template <class T, class E, bool Trivial = std::is_trivially_destructible_v<T> && std::is_trivially_destructible_v<E>>
+// A value or an error, copied and destroyed trivially if both are. Two classes, because Clang below 16 cannot choose
+// between two constrained destructors of one. The builtin, because each result would instantiate a dozen classes of the
+// standard traits.
+template <class T, class E, bool Trivial = __is_trivially_copyable(T) && __is_trivially_copyable(E)>
 struct result_storage {
-  constexpr explicit result_storage(T&& value) noexcept : value_(std::move(value)), good_(true) {}
-  constexpr explicit result_storage(E&& error) noexcept : error_(std::move(error)), good_(false) {}
-  constexpr explicit result_storage(bool good) noexcept : nothing_{}, good_(good) {}
+  constexpr explicit result_storage(T&& value) noexcept : value_(static_cast<T&&>(value)), good_(true) {}
+  constexpr explicit result_storage(E&& error) noexcept : error_(static_cast<E&&>(error)), good_(false) {}
   union {
-    char nothing_;
     T value_;
     E error_;
   };
-  bool good_;
+  const bool good_;  // so a result cannot be assigned to
 };
 template <class T, class E>
 struct result_storage<T, E, false> {
-  constexpr explicit result_storage(T&& value) noexcept : value_(std::move(value)), good_(true) {}
-  constexpr explicit result_storage(E&& error) noexcept : error_(std::move(error)), good_(false) {}
-  constexpr explicit result_storage(bool good) noexcept : nothing_{}, good_(good) {}
+  constexpr explicit result_storage(T&& value) noexcept : value_(static_cast<T&&>(value)), good_(true) {}
+  constexpr explicit result_storage(E&& error) noexcept : error_(static_cast<E&&>(error)), good_(false) {}
+  constexpr result_storage(result_storage&& other) noexcept : nothing_{}, good_(other.good_) {
+    if (good_) ::new (static_cast<void*>(&value_)) T(static_cast<T&&>(other.value_));
+    else ::new (static_cast<void*>(&error_)) E(static_cast<E&&>(other.error_));
+  }
   constexpr ~result_storage() {
     if (good_) value_.~T();
     else error_.~E();
@@ -41,7 +41,7 @@ struct result_storage<T, E, false> {
     T value_;
     E error_;
   };
-  bool good_;
+  const bool good_;
 };
 
 }  // namespace detail
@@ -52,7 +52,8 @@ struct result_storage<T, E, false> {
 ///     if (!header) return drop(header.error());
 ///     use(header->source());
 ///
-/// Reading the value of a failed result, or the error of a good one, is a programming error (RUNNEL_ASSERT).
+/// Reading the value of a failed result, or the error of a good one, is a programming error (RUNNEL_ASSERT). It can be
+/// moved, and copied where both can be without a function call; it cannot be assigned to.
 template <class T, class E>
 class [[nodiscard]] result : private detail::result_storage<T, E> {
  public:
@@ -62,24 +63,9 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
   /// @}
 
   /// A good result.
-  constexpr result(T value) noexcept : storage(std::move(value)) {}
+  constexpr result(T value) noexcept : storage(static_cast<T&&>(value)) {}
   /// A failed one.
-  constexpr result(E error) noexcept : storage(std::move(error)) {}
-
-  /// Moved or copied where the value can be. @{
-  constexpr result(result&& other) noexcept
-    requires std::is_trivially_move_constructible_v<T> && std::is_trivially_move_constructible_v<E>
-  = default;
-  constexpr result(result&& other) noexcept : storage(other.good_) {
-    if (good_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
-    else ::new (static_cast<void*>(&error_)) E(std::move(other.error_));
-  }
-  constexpr result(const result& other) noexcept
-    requires std::is_trivially_copy_constructible_v<T> && std::is_trivially_copy_constructible_v<E>
-  = default;
-  /// @}
-  result& operator=(const result&) = delete;
-  result& operator=(result&&) = delete;
+  constexpr result(E error) noexcept : storage(static_cast<E&&>(error)) {}
 
   /// Whether it holds a value. @{
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return good_; }
@@ -88,7 +74,7 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
   /// The value. Asking a failed result for it is a programming error (RUNNEL_ASSERT). @{
   [[nodiscard]] constexpr T& operator*() & noexcept { return value(); }
   [[nodiscard]] constexpr const T& operator*() const& noexcept { return value(); }
-  [[nodiscard]] constexpr T&& operator*() && noexcept { return std::move(value()); }
+  [[nodiscard]] constexpr T&& operator*() && noexcept { return static_cast<T&&>(value()); }
   [[nodiscard]] constexpr T* operator->() noexcept { return &value(); }
   [[nodiscard]] constexpr const T* operator->() const noexcept { return &value(); }
   [[nodiscard]] constexpr T& value() & noexcept {
@@ -101,7 +87,7 @@ class [[nodiscard]] result : private detail::result_storage<T, E> {
   }
   [[nodiscard]] constexpr T&& value() && noexcept {
     RUNNEL_ASSERT(good_);
-    return std::move(value_);
+    return static_cast<T&&>(value_);
   }
   /// @}
   /// The error. Asking a good result for it is a programming error (RUNNEL_ASSERT).
