@@ -14151,7 +14151,9 @@ namespace detail {
   return found;
 }
 
-// One packet, at one depth of tunnels. Prints through the views' own printers.
+// One packet, at one depth of tunnels. Prints through the views' own printers. A template, so that only a program that
+// prints packets pays for compiling all of them.
+template <class = void>
 class packet_printer {
  public:
   constexpr packet_printer(text_writer& out, const print_options& options, bool cut = false) noexcept
@@ -14366,8 +14368,9 @@ class packet_printer {
 
 /// Prints a packet as `map` shows it. Where it was not dissected yet and is an Ethernet frame, it is now. Lengths are
 /// those of what is there: a packet that a capture cut, or that goes on in chained buffers, seems shorter.
+template <class Printer = detail::packet_printer<>>
 constexpr void print_packet(text_writer& out, const header_map& map, const print_options& options = {}) noexcept {
-  detail::packet_printer printer(out, options);
+  Printer printer(out, options);
   const layers& known = map.layers();
   if (!known.has(protocol::parsed) && known.fault == drop_reason::none && map.has<ethernet>()) {
     const bytes frame{map.at<header::ethernet, 14>(), map.get<ethernet>().payload().size() + 14};
@@ -14376,19 +14379,20 @@ constexpr void print_packet(text_writer& out, const header_map& map, const print
   printer.print_all(map);
 }
 /// Prints a packet; dissects it first where nobody has.
-inline void print_packet(text_writer& out, const packet& p, const print_options& options = {}) noexcept {
+template <class Printer = detail::packet_printer<>>
+void print_packet(text_writer& out, const packet& p, const print_options& options = {}) noexcept {
   layers found = p.layers();
   if (!found.has(protocol::parsed) && found.fault == drop_reason::none)
     found = dissect(p.contents(), found.link_kind(),
                     {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
-  detail::packet_printer(out, options).print_all(header_map(p.contents(), p.headroom(), detail::as_found(found)));
+  Printer(out, options).print_all(header_map(p.contents(), p.headroom(), detail::as_found(found)));
 }
 /// Prints a frame, `found` being what `dissect` said of it; dissects it when that is empty.
-inline void print_packet(text_writer& out, const frame& f, layers found = {},
-                         const print_options& options = {}) noexcept {
+template <class Printer = detail::packet_printer<>>
+void print_packet(text_writer& out, const frame& f, layers found = {}, const print_options& options = {}) noexcept {
   if (!found.has(protocol::parsed) && found.fault == drop_reason::none)
     found = dissect(f.contents(), f.link, {.head_offset = f.headroom, .missing = f.missing});
-  detail::packet_printer(out, options).print_all(header_map(f, detail::as_found(found)));
+  Printer(out, options).print_all(header_map(f, detail::as_found(found)));
 }
 
 }  // namespace runnel
