@@ -250,7 +250,11 @@ template <class F>
   static_assert(detail::is_ports<typename from::ways>,
                 "runnel: branch() needs a handler that returns ports<...>: [](udp u) -> ports<dns, other> {...}, or an "
                 "object with 'using ways = ports<...>' and 'ways operator()(packet&)'");
-  if constexpr (detail::is_ports<typename from::ways>) {
+  static_assert(
+      !detail::is_ports<typename from::ways> || detail::demands<typename from::arguments>::known,
+      "runnel: branch() asks for something that it cannot have: its parameters are header views such as ipv4, "
+      "packet&, instant or const subject&");
+  if constexpr (detail::is_ports<typename from::ways> && detail::demands<typename from::arguments>::known) {
     static_assert(
         !detail::demands<typename from::arguments>::views || from::ways::template contains<other>,
         "runnel: a branch that asks for headers needs a way for the packets without them: add the tag 'other' "
