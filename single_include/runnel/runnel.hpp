@@ -1773,7 +1773,7 @@ static_assert(sizeof(layers) == 8);
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // conditional_t, is_trivially_copy_assignable_v
+#include <type_traits>  // conditional_t, is_copy_assignable_v
 
 namespace runnel {
 
@@ -1897,7 +1897,7 @@ class local_taker {
   RUNNEL_INLINE void operator()(const frame& f) noexcept { take_(f); }
 
  private:
-  static constexpr bool assignable = std::is_trivially_copy_assignable_v<Take>;
+  static constexpr bool assignable = std::is_copy_assignable_v<Take>;
   Take* original_;
   std::conditional_t<assignable, Take, Take&> take_;
 };
@@ -2093,7 +2093,7 @@ class alignas(64) pool {
   }
 
   /// Releases packets in bulk; whose pool they are from does not matter. The handles are empty afterwards.
-  void release(packet* packets, std::size_t n) noexcept;
+  static void release(packet* packets, std::size_t n) noexcept;
 
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
   [[nodiscard]] std::uint8_t add_lender() noexcept {
@@ -2631,18 +2631,6 @@ class packet {
 };
 static_assert(sizeof(packet) == sizeof(void*));
 
-inline packet pool::allocate() noexcept {
-  const std::uint32_t i = take_slot();
-  if (i == no_slot) return {};
-  detail::descriptor* d = descriptors() + i;
-  *d = detail::descriptor{};
-  d->data = slots_ + i * stride_ + headroom_;
-  d->index = i;
-  d->headroom = static_cast<std::uint16_t>(headroom_);
-  d->tailroom = static_cast<std::uint16_t>(bytes_);
-  return packet{d};
-}
-
 RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   const bool lent = f.slot == no_slot;
   detail::descriptor* d;
@@ -2670,37 +2658,54 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   return p;
 }
 
+inline packet pool::allocate() noexcept {
+  const std::uint32_t i = take_slot();
+  if (i == no_slot) return {};
+  detail::descriptor* d = descriptors() + i;
+  *d = detail::descriptor{};
+  d->data = slots_ + i * stride_ + headroom_;
+  d->index = i;
+  d->headroom = static_cast<std::uint16_t>(headroom_);
+  d->tailroom = static_cast<std::uint16_t>(bytes_);
+  return packet{d};
+}
+
 [[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
-  // The counts are kept in registers, as for frames. Plain packets of ours and those that show lent bytes come in
-  // bursts; others go the long way.
-  std::uint32_t* const list = free_slots_;
-  std::uint32_t* const bare_list = free_bare_list_;
-  const auto mine = reinterpret_cast<std::uintptr_t>(descriptors());
-  const std::uintptr_t size = (std::uintptr_t{packets_} + bare_) * sizeof(detail::descriptor);
-  std::uint32_t count = free_count_, bare_count = free_bare_count_;
-  for (std::size_t i = 0; i < n; ++i) {
+  std::size_t i = 0;
+  while (i < n && !packets[i]) ++i;
+  if (i == n) return;
+  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The tops of the
+  // stacks are kept in registers, as for frames, and as pointers: GCC would keep two counts in the halves of one vector
+  // register.
+  pool& home = of(packets[i].d_);
+  std::uint32_t* top = home.free_slots_ + home.free_count_;
+  std::uint32_t* bare_top = home.free_bare_list_ + home.free_bare_count_;
+  const auto save_tops = [&] {
+    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
+    home.free_bare_count_ = static_cast<std::uint32_t>(bare_top - home.free_bare_list_);
+  };
+  const auto first = reinterpret_cast<std::uintptr_t>(home.descriptors());
+  const std::uintptr_t count = std::uintptr_t{home.packets_} + home.bare_;
+  for (; i < n; ++i) {
     detail::descriptor* d = packets[i].d_;
     packets[i].d_ = nullptr;
-    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(d) - mine;
-    if (at < size && d->special <= detail::is_lent) [[likely]] {
-      const auto index = static_cast<std::uint32_t>(at / sizeof(detail::descriptor));
+    const std::uintptr_t index = (reinterpret_cast<std::uintptr_t>(d) - first) / sizeof(detail::descriptor);
+    if (index < count && d->special <= detail::is_lent) [[likely]] {
       if (d->special == 0) [[likely]] {
-        list[count++] = index;
+        *top++ = static_cast<std::uint32_t>(index);
       } else {
-        bare_list[bare_count++] = index;
-        --lent_[d->lender_or_queue];
+        *bare_top++ = static_cast<std::uint32_t>(index);
+        --home.lent_[d->lender_or_queue];
       }
       continue;
     }
     if (d == nullptr) continue;
-    free_count_ = count;
-    free_bare_count_ = bare_count;
+    save_tops();
     release_special(d);
-    count = free_count_;
-    bare_count = free_bare_count_;
+    top = home.free_slots_ + home.free_count_;
+    bare_top = home.free_bare_list_ + home.free_bare_count_;
   }
-  free_count_ = count;
-  free_bare_count_ = bare_count;
+  save_tops();
 }
 
 inline bool packet::trim(std::size_t n) noexcept {
@@ -8436,7 +8441,6 @@ template <place At, unsigned Steps, class List>
   constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
   handle_array<At.burst> out;
   raw_array<verdict, At.burst> why;
-  pool* home = nullptr;
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
@@ -8453,9 +8457,8 @@ template <place At, unsigned Steps, class List>
     const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
     const verdict v = settle(out[i], why[i], c);
     count_verdict<Steps>(list, why[i].port, v, length);
-    if (out[i]) home = &out[i].home();
   }
-  if (home != nullptr) home->release(out.data(), gone);
+  pool::release(out.data(), gone);
   return kept;
 }
 
@@ -10887,7 +10890,7 @@ struct discard_stage : stage_defaults {
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
     counters.add(drop(drop_reason::discarded), n);
-    if (n != 0) packets[0].home().release(packets, n);
+    pool::release(packets, n);
   }
   template <class Counters>
   void take_frames(const frame* frames, std::size_t n, pool& memory, Counters& counters, context&) noexcept {
@@ -11055,6 +11058,21 @@ template <class List>
 class attacher {
  public:
   attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
+  // that were written just before, and wait for them.
+  RUNNEL_INLINE attacher(const attacher& from) noexcept
+      : list_(from.list_),
+        memory_(from.memory_),
+        packets_(from.packets_),
+        count_(from.count_),
+        length_(from.length_),
+        last_{from.last_.ns} {}
+  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
+    count_ = from.count_;
+    length_ = from.length_;
+    last_.ns = from.last_.ns;
+    return *this;
+  }
 
   // The bytes come near meanwhile, for whoever looks at them first.
   RUNNEL_INLINE void operator()(const frame& f) noexcept {

@@ -46,7 +46,7 @@ struct discard_stage : stage_defaults {
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
     counters.add(drop(drop_reason::discarded), n);
-    if (n != 0) packets[0].home().release(packets, n);
+    pool::release(packets, n);
   }
   template <class Counters>
   void take_frames(const frame* frames, std::size_t n, pool& memory, Counters& counters, context&) noexcept {

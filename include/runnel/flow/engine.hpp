@@ -213,7 +213,6 @@ template <place At, unsigned Steps, class List>
   constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
   handle_array<At.burst> out;
   raw_array<verdict, At.burst> why;
-  pool* home = nullptr;
   std::size_t kept = 0, gone = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
@@ -230,9 +229,8 @@ template <place At, unsigned Steps, class List>
     const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
     const verdict v = settle(out[i], why[i], c);
     count_verdict<Steps>(list, why[i].port, v, length);
-    if (out[i]) home = &out[i].home();
   }
-  if (home != nullptr) home->release(out.data(), gone);
+  pool::release(out.data(), gone);
   return kept;
 }
 

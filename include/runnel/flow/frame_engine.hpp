@@ -92,6 +92,21 @@ template <class List>
 class attacher {
  public:
   attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
+  // that were written just before, and wait for them.
+  RUNNEL_INLINE attacher(const attacher& from) noexcept
+      : list_(from.list_),
+        memory_(from.memory_),
+        packets_(from.packets_),
+        count_(from.count_),
+        length_(from.length_),
+        last_{from.last_.ns} {}
+  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
+    count_ = from.count_;
+    length_ = from.length_;
+    last_.ns = from.last_.ns;
+    return *this;
+  }
 
   // The bytes come near meanwhile, for whoever looks at them first.
   RUNNEL_INLINE void operator()(const frame& f) noexcept {

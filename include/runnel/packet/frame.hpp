@@ -6,7 +6,7 @@
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // conditional_t, is_trivially_copy_assignable_v
+#include <type_traits>  // conditional_t, is_copy_assignable_v
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/time.hpp>
@@ -135,7 +135,7 @@ class local_taker {
   RUNNEL_INLINE void operator()(const frame& f) noexcept { take_(f); }
 
  private:
-  static constexpr bool assignable = std::is_trivially_copy_assignable_v<Take>;
+  static constexpr bool assignable = std::is_copy_assignable_v<Take>;
   Take* original_;
   std::conditional_t<assignable, Take, Take&> take_;
 };

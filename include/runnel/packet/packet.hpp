@@ -336,18 +336,6 @@ class packet {
 };
 static_assert(sizeof(packet) == sizeof(void*));
 
-inline packet pool::allocate() noexcept {
-  const std::uint32_t i = take_slot();
-  if (i == no_slot) return {};
-  detail::descriptor* d = descriptors() + i;
-  *d = detail::descriptor{};
-  d->data = slots_ + i * stride_ + headroom_;
-  d->index = i;
-  d->headroom = static_cast<std::uint16_t>(headroom_);
-  d->tailroom = static_cast<std::uint16_t>(bytes_);
-  return packet{d};
-}
-
 RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   const bool lent = f.slot == no_slot;
   detail::descriptor* d;
@@ -375,37 +363,54 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   return p;
 }
 
+inline packet pool::allocate() noexcept {
+  const std::uint32_t i = take_slot();
+  if (i == no_slot) return {};
+  detail::descriptor* d = descriptors() + i;
+  *d = detail::descriptor{};
+  d->data = slots_ + i * stride_ + headroom_;
+  d->index = i;
+  d->headroom = static_cast<std::uint16_t>(headroom_);
+  d->tailroom = static_cast<std::uint16_t>(bytes_);
+  return packet{d};
+}
+
 [[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
-  // The counts are kept in registers, as for frames. Plain packets of ours and those that show lent bytes come in
-  // bursts; others go the long way.
-  std::uint32_t* const list = free_slots_;
-  std::uint32_t* const bare_list = free_bare_list_;
-  const auto mine = reinterpret_cast<std::uintptr_t>(descriptors());
-  const std::uintptr_t size = (std::uintptr_t{packets_} + bare_) * sizeof(detail::descriptor);
-  std::uint32_t count = free_count_, bare_count = free_bare_count_;
-  for (std::size_t i = 0; i < n; ++i) {
+  std::size_t i = 0;
+  while (i < n && !packets[i]) ++i;
+  if (i == n) return;
+  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The tops of the
+  // stacks are kept in registers, as for frames, and as pointers: GCC would keep two counts in the halves of one vector
+  // register.
+  pool& home = of(packets[i].d_);
+  std::uint32_t* top = home.free_slots_ + home.free_count_;
+  std::uint32_t* bare_top = home.free_bare_list_ + home.free_bare_count_;
+  const auto save_tops = [&] {
+    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
+    home.free_bare_count_ = static_cast<std::uint32_t>(bare_top - home.free_bare_list_);
+  };
+  const auto first = reinterpret_cast<std::uintptr_t>(home.descriptors());
+  const std::uintptr_t count = std::uintptr_t{home.packets_} + home.bare_;
+  for (; i < n; ++i) {
     detail::descriptor* d = packets[i].d_;
     packets[i].d_ = nullptr;
-    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(d) - mine;
-    if (at < size && d->special <= detail::is_lent) [[likely]] {
-      const auto index = static_cast<std::uint32_t>(at / sizeof(detail::descriptor));
+    const std::uintptr_t index = (reinterpret_cast<std::uintptr_t>(d) - first) / sizeof(detail::descriptor);
+    if (index < count && d->special <= detail::is_lent) [[likely]] {
       if (d->special == 0) [[likely]] {
-        list[count++] = index;
+        *top++ = static_cast<std::uint32_t>(index);
       } else {
-        bare_list[bare_count++] = index;
-        --lent_[d->lender_or_queue];
+        *bare_top++ = static_cast<std::uint32_t>(index);
+        --home.lent_[d->lender_or_queue];
       }
       continue;
     }
     if (d == nullptr) continue;
-    free_count_ = count;
-    free_bare_count_ = bare_count;
+    save_tops();
     release_special(d);
-    count = free_count_;
-    bare_count = free_bare_count_;
+    top = home.free_slots_ + home.free_count_;
+    bare_top = home.free_bare_list_ + home.free_bare_count_;
   }
-  free_count_ = count;
-  free_bare_count_ = bare_count;
+  save_tops();
 }
 
 inline bool packet::trim(std::size_t n) noexcept {

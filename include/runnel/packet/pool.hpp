@@ -130,7 +130,7 @@ class alignas(64) pool {
   }
 
   /// Releases packets in bulk; whose pool they are from does not matter. The handles are empty afterwards.
-  void release(packet* packets, std::size_t n) noexcept;
+  static void release(packet* packets, std::size_t n) noexcept;
 
   /// A number for a device that hands out its own memory. 0 when there are `max_lenders` already.
   [[nodiscard]] std::uint8_t add_lender() noexcept {
