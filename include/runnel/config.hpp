@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The macros of runnel, all of them, documented in this one place. The library works with none of them set,
-// and none of them changes the layout of a type.
+/// @file
+/// The macros of runnel, all of them, documented in this one place. The library works with none of them set,
+/// and none of them changes the layout of a type.
 #ifndef RUNNEL_CONFIG_HPP
 #define RUNNEL_CONFIG_HPP
 
-// RUNNEL_ASSERT(condition): what happens on a programming error that only shows at run time. Define it before
-// the first include to send it elsewhere: to your logger, to a debugger, or to nothing with `((void)0)`.
-// Unless you do, a failed condition traps in builds without NDEBUG and is not evaluated in builds with it.
+/// RUNNEL_ASSERT(condition): what happens on a programming error that only shows at run time. Define it before
+/// the first include to send it elsewhere: to your logger, to a debugger, or to nothing with `((void)0)`.
+/// Unless you do, a failed condition traps in builds without NDEBUG and is not evaluated in builds with it.
 #ifndef RUNNEL_ASSERT
 #ifdef NDEBUG
 #define RUNNEL_ASSERT(condition) ((void)0)
@@ -15,7 +16,7 @@
 #endif
 #endif
 
-// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body.
+/// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body.
 #define RUNNEL_INLINE [[gnu::always_inline]] inline
 
 #endif
