@@ -101,6 +101,7 @@ class attacher {
         count_(from.count_),
         length_(from.length_),
         last_{from.last_.ns} {}
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
   RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
     count_ = from.count_;
     length_ = from.length_;
