@@ -198,6 +198,15 @@ template <class T>
   return little_endian_host ? v : byte_swap(v);
 }
 
+// Stores four members that lie side by side, the first at `to`, as one word.
+template <class Word>
+RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
+  constexpr unsigned width = sizeof(Word) * 2;
+  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
+                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
+  __builtin_memcpy(to, &word, sizeof word);
+}
+
 }  // namespace detail
 
 // Each reads or writes exactly the bytes of its width at `p`, which needs no alignment.
@@ -1774,7 +1783,7 @@ static_assert(sizeof(layers) == 8);
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // conditional_t, is_copy_assignable_v
+#include <type_traits>  // conditional_t, is_constant_evaluated, is_copy_assignable_v
 
 namespace runnel {
 
@@ -1852,21 +1861,21 @@ struct frame {
 };
 
 namespace detail {
-// Member by member: a frame that was just made is copied from registers then. As a whole it would be written to memory
-// in small pieces and read back in large ones, which have to wait for the pieces.
+// Member by member, small ones that lie side by side together: a frame that was just made is copied from registers
+// then. As a whole it would be written to memory in small pieces and read back in large ones, which have to wait for
+// them.
 RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept {
+  if (std::is_constant_evaluated()) {
+    to = from;
+    return;
+  }
   to.data = from.data;
   to.timestamp.ns = from.timestamp.ns;
   to.length = from.length;
   to.slot = from.slot;
-  to.headroom = from.headroom;
-  to.tailroom = from.tailroom;
-  to.iif = from.iif;
-  to.missing = from.missing;
-  to.link = from.link;
-  to.lender = from.lender;
-  to.queue = from.queue;
-  to.checksum = from.checksum;
+  store_side_by_side<std::uint64_t>(&to.headroom, from.headroom, from.tailroom, from.iif, from.missing);
+  store_side_by_side<std::uint32_t>(&to.link, static_cast<std::uint32_t>(from.link), from.lender, from.queue,
+                                    static_cast<std::uint32_t>(from.checksum));
 }
 }  // namespace detail
 
@@ -1884,8 +1893,8 @@ class into_array {
 };
 
 namespace detail {
-// What a loop over many frames calls them with, in registers while it runs. A lambda stays where it is: it cannot be
-// assigned back.
+// What a loop over many frames calls them with, in registers while it runs. What cannot be assigned back, as a lambda
+// with captures, stays where it is.
 template <class Take>
 class local_taker {
  public:
@@ -1953,15 +1962,6 @@ struct alignas(64) descriptor {
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
-
-// Stores four members that lie side by side, the first at `to`, as one word.
-template <class Word>
-RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
-  constexpr unsigned width = sizeof(Word) * 2;
-  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
-                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
-  __builtin_memcpy(to, &word, sizeof word);
-}
 
 }  // namespace runnel::detail
 
@@ -2050,7 +2050,7 @@ class alignas(64) pool {
   /// Calls `take(frame)` for up to `n` free slots, and says for how many: for a device that receives in bursts. Fewer
   /// than `n` when there are no more (counted once). Everything but `data` and `slot` is as in `like`; its headroom
   /// decides where in the slot the data begin, and headroom, length and tailroom together must be at most what a slot
-  /// holds.
+  /// holds. Meanwhile `take` may give back to this pool what it was given, and nothing else (RUNNEL_ASSERT).
   template <class Take>
   [[nodiscard]] RUNNEL_INLINE std::size_t allocate_frames(std::size_t n, const frame& like, Take&& taken_by) noexcept {
     RUNNEL_ASSERT(std::size_t{like.headroom} + like.length + like.tailroom <= std::size_t{headroom_} + bytes_);
@@ -2063,16 +2063,18 @@ class alignas(64) pool {
     }
     detail::local_taker take(taken_by);
     frame f = like;
-    const std::uint32_t* const top = free_slots_ + free_count_;
+    free_count_ -= static_cast<std::uint32_t>(n);
+    // Upwards: what is given back meanwhile comes to lie where it was read already.
+    const std::uint32_t* const free = free_slots_ + free_count_;
     std::byte* const base = slots_ + like.headroom;
     const std::size_t stride = stride_;
-    free_count_ -= static_cast<std::uint32_t>(n);
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint32_t slot = *(top - 1 - i);
+      const std::uint32_t slot = free[i];
       if (slot == no_slot) __builtin_unreachable();
       f.data = base + slot * stride;
       f.slot = slot;
       take(f);
+      RUNNEL_ASSERT(free_slots_ + free_count_ <= free + i + 1 && "take gave back what it was not given here");
     }
     return n;
   }
@@ -2672,19 +2674,20 @@ inline packet pool::allocate() noexcept {
 }
 
 [[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
+  // The first that is alone and at home says whose stacks those are; what comes from other threads goes home first.
   std::size_t i = 0;
-  while (i < n && !packets[i]) ++i;
+  for (; i < n; ++i) {
+    detail::descriptor* d = packets[i].d_;
+    if (d == nullptr) continue;
+    if (d->special <= detail::is_lent) break;
+    packets[i].d_ = nullptr;
+    release_special(d);
+  }
   if (i == n) return;
-  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The tops of the
-  // stacks are kept in registers, as for frames, and as pointers: GCC would keep two counts in the halves of one vector
-  // register.
+  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The top of the
+  // stack is kept in a register, as for frames.
   pool& home = of(packets[i].d_);
   std::uint32_t* top = home.free_slots_ + home.free_count_;
-  std::uint32_t* bare_top = home.free_bare_list_ + home.free_bare_count_;
-  const auto save_tops = [&] {
-    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
-    home.free_bare_count_ = static_cast<std::uint32_t>(bare_top - home.free_bare_list_);
-  };
   const auto first = reinterpret_cast<std::uintptr_t>(home.descriptors());
   const std::uintptr_t count = std::uintptr_t{home.packets_} + home.bare_;
   for (; i < n; ++i) {
@@ -2695,18 +2698,17 @@ inline packet pool::allocate() noexcept {
       if (d->special == 0) [[likely]] {
         *top++ = static_cast<std::uint32_t>(index);
       } else {
-        *bare_top++ = static_cast<std::uint32_t>(index);
+        home.free_bare_list_[home.free_bare_count_++] = static_cast<std::uint32_t>(index);
         --home.lent_[d->lender_or_queue];
       }
       continue;
     }
     if (d == nullptr) continue;
-    save_tops();
+    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
     release_special(d);
     top = home.free_slots_ + home.free_count_;
-    bare_top = home.free_bare_list_ + home.free_bare_count_;
   }
-  save_tops();
+  home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
 }
 
 inline bool packet::trim(std::size_t n) noexcept {
@@ -4228,7 +4230,7 @@ inline error pcap_parser::explain(const char* name) const noexcept {
 //     mapped_pool memory = ...;
 //     auto in = pcap_reader::open("in.pcap", memory);
 //     if (!in) return fail(in.error());
-//     while (!in->done()) { n = in->receive(frames, 64, now); ... }
+//     while (!in->done()) { n = in->receive(64, now, into_array(frames)); ... }
 //     if (in->failure()) warn(*in->failure());
 //
 // Theory of operation. The file is read in large blocks into memory of the reader's own, and packets are lent from
@@ -6532,6 +6534,20 @@ template <std::size_t At, unsigned Bits>
   return dissect_plain<14, 0>(frame.data(), frame.size(), load_be16(frame.data() + 12), head);
 }
 
+// Whether layers that somebody found before can have been found in bytes that begin at `head` and are `size` long: all
+// headers lie in them, the link header at their beginning.
+[[nodiscard]] constexpr bool lies_in(const layers& l, std::size_t head, std::size_t size) noexcept {
+  const std::size_t link = l.has(protocol::vlan) ? 18u : l.link_kind() == link_type::ethernet ? 14u : 0u;
+  const std::size_t network = l.has(protocol::ipv6)   ? 40u
+                              : l.has(protocol::arp)  ? 28u
+                              : l.has(protocol::ipv4) ? 20u
+                                                      : 0u;
+  const bool eight = l.has(protocol::udp) || l.has(protocol::icmp) || l.has(protocol::icmpv6);
+  const std::size_t transport = l.has(protocol::tcp) ? 20u : eight ? 8u : l.has(protocol::gre) ? 4u : 0u;
+  return l.network == head + l.link && l.link >= link && l.network + network <= head + size &&
+         (transport == 0 || l.transport + transport <= head + size);
+}
+
 // Any packet: the short way inlined, the careful one as a call.
 [[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_both(bytes frame, link_type link,
                                                                 const dissect_options& options) noexcept {
@@ -7151,8 +7167,8 @@ concept header_view = requires {
 template <class Byte>
 class basic_header_map {
  public:
-  /// `just_found`: the layers were found in these very bytes, and nothing was moved since. Saves the bounds checks that
-  /// `dissect` has made already.
+  /// `just_found`: `dissect` said just that of just these bytes, and nothing was moved since, which is the caller's
+  /// promise. Saves the bounds checks that it has made already.
   constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
                              bool just_found = false) noexcept
       : begin_(contents.data()),
@@ -7168,9 +7184,8 @@ class basic_header_map {
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
-  /// Of a frame, in which `found` was just found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
-      : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
+      : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
   /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
@@ -7386,9 +7401,11 @@ namespace runnel {
 /// header at most; a later fragment of an IP datagram has no transport header.
 struct subject {
   /// A frame, and what `dissect` found in it.
-  subject(const frame& f, const layers& found) noexcept
+  subject(const frame& f, const layers& found) noexcept : subject(f, header_map{f, found}) {}
+  /// The same with a map of its headers that somebody has made already.
+  subject(const frame& f, const header_map& map) noexcept
       : contents{f.data, f.length},
-        headers(f, found),
+        headers(map),
         length(f.length),
         timestamp(f.timestamp),
         iif(f.iif),
@@ -7646,6 +7663,15 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
+// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
+// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
+// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
 // Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
 // when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
 // early.hpp.
@@ -7723,7 +7749,8 @@ struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::p
 template <class F>
 RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
   using needs = prefetch_demands<F>;
-  constexpr bool possible = needs::known && !needs::frames && !needs::writes && !needs::packets_by_value;
+  constexpr bool possible =
+      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
   static_assert(possible,
                 "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
                 "such as ipv4, packet&, instant or const subject&");
@@ -8336,15 +8363,6 @@ constexpr place place_after_steps() {
 template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
-// What a stage of a segment has found in the packet that is on its way through it, in registers: stages that only look
-// at headers need neither load it nor check it again. Not valid when nobody has looked, or when a stage may have moved
-// something since.
-struct known_layers {
-  layers found;
-  bool valid = false;
-  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
-};
-
 // One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
 // stage that decided.
 template <place At, unsigned Steps, class List>
@@ -8360,7 +8378,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     return v;
   } else {
     verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known.found);
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
     else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
     else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
@@ -8370,7 +8388,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
       return v;
     if constexpr (stage::gives_parsed) {
-      known.valid = true;
+      // It would have a fault, and have been dropped: no stage behind has to ask again.
       if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
     } else if constexpr (stage::resizes || stage::makes_own) {
       known.valid = false;
@@ -10442,7 +10460,8 @@ class branch_stage : public stage_defaults {
   using arguments = typename branch_signature<F>::arguments;
   using needs = demands<arguments>;
   static constexpr stage_kind kind = stage_kind::branch;
-  static constexpr bool needs_parsed = needs::parsed || requires { requires F::needs_parsed; };
+  static constexpr bool needs_parsed =
+      needs::parsed || prefetch_demands<F>::parsed || requires { requires F::needs_parsed; };
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
@@ -11058,19 +11077,23 @@ constexpr place with_packets(place at) noexcept {
 template <class List>
 class attacher {
  public:
-  attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
+      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
   // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
   // that were written just before, and wait for them.
   RUNNEL_INLINE attacher(const attacher& from) noexcept
       : list_(from.list_),
         memory_(from.memory_),
         packets_(from.packets_),
+        room_(from.room_),
         count_(from.count_),
+        lost_(from.lost_),
         length_(from.length_),
         last_{from.last_.ns} {}
   // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
   RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
     count_ = from.count_;
+    lost_ = from.lost_;
     length_ = from.length_;
     last_.ns = from.last_.ns;
     return *this;
@@ -11098,9 +11121,12 @@ class attacher {
     if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
   }
   [[nodiscard]] instant last() const noexcept { return last_; }
+  // How many frames it took, those included for which there was no descriptor.
+  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
   RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
     length_ += length;
     ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
   }
@@ -11108,12 +11134,15 @@ class attacher {
     list_->counters.add(1, f.length);
     list_->counters.add(drop(drop_reason::no_packet));
     memory_->release(&f, 1);
+    ++lost_;
   }
 
   List* list_;
   pool* memory_;
   packet* packets_;
+  [[maybe_unused]] std::size_t room_;
   std::size_t count_ = 0;
+  std::size_t lost_ = 0;
   std::uint64_t length_ = 0;
   instant last_{};  // when the last frame was received
 };
@@ -11128,7 +11157,7 @@ RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layer
     list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
     handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data()};
+    attacher<List> attach{list, memory, packets.data(), n};
     for (std::size_t i = 0; i < n; ++i) {
       if constexpr (HaveLayers) attach(frames[i], found[i]);
       else attach(frames[i]);
@@ -11215,14 +11244,24 @@ constexpr bool early_resizes() {
 // Takes frames into an array, and lets their bytes come near meanwhile.
 class frame_taker {
  public:
-  explicit frame_taker(frame* to) noexcept : to_(to) {}
+  frame_taker(frame* to, std::size_t room) noexcept : begin_(to), to_(to), room_(room) {}
+  // As for the attacher.
+  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : begin_(from.begin_), to_(from.to_), room_(from.room_) {}
+  RUNNEL_INLINE frame_taker& operator=(const frame_taker& from) noexcept {
+    to_ = from.to_;
+    return *this;
+  }
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    RUNNEL_ASSERT(taken() < room_ && "a device hands out more frames than it was asked for");
     prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
+  [[nodiscard]] std::size_t taken() const noexcept { return static_cast<std::size_t>(to_ - begin_); }
 
  private:
+  frame* begin_;
   frame* to_;
+  [[maybe_unused]] std::size_t room_;
 };
 
 // Whether a pipeline's first stage is one that frames need not exist for.
@@ -11367,15 +11406,18 @@ class attachment {
       return n;
     } else if constexpr (detail::begins_with_packets<list_type>) {
       detail::handle_array<Burst> packets;
-      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data()};
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
       const std::size_t n = source_->receive(room, c.now, attach);
+      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, attach.last(), c);
       attach.template run_rest<start>(c);
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data()});
+      detail::frame_taker take{frames.data(), room};
+      const std::size_t n = source_->receive(room, c.now, take);
+      RUNNEL_ASSERT(n == take.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
@@ -11584,33 +11626,32 @@ struct parse_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "parse";
 
-  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    layers unused;
-    return find(p, unused);
-  }
-  // Leaves what it found in `found` as well, for the stages behind it in the same loop.
-  RUNNEL_INLINE verdict find(packet& p, layers& found) noexcept {
+  // Leaves what it found in `known` as well, for the stages behind it in the same loop.
+  RUNNEL_INLINE verdict find(packet& p, known_layers& known) noexcept {
+    known.valid = true;
     // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
-    packed_layers known = pack_layers(p.layers());
-    if (known == 0) [[likely]] {
+    const packed_layers before = pack_layers(p.layers());
+    if (before == 0) [[likely]] {
       const found_layers plain = dissect_plainly(p.contents(), p.headroom());
       if (plain.packed != 0) [[likely]] {
         p.layers(unpack_layers(plain.packed));
-        found = plain.parts;
+        known.found = plain.parts;
         return pass;
       }
     }
-    if ((known & bit(protocol::parsed)) == 0) known = parse_carefully(p);
-    found = unpack_layers(known);
-    return found.fault == drop_reason::none ? pass : drop(found.fault);
+    known.found = unpack_layers(parse_carefully(p));
+    return known.found.fault == drop_reason::none ? pass : drop(known.found.fault);
   }
 
  private:
+  // What an early verdict or an earlier parse() has found stays, unless the packet was cut or moved since.
   [[gnu::noinline]] static packed_layers parse_carefully(packet& p) noexcept {
     layers found = p.layers();
-    if (found.fault == drop_reason::none) {
-      found = dissect(p.contents(), found.link_kind(),
-                      {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+    const bool parsed = found.has(protocol::parsed);
+    if (parsed ? !lies_in(found, p.headroom(), p.length()) : found.fault == drop_reason::none) {
+      found = runnel::dissect(
+          p.contents(), found.link_kind(),
+          {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
       p.layers(found);
     }
     return pack_layers(found);
@@ -17645,13 +17686,15 @@ struct frame_source {
   const layers& found;
   context& c;
 
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map map() const noexcept { return mutable_header_map{f, found}; }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map map() const noexcept {
+    return mutable_header_map{f.contents(), f.headroom, found, true};
+  }
   template <class A>
   [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
     if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_frame<A>) return (f);
     else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const frame&>(f), found};
+    else return subject{static_cast<const frame&>(f), header_map{f.contents(), f.headroom, found, true}};
   }
 };
 

@@ -224,3 +224,33 @@ TEST_CASE("an object that is asked about a subject stands in a pipeline like rul
   CHECK(t.arrived == "2");
   CHECK(counters_of<1>(path).dropped(drop_reason::no_match) == 1);
 }
+
+TEST_CASE("what was found before a packet was cut is checked again, also behind a second parse()") {
+  fixture t;
+  t.wire.udp(1);
+  numbers seen;
+  const auto look_at_udp = [&](udp u) { seen.add(static_cast<unsigned>(u.payload().size())); };
+  const auto look_at_ethernet = [&](ethernet e) { seen.add(1000 + static_cast<unsigned>(e.payload().size())); };
+  SUBCASE("to less than its link header") {
+    auto cut = [](packet& p) { REQUIRE(p.trim(10)); };
+    run(attach(t.wire, parse() | cut | parse() | look_at_udp | look_at_ethernet | discard));
+    CHECK(seen == "");
+  }
+  SUBCASE("from the front, to nothing") {
+    auto cut = [](packet& p) { REQUIRE(p.pull(p.length())); };
+    run(attach(
+        t.wire, parse() | cut | parse() | [&](udp u, const packet& p) {
+          const std::byte* const end = p.data() + p.length();
+          CHECK(u.payload().data() + u.payload().size() <= end);
+        } | discard));
+  }
+  SUBCASE("into fragments too small for its headers") {
+    static_pool<pool_config{.packets = 8, .bytes = 32, .headroom = 0, .bare = 8}> small;
+    test_device wire{small};
+    wire.lend_bytes();
+    wire.udp(2);
+    queue<drop_tail, 4> q;
+    run(attach(wire, parse() | enqueue(q)), attach(q, parse() | look_at_udp | discard));
+    CHECK(seen == "");
+  }
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -268,6 +269,27 @@ TEST_CASE("as many devices may lend as the pool says, each counted on its own") 
   frame f[2];
   f[0].lender = f[1].lender = pool::max_lenders;
   pool->release(f, 2);
+}
+
+TEST_CASE("a frame may be given back while the next ones are handed out") {
+  counted_pool pool{{.packets = 8, .bytes = 64, .headroom = 0, .bare = 0}};
+  frame like;
+  like.tailroom = 64;
+  std::vector<std::uint32_t> kept;
+  std::size_t i = 0;
+  CHECK(pool->allocate_frames(8, like, [&](const frame& f) {
+    if (i++ % 2 == 0) pool->release(&f, 1);
+    else kept.push_back(f.slot);
+  }) == 8);
+  CHECK(pool->available() == 4);
+  for (frame f = pool->allocate_frame(); f.slot != no_slot; f = pool->allocate_frame()) kept.push_back(f.slot);
+  std::sort(kept.begin(), kept.end());
+  CHECK(kept == std::vector<std::uint32_t>{0, 1, 2, 3, 4, 5, 6, 7});
+  for (const std::uint32_t slot : kept) {
+    frame f;
+    f.slot = slot;
+    pool->release(&f, 1);
+  }
 }
 
 TEST_CASE("frames are had and released many at once, each slot once, as many as there are") {

@@ -315,3 +315,16 @@ TEST_CASE("a map that was not dissected is dissected where it is an Ethernet fra
   print_packet(line, header_map(b, 0, {.protocols = static_cast<std::uint16_t>(link_type::linux_sll)}));
   CHECK(same_text(line.c_str(), "unknown link payload"));
 }
+
+TEST_CASE("a frame that ends within its link header is printed without reading behind it") {
+  for (std::size_t n = 0; n < 14; ++n) {
+    const std::byte zeros[14]{};
+    const exact content{bytes{zeros, n}};
+    frame f;
+    f.data = content.data();
+    f.length = static_cast<std::uint32_t>(n);
+    text<400> out;
+    print_packet(out, f);
+    CHECK(out.size() != 0);
+  }
+}

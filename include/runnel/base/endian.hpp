@@ -58,6 +58,15 @@ template <class T>
   return little_endian_host ? v : byte_swap(v);
 }
 
+// Stores four members that lie side by side, the first at `to`, as one word.
+template <class Word>
+RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
+  constexpr unsigned width = sizeof(Word) * 2;
+  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
+                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
+  __builtin_memcpy(to, &word, sizeof word);
+}
+
 }  // namespace detail
 
 // Each reads or writes exactly the bytes of its width at `p`, which needs no alignment.

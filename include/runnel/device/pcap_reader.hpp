@@ -4,7 +4,7 @@
 //     mapped_pool memory = ...;
 //     auto in = pcap_reader::open("in.pcap", memory);
 //     if (!in) return fail(in.error());
-//     while (!in->done()) { n = in->receive(frames, 64, now); ... }
+//     while (!in->done()) { n = in->receive(64, now, into_array(frames)); ... }
 //     if (in->failure()) warn(*in->failure());
 //
 // Theory of operation. The file is read in large blocks into memory of the reader's own, and packets are lent from

@@ -154,7 +154,8 @@ class branch_stage : public stage_defaults {
   using arguments = typename branch_signature<F>::arguments;
   using needs = demands<arguments>;
   static constexpr stage_kind kind = stage_kind::branch;
-  static constexpr bool needs_parsed = needs::parsed || requires { requires F::needs_parsed; };
+  static constexpr bool needs_parsed =
+      needs::parsed || prefetch_demands<F>::parsed || requires { requires F::needs_parsed; };
   static constexpr bool needs_tracked = needs::connections;
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;

@@ -107,15 +107,6 @@ constexpr place place_after_steps() {
 template <place At, class Stage>
 void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
 
-// What a stage of a segment has found in the packet that is on its way through it, in registers: stages that only look
-// at headers need neither load it nor check it again. Not valid when nobody has looked, or when a stage may have moved
-// something since.
-struct known_layers {
-  layers found;
-  bool valid = false;
-  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
-};
-
 // One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
 // stage that decided.
 template <place At, unsigned Steps, class List>
@@ -131,7 +122,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     return v;
   } else {
     verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known.found);
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
     else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
     else v = list.stage(p, c);
     RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
@@ -141,7 +132,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
       return v;
     if constexpr (stage::gives_parsed) {
-      known.valid = true;
+      // It would have a fault, and have been dropped: no stage behind has to ask again.
       if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
     } else if constexpr (stage::resizes || stage::makes_own) {
       known.valid = false;

@@ -91,19 +91,23 @@ constexpr place with_packets(place at) noexcept {
 template <class List>
 class attacher {
  public:
-  attacher(List& list, pool& memory, packet* packets) noexcept : list_(&list), memory_(&memory), packets_(packets) {}
+  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
+      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
   // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
   // that were written just before, and wait for them.
   RUNNEL_INLINE attacher(const attacher& from) noexcept
       : list_(from.list_),
         memory_(from.memory_),
         packets_(from.packets_),
+        room_(from.room_),
         count_(from.count_),
+        lost_(from.lost_),
         length_(from.length_),
         last_{from.last_.ns} {}
   // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
   RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
     count_ = from.count_;
+    lost_ = from.lost_;
     length_ = from.length_;
     last_.ns = from.last_.ns;
     return *this;
@@ -131,9 +135,12 @@ class attacher {
     if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
   }
   [[nodiscard]] instant last() const noexcept { return last_; }
+  // How many frames it took, those included for which there was no descriptor.
+  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
   RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
     length_ += length;
     ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
   }
@@ -141,12 +148,15 @@ class attacher {
     list_->counters.add(1, f.length);
     list_->counters.add(drop(drop_reason::no_packet));
     memory_->release(&f, 1);
+    ++lost_;
   }
 
   List* list_;
   pool* memory_;
   packet* packets_;
+  [[maybe_unused]] std::size_t room_;
   std::size_t count_ = 0;
+  std::size_t lost_ = 0;
   std::uint64_t length_ = 0;
   instant last_{};  // when the last frame was received
 };
@@ -161,7 +171,7 @@ RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layer
     list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
     handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data()};
+    attacher<List> attach{list, memory, packets.data(), n};
     for (std::size_t i = 0; i < n; ++i) {
       if constexpr (HaveLayers) attach(frames[i], found[i]);
       else attach(frames[i]);
@@ -248,14 +258,24 @@ constexpr bool early_resizes() {
 // Takes frames into an array, and lets their bytes come near meanwhile.
 class frame_taker {
  public:
-  explicit frame_taker(frame* to) noexcept : to_(to) {}
+  frame_taker(frame* to, std::size_t room) noexcept : begin_(to), to_(to), room_(room) {}
+  // As for the attacher.
+  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : begin_(from.begin_), to_(from.to_), room_(from.room_) {}
+  RUNNEL_INLINE frame_taker& operator=(const frame_taker& from) noexcept {
+    to_ = from.to_;
+    return *this;
+  }
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    RUNNEL_ASSERT(taken() < room_ && "a device hands out more frames than it was asked for");
     prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
+  [[nodiscard]] std::size_t taken() const noexcept { return static_cast<std::size_t>(to_ - begin_); }
 
  private:
+  frame* begin_;
   frame* to_;
+  [[maybe_unused]] std::size_t room_;
 };
 
 // Whether a pipeline's first stage is one that frames need not exist for.

@@ -90,15 +90,18 @@ class attachment {
       return n;
     } else if constexpr (detail::begins_with_packets<list_type>) {
       detail::handle_array<Burst> packets;
-      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data()};
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
       const std::size_t n = source_->receive(room, c.now, attach);
+      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, attach.last(), c);
       attach.template run_rest<start>(c);
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data()});
+      detail::frame_taker take{frames.data(), room};
+      const std::size_t n = source_->receive(room, c.now, take);
+      RUNNEL_ASSERT(n == take.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);

@@ -15,33 +15,32 @@ struct parse_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "parse";
 
-  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    layers unused;
-    return find(p, unused);
-  }
-  // Leaves what it found in `found` as well, for the stages behind it in the same loop.
-  RUNNEL_INLINE verdict find(packet& p, layers& found) noexcept {
+  // Leaves what it found in `known` as well, for the stages behind it in the same loop.
+  RUNNEL_INLINE verdict find(packet& p, known_layers& known) noexcept {
+    known.valid = true;
     // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
-    packed_layers known = pack_layers(p.layers());
-    if (known == 0) [[likely]] {
+    const packed_layers before = pack_layers(p.layers());
+    if (before == 0) [[likely]] {
       const found_layers plain = dissect_plainly(p.contents(), p.headroom());
       if (plain.packed != 0) [[likely]] {
         p.layers(unpack_layers(plain.packed));
-        found = plain.parts;
+        known.found = plain.parts;
         return pass;
       }
     }
-    if ((known & bit(protocol::parsed)) == 0) known = parse_carefully(p);
-    found = unpack_layers(known);
-    return found.fault == drop_reason::none ? pass : drop(found.fault);
+    known.found = unpack_layers(parse_carefully(p));
+    return known.found.fault == drop_reason::none ? pass : drop(known.found.fault);
   }
 
  private:
+  // What an early verdict or an earlier parse() has found stays, unless the packet was cut or moved since.
   [[gnu::noinline]] static packed_layers parse_carefully(packet& p) noexcept {
     layers found = p.layers();
-    if (found.fault == drop_reason::none) {
-      found = dissect(p.contents(), found.link_kind(),
-                      {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
+    const bool parsed = found.has(protocol::parsed);
+    if (parsed ? !lies_in(found, p.headroom(), p.length()) : found.fault == drop_reason::none) {
+      found = runnel::dissect(
+          p.contents(), found.link_kind(),
+          {.head_offset = p.headroom(), .chained = p.total_length() - p.length(), .missing = p.missing()});
       p.layers(found);
     }
     return pack_layers(found);

@@ -145,6 +145,15 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
+// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
+// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
+// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
 // Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
 // when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
 // early.hpp.
@@ -222,7 +231,8 @@ struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::p
 template <class F>
 RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
   using needs = prefetch_demands<F>;
-  constexpr bool possible = needs::known && !needs::frames && !needs::writes && !needs::packets_by_value;
+  constexpr bool possible =
+      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
   static_assert(possible,
                 "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
                 "such as ipv4, packet&, instant or const subject&");

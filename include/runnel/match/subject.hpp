@@ -23,9 +23,11 @@ namespace runnel {
 /// header at most; a later fragment of an IP datagram has no transport header.
 struct subject {
   /// A frame, and what `dissect` found in it.
-  subject(const frame& f, const layers& found) noexcept
+  subject(const frame& f, const layers& found) noexcept : subject(f, header_map{f, found}) {}
+  /// The same with a map of its headers that somebody has made already.
+  subject(const frame& f, const header_map& map) noexcept
       : contents{f.data, f.length},
-        headers(f, found),
+        headers(map),
         length(f.length),
         timestamp(f.timestamp),
         iif(f.iif),

@@ -6,9 +6,7 @@
 #include <cstddef>  // byte
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
-#include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
-#include <runnel/config.hpp>
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/layers.hpp>
 
@@ -49,15 +47,6 @@ struct alignas(64) descriptor {
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
-
-// Stores four members that lie side by side, the first at `to`, as one word.
-template <class Word>
-RUNNEL_INLINE void store_side_by_side(void* to, Word a, Word b, Word c, Word d) noexcept {
-  constexpr unsigned width = sizeof(Word) * 2;
-  const Word word = little_endian_host ? static_cast<Word>(a | b << width | c << width * 2 | d << width * 3)
-                                       : static_cast<Word>(d | c << width | b << width * 2 | a << width * 3);
-  __builtin_memcpy(to, &word, sizeof word);
-}
 
 }  // namespace runnel::detail
 

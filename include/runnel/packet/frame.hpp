@@ -6,9 +6,10 @@
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // conditional_t, is_copy_assignable_v
+#include <type_traits>  // conditional_t, is_constant_evaluated, is_copy_assignable_v
 
 #include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/packet/layers.hpp>
@@ -89,21 +90,21 @@ struct frame {
 };
 
 namespace detail {
-// Member by member: a frame that was just made is copied from registers then. As a whole it would be written to memory
-// in small pieces and read back in large ones, which have to wait for the pieces.
+// Member by member, small ones that lie side by side together: a frame that was just made is copied from registers
+// then. As a whole it would be written to memory in small pieces and read back in large ones, which have to wait for
+// them.
 RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept {
+  if (std::is_constant_evaluated()) {
+    to = from;
+    return;
+  }
   to.data = from.data;
   to.timestamp.ns = from.timestamp.ns;
   to.length = from.length;
   to.slot = from.slot;
-  to.headroom = from.headroom;
-  to.tailroom = from.tailroom;
-  to.iif = from.iif;
-  to.missing = from.missing;
-  to.link = from.link;
-  to.lender = from.lender;
-  to.queue = from.queue;
-  to.checksum = from.checksum;
+  store_side_by_side<std::uint64_t>(&to.headroom, from.headroom, from.tailroom, from.iif, from.missing);
+  store_side_by_side<std::uint32_t>(&to.link, static_cast<std::uint32_t>(from.link), from.lender, from.queue,
+                                    static_cast<std::uint32_t>(from.checksum));
 }
 }  // namespace detail
 
@@ -121,8 +122,8 @@ class into_array {
 };
 
 namespace detail {
-// What a loop over many frames calls them with, in registers while it runs. A lambda stays where it is: it cannot be
-// assigned back.
+// What a loop over many frames calls them with, in registers while it runs. What cannot be assigned back, as a lambda
+// with captures, stays where it is.
 template <class Take>
 class local_taker {
  public:

@@ -376,19 +376,20 @@ inline packet pool::allocate() noexcept {
 }
 
 [[gnu::noinline]] inline void pool::release(packet* packets, std::size_t n) noexcept {
+  // The first that is alone and at home says whose stacks those are; what comes from other threads goes home first.
   std::size_t i = 0;
-  while (i < n && !packets[i]) ++i;
+  for (; i < n; ++i) {
+    detail::descriptor* d = packets[i].d_;
+    if (d == nullptr) continue;
+    if (d->special <= detail::is_lent) break;
+    packets[i].d_ = nullptr;
+    release_special(d);
+  }
   if (i == n) return;
-  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The tops of the
-  // stacks are kept in registers, as for frames, and as pointers: GCC would keep two counts in the halves of one vector
-  // register.
+  // Plain packets of one pool and those that show lent bytes come in bursts; others go the long way. The top of the
+  // stack is kept in a register, as for frames.
   pool& home = of(packets[i].d_);
   std::uint32_t* top = home.free_slots_ + home.free_count_;
-  std::uint32_t* bare_top = home.free_bare_list_ + home.free_bare_count_;
-  const auto save_tops = [&] {
-    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
-    home.free_bare_count_ = static_cast<std::uint32_t>(bare_top - home.free_bare_list_);
-  };
   const auto first = reinterpret_cast<std::uintptr_t>(home.descriptors());
   const std::uintptr_t count = std::uintptr_t{home.packets_} + home.bare_;
   for (; i < n; ++i) {
@@ -399,18 +400,17 @@ inline packet pool::allocate() noexcept {
       if (d->special == 0) [[likely]] {
         *top++ = static_cast<std::uint32_t>(index);
       } else {
-        *bare_top++ = static_cast<std::uint32_t>(index);
+        home.free_bare_list_[home.free_bare_count_++] = static_cast<std::uint32_t>(index);
         --home.lent_[d->lender_or_queue];
       }
       continue;
     }
     if (d == nullptr) continue;
-    save_tops();
+    home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
     release_special(d);
     top = home.free_slots_ + home.free_count_;
-    bare_top = home.free_bare_list_ + home.free_bare_count_;
   }
-  save_tops();
+  home.free_count_ = static_cast<std::uint32_t>(top - home.free_slots_);
 }
 
 inline bool packet::trim(std::size_t n) noexcept {

@@ -86,7 +86,7 @@ class alignas(64) pool {
   /// Calls `take(frame)` for up to `n` free slots, and says for how many: for a device that receives in bursts. Fewer
   /// than `n` when there are no more (counted once). Everything but `data` and `slot` is as in `like`; its headroom
   /// decides where in the slot the data begin, and headroom, length and tailroom together must be at most what a slot
-  /// holds.
+  /// holds. Meanwhile `take` may give back to this pool what it was given, and nothing else (RUNNEL_ASSERT).
   template <class Take>
   [[nodiscard]] RUNNEL_INLINE std::size_t allocate_frames(std::size_t n, const frame& like, Take&& taken_by) noexcept {
     RUNNEL_ASSERT(std::size_t{like.headroom} + like.length + like.tailroom <= std::size_t{headroom_} + bytes_);
@@ -99,16 +99,18 @@ class alignas(64) pool {
     }
     detail::local_taker take(taken_by);
     frame f = like;
-    const std::uint32_t* const top = free_slots_ + free_count_;
+    free_count_ -= static_cast<std::uint32_t>(n);
+    // Upwards: what is given back meanwhile comes to lie where it was read already.
+    const std::uint32_t* const free = free_slots_ + free_count_;
     std::byte* const base = slots_ + like.headroom;
     const std::size_t stride = stride_;
-    free_count_ -= static_cast<std::uint32_t>(n);
     for (std::size_t i = 0; i < n; ++i) {
-      const std::uint32_t slot = *(top - 1 - i);
+      const std::uint32_t slot = free[i];
       if (slot == no_slot) __builtin_unreachable();
       f.data = base + slot * stride;
       f.slot = slot;
       take(f);
+      RUNNEL_ASSERT(free_slots_ + free_count_ <= free + i + 1 && "take gave back what it was not given here");
     }
     return n;
   }

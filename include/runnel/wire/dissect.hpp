@@ -420,6 +420,20 @@ template <std::size_t At, unsigned Bits>
   return dissect_plain<14, 0>(frame.data(), frame.size(), load_be16(frame.data() + 12), head);
 }
 
+// Whether layers that somebody found before can have been found in bytes that begin at `head` and are `size` long: all
+// headers lie in them, the link header at their beginning.
+[[nodiscard]] constexpr bool lies_in(const layers& l, std::size_t head, std::size_t size) noexcept {
+  const std::size_t link = l.has(protocol::vlan) ? 18u : l.link_kind() == link_type::ethernet ? 14u : 0u;
+  const std::size_t network = l.has(protocol::ipv6)   ? 40u
+                              : l.has(protocol::arp)  ? 28u
+                              : l.has(protocol::ipv4) ? 20u
+                                                      : 0u;
+  const bool eight = l.has(protocol::udp) || l.has(protocol::icmp) || l.has(protocol::icmpv6);
+  const std::size_t transport = l.has(protocol::tcp) ? 20u : eight ? 8u : l.has(protocol::gre) ? 4u : 0u;
+  return l.network == head + l.link && l.link >= link && l.network + network <= head + size &&
+         (transport == 0 || l.transport + transport <= head + size);
+}
+
 // Any packet: the short way inlined, the careful one as a call.
 [[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_both(bytes frame, link_type link,
                                                                 const dissect_options& options) noexcept {

@@ -29,8 +29,8 @@ concept header_view = requires {
 template <class Byte>
 class basic_header_map {
  public:
-  /// `just_found`: the layers were found in these very bytes, and nothing was moved since. Saves the bounds checks that
-  /// `dissect` has made already.
+  /// `just_found`: `dissect` said just that of just these bytes, and nothing was moved since, which is the caller's
+  /// promise. Saves the bounds checks that it has made already.
   constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
                              bool just_found = false) noexcept
       : begin_(contents.data()),
@@ -46,9 +46,8 @@ class basic_header_map {
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
-  /// Of a frame, in which `found` was just found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
-      : basic_header_map({f.data, f.length}, f.headroom, found, true) {}
+      : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
   /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }

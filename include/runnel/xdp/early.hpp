@@ -19,13 +19,15 @@ struct frame_source {
   const layers& found;
   context& c;
 
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map map() const noexcept { return mutable_header_map{f, found}; }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map map() const noexcept {
+    return mutable_header_map{f.contents(), f.headroom, found, true};
+  }
   template <class A>
   [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
     if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_frame<A>) return (f);
     else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const frame&>(f), found};
+    else return subject{static_cast<const frame&>(f), header_map{f.contents(), f.headroom, found, true}};
   }
 };
 
