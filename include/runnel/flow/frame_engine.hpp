@@ -258,24 +258,22 @@ constexpr bool early_resizes() {
 // Takes frames into an array, and lets their bytes come near meanwhile.
 class frame_taker {
  public:
-  frame_taker(frame* to, std::size_t room) noexcept : begin_(to), to_(to), room_(room) {}
+  frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
   // As for the attacher.
-  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : begin_(from.begin_), to_(from.to_), room_(from.room_) {}
+  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : to_(from.to_), end_(from.end_) {}
   RUNNEL_INLINE frame_taker& operator=(const frame_taker& from) noexcept {
     to_ = from.to_;
     return *this;
   }
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    RUNNEL_ASSERT(taken() < room_ && "a device hands out more frames than it was asked for");
+    RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
     prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
-  [[nodiscard]] std::size_t taken() const noexcept { return static_cast<std::size_t>(to_ - begin_); }
 
  private:
-  frame* begin_;
   frame* to_;
-  [[maybe_unused]] std::size_t room_;
+  [[maybe_unused]] frame* end_;
 };
 
 // Whether a pipeline's first stage is one that frames need not exist for.
