@@ -7184,6 +7184,7 @@ class basic_header_map {
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
+  /// Of a frame, in which `found` was found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
@@ -11245,12 +11246,6 @@ constexpr bool early_resizes() {
 class frame_taker {
  public:
   frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
-  // As for the attacher.
-  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : to_(from.to_), end_(from.end_) {}
-  RUNNEL_INLINE frame_taker& operator=(const frame_taker& from) noexcept {
-    to_ = from.to_;
-    return *this;
-  }
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
     prefetch_to_read(f.data);

@@ -259,12 +259,6 @@ constexpr bool early_resizes() {
 class frame_taker {
  public:
   frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
-  // As for the attacher.
-  RUNNEL_INLINE frame_taker(const frame_taker& from) noexcept : to_(from.to_), end_(from.end_) {}
-  RUNNEL_INLINE frame_taker& operator=(const frame_taker& from) noexcept {
-    to_ = from.to_;
-    return *this;
-  }
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
     prefetch_to_read(f.data);

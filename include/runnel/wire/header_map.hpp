@@ -46,6 +46,7 @@ class basic_header_map {
   explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
+  /// Of a frame, in which `found` was found.
   basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
