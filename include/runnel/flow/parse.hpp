@@ -59,8 +59,8 @@ struct unshare_stage : stage_defaults {
 }  // namespace detail
 
 /// Finds the headers of each packet (`dissect`), so that stages behind it may ask for network and transport headers.
-/// Drops what is malformed, with the cause. Costs a few ns for a packet, and nothing where an early verdict has
-/// looked already.
+/// Drops what is malformed, with the cause. Costs a few ns for a packet; where an early verdict or another `parse()`
+/// has looked already, only whether its headers still lie in the bytes: what was cut or moved since is looked at anew.
 [[nodiscard]] constexpr detail::parse_stage parse() noexcept { return {}; }
 
 /// Makes the bytes of each packet its own, by copying those that are shared with a clone. Drops a packet for which the
