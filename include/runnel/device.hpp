@@ -8,6 +8,7 @@
 #include <runnel/device/device.hpp>
 #include <runnel/device/link.hpp>
 #include <runnel/device/mapped_pool.hpp>
+#include <runnel/device/network_interface.hpp>
 #include <runnel/device/null.hpp>
 #include <runnel/device/pcap.hpp>
 

@@ -3396,6 +3396,824 @@ class mapped_pool {
 
 #endif
 
+// ==== runnel/device/linux.hpp ========================================================================================
+// Linux's calls for sockets and interfaces, without <sys/socket.h> and <net/if.h>: these declare a function `accept`,
+// which would make rules that say `>> accept` ambiguous for whoever includes us. Nothing here is for users.
+//
+// The calls and their errors are those of the manual pages socket(2), bind(2), netdevice(7), and so on: -1 and errno.
+#ifndef RUNNEL_DEVICE_LINUX_HPP
+#define RUNNEL_DEVICE_LINUX_HPP
+
+#if defined(__linux__)
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#include <errno.h>         // errno
+#include <sys/ioctl.h>     // ioctl
+#include <sys/syscall.h>   // SYS_socket
+#include <sys/uio.h>       // iovec
+#include <unistd.h>        // syscall, ssize_t
+
+namespace runnel::detail::sys {
+
+// <sys/socket.h>
+inline constexpr int af_inet = 2, af_netlink = 16, af_packet = 17, af_xdp = 44;
+inline constexpr int sock_dgram = 2, sock_raw = 3, sock_nonblock = 04000, sock_cloexec = 02000000;
+inline constexpr int sol_packet = 263, sol_netlink = 270, sol_xdp = 283;
+inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x20;
+// <asm-generic/socket.h>; the architectures that differ (MIPS, SPARC, PA-RISC, Alpha) include their own.
+#if defined(__mips__) || defined(__sparc__) || defined(__hppa__) || defined(__alpha__)
+#error "runnel: the socket options of this architecture are not known yet: add them to device/linux.hpp"
+#endif
+inline constexpr int sol_socket = 1;
+inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
+inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
+
+// struct msghdr and struct mmsghdr: the kernel's user_msghdr.
+struct message {
+  void* name = nullptr;
+  int name_length = 0;
+  ::iovec* parts = nullptr;
+  std::size_t part_count = 0;
+  void* control = nullptr;
+  std::size_t control_length = 0;
+  unsigned flags = 0;
+};
+struct counted_message {
+  message header;
+  unsigned length = 0;  // bytes sent or received
+};
+
+inline int socket(int family, int type, int protocol) noexcept {
+  return static_cast<int>(::syscall(SYS_socket, family, type, protocol));
+}
+inline int bind(int fd, const void* address, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_bind, fd, address, size));
+}
+inline int setsockopt(int fd, int level, int option, const void* value, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, option, value, size));
+}
+// `size` comes as the room at `value` and goes as what was written.
+inline int getsockopt(int fd, int level, int option, void* value, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockopt, fd, level, option, value, &size));
+}
+inline int getsockname(int fd, void* address, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockname, fd, address, &size));
+}
+inline ::ssize_t sendto(int fd, const void* data, std::size_t size, int flags, const void* to = nullptr,
+                        std::size_t to_size = 0) noexcept {
+  return ::syscall(SYS_sendto, fd, data, size, flags, to, to_size);
+}
+inline ::ssize_t recvfrom(int fd, void* data, std::size_t size, int flags) noexcept {
+  return ::syscall(SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
+}
+inline ::ssize_t sendmsg(int fd, const message& m, int flags) noexcept { return ::syscall(SYS_sendmsg, fd, &m, flags); }
+inline ::ssize_t recvmsg(int fd, message& m, int flags) noexcept { return ::syscall(SYS_recvmsg, fd, &m, flags); }
+inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept {
+  return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
+}
+
+// struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
+struct interface_request {
+  char name[16] = {};
+  union {
+    std::uint16_t address[8];  // a struct sockaddr: the family (of a link address the ARPHRD type), then its bytes
+    std::int16_t flags;
+    int number;                                   // index, MTU, queue length
+    void* data;                                   // for SIOCETHTOOL
+    std::byte map[sizeof(void*) == 8 ? 24 : 16];  // struct ifmap, which the kernel copies whole
+  } value = {};
+};
+static_assert(sizeof(interface_request) == 40 || sizeof(void*) == 4);
+
+// <bits/ioctls.h>
+inline constexpr unsigned long siocgifname = 0x8910, siocgifconf = 0x8912, siocgifflags = 0x8913, siocsifflags = 0x8914;
+inline constexpr unsigned long siocgifmtu = 0x8921, siocsifmtu = 0x8922, siocgifhwaddr = 0x8927, siocsifhwaddr = 0x8924;
+inline constexpr unsigned long siocgifindex = 0x8933, siocethtool = 0x8946;
+// <net/if.h>
+inline constexpr int iff_up = 0x1, iff_loopback = 0x8, iff_running = 0x40, iff_promisc = 0x100, iff_lower_up = 0x10000;
+
+}  // namespace runnel::detail::sys
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/wire/address.hpp ========================================================================================
+// Link and network addresses as distinct types in wire order, prefixes, and their text forms: printed as RFC 5952
+// says, read strictly as RFC 6943 §3.1.1 advises, checked by the compiler where they stand in the program.
+#ifndef RUNNEL_WIRE_ADDRESS_HPP
+#define RUNNEL_WIRE_ADDRESS_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint32_t
+#include <type_traits>  // is_constant_evaluated
+
+namespace runnel {
+
+/// A 48-bit link-layer address. `octets[0]` is first on the wire.
+struct mac_address {
+  /// The octets as they lie in a frame.
+  std::uint8_t octets[6] = {};
+
+  /// Reads six bytes.
+  [[nodiscard]] static constexpr mac_address load(const std::byte* p) noexcept {
+    mac_address a;
+    if (!std::is_constant_evaluated()) {
+      __builtin_memcpy(a.octets, p, 6);
+      return a;
+    }
+    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = load_u8(p + i);
+    return a;
+  }
+  /// Writes six bytes.
+  constexpr void store(std::byte* p) const noexcept {
+    if (!std::is_constant_evaluated()) {
+      __builtin_memcpy(p, octets, 6);
+      return;
+    }
+    for (std::size_t i = 0; i < 6; ++i) store_u8(p + i, octets[i]);
+  }
+  /// The address as a number, the first octet most significant.
+  [[nodiscard]] constexpr std::uint64_t value() const noexcept {
+    std::uint64_t v = 0;
+    for (const std::uint8_t o : octets) v = v << 8 | o;
+    return v;
+  }
+  /// Group bit set: multicast, and broadcast too.
+  [[nodiscard]] constexpr bool is_multicast() const noexcept { return (octets[0] & 1u) != 0; }
+  /// Whether it is ff:ff:ff:ff:ff:ff.
+  [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value() == 0xffff'ffff'ffff; }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const mac_address&, const mac_address&) noexcept = default;
+};
+/// ff:ff:ff:ff:ff:ff
+inline constexpr mac_address mac_broadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+
+/// An IPv4 address. `value()` counts in host order (10.0.0.1 is 0x0a000001).
+class ipv4_address {
+ public:
+  constexpr ipv4_address() noexcept = default;
+  /// a.b.c.d
+  constexpr ipv4_address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) noexcept
+      : value_(std::uint32_t{a} << 24 | std::uint32_t{b} << 16 | std::uint32_t{c} << 8 | d) {}
+  /// From a number in host order.
+  constexpr explicit ipv4_address(std::uint32_t host_order) noexcept : value_(host_order) {}
+
+  /// Reads four bytes in network order.
+  [[nodiscard]] static constexpr ipv4_address load(const std::byte* p) noexcept { return ipv4_address{load_be32(p)}; }
+  /// Writes four bytes in network order.
+  constexpr void store(std::byte* p) const noexcept { store_be32(p, value_); }
+  /// As a number in host order.
+  [[nodiscard]] constexpr std::uint32_t value() const noexcept { return value_; }
+  /// Whether it is 0.0.0.0.
+  [[nodiscard]] constexpr bool is_unspecified() const noexcept { return value_ == 0; }
+  /// Whether it lies in 127.0.0.0/8.
+  [[nodiscard]] constexpr bool is_loopback() const noexcept { return value_ >> 24 == 127; }
+  /// Whether it lies in 224.0.0.0/4.
+  [[nodiscard]] constexpr bool is_multicast() const noexcept { return value_ >> 28 == 14; }
+  /// Whether it is 255.255.255.255.
+  [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value_ == 0xffff'ffff; }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(ipv4_address, ipv4_address) noexcept = default;
+
+ private:
+  std::uint32_t value_ = 0;
+};
+
+/// An IPv6 address: its two halves in host order, the first eight octets in `high`.
+class ipv6_address {
+ public:
+  constexpr ipv6_address() noexcept = default;
+  /// From its halves as numbers in host order.
+  constexpr ipv6_address(std::uint64_t high, std::uint64_t low) noexcept : high_(high), low_(low) {}
+
+  /// Reads sixteen bytes in network order.
+  [[nodiscard]] static constexpr ipv6_address load(const std::byte* p) noexcept {
+    return ipv6_address{load_be64(p), load_be64(p + 8)};
+  }
+  /// Writes sixteen bytes in network order.
+  constexpr void store(std::byte* p) const noexcept {
+    store_be64(p, high_);
+    store_be64(p + 8, low_);
+  }
+  /// The first eight bytes as a number in host order.
+  [[nodiscard]] constexpr std::uint64_t high() const noexcept { return high_; }
+  /// The last eight bytes as a number in host order.
+  [[nodiscard]] constexpr std::uint64_t low() const noexcept { return low_; }
+  /// Group `i` of the eight 16-bit groups, as they are written between the colons.
+  [[nodiscard]] constexpr std::uint16_t group(unsigned i) const noexcept {
+    return static_cast<std::uint16_t>((i < 4 ? high_ : low_) >> (48 - 16 * (i % 4)));
+  }
+  /// Whether it is `::`.
+  [[nodiscard]] constexpr bool is_unspecified() const noexcept { return high_ == 0 && low_ == 0; }
+  /// Whether it is `::1`.
+  [[nodiscard]] constexpr bool is_loopback() const noexcept { return high_ == 0 && low_ == 1; }
+  /// Whether it lies in ff00::/8.
+  [[nodiscard]] constexpr bool is_multicast() const noexcept { return high_ >> 56 == 0xff; }
+  /// Whether it lies in fe80::/10.
+  [[nodiscard]] constexpr bool is_link_local() const noexcept { return high_ >> 54 == 0xfe80u >> 6; }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const ipv6_address&, const ipv6_address&) noexcept = default;
+
+ private:
+  std::uint64_t high_ = 0;
+  std::uint64_t low_ = 0;
+};
+
+/// In the usual form: `02:00:5e:00:00:01`.
+constexpr void print(text_writer& out, const mac_address& a) noexcept {
+  for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
+}
+/// In the usual form: `192.0.2.1`.
+constexpr void print(text_writer& out, ipv4_address a) noexcept {
+  out << (a.value() >> 24) << '.' << (a.value() >> 16 & 0xffu) << '.' << (a.value() >> 8 & 0xffu) << '.'
+      << (a.value() & 0xffu);
+}
+/// RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups shortened to `::` (the
+/// first of equal ones), IPv4-mapped addresses with their last 32 bits in dotted form (§5).
+constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
+  if (a.high() == 0 && a.low() >> 32 == 0xffff) {
+    out << "::ffff:";
+    return print(out, ipv4_address{static_cast<std::uint32_t>(a.low())});
+  }
+  unsigned best = 8, best_length = 1;
+  for (unsigned i = 0; i < 8; ++i) {
+    unsigned length = 0;
+    while (i + length < 8 && a.group(i + length) == 0) ++length;
+    if (length > best_length) best = i, best_length = length;
+  }
+  for (unsigned i = 0; i < 8; ++i) {
+    if (i == best) {
+      out << "::";
+      i += best_length - 1;
+      continue;
+    }
+    if (i != 0 && i != best + best_length) out << ':';
+    out.hex(a.group(i));
+  }
+}
+
+/// A block of addresses of one family: those that agree with `address()` in their first `length()` bits.
+template <class Address>
+class basic_prefix {
+ public:
+  /// Bits of an address.
+  static constexpr unsigned bits = sizeof(Address) * 8;
+
+  /// The whole address space, 0.0.0.0/0 or ::/0.
+  constexpr basic_prefix() noexcept = default;
+  /// Bits of `a` behind `length` (at most `bits`, asserted) do not count and become zero.
+  constexpr basic_prefix(const Address& a, unsigned length) noexcept
+      : address_(cut(a, length)), length_(static_cast<std::uint8_t>(length)) {
+    RUNNEL_ASSERT(length <= bits);
+  }
+  /// The first address of the block.
+  [[nodiscard]] constexpr const Address& address() const noexcept { return address_; }
+  /// How many bits its addresses agree in.
+  [[nodiscard]] constexpr unsigned length() const noexcept { return length_; }
+  /// Whether an address lies in the block.
+  [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return cut(a, length_) == address_; }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const basic_prefix&, const basic_prefix&) noexcept = default;
+
+ private:
+  // The highest `length` of 32 or 64 bits.
+  template <class Word>
+  static constexpr Word highest(unsigned length) noexcept {
+    return length == 0 ? Word{0} : static_cast<Word>(~Word{0} << (sizeof(Word) * 8 - length));
+  }
+  static constexpr ipv4_address cut(ipv4_address a, unsigned length) noexcept {
+    return ipv4_address{a.value() & highest<std::uint32_t>(length < 32 ? length : 32)};
+  }
+  static constexpr ipv6_address cut(const ipv6_address& a, unsigned length) noexcept {
+    const unsigned in_low = length <= 64 ? 0 : length < 128 ? length - 64 : 64;
+    return {a.high() & highest<std::uint64_t>(length < 64 ? length : 64), a.low() & highest<std::uint64_t>(in_low)};
+  }
+
+  Address address_{};
+  std::uint8_t length_ = 0;
+};
+
+/// A block of IPv4 addresses.
+using ipv4_prefix = basic_prefix<ipv4_address>;
+/// A block of IPv6 addresses.
+using ipv6_prefix = basic_prefix<ipv6_address>;
+
+/// A block of addresses of either family. One that was not given a value contains nothing.
+class prefix {
+ public:
+  constexpr prefix() noexcept = default;
+  /// A block of one family. @{
+  constexpr prefix(const ipv4_prefix& p) noexcept : v4_(p), family_(4) {}
+  constexpr prefix(const ipv6_prefix& p) noexcept : v6_(p), family_(6) {}
+  /// @}
+  /// The block of addresses that agree with `a` in their first `length` bits. @{
+  [[nodiscard]] static constexpr prefix v4(ipv4_address a, unsigned length) noexcept { return ipv4_prefix{a, length}; }
+  [[nodiscard]] static constexpr prefix v6(const ipv6_address& a, unsigned length) noexcept {
+    return ipv6_prefix{a, length};
+  }
+  /// @}
+
+  /// Whether it is a block of this family. @{
+  [[nodiscard]] constexpr bool is_v4() const noexcept { return family_ == 4; }
+  [[nodiscard]] constexpr bool is_v6() const noexcept { return family_ == 6; }
+  /// @}
+  /// How many bits its addresses agree in.
+  [[nodiscard]] constexpr unsigned length() const noexcept { return is_v6() ? v6_.length() : v4_.length(); }
+  /// False for addresses of the other family.
+  [[nodiscard]] constexpr bool contains(ipv4_address a) const noexcept { return is_v4() && v4_.contains(a); }
+  /// False for addresses of the other family.
+  [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept { return is_v6() && v6_.contains(a); }
+  /// The same as a prefix of one family, `ipv4_address` or `ipv6_address`; that it is of that family is the caller's
+  /// promise, asserted.
+  template <class Address>
+  [[nodiscard]] constexpr const basic_prefix<Address>& as() const noexcept {
+    RUNNEL_ASSERT(family_ == (sizeof(Address) == 4 ? 4 : 6));
+    if constexpr (sizeof(Address) == 4) return v4_;
+    else return v6_;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const prefix&, const prefix&) noexcept = default;
+
+ private:
+  ipv4_prefix v4_{};
+  ipv6_prefix v6_{};
+  std::uint8_t family_ = 0;
+};
+
+/// In the usual form: `192.0.2.0/24`.
+template <class Address>
+constexpr void print(text_writer& out, const basic_prefix<Address>& p) noexcept {
+  print(out, p.address());
+  out << '/' << std::uint32_t{p.length()};
+}
+/// In the usual form: `192.0.2.0/24`.
+constexpr void print(text_writer& out, const prefix& p) noexcept {
+  if (p.is_v4()) print(out, p.as<ipv4_address>());
+  else if (p.is_v6()) print(out, p.as<ipv6_address>());
+  else out << "none";
+}
+
+/// Why a text is no address, and where.
+struct address_error {
+  const char* reason;    ///< a few words: "a part above 255"
+  std::size_t position;  ///< of the first character that is wrong, counted from 0
+};
+/// What is wrong with the text, in words.
+constexpr void print(text_writer& out, const address_error& e) noexcept {
+  out << e.reason << " at character " << std::uint64_t{e.position + 1};
+}
+
+namespace detail {
+
+// Reads an address from the beginning of a text and stops behind it. After an error, nothing more is read.
+class address_reader {
+ public:
+  constexpr explicit address_reader(const char* text) noexcept : text_(text) {}
+  [[nodiscard]] constexpr bool good() const noexcept { return reason_ == nullptr; }
+  [[nodiscard]] constexpr address_error error() const noexcept { return {reason_, at_}; }
+
+  constexpr bool accept(char c) noexcept {
+    if (!good() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+  constexpr void fail(const char* reason) noexcept {
+    if (good()) reason_ = reason;
+  }
+  constexpr void expect(char c, const char* reason) noexcept {
+    if (!accept(c)) fail(reason);
+  }
+  constexpr void expect_end() noexcept {
+    if (good() && text_[at_] != '\0') fail("something behind the end");
+  }
+  // A number without leading zeros, in decimal as everybody reads it.
+  constexpr unsigned decimal(unsigned highest, const char* reason) noexcept {
+    unsigned value = 0, digits = 0;
+    const std::size_t start = at_;
+    for (; good() && digit(10) >= 0 && digits < 4; ++digits, ++at_)
+      value = value * 10 + static_cast<unsigned>(digit(10));
+    if (digits == 0) fail("a number is missing");
+    const bool zero_first = digits > 1 && text_[start] == '0';
+    if (zero_first || value > highest) at_ = start;
+    if (zero_first) fail("a number that begins with zero");
+    if (value > highest) fail(reason);
+    return value;
+  }
+  constexpr unsigned hexadecimal(unsigned least_digits, unsigned most_digits) noexcept {
+    unsigned value = 0, digits = 0;
+    for (; good() && digit(16) >= 0 && digits < most_digits; ++digits, ++at_)
+      value = value * 16 + static_cast<unsigned>(digit(16));
+    if (digits < least_digits) fail("a hexadecimal digit is missing");
+    return value;
+  }
+
+  constexpr mac_address mac() noexcept {
+    mac_address a;
+    char between = ':';
+    for (std::size_t i = 0; i < 6; ++i) {
+      if (i == 1 && good() && text_[at_] == '-') between = '-';
+      if (i != 0) expect(between, "a separator is missing");
+      a.octets[i] = static_cast<std::uint8_t>(hexadecimal(2, 2));
+    }
+    return a;
+  }
+  constexpr ipv4_address ipv4() noexcept {
+    std::uint32_t value = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+      if (i != 0) expect('.', "a dot is missing: an IPv4 address has four parts");
+      value = value << 8 | decimal(255, "a part above 255");
+    }
+    return ipv4_address{value};
+  }
+  // RFC 4291 §2.2.
+  constexpr ipv6_address ipv6() noexcept {
+    constexpr unsigned no_gap = 9;
+    std::uint16_t groups[8] = {};
+    unsigned count = 0, gap = no_gap;  // gap: how many groups stand before the "::"
+    if (accept(':')) {
+      expect(':', "a single colon at the beginning");
+      gap = 0;
+    }
+    while (good() && (digit(16) >= 0 || gap != count)) {
+      if (count == 8) fail("more than eight groups");
+      if (dotted_next()) {
+        if (count > 6) fail("an IPv4 address behind more than six groups");
+        const std::uint32_t last = ipv4().value();
+        if (!good()) break;
+        groups[count++] = static_cast<std::uint16_t>(last >> 16);
+        groups[count++] = static_cast<std::uint16_t>(last);
+        break;
+      }
+      const unsigned group = hexadecimal(1, 4);
+      if (!good()) break;
+      groups[count++] = static_cast<std::uint16_t>(group);
+      if (!accept(':')) break;
+      if (!accept(':')) continue;
+      if (gap != no_gap) fail("a second \"::\"");
+      gap = count;
+    }
+    if (gap == no_gap && count < 8) fail("fewer than eight groups and no \"::\"");
+    if (gap != no_gap && count == 8) fail("a \"::\" that stands for nothing");
+    std::uint64_t halves[2] = {};
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned at = i < gap ? i : 8 - (count - i);
+      halves[at / 4] |= std::uint64_t{groups[i]} << (48 - 16 * (at % 4));
+    }
+    return {halves[0], halves[1]};
+  }
+  constexpr prefix either_prefix() noexcept {
+    std::size_t colon = 0;
+    while (text_[colon] != '\0' && text_[colon] != ':') ++colon;
+    const bool six = text_[colon] == ':';
+    const ipv6_address a6 = six ? ipv6() : ipv6_address{};
+    const ipv4_address a4 = six ? ipv4_address{} : ipv4();
+    expect('/', "a slash and a length are missing");
+    const std::size_t start = at_;
+    const unsigned length = decimal(six ? 128 : 32, "a length beyond the address");
+    if (!good()) return {};
+    const ipv4_prefix p4{a4, six ? 0 : length};
+    const ipv6_prefix p6{a6, six ? length : 0};
+    if (six ? p6.address() != a6 : p4.address() != a4) {
+      at_ = start;
+      fail("a length that cuts off bits of the address");
+    }
+    return six ? prefix{p6} : prefix{p4};
+  }
+
+ private:
+  constexpr int digit(int base) const noexcept {
+    const char c = text_[at_];
+    if (c >= '0' && c <= '9') return c - '0';
+    if (base == 16 && c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (base == 16 && c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  }
+  constexpr bool dotted_next() const noexcept {
+    std::size_t i = at_;
+    while (text_[i] >= '0' && text_[i] <= '9') ++i;
+    return i != at_ && text_[i] == '.';
+  }
+
+  const char* text_;
+  std::size_t at_ = 0;
+  const char* reason_ = nullptr;
+};
+
+template <class T>
+[[nodiscard]] constexpr result<T, address_error> finish(address_reader& reader, const T& value) noexcept {
+  reader.expect_end();
+  if (!reader.good()) return reader.error();
+  return value;
+}
+
+// Not constant expressions: calling one is how a wrong text becomes a compile error that says what is wrong.
+inline void this_text_is_no_ipv4_address() noexcept {}
+inline void this_text_is_no_ipv6_address() noexcept {}
+inline void this_text_is_no_mac_address() noexcept {}
+inline void this_text_is_no_prefix() noexcept {}
+
+}  // namespace detail
+
+/// Reads "02:00:5e:10:00:ff": six pairs of hexadecimal digits, with colons or dashes between them.
+[[nodiscard]] constexpr result<mac_address, address_error> parse_mac(const char* text) noexcept {
+  detail::address_reader reader{text};
+  const mac_address a = reader.mac();
+  return detail::finish(reader, a);
+}
+/// Reads "192.0.2.1" and nothing else: four decimal parts, none of them with a zero in front, which some read as octal.
+[[nodiscard]] constexpr result<ipv4_address, address_error> parse_ipv4(const char* text) noexcept {
+  detail::address_reader reader{text};
+  const ipv4_address a = reader.ipv4();
+  return detail::finish(reader, a);
+}
+/// Reads all forms of RFC 4291 §2.2, "2001:db8::1" and "::ffff:192.0.2.1". Zone identifiers are not addresses.
+[[nodiscard]] constexpr result<ipv6_address, address_error> parse_ipv6(const char* text) noexcept {
+  detail::address_reader reader{text};
+  const ipv6_address a = reader.ipv6();
+  return detail::finish(reader, a);
+}
+/// Reads "10.0.0.0/8" or "2001:db8::/32". Bits behind the length must be zero: "10.1.0.0/8" is more likely a slip than
+/// meant; build a `prefix::v4` from its parts where it is meant.
+[[nodiscard]] constexpr result<prefix, address_error> parse_prefix(const char* text) noexcept {
+  detail::address_reader reader{text};
+  const prefix p = reader.either_prefix();
+  return detail::finish(reader, p);
+}
+
+// Addresses in the program's own text, read by the compiler: a wrong one does not compile, a right one costs nothing.
+// For text that is known at run time only there are the functions above.
+
+/// `addr4("192.0.2.1")`.
+[[nodiscard]] consteval ipv4_address addr4(const char* text) noexcept {
+  const auto a = parse_ipv4(text);
+  if (!a) detail::this_text_is_no_ipv4_address();
+  return *a;
+}
+/// `addr6("2001:db8::1")`.
+[[nodiscard]] consteval ipv6_address addr6(const char* text) noexcept {
+  const auto a = parse_ipv6(text);
+  if (!a) detail::this_text_is_no_ipv6_address();
+  return *a;
+}
+/// `mac("02:00:00:00:00:01")`.
+[[nodiscard]] consteval mac_address mac(const char* text) noexcept {
+  const auto a = parse_mac(text);
+  if (!a) detail::this_text_is_no_mac_address();
+  return *a;
+}
+/// `net("10.0.0.0/8")`, `net("2001:db8::/32")`.
+[[nodiscard]] consteval prefix net(const char* text) noexcept {
+  const auto p = parse_prefix(text);
+  if (!p) detail::this_text_is_no_prefix();
+  return *p;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/network_interface.hpp ============================================================================
+// A network interface of this machine by its name: what there is to know, and what can be set. netdevice(7).
+//
+//     auto eth = device::network_interface::open("eth0");
+//     if (!eth) return fail(eth.error());   // network_interface: open eth7: no such interface: there are lo, eth0
+//     auto now = eth->status();
+//     if (now && !now->up) (void)eth->set_up(true);
+#ifndef RUNNEL_DEVICE_NETWORK_INTERFACE_HPP
+#define RUNNEL_DEVICE_NETWORK_INTERFACE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#if defined(__linux__)
+
+#include <linux/ethtool.h>    // ethtool_channels
+#include <linux/netlink.h>    // nlmsghdr
+#include <linux/rtnetlink.h>  // ifinfomsg, rtattr
+
+namespace runnel {
+namespace device {
+
+/// An interface at one moment.
+struct interface_status {
+  int index = 0;               ///< its number in its network namespace, from 1
+  std::uint32_t mtu = 0;       ///< bytes of a packet without its link header
+  mac_address mac{};           ///< its hardware address; zeros where it has none
+  std::uint16_t hardware = 0;  ///< what kind of link, an ARPHRD_ number: 1 is Ethernet, 772 loopback, 65534 none
+  std::uint32_t queues = 1;    ///< receive queues in use; 1 where the driver does not say
+  bool up = false;             ///< whether it was set up (IFF_UP)
+  bool running = false;        ///< whether there is a carrier besides (IFF_RUNNING)
+  bool promiscuous = false;    ///< whether it was set to take all frames (IFF_PROMISC); sockets that ask do not show
+};
+
+}  // namespace device
+
+namespace detail {
+
+/// How long the name of an interface may be, with its terminator (IFNAMSIZ).
+inline constexpr std::size_t interface_name_size = sizeof(sys::interface_request::name);
+
+/// Calls `f(index, name)` for each interface of this network namespace. False, and errno, when the kernel does not say.
+template <class F>
+bool for_each_interface(F f) noexcept {
+  const file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
+  struct {
+    ::nlmsghdr header;
+    ::ifinfomsg about;
+  } ask{};
+  ask.header.nlmsg_len = sizeof ask;
+  ask.header.nlmsg_type = RTM_GETLINK;
+  ask.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  if (socket.get() < 0 || sys::sendto(socket.get(), &ask, sizeof ask, 0) < 0) return false;
+  for (;;) {
+    alignas(::nlmsghdr) char answer[32768];
+    const ::ssize_t got = sys::recvfrom(socket.get(), answer, sizeof answer, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    const auto size = static_cast<std::size_t>(got);
+    ::nlmsghdr message{};
+    for (std::size_t at = 0; at + sizeof message <= size; at += NLMSG_ALIGN(message.nlmsg_len)) {
+      __builtin_memcpy(&message, answer + at, sizeof message);
+      if (message.nlmsg_type == NLMSG_DONE) return true;
+      if (message.nlmsg_type == NLMSG_ERROR || message.nlmsg_len < sizeof message || message.nlmsg_len > size - at)
+        return false;
+      ::ifinfomsg about{};
+      if (message.nlmsg_type != RTM_NEWLINK || message.nlmsg_len < sizeof message + sizeof about) continue;
+      __builtin_memcpy(&about, answer + at + sizeof message, sizeof about);
+      ::rtattr part{};
+      const std::size_t end = at + message.nlmsg_len;
+      for (std::size_t p = at + NLMSG_ALIGN(sizeof message + sizeof about); p + sizeof part <= end;
+           p += RTA_ALIGN(part.rta_len)) {
+        __builtin_memcpy(&part, answer + p, sizeof part);
+        if (part.rta_len < sizeof part || part.rta_len > end - p) break;
+        if (part.rta_type != IFLA_IFNAME || part.rta_len == sizeof part) continue;
+        answer[p + part.rta_len - 1] = '\0';
+        f(about.ifi_index, static_cast<const char*>(answer + p + sizeof part));
+        break;
+      }
+    }
+  }
+}
+
+/// "no such interface: there are lo, eth0", in the words of the part of the library that asked for it.
+[[nodiscard]] inline error no_such_interface(const char* where, const char* name, int number) noexcept {
+  text<160> advice;
+  const char* between = "there are ";
+  (void)for_each_interface([&](int, const char* other) {
+    advice << between << other;
+    between = ", ";
+  });
+  return {where, "open", short_name(name).c_str(), "no such interface", advice.c_str(), number};
+}
+
+/// What a person can do when an interface cannot be opened or set.
+[[nodiscard]] inline const char* interface_advice(int number) noexcept {
+  switch (number) {
+    case EPERM:
+    case EACCES: return "run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW";
+    case EBUSY: return "set the interface down first, or end the program that holds it";
+    case EINVAL: return "the interface does not take this value";
+    case EOPNOTSUPP: return "the interface's driver cannot do that";
+    default: return "";
+  }
+}
+
+}  // namespace detail
+
+namespace device {
+
+/// An interface, by its name, in the network namespace of the thread that opened it. Move-only; holds one socket, and
+/// nothing is set back when it is closed. Not for the data path: each call is a system call or more.
+class network_interface {
+ public:
+  /// Looks the name up. An unknown one is an error that lists those that there are.
+  [[nodiscard]] static result<network_interface, error> open(const char* name) noexcept {
+    return open_for("network_interface", name);
+  }
+  /// The same in the name of another part of the library, which is what messages then begin with. `where` is not
+  /// copied: a literal.
+  [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name) noexcept {
+    using namespace detail;
+    file_handle socket(sys::socket(sys::af_inet, sys::sock_dgram | sys::sock_cloexec, 0), true);
+    if (socket.get() < 0) {
+      // A kernel without IPv4 answers the same questions on a socket of its own family.
+      socket = file_handle(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
+      if (socket.get() < 0) return error(where, "open", short_name(name).c_str(), ::strerror(errno), "", errno);
+    }
+    network_interface made(static_cast<file_handle&&>(socket), where, name);
+    sys::interface_request ask = made.request();
+    // A name that is cut could be that of another interface.
+    if (__builtin_strlen(name) >= interface_name_size || !made.ask(sys::siocgifindex, ask))
+      return no_such_interface(where, name, ENODEV);
+    made.index_ = ask.value.number;
+    return made;
+  }
+  network_interface(network_interface&&) noexcept = default;
+  network_interface& operator=(network_interface&&) = delete;
+
+  /// The name that it was opened by.
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  /// Its number when it was opened.
+  [[nodiscard]] int index() const noexcept { return index_; }
+
+  /// How it is now. Fails when it is gone.
+  [[nodiscard]] result<interface_status, error> status() const noexcept {
+    using namespace detail;
+    interface_status s;
+    sys::interface_request ask = request();
+    if (!this->ask(sys::siocgifindex, ask)) return no_such_interface(where_, name_, ENODEV);
+    s.index = ask.value.number;
+    ask = request();
+    if (!this->ask(sys::siocgifmtu, ask)) return problem("look at");
+    s.mtu = static_cast<std::uint32_t>(ask.value.number);
+    ask = request();
+    if (!this->ask(sys::siocgifflags, ask)) return problem("look at");
+    s.up = (ask.value.flags & sys::iff_up) != 0;
+    s.running = (ask.value.flags & sys::iff_running) != 0;
+    s.promiscuous = (ask.value.flags & sys::iff_promisc) != 0;
+    ask = request();
+    if (!this->ask(sys::siocgifhwaddr, ask)) return problem("look at");
+    s.hardware = ask.value.address[0];
+    __builtin_memcpy(s.mac.octets, ask.value.address + 1, sizeof s.mac.octets);
+    ::ethtool_channels channels{};
+    channels.cmd = ETHTOOL_GCHANNELS;
+    ask = request();
+    ask.value.data = &channels;
+    if (this->ask(sys::siocethtool, ask)) {
+      const std::uint32_t queues = channels.combined_count + channels.rx_count;
+      if (queues != 0) s.queues = queues;
+    }
+    return s;
+  }
+
+  /// Sets it up or down. Whether it was up before.
+  result<bool, error> set_up(bool on) noexcept {
+    using namespace detail;
+    sys::interface_request ask = request();
+    if (!this->ask(sys::siocgifflags, ask)) return problem("look at");
+    const bool before = (ask.value.flags & sys::iff_up) != 0;
+    if (before == on) return before;
+    ask.value.flags = static_cast<std::int16_t>(on ? ask.value.flags | sys::iff_up : ask.value.flags & ~sys::iff_up);
+    if (!this->ask(sys::siocsifflags, ask)) return problem(on ? "set up" : "set down");
+    return before;
+  }
+  /// Sets the longest packet, in bytes without the link header. What it was before.
+  result<std::uint32_t, error> set_mtu(std::uint32_t bytes) noexcept {
+    using namespace detail;
+    sys::interface_request ask = request();
+    if (!this->ask(sys::siocgifmtu, ask)) return problem("look at");
+    const auto before = static_cast<std::uint32_t>(ask.value.number);
+    ask.value.number = static_cast<int>(bytes);
+    if (!this->ask(sys::siocsifmtu, ask)) return problem("set the MTU of");
+    return before;
+  }
+  /// Sets the hardware address. What it was before. Most drivers want the interface to be down.
+  result<mac_address, error> set_mac(const mac_address& mac) noexcept {
+    using namespace detail;
+    sys::interface_request ask = request();
+    if (!this->ask(sys::siocgifhwaddr, ask)) return problem("look at");
+    mac_address before;
+    __builtin_memcpy(before.octets, ask.value.address + 1, sizeof before.octets);
+    __builtin_memcpy(ask.value.address + 1, mac.octets, sizeof mac.octets);
+    if (!this->ask(sys::siocsifhwaddr, ask)) return problem("set the MAC of");
+    return before;
+  }
+
+ private:
+  network_interface(detail::file_handle&& socket, const char* where, const char* name) noexcept
+      : socket_(static_cast<detail::file_handle&&>(socket)), where_(where) {
+    for (std::size_t i = 0; i + 1 < sizeof name_ && name[i] != '\0'; ++i) name_[i] = name[i];
+  }
+  [[nodiscard]] detail::sys::interface_request request() const noexcept {
+    detail::sys::interface_request r;
+    __builtin_memcpy(r.name, name_, sizeof name_);
+    return r;
+  }
+  bool ask(unsigned long what, detail::sys::interface_request& r) const noexcept {
+    return ::ioctl(socket_.get(), what, &r) == 0;
+  }
+  [[nodiscard]] error problem(const char* what) const noexcept {
+    const int number = errno;
+    if (number == ENODEV) return detail::no_such_interface(where_, name_, number);
+    return {where_, what, name_, ::strerror(number), detail::interface_advice(number), number};
+  }
+
+  detail::file_handle socket_;
+  const char* where_;
+  int index_ = 0;
+  char name_[detail::interface_name_size] = {};
+};
+
+}  // namespace device
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device/null.hpp =========================================================================================
 // A device that goes nowhere: an endless source of equal frames and a sink for any packet. For benchmarks and tests.
 #ifndef RUNNEL_DEVICE_NULL_HPP
@@ -4997,481 +5815,6 @@ class running_checksum {
   const std::uint16_t sum = checksum(packet.from(start));
   store_be16(packet.data() + start + field, sum != 0 ? sum : 0xffff);
   return true;
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/address.hpp ========================================================================================
-// Link and network addresses as distinct types in wire order, prefixes, and their text forms: printed as RFC 5952
-// says, read strictly as RFC 6943 §3.1.1 advises, checked by the compiler where they stand in the program.
-#ifndef RUNNEL_WIRE_ADDRESS_HPP
-#define RUNNEL_WIRE_ADDRESS_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint32_t
-#include <type_traits>  // is_constant_evaluated
-
-namespace runnel {
-
-/// A 48-bit link-layer address. `octets[0]` is first on the wire.
-struct mac_address {
-  /// The octets as they lie in a frame.
-  std::uint8_t octets[6] = {};
-
-  /// Reads six bytes.
-  [[nodiscard]] static constexpr mac_address load(const std::byte* p) noexcept {
-    mac_address a;
-    if (!std::is_constant_evaluated()) {
-      __builtin_memcpy(a.octets, p, 6);
-      return a;
-    }
-    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = load_u8(p + i);
-    return a;
-  }
-  /// Writes six bytes.
-  constexpr void store(std::byte* p) const noexcept {
-    if (!std::is_constant_evaluated()) {
-      __builtin_memcpy(p, octets, 6);
-      return;
-    }
-    for (std::size_t i = 0; i < 6; ++i) store_u8(p + i, octets[i]);
-  }
-  /// The address as a number, the first octet most significant.
-  [[nodiscard]] constexpr std::uint64_t value() const noexcept {
-    std::uint64_t v = 0;
-    for (const std::uint8_t o : octets) v = v << 8 | o;
-    return v;
-  }
-  /// Group bit set: multicast, and broadcast too.
-  [[nodiscard]] constexpr bool is_multicast() const noexcept { return (octets[0] & 1u) != 0; }
-  /// Whether it is ff:ff:ff:ff:ff:ff.
-  [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value() == 0xffff'ffff'ffff; }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const mac_address&, const mac_address&) noexcept = default;
-};
-/// ff:ff:ff:ff:ff:ff
-inline constexpr mac_address mac_broadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-
-/// An IPv4 address. `value()` counts in host order (10.0.0.1 is 0x0a000001).
-class ipv4_address {
- public:
-  constexpr ipv4_address() noexcept = default;
-  /// a.b.c.d
-  constexpr ipv4_address(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) noexcept
-      : value_(std::uint32_t{a} << 24 | std::uint32_t{b} << 16 | std::uint32_t{c} << 8 | d) {}
-  /// From a number in host order.
-  constexpr explicit ipv4_address(std::uint32_t host_order) noexcept : value_(host_order) {}
-
-  /// Reads four bytes in network order.
-  [[nodiscard]] static constexpr ipv4_address load(const std::byte* p) noexcept { return ipv4_address{load_be32(p)}; }
-  /// Writes four bytes in network order.
-  constexpr void store(std::byte* p) const noexcept { store_be32(p, value_); }
-  /// As a number in host order.
-  [[nodiscard]] constexpr std::uint32_t value() const noexcept { return value_; }
-  /// Whether it is 0.0.0.0.
-  [[nodiscard]] constexpr bool is_unspecified() const noexcept { return value_ == 0; }
-  /// Whether it lies in 127.0.0.0/8.
-  [[nodiscard]] constexpr bool is_loopback() const noexcept { return value_ >> 24 == 127; }
-  /// Whether it lies in 224.0.0.0/4.
-  [[nodiscard]] constexpr bool is_multicast() const noexcept { return value_ >> 28 == 14; }
-  /// Whether it is 255.255.255.255.
-  [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value_ == 0xffff'ffff; }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(ipv4_address, ipv4_address) noexcept = default;
-
- private:
-  std::uint32_t value_ = 0;
-};
-
-/// An IPv6 address: its two halves in host order, the first eight octets in `high`.
-class ipv6_address {
- public:
-  constexpr ipv6_address() noexcept = default;
-  /// From its halves as numbers in host order.
-  constexpr ipv6_address(std::uint64_t high, std::uint64_t low) noexcept : high_(high), low_(low) {}
-
-  /// Reads sixteen bytes in network order.
-  [[nodiscard]] static constexpr ipv6_address load(const std::byte* p) noexcept {
-    return ipv6_address{load_be64(p), load_be64(p + 8)};
-  }
-  /// Writes sixteen bytes in network order.
-  constexpr void store(std::byte* p) const noexcept {
-    store_be64(p, high_);
-    store_be64(p + 8, low_);
-  }
-  /// The first eight bytes as a number in host order.
-  [[nodiscard]] constexpr std::uint64_t high() const noexcept { return high_; }
-  /// The last eight bytes as a number in host order.
-  [[nodiscard]] constexpr std::uint64_t low() const noexcept { return low_; }
-  /// Group `i` of the eight 16-bit groups, as they are written between the colons.
-  [[nodiscard]] constexpr std::uint16_t group(unsigned i) const noexcept {
-    return static_cast<std::uint16_t>((i < 4 ? high_ : low_) >> (48 - 16 * (i % 4)));
-  }
-  /// Whether it is `::`.
-  [[nodiscard]] constexpr bool is_unspecified() const noexcept { return high_ == 0 && low_ == 0; }
-  /// Whether it is `::1`.
-  [[nodiscard]] constexpr bool is_loopback() const noexcept { return high_ == 0 && low_ == 1; }
-  /// Whether it lies in ff00::/8.
-  [[nodiscard]] constexpr bool is_multicast() const noexcept { return high_ >> 56 == 0xff; }
-  /// Whether it lies in fe80::/10.
-  [[nodiscard]] constexpr bool is_link_local() const noexcept { return high_ >> 54 == 0xfe80u >> 6; }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const ipv6_address&, const ipv6_address&) noexcept = default;
-
- private:
-  std::uint64_t high_ = 0;
-  std::uint64_t low_ = 0;
-};
-
-/// In the usual form: `02:00:5e:00:00:01`.
-constexpr void print(text_writer& out, const mac_address& a) noexcept {
-  for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
-}
-/// In the usual form: `192.0.2.1`.
-constexpr void print(text_writer& out, ipv4_address a) noexcept {
-  out << (a.value() >> 24) << '.' << (a.value() >> 16 & 0xffu) << '.' << (a.value() >> 8 & 0xffu) << '.'
-      << (a.value() & 0xffu);
-}
-/// RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups shortened to `::` (the
-/// first of equal ones), IPv4-mapped addresses with their last 32 bits in dotted form (§5).
-constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
-  if (a.high() == 0 && a.low() >> 32 == 0xffff) {
-    out << "::ffff:";
-    return print(out, ipv4_address{static_cast<std::uint32_t>(a.low())});
-  }
-  unsigned best = 8, best_length = 1;
-  for (unsigned i = 0; i < 8; ++i) {
-    unsigned length = 0;
-    while (i + length < 8 && a.group(i + length) == 0) ++length;
-    if (length > best_length) best = i, best_length = length;
-  }
-  for (unsigned i = 0; i < 8; ++i) {
-    if (i == best) {
-      out << "::";
-      i += best_length - 1;
-      continue;
-    }
-    if (i != 0 && i != best + best_length) out << ':';
-    out.hex(a.group(i));
-  }
-}
-
-/// A block of addresses of one family: those that agree with `address()` in their first `length()` bits.
-template <class Address>
-class basic_prefix {
- public:
-  /// Bits of an address.
-  static constexpr unsigned bits = sizeof(Address) * 8;
-
-  /// The whole address space, 0.0.0.0/0 or ::/0.
-  constexpr basic_prefix() noexcept = default;
-  /// Bits of `a` behind `length` (at most `bits`, asserted) do not count and become zero.
-  constexpr basic_prefix(const Address& a, unsigned length) noexcept
-      : address_(cut(a, length)), length_(static_cast<std::uint8_t>(length)) {
-    RUNNEL_ASSERT(length <= bits);
-  }
-  /// The first address of the block.
-  [[nodiscard]] constexpr const Address& address() const noexcept { return address_; }
-  /// How many bits its addresses agree in.
-  [[nodiscard]] constexpr unsigned length() const noexcept { return length_; }
-  /// Whether an address lies in the block.
-  [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return cut(a, length_) == address_; }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const basic_prefix&, const basic_prefix&) noexcept = default;
-
- private:
-  // The highest `length` of 32 or 64 bits.
-  template <class Word>
-  static constexpr Word highest(unsigned length) noexcept {
-    return length == 0 ? Word{0} : static_cast<Word>(~Word{0} << (sizeof(Word) * 8 - length));
-  }
-  static constexpr ipv4_address cut(ipv4_address a, unsigned length) noexcept {
-    return ipv4_address{a.value() & highest<std::uint32_t>(length < 32 ? length : 32)};
-  }
-  static constexpr ipv6_address cut(const ipv6_address& a, unsigned length) noexcept {
-    const unsigned in_low = length <= 64 ? 0 : length < 128 ? length - 64 : 64;
-    return {a.high() & highest<std::uint64_t>(length < 64 ? length : 64), a.low() & highest<std::uint64_t>(in_low)};
-  }
-
-  Address address_{};
-  std::uint8_t length_ = 0;
-};
-
-/// A block of IPv4 addresses.
-using ipv4_prefix = basic_prefix<ipv4_address>;
-/// A block of IPv6 addresses.
-using ipv6_prefix = basic_prefix<ipv6_address>;
-
-/// A block of addresses of either family. One that was not given a value contains nothing.
-class prefix {
- public:
-  constexpr prefix() noexcept = default;
-  /// A block of one family. @{
-  constexpr prefix(const ipv4_prefix& p) noexcept : v4_(p), family_(4) {}
-  constexpr prefix(const ipv6_prefix& p) noexcept : v6_(p), family_(6) {}
-  /// @}
-  /// The block of addresses that agree with `a` in their first `length` bits. @{
-  [[nodiscard]] static constexpr prefix v4(ipv4_address a, unsigned length) noexcept { return ipv4_prefix{a, length}; }
-  [[nodiscard]] static constexpr prefix v6(const ipv6_address& a, unsigned length) noexcept {
-    return ipv6_prefix{a, length};
-  }
-  /// @}
-
-  /// Whether it is a block of this family. @{
-  [[nodiscard]] constexpr bool is_v4() const noexcept { return family_ == 4; }
-  [[nodiscard]] constexpr bool is_v6() const noexcept { return family_ == 6; }
-  /// @}
-  /// How many bits its addresses agree in.
-  [[nodiscard]] constexpr unsigned length() const noexcept { return is_v6() ? v6_.length() : v4_.length(); }
-  /// False for addresses of the other family.
-  [[nodiscard]] constexpr bool contains(ipv4_address a) const noexcept { return is_v4() && v4_.contains(a); }
-  /// False for addresses of the other family.
-  [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept { return is_v6() && v6_.contains(a); }
-  /// The same as a prefix of one family, `ipv4_address` or `ipv6_address`; that it is of that family is the caller's
-  /// promise, asserted.
-  template <class Address>
-  [[nodiscard]] constexpr const basic_prefix<Address>& as() const noexcept {
-    RUNNEL_ASSERT(family_ == (sizeof(Address) == 4 ? 4 : 6));
-    if constexpr (sizeof(Address) == 4) return v4_;
-    else return v6_;
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const prefix&, const prefix&) noexcept = default;
-
- private:
-  ipv4_prefix v4_{};
-  ipv6_prefix v6_{};
-  std::uint8_t family_ = 0;
-};
-
-/// In the usual form: `192.0.2.0/24`.
-template <class Address>
-constexpr void print(text_writer& out, const basic_prefix<Address>& p) noexcept {
-  print(out, p.address());
-  out << '/' << std::uint32_t{p.length()};
-}
-/// In the usual form: `192.0.2.0/24`.
-constexpr void print(text_writer& out, const prefix& p) noexcept {
-  if (p.is_v4()) print(out, p.as<ipv4_address>());
-  else if (p.is_v6()) print(out, p.as<ipv6_address>());
-  else out << "none";
-}
-
-/// Why a text is no address, and where.
-struct address_error {
-  const char* reason;    ///< a few words: "a part above 255"
-  std::size_t position;  ///< of the first character that is wrong, counted from 0
-};
-/// What is wrong with the text, in words.
-constexpr void print(text_writer& out, const address_error& e) noexcept {
-  out << e.reason << " at character " << std::uint64_t{e.position + 1};
-}
-
-namespace detail {
-
-// Reads an address from the beginning of a text and stops behind it. After an error, nothing more is read.
-class address_reader {
- public:
-  constexpr explicit address_reader(const char* text) noexcept : text_(text) {}
-  [[nodiscard]] constexpr bool good() const noexcept { return reason_ == nullptr; }
-  [[nodiscard]] constexpr address_error error() const noexcept { return {reason_, at_}; }
-
-  constexpr bool accept(char c) noexcept {
-    if (!good() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-  constexpr void fail(const char* reason) noexcept {
-    if (good()) reason_ = reason;
-  }
-  constexpr void expect(char c, const char* reason) noexcept {
-    if (!accept(c)) fail(reason);
-  }
-  constexpr void expect_end() noexcept {
-    if (good() && text_[at_] != '\0') fail("something behind the end");
-  }
-  // A number without leading zeros, in decimal as everybody reads it.
-  constexpr unsigned decimal(unsigned highest, const char* reason) noexcept {
-    unsigned value = 0, digits = 0;
-    const std::size_t start = at_;
-    for (; good() && digit(10) >= 0 && digits < 4; ++digits, ++at_)
-      value = value * 10 + static_cast<unsigned>(digit(10));
-    if (digits == 0) fail("a number is missing");
-    const bool zero_first = digits > 1 && text_[start] == '0';
-    if (zero_first || value > highest) at_ = start;
-    if (zero_first) fail("a number that begins with zero");
-    if (value > highest) fail(reason);
-    return value;
-  }
-  constexpr unsigned hexadecimal(unsigned least_digits, unsigned most_digits) noexcept {
-    unsigned value = 0, digits = 0;
-    for (; good() && digit(16) >= 0 && digits < most_digits; ++digits, ++at_)
-      value = value * 16 + static_cast<unsigned>(digit(16));
-    if (digits < least_digits) fail("a hexadecimal digit is missing");
-    return value;
-  }
-
-  constexpr mac_address mac() noexcept {
-    mac_address a;
-    char between = ':';
-    for (std::size_t i = 0; i < 6; ++i) {
-      if (i == 1 && good() && text_[at_] == '-') between = '-';
-      if (i != 0) expect(between, "a separator is missing");
-      a.octets[i] = static_cast<std::uint8_t>(hexadecimal(2, 2));
-    }
-    return a;
-  }
-  constexpr ipv4_address ipv4() noexcept {
-    std::uint32_t value = 0;
-    for (unsigned i = 0; i < 4; ++i) {
-      if (i != 0) expect('.', "a dot is missing: an IPv4 address has four parts");
-      value = value << 8 | decimal(255, "a part above 255");
-    }
-    return ipv4_address{value};
-  }
-  // RFC 4291 §2.2.
-  constexpr ipv6_address ipv6() noexcept {
-    constexpr unsigned no_gap = 9;
-    std::uint16_t groups[8] = {};
-    unsigned count = 0, gap = no_gap;  // gap: how many groups stand before the "::"
-    if (accept(':')) {
-      expect(':', "a single colon at the beginning");
-      gap = 0;
-    }
-    while (good() && (digit(16) >= 0 || gap != count)) {
-      if (count == 8) fail("more than eight groups");
-      if (dotted_next()) {
-        if (count > 6) fail("an IPv4 address behind more than six groups");
-        const std::uint32_t last = ipv4().value();
-        if (!good()) break;
-        groups[count++] = static_cast<std::uint16_t>(last >> 16);
-        groups[count++] = static_cast<std::uint16_t>(last);
-        break;
-      }
-      const unsigned group = hexadecimal(1, 4);
-      if (!good()) break;
-      groups[count++] = static_cast<std::uint16_t>(group);
-      if (!accept(':')) break;
-      if (!accept(':')) continue;
-      if (gap != no_gap) fail("a second \"::\"");
-      gap = count;
-    }
-    if (gap == no_gap && count < 8) fail("fewer than eight groups and no \"::\"");
-    if (gap != no_gap && count == 8) fail("a \"::\" that stands for nothing");
-    std::uint64_t halves[2] = {};
-    for (unsigned i = 0; i < count; ++i) {
-      const unsigned at = i < gap ? i : 8 - (count - i);
-      halves[at / 4] |= std::uint64_t{groups[i]} << (48 - 16 * (at % 4));
-    }
-    return {halves[0], halves[1]};
-  }
-  constexpr prefix either_prefix() noexcept {
-    std::size_t colon = 0;
-    while (text_[colon] != '\0' && text_[colon] != ':') ++colon;
-    const bool six = text_[colon] == ':';
-    const ipv6_address a6 = six ? ipv6() : ipv6_address{};
-    const ipv4_address a4 = six ? ipv4_address{} : ipv4();
-    expect('/', "a slash and a length are missing");
-    const std::size_t start = at_;
-    const unsigned length = decimal(six ? 128 : 32, "a length beyond the address");
-    if (!good()) return {};
-    const ipv4_prefix p4{a4, six ? 0 : length};
-    const ipv6_prefix p6{a6, six ? length : 0};
-    if (six ? p6.address() != a6 : p4.address() != a4) {
-      at_ = start;
-      fail("a length that cuts off bits of the address");
-    }
-    return six ? prefix{p6} : prefix{p4};
-  }
-
- private:
-  constexpr int digit(int base) const noexcept {
-    const char c = text_[at_];
-    if (c >= '0' && c <= '9') return c - '0';
-    if (base == 16 && c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (base == 16 && c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  }
-  constexpr bool dotted_next() const noexcept {
-    std::size_t i = at_;
-    while (text_[i] >= '0' && text_[i] <= '9') ++i;
-    return i != at_ && text_[i] == '.';
-  }
-
-  const char* text_;
-  std::size_t at_ = 0;
-  const char* reason_ = nullptr;
-};
-
-template <class T>
-[[nodiscard]] constexpr result<T, address_error> finish(address_reader& reader, const T& value) noexcept {
-  reader.expect_end();
-  if (!reader.good()) return reader.error();
-  return value;
-}
-
-// Not constant expressions: calling one is how a wrong text becomes a compile error that says what is wrong.
-inline void this_text_is_no_ipv4_address() noexcept {}
-inline void this_text_is_no_ipv6_address() noexcept {}
-inline void this_text_is_no_mac_address() noexcept {}
-inline void this_text_is_no_prefix() noexcept {}
-
-}  // namespace detail
-
-/// Reads "02:00:5e:10:00:ff": six pairs of hexadecimal digits, with colons or dashes between them.
-[[nodiscard]] constexpr result<mac_address, address_error> parse_mac(const char* text) noexcept {
-  detail::address_reader reader{text};
-  const mac_address a = reader.mac();
-  return detail::finish(reader, a);
-}
-/// Reads "192.0.2.1" and nothing else: four decimal parts, none of them with a zero in front, which some read as octal.
-[[nodiscard]] constexpr result<ipv4_address, address_error> parse_ipv4(const char* text) noexcept {
-  detail::address_reader reader{text};
-  const ipv4_address a = reader.ipv4();
-  return detail::finish(reader, a);
-}
-/// Reads all forms of RFC 4291 §2.2, "2001:db8::1" and "::ffff:192.0.2.1". Zone identifiers are not addresses.
-[[nodiscard]] constexpr result<ipv6_address, address_error> parse_ipv6(const char* text) noexcept {
-  detail::address_reader reader{text};
-  const ipv6_address a = reader.ipv6();
-  return detail::finish(reader, a);
-}
-/// Reads "10.0.0.0/8" or "2001:db8::/32". Bits behind the length must be zero: "10.1.0.0/8" is more likely a slip than
-/// meant; build a `prefix::v4` from its parts where it is meant.
-[[nodiscard]] constexpr result<prefix, address_error> parse_prefix(const char* text) noexcept {
-  detail::address_reader reader{text};
-  const prefix p = reader.either_prefix();
-  return detail::finish(reader, p);
-}
-
-// Addresses in the program's own text, read by the compiler: a wrong one does not compile, a right one costs nothing.
-// For text that is known at run time only there are the functions above.
-
-/// `addr4("192.0.2.1")`.
-[[nodiscard]] consteval ipv4_address addr4(const char* text) noexcept {
-  const auto a = parse_ipv4(text);
-  if (!a) detail::this_text_is_no_ipv4_address();
-  return *a;
-}
-/// `addr6("2001:db8::1")`.
-[[nodiscard]] consteval ipv6_address addr6(const char* text) noexcept {
-  const auto a = parse_ipv6(text);
-  if (!a) detail::this_text_is_no_ipv6_address();
-  return *a;
-}
-/// `mac("02:00:00:00:00:01")`.
-[[nodiscard]] consteval mac_address mac(const char* text) noexcept {
-  const auto a = parse_mac(text);
-  if (!a) detail::this_text_is_no_mac_address();
-  return *a;
-}
-/// `net("10.0.0.0/8")`, `net("2001:db8::/32")`.
-[[nodiscard]] consteval prefix net(const char* text) noexcept {
-  const auto p = parse_prefix(text);
-  if (!p) detail::this_text_is_no_prefix();
-  return *p;
 }
 
 }  // namespace runnel

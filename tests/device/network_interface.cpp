@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <runnel/device/network_interface.hpp>
+
+#if defined(__linux__)
+
+#include <cstring>
+
+#include "device/own_namespace.hpp"
+
+using namespace runnel;
+using device::network_interface;
+
+TEST_CASE("an interface that is not there: the error lists those that are") {
+  const char* const names[] = {"eth-none", "", "a-name-that-is-longer-than-any-interface", "lo-and-something"};
+  for (const char* name : names) {
+    const auto opened = network_interface::open(name);
+    REQUIRE(!opened);
+    CAPTURE(opened.error().message());
+    CHECK(std::strstr(opened.error().message(), "network_interface: open") == opened.error().message());
+    CHECK(std::strstr(opened.error().message(), "no such interface") != nullptr);
+    CHECK(opened.error().number() == ENODEV);
+  }
+  const auto other = network_interface::open_for("af_packet", "eth-none");
+  REQUIRE(!other);
+  CHECK(std::strstr(other.error().message(), "af_packet: open eth-none: no such interface: there are lo") != nullptr);
+}
+
+TEST_CASE("what there is to know of the loopback interface, and what can be set") {
+  const own_namespace inside;
+  if (!inside) return;
+  auto lo = network_interface::open("lo");
+  REQUIRE(lo);
+  CHECK(same_text(lo->name(), "lo"));
+  CHECK(lo->index() == 1);
+  const auto status = lo->status();
+  REQUIRE(status);
+  CHECK(status->index == 1);
+  CHECK(status->mtu == 65536);
+  CHECK(status->hardware == 772);
+  CHECK(status->mac == mac_address{});
+  CHECK(status->queues == 1);
+  CHECK(!status->up);
+  CHECK(!status->promiscuous);
+
+  const auto up = lo->set_up(true);
+  REQUIRE(up);
+  CHECK(!*up);
+  REQUIRE(lo->status());
+  CHECK(lo->status()->up);
+  CHECK(lo->status()->running);
+  CHECK(*lo->set_up(true));
+  CHECK(*lo->set_up(false));
+  CHECK(!lo->status()->up);
+
+  CHECK(*lo->set_mtu(1400) == 65536);
+  CHECK(lo->status()->mtu == 1400);
+  CHECK(*lo->set_mac(mac("02:00:00:00:00:07")) == mac_address{});
+  CHECK(lo->status()->mac == mac("02:00:00:00:00:07"));
+}
+
+#endif
