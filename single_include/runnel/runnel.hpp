@@ -1542,6 +1542,493 @@ using timer_wheel = basic_timer_wheel<6>;
 
 #endif
 
+// ==== runnel/device/linux.hpp ========================================================================================
+// Linux's calls for sockets and interfaces, without <sys/socket.h> and <net/if.h>: these declare a function `accept`,
+// which would make rules that say `>> accept` ambiguous for whoever includes us. Nothing here is for users.
+//
+// The calls and their errors are those of the manual pages socket(2), bind(2), netdevice(7), and so on: -1 and errno.
+#ifndef RUNNEL_DEVICE_LINUX_HPP
+#define RUNNEL_DEVICE_LINUX_HPP
+
+#if defined(__linux__)
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#include <errno.h>         // errno
+#include <sys/ioctl.h>     // ioctl
+#include <sys/syscall.h>   // SYS_socket
+#include <sys/uio.h>       // iovec
+#include <unistd.h>        // syscall, ssize_t
+
+namespace runnel::detail::sys {
+
+// <sys/socket.h>
+inline constexpr int af_inet = 2, af_netlink = 16, af_packet = 17, af_xdp = 44;
+inline constexpr int sock_dgram = 2, sock_raw = 3, sock_nonblock = 04000, sock_cloexec = 02000000;
+inline constexpr int sol_packet = 263, sol_netlink = 270, sol_xdp = 283;
+inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x20;
+// <asm-generic/socket.h>; the architectures that differ (MIPS, SPARC, PA-RISC, Alpha) include their own.
+#if defined(__mips__) || defined(__sparc__) || defined(__hppa__) || defined(__alpha__)
+#error "runnel: the socket options of this architecture are not known yet: add them to device/linux.hpp"
+#endif
+inline constexpr int sol_socket = 1;
+inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
+inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
+
+// struct msghdr and struct mmsghdr: the kernel's user_msghdr.
+struct message {
+  void* name = nullptr;
+  int name_length = 0;
+  ::iovec* parts = nullptr;
+  std::size_t part_count = 0;
+  void* control = nullptr;
+  std::size_t control_length = 0;
+  unsigned flags = 0;
+};
+struct counted_message {
+  message header;
+  unsigned length = 0;  // bytes sent or received
+};
+
+inline int socket(int family, int type, int protocol) noexcept {
+  return static_cast<int>(::syscall(SYS_socket, family, type, protocol));
+}
+inline int bind(int fd, const void* address, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_bind, fd, address, size));
+}
+inline int setsockopt(int fd, int level, int option, const void* value, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, option, value, size));
+}
+// `size` comes as the room at `value` and goes as what was written.
+inline int getsockopt(int fd, int level, int option, void* value, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockopt, fd, level, option, value, &size));
+}
+inline int getsockname(int fd, void* address, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockname, fd, address, &size));
+}
+inline ::ssize_t sendto(int fd, const void* data, std::size_t size, int flags, const void* to = nullptr,
+                        std::size_t to_size = 0) noexcept {
+  return ::syscall(SYS_sendto, fd, data, size, flags, to, to_size);
+}
+inline ::ssize_t recvfrom(int fd, void* data, std::size_t size, int flags) noexcept {
+  return ::syscall(SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
+}
+inline ::ssize_t sendmsg(int fd, const message& m, int flags) noexcept { return ::syscall(SYS_sendmsg, fd, &m, flags); }
+inline ::ssize_t recvmsg(int fd, message& m, int flags) noexcept { return ::syscall(SYS_recvmsg, fd, &m, flags); }
+inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept {
+  return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
+}
+
+// struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
+struct interface_request {
+  char name[16] = {};
+  union {
+    std::uint16_t address[8];  // a struct sockaddr: the family (of a link address the ARPHRD type), then its bytes
+    std::int16_t flags;
+    int number;                                   // index, MTU, queue length
+    void* data;                                   // for SIOCETHTOOL
+    std::byte map[sizeof(void*) == 8 ? 24 : 16];  // struct ifmap, which the kernel copies whole
+  } value = {};
+};
+static_assert(sizeof(interface_request) == 40 || sizeof(void*) == 4);
+
+// <bits/ioctls.h>
+inline constexpr unsigned long siocgifname = 0x8910, siocgifconf = 0x8912, siocgifflags = 0x8913, siocsifflags = 0x8914;
+inline constexpr unsigned long siocgifmtu = 0x8921, siocsifmtu = 0x8922, siocgifhwaddr = 0x8927, siocsifhwaddr = 0x8924;
+inline constexpr unsigned long siocgifindex = 0x8933, siocethtool = 0x8946;
+// <net/if.h>
+inline constexpr int iff_up = 0x1, iff_loopback = 0x8, iff_running = 0x40, iff_promisc = 0x100, iff_lower_up = 0x10000;
+
+}  // namespace runnel::detail::sys
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/posix.hpp ========================================================================================
+// What the devices share that talk to a POSIX system: an owned file descriptor, an anonymous mapping, the words for
+// an errno. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_POSIX_HPP
+#define RUNNEL_DEVICE_POSIX_HPP
+
+#include <cstddef>  // byte, size_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>     // errno
+#include <string.h>    // strerror
+#include <sys/mman.h>  // mmap, munmap
+#include <unistd.h>    // close
+
+namespace runnel::detail {
+
+/// A file descriptor, closed at destruction when it is owned. -1 is none.
+class file_handle {
+ public:
+  file_handle() noexcept = default;
+  file_handle(int fd, bool owned) noexcept : fd_(fd), owned_(owned) {}
+  file_handle(file_handle&& other) noexcept : fd_(other.fd_), owned_(other.owned_) { other.fd_ = -1; }
+  file_handle& operator=(file_handle&& other) noexcept {
+    if (this != &other) {
+      (void)close();
+      fd_ = other.fd_;
+      owned_ = other.owned_;
+      other.fd_ = -1;
+    }
+    return *this;
+  }
+  ~file_handle() { (void)close(); }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
+  int close() noexcept {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd >= 0 && owned_ && ::close(fd) != 0 ? errno : 0;
+  }
+
+ private:
+  int fd_ = -1;
+  bool owned_ = false;
+};
+
+/// Anonymous private memory from the system, all zeros, aligned to a page, given back at destruction.
+class mapping {
+ public:
+  mapping() noexcept = default;
+  /// `data()` is null when the system has no such memory; errno then says why.
+  explicit mapping(std::size_t size, int more_flags = 0) noexcept {
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | more_flags, -1, 0);
+    if (p == MAP_FAILED) return;
+    data_ = static_cast<std::byte*>(p);
+    size_ = size;
+  }
+  mapping(mapping&& other) noexcept : data_(other.data_), size_(other.size_) {
+    other.data_ = nullptr;
+    other.size_ = 0;
+  }
+  mapping& operator=(mapping&& other) noexcept {
+    if (this != &other) {
+      unmap();
+      data_ = other.data_;
+      size_ = other.size_;
+      other.data_ = nullptr;
+      other.size_ = 0;
+    }
+    return *this;
+  }
+  ~mapping() { unmap(); }
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  void unmap() noexcept {
+    if (data_ != nullptr) (void)::munmap(data_, size_);
+  }
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
+class short_name {
+ public:
+  explicit short_name(const char* path) noexcept {
+    std::size_t n = 0;
+    while (path[n] != '\0') ++n;
+    if (n >= sizeof name_) {
+      path += n - (sizeof name_ - 4);
+      name_[0] = name_[1] = name_[2] = '.';
+    }
+    for (std::size_t i = n >= sizeof name_ ? 3 : 0; *path != '\0'; ++i) name_[i] = *path++;
+  }
+  [[nodiscard]] const char* c_str() const noexcept { return name_; }
+
+ private:
+  char name_[96] = {};
+};
+
+/// Whether `path` is "-", the name of standard input and output.
+[[nodiscard]] inline bool is_dash(const char* path) noexcept { return path[0] == '-' && path[1] == '\0'; }
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/bpf.hpp ==========================================================================================
+// eBPF programs and maps in the kernel: bpf(2), without a library. Programs are XDP programs; how they come onto an
+// interface is in xdp_link.hpp.
+//
+//     auto counts = bpf::map::create({.kind = bpf::map_kind::per_cpu_array, .value_bytes = 8, .entries = 4});
+//     auto loaded = bpf::loaded_program::load(instructions, n);
+//     auto ran = loaded->test_run(packet, out);           // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
+//
+// Everything is a file descriptor, closed at destruction. The kernel keeps a map as long as a program uses it, and a
+// program as long as it is attached.
+#ifndef RUNNEL_DEVICE_BPF_HPP
+#define RUNNEL_DEVICE_BPF_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t, uintptr_t
+
+#if defined(__linux__)
+
+#include <fcntl.h>      // open
+#include <linux/bpf.h>  // bpf_attr
+
+namespace runnel {
+
+namespace detail {
+
+/// bpf(2): what the command returns, or -1 and errno.
+inline int bpf_call(::bpf_cmd command, ::bpf_attr& attributes) noexcept {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
+}
+[[nodiscard]] inline ::bpf_attr no_attributes() noexcept {
+  ::bpf_attr a;
+  ::memset(&a, 0, sizeof a);  // the padding too: the kernel refuses what it does not know
+  return a;
+}
+[[nodiscard]] inline std::uint64_t address_of(const volatile void* p) noexcept {
+  return reinterpret_cast<std::uintptr_t>(p);
+}
+// The kernel takes letters, digits, '_' and '.', 15 of them; others become '_'.
+inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
+  for (std::size_t i = 0; i < 15 && from[i] != '\0'; ++i) {
+    const char c = from[i];
+    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.';
+    to[i] = good ? c : '_';
+  }
+}
+/// What a person can do about an errno of bpf(2).
+[[nodiscard]] inline const char* bpf_advice(int number) noexcept {
+  switch (number) {
+    case EPERM: return "needs CAP_BPF and CAP_NET_ADMIN (root); before Linux 5.11 also a higher ulimit -l";
+    case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
+    case ENOMEM: return "free memory, or ask for fewer entries";
+    case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
+    case EMFILE: return "raise the limit of open files (ulimit -n)";
+    default: return "";
+  }
+}
+
+}  // namespace detail
+
+/// eBPF in the kernel, and its programs.
+namespace bpf {
+
+/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
+enum class map_kind : std::uint32_t {
+  hash = 1,           ///< any key; entries come and go
+  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
+  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
+  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
+  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
+};
+
+/// How large a map is.
+struct map_config {
+  map_kind kind = map_kind::array;
+  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;      ///< at most
+  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+};
+
+/// How many values an entry of a per-CPU map has: the highest number of a processor that this system may ever have,
+/// plus one. 0 when the system does not say.
+[[nodiscard]] inline std::uint32_t possible_processors() noexcept {
+  const detail::file_handle file(::open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC), true);
+  char line[256];  // "0-3", "0,2-5"
+  const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), line, sizeof line);
+  std::uint32_t last = 0;
+  bool any = false;
+  for (::ssize_t i = 0; i < n; ++i) {
+    if (line[i] >= '0' && line[i] <= '9') {
+      const bool goes_on = i != 0 && line[i - 1] >= '0' && line[i - 1] <= '9';
+      last = (goes_on ? last * 10 : 0) + static_cast<std::uint32_t>(line[i] - '0');
+      any = true;
+    }
+  }
+  return any ? last + 1 : 0;
+}
+
+/// A table that programs in the kernel and this process share. Move-only; owns its descriptor.
+///
+/// Keys and values are bytes of the sizes that the map was made with. Each call is one system call and atomic for its
+/// entry; programs may run meanwhile. Calls return 0, or the errno.
+class map {
+ public:
+  /// Makes an empty map. Fails without CAP_BPF (and CAP_NET_ADMIN for an xsk_map), and for sizes that the kernel
+  /// refuses.
+  [[nodiscard]] static result<map, error> create(const map_config& config) noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.map_type = static_cast<std::uint32_t>(config.kind);
+    a.key_size = config.key_bytes;
+    a.value_size = config.value_bytes;
+    a.max_entries = config.entries;
+    if (config.kind == map_kind::lpm_trie) a.map_flags = BPF_F_NO_PREALLOC;  // the kernel demands it
+    detail::copy_bpf_name(a.map_name, config.name);
+    const int fd = detail::bpf_call(BPF_MAP_CREATE, a);
+    if (fd < 0) {
+      const int number = errno;
+      return error("bpf", "create map", config.name, ::strerror(number), detail::bpf_advice(number), number);
+    }
+    return map({fd, true});
+  }
+  /// Takes over the descriptor of a map, as another process may hand it out.
+  [[nodiscard]] static map adopt(int fd) noexcept { return map({fd, true}); }
+
+  /// Its descriptor; stays the map's.
+  [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// Sets the entry at `key`. Of per-CPU kinds `value` is one for each of `possible_processors()`, each rounded up to 8
+  /// bytes. E2BIG or ENOSPC: the map is full.
+  [[nodiscard]] int update(const void* key, const void* value) const noexcept {
+    ::bpf_attr a = entry(key, value);
+    return detail::bpf_call(BPF_MAP_UPDATE_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Copies the entry at `key` to `value`, which has room for it; of per-CPU kinds for all processors, as in `update`.
+  /// ENOENT: there is none. An xsk_map cannot be read (EOPNOTSUPP).
+  [[nodiscard]] int look_up(const void* key, void* value) const noexcept {
+    ::bpf_attr a = entry(key, value);
+    return detail::bpf_call(BPF_MAP_LOOKUP_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Removes the entry at `key`. ENOENT: there is none. Entries of arrays cannot be removed (EINVAL).
+  [[nodiscard]] int erase(const void* key) const noexcept {
+    ::bpf_attr a = entry(key, nullptr);
+    return detail::bpf_call(BPF_MAP_DELETE_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Copies the key behind `key` to `next`; the first one for a null `key`. ENOENT: that was the last one.
+  [[nodiscard]] int next_key(const void* key, void* next) const noexcept {
+    ::bpf_attr a = entry(key, next);
+    return detail::bpf_call(BPF_MAP_GET_NEXT_KEY, a) == 0 ? 0 : errno;
+  }
+
+ private:
+  explicit map(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
+  [[nodiscard]] ::bpf_attr entry(const void* key, const void* value) const noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.map_fd = static_cast<std::uint32_t>(file_.get());
+    a.key = detail::address_of(key);
+    a.value = detail::address_of(value);
+    return a;
+  }
+  detail::file_handle file_;
+};
+
+/// What a run on one packet gave.
+struct test_outcome {
+  std::uint32_t verdict = 0;      ///< what the program returned: XDP_PASS (2), ...
+  std::uint32_t length = 0;       ///< of the packet behind the program
+  std::uint32_t nanoseconds = 0;  ///< of one run, on average
+};
+
+/// How a program is loaded.
+struct load_options {
+  const char* name = "runnel";  ///< for `bpftool prog` and `ip link`; 15 characters are kept
+  char* log = nullptr;          ///< where all of the verifier's log of a refused program goes, zero-terminated
+  std::size_t log_size = 0;     ///< how much fits there; the log's end is kept where the kernel can (Linux 6.4)
+};
+
+/// An XDP program that the kernel's verifier has accepted. Move-only; owns its descriptor. Its licence is "Dual
+/// MIT/GPL", so that all helpers may be called.
+class loaded_program {
+ public:
+  /// Hands `count` instructions of 8 bytes (struct bpf_insn) to the kernel. When it refuses them, the error has what
+  /// the verifier said last.
+  [[nodiscard]] static result<loaded_program, error> load(const void* instructions, std::size_t count,
+                                                          const load_options& options = {}) noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.prog_type = BPF_PROG_TYPE_XDP;
+    a.expected_attach_type = BPF_XDP;
+    a.insns = detail::address_of(instructions);
+    a.insn_cnt = static_cast<std::uint32_t>(count);
+    a.license = detail::address_of("Dual MIT/GPL");
+    detail::copy_bpf_name(a.prog_name, options.name);
+    int fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    if (fd >= 0) return loaded_program({fd, true});
+    const int number = errno;
+    // Once more, for the log: writing it costs more than the check itself.
+    const detail::mapping own_log(options.log != nullptr ? 0 : std::size_t{1} << 20);
+    char* const log = options.log != nullptr ? options.log : reinterpret_cast<char*>(own_log.data());
+    const std::size_t room = options.log != nullptr ? options.log_size : own_log.size();
+    if (log == nullptr || room < 128) return refused(options.name, number, "");
+    log[0] = '\0';
+    a.log_level = 1;
+    a.log_buf = detail::address_of(log);
+    a.log_size = static_cast<std::uint32_t>(room);
+    fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    if (fd >= 0) return loaded_program({fd, true});
+    log[room - 1] = '\0';
+    return refused(options.name, number, log);
+  }
+  /// Takes over the descriptor of a program.
+  [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
+
+  /// Its descriptor; stays the program's.
+  [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// The number by which `bpftool` and `ip link` know it; 0 when the kernel does not say.
+  [[nodiscard]] std::uint32_t id() const noexcept {
+    ::bpf_prog_info info;
+    ::memset(&info, 0, sizeof info);
+    ::bpf_attr a = detail::no_attributes();
+    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
+    a.info.info_len = sizeof info;
+    a.info.info = detail::address_of(&info);
+    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 ? info.id : 0;
+  }
+  /// Runs the program on a packet, `repeat` times, and copies what it made of it to `out`; what does not fit there is
+  /// cut. The kernel takes 14 bytes at least. Maps that it writes to are written to.
+  [[nodiscard]] result<test_outcome, error> test_run(bytes packet, mutable_bytes out = {},
+                                                     std::uint32_t repeat = 1) const noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.test.prog_fd = static_cast<std::uint32_t>(file_.get());
+    a.test.data_in = detail::address_of(packet.data());
+    a.test.data_size_in = static_cast<std::uint32_t>(packet.size());
+    a.test.data_out = out.empty() ? 0 : detail::address_of(out.data());
+    a.test.data_size_out = static_cast<std::uint32_t>(out.size());
+    a.test.repeat = repeat;
+    if (detail::bpf_call(BPF_PROG_TEST_RUN, a) != 0 && errno != ENOSPC) {
+      const int number = errno;
+      return error(
+          "bpf", "run a program on a packet", "", ::strerror(number),
+          number == EINVAL ? "the kernel takes packets of 14 bytes to about a page" : detail::bpf_advice(number),
+          number);
+    }
+    return test_outcome{a.test.retval, a.test.data_size_out, a.test.duration};
+  }
+
+ private:
+  explicit loaded_program(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
+
+  // The log's last line but for the statistics is the reason; the line before is the instruction.
+  [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
+    if (number != EINVAL && number != EACCES && *log == '\0')
+      return error("bpf", "load program", name, ::strerror(number), detail::bpf_advice(number), number);
+    const char* statistics = ::strstr(log, "\nprocessed ");
+    std::size_t end = statistics != nullptr ? static_cast<std::size_t>(statistics - log) : ::strlen(log);
+    while (end != 0 && log[end - 1] == '\n') --end;
+    std::size_t begin = end;
+    for (int lines = 0; begin != 0; --begin)
+      if (log[begin - 1] == '\n' && ++lines == 2) break;
+    text<192> reason;
+    reason << "the verifier refused it: ";
+    for (std::size_t i = begin; i < end; ++i) reason << (log[i] == '\n' ? '|' : log[i]);
+    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number),
+                 detail::bpf_advice(number), number);
+  }
+  detail::file_handle file_;
+};
+
+}  // namespace bpf
+
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device/clock.hpp ========================================================================================
 // The system's clock, for programs that run in real time.
 #ifndef RUNNEL_DEVICE_CLOCK_HPP
@@ -3169,116 +3656,6 @@ class virtual_link {
 
 #endif
 
-// ==== runnel/device/posix.hpp ========================================================================================
-// What the devices share that talk to a POSIX system: an owned file descriptor, an anonymous mapping, the words for
-// an errno. Nothing here is for users.
-#ifndef RUNNEL_DEVICE_POSIX_HPP
-#define RUNNEL_DEVICE_POSIX_HPP
-
-#include <cstddef>  // byte, size_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <errno.h>     // errno
-#include <string.h>    // strerror
-#include <sys/mman.h>  // mmap, munmap
-#include <unistd.h>    // close
-
-namespace runnel::detail {
-
-/// A file descriptor, closed at destruction when it is owned. -1 is none.
-class file_handle {
- public:
-  file_handle() noexcept = default;
-  file_handle(int fd, bool owned) noexcept : fd_(fd), owned_(owned) {}
-  file_handle(file_handle&& other) noexcept : fd_(other.fd_), owned_(other.owned_) { other.fd_ = -1; }
-  file_handle& operator=(file_handle&& other) noexcept {
-    if (this != &other) {
-      (void)close();
-      fd_ = other.fd_;
-      owned_ = other.owned_;
-      other.fd_ = -1;
-    }
-    return *this;
-  }
-  ~file_handle() { (void)close(); }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
-  int close() noexcept {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd >= 0 && owned_ && ::close(fd) != 0 ? errno : 0;
-  }
-
- private:
-  int fd_ = -1;
-  bool owned_ = false;
-};
-
-/// Anonymous private memory from the system, all zeros, aligned to a page, given back at destruction.
-class mapping {
- public:
-  mapping() noexcept = default;
-  /// `data()` is null when the system has no such memory; errno then says why.
-  explicit mapping(std::size_t size, int more_flags = 0) noexcept {
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | more_flags, -1, 0);
-    if (p == MAP_FAILED) return;
-    data_ = static_cast<std::byte*>(p);
-    size_ = size;
-  }
-  mapping(mapping&& other) noexcept : data_(other.data_), size_(other.size_) {
-    other.data_ = nullptr;
-    other.size_ = 0;
-  }
-  mapping& operator=(mapping&& other) noexcept {
-    if (this != &other) {
-      unmap();
-      data_ = other.data_;
-      size_ = other.size_;
-      other.data_ = nullptr;
-      other.size_ = 0;
-    }
-    return *this;
-  }
-  ~mapping() { unmap(); }
-  [[nodiscard]] std::byte* data() const noexcept { return data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
- private:
-  void unmap() noexcept {
-    if (data_ != nullptr) (void)::munmap(data_, size_);
-  }
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
-class short_name {
- public:
-  explicit short_name(const char* path) noexcept {
-    std::size_t n = 0;
-    while (path[n] != '\0') ++n;
-    if (n >= sizeof name_) {
-      path += n - (sizeof name_ - 4);
-      name_[0] = name_[1] = name_[2] = '.';
-    }
-    for (std::size_t i = n >= sizeof name_ ? 3 : 0; *path != '\0'; ++i) name_[i] = *path++;
-  }
-  [[nodiscard]] const char* c_str() const noexcept { return name_; }
-
- private:
-  char name_[96] = {};
-};
-
-/// Whether `path` is "-", the name of standard input and output.
-[[nodiscard]] inline bool is_dash(const char* path) noexcept { return path[0] == '-' && path[1] == '\0'; }
-
-}  // namespace runnel::detail
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
 // ==== runnel/device/mapped_pool.hpp ==================================================================================
 // A pool of packets in memory of its own from the system, on huge pages where there are some.
 #ifndef RUNNEL_DEVICE_MAPPED_POOL_HPP
@@ -3393,110 +3770,6 @@ class mapped_pool {
 }  // namespace runnel
 
 #endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/device/linux.hpp ========================================================================================
-// Linux's calls for sockets and interfaces, without <sys/socket.h> and <net/if.h>: these declare a function `accept`,
-// which would make rules that say `>> accept` ambiguous for whoever includes us. Nothing here is for users.
-//
-// The calls and their errors are those of the manual pages socket(2), bind(2), netdevice(7), and so on: -1 and errno.
-#ifndef RUNNEL_DEVICE_LINUX_HPP
-#define RUNNEL_DEVICE_LINUX_HPP
-
-#if defined(__linux__)
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t
-
-#include <errno.h>         // errno
-#include <sys/ioctl.h>     // ioctl
-#include <sys/syscall.h>   // SYS_socket
-#include <sys/uio.h>       // iovec
-#include <unistd.h>        // syscall, ssize_t
-
-namespace runnel::detail::sys {
-
-// <sys/socket.h>
-inline constexpr int af_inet = 2, af_netlink = 16, af_packet = 17, af_xdp = 44;
-inline constexpr int sock_dgram = 2, sock_raw = 3, sock_nonblock = 04000, sock_cloexec = 02000000;
-inline constexpr int sol_packet = 263, sol_netlink = 270, sol_xdp = 283;
-inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x20;
-// <asm-generic/socket.h>; the architectures that differ (MIPS, SPARC, PA-RISC, Alpha) include their own.
-#if defined(__mips__) || defined(__sparc__) || defined(__hppa__) || defined(__alpha__)
-#error "runnel: the socket options of this architecture are not known yet: add them to device/linux.hpp"
-#endif
-inline constexpr int sol_socket = 1;
-inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
-inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
-
-// struct msghdr and struct mmsghdr: the kernel's user_msghdr.
-struct message {
-  void* name = nullptr;
-  int name_length = 0;
-  ::iovec* parts = nullptr;
-  std::size_t part_count = 0;
-  void* control = nullptr;
-  std::size_t control_length = 0;
-  unsigned flags = 0;
-};
-struct counted_message {
-  message header;
-  unsigned length = 0;  // bytes sent or received
-};
-
-inline int socket(int family, int type, int protocol) noexcept {
-  return static_cast<int>(::syscall(SYS_socket, family, type, protocol));
-}
-inline int bind(int fd, const void* address, std::size_t size) noexcept {
-  return static_cast<int>(::syscall(SYS_bind, fd, address, size));
-}
-inline int setsockopt(int fd, int level, int option, const void* value, std::size_t size) noexcept {
-  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, option, value, size));
-}
-// `size` comes as the room at `value` and goes as what was written.
-inline int getsockopt(int fd, int level, int option, void* value, std::uint32_t& size) noexcept {
-  return static_cast<int>(::syscall(SYS_getsockopt, fd, level, option, value, &size));
-}
-inline int getsockname(int fd, void* address, std::uint32_t& size) noexcept {
-  return static_cast<int>(::syscall(SYS_getsockname, fd, address, &size));
-}
-inline ::ssize_t sendto(int fd, const void* data, std::size_t size, int flags, const void* to = nullptr,
-                        std::size_t to_size = 0) noexcept {
-  return ::syscall(SYS_sendto, fd, data, size, flags, to, to_size);
-}
-inline ::ssize_t recvfrom(int fd, void* data, std::size_t size, int flags) noexcept {
-  return ::syscall(SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
-}
-inline ::ssize_t sendmsg(int fd, const message& m, int flags) noexcept { return ::syscall(SYS_sendmsg, fd, &m, flags); }
-inline ::ssize_t recvmsg(int fd, message& m, int flags) noexcept { return ::syscall(SYS_recvmsg, fd, &m, flags); }
-inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept {
-  return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
-}
-
-// struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
-struct interface_request {
-  char name[16] = {};
-  union {
-    std::uint16_t address[8];  // a struct sockaddr: the family (of a link address the ARPHRD type), then its bytes
-    std::int16_t flags;
-    int number;                                   // index, MTU, queue length
-    void* data;                                   // for SIOCETHTOOL
-    std::byte map[sizeof(void*) == 8 ? 24 : 16];  // struct ifmap, which the kernel copies whole
-  } value = {};
-};
-static_assert(sizeof(interface_request) == 40 || sizeof(void*) == 4);
-
-// <bits/ioctls.h>
-inline constexpr unsigned long siocgifname = 0x8910, siocgifconf = 0x8912, siocgifflags = 0x8913, siocsifflags = 0x8914;
-inline constexpr unsigned long siocgifmtu = 0x8921, siocsifmtu = 0x8922, siocgifhwaddr = 0x8927, siocsifhwaddr = 0x8924;
-inline constexpr unsigned long siocgifindex = 0x8933, siocethtool = 0x8946;
-// <net/if.h>
-inline constexpr int iff_up = 0x1, iff_loopback = 0x8, iff_running = 0x40, iff_promisc = 0x100, iff_lower_up = 0x10000;
-
-}  // namespace runnel::detail::sys
-
-#endif  // defined(__linux__)
 
 #endif
 
@@ -7179,8 +7452,8 @@ static_assert(transmitting_device<pcap_writer>);
 #endif
 
 // ==== runnel/device.hpp ==============================================================================================
-// Devices: null, link, captures; pools in mapped memory; the system's clock. On a target without an operating system
-// those that need none.
+// Devices: null, link, captures; eBPF in the kernel; pools in mapped memory; the system's clock. On a target without
+// an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
 

@@ -17,14 +17,13 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
+#include <runnel/device/linux.hpp>
 #include <runnel/device/posix.hpp>
 
 #if defined(__linux__)
 
 #include <fcntl.h>      // open
 #include <linux/bpf.h>  // bpf_attr
-
-#include <runnel/device/linux.hpp>
 
 namespace runnel {
 
