@@ -2306,6 +2306,9 @@ struct frame {
   std::uint8_t queue = 0;   ///< by which receive queue it came
   /// What is known of the transport checksum.
   checksum_status checksum = checksum_status::unknown;
+  /// Payload bytes of each segment that the frame stands for (`gso_size`); 0 when it is a single one, or when bytes are
+  /// missing.
+  std::uint16_t segment_size = 0;
 
   /// Where the headroom begins.
   [[nodiscard]] constexpr std::byte* head() const noexcept { return data - headroom; }
@@ -2363,6 +2366,7 @@ RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept
   store_side_by_side<std::uint64_t>(&to.headroom, from.headroom, from.tailroom, from.iif, from.missing);
   store_side_by_side<std::uint32_t>(&to.link, static_cast<std::uint32_t>(from.link), from.lender, from.queue,
                                     static_cast<std::uint32_t>(from.checksum));
+  to.segment_size = from.segment_size;
 }
 }  // namespace detail
 
@@ -3135,7 +3139,8 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
-  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif,
+                                            f.missing != 0 ? f.missing : f.segment_size);
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
@@ -3320,6 +3325,7 @@ inline frame packet::detach() noexcept {
   f.iif = d_->iif;
   f.queue = queue();
   f.missing = missing();
+  f.segment_size = segment_size();
   f.link = d_->layers.link_kind();
   f.checksum = checksum();
   f.slot = pool::of(d_).release_but_slot(d_);
@@ -5648,269 +5654,6 @@ static_assert(receiving_device<pcap_reader>);
 
 #endif
 
-// ==== runnel/device/pcap_record.hpp ==================================================================================
-// Puts pcap and pcapng records together in a block of memory: the part of a capture writer that needs no file.
-// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
-#ifndef RUNNEL_DEVICE_PCAP_RECORD_HPP
-#define RUNNEL_DEVICE_PCAP_RECORD_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// Which file format a capture is written in.
-enum class capture_format : std::uint8_t {
-  pcapng,  ///< several interfaces and link types in one file
-  pcap,    ///< one link type; what the oldest tools read
-};
-
-/// How a capture is written.
-struct pcap_writer_options {
-  /// Which file format.
-  capture_format format = capture_format::pcapng;
-  link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
-  std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
-  bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
-  std::size_t block = std::size_t{256} << 10;  ///< bytes that are written at once; at least one record, at most 1 GiB
-};
-
-/// What is known of a packet that is to be written.
-struct capture_record {
-  /// When it was received.
-  instant timestamp{};
-  std::size_t length = 0;       ///< bytes that are there
-  std::size_t wire_length = 0;  ///< bytes that there were
-  /// By which interface it came.
-  std::uint16_t iif = 0;
-  /// What its first header is.
-  link_type link = link_type::ethernet;
-};
-
-/// A block of records in the making. The memory is the caller's and must outlive it.
-///
-/// In a pcapng file every pair of link type and interface number gets an interface description, before its first
-/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
-/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
-class capture_block {
- public:
-  /// How many pairs of link type and interface number a pcapng file can have.
-  static constexpr std::size_t max_interfaces = 64;
-  /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
-  static constexpr std::size_t overhead = 256;
-
-  /// How much memory a block takes, in bytes.
-  [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
-    const std::size_t least = overhead + snap(o);
-    const std::size_t most = std::size_t{1} << 30;
-    return o.block < least ? least : o.block > most ? most : o.block;
-  }
-  /// `memory` is at least `bytes_needed(options)` bytes long.
-  capture_block(mutable_bytes memory, const pcap_writer_options& options) noexcept
-      : memory_(memory), options_(options) {
-    options_.snap_length = snap(options);
-  }
-  /// What it was made with.
-  [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
-  /// The bytes so far.
-  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
-  /// How many bytes so far.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Packets in the block.
-  [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
-  /// Empties the block when it was written. Headers are not made again.
-  void clear() noexcept {
-    size_ = packets_ = 0;
-    headed_ = false;
-  }
-
-  /// How many bytes of a packet are kept.
-  [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
-    return r.length < options_.snap_length ? r.length : options_.snap_length;
-  }
-  /// Whether the format can hold the packet at all: a classic capture has one link type, and a pcapng section no more
-  /// than `max_interfaces` interfaces.
-  [[nodiscard]] bool accepts(const capture_record& r) const noexcept {
-    if (options_.format == capture_format::pcap) return r.link == options_.link;
-    return interfaces_ < max_interfaces || find_interface(r) < max_interfaces;
-  }
-  /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
-  /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
-  [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
-    if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
-    if (!started_) start();
-    return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
-  }
-  /// Ends the record that `begin` began.
-  void finish(const capture_record& r) noexcept {
-    const std::size_t n = captured(r);
-    std::byte* end = memory_.data() + size_;
-    if (options_.format == capture_format::pcap) {
-      size_ += pcap_record_header_size + n;
-    } else {
-      const std::size_t total = packet_block_size(n);
-      zero_bytes(end + 28 + n, pcapng::padded(n) - n);
-      detail::store(end + total - 4, static_cast<std::uint32_t>(total));
-      size_ += total;
-    }
-    ++packets_;
-  }
-  /// Makes the headers of a file without packets, unless there are headers already.
-  void open_empty() noexcept {
-    if (started_) return;
-    start();
-    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
-  }
-
-  /// A part of the block, in whole records.
-  struct whole {
-    /// In bytes.
-    std::size_t size;
-    /// In packets.
-    std::size_t packets;
-  };
-  /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
-  [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
-    whole w{0, 0};
-    if (options_.format == capture_format::pcap && headed_) {
-      if (n < pcap_file_header::size) return w;
-      w.size = pcap_file_header::size;
-    }
-    for (;;) {
-      const std::byte* p = memory_.data() + w.size;
-      const std::size_t left = n - w.size;
-      if (left < pcap_record_header_size) return w;
-      const bool classic = options_.format == capture_format::pcap;
-      const std::size_t total =
-          classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8) : detail::load<std::uint32_t>(p + 4);
-      if (total > left) return w;
-      w.size += total;
-      if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
-    }
-  }
-
- private:
-  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
-  static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
-    return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
-  }
-  void put32(std::uint32_t v) noexcept {
-    detail::store(memory_.data() + size_, v);
-    size_ += 4;
-  }
-  void put16(std::uint16_t v) noexcept {
-    detail::store(memory_.data() + size_, v);
-    size_ += 2;
-  }
-
-  void start() noexcept {
-    started_ = true;
-    headed_ = true;
-    if (options_.format == capture_format::pcap) {
-      pcap_file_header header;
-      header.nanoseconds = options_.nanoseconds;
-      header.snap_length = options_.snap_length;
-      header.linktype = linktype_of(options_.link);
-      header.write(memory_.data() + size_);
-      size_ += pcap_file_header::size;
-      return;
-    }
-    constexpr char application[] = "runnel\0";  // six letters and the padding
-    constexpr std::uint32_t total = 28 + 4 + 8 + 4;
-    put32(pcapng::section_header);
-    put32(total);
-    put32(pcapng::byte_order_magic);
-    put16(1);
-    put16(0);
-    put32(0xffff'ffff);  // section length: not said
-    put32(0xffff'ffff);
-    put16(pcapng::shb_userappl);
-    put16(6);
-    for (std::size_t i = 0; i < 8; ++i) store_u8(memory_.data() + size_++, static_cast<std::uint8_t>(application[i]));
-    put32(pcapng::option_end);
-    put32(total);
-  }
-  // The number of the interface in the section; `max_interfaces` when there is none.
-  [[nodiscard]] std::size_t find_interface(const capture_record& r) const noexcept {
-    std::size_t same_link = max_interfaces;
-    for (std::size_t i = 0; i < interfaces_; ++i) {
-      if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.iif) return i;
-      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
-    }
-    return same_link;
-  }
-  std::size_t add_interface(const capture_record& r) noexcept {
-    constexpr std::uint32_t total = 20 + 8 + 4;
-    put32(pcapng::interface_description);
-    put32(total);
-    put16(linktype_of(r.link));
-    put16(0);
-    put32(options_.snap_length);
-    put16(pcapng::if_tsresol);
-    put16(1);
-    store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
-    zero_bytes(memory_.data() + size_ + 1, 3);
-    size_ += 4;
-    put32(pcapng::option_end);
-    put32(total);
-    interface_[interfaces_] = {r.iif, r.link};
-    return interfaces_++;
-  }
-  [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
-    std::size_t iif = last_interface_;
-    if (iif >= interfaces_ || interface_[iif].number != r.iif || interface_[iif].link != r.link) {
-      iif = find_interface(r);
-      if (iif == max_interfaces) iif = add_interface(r);
-      last_interface_ = iif;
-    }
-    const std::size_t n = captured(r);
-    std::byte* p = memory_.data() + size_;
-    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
-    const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
-    detail::store(p, pcapng::enhanced_packet);
-    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
-    detail::store(p + 8, static_cast<std::uint32_t>(iif));
-    detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
-    detail::store(p + 16, static_cast<std::uint32_t>(ticks));
-    detail::store(p + 20, static_cast<std::uint32_t>(n));
-    detail::store(p + 24, wire_length(r));
-    return p + 28;
-  }
-  [[nodiscard]] std::byte* begin_pcap(const capture_record& r) noexcept {
-    std::byte* p = memory_.data() + size_;
-    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
-    const std::int64_t seconds = since / 1'000'000'000;
-    const auto fraction = static_cast<std::uint32_t>(since % 1'000'000'000);
-    detail::store(p, seconds > 0xffff'ffff ? std::uint32_t{0xffff'ffff} : static_cast<std::uint32_t>(seconds));
-    detail::store(p + 4, options_.nanoseconds ? fraction : fraction / 1000);
-    detail::store(p + 8, static_cast<std::uint32_t>(captured(r)));
-    detail::store(p + 12, wire_length(r));
-    return p + pcap_record_header_size;
-  }
-  static std::uint32_t wire_length(const capture_record& r) noexcept {
-    return r.wire_length < 0xffff'ffff ? static_cast<std::uint32_t>(r.wire_length) : 0xffff'ffffu;
-  }
-
-  struct described {
-    std::uint16_t number;
-    link_type link;
-  };
-  mutable_bytes memory_;
-  pcap_writer_options options_;
-  std::size_t size_ = 0;
-  std::size_t packets_ = 0;
-  bool started_ = false;  // the file header was made
-  bool headed_ = false;   // and is in this block
-  std::size_t interfaces_ = 0;
-  std::size_t last_interface_ = 0;
-  described interface_[max_interfaces] = {};
-};
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/checksum.hpp =======================================================================================
 // The Internet checksum: over bytes, in pieces, updated in place, completed where a device left it partial.
 // RFC 1071, RFC 1624.
@@ -7201,6 +6944,338 @@ template <std::size_t At, unsigned Bits>
 
 #endif
 
+// ==== runnel/device/partial_checksum.hpp =============================================================================
+// Completes the transport checksum of a packet whose device left it partial (`checksum_status::partial`), for devices
+// that put packets on a wire where nobody does it for them. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_PARTIAL_CHECKSUM_HPP
+#define RUNNEL_DEVICE_PARTIAL_CHECKSUM_HPP
+
+#include <cstddef>  // byte, size_t
+
+namespace runnel::detail {
+
+/// Where the checksum of a TCP segment or UDP datagram lies, counted from the first byte of the packet. All of the
+/// header lies in the first fragment.
+struct transport_checksum_place {
+  std::size_t start = 0;   ///< of the transport header; 0 when there is no such checksum
+  std::size_t field = 0;   ///< from there to the checksum: 16 for TCP, 6 for UDP
+  std::size_t end = 0;     ///< of the IP packet; padding may follow
+  std::size_t header = 0;  ///< bytes of the transport header
+  bool ipv4 = false;
+};
+
+/// `first` begins with the link header; `chained` bytes follow it in further fragments.
+[[nodiscard]] inline transport_checksum_place find_transport_checksum(bytes first, link_type link,
+                                                                      std::size_t chained = 0) noexcept {
+  const layers found = dissect(first, link, {.chained = chained});
+  const bool tcp = found.has(protocol::tcp);
+  if (!tcp && !found.has(protocol::udp)) return {};
+  const std::byte* ip = first.data() + found.network;
+  const bool ipv4 = found.has(protocol::ipv4);
+  const std::size_t size = ipv4 ? load_be16(ip + 2) : std::size_t{40} + load_be16(ip + 4);
+  const std::size_t header = tcp ? std::size_t{load_u8(first.data() + found.transport + 12)} / 16 * 4 : 8;
+  return {found.transport, tcp ? std::size_t{16} : std::size_t{6}, found.network + size, header, ipv4};
+}
+
+/// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
+/// does not count. Leaves alone what is something else.
+inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {
+  const transport_checksum_place at = find_transport_checksum(whole, link);
+  if (at.start == 0 || at.end > whole.size()) return;
+  (void)complete_checksum(whole.first(at.end), at.start, at.field);
+}
+
+/// The same for a packet of any number of fragments, if its checksum is partial; it is verified then. Copies shared
+/// bytes first. False, and nothing changed, when the pool has no slot for that.
+[[nodiscard]] inline bool complete_transport_checksum(packet& p) noexcept {
+  if (p.checksum() != checksum_status::partial) return true;
+  if (!p.unshare()) return false;
+  const std::size_t length = p.total_length();
+  const transport_checksum_place at =
+      find_transport_checksum(p.contents(), p.layers().link_kind(), length - p.length());
+  if (at.start == 0 || at.end > length) return true;
+  running_checksum sum;
+  std::size_t behind = at.start, left = at.end - at.start;
+  p.for_each_fragment([&](bytes part) {
+    const std::size_t skipped = behind < part.size() ? behind : part.size();
+    behind -= skipped;
+    part = part.from(skipped);
+    part = part.first(left < part.size() ? left : part.size());
+    left -= part.size();
+    sum.add(part);
+  });
+  store_be16(p.writable().data() + at.start + at.field, sum.checksum() != 0 ? sum.checksum() : 0xffff);
+  p.checksum(checksum_status::verified);
+  return true;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/pcap_record.hpp ==================================================================================
+// Puts pcap and pcapng records together in a block of memory: the part of a capture writer that needs no file.
+// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
+#ifndef RUNNEL_DEVICE_PCAP_RECORD_HPP
+#define RUNNEL_DEVICE_PCAP_RECORD_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// Which file format a capture is written in.
+enum class capture_format : std::uint8_t {
+  pcapng,  ///< several interfaces and link types in one file
+  pcap,    ///< one link type; what the oldest tools read
+};
+
+/// How a capture is written.
+struct pcap_writer_options {
+  /// Which file format.
+  capture_format format = capture_format::pcapng;
+  link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
+  std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
+  bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
+  std::size_t block = std::size_t{256} << 10;  ///< bytes that are written at once; at least one record, at most 1 GiB
+};
+
+/// What is known of a packet that is to be written.
+struct capture_record {
+  /// When it was received.
+  instant timestamp{};
+  std::size_t length = 0;       ///< bytes that are there
+  std::size_t wire_length = 0;  ///< bytes that there were
+  /// By which interface it came.
+  std::uint16_t iif = 0;
+  /// What its first header is.
+  link_type link = link_type::ethernet;
+};
+
+/// A block of records in the making. The memory is the caller's and must outlive it.
+///
+/// In a pcapng file every pair of link type and interface number gets an interface description, before its first
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
+/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
+class capture_block {
+ public:
+  /// How many pairs of link type and interface number a pcapng file can have.
+  static constexpr std::size_t max_interfaces = 64;
+  /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
+  static constexpr std::size_t overhead = 256;
+
+  /// How much memory a block takes, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
+    const std::size_t least = overhead + snap(o);
+    const std::size_t most = std::size_t{1} << 30;
+    return o.block < least ? least : o.block > most ? most : o.block;
+  }
+  /// `memory` is at least `bytes_needed(options)` bytes long.
+  capture_block(mutable_bytes memory, const pcap_writer_options& options) noexcept
+      : memory_(memory), options_(options) {
+    options_.snap_length = snap(options);
+  }
+  /// What it was made with.
+  [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
+  /// The bytes so far.
+  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
+  /// How many bytes so far.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Packets in the block.
+  [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
+  /// Empties the block when it was written. Headers are not made again.
+  void clear() noexcept {
+    size_ = packets_ = 0;
+    headed_ = false;
+  }
+
+  /// How many bytes of a packet are kept.
+  [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
+    return r.length < options_.snap_length ? r.length : options_.snap_length;
+  }
+  /// Whether the format can hold the packet at all: a classic capture has one link type, and a pcapng section no more
+  /// than `max_interfaces` interfaces.
+  [[nodiscard]] bool accepts(const capture_record& r) const noexcept {
+    if (options_.format == capture_format::pcap) return r.link == options_.link;
+    return interfaces_ < max_interfaces || find_interface(r) < max_interfaces;
+  }
+  /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
+  /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
+  [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
+    if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
+    if (!started_) start();
+    return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
+  }
+  /// Ends the record that `begin` began.
+  void finish(const capture_record& r) noexcept {
+    const std::size_t n = captured(r);
+    std::byte* end = memory_.data() + size_;
+    if (options_.format == capture_format::pcap) {
+      size_ += pcap_record_header_size + n;
+    } else {
+      const std::size_t total = packet_block_size(n);
+      zero_bytes(end + 28 + n, pcapng::padded(n) - n);
+      detail::store(end + total - 4, static_cast<std::uint32_t>(total));
+      size_ += total;
+    }
+    ++packets_;
+  }
+  /// Makes the headers of a file without packets, unless there are headers already.
+  void open_empty() noexcept {
+    if (started_) return;
+    start();
+    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
+  }
+
+  /// A part of the block, in whole records.
+  struct whole {
+    /// In bytes.
+    std::size_t size;
+    /// In packets.
+    std::size_t packets;
+  };
+  /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
+  [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
+    whole w{0, 0};
+    if (options_.format == capture_format::pcap && headed_) {
+      if (n < pcap_file_header::size) return w;
+      w.size = pcap_file_header::size;
+    }
+    for (;;) {
+      const std::byte* p = memory_.data() + w.size;
+      const std::size_t left = n - w.size;
+      if (left < pcap_record_header_size) return w;
+      const bool classic = options_.format == capture_format::pcap;
+      const std::size_t total =
+          classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8) : detail::load<std::uint32_t>(p + 4);
+      if (total > left) return w;
+      w.size += total;
+      if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
+    }
+  }
+
+ private:
+  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
+  static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
+    return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
+  }
+  void put32(std::uint32_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 4;
+  }
+  void put16(std::uint16_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 2;
+  }
+
+  void start() noexcept {
+    started_ = true;
+    headed_ = true;
+    if (options_.format == capture_format::pcap) {
+      pcap_file_header header;
+      header.nanoseconds = options_.nanoseconds;
+      header.snap_length = options_.snap_length;
+      header.linktype = linktype_of(options_.link);
+      header.write(memory_.data() + size_);
+      size_ += pcap_file_header::size;
+      return;
+    }
+    constexpr char application[] = "runnel\0";  // six letters and the padding
+    constexpr std::uint32_t total = 28 + 4 + 8 + 4;
+    put32(pcapng::section_header);
+    put32(total);
+    put32(pcapng::byte_order_magic);
+    put16(1);
+    put16(0);
+    put32(0xffff'ffff);  // section length: not said
+    put32(0xffff'ffff);
+    put16(pcapng::shb_userappl);
+    put16(6);
+    for (std::size_t i = 0; i < 8; ++i) store_u8(memory_.data() + size_++, static_cast<std::uint8_t>(application[i]));
+    put32(pcapng::option_end);
+    put32(total);
+  }
+  // The number of the interface in the section; `max_interfaces` when there is none.
+  [[nodiscard]] std::size_t find_interface(const capture_record& r) const noexcept {
+    std::size_t same_link = max_interfaces;
+    for (std::size_t i = 0; i < interfaces_; ++i) {
+      if (interface_[i].link != r.link) continue;
+      if (interface_[i].number == r.iif) return i;
+      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
+    }
+    return same_link;
+  }
+  std::size_t add_interface(const capture_record& r) noexcept {
+    constexpr std::uint32_t total = 20 + 8 + 4;
+    put32(pcapng::interface_description);
+    put32(total);
+    put16(linktype_of(r.link));
+    put16(0);
+    put32(options_.snap_length);
+    put16(pcapng::if_tsresol);
+    put16(1);
+    store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
+    zero_bytes(memory_.data() + size_ + 1, 3);
+    size_ += 4;
+    put32(pcapng::option_end);
+    put32(total);
+    interface_[interfaces_] = {r.iif, r.link};
+    return interfaces_++;
+  }
+  [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
+    std::size_t iif = last_interface_;
+    if (iif >= interfaces_ || interface_[iif].number != r.iif || interface_[iif].link != r.link) {
+      iif = find_interface(r);
+      if (iif == max_interfaces) iif = add_interface(r);
+      last_interface_ = iif;
+    }
+    const std::size_t n = captured(r);
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
+    detail::store(p, pcapng::enhanced_packet);
+    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
+    detail::store(p + 8, static_cast<std::uint32_t>(iif));
+    detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
+    detail::store(p + 16, static_cast<std::uint32_t>(ticks));
+    detail::store(p + 20, static_cast<std::uint32_t>(n));
+    detail::store(p + 24, wire_length(r));
+    return p + 28;
+  }
+  [[nodiscard]] std::byte* begin_pcap(const capture_record& r) noexcept {
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const std::int64_t seconds = since / 1'000'000'000;
+    const auto fraction = static_cast<std::uint32_t>(since % 1'000'000'000);
+    detail::store(p, seconds > 0xffff'ffff ? std::uint32_t{0xffff'ffff} : static_cast<std::uint32_t>(seconds));
+    detail::store(p + 4, options_.nanoseconds ? fraction : fraction / 1000);
+    detail::store(p + 8, static_cast<std::uint32_t>(captured(r)));
+    detail::store(p + 12, wire_length(r));
+    return p + pcap_record_header_size;
+  }
+  static std::uint32_t wire_length(const capture_record& r) noexcept {
+    return r.wire_length < 0xffff'ffff ? static_cast<std::uint32_t>(r.wire_length) : 0xffff'ffffu;
+  }
+
+  struct described {
+    std::uint16_t number;
+    link_type link;
+  };
+  mutable_bytes memory_;
+  pcap_writer_options options_;
+  std::size_t size_ = 0;
+  std::size_t packets_ = 0;
+  bool started_ = false;  // the file header was made
+  bool headed_ = false;   // and is in this block
+  std::size_t interfaces_ = 0;
+  std::size_t last_interface_ = 0;
+  described interface_[max_interfaces] = {};
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/device/pcap_writer.hpp ==================================================================================
 // Writes packets to a pcapng or pcap file: as the device at the end of a pipeline, or as a tap beside one.
 //
@@ -7227,23 +7302,6 @@ template <std::size_t At, unsigned Bits>
 #include <unistd.h>    // write, ftruncate, lseek
 
 namespace runnel {
-
-namespace detail {
-
-/// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
-/// does not count. Leaves alone what is something else.
-inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {
-  const layers found = dissect(whole, link);
-  if (!found.has(protocol::transport)) return;
-  const std::byte* ip = whole.data() + found.network;
-  const std::size_t size = found.has(protocol::ipv4) ? load_be16(ip + 2) : std::size_t{40} + load_be16(ip + 4);
-  const std::size_t end = found.network + size;
-  const std::size_t field = found.has(protocol::tcp) ? 16 : found.has(protocol::udp) ? 6 : 0;
-  if (field == 0 || end > whole.size()) return;
-  (void)complete_checksum(whole.first(end), found.transport, field);
-}
-
-}  // namespace detail
 
 /// A transmitting device that writes a capture. Move-only. Memory is taken at `open` only: one block.
 ///

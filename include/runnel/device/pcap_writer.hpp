@@ -19,11 +19,10 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/partial_checksum.hpp>
 #include <runnel/device/pcap_record.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/packet/packet.hpp>
-#include <runnel/wire/checksum.hpp>
-#include <runnel/wire/dissect.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 
@@ -34,23 +33,6 @@
 #include <unistd.h>    // write, ftruncate, lseek
 
 namespace runnel {
-
-namespace detail {
-
-/// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
-/// does not count. Leaves alone what is something else.
-inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {
-  const layers found = dissect(whole, link);
-  if (!found.has(protocol::transport)) return;
-  const std::byte* ip = whole.data() + found.network;
-  const std::size_t size = found.has(protocol::ipv4) ? load_be16(ip + 2) : std::size_t{40} + load_be16(ip + 4);
-  const std::size_t end = found.network + size;
-  const std::size_t field = found.has(protocol::tcp) ? 16 : found.has(protocol::udp) ? 6 : 0;
-  if (field == 0 || end > whole.size()) return;
-  (void)complete_checksum(whole.first(end), found.transport, field);
-}
-
-}  // namespace detail
 
 /// A transmitting device that writes a capture. Move-only. Memory is taken at `open` only: one block.
 ///

@@ -48,6 +48,9 @@ struct frame {
   std::uint8_t queue = 0;   ///< by which receive queue it came
   /// What is known of the transport checksum.
   checksum_status checksum = checksum_status::unknown;
+  /// Payload bytes of each segment that the frame stands for (`gso_size`); 0 when it is a single one, or when bytes are
+  /// missing.
+  std::uint16_t segment_size = 0;
 
   /// Where the headroom begins.
   [[nodiscard]] constexpr std::byte* head() const noexcept { return data - headroom; }
@@ -105,6 +108,7 @@ RUNNEL_INLINE constexpr void copy_members(frame& to, const frame& from) noexcept
   store_side_by_side<std::uint64_t>(&to.headroom, from.headroom, from.tailroom, from.iif, from.missing);
   store_side_by_side<std::uint32_t>(&to.link, static_cast<std::uint32_t>(from.link), from.lender, from.queue,
                                     static_cast<std::uint32_t>(from.checksum));
+  to.segment_size = from.segment_size;
 }
 }  // namespace detail
 

@@ -350,7 +350,8 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
-  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif,
+                                            f.missing != 0 ? f.missing : f.segment_size);
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
@@ -535,6 +536,7 @@ inline frame packet::detach() noexcept {
   f.iif = d_->iif;
   f.queue = queue();
   f.missing = missing();
+  f.segment_size = segment_size();
   f.link = d_->layers.link_kind();
   f.checksum = checksum();
   f.slot = pool::of(d_).release_but_slot(d_);
