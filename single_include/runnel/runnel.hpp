@@ -18626,6 +18626,476 @@ inline constexpr symmetric_parts symmetric_table;
 
 #endif
 
+// ==== runnel/xdp/instruction.hpp =====================================================================================
+// eBPF instructions as plain values, in the bytes that the kernel loads. RFC 9669.
+#ifndef RUNNEL_XDP_INSTRUCTION_HPP
+#define RUNNEL_XDP_INSTRUCTION_HPP
+
+#include <cstdint>  // uint8_t, int16_t, int32_t
+
+/// eBPF programs: instructions, an assembler, and the translation of match expressions into them. Needs no operating
+/// system; <runnel/device/bpf.hpp> hands programs to the kernel.
+namespace runnel::bpf {
+
+/// A register. RFC 9669 §2.1: r0 is what is returned, r1 to r5 are arguments, r6 to r9 survive a call, r10 is the end
+/// of the stack and cannot be written.
+enum class reg : std::uint8_t { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 };
+
+/// The registers by name. @{
+inline constexpr reg r0 = reg::r0;
+inline constexpr reg r1 = reg::r1;
+inline constexpr reg r2 = reg::r2;
+inline constexpr reg r3 = reg::r3;
+inline constexpr reg r4 = reg::r4;
+inline constexpr reg r5 = reg::r5;
+inline constexpr reg r6 = reg::r6;
+inline constexpr reg r7 = reg::r7;
+inline constexpr reg r8 = reg::r8;
+inline constexpr reg r9 = reg::r9;
+inline constexpr reg r10 = reg::r10;
+/// @}
+
+/// The lowest three bits of an opcode. RFC 9669 §3.1.
+enum class op_class : std::uint8_t { ld, ldx, st, stx, alu, jmp, jmp32, alu64 };
+
+/// How many bytes a load or store moves. RFC 9669 §5.
+enum class width : std::uint8_t {
+  w = 0x00,   ///< 4 bytes
+  h = 0x08,   ///< 2 bytes
+  b = 0x10,   ///< 1 byte
+  dw = 0x18,  ///< 8 bytes
+};
+
+/// Arithmetic. RFC 9669 §4.1.
+enum class alu_op : std::uint8_t {
+  add = 0x00,
+  sub = 0x10,
+  mul = 0x20,
+  div = 0x30,
+  or_ = 0x40,
+  and_ = 0x50,
+  lsh = 0x60,
+  rsh = 0x70,
+  neg = 0x80,
+  mod = 0x90,
+  xor_ = 0xa0,
+  mov = 0xb0,
+  arsh = 0xc0,  ///< shift that keeps the sign
+  end = 0xd0,   ///< byte swap
+};
+
+/// Jumps; what has no `s` compares without sign. RFC 9669 §4.3.
+enum class jmp_op : std::uint8_t {
+  ja = 0x00,  ///< always
+  jeq = 0x10,
+  jgt = 0x20,
+  jge = 0x30,
+  jset = 0x40,  ///< when a bit is set in both
+  jne = 0x50,
+  jsgt = 0x60,
+  jsge = 0x70,
+  call = 0x80,
+  exit = 0x90,
+  jlt = 0xa0,
+  jle = 0xb0,
+  jslt = 0xc0,
+  jsle = 0xd0,
+};
+
+/// Functions of the kernel that a program may call: the numbers of `enum bpf_func_id` in <linux/bpf.h>.
+enum class helper : std::int32_t {
+  map_lookup_elem = 1,
+  map_update_elem = 2,
+  map_delete_elem = 3,
+  ktime_get_ns = 5,
+  redirect = 23,
+  redirect_map = 51,
+};
+
+/// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
+enum class imm64_kind : std::uint8_t {
+  number = 0,
+  map_by_fd = 1,   ///< a file descriptor: `BPF_PSEUDO_MAP_FD`
+  map_by_idx = 5,  ///< a place in a list of maps: `BPF_PSEUDO_MAP_IDX`
+};
+
+/// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
+struct instruction {
+  std::uint8_t opcode = 0;
+  std::uint8_t registers = 0;  ///< both; use `dst` and `src`
+  std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
+  std::int32_t imm = 0;
+
+  /// From its parts.
+  [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
+                                                  std::int32_t imm) noexcept {
+    const unsigned d = static_cast<unsigned>(dst);
+    return {static_cast<std::uint8_t>(opcode),
+            static_cast<std::uint8_t>(little_endian_host ? src << 4 | d : d << 4 | src),
+            static_cast<std::int16_t>(offset), imm};
+  }
+  /// The destination register.
+  [[nodiscard]] constexpr reg dst() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers & 15u : registers >> 4);
+  }
+  /// The source register.
+  [[nodiscard]] constexpr reg src() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers >> 4 : registers & 15u);
+  }
+  /// The class of its opcode.
+  [[nodiscard]] constexpr op_class kind() const noexcept { return static_cast<op_class>(opcode & 7u); }
+  /// Whether an arithmetic instruction or a jump takes its second operand from the source register.
+  [[nodiscard]] constexpr bool takes_register() const noexcept { return (opcode & 8u) != 0; }
+  /// Whether it is the first half of a 64-bit immediate load; the other half follows.
+  [[nodiscard]] constexpr bool is_imm64() const noexcept { return opcode == 0x18; }
+  /// Whether it is that, and the immediate is a place in the program's list of maps.
+  [[nodiscard]] constexpr bool is_map() const noexcept {
+    return is_imm64() && static_cast<imm64_kind>(src()) == imm64_kind::map_by_idx;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const instruction&, const instruction&) noexcept = default;
+};
+static_assert(sizeof(instruction) == 8);
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_program.hpp =====================================================================================
+// An eBPF program that has not been loaded: its instructions, and the maps that it refers to.
+#ifndef RUNNEL_XDP_BPF_PROGRAM_HPP
+#define RUNNEL_XDP_BPF_PROGRAM_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t
+
+namespace runnel::bpf {
+
+/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
+enum class map_kind : std::uint32_t {
+  hash = 1,           ///< any key; entries come and go
+  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
+  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
+  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
+  dev_map = 14,       ///< the key is a 32-bit number, the value the index of an interface
+  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
+};
+
+/// How large a map is.
+struct map_config {
+  map_kind kind = map_kind::array;
+  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;      ///< at most
+  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+};
+
+/// What a program uses a map for.
+enum class map_use : std::uint8_t {
+  set,       ///< a set that rules ask
+  counters,  ///< a `rule_counter` for each rule; the last is for packets that none decided about
+  devices,   ///< interfaces, for redirect(n)
+  sockets,   ///< AF_XDP sockets, one for each receive queue
+};
+
+/// A map to be made when the program is loaded.
+struct map_description {
+  /// Its kind and size. The name must outlive the program.
+  map_config config{};
+  /// What the program does with it.
+  map_use use = map_use::set;
+  /// The set that fills it, which must outlive what uses the map; null for the other uses.
+  const void* set = nullptr;
+};
+
+/// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
+/// Instructions name a map by its place in the list (`map_by_idx`): the loader puts a file descriptor there.
+class program {
+ public:
+  /// The most that fits: as many instructions as the kernel takes from everybody. Maps beyond 32 are an error of who
+  /// makes the program. @{
+  static constexpr std::size_t max_instructions = 4096;
+  static constexpr std::size_t max_maps = 32;
+  /// @}
+
+  /// Its instructions. @{
+  [[nodiscard]] constexpr const instruction* instructions() const noexcept { return instructions_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const instruction& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return instructions_[i];
+  }
+  /// @}
+  /// Its maps. @{
+  [[nodiscard]] constexpr std::size_t map_count() const noexcept { return map_count_; }
+  [[nodiscard]] constexpr const map_description& map(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < map_count_);
+    return maps_[i];
+  }
+  /// @}
+  /// The place of the first map for a use other than `set`; `map_count()` when there is none.
+  [[nodiscard]] constexpr std::size_t find(map_use use) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && maps_[i].use != use) ++i;
+    return i;
+  }
+  /// The place of the map of a set; `map_count()` when the program does not ask it.
+  [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
+    return i;
+  }
+  /// How many rules it was made of, each with a counter; 0 when it does not count.
+  [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
+    const std::size_t i = find(map_use::counters);
+    return i == map_count_ ? 0 : maps_[i].config.entries - std::size_t{1};
+  }
+
+ private:
+  friend class assembler;
+
+  instruction instructions_[max_instructions]{};
+  std::size_t size_ = 0;
+  map_description maps_[max_maps]{};
+  std::size_t map_count_ = 0;
+};
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/assembler.hpp =======================================================================================
+// Puts eBPF programs together: one call an instruction, jumps to labels, maps by their place in the program's list.
+#ifndef RUNNEL_XDP_ASSEMBLER_HPP
+#define RUNNEL_XDP_ASSEMBLER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
+
+namespace runnel::bpf {
+
+/// A place in a program, perhaps one that is not known yet. Made by `assembler::make_label`, for that assembler.
+struct label {
+  /// Its number, for the assembler.
+  std::uint16_t number = 0xffff;
+};
+
+/// Writes a program, of fixed capacity, without a heap. A mistake (too many instructions, labels or maps, a label that
+/// is placed twice or never) is remembered, the first one counts, and `finish` says which; nothing is written out of
+/// bounds meanwhile. About 45 KB.
+///
+///     assembler a;
+///     const label drop = a.make_label();
+///     a.load(width::w, r2, r1, 0);                  // r2 = *(u32 *)(r1 + 0)
+///     a.jump_if(jmp_op::jgt, r2, 1500, drop);       // if r2 > 1500 goto drop
+///     ...
+///     result<program, error> p = a.finish();
+class assembler {
+ public:
+  /// How many labels there can be.
+  static constexpr std::size_t max_labels = 3000;
+
+  /// `dst = *(width *)(src + offset)`, zero-extended, in host order.
+  constexpr void load(width w, reg dst, reg src, int offset) noexcept {
+    emit(code(op_class::ldx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
+  }
+  /// `*(width *)(dst + offset) = src`.
+  constexpr void store(width w, reg dst, int offset, reg src) noexcept {
+    emit(code(op_class::stx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
+  }
+  /// `*(width *)(dst + offset) = imm`.
+  constexpr void store(width w, reg dst, int offset, std::int32_t imm) noexcept {
+    emit(code(op_class::st, 0x60u | static_cast<unsigned>(w)), dst, r0, offset, imm);
+  }
+  /// `dst op= src`, in 64 bits.
+  constexpr void alu(alu_op op, reg dst, reg src) noexcept {
+    emit(code(op_class::alu64, 8u | static_cast<unsigned>(op)), dst, src, 0, 0);
+  }
+  /// `dst op= imm`, in 64 bits; the immediate is extended with its sign.
+  constexpr void alu(alu_op op, reg dst, std::int32_t imm) noexcept {
+    emit(code(op_class::alu64, static_cast<unsigned>(op)), dst, r0, 0, imm);
+  }
+  /// `dst = src`.
+  constexpr void move(reg dst, reg src) noexcept { alu(alu_op::mov, dst, src); }
+  /// `dst = imm`, in the shortest way: one instruction for numbers of 32 bits, two for others.
+  constexpr void move(reg dst, std::uint64_t imm) noexcept {
+    if (imm <= 0x7fff'ffff) alu(alu_op::mov, dst, static_cast<std::int32_t>(imm));
+    else if (imm <= 0xffff'ffff)
+      emit(code(op_class::alu, static_cast<unsigned>(alu_op::mov)), dst, r0, 0, signed_word(imm));
+    else load_imm64(dst, imm64_kind::number, imm);
+  }
+  /// Turns the lowest 16, 32 or 64 bits from network order into host order, or back, and clears the others.
+  constexpr void big_endian(reg dst, int bits) noexcept {
+    emit(code(op_class::alu, 8u | static_cast<unsigned>(alu_op::end)), dst, r0, 0, bits);
+  }
+  /// `dst = the map at place i`, for a helper.
+  constexpr void load_map(reg dst, std::size_t i) noexcept {
+    if (i >= program_.map_count_) fail("there is no such map");
+    load_imm64(dst, imm64_kind::map_by_idx, i);
+  }
+  /// Calls a function of the kernel: arguments in r1 to r5, which it destroys; its result is in r0.
+  constexpr void call(helper h) noexcept {
+    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::call)), r0, r0, 0, static_cast<std::int32_t>(h));
+  }
+  /// `return r0`.
+  constexpr void exit() noexcept { emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::exit)), r0, r0, 0, 0); }
+
+  /// A new label.
+  [[nodiscard]] constexpr label make_label() noexcept {
+    if (label_count_ == max_labels) {
+      fail("too many labels");
+      return {};
+    }
+    return {label_count_++};
+  }
+  /// The label stands for the next instruction.
+  constexpr void place(label l) noexcept {
+    if (l.number >= label_count_) return fail("a label of another assembler");
+    place_of& p = labels_[l.number];
+    if (p.known) return fail("a label is placed twice");
+    // The jumps that wait for it form a list, through their offsets.
+    for (int i = p.at; i >= 0;) {
+      const int before = program_.instructions_[i].offset;
+      program_.instructions_[i].offset = static_cast<std::int16_t>(static_cast<int>(program_.size_) - i - 1);
+      i = before;
+    }
+    p = {static_cast<std::int16_t>(program_.size_), true};
+  }
+  /// `goto l`.
+  constexpr void jump(label l) noexcept {
+    jump_to(l, code(op_class::jmp, static_cast<unsigned>(jmp_op::ja)), r0, r0, 0);
+  }
+  /// `if dst op src goto l`.
+  constexpr void jump_if(jmp_op op, reg dst, reg src, label l) noexcept {
+    jump_to(l, code(op_class::jmp, 8u | static_cast<unsigned>(op)), dst, src, 0);
+  }
+  /// `if dst op imm goto l`; the immediate is extended with its sign.
+  constexpr void jump_if(jmp_op op, reg dst, std::int32_t imm, label l) noexcept {
+    jump_to(l, code(op_class::jmp, static_cast<unsigned>(op)), dst, r0, imm);
+  }
+
+  /// Adds a map to the program's list, and says at which place.
+  [[nodiscard]] constexpr std::size_t add(const map_description& m) noexcept {
+    if (program_.map_count_ == program::max_maps) {
+      fail("more than 32 maps");
+      return 0;
+    }
+    program_.maps_[program_.map_count_] = m;
+    return program_.map_count_++;
+  }
+  /// The program as far as it is written; jumps to labels that have no place yet are not good.
+  [[nodiscard]] constexpr const program& so_far() const noexcept { return program_; }
+  /// What went wrong first; null when nothing did.
+  [[nodiscard]] constexpr const char* failure() const noexcept { return failure_; }
+
+  /// The program, or what was wrong.
+  [[nodiscard]] result<program, error> finish() const noexcept {
+    const char* why = failure_;
+    for (std::size_t i = 0; i < label_count_ && why == nullptr; ++i)
+      if (!labels_[i].known && labels_[i].at >= 0) why = "a jump to a label that was not placed";
+    if (why == nullptr && program_.size_ == 0) why = "the program is empty";
+    if (why != nullptr) return error("bpf", "assemble", "", why, "use fewer rules, or smaller conditions");
+    return program_;
+  }
+
+ private:
+  struct place_of {
+    std::int16_t at = -1;  // where it is; while it is not known the last jump to it, -1 when there is none
+    bool known = false;
+  };
+  static_assert(program::max_instructions <= 0x7fff, "a jump reaches 32767 instructions far");
+
+  static constexpr unsigned code(op_class c, unsigned rest) noexcept { return static_cast<unsigned>(c) | rest; }
+  static constexpr std::int32_t signed_word(std::uint64_t v) noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(v));
+  }
+  constexpr void fail(const char* why) noexcept {
+    if (failure_ == nullptr) failure_ = why;
+  }
+  constexpr void emit(unsigned opcode, reg dst, reg src, int offset, std::int32_t imm) noexcept {
+    if (program_.size_ == program::max_instructions) return fail("more than 4096 instructions");
+    if (offset < -0x8000 || offset > 0x7fff) return fail("an offset that does not fit into 16 bits");
+    program_.instructions_[program_.size_++] = instruction::make(opcode, dst, static_cast<unsigned>(src), offset, imm);
+  }
+  constexpr void load_imm64(reg dst, imm64_kind kind, std::uint64_t v) noexcept {
+    if (program_.size_ + 2 > program::max_instructions) return fail("more than 4096 instructions");
+    emit(0x18, dst, static_cast<reg>(kind), 0, signed_word(v));
+    emit(0, r0, r0, 0, signed_word(v >> 32));
+  }
+  constexpr void jump_to(label l, unsigned opcode, reg dst, reg src, std::int32_t imm) noexcept {
+    if (l.number >= label_count_) return fail("a label of another assembler");
+    const int here = static_cast<int>(program_.size_);
+    place_of& p = labels_[l.number];
+    emit(opcode, dst, src, p.known ? p.at - here - 1 : p.at, imm);
+    if (!p.known && failure_ == nullptr) p.at = static_cast<std::int16_t>(here);
+  }
+
+  program program_;
+  place_of labels_[max_labels]{};
+  std::uint16_t label_count_ = 0;
+  const char* failure_ = nullptr;
+};
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_action.hpp ======================================================================================
+// What an XDP program does with a packet: the verdicts that the kernel knows, and the way to an AF_XDP socket.
+#ifndef RUNNEL_XDP_BPF_ACTION_HPP
+#define RUNNEL_XDP_BPF_ACTION_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, int32_t
+
+namespace runnel::bpf {
+
+/// What becomes of a packet in the kernel. The first four are what the program returns: `enum xdp_action`.
+enum class action_kind : std::uint8_t {
+  aborted,  ///< XDP_ABORTED: dropped, and the tracepoint xdp:xdp_exception is hit
+  drop,     ///< XDP_DROP
+  pass,     ///< XDP_PASS: on into the network stack
+  tx,       ///< XDP_TX: out again by the same interface
+  device,   ///< XDP_REDIRECT to the interface at place `number` of the map of devices; dropped when there is none
+  socket,   ///< XDP_REDIRECT to the AF_XDP socket of its receive queue; passed on when there is none
+  none,     ///< nothing that the kernel could do
+};
+
+/// What becomes of a packet. Made from a verdict: `stolen` is not for the kernel and makes `none`.
+struct action {
+  /// What it is.
+  action_kind kind = action_kind::pass;
+  std::uint16_t number = 0;  ///< which device, for `device`
+
+  /// What the constructor from a verdict is for: an action with these parts. @{
+  constexpr action() noexcept = default;
+  constexpr explicit action(action_kind k, std::uint16_t n = 0) noexcept : kind(k), number(n) {}
+  /// @}
+  /// The same as a verdict. Its reason is not kept: the counters of the rules tell the causes apart.
+  constexpr action(const verdict& v) noexcept {
+    switch (v.code) {
+      case verdict_code::aborted: kind = action_kind::aborted; break;
+      case verdict_code::drop: kind = action_kind::drop; break;
+      case verdict_code::pass: kind = action_kind::pass; break;
+      case verdict_code::tx: kind = action_kind::tx; break;
+      case verdict_code::redirect:
+        kind = action_kind::device;
+        number = v.port;
+        break;
+      case verdict_code::stolen:
+      case verdict_code::count_: kind = action_kind::none; break;
+    }
+  }
+  /// Equal when both parts are.
+  friend constexpr bool operator==(const action&, const action&) noexcept = default;
+};
+
+/// To the AF_XDP socket of the packet's receive queue; to the kernel's stack when there is none.
+inline constexpr action to_socket{action_kind::socket};
+
+}  // namespace runnel::bpf
+
+#endif
+
 // ==== runnel/xdp/early.hpp ===========================================================================================
 // Early verdicts: programs that look at a frame before there is a packet. The idea is XDP's.
 #ifndef RUNNEL_XDP_EARLY_HPP
@@ -18770,8 +19240,242 @@ template <class F, transmitting_device... Targets>
 
 #endif
 
+// ==== runnel/xdp/lower.hpp ===========================================================================================
+// Match expressions as XDP programs.
+#ifndef RUNNEL_XDP_LOWER_HPP
+#define RUNNEL_XDP_LOWER_HPP
+
+#include <cstdint>  // uint64_t
+
+namespace runnel::bpf {
+
+namespace detail {
+
+/// Ends the program with an action; the context is in r6.
+constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexcept {
+  if (what.kind == action_kind::socket) {
+    a.load_map(r1, sockets);
+    a.load(width::w, r2, r6, 16);  // rx_queue_index
+    a.move(r3, std::uint64_t{2});  // XDP_PASS where no socket is
+    a.call(helper::redirect_map);
+  } else {
+    a.move(r0, static_cast<std::uint64_t>(what.kind));
+  }
+  a.exit();
+}
+
+}  // namespace detail
+
+/// A program that does the same with every packet.
+[[nodiscard]] inline result<program, error> lower(const match::always&, action match,
+                                                  action otherwise = action{}) noexcept {
+  (void)otherwise;
+  assembler a;
+  std::size_t sockets = 0;
+  if (match.kind == action_kind::socket)
+    sockets = a.add({.config = {.kind = map_kind::xsk_map, .entries = 64, .name = "sockets"}, .use = map_use::sockets});
+  a.move(r6, r1);
+  detail::emit_action(a, match, sockets);
+  return a.finish();
+}
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/print_instruction.hpp ===============================================================================
+// eBPF as readable assembly, as the kernel's verifier and bpftool write it.
+#ifndef RUNNEL_XDP_PRINT_INSTRUCTION_HPP
+#define RUNNEL_XDP_PRINT_INSTRUCTION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint32_t, uint64_t
+
+namespace runnel::bpf {
+
+/// The name of a function of the kernel, as its documentation has it.
+[[nodiscard]] constexpr const char* name(helper h) noexcept {
+  switch (h) {
+    case helper::map_lookup_elem: return "bpf_map_lookup_elem";
+    case helper::map_update_elem: return "bpf_map_update_elem";
+    case helper::map_delete_elem: return "bpf_map_delete_elem";
+    case helper::ktime_get_ns: return "bpf_ktime_get_ns";
+    case helper::redirect: return "bpf_redirect";
+    case helper::redirect_map: return "bpf_redirect_map";
+  }
+  return "unknown";
+}
+/// `hash`, `lpm_trie` and so on, as bpftool spells them.
+[[nodiscard]] constexpr const char* name(map_kind k) noexcept {
+  switch (k) {
+    case map_kind::hash: return "hash";
+    case map_kind::array: return "array";
+    case map_kind::per_cpu_array: return "percpu_array";
+    case map_kind::lpm_trie: return "lpm_trie";
+    case map_kind::dev_map: return "devmap";
+    case map_kind::xsk_map: return "xskmap";
+  }
+  return "unknown";
+}
+
+namespace detail {
+
+[[nodiscard]] constexpr const char* name_of(width w) noexcept {
+  return w == width::b ? "u8" : w == width::h ? "u16" : w == width::w ? "u32" : "u64";
+}
+[[nodiscard]] constexpr const char* symbol(alu_op op) noexcept {
+  switch (op) {
+    case alu_op::add: return "+=";
+    case alu_op::sub: return "-=";
+    case alu_op::mul: return "*=";
+    case alu_op::div: return "/=";
+    case alu_op::or_: return "|=";
+    case alu_op::and_: return "&=";
+    case alu_op::lsh: return "<<=";
+    case alu_op::rsh: return ">>=";
+    case alu_op::mod: return "%=";
+    case alu_op::xor_: return "^=";
+    case alu_op::mov: return "=";
+    case alu_op::arsh: return "s>>=";
+    case alu_op::neg:
+    case alu_op::end: break;
+  }
+  return "?";
+}
+[[nodiscard]] constexpr const char* symbol(jmp_op op) noexcept {
+  switch (op) {
+    case jmp_op::jeq: return "==";
+    case jmp_op::jgt: return ">";
+    case jmp_op::jge: return ">=";
+    case jmp_op::jset: return "&";
+    case jmp_op::jne: return "!=";
+    case jmp_op::jsgt: return "s>";
+    case jmp_op::jsge: return "s>=";
+    case jmp_op::jlt: return "<";
+    case jmp_op::jle: return "<=";
+    case jmp_op::jslt: return "s<";
+    case jmp_op::jsle: return "s<=";
+    case jmp_op::ja:
+    case jmp_op::call:
+    case jmp_op::exit: break;
+  }
+  return "?";
+}
+constexpr void print_register(text_writer& out, reg r, bool half = false) noexcept {
+  out << (half ? 'w' : 'r') << static_cast<unsigned>(r);
+}
+constexpr void print_signed(text_writer& out, std::int32_t v) noexcept {
+  if (v >= 0) out << '+';
+  out << v;
+}
+constexpr void print_place(text_writer& out, width w, reg base, int offset) noexcept {
+  out << "*(" << name_of(w) << " *)(";
+  print_register(out, base);
+  out << (offset < 0 ? " - " : " + ") << (offset < 0 ? -offset : offset) << ')';
+}
+constexpr void print_alu(text_writer& out, const instruction& i) noexcept {
+  const bool half = i.kind() == op_class::alu;
+  const auto op = static_cast<alu_op>(i.opcode & 0xf0u);
+  if (op == alu_op::end) {
+    print_register(out, i.dst());
+    out << " = " << (i.takes_register() ? "be" : "le") << i.imm << ' ';
+    return print_register(out, i.dst());
+  }
+  print_register(out, i.dst(), half);
+  if (op == alu_op::neg) {
+    out << " = -";
+    return print_register(out, i.dst(), half);
+  }
+  out << ' ' << symbol(op) << ' ';
+  if (i.takes_register()) return print_register(out, i.src(), half);
+  if (half) out << static_cast<std::uint32_t>(i.imm);
+  else out << i.imm;
+}
+constexpr void print_jump(text_writer& out, const instruction& i) noexcept {
+  const bool half = i.kind() == op_class::jmp32;
+  const auto op = static_cast<jmp_op>(i.opcode & 0xf0u);
+  if (op == jmp_op::exit) {
+    out << "exit";
+  } else if (op == jmp_op::call) {
+    out << "call " << name(static_cast<helper>(i.imm)) << '#' << i.imm;
+  } else {
+    if (op != jmp_op::ja) {
+      out << "if ";
+      print_register(out, i.dst(), half);
+      out << ' ' << symbol(op) << ' ';
+      if (i.takes_register()) print_register(out, i.src(), half);
+      else out << i.imm;
+      out << ' ';
+    }
+    out << "goto ";
+    print_signed(out, i.offset);
+  }
+}
+
+}  // namespace detail
+
+/// One instruction: `r0 = *(u8 *)(r1 + 12)`, `if r2 > r3 goto +5`. Of a 64-bit immediate load the second half is
+/// `next`; one that the printer does not know is shown in hexadecimal.
+constexpr void print(text_writer& out, const instruction& i, const instruction& next = {}) noexcept {
+  const auto w = static_cast<width>(i.opcode & 0x18u);
+  const bool is_memory = (i.opcode & 0xe0u) == 0x60u;
+  if (i.is_imm64()) {
+    detail::print_register(out, i.dst());
+    const auto low = static_cast<std::uint32_t>(i.imm);
+    if (i.is_map()) out << " = map[" << low << ']';
+    else if (static_cast<imm64_kind>(i.src()) == imm64_kind::map_by_fd) out << " = map[fd " << low << ']';
+    else {
+      out << " = 0x";
+      out.hex(std::uint64_t{static_cast<std::uint32_t>(next.imm)} << 32 | low, 1) << " ll";
+    }
+    return;
+  }
+  switch (i.kind()) {
+    case op_class::ldx:
+      if (!is_memory) break;
+      detail::print_register(out, i.dst());
+      out << " = ";
+      return detail::print_place(out, w, i.src(), i.offset);
+    case op_class::st:
+    case op_class::stx:
+      if (!is_memory) break;
+      detail::print_place(out, w, i.dst(), i.offset);
+      out << " = ";
+      if (i.kind() == op_class::st) out << i.imm;
+      else detail::print_register(out, i.src());
+      return;
+    case op_class::alu:
+    case op_class::alu64: return detail::print_alu(out, i);
+    case op_class::jmp:
+    case op_class::jmp32: return detail::print_jump(out, i);
+    case op_class::ld: break;
+  }
+  out << "0x";
+  out.hex(i.opcode, 2);
+}
+
+/// The whole program, one numbered instruction a line, behind a line for each map.
+constexpr void print(text_writer& out, const program& p) noexcept {
+  for (std::size_t i = 0; i < p.map_count(); ++i) {
+    const map_config& m = p.map(i).config;
+    out << "map[" << std::uint64_t{i} << "]: " << name(m.kind) << ' ' << m.name << ", key " << m.key_bytes
+        << " bytes, value " << m.value_bytes << " bytes, " << m.entries << " entries\n";
+  }
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    out << std::uint64_t{i} << ": ";
+    const bool wide = p[i].is_imm64() && i + 1 < p.size();
+    print(out, p[i], wide ? p[i + 1] : instruction{});
+    out << '\n';
+    if (wide) ++i;
+  }
+}
+
+}  // namespace runnel::bpf
+
+#endif
+
 // ==== runnel/xdp.hpp =================================================================================================
-// Early verdicts.
+// Early verdicts; eBPF programs, and match expressions lowered to them.
 #ifndef RUNNEL_XDP_ALL_HPP
 #define RUNNEL_XDP_ALL_HPP
 
