@@ -1756,13 +1756,251 @@ class short_name {
 
 #endif
 
+// ==== runnel/xdp/instruction.hpp =====================================================================================
+// eBPF instructions as plain values, in the bytes that the kernel loads. RFC 9669.
+#ifndef RUNNEL_XDP_INSTRUCTION_HPP
+#define RUNNEL_XDP_INSTRUCTION_HPP
+
+#include <cstdint>  // uint8_t, int16_t, int32_t
+
+/// eBPF programs: instructions, an assembler, and the translation of match expressions into them. Needs no operating
+/// system; <runnel/device/bpf.hpp> hands programs to the kernel.
+namespace runnel::bpf {
+
+/// A register. RFC 9669 §2.1: r0 is what is returned, r1 to r5 are arguments, r6 to r9 survive a call, r10 is the end
+/// of the stack and cannot be written.
+enum class reg : std::uint8_t { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 };
+
+/// The registers by name. @{
+inline constexpr reg r0 = reg::r0;
+inline constexpr reg r1 = reg::r1;
+inline constexpr reg r2 = reg::r2;
+inline constexpr reg r3 = reg::r3;
+inline constexpr reg r4 = reg::r4;
+inline constexpr reg r5 = reg::r5;
+inline constexpr reg r6 = reg::r6;
+inline constexpr reg r7 = reg::r7;
+inline constexpr reg r8 = reg::r8;
+inline constexpr reg r9 = reg::r9;
+inline constexpr reg r10 = reg::r10;
+/// @}
+
+/// The lowest three bits of an opcode. RFC 9669 §3.1.
+enum class op_class : std::uint8_t { ld, ldx, st, stx, alu, jmp, jmp32, alu64 };
+
+/// How many bytes a load or store moves. RFC 9669 §5.
+enum class width : std::uint8_t {
+  w = 0x00,   ///< 4 bytes
+  h = 0x08,   ///< 2 bytes
+  b = 0x10,   ///< 1 byte
+  dw = 0x18,  ///< 8 bytes
+};
+
+/// Arithmetic. RFC 9669 §4.1.
+enum class alu_op : std::uint8_t {
+  add = 0x00,
+  sub = 0x10,
+  mul = 0x20,
+  div = 0x30,
+  or_ = 0x40,
+  and_ = 0x50,
+  lsh = 0x60,
+  rsh = 0x70,
+  neg = 0x80,
+  mod = 0x90,
+  xor_ = 0xa0,
+  mov = 0xb0,
+  arsh = 0xc0,  ///< shift that keeps the sign
+  end = 0xd0,   ///< byte swap
+};
+
+/// Jumps; what has no `s` compares without sign. RFC 9669 §4.3.
+enum class jmp_op : std::uint8_t {
+  ja = 0x00,  ///< always
+  jeq = 0x10,
+  jgt = 0x20,
+  jge = 0x30,
+  jset = 0x40,  ///< when a bit is set in both
+  jne = 0x50,
+  jsgt = 0x60,
+  jsge = 0x70,
+  call = 0x80,
+  exit = 0x90,
+  jlt = 0xa0,
+  jle = 0xb0,
+  jslt = 0xc0,
+  jsle = 0xd0,
+};
+
+/// Functions of the kernel that a program may call: the numbers of `enum bpf_func_id` in <linux/bpf.h>.
+enum class helper : std::int32_t {
+  map_lookup_elem = 1,
+  map_update_elem = 2,
+  map_delete_elem = 3,
+  ktime_get_ns = 5,
+  redirect = 23,
+  redirect_map = 51,
+};
+
+/// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
+enum class imm64_kind : std::uint8_t {
+  number = 0,
+  map_by_fd = 1,   ///< a file descriptor: `BPF_PSEUDO_MAP_FD`
+  map_by_idx = 5,  ///< a place in a list of maps: `BPF_PSEUDO_MAP_IDX`
+};
+
+/// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
+struct instruction {
+  std::uint8_t opcode = 0;
+  std::uint8_t registers = 0;  ///< both; use `dst` and `src`
+  std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
+  std::int32_t imm = 0;
+
+  /// From its parts.
+  [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
+                                                  std::int32_t imm) noexcept {
+    const unsigned d = static_cast<unsigned>(dst);
+    return {static_cast<std::uint8_t>(opcode),
+            static_cast<std::uint8_t>(little_endian_host ? src << 4 | d : d << 4 | src),
+            static_cast<std::int16_t>(offset), imm};
+  }
+  /// The destination register.
+  [[nodiscard]] constexpr reg dst() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers & 15u : registers >> 4);
+  }
+  /// The source register.
+  [[nodiscard]] constexpr reg src() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers >> 4 : registers & 15u);
+  }
+  /// The class of its opcode.
+  [[nodiscard]] constexpr op_class kind() const noexcept { return static_cast<op_class>(opcode & 7u); }
+  /// Whether an arithmetic instruction or a jump takes its second operand from the source register.
+  [[nodiscard]] constexpr bool takes_register() const noexcept { return (opcode & 8u) != 0; }
+  /// Whether it is the first half of a 64-bit immediate load; the other half follows.
+  [[nodiscard]] constexpr bool is_imm64() const noexcept { return opcode == 0x18; }
+  /// Whether it is that, and the immediate is a place in the program's list of maps.
+  [[nodiscard]] constexpr bool is_map() const noexcept {
+    return is_imm64() && static_cast<imm64_kind>(src()) == imm64_kind::map_by_idx;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const instruction&, const instruction&) noexcept = default;
+};
+static_assert(sizeof(instruction) == 8);
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_program.hpp =====================================================================================
+// An eBPF program that has not been loaded: its instructions, and the maps that it refers to.
+#ifndef RUNNEL_XDP_BPF_PROGRAM_HPP
+#define RUNNEL_XDP_BPF_PROGRAM_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t
+
+namespace runnel::bpf {
+
+/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
+enum class map_kind : std::uint32_t {
+  hash = 1,           ///< any key; entries come and go
+  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
+  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
+  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
+  dev_map = 14,       ///< the key is a 32-bit number, the value the index of an interface
+  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
+};
+
+/// How large a map is.
+struct map_config {
+  map_kind kind = map_kind::array;
+  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;      ///< at most
+  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+};
+
+/// What a program uses a map for.
+enum class map_use : std::uint8_t {
+  set,       ///< a set that rules ask
+  counters,  ///< a `rule_counter` for each rule; the last is for packets that none decided about
+  devices,   ///< interfaces, for redirect(n)
+  sockets,   ///< AF_XDP sockets, one for each receive queue
+};
+
+/// A map to be made when the program is loaded.
+struct map_description {
+  /// Its kind and size. The name must outlive the program.
+  map_config config{};
+  /// What the program does with it.
+  map_use use = map_use::set;
+  /// The set that fills it, which must outlive what uses the map; null for the other uses.
+  const void* set = nullptr;
+};
+
+/// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
+/// Instructions name a map by its place in the list (`map_by_idx`): the loader puts a file descriptor there.
+class program {
+ public:
+  /// The most that fits: as many instructions as the kernel takes from everybody. Maps beyond 32 are an error of who
+  /// makes the program. @{
+  static constexpr std::size_t max_instructions = 4096;
+  static constexpr std::size_t max_maps = 32;
+  /// @}
+
+  /// Its instructions. @{
+  [[nodiscard]] constexpr const instruction* instructions() const noexcept { return instructions_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const instruction& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return instructions_[i];
+  }
+  /// @}
+  /// Its maps. @{
+  [[nodiscard]] constexpr std::size_t map_count() const noexcept { return map_count_; }
+  [[nodiscard]] constexpr const map_description& map(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < map_count_);
+    return maps_[i];
+  }
+  /// @}
+  /// The place of the first map for a use other than `set`; `map_count()` when there is none.
+  [[nodiscard]] constexpr std::size_t find(map_use use) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && maps_[i].use != use) ++i;
+    return i;
+  }
+  /// The place of the map of a set; `map_count()` when the program does not ask it.
+  [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
+    return i;
+  }
+  /// How many rules it was made of, each with a counter; 0 when it does not count.
+  [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
+    const std::size_t i = find(map_use::counters);
+    return i == map_count_ ? 0 : maps_[i].config.entries - std::size_t{1};
+  }
+
+ private:
+  friend class assembler;
+
+  instruction instructions_[max_instructions]{};
+  std::size_t size_ = 0;
+  map_description maps_[max_maps]{};
+  std::size_t map_count_ = 0;
+};
+
+}  // namespace runnel::bpf
+
+#endif
+
 // ==== runnel/device/bpf.hpp ==========================================================================================
 // eBPF programs and maps in the kernel: bpf(2), without a library. Programs are XDP programs; how they come onto an
 // interface is in xdp_link.hpp.
 //
-//     auto counts = bpf::map::create({.kind = bpf::map_kind::per_cpu_array, .value_bytes = 8, .entries = 4});
-//     auto loaded = bpf::loaded_program::load(instructions, n);
-//     auto ran = loaded->test_run(packet, out);           // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
+//     auto maps = bpf::program_maps::create(program);       // a bpf::program, as the assembler or lower() made it
+//     auto loaded = bpf::loaded_program::load(program, *maps);
+//     auto ran = loaded->test_run(packet, out);             // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
 //
 // Everything is a file descriptor, closed at destruction. The kernel keeps a map as long as a program uses it, and a
 // program as long as it is attached.
@@ -1818,24 +2056,6 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
 /// eBPF in the kernel, and its programs.
 namespace bpf {
 
-/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
-enum class map_kind : std::uint32_t {
-  hash = 1,           ///< any key; entries come and go
-  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
-  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
-  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
-  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
-};
-
-/// How large a map is.
-struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
-};
-
 /// How many values an entry of a per-CPU map has: the highest number of a processor that this system may ever have,
 /// plus one. 0 when the system does not say.
 [[nodiscard]] inline std::uint32_t possible_processors() noexcept {
@@ -1860,6 +2080,8 @@ struct map_config {
 /// entry; programs may run meanwhile. Calls return 0, or the errno.
 class map {
  public:
+  /// No map: its calls return EBADF.
+  map() noexcept = default;
   /// Makes an empty map. Fails without CAP_BPF (and CAP_NET_ADMIN for an xsk_map), and for sizes that the kernel
   /// refuses.
   [[nodiscard]] static result<map, error> create(const map_config& config) noexcept {
@@ -1917,6 +2139,30 @@ class map {
   detail::file_handle file_;
 };
 
+/// The maps of a program, in the program's order. Move-only; owns them.
+class program_maps {
+ public:
+  /// Makes all of them, empty.
+  [[nodiscard]] static result<program_maps, error> create(const program& what) noexcept {
+    program_maps made;
+    for (std::size_t i = 0; i < what.map_count(); ++i) {
+      auto m = map::create(what.map(i).config);
+      if (!m) return m.error();
+      made.maps_[i] = static_cast<map&&>(*m);
+    }
+    return made;
+  }
+  /// The map at a place in the program's list. Beyond the last one there is none (RUNNEL_ASSERT).
+  [[nodiscard]] const map& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < program::max_maps);
+    return maps_[i];
+  }
+
+ private:
+  program_maps() noexcept = default;
+  map maps_[program::max_maps];
+};
+
 /// What a run on one packet gave.
 struct test_outcome {
   std::uint32_t verdict = 0;      ///< what the program returned: XDP_PASS (2), ...
@@ -1962,6 +2208,18 @@ class loaded_program {
     if (fd >= 0) return loaded_program({fd, true});
     log[room - 1] = '\0';
     return refused(options.name, number, log);
+  }
+  /// The same for an assembled program and the maps that were made for it; the kernel keeps them.
+  [[nodiscard]] static result<loaded_program, error> load(const program& what, const program_maps& maps,
+                                                          const load_options& options = {}) noexcept {
+    instruction linked[program::max_instructions];
+    for (std::size_t i = 0; i < what.size(); ++i) {
+      instruction& to = linked[i] = what[i];
+      if (!to.is_map()) continue;
+      const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
+      to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
+    }
+    return load(linked, what.size(), options);
   }
   /// Takes over the descriptor of a program.
   [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
@@ -18623,244 +18881,6 @@ inline constexpr symmetric_parts symmetric_table;
 // Protocols: checked views, builders, printers; checksums, flow keys, the dissection of whole packets.
 #ifndef RUNNEL_WIRE_ALL_HPP
 #define RUNNEL_WIRE_ALL_HPP
-
-#endif
-
-// ==== runnel/xdp/instruction.hpp =====================================================================================
-// eBPF instructions as plain values, in the bytes that the kernel loads. RFC 9669.
-#ifndef RUNNEL_XDP_INSTRUCTION_HPP
-#define RUNNEL_XDP_INSTRUCTION_HPP
-
-#include <cstdint>  // uint8_t, int16_t, int32_t
-
-/// eBPF programs: instructions, an assembler, and the translation of match expressions into them. Needs no operating
-/// system; <runnel/device/bpf.hpp> hands programs to the kernel.
-namespace runnel::bpf {
-
-/// A register. RFC 9669 §2.1: r0 is what is returned, r1 to r5 are arguments, r6 to r9 survive a call, r10 is the end
-/// of the stack and cannot be written.
-enum class reg : std::uint8_t { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 };
-
-/// The registers by name. @{
-inline constexpr reg r0 = reg::r0;
-inline constexpr reg r1 = reg::r1;
-inline constexpr reg r2 = reg::r2;
-inline constexpr reg r3 = reg::r3;
-inline constexpr reg r4 = reg::r4;
-inline constexpr reg r5 = reg::r5;
-inline constexpr reg r6 = reg::r6;
-inline constexpr reg r7 = reg::r7;
-inline constexpr reg r8 = reg::r8;
-inline constexpr reg r9 = reg::r9;
-inline constexpr reg r10 = reg::r10;
-/// @}
-
-/// The lowest three bits of an opcode. RFC 9669 §3.1.
-enum class op_class : std::uint8_t { ld, ldx, st, stx, alu, jmp, jmp32, alu64 };
-
-/// How many bytes a load or store moves. RFC 9669 §5.
-enum class width : std::uint8_t {
-  w = 0x00,   ///< 4 bytes
-  h = 0x08,   ///< 2 bytes
-  b = 0x10,   ///< 1 byte
-  dw = 0x18,  ///< 8 bytes
-};
-
-/// Arithmetic. RFC 9669 §4.1.
-enum class alu_op : std::uint8_t {
-  add = 0x00,
-  sub = 0x10,
-  mul = 0x20,
-  div = 0x30,
-  or_ = 0x40,
-  and_ = 0x50,
-  lsh = 0x60,
-  rsh = 0x70,
-  neg = 0x80,
-  mod = 0x90,
-  xor_ = 0xa0,
-  mov = 0xb0,
-  arsh = 0xc0,  ///< shift that keeps the sign
-  end = 0xd0,   ///< byte swap
-};
-
-/// Jumps; what has no `s` compares without sign. RFC 9669 §4.3.
-enum class jmp_op : std::uint8_t {
-  ja = 0x00,  ///< always
-  jeq = 0x10,
-  jgt = 0x20,
-  jge = 0x30,
-  jset = 0x40,  ///< when a bit is set in both
-  jne = 0x50,
-  jsgt = 0x60,
-  jsge = 0x70,
-  call = 0x80,
-  exit = 0x90,
-  jlt = 0xa0,
-  jle = 0xb0,
-  jslt = 0xc0,
-  jsle = 0xd0,
-};
-
-/// Functions of the kernel that a program may call: the numbers of `enum bpf_func_id` in <linux/bpf.h>.
-enum class helper : std::int32_t {
-  map_lookup_elem = 1,
-  map_update_elem = 2,
-  map_delete_elem = 3,
-  ktime_get_ns = 5,
-  redirect = 23,
-  redirect_map = 51,
-};
-
-/// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
-enum class imm64_kind : std::uint8_t {
-  number = 0,
-  map_by_fd = 1,   ///< a file descriptor: `BPF_PSEUDO_MAP_FD`
-  map_by_idx = 5,  ///< a place in a list of maps: `BPF_PSEUDO_MAP_IDX`
-};
-
-/// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
-struct instruction {
-  std::uint8_t opcode = 0;
-  std::uint8_t registers = 0;  ///< both; use `dst` and `src`
-  std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
-  std::int32_t imm = 0;
-
-  /// From its parts.
-  [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
-                                                  std::int32_t imm) noexcept {
-    const unsigned d = static_cast<unsigned>(dst);
-    return {static_cast<std::uint8_t>(opcode),
-            static_cast<std::uint8_t>(little_endian_host ? src << 4 | d : d << 4 | src),
-            static_cast<std::int16_t>(offset), imm};
-  }
-  /// The destination register.
-  [[nodiscard]] constexpr reg dst() const noexcept {
-    return static_cast<reg>(little_endian_host ? registers & 15u : registers >> 4);
-  }
-  /// The source register.
-  [[nodiscard]] constexpr reg src() const noexcept {
-    return static_cast<reg>(little_endian_host ? registers >> 4 : registers & 15u);
-  }
-  /// The class of its opcode.
-  [[nodiscard]] constexpr op_class kind() const noexcept { return static_cast<op_class>(opcode & 7u); }
-  /// Whether an arithmetic instruction or a jump takes its second operand from the source register.
-  [[nodiscard]] constexpr bool takes_register() const noexcept { return (opcode & 8u) != 0; }
-  /// Whether it is the first half of a 64-bit immediate load; the other half follows.
-  [[nodiscard]] constexpr bool is_imm64() const noexcept { return opcode == 0x18; }
-  /// Whether it is that, and the immediate is a place in the program's list of maps.
-  [[nodiscard]] constexpr bool is_map() const noexcept {
-    return is_imm64() && static_cast<imm64_kind>(src()) == imm64_kind::map_by_idx;
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const instruction&, const instruction&) noexcept = default;
-};
-static_assert(sizeof(instruction) == 8);
-
-}  // namespace runnel::bpf
-
-#endif
-
-// ==== runnel/xdp/bpf_program.hpp =====================================================================================
-// An eBPF program that has not been loaded: its instructions, and the maps that it refers to.
-#ifndef RUNNEL_XDP_BPF_PROGRAM_HPP
-#define RUNNEL_XDP_BPF_PROGRAM_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t
-
-namespace runnel::bpf {
-
-/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
-enum class map_kind : std::uint32_t {
-  hash = 1,           ///< any key; entries come and go
-  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
-  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
-  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
-  dev_map = 14,       ///< the key is a 32-bit number, the value the index of an interface
-  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
-};
-
-/// How large a map is.
-struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
-};
-
-/// What a program uses a map for.
-enum class map_use : std::uint8_t {
-  set,       ///< a set that rules ask
-  counters,  ///< a `rule_counter` for each rule; the last is for packets that none decided about
-  devices,   ///< interfaces, for redirect(n)
-  sockets,   ///< AF_XDP sockets, one for each receive queue
-};
-
-/// A map to be made when the program is loaded.
-struct map_description {
-  /// Its kind and size. The name must outlive the program.
-  map_config config{};
-  /// What the program does with it.
-  map_use use = map_use::set;
-  /// The set that fills it, which must outlive what uses the map; null for the other uses.
-  const void* set = nullptr;
-};
-
-/// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
-/// Instructions name a map by its place in the list (`map_by_idx`): the loader puts a file descriptor there.
-class program {
- public:
-  /// The most that fits: as many instructions as the kernel takes from everybody. Maps beyond 32 are an error of who
-  /// makes the program. @{
-  static constexpr std::size_t max_instructions = 4096;
-  static constexpr std::size_t max_maps = 32;
-  /// @}
-
-  /// Its instructions. @{
-  [[nodiscard]] constexpr const instruction* instructions() const noexcept { return instructions_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr const instruction& operator[](std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return instructions_[i];
-  }
-  /// @}
-  /// Its maps. @{
-  [[nodiscard]] constexpr std::size_t map_count() const noexcept { return map_count_; }
-  [[nodiscard]] constexpr const map_description& map(std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i < map_count_);
-    return maps_[i];
-  }
-  /// @}
-  /// The place of the first map for a use other than `set`; `map_count()` when there is none.
-  [[nodiscard]] constexpr std::size_t find(map_use use) const noexcept {
-    std::size_t i = 0;
-    while (i < map_count_ && maps_[i].use != use) ++i;
-    return i;
-  }
-  /// The place of the map of a set; `map_count()` when the program does not ask it.
-  [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
-    std::size_t i = 0;
-    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
-    return i;
-  }
-  /// How many rules it was made of, each with a counter; 0 when it does not count.
-  [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
-    const std::size_t i = find(map_use::counters);
-    return i == map_count_ ? 0 : maps_[i].config.entries - std::size_t{1};
-  }
-
- private:
-  friend class assembler;
-
-  instruction instructions_[max_instructions]{};
-  std::size_t size_ = 0;
-  map_description maps_[max_maps]{};
-  std::size_t map_count_ = 0;
-};
-
-}  // namespace runnel::bpf
 
 #endif
 

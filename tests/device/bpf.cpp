@@ -5,6 +5,7 @@
 
 #include <runnel/base/endian.hpp>
 #include <runnel/device/bpf.hpp>
+#include <runnel/xdp/assembler.hpp>
 
 #if defined(__linux__)
 
@@ -72,6 +73,41 @@ TEST_CASE("a program that the verifier refuses is an error with the verifier's r
   REQUIRE_FALSE(again);
   CHECK(std::strstr(log, "R0 !read_ok") != nullptr);
   CHECK(std::strstr(log, "processed 1 insn") != nullptr);
+}
+
+TEST_CASE("an assembled program finds its maps") {
+  if (!can_use_bpf()) return;
+  bpf::assembler a;
+  const std::size_t other = a.add({.config = {.entries = 1, .name = "other"}});
+  const std::size_t counts = a.add({.config = {.value_bytes = 8, .entries = 3, .name = "counts"}});
+  (void)other;
+  const bpf::label none = a.make_label();
+  a.store(bpf::width::w, bpf::r10, -4, 2);
+  a.move(bpf::r2, bpf::r10);
+  a.alu(bpf::alu_op::add, bpf::r2, -4);
+  a.load_map(bpf::r1, counts);
+  a.call(bpf::helper::map_lookup_elem);
+  a.jump_if(bpf::jmp_op::jeq, bpf::r0, 0, none);
+  a.load(bpf::width::dw, bpf::r1, bpf::r0, 0);
+  a.alu(bpf::alu_op::add, bpf::r1, 1);
+  a.store(bpf::width::dw, bpf::r0, 0, bpf::r1);
+  a.place(none);
+  a.move(bpf::r0, std::uint64_t{3});
+  a.exit();
+  const auto p = a.finish();
+  REQUIRE(p);
+  const auto maps = bpf::program_maps::create(*p);
+  REQUIRE(maps);
+  const auto loaded = bpf::loaded_program::load(*p, *maps);
+  if (!loaded) FAIL(loaded.error().message());
+  const std::byte in[60] = {};
+  const auto ran = loaded->test_run({in, sizeof in}, {}, 7);
+  REQUIRE(ran);
+  CHECK(ran->verdict == 3);
+  const std::uint32_t last = 2;
+  std::uint64_t count = 0;
+  CHECK((*maps)[counts].look_up(&last, &count) == 0);
+  CHECK(count == 7);
 }
 
 TEST_CASE("entries of a hash come and go, and a full one says so") {

@@ -2,9 +2,9 @@
 // eBPF programs and maps in the kernel: bpf(2), without a library. Programs are XDP programs; how they come onto an
 // interface is in xdp_link.hpp.
 //
-//     auto counts = bpf::map::create({.kind = bpf::map_kind::per_cpu_array, .value_bytes = 8, .entries = 4});
-//     auto loaded = bpf::loaded_program::load(instructions, n);
-//     auto ran = loaded->test_run(packet, out);           // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
+//     auto maps = bpf::program_maps::create(program);       // a bpf::program, as the assembler or lower() made it
+//     auto loaded = bpf::loaded_program::load(program, *maps);
+//     auto ran = loaded->test_run(packet, out);             // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
 //
 // Everything is a file descriptor, closed at destruction. The kernel keeps a map as long as a program uses it, and a
 // program as long as it is attached.
@@ -19,6 +19,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/device/linux.hpp>
 #include <runnel/device/posix.hpp>
+#include <runnel/xdp/bpf_program.hpp>
 
 #if defined(__linux__)
 
@@ -66,24 +67,6 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
 /// eBPF in the kernel, and its programs.
 namespace bpf {
 
-/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
-enum class map_kind : std::uint32_t {
-  hash = 1,           ///< any key; entries come and go
-  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
-  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
-  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
-  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
-};
-
-/// How large a map is.
-struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
-};
-
 /// How many values an entry of a per-CPU map has: the highest number of a processor that this system may ever have,
 /// plus one. 0 when the system does not say.
 [[nodiscard]] inline std::uint32_t possible_processors() noexcept {
@@ -108,6 +91,8 @@ struct map_config {
 /// entry; programs may run meanwhile. Calls return 0, or the errno.
 class map {
  public:
+  /// No map: its calls return EBADF.
+  map() noexcept = default;
   /// Makes an empty map. Fails without CAP_BPF (and CAP_NET_ADMIN for an xsk_map), and for sizes that the kernel
   /// refuses.
   [[nodiscard]] static result<map, error> create(const map_config& config) noexcept {
@@ -165,6 +150,30 @@ class map {
   detail::file_handle file_;
 };
 
+/// The maps of a program, in the program's order. Move-only; owns them.
+class program_maps {
+ public:
+  /// Makes all of them, empty.
+  [[nodiscard]] static result<program_maps, error> create(const program& what) noexcept {
+    program_maps made;
+    for (std::size_t i = 0; i < what.map_count(); ++i) {
+      auto m = map::create(what.map(i).config);
+      if (!m) return m.error();
+      made.maps_[i] = static_cast<map&&>(*m);
+    }
+    return made;
+  }
+  /// The map at a place in the program's list. Beyond the last one there is none (RUNNEL_ASSERT).
+  [[nodiscard]] const map& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < program::max_maps);
+    return maps_[i];
+  }
+
+ private:
+  program_maps() noexcept = default;
+  map maps_[program::max_maps];
+};
+
 /// What a run on one packet gave.
 struct test_outcome {
   std::uint32_t verdict = 0;      ///< what the program returned: XDP_PASS (2), ...
@@ -210,6 +219,18 @@ class loaded_program {
     if (fd >= 0) return loaded_program({fd, true});
     log[room - 1] = '\0';
     return refused(options.name, number, log);
+  }
+  /// The same for an assembled program and the maps that were made for it; the kernel keeps them.
+  [[nodiscard]] static result<loaded_program, error> load(const program& what, const program_maps& maps,
+                                                          const load_options& options = {}) noexcept {
+    instruction linked[program::max_instructions];
+    for (std::size_t i = 0; i < what.size(); ++i) {
+      instruction& to = linked[i] = what[i];
+      if (!to.is_map()) continue;
+      const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
+      to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
+    }
+    return load(linked, what.size(), options);
   }
   /// Takes over the descriptor of a program.
   [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
