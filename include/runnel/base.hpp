@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What everything else stands on: bytes, numbers, text, time, results, timers, rings, slabs, hashes,
+// What everything else stands on: bytes, numbers, text, time, results, timers, sleep, rings, slabs, hashes,
 // random numbers.
 #ifndef RUNNEL_BASE_ALL_HPP
 #define RUNNEL_BASE_ALL_HPP
@@ -14,6 +14,7 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/ring.hpp>
 #include <runnel/base/slab.hpp>
+#include <runnel/base/sleeper.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/timer_wheel.hpp>

@@ -16,5 +16,7 @@
 #include <runnel/flow/stage.hpp>
 #include <runnel/flow/tee.hpp>
 #include <runnel/flow/trace.hpp>
+#include <runnel/flow/wait.hpp>
+#include <runnel/flow/when_full.hpp>
 
 #endif

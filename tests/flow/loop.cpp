@@ -31,6 +31,21 @@ struct scheduled_source {
   }
 };
 
+// A source that always has more: after `all` packets it only counts.
+struct endless_source {
+  pool* memory_;
+  std::size_t given = 0;
+
+  pool& memory() { return *memory_; }
+  bool done() const { return false; }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant, Take&& take) {
+    for (std::size_t i = 0; i < room; ++i) take(memory_->allocate_frame());
+    given += room;
+    return room;
+  }
+};
+
 // A clock that writes down what it was asked to wait for, and then it is that time.
 struct noting_clock : manual_clock {
   numbers waits;
@@ -181,4 +196,170 @@ TEST_CASE("timers among the attachments run when they are due, and do not keep t
   run(time, attach(source, discard), attach(timers));
   CHECK(rung == "2");
   CHECK(source.done());
+}
+
+TEST_CASE("under overload sources share the loop as their budgets are to each other, and a slow one is not starved") {
+  counted_pool memory;
+  endless_source a{&memory.get()}, b{&memory.get()}, c{&memory.get()};
+  test_device slow{memory};
+  numbers arrived;
+  manual_clock time;
+  loop l{time, attach(a, discard, {.budget = 64}), attach<16>(b, discard, {.budget = 64}),
+         attach(c, discard, {.budget = 192}), attach(slow, note(arrived))};
+  for (unsigned round = 1; round <= 100; ++round) {
+    slow.udp(round);
+    CHECK(l.poll() == 64 + 64 + 192 + 1);
+    CHECK(arrived.count() == round);
+  }
+  CHECK(a.given == 6400);
+  CHECK(b.given == 6400);
+  CHECK(c.given == 3 * 6400);
+}
+
+TEST_CASE("a timer that is due while packets come is late by no more than a round") {
+  counted_pool memory;
+  endless_source flood{&memory.get()};
+  struct alarm {
+    numbers* rung;
+    void ring(instant now) { rung->add(static_cast<unsigned>(now.ns)); }
+  };
+  numbers rung;
+  alarm a{&rung};
+  timer_wheel timers{nanoseconds(1)};
+  timer one = timer::calling<&alarm::ring>(a);
+  timers.schedule(one, instant{1005});
+  noting_clock time;
+  time.set(instant{1000});
+  // Each burst takes a nanosecond, and a round has eight.
+  auto path = [&](burst&) { time.advance(nanoseconds(1)); } | discard;
+  loop l{time, attach<8>(flood, path, {.budget = 64}), attach(timers)};
+  l.poll();
+  CHECK(rung == "1008");
+  CHECK(time.waits == "");
+}
+
+TEST_CASE("what waits at a full end is not lost, and its source is not polled before there is room again") {
+  counted_pool memory;
+  test_device in{memory}, out{memory};
+  in.several(1, 20);
+  out.transmits_at_most(5);
+  auto path = parse() | transmit<hold>(out);
+  noting_clock time;
+  loop l{time, attach<8>(in, path)};
+  CHECK(l.poll() == 8);
+  CHECK(l.poll() == 0);
+  CHECK(out.sent == "1 2 3 4 5");
+  CHECK_FALSE(l.done());
+  l.wait();  // until it makes sense to ask again
+  CHECK(time.waits == "100000");
+  out.transmits_at_most(10);
+  CHECK(l.poll() == 8);  // what was held goes first
+  CHECK(out.sent == "1 2 3 4 5 6 7 8 9 10");
+  out.transmits_at_most(18);
+  CHECK(l.poll() == 4);
+  CHECK(in.done());
+  CHECK_FALSE(l.done());
+  out.transmits_at_most(20);
+  l.run();
+  CHECK(out.sent == "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20");
+  CHECK(in.bursts == "8 8 4");
+  CHECK(counters_of<1>(path).passed() == 20);
+}
+
+TEST_CASE("a full device fills the queue before it, which holds the source back; lent packets are copied meanwhile") {
+  counted_pool memory;
+  test_device in{memory}, out{memory};
+  in.lend_bytes();
+  in.several(1, 30);
+  out.transmits_at_most(3);
+  queue<hold, 8> q;
+  auto path = parse() | enqueue(q);
+  manual_clock time;
+  loop l{time, attach<4>(in, path), attach<4>(q, transmit<hold>(out))};
+  for (int i = 0; i < 10; ++i) l.poll();
+  CHECK(out.sent == "1 2 3");
+  CHECK(q.size() == 8);
+  CHECK_FALSE(in.done());
+  for (std::size_t room = 4; room <= 30; ++room) {
+    out.transmits_at_most(room);
+    l.poll();
+    CHECK(out.sent.count() == room);
+  }
+  l.run();
+  CHECK(counters_of<1>(path).passed() == 30);
+}
+
+TEST_CASE("a path that brings more than a full end can hold drops the rest, with the cause") {
+  counted_pool memory{pool_config{.packets = 200, .bytes = 128, .headroom = 0, .bare = 200}};
+  test_device in{memory}, out{memory};
+  in.several(1, 200);
+  out.transmits_at_most(0);
+  auto egress = parse() | transmit<hold>(out);
+  auto path = parse() | tee(shared(egress)) | shared(egress);
+  manual_clock time;
+  loop l{time, attach<200>(in, path)};
+  CHECK(l.poll() == 200);
+  CHECK(counters_of<1>(egress).dropped(drop_reason::transmit_full) == 400 - 256);
+  out.transmits_at_most(1000);
+  l.run();
+  CHECK(out.sent.count() == 256);
+}
+
+TEST_CASE("a full end holds back what goes through a path that can be replaced") {
+  counted_pool memory;
+  test_device in{memory}, out{memory};
+  in.several(1, 20);
+  out.transmits_at_most(7);
+  auto egress = parse() | transmit<hold>(out);
+  any_pipeline slot{egress};
+  auto path = parse() | replaceable(slot);
+  noting_clock time;
+  loop l{time, attach<10>(in, path, {.budget = 10})};
+  CHECK(l.poll() == 10);
+  CHECK(l.poll() == 0);
+  CHECK_FALSE(l.done());
+  l.wait();
+  CHECK(time.waits == "100000");
+  out.transmits_at_most(100);
+  l.run();
+  CHECK(out.sent.count() == 20);
+}
+
+TEST_CASE("what a path holds goes home with it, and a copy of the path holds nothing") {
+  counted_pool memory;
+  test_device in{memory}, out{memory};
+  in.several(1, 4);
+  out.transmits_at_most(0);
+  auto path = parse() | transmit<hold>(out);
+  manual_clock time;
+  loop l{time, attach(in, path)};
+  l.poll();
+  auto copy = path;
+  loop other{time, attach(in, copy)};
+  CHECK(other.done());
+  CHECK_FALSE(l.done());
+}
+
+TEST_CASE("wake has a loop look again instead of waiting") {
+  counted_pool memory;
+  scheduled_source a{&memory.get(), instant{10}, 1, {}};
+  struct sleeping_clock : noting_clock, sleeper {
+    int kicks = 0;
+    sleeping_clock() : sleeper([](sleeper& s) noexcept { ++static_cast<sleeping_clock&>(s).kicks; }) {}
+    using noting_clock::wait_until;
+    void wait_until(instant t, const wait_entry*, std::size_t) { noting_clock::wait_until(t); }
+  } time;
+  loop l{time, attach(a, discard)};
+  l.wake();
+  l.wait();
+  CHECK(time.waits == "");
+  CHECK(time.kicks == 0);  // nobody slept
+  time.prepare_to_wait();
+  l.wake();
+  l.stop();
+  CHECK(time.kicks == 1);
+  l.wait();
+  CHECK(time.waits == "");
+  l.run();
+  CHECK(a.left == 1);
 }

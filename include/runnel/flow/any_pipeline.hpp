@@ -47,7 +47,16 @@ class any_pipeline {
         detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);
       }
     };
-    room_ = [](void* target) noexcept { return detail::room_in(static_cast<Pipeline*>(target)->stages()); };
+    room_ = [](void* target, instant now) noexcept {
+      const manual_clock time{now};
+      return detail::room_in(static_cast<Pipeline*>(target)->stages(), time);
+    };
+    wait_for_room_ = [](void* target, wait_list& waits) noexcept {
+      detail::wait_for_room(static_cast<Pipeline*>(target)->stages(), waits);
+    };
+    holds_packets_ = [](void* target) noexcept {
+      return detail::holds_packets(static_cast<Pipeline*>(target)->stages());
+    };
   }
 
  private:
@@ -55,7 +64,9 @@ class any_pipeline {
   static constexpr place start{.packets = true, .burst = default_burst};
   void* target_ = nullptr;
   void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
-  std::size_t (*room_)(void*) noexcept = nullptr;
+  std::size_t (*room_)(void*, instant) noexcept = nullptr;
+  void (*wait_for_room_)(void*, wait_list&) noexcept = nullptr;
+  bool (*holds_packets_)(void*) noexcept = nullptr;
 };
 
 namespace detail {
@@ -75,7 +86,9 @@ struct replaceable_stage : stage_defaults {
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
     path_now->run_(path_now->target_, packets, n, length, c);
   }
-  [[nodiscard]] std::size_t room() const noexcept { return path_now->room_(path_now->target_); }
+  [[nodiscard]] std::size_t room(instant now) const noexcept { return path_now->room_(path_now->target_, now); }
+  void wait_for_room(wait_list& waits) const noexcept { path_now->wait_for_room_(path_now->target_, waits); }
+  [[nodiscard]] bool holds_packets() const noexcept { return path_now->holds_packets_(path_now->target_); }
 };
 }  // namespace detail
 

@@ -30,6 +30,11 @@ struct any_taker {
 ///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing. A
 ///   template, so that the frame need not exist in memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
+/// It may also have
+/// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
+/// has
+///   nothing to do sleeps on those of all its devices;
+/// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;
@@ -39,7 +44,12 @@ concept receiving_device = requires(D& d, std::size_t room, instant now, detail:
 
 /// A device that packets go to.
 /// - `transmit(packets, n, now)`: takes the packets that it can, in order from the first, and says how many: those
-///   handles are empty afterwards. What it did not take is still the caller's.
+///   handles are empty afterwards. What it did not take is still the caller's, who may offer it again: a packet that it
+///   can never send, one that is too long, it takes all the same and counts as lost.
+/// It may also have
+/// - `transmit_handle()`: a file descriptor that can be written to (POLLOUT) when a full device has room again, -1 for
+///   none. `transmit<hold>` waits for it;
+/// - `lost()`: how many packets it took and did not send, so far.
 template <class D>
 concept transmitting_device = requires(D& d, packet* packets, std::size_t n, instant now) {
   { d.transmit(packets, n, now) } -> std::same_as<std::size_t>;

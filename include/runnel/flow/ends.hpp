@@ -9,10 +9,26 @@
 
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
+#include <runnel/flow/wait.hpp>
+#include <runnel/flow/when_full.hpp>
 
 namespace runnel {
 
 namespace detail {
+
+// Sends what the device takes, and says how many. A device that takes packets and then fails to send them says how many
+// it lost.
+template <class Device, class Counters>
+RUNNEL_INLINE std::size_t transmit_some(Device& device, packet* packets, std::size_t n, instant now,
+                                        Counters& counters) noexcept {
+  std::uint64_t lost = 0;
+  if constexpr (requires { device.lost(); }) lost = device.lost();
+  const std::size_t sent = device.transmit(packets, n, now);
+  if constexpr (requires { device.lost(); })
+    if (device.lost() != lost) [[unlikely]]
+      counters.add(drop(drop_reason::transmit_error), device.lost() - lost);
+  return sent;
+}
 
 template <class Device>
 struct transmit_stage : stage_defaults {
@@ -23,19 +39,92 @@ struct transmit_stage : stage_defaults {
   constexpr explicit transmit_stage(Device& d) noexcept : device(&d) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context& c) noexcept {
-    // A device that takes packets and then fails to send them says how many it lost.
-    std::uint64_t lost = 0;
-    if constexpr (requires { device->lost(); }) lost = device->lost();
-    const std::size_t sent = device->transmit(packets, n, c.now);
-    if constexpr (requires { device->lost(); })
-      if (device->lost() != lost) [[unlikely]]
-        counters.add(drop(drop_reason::transmit_error), device->lost() - lost);
+    const std::size_t sent = transmit_some(*device, packets, n, c.now, counters);
     if (sent == n) [[likely]]
       return;
     counters.add(drop(drop_reason::transmit_full), n - sent);
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
   }
   void print_name(text_writer& out) const noexcept { out << name; }
+};
+
+// Packets that a full device did not take, oldest first. A copy of a path has none of them. The engine looks through
+// paths as constants, and sends these on the way.
+class held_packets {
+ public:
+  held_packets() noexcept = default;
+  held_packets(const held_packets&) noexcept {}
+  held_packets& operator=(const held_packets&) = delete;
+
+  [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
+  [[nodiscard]] packet* data() noexcept { return packets_ + begin_; }
+  void sent(std::size_t n) noexcept {
+    begin_ += n;
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+  // False when there is no room left, or none to keep a lent packet.
+  [[nodiscard]] drop_reason add(packet&& p) noexcept {
+    if (end_ == max_burst) return drop_reason::transmit_full;
+    if (!p.keep()) return drop_reason::no_packet;
+    packets_[end_++] = static_cast<packet&&>(p);
+    return drop_reason::none;
+  }
+
+ private:
+  packet packets_[max_burst];
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+template <class Device>
+struct holding_transmit_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  static constexpr const char* name = "transmit, hold";
+  Device* device;
+  mutable held_packets held;
+  mutable std::uint64_t lost_later = 0;  // of what was held, the device lost so many, which its counters do not say yet
+
+  constexpr explicit holding_transmit_stage(Device& d) noexcept : device(&d) {}
+  template <place, class Counters>
+  void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context& c) noexcept {
+    send_held(c.now);
+    if (lost_later != 0) [[unlikely]]
+      counters.add(drop(drop_reason::transmit_error), lost_later);
+    lost_later = 0;
+    const std::size_t sent = held.size() == 0 ? transmit_some(*device, packets, n, c.now, counters) : 0;
+    for (std::size_t i = sent; i < n; ++i) {
+      const drop_reason why = held.add(static_cast<packet&&>(packets[i]));
+      if (why == drop_reason::none) [[likely]]
+        continue;
+      counters.add(drop(why));
+      packets[i].reset();
+    }
+  }
+  [[nodiscard]] std::size_t room(instant now) const noexcept {
+    send_held(now);
+    return held.size() == 0 ? max_burst : 0;
+  }
+  void wait_for_room(wait_list& waits) const noexcept {
+    if (held.size() == 0) return;
+    if constexpr (requires {
+                    { device->transmit_handle() } -> std::same_as<int>;
+                  }) {
+      if (const int handle = device->transmit_handle(); handle >= 0) return waits.add({handle, true});
+    }
+    waits.again();
+  }
+  [[nodiscard]] bool holds_packets() const noexcept { return held.size() != 0; }
+
+ private:
+  struct later {
+    std::uint64_t* lost;
+    void add(verdict, std::uint64_t n) noexcept { *lost += n; }
+  };
+  void send_held(instant now) const noexcept {
+    if (held.size() == 0) return;
+    later counters{&lost_later};
+    held.sent(transmit_some(*device, held.data(), held.size(), now, counters));
+  }
 };
 
 struct discard_stage : stage_defaults {
@@ -97,6 +186,19 @@ struct shared_stage : stage_defaults {
 template <transmitting_device Device>
 [[nodiscard]] constexpr auto transmit(Device& device) noexcept {
   return detail::transmit_stage<Device>{device};
+}
+
+/// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
+/// has taken all, the sources of the path are not polled. So nothing is lost where the sender can wait: behind
+/// `queue<hold, n>`, or a capture that is replayed. A loop that has nothing else to do sleeps until the device has room
+/// (`transmit_handle()`), or asks every 100 us where it does not tell. A path that makes several of one packet, or that
+/// several sources share, may bring more than there is room for: that is dropped (drop_reason::transmit_full). What a
+/// path holds when it is destroyed goes back to its pool.
+///
+///     attach(lan, parse() | policy | transmit<hold>(wan))
+template <std::same_as<hold>, transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::holding_transmit_stage<Device>{device};
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
-// NAPI's rule.
+//
+// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
+// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
+// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
+// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
+// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
+// is.
 #ifndef RUNNEL_FLOW_LOOP_HPP
 #define RUNNEL_FLOW_LOOP_HPP
 
@@ -9,11 +15,13 @@
 #include <type_traits>  // remove_reference_t
 #include <utility>      // forward
 
+#include <runnel/base/sleeper.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/timer_wheel.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/frame_engine.hpp>
+#include <runnel/flow/wait.hpp>
 
 namespace runnel {
 
@@ -27,8 +35,9 @@ template <std::uint16_t Burst, class Source, class Pipeline>
 class attachment {
   static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
   static constexpr bool of_packets = pulled_source<Source>;
-  // What a queue holds may have been cloned by a tee before it.
-  static constexpr place start{.packets = of_packets, .shared = of_packets, .burst = Burst};
+  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
+  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
+  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
   using list_type = typename std::remove_reference_t<Pipeline>::list_type;
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
@@ -45,7 +54,7 @@ class attachment {
     std::size_t total = 0;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = detail::room_in(path_.stages());
+      const std::size_t downstream = detail::room_in(path_.stages(), clock);
       if (downstream < room) room = downstream;
       if (room == 0) break;
       const std::size_t n = poll_once(clock, room);
@@ -54,23 +63,26 @@ class attachment {
     }
     return total;
   }
-  /// Whether nothing will ever come again.
-  [[nodiscard]] bool done() noexcept { return source_->done(); }
-  /// When the source has something next, as far as it knows; `never` when it does not.
-  [[nodiscard]] instant next_due() noexcept {
+  /// Whether nothing will ever come again, and nothing is held by a full end.
+  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
+  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
+    if (source_->done()) return;
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
-      return source_->next_due();
-    else return never;
-  }
-  /// The file descriptor that tells when the source has more; -1 when there is none.
-  [[nodiscard]] int wait_handle() noexcept {
+      waits.until(source_->next_due());
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      return source_->wait_handle();
-    else return -1;
+      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
+    if constexpr (requires { source_->wakes(by); }) {
+      if (!source_->empty()) waits.ready();
+      if (!source_->wakes(by)) waits.again();
+    }
   }
   /// Waits until the source has something, if it can do that by itself.
   void wait_by_itself() noexcept {
@@ -128,9 +140,9 @@ struct nothing_attached {
     return 0;
   }
   bool done() noexcept { return true; }
-  instant next_due() noexcept { return never; }
+  template <class Clock>
+  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
   void wait_by_itself() noexcept {}
-  int wait_handle() noexcept { return -1; }
 };
 }  // namespace detail
 
@@ -169,8 +181,10 @@ class timer_attachment {
     return 0;
   }
   [[nodiscard]] bool done() const noexcept { return true; }
-  [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
-  [[nodiscard]] int wait_handle() const noexcept { return -1; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(timers_->next_due());
+  }
   void wait_by_itself() const noexcept {}
   /// @}
 
@@ -188,44 +202,74 @@ template <unsigned Levels>
 /// this, for the type of the loop contains that of the handler.
 class stoppable {
  public:
-  /// Ends `run()` after the round that it is in. May come from a handler, another thread or a signal handler.
-  void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
+  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
+  /// signal handler.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
+  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
+  void wake() noexcept {
+    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
 
  protected:
+  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
+  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
   /// Whether `stop` was called.
   [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
+  /// Whether `wake` was called since this was asked last.
+  [[nodiscard]] bool woken() noexcept {
+    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
+  }
+  /// Who sleeps.
+  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
 
  private:
+  sleeper* sleeper_;
   bool stop_ = false;
+  bool look_ = false;
 };
 
 /// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
 template <clock Clock, class... Attachments>
 class loop : public stoppable {
  public:
-  /// Refers to the clock, which must outlive it; takes over the attachments.
+  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
+  /// as `real_clock` is) has one loop at a time.
   constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
-      : clock_(&time), attachments_(std::move(attachments)...) {}
+      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
 
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
-  /// does the waiting, if it can: `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`. With a clock
+  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
   /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
   void wait() noexcept {
     if (done()) return;
-    const instant due = attachments_.next_due();
-    if constexpr (requires(const int* handles) { clock_->wait_until(due, handles, std::size_t{1}); }) {
-      int handles[sizeof...(Attachments) + 1];
-      clock_->wait_until(due, handles, attachments_.wait_handles(handles));
-    } else if (due == never && attachments_.left() == 1) {
-      attachments_.wait_by_itself();
-    } else if constexpr (requires { clock_->wait_until(due); }) {
-      clock_->wait_until(due);
+    wait_entry entries[sizeof...(Attachments) + 1];
+    if constexpr (std::derived_from<Clock, sleeper>) {
+      clock_->prepare_to_wait();
+      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
+      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, sleeps());
+      if (!stopped() && !woken() && !waits.is_ready() && !done())
+        clock_->wait_until(waits.due(), entries, waits.size());
+      clock_->finish_wait();
+    } else {
+      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, nullptr);
+      if (waits.is_ready()) return;
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+        clock_->wait_until(waits.due(), entries, waits.size());
+      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
+      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
     }
   }
   /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
-  /// never under load.
+  /// never under load. Once stopped, it stays so.
   void run() noexcept {
     while (!stopped()) {
       if (poll() != 0) continue;
@@ -242,8 +286,7 @@ class loop : public stoppable {
   struct list {
     std::size_t poll(Clock&) noexcept { return 0; }
     bool done() noexcept { return true; }
-    instant next_due() noexcept { return never; }
-    std::size_t wait_handles(int*) noexcept { return 0; }
+    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
     std::size_t left() noexcept { return 0; }
     void wait_by_itself() noexcept {}
   };
@@ -255,14 +298,9 @@ class loop : public stoppable {
       return n + more.poll(time);
     }
     bool done() noexcept { return first.done() && more.done(); }
-    instant next_due() noexcept {
-      const instant a = first.next_due(), b = more.next_due();
-      return a < b ? a : b;
-    }
-    std::size_t wait_handles(int* to) noexcept {
-      const int handle = first.wait_handle();
-      if (handle >= 0) *to++ = handle;
-      return (handle >= 0 ? 1u : 0u) + more.wait_handles(to);
+    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+      first.prepare_to_wait(waits, time, by);
+      more.prepare_to_wait(waits, time, by);
     }
     std::size_t left() noexcept { return (first.done() ? 0u : 1u) + more.left(); }
     void wait_by_itself() noexcept {
@@ -272,6 +310,10 @@ class loop : public stoppable {
     First first;
     list<More...> more;
   };
+  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
+    if constexpr (std::derived_from<Clock, sleeper>) return &time;
+    else return nullptr;
+  }
 
   Clock* clock_;
   list<Attachments...> attachments_;

@@ -9,6 +9,7 @@
 
 #include <runnel/flow/counters.hpp>
 #include <runnel/flow/stage.hpp>
+#include <runnel/flow/wait.hpp>
 
 namespace runnel {
 
@@ -250,16 +251,35 @@ constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
   }
 }
 
-// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back.
-template <class List>
-[[nodiscard]] std::size_t room_in(const List& list) noexcept {
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
+// read when there is such a one.
+template <class List, class Clock>
+[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
   std::size_t least = max_burst;
-  auto look = [&least](const auto& part) {
-    if constexpr (requires { part.stage.room(); })
-      if (const std::size_t room = part.stage.room(); room < least) least = room;
+  auto look = [&least, &time](const auto& part) {
+    if constexpr (requires { part.stage.room(instant{}); })
+      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
   };
   for_each_stage(list, look);
   return least;
+}
+// What has to happen before there is room again, as far as the ends know.
+template <class List>
+void wait_for_room(const List& list, wait_list& waits) noexcept {
+  auto look = [&waits](const auto& part) {
+    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
+  };
+  for_each_stage(list, look);
+}
+// Whether its ends still hold packets that they could not send.
+template <class List>
+[[nodiscard]] bool holds_packets(const List& list) noexcept {
+  bool some = false;
+  auto look = [&some](const auto& part) {
+    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
+  };
+  for_each_stage(list, look);
+  return some;
 }
 
 }  // namespace detail

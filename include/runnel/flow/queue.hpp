@@ -8,17 +8,9 @@
 
 #include <runnel/config.hpp>
 #include <runnel/flow/engine.hpp>
+#include <runnel/flow/when_full.hpp>
 
 namespace runnel {
-
-// What a queue does when it is full.
-struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
-struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-/// Holds its sources back: they are not polled for more than it has room for. A path that makes several of one packet,
-/// two ways into the same queue, or one that a stage replaces in the middle of a burst, may still find it full: then it
-/// refuses them.
-/// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
-struct hold {};
 
 /// Holds up to `Capacity` packets between an `enqueue(queue)` and an `attach(queue, pipeline)`, in order. Lives outside
 /// pipelines, on one thread. Packets that a device only lent are copied when they come in (`keep`).
@@ -110,7 +102,7 @@ struct enqueue_stage : stage_defaults {
         counters.add(v);
     }
   }
-  [[nodiscard]] std::size_t room() const noexcept
+  [[nodiscard]] std::size_t room(instant) const noexcept
     requires holds<Queue>
   {
     return target->room();
