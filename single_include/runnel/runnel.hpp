@@ -1142,6 +1142,59 @@ class slab {
 
 #endif
 
+// ==== runnel/base/sleeper.hpp ========================================================================================
+// A thread that sleeps until somebody has something for it: the kernel's wait queue, for one who waits, and with a
+// system call only when there is somebody to wake.
+//
+//     who sleeps                                  who wakes
+//     prepare_to_wait()   asleep = true, fence    puts something where the other looks
+//     looks once more     nothing there           wake_up()   fence, asleep? then a kick
+//     sleeps
+//     finish_wait()       asleep = false
+//
+// Of the two fences one comes first. If it is that of the sleeper, the other one sees `asleep` and kicks; if not, the
+// sleeper sees what was put there, and does not sleep. So no wake-up is lost, and a thread that is awake is left alone.
+#ifndef RUNNEL_BASE_SLEEPER_HPP
+#define RUNNEL_BASE_SLEEPER_HPP
+
+namespace runnel {
+
+/// Who sleeps, for those who wake him. A clock that a loop sleeps by derives from it and says how to kick: `real_clock`
+/// writes to a file descriptor; on a board it may be an instruction. Never copied: others hold its address.
+class sleeper {
+ public:
+  sleeper(const sleeper&) = delete;
+  sleeper& operator=(const sleeper&) = delete;
+
+  /// The sleeper says that he is about to sleep. Behind this he looks once more whether there is something to do.
+  void prepare_to_wait() noexcept {
+    __atomic_store_n(&asleep_, true, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  }
+  /// The sleeper says that he is awake.
+  void finish_wait() noexcept { __atomic_store_n(&asleep_, false, __ATOMIC_RELAXED); }
+  /// Ends the sleep that was prepared, if one was. From any thread or signal handler, behind the store that the sleeper
+  /// is to see. Costs a fence while he is awake; of several that come during one sleep, the first kicks.
+  void wake_up() noexcept {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&asleep_, __ATOMIC_RELAXED) && __atomic_exchange_n(&asleep_, false, __ATOMIC_ACQ_REL))
+      kick_(*this);
+  }
+
+ protected:
+  /// `kick` ends the sleep that is being prepared, or has begun. It is called from any thread or signal handler.
+  explicit constexpr sleeper(void (*kick)(sleeper&) noexcept) noexcept : kick_(kick) {}
+  ~sleeper() = default;
+
+ private:
+  void (*kick_)(sleeper&) noexcept;
+  bool asleep_ = false;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/base/time.hpp ===========================================================================================
 // Time as an argument: a duration and an instant in nanoseconds, and the clocks that need no operating system.
 #ifndef RUNNEL_BASE_TIME_HPP
@@ -1535,7 +1588,7 @@ using timer_wheel = basic_timer_wheel<6>;
 #endif
 
 // ==== runnel/base.hpp ================================================================================================
-// What everything else stands on: bytes, numbers, text, time, results, timers, rings, slabs, hashes,
+// What everything else stands on: bytes, numbers, text, time, results, timers, sleep, rings, slabs, hashes,
 // random numbers.
 #ifndef RUNNEL_BASE_ALL_HPP
 #define RUNNEL_BASE_ALL_HPP
@@ -2287,8 +2340,139 @@ class loaded_program {
 
 #endif
 
+// ==== runnel/device/bell.hpp =========================================================================================
+// A file descriptor that a thread sleeps on and others write to: an eventfd, or a pipe where there is none.
+#ifndef RUNNEL_DEVICE_BELL_HPP
+#define RUNNEL_DEVICE_BELL_HPP
+
+#include <cstdint>  // uint64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>   // errno
+#include <fcntl.h>   // O_CLOEXEC, O_NONBLOCK
+#include <unistd.h>  // read, write
+#if defined(__linux__)
+#include <sys/eventfd.h>  // eventfd
+#endif
+
+namespace runnel::detail {
+
+/// Opened by the thread that sleeps, before it says that it sleeps; rung by any thread or signal handler from then on.
+class bell {
+ public:
+  /// False when the system has no file descriptor left: then nobody can ring, and the sleeper has to look by himself.
+  bool open() noexcept {
+    if (out_.get() >= 0) return true;
+#if defined(__linux__)
+    out_ = file_handle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), true);
+    return out_.get() >= 0;
+#else
+    int ends[2];
+    if (::pipe(ends) != 0) return false;
+    for (const int end : ends) (void)::fcntl(end, F_SETFD, FD_CLOEXEC), (void)::fcntl(end, F_SETFL, O_NONBLOCK);
+    in_ = file_handle(ends[0], true);
+    out_ = file_handle(ends[1], true);
+    return true;
+#endif
+  }
+  /// Readable once it was rung; -1 before `open`.
+  [[nodiscard]] int handle() const noexcept {
+#if defined(__linux__)
+    return out_.get();
+#else
+    return in_.get();
+#endif
+  }
+  /// Leaves errno as it is, for it may interrupt anything.
+  void ring() const noexcept {
+    const int before = errno;
+    const std::uint64_t one = 1;
+    const ::ssize_t written = ::write(out_.get(), &one, sizeof one);
+    (void)written;  // what is full is readable, and was rung
+    errno = before;
+  }
+  /// Makes it quiet again.
+  void answer() const noexcept {
+    std::uint64_t count[8];
+    while (::read(handle(), count, sizeof count) == static_cast<::ssize_t>(sizeof count)) {}
+  }
+
+ private:
+#if !defined(__linux__)
+  file_handle in_;
+#endif
+  file_handle out_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/flow/wait.hpp ===========================================================================================
+// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
+#ifndef RUNNEL_FLOW_WAIT_HPP
+#define RUNNEL_FLOW_WAIT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A file descriptor to wait on: until there is something to read, or room to write.
+struct wait_entry {
+  int handle = -1;        ///< the file descriptor
+  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
+};
+
+/// Filled by the attachments of a loop that is about to sleep.
+class wait_list {
+ public:
+  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
+  /// producer does not know whom to wake.
+  static constexpr duration retry = microseconds(100);
+
+  /// Writes to `entries`, which has room for `capacity`. It is `now`.
+  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
+      : entries_(entries), capacity_(capacity), now_(now) {}
+
+  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
+  constexpr void add(wait_entry e) noexcept {
+    if (size_ < capacity_) entries_[size_++] = e;
+    else again();
+  }
+  /// Waits no longer than until `t`.
+  constexpr void until(instant t) noexcept {
+    if (t < due_) due_ = t;
+  }
+  /// Waits no longer than `retry`.
+  constexpr void again() noexcept { until(now_ + retry); }
+  /// Does not wait at all: there is something to do.
+  constexpr void ready() noexcept { ready_ = true; }
+
+  /// How many descriptors.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Until when.
+  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
+  /// Whether there is something to do already.
+  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
+
+ private:
+  wait_entry* entries_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+  instant now_;
+  instant due_ = never;
+  bool ready_ = false;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/device/clock.hpp ========================================================================================
-// The system's clock, for programs that run in real time.
+// The system's clock, for programs that run in real time, and how their loops sleep.
 #ifndef RUNNEL_DEVICE_CLOCK_HPP
 #define RUNNEL_DEVICE_CLOCK_HPP
 
@@ -2298,7 +2482,7 @@ class loaded_program {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-#include <poll.h>  // poll
+#include <poll.h>  // poll, ppoll
 #include <time.h>  // clock_gettime
 
 namespace runnel {
@@ -2308,36 +2492,78 @@ namespace runnel {
 /// because somebody set the date. A date that is set later is not seen: make a new clock for that.
 ///
 /// `now` costs some 20 ns where the system answers without a system call: ask once per round, not per packet.
-class real_clock {
+///
+/// A loop sleeps by its clock, so a loop has a clock of its own; others may only read the time. Its first sleep opens
+/// an eventfd, by which `stop()`, `wake()` and the rings that other threads fill end it. When there is no file
+/// descriptor left it looks for those every 10 ms.
+class real_clock : public sleeper {
  public:
-  real_clock() noexcept : offset_(read(CLOCK_REALTIME) - read(CLOCK_MONOTONIC)) {}
+  real_clock() noexcept : sleeper(&kick), offset_(read(CLOCK_REALTIME) - read(CLOCK_MONOTONIC)) {}
+  /// The time, with a resolution of nanoseconds.
   [[nodiscard]] instant now() const noexcept { return read(CLOCK_MONOTONIC) + offset_; }
 
-  /// Sleeps until `due`, or until one of `n` file descriptors has something to read, at most 64 of which are looked
-  /// at. Returns at once when `due` is over, up to a millisecond late otherwise, and early on a signal.
-  void wait_until(instant due, const int* handles, std::size_t n) const noexcept {
-    ::pollfd watched[64];
-    if (n > sizeof watched / sizeof *watched) n = sizeof watched / sizeof *watched;
-    for (std::size_t i = 0; i < n; ++i) watched[i] = {handles[i], POLLIN, 0};
-    (void)::poll(watched, static_cast<::nfds_t>(n), timeout(due));
+  /// See `sleeper`: for the thread that sleeps.
+  void prepare_to_wait() noexcept {
+    can_be_woken_ = bell_.open();
+    sleeper::prepare_to_wait();
+  }
+  /// Sleeps, in one system call, until `due`, until one of the first `n` entries has something to read or room to
+  /// write, until `wake_up`, or until a signal. Returns at once when `due` is over; otherwise as late as the system's
+  /// timers are, 50 us unless the thread set its timer slack (prctl), up to a millisecond where there is no ppoll. A
+  /// descriptor that only reports an error, as that of a device that is gone, cuts the sleep to a millisecond instead
+  /// of ending it, so that it costs no core.
+  template <std::size_t Most>
+  void wait_until(instant due, const wait_entry (&entries)[Most], std::size_t n) noexcept {
+    ::pollfd watched[Most + 1];
+    watched[0] = {bell_.handle(), POLLIN, 0};
+    for (std::size_t i = 0; i < n; ++i)
+      watched[i + 1] = {entries[i].handle, static_cast<short>(entries[i].for_room ? POLLOUT : POLLIN), 0};
+    if (!can_be_woken_ && now() + look_after < due) due = now() + look_after;
+    sleep(watched, n + 1, due);
+    if (watched[0].revents != 0) bell_.answer();
   }
 
  private:
-  // In milliseconds, rounded up; -1 is for ever.
-  [[nodiscard]] int timeout(instant due) const noexcept {
-    if (due == never) return -1;
-    const instant t = now();
-    if (due <= t) return 0;
-    const std::int64_t milliseconds_left = (due.ns - t.ns - 1) / 1'000'000 + 1;
-    return milliseconds_left < INT_MAX ? static_cast<int>(milliseconds_left) : INT_MAX;
+  static constexpr duration look_after = milliseconds(10);
+  static constexpr duration after_an_error = milliseconds(1);
+
+  static void kick(sleeper& self) noexcept { static_cast<real_clock&>(self).bell_.ring(); }
+
+  void sleep(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const int ready = wait_on(watched, n, due);
+    if (ready <= 0) return;
+    for (std::size_t i = 0; i < n; ++i)
+      if ((watched[i].revents & (POLLIN | POLLOUT)) != 0) return;
+    const instant limit = now() + after_an_error;
+    for (std::size_t i = 0; i < n; ++i)
+      if (watched[i].revents != 0) watched[i].fd = -1;
+    (void)wait_on(watched, n, due < limit ? due : limit);
   }
+#if defined(__linux__)
+  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const std::int64_t left = due.ns - now().ns;
+    constexpr std::int64_t second = 1'000'000'000;
+    const ::timespec timeout{static_cast<::time_t>(left > 0 ? left / second : 0), left > 0 ? left % second : 0};
+    return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
+  }
+#else
+  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const std::int64_t left = due.ns - now().ns;
+    const std::int64_t rounded_up = left > 0 ? (left - 1) / 1'000'000 + 1 : 0;
+    const int timeout = due == never ? -1 : rounded_up < INT_MAX ? static_cast<int>(rounded_up) : INT_MAX;
+    return ::poll(watched, static_cast<::nfds_t>(n), timeout);
+  }
+#endif
 
   static instant read(::clockid_t id) noexcept {
     ::timespec t{};
     (void)::clock_gettime(id, &t);
     return {std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
   }
+
   duration offset_;
+  detail::bell bell_;
+  bool can_be_woken_ = true;
 };
 static_assert(runnel::clock<real_clock>);
 
@@ -3622,6 +3848,11 @@ struct any_taker {
 ///   valid until the next `receive`: a device that still has frames out (`memory().lent(id) != 0`) hands out nothing. A
 ///   template, so that the frame need not exist in memory: what becomes a packet at once is written to its descriptor.
 /// - `done()`: whether nothing will ever come again (the end of a capture).
+/// It may also have
+/// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
+/// has
+///   nothing to do sleeps on those of all its devices;
+/// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
   { d.memory() } -> std::same_as<pool&>;
@@ -3631,7 +3862,12 @@ concept receiving_device = requires(D& d, std::size_t room, instant now, detail:
 
 /// A device that packets go to.
 /// - `transmit(packets, n, now)`: takes the packets that it can, in order from the first, and says how many: those
-///   handles are empty afterwards. What it did not take is still the caller's.
+///   handles are empty afterwards. What it did not take is still the caller's, who may offer it again: a packet that it
+///   can never send, one that is too long, it takes all the same and counts as lost.
+/// It may also have
+/// - `transmit_handle()`: a file descriptor that can be written to (POLLOUT) when a full device has room again, -1 for
+///   none. `transmit<hold>` waits for it;
+/// - `lost()`: how many packets it took and did not send, so far.
 template <class D>
 concept transmitting_device = requires(D& d, packet* packets, std::size_t n, instant now) {
   { d.transmit(packets, n, now) } -> std::same_as<std::size_t>;
@@ -9451,16 +9687,35 @@ constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
   }
 }
 
-// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back.
-template <class List>
-[[nodiscard]] std::size_t room_in(const List& list) noexcept {
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
+// read when there is such a one.
+template <class List, class Clock>
+[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
   std::size_t least = max_burst;
-  auto look = [&least](const auto& part) {
-    if constexpr (requires { part.stage.room(); })
-      if (const std::size_t room = part.stage.room(); room < least) least = room;
+  auto look = [&least, &time](const auto& part) {
+    if constexpr (requires { part.stage.room(instant{}); })
+      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
   };
   for_each_stage(list, look);
   return least;
+}
+// What has to happen before there is room again, as far as the ends know.
+template <class List>
+void wait_for_room(const List& list, wait_list& waits) noexcept {
+  auto look = [&waits](const auto& part) {
+    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
+  };
+  for_each_stage(list, look);
+}
+// Whether its ends still hold packets that they could not send.
+template <class List>
+[[nodiscard]] bool holds_packets(const List& list) noexcept {
+  bool some = false;
+  auto look = [&some](const auto& part) {
+    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
+  };
+  for_each_stage(list, look);
+  return some;
 }
 
 }  // namespace detail
@@ -9901,7 +10156,16 @@ class any_pipeline {
         detail::run<start>(stages, packets + at, part, detail::sum_of_lengths(packets + at, part), c);
       }
     };
-    room_ = [](void* target) noexcept { return detail::room_in(static_cast<Pipeline*>(target)->stages()); };
+    room_ = [](void* target, instant now) noexcept {
+      const manual_clock time{now};
+      return detail::room_in(static_cast<Pipeline*>(target)->stages(), time);
+    };
+    wait_for_room_ = [](void* target, wait_list& waits) noexcept {
+      detail::wait_for_room(static_cast<Pipeline*>(target)->stages(), waits);
+    };
+    holds_packets_ = [](void* target) noexcept {
+      return detail::holds_packets(static_cast<Pipeline*>(target)->stages());
+    };
   }
 
  private:
@@ -9909,7 +10173,9 @@ class any_pipeline {
   static constexpr place start{.packets = true, .burst = default_burst};
   void* target_ = nullptr;
   void (*run_)(void*, packet*, std::size_t, std::uint64_t, context&) = nullptr;
-  std::size_t (*room_)(void*) noexcept = nullptr;
+  std::size_t (*room_)(void*, instant) noexcept = nullptr;
+  void (*wait_for_room_)(void*, wait_list&) noexcept = nullptr;
+  bool (*holds_packets_)(void*) noexcept = nullptr;
 };
 
 namespace detail {
@@ -9929,7 +10195,9 @@ struct replaceable_stage : stage_defaults {
   void take(packet* packets, std::size_t n, std::uint64_t length, Counters&, context& c) noexcept {
     path_now->run_(path_now->target_, packets, n, length, c);
   }
-  [[nodiscard]] std::size_t room() const noexcept { return path_now->room_(path_now->target_); }
+  [[nodiscard]] std::size_t room(instant now) const noexcept { return path_now->room_(path_now->target_, now); }
+  void wait_for_room(wait_list& waits) const noexcept { path_now->wait_for_room_(path_now->target_, waits); }
+  [[nodiscard]] bool holds_packets() const noexcept { return path_now->holds_packets_(path_now->target_); }
 };
 }  // namespace detail
 
@@ -12092,6 +12360,26 @@ void describe(text_writer& out, const pipeline<Counters, Stages...>& p, drawing 
 
 #endif
 
+// ==== runnel/flow/when_full.hpp ======================================================================================
+// What happens where something is full: said by the type of a queue, and by who transmits.
+#ifndef RUNNEL_FLOW_WHEN_FULL_HPP
+#define RUNNEL_FLOW_WHEN_FULL_HPP
+
+namespace runnel {
+
+// What a queue does when it is full.
+struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
+struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
+/// Holds its sources back: they are not polled for more than it has room for. A path that makes several of one packet,
+/// two ways into the same queue, or one that a stage replaces in the middle of a burst, may still find it full: then it
+/// refuses them.
+/// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
+struct hold {};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/flow/ends.hpp ===========================================================================================
 // The ends of a pipeline: what takes ownership of the packets that arrive.
 #ifndef RUNNEL_FLOW_ENDS_HPP
@@ -12105,6 +12393,20 @@ namespace runnel {
 
 namespace detail {
 
+// Sends what the device takes, and says how many. A device that takes packets and then fails to send them says how many
+// it lost.
+template <class Device, class Counters>
+RUNNEL_INLINE std::size_t transmit_some(Device& device, packet* packets, std::size_t n, instant now,
+                                        Counters& counters) noexcept {
+  std::uint64_t lost = 0;
+  if constexpr (requires { device.lost(); }) lost = device.lost();
+  const std::size_t sent = device.transmit(packets, n, now);
+  if constexpr (requires { device.lost(); })
+    if (device.lost() != lost) [[unlikely]]
+      counters.add(drop(drop_reason::transmit_error), device.lost() - lost);
+  return sent;
+}
+
 template <class Device>
 struct transmit_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::end;
@@ -12114,19 +12416,92 @@ struct transmit_stage : stage_defaults {
   constexpr explicit transmit_stage(Device& d) noexcept : device(&d) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context& c) noexcept {
-    // A device that takes packets and then fails to send them says how many it lost.
-    std::uint64_t lost = 0;
-    if constexpr (requires { device->lost(); }) lost = device->lost();
-    const std::size_t sent = device->transmit(packets, n, c.now);
-    if constexpr (requires { device->lost(); })
-      if (device->lost() != lost) [[unlikely]]
-        counters.add(drop(drop_reason::transmit_error), device->lost() - lost);
+    const std::size_t sent = transmit_some(*device, packets, n, c.now, counters);
     if (sent == n) [[likely]]
       return;
     counters.add(drop(drop_reason::transmit_full), n - sent);
     for (std::size_t i = sent; i < n; ++i) packets[i].reset();
   }
   void print_name(text_writer& out) const noexcept { out << name; }
+};
+
+// Packets that a full device did not take, oldest first. A copy of a path has none of them. The engine looks through
+// paths as constants, and sends these on the way.
+class held_packets {
+ public:
+  held_packets() noexcept = default;
+  held_packets(const held_packets&) noexcept {}
+  held_packets& operator=(const held_packets&) = delete;
+
+  [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
+  [[nodiscard]] packet* data() noexcept { return packets_ + begin_; }
+  void sent(std::size_t n) noexcept {
+    begin_ += n;
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+  // False when there is no room left, or none to keep a lent packet.
+  [[nodiscard]] drop_reason add(packet&& p) noexcept {
+    if (end_ == max_burst) return drop_reason::transmit_full;
+    if (!p.keep()) return drop_reason::no_packet;
+    packets_[end_++] = static_cast<packet&&>(p);
+    return drop_reason::none;
+  }
+
+ private:
+  packet packets_[max_burst];
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+template <class Device>
+struct holding_transmit_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  static constexpr const char* name = "transmit, hold";
+  Device* device;
+  mutable held_packets held;
+  mutable std::uint64_t lost_later = 0;  // of what was held, the device lost so many, which its counters do not say yet
+
+  constexpr explicit holding_transmit_stage(Device& d) noexcept : device(&d) {}
+  template <place, class Counters>
+  void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context& c) noexcept {
+    send_held(c.now);
+    if (lost_later != 0) [[unlikely]]
+      counters.add(drop(drop_reason::transmit_error), lost_later);
+    lost_later = 0;
+    const std::size_t sent = held.size() == 0 ? transmit_some(*device, packets, n, c.now, counters) : 0;
+    for (std::size_t i = sent; i < n; ++i) {
+      const drop_reason why = held.add(static_cast<packet&&>(packets[i]));
+      if (why == drop_reason::none) [[likely]]
+        continue;
+      counters.add(drop(why));
+      packets[i].reset();
+    }
+  }
+  [[nodiscard]] std::size_t room(instant now) const noexcept {
+    send_held(now);
+    return held.size() == 0 ? max_burst : 0;
+  }
+  void wait_for_room(wait_list& waits) const noexcept {
+    if (held.size() == 0) return;
+    if constexpr (requires {
+                    { device->transmit_handle() } -> std::same_as<int>;
+                  }) {
+      if (const int handle = device->transmit_handle(); handle >= 0) return waits.add({handle, true});
+    }
+    waits.again();
+  }
+  [[nodiscard]] bool holds_packets() const noexcept { return held.size() != 0; }
+
+ private:
+  struct later {
+    std::uint64_t* lost;
+    void add(verdict, std::uint64_t n) noexcept { *lost += n; }
+  };
+  void send_held(instant now) const noexcept {
+    if (held.size() == 0) return;
+    later counters{&lost_later};
+    held.sent(transmit_some(*device, held.data(), held.size(), now, counters));
+  }
 };
 
 struct discard_stage : stage_defaults {
@@ -12188,6 +12563,19 @@ struct shared_stage : stage_defaults {
 template <transmitting_device Device>
 [[nodiscard]] constexpr auto transmit(Device& device) noexcept {
   return detail::transmit_stage<Device>{device};
+}
+
+/// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
+/// has taken all, the sources of the path are not polled. So nothing is lost where the sender can wait: behind
+/// `queue<hold, n>`, or a capture that is replayed. A loop that has nothing else to do sleeps until the device has room
+/// (`transmit_handle()`), or asks every 100 us where it does not tell. A path that makes several of one packet, or that
+/// several sources share, may bring more than there is room for: that is dropped (drop_reason::transmit_full). What a
+/// path holds when it is destroyed goes back to its pool.
+///
+///     attach(lan, parse() | policy | transmit<hold>(wan))
+template <std::same_as<hold>, transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::holding_transmit_stage<Device>{device};
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a
@@ -12541,7 +12929,13 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
 
 // ==== runnel/flow/loop.hpp ===========================================================================================
 // The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
-// NAPI's rule.
+//
+// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
+// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
+// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
+// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
+// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
+// is.
 #ifndef RUNNEL_FLOW_LOOP_HPP
 #define RUNNEL_FLOW_LOOP_HPP
 
@@ -12562,8 +12956,9 @@ template <std::uint16_t Burst, class Source, class Pipeline>
 class attachment {
   static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
   static constexpr bool of_packets = pulled_source<Source>;
-  // What a queue holds may have been cloned by a tee before it.
-  static constexpr place start{.packets = of_packets, .shared = of_packets, .burst = Burst};
+  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
+  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
+  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
   using list_type = typename std::remove_reference_t<Pipeline>::list_type;
   using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
 
@@ -12580,7 +12975,7 @@ class attachment {
     std::size_t total = 0;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = detail::room_in(path_.stages());
+      const std::size_t downstream = detail::room_in(path_.stages(), clock);
       if (downstream < room) room = downstream;
       if (room == 0) break;
       const std::size_t n = poll_once(clock, room);
@@ -12589,23 +12984,26 @@ class attachment {
     }
     return total;
   }
-  /// Whether nothing will ever come again.
-  [[nodiscard]] bool done() noexcept { return source_->done(); }
-  /// When the source has something next, as far as it knows; `never` when it does not.
-  [[nodiscard]] instant next_due() noexcept {
+  /// Whether nothing will ever come again, and nothing is held by a full end.
+  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
+  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
+    if (source_->done()) return;
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
-      return source_->next_due();
-    else return never;
-  }
-  /// The file descriptor that tells when the source has more; -1 when there is none.
-  [[nodiscard]] int wait_handle() noexcept {
+      waits.until(source_->next_due());
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      return source_->wait_handle();
-    else return -1;
+      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
+    if constexpr (requires { source_->wakes(by); }) {
+      if (!source_->empty()) waits.ready();
+      if (!source_->wakes(by)) waits.again();
+    }
   }
   /// Waits until the source has something, if it can do that by itself.
   void wait_by_itself() noexcept {
@@ -12663,9 +13061,9 @@ struct nothing_attached {
     return 0;
   }
   bool done() noexcept { return true; }
-  instant next_due() noexcept { return never; }
+  template <class Clock>
+  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
   void wait_by_itself() noexcept {}
-  int wait_handle() noexcept { return -1; }
 };
 }  // namespace detail
 
@@ -12704,8 +13102,10 @@ class timer_attachment {
     return 0;
   }
   [[nodiscard]] bool done() const noexcept { return true; }
-  [[nodiscard]] instant next_due() noexcept { return timers_->next_due(); }
-  [[nodiscard]] int wait_handle() const noexcept { return -1; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(timers_->next_due());
+  }
   void wait_by_itself() const noexcept {}
   /// @}
 
@@ -12723,44 +13123,74 @@ template <unsigned Levels>
 /// this, for the type of the loop contains that of the handler.
 class stoppable {
  public:
-  /// Ends `run()` after the round that it is in. May come from a handler, another thread or a signal handler.
-  void stop() noexcept { __atomic_store_n(&stop_, true, __ATOMIC_RELAXED); }
+  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
+  /// signal handler.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
+  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
+  void wake() noexcept {
+    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
 
  protected:
+  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
+  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
   /// Whether `stop` was called.
   [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
+  /// Whether `wake` was called since this was asked last.
+  [[nodiscard]] bool woken() noexcept {
+    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
+  }
+  /// Who sleeps.
+  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
 
  private:
+  sleeper* sleeper_;
   bool stop_ = false;
+  bool look_ = false;
 };
 
 /// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
 template <clock Clock, class... Attachments>
 class loop : public stoppable {
  public:
-  /// Refers to the clock, which must outlive it; takes over the attachments.
+  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
+  /// as `real_clock` is) has one loop at a time.
   constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
-      : clock_(&time), attachments_(std::move(attachments)...) {}
+      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
 
   /// One round over all sources. How many packets there were.
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
-  /// does the waiting, if it can: `wait_until(due, handles, n)` on file descriptors, or `wait_until(due)`. With a clock
+  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
   /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
   void wait() noexcept {
     if (done()) return;
-    const instant due = attachments_.next_due();
-    if constexpr (requires(const int* handles) { clock_->wait_until(due, handles, std::size_t{1}); }) {
-      int handles[sizeof...(Attachments) + 1];
-      clock_->wait_until(due, handles, attachments_.wait_handles(handles));
-    } else if (due == never && attachments_.left() == 1) {
-      attachments_.wait_by_itself();
-    } else if constexpr (requires { clock_->wait_until(due); }) {
-      clock_->wait_until(due);
+    wait_entry entries[sizeof...(Attachments) + 1];
+    if constexpr (std::derived_from<Clock, sleeper>) {
+      clock_->prepare_to_wait();
+      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
+      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, sleeps());
+      if (!stopped() && !woken() && !waits.is_ready() && !done())
+        clock_->wait_until(waits.due(), entries, waits.size());
+      clock_->finish_wait();
+    } else {
+      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, nullptr);
+      if (waits.is_ready()) return;
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+        clock_->wait_until(waits.due(), entries, waits.size());
+      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
+      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
     }
   }
   /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
-  /// never under load.
+  /// never under load. Once stopped, it stays so.
   void run() noexcept {
     while (!stopped()) {
       if (poll() != 0) continue;
@@ -12777,8 +13207,7 @@ class loop : public stoppable {
   struct list {
     std::size_t poll(Clock&) noexcept { return 0; }
     bool done() noexcept { return true; }
-    instant next_due() noexcept { return never; }
-    std::size_t wait_handles(int*) noexcept { return 0; }
+    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
     std::size_t left() noexcept { return 0; }
     void wait_by_itself() noexcept {}
   };
@@ -12790,14 +13219,9 @@ class loop : public stoppable {
       return n + more.poll(time);
     }
     bool done() noexcept { return first.done() && more.done(); }
-    instant next_due() noexcept {
-      const instant a = first.next_due(), b = more.next_due();
-      return a < b ? a : b;
-    }
-    std::size_t wait_handles(int* to) noexcept {
-      const int handle = first.wait_handle();
-      if (handle >= 0) *to++ = handle;
-      return (handle >= 0 ? 1u : 0u) + more.wait_handles(to);
+    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+      first.prepare_to_wait(waits, time, by);
+      more.prepare_to_wait(waits, time, by);
     }
     std::size_t left() noexcept { return (first.done() ? 0u : 1u) + more.left(); }
     void wait_by_itself() noexcept {
@@ -12807,6 +13231,10 @@ class loop : public stoppable {
     First first;
     list<More...> more;
   };
+  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
+    if constexpr (std::derived_from<Clock, sleeper>) return &time;
+    else return nullptr;
+  }
 
   Clock* clock_;
   list<Attachments...> attachments_;
@@ -12909,15 +13337,6 @@ struct unshare_stage : stage_defaults {
 
 namespace runnel {
 
-// What a queue does when it is full.
-struct drop_tail {};  ///< refuses the newcomer (drop_reason::queue_full)
-struct drop_head {};  ///< gives up its oldest packet for the newcomer (drop_reason::queue_head)
-/// Holds its sources back: they are not polled for more than it has room for. A path that makes several of one packet,
-/// two ways into the same queue, or one that a stage replaces in the middle of a burst, may still find it full: then it
-/// refuses them.
-/// Not for a graph that leads back to an earlier stage: full queues in a circle would wait for each other for ever.
-struct hold {};
-
 /// Holds up to `Capacity` packets between an `enqueue(queue)` and an `attach(queue, pipeline)`, in order. Lives outside
 /// pipelines, on one thread. Packets that a device only lent are copied when they come in (`keep`).
 template <class WhenFull, std::size_t Capacity>
@@ -13008,7 +13427,7 @@ struct enqueue_stage : stage_defaults {
         counters.add(v);
     }
   }
-  [[nodiscard]] std::size_t room() const noexcept
+  [[nodiscard]] std::size_t room(instant) const noexcept
     requires holds<Queue>
   {
     return target->room();

@@ -3,11 +3,11 @@
 #ifndef RUNNEL_DEVICE_BELL_HPP
 #define RUNNEL_DEVICE_BELL_HPP
 
-#if defined(__unix__) || defined(__APPLE__)
-
 #include <cstdint>  // uint64_t
 
 #include <runnel/device/posix.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
 
 #include <errno.h>   // errno
 #include <fcntl.h>   // O_CLOEXEC, O_NONBLOCK

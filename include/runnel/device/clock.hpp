@@ -9,11 +9,10 @@
 
 #include <runnel/base/sleeper.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/device/bell.hpp>
 #include <runnel/flow/wait.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
-
-#include <runnel/device/bell.hpp>
 
 #include <poll.h>  // poll, ppoll
 #include <time.h>  // clock_gettime
