@@ -19686,9 +19686,9 @@ template <class F, transmitting_device... Targets>
 
 #include <cstdint>  // uint64_t
 
-namespace runnel::bpf {
+namespace runnel::detail::ebpf {
 
-namespace detail {
+using namespace bpf;
 
 /// Ends the program with an action; the context is in r6.
 constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexcept {
@@ -19703,7 +19703,9 @@ constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexc
   a.exit();
 }
 
-}  // namespace detail
+}  // namespace runnel::detail::ebpf
+
+namespace runnel::bpf {
 
 /// A program that does the same with every packet.
 [[nodiscard]] inline result<program, error> lower(const match::always&, action match,
@@ -19714,7 +19716,7 @@ constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexc
   if (match.kind == action_kind::socket)
     sockets = a.add({.config = {.kind = map_kind::xsk_map, .entries = 64, .name = "sockets"}, .use = map_use::sockets});
   a.move(r6, r1);
-  detail::emit_action(a, match, sockets);
+  detail::ebpf::emit_action(a, match, sockets);
   return a.finish();
 }
 
@@ -19757,7 +19759,11 @@ namespace runnel::bpf {
   return "unknown";
 }
 
-namespace detail {
+}  // namespace runnel::bpf
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
 
 [[nodiscard]] constexpr const char* name_of(width w) noexcept {
   return w == width::b ? "u8" : w == width::h ? "u16" : w == width::w ? "u32" : "u64";
@@ -19851,7 +19857,9 @@ constexpr void print_jump(text_writer& out, const instruction& i) noexcept {
   }
 }
 
-}  // namespace detail
+}  // namespace runnel::detail::ebpf
+
+namespace runnel::bpf {
 
 /// One instruction: `r0 = *(u8 *)(r1 + 12)`, `if r2 > r3 goto +5`. Of a 64-bit immediate load the second half is
 /// `next`; one that the printer does not know is shown in hexadecimal.
@@ -19859,7 +19867,7 @@ constexpr void print(text_writer& out, const instruction& i, const instruction& 
   const auto w = static_cast<width>(i.opcode & 0x18u);
   const bool is_memory = (i.opcode & 0xe0u) == 0x60u;
   if (i.is_imm64()) {
-    detail::print_register(out, i.dst());
+    detail::ebpf::print_register(out, i.dst());
     const auto low = static_cast<std::uint32_t>(i.imm);
     if (i.is_map()) out << " = map[" << low << ']';
     else if (static_cast<imm64_kind>(i.src()) == imm64_kind::map_by_fd) out << " = map[fd " << low << ']';
@@ -19872,21 +19880,21 @@ constexpr void print(text_writer& out, const instruction& i, const instruction& 
   switch (i.kind()) {
     case op_class::ldx:
       if (!is_memory) break;
-      detail::print_register(out, i.dst());
+      detail::ebpf::print_register(out, i.dst());
       out << " = ";
-      return detail::print_place(out, w, i.src(), i.offset);
+      return detail::ebpf::print_place(out, w, i.src(), i.offset);
     case op_class::st:
     case op_class::stx:
       if (!is_memory) break;
-      detail::print_place(out, w, i.dst(), i.offset);
+      detail::ebpf::print_place(out, w, i.dst(), i.offset);
       out << " = ";
       if (i.kind() == op_class::st) out << i.imm;
-      else detail::print_register(out, i.src());
+      else detail::ebpf::print_register(out, i.src());
       return;
     case op_class::alu:
-    case op_class::alu64: return detail::print_alu(out, i);
+    case op_class::alu64: return detail::ebpf::print_alu(out, i);
     case op_class::jmp:
-    case op_class::jmp32: return detail::print_jump(out, i);
+    case op_class::jmp32: return detail::ebpf::print_jump(out, i);
     case op_class::ld: break;
   }
   out << "0x";

@@ -12,9 +12,9 @@
 #include <runnel/xdp/bpf_action.hpp>
 #include <runnel/xdp/bpf_program.hpp>
 
-namespace runnel::bpf {
+namespace runnel::detail::ebpf {
 
-namespace detail {
+using namespace bpf;
 
 /// Ends the program with an action; the context is in r6.
 constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexcept {
@@ -29,7 +29,9 @@ constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexc
   a.exit();
 }
 
-}  // namespace detail
+}  // namespace runnel::detail::ebpf
+
+namespace runnel::bpf {
 
 /// A program that does the same with every packet.
 [[nodiscard]] inline result<program, error> lower(const match::always&, action match,
@@ -40,7 +42,7 @@ constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexc
   if (match.kind == action_kind::socket)
     sockets = a.add({.config = {.kind = map_kind::xsk_map, .entries = 64, .name = "sockets"}, .use = map_use::sockets});
   a.move(r6, r1);
-  detail::emit_action(a, match, sockets);
+  detail::ebpf::emit_action(a, match, sockets);
   return a.finish();
 }
 

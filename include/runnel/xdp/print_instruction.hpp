@@ -37,7 +37,11 @@ namespace runnel::bpf {
   return "unknown";
 }
 
-namespace detail {
+}  // namespace runnel::bpf
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
 
 [[nodiscard]] constexpr const char* name_of(width w) noexcept {
   return w == width::b ? "u8" : w == width::h ? "u16" : w == width::w ? "u32" : "u64";
@@ -131,7 +135,9 @@ constexpr void print_jump(text_writer& out, const instruction& i) noexcept {
   }
 }
 
-}  // namespace detail
+}  // namespace runnel::detail::ebpf
+
+namespace runnel::bpf {
 
 /// One instruction: `r0 = *(u8 *)(r1 + 12)`, `if r2 > r3 goto +5`. Of a 64-bit immediate load the second half is
 /// `next`; one that the printer does not know is shown in hexadecimal.
@@ -139,7 +145,7 @@ constexpr void print(text_writer& out, const instruction& i, const instruction& 
   const auto w = static_cast<width>(i.opcode & 0x18u);
   const bool is_memory = (i.opcode & 0xe0u) == 0x60u;
   if (i.is_imm64()) {
-    detail::print_register(out, i.dst());
+    detail::ebpf::print_register(out, i.dst());
     const auto low = static_cast<std::uint32_t>(i.imm);
     if (i.is_map()) out << " = map[" << low << ']';
     else if (static_cast<imm64_kind>(i.src()) == imm64_kind::map_by_fd) out << " = map[fd " << low << ']';
@@ -152,21 +158,21 @@ constexpr void print(text_writer& out, const instruction& i, const instruction& 
   switch (i.kind()) {
     case op_class::ldx:
       if (!is_memory) break;
-      detail::print_register(out, i.dst());
+      detail::ebpf::print_register(out, i.dst());
       out << " = ";
-      return detail::print_place(out, w, i.src(), i.offset);
+      return detail::ebpf::print_place(out, w, i.src(), i.offset);
     case op_class::st:
     case op_class::stx:
       if (!is_memory) break;
-      detail::print_place(out, w, i.dst(), i.offset);
+      detail::ebpf::print_place(out, w, i.dst(), i.offset);
       out << " = ";
       if (i.kind() == op_class::st) out << i.imm;
-      else detail::print_register(out, i.src());
+      else detail::ebpf::print_register(out, i.src());
       return;
     case op_class::alu:
-    case op_class::alu64: return detail::print_alu(out, i);
+    case op_class::alu64: return detail::ebpf::print_alu(out, i);
     case op_class::jmp:
-    case op_class::jmp32: return detail::print_jump(out, i);
+    case op_class::jmp32: return detail::ebpf::print_jump(out, i);
     case op_class::ld: break;
   }
   out << "0x";
