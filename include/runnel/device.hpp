@@ -12,6 +12,7 @@
 #include <runnel/device/network_interface.hpp>
 #include <runnel/device/null.hpp>
 #include <runnel/device/pcap.hpp>
+#include <runnel/device/tap.hpp>
 #include <runnel/device/xdp_link.hpp>
 
 #endif

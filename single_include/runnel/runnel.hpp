@@ -7480,13 +7480,12 @@ inline void complete_transport_checksum(mutable_bytes whole, link_type link) noe
 }
 
 /// The same for a packet of any number of fragments, if its checksum is partial; it is verified then. Copies shared
-/// bytes first. False, and nothing changed, when the pool has no slot for that.
-[[nodiscard]] inline bool complete_transport_checksum(packet& p) noexcept {
+/// bytes first. False, and nothing changed, when the pool has no slot for that. `link` is what it begins with.
+[[nodiscard]] inline bool complete_transport_checksum(packet& p, link_type link) noexcept {
   if (p.checksum() != checksum_status::partial) return true;
   if (!p.unshare()) return false;
   const std::size_t length = p.total_length();
-  const transport_checksum_place at =
-      find_transport_checksum(p.contents(), p.layers().link_kind(), length - p.length());
+  const transport_checksum_place at = find_transport_checksum(p.contents(), link, length - p.length());
   if (at.start == 0 || at.end > length) return true;
   running_checksum sum;
   std::size_t behind = at.start, left = at.end - at.start;
@@ -8000,6 +7999,1436 @@ static_assert(transmitting_device<pcap_writer>);
 // Captures: read, replay and write pcap and pcapng files.
 #ifndef RUNNEL_DEVICE_PCAP_HPP
 #define RUNNEL_DEVICE_PCAP_HPP
+
+#endif
+
+// ==== runnel/device/device_memory.hpp ================================================================================
+// The pool of a device that has one of its own unless it is given one. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_DEVICE_MEMORY_HPP
+#define RUNNEL_DEVICE_DEVICE_MEMORY_HPP
+
+#include <new>  // placement new
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace runnel::detail {
+
+/// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
+class device_memory {
+ public:
+  /// `given` may be null: a pool of `config` is made then.
+  [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
+    if (given != nullptr) return device_memory(given);
+    auto own = mapped_pool::open(config);
+    if (!own) return own.error();
+    pool* const slots = &own->get();
+    return device_memory(static_cast<mapped_pool&&>(*own), slots);
+  }
+  device_memory(device_memory&& other) noexcept : pool_(other.pool_), owns_(other.owns_) {
+    if (owns_) ::new (static_cast<void*>(&own_)) mapped_pool(static_cast<mapped_pool&&>(other.own_));
+    other.pool_ = nullptr;
+  }
+  device_memory& operator=(device_memory&&) = delete;
+  ~device_memory() {
+    if (owns_) own_.~mapped_pool();
+  }
+  [[nodiscard]] pool& get() const noexcept { return *pool_; }
+
+ private:
+  explicit device_memory(pool* given) noexcept : nothing_{}, pool_(given) {}
+  device_memory(mapped_pool&& own, pool* slots) noexcept
+      : own_(static_cast<mapped_pool&&>(own)), pool_(slots), owns_(true) {}
+
+  union {
+    char nothing_;
+    mapped_pool own_;
+  };
+  pool* pool_;
+  bool owns_ = false;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/network_namespace.hpp ============================================================================
+// Into another network namespace and back, for opening a device there: what was opened stays there, the thread does
+// not. network_namespaces(7), setns(2). Nothing here is for users.
+#ifndef RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
+#define RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
+
+#include <cstddef>  // size_t
+
+#if defined(__linux__)
+
+#include <errno.h>        // errno
+#include <fcntl.h>        // open
+#include <sched.h>        // CLONE_NEWNET
+#include <sys/syscall.h>  // SYS_setns
+#include <unistd.h>       // syscall
+
+namespace runnel::detail {
+
+/// While it lives, the calling thread is in the namespace that was entered; other threads are not. Move-only.
+class namespace_visit {
+ public:
+  /// `name` is that of `ip netns`, or a path when there is a '/' in it; null stays where the thread is. Messages begin
+  /// with `where`.
+  [[nodiscard]] static result<namespace_visit, error> enter(const char* where, const char* name) noexcept {
+    if (name == nullptr) return namespace_visit({});
+    text<160> path;
+    bool is_path = false;
+    for (const char* c = name; *c != '\0'; ++c) is_path |= *c == '/';
+    path << (is_path ? "" : "/run/netns/") << name;
+    const file_handle there(path.truncated() ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC), true);
+    if (there.get() < 0)
+      return problem(where, name, path.truncated() ? ENAMETOOLONG : errno,
+                     "make it with 'ip netns add', or give a path like /proc/PID/ns/net");
+    file_handle here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), true);
+    if (here.get() < 0) return problem(where, name, errno, "mount /proc, which leads back from there");
+    if (set(there) != 0) return problem(where, name, errno, "run as root, or with CAP_SYS_ADMIN");
+    return namespace_visit(static_cast<file_handle&&>(here));
+  }
+  namespace_visit(namespace_visit&&) noexcept = default;
+  namespace_visit& operator=(namespace_visit&&) = delete;
+  /// Goes back. What went in has the right to do so; should it have lost it meanwhile, the thread stays.
+  ~namespace_visit() {
+    if (home_.get() >= 0) (void)set(home_);
+  }
+
+ private:
+  explicit namespace_visit(file_handle&& home) noexcept : home_(static_cast<file_handle&&>(home)) {}
+  static long set(const file_handle& to) noexcept { return ::syscall(SYS_setns, to.get(), CLONE_NEWNET); }
+  static error problem(const char* where, const char* name, int number, const char* advice) noexcept {
+    return {where, "enter network namespace", short_name(name).c_str(), ::strerror(number), advice, number};
+  }
+
+  file_handle home_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/wire/option_fields.hpp ==================================================================================
+// What may or may not stand in a packet, as match expressions name it: options of IPv4, TCP and neighbour discovery,
+// IPv6 extension headers, the words behind a GRE header. Users reach these names through the views: `tcp::option`.
+//
+// Each is a header of its own: `has<tcp::option::sack_perm>` asks whether it is there, and its fields are false in
+// every comparison when it is not, or is too short for them. Of several the first one counts. What stands behind an
+// option of an impossible length is not there. Everything is a template so that a field costs a compiler nothing before
+// it is used.
+#ifndef RUNNEL_WIRE_OPTION_FIELDS_HPP
+#define RUNNEL_WIRE_OPTION_FIELDS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// `ip::option`: RFC 791 §3.1, RFC 2113. nft knows those with a name.
+template <header_family Family = header_family::ipv4_option>
+struct ipv4_option_fields {
+  /// Any option, by its type octet. The end of the list, 0, is never found.
+  template <std::uint8_t Type>
+  struct number {
+    /// What the library asks of a header view; see `header_view`.
+    static constexpr header in_header = header_in(Family, Type);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, type and length included
+  };
+  /// A list of addresses; `addr` is its first one.
+  template <std::uint8_t Type>
+  struct route : number<Type> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, Type), 16, 8, std::uint8_t> ptr{"ptr"};
+    static constexpr field<header_in(Family, Type), 24, 32, ipv4_address> addr{"addr"};
+    /// @}
+  };
+  using rr = route<7>;      ///< record route
+  using lsrr = route<131>;  ///< loose source and record route
+  using ssrr = route<137>;  ///< strict source and record route
+  /// Router alert.
+  struct ra : number<148> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, 148), 16, 16, std::uint16_t> value{"value"};
+  };
+};
+
+/// `tcp::option`: RFC 9293 §3.2 and those that `tcp_option` cites.
+template <header_family Family = header_family::tcp_option>
+struct tcp_option_fields {
+  /// Any option, by its kind octet. The end of the list, 0, is never found.
+  template <std::uint8_t Kind>
+  struct number {
+    /// What the library asks of a header view; see `header_view`.
+    static constexpr header in_header = header_in(Family, Kind);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, kind and length included
+  };
+  /// Maximum segment size.
+  struct maxseg : number<2> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, 2), 16, 16, std::uint16_t> size{"size"};
+  };
+  /// Window scale; `count` is the shift.
+  struct window : number<3> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> count{"count"};
+  };
+  /// The option without a value.
+  using sack_perm = number<4>;
+  /// Selective acknowledgment; these are of its first block.
+  struct sack : number<5> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 5), 16, 32, std::uint32_t> left{"left"};
+    static constexpr field<header_in(Family, 5), 48, 32, std::uint32_t> right{"right"};
+    /// @}
+  };
+  /// Timestamps.
+  struct timestamp : number<8> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 8), 16, 32, std::uint32_t> tsval{"tsval"};
+    static constexpr field<header_in(Family, 8), 48, 32, std::uint32_t> tsecr{"tsecr"};
+    /// @}
+  };
+  /// The option without a value.
+  using md5sig = number<19>;
+  /// Multipath TCP.
+  struct mptcp : number<30> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, 30), 16, 4, std::uint8_t> subtype{"subtype"};
+  };
+  /// The option without a value.
+  using fastopen = number<34>;
+};
+
+/// `ip6::exthdr`: RFC 8200 §4, RFC 6275 §6.1. The fragment header is a view, `ipv6_fragment`.
+template <header_family Family = header_family::ipv6_extension>
+struct ipv6_exthdr_fields {
+  /// Any extension header, by the number that announces it. `hdrlength` counts 8 bytes each behind the first 8.
+  template <std::uint8_t Number>
+  struct number {
+    /// What the library asks of a header view; see `header_view`.
+    static constexpr header in_header = header_in(Family, Number);
+    /// The number that announces what follows.
+    static constexpr field<in_header, 0, 8, std::uint8_t> nexthdr{"nexthdr"};
+    /// The length, in units of 8 bytes behind the first 8.
+    static constexpr field<in_header, 8, 8, std::uint8_t> hdrlength{"hdrlength"};
+  };
+  using hbh = number<0>;   ///< hop-by-hop options
+  using dst = number<60>;  ///< destination options
+  /// Routing.
+  struct rt : number<43> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 43), 16, 8, std::uint8_t> type{"type"};
+    static constexpr field<header_in(Family, 43), 24, 8, std::uint8_t> seg_left{"seg-left"};
+    /// @}
+  };
+  /// Mobility. Nothing is behind it: for `meta::l4proto` it is the transport.
+  struct mh : number<135> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 135), 16, 8, std::uint8_t> type{"type"};
+    static constexpr field<header_in(Family, 135), 32, 16, std::uint16_t> checksum{"checksum"};
+    /// @}
+  };
+};
+
+/// `icmpv6::ra`: router advertisements, RFC 4861 §4.2. nft has no words for these fields, nor for those below.
+template <header In = header_in(header_family::icmpv6_message, 134)>
+struct router_advertisement_fields {
+  /// What the library asks of a header view; see `header_view`.
+  static constexpr header in_header = In;
+  /// A field, for match expressions. @{
+  static constexpr field<In, 32, 8, std::uint8_t> cur_hop_limit{"icmpv6 ra cur-hop-limit"};
+  static constexpr field<In, 40, 1, std::uint8_t> managed{"icmpv6 ra managed"};
+  static constexpr field<In, 41, 1, std::uint8_t> other{"icmpv6 ra other"};
+  /// @}
+  static constexpr field<In, 48, 16, std::uint16_t> router_lifetime{"icmpv6 ra router-lifetime"};  ///< seconds
+  static constexpr field<In, 64, 32, std::uint32_t> reachable_time{"icmpv6 ra reachable-time"};    ///< milliseconds
+  static constexpr field<In, 96, 32, std::uint32_t> retrans_timer{"icmpv6 ra retrans-timer"};      ///< milliseconds
+};
+/// `icmpv6::na`: the flags of neighbour advertisements, RFC 4861 §4.4. Their target is `icmpv6::taddr`.
+template <header In = header_in(header_family::icmpv6_message, 136)>
+struct neighbour_advertisement_fields {
+  /// What the library asks of a header view; see `header_view`.
+  static constexpr header in_header = In;
+  /// A field, for match expressions. @{
+  static constexpr field<In, 32, 1, std::uint8_t> router{"icmpv6 na router"};
+  static constexpr field<In, 33, 1, std::uint8_t> solicited{"icmpv6 na solicited"};
+  static constexpr field<In, 34, 1, std::uint8_t> overrides{"icmpv6 na override"};
+  /// @}
+};
+/// `icmpv6::option`: options of neighbour discovery messages, RFC 4861 §4.6, RFC 4191 §2.3, RFC 8106 §5.1.
+template <header_family Family = header_family::nd_option>
+struct nd_option_fields {
+  /// Any option, by its type octet.
+  template <std::uint8_t Type>
+  struct number {
+    /// What the library asks of a header view; see `header_view`.
+    static constexpr header in_header = header_in(Family, Type);
+    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< in units of 8 bytes
+  };
+  /// A link-layer address.
+  template <std::uint8_t Type>
+  struct link_address : number<Type> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, Type), 16, 48, mac_address> address{"address"};
+  };
+  using slla = link_address<1>;  ///< source link-layer address, of 48 bits
+  using tlla = link_address<2>;  ///< target link-layer address, of 48 bits
+  /// Prefix information; lifetimes in seconds.
+  struct prefix : number<3> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
+    static constexpr field<header_in(Family, 3), 24, 1, std::uint8_t> on_link{"on-link"};
+    static constexpr field<header_in(Family, 3), 25, 1, std::uint8_t> autonomous{"autonomous"};
+    static constexpr field<header_in(Family, 3), 32, 32, std::uint32_t> valid_lifetime{"valid-lifetime"};
+    static constexpr field<header_in(Family, 3), 64, 32, std::uint32_t> preferred_lifetime{"preferred-lifetime"};
+    static constexpr field<header_in(Family, 3), 128, 128, ipv6_address> address{"address"};
+    /// @}
+  };
+  /// The MTU of the link.
+  struct mtu : number<5> {
+    /// A field, for match expressions.
+    static constexpr field<header_in(Family, 5), 32, 32, std::uint32_t> value{"value"};
+  };
+  /// Route information; its prefix has no fixed length.
+  struct route : number<24> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 24), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
+    static constexpr field<header_in(Family, 24), 32, 32, std::uint32_t> lifetime{"lifetime"};
+    /// @}
+  };
+  /// Recursive DNS servers; `address` is the first one's.
+  struct rdnss : number<25> {
+    /// A field, for match expressions. @{
+    static constexpr field<header_in(Family, 25), 32, 32, std::uint32_t> lifetime{"lifetime"};
+    static constexpr field<header_in(Family, 25), 64, 128, ipv6_address> address{"address"};
+    /// @}
+  };
+};
+
+/// `gre::option`: the words that flags announce, RFC 2784 §2.1, RFC 2890 §2. nft has no words for them.
+template <header_family Family = header_family::gre_word>
+struct gre_option_fields {
+  /// An optional word of the header.
+  template <std::uint8_t Flag, class Value>
+  struct word {
+    /// What the library asks of a header view; see `header_view`.
+    static constexpr header in_header = header_in(Family, Flag);
+    /// A field, for match expressions.
+    static constexpr field<in_header, 0, 8 * sizeof(Value), Value> value{"value"};
+  };
+  /// The optional words.
+  using checksum = word<0x80, std::uint16_t>;
+  /// What its values are compared as.
+  using key = word<0x20, std::uint32_t>;
+  /// A field of the header, in host byte order.
+  using sequence = word<0x10, std::uint32_t>;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/tcp_options.hpp ====================================================================================
+// TCP options: a walker that survives whatever the wire brings, and the set of options that a modern stack sends
+// and reads. RFC 9293 §3.1, RFC 7323, RFC 2018, RFC 7413, RFC 5482, RFC 5925, RFC 2385, RFC 8684.
+#ifndef RUNNEL_WIRE_TCP_OPTIONS_HPP
+#define RUNNEL_WIRE_TCP_OPTIONS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// The kind octet of a TCP option, an IANA number.
+enum class tcp_option : std::uint8_t {
+  end_of_list = 0,
+  no_operation = 1,
+  maximum_segment_size = 2,  ///< RFC 9293 §3.7.1, in SYN only
+  window_scale = 3,          ///< RFC 7323 §2.2, in SYN only
+  sack_permitted = 4,        ///< RFC 2018 §2, in SYN only
+  sack = 5,                  ///< RFC 2018 §3
+  timestamps = 8,            ///< RFC 7323 §3.2
+  md5_signature = 19,        ///< RFC 2385, obsoleted by `authentication`
+  user_timeout = 28,         ///< RFC 5482
+  authentication = 29,       ///< TCP-AO, RFC 5925 §2.2
+  multipath = 30,            ///< MPTCP, RFC 8684 §3
+  fast_open = 34,            ///< RFC 7413 §4.1.1
+};
+
+/// Octets that the receiver already has, out of order: from `left` up to, not including, `right` (RFC 2018 §3).
+struct tcp_sack_block {
+  /// The first sequence number of the block.
+  std::uint32_t left = 0;
+  /// The one behind its last.
+  std::uint32_t right = 0;
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const tcp_sack_block&, const tcp_sack_block&) noexcept = default;
+};
+
+/// TSval and TSecr (RFC 7323 §3.2), in ticks of the sender's and of the receiver's clock.
+struct tcp_timestamps {
+  /// TSval.
+  std::uint32_t value = 0;
+  /// TSecr.
+  std::uint32_t echo_reply = 0;
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const tcp_timestamps&, const tcp_timestamps&) noexcept = default;
+};
+
+/// Walks TCP options: `for (tcp_options o(segment.options()); o; o.next()) use(o.kind(), o.data());`
+/// Ends at End of Option List, at the last byte, or at an option whose length cannot be (RFC 9293 MUST-7), which
+/// `malformed()` tells. Options of unknown kind are stepped over by their length (MUST-6), at any alignment
+/// (MUST-64). The typed accessors look at the current option only; of another kind, or of a length that its RFC
+/// does not allow, it reads as absent: 0, empty or the value named there.
+class tcp_options {
+ public:
+  static constexpr std::uint8_t no_window_scale = 255;  ///< what `window_scale()` says when there is none
+
+  /// Walks the options of a header, `tcp.options()`.
+  constexpr explicit tcp_options(bytes options) noexcept : rest_(options) { look(); }
+  /// Whether there is an option at the current place.
+  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
+  [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
+  /// The option's data, without kind and length octets.
+  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its kind octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
+  /// How many option bytes there are from the current option on, itself included.
+  [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
+  /// Goes to the next option.
+  constexpr void next() noexcept {
+    rest_ = rest_.from(size_);
+    look();
+  }
+  /// Whether the walk ended before the list did, at an impossible length.
+  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
+
+  /// Largest segment that the peer accepts, bytes without headers; 0 when this is not that option.
+  [[nodiscard]] constexpr std::uint16_t maximum_segment_size() const noexcept {
+    return is(tcp_option::maximum_segment_size, 2) ? load_be16(data().data()) : std::uint16_t{0};
+  }
+  /// Shift for the peer's windows, at most 14 whatever the option says (RFC 7323 §2.3).
+  [[nodiscard]] constexpr std::uint8_t window_scale() const noexcept {
+    if (!is(tcp_option::window_scale, 1)) return no_window_scale;
+    const std::uint8_t shift = load_u8(data().data());
+    return shift > 14 ? std::uint8_t{14} : shift;
+  }
+  /// Whether it stands at this option, and the option has the right length.
+  [[nodiscard]] constexpr bool is_sack_permitted() const noexcept { return is(tcp_option::sack_permitted, 0); }
+  /// How many blocks this SACK option has: 1 to 4; 0 when it is not one or its length is not a multiple of 8.
+  [[nodiscard]] constexpr std::size_t sack_count() const noexcept {
+    if (kind() != tcp_option::sack || data().size() % 8 != 0) return 0;
+    return data().size() / 8;
+  }
+  /// Block `i`; empty beyond `sack_count()`. That left is before right is not checked here.
+  [[nodiscard]] constexpr tcp_sack_block sack_block(std::size_t i) const noexcept {
+    if (i >= sack_count()) return {};
+    return {load_be32(data().data() + 8 * i), load_be32(data().data() + 8 * i + 4)};
+  }
+  /// Whether it stands at this option, and the option has the right length.
+  [[nodiscard]] constexpr bool has_timestamps() const noexcept { return is(tcp_option::timestamps, 8); }
+  /// The timestamps that it stands at.
+  [[nodiscard]] constexpr tcp_timestamps timestamps() const noexcept {
+    if (!has_timestamps()) return {};
+    return {load_be32(data().data()), load_be32(data().data() + 4)};
+  }
+  /// Whether this is a Fast Open option that may be believed: an empty request, or a cookie of 4 to 16 bytes, an
+  /// even number of them (RFC 7413 §4.1.1).
+  [[nodiscard]] constexpr bool is_fast_open() const noexcept {
+    const std::size_t n = data().size();
+    return kind() == tcp_option::fast_open && (n == 0 || (n >= 4 && n <= 16 && n % 2 == 0));
+  }
+  /// The Fast Open cookie; empty when it is asked for.
+  [[nodiscard]] constexpr bytes fast_open_cookie() const noexcept { return is_fast_open() ? data() : bytes{}; }
+  /// How long the peer keeps unacknowledged data, in seconds (RFC 5482 §2); 0 when this is not that option.
+  [[nodiscard]] constexpr std::uint32_t user_timeout_seconds() const noexcept {
+    if (!is(tcp_option::user_timeout, 2)) return 0;
+    const std::uint32_t v = load_be16(data().data());
+    return (v & 0x8000u) != 0 ? (v & 0x7fffu) * 60 : v;
+  }
+  /// The 16 bytes of an MD5 signature (RFC 2385 §3); empty when this is not that option.
+  [[nodiscard]] constexpr bytes md5_digest() const noexcept {
+    return is(tcp_option::md5_signature, 16) ? data() : bytes{};
+  }
+  /// TCP-AO's KeyID, RNextKeyID and MAC (RFC 5925 §2.2), together at least 2 bytes; empty otherwise.
+  [[nodiscard]] constexpr bytes authentication() const noexcept {
+    return kind() == tcp_option::authentication && data().size() >= 2 ? data() : bytes{};
+  }
+  /// The subtype of an MPTCP option, 0 (MP_CAPABLE) to 15 (RFC 8684 §3); 255 when this is not one.
+  [[nodiscard]] constexpr std::uint8_t multipath_subtype() const noexcept {
+    if (kind() != tcp_option::multipath || data().empty()) return 255;
+    return static_cast<std::uint8_t>(load_u8(data().data()) >> 4);
+  }
+
+ private:
+  [[nodiscard]] constexpr bool is(tcp_option k, std::size_t data_size) const noexcept {
+    return size_ == data_size + 2 && kind() == k;
+  }
+  // The size is read once: what is believed later is what was checked here.
+  constexpr void look() noexcept {
+    size_ = 0;
+    if (rest_.empty() || kind() == tcp_option::end_of_list) return;
+    if (kind() == tcp_option::no_operation) {
+      size_ = 1;
+      return;
+    }
+    const std::size_t said = rest_.size() < 2 ? std::size_t{0} : load_u8(rest_.data() + 1);
+    if (said < 2 || said > rest_.size()) {
+      malformed_ = true;
+      return;
+    }
+    size_ = said;
+  }
+
+  bytes rest_;
+  std::size_t size_ = 0;
+  bool malformed_ = false;
+};
+
+/// The options that a modern stack sends and acts on, as values: `parse` reads them from a segment, `tcp_header`
+/// writes them. Laid out as Linux does, so that fixed-offset fast paths of peers keep working.
+struct tcp_option_values {
+  std::uint16_t maximum_segment_size = 0;                    ///< bytes; 0: not sent, RFC 9293 says 536 or 1220
+  std::uint8_t window_scale = tcp_options::no_window_scale;  ///< shift 0 to 14; 255: not sent
+  /// Whether the option is sent. @{
+  bool sack_permitted = false;
+  bool has_timestamps = false;
+  /// @}
+  tcp_timestamps timestamps{};  ///< counts when `has_timestamps`
+  std::uint8_t sack_count = 0;  ///< how many of `sack` count
+  tcp_sack_block sack[4]{};     ///< most recent first (RFC 2018 §4)
+  /// Whether the option is sent.
+  bool has_fast_open = false;
+  bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; at most 16 bytes, somebody else's
+
+  /// Reads every well-formed option that it knows, the last of a kind winning, up to the first impossible length.
+  /// It is the caller's to ignore what only counts in a SYN.
+  [[nodiscard]] static constexpr tcp_option_values parse(bytes options) noexcept {
+    tcp_option_values v;
+    // Nearly every segment of a connection has exactly these twelve bytes (RFC 7323 appendix A).
+    if (options.size() == 12 && load_be32(options.data()) == 0x0101'080a) {
+      v.has_timestamps = true;
+      v.timestamps = {load_be32(options.data() + 4), load_be32(options.data() + 8)};
+      return v;
+    }
+    for (tcp_options o(options); o; o.next()) {
+      if (o.maximum_segment_size() != 0) v.maximum_segment_size = o.maximum_segment_size();
+      else if (o.window_scale() != tcp_options::no_window_scale) v.window_scale = o.window_scale();
+      else if (o.is_sack_permitted()) v.sack_permitted = true;
+      else if (o.has_timestamps()) v.has_timestamps = true, v.timestamps = o.timestamps();
+      else if (o.sack_count() != 0) {
+        v.sack_count = static_cast<std::uint8_t>(o.sack_count() < 4 ? o.sack_count() : 4);
+        for (std::size_t i = 0; i < v.sack_count; ++i) v.sack[i] = o.sack_block(i);
+      } else if (o.is_fast_open()) {
+        v.has_fast_open = true;
+        v.fast_open_cookie = o.fast_open_cookie();
+      }
+    }
+    return v;
+  }
+
+  /// How many of the SACK blocks are written: those that fit 40 bytes beside the rest (3 beside timestamps).
+  [[nodiscard]] constexpr std::size_t sack_written() const noexcept {
+    const std::size_t room = 40 - size_without_sack();
+    const std::size_t fit = room < 12 ? 0 : (room - 4) / 8;
+    const std::size_t have = sack_count < 4 ? sack_count : 4;
+    return have < fit ? have : fit;
+  }
+  /// Bytes that `write` writes: a multiple of 4, at most 40.
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return size_without_sack() + (sack_written() == 0 ? 0 : 4 + 8 * sack_written());
+  }
+  /// Writes `size()` bytes at `p`.
+  constexpr void write(std::byte* p) const noexcept {
+    if (maximum_segment_size != 0) {
+      store_be32(p, 0x0204'0000u | maximum_segment_size);
+      p += 4;
+    }
+    if (has_timestamps) {
+      store_be32(p, sack_permitted ? 0x0402'080a : 0x0101'080a);
+      store_be32(p + 4, timestamps.value);
+      store_be32(p + 8, timestamps.echo_reply);
+      p += 12;
+    } else if (sack_permitted) {
+      store_be32(p, 0x0101'0402);
+      p += 4;
+    }
+    if (window_scale != tcp_options::no_window_scale) {
+      store_be32(p, 0x0103'0300u | window_scale);
+      p += 4;
+    }
+    if (has_fast_open) {
+      const bytes cookie = fast_open_cookie.first(longest_cookie);
+      store_u8(p, static_cast<std::uint8_t>(tcp_option::fast_open));
+      store_u8(p + 1, static_cast<std::uint8_t>(2 + cookie.size()));
+      copy_bytes(p + 2, cookie.data(), cookie.size());
+      // No-operations fill up, so that what follows is still read.
+      for (std::size_t i = 2 + cookie.size(); i < fast_open_size(); ++i) store_u8(p + i, 1);
+      p += fast_open_size();
+    }
+    if (const std::size_t n = sack_written(); n != 0) {
+      store_be32(p, static_cast<std::uint32_t>(0x0101'0502 + 8 * n));
+      p += 4;
+      for (std::size_t i = 0; i < n; ++i, p += 8) {
+        store_be32(p, sack[i].left);
+        store_be32(p + 4, sack[i].right);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t longest_cookie = 16;
+  [[nodiscard]] constexpr std::size_t fast_open_size() const noexcept {
+    RUNNEL_ASSERT(fast_open_cookie.size() <= longest_cookie);
+    return has_fast_open ? (2 + fast_open_cookie.first(longest_cookie).size() + 3) / 4 * 4 : 0;
+  }
+  [[nodiscard]] constexpr std::size_t size_without_sack() const noexcept {
+    return (maximum_segment_size != 0 ? 4u : 0u) +
+           (has_timestamps   ? 12u
+            : sack_permitted ? 4u
+                             : 0u) +
+           (window_scale != tcp_options::no_window_scale ? 4u : 0u) + fast_open_size();
+  }
+};
+
+/// The options in tcpdump's words: `mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 7`; an impossible length as `[bad opt]`.
+constexpr void print(text_writer& out, tcp_options o) noexcept {
+  for (bool first = true; o; o.next(), first = false) {
+    if (!first) out << ',';
+    if (o.kind() == tcp_option::no_operation) out << "nop";
+    else if (o.maximum_segment_size() != 0) out << "mss " << o.maximum_segment_size();
+    else if (o.window_scale() != tcp_options::no_window_scale) out << "wscale " << o.window_scale();
+    else if (o.is_sack_permitted()) out << "sackOK";
+    else if (o.has_timestamps()) out << "TS val " << o.timestamps().value << " ecr " << o.timestamps().echo_reply;
+    else if (o.sack_count() != 0) {
+      out << "sack " << std::uint64_t{o.sack_count()} << ' ';
+      for (std::size_t i = 0; i < o.sack_count(); ++i)
+        out << '{' << o.sack_block(i).left << ':' << o.sack_block(i).right << '}';
+    } else if (o.is_fast_open()) {
+      out << (o.fast_open_cookie().empty() ? "tfo cookiereq" : "tfo cookie ");
+      for (const std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
+    } else if (o.kind() == tcp_option::multipath) out << "mptcp " << std::uint64_t{o.data().size() + 2};
+    else if (o.user_timeout_seconds() != 0) out << "uto " << o.user_timeout_seconds() << 's';
+    else if (!o.md5_digest().empty()) out << "md5";
+    else if (!o.authentication().empty()) out << "ao keyid " << load_u8(o.authentication().data());
+    else out << "unknown-" << static_cast<std::uint8_t>(o.kind());
+  }
+  if (o.malformed()) out << "[bad opt]";
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/tcp.hpp ============================================================================================
+// TCP header: a checked view over the segment's own bytes, the builder, the printer. RFC 9293, RFC 3168.
+#ifndef RUNNEL_WIRE_TCP_HPP
+#define RUNNEL_WIRE_TCP_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// The control bits of a TCP header as numbers: `tcp::flags == tcp_flags::syn`, `.flags = tcp_flags::syn |
+/// tcp_flags::ack`.
+struct tcp_flags {
+  static constexpr std::uint8_t fin = 0x01;  ///< no more data from the sender
+  static constexpr std::uint8_t syn = 0x02;  ///< synchronise sequence numbers
+  static constexpr std::uint8_t rst = 0x04;  ///< reset the connection
+  static constexpr std::uint8_t psh = 0x08;  ///< push function
+  static constexpr std::uint8_t ack = 0x10;  ///< the acknowledgment number counts
+  static constexpr std::uint8_t urg = 0x20;  ///< the urgent pointer counts
+  static constexpr std::uint8_t ece = 0x40;  ///< ECN echo (RFC 3168 §6.1)
+  static constexpr std::uint8_t cwr = 0x80;  ///< congestion window reduced (RFC 3168 §6.1)
+};
+
+/// A view of a TCP segment: header and payload. `tcp` reads, `mut<tcp>` also writes. Does not own: valid as long as
+/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+template <class Byte>
+class basic_tcp {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_tcp<std::byte>;
+  static constexpr header in_header = header::tcp;
+  static constexpr std::size_t min_size = 20;
+  /// @}
+
+  /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
+  using option = tcp_option_fields<>;
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
+  static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};
+  static constexpr field<header::tcp, 32, 32, std::uint32_t> sequence{"tcp sequence"};
+  static constexpr field<header::tcp, 64, 32, std::uint32_t> ackseq{"tcp ackseq"};
+  static constexpr field<header::tcp, 96, 4, std::uint8_t> doff{"tcp doff"};
+  static constexpr field<header::tcp, 104, 8, std::uint8_t> flags{"tcp flags"};
+  static constexpr field<header::tcp, 112, 16, std::uint16_t> window{"tcp window"};
+  static constexpr field<header::tcp, 128, 16, std::uint16_t> checksum{"tcp checksum"};
+  static constexpr field<header::tcp, 144, 16, std::uint16_t> urgptr{"tcp urgptr"};
+  /// @}
+
+  /// Checks the data offset against `b`, which is the whole segment: the IP payload, no link padding. Neither the
+  /// checksum nor the options are looked at.
+  [[nodiscard]] static constexpr result<basic_tcp, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::tcp_too_short;
+    const std::size_t header_size = (load_u8(b.data() + 12) >> 4) * std::size_t{4};
+    if (header_size < min_size || header_size > b.size()) return drop_reason::tcp_data_offset;
+    return basic_tcp{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_tcp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_tcp<const Byte>::unchecked({p_, n_});
+  }
+
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
+  /// Both ports as they lie there, the source in the upper half.
+  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
+  /// Of the first payload octet; in a SYN that of the SYN itself.
+  [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept { return load_be32(p_ + 4); }
+  /// The next sequence number that the sender of this segment expects; counts when `ack()`.
+  [[nodiscard]] constexpr std::uint32_t acknowledgment_number() const noexcept { return load_be32(p_ + 8); }
+  /// Header length in bytes, options included: the data offset; never more than the view holds.
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
+    const std::size_t said = (load_u8(p_ + 12) >> 4) * std::size_t{4};
+    return said < min_size ? min_size : said < n_ ? said : n_;
+  }
+  /// All eight control bits, as in `tcp_flags`.
+  [[nodiscard]] constexpr std::uint8_t control_bits() const noexcept { return load_u8(p_ + 13); }
+  /// Whether the control bit is set. @{
+  [[nodiscard]] constexpr bool fin() const noexcept { return (control_bits() & tcp_flags::fin) != 0; }
+  [[nodiscard]] constexpr bool syn() const noexcept { return (control_bits() & tcp_flags::syn) != 0; }
+  [[nodiscard]] constexpr bool rst() const noexcept { return (control_bits() & tcp_flags::rst) != 0; }
+  [[nodiscard]] constexpr bool psh() const noexcept { return (control_bits() & tcp_flags::psh) != 0; }
+  [[nodiscard]] constexpr bool ack() const noexcept { return (control_bits() & tcp_flags::ack) != 0; }
+  [[nodiscard]] constexpr bool urg() const noexcept { return (control_bits() & tcp_flags::urg) != 0; }
+  [[nodiscard]] constexpr bool ece() const noexcept { return (control_bits() & tcp_flags::ece) != 0; }
+  [[nodiscard]] constexpr bool cwr() const noexcept { return (control_bits() & tcp_flags::cwr) != 0; }
+  /// @}
+  /// Octets that the sender of this segment accepts, before window scaling (RFC 7323 §2.3).
+  [[nodiscard]] constexpr std::uint16_t window_size() const noexcept { return load_be16(p_ + 14); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t segment_checksum() const noexcept { return load_be16(p_ + 16); }
+  /// Offset from the sequence number to the octet behind the urgent data; counts when `urg()`.
+  [[nodiscard]] constexpr std::uint16_t urgent_pointer() const noexcept { return load_be16(p_ + 18); }
+  /// The option bytes; walk them with `tcp_options`, or read the usual ones with `tcp_option_values::parse`.
+  [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
+  /// What follows the header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(header_size());
+  }
+  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN.
+  [[nodiscard]] constexpr std::uint32_t sequence_length() const noexcept {
+    return static_cast<std::uint32_t>(n_ - header_size()) + (syn() ? 1u : 0u) + (fin() ? 1u : 0u);
+  }
+  /// Whether the checksum is right, `pseudo_header_sum` being that of the IP header around (§3.1, MUST-3). Reads the
+  /// whole segment.
+  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header_sum) const noexcept {
+    return fold_checksum(add_checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{6} + n_)) == 0xffff;
+  }
+
+  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
+  constexpr void source_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, v);
+  }
+  constexpr void destination_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(2, v);
+  }
+  constexpr void sequence_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(4, v);
+  }
+  constexpr void acknowledgment_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(8, v);
+  }
+  constexpr void control_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(12, static_cast<std::uint16_t>((load_be16(p_ + 12) & 0xff00u) | v));
+  }
+  constexpr void window_size(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(14, v);
+  }
+  constexpr void urgent_pointer(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(18, v);
+  }
+  /// @}
+  /// Stores a checksum as given.
+  constexpr void segment_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 16, v);
+  }
+  /// Updates the checksum after addresses in the IP header around changed (address translation): with the
+  /// `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), from, to));
+  }
+  /// Computes the checksum anew, `pseudo_header_sum` being that of the IP header around. Reads the whole segment.
+  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 16, 0);
+    store_be16(p_ + 16, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{6} + n_));
+  }
+  /// Lowers the maximum segment size option to `limit` where it says more ("MSS clamping"); adds none. True when it
+  /// changed. Only meaningful on a SYN.
+  constexpr bool clamp_maximum_segment_size(std::uint16_t limit) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    const bytes all = options();
+    for (tcp_options o(all); o; o.next()) {
+      const std::uint16_t said = o.maximum_segment_size();
+      if (said <= limit) continue;
+      const std::size_t at = min_size + all.size() - o.remaining() + 2;
+      store_be16(p_ + at, limit);
+      // An option at an odd place has its bytes in the other halves of the checksum's words.
+      const bool odd = at % 2 != 0;
+      store_be16(p_ + 16,
+                 update_checksum16(load_be16(p_ + 16), odd ? byte_swap(said) : said, odd ? byte_swap(limit) : limit));
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  constexpr basic_tcp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
+    store_be16(p_ + 16, update_checksum16(load_be16(p_ + 16), load_be16(p_ + at), v));
+    store_be16(p_ + at, v);
+  }
+  constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
+    store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), load_be32(p_ + at), v));
+    store_be32(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using tcp = basic_tcp<const std::byte>;
+
+/// A TCP header to be written: `write_headers(packet, ipv4_header{...}, tcp_header{.flags = tcp_flags::syn, ...})`.
+/// Data offset and checksum come from what is around and inside.
+struct tcp_header {
+  /// What `build` asks of a header; see `header_value`.
+  static constexpr std::uint8_t ip_protocol = 6;
+
+  /// A field of the header, in host byte order. @{
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;
+  std::uint32_t sequence_number = 0;
+  std::uint32_t acknowledgment_number = 0;
+  /// @}
+  std::uint8_t flags = 0;         ///< of `tcp_flags`
+  std::uint16_t window_size = 0;  ///< as it goes on the wire: already scaled down
+  /// A field of the header, in host byte order. @{
+  std::uint16_t urgent_pointer = 0;
+  tcp_option_values options{};
+  /// @}
+  bytes more_options{};  ///< encoded ones, written behind `options`; together at most 40 bytes
+
+  /// Header bytes, options padded with zeros to a multiple of 4.
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    const std::size_t n = options.size() + more_options.size();
+    RUNNEL_ASSERT(n <= 40);
+    return 20 + (n + 3) / 4 * 4;
+  }
+  /// What `build` asks of a header; see `header_value`.
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    std::byte* p = whole.data();
+    const std::size_t header_size = size();
+    store_be16(p, source_port);
+    store_be16(p + 2, destination_port);
+    store_be32(p + 4, sequence_number);
+    store_be32(p + 8, acknowledgment_number);
+    store_u8(p + 12, static_cast<std::uint8_t>(header_size / 4 << 4));
+    store_u8(p + 13, flags);
+    store_be16(p + 14, window_size);
+    store_be16(p + 16, 0);
+    store_be16(p + 18, urgent_pointer);
+    options.write(p + 20);
+    const std::size_t behind = 20 + options.size();
+    zero_bytes(p + behind, header_size - behind);
+    copy_bytes(p + behind, more_options.data(), more_options.size());
+    store_be16(p + 16, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
+  }
+};
+
+/// One line in tcpdump's manner: `40000 > 80: Flags [S], seq 1, win 64240, options [mss 1460], length 0`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_tcp<Byte>& v) noexcept {
+  out << v.source_port() << " > " << v.destination_port() << ": Flags [";
+  if (v.control_bits() == 0) out << "none";
+  for (unsigned i = 0; i < 8; ++i)
+    if ((unsigned{v.control_bits()} >> i & 1u) != 0) out << "FSRP.UEW"[i];
+  out << ']';
+  const std::size_t length = v.payload().size();
+  if (length != 0 || v.syn() || v.fin() || v.rst()) out << ", seq " << v.sequence_number();
+  if (length != 0) out << ':' << static_cast<std::uint32_t>(v.sequence_number() + length);
+  if (v.ack()) out << ", ack " << v.acknowledgment_number();
+  out << ", win " << v.window_size();
+  if (v.urg()) out << ", urg " << v.urgent_pointer();
+  if (!v.options().empty()) {
+    out << ", options [";
+    print(out, tcp_options{v.options()});
+    out << ']';
+  }
+  out << ", length " << std::uint64_t{length};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/virtio_net.hpp ===================================================================================
+// The header that virtual devices put before a packet to say what is left to do for it: the checksum and the cutting
+// into segments. TAP (IFF_VNET_HDR) and packet sockets (PACKET_VNET_HDR) speak it. virtio 1.2 §5.1.6, struct
+// virtio_net_hdr in <linux/virtio_net.h>. Nothing here is for users.
+//
+//     NEEDS_CSUM, csum_start, csum_offset  <->  checksum_status::partial
+//     DATA_VALID                            ->  checksum_status::verified
+//     gso_type, gso_size                   <->  segment_size
+#ifndef RUNNEL_DEVICE_VIRTIO_NET_HPP
+#define RUNNEL_DEVICE_VIRTIO_NET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel::detail {
+
+/// As it lies before the packet, in the host's byte order, which both kinds of device use unless told otherwise.
+struct virtio_net_header {
+  std::uint8_t flags = 0;
+  std::uint8_t gso_type = 0;
+  std::uint16_t header_length = 0;    ///< of all headers of a packet to be cut; a hint, and not looked at
+  std::uint16_t segment_size = 0;     ///< payload bytes of each segment
+  std::uint16_t checksum_start = 0;   ///< from the first byte of the packet
+  std::uint16_t checksum_offset = 0;  ///< from there
+};
+static_assert(sizeof(virtio_net_header) == 10);
+
+/// Bits of `flags` and values of `gso_type`. @{
+inline constexpr std::uint8_t virtio_needs_checksum = 1, virtio_data_valid = 2;
+inline constexpr std::uint8_t virtio_gso_none = 0, virtio_gso_tcpv4 = 1, virtio_gso_tcpv6 = 4, virtio_gso_udp = 5;
+inline constexpr std::uint8_t virtio_gso_ecn = 0x80;  // with one of TCP: the first segment alone has CWR
+/// @}
+
+/// Takes over what the header says into `checksum` and `segment_size` of the frame, which lies behind it and begins
+/// with its link header. A checksum at another place than where the library looks for the transport checksum (inside of
+/// a tunnel) is completed here. False when the header cannot be right: a place outside of the packet, a kind of
+/// segmentation that was not asked for or is not that of the packet. What is in such a frame is not to be used.
+[[nodiscard]] inline bool read_virtio_net_header(const virtio_net_header& h, frame& f) noexcept {
+  f.checksum = (h.flags & virtio_data_valid) != 0 ? checksum_status::verified : checksum_status::unknown;
+  f.segment_size = 0;
+  const bool partial = (h.flags & virtio_needs_checksum) != 0;
+  if (!partial && h.gso_type == virtio_gso_none) [[likely]]
+    return true;
+  if (f.missing != 0) {  // cut off by the receiver: nothing can be completed, nor cut
+    if (partial) f.checksum = checksum_status::partial;
+    return true;
+  }
+  const transport_checksum_place at = find_transport_checksum(f.contents(), f.link);
+  if (h.gso_type != virtio_gso_none) {
+    const unsigned kind = h.gso_type & ~unsigned{virtio_gso_ecn};
+    const unsigned expected = at.field == 6 ? virtio_gso_udp : at.ipv4 ? virtio_gso_tcpv4 : virtio_gso_tcpv6;
+    if (at.start == 0 || kind != expected || h.segment_size == 0) return false;
+    f.segment_size = h.segment_size;
+  }
+  if (!partial) return true;
+  if (at.start == h.checksum_start && at.field == h.checksum_offset && at.start != 0) {
+    f.checksum = checksum_status::partial;
+    return true;
+  }
+  f.checksum = checksum_status::verified;
+  return f.segment_size == 0 && complete_checksum(f.contents(), h.checksum_start, h.checksum_offset);
+}
+
+/// The header for a packet of which `first` is the first fragment, `chained` bytes follow. A packet with nothing left
+/// to do, or without a TCP or UDP checksum where `dissect` finds it, gets a header of zeros.
+[[nodiscard]] inline virtio_net_header make_virtio_net_header(bytes first, link_type link, std::size_t chained,
+                                                              checksum_status checksum,
+                                                              std::uint16_t segment_size) noexcept {
+  virtio_net_header h;
+  if (checksum != checksum_status::partial && segment_size == 0) [[likely]]
+    return h;
+  const transport_checksum_place at = find_transport_checksum(first, link, chained);
+  if (at.start == 0) return h;
+  if (checksum == checksum_status::partial) {
+    h.flags = virtio_needs_checksum;
+    h.checksum_start = static_cast<std::uint16_t>(at.start);
+    h.checksum_offset = static_cast<std::uint16_t>(at.field);
+  }
+  if (segment_size == 0) return h;
+  h.segment_size = segment_size;
+  h.header_length = static_cast<std::uint16_t>(at.start + at.header);
+  if (at.field == 6) {
+    h.gso_type = virtio_gso_udp;
+    return h;
+  }
+  h.gso_type = at.ipv4 ? virtio_gso_tcpv4 : virtio_gso_tcpv6;
+  if ((load_u8(first.data() + at.start + 13) & tcp_flags::cwr) != 0) h.gso_type |= virtio_gso_ecn;
+  return h;
+}
+/// The same for a packet and for a frame. @{
+[[nodiscard]] inline virtio_net_header make_virtio_net_header(const packet& p) noexcept {
+  return make_virtio_net_header(p.contents(), p.layers().link_kind(), p.total_length() - p.length(), p.checksum(),
+                                p.segment_size());
+}
+[[nodiscard]] inline virtio_net_header make_virtio_net_header(const frame& f) noexcept {
+  return make_virtio_net_header(f.contents(), f.link, 0, f.checksum, f.segment_size);
+}
+/// @}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/tap.hpp ==========================================================================================
+// A network interface whose other end is this program: TAP (Ethernet frames) and TUN (IP packets). What the kernel
+// sends to the interface is received here, and what is transmitted here the kernel receives.
+// Documentation/networking/tuntap.rst, drivers/net/tun.c in Linux.
+//
+//     auto tap = device::tap::open("tap0", {.mtu = 9000});
+//     if (!tap) return fail(tap.error());   // tap: open /dev/net/tun: No such file or directory: load the module tun
+//     loop work{time, attach(*tap, parse() | ... | transmit(*tap))};
+//
+// Theory of operation. One packet is one read(2) or write(2): the kernel offers nothing else, and it is the system call
+// that costs. A read goes right into a slot of the pool, behind its headroom, and no byte is copied here. With
+// `vnet_header` a header of ten bytes lies before each packet (virtio_net.hpp); a read puts it into the headroom, a
+// write takes it from the stack.
+//
+//      slot   | headroom    |header| packet            | one byte more: filled, the packet was longer |
+//             +-------------+------+-------------------+-----------------------------------------------+
+//
+// One device is one queue of the interface. For several threads each opens the same name with `multi_queue`; the kernel
+// then keeps a flow on one of the queues, that on which this program last sent to it.
+#ifndef RUNNEL_DEVICE_TAP_HPP
+#define RUNNEL_DEVICE_TAP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <errno.h>         // errno
+#include <fcntl.h>         // open
+#include <linux/if_tun.h>  // TUNSETIFF
+#include <sys/ioctl.h>     // ioctl
+#include <sys/uio.h>       // writev
+#include <unistd.h>        // read, write
+
+namespace runnel::device {
+
+/// What the kernel's side of the interface speaks.
+enum class tap_mode : std::uint8_t {
+  tap,  ///< Ethernet frames
+  tun,  ///< IPv4 and IPv6 packets without a link header (link_type::raw_ip)
+};
+
+/// How an interface is opened. What is not given stays as the kernel has it.
+struct tap_options {
+  tap_mode mode = tap_mode::tap;
+  bool create = true;        ///< make the interface when there is none; else that is an error
+  bool multi_queue = false;  ///< the same name may be opened several times, once for each thread; all must say so
+  /// Packets carry what is left to do for them: checksums may be partial, in both directions. All queues alike.
+  bool vnet_header = false;
+  /// The kernel hands over TCP and UDP in pieces of up to 64 KiB, to be cut to `segment_size` by whoever puts them on a
+  /// wire, and takes such pieces. Implies `vnet_header`, and slots of 64 KiB.
+  bool segmentation = false;
+  bool up = true;                           ///< set the interface up
+  bool persist = false;                     ///< the interface stays when the last device on it is closed
+  std::uint32_t mtu = 0;                    ///< longest packet in bytes, without the Ethernet header; 0: as it is
+  mac_address mac{};                        ///< of the kernel's side; zeros: as it is
+  const char* network_namespace = nullptr;  ///< where to open it: a name of `ip netns`, or a path; null: here
+  pool* memory = nullptr;                   ///< whose slots to receive into; null: a pool of its own
+  /// Of its own pool: how many slots; 0 is 4096, with `segmentation` 512.
+  std::uint32_t packets = 0;
+  /// Of its own pool: bytes of a slot, at most 65535; 0 is what the MTU needs, with `segmentation` 65535.
+  std::uint32_t packet_bytes = 0;
+};
+
+/// What a device has done, since it was opened.
+struct tap_statistics {
+  std::uint64_t received = 0;           ///< packets handed out
+  std::uint64_t received_bytes = 0;     ///< of these
+  std::uint64_t reads = 0;              ///< system calls for that, those that found nothing included
+  std::uint64_t too_long = 0;           ///< received and lost: longer than a slot (drop_reason::too_big)
+  std::uint64_t malformed = 0;          ///< received and lost: the kernel's header cannot be right
+  std::uint64_t transmitted = 0;        ///< packets that the kernel took
+  std::uint64_t transmitted_bytes = 0;  ///< of these
+  std::uint64_t writes = 0;             ///< system calls for that
+  std::uint64_t refused = 0;            ///< packets left with the caller, because the kernel had no room
+  std::uint64_t while_down = 0;         ///< transmitted and lost: the interface was down, or gone
+  std::uint64_t invalid = 0;            ///< transmitted and lost: the kernel, or the lack of a header, did not allow it
+};
+
+/// One line: `received 12, 1176 bytes, 13 reads; transmitted 12, 1176 bytes, 12 writes; too_long 3`. Counters of what
+/// went wrong only where they are not 0.
+inline void print(text_writer& out, const tap_statistics& s) noexcept {
+  out << "received " << s.received << ", " << s.received_bytes << " bytes, " << s.reads << " reads; transmitted "
+      << s.transmitted << ", " << s.transmitted_bytes << " bytes, " << s.writes << " writes";
+  const auto also = [&](const char* what, std::uint64_t n) {
+    if (n != 0) out << "; " << what << ' ' << n;
+  };
+  also("too_long", s.too_long);
+  also("malformed", s.malformed);
+  also("refused", s.refused);
+  also("while_down", s.while_down);
+  also("invalid", s.invalid);
+}
+
+/// One queue of a TAP or TUN interface. Move-only; all its packets must have come home when it is destroyed, if it owns
+/// the pool (RUNNEL_ASSERT). An interface that it made goes with the last queue, unless it is persistent.
+///
+/// What comes while nobody receives waits in the kernel, as many packets as the interface's queue is long (`ip link`
+/// says `qlen`); more are lost, and counted there as dropped on transmission (`ip -s link`).
+class tap {
+ public:
+  /// Opens an interface, or makes it. `name` is its name, or one with a %d in it, which the kernel replaces by the
+  /// first free number: `name()` says which it became. Needs CAP_NET_ADMIN, unless the interface was made for this
+  /// user.
+  [[nodiscard]] static result<tap, error> open(const char* name, const tap_options& options = {}) noexcept {
+    if (__builtin_strlen(name) >= detail::interface_name_size)
+      return error("tap", "open", detail::short_name(name).c_str(), "the name is too long",
+                   "an interface's name has at most 15 characters");
+    auto visit = detail::namespace_visit::enter("tap", options.network_namespace);
+    if (!visit) return visit.error();
+    if (!options.create) {
+      if (auto there = network_interface::open_for("tap", name); !there) return there.error();
+    }
+    detail::file_handle file(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC), true);
+    if (file.get() < 0) return cannot_open_driver(errno);
+    detail::sys::interface_request ask;
+    __builtin_memcpy(ask.name, name, __builtin_strlen(name));
+    const bool header = options.vnet_header || options.segmentation;
+    ask.value.flags =
+        static_cast<std::int16_t>(IFF_NO_PI | (options.mode == tap_mode::tap ? IFF_TAP : IFF_TUN) |
+                                  (header ? IFF_VNET_HDR : 0) | (options.multi_queue ? IFF_MULTI_QUEUE : 0));
+    if (::ioctl(file.get(), TUNSETIFF, &ask) != 0) return cannot_attach(name, options, errno);
+    // The kernel gives the name back, with its number in the place of %d.
+    if (auto set = set_offloads(file.get(), ask.name, options); !set) return set.error();
+    auto interface = network_interface::open_for("tap", ask.name);
+    if (!interface) return interface.error();
+    if (auto set = set_interface(*interface, options); !set) return set.error();
+    auto now = interface->status();
+    if (!now) return now.error();
+    auto made = finish(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(*interface), now->mtu,
+                       options);
+    // At the end: nothing stays of what could not be opened.
+    if (made && options.persist) {
+      if (auto set = made->set_persistent(true); !set) return set.error();
+    }
+    return made;
+  }
+  tap(tap&&) noexcept = default;
+  tap& operator=(tap&&) = delete;
+
+  /// The name of the interface, as it was opened.
+  [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
+  /// The interface: its MTU, its address, up and down. It may be changed at any time.
+  [[nodiscard]] network_interface& interface() noexcept { return interface_; }
+  /// Whether the interface stays when the last device on it is closed.
+  result<bool, error> set_persistent(bool on) noexcept {
+    if (::ioctl(file_.get(), TUNSETPERSIST, on ? 1ul : 0ul) != 0)
+      return problem("set the persistence of", name(), errno, "");
+    return on;
+  }
+
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
+  /// Reads up to `room` packets. A system call for each, and one more where it finds nothing. Their timestamp is `now`.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    std::size_t n = 0;
+    for (std::size_t tries = 0; tries < room && !gone_; ++tries) {
+      frame f = memory().allocate_frame();
+      if (f.slot == no_slot) break;
+      f.timestamp = now;
+      f.link = link_;
+      f.data = f.head() + headroom_;
+      f.headroom = static_cast<std::uint16_t>(headroom_);
+      const outcome got = read_into(f);
+      if (got == outcome::packet) {
+        ++n;
+        take(f);
+        continue;
+      }
+      memory().release(&f, 1);
+      if (got == outcome::nothing) break;
+    }
+    return n;
+  }
+  /// Whether the interface was deleted: nothing will come any more.
+  [[nodiscard]] bool done() const noexcept { return gone_; }
+  /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
+  [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
+
+  /// Writes packets, fragments without copying them, a system call for each. What the kernel has no room for stays with
+  /// the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is down, and
+  /// when it cannot be: longer than its segments without a `vnet_header` to say so, more than 64 fragments that do not
+  /// fit one slot, not an IP packet (TUN). Completes partial checksums when there is no header.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    std::size_t i = 0;
+    while (i < n && send(packets[i])) ++i;
+    statistics_.refused += n - i;
+    pool::release(packets, i);
+    return i;
+  }
+  /// The same for frames that came from this device.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    std::size_t i = 0;
+    while (i < n && send(frames[i])) ++i;
+    statistics_.refused += n - i;
+    memory().release(frames, i);
+    return i;
+  }
+
+  /// Packets that were taken by `transmit` and lost.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return statistics_.while_down + statistics_.invalid; }
+  /// What it has done.
+  [[nodiscard]] const tap_statistics& statistics() const noexcept { return statistics_; }
+
+ private:
+  static constexpr std::size_t header_bytes = sizeof(detail::virtio_net_header);
+  static constexpr std::size_t max_parts = 64;
+
+  enum class outcome : std::uint8_t { packet, lost, nothing };
+
+  tap(detail::file_handle&& file, network_interface&& interface, detail::device_memory&& memory, std::size_t headroom,
+      const tap_options& options) noexcept
+      : file_(static_cast<detail::file_handle&&>(file)),
+        interface_(static_cast<network_interface&&>(interface)),
+        memory_(static_cast<detail::device_memory&&>(memory)),
+        headroom_(headroom),
+        room_(memory_.get().headroom() + memory_.get().packet_bytes() - headroom),
+        link_(options.mode == tap_mode::tap ? link_type::ethernet : link_type::raw_ip),
+        header_(options.vnet_header || options.segmentation) {}
+
+  static error problem(const char* what, const char* on, int number, const char* advice) noexcept {
+    return {"tap", what, on, ::strerror(number), advice, number};
+  }
+  static error cannot_open_driver(int number) noexcept {
+    const bool absent = number == ENOENT || number == ENODEV || number == ENXIO;
+    return problem("open", "/dev/net/tun", number,
+                   absent                                ? "load the module tun; in a container: --device /dev/net/tun"
+                   : number == EACCES || number == EPERM ? "run as root, or let this user read and write it"
+                                                         : "");
+  }
+  static error cannot_attach(const char* name, const tap_options& options, int number) noexcept {
+    const char* advice = "";
+    switch (number) {
+      case EPERM: advice = "run as root, with CAP_NET_ADMIN, or as the user that the interface was made for"; break;
+      case EBUSY: advice = "another program has it open: end that, or let both open it with multi_queue"; break;
+      case EINVAL:
+        advice = options.multi_queue || !options.create
+                     ? "give a legal name, and open an existing one in its own mode, multi_queue as it was made"
+                     : "it is another kind of interface, was made with multi_queue, or the name is not legal";
+        break;
+      case E2BIG: advice = "it has as many queues as there can be"; break;
+      default: break;
+    }
+    return problem("attach to", name, number, advice);
+  }
+  // The kernel remembers both from whoever had the interface before: they are set even when they are off.
+  static result<bool, error> set_offloads(int fd, const char* name, const tap_options& options) noexcept {
+    constexpr unsigned uso4 = 0x20, uso6 = 0x40;  // TUN_F_USO4 and TUN_F_USO6, Linux 6.2
+    const bool header = options.vnet_header || options.segmentation;
+    if (header) {
+      int size = header_bytes;
+      if (::ioctl(fd, TUNSETVNETHDRSZ, &size) != 0) return problem("set the header of", name, errno, "");
+    }
+    const unsigned checksum = header ? TUN_F_CSUM : 0u;
+    const unsigned tcp = options.segmentation ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0u;
+    const unsigned udp = options.segmentation ? uso4 | uso6 : 0u;
+    if (::ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(checksum | tcp | udp)) == 0) return true;
+    if (errno == EINVAL && ::ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(checksum | tcp)) == 0) return true;
+    return problem("set the offloads of", name, errno, "");
+  }
+  static result<bool, error> set_interface(network_interface& interface, const tap_options& options) noexcept {
+    if (!(options.mac == mac_address{})) {
+      if (auto set = interface.set_mac(options.mac); !set) return set.error();
+    }
+    if (options.mtu != 0) {
+      if (auto set = interface.set_mtu(options.mtu); !set) return set.error();
+    }
+    if (options.up) {
+      if (auto set = interface.set_up(true); !set) return set.error();
+    }
+    return true;
+  }
+  static result<tap, error> finish(detail::file_handle&& file, network_interface&& interface, std::uint32_t mtu,
+                                   const tap_options& options) noexcept {
+    // Ethernet header, VLAN tag, and the byte that shows that a packet was longer.
+    const std::size_t link = options.mode == tap_mode::tap ? 18 : 0;
+    const std::size_t needed = (options.segmentation ? 65536 : mtu) + link + 1;
+    pool_config config{.packets = options.packets != 0 ? options.packets : options.segmentation ? 512u : 4096u};
+    const std::size_t bytes = needed < 65535 ? needed : 65535;
+    if (bytes > config.bytes) config.bytes = static_cast<std::uint32_t>(bytes);
+    if (options.packet_bytes != 0) config.bytes = options.packet_bytes;
+    if (needed > bytes) config.headroom += 64;
+    auto memory = detail::device_memory::open(options.memory, config);
+    if (!memory) return memory.error();
+    // Where the bytes behind the headroom do not do, a part of the headroom does.
+    const pool& slots = memory->get();
+    const std::size_t whole = std::size_t{slots.headroom()} + slots.packet_bytes();
+    const std::size_t kept = whole > needed ? whole - needed : 0;
+    const std::size_t headroom = kept < slots.headroom() ? kept : slots.headroom();
+    if (whole < needed || ((options.vnet_header || options.segmentation) && headroom < header_bytes)) {
+      text<96> why;
+      why << "its packets have up to " << std::uint64_t{needed - 1} << " bytes, and a slot of the pool "
+          << std::uint64_t{whole};
+      return error("tap", "receive from", interface.name(), why.c_str(),
+                   "a smaller MTU, or larger slots: packet_bytes, or pool_config::bytes");
+    }
+    return tap(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(interface),
+               static_cast<detail::device_memory&&>(*memory), headroom, options);
+  }
+
+  // Into a frame whose headroom is set.
+  outcome read_into(frame& f) noexcept {
+    const std::size_t before = header_ ? header_bytes : 0;
+    ++statistics_.reads;
+    const ::ssize_t got = ::read(file_.get(), f.data - before, before + room_);
+    if (got < static_cast<::ssize_t>(before)) {
+      gone_ = got < 0 && errno == EBADFD;
+      return outcome::nothing;
+    }
+    const std::size_t length = static_cast<std::size_t>(got) - before;
+    if (length >= room_) {
+      ++statistics_.too_long;
+      return outcome::lost;
+    }
+    f.length = static_cast<std::uint32_t>(length);
+    const std::size_t tail = room_ - length;
+    f.tailroom = static_cast<std::uint16_t>(tail < 0xffff ? tail : 0xffff);
+    if (header_) {
+      detail::virtio_net_header h;
+      __builtin_memcpy(&h, f.data - before, sizeof h);
+      if (!detail::read_virtio_net_header(h, f)) {
+        ++statistics_.malformed;
+        return outcome::lost;
+      }
+    }
+    ++statistics_.received;
+    statistics_.received_bytes += length;
+    return outcome::packet;
+  }
+
+  // Whether it is no longer the caller's: it was sent, or lost.
+  bool send(packet& p) noexcept {
+    const std::size_t length = p.total_length();
+    if (!header_) {
+      if (p.segment_size() != 0 && !fits_segment(p.contents(), length, p.segment_size())) return lose();
+      if (p.checksum() == checksum_status::partial && !detail::complete_transport_checksum(p, link_)) return lose();
+      if (!p.is_chained()) [[likely]]
+        return count(::write(file_.get(), p.data(), length), length);
+    }
+    ::iovec parts[1 + max_parts];
+    std::size_t used = 1;
+    const auto collect = [&](bytes part) {
+      if (used <= max_parts) parts[used] = {const_cast<std::byte*>(part.data()), part.size()};
+      ++used;
+    };
+    p.for_each_fragment(collect);
+    if (used > 1 + max_parts) {
+      if (!p.linearize()) return lose();
+      used = 1;
+      p.for_each_fragment(collect);
+    }
+    return write_parts(
+        parts, used, length,
+        detail::make_virtio_net_header(p.contents(), link_, length - p.length(), p.checksum(), p.segment_size()));
+  }
+  bool send(const frame& f) noexcept {
+    if (!header_) {
+      if (f.segment_size != 0 && !fits_segment(f.contents(), f.length, f.segment_size)) return lose();
+      if (f.checksum == checksum_status::partial) detail::complete_transport_checksum(f.contents(), link_);
+      return count(::write(file_.get(), f.data, f.length), f.length);
+    }
+    ::iovec parts[2] = {{}, {f.data, f.length}};
+    return write_parts(parts, 2, f.length,
+                       detail::make_virtio_net_header(f.contents(), link_, 0, f.checksum, f.segment_size));
+  }
+  // The first part is left free for the header.
+  bool write_parts(::iovec* parts, std::size_t used, std::size_t length, detail::virtio_net_header h) noexcept {
+    const std::size_t first = header_ ? 0 : 1;
+    parts[0] = {&h, sizeof h};
+    return count(::writev(file_.get(), parts + first, static_cast<int>(used - first)), length);
+  }
+  // Whether it need not be cut.
+  bool fits_segment(bytes first, std::size_t length, std::size_t segment) const noexcept {
+    const detail::transport_checksum_place at = detail::find_transport_checksum(first, link_, length - first.size());
+    return at.start != 0 && at.end <= at.start + at.header + segment;
+  }
+  bool count(::ssize_t written, std::size_t length) noexcept {
+    ++statistics_.writes;
+    if (written >= 0) [[likely]] {
+      ++statistics_.transmitted;
+      statistics_.transmitted_bytes += length;
+      return true;
+    }
+    switch (errno) {
+      case EAGAIN:
+      case ENOBUFS:
+      case ENOMEM:
+      case EINTR: return false;
+      case EBADFD: gone_ = true; [[fallthrough]];
+      case EIO: ++statistics_.while_down; return true;
+      default: return lose();
+    }
+  }
+  bool lose() noexcept {
+    ++statistics_.invalid;
+    return true;
+  }
+
+  detail::file_handle file_;
+  network_interface interface_;
+  detail::device_memory memory_;
+  std::size_t headroom_;  // of a frame
+  std::size_t room_;      // bytes of a slot behind it
+  link_type link_;
+  bool header_;
+  bool gone_ = false;
+  tap_statistics statistics_;
+};
+static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmitting_device<tap>);
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
 
 #endif
 
@@ -10529,225 +11958,6 @@ constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
 
 #endif
 
-// ==== runnel/wire/option_fields.hpp ==================================================================================
-// What may or may not stand in a packet, as match expressions name it: options of IPv4, TCP and neighbour discovery,
-// IPv6 extension headers, the words behind a GRE header. Users reach these names through the views: `tcp::option`.
-//
-// Each is a header of its own: `has<tcp::option::sack_perm>` asks whether it is there, and its fields are false in
-// every comparison when it is not, or is too short for them. Of several the first one counts. What stands behind an
-// option of an impossible length is not there. Everything is a template so that a field costs a compiler nothing before
-// it is used.
-#ifndef RUNNEL_WIRE_OPTION_FIELDS_HPP
-#define RUNNEL_WIRE_OPTION_FIELDS_HPP
-
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-/// `ip::option`: RFC 791 §3.1, RFC 2113. nft knows those with a name.
-template <header_family Family = header_family::ipv4_option>
-struct ipv4_option_fields {
-  /// Any option, by its type octet. The end of the list, 0, is never found.
-  template <std::uint8_t Type>
-  struct number {
-    /// What the library asks of a header view; see `header_view`.
-    static constexpr header in_header = header_in(Family, Type);
-    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, type and length included
-  };
-  /// A list of addresses; `addr` is its first one.
-  template <std::uint8_t Type>
-  struct route : number<Type> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, Type), 16, 8, std::uint8_t> ptr{"ptr"};
-    static constexpr field<header_in(Family, Type), 24, 32, ipv4_address> addr{"addr"};
-    /// @}
-  };
-  using rr = route<7>;      ///< record route
-  using lsrr = route<131>;  ///< loose source and record route
-  using ssrr = route<137>;  ///< strict source and record route
-  /// Router alert.
-  struct ra : number<148> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, 148), 16, 16, std::uint16_t> value{"value"};
-  };
-};
-
-/// `tcp::option`: RFC 9293 §3.2 and those that `tcp_option` cites.
-template <header_family Family = header_family::tcp_option>
-struct tcp_option_fields {
-  /// Any option, by its kind octet. The end of the list, 0, is never found.
-  template <std::uint8_t Kind>
-  struct number {
-    /// What the library asks of a header view; see `header_view`.
-    static constexpr header in_header = header_in(Family, Kind);
-    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< bytes, kind and length included
-  };
-  /// Maximum segment size.
-  struct maxseg : number<2> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, 2), 16, 16, std::uint16_t> size{"size"};
-  };
-  /// Window scale; `count` is the shift.
-  struct window : number<3> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> count{"count"};
-  };
-  /// The option without a value.
-  using sack_perm = number<4>;
-  /// Selective acknowledgment; these are of its first block.
-  struct sack : number<5> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 5), 16, 32, std::uint32_t> left{"left"};
-    static constexpr field<header_in(Family, 5), 48, 32, std::uint32_t> right{"right"};
-    /// @}
-  };
-  /// Timestamps.
-  struct timestamp : number<8> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 8), 16, 32, std::uint32_t> tsval{"tsval"};
-    static constexpr field<header_in(Family, 8), 48, 32, std::uint32_t> tsecr{"tsecr"};
-    /// @}
-  };
-  /// The option without a value.
-  using md5sig = number<19>;
-  /// Multipath TCP.
-  struct mptcp : number<30> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, 30), 16, 4, std::uint8_t> subtype{"subtype"};
-  };
-  /// The option without a value.
-  using fastopen = number<34>;
-};
-
-/// `ip6::exthdr`: RFC 8200 §4, RFC 6275 §6.1. The fragment header is a view, `ipv6_fragment`.
-template <header_family Family = header_family::ipv6_extension>
-struct ipv6_exthdr_fields {
-  /// Any extension header, by the number that announces it. `hdrlength` counts 8 bytes each behind the first 8.
-  template <std::uint8_t Number>
-  struct number {
-    /// What the library asks of a header view; see `header_view`.
-    static constexpr header in_header = header_in(Family, Number);
-    /// The number that announces what follows.
-    static constexpr field<in_header, 0, 8, std::uint8_t> nexthdr{"nexthdr"};
-    /// The length, in units of 8 bytes behind the first 8.
-    static constexpr field<in_header, 8, 8, std::uint8_t> hdrlength{"hdrlength"};
-  };
-  using hbh = number<0>;   ///< hop-by-hop options
-  using dst = number<60>;  ///< destination options
-  /// Routing.
-  struct rt : number<43> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 43), 16, 8, std::uint8_t> type{"type"};
-    static constexpr field<header_in(Family, 43), 24, 8, std::uint8_t> seg_left{"seg-left"};
-    /// @}
-  };
-  /// Mobility. Nothing is behind it: for `meta::l4proto` it is the transport.
-  struct mh : number<135> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 135), 16, 8, std::uint8_t> type{"type"};
-    static constexpr field<header_in(Family, 135), 32, 16, std::uint16_t> checksum{"checksum"};
-    /// @}
-  };
-};
-
-/// `icmpv6::ra`: router advertisements, RFC 4861 §4.2. nft has no words for these fields, nor for those below.
-template <header In = header_in(header_family::icmpv6_message, 134)>
-struct router_advertisement_fields {
-  /// What the library asks of a header view; see `header_view`.
-  static constexpr header in_header = In;
-  /// A field, for match expressions. @{
-  static constexpr field<In, 32, 8, std::uint8_t> cur_hop_limit{"icmpv6 ra cur-hop-limit"};
-  static constexpr field<In, 40, 1, std::uint8_t> managed{"icmpv6 ra managed"};
-  static constexpr field<In, 41, 1, std::uint8_t> other{"icmpv6 ra other"};
-  /// @}
-  static constexpr field<In, 48, 16, std::uint16_t> router_lifetime{"icmpv6 ra router-lifetime"};  ///< seconds
-  static constexpr field<In, 64, 32, std::uint32_t> reachable_time{"icmpv6 ra reachable-time"};    ///< milliseconds
-  static constexpr field<In, 96, 32, std::uint32_t> retrans_timer{"icmpv6 ra retrans-timer"};      ///< milliseconds
-};
-/// `icmpv6::na`: the flags of neighbour advertisements, RFC 4861 §4.4. Their target is `icmpv6::taddr`.
-template <header In = header_in(header_family::icmpv6_message, 136)>
-struct neighbour_advertisement_fields {
-  /// What the library asks of a header view; see `header_view`.
-  static constexpr header in_header = In;
-  /// A field, for match expressions. @{
-  static constexpr field<In, 32, 1, std::uint8_t> router{"icmpv6 na router"};
-  static constexpr field<In, 33, 1, std::uint8_t> solicited{"icmpv6 na solicited"};
-  static constexpr field<In, 34, 1, std::uint8_t> overrides{"icmpv6 na override"};
-  /// @}
-};
-/// `icmpv6::option`: options of neighbour discovery messages, RFC 4861 §4.6, RFC 4191 §2.3, RFC 8106 §5.1.
-template <header_family Family = header_family::nd_option>
-struct nd_option_fields {
-  /// Any option, by its type octet.
-  template <std::uint8_t Type>
-  struct number {
-    /// What the library asks of a header view; see `header_view`.
-    static constexpr header in_header = header_in(Family, Type);
-    static constexpr field<in_header, 8, 8, std::uint8_t> length{"length"};  ///< in units of 8 bytes
-  };
-  /// A link-layer address.
-  template <std::uint8_t Type>
-  struct link_address : number<Type> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, Type), 16, 48, mac_address> address{"address"};
-  };
-  using slla = link_address<1>;  ///< source link-layer address, of 48 bits
-  using tlla = link_address<2>;  ///< target link-layer address, of 48 bits
-  /// Prefix information; lifetimes in seconds.
-  struct prefix : number<3> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 3), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
-    static constexpr field<header_in(Family, 3), 24, 1, std::uint8_t> on_link{"on-link"};
-    static constexpr field<header_in(Family, 3), 25, 1, std::uint8_t> autonomous{"autonomous"};
-    static constexpr field<header_in(Family, 3), 32, 32, std::uint32_t> valid_lifetime{"valid-lifetime"};
-    static constexpr field<header_in(Family, 3), 64, 32, std::uint32_t> preferred_lifetime{"preferred-lifetime"};
-    static constexpr field<header_in(Family, 3), 128, 128, ipv6_address> address{"address"};
-    /// @}
-  };
-  /// The MTU of the link.
-  struct mtu : number<5> {
-    /// A field, for match expressions.
-    static constexpr field<header_in(Family, 5), 32, 32, std::uint32_t> value{"value"};
-  };
-  /// Route information; its prefix has no fixed length.
-  struct route : number<24> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 24), 16, 8, std::uint8_t> prefix_length{"prefix-length"};
-    static constexpr field<header_in(Family, 24), 32, 32, std::uint32_t> lifetime{"lifetime"};
-    /// @}
-  };
-  /// Recursive DNS servers; `address` is the first one's.
-  struct rdnss : number<25> {
-    /// A field, for match expressions. @{
-    static constexpr field<header_in(Family, 25), 32, 32, std::uint32_t> lifetime{"lifetime"};
-    static constexpr field<header_in(Family, 25), 64, 128, ipv6_address> address{"address"};
-    /// @}
-  };
-};
-
-/// `gre::option`: the words that flags announce, RFC 2784 §2.1, RFC 2890 §2. nft has no words for them.
-template <header_family Family = header_family::gre_word>
-struct gre_option_fields {
-  /// An optional word of the header.
-  template <std::uint8_t Flag, class Value>
-  struct word {
-    /// What the library asks of a header view; see `header_view`.
-    static constexpr header in_header = header_in(Family, Flag);
-    /// A field, for match expressions.
-    static constexpr field<in_header, 0, 8 * sizeof(Value), Value> value{"value"};
-  };
-  /// The optional words.
-  using checksum = word<0x80, std::uint16_t>;
-  /// What its values are compared as.
-  using key = word<0x20, std::uint32_t>;
-  /// A field of the header, in host byte order.
-  using sequence = word<0x10, std::uint32_t>;
-};
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/icmpv6.hpp =========================================================================================
 // ICMPv6 messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
 // RFC 4443, RFC 4884, RFC 7112. The bodies of neighbour discovery are in <runnel/wire/ndp.hpp>.
@@ -11056,585 +12266,6 @@ constexpr void print(text_writer& out, const basic_icmpv6<Byte>& v) noexcept {
   if (kind == icmpv6::packet_too_big) out << ", mtu " << v.next_hop_mtu();
   if (kind.type == icmpv6::parameter_problem::type) out << ", octet " << v.pointer();
   out << ", length " << std::uint64_t{v.payload().size() + 8};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/tcp_options.hpp ====================================================================================
-// TCP options: a walker that survives whatever the wire brings, and the set of options that a modern stack sends
-// and reads. RFC 9293 §3.1, RFC 7323, RFC 2018, RFC 7413, RFC 5482, RFC 5925, RFC 2385, RFC 8684.
-#ifndef RUNNEL_WIRE_TCP_OPTIONS_HPP
-#define RUNNEL_WIRE_TCP_OPTIONS_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-/// The kind octet of a TCP option, an IANA number.
-enum class tcp_option : std::uint8_t {
-  end_of_list = 0,
-  no_operation = 1,
-  maximum_segment_size = 2,  ///< RFC 9293 §3.7.1, in SYN only
-  window_scale = 3,          ///< RFC 7323 §2.2, in SYN only
-  sack_permitted = 4,        ///< RFC 2018 §2, in SYN only
-  sack = 5,                  ///< RFC 2018 §3
-  timestamps = 8,            ///< RFC 7323 §3.2
-  md5_signature = 19,        ///< RFC 2385, obsoleted by `authentication`
-  user_timeout = 28,         ///< RFC 5482
-  authentication = 29,       ///< TCP-AO, RFC 5925 §2.2
-  multipath = 30,            ///< MPTCP, RFC 8684 §3
-  fast_open = 34,            ///< RFC 7413 §4.1.1
-};
-
-/// Octets that the receiver already has, out of order: from `left` up to, not including, `right` (RFC 2018 §3).
-struct tcp_sack_block {
-  /// The first sequence number of the block.
-  std::uint32_t left = 0;
-  /// The one behind its last.
-  std::uint32_t right = 0;
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const tcp_sack_block&, const tcp_sack_block&) noexcept = default;
-};
-
-/// TSval and TSecr (RFC 7323 §3.2), in ticks of the sender's and of the receiver's clock.
-struct tcp_timestamps {
-  /// TSval.
-  std::uint32_t value = 0;
-  /// TSecr.
-  std::uint32_t echo_reply = 0;
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const tcp_timestamps&, const tcp_timestamps&) noexcept = default;
-};
-
-/// Walks TCP options: `for (tcp_options o(segment.options()); o; o.next()) use(o.kind(), o.data());`
-/// Ends at End of Option List, at the last byte, or at an option whose length cannot be (RFC 9293 MUST-7), which
-/// `malformed()` tells. Options of unknown kind are stepped over by their length (MUST-6), at any alignment
-/// (MUST-64). The typed accessors look at the current option only; of another kind, or of a length that its RFC
-/// does not allow, it reads as absent: 0, empty or the value named there.
-class tcp_options {
- public:
-  static constexpr std::uint8_t no_window_scale = 255;  ///< what `window_scale()` says when there is none
-
-  /// Walks the options of a header, `tcp.options()`.
-  constexpr explicit tcp_options(bytes options) noexcept : rest_(options) { look(); }
-  /// Whether there is an option at the current place.
-  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
-  /// Which option it stands at.
-  [[nodiscard]] constexpr tcp_option kind() const noexcept { return static_cast<tcp_option>(load_u8(rest_.data())); }
-  /// The option's data, without kind and length octets.
-  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
-  /// The option from its kind octet on.
-  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
-  /// How many option bytes there are from the current option on, itself included.
-  [[nodiscard]] constexpr std::size_t remaining() const noexcept { return rest_.size(); }
-  /// Goes to the next option.
-  constexpr void next() noexcept {
-    rest_ = rest_.from(size_);
-    look();
-  }
-  /// Whether the walk ended before the list did, at an impossible length.
-  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
-
-  /// Largest segment that the peer accepts, bytes without headers; 0 when this is not that option.
-  [[nodiscard]] constexpr std::uint16_t maximum_segment_size() const noexcept {
-    return is(tcp_option::maximum_segment_size, 2) ? load_be16(data().data()) : std::uint16_t{0};
-  }
-  /// Shift for the peer's windows, at most 14 whatever the option says (RFC 7323 §2.3).
-  [[nodiscard]] constexpr std::uint8_t window_scale() const noexcept {
-    if (!is(tcp_option::window_scale, 1)) return no_window_scale;
-    const std::uint8_t shift = load_u8(data().data());
-    return shift > 14 ? std::uint8_t{14} : shift;
-  }
-  /// Whether it stands at this option, and the option has the right length.
-  [[nodiscard]] constexpr bool is_sack_permitted() const noexcept { return is(tcp_option::sack_permitted, 0); }
-  /// How many blocks this SACK option has: 1 to 4; 0 when it is not one or its length is not a multiple of 8.
-  [[nodiscard]] constexpr std::size_t sack_count() const noexcept {
-    if (kind() != tcp_option::sack || data().size() % 8 != 0) return 0;
-    return data().size() / 8;
-  }
-  /// Block `i`; empty beyond `sack_count()`. That left is before right is not checked here.
-  [[nodiscard]] constexpr tcp_sack_block sack_block(std::size_t i) const noexcept {
-    if (i >= sack_count()) return {};
-    return {load_be32(data().data() + 8 * i), load_be32(data().data() + 8 * i + 4)};
-  }
-  /// Whether it stands at this option, and the option has the right length.
-  [[nodiscard]] constexpr bool has_timestamps() const noexcept { return is(tcp_option::timestamps, 8); }
-  /// The timestamps that it stands at.
-  [[nodiscard]] constexpr tcp_timestamps timestamps() const noexcept {
-    if (!has_timestamps()) return {};
-    return {load_be32(data().data()), load_be32(data().data() + 4)};
-  }
-  /// Whether this is a Fast Open option that may be believed: an empty request, or a cookie of 4 to 16 bytes, an
-  /// even number of them (RFC 7413 §4.1.1).
-  [[nodiscard]] constexpr bool is_fast_open() const noexcept {
-    const std::size_t n = data().size();
-    return kind() == tcp_option::fast_open && (n == 0 || (n >= 4 && n <= 16 && n % 2 == 0));
-  }
-  /// The Fast Open cookie; empty when it is asked for.
-  [[nodiscard]] constexpr bytes fast_open_cookie() const noexcept { return is_fast_open() ? data() : bytes{}; }
-  /// How long the peer keeps unacknowledged data, in seconds (RFC 5482 §2); 0 when this is not that option.
-  [[nodiscard]] constexpr std::uint32_t user_timeout_seconds() const noexcept {
-    if (!is(tcp_option::user_timeout, 2)) return 0;
-    const std::uint32_t v = load_be16(data().data());
-    return (v & 0x8000u) != 0 ? (v & 0x7fffu) * 60 : v;
-  }
-  /// The 16 bytes of an MD5 signature (RFC 2385 §3); empty when this is not that option.
-  [[nodiscard]] constexpr bytes md5_digest() const noexcept {
-    return is(tcp_option::md5_signature, 16) ? data() : bytes{};
-  }
-  /// TCP-AO's KeyID, RNextKeyID and MAC (RFC 5925 §2.2), together at least 2 bytes; empty otherwise.
-  [[nodiscard]] constexpr bytes authentication() const noexcept {
-    return kind() == tcp_option::authentication && data().size() >= 2 ? data() : bytes{};
-  }
-  /// The subtype of an MPTCP option, 0 (MP_CAPABLE) to 15 (RFC 8684 §3); 255 when this is not one.
-  [[nodiscard]] constexpr std::uint8_t multipath_subtype() const noexcept {
-    if (kind() != tcp_option::multipath || data().empty()) return 255;
-    return static_cast<std::uint8_t>(load_u8(data().data()) >> 4);
-  }
-
- private:
-  [[nodiscard]] constexpr bool is(tcp_option k, std::size_t data_size) const noexcept {
-    return size_ == data_size + 2 && kind() == k;
-  }
-  // The size is read once: what is believed later is what was checked here.
-  constexpr void look() noexcept {
-    size_ = 0;
-    if (rest_.empty() || kind() == tcp_option::end_of_list) return;
-    if (kind() == tcp_option::no_operation) {
-      size_ = 1;
-      return;
-    }
-    const std::size_t said = rest_.size() < 2 ? std::size_t{0} : load_u8(rest_.data() + 1);
-    if (said < 2 || said > rest_.size()) {
-      malformed_ = true;
-      return;
-    }
-    size_ = said;
-  }
-
-  bytes rest_;
-  std::size_t size_ = 0;
-  bool malformed_ = false;
-};
-
-/// The options that a modern stack sends and acts on, as values: `parse` reads them from a segment, `tcp_header`
-/// writes them. Laid out as Linux does, so that fixed-offset fast paths of peers keep working.
-struct tcp_option_values {
-  std::uint16_t maximum_segment_size = 0;                    ///< bytes; 0: not sent, RFC 9293 says 536 or 1220
-  std::uint8_t window_scale = tcp_options::no_window_scale;  ///< shift 0 to 14; 255: not sent
-  /// Whether the option is sent. @{
-  bool sack_permitted = false;
-  bool has_timestamps = false;
-  /// @}
-  tcp_timestamps timestamps{};  ///< counts when `has_timestamps`
-  std::uint8_t sack_count = 0;  ///< how many of `sack` count
-  tcp_sack_block sack[4]{};     ///< most recent first (RFC 2018 §4)
-  /// Whether the option is sent.
-  bool has_fast_open = false;
-  bytes fast_open_cookie{};  ///< counts when `has_fast_open`; empty asks for one; at most 16 bytes, somebody else's
-
-  /// Reads every well-formed option that it knows, the last of a kind winning, up to the first impossible length.
-  /// It is the caller's to ignore what only counts in a SYN.
-  [[nodiscard]] static constexpr tcp_option_values parse(bytes options) noexcept {
-    tcp_option_values v;
-    // Nearly every segment of a connection has exactly these twelve bytes (RFC 7323 appendix A).
-    if (options.size() == 12 && load_be32(options.data()) == 0x0101'080a) {
-      v.has_timestamps = true;
-      v.timestamps = {load_be32(options.data() + 4), load_be32(options.data() + 8)};
-      return v;
-    }
-    for (tcp_options o(options); o; o.next()) {
-      if (o.maximum_segment_size() != 0) v.maximum_segment_size = o.maximum_segment_size();
-      else if (o.window_scale() != tcp_options::no_window_scale) v.window_scale = o.window_scale();
-      else if (o.is_sack_permitted()) v.sack_permitted = true;
-      else if (o.has_timestamps()) v.has_timestamps = true, v.timestamps = o.timestamps();
-      else if (o.sack_count() != 0) {
-        v.sack_count = static_cast<std::uint8_t>(o.sack_count() < 4 ? o.sack_count() : 4);
-        for (std::size_t i = 0; i < v.sack_count; ++i) v.sack[i] = o.sack_block(i);
-      } else if (o.is_fast_open()) {
-        v.has_fast_open = true;
-        v.fast_open_cookie = o.fast_open_cookie();
-      }
-    }
-    return v;
-  }
-
-  /// How many of the SACK blocks are written: those that fit 40 bytes beside the rest (3 beside timestamps).
-  [[nodiscard]] constexpr std::size_t sack_written() const noexcept {
-    const std::size_t room = 40 - size_without_sack();
-    const std::size_t fit = room < 12 ? 0 : (room - 4) / 8;
-    const std::size_t have = sack_count < 4 ? sack_count : 4;
-    return have < fit ? have : fit;
-  }
-  /// Bytes that `write` writes: a multiple of 4, at most 40.
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    return size_without_sack() + (sack_written() == 0 ? 0 : 4 + 8 * sack_written());
-  }
-  /// Writes `size()` bytes at `p`.
-  constexpr void write(std::byte* p) const noexcept {
-    if (maximum_segment_size != 0) {
-      store_be32(p, 0x0204'0000u | maximum_segment_size);
-      p += 4;
-    }
-    if (has_timestamps) {
-      store_be32(p, sack_permitted ? 0x0402'080a : 0x0101'080a);
-      store_be32(p + 4, timestamps.value);
-      store_be32(p + 8, timestamps.echo_reply);
-      p += 12;
-    } else if (sack_permitted) {
-      store_be32(p, 0x0101'0402);
-      p += 4;
-    }
-    if (window_scale != tcp_options::no_window_scale) {
-      store_be32(p, 0x0103'0300u | window_scale);
-      p += 4;
-    }
-    if (has_fast_open) {
-      const bytes cookie = fast_open_cookie.first(longest_cookie);
-      store_u8(p, static_cast<std::uint8_t>(tcp_option::fast_open));
-      store_u8(p + 1, static_cast<std::uint8_t>(2 + cookie.size()));
-      copy_bytes(p + 2, cookie.data(), cookie.size());
-      // No-operations fill up, so that what follows is still read.
-      for (std::size_t i = 2 + cookie.size(); i < fast_open_size(); ++i) store_u8(p + i, 1);
-      p += fast_open_size();
-    }
-    if (const std::size_t n = sack_written(); n != 0) {
-      store_be32(p, static_cast<std::uint32_t>(0x0101'0502 + 8 * n));
-      p += 4;
-      for (std::size_t i = 0; i < n; ++i, p += 8) {
-        store_be32(p, sack[i].left);
-        store_be32(p + 4, sack[i].right);
-      }
-    }
-  }
-
- private:
-  static constexpr std::size_t longest_cookie = 16;
-  [[nodiscard]] constexpr std::size_t fast_open_size() const noexcept {
-    RUNNEL_ASSERT(fast_open_cookie.size() <= longest_cookie);
-    return has_fast_open ? (2 + fast_open_cookie.first(longest_cookie).size() + 3) / 4 * 4 : 0;
-  }
-  [[nodiscard]] constexpr std::size_t size_without_sack() const noexcept {
-    return (maximum_segment_size != 0 ? 4u : 0u) +
-           (has_timestamps   ? 12u
-            : sack_permitted ? 4u
-                             : 0u) +
-           (window_scale != tcp_options::no_window_scale ? 4u : 0u) + fast_open_size();
-  }
-};
-
-/// The options in tcpdump's words: `mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 7`; an impossible length as `[bad opt]`.
-constexpr void print(text_writer& out, tcp_options o) noexcept {
-  for (bool first = true; o; o.next(), first = false) {
-    if (!first) out << ',';
-    if (o.kind() == tcp_option::no_operation) out << "nop";
-    else if (o.maximum_segment_size() != 0) out << "mss " << o.maximum_segment_size();
-    else if (o.window_scale() != tcp_options::no_window_scale) out << "wscale " << o.window_scale();
-    else if (o.is_sack_permitted()) out << "sackOK";
-    else if (o.has_timestamps()) out << "TS val " << o.timestamps().value << " ecr " << o.timestamps().echo_reply;
-    else if (o.sack_count() != 0) {
-      out << "sack " << std::uint64_t{o.sack_count()} << ' ';
-      for (std::size_t i = 0; i < o.sack_count(); ++i)
-        out << '{' << o.sack_block(i).left << ':' << o.sack_block(i).right << '}';
-    } else if (o.is_fast_open()) {
-      out << (o.fast_open_cookie().empty() ? "tfo cookiereq" : "tfo cookie ");
-      for (const std::byte b : o.fast_open_cookie()) out.hex(static_cast<std::uint8_t>(b), 2);
-    } else if (o.kind() == tcp_option::multipath) out << "mptcp " << std::uint64_t{o.data().size() + 2};
-    else if (o.user_timeout_seconds() != 0) out << "uto " << o.user_timeout_seconds() << 's';
-    else if (!o.md5_digest().empty()) out << "md5";
-    else if (!o.authentication().empty()) out << "ao keyid " << load_u8(o.authentication().data());
-    else out << "unknown-" << static_cast<std::uint8_t>(o.kind());
-  }
-  if (o.malformed()) out << "[bad opt]";
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/tcp.hpp ============================================================================================
-// TCP header: a checked view over the segment's own bytes, the builder, the printer. RFC 9293, RFC 3168.
-#ifndef RUNNEL_WIRE_TCP_HPP
-#define RUNNEL_WIRE_TCP_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// The control bits of a TCP header as numbers: `tcp::flags == tcp_flags::syn`, `.flags = tcp_flags::syn |
-/// tcp_flags::ack`.
-struct tcp_flags {
-  static constexpr std::uint8_t fin = 0x01;  ///< no more data from the sender
-  static constexpr std::uint8_t syn = 0x02;  ///< synchronise sequence numbers
-  static constexpr std::uint8_t rst = 0x04;  ///< reset the connection
-  static constexpr std::uint8_t psh = 0x08;  ///< push function
-  static constexpr std::uint8_t ack = 0x10;  ///< the acknowledgment number counts
-  static constexpr std::uint8_t urg = 0x20;  ///< the urgent pointer counts
-  static constexpr std::uint8_t ece = 0x40;  ///< ECN echo (RFC 3168 §6.1)
-  static constexpr std::uint8_t cwr = 0x80;  ///< congestion window reduced (RFC 3168 §6.1)
-};
-
-/// A view of a TCP segment: header and payload. `tcp` reads, `mut<tcp>` also writes. Does not own: valid as long as
-/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
-template <class Byte>
-class basic_tcp {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_tcp<std::byte>;
-  static constexpr header in_header = header::tcp;
-  static constexpr std::size_t min_size = 20;
-  /// @}
-
-  /// Options for match expressions: `has<tcp::option::sack_perm>`, `tcp::option::maxseg::size`.
-  using option = tcp_option_fields<>;
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::tcp, 0, 16, std::uint16_t> sport{"tcp sport"};
-  static constexpr field<header::tcp, 16, 16, std::uint16_t> dport{"tcp dport"};
-  static constexpr field<header::tcp, 32, 32, std::uint32_t> sequence{"tcp sequence"};
-  static constexpr field<header::tcp, 64, 32, std::uint32_t> ackseq{"tcp ackseq"};
-  static constexpr field<header::tcp, 96, 4, std::uint8_t> doff{"tcp doff"};
-  static constexpr field<header::tcp, 104, 8, std::uint8_t> flags{"tcp flags"};
-  static constexpr field<header::tcp, 112, 16, std::uint16_t> window{"tcp window"};
-  static constexpr field<header::tcp, 128, 16, std::uint16_t> checksum{"tcp checksum"};
-  static constexpr field<header::tcp, 144, 16, std::uint16_t> urgptr{"tcp urgptr"};
-  /// @}
-
-  /// Checks the data offset against `b`, which is the whole segment: the IP payload, no link padding. Neither the
-  /// checksum nor the options are looked at.
-  [[nodiscard]] static constexpr result<basic_tcp, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::tcp_too_short;
-    const std::size_t header_size = (load_u8(b.data() + 12) >> 4) * std::size_t{4};
-    if (header_size < min_size || header_size > b.size()) return drop_reason::tcp_data_offset;
-    return basic_tcp{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_tcp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_tcp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_tcp<const Byte>::unchecked({p_, n_});
-  }
-
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
-  /// @}
-  /// Both ports as they lie there, the source in the upper half.
-  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
-  /// Of the first payload octet; in a SYN that of the SYN itself.
-  [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept { return load_be32(p_ + 4); }
-  /// The next sequence number that the sender of this segment expects; counts when `ack()`.
-  [[nodiscard]] constexpr std::uint32_t acknowledgment_number() const noexcept { return load_be32(p_ + 8); }
-  /// Header length in bytes, options included: the data offset; never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
-    const std::size_t said = (load_u8(p_ + 12) >> 4) * std::size_t{4};
-    return said < min_size ? min_size : said < n_ ? said : n_;
-  }
-  /// All eight control bits, as in `tcp_flags`.
-  [[nodiscard]] constexpr std::uint8_t control_bits() const noexcept { return load_u8(p_ + 13); }
-  /// Whether the control bit is set. @{
-  [[nodiscard]] constexpr bool fin() const noexcept { return (control_bits() & tcp_flags::fin) != 0; }
-  [[nodiscard]] constexpr bool syn() const noexcept { return (control_bits() & tcp_flags::syn) != 0; }
-  [[nodiscard]] constexpr bool rst() const noexcept { return (control_bits() & tcp_flags::rst) != 0; }
-  [[nodiscard]] constexpr bool psh() const noexcept { return (control_bits() & tcp_flags::psh) != 0; }
-  [[nodiscard]] constexpr bool ack() const noexcept { return (control_bits() & tcp_flags::ack) != 0; }
-  [[nodiscard]] constexpr bool urg() const noexcept { return (control_bits() & tcp_flags::urg) != 0; }
-  [[nodiscard]] constexpr bool ece() const noexcept { return (control_bits() & tcp_flags::ece) != 0; }
-  [[nodiscard]] constexpr bool cwr() const noexcept { return (control_bits() & tcp_flags::cwr) != 0; }
-  /// @}
-  /// Octets that the sender of this segment accepts, before window scaling (RFC 7323 §2.3).
-  [[nodiscard]] constexpr std::uint16_t window_size() const noexcept { return load_be16(p_ + 14); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t segment_checksum() const noexcept { return load_be16(p_ + 16); }
-  /// Offset from the sequence number to the octet behind the urgent data; counts when `urg()`.
-  [[nodiscard]] constexpr std::uint16_t urgent_pointer() const noexcept { return load_be16(p_ + 18); }
-  /// The option bytes; walk them with `tcp_options`, or read the usual ones with `tcp_option_values::parse`.
-  [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
-  /// What follows the header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(header_size());
-  }
-  /// SEG.LEN of RFC 9293 §3.4: payload bytes, and one each for SYN and FIN.
-  [[nodiscard]] constexpr std::uint32_t sequence_length() const noexcept {
-    return static_cast<std::uint32_t>(n_ - header_size()) + (syn() ? 1u : 0u) + (fin() ? 1u : 0u);
-  }
-  /// Whether the checksum is right, `pseudo_header_sum` being that of the IP header around (§3.1, MUST-3). Reads the
-  /// whole segment.
-  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header_sum) const noexcept {
-    return fold_checksum(add_checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{6} + n_)) == 0xffff;
-  }
-
-  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  /// Writes the field and updates the checksum (RFC 1624). @{
-  constexpr void source_port(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, v);
-  }
-  constexpr void destination_port(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(2, v);
-  }
-  constexpr void sequence_number(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set32(4, v);
-  }
-  constexpr void acknowledgment_number(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set32(8, v);
-  }
-  constexpr void control_bits(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(12, static_cast<std::uint16_t>((load_be16(p_ + 12) & 0xff00u) | v));
-  }
-  constexpr void window_size(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(14, v);
-  }
-  constexpr void urgent_pointer(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(18, v);
-  }
-  /// @}
-  /// Stores a checksum as given.
-  constexpr void segment_checksum(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 16, v);
-  }
-  /// Updates the checksum after addresses in the IP header around changed (address translation): with the
-  /// `pseudo_header_sum()` from before and from after, or with the old and the new IPv4 address as numbers.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), from, to));
-  }
-  /// Computes the checksum anew, `pseudo_header_sum` being that of the IP header around. Reads the whole segment.
-  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 16, 0);
-    store_be16(p_ + 16, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{6} + n_));
-  }
-  /// Lowers the maximum segment size option to `limit` where it says more ("MSS clamping"); adds none. True when it
-  /// changed. Only meaningful on a SYN.
-  constexpr bool clamp_maximum_segment_size(std::uint16_t limit) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    const bytes all = options();
-    for (tcp_options o(all); o; o.next()) {
-      const std::uint16_t said = o.maximum_segment_size();
-      if (said <= limit) continue;
-      const std::size_t at = min_size + all.size() - o.remaining() + 2;
-      store_be16(p_ + at, limit);
-      // An option at an odd place has its bytes in the other halves of the checksum's words.
-      const bool odd = at % 2 != 0;
-      store_be16(p_ + 16,
-                 update_checksum16(load_be16(p_ + 16), odd ? byte_swap(said) : said, odd ? byte_swap(limit) : limit));
-      return true;
-    }
-    return false;
-  }
-
- private:
-  constexpr basic_tcp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 16, update_checksum16(load_be16(p_ + 16), load_be16(p_ + at), v));
-    store_be16(p_ + at, v);
-  }
-  constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
-    store_be16(p_ + 16, update_checksum32(load_be16(p_ + 16), load_be32(p_ + at), v));
-    store_be32(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using tcp = basic_tcp<const std::byte>;
-
-/// A TCP header to be written: `write_headers(packet, ipv4_header{...}, tcp_header{.flags = tcp_flags::syn, ...})`.
-/// Data offset and checksum come from what is around and inside.
-struct tcp_header {
-  /// What `build` asks of a header; see `header_value`.
-  static constexpr std::uint8_t ip_protocol = 6;
-
-  /// A field of the header, in host byte order. @{
-  std::uint16_t source_port = 0;
-  std::uint16_t destination_port = 0;
-  std::uint32_t sequence_number = 0;
-  std::uint32_t acknowledgment_number = 0;
-  /// @}
-  std::uint8_t flags = 0;         ///< of `tcp_flags`
-  std::uint16_t window_size = 0;  ///< as it goes on the wire: already scaled down
-  /// A field of the header, in host byte order. @{
-  std::uint16_t urgent_pointer = 0;
-  tcp_option_values options{};
-  /// @}
-  bytes more_options{};  ///< encoded ones, written behind `options`; together at most 40 bytes
-
-  /// Header bytes, options padded with zeros to a multiple of 4.
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    const std::size_t n = options.size() + more_options.size();
-    RUNNEL_ASSERT(n <= 40);
-    return 20 + (n + 3) / 4 * 4;
-  }
-  /// What `build` asks of a header; see `header_value`.
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    std::byte* p = whole.data();
-    const std::size_t header_size = size();
-    store_be16(p, source_port);
-    store_be16(p + 2, destination_port);
-    store_be32(p + 4, sequence_number);
-    store_be32(p + 8, acknowledgment_number);
-    store_u8(p + 12, static_cast<std::uint8_t>(header_size / 4 << 4));
-    store_u8(p + 13, flags);
-    store_be16(p + 14, window_size);
-    store_be16(p + 16, 0);
-    store_be16(p + 18, urgent_pointer);
-    options.write(p + 20);
-    const std::size_t behind = 20 + options.size();
-    zero_bytes(p + behind, header_size - behind);
-    copy_bytes(p + behind, more_options.data(), more_options.size());
-    store_be16(p + 16, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
-  }
-};
-
-/// One line in tcpdump's manner: `40000 > 80: Flags [S], seq 1, win 64240, options [mss 1460], length 0`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_tcp<Byte>& v) noexcept {
-  out << v.source_port() << " > " << v.destination_port() << ": Flags [";
-  if (v.control_bits() == 0) out << "none";
-  for (unsigned i = 0; i < 8; ++i)
-    if ((unsigned{v.control_bits()} >> i & 1u) != 0) out << "FSRP.UEW"[i];
-  out << ']';
-  const std::size_t length = v.payload().size();
-  if (length != 0 || v.syn() || v.fin() || v.rst()) out << ", seq " << v.sequence_number();
-  if (length != 0) out << ':' << static_cast<std::uint32_t>(v.sequence_number() + length);
-  if (v.ack()) out << ", ack " << v.acknowledgment_number();
-  out << ", win " << v.window_size();
-  if (v.urg()) out << ", urg " << v.urgent_pointer();
-  if (!v.options().empty()) {
-    out << ", options [";
-    print(out, tcp_options{v.options()});
-    out << ']';
-  }
-  out << ", length " << std::uint64_t{length};
 }
 
 }  // namespace runnel

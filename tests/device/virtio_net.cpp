@@ -225,12 +225,12 @@ TEST_CASE("the checksum of a chained packet is completed over all fragments, of 
     packet rest = memory->allocate();
     REQUIRE(rest.append(bytes{whole.data() + cut, whole.size() - cut}));
     REQUIRE(p.append(std::move(rest)));
-    CHECK(complete_transport_checksum(p));  // not partial: nothing to do
+    CHECK(complete_transport_checksum(p, link_type::ethernet));  // not partial: nothing to do
     CHECK(load_be16(p.data() + 50) != right);
     p.checksum(checksum_status::partial);
     packet shared = p.clone();
     REQUIRE(shared);
-    CHECK(complete_transport_checksum(p));
+    CHECK(complete_transport_checksum(p, link_type::ethernet));
     CHECK(load_be16(p.data() + 50) == right);
     CHECK(p.checksum() == checksum_status::verified);
     // A clone's bytes are another's too.
@@ -246,6 +246,6 @@ TEST_CASE("what has no transport checksum is left as it is") {
   REQUIRE(p.append(bytes{ping.data(), ping.size()}));
   p.checksum(checksum_status::partial);
   CHECK(make_virtio_net_header(p).flags == 0);
-  CHECK(complete_transport_checksum(p));
+  CHECK(complete_transport_checksum(p, link_type::ethernet));
   CHECK(std::vector<std::byte>(p.data(), p.data() + p.length()) == ping);
 }

@@ -46,13 +46,12 @@ inline void complete_transport_checksum(mutable_bytes whole, link_type link) noe
 }
 
 /// The same for a packet of any number of fragments, if its checksum is partial; it is verified then. Copies shared
-/// bytes first. False, and nothing changed, when the pool has no slot for that.
-[[nodiscard]] inline bool complete_transport_checksum(packet& p) noexcept {
+/// bytes first. False, and nothing changed, when the pool has no slot for that. `link` is what it begins with.
+[[nodiscard]] inline bool complete_transport_checksum(packet& p, link_type link) noexcept {
   if (p.checksum() != checksum_status::partial) return true;
   if (!p.unshare()) return false;
   const std::size_t length = p.total_length();
-  const transport_checksum_place at =
-      find_transport_checksum(p.contents(), p.layers().link_kind(), length - p.length());
+  const transport_checksum_place at = find_transport_checksum(p.contents(), link, length - p.length());
   if (at.start == 0 || at.end > length) return true;
   running_checksum sum;
   std::size_t behind = at.start, left = at.end - at.start;
