@@ -4,6 +4,7 @@
 #define RUNNEL_FLOW_ALL_HPP
 
 #include <runnel/flow/any_pipeline.hpp>
+#include <runnel/flow/attachment_group.hpp>
 #include <runnel/flow/branch.hpp>
 #include <runnel/flow/counters.hpp>
 #include <runnel/flow/describe.hpp>

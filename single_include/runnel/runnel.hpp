@@ -11637,6 +11637,87 @@ struct replaceable_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/flow/attachment_group.hpp ===============================================================================
+// Attachments as many as a program finds when it runs, such as one for each device that it was told of.
+#ifndef RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+#define RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Attachments of one type, which stand in a loop as one: each has its turn in every round. Made by `attach_all`.
+template <class Attachment>
+class attachment_group {
+ public:
+  /// How many file descriptors a loop waits on for all of them. Where there are more, it looks for the others again
+  /// after `wait_list::retry`.
+  static constexpr std::size_t max_handles = 64;
+
+  /// Use `attach_all`.
+  constexpr attachment_group(Attachment* first, std::size_t n) noexcept : first_(first), end_(first + n) {}
+
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->poll(clock);
+    return n;
+  }
+  [[nodiscard]] bool done() noexcept { return first_left() == end_; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& clock, const sleeper* by) noexcept {
+    for (Attachment* a = first_; a != end_; ++a) a->prepare_to_wait(waits, clock, by);
+  }
+  [[nodiscard]] std::size_t left() noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
+    return n;
+  }
+  void wait_by_itself() noexcept {
+    if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
+  }
+  /// @}
+
+ private:
+  Attachment* first_left() noexcept {
+    Attachment* a = first_;
+    while (a != end_ && a->done()) ++a;
+    return a;
+  }
+
+  Attachment* first_;
+  Attachment* end_;
+};
+
+/// Joins attachments of one type to a loop, as many as are known when the program runs: anything with `data()` and
+/// `size()`, which must outlive the loop and stay where it is.
+///
+///     std::vector<decltype(attach(devices[0], path(0)))> inputs;
+///     for (unsigned i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], path(i)));
+///     loop work{time, attach_all(inputs), attach(timers)};
+template <class Attachments>
+[[nodiscard]] constexpr auto attach_all(Attachments& attachments) noexcept {
+  return attachment_group{attachments.data(), attachments.size()};
+}
+
+namespace detail {
+// How many file descriptors and sources an attachment stands for.
+template <class Attachment>
+inline constexpr std::size_t handles_of = 1;
+template <class Attachment>
+inline constexpr std::size_t handles_of<attachment_group<Attachment>> = attachment_group<Attachment>::max_handles;
+template <class Attachment>
+[[nodiscard]] std::size_t left_in(Attachment& a) noexcept {
+  if constexpr (requires { a.left(); }) return a.left();
+  else return a.done() ? 0u : 1u;
+}
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/wire/icmp.hpp ===========================================================================================
 // ICMP messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
 // RFC 792, RFC 950, RFC 1191, RFC 1812, RFC 4884.
@@ -13801,17 +13882,18 @@ class loop : public stoppable {
   /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
   void wait() noexcept {
     if (done()) return;
-    wait_entry entries[sizeof...(Attachments) + 1];
+    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
+    wait_entry entries[handles + 1];
     if constexpr (std::derived_from<Clock, sleeper>) {
       clock_->prepare_to_wait();
       // From here on nothing is missed: what came before is seen here, what comes later wakes us.
-      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, sleeps());
       if (!stopped() && !woken() && !waits.is_ready() && !done())
         clock_->wait_until(waits.due(), entries, waits.size());
       clock_->finish_wait();
     } else {
-      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, nullptr);
       if (waits.is_ready()) return;
       if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
@@ -13854,7 +13936,7 @@ class loop : public stoppable {
       first.prepare_to_wait(waits, time, by);
       more.prepare_to_wait(waits, time, by);
     }
-    std::size_t left() noexcept { return (first.done() ? 0u : 1u) + more.left(); }
+    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
     void wait_by_itself() noexcept {
       if (!first.done()) first.wait_by_itself();
       else more.wait_by_itself();

@@ -18,6 +18,7 @@
 #include <runnel/base/sleeper.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/timer_wheel.hpp>
+#include <runnel/flow/attachment_group.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/frame_engine.hpp>
@@ -249,17 +250,18 @@ class loop : public stoppable {
   /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
   void wait() noexcept {
     if (done()) return;
-    wait_entry entries[sizeof...(Attachments) + 1];
+    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
+    wait_entry entries[handles + 1];
     if constexpr (std::derived_from<Clock, sleeper>) {
       clock_->prepare_to_wait();
       // From here on nothing is missed: what came before is seen here, what comes later wakes us.
-      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, sleeps());
       if (!stopped() && !woken() && !waits.is_ready() && !done())
         clock_->wait_until(waits.due(), entries, waits.size());
       clock_->finish_wait();
     } else {
-      wait_list waits{entries, sizeof...(Attachments), clock_->now()};
+      wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, nullptr);
       if (waits.is_ready()) return;
       if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
@@ -302,7 +304,7 @@ class loop : public stoppable {
       first.prepare_to_wait(waits, time, by);
       more.prepare_to_wait(waits, time, by);
     }
-    std::size_t left() noexcept { return (first.done() ? 0u : 1u) + more.left(); }
+    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
     void wait_by_itself() noexcept {
       if (!first.done()) first.wait_by_itself();
       else more.wait_by_itself();
