@@ -53,11 +53,11 @@ class fresh_namespace {
 /// A packet socket on an interface of this namespace.
 class raw_socket {
  public:
-  explicit raw_socket(const char* interface)
+  explicit raw_socket(const char* name)
       : file_(detail::sys::socket(detail::sys::af_packet, detail::sys::sock_raw | detail::sys::sock_nonblock,
                                   detail::to_big(std::uint16_t{3})),
               true) {
-    auto about = device::network_interface::open(interface);
+    auto about = device::network_interface::open(name);
     REQUIRE(about);
     ::sockaddr_ll to{};
     to.sll_family = detail::sys::af_packet;

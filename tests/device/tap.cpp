@@ -88,7 +88,7 @@ TEST_CASE("a TAP is made, is up, sends and receives frames as they are, and is g
     auto tap = device::tap::open("tap0");
     REQUIRE_MESSAGE(tap, message(tap));
     CHECK(same_text(tap->name(), "tap0"));
-    auto about = tap->interface().status();
+    auto about = tap->settings().status();
     REQUIRE(about);
     CHECK(about->up);
     raw_socket kernel("tap0");
@@ -206,7 +206,7 @@ TEST_CASE("a frame longer than a slot is counted, and those behind it come") {
   counted_pool memory({.packets = 4, .bytes = 1519, .headroom = 0, .bare = 4});
   auto tap = device::tap::open("tap0", {.memory = &memory.get()});
   REQUIRE_MESSAGE(tap, message(tap));
-  REQUIRE(tap->interface().set_mtu(2000));
+  REQUIRE(tap->settings().set_mtu(2000));
   raw_socket kernel("tap0");
   const byte_vector fits = bytes_of(1518 - 42, eth, v4, datagram), longer = bytes_of(1519 - 42, eth, v4, datagram);
   REQUIRE(kernel.send(view(longer)));
@@ -245,14 +245,14 @@ TEST_CASE("an interface that is down loses what is sent, counted, and works agai
   auto tap = device::tap::open("tap0");
   REQUIRE(tap);
   const byte_vector some = bytes_of(10, eth, v4, datagram);
-  REQUIRE(tap->interface().set_up(false));
+  REQUIRE(tap->settings().set_up(false));
   CHECK(sends(*tap, packet_of(tap->memory(), view(some))));
   CHECK(tap->lost() == 1);
   CHECK(tap->statistics().while_down == 1);
   frame f;
   CHECK(tap->receive(1, instant{}, into_array(&f)) == 0);
   CHECK_FALSE(tap->done());
-  REQUIRE(tap->interface().set_up(true));
+  REQUIRE(tap->settings().set_up(true));
   raw_socket kernel("tap0");
   CHECK(sends(*tap, packet_of(tap->memory(), view(some))));
   CHECK(kernel.next() == some);
@@ -370,7 +370,7 @@ TEST_CASE("MTU, address, persistence, and a name with a number of the kernel's c
     auto tap = device::tap::open("tap%d", {.up = false, .persist = true, .mtu = 9000, .mac = {{2, 0, 0, 0, 0, 9}}});
     REQUIRE_MESSAGE(tap, message(tap));
     CHECK(same_text(tap->name(), "tap0"));
-    auto about = tap->interface().status();
+    auto about = tap->settings().status();
     REQUIRE(about);
     CHECK_FALSE(about->up);
     CHECK(about->mtu == 9000);
@@ -433,7 +433,7 @@ TEST_CASE("a TAP is opened in another network namespace, and the thread stays in
   auto tap = device::tap::open("tap0", {.network_namespace = path.c_str()});
   REQUIRE_MESSAGE(tap, message(tap));
   CHECK_FALSE(device::network_interface::open("tap0"));
-  auto about = tap->interface().status();
+  auto about = tap->settings().status();
   REQUIRE_MESSAGE(about, about.error().message());
   CHECK(about->up);
 }

@@ -138,12 +138,12 @@ class tap {
     if (::ioctl(file.get(), TUNSETIFF, &ask) != 0) return cannot_attach(name, options, errno);
     // The kernel gives the name back, with its number in the place of %d.
     if (auto set = set_offloads(file.get(), ask.name, options); !set) return set.error();
-    auto interface = network_interface::open_for("tap", ask.name);
-    if (!interface) return interface.error();
-    if (auto set = set_interface(*interface, options); !set) return set.error();
-    auto now = interface->status();
+    auto settings = network_interface::open_for("tap", ask.name);
+    if (!settings) return settings.error();
+    if (auto set = set_interface(*settings, options); !set) return set.error();
+    auto now = settings->status();
     if (!now) return now.error();
-    auto made = finish(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(*interface), now->mtu,
+    auto made = finish(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(*settings), now->mtu,
                        options);
     // At the end: nothing stays of what could not be opened.
     if (made && options.persist) {
@@ -157,7 +157,7 @@ class tap {
   /// The name of the interface, as it was opened.
   [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
   /// The interface: its MTU, its address, up and down. It may be changed at any time.
-  [[nodiscard]] network_interface& interface() noexcept { return interface_; }
+  [[nodiscard]] network_interface& settings() noexcept { return interface_; }
   /// Whether the interface stays when the last device on it is closed.
   result<bool, error> set_persistent(bool on) noexcept {
     if (::ioctl(file_.get(), TUNSETPERSIST, on ? 1ul : 0ul) != 0)
@@ -225,10 +225,10 @@ class tap {
 
   enum class outcome : std::uint8_t { packet, lost, nothing };
 
-  tap(detail::file_handle&& file, network_interface&& interface, detail::device_memory&& memory, std::size_t headroom,
+  tap(detail::file_handle&& file, network_interface&& settings, detail::device_memory&& memory, std::size_t headroom,
       const tap_options& options) noexcept
       : file_(static_cast<detail::file_handle&&>(file)),
-        interface_(static_cast<network_interface&&>(interface)),
+        interface_(static_cast<network_interface&&>(settings)),
         memory_(static_cast<detail::device_memory&&>(memory)),
         headroom_(headroom),
         room_(memory_.get().headroom() + memory_.get().packet_bytes() - headroom),
@@ -275,19 +275,19 @@ class tap {
     if (errno == EINVAL && ::ioctl(fd, TUNSETOFFLOAD, static_cast<unsigned long>(checksum | tcp)) == 0) return true;
     return problem("set the offloads of", name, errno, "");
   }
-  static result<bool, error> set_interface(network_interface& interface, const tap_options& options) noexcept {
+  static result<bool, error> set_interface(network_interface& settings, const tap_options& options) noexcept {
     if (!(options.mac == mac_address{})) {
-      if (auto set = interface.set_mac(options.mac); !set) return set.error();
+      if (auto set = settings.set_mac(options.mac); !set) return set.error();
     }
     if (options.mtu != 0) {
-      if (auto set = interface.set_mtu(options.mtu); !set) return set.error();
+      if (auto set = settings.set_mtu(options.mtu); !set) return set.error();
     }
     if (options.up) {
-      if (auto set = interface.set_up(true); !set) return set.error();
+      if (auto set = settings.set_up(true); !set) return set.error();
     }
     return true;
   }
-  static result<tap, error> finish(detail::file_handle&& file, network_interface&& interface, std::uint32_t mtu,
+  static result<tap, error> finish(detail::file_handle&& file, network_interface&& settings, std::uint32_t mtu,
                                    const tap_options& options) noexcept {
     // Ethernet header, VLAN tag, and the byte that shows that a packet was longer.
     const std::size_t link = options.mode == tap_mode::tap ? 18 : 0;
@@ -308,10 +308,10 @@ class tap {
       text<96> why;
       why << "its packets have up to " << std::uint64_t{needed - 1} << " bytes, and a slot of the pool "
           << std::uint64_t{whole};
-      return error("tap", "receive from", interface.name(), why.c_str(),
+      return error("tap", "receive from", settings.name(), why.c_str(),
                    "a smaller MTU, or larger slots: packet_bytes, or pool_config::bytes");
     }
-    return tap(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(interface),
+    return tap(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(settings),
                static_cast<detail::device_memory&&>(*memory), headroom, options);
   }
 
