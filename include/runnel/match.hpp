@@ -3,6 +3,7 @@
 #ifndef RUNNEL_MATCH_ALL_HPP
 #define RUNNEL_MATCH_ALL_HPP
 
+#include <runnel/match/condition.hpp>
 #include <runnel/match/constant_set.hpp>
 #include <runnel/match/expression.hpp>
 #include <runnel/match/hash_set.hpp>

@@ -10081,6 +10081,8 @@ class basic_header_map {
 
   /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
+  /// How many bytes there are from `p` on, which lies in them.
+  [[nodiscard]] constexpr std::size_t size_from(Byte* p) const noexcept { return static_cast<std::size_t>(end_ - p); }
 
   /// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it.
   template <header H, std::size_t Need>
@@ -16951,259 +16953,6 @@ class connection;
 
 #endif
 
-// ==== runnel/match/value.hpp =========================================================================================
-// Values in match expressions: each becomes a key, a number that fields are compared as; what can never be a value of
-// the field is a compile error.
-#ifndef RUNNEL_MATCH_VALUE_HPP
-#define RUNNEL_MATCH_VALUE_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // int64_t, uint64_t
-#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
-
-namespace runnel {
-
-/// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
-template <class First, class Last>
-struct range_of {
-  /// The smallest value.
-  First first;
-  /// The largest value.
-  Last last;
-};
-/// The values from `first` to `last`, both included.
-template <class First, class Last>
-[[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
-  return {first, last};
-}
-
-/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
-namespace match {
-
-/// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
-/// when it derives from `match::operand` of itself, names its `value_type` and `bits`, and has
-/// `bool load(const subject&, key_t<value_type>&) const noexcept`, false when the packet has no such value.
-template <class T>
-concept match_operand = requires {
-  requires T::is_match_operand;
-  typename T::value_type;
-  T::bits;
-};
-
-/// What values are compared as: the number in host order, IPv6 addresses as they are.
-template <class Value>
-using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
-
-/// What a value is compared as. @{
-template <class Number>
-  requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
-[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
-  return static_cast<std::uint64_t>(v);
-}
-[[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
-[[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
-[[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
-/// @}
-/// In the order of time, also before the clock's origin.
-[[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
-  return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
-}
-
-/// The value that is compared as `k`.
-template <class Value>
-[[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
-  if constexpr (std::is_same_v<Value, ipv4_address>) {
-    return ipv4_address{static_cast<std::uint32_t>(k)};
-  } else if constexpr (std::is_same_v<Value, mac_address>) {
-    mac_address a;
-    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = static_cast<std::uint8_t>(k >> (40 - 8 * i));
-    return a;
-  } else if constexpr (std::is_same_v<Value, ipv6_address>) {
-    return k;
-  } else if constexpr (std::is_same_v<Value, instant>) {
-    return instant{static_cast<std::int64_t>(k ^ std::uint64_t{1} << 63)};
-  } else {
-    return static_cast<Value>(k);
-  }
-}
-
-/// The order of what is compared. @{
-[[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
-[[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
-  return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
-}
-/// @}
-/// The bits that are set in both. @{
-[[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
-[[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
-  return {a.high() & b.high(), a.low() & b.low()};
-}
-/// @}
-/// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
-template <class Key, unsigned Bits>
-[[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
-  if constexpr (std::is_same_v<Key, ipv6_address>) {
-    const std::uint64_t high = length >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> length);
-    const std::uint64_t low = length >= 128  ? ~std::uint64_t{0}
-                              : length <= 64 ? 0
-                                             : ~(~std::uint64_t{0} >> (length - 64));
-    return {high, low};
-  } else {
-    const std::uint64_t all = ~std::uint64_t{0} >> (64 - Bits);
-    return length == 0 ? 0 : all & ~(length >= Bits ? std::uint64_t{0} : all >> length);
-  }
-}
-
-namespace detail {
-
-// Not constexpr: in a constant expression the call is a compile error, with the name as its message; elsewhere it is an
-// assertion.
-inline void this_value_does_not_fit_into_the_field() noexcept {
-  RUNNEL_ASSERT(false && "runnel: this value does not fit into the field");
-}
-inline void the_first_value_of_this_range_is_above_its_last() noexcept {
-  RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
-}
-
-template <class Operand, class V>
-constexpr bool check_type() noexcept {
-  using value = typename Operand::value_type;
-  if constexpr (match_operand<V>) {
-    static_assert(!match_operand<V>, "runnel: a field is compared with a value, not with another field");
-    return false;
-  } else if constexpr (std::is_same_v<value, ipv4_address>) {
-    static_assert(std::is_same_v<V, ipv4_address>,
-                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
-    return std::is_same_v<V, ipv4_address>;
-  } else if constexpr (std::is_same_v<value, ipv6_address>) {
-    static_assert(std::is_same_v<V, ipv6_address>,
-                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
-    return std::is_same_v<V, ipv6_address>;
-  } else if constexpr (std::is_same_v<value, mac_address>) {
-    static_assert(std::is_same_v<V, mac_address>,
-                  "runnel: this field is a link-layer address; compare it with a mac_address");
-    return std::is_same_v<V, mac_address>;
-  } else if constexpr (std::is_same_v<value, instant>) {
-    static_assert(std::is_same_v<V, instant>, "runnel: this field is a time; compare it with an instant");
-    return std::is_same_v<V, instant>;
-  } else if constexpr (std::is_enum_v<value>) {
-    static_assert(std::is_same_v<V, value>,
-                  "runnel: this field has an enumeration of its own; compare it with one of its values");
-    return std::is_same_v<V, value>;
-  } else {
-    constexpr bool number =
-        !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
-    static_assert(number,
-                  "runnel: this field is a number; compare it with an integer (with a mask, write the parentheses: "
-                  "(tcp::flags & tcp_flags::syn) == tcp_flags::syn)");
-    return number;
-  }
-}
-
-// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
-// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
-template <class Operand, class V>
-[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
-  if constexpr (!check_type<Operand, V>()) {
-    return {};
-  } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
-    return v;
-  } else {
-    const std::uint64_t k = to_key(v);
-    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
-    return k;
-  }
-}
-
-}  // namespace detail
-}  // namespace match
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/constant_set.hpp ==================================================================================
-// A set whose values are written down in the program: `constant_set{22, 80, 443}`.
-#ifndef RUNNEL_MATCH_CONSTANT_SET_HPP
-#define RUNNEL_MATCH_CONSTANT_SET_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // common_type_t, is_same_v
-
-namespace runnel {
-
-/// `N` values, looked up in the way that suits them: one bit test when all lie within 64 of each other, compares
-/// without branches up to 8, a search without branches in the sorted values beyond. Numbers, or addresses of one kind.
-/// Takes 8 bytes each (16 for IPv6), and 8. When the rules are `constexpr` the choice costs nothing at run time.
-template <class Value, std::size_t N>
-class constant_set {
- public:
-  /// The type of its values, and what they are compared as. @{
-  using value_type = Value;
-  using key = match::key_t<Value>;
-  /// @}
-
-  /// A set of these values; equal ones count once.
-  template <class... More>
-    requires(sizeof...(More) == N)
-  constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
-    for (std::size_t i = 1; i < N; ++i)
-      for (std::size_t k = i; k != 0 && match::key_less(keys_[k], keys_[k - 1]); --k) {
-        const key between = keys_[k];
-        keys_[k] = keys_[k - 1];
-        keys_[k - 1] = between;
-      }
-    if constexpr (std::is_same_v<key, std::uint64_t>) {
-      if (keys_[N - 1] - keys_[0] >= 64) return;
-      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
-    }
-  }
-  /// Whether a value is in it.
-  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
-  /// The same for what values are compared as.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
-    if constexpr (std::is_same_v<key, std::uint64_t>) {
-      if (bits_ != 0) {
-        const std::uint64_t behind = k - keys_[0];
-        return behind < 64 && (bits_ >> behind & 1u) != 0;
-      }
-    }
-    if constexpr (N <= 8) return is_one_of(k);
-    else return is_found(k);
-  }
-  /// The values as keys, in rising order. A value that was given twice is there twice.
-  [[nodiscard]] constexpr const key (&keys() const noexcept)[N] { return keys_; }
-
- private:
-  RUNNEL_INLINE constexpr bool is_one_of(const key& k) const noexcept {
-    bool found = false;
-    for (std::size_t i = 0; i < N; ++i) found |= k == keys_[i];
-    return found;
-  }
-  // `at` becomes the number of values that are not above `k`.
-  constexpr bool is_found(const key& k) const noexcept {
-    std::size_t at = 0;
-    for (std::size_t step = top_bit(); step != 0; step /= 2)
-      if (at + step <= N && !match::key_less(k, keys_[at + step - 1])) at += step;
-    return at != 0 && keys_[at - 1] == k;
-  }
-  static constexpr std::size_t top_bit() noexcept {
-    std::size_t b = 1;
-    while (b * 2 <= N) b *= 2;
-    return b;
-  }
-
-  key keys_[N];
-  std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
-};
-/// The type of the values is what all of them convert to.
-template <class First, class... More>
-constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/tunnel.hpp =========================================================================================
 // What is inside a tunnel: IP in IP, GRE, VXLAN. `inside(view)` dissects it, every bound checked, and gives a map of
 // its headers, from which views are taken as from any other packet:
@@ -17453,6 +17202,176 @@ template <header H, std::size_t Need>
 }
 
 }  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/value.hpp =========================================================================================
+// Values in match expressions: each becomes a key, a number that fields are compared as; what can never be a value of
+// the field is a compile error.
+#ifndef RUNNEL_MATCH_VALUE_HPP
+#define RUNNEL_MATCH_VALUE_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // int64_t, uint64_t
+#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
+
+namespace runnel {
+
+/// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
+template <class First, class Last>
+struct range_of {
+  /// The smallest value.
+  First first;
+  /// The largest value.
+  Last last;
+};
+/// The values from `first` to `last`, both included.
+template <class First, class Last>
+[[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
+  return {first, last};
+}
+
+/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
+namespace match {
+
+/// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
+/// when it derives from `match::operand` of itself, names its `value_type` and `bits`, and has
+/// `bool load(const subject&, key_t<value_type>&) const noexcept`, false when the packet has no such value.
+template <class T>
+concept match_operand = requires {
+  requires T::is_match_operand;
+  typename T::value_type;
+  T::bits;
+};
+
+/// What values are compared as: the number in host order, IPv6 addresses as they are.
+template <class Value>
+using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
+
+/// What a value is compared as. @{
+template <class Number>
+  requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
+[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
+  return static_cast<std::uint64_t>(v);
+}
+[[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
+[[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
+[[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
+/// @}
+/// In the order of time, also before the clock's origin.
+[[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
+  return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
+}
+
+/// The value that is compared as `k`.
+template <class Value>
+[[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
+  if constexpr (std::is_same_v<Value, ipv4_address>) {
+    return ipv4_address{static_cast<std::uint32_t>(k)};
+  } else if constexpr (std::is_same_v<Value, mac_address>) {
+    mac_address a;
+    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = static_cast<std::uint8_t>(k >> (40 - 8 * i));
+    return a;
+  } else if constexpr (std::is_same_v<Value, ipv6_address>) {
+    return k;
+  } else if constexpr (std::is_same_v<Value, instant>) {
+    return instant{static_cast<std::int64_t>(k ^ std::uint64_t{1} << 63)};
+  } else {
+    return static_cast<Value>(k);
+  }
+}
+
+/// The order of what is compared. @{
+[[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
+[[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
+  return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
+}
+/// @}
+/// The bits that are set in both. @{
+[[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
+[[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
+  return {a.high() & b.high(), a.low() & b.low()};
+}
+/// @}
+/// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
+template <class Key, unsigned Bits>
+[[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
+  if constexpr (std::is_same_v<Key, ipv6_address>) {
+    const std::uint64_t high = length >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> length);
+    const std::uint64_t low = length >= 128  ? ~std::uint64_t{0}
+                              : length <= 64 ? 0
+                                             : ~(~std::uint64_t{0} >> (length - 64));
+    return {high, low};
+  } else {
+    const std::uint64_t all = ~std::uint64_t{0} >> (64 - Bits);
+    return length == 0 ? 0 : all & ~(length >= Bits ? std::uint64_t{0} : all >> length);
+  }
+}
+
+namespace detail {
+
+// Not constexpr: in a constant expression the call is a compile error, with the name as its message; elsewhere it is an
+// assertion.
+inline void this_value_does_not_fit_into_the_field() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this value does not fit into the field");
+}
+inline void the_first_value_of_this_range_is_above_its_last() noexcept {
+  RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
+}
+
+template <class Operand, class V>
+constexpr bool check_type() noexcept {
+  using value = typename Operand::value_type;
+  if constexpr (match_operand<V>) {
+    static_assert(!match_operand<V>, "runnel: a field is compared with a value, not with another field");
+    return false;
+  } else if constexpr (std::is_same_v<value, ipv4_address>) {
+    static_assert(std::is_same_v<V, ipv4_address>,
+                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
+    return std::is_same_v<V, ipv4_address>;
+  } else if constexpr (std::is_same_v<value, ipv6_address>) {
+    static_assert(std::is_same_v<V, ipv6_address>,
+                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
+    return std::is_same_v<V, ipv6_address>;
+  } else if constexpr (std::is_same_v<value, mac_address>) {
+    static_assert(std::is_same_v<V, mac_address>,
+                  "runnel: this field is a link-layer address; compare it with a mac_address");
+    return std::is_same_v<V, mac_address>;
+  } else if constexpr (std::is_same_v<value, instant>) {
+    static_assert(std::is_same_v<V, instant>, "runnel: this field is a time; compare it with an instant");
+    return std::is_same_v<V, instant>;
+  } else if constexpr (std::is_enum_v<value>) {
+    static_assert(std::is_same_v<V, value>,
+                  "runnel: this field has an enumeration of its own; compare it with one of its values");
+    return std::is_same_v<V, value>;
+  } else {
+    constexpr bool number =
+        !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
+    static_assert(number,
+                  "runnel: this field is a number; compare it with an integer (with a mask, write the parentheses: "
+                  "(tcp::flags & tcp_flags::syn) == tcp_flags::syn)");
+    return number;
+  }
+}
+
+// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
+// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
+template <class Operand, class V>
+[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
+  if constexpr (!check_type<Operand, V>()) {
+    return {};
+  } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
+    return v;
+  } else {
+    const std::uint64_t k = to_key(v);
+    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
+    return k;
+  }
+}
+
+}  // namespace detail
+}  // namespace match
+}  // namespace runnel
 
 #endif
 
@@ -17933,206 +17852,6 @@ class hash_set_of : detail::slot_storage<typename hash_set<Key>::slot, hash_set<
 
 #endif
 
-// ==== runnel/match/in.hpp ============================================================================================
-// What `field.in(...)` makes: membership in a range, a prefix, a set that is known to the compiler, or a set that
-// changes at run time.
-#ifndef RUNNEL_MATCH_IN_HPP
-#define RUNNEL_MATCH_IN_HPP
-
-#include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
-
-namespace runnel::match {
-
-/// A set that can stand in `.in(...)`: it says whether it contains a value. Its `name()`, if it has one, is what
-/// printing shows: `@blocklist`.
-template <class Set, class Value>
-concept set_of_values = requires(const Set& s, const Value& v) {
-  { s.contains(v) } noexcept;
-};
-
-/// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
-template <class Operand, bool Inside>
-struct in_range : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  key first;
-  key last;
-  /// @}
-};
-
-/// `ip::saddr.in(net("10.0.0.0/8"))`.
-template <class Operand, bool Inside>
-struct in_prefix : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
-      : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && (key_and(k, mask) == address) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  key address;  // its bits behind `length` are zero
-  key mask;
-  unsigned length;
-  /// @}
-};
-
-/// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
-template <class Operand, class Value, std::size_t N, bool Inside>
-struct in_constants : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
-    for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
-  }
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && set.contains_key(k) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  constant_set<Value, N> set;
-  /// @}
-};
-
-/// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
-template <class Operand, class Set, bool Inside>
-struct in_set : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// The type of its values.
-  using value = typename Operand::value_type;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key_t<value> k{};
-    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  const Set* set;
-  /// @}
-};
-
-namespace detail {
-template <class Operand>
-inline constexpr bool is_range_or_constants = false;
-template <class A, class B>
-inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
-template <class V, std::size_t N>
-inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
-
-// As in value.hpp.
-inline void this_prefix_is_of_the_other_address_family() noexcept {
-  RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
-}
-}  // namespace detail
-
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class A, class B>
-[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
-  const auto first = detail::key_for<Operand>(r.first);
-  const auto last = detail::key_for<Operand>(r.last);
-  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
-  return {o, first, last};
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class Value, std::size_t N>
-[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
-  if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
-  else return always{};
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class What>
-  requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
-[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
-  using type = std::remove_cvref_t<What>;
-  using value = typename Operand::value_type;
-  if constexpr (std::is_same_v<type, basic_prefix<value>>) {
-    return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
-  } else if constexpr (std::is_same_v<type, prefix> &&
-                       (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
-    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
-      const basic_prefix<value>& p = what.template as<value>();
-      return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
-    }
-    // Where assertions are off: no address is in it, as no address is 255.255.255.255 behind a mask of zeros.
-    detail::this_prefix_is_of_the_other_address_family();
-    return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
-  } else if constexpr (set_of_values<type, value>) {
-    static_assert(
-        std::is_lvalue_reference_v<What>,
-        "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
-    return in_set<Operand, type, Inside>{o, what};
-  } else {
-    static_assert(
-        set_of_values<type, value>,
-        "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
-        "constant_set{...}");
-    return always{};
-  }
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class... What>
-  requires(sizeof...(What) != 1)
-[[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
-  static_assert(sizeof...(What) == 1,
-                "runnel: .in(...) takes one thing: write in(range(1024, 65535)) for a range and "
-                "in(constant_set{22, 80, 443}) for a list");
-  return {};
-}
-
-}  // namespace runnel::match
-
-#endif
-
 // ==== runnel/match/interval_set.hpp ==================================================================================
 // A set of intervals of numbers or addresses, known to the compiler or changed at run time: port ranges, address pools.
 #ifndef RUNNEL_MATCH_INTERVAL_SET_HPP
@@ -18570,6 +18289,1152 @@ class prefix_set_of
   /// An empty set. `name` must outlive it.
   constexpr explicit prefix_set_of(const char* name, std::uint64_t seed = 0) noexcept
       : prefix_set<Address>(name, storage::slots, slot_count, seed) {}
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/condition_node.hpp ================================================================================
+// A match expression as plain data: the nodes of a tree, the values that they compare with, the sets that they ask.
+// Whoever translates conditions walks these; `condition` (condition.hpp) makes and holds them.
+//
+// Children stand before their parents. The right child of `both` and `either`, and the only one of `negation`, is the
+// node right before them; `left` says where the other one is; the last node is the root. `tcp dport 22 and not arp`:
+//
+//     0  comparison tcp dport 22     yes 1     no never
+//     1  has arp                     yes never no always
+//     2  negation of 1
+//     3  both, left 0, right 2
+//
+// To decide, nobody needs the tree: each node without children says where to go on, `yes` or `no`. Jumps only go
+// forward, so that a packet costs at most one test for each.
+#ifndef RUNNEL_MATCH_CONDITION_NODE_HPP
+#define RUNNEL_MATCH_CONDITION_NODE_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint8_t, uint16_t, uint64_t
+#include <type_traits>  // is_same_v, is_base_of_v
+
+namespace runnel::match {
+
+/// What a node asks. The types of the same names in expression.hpp and in.hpp say what each means.
+enum class node_kind : std::uint8_t {
+  always,        ///< holds for every packet
+  has,           ///< the packet has header `operand.in_header`, `fixed_size` bytes of it
+  comparison,    ///< `operand` `how` the one value
+  in_range,      ///< `operand` lies from the first of two values to the second
+  in_prefix,     ///< the highest `length` bits of `operand` are those of the one value
+  in_constants,  ///< `operand` is one of the values, which rise
+  in_set,        ///< `operand` is in `set`
+  both,          ///< the nodes at `left` and right before this one hold
+  either,        ///< one of them holds
+  negation,      ///< the node right before this one does not hold
+  custom,        ///< an expression of a type of the user's. Only printing makes such a node: a `condition` has none
+};
+/// What the values of an operand are, as text has them.
+enum class value_kind : std::uint8_t { number, ipv4, ipv6, mac, time };
+
+/// What is compared: a header field or a value of namespace `meta`, perhaps inside a tunnel, perhaps under a mask.
+struct operand_description {
+  /// `field::name`; null for metadata, and for bytes without a name.
+  const char* name = nullptr;
+  /// The header that the field belongs to; as for `field`.
+  header in_header = header::ethernet;
+  /// The first bit of the field in it.
+  std::uint16_t offset = 0;
+  /// How many bits there are: 128 for an IPv6 address, 64 at most otherwise.
+  std::uint8_t bits = 0;
+  /// What the value is.
+  value_kind value = value_kind::number;
+  /// Whether it is the value `which` of namespace `meta`, and no field.
+  bool is_meta = false;
+  /// Which metadata.
+  meta_key which = meta_key::length;
+  /// Whether the field is one of the packet inside a tunnel.
+  bool is_inner = false;
+  /// Which tunnel.
+  tunnel around = tunnel::vxlan;
+  /// Whether a mask is laid over the value first.
+  bool is_masked = false;
+
+  /// How many words a value takes.
+  [[nodiscard]] constexpr unsigned words() const noexcept { return value == value_kind::ipv6 ? 2 : 1; }
+};
+
+/// What is known of the type of a set.
+enum class set_kind : std::uint8_t {
+  hash_set,
+  prefix_set,
+  interval_set,
+  other,  ///< one of the user's: its values are not known
+};
+/// What a set holds, in the form that all sets have: the values from `first` to `last`. Numbers are in the lower half.
+struct set_element {
+  /// The smallest and the largest value. @{
+  ipv6_address first;
+  ipv6_address last;
+  /// @}
+  /// Of a prefix its length; else all bits of the value.
+  unsigned length;
+};
+/// What can be done with a set whose type is not known any more.
+struct set_functions {
+  /// What kind of a set it is.
+  set_kind kind;
+  /// What its values are, and how many bits they have. @{
+  value_kind value;
+  std::uint8_t bits;
+  /// @}
+  /// Whether a value is in it: the one for IPv6 addresses or the one for all others; the other one is null. @{
+  bool (*contains)(const void* set, std::uint64_t key) noexcept;
+  bool (*contains_ipv6)(const void* set, const ipv6_address& key) noexcept;
+  /// @}
+  /// What it is called: "set" when it says nothing.
+  const char* (*name)(const void* set) noexcept;
+  /// Calls `take(context, element)` for each of its elements. Null for a set of kind `other`.
+  void (*for_each)(const void* set, void* context, void (*take)(void* context, const set_element&));
+};
+
+namespace detail {
+
+template <class Value>
+inline constexpr value_kind kind_of_value = std::is_same_v<Value, ipv4_address>   ? value_kind::ipv4
+                                            : std::is_same_v<Value, ipv6_address> ? value_kind::ipv6
+                                            : std::is_same_v<Value, mac_address>  ? value_kind::mac
+                                            : std::is_same_v<Value, instant>      ? value_kind::time
+                                                                                  : value_kind::number;
+template <class Value>
+inline constexpr std::uint8_t bits_of_value =
+    static_cast<std::uint8_t>(std::is_same_v<Value, mac_address> ? 48 : sizeof(Value) * 8);
+
+[[nodiscard]] constexpr ipv6_address wide(std::uint64_t k) noexcept { return {0, k}; }
+[[nodiscard]] constexpr ipv6_address wide(const ipv6_address& k) noexcept { return k; }
+
+template <class T>
+inline constexpr bool is_interval_set = false;
+template <class V, std::size_t N>
+inline constexpr bool is_interval_set<interval_set<V, N>> = true;
+// The type of the values in a set; that of what it is asked about when it does not say.
+template <class Set, class Value>
+struct stored_in {
+  using type = Value;
+};
+template <class Set, class Value>
+  requires requires { typename Set::value_type; }
+struct stored_in<Set, Value> {
+  using type = typename Set::value_type;
+};
+
+// The functions of a set that is asked about values of type `Value`.
+template <class Set, class Value>
+struct set_access {
+  using key = key_t<Value>;
+  using stored = typename stored_in<Set, Value>::type;
+
+  static const Set& of(const void* set) noexcept { return *static_cast<const Set*>(set); }
+  static bool contains(const void* set, std::uint64_t k) noexcept {
+    if constexpr (std::is_same_v<key, std::uint64_t>)
+      return to_key(from_key<stored>(k)) == k && of(set).contains(from_key<stored>(k));
+    else return false;
+  }
+  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
+    if constexpr (std::is_same_v<key, ipv6_address>) return of(set).contains(k);
+    else return false;
+  }
+  static const char* name(const void* set) noexcept {
+    if constexpr (requires { static_cast<const char*>(of(set).name()); }) return of(set).name();
+    else return "set";
+  }
+  static constexpr set_kind kind_of() noexcept {
+    if constexpr (is_interval_set<Set>) return set_kind::interval_set;
+    else if constexpr (std::is_base_of_v<hash_set<stored>, Set>) return set_kind::hash_set;
+    else if constexpr (std::is_same_v<stored, ipv4_address> || std::is_same_v<stored, ipv6_address>)
+      return std::is_base_of_v<prefix_set<stored>, Set> ? set_kind::prefix_set : set_kind::other;
+    else return set_kind::other;
+  }
+  static constexpr set_kind kind = kind_of();
+
+  static void for_each(const void* set, void* context, void (*take)(void*, const set_element&)) {
+    constexpr unsigned all = bits_of_value<stored>;
+    if constexpr (kind == set_kind::hash_set) {
+      of(set).for_each([&](const stored& v) { take(context, {wide(to_key(v)), wide(to_key(v)), all}); });
+    } else if constexpr (kind == set_kind::prefix_set) {
+      of(set).for_each([&](const basic_prefix<stored>& p) {
+        const ipv6_address first = wide(to_key(p.address()));
+        const ipv6_address mask = wide(prefix_mask<key_t<stored>, all>(p.length()));
+        const ipv6_address whole = wide(prefix_mask<key_t<stored>, all>(all));
+        take(context, {first,
+                       {first.high() | (whole.high() & ~mask.high()), first.low() | (whole.low() & ~mask.low())},
+                       p.length()});
+      });
+    } else if constexpr (kind == set_kind::interval_set) {
+      of(set).for_each([&](const auto& a, const auto& b) { take(context, {wide(to_key(a)), wide(to_key(b)), all}); });
+    }
+  }
+};
+template <class Set, class Value>
+inline constexpr set_functions functions_of_set{
+    set_access<Set, Value>::kind,
+    kind_of_value<Value>,
+    bits_of_value<Value>,
+    std::is_same_v<Value, ipv6_address> ? nullptr : &set_access<Set, Value>::contains,
+    std::is_same_v<Value, ipv6_address> ? &set_access<Set, Value>::contains_ipv6 : nullptr,
+    &set_access<Set, Value>::name,
+    set_access<Set, Value>::kind == set_kind::other ? nullptr : &set_access<Set, Value>::for_each};
+
+}  // namespace detail
+
+/// A set whose type is not known any more, by pointer: the set must outlive it, and may change.
+struct set_reference {
+  /// The set; null for none.
+  const void* set = nullptr;
+  /// What can be done with it.
+  const set_functions* functions = nullptr;
+
+  constexpr set_reference() noexcept = default;
+  /// Of a set and its functions.
+  constexpr set_reference(const void* s, const set_functions* f) noexcept : set(s), functions(f) {}
+  /// Of a set of the library, or one of your own that names its `value_type`. Implicit, for lists of named sets.
+  template <class Set>
+    requires requires { typename Set::value_type; }
+  constexpr set_reference(const Set& s) noexcept
+      : set(&s), functions(&detail::functions_of_set<Set, typename Set::value_type>) {}
+
+  /// What the set is called.
+  [[nodiscard]] const char* name() const noexcept { return functions->name(set); }
+};
+
+/// One node of a condition. Of its members those count that its kind names.
+struct condition_node {
+  /// What is asked about; of `has` its `in_header`.
+  operand_description operand{};
+  /// The set of `in_set`.
+  set_reference set{};
+  /// What the node asks.
+  node_kind kind = node_kind::always;
+  /// How `comparison` compares.
+  relation how = relation::equal;
+  /// Of the kinds with `in`: false for `not_in`.
+  bool inside = true;
+  /// The length of the prefix of `in_prefix`.
+  std::uint8_t length = 0;
+  /// Where its words begin: the mask, if there is one, then the values. Each takes `operand.words()`.
+  std::uint16_t word = 0;
+  /// How many values there are, the mask left aside.
+  std::uint16_t values = 0;
+  /// The left child of `both` and `either`.
+  std::uint16_t left = 0;
+  /// Where to go on when the node holds, and when it does not. For nodes without children. @{
+  std::uint16_t yes = 0;
+  std::uint16_t no = 0;
+  /// @}
+
+  /// The places behind all nodes where the answer is known. @{
+  static constexpr std::uint16_t holds = 0xffff;
+  static constexpr std::uint16_t fails = 0xfffe;
+  /// @}
+
+  /// Whether it is about an operand.
+  [[nodiscard]] constexpr bool has_operand() const noexcept {
+    return kind >= node_kind::comparison && kind <= node_kind::in_set;
+  }
+  /// Whether it has children.
+  [[nodiscard]] constexpr bool has_children() const noexcept {
+    return kind == node_kind::both || kind == node_kind::either || kind == node_kind::negation;
+  }
+  /// How many words it has.
+  [[nodiscard]] constexpr std::size_t words() const noexcept {
+    return std::size_t{operand.words()} * ((operand.is_masked ? 1u : 0u) + std::size_t{values});
+  }
+};
+
+/// A condition that somebody else holds: its nodes and their words. At least one node.
+struct condition_view {
+  /// The nodes, children before their parents.
+  const condition_node* nodes;
+  /// How many there are.
+  std::size_t size;
+  /// The values of all nodes: host order, of an IPv6 address the upper half first.
+  const std::uint64_t* words;
+
+  /// The last node.
+  [[nodiscard]] constexpr std::size_t root() const noexcept { return size - 1; }
+  /// The mask of a node that has one; a number. `Key` is what values are compared as.
+  template <class Key>
+  [[nodiscard]] constexpr Key mask(const condition_node& n) const noexcept {
+    return at<Key>(n.word);
+  }
+  /// Value `i` of a node.
+  template <class Key>
+  [[nodiscard]] constexpr Key value(const condition_node& n, std::size_t i) const noexcept {
+    constexpr std::size_t width = std::is_same_v<Key, ipv6_address> ? 2 : 1;
+    return at<Key>(n.word + (n.operand.is_masked ? width : 0) + width * i);
+  }
+
+  /// The value that begins at a word.
+  template <class Key>
+  [[nodiscard]] constexpr Key at(std::size_t word) const noexcept {
+    if constexpr (std::is_same_v<Key, ipv6_address>) return {words[word], words[word + 1]};
+    else return words[word];
+  }
+};
+
+}  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/constant_set.hpp ==================================================================================
+// A set whose values are written down in the program: `constant_set{22, 80, 443}`.
+#ifndef RUNNEL_MATCH_CONSTANT_SET_HPP
+#define RUNNEL_MATCH_CONSTANT_SET_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // common_type_t, is_same_v
+
+namespace runnel {
+
+/// `N` values, looked up in the way that suits them: one bit test when all lie within 64 of each other, compares
+/// without branches up to 8, a search without branches in the sorted values beyond. Numbers, or addresses of one kind.
+/// Takes 8 bytes each (16 for IPv6), and 8. When the rules are `constexpr` the choice costs nothing at run time.
+template <class Value, std::size_t N>
+class constant_set {
+ public:
+  /// The type of its values, and what they are compared as. @{
+  using value_type = Value;
+  using key = match::key_t<Value>;
+  /// @}
+
+  /// A set of these values; equal ones count once.
+  template <class... More>
+    requires(sizeof...(More) == N)
+  constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
+    for (std::size_t i = 1; i < N; ++i)
+      for (std::size_t k = i; k != 0 && match::key_less(keys_[k], keys_[k - 1]); --k) {
+        const key between = keys_[k];
+        keys_[k] = keys_[k - 1];
+        keys_[k - 1] = between;
+      }
+    if constexpr (std::is_same_v<key, std::uint64_t>) {
+      if (keys_[N - 1] - keys_[0] >= 64) return;
+      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
+    }
+  }
+  /// Whether a value is in it.
+  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
+  /// The same for what values are compared as.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
+    if constexpr (std::is_same_v<key, std::uint64_t>) {
+      if (bits_ != 0) {
+        const std::uint64_t behind = k - keys_[0];
+        return behind < 64 && (bits_ >> behind & 1u) != 0;
+      }
+    }
+    if constexpr (N <= 8) return is_one_of(k);
+    else return is_found(k);
+  }
+  /// The values as keys, in rising order. A value that was given twice is there twice.
+  [[nodiscard]] constexpr const key (&keys() const noexcept)[N] { return keys_; }
+
+ private:
+  RUNNEL_INLINE constexpr bool is_one_of(const key& k) const noexcept {
+    bool found = false;
+    for (std::size_t i = 0; i < N; ++i) found |= k == keys_[i];
+    return found;
+  }
+  // `at` becomes the number of values that are not above `k`.
+  constexpr bool is_found(const key& k) const noexcept {
+    std::size_t at = 0;
+    for (std::size_t step = top_bit(); step != 0; step /= 2)
+      if (at + step <= N && !match::key_less(k, keys_[at + step - 1])) at += step;
+    return at != 0 && keys_[at - 1] == k;
+  }
+  static constexpr std::size_t top_bit() noexcept {
+    std::size_t b = 1;
+    while (b * 2 <= N) b *= 2;
+    return b;
+  }
+
+  key keys_[N];
+  std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
+};
+/// The type of the values is what all of them convert to.
+template <class First, class... More>
+constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/in.hpp ============================================================================================
+// What `field.in(...)` makes: membership in a range, a prefix, a set that is known to the compiler, or a set that
+// changes at run time.
+#ifndef RUNNEL_MATCH_IN_HPP
+#define RUNNEL_MATCH_IN_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
+
+namespace runnel::match {
+
+/// A set that can stand in `.in(...)`: it says whether it contains a value. Its `name()`, if it has one, is what
+/// printing shows: `@blocklist`.
+template <class Set, class Value>
+concept set_of_values = requires(const Set& s, const Value& v) {
+  { s.contains(v) } noexcept;
+};
+
+/// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
+template <class Operand, bool Inside>
+struct in_range : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  key first;
+  key last;
+  /// @}
+};
+
+/// `ip::saddr.in(net("10.0.0.0/8"))`.
+template <class Operand, bool Inside>
+struct in_prefix : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
+      : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (key_and(k, mask) == address) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  key address;  // its bits behind `length` are zero
+  key mask;
+  unsigned length;
+  /// @}
+};
+
+/// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
+template <class Operand, class Value, std::size_t N, bool Inside>
+struct in_constants : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
+    for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
+  }
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && set.contains_key(k) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  constant_set<Value, N> set;
+  /// @}
+};
+
+/// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
+template <class Operand, class Set, bool Inside>
+struct in_set : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// The type of its values.
+  using value = typename Operand::value_type;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key_t<value> k{};
+    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  const Set* set;
+  /// @}
+};
+
+namespace detail {
+template <class Operand>
+inline constexpr bool is_range_or_constants = false;
+template <class A, class B>
+inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
+template <class V, std::size_t N>
+inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
+
+// As in value.hpp.
+inline void this_prefix_is_of_the_other_address_family() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
+}
+}  // namespace detail
+
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class A, class B>
+[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
+  const auto first = detail::key_for<Operand>(r.first);
+  const auto last = detail::key_for<Operand>(r.last);
+  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
+  return {o, first, last};
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class Value, std::size_t N>
+[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
+  if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
+  else return always{};
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class What>
+  requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
+[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
+  using type = std::remove_cvref_t<What>;
+  using value = typename Operand::value_type;
+  if constexpr (std::is_same_v<type, basic_prefix<value>>) {
+    return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
+  } else if constexpr (std::is_same_v<type, prefix> &&
+                       (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
+    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
+      const basic_prefix<value>& p = what.template as<value>();
+      return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
+    }
+    // Where assertions are off: no address is in it, as no address is 255.255.255.255 behind a mask of zeros.
+    detail::this_prefix_is_of_the_other_address_family();
+    return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
+  } else if constexpr (set_of_values<type, value>) {
+    static_assert(
+        std::is_lvalue_reference_v<What>,
+        "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
+    return in_set<Operand, type, Inside>{o, what};
+  } else {
+    static_assert(
+        set_of_values<type, value>,
+        "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
+        "constant_set{...}");
+    return always{};
+  }
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class... What>
+  requires(sizeof...(What) != 1)
+[[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
+  static_assert(sizeof...(What) == 1,
+                "runnel: .in(...) takes one thing: write in(range(1024, 65535)) for a range and "
+                "in(constant_set{22, 80, 443}) for a list");
+  return {};
+}
+
+}  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/condition_build.hpp ===============================================================================
+// Makes the nodes of a condition: one after the other, and from the types of a match expression.
+#ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
+#define RUNNEL_MATCH_CONDITION_BUILD_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint8_t, uint16_t, uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel {
+class condition;
+
+namespace match::detail {
+
+// Appends nodes to memory of the caller's. When there is no room any more, `full()` says so, and the rest is lost.
+class condition_builder {
+ public:
+  constexpr condition_builder(condition_node* nodes, std::size_t node_room, std::uint64_t* words,
+                              std::size_t word_room) noexcept
+      : nodes_(nodes), words_(words), node_room_(node_room), word_room_(word_room) {}
+
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
+  [[nodiscard]] constexpr bool full() const noexcept { return full_; }
+  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
+  [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
+
+  // Returns where the node is. Words that are appended next are its own.
+  constexpr std::size_t add(const condition_node& n) noexcept {
+    if (size_ == node_room_) {
+      full_ = true;
+      return size_ - 1;
+    }
+    nodes_[size_] = n;
+    nodes_[size_].word = static_cast<std::uint16_t>(word_count_);
+    return size_++;
+  }
+  constexpr void add_word(std::uint64_t w) noexcept {
+    if (word_count_ == word_room_) full_ = true;
+    else words_[word_count_++] = w;
+  }
+  constexpr void add_key(std::uint64_t k) noexcept { add_word(k); }
+  constexpr void add_key(const ipv6_address& k) noexcept {
+    add_word(k.high());
+    add_word(k.low());
+  }
+  // `both` or `either` of the tree at `left` and the one that is last.
+  constexpr void join(node_kind kind, std::size_t left) noexcept {
+    condition_node n;
+    n.kind = kind;
+    n.left = static_cast<std::uint16_t>(left);
+    add(n);
+  }
+  constexpr void negate() noexcept {
+    condition_node n;
+    n.kind = node_kind::negation;
+    add(n);
+  }
+  // A copy of a whole tree.
+  constexpr void add_tree(const condition_view& c) noexcept {
+    const std::size_t begin = size_;
+    for (std::size_t i = 0; i < c.size && !full_; ++i) {
+      const std::size_t from = c.nodes[i].word, count = c.nodes[i].has_operand() ? c.nodes[i].words() : 0;
+      const std::size_t at = add(c.nodes[i]);
+      if (full_) return;
+      nodes_[at].left = static_cast<std::uint16_t>(c.nodes[i].left + begin);
+      for (std::size_t w = 0; w < count; ++w) add_word(c.words[from + w]);
+    }
+  }
+  // Drops the last nodes, and their words, so that `size` are left.
+  constexpr void cut(std::size_t size) noexcept {
+    if (size >= size_) return;
+    word_count_ = nodes_[size].word;
+    size_ = size;
+  }
+  // Holds for no packet.
+  constexpr void make_never() noexcept {
+    size_ = word_count_ = 0;
+    full_ = false;
+    add({});
+    negate();
+  }
+  // Says where each node goes on. Parents come first here: a node knows where to go before its children ask.
+  constexpr void link() noexcept {
+    if (size_ == 0) return;
+    nodes_[size_ - 1].yes = condition_node::holds;
+    nodes_[size_ - 1].no = condition_node::fails;
+    for (std::size_t i = size_; i-- != 0;) {
+      const condition_node& n = nodes_[i];
+      if (!n.has_children()) continue;
+      condition_node& last = nodes_[i - 1];
+      last.yes = n.kind == node_kind::negation ? n.no : n.yes;
+      last.no = n.kind == node_kind::negation ? n.yes : n.no;
+      if (n.kind == node_kind::negation) continue;
+      // The tree of the right child begins behind the left one.
+      const auto right = static_cast<std::uint16_t>(n.left + 1u);
+      nodes_[n.left].yes = n.kind == node_kind::both ? right : n.yes;
+      nodes_[n.left].no = n.kind == node_kind::both ? n.no : right;
+    }
+  }
+
+ private:
+  condition_node* nodes_;
+  std::uint64_t* words_;
+  std::size_t node_room_;
+  std::size_t word_room_;
+  std::size_t size_ = 0;
+  std::size_t word_count_ = 0;
+  bool full_ = false;
+};
+
+// The description of an operand, from its type.
+template <class Operand>
+struct description_of {
+  static constexpr bool exists = false;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct description_of<field<H, Offset, Bits, V>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const field<H, Offset, Bits, V>& f) noexcept {
+    operand_description d;
+    d.name = f.name;
+    d.in_header = H;
+    d.offset = Offset;
+    d.bits = Bits;
+    d.value = kind_of_value<V>;
+    return d;
+  }
+};
+template <meta_key Key, unsigned Bits, class V>
+struct description_of<meta_field<Key, Bits, V>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const meta_field<Key, Bits, V>&) noexcept {
+    operand_description d;
+    d.bits = Bits;
+    d.value = kind_of_value<V>;
+    d.is_meta = true;
+    d.which = Key;
+    return d;
+  }
+};
+template <tunnel Around, class Field>
+struct description_of<inner_field<Around, Field>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const inner_field<Around, Field>& f) noexcept {
+    operand_description d = description_of<Field>::make(f.inside);
+    d.is_inner = true;
+    d.around = Around;
+    return d;
+  }
+};
+template <class Operand>
+struct description_of<masked<Operand>> {
+  // A mask under a mask has no description.
+  static constexpr bool exists = description_of<Operand>::exists && !requires(const Operand& o) { o.mask; };
+  static constexpr operand_description make(const masked<Operand>& m) noexcept {
+    operand_description d = description_of<Operand>::make(m.whole);
+    d.is_masked = true;
+    return d;
+  }
+  static constexpr const auto& mask(const masked<Operand>& m) noexcept { return m.mask; }
+};
+
+// Each kind of expression: how many nodes and words it takes, and `append`, which makes them.
+template <class Expression>
+struct run_time_form {
+  static constexpr bool exists = false;
+};
+template <class Expression, node_kind Kind, std::size_t Values>
+struct leaf_form {
+  using operand_type = typename Expression::operand_type;
+  using description = description_of<operand_type>;
+  static constexpr bool exists = description::exists;
+  static constexpr bool is_masked = requires { &description::mask; };
+  static constexpr std::size_t nodes = 1;
+  static constexpr std::size_t words =
+      (Values + (is_masked ? 1 : 0)) *
+      (std::is_same_v<key_t<typename operand_type::value_type>, ipv6_address> ? std::size_t{2} : std::size_t{1});
+
+  static constexpr std::size_t start(condition_builder& to, const Expression& e) noexcept {
+    condition_node n;
+    n.kind = Kind;
+    n.operand = description::make(e.left);
+    n.values = Values;
+    if constexpr (requires { Expression::inside; }) n.inside = Expression::inside;
+    const std::size_t at = to.add(n);
+    if constexpr (is_masked) to.add_key(description::mask(e.left));
+    return at;
+  }
+};
+template <class Operand, relation Relation>
+struct run_time_form<comparison<Operand, Relation>>
+    : leaf_form<comparison<Operand, Relation>, node_kind::comparison, 1> {
+  static constexpr void append(condition_builder& to, const comparison<Operand, Relation>& e) noexcept {
+    to[run_time_form::start(to, e)].how = Relation;
+    to.add_key(e.right);
+  }
+};
+template <class Operand, bool Inside>
+struct run_time_form<in_range<Operand, Inside>> : leaf_form<in_range<Operand, Inside>, node_kind::in_range, 2> {
+  static constexpr void append(condition_builder& to, const in_range<Operand, Inside>& e) noexcept {
+    run_time_form::start(to, e);
+    to.add_key(e.first);
+    to.add_key(e.last);
+  }
+};
+template <class Operand, bool Inside>
+struct run_time_form<in_prefix<Operand, Inside>> : leaf_form<in_prefix<Operand, Inside>, node_kind::in_prefix, 1> {
+  static constexpr void append(condition_builder& to, const in_prefix<Operand, Inside>& e) noexcept {
+    to[run_time_form::start(to, e)].length = static_cast<std::uint8_t>(e.length);
+    to.add_key(e.address);
+  }
+};
+template <class Operand, class V, std::size_t N, bool Inside>
+struct run_time_form<in_constants<Operand, V, N, Inside>>
+    : leaf_form<in_constants<Operand, V, N, Inside>, node_kind::in_constants, N> {
+  static constexpr void append(condition_builder& to, const in_constants<Operand, V, N, Inside>& e) noexcept {
+    const std::size_t at = run_time_form::start(to, e);
+    std::uint16_t count = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
+      to.add_key(e.set.keys()[i]);
+      ++count;
+    }
+    to[at].values = count;
+  }
+};
+template <class Operand, class Set, bool Inside>
+struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, Set, Inside>, node_kind::in_set, 0> {
+  static constexpr void append(condition_builder& to, const in_set<Operand, Set, Inside>& e) noexcept {
+    to[run_time_form::start(to, e)].set = {e.set, &functions_of_set<Set, typename Operand::value_type>};
+  }
+};
+template <header H>
+struct run_time_form<has_header<H>> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
+    condition_node n;
+    n.kind = node_kind::has;
+    n.operand.in_header = H;
+    to.add(n);
+  }
+};
+template <>
+struct run_time_form<always> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
+};
+template <class Inner>
+struct run_time_form<negation<Inner>> {
+  using inner = run_time_form<Inner>;
+  static constexpr bool exists = inner::exists;
+  static constexpr std::size_t nodes = [] {
+    if constexpr (exists) return inner::nodes + 1;
+    else return std::size_t{0};
+  }();
+  static constexpr std::size_t words = [] {
+    if constexpr (exists) return inner::words;
+    else return std::size_t{0};
+  }();
+  static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
+    inner::append(to, e.inner);
+    to.negate();
+  }
+};
+template <class Pair, class Left, class Right, node_kind Kind>
+struct pair_form {
+  using left = run_time_form<Left>;
+  using right = run_time_form<Right>;
+  static constexpr bool exists = left::exists && right::exists;
+  static constexpr std::size_t nodes = [] {
+    if constexpr (exists) return left::nodes + right::nodes + 1;
+    else return std::size_t{0};
+  }();
+  static constexpr std::size_t words = [] {
+    if constexpr (exists) return left::words + right::words;
+    else return std::size_t{0};
+  }();
+  static constexpr void append(condition_builder& to, const Pair& e) noexcept {
+    left::append(to, e.left);
+    const std::size_t at = to.size() - 1;
+    right::append(to, e.right);
+    to.join(Kind, at);
+  }
+};
+template <class Left, class Right>
+struct run_time_form<both<Left, Right>> : pair_form<both<Left, Right>, Left, Right, node_kind::both> {};
+template <class Left, class Right>
+struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left, Right, node_kind::either> {};
+// At least one node; how many there are is known when it runs.
+template <>
+struct run_time_form<condition> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
+};
+
+}  // namespace match::detail
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/condition_test.hpp ================================================================================
+// Asks a packet what the nodes of a condition ask: fields are found by what their description says, not by their type.
+#ifndef RUNNEL_MATCH_CONDITION_TEST_HPP
+#define RUNNEL_MATCH_CONDITION_TEST_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel::match::detail {
+
+template <header H>
+[[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
+  const std::byte* p = locate<H, fixed_size(H)>(m);
+  return p == nullptr || m.size_from(p) < need ? nullptr : p;
+}
+// `locate` of a header that is known at run time.
+[[nodiscard, gnu::noinline]] constexpr const std::byte* locate_any(const header_map& m, header h,
+                                                                   std::size_t need) noexcept {
+  const std::uint8_t number = number_of(h);
+  switch (family_of(h)) {
+    case header_family::single: break;
+    case header_family::ipv4_option:
+      return m.has<ipv4>() ? find_option(ipv4_options(m.get<ipv4>().options()), number, need) : nullptr;
+    case header_family::tcp_option:
+      return m.has<tcp>() ? find_option(tcp_options(m.get<tcp>().options()), number, need) : nullptr;
+    case header_family::ipv6_extension: return m.has<ipv6>() ? find_extension(m.get<ipv6>(), number, need) : nullptr;
+    case header_family::icmp_message: return find_message(whole<icmp>(m), number, number, need);
+    case header_family::icmpv6_message: return find_message(whole<icmpv6>(m), number, number, need);
+    case header_family::nd_option: return find_nd_option(whole<icmpv6>(m), number, need);
+    case header_family::gre_word: return find_gre_word(whole<gre>(m), number);
+  }
+  switch (h) {
+    case header::ethernet: return locate_one<header::ethernet>(m, need);
+    case header::vlan: return locate_one<header::vlan>(m, need);
+    case header::cvlan: return locate_one<header::cvlan>(m, need);
+    case header::mpls: return locate_one<header::mpls>(m, need);
+    case header::arp: return locate_one<header::arp>(m, need);
+    case header::ipv4: return locate_one<header::ipv4>(m, need);
+    case header::ipv6: return locate_one<header::ipv6>(m, need);
+    case header::ipv6_fragment: return locate_one<header::ipv6_fragment>(m, need);
+    case header::icmp: return locate_one<header::icmp>(m, need);
+    case header::icmpv6: return locate_one<header::icmpv6>(m, need);
+    case header::tcp: return locate_one<header::tcp>(m, need);
+    case header::udp: return locate_one<header::udp>(m, need);
+    case header::th: return locate_one<header::th>(m, need);
+    case header::gre: return locate_one<header::gre>(m, need);
+    case header::vxlan: return locate_one<header::vxlan>(m, need);
+    case header::llc: return locate_one<header::llc>(m, need);
+    case header::snap: return locate_one<header::snap>(m, need);
+    case header::icmp_echo: return find_echo(whole<icmp>(m), need);
+    case header::icmpv6_echo: return find_message(whole<icmpv6>(m), 128, 129, need);
+    case header::icmpv6_target: return find_target(whole<icmpv6>(m), need);
+  }
+  return nullptr;
+}
+
+[[nodiscard]] constexpr header_map inside_any(const header_map& m, tunnel around) noexcept {
+  switch (around) {
+    case tunnel::vxlan: return inside_of<tunnel::vxlan>(m);
+    case tunnel::gre: return inside_of<tunnel::gre>(m);
+    case tunnel::gretap: return inside_of<tunnel::gretap>(m);
+    case tunnel::ipip: break;
+  }
+  return inside_of<tunnel::ipip>(m);
+}
+
+[[nodiscard]] constexpr bool load_meta(const subject& s, meta_key which, std::uint64_t& to) noexcept {
+  switch (which) {
+    case meta_key::length: return meta::length.load(s, to);
+    case meta_key::iif: return meta::iif.load(s, to);
+    case meta_key::mark: return meta::mark.load(s, to);
+    case meta_key::priority: return meta::priority.load(s, to);
+    case meta_key::protocol: return meta::protocol.load(s, to);
+    case meta_key::nfproto: return meta::nfproto.load(s, to);
+    case meta_key::l4proto: return meta::l4proto.load(s, to);
+    case meta_key::time: return meta::time.load(s, to);
+    case meta_key::hash: return meta::hash.load(s, to);
+    case meta_key::queue: return meta::queue.load(s, to);
+  }
+  return false;
+}
+
+// Where the field lies; null when the packet has none.
+[[nodiscard]] constexpr const std::byte* find_field(const subject& s, const operand_description& o) noexcept {
+  const std::size_t needed = (std::size_t{o.offset} + o.bits + 7) / 8;
+  const std::size_t fixed = fixed_size(o.in_header);
+  const std::size_t need = needed > fixed ? needed : fixed;
+  const std::byte* p = o.is_inner ? locate_any(inside_any(s.headers, o.around), o.in_header, need)
+                                  : locate_any(s.headers, o.in_header, need);
+  return p == nullptr ? nullptr : p + o.offset / 8;
+}
+[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, ipv6_address& to) noexcept {
+  const std::byte* p = find_field(s, o);
+  if (p == nullptr) return false;
+  to = ipv6_address::load(p);
+  return true;
+}
+[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, std::uint64_t& to) noexcept {
+  if (o.is_meta) return load_meta(s, o.which, to);
+  const std::byte* p = find_field(s, o);
+  if (p == nullptr) return false;
+  const unsigned first = o.offset % 8u, size = (first + o.bits + 7) / 8;
+  std::uint64_t k = 0;
+  for (unsigned i = 0; i < size; ++i) k = k << 8 | load_u8(p + i);
+  to = k >> (size * 8 - first - o.bits) & ~std::uint64_t{0} >> (64 - o.bits);
+  return true;
+}
+
+[[nodiscard]] constexpr std::uint64_t prefix_mask_of(const condition_node& n, std::uint64_t) noexcept {
+  return n.length == 0 ? 0 : ~std::uint64_t{0} << (n.operand.bits - n.length);
+}
+[[nodiscard]] constexpr ipv6_address prefix_mask_of(const condition_node& n, const ipv6_address&) noexcept {
+  return prefix_mask<ipv6_address, 128>(n.length);
+}
+template <class Key>
+[[nodiscard]] constexpr bool compare(relation how, const Key& a, const Key& b) noexcept {
+  switch (how) {
+    case relation::equal: return a == b;
+    case relation::not_equal: return !(a == b);
+    case relation::less: return key_less(a, b);
+    case relation::less_equal: return !key_less(b, a);
+    case relation::greater: return key_less(b, a);
+    case relation::greater_equal: break;
+  }
+  return !key_less(a, b);
+}
+// Whether a key is among the values of a node, which rise.
+template <class Key>
+[[nodiscard]] constexpr bool is_constant(const condition_view& c, const condition_node& n, const Key& k) noexcept {
+  std::size_t begin = 0, end = n.values;
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    if (key_less(c.value<Key>(n, middle), k)) begin = middle + 1;
+    else end = middle;
+  }
+  return begin < n.values && c.value<Key>(n, begin) == k;
+}
+[[nodiscard]] constexpr bool is_in_set(const set_reference& r, std::uint64_t k) noexcept {
+  return r.functions->contains(r.set, k);
+}
+[[nodiscard]] constexpr bool is_in_set(const set_reference& r, const ipv6_address& k) noexcept {
+  return r.functions->contains_ipv6(r.set, k);
+}
+
+template <class Key>
+[[nodiscard]] constexpr bool test_operand(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+  Key k{};
+  if (!load_key(s, n.operand, k)) return false;
+  if (n.operand.is_masked) k = key_and(k, c.mask<Key>(n));
+  switch (n.kind) {
+    case node_kind::comparison: return compare(n.how, k, c.value<Key>(n, 0));
+    case node_kind::in_range: return (!key_less(k, c.value<Key>(n, 0)) && !key_less(c.value<Key>(n, 1), k)) == n.inside;
+    case node_kind::in_prefix: return (key_and(k, prefix_mask_of(n, k)) == c.value<Key>(n, 0)) == n.inside;
+    case node_kind::in_constants: return is_constant(c, n, k) == n.inside;
+    case node_kind::in_set: return is_in_set(n.set, k) == n.inside;
+    default: return false;
+  }
+}
+// Whether a node without children holds.
+[[nodiscard]] constexpr bool test_node(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+  if (n.kind == node_kind::always) return true;
+  if (n.kind == node_kind::has)
+    return locate_any(s.headers, n.operand.in_header, fixed_size(n.operand.in_header)) != nullptr;
+  return n.operand.value == value_kind::ipv6 ? test_operand<ipv6_address>(c, n, s)
+                                             : test_operand<std::uint64_t>(c, n, s);
+}
+// Whether the condition holds. The first node has no children, and all jumps go forward to others without.
+[[nodiscard]] constexpr bool holds(const condition_view& c, const subject& s) noexcept {
+  std::size_t at = 0;
+  while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;
+  return at == condition_node::holds;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/condition.hpp =====================================================================================
+// A match expression that is known at run time only: made from any other one, or read from text (parse_condition.hpp).
+#ifndef RUNNEL_MATCH_CONDITION_HPP
+#define RUNNEL_MATCH_CONDITION_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t, uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel {
+
+/// The run-time form of a match expression: what a filter option of a device takes, what a text becomes, what is
+/// translated for the kernel. It is a match expression itself, and means the same as the one that it was made from.
+///
+///     condition take = udp::dport == 7 || has<icmp>;
+///     if (take(packet)) ...
+///     auto read = parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8");   // result<condition, error>
+///
+/// Holds its values itself, and sets by pointer: they must outlive it. 8 KB, copied freely, no heap. Deciding takes a
+/// few nanoseconds for each test that is needed, more than the expression that the compiler knows.
+class condition : public match::expression_operators {
+ public:
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// The room that there is: a comparison, an "and", an "or" and a "not" take a node each; a value in a comparison or
+  /// in a `constant_set` takes a word, an IPv6 address two. @{
+  static constexpr std::size_t max_nodes = 128;
+  static constexpr std::size_t max_words = 128;
+  /// @}
+
+  /// Holds for every packet.
+  constexpr condition() noexcept { make_always(); }
+  /// From another match expression. One that has too many parts is a compile error, or where some of them are
+  /// conditions an assertion; that then holds for no packet.
+  template <match::match_expression Expression>
+    requires(!std::is_same_v<Expression, condition>)
+  constexpr condition(const Expression& e) noexcept {
+    using form = match::detail::run_time_form<Expression>;
+    static_assert(form::exists,
+                  "runnel: this expression has no run-time form: a condition is made of fields, meta::, has<>, ranges, "
+                  "prefixes, constants and sets, and knows no operands or expressions of your own; use it in "
+                  "rules(...) or a handler");
+    if constexpr (form::exists) {
+      static_assert(form::nodes <= max_nodes && form::words <= max_words,
+                    "runnel: this expression has too many parts for a condition (condition::max_nodes, max_words): put "
+                    "values into a set");
+      match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+      form::append(to, e);
+      RUNNEL_ASSERT(!to.full() && "runnel: too many parts for a condition");
+      take(to);
+    }
+  }
+
+  /// Whether it holds for a packet.
+  [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
+    return match::detail::holds({nodes_, size_, words_}, s);
+  }
+  /// Its nodes. Valid as long as the condition is neither changed nor gone.
+  constexpr operator match::condition_view() const noexcept { return {nodes_, size_, words_}; }
+
+  /// For whoever makes conditions from something else than expressions: `fill(builder)` appends nodes, and the last one
+  /// becomes the root. False, and a condition that holds for no packet, when there was no room.
+  template <class Fill>
+  constexpr bool build(Fill fill) noexcept {
+    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+    fill(to);
+    return take(to);
+  }
+
+ private:
+  constexpr void make_always() noexcept {
+    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+    to.add({});
+    take(to);
+  }
+  constexpr bool take(match::detail::condition_builder& to) noexcept {
+    const bool good = !to.full();
+    if (!good) to.make_never();
+    to.link();
+    size_ = to.size();
+    return good;
+  }
+
+  match::condition_node nodes_[max_nodes];
+  std::uint64_t words_[max_words]{};
+  std::size_t size_ = 0;
 };
 
 }  // namespace runnel
@@ -19023,7 +19888,7 @@ namespace detail {
 
 // What `when` returns: a condition that still needs its `>> verdict`.
 template <match::match_expression Expression>
-struct condition {
+struct when_clause {
   Expression expression;
 
   template <class Verdict>
@@ -19048,16 +19913,16 @@ template <class Expression>
   static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
                 "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
                 ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
-  if constexpr (match::match_expression<Expression>) return detail::condition<Expression>{e};
-  else return detail::condition<match::always>{};
+  if constexpr (match::match_expression<Expression>) return detail::when_clause<Expression>{e};
+  else return detail::when_clause<match::always>{};
 }
 /// The condition of the last rule, for packets that none before it decided about: `otherwise >> drop`.
-inline constexpr detail::condition<match::always> otherwise{};
+inline constexpr detail::when_clause<match::always> otherwise{};
 
 namespace detail {
 
 template <class... Rules>
-struct rule_list {
+struct rule_chain {
   [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept {
     return false;
   }
@@ -19065,9 +19930,9 @@ struct rule_list {
   constexpr void for_each(F&) const {}
 };
 template <class First, class... More>
-struct rule_list<First, More...> {
+struct rule_chain<First, More...> {
   First first;
-  rule_list<More...> more;
+  rule_chain<More...> more;
 
   // Finds the verdict, and adds to `at` the place of the rule that has it, or the number of rules.
   [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject& s, verdict& v, std::size_t& at) const noexcept {
@@ -19085,11 +19950,11 @@ struct rule_list<First, More...> {
   }
 };
 template <class... Rules>
-constexpr rule_list<Rules...> make_rule_list(const Rules&... all) noexcept {
+constexpr rule_chain<Rules...> make_rule_chain(const Rules&... all) noexcept {
   if constexpr (sizeof...(Rules) == 0) return {};
   else
     return [](const auto& first, const auto&... more) {
-      return rule_list<Rules...>{first, make_rule_list(more...)};
+      return rule_chain<Rules...>{first, make_rule_chain(more...)};
     }(all...);
 }
 
@@ -19119,7 +19984,7 @@ class rules_of {
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
   /// Use `rules(...)`.
-  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_list(all...)) {}
+  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
   RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
@@ -19142,7 +20007,7 @@ class rules_of {
   }
 
  private:
-  [[no_unique_address]] detail::rule_list<Rules...> list_;
+  [[no_unique_address]] detail::rule_chain<Rules...> list_;
 };
 
 /// The rules of a policy, first match wins:

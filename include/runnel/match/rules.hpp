@@ -32,7 +32,7 @@ namespace detail {
 
 // What `when` returns: a condition that still needs its `>> verdict`.
 template <match::match_expression Expression>
-struct condition {
+struct when_clause {
   Expression expression;
 
   template <class Verdict>
@@ -57,16 +57,16 @@ template <class Expression>
   static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
                 "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
                 ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
-  if constexpr (match::match_expression<Expression>) return detail::condition<Expression>{e};
-  else return detail::condition<match::always>{};
+  if constexpr (match::match_expression<Expression>) return detail::when_clause<Expression>{e};
+  else return detail::when_clause<match::always>{};
 }
 /// The condition of the last rule, for packets that none before it decided about: `otherwise >> drop`.
-inline constexpr detail::condition<match::always> otherwise{};
+inline constexpr detail::when_clause<match::always> otherwise{};
 
 namespace detail {
 
 template <class... Rules>
-struct rule_list {
+struct rule_chain {
   [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept {
     return false;
   }
@@ -74,9 +74,9 @@ struct rule_list {
   constexpr void for_each(F&) const {}
 };
 template <class First, class... More>
-struct rule_list<First, More...> {
+struct rule_chain<First, More...> {
   First first;
-  rule_list<More...> more;
+  rule_chain<More...> more;
 
   // Finds the verdict, and adds to `at` the place of the rule that has it, or the number of rules.
   [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject& s, verdict& v, std::size_t& at) const noexcept {
@@ -94,11 +94,11 @@ struct rule_list<First, More...> {
   }
 };
 template <class... Rules>
-constexpr rule_list<Rules...> make_rule_list(const Rules&... all) noexcept {
+constexpr rule_chain<Rules...> make_rule_chain(const Rules&... all) noexcept {
   if constexpr (sizeof...(Rules) == 0) return {};
   else
     return [](const auto& first, const auto&... more) {
-      return rule_list<Rules...>{first, make_rule_list(more...)};
+      return rule_chain<Rules...>{first, make_rule_chain(more...)};
     }(all...);
 }
 
@@ -128,7 +128,7 @@ class rules_of {
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
   /// Use `rules(...)`.
-  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_list(all...)) {}
+  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
   RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
@@ -151,7 +151,7 @@ class rules_of {
   }
 
  private:
-  [[no_unique_address]] detail::rule_list<Rules...> list_;
+  [[no_unique_address]] detail::rule_chain<Rules...> list_;
 };
 
 /// The rules of a policy, first match wins:

@@ -52,6 +52,8 @@ class basic_header_map {
 
   /// What was found.
   [[nodiscard]] constexpr const runnel::layers& layers() const noexcept { return found_; }
+  /// How many bytes there are from `p` on, which lies in them.
+  [[nodiscard]] constexpr std::size_t size_from(Byte* p) const noexcept { return static_cast<std::size_t>(end_ - p); }
 
   /// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it.
   template <header H, std::size_t Need>
