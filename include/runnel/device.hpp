@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Devices: null, link, captures; eBPF in the kernel; pools in mapped memory; the system's clock. On a target without
-// an operating system those that need none.
+// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
+// On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
 
+#include <runnel/device/af_packet.hpp>
 #include <runnel/device/bpf.hpp>
 #include <runnel/device/clock.hpp>
 #include <runnel/device/device.hpp>

@@ -1595,984 +1595,6 @@ using timer_wheel = basic_timer_wheel<6>;
 
 #endif
 
-// ==== runnel/device/linux.hpp ========================================================================================
-// Linux's calls for sockets and interfaces, without <sys/socket.h> and <net/if.h>: these declare a function `accept`,
-// which would make rules that say `>> accept` ambiguous for whoever includes us. Nothing here is for users.
-//
-// The calls and their errors are those of the manual pages socket(2), bind(2), netdevice(7), and so on: -1 and errno.
-#ifndef RUNNEL_DEVICE_LINUX_HPP
-#define RUNNEL_DEVICE_LINUX_HPP
-
-#if defined(__linux__)
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t
-
-#include <errno.h>         // errno
-#include <sys/ioctl.h>     // ioctl
-#include <sys/syscall.h>   // SYS_socket
-#include <sys/uio.h>       // iovec
-#include <unistd.h>        // syscall, ssize_t
-
-namespace runnel::detail::sys {
-
-// <sys/socket.h>
-inline constexpr int af_inet = 2, af_netlink = 16, af_packet = 17, af_xdp = 44;
-inline constexpr int sock_dgram = 2, sock_raw = 3, sock_nonblock = 04000, sock_cloexec = 02000000;
-inline constexpr int sol_packet = 263, sol_netlink = 270, sol_xdp = 283;
-inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x20;
-// <asm-generic/socket.h>; the architectures that differ (MIPS, SPARC, PA-RISC, Alpha) include their own.
-#if defined(__mips__) || defined(__sparc__) || defined(__hppa__) || defined(__alpha__)
-#error "runnel: the socket options of this architecture are not known yet: add them to device/linux.hpp"
-#endif
-inline constexpr int sol_socket = 1;
-inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
-inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
-
-// struct msghdr and struct mmsghdr: the kernel's user_msghdr.
-struct message {
-  void* name = nullptr;
-  int name_length = 0;
-  ::iovec* parts = nullptr;
-  std::size_t part_count = 0;
-  void* control = nullptr;
-  std::size_t control_length = 0;
-  unsigned flags = 0;
-};
-struct counted_message {
-  message header;
-  unsigned length = 0;  // bytes sent or received
-};
-
-inline int socket(int family, int type, int protocol) noexcept {
-  return static_cast<int>(::syscall(SYS_socket, family, type, protocol));
-}
-inline int bind(int fd, const void* address, std::size_t size) noexcept {
-  return static_cast<int>(::syscall(SYS_bind, fd, address, size));
-}
-inline int setsockopt(int fd, int level, int option, const void* value, std::size_t size) noexcept {
-  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, option, value, size));
-}
-// `size` comes as the room at `value` and goes as what was written.
-inline int getsockopt(int fd, int level, int option, void* value, std::uint32_t& size) noexcept {
-  return static_cast<int>(::syscall(SYS_getsockopt, fd, level, option, value, &size));
-}
-inline int getsockname(int fd, void* address, std::uint32_t& size) noexcept {
-  return static_cast<int>(::syscall(SYS_getsockname, fd, address, &size));
-}
-inline ::ssize_t sendto(int fd, const void* data, std::size_t size, int flags, const void* to = nullptr,
-                        std::size_t to_size = 0) noexcept {
-  return ::syscall(SYS_sendto, fd, data, size, flags, to, to_size);
-}
-inline ::ssize_t recvfrom(int fd, void* data, std::size_t size, int flags) noexcept {
-  return ::syscall(SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
-}
-inline ::ssize_t sendmsg(int fd, const message& m, int flags) noexcept { return ::syscall(SYS_sendmsg, fd, &m, flags); }
-inline ::ssize_t recvmsg(int fd, message& m, int flags) noexcept { return ::syscall(SYS_recvmsg, fd, &m, flags); }
-inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept {
-  return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
-}
-
-// struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
-struct interface_request {
-  char name[16] = {};
-  union {
-    std::uint16_t address[8];  // a struct sockaddr: the family (of a link address the ARPHRD type), then its bytes
-    std::int16_t flags;
-    int number;                                   // index, MTU, queue length
-    void* data;                                   // for SIOCETHTOOL
-    std::byte map[sizeof(void*) == 8 ? 24 : 16];  // struct ifmap, which the kernel copies whole
-  } value = {};
-};
-static_assert(sizeof(interface_request) == 40 || sizeof(void*) == 4);
-
-// <bits/ioctls.h>
-inline constexpr unsigned long siocgifname = 0x8910, siocgifconf = 0x8912, siocgifflags = 0x8913, siocsifflags = 0x8914;
-inline constexpr unsigned long siocgifmtu = 0x8921, siocsifmtu = 0x8922, siocgifhwaddr = 0x8927, siocsifhwaddr = 0x8924;
-inline constexpr unsigned long siocgifindex = 0x8933, siocethtool = 0x8946;
-// <net/if.h>
-inline constexpr int iff_up = 0x1, iff_loopback = 0x8, iff_running = 0x40, iff_promisc = 0x100, iff_lower_up = 0x10000;
-
-}  // namespace runnel::detail::sys
-
-#endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/posix.hpp ========================================================================================
-// What the devices share that talk to a POSIX system: an owned file descriptor, an anonymous mapping, the words for
-// an errno. Nothing here is for users.
-#ifndef RUNNEL_DEVICE_POSIX_HPP
-#define RUNNEL_DEVICE_POSIX_HPP
-
-#include <cstddef>  // byte, size_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <errno.h>     // errno
-#include <string.h>    // strerror
-#include <sys/mman.h>  // mmap, munmap
-#include <unistd.h>    // close
-
-namespace runnel::detail {
-
-/// A file descriptor, closed at destruction when it is owned. -1 is none.
-class file_handle {
- public:
-  file_handle() noexcept = default;
-  file_handle(int fd, bool owned) noexcept : fd_(fd), owned_(owned) {}
-  file_handle(file_handle&& other) noexcept : fd_(other.fd_), owned_(other.owned_) { other.fd_ = -1; }
-  file_handle& operator=(file_handle&& other) noexcept {
-    if (this != &other) {
-      (void)close();
-      fd_ = other.fd_;
-      owned_ = other.owned_;
-      other.fd_ = -1;
-    }
-    return *this;
-  }
-  ~file_handle() { (void)close(); }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
-  int close() noexcept {
-    const int fd = fd_;
-    fd_ = -1;
-    return fd >= 0 && owned_ && ::close(fd) != 0 ? errno : 0;
-  }
-
- private:
-  int fd_ = -1;
-  bool owned_ = false;
-};
-
-/// Anonymous private memory from the system, all zeros, aligned to a page, given back at destruction.
-class mapping {
- public:
-  mapping() noexcept = default;
-  /// `data()` is null when the system has no such memory; errno then says why.
-  explicit mapping(std::size_t size, int more_flags = 0) noexcept {
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | more_flags, -1, 0);
-    if (p == MAP_FAILED) return;
-    data_ = static_cast<std::byte*>(p);
-    size_ = size;
-  }
-  mapping(mapping&& other) noexcept : data_(other.data_), size_(other.size_) {
-    other.data_ = nullptr;
-    other.size_ = 0;
-  }
-  mapping& operator=(mapping&& other) noexcept {
-    if (this != &other) {
-      unmap();
-      data_ = other.data_;
-      size_ = other.size_;
-      other.data_ = nullptr;
-      other.size_ = 0;
-    }
-    return *this;
-  }
-  ~mapping() { unmap(); }
-  [[nodiscard]] std::byte* data() const noexcept { return data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
- private:
-  void unmap() noexcept {
-    if (data_ != nullptr) (void)::munmap(data_, size_);
-  }
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
-class short_name {
- public:
-  explicit short_name(const char* path) noexcept {
-    std::size_t n = 0;
-    while (path[n] != '\0') ++n;
-    if (n >= sizeof name_) {
-      path += n - (sizeof name_ - 4);
-      name_[0] = name_[1] = name_[2] = '.';
-    }
-    for (std::size_t i = n >= sizeof name_ ? 3 : 0; *path != '\0'; ++i) name_[i] = *path++;
-  }
-  [[nodiscard]] const char* c_str() const noexcept { return name_; }
-
- private:
-  char name_[96] = {};
-};
-
-/// Whether `path` is "-", the name of standard input and output.
-[[nodiscard]] inline bool is_dash(const char* path) noexcept { return path[0] == '-' && path[1] == '\0'; }
-
-}  // namespace runnel::detail
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/xdp/instruction.hpp =====================================================================================
-// eBPF instructions as plain values, in the bytes that the kernel loads. RFC 9669.
-#ifndef RUNNEL_XDP_INSTRUCTION_HPP
-#define RUNNEL_XDP_INSTRUCTION_HPP
-
-#include <cstdint>  // uint8_t, int16_t, int32_t
-
-/// eBPF programs: instructions, an assembler, and the translation of match expressions into them. Needs no operating
-/// system; <runnel/device/bpf.hpp> hands programs to the kernel.
-namespace runnel::bpf {
-
-/// A register. RFC 9669 §2.1: r0 is what is returned, r1 to r5 are arguments, r6 to r9 survive a call, r10 is the end
-/// of the stack and cannot be written.
-enum class reg : std::uint8_t { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 };
-
-/// The registers by name. @{
-inline constexpr reg r0 = reg::r0;
-inline constexpr reg r1 = reg::r1;
-inline constexpr reg r2 = reg::r2;
-inline constexpr reg r3 = reg::r3;
-inline constexpr reg r4 = reg::r4;
-inline constexpr reg r5 = reg::r5;
-inline constexpr reg r6 = reg::r6;
-inline constexpr reg r7 = reg::r7;
-inline constexpr reg r8 = reg::r8;
-inline constexpr reg r9 = reg::r9;
-inline constexpr reg r10 = reg::r10;
-/// @}
-
-/// The lowest three bits of an opcode. RFC 9669 §3.1.
-enum class op_class : std::uint8_t { ld, ldx, st, stx, alu, jmp, jmp32, alu64 };
-
-/// How many bytes a load or store moves. RFC 9669 §5.
-enum class width : std::uint8_t {
-  w = 0x00,   ///< 4 bytes
-  h = 0x08,   ///< 2 bytes
-  b = 0x10,   ///< 1 byte
-  dw = 0x18,  ///< 8 bytes
-};
-
-/// Arithmetic. RFC 9669 §4.1.
-enum class alu_op : std::uint8_t {
-  add = 0x00,
-  sub = 0x10,
-  mul = 0x20,
-  div = 0x30,
-  or_ = 0x40,
-  and_ = 0x50,
-  lsh = 0x60,
-  rsh = 0x70,
-  neg = 0x80,
-  mod = 0x90,
-  xor_ = 0xa0,
-  mov = 0xb0,
-  arsh = 0xc0,  ///< shift that keeps the sign
-  end = 0xd0,   ///< byte swap
-};
-
-/// Jumps; what has no `s` compares without sign. RFC 9669 §4.3.
-enum class jmp_op : std::uint8_t {
-  ja = 0x00,  ///< always
-  jeq = 0x10,
-  jgt = 0x20,
-  jge = 0x30,
-  jset = 0x40,  ///< when a bit is set in both
-  jne = 0x50,
-  jsgt = 0x60,
-  jsge = 0x70,
-  call = 0x80,
-  exit = 0x90,
-  jlt = 0xa0,
-  jle = 0xb0,
-  jslt = 0xc0,
-  jsle = 0xd0,
-};
-
-/// Functions of the kernel that a program may call: the numbers of `enum bpf_func_id` in <linux/bpf.h>.
-enum class helper : std::int32_t {
-  map_lookup_elem = 1,
-  map_update_elem = 2,
-  map_delete_elem = 3,
-  ktime_get_ns = 5,
-  redirect = 23,
-  redirect_map = 51,
-};
-
-/// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
-enum class imm64_kind : std::uint8_t {
-  number = 0,
-  map_by_fd = 1,   ///< a file descriptor: `BPF_PSEUDO_MAP_FD`
-  map_by_idx = 5,  ///< a place in a list of maps: `BPF_PSEUDO_MAP_IDX`
-};
-
-/// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
-struct instruction {
-  std::uint8_t opcode = 0;
-  std::uint8_t registers = 0;  ///< both; use `dst` and `src`
-  std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
-  std::int32_t imm = 0;
-
-  /// From its parts.
-  [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
-                                                  std::int32_t imm) noexcept {
-    const unsigned d = static_cast<unsigned>(dst);
-    return {static_cast<std::uint8_t>(opcode),
-            static_cast<std::uint8_t>(little_endian_host ? src << 4 | d : d << 4 | src),
-            static_cast<std::int16_t>(offset), imm};
-  }
-  /// The destination register.
-  [[nodiscard]] constexpr reg dst() const noexcept {
-    return static_cast<reg>(little_endian_host ? registers & 15u : registers >> 4);
-  }
-  /// The source register.
-  [[nodiscard]] constexpr reg src() const noexcept {
-    return static_cast<reg>(little_endian_host ? registers >> 4 : registers & 15u);
-  }
-  /// The class of its opcode.
-  [[nodiscard]] constexpr op_class kind() const noexcept { return static_cast<op_class>(opcode & 7u); }
-  /// Whether an arithmetic instruction or a jump takes its second operand from the source register.
-  [[nodiscard]] constexpr bool takes_register() const noexcept { return (opcode & 8u) != 0; }
-  /// Whether it is the first half of a 64-bit immediate load; the other half follows.
-  [[nodiscard]] constexpr bool is_imm64() const noexcept { return opcode == 0x18; }
-  /// Whether it is that, and the immediate is a place in the program's list of maps.
-  [[nodiscard]] constexpr bool is_map() const noexcept {
-    return is_imm64() && static_cast<imm64_kind>(src()) == imm64_kind::map_by_idx;
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const instruction&, const instruction&) noexcept = default;
-};
-static_assert(sizeof(instruction) == 8);
-
-}  // namespace runnel::bpf
-
-#endif
-
-// ==== runnel/xdp/bpf_program.hpp =====================================================================================
-// An eBPF program that has not been loaded: its instructions, and the maps that it refers to.
-#ifndef RUNNEL_XDP_BPF_PROGRAM_HPP
-#define RUNNEL_XDP_BPF_PROGRAM_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t
-
-namespace runnel::bpf {
-
-/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
-enum class map_kind : std::uint32_t {
-  hash = 1,           ///< any key; entries come and go
-  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
-  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
-  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
-  dev_map = 14,       ///< the key is a 32-bit number, the value the index of an interface
-  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
-};
-
-/// How large a map is.
-struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
-};
-
-/// What a program uses a map for.
-enum class map_use : std::uint8_t {
-  set,       ///< a set that rules ask
-  counters,  ///< a `rule_counter` for each rule; the last is for packets that none decided about
-  devices,   ///< interfaces, for redirect(n)
-  sockets,   ///< AF_XDP sockets, one for each receive queue
-};
-
-/// A map to be made when the program is loaded.
-struct map_description {
-  /// Its kind and size. The name must outlive the program.
-  map_config config{};
-  /// What the program does with it.
-  map_use use = map_use::set;
-  /// The set that fills it, which must outlive what uses the map; null for the other uses.
-  const void* set = nullptr;
-};
-
-/// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
-/// Instructions name a map by its place in the list (`map_by_idx`): the loader puts a file descriptor there.
-class program {
- public:
-  /// The most that fits: as many instructions as the kernel takes from everybody. Maps beyond 32 are an error of who
-  /// makes the program. @{
-  static constexpr std::size_t max_instructions = 4096;
-  static constexpr std::size_t max_maps = 32;
-  /// @}
-
-  /// Its instructions. @{
-  [[nodiscard]] constexpr const instruction* instructions() const noexcept { return instructions_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr const instruction& operator[](std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return instructions_[i];
-  }
-  /// @}
-  /// Its maps. @{
-  [[nodiscard]] constexpr std::size_t map_count() const noexcept { return map_count_; }
-  [[nodiscard]] constexpr const map_description& map(std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i < map_count_);
-    return maps_[i];
-  }
-  /// @}
-  /// The place of the first map for a use other than `set`; `map_count()` when there is none.
-  [[nodiscard]] constexpr std::size_t find(map_use use) const noexcept {
-    std::size_t i = 0;
-    while (i < map_count_ && maps_[i].use != use) ++i;
-    return i;
-  }
-  /// The place of the map of a set; `map_count()` when the program does not ask it.
-  [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
-    std::size_t i = 0;
-    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
-    return i;
-  }
-  /// How many rules it was made of, each with a counter; 0 when it does not count.
-  [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
-    const std::size_t i = find(map_use::counters);
-    return i == map_count_ ? 0 : maps_[i].config.entries - std::size_t{1};
-  }
-
- private:
-  friend class assembler;
-
-  instruction instructions_[max_instructions]{};
-  std::size_t size_ = 0;
-  map_description maps_[max_maps]{};
-  std::size_t map_count_ = 0;
-};
-
-}  // namespace runnel::bpf
-
-#endif
-
-// ==== runnel/device/bpf.hpp ==========================================================================================
-// eBPF programs and maps in the kernel: bpf(2), without a library. Programs are XDP programs; how they come onto an
-// interface is in xdp_link.hpp.
-//
-//     auto maps = bpf::program_maps::create(program);       // a bpf::program, as the assembler or lower() made it
-//     auto loaded = bpf::loaded_program::load(program, *maps);
-//     auto ran = loaded->test_run(packet, out);             // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
-//
-// Everything is a file descriptor, closed at destruction. The kernel keeps a map as long as a program uses it, and a
-// program as long as it is attached.
-#ifndef RUNNEL_DEVICE_BPF_HPP
-#define RUNNEL_DEVICE_BPF_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint32_t, uint64_t, uintptr_t
-
-#if defined(__linux__)
-
-#include <fcntl.h>      // open
-#include <linux/bpf.h>  // bpf_attr
-
-namespace runnel {
-
-namespace detail {
-
-/// bpf(2): what the command returns, or -1 and errno.
-inline int bpf_call(::bpf_cmd command, ::bpf_attr& attributes) noexcept {
-  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
-}
-[[nodiscard]] inline ::bpf_attr no_attributes() noexcept {
-  ::bpf_attr a;
-  ::memset(&a, 0, sizeof a);  // the padding too: the kernel refuses what it does not know
-  return a;
-}
-[[nodiscard]] inline std::uint64_t address_of(const volatile void* p) noexcept {
-  return reinterpret_cast<std::uintptr_t>(p);
-}
-// The kernel takes letters, digits, '_' and '.', 15 of them; others become '_'.
-inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
-  for (std::size_t i = 0; i < 15 && from[i] != '\0'; ++i) {
-    const char c = from[i];
-    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.';
-    to[i] = good ? c : '_';
-  }
-}
-/// What a person can do about an errno of bpf(2).
-[[nodiscard]] inline const char* bpf_advice(int number) noexcept {
-  switch (number) {
-    case EPERM: return "needs CAP_BPF and CAP_NET_ADMIN (root); before Linux 5.11 also a higher ulimit -l";
-    case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
-    case ENOMEM: return "free memory, or ask for fewer entries";
-    case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
-    case EMFILE: return "raise the limit of open files (ulimit -n)";
-    default: return "";
-  }
-}
-
-}  // namespace detail
-
-/// eBPF in the kernel, and its programs.
-namespace bpf {
-
-/// How many values an entry of a per-CPU map has: the highest number of a processor that this system may ever have,
-/// plus one. 0 when the system does not say.
-[[nodiscard]] inline std::uint32_t possible_processors() noexcept {
-  const detail::file_handle file(::open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC), true);
-  char line[256];  // "0-3", "0,2-5"
-  const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), line, sizeof line);
-  std::uint32_t last = 0;
-  bool any = false;
-  for (::ssize_t i = 0; i < n; ++i) {
-    if (line[i] >= '0' && line[i] <= '9') {
-      const bool goes_on = i != 0 && line[i - 1] >= '0' && line[i - 1] <= '9';
-      last = (goes_on ? last * 10 : 0) + static_cast<std::uint32_t>(line[i] - '0');
-      any = true;
-    }
-  }
-  return any ? last + 1 : 0;
-}
-
-/// A table that programs in the kernel and this process share. Move-only; owns its descriptor.
-///
-/// Keys and values are bytes of the sizes that the map was made with. Each call is one system call and atomic for its
-/// entry; programs may run meanwhile. Calls return 0, or the errno.
-class map {
- public:
-  /// No map: its calls return EBADF.
-  map() noexcept = default;
-  /// Makes an empty map. Fails without CAP_BPF (and CAP_NET_ADMIN for an xsk_map), and for sizes that the kernel
-  /// refuses.
-  [[nodiscard]] static result<map, error> create(const map_config& config) noexcept {
-    ::bpf_attr a = detail::no_attributes();
-    a.map_type = static_cast<std::uint32_t>(config.kind);
-    a.key_size = config.key_bytes;
-    a.value_size = config.value_bytes;
-    a.max_entries = config.entries;
-    if (config.kind == map_kind::lpm_trie) a.map_flags = BPF_F_NO_PREALLOC;  // the kernel demands it
-    detail::copy_bpf_name(a.map_name, config.name);
-    const int fd = detail::bpf_call(BPF_MAP_CREATE, a);
-    if (fd < 0) {
-      const int number = errno;
-      return error("bpf", "create map", config.name, ::strerror(number), detail::bpf_advice(number), number);
-    }
-    return map({fd, true});
-  }
-  /// Takes over the descriptor of a map, as another process may hand it out.
-  [[nodiscard]] static map adopt(int fd) noexcept { return map({fd, true}); }
-
-  /// Its descriptor; stays the map's.
-  [[nodiscard]] int fd() const noexcept { return file_.get(); }
-  /// Sets the entry at `key`. Of per-CPU kinds `value` is one for each of `possible_processors()`, each rounded up to 8
-  /// bytes. E2BIG or ENOSPC: the map is full.
-  [[nodiscard]] int update(const void* key, const void* value) const noexcept {
-    ::bpf_attr a = entry(key, value);
-    return detail::bpf_call(BPF_MAP_UPDATE_ELEM, a) == 0 ? 0 : errno;
-  }
-  /// Copies the entry at `key` to `value`, which has room for it; of per-CPU kinds for all processors, as in `update`.
-  /// ENOENT: there is none. An xsk_map cannot be read (EOPNOTSUPP).
-  [[nodiscard]] int look_up(const void* key, void* value) const noexcept {
-    ::bpf_attr a = entry(key, value);
-    return detail::bpf_call(BPF_MAP_LOOKUP_ELEM, a) == 0 ? 0 : errno;
-  }
-  /// Removes the entry at `key`. ENOENT: there is none. Entries of arrays cannot be removed (EINVAL).
-  [[nodiscard]] int erase(const void* key) const noexcept {
-    ::bpf_attr a = entry(key, nullptr);
-    return detail::bpf_call(BPF_MAP_DELETE_ELEM, a) == 0 ? 0 : errno;
-  }
-  /// Copies the key behind `key` to `next`; the first one for a null `key`. ENOENT: that was the last one.
-  [[nodiscard]] int next_key(const void* key, void* next) const noexcept {
-    ::bpf_attr a = entry(key, next);
-    return detail::bpf_call(BPF_MAP_GET_NEXT_KEY, a) == 0 ? 0 : errno;
-  }
-
- private:
-  explicit map(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
-  [[nodiscard]] ::bpf_attr entry(const void* key, const void* value) const noexcept {
-    ::bpf_attr a = detail::no_attributes();
-    a.map_fd = static_cast<std::uint32_t>(file_.get());
-    a.key = detail::address_of(key);
-    a.value = detail::address_of(value);
-    return a;
-  }
-  detail::file_handle file_;
-};
-
-/// The maps of a program, in the program's order. Move-only; owns them.
-class program_maps {
- public:
-  /// Makes all of them, empty.
-  [[nodiscard]] static result<program_maps, error> create(const program& what) noexcept {
-    program_maps made;
-    for (std::size_t i = 0; i < what.map_count(); ++i) {
-      auto m = map::create(what.map(i).config);
-      if (!m) return m.error();
-      made.maps_[i] = static_cast<map&&>(*m);
-    }
-    return made;
-  }
-  /// The map at a place in the program's list. Beyond the last one there is none (RUNNEL_ASSERT).
-  [[nodiscard]] const map& operator[](std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i < program::max_maps);
-    return maps_[i];
-  }
-
- private:
-  program_maps() noexcept = default;
-  map maps_[program::max_maps];
-};
-
-/// What a run on one packet gave.
-struct test_outcome {
-  std::uint32_t verdict = 0;      ///< what the program returned: XDP_PASS (2), ...
-  std::uint32_t length = 0;       ///< of the packet behind the program
-  std::uint32_t nanoseconds = 0;  ///< of one run, on average
-};
-
-/// How a program is loaded.
-struct load_options {
-  const char* name = "runnel";  ///< for `bpftool prog` and `ip link`; 15 characters are kept
-  char* log = nullptr;          ///< where all of the verifier's log of a refused program goes, zero-terminated
-  std::size_t log_size = 0;     ///< how much fits there; the log's end is kept where the kernel can (Linux 6.4)
-};
-
-/// An XDP program that the kernel's verifier has accepted. Move-only; owns its descriptor. Its licence is "Dual
-/// MIT/GPL", so that all helpers may be called.
-class loaded_program {
- public:
-  /// Hands `count` instructions of 8 bytes (struct bpf_insn) to the kernel. When it refuses them, the error has what
-  /// the verifier said last.
-  [[nodiscard]] static result<loaded_program, error> load(const void* instructions, std::size_t count,
-                                                          const load_options& options = {}) noexcept {
-    ::bpf_attr a = detail::no_attributes();
-    a.prog_type = BPF_PROG_TYPE_XDP;
-    a.expected_attach_type = BPF_XDP;
-    a.insns = detail::address_of(instructions);
-    a.insn_cnt = static_cast<std::uint32_t>(count);
-    a.license = detail::address_of("Dual MIT/GPL");
-    detail::copy_bpf_name(a.prog_name, options.name);
-    int fd = detail::bpf_call(BPF_PROG_LOAD, a);
-    if (fd >= 0) return loaded_program({fd, true});
-    const int number = errno;
-    // Once more, for the log: writing it costs more than the check itself.
-    const detail::mapping own_log(options.log != nullptr ? 0 : std::size_t{1} << 20);
-    char* const log = options.log != nullptr ? options.log : reinterpret_cast<char*>(own_log.data());
-    const std::size_t room = options.log != nullptr ? options.log_size : own_log.size();
-    if (log == nullptr || room < 128) return refused(options.name, number, "");
-    log[0] = '\0';
-    a.log_level = 1;
-    a.log_buf = detail::address_of(log);
-    a.log_size = static_cast<std::uint32_t>(room);
-    fd = detail::bpf_call(BPF_PROG_LOAD, a);
-    if (fd >= 0) return loaded_program({fd, true});
-    log[room - 1] = '\0';
-    return refused(options.name, number, log);
-  }
-  /// The same for an assembled program and the maps that were made for it; the kernel keeps them.
-  [[nodiscard]] static result<loaded_program, error> load(const program& what, const program_maps& maps,
-                                                          const load_options& options = {}) noexcept {
-    instruction linked[program::max_instructions];
-    for (std::size_t i = 0; i < what.size(); ++i) {
-      instruction& to = linked[i] = what[i];
-      if (!to.is_map()) continue;
-      const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
-      to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
-    }
-    return load(linked, what.size(), options);
-  }
-  /// Takes over the descriptor of a program.
-  [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
-
-  /// Its descriptor; stays the program's.
-  [[nodiscard]] int fd() const noexcept { return file_.get(); }
-  /// The number by which `bpftool` and `ip link` know it; 0 when the kernel does not say.
-  [[nodiscard]] std::uint32_t id() const noexcept {
-    ::bpf_prog_info info;
-    ::memset(&info, 0, sizeof info);
-    ::bpf_attr a = detail::no_attributes();
-    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
-    a.info.info_len = sizeof info;
-    a.info.info = detail::address_of(&info);
-    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 ? info.id : 0;
-  }
-  /// Runs the program on a packet, `repeat` times, and copies what it made of it to `out`; what does not fit there is
-  /// cut. The kernel takes 14 bytes at least. Maps that it writes to are written to.
-  [[nodiscard]] result<test_outcome, error> test_run(bytes packet, mutable_bytes out = {},
-                                                     std::uint32_t repeat = 1) const noexcept {
-    ::bpf_attr a = detail::no_attributes();
-    a.test.prog_fd = static_cast<std::uint32_t>(file_.get());
-    a.test.data_in = detail::address_of(packet.data());
-    a.test.data_size_in = static_cast<std::uint32_t>(packet.size());
-    a.test.data_out = out.empty() ? 0 : detail::address_of(out.data());
-    a.test.data_size_out = static_cast<std::uint32_t>(out.size());
-    a.test.repeat = repeat;
-    if (detail::bpf_call(BPF_PROG_TEST_RUN, a) != 0 && errno != ENOSPC) {
-      const int number = errno;
-      return error(
-          "bpf", "run a program on a packet", "", ::strerror(number),
-          number == EINVAL ? "the kernel takes packets of 14 bytes to about a page" : detail::bpf_advice(number),
-          number);
-    }
-    return test_outcome{a.test.retval, a.test.data_size_out, a.test.duration};
-  }
-
- private:
-  explicit loaded_program(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
-
-  // The log's last line but for the statistics is the reason; the line before is the instruction.
-  [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
-    if (number != EINVAL && number != EACCES && *log == '\0')
-      return error("bpf", "load program", name, ::strerror(number), detail::bpf_advice(number), number);
-    const char* statistics = ::strstr(log, "\nprocessed ");
-    std::size_t end = statistics != nullptr ? static_cast<std::size_t>(statistics - log) : ::strlen(log);
-    while (end != 0 && log[end - 1] == '\n') --end;
-    std::size_t begin = end;
-    for (int lines = 0; begin != 0; --begin)
-      if (log[begin - 1] == '\n' && ++lines == 2) break;
-    text<192> reason;
-    reason << "the verifier refused it: ";
-    for (std::size_t i = begin; i < end; ++i) reason << (log[i] == '\n' ? '|' : log[i]);
-    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number),
-                 detail::bpf_advice(number), number);
-  }
-  detail::file_handle file_;
-};
-
-}  // namespace bpf
-
-}  // namespace runnel
-
-#endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/bell.hpp =========================================================================================
-// A file descriptor that a thread sleeps on and others write to: an eventfd, or a pipe where there is none.
-#ifndef RUNNEL_DEVICE_BELL_HPP
-#define RUNNEL_DEVICE_BELL_HPP
-
-#include <cstdint>  // uint64_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <errno.h>   // errno
-#include <fcntl.h>   // O_CLOEXEC, O_NONBLOCK
-#include <unistd.h>  // read, write
-#if defined(__linux__)
-#include <sys/eventfd.h>  // eventfd
-#endif
-
-namespace runnel::detail {
-
-/// Opened by the thread that sleeps, before it says that it sleeps; rung by any thread or signal handler from then on.
-class bell {
- public:
-  /// False when the system has no file descriptor left: then nobody can ring, and the sleeper has to look by himself.
-  bool open() noexcept {
-    if (out_.get() >= 0) return true;
-#if defined(__linux__)
-    out_ = file_handle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), true);
-    return out_.get() >= 0;
-#else
-    int ends[2];
-    if (::pipe(ends) != 0) return false;
-    for (const int end : ends) (void)::fcntl(end, F_SETFD, FD_CLOEXEC), (void)::fcntl(end, F_SETFL, O_NONBLOCK);
-    in_ = file_handle(ends[0], true);
-    out_ = file_handle(ends[1], true);
-    return true;
-#endif
-  }
-  /// Readable once it was rung; -1 before `open`.
-  [[nodiscard]] int handle() const noexcept {
-#if defined(__linux__)
-    return out_.get();
-#else
-    return in_.get();
-#endif
-  }
-  /// Leaves errno as it is, for it may interrupt anything.
-  void ring() const noexcept {
-    const int before = errno;
-    const std::uint64_t one = 1;
-    const ::ssize_t written = ::write(out_.get(), &one, sizeof one);
-    (void)written;  // what is full is readable, and was rung
-    errno = before;
-  }
-  /// Makes it quiet again.
-  void answer() const noexcept {
-    std::uint64_t count[8];
-    while (::read(handle(), count, sizeof count) == static_cast<::ssize_t>(sizeof count)) {}
-  }
-
- private:
-#if !defined(__linux__)
-  file_handle in_;
-#endif
-  file_handle out_;
-};
-
-}  // namespace runnel::detail
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/flow/wait.hpp ===========================================================================================
-// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
-#ifndef RUNNEL_FLOW_WAIT_HPP
-#define RUNNEL_FLOW_WAIT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// A file descriptor to wait on: until there is something to read, or room to write.
-struct wait_entry {
-  int handle = -1;        ///< the file descriptor
-  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
-};
-
-/// Filled by the attachments of a loop that is about to sleep.
-class wait_list {
- public:
-  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
-  /// producer does not know whom to wake.
-  static constexpr duration retry = microseconds(100);
-
-  /// Writes to `entries`, which has room for `capacity`. It is `now`.
-  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
-      : entries_(entries), capacity_(capacity), now_(now) {}
-
-  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
-  constexpr void add(wait_entry e) noexcept {
-    if (size_ < capacity_) entries_[size_++] = e;
-    else again();
-  }
-  /// Waits no longer than until `t`.
-  constexpr void until(instant t) noexcept {
-    if (t < due_) due_ = t;
-  }
-  /// Waits no longer than `retry`.
-  constexpr void again() noexcept { until(now_ + retry); }
-  /// Does not wait at all: there is something to do.
-  constexpr void ready() noexcept { ready_ = true; }
-
-  /// How many descriptors.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  /// Until when.
-  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
-  /// Whether there is something to do already.
-  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
-
- private:
-  wait_entry* entries_;
-  std::size_t capacity_;
-  std::size_t size_ = 0;
-  instant now_;
-  instant due_ = never;
-  bool ready_ = false;
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/clock.hpp ========================================================================================
-// The system's clock, for programs that run in real time, and how their loops sleep.
-#ifndef RUNNEL_DEVICE_CLOCK_HPP
-#define RUNNEL_DEVICE_CLOCK_HPP
-
-#include <climits>  // INT_MAX
-#include <cstddef>  // size_t
-#include <cstdint>  // int64_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <poll.h>  // poll, ppoll
-#include <time.h>  // clock_gettime
-
-namespace runnel {
-
-/// Counts from 1970-01-01 UTC and never goes back. Set once by CLOCK_REALTIME, at construction, so that what it stamps
-/// can be written to a capture; driven by CLOCK_MONOTONIC from then on, so that no timer fires early or waits for hours
-/// because somebody set the date. A date that is set later is not seen: make a new clock for that.
-///
-/// `now` costs some 20 ns where the system answers without a system call: ask once per round, not per packet.
-///
-/// A loop sleeps by its clock, so a loop has a clock of its own; others may only read the time. Its first sleep opens
-/// an eventfd, by which `stop()`, `wake()` and the rings that other threads fill end it. When there is no file
-/// descriptor left it looks for those every 10 ms.
-class real_clock : public sleeper {
- public:
-  real_clock() noexcept : sleeper(&kick), offset_(read(CLOCK_REALTIME) - read(CLOCK_MONOTONIC)) {}
-  /// The time, with a resolution of nanoseconds.
-  [[nodiscard]] instant now() const noexcept { return read(CLOCK_MONOTONIC) + offset_; }
-
-  /// See `sleeper`: for the thread that sleeps.
-  void prepare_to_wait() noexcept {
-    can_be_woken_ = bell_.open();
-    sleeper::prepare_to_wait();
-  }
-  /// Sleeps, in one system call, until `due`, until one of the first `n` entries has something to read or room to
-  /// write, until `wake_up`, or until a signal. Returns at once when `due` is over; otherwise as late as the system's
-  /// timers are, 50 us unless the thread set its timer slack (prctl), up to a millisecond where there is no ppoll. A
-  /// descriptor that only reports an error, as that of a device that is gone, cuts the sleep to a millisecond instead
-  /// of ending it, so that it costs no core.
-  template <std::size_t Most>
-  void wait_until(instant due, const wait_entry (&entries)[Most], std::size_t n) noexcept {
-    ::pollfd watched[Most + 1];
-    watched[0] = {bell_.handle(), POLLIN, 0};
-    for (std::size_t i = 0; i < n; ++i)
-      watched[i + 1] = {entries[i].handle, static_cast<short>(entries[i].for_room ? POLLOUT : POLLIN), 0};
-    if (!can_be_woken_ && now() + look_after < due) due = now() + look_after;
-    sleep(watched, n + 1, due);
-    if (watched[0].revents != 0) bell_.answer();
-  }
-
- private:
-  static constexpr duration look_after = milliseconds(10);
-  static constexpr duration after_an_error = milliseconds(1);
-
-  static void kick(sleeper& self) noexcept { static_cast<real_clock&>(self).bell_.ring(); }
-
-  void sleep(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const int ready = wait_on(watched, n, due);
-    if (ready <= 0) return;
-    for (std::size_t i = 0; i < n; ++i)
-      if ((watched[i].revents & (POLLIN | POLLOUT)) != 0) return;
-    const instant limit = now() + after_an_error;
-    for (std::size_t i = 0; i < n; ++i)
-      if (watched[i].revents != 0) watched[i].fd = -1;
-    (void)wait_on(watched, n, due < limit ? due : limit);
-  }
-#if defined(__linux__)
-  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
-    constexpr std::int64_t second = 1'000'000'000;
-    const ::timespec timeout{static_cast<::time_t>(left > 0 ? left / second : 0), left > 0 ? left % second : 0};
-    return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
-  }
-#else
-  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
-    const std::int64_t rounded_up = left > 0 ? (left - 1) / 1'000'000 + 1 : 0;
-    const int timeout = due == never ? -1 : rounded_up < INT_MAX ? static_cast<int>(rounded_up) : INT_MAX;
-    return ::poll(watched, static_cast<::nfds_t>(n), timeout);
-  }
-#endif
-
-  static instant read(::clockid_t id) noexcept {
-    ::timespec t{};
-    (void)::clock_gettime(id, &t);
-    return {std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
-  }
-
-  duration offset_;
-  detail::bell bell_;
-  bool can_be_woken_ = true;
-};
-static_assert(runnel::clock<real_clock>);
-
-}  // namespace runnel
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
 // ==== runnel/packet/drop_reason.hpp ==================================================================================
 // Why a packet was dropped: one list for the whole library, each entry counted and printable. The idea is the
 // kernel's include/net/dropreason.h: a drop without a reason is a bug.
@@ -3900,259 +2922,123 @@ concept pulled_source = requires(Q& q, packet* packets, std::size_t room, instan
 
 #endif
 
-// ==== runnel/device/link.hpp =========================================================================================
-// A wire in memory: two devices, and what the one sends arrives at the other, late, out of order, twice or not at all,
-// as configured. Time comes from whoever calls and randomness from a seed, so a run is repeatable bit for bit.
-//
-// Theory of operation. Each direction is one queue, ordered by when a packet is due at the far end. A packet that is
-// sent passes these stations; each has a counter for what is lost there:
-//
-//     transmit(now) > too long? > room? > line, `rate` > loss > latency + jitter > due > receive(now)
-//                     too_big   queue_full              link_loss      \ duplication: once more
-//
-// A packet that lies alone on a slot of the wire's pool is passed on as it is; any other is copied to one. On the way,
-// it owns its slot; the receiver gets the slot as a frame, and what earlier stages found out about it is forgotten.
-#ifndef RUNNEL_DEVICE_LINK_HPP
-#define RUNNEL_DEVICE_LINK_HPP
+// ==== runnel/device/posix.hpp ========================================================================================
+// What the devices share that talk to a POSIX system: an owned file descriptor, an anonymous mapping, the words for
+// an errno. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_POSIX_HPP
+#define RUNNEL_DEVICE_POSIX_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // int64_t, uint32_t, uint64_t
+#include <cstddef>  // byte, size_t
 
-namespace runnel {
+#if defined(__unix__) || defined(__APPLE__)
 
-/// How one direction of a wire treats packets. As it is, nothing happens to them.
-struct link_options {
-  duration latency{};               ///< from the end of the line to the far end
-  duration jitter{};                ///< up to so much more, anew for each packet, any span as likely as another
-  bool keep_order = false;          ///< a packet waits for those sent before it; else those with less jitter overtake
-  std::uint32_t loss = 0;           ///< of a million packets, so many are lost (link_loss)
-  std::uint32_t duplication = 0;    ///< of a million that are not lost, so many come twice
-  std::uint32_t reordering = 0;     ///< of a million, so many come without latency and jitter, and overtake the others
-  std::uint64_t rate = 0;           ///< bits per second of the line, counting the packet's bytes; 0 is no limit
-  std::size_t capacity = SIZE_MAX;  ///< packets on the way at once, the line's queue included (queue_full)
-  std::size_t max_length = 65535;   ///< bytes of a packet; longer ones are lost (too_big)
-  std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
-};
+#include <errno.h>     // errno
+#include <string.h>    // strerror
+#include <sys/mman.h>  // mmap, munmap
+#include <unistd.h>    // close
 
-namespace detail {
+namespace runnel::detail {
 
-/// A packet on the way. The first in order is due first; of equal ones, that which was sent first.
-struct link_entry {
-  instant due{};
-  std::uint64_t number = 0;
-  packet what;
-
-  [[nodiscard]] bool before(const link_entry& other) const noexcept {
-    return due < other.due || (due == other.due && number < other.number);
-  }
-};
-
-/// One direction of a wire, over memory that somebody else owns.
-class link_direction {
+/// A file descriptor, closed at destruction when it is owned. -1 is none.
+class file_handle {
  public:
-  link_direction(pool& memory, link_entry* heap, std::size_t room, const link_options& options,
-                 std::uint64_t seed) noexcept
-      : memory_(memory),
-        heap_(heap),
-        options_(options),
-        capacity_(options.capacity < room ? options.capacity : room),
-        random_(seed) {}
+  file_handle() noexcept = default;
+  file_handle(int fd, bool owned) noexcept : fd_(fd), owned_(owned) {}
+  file_handle(file_handle&& other) noexcept : fd_(other.fd_), owned_(other.owned_) { other.fd_ = -1; }
+  file_handle& operator=(file_handle&& other) noexcept {
+    if (this != &other) {
+      (void)close();
+      fd_ = other.fd_;
+      owned_ = other.owned_;
+      other.fd_ = -1;
+    }
+    return *this;
+  }
+  ~file_handle() { (void)close(); }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
+  int close() noexcept {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd >= 0 && owned_ && ::close(fd) != 0 ? errno : 0;
+  }
 
-  [[nodiscard]] pool& memory() const noexcept { return memory_; }
+ private:
+  int fd_ = -1;
+  bool owned_ = false;
+};
+
+/// Memory from the system, aligned to a page, given back at destruction: anonymous and private, all zeros, or `of` a
+/// file.
+class mapping {
+ public:
+  mapping() noexcept = default;
+  /// `data()` is null when the system has no such memory; errno then says why.
+  explicit mapping(std::size_t size, int more_flags = 0) noexcept {
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | more_flags, -1, 0);
+    if (p == MAP_FAILED) return;
+    data_ = static_cast<std::byte*>(p);
+    size_ = size;
+  }
+  /// Memory that the kernel shares by an open file or socket.
+  [[nodiscard]] static mapping of(int fd, std::size_t size) noexcept {
+    mapping m;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) return m;
+    m.data_ = static_cast<std::byte*>(p);
+    m.size_ = size;
+    return m;
+  }
+  mapping(mapping&& other) noexcept : data_(other.data_), size_(other.size_) {
+    other.data_ = nullptr;
+    other.size_ = 0;
+  }
+  mapping& operator=(mapping&& other) noexcept {
+    if (this != &other) {
+      unmap();
+      data_ = other.data_;
+      size_ = other.size_;
+      other.data_ = nullptr;
+      other.size_ = 0;
+    }
+    return *this;
+  }
+  ~mapping() { unmap(); }
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept {
-    return why < drop_reason::count_ ? dropped_[static_cast<std::size_t>(why)] : 0;
-  }
-  [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
-  void close() noexcept { closed_ = true; }
-  [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
-
-  void send(packet&& given, instant now) noexcept {
-    packet p(static_cast<packet&&>(given));
-    const std::size_t length = p.total_length();
-    const std::size_t slot = std::size_t{memory_.headroom()} + memory_.packet_bytes();
-    if (closed_) return lose(drop_reason::no_target);
-    if (length > options_.max_length) return lose(drop_reason::too_big);
-    if (size_ == capacity_) return lose(drop_reason::queue_full);
-    const instant sent = leave_line(length, now);
-    if (random_.chance(options_.loss)) return lose(drop_reason::link_loss);
-    const bool twice = random_.chance(options_.duplication);
-    if (!p.is_plain() || &p.home() != &memory_) {
-      if (length > slot) return lose(drop_reason::too_big);
-      p = p.copy(memory_);
-      if (!p) return lose(drop_reason::no_packet);
-    }
-    packet second;
-    if (twice) {
-      if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
-      else if (second = p.copy(); !second) lose(drop_reason::no_packet);
-    }
-    push(due_at(sent), static_cast<packet&&>(p));
-    if (second) push(due_at(sent), static_cast<packet&&>(second));
-  }
-  template <class Take>
-  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    std::size_t n = 0;
-    for (; n < room && size_ != 0 && heap_[0].due <= now; ++n) {
-      const instant due = heap_[0].due;
-      frame f = pop().detach();
-      f.timestamp = due;
-      f.iif = 0;
-      take(f);
-    }
-    return n;
-  }
 
  private:
-  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
-
-  // When the last bit is on its way: the line sends one packet after the other.
-  instant leave_line(std::size_t length, instant now) noexcept {
-    if (options_.rate == 0) return now;
-    const instant begin = line_free_ < now ? now : line_free_;
-    line_free_ = begin + nanoseconds(static_cast<std::int64_t>(length * std::uint64_t{8'000'000'000} / options_.rate));
-    return line_free_;
+  void unmap() noexcept {
+    if (data_ != nullptr) (void)::munmap(data_, size_);
   }
-  instant due_at(instant sent) noexcept {
-    if (random_.chance(options_.reordering)) return sent;
-    const auto span = static_cast<std::uint64_t>(options_.jitter.ns > 0 ? options_.jitter.ns : 0);
-    const instant due = sent + options_.latency + nanoseconds(static_cast<std::int64_t>(random_.below(span + 1)));
-    if (!options_.keep_order) return due;
-    if (last_due_ < due) last_due_ = due;
-    return last_due_;
-  }
-
-  void push(instant due, packet&& p) noexcept {
-    link_entry e{due, sent_++, static_cast<packet&&>(p)};
-    std::size_t i = size_++;
-    for (; i != 0 && e.before(heap_[(i - 1) / 2]); i = (i - 1) / 2) move(heap_[i], heap_[(i - 1) / 2]);
-    move(heap_[i], e);
-  }
-  packet pop() noexcept {
-    packet first(static_cast<packet&&>(heap_[0].what));
-    link_entry& last = heap_[--size_];
-    std::size_t i = 0;
-    for (;;) {
-      std::size_t child = 2 * i + 1;
-      if (child >= size_) break;
-      if (child + 1 < size_ && heap_[child + 1].before(heap_[child])) ++child;
-      if (!heap_[child].before(last)) break;
-      move(heap_[i], heap_[child]);
-      i = child;
-    }
-    if (i != size_) move(heap_[i], last);
-    return first;
-  }
-  static void move(link_entry& to, link_entry& from) noexcept {
-    to.due = from.due;
-    to.number = from.number;
-    to.what = static_cast<packet&&>(from.what);
-  }
-
-  pool& memory_;
-  link_entry* heap_;  // children of i are 2i + 1 and 2i + 2; none is before its parent
+  std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-  link_options options_;
-  std::size_t capacity_;
-  random_generator random_;
-  std::uint64_t sent_ = 0;
-  instant line_free_{INT64_MIN};
-  instant last_due_{INT64_MIN};
-  bool closed_ = false;
-  std::uint64_t dropped_[drop_reason_count] = {};
 };
 
-}  // namespace detail
-
-/// One end of a wire: a device that sends into one direction and receives from the other.
-class link_end {
+/// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
+class short_name {
  public:
-  link_end(const link_end&) = delete;
-  link_end& operator=(const link_end&) = delete;
-
-  /// The pool that its frames are from.
-  [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
-  /// What is due by `now`, in order. The timestamp of a frame is when it was due.
-  template <class Take>
-  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    return in_.receive(room, now, take);
+  explicit short_name(const char* path) noexcept {
+    std::size_t n = 0;
+    while (path[n] != '\0') ++n;
+    if (n >= sizeof name_) {
+      path += n - (sizeof name_ - 4);
+      name_[0] = name_[1] = name_[2] = '.';
+    }
+    for (std::size_t i = n >= sizeof name_ ? 3 : 0; *path != '\0'; ++i) name_[i] = *path++;
   }
-  /// Whether the wire was closed and everything on the way to this end was received.
-  [[nodiscard]] bool done() const noexcept { return in_.done(); }
-  /// Sends all of them at `now`, which must not go back from call to call. What the wire loses is counted.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    for (std::size_t i = 0; i < n; ++i) out_.send(static_cast<packet&&>(packets[i]), now);
-    return n;
-  }
-  /// The same for frames that came from an end of this wire: their slots go on as they are.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
-    for (std::size_t i = 0; i < n; ++i) out_.send(memory().attach(frames[i]), now);
-    return n;
-  }
-  /// When the next packet is due here; `never` when none is on the way.
-  [[nodiscard]] instant next_due() const noexcept { return in_.next_due(); }
-  /// How many packets sent from this end are on the way.
-  [[nodiscard]] std::size_t in_flight() const noexcept { return out_.size(); }
-  /// How many packets sent from this end the wire lost for this reason: link_loss, queue_full, too_big, no_packet (its
-  /// pool was empty), no_target (it was closed).
-  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return out_.dropped(why); }
+  [[nodiscard]] const char* c_str() const noexcept { return name_; }
 
  private:
-  template <std::size_t>
-  friend class virtual_link;
-  link_end(detail::link_direction& in, detail::link_direction& out) noexcept : in_(in), out_(out) {}
-
-  detail::link_direction& in_;
-  detail::link_direction& out_;
-};
-static_assert(receiving_device<link_end> && transmitting_device<link_end>);
-
-/// A wire with two ends and room for `Capacity` packets on the way in each direction, 24 bytes each. Not movable. The
-/// pool must outlive it, and needs slots for what is on the way.
-///
-///     virtual_link wire(memory, {.latency = milliseconds(20), .loss = 10'000});
-///     wire.a().transmit(&p, 1, now);
-///     n = wire.b().receive(64, now + milliseconds(20), into_array(frames));
-///
-/// (Not called `link`: <unistd.h> has a function of that name.)
-template <std::size_t Capacity = 1024>
-class virtual_link {
- public:
-  static_assert(Capacity > 0, "runnel: a wire needs room for at least one packet");
-
-  /// Both directions alike.
-  explicit virtual_link(pool& memory, const link_options& both = {}) noexcept : virtual_link(memory, both, both) {}
-  /// What is sent at `a()` and at `b()`, each in its way.
-  virtual_link(pool& memory, const link_options& from_a, const link_options& from_b) noexcept
-      : forth_(memory, forth_heap_, Capacity, from_a, from_a.seed),
-        back_(memory, back_heap_, Capacity, from_b, ~from_b.seed) {}
-  virtual_link(const virtual_link&) = delete;
-  virtual_link& operator=(const virtual_link&) = delete;
-
-  /// The two ends. @{
-  [[nodiscard]] link_end& a() noexcept { return a_; }
-  [[nodiscard]] link_end& b() noexcept { return b_; }
-  /// @}
-  /// When the next packet is due at either end; `never` when none is on the way.
-  [[nodiscard]] instant next_due() const noexcept {
-    return forth_.next_due() < back_.next_due() ? forth_.next_due() : back_.next_due();
-  }
-  /// Takes nothing more; what is on the way still arrives. The ends are `done()` then.
-  void close() noexcept {
-    forth_.close();
-    back_.close();
-  }
-
- private:
-  detail::link_entry forth_heap_[Capacity];
-  detail::link_entry back_heap_[Capacity];
-  detail::link_direction forth_;
-  detail::link_direction back_;
-  link_end a_{back_, forth_};
-  link_end b_{forth_, back_};
+  char name_[96] = {};
 };
 
-}  // namespace runnel
+/// Whether `path` is "-", the name of standard input and output.
+[[nodiscard]] inline bool is_dash(const char* path) noexcept { return path[0] == '-' && path[1] == '\0'; }
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
 
 #endif
 
@@ -4270,6 +3156,162 @@ class mapped_pool {
 }  // namespace runnel
 
 #endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/device_memory.hpp ================================================================================
+// The pool of a device that has one of its own unless it is given one. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_DEVICE_MEMORY_HPP
+#define RUNNEL_DEVICE_DEVICE_MEMORY_HPP
+
+#include <new>  // placement new
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace runnel::detail {
+
+/// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
+class device_memory {
+ public:
+  /// `given` may be null: a pool of `config` is made then.
+  [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
+    if (given != nullptr) return device_memory(given);
+    auto own = mapped_pool::open(config);
+    if (!own) return own.error();
+    pool* const slots = &own->get();
+    return device_memory(static_cast<mapped_pool&&>(*own), slots);
+  }
+  device_memory(device_memory&& other) noexcept : pool_(other.pool_), owns_(other.owns_) {
+    if (owns_) ::new (static_cast<void*>(&own_)) mapped_pool(static_cast<mapped_pool&&>(other.own_));
+    other.pool_ = nullptr;
+  }
+  device_memory& operator=(device_memory&&) = delete;
+  ~device_memory() {
+    if (owns_) own_.~mapped_pool();
+  }
+  [[nodiscard]] pool& get() const noexcept { return *pool_; }
+
+ private:
+  explicit device_memory(pool* given) noexcept : nothing_{}, pool_(given) {}
+  device_memory(mapped_pool&& own, pool* slots) noexcept
+      : own_(static_cast<mapped_pool&&>(own)), pool_(slots), owns_(true) {}
+
+  union {
+    char nothing_;
+    mapped_pool own_;
+  };
+  pool* pool_;
+  bool owns_ = false;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/linux.hpp ========================================================================================
+// Linux's calls for sockets and interfaces, without <sys/socket.h> and <net/if.h>: these declare a function `accept`,
+// which would make rules that say `>> accept` ambiguous for whoever includes us. Nothing here is for users.
+//
+// The calls and their errors are those of the manual pages socket(2), bind(2), netdevice(7), and so on: -1 and errno.
+#ifndef RUNNEL_DEVICE_LINUX_HPP
+#define RUNNEL_DEVICE_LINUX_HPP
+
+#if defined(__linux__)
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#include <errno.h>        // errno
+#include <sys/ioctl.h>    // ioctl
+#include <sys/syscall.h>  // SYS_socket
+#include <sys/uio.h>      // iovec
+#include <unistd.h>       // syscall, ssize_t
+
+namespace runnel::detail::sys {
+
+// <sys/socket.h>
+inline constexpr int af_inet = 2, af_netlink = 16, af_packet = 17, af_xdp = 44;
+inline constexpr int sock_dgram = 2, sock_raw = 3, sock_nonblock = 04000, sock_cloexec = 02000000;
+inline constexpr int sol_packet = 263, sol_netlink = 270, sol_xdp = 283;
+inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x20;
+// <asm-generic/socket.h>; the architectures that differ (MIPS, SPARC, PA-RISC, Alpha) include their own.
+#if defined(__mips__) || defined(__sparc__) || defined(__hppa__) || defined(__alpha__)
+#error "runnel: the socket options of this architecture are not known yet: add them to device/linux.hpp"
+#endif
+inline constexpr int sol_socket = 1;
+inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
+inline constexpr int so_attach_filter = 26, so_detach_filter = 27;
+inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
+
+// struct msghdr and struct mmsghdr: the kernel's user_msghdr.
+struct message {
+  void* name = nullptr;
+  int name_length = 0;
+  ::iovec* parts = nullptr;
+  std::size_t part_count = 0;
+  void* control = nullptr;
+  std::size_t control_length = 0;
+  unsigned flags = 0;
+};
+struct counted_message {
+  message header;
+  unsigned length = 0;  // bytes sent or received
+};
+
+inline int socket(int family, int type, int protocol) noexcept {
+  return static_cast<int>(::syscall(SYS_socket, family, type, protocol));
+}
+inline int bind(int fd, const void* address, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_bind, fd, address, size));
+}
+inline int setsockopt(int fd, int level, int option, const void* value, std::size_t size) noexcept {
+  return static_cast<int>(::syscall(SYS_setsockopt, fd, level, option, value, size));
+}
+// `size` comes as the room at `value` and goes as what was written.
+inline int getsockopt(int fd, int level, int option, void* value, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockopt, fd, level, option, value, &size));
+}
+inline int getsockname(int fd, void* address, std::uint32_t& size) noexcept {
+  return static_cast<int>(::syscall(SYS_getsockname, fd, address, &size));
+}
+inline ::ssize_t sendto(int fd, const void* data, std::size_t size, int flags, const void* to = nullptr,
+                        std::size_t to_size = 0) noexcept {
+  return ::syscall(SYS_sendto, fd, data, size, flags, to, to_size);
+}
+inline ::ssize_t recvfrom(int fd, void* data, std::size_t size, int flags) noexcept {
+  return ::syscall(SYS_recvfrom, fd, data, size, flags, nullptr, nullptr);
+}
+inline ::ssize_t sendmsg(int fd, const message& m, int flags) noexcept { return ::syscall(SYS_sendmsg, fd, &m, flags); }
+inline ::ssize_t recvmsg(int fd, message& m, int flags) noexcept { return ::syscall(SYS_recvmsg, fd, &m, flags); }
+inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept {
+  return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
+}
+
+// struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
+struct interface_request {
+  char name[16] = {};
+  union {
+    std::uint16_t address[8];  // a struct sockaddr: the family (of a link address the ARPHRD type), then its bytes
+    std::int16_t flags;
+    int number;                                   // index, MTU, queue length
+    void* data;                                   // for SIOCETHTOOL
+    std::byte map[sizeof(void*) == 8 ? 24 : 16];  // struct ifmap, which the kernel copies whole
+  } value = {};
+};
+static_assert(sizeof(interface_request) == 40 || sizeof(void*) == 4);
+
+// <bits/ioctls.h>
+inline constexpr unsigned long siocgifname = 0x8910, siocgifconf = 0x8912, siocgifflags = 0x8913, siocsifflags = 0x8914;
+inline constexpr unsigned long siocgifmtu = 0x8921, siocsifmtu = 0x8922, siocgifhwaddr = 0x8927, siocsifhwaddr = 0x8924;
+inline constexpr unsigned long siocgifindex = 0x8933, siocethtool = 0x8946;
+// <net/if.h>
+inline constexpr int iff_up = 0x1, iff_loopback = 0x8, iff_running = 0x40, iff_promisc = 0x100, iff_lower_up = 0x10000;
+
+}  // namespace runnel::detail::sys
+
+#endif  // defined(__linux__)
 
 #endif
 
@@ -4984,1167 +4026,6 @@ class network_interface {
 }  // namespace runnel
 
 #endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/null.hpp =========================================================================================
-// A device that goes nowhere: an endless source of equal frames and a sink for any packet. For benchmarks and tests.
-#ifndef RUNNEL_DEVICE_NULL_HPP
-#define RUNNEL_DEVICE_NULL_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint32_t, uint64_t
-
-namespace runnel {
-
-/// What a null device hands out.
-struct null_device_options {
-  std::uint32_t length = 64;         ///< of every frame, in bytes
-  bytes fill{};                      ///< what a frame begins with; zeros follow. Need not outlive the constructor
-  bool copy = false;                 ///< write the bytes anew into every frame handed out
-  std::uint64_t limit = UINT64_MAX;  ///< frames to hand out before it is done; the default never ends
-};
-
-/// Hands out frames in slots of a pool, as many as asked for and free, and releases what is transmitted.
-///
-/// Without `copy`, the bytes are written once into every slot that is free at construction, which touches all of them;
-/// after that a frame shows what its last user left there, and costs nothing but the slot. With `copy` every frame
-/// shows the template, and costs copying it.
-class null_device {
- public:
-  /// The pool must outlive the device. A `length` beyond what a slot of the pool holds is a programming error
-  /// (RUNNEL_ASSERT), and is cut to that.
-  explicit null_device(pool& memory, const null_device_options& options = {}) noexcept
-      : memory_(memory), left_(options.limit), copy_(options.copy) {
-    const std::uint32_t most = memory.packet_bytes();
-    RUNNEL_ASSERT(options.length <= most);
-    like_.length = options.length < most ? options.length : most;
-    like_.headroom = static_cast<std::uint16_t>(memory.headroom());
-    like_.tailroom = static_cast<std::uint16_t>(most - like_.length);
-    template_ = memory.allocate_frame();
-    if (template_.slot == no_slot) return;
-    const bytes begin = options.fill.first(like_.length);
-    copy_bytes(template_.data, begin.data(), begin.size());
-    zero_bytes(template_.data + begin.size(), like_.length - begin.size());
-    if (!copy_) fill_free_slots();
-  }
-  null_device(const null_device&) = delete;
-  null_device& operator=(const null_device&) = delete;
-  ~null_device() {
-    if (template_.slot != no_slot) memory_.release(&template_, 1);
-  }
-
-  /// The pool that its frames are from.
-  [[nodiscard]] pool& memory() noexcept { return memory_; }
-  /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
-  template <class Take>
-  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    const std::size_t wanted = room < left_ ? room : static_cast<std::size_t>(left_);
-    frame like = like_;
-    like.timestamp = now;
-    std::size_t n = 0;
-    if (!copy_ || template_.slot == no_slot) {
-      n = memory_.allocate_frames(wanted, like, take);
-    } else {
-      n = memory_.allocate_frames(wanted, like, [&](const frame& f) {
-        copy_bytes(f.data, template_.data, f.length);
-        take(f);
-      });
-    }
-    left_ -= n;
-    received_ += n;
-    return n;
-  }
-  /// Whether the limit is reached.
-  [[nodiscard]] bool done() const noexcept { return left_ == 0; }
-  /// Releases all of them.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
-    memory_.release(packets, n);
-    transmitted_ += n;
-    return n;
-  }
-  /// The same for frames that came from this device.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
-    memory_.release(frames, n);
-    transmitted_ += n;
-    return n;
-  }
-
-  /// Frames handed out so far.
-  [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
-  /// Packets and frames taken so far.
-  [[nodiscard]] std::uint64_t transmitted() const noexcept { return transmitted_; }
-
- private:
-  // All free slots are held at once, as one long chain: the pool's free list is a stack, and what is given back comes
-  // out again next.
-  void fill_free_slots() noexcept {
-    const std::uint32_t n = memory_.available();
-    packet all;
-    for (std::uint32_t i = 0; i < n; ++i) {
-      packet p = memory_.allocate();
-      if (!p) break;
-      (void)p.append(bytes{template_.data, like_.length});
-      if (all) (void)p.append(static_cast<packet&&>(all));
-      all = static_cast<packet&&>(p);
-    }
-  }
-
-  pool& memory_;
-  frame template_{};  // a slot of its own, with the bytes
-  frame like_{};      // what every frame says
-  std::uint64_t left_;
-  std::uint64_t received_ = 0;
-  std::uint64_t transmitted_ = 0;
-  bool copy_;
-};
-static_assert(receiving_device<null_device> && transmitting_device<null_device>);
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/pcap_format.hpp ==================================================================================
-// The classic capture file: its header, its records, and the numbers of link types that both capture formats use.
-// draft-ietf-opsawg-pcap, https://www.tcpdump.org/linktypes.html
-#ifndef RUNNEL_DEVICE_PCAP_FORMAT_HPP
-#define RUNNEL_DEVICE_PCAP_FORMAT_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint32_t
-
-namespace runnel {
-
-/// The longest packet that captures hold, in bytes: libpcap's MAXIMUM_SNAPLEN. A record that claims to be longer is
-/// taken for damage.
-inline constexpr std::uint32_t max_captured_length = 262'144;
-
-/// How to read a packet of the link type that capture files call `linktype` (LINKTYPE_ETHERNET is 1). `unknown` for
-/// the many that this library does not read.
-[[nodiscard]] constexpr link_type link_from_linktype(std::uint32_t linktype) noexcept {
-  switch (linktype) {
-    case 1: return link_type::ethernet;
-    case 101:  // LINKTYPE_RAW; 12 and 14 are its platform dependent ancestors, DLT_RAW
-    case 12:
-    case 14:
-    case 228:  // LINKTYPE_IPV4
-    case 229:  // LINKTYPE_IPV6
-      return link_type::raw_ip;
-    case 0:    // LINKTYPE_NULL
-    case 108:  // LINKTYPE_LOOP
-      return link_type::null_loop;
-    case 113: return link_type::linux_sll;
-    case 276: return link_type::linux_sll2;
-    default: return link_type::unknown;
-  }
-}
-
-/// The number under which capture files know a link type; LINKTYPE_USER0 (147) for `unknown`.
-[[nodiscard]] constexpr std::uint16_t linktype_of(link_type link) noexcept {
-  switch (link) {
-    case link_type::ethernet: return 1;
-    case link_type::raw_ip: return 101;
-    case link_type::null_loop: return 0;
-    case link_type::linux_sll: return 113;
-    case link_type::linux_sll2: return 276;
-    case link_type::unknown: break;
-  }
-  return 147;
-}
-
-namespace detail {
-
-/// Loads from a file whose bytes are in host order, or swapped.
-template <bool Swapped>
-[[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t file_u32(const std::byte* p) noexcept {
-  const auto v = load<std::uint32_t>(p);
-  return Swapped ? byte_swap(v) : v;
-}
-template <bool Swapped>
-[[nodiscard]] RUNNEL_INLINE constexpr std::uint16_t file_u16(const std::byte* p) noexcept {
-  const auto v = load<std::uint16_t>(p);
-  return Swapped ? byte_swap(v) : v;
-}
-
-}  // namespace detail
-
-/// The file header of a classic capture.
-///
-///     magic u32 | major u16 | minor u16 | reserved u32 | reserved u32 | snap length u32 | FCS and link type u32
-struct pcap_file_header {
-  /// Bytes of the header.
-  static constexpr std::size_t size = 24;
-  /// The first four bytes of a file, by the resolution of its timestamps. @{
-  static constexpr std::uint32_t magic_microseconds = 0xa1b2c3d4;
-  static constexpr std::uint32_t magic_nanoseconds = 0xa1b23c4d;
-  /// @}
-
-  bool swapped = false;                             ///< the file is not in this host's byte order
-  bool nanoseconds = true;                          ///< the fraction of a second counts nanoseconds, else microseconds
-  std::uint32_t snap_length = max_captured_length;  ///< packets were cut to this many bytes
-  std::uint32_t linktype = 1;                       ///< see `link_from_linktype`
-
-  /// Whether `b` begins with a magic number of this format, in either byte order. Looks at four bytes.
-  [[nodiscard]] static constexpr bool recognise(bytes b) noexcept {
-    if (b.size() < 4) return false;
-    const auto v = detail::load<std::uint32_t>(b.data());
-    return is_magic(v) || is_magic(byte_swap(v));
-  }
-  /// Reads the header from `b`, which `recognise` said yes to, of at least `size` bytes. False when it is of a
-  /// version other than 2.x.
-  [[nodiscard]] constexpr bool read(bytes b) noexcept {
-    RUNNEL_ASSERT(b.size() >= size);
-    swapped = !is_magic(detail::load<std::uint32_t>(b.data()));
-    return swapped ? read_ordered<true>(b.data()) : read_ordered<false>(b.data());
-  }
-  /// Writes the header in host order to `to`, `size` bytes.
-  constexpr void write(std::byte* to) const noexcept {
-    detail::store(to, nanoseconds ? magic_nanoseconds : magic_microseconds);
-    detail::store(to + 4, std::uint16_t{2});
-    detail::store(to + 6, std::uint16_t{4});
-    zero_bytes(to + 8, 8);
-    detail::store(to + 16, snap_length);
-    detail::store(to + 20, linktype);
-  }
-
- private:
-  static constexpr bool is_magic(std::uint32_t v) noexcept { return v == magic_microseconds || v == magic_nanoseconds; }
-  template <bool Swapped>
-  constexpr bool read_ordered(const std::byte* p) noexcept {
-    nanoseconds = detail::file_u32<Swapped>(p) == magic_nanoseconds;
-    snap_length = detail::file_u32<Swapped>(p + 16);
-    linktype = detail::file_u32<Swapped>(p + 20) & 0x03ff'ffffu;  // above: whether and how long an FCS follows
-    return detail::file_u16<Swapped>(p + 4) == 2;
-  }
-};
-
-/// A record of a classic capture: seconds u32, fraction u32, captured length u32, length on the wire u32, bytes.
-inline constexpr std::size_t pcap_record_header_size = 16;
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/pcapng_format.hpp ================================================================================
-// The blocks of the pcapng capture format, as far as packets need them: sections, interfaces, their clocks.
-// draft-ietf-opsawg-pcapng
-#ifndef RUNNEL_DEVICE_PCAPNG_FORMAT_HPP
-#define RUNNEL_DEVICE_PCAPNG_FORMAT_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// Types of pcapng blocks. Every block is: type u32, total length u32, body padded to 4 bytes, total length u32.
-namespace pcapng {
-inline constexpr std::uint32_t section_header = 0x0a0d'0d0a;  ///< the same in both byte orders
-/// Types of blocks. @{
-inline constexpr std::uint32_t interface_description = 1;
-inline constexpr std::uint32_t obsolete_packet = 2;
-inline constexpr std::uint32_t simple_packet = 3;
-inline constexpr std::uint32_t enhanced_packet = 6;
-/// @}
-
-/// How a section says its byte order.
-inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
-/// Codes of options. @{
-inline constexpr std::uint16_t option_end = 0;
-inline constexpr std::uint16_t shb_userappl = 4;
-inline constexpr std::uint16_t if_tsresol = 9;
-inline constexpr std::uint16_t if_tsoffset = 14;
-/// @}
-
-/// `n` rounded up to what a block or an option takes.
-[[nodiscard]] constexpr std::size_t padded(std::size_t n) noexcept { return (n + 3) & ~std::size_t{3}; }
-}  // namespace pcapng
-
-/// Turns the ticks of an interface's clock into time. The resolution is if_tsresol: below 128 a tick is 10^-n
-/// seconds, from 128 on 2^-(n-128) seconds.
-class capture_ticks {
- public:
-  /// Microseconds since 1970, as in an interface that says nothing.
-  constexpr capture_ticks() noexcept : capture_ticks(6, 0) {}
-  /// `offset` in seconds is added to every time (if_tsoffset).
-  constexpr capture_ticks(std::uint8_t resolution, std::int64_t offset) noexcept : offset_(offset) {
-    if ((resolution & 0x80u) != 0) {
-      kind_ = binary;
-      power_ = resolution & 0x7fu;
-      return;
-    }
-    kind_ = resolution <= 9 ? multiply : divide;
-    unsigned exponent = resolution <= 9 ? 9u - resolution : resolution - 9u;
-    // Ticks below 10^-28 s: not even 2^64 of them are a nanosecond.
-    if (exponent > 19) kind_ = binary, power_ = 127, exponent = 0;
-    while (exponent-- != 0) factor_ *= 10;
-  }
-  /// Rounds towards the past. A file may claim any time: what lies further from 1970 than 146 years becomes that, so
-  /// that the difference of two timestamps always fits a `duration`.
-  [[nodiscard]] RUNNEL_INLINE constexpr instant at(std::uint64_t ticks) const noexcept {
-    // The usual case: 10^-3 .. 10^-9, no offset, before 2116.
-    std::uint64_t ns = 0;
-    if (kind_ == multiply && offset_ == 0 && !__builtin_mul_overflow(ticks, factor_, &ns) &&
-        ns <= static_cast<std::uint64_t>(latest)) [[likely]]
-      return {static_cast<std::int64_t>(ns)};
-    return at_slow(ticks);
-  }
-
- private:
-  enum kind : std::uint8_t { multiply, divide, binary };
-  static constexpr std::int64_t latest = INT64_MAX / 2;
-
-  constexpr instant at_slow(std::uint64_t ticks) const noexcept {
-    std::uint64_t ns = 0;
-    switch (kind_) {
-      case multiply:
-        if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = static_cast<std::uint64_t>(latest);
-        break;
-      case divide: ns = ticks / factor_; break;
-      case binary: ns = from_binary(ticks); break;
-    }
-    if (ns > static_cast<std::uint64_t>(latest)) ns = static_cast<std::uint64_t>(latest);
-    std::int64_t offset = 0;
-    std::int64_t sum = 0;
-    if (__builtin_mul_overflow(offset_, std::int64_t{1'000'000'000}, &offset) ||
-        __builtin_add_overflow(static_cast<std::int64_t>(ns), offset, &sum))
-      return {offset_ < 0 ? -latest : latest};
-    return {sum > latest ? latest : sum < -latest ? -latest : sum};
-  }
-  // ticks * 10^9 / 2^power, rounded down, without numbers of more than 64 bits.
-  constexpr std::uint64_t from_binary(std::uint64_t ticks) const noexcept {
-    const std::uint64_t seconds = power_ < 64 ? ticks >> power_ : 0;
-    const std::uint64_t rest = power_ < 64 ? ticks & ((std::uint64_t{1} << power_) - 1) : ticks;
-    std::uint64_t ns = 0;
-    if (power_ <= 32) {
-      ns = rest * 1'000'000'000 >> power_;
-    } else {
-      const std::uint64_t upper = (rest >> 32) * 1'000'000'000 + ((rest & 0xffff'ffffu) * 1'000'000'000 >> 32);
-      ns = power_ - 32 < 64 ? upper >> (power_ - 32) : 0;
-    }
-    std::uint64_t sum = 0;
-    if (__builtin_mul_overflow(seconds, std::uint64_t{1'000'000'000}, &sum) || __builtin_add_overflow(sum, ns, &sum))
-      return latest;
-    return sum;
-  }
-
-  std::uint64_t factor_ = 1;
-  std::int64_t offset_;
-  kind kind_ = multiply;
-  std::uint8_t power_ = 0;
-};
-
-/// What an interface description block says: how to read the packets of one interface of a section.
-struct capture_interface {
-  /// How its timestamps count.
-  capture_ticks clock{};
-  std::uint32_t snap_length = 0;  ///< packets were cut to this many bytes; 0 is no limit
-  std::uint16_t linktype = 0;     ///< the file's number, see `link_from_linktype`
-  /// The same as this library calls it.
-  link_type link = link_type::unknown;
-
-  /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an
-  /// option runs over its end.
-  template <bool Swapped>
-  [[nodiscard]] constexpr bool read(bytes body) noexcept {
-    if (body.size() < 8) return false;
-    linktype = detail::file_u16<Swapped>(body.data());
-    link = link_from_linktype(linktype);
-    snap_length = detail::file_u32<Swapped>(body.data() + 4);
-    std::uint8_t resolution = 6;
-    std::int64_t offset = 0;
-    for (bytes rest = body.from(8); rest.size() >= 4;) {
-      const std::uint16_t code = detail::file_u16<Swapped>(rest.data());
-      const std::uint16_t length = detail::file_u16<Swapped>(rest.data() + 2);
-      if (code == pcapng::option_end) break;
-      rest = rest.from(4);
-      if (length > rest.size()) return false;
-      if (code == pcapng::if_tsresol && length >= 1) resolution = load_u8(rest.data());
-      if (code == pcapng::if_tsoffset && length >= 8) {
-        const std::uint64_t first = detail::file_u32<Swapped>(rest.data());
-        const std::uint64_t second = detail::file_u32<Swapped>(rest.data() + 4);
-        const bool big = little_endian_host == Swapped;
-        offset = static_cast<std::int64_t>(big ? first << 32 | second : second << 32 | first);
-      }
-      rest = rest.from(pcapng::padded(length));
-    }
-    clock = capture_ticks(resolution, offset);
-    return true;
-  }
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/pcap_parser.hpp ==================================================================================
-// Finds the packets in the bytes of a pcap or pcapng capture, in place: no file, no copy, no allocation.
-// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
-//
-// Theory of operation. The parser is fed with a window onto the capture, and looks only at whole records. It says how
-// much of the window it consumed, and how many bytes it wants to see, from there on, to get further; whoever feeds it
-// brings those bytes together and calls again:
-//
-//     |<---------- consumed() --------->|<-- a record cut by the window's end -->|
-//     +--------+--------+-----+---------+------------------------+
-//     | record | record | ... | record  | rec                    |
-//     +--------+--------+-----+---------+------------------------+
-//                                       |<------ wanted() ----------------->|
-//
-// Blocks that it does not know, and what they say of their length, are skipped without being looked at, so they may be
-// of any size. The header in front of a packet was read when the packet is handed out, so it serves as its headroom.
-#ifndef RUNNEL_DEVICE_PCAP_PARSER_HPP
-#define RUNNEL_DEVICE_PCAP_PARSER_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// What is wrong with a capture.
-enum class pcap_fault : std::uint8_t {
-  none,
-  empty,              ///< not a single byte
-  not_a_capture,      ///< begins with no known magic number
-  compressed,         ///< begins like a gzip, zstd, xz or lz4 file
-  version,            ///< a version of the format that this library does not know
-  cut_off,            ///< ends in the middle of a record or header
-  packet_length,      ///< a packet longer than `max_captured_length`, or than the block around it
-  block_length,       ///< a pcapng block of an impossible length, or whose two lengths differ
-  block_too_big,      ///< a block that has to be looked at is longer than `pcap_parser::max_block`
-  no_section,         ///< a section header without its byte-order magic
-  no_interface,       ///< a packet of an interface that was not described before
-  many_interfaces,    ///< more than `pcap_parser::max_interfaces` in a section
-  interface_options,  ///< an interface description whose options do not fit it
-};
-
-/// The parser of both formats, which it tells apart by the first bytes. About 8 KiB.
-class pcap_parser {
- public:
-  /// How many interfaces a section may have.
-  static constexpr std::size_t max_interfaces = 256;
-  /// The longest block that is looked at, and so the most that `wanted()` ever is.
-  static constexpr std::size_t max_block = std::size_t{16} << 20;
-
-  /// Every frame will say that its bytes are lent by `lender`.
-  explicit pcap_parser(std::uint8_t lender = 0) noexcept : lender_(lender) {}
-
-  /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
-  /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
-  /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
-  ///
-  /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
-  /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
-  template <class Take>
-  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
-    consumed_ = 0;
-    wanted_ = 0;
-    if (fault_ != pcap_fault::none) return 0;
-    std::size_t n = 0;
-    if (format_ == format::unknown && !start(input)) return 0;
-    if (format_ == format::pcap) {
-      n = swapped_ ? records<true>(input, room, take) : records<false>(input, room, take);
-    } else {
-      do {
-        order_changed_ = false;
-        n += swapped_ ? blocks<true>(input, room - n, take) : blocks<false>(input, room - n, take);
-      } while (order_changed_);
-    }
-    position_ += consumed_;
-    return n;
-  }
-  /// How many bytes of the last input are done with.
-  [[nodiscard]] std::size_t consumed() const noexcept { return consumed_; }
-  /// How many bytes there must be, from the consumed ones on, for the next record or header. 0: as many as can be.
-  [[nodiscard]] std::size_t wanted() const noexcept { return wanted_; }
-  /// Says that nothing follows the consumed bytes but `left`, which were not enough. Sets `fault()` when that is the
-  /// middle of something.
-  void end(bytes left) noexcept {
-    if (fault_ != pcap_fault::none) return;
-    if (position_ == 0 && left.empty()) fail(pcap_fault::empty, 0, 0);
-    else if (position_ == 0 && left.size() < 4) fail(pcap_fault::not_a_capture, 0, 0);
-    else if (skip_ != 0) fail(pcap_fault::cut_off, record_, skip_);
-    else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
-  }
-
-  /// What was wrong, if anything was.
-  [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
-  /// The sentence that goes with `fault()`, about the capture called `name`.
-  [[nodiscard]] error explain(const char* name) const noexcept;
-  /// How many bytes of the capture were consumed in all.
-  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
-  /// Whether the file header was read: `linktype` speaks then.
-  [[nodiscard]] bool started() const noexcept { return format_ != format::unknown; }
-  /// Whether it is a pcapng file; otherwise it is a classic capture.
-  [[nodiscard]] bool is_pcapng() const noexcept { return format_ == format::pcapng; }
-  /// How many interfaces the current section described so far; 1 in a classic capture.
-  [[nodiscard]] std::size_t interfaces() const noexcept { return interfaces_; }
-  /// Interface `i` of the current section; null when there is none.
-  [[nodiscard]] const capture_interface* interface_at(std::size_t i) const noexcept {
-    return i < interfaces_ ? interface_ + i : nullptr;
-  }
-
- private:
-  enum class format : std::uint8_t { unknown, pcap, pcapng };
-
-  void fail(pcap_fault fault, std::uint64_t where, std::uint64_t number) noexcept {
-    fault_ = fault;
-    record_ = where;
-    number_ = number;
-  }
-  [[nodiscard]] bool start(bytes input) noexcept;
-  template <bool Swapped, class Take>
-  [[nodiscard]] std::size_t records(mutable_bytes input, std::size_t room, Take& take) noexcept;
-  template <bool Swapped, class Take>
-  [[nodiscard]] std::size_t blocks(mutable_bytes input, std::size_t room, Take& take) noexcept;
-  template <bool Swapped>
-  [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
-  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
-                          std::uint32_t wire, std::uint32_t iif) noexcept;
-  [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
-
-  // Sets what is the same in many frames.
-  RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t iif, link_type link) const noexcept {
-    f.slot = no_slot;
-    f.headroom = static_cast<std::uint16_t>(headroom);
-    f.tailroom = 0;
-    f.iif = static_cast<std::uint16_t>(iif);
-    f.link = link;
-    f.lender = lender_;
-    f.queue = 0;
-    f.checksum = checksum_status::unknown;
-  }
-  static std::uint16_t missing(std::uint32_t wire, std::uint32_t captured) noexcept {
-    const std::uint32_t cut = wire > captured ? wire - captured : 0;
-    return cut < 0xffff ? static_cast<std::uint16_t>(cut) : std::uint16_t{0xffff};
-  }
-
-  std::uint8_t lender_;
-  format format_ = format::unknown;
-  bool swapped_ = false;
-  bool order_changed_ = false;
-  pcap_fault fault_ = pcap_fault::none;
-  std::uint32_t fraction_ = 1;  // nanoseconds in the unit of a classic record's fraction
-  std::size_t consumed_ = 0;
-  std::size_t wanted_ = 0;
-  std::uint64_t position_ = 0;  // in the capture, of the beginning of the current input
-  std::uint64_t skip_ = 0;      // bytes still to be passed over
-  std::uint64_t record_ = 0;    // where the faulty record, or the one being skipped, begins
-  std::uint64_t number_ = 0;    // what goes with the fault
-  std::size_t interfaces_ = 0;
-  capture_interface interface_[max_interfaces];
-};
-
-inline bool pcap_parser::start(bytes input) noexcept {
-  wanted_ = 4;
-  if (input.size() < 4) return false;
-  if (pcap_file_header::recognise(input)) {
-    wanted_ = pcap_file_header::size;
-    if (input.size() < pcap_file_header::size) return false;
-    pcap_file_header header;
-    if (!header.read(input)) {
-      fail(pcap_fault::version, 0, load_u8(input.data() + (header.swapped == little_endian_host ? 5 : 4)));
-      return false;
-    }
-    format_ = format::pcap;
-    swapped_ = header.swapped;
-    fraction_ = header.nanoseconds ? 1 : 1000;
-    interfaces_ = 1;
-    interface_[0].clock = capture_ticks(header.nanoseconds ? 9 : 6, 0);
-    interface_[0].snap_length = header.snap_length;
-    interface_[0].linktype = static_cast<std::uint16_t>(header.linktype);
-    interface_[0].link = link_from_linktype(header.linktype);
-    consumed_ = pcap_file_header::size;
-    wanted_ = 0;
-    return true;
-  }
-  const std::uint32_t magic = load_be32(input.data());
-  if (magic == pcapng::section_header) {
-    format_ = format::pcapng;
-    wanted_ = 0;
-    return true;
-  }
-  const bool packed = magic >> 16 == 0x1f8b || magic == 0x28b5'2ffd || magic == 0xfd37'7a58 || magic == 0x0422'4d18;
-  fail(packed ? pcap_fault::compressed : pcap_fault::not_a_capture, 0, magic);
-  return false;
-}
-
-template <bool Swapped, class Take>
-std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
-  detail::local_taker take(taken_by);
-  std::byte* p = input.data() + consumed_;
-  const std::byte* const end = input.data() + input.size();
-  const std::int64_t fraction = fraction_;
-  const link_type link = interface_[0].link;
-  std::size_t n = 0;
-  while (n < room) {
-    const auto left = static_cast<std::size_t>(end - p);
-    if (left < pcap_record_header_size) {
-      wanted_ = pcap_record_header_size;
-      break;
-    }
-    const std::uint32_t captured = detail::file_u32<Swapped>(p + 8);
-    if (captured > max_captured_length) [[unlikely]] {
-      fail(pcap_fault::packet_length, position_ + static_cast<std::size_t>(p - input.data()), captured);
-      break;
-    }
-    if (captured > left - pcap_record_header_size) {
-      wanted_ = pcap_record_header_size + captured;
-      break;
-    }
-    // Where the next record is stands in this one: its line must be near by then.
-    prefetch_to_read(p + std::size_t{8} * 64);
-    frame f;
-    f.data = p + pcap_record_header_size;
-    f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
-                     std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
-    f.length = captured;
-    f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
-    blank(f, pcap_record_header_size, 0, link);
-    take(f);
-    ++n;
-    p += pcap_record_header_size + captured;
-  }
-  consumed_ = static_cast<std::size_t>(p - input.data());
-  return n;
-}
-
-template <bool Swapped, class Take>
-std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
-  detail::local_taker take(taken_by);
-  std::size_t at = consumed_;
-  std::size_t n = 0;
-  while (n < room) {
-    const std::size_t left = input.size() - at;
-    if (skip_ != 0) {
-      const std::size_t step = skip_ < left ? static_cast<std::size_t>(skip_) : left;
-      skip_ -= step;
-      at += step;
-      if (skip_ == 0) continue;
-      wanted_ = 1;
-      break;
-    }
-    if (left < 12) {
-      wanted_ = 12;
-      break;
-    }
-    std::byte* p = input.data() + at;
-    const auto type = detail::file_u32<Swapped>(p);
-    if (type == pcapng::enhanced_packet && left >= 32) [[likely]] {
-      // The usual packet, all its bounds at once. What is wrong with another one is found below.
-      const std::size_t total = detail::file_u32<Swapped>(p + 4);
-      const std::size_t iif = detail::file_u32<Swapped>(p + 8);
-      const std::uint32_t captured = detail::file_u32<Swapped>(p + 20);
-      if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
-          captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
-          [[likely]] {
-        prefetch_to_read(p + std::size_t{8} * 64);  // as in records()
-        frame f;
-        const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
-        f.data = p + 28;
-        f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
-        f.length = captured;
-        f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
-        blank(f, 28, iif, interface_[iif].link);
-        take(f);
-        ++n;
-        at += total;
-        continue;
-      }
-    }
-    const std::uint64_t where = position_ + at;
-    if (type == pcapng::section_header) {
-      // Its length can be read only when its byte order is known, which the third word tells.
-      const auto magic = detail::load<std::uint32_t>(p + 8);
-      const bool swapped = magic != pcapng::byte_order_magic;
-      if (swapped && magic != byte_swap(pcapng::byte_order_magic)) {
-        fail(pcap_fault::no_section, where, 0);
-        break;
-      }
-      if (swapped != Swapped) {
-        swapped_ = swapped;
-        order_changed_ = true;  // parse() calls the other instance
-        break;
-      }
-    }
-    const std::size_t total = detail::file_u32<Swapped>(p + 4);
-    if (total < 12 || total % 4 != 0) {
-      fail(pcap_fault::block_length, where, total);
-      break;
-    }
-    const bool is_packet =
-        type == pcapng::enhanced_packet || type == pcapng::simple_packet || type == pcapng::obsolete_packet;
-    if (!is_packet && type != pcapng::section_header && type != pcapng::interface_description) {
-      skip_ = total;
-      record_ = where;
-      continue;
-    }
-    if (total > max_block) {
-      fail(pcap_fault::block_too_big, where, total);
-      break;
-    }
-    if (total > left) {
-      wanted_ = total;
-      break;
-    }
-    if (detail::file_u32<Swapped>(p + total - 4) != total) {
-      fail(pcap_fault::block_length, where, total);
-      break;
-    }
-    record_ = where;
-    if (is_packet) {
-      frame f;
-      if (!packet_block<Swapped>(type, p, total, f)) break;
-      take(f);
-      ++n;
-    } else if (type == pcapng::section_header) {
-      if (!section_block(p, total)) break;
-    } else if (interfaces_ == max_interfaces) {
-      fail(pcap_fault::many_interfaces, where, max_interfaces);
-      break;
-    } else if (interface_[interfaces_].read<Swapped>({p + 8, total - 12})) {
-      ++interfaces_;
-    } else {
-      fail(pcap_fault::interface_options, where, total);
-      break;
-    }
-    at += total;
-  }
-  consumed_ = at;
-  return n;
-}
-
-inline bool pcap_parser::section_block(const std::byte* p, std::size_t total) noexcept {
-  if (total < 28) {
-    fail(pcap_fault::block_length, record_, total);
-    return false;
-  }
-  const auto version = swapped_ ? detail::file_u16<true>(p + 12) : detail::file_u16<false>(p + 12);
-  if (version != 1) {
-    fail(pcap_fault::version, record_, version);
-    return false;
-  }
-  interfaces_ = 0;
-  return true;
-}
-
-template <bool Swapped>
-bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept {
-  const std::size_t before = type == pcapng::simple_packet ? 12 : 28;
-  if (total < before + 4) {
-    fail(pcap_fault::block_length, record_, total);
-    return false;
-  }
-  const std::size_t room = total - before - 4;
-  if (type == pcapng::simple_packet) {
-    const auto wire = detail::file_u32<Swapped>(p + 8);
-    const std::uint32_t snap = interfaces_ != 0 ? interface_[0].snap_length : 0;
-    const std::uint32_t captured = snap != 0 && snap < wire ? snap : wire;
-    f.timestamp = {};
-    // Without a snap length in the interface, the block's own length says where the packet was cut.
-    return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
-  }
-  std::uint32_t iif = 0;
-  if (type == pcapng::enhanced_packet) iif = detail::file_u32<Swapped>(p + 8);
-  else iif = detail::file_u16<Swapped>(p + 8);
-  const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
-  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), iif))
-    return false;
-  f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
-  return true;
-}
-
-inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
-                              std::uint32_t wire, std::uint32_t iif) noexcept {
-  if (iif >= interfaces_) [[unlikely]] {
-    fail(pcap_fault::no_interface, record_, iif);
-    return false;
-  }
-  if (captured > room || captured > max_captured_length) [[unlikely]] {
-    fail(pcap_fault::packet_length, record_, captured);
-    return false;
-  }
-  f.data = data;
-  f.length = captured;
-  f.missing = missing(wire, captured);
-  blank(f, headroom, iif, interface_[iif].link);
-  return true;
-}
-
-inline error pcap_parser::explain(const char* name) const noexcept {
-  text<160> why;
-  const char* advice = "the packets before it were read";
-  switch (fault_) {
-    case pcap_fault::none: return {"pcap", "read", name, "nothing is wrong"};
-    case pcap_fault::empty: return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
-    case pcap_fault::not_a_capture:
-      return {"pcap", "read", name, "it does not begin like a capture", "give a pcap or pcapng file"};
-    case pcap_fault::compressed:
-      return {"pcap", "read", name, "it is compressed", "unpack it and pipe it in: zcat file.pcap.gz | program -"};
-    case pcap_fault::version:
-      why << "the header at byte " << record_ << " says format version " << number_;
-      advice = "this library knows pcap 2 and pcapng 1";
-      break;
-    case pcap_fault::cut_off:
-      why << "it ends " << number_ << " bytes before the end of the record at byte " << record_;
-      break;
-    case pcap_fault::packet_length:
-      why << "the record at byte " << record_ << " claims a packet of " << number_ << " bytes, which cannot be";
-      break;
-    case pcap_fault::block_length:
-      why << "the block at byte " << record_ << " claims a length of " << number_
-          << " bytes, which does not fit or is not repeated at its end";
-      break;
-    case pcap_fault::block_too_big:
-      why << "the block at byte " << record_ << " is " << number_ << " bytes long, more than 16 MiB";
-      break;
-    case pcap_fault::no_section: why << "the section header at byte " << record_ << " has no byte-order magic"; break;
-    case pcap_fault::no_interface:
-      why << "the packet at byte " << record_ << " is of interface " << number_ << ", which was not described";
-      break;
-    case pcap_fault::many_interfaces:
-      why << "more than " << number_ << " interfaces in the section before byte " << record_;
-      break;
-    case pcap_fault::interface_options:
-      why << "the interface description at byte " << record_ << " is shorter than its options";
-      break;
-  }
-  return {"pcap", "read", name, why.c_str(), advice};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/pcap_reader.hpp ==================================================================================
-// A capture as a device: pcap and pcapng files and pipes, packet by packet, without copying one.
-//
-//     mapped_pool memory = ...;
-//     auto in = pcap_reader::open("in.pcap", memory);
-//     if (!in) return fail(in.error());
-//     while (!in->done()) { n = in->receive(64, now, into_array(frames)); ... }
-//     if (in->failure()) warn(*in->failure());
-//
-// Theory of operation. The file is read in large blocks into memory of the reader's own, and packets are lent from
-// there, where they lie. When only a piece of a record is left in the block, it is moved to just before the place
-// where the next block is read to, so that a read always fills whole pages:
-//
-//     |<------ front ----->|<-------------- block ---------------->|
-//     |        | cut record|...of it | record | record | rec       |
-//
-// Because bytes are overwritten then, nothing is read while somebody still holds a packet of this reader.
-#ifndef RUNNEL_DEVICE_PCAP_READER_HPP
-#define RUNNEL_DEVICE_PCAP_READER_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // int64_t, uint8_t, uint64_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <errno.h>     // errno, EINTR, EAGAIN
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // read
-
-namespace runnel {
-
-/// When the packets of a capture come.
-enum class pace : std::uint8_t {
-  unlimited,  ///< as fast as they are taken
-  capture,    ///< as far apart as in the capture; the first one at once
-};
-
-/// How a capture is read.
-struct pcap_reader_options {
-  runnel::pace pace = pace::unlimited;
-  std::size_t block = std::size_t{256} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB
-};
-
-/// A receiving device over a capture. Move-only. Its packets are lent: they live until the next `receive`, which
-/// hands out nothing as long as one of them is held (`keep()` what must stay). All must be gone when the reader is
-/// destroyed (RUNNEL_ASSERT).
-///
-/// Memory is taken at `open`: the block and 64 KiB. It is taken anew, once for each record that is longer than all of
-/// that, up to `pcap_parser::max_block` and the block. A reader of a pipe waits for nothing but its first header, at
-/// `open`: with nothing to read, `receive` returns 0, and `wait_handle()` is what to wait on.
-class pcap_reader {
- public:
-  /// Opens the capture at `path`, "-" being standard input. Packets get their descriptors from `memory`, which must
-  /// outlive the reader. Fails, with a sentence, when it cannot be read or does not begin like a capture.
-  [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
-                                                       pcap_reader_options options = {}) noexcept {
-    if (detail::is_dash(path)) return start({0, false}, "standard input", memory, options);
-    int fd = -1;
-    do fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) {
-      const int number = errno;
-      return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
-                   "give the path of a capture, or - for standard input", number);
-    }
-    return start({fd, true}, path, memory, options);
-  }
-  /// The same over an open file descriptor, which the reader closes. `name` is for messages, and is copied.
-  [[nodiscard]] static result<pcap_reader, error> adopt(int fd, const char* name, pool& memory,
-                                                        pcap_reader_options options = {}) noexcept {
-    return start({fd, true}, name, memory, options);
-  }
-  pcap_reader(pcap_reader&& other) noexcept
-      : file_(static_cast<detail::file_handle&&>(other.file_)),
-        name_(other.name_),
-        memory_(other.memory_),
-        options_(other.options_),
-        parser_(other.parser_),
-        storage_(static_cast<detail::mapping&&>(other.storage_)),
-        begin_(other.begin_),
-        end_(other.end_),
-        held_(other.held_),
-        holds_(other.holds_),
-        shift_(other.shift_),
-        shifted_(other.shifted_),
-        regular_(other.regular_),
-        finished_(other.finished_),
-        failed_(other.failed_),
-        size_(other.size_),
-        failure_(other.failure_),
-        lender_(other.lender_) {
-    other.memory_ = nullptr;
-    other.finished_ = true;
-  }
-  pcap_reader& operator=(pcap_reader&&) = delete;
-  ~pcap_reader() {
-    if (memory_ == nullptr) return;
-    give_back_held();
-    RUNNEL_ASSERT(memory_->lent(lender_) == 0);
-    memory_->remove_lender(lender_);
-  }
-
-  [[nodiscard]] pool& memory() noexcept { return *memory_; }
-  /// See `receiving_device`. Fewer frames than `room` does not mean that the end is near.
-  template <class Take>
-  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    if (memory_->lent(lender_) != (holds_ ? 1u : 0u) || room == 0) return 0;
-    if (options_.pace == pace::capture) return receive_due(room, now, take);
-    const std::size_t n = next(room, take);
-    memory_->lend(lender_, static_cast<std::uint32_t>(n));
-    return n;
-  }
-  /// Whether the capture is at its end, or no further packet can be read (`failure()`).
-  [[nodiscard]] bool done() const noexcept { return finished_ && !holds_; }
-  /// Why reading stopped before the end: a cut-off or damaged capture, or an error of the system. Null while all is
-  /// well. Everything before the damage was handed out.
-  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
-
-  /// How much of the capture was handed out or passed over, in bytes.
-  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return parser_.position(); }
-  /// How long the capture is in bytes; 0 when it is not a regular file.
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  /// The link type of an interface of the current section, `unknown` when there is none (yet). A classic capture has
-  /// interface 0 only.
-  [[nodiscard]] link_type link_of(std::size_t iif) const noexcept {
-    const capture_interface* i = parser_.interface_at(iif);
-    return i != nullptr ? i->link : link_type::unknown;
-  }
-  /// What is known of the format and its interfaces.
-  [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
-  /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`
-  /// when the packet that waits is due; `never` after the end, and for a pipe, where `wait_handle()` tells.
-  [[nodiscard]] instant next_due() const noexcept {
-    if (holds_) return held_due();
-    return finished_ || !regular_ ? never : instant{INT64_MIN};
-  }
-  /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
-  [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
-  /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
-  void wait() const noexcept {
-    ::pollfd watched{wait_handle(), POLLIN, 0};
-    if (watched.fd >= 0 && !done()) (void)::poll(&watched, 1, -1);
-  }
-
- private:
-  static constexpr std::size_t front = std::size_t{64} << 10;
-
-  pcap_reader(detail::file_handle&& file, const char* name, pool& memory, pcap_reader_options options,
-              std::uint8_t lender) noexcept
-      : file_(static_cast<detail::file_handle&&>(file)),
-        name_(name),
-        memory_(&memory),
-        options_(options),
-        parser_(lender),
-        storage_(front + options.block),
-        begin_(front),
-        end_(front),
-        lender_(lender) {}
-
-  static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
-                                          pcap_reader_options options) noexcept {
-    const detail::short_name name(path);
-    struct ::stat about{};
-    if (::fstat(file.get(), &about) != 0) {
-      const int number = errno;
-      return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);
-    }
-    if (S_ISDIR(about.st_mode))
-      return error("pcap", "open", name.c_str(), "it is a directory", "give the path of a capture", EISDIR);
-    const std::uint8_t lender = memory.add_lender();
-    if (lender == 0)
-      return error("pcap", "open", name.c_str(), "too many devices lend to packets of one pool already",
-                   "give this capture a pool of its own");
-    constexpr std::size_t most = std::size_t{1} << 30;
-    options.block = options.block < 4096 ? 4096 : options.block > most ? most : (options.block + 4095) / 4096 * 4096;
-    pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
-    if (reader.storage_.data() == nullptr)
-      return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
-    reader.regular_ = S_ISREG(about.st_mode);
-    if (reader.regular_) reader.size_ = static_cast<std::uint64_t>(about.st_size);
-#if defined(__linux__)
-    if (reader.regular_) (void)::posix_fadvise(reader.file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-#endif
-    // The header decides whether this is a capture at all, so open() waits for it.
-    while (!reader.parser_.started()) {
-      if (!reader.finished_) reader.wait();
-      (void)reader.next(0, into_array(nullptr));
-      if (reader.failed_) return reader.failure_;
-    }
-    return reader;
-  }
-
-  // Parses what there is, and reads more when that gave nothing.
-  template <class Take>
-  std::size_t next(std::size_t room, Take&& take) noexcept {
-    for (;;) {
-      const bool started = parser_.started();
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, room, take);
-      begin_ += parser_.consumed();
-      if (n != 0) return n;
-      if (parser_.fault() != pcap_fault::none) {
-        fail(parser_.explain(name_.c_str()));
-        return 0;
-      }
-      if (finished_ || (!started && parser_.started()) || !fill()) return 0;
-    }
-  }
-  // Reads once, behind what is left. False when there is nothing now, or never again.
-  bool fill() noexcept {
-    if (!make_room()) return false;
-    if (!regular_) {
-      ::pollfd one{file_.get(), POLLIN, 0};
-      if (::poll(&one, 1, 0) != 1) return false;  // a signal ends it too, and a read would wait
-    }
-    ::ssize_t n = 0;
-    do n = ::read(file_.get(), storage_.data() + end_, storage_.size() - end_);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) {
-      end_ += static_cast<std::size_t>(n);
-      return true;
-    }
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
-    if (n < 0) {
-      const int number = errno;
-      fail({"pcap", "read", name_.c_str(), ::strerror(number), "the packets before it were read", number});
-      return false;
-    }
-    finished_ = true;
-    parser_.end({storage_.data() + begin_, end_ - begin_});
-    if (parser_.fault() != pcap_fault::none) fail(parser_.explain(name_.c_str()));
-    return false;
-  }
-  // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.
-  bool make_room() noexcept {
-    const std::size_t left = end_ - begin_;
-    const std::size_t need = parser_.wanted() > left ? parser_.wanted() : left + 1;
-    // A pipe gives small pieces: go on behind the last one while there is room.
-    if (need <= storage_.size() - begin_ && storage_.size() - end_ >= 4096 && left != 0) return true;
-    std::size_t to = left <= front ? front - left : 0;
-    if (need > storage_.size() - to) to = 0;
-    if (need > storage_.size()) {
-      detail::mapping larger(front + (need > options_.block ? (need + options_.block) / 4096 * 4096 : options_.block));
-      if (larger.data() == nullptr) {
-        text<64> why;
-        why << "no memory for a record of " << std::uint64_t{need} << " bytes";
-        fail({"pcap", "read", name_.c_str(), why.c_str(), "the packets before it were read", ENOMEM});
-        return false;
-      }
-      __builtin_memcpy(larger.data(), storage_.data() + begin_, left);
-      storage_ = static_cast<detail::mapping&&>(larger);
-    } else {
-      __builtin_memmove(storage_.data() + to, storage_.data() + begin_, left);
-    }
-    begin_ = to;
-    end_ = to + left;
-    return true;
-  }
-  void fail(const error& why) noexcept {
-    failure_ = why;
-    failed_ = true;
-    finished_ = true;
-  }
-
-  // One packet is looked at ahead; while it waits, its bytes count as lent.
-  template <class Take>
-  std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
-    std::size_t n = 0;
-    while (n < room) {
-      // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
-      if (!holds_ && !look_ahead(n != 0)) break;
-      if (!shifted_) {
-        if (__builtin_sub_overflow(now.ns, held_.timestamp.ns, &shift_.ns))
-          shift_.ns = held_.timestamp.ns < 0 ? INT64_MAX : INT64_MIN;
-        shifted_ = true;
-      }
-      if (held_due() > now) break;
-      holds_ = false;
-      take(held_);
-      ++n;
-    }
-    return n;
-  }
-  // A capture may claim times that lie too far apart for a number: what comes after the last one comes then, not now.
-  [[nodiscard]] instant held_due() const noexcept {
-    std::int64_t due = 0;
-    if (__builtin_add_overflow(held_.timestamp.ns, shift_.ns, &due)) due = shift_.ns < 0 ? INT64_MIN : INT64_MAX;
-    return {due < INT64_MAX ? due : INT64_MAX - 1};
-  }
-  bool look_ahead(bool without_reading) noexcept {
-    if (without_reading) {
-      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
-      begin_ += parser_.consumed();
-      holds_ = n != 0;
-    } else {
-      holds_ = next(1, into_array(&held_)) != 0;
-    }
-    if (holds_) memory_->lend(lender_, 1);
-    return holds_;
-  }
-  void give_back_held() noexcept {
-    if (holds_) memory_->release(&held_, 1);
-    holds_ = false;
-  }
-
-  detail::file_handle file_;
-  detail::short_name name_;
-  pool* memory_;
-  pcap_reader_options options_;
-  pcap_parser parser_;
-  detail::mapping storage_;
-  std::size_t begin_;  // of what is not parsed yet, in storage_
-  std::size_t end_;
-  frame held_{};
-  bool holds_ = false;
-  duration shift_{};  // from the capture's time to the caller's
-  bool shifted_ = false;
-  bool regular_ = false;
-  bool finished_ = false;
-  bool failed_ = false;
-  std::uint64_t size_ = 0;
-  error failure_{"pcap", "read", "", ""};
-  std::uint8_t lender_;
-};
-static_assert(receiving_device<pcap_reader>);
-
-}  // namespace runnel
-
-#endif  // defined(__unix__) || defined(__APPLE__)
 
 #endif
 
@@ -7506,614 +5387,6 @@ inline void complete_transport_checksum(mutable_bytes whole, link_type link) noe
 
 #endif
 
-// ==== runnel/device/pcap_record.hpp ==================================================================================
-// Puts pcap and pcapng records together in a block of memory: the part of a capture writer that needs no file.
-// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
-#ifndef RUNNEL_DEVICE_PCAP_RECORD_HPP
-#define RUNNEL_DEVICE_PCAP_RECORD_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// Which file format a capture is written in.
-enum class capture_format : std::uint8_t {
-  pcapng,  ///< several interfaces and link types in one file
-  pcap,    ///< one link type; what the oldest tools read
-};
-
-/// How a capture is written.
-struct pcap_writer_options {
-  /// Which file format.
-  capture_format format = capture_format::pcapng;
-  link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
-  std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
-  bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
-  std::size_t block = std::size_t{256} << 10;  ///< bytes that are written at once; at least one record, at most 1 GiB
-};
-
-/// What is known of a packet that is to be written.
-struct capture_record {
-  /// When it was received.
-  instant timestamp{};
-  std::size_t length = 0;       ///< bytes that are there
-  std::size_t wire_length = 0;  ///< bytes that there were
-  /// By which interface it came.
-  std::uint16_t iif = 0;
-  /// What its first header is.
-  link_type link = link_type::ethernet;
-};
-
-/// A block of records in the making. The memory is the caller's and must outlive it.
-///
-/// In a pcapng file every pair of link type and interface number gets an interface description, before its first
-/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
-/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
-class capture_block {
- public:
-  /// How many pairs of link type and interface number a pcapng file can have.
-  static constexpr std::size_t max_interfaces = 64;
-  /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
-  static constexpr std::size_t overhead = 256;
-
-  /// How much memory a block takes, in bytes.
-  [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
-    const std::size_t least = overhead + snap(o);
-    const std::size_t most = std::size_t{1} << 30;
-    return o.block < least ? least : o.block > most ? most : o.block;
-  }
-  /// `memory` is at least `bytes_needed(options)` bytes long.
-  capture_block(mutable_bytes memory, const pcap_writer_options& options) noexcept
-      : memory_(memory), options_(options) {
-    options_.snap_length = snap(options);
-  }
-  /// What it was made with.
-  [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
-  /// The bytes so far.
-  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
-  /// How many bytes so far.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// Packets in the block.
-  [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
-  /// Empties the block when it was written. Headers are not made again.
-  void clear() noexcept {
-    size_ = packets_ = 0;
-    headed_ = false;
-  }
-
-  /// How many bytes of a packet are kept.
-  [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
-    return r.length < options_.snap_length ? r.length : options_.snap_length;
-  }
-  /// Whether the format can hold the packet at all: a classic capture has one link type, and a pcapng section no more
-  /// than `max_interfaces` interfaces.
-  [[nodiscard]] bool accepts(const capture_record& r) const noexcept {
-    if (options_.format == capture_format::pcap) return r.link == options_.link;
-    return interfaces_ < max_interfaces || find_interface(r) < max_interfaces;
-  }
-  /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
-  /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
-  [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
-    if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
-    if (!started_) start();
-    return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
-  }
-  /// Ends the record that `begin` began.
-  void finish(const capture_record& r) noexcept {
-    const std::size_t n = captured(r);
-    std::byte* end = memory_.data() + size_;
-    if (options_.format == capture_format::pcap) {
-      size_ += pcap_record_header_size + n;
-    } else {
-      const std::size_t total = packet_block_size(n);
-      zero_bytes(end + 28 + n, pcapng::padded(n) - n);
-      detail::store(end + total - 4, static_cast<std::uint32_t>(total));
-      size_ += total;
-    }
-    ++packets_;
-  }
-  /// Makes the headers of a file without packets, unless there are headers already.
-  void open_empty() noexcept {
-    if (started_) return;
-    start();
-    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
-  }
-
-  /// A part of the block, in whole records.
-  struct whole {
-    /// In bytes.
-    std::size_t size;
-    /// In packets.
-    std::size_t packets;
-  };
-  /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
-  [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
-    whole w{0, 0};
-    if (options_.format == capture_format::pcap && headed_) {
-      if (n < pcap_file_header::size) return w;
-      w.size = pcap_file_header::size;
-    }
-    for (;;) {
-      const std::byte* p = memory_.data() + w.size;
-      const std::size_t left = n - w.size;
-      if (left < pcap_record_header_size) return w;
-      const bool classic = options_.format == capture_format::pcap;
-      const std::size_t total =
-          classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8) : detail::load<std::uint32_t>(p + 4);
-      if (total > left) return w;
-      w.size += total;
-      if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
-    }
-  }
-
- private:
-  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
-  static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
-    return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
-  }
-  void put32(std::uint32_t v) noexcept {
-    detail::store(memory_.data() + size_, v);
-    size_ += 4;
-  }
-  void put16(std::uint16_t v) noexcept {
-    detail::store(memory_.data() + size_, v);
-    size_ += 2;
-  }
-
-  void start() noexcept {
-    started_ = true;
-    headed_ = true;
-    if (options_.format == capture_format::pcap) {
-      pcap_file_header header;
-      header.nanoseconds = options_.nanoseconds;
-      header.snap_length = options_.snap_length;
-      header.linktype = linktype_of(options_.link);
-      header.write(memory_.data() + size_);
-      size_ += pcap_file_header::size;
-      return;
-    }
-    constexpr char application[] = "runnel\0";  // six letters and the padding
-    constexpr std::uint32_t total = 28 + 4 + 8 + 4;
-    put32(pcapng::section_header);
-    put32(total);
-    put32(pcapng::byte_order_magic);
-    put16(1);
-    put16(0);
-    put32(0xffff'ffff);  // section length: not said
-    put32(0xffff'ffff);
-    put16(pcapng::shb_userappl);
-    put16(6);
-    for (std::size_t i = 0; i < 8; ++i) store_u8(memory_.data() + size_++, static_cast<std::uint8_t>(application[i]));
-    put32(pcapng::option_end);
-    put32(total);
-  }
-  // The number of the interface in the section; `max_interfaces` when there is none.
-  [[nodiscard]] std::size_t find_interface(const capture_record& r) const noexcept {
-    std::size_t same_link = max_interfaces;
-    for (std::size_t i = 0; i < interfaces_; ++i) {
-      if (interface_[i].link != r.link) continue;
-      if (interface_[i].number == r.iif) return i;
-      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
-    }
-    return same_link;
-  }
-  std::size_t add_interface(const capture_record& r) noexcept {
-    constexpr std::uint32_t total = 20 + 8 + 4;
-    put32(pcapng::interface_description);
-    put32(total);
-    put16(linktype_of(r.link));
-    put16(0);
-    put32(options_.snap_length);
-    put16(pcapng::if_tsresol);
-    put16(1);
-    store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
-    zero_bytes(memory_.data() + size_ + 1, 3);
-    size_ += 4;
-    put32(pcapng::option_end);
-    put32(total);
-    interface_[interfaces_] = {r.iif, r.link};
-    return interfaces_++;
-  }
-  [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
-    std::size_t iif = last_interface_;
-    if (iif >= interfaces_ || interface_[iif].number != r.iif || interface_[iif].link != r.link) {
-      iif = find_interface(r);
-      if (iif == max_interfaces) iif = add_interface(r);
-      last_interface_ = iif;
-    }
-    const std::size_t n = captured(r);
-    std::byte* p = memory_.data() + size_;
-    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
-    const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
-    detail::store(p, pcapng::enhanced_packet);
-    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
-    detail::store(p + 8, static_cast<std::uint32_t>(iif));
-    detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
-    detail::store(p + 16, static_cast<std::uint32_t>(ticks));
-    detail::store(p + 20, static_cast<std::uint32_t>(n));
-    detail::store(p + 24, wire_length(r));
-    return p + 28;
-  }
-  [[nodiscard]] std::byte* begin_pcap(const capture_record& r) noexcept {
-    std::byte* p = memory_.data() + size_;
-    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
-    const std::int64_t seconds = since / 1'000'000'000;
-    const auto fraction = static_cast<std::uint32_t>(since % 1'000'000'000);
-    detail::store(p, seconds > 0xffff'ffff ? std::uint32_t{0xffff'ffff} : static_cast<std::uint32_t>(seconds));
-    detail::store(p + 4, options_.nanoseconds ? fraction : fraction / 1000);
-    detail::store(p + 8, static_cast<std::uint32_t>(captured(r)));
-    detail::store(p + 12, wire_length(r));
-    return p + pcap_record_header_size;
-  }
-  static std::uint32_t wire_length(const capture_record& r) noexcept {
-    return r.wire_length < 0xffff'ffff ? static_cast<std::uint32_t>(r.wire_length) : 0xffff'ffffu;
-  }
-
-  struct described {
-    std::uint16_t number;
-    link_type link;
-  };
-  mutable_bytes memory_;
-  pcap_writer_options options_;
-  std::size_t size_ = 0;
-  std::size_t packets_ = 0;
-  bool started_ = false;  // the file header was made
-  bool headed_ = false;   // and is in this block
-  std::size_t interfaces_ = 0;
-  std::size_t last_interface_ = 0;
-  described interface_[max_interfaces] = {};
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/device/pcap_writer.hpp ==================================================================================
-// Writes packets to a pcapng or pcap file: as the device at the end of a pipeline, or as a tap beside one.
-//
-//     auto out = pcap_writer::open("out.pcapng");
-//     if (!out) return fail(out.error());
-//     out->write(packet);
-//     if (auto problem = out->close()) warn(*problem);   // or let the destructor close it
-//
-// Theory of operation. Records are put together in a block of memory and written when the next one might not fit,
-// always whole records at once. Timestamps are a packet's own, so that what was captured keeps its time. When the
-// system takes only a part (a full disk), the file is cut back to the last whole record, so that it stays readable.
-#ifndef RUNNEL_DEVICE_PCAP_WRITER_HPP
-#define RUNNEL_DEVICE_PCAP_WRITER_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-#if defined(__unix__) || defined(__APPLE__)
-
-#include <errno.h>     // errno, EINTR, EAGAIN
-#include <fcntl.h>     // open
-#include <poll.h>      // poll
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // write, ftruncate, lseek
-
-namespace runnel {
-
-/// A transmitting device that writes a capture. Move-only. Memory is taken at `open` only: one block.
-///
-/// After a failure (disk full, reader of the pipe gone) it goes on taking packets and releases them unwritten, counted
-/// in `lost()`, so that whoever feeds it does not wait for ever; `failure()` says what happened. A program that writes
-/// to a pipe ignores SIGPIPE, or is ended by it.
-class pcap_writer {
- public:
-  /// Creates the file at `path`, or empties it when it is there; "-" is standard output. The header is written at
-  /// the first flush.
-  [[nodiscard]] static result<pcap_writer, error> open(const char* path, pcap_writer_options options = {}) noexcept {
-    if (detail::is_dash(path)) return start({1, false}, "standard output", options);
-    int fd = -1;
-    do fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) {
-      const int number = errno;
-      return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
-                   "give a path that may be written, or - for standard output", number);
-    }
-    return start({fd, true}, path, options);
-  }
-  /// The same over an open file descriptor, from where it stands; the writer closes it. `name` is for messages, and
-  /// is copied.
-  [[nodiscard]] static result<pcap_writer, error> adopt(int fd, const char* name,
-                                                        pcap_writer_options options = {}) noexcept {
-    return start({fd, true}, name, options);
-  }
-  pcap_writer(pcap_writer&&) noexcept = default;
-  pcap_writer& operator=(pcap_writer&&) = delete;
-  /// Flushes, and closes what `open` opened. Errors are lost here: call `close`.
-  ~pcap_writer() { (void)close(); }
-
-  /// Writes the packets with their timestamps, or `now` where a packet has none (0), and releases them. Takes all of
-  /// them; what cannot be written is counted in `lost()`.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-      const instant when = packets[i].timestamp();
-      (void)write(packets[i], when == instant{} ? now : when);
-      packets[i].reset();
-    }
-    return n;
-  }
-  /// Writes a packet, all its fragments as one, at its own timestamp; it stays the caller's. False, and counted in
-  /// `lost()`, when that is not possible: after a failure, or when a classic capture is of another link type.
-  bool write(const packet& p) noexcept { return write(p, p.timestamp()); }
-  /// The same for a frame.
-  bool write(const frame& f) noexcept {
-    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
-    std::byte* to = begin(r);
-    if (to == nullptr) return false;
-    copy_bytes(to, f.data, block_.captured(r));
-    return finish(to, r, f.checksum);
-  }
-  /// Writes literal bytes, of the link type in the options. `wire_length` is how long the packet was before it was
-  /// cut; 0, or less than there is, means that all of it is there.
-  bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t iif = 0) noexcept {
-    const std::size_t wire = wire_length > data.size() ? wire_length : data.size();
-    const capture_record r{timestamp, data.size(), wire, iif, block_.options().link};
-    std::byte* to = begin(r);
-    if (to == nullptr) return false;
-    copy_bytes(to, data.data(), block_.captured(r));
-    return finish(to, r, checksum_status::unknown);
-  }
-
-  /// Hands everything to the system now. False when that failed, now or before.
-  bool flush() noexcept {
-    if (!file_open()) return false;
-    block_.open_empty();
-    return !failed_ && write_out();
-  }
-  /// Flushes and closes. Null when all that was accepted is written, else why not: the error of the first failure.
-  /// Nothing can be written afterwards.
-  [[nodiscard]] const error* close() noexcept {
-    if (file_open()) {
-      (void)flush();
-      if (const int number = file_.close(); number != 0 && !failed_) fail("close", number);
-      closed_ = true;
-    }
-    return failure();
-  }
-
-  /// What went wrong; null while all is well.
-  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
-  /// Packets in the file or on the way there.
-  [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
-  /// Packets that were given to the writer and are not in the file (drop_reason::transmit_error).
-  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
-
- private:
-  pcap_writer(detail::file_handle&& file, const char* name, pcap_writer_options options) noexcept
-      : file_(static_cast<detail::file_handle&&>(file)),
-        name_(name),
-        storage_(capture_block::bytes_needed(options)),
-        block_({storage_.data(), storage_.size()}, options) {}
-
-  static result<pcap_writer, error> start(detail::file_handle&& file, const char* path,
-                                          pcap_writer_options options) noexcept {
-    pcap_writer writer(static_cast<detail::file_handle&&>(file), path, options);
-    const char* name = writer.name_.c_str();
-    struct ::stat about{};
-    if (::fstat(writer.file_.get(), &about) != 0) {
-      const int number = errno;
-      writer.closed_ = true;
-      return error("pcap", "look at", name, ::strerror(number), "", number);
-    }
-    writer.regular_ = S_ISREG(about.st_mode);
-    if (writer.storage_.data() != nullptr) return writer;
-    writer.closed_ = true;
-    return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
-  }
-
-  bool write(const packet& p, instant timestamp) noexcept {
-    const std::size_t length = p.total_length();
-    const capture_record r{timestamp, length, length + p.missing(), p.iif(), p.layers().link_kind()};
-    std::byte* to = begin(r);
-    if (to == nullptr) return false;
-    std::size_t at = 0;
-    const std::size_t captured = block_.captured(r);
-    p.for_each_fragment([&](bytes part) {
-      part = part.first(captured - at);
-      copy_bytes(to + at, part.data(), part.size());
-      at += part.size();
-    });
-    return finish(to, r, p.checksum());
-  }
-  // Where the bytes of the record go; null when it cannot be written.
-  std::byte* begin(const capture_record& r) noexcept {
-    if (file_open() && !failed_) {
-      std::byte* to = block_.begin(r);
-      if (to == nullptr && block_.accepts(r) && write_out()) to = block_.begin(r);
-      if (to != nullptr) return to;
-    }
-    ++lost_;
-    return nullptr;
-  }
-  bool finish(std::byte* data, const capture_record& r, checksum_status checksum) noexcept {
-    // A capture shows what is on the wire, so what the packet's device was to fill in is filled in in the copy.
-    if (checksum == checksum_status::partial && block_.captured(r) == r.wire_length)
-      detail::complete_transport_checksum({data, r.wire_length}, r.link);
-    block_.finish(r);
-    ++written_;
-    return true;
-  }
-  bool write_out() noexcept {
-    std::size_t done = 0;
-    while (done < block_.size()) {
-      const ::ssize_t n = ::write(file_.get(), block_.data() + done, block_.size() - done);
-      if (n > 0) {
-        done += static_cast<std::size_t>(n);
-        continue;
-      }
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        ::pollfd one{file_.get(), POLLOUT, 0};
-        (void)::poll(&one, 1, -1);
-        continue;
-      }
-      fail("write", n == 0 ? EIO : errno);
-      cut_back(done);
-      break;
-    }
-    block_.clear();
-    return !failed_;
-  }
-  // Takes the part of a record away that the system took last. Pipes keep it.
-  void cut_back(std::size_t done) noexcept {
-    const capture_block::whole whole = block_.whole_records(done);
-    const std::uint64_t gone = block_.packets() - whole.packets;
-    written_ -= gone;
-    lost_ += gone;
-    if (!regular_ || whole.size == done) return;
-    const ::off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
-    if (end >= 0 && ::ftruncate(file_.get(), end - static_cast<::off_t>(done - whole.size)) != 0) return;
-  }
-  void fail(const char* step, int number) noexcept {
-    failed_ = true;
-    failure_ = error("pcap", step, name_.c_str(), ::strerror(number), "what was written before is readable", number);
-  }
-  [[nodiscard]] bool file_open() const noexcept { return !closed_ && storage_.data() != nullptr; }
-
-  detail::file_handle file_;
-  detail::short_name name_;
-  detail::mapping storage_;  // null in a writer that was moved from
-  capture_block block_;
-  bool regular_ = false;
-  bool closed_ = false;
-  bool failed_ = false;
-  std::uint64_t written_ = 0;
-  std::uint64_t lost_ = 0;
-  error failure_{"pcap", "write", "", ""};
-};
-static_assert(transmitting_device<pcap_writer>);
-
-}  // namespace runnel
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/device/pcap.hpp =========================================================================================
-// Captures: read, replay and write pcap and pcapng files.
-#ifndef RUNNEL_DEVICE_PCAP_HPP
-#define RUNNEL_DEVICE_PCAP_HPP
-
-#endif
-
-// ==== runnel/device/device_memory.hpp ================================================================================
-// The pool of a device that has one of its own unless it is given one. Nothing here is for users.
-#ifndef RUNNEL_DEVICE_DEVICE_MEMORY_HPP
-#define RUNNEL_DEVICE_DEVICE_MEMORY_HPP
-
-#include <new>  // placement new
-
-#if defined(__unix__) || defined(__APPLE__)
-
-namespace runnel::detail {
-
-/// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
-class device_memory {
- public:
-  /// `given` may be null: a pool of `config` is made then.
-  [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
-    if (given != nullptr) return device_memory(given);
-    auto own = mapped_pool::open(config);
-    if (!own) return own.error();
-    pool* const slots = &own->get();
-    return device_memory(static_cast<mapped_pool&&>(*own), slots);
-  }
-  device_memory(device_memory&& other) noexcept : pool_(other.pool_), owns_(other.owns_) {
-    if (owns_) ::new (static_cast<void*>(&own_)) mapped_pool(static_cast<mapped_pool&&>(other.own_));
-    other.pool_ = nullptr;
-  }
-  device_memory& operator=(device_memory&&) = delete;
-  ~device_memory() {
-    if (owns_) own_.~mapped_pool();
-  }
-  [[nodiscard]] pool& get() const noexcept { return *pool_; }
-
- private:
-  explicit device_memory(pool* given) noexcept : nothing_{}, pool_(given) {}
-  device_memory(mapped_pool&& own, pool* slots) noexcept
-      : own_(static_cast<mapped_pool&&>(own)), pool_(slots), owns_(true) {}
-
-  union {
-    char nothing_;
-    mapped_pool own_;
-  };
-  pool* pool_;
-  bool owns_ = false;
-};
-
-}  // namespace runnel::detail
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/device/network_namespace.hpp ============================================================================
-// Into another network namespace and back, for opening a device there: what was opened stays there, the thread does
-// not. network_namespaces(7), setns(2). Nothing here is for users.
-#ifndef RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
-#define RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
-
-#include <cstddef>  // size_t
-
-#if defined(__linux__)
-
-#include <errno.h>        // errno
-#include <fcntl.h>        // open
-#include <sched.h>        // CLONE_NEWNET
-#include <sys/syscall.h>  // SYS_setns
-#include <unistd.h>       // syscall
-
-namespace runnel::detail {
-
-/// While it lives, the calling thread is in the namespace that was entered; other threads are not. Move-only.
-class namespace_visit {
- public:
-  /// `name` is that of `ip netns`, or a path when there is a '/' in it; null stays where the thread is. Messages begin
-  /// with `where`.
-  [[nodiscard]] static result<namespace_visit, error> enter(const char* where, const char* name) noexcept {
-    if (name == nullptr) return namespace_visit({});
-    text<160> path;
-    bool is_path = false;
-    for (const char* c = name; *c != '\0'; ++c) is_path |= *c == '/';
-    path << (is_path ? "" : "/run/netns/") << name;
-    const file_handle there(path.truncated() ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC), true);
-    if (there.get() < 0)
-      return problem(where, name, path.truncated() ? ENAMETOOLONG : errno,
-                     "make it with 'ip netns add', or give a path like /proc/PID/ns/net");
-    file_handle here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), true);
-    if (here.get() < 0) return problem(where, name, errno, "mount /proc, which leads back from there");
-    if (set(there) != 0) return problem(where, name, errno, "run as root, or with CAP_SYS_ADMIN");
-    return namespace_visit(static_cast<file_handle&&>(here));
-  }
-  namespace_visit(namespace_visit&&) noexcept = default;
-  namespace_visit& operator=(namespace_visit&&) = delete;
-  /// Goes back. What went in has the right to do so; should it have lost it meanwhile, the thread stays.
-  ~namespace_visit() {
-    if (home_.get() >= 0) (void)set(home_);
-  }
-
- private:
-  explicit namespace_visit(file_handle&& home) noexcept : home_(static_cast<file_handle&&>(home)) {}
-  static long set(const file_handle& to) noexcept { return ::syscall(SYS_setns, to.get(), CLONE_NEWNET); }
-  static error problem(const char* where, const char* name, int number, const char* advice) noexcept {
-    return {where, "enter network namespace", short_name(name).c_str(), ::strerror(number), advice, number};
-  }
-
-  file_handle home_;
-};
-
-}  // namespace runnel::detail
-
-#endif  // defined(__linux__)
-
-#endif
-
 // ==== runnel/wire/option_fields.hpp ==================================================================================
 // What may or may not stand in a packet, as match expressions name it: options of IPv4, TCP and neighbour discovery,
 // IPv6 extension headers, the words behind a GRE header. Users reach these names through the views: `tcp::option`.
@@ -9015,6 +6288,3643 @@ inline constexpr std::uint8_t virtio_gso_ecn = 0x80;  // with one of TCP: the fi
 
 #endif
 
+// ==== runnel/device/packet_ring.hpp ==================================================================================
+// The receive ring of a packet socket: blocks that kernel and program pass to one another. packet(7), and
+// Documentation/networking/packet_mmap.rst in Linux's sources. Nothing here is for users.
+//
+// Theory of operation. The ring is memory of the kernel, which the program sees too. The kernel fills one block after
+// the other, hands each over when it is full or its time is up, and drops packets while the next one is not its own:
+//
+//     block    |<------------------------------ size ------------------------------->|
+//     +--------+------------+-----+--------------+-----+-----+------------+----------+
+//     | header | packet 0   |     | virtio net   | the packet| packet 1   | ...      |
+//     | status | header, sll|     | header       |           | header     |          |
+//     +--------+------------+-----+--------------+-----------+------------+----------+
+//              ^first       |<------ tp_mac ---->|<-snaplen->|
+//                           |<---------- tp_next_offset ---->|
+//
+// A packet is shown as a frame where it lies. Once its header was read, the header is headroom. Blocks go back when
+// nothing of them is out any more, which the pool knows (`lent`). No length that stands in a block is trusted: what
+// would lead out of it ends the walk through it.
+#ifndef RUNNEL_DEVICE_PACKET_RING_HPP
+#define RUNNEL_DEVICE_PACKET_RING_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <linux/if_packet.h>  // tpacket3_hdr, tpacket_block_desc
+
+namespace runnel::detail {
+
+/// What a walk through blocks came upon besides packets.
+struct packet_block_counters {
+  std::uint64_t outgoing = 0;   ///< packets that this machine sent itself, passed over
+  std::uint64_t cut = 0;        ///< packets handed out shorter than they were on the wire
+  std::uint64_t malformed = 0;  ///< packets with a header that cannot be right, and the rest of a block behind one
+};
+
+/// A walk through the packets of one block.
+class packet_block {
+ public:
+  /// Bytes that the kernel puts before a packet at least: its header, the address of the sender, and, right before the
+  /// packet, the virtio net header.
+  static constexpr std::size_t header_size = sizeof(::tpacket3_hdr);
+  static constexpr std::size_t front = header_size + sizeof(::sockaddr_ll) + sizeof(virtio_net_header);
+  static_assert(header_size == 48 && sizeof(::sockaddr_ll) == 20);
+
+  /// No packet.
+  packet_block() noexcept = default;
+  /// From the first packet of a block that the kernel has handed over.
+  packet_block(std::byte* block, std::size_t size, packet_block_counters& count) noexcept {
+    ::tpacket_block_desc about;
+    __builtin_memcpy(&about, block, sizeof about);
+    const std::size_t first = about.hdr.bh1.offset_to_first_pkt;
+    left_ = about.hdr.bh1.num_pkts;
+    if (left_ == 0) return;
+    if (first < sizeof about || first > size || size - first < front) {
+      count.malformed += left_;
+      left_ = 0;
+      return;
+    }
+    at_ = block + first;
+    end_ = block + size;
+  }
+  /// How many packets are still to come.
+  [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
+
+  /// Calls `take` for up to `room` packets, as frames that are in all else as `like`. How many there were.
+  template <class Take>
+  RUNNEL_INLINE std::size_t walk(std::size_t room, const frame& like, packet_block_counters& count,
+                                 Take& taken_by) noexcept {
+    local_taker take(taken_by);
+    frame f = like;
+    std::byte* at = at_;
+    std::uint32_t left = left_;
+    std::size_t n = 0;
+    while (left != 0 && n < room) {
+      ::tpacket3_hdr h;
+      __builtin_memcpy(&h, at, sizeof h);
+      const auto rest = static_cast<std::size_t>(end_ - at);  // at least `front`
+      const std::size_t next = left != 1 ? h.tp_next_offset : 0;
+      if (next > rest - front || (left != 1 && next < front)) [[unlikely]] {
+        count.malformed += left;
+        left = 0;
+        break;
+      }
+      std::byte* const here = at;
+      at += next;
+      --left;
+      prefetch_to_read(at);
+      const std::size_t start = h.tp_mac;
+      if (start < front || start > rest || h.tp_snaplen > rest - start || (h.tp_status & TP_STATUS_USER) == 0)
+          [[unlikely]] {
+        ++count.malformed;
+        continue;
+      }
+      // Behind the packet's header lies a sockaddr_ll, in which byte 10 is the packet's type.
+      if (load_u8(here + header_size + 10) == PACKET_OUTGOING) [[unlikely]] {
+        ++count.outgoing;
+        continue;
+      }
+      f.data = here + start;
+      f.length = h.tp_snaplen;
+      f.headroom = static_cast<std::uint16_t>(start);
+      f.timestamp.ns = std::int64_t{h.tp_sec} * 1'000'000'000 + h.tp_nsec;
+      f.checksum = checksum_status::unknown;
+      f.segment_size = 0;
+      f.missing = 0;
+      virtio_net_header about;
+      __builtin_memcpy(&about, f.data - sizeof about, sizeof about);
+      if ((about.flags | about.gso_type) != 0 || h.tp_len != h.tp_snaplen || (h.tp_status & TP_STATUS_VLAN_VALID) != 0)
+          [[unlikely]] {
+        if (!look_closer(h, about, f, count)) continue;
+      }
+      take(f);
+      ++n;
+    }
+    at_ = at;
+    left_ = left;
+    return n;
+  }
+
+ private:
+  // What is not so with most packets. False when the packet is not to be used.
+  [[gnu::noinline]] static bool look_closer(const ::tpacket3_hdr& h, const virtio_net_header& about, frame& f,
+                                            packet_block_counters& count) noexcept {
+    if (h.tp_len > h.tp_snaplen) {
+      const std::uint32_t missing = h.tp_len - h.tp_snaplen;
+      f.missing = static_cast<std::uint16_t>(missing < 0xffff ? missing : 0xffff);
+      ++count.cut;
+    }
+    if (!read_virtio_net_header(about, f)) {
+      ++count.malformed;
+      return false;
+    }
+    // The kernel takes the outer tag out of the packet: it goes back between the addresses and the type.
+    if ((h.tp_status & TP_STATUS_VLAN_VALID) != 0 && f.link == link_type::ethernet && f.length >= 14) {
+      const bool has_type = (h.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
+      std::byte* const to = f.push(4);
+      __builtin_memmove(to, to + 4, 12);
+      store_be16(to + 12, has_type ? h.hv1.tp_vlan_tpid : std::uint16_t{0x8100});
+      store_be16(to + 14, static_cast<std::uint16_t>(h.hv1.tp_vlan_tci));
+    }
+    return true;
+  }
+
+  std::byte* at_ = nullptr;
+  std::byte* end_ = nullptr;
+  std::uint32_t left_ = 0;
+};
+
+/// Blocks in memory that somebody else keeps, `count` of `size` bytes each, in the order in which the kernel fills
+/// them.
+class packet_ring {
+ public:
+  /// A ring without blocks.
+  packet_ring() noexcept = default;
+  packet_ring(std::byte* memory, std::size_t size, std::uint32_t count) noexcept
+      : memory_(memory), size_(size), count_(count) {}
+
+  /// Calls `take` for up to `room` packets. How many there were. What was taken stays valid until `give_back`.
+  template <class Take>
+  RUNNEL_INLINE std::size_t receive(std::size_t room, const frame& like, packet_block_counters& count,
+                                    Take& take) noexcept {
+    std::size_t n = 0;
+    for (;;) {
+      n += block_.walk(room - n, like, count, take);
+      if (n == room || !open_next(count)) return n;
+    }
+  }
+  /// Gives the blocks back to the kernel that were walked through. Nothing of them may be out any more.
+  void give_back() noexcept {
+    for (; walked_ != 0; --walked_) {
+      store_status(oldest_, TP_STATUS_KERNEL);
+      oldest_ = after(oldest_);
+    }
+    if (open_ && block_.left() == 0) {
+      open_ = false;
+      store_status(oldest_, TP_STATUS_KERNEL);
+      oldest_ = after(oldest_);
+    }
+  }
+  /// Blocks that the kernel has handed over and not got back.
+  [[nodiscard]] std::uint32_t held() const noexcept {
+    std::uint32_t n = 0;
+    for (std::uint32_t i = 0; i < count_; ++i) n += (load_status(i) & TP_STATUS_USER) != 0 ? 1u : 0u;
+    return n;
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t after(std::uint32_t i) const noexcept { return i + 1 == count_ ? 0 : i + 1; }
+  [[nodiscard]] std::uint32_t* status(std::uint32_t i) const noexcept {
+    constexpr std::size_t at = offsetof(::tpacket_block_desc, hdr);
+    return static_cast<std::uint32_t*>(static_cast<void*>(memory_ + i * size_ + at));
+  }
+  [[nodiscard]] std::uint32_t load_status(std::uint32_t i) const noexcept {
+    return __atomic_load_n(status(i), __ATOMIC_ACQUIRE);
+  }
+  void store_status(std::uint32_t i, std::uint32_t s) noexcept { __atomic_store_n(status(i), s, __ATOMIC_RELEASE); }
+
+  // Goes on to the next block that was handed over; its packets stay valid together with those before.
+  bool open_next(packet_block_counters& count) noexcept {
+    // All of them are walked through: the next one would be the first again.
+    if (walked_ + (open_ ? 1u : 0u) == count_) return false;
+    std::uint32_t next = oldest_ + walked_ + (open_ ? 1u : 0u);
+    if (next >= count_) next -= count_;
+    if ((load_status(next) & TP_STATUS_USER) == 0) return false;
+    if (open_) ++walked_;
+    open_ = true;
+    block_ = packet_block(memory_ + next * size_, size_, count);
+    return true;
+  }
+
+  std::byte* memory_ = nullptr;
+  std::size_t size_ = 0;
+  std::uint32_t count_ = 0;
+  std::uint32_t oldest_ = 0;  // the first block that is ours, or will be
+  std::uint32_t walked_ = 0;  // from there, so many are walked through
+  bool open_ = false;         // the one behind them is ours too, and block_ is in it
+  packet_block block_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/packet_sender.hpp ================================================================================
+// The sending side of a packet socket: up to 64 packets in one sendmmsg(2), right from where they lie. packet(7).
+// Nothing here is for users.
+//
+// Theory of operation. The kernel copies each packet into a buffer of its own during the call, so nothing is out when
+// it returns. A transmit ring (PACKET_TX_RING) would save that copy and cost one into the ring before: it was measured,
+// on a veth pair, and is slower at 60 and at 1514 bytes. Before each packet lies a virtio net header (PACKET_VNET_HDR),
+// which says what is left to do for it: in the packet's headroom when that is its own, so that it is one piece.
+#ifndef RUNNEL_DEVICE_PACKET_SENDER_HPP
+#define RUNNEL_DEVICE_PACKET_SENDER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint64_t
+#include <new>      // placement new
+
+#if defined(__linux__)
+
+namespace runnel::detail {
+
+/// What became of packets that were to be sent.
+struct packet_sender_counters {
+  std::uint64_t transmitted = 0;  ///< the kernel took them
+  std::uint64_t refused = 0;      ///< left with the caller: the kernel or the interface had no room
+  std::uint64_t while_down = 0;   ///< lost: the interface was down, or gone
+  std::uint64_t invalid = 0;      ///< lost: too long for the interface, too short, in too many pieces
+  std::uint64_t calls = 0;        ///< system calls for that
+};
+
+/// Sends packets by a socket. Move-only.
+class packet_sender {
+ public:
+  /// Sends nothing.
+  packet_sender() noexcept = default;
+  /// By a socket that is bound to an interface and expects a virtio net header. Check `ready()`: there may be no
+  /// memory.
+  packet_sender(file_handle&& socket, link_type link, bool bypasses_qdisc) noexcept
+      : socket_(static_cast<file_handle&&>(socket)),
+        storage_(sizeof(batch)),
+        link_(link),
+        bypasses_qdisc_(bypasses_qdisc) {
+    if (!ready()) return;
+    ::new (static_cast<void*>(storage_.data())) batch;
+  }
+  [[nodiscard]] bool ready() const noexcept { return storage_.data() != nullptr; }
+  /// Whether the interface was deleted.
+  [[nodiscard]] bool gone() const noexcept { return gone_; }
+  /// What can be written to when there is room again; -1 when only the interface knows when that is.
+  [[nodiscard]] int handle() const noexcept { return waits_for_buffer_ && !gone_ ? socket_.get() : -1; }
+  [[nodiscard]] const packet_sender_counters& counters() const noexcept { return count_; }
+
+  /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
+  /// kernel holds none of them, and they are still the caller's to release.
+  template <class Packet>
+  [[nodiscard]] std::size_t send(Packet* packets, std::size_t n) noexcept {
+    std::size_t done = 0;
+    bool tried_again = false;
+    while (done < n) {
+      if (gone_) [[unlikely]] {
+        count_.while_down += n - done;
+        return n;
+      }
+      const unsigned filled = fill(packets + done, n - done);
+      if (filled == 0) [[unlikely]] {
+        ++count_.invalid;
+        ++done;
+        continue;
+      }
+      ++count_.calls;
+      const int sent = sys::sendmmsg(socket_.get(), in().messages, filled, sys::msg_dontwait);
+      if (sent > 0) [[likely]] {
+        count_.transmitted += static_cast<unsigned>(sent);
+        done += static_cast<unsigned>(sent);
+        continue;
+      }
+      // The error is that of the first one.
+      switch (errno) {
+        case EINTR: break;
+        case EAGAIN:
+        case ENOBUFS:
+        case ENOMEM:
+          waits_for_buffer_ = errno == EAGAIN;
+          // Without a qdisc, nobody does for an interface what it cannot do itself: that packet would never go.
+          if (bypasses_qdisc_ && errno == ENOBUFS && has_work_left(packets[done])) {
+            ++count_.invalid;
+            ++done;
+            break;
+          }
+          count_.refused += n - done;
+          return done;
+        case ENETDOWN:
+          // A socket remembers that its interface was down, and says so once more when it is up again.
+          if (tried_again) {
+            count_.while_down += n - done;
+            return n;
+          }
+          tried_again = true;
+          break;
+        case ENXIO:
+        case ENODEV: gone_ = true; break;
+        default:
+          ++count_.invalid;
+          ++done;
+          break;
+      }
+    }
+    return done;
+  }
+
+ private:
+  static constexpr unsigned max_messages = 64, max_parts = 256, max_parts_of_one = 128;
+
+  // In memory of its own, because the kernel is given addresses inside of it.
+  struct batch {
+    sys::counted_message messages[max_messages];
+    ::iovec parts[max_parts];
+    virtio_net_header headers[max_messages];
+  };
+  [[nodiscard]] batch& in() const noexcept { return *static_cast<batch*>(static_cast<void*>(storage_.data())); }
+
+  static bool has_work_left(const packet& p) noexcept {
+    return p.checksum() == checksum_status::partial || p.segment_size() != 0;
+  }
+  static bool has_work_left(const frame& f) noexcept {
+    return f.checksum == checksum_status::partial || f.segment_size != 0;
+  }
+  // How many messages it made; 0 when the first packet cannot be one.
+  template <class Packet>
+  RUNNEL_INLINE unsigned fill(Packet* packets, std::size_t n) noexcept {
+    batch& b = in();
+    const unsigned most = n < max_messages ? static_cast<unsigned>(n) : max_messages;
+    unsigned parts = 0, i = 0;
+    for (; i < most; ++i) {
+      const unsigned used = describe(packets[i], b.headers[i], b.parts + parts, max_parts - parts);
+      if (used == 0) [[unlikely]]
+        break;
+      b.messages[i].header.parts = b.parts + parts;
+      b.messages[i].header.part_count = used;
+      parts += used;
+    }
+    return i;
+  }
+  // How many parts it is; 0 when that is more than there is room for.
+  RUNNEL_INLINE unsigned describe(packet& p, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
+    if (has_work_left(p) || p.is_chained()) [[unlikely]]
+      return describe_slow(p, apart, to, room);
+    const std::size_t length = p.length();
+    if (std::byte* const header = p.push(sizeof apart); header != nullptr) [[likely]] {
+      (void)p.pull(sizeof apart);
+      return describe_one(header, {}, length, to, room);
+    }
+    return describe_two(apart, {}, const_cast<std::byte*>(p.data()), length, to, room);
+  }
+  RUNNEL_INLINE unsigned describe(const frame& f, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
+    virtio_net_header header;
+    if (has_work_left(f)) [[unlikely]]
+      header = make_virtio_net_header(f.contents(), link_, 0, f.checksum, f.segment_size);
+    if (f.headroom >= sizeof header) [[likely]]
+      return describe_one(f.data - sizeof header, header, f.length, to, room);
+    return describe_two(apart, header, f.data, f.length, to, room);
+  }
+  [[gnu::noinline]] unsigned describe_slow(packet& p, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
+    const virtio_net_header header =
+        make_virtio_net_header(p.contents(), link_, p.total_length() - p.length(), p.checksum(), p.segment_size());
+    unsigned used = 1;
+    const auto collect = [&](bytes part) {
+      if (used < max_parts_of_one && used < room) to[used] = {const_cast<std::byte*>(part.data()), part.size()};
+      ++used;
+    };
+    p.for_each_fragment(collect);
+    if (used > max_parts_of_one && p.linearize()) {
+      used = 1;
+      p.for_each_fragment(collect);
+    }
+    if (used > max_parts_of_one || used > room) return 0;
+    apart = header;
+    to[0] = {&apart, sizeof apart};
+    return used;
+  }
+  RUNNEL_INLINE static unsigned describe_one(std::byte* at, const virtio_net_header& header, std::size_t length,
+                                             ::iovec* to, unsigned room) noexcept {
+    if (room < 1) [[unlikely]]
+      return 0;
+    __builtin_memcpy(at, &header, sizeof header);
+    *to = {at, sizeof header + length};
+    return 1;
+  }
+  static unsigned describe_two(virtio_net_header& apart, const virtio_net_header& header, std::byte* data,
+                               std::size_t length, ::iovec* to, unsigned room) noexcept {
+    if (room < 2) return 0;
+    apart = header;
+    to[0] = {&apart, sizeof apart};
+    to[1] = {data, length};
+    return 2;
+  }
+
+  file_handle socket_;
+  mapping storage_;
+  link_type link_ = link_type::ethernet;
+  bool bypasses_qdisc_ = false;
+  bool waits_for_buffer_ = false;
+  bool gone_ = false;
+  packet_sender_counters count_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/af_packet.hpp ====================================================================================
+// A network interface by a packet socket: all that it receives, beside the kernel's own stack, and what is sent goes
+// straight to its driver. Works on every interface, and needs no support by the driver. packet(7).
+//
+//     auto eth = device::af_packet::open("eth0", {.promiscuous = true});
+//     if (!eth) return fail(eth.error());   // af_packet: open eth0: Operation not permitted: run as root, or ...
+//     loop work{time, attach(*eth, parse() | ... | transmit(*eth))};
+//
+// Theory of operation. Two sockets. One receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
+// when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
+// when nothing of them is out (packet_ring.hpp). The other one sends up to 64 packets in a system call, from where they
+// lie (packet_sender.hpp). With both go virtio net headers, so that partial checksums and packets of up to 64 KiB that
+// stand for many segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`,
+// `segment_size()`) and can be sent on as such.
+//
+// The kernel's stack sees the same packets. A program that answers in its place gives the interface no addresses, or
+// drops what comes there by nft.
+#ifndef RUNNEL_DEVICE_AF_PACKET_HPP
+#define RUNNEL_DEVICE_AF_PACKET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <linux/filter.h>     // sock_fprog
+#include <linux/if_packet.h>  // sockaddr_ll, tpacket_req3
+
+namespace runnel::device {
+
+/// How several devices on one interface, one for each thread, share what it receives. PACKET_FANOUT in packet(7).
+enum class fanout_mode : std::uint8_t {
+  none,      ///< each device gets every packet
+  hash,      ///< by a hash of addresses and ports; both directions of a flow go to the same device
+  lb,        ///< in turn
+  cpu,       ///< by the processor on which the packet came
+  rollover,  ///< to the first device as long as its ring has room, then to the next one
+};
+
+/// How an interface is opened.
+struct af_packet_options {
+  bool promiscuous = false;                ///< take frames to other stations too, for as long as the device is open
+  fanout_mode fanout = fanout_mode::none;  ///< share what is received with other devices
+  std::uint16_t fanout_group = 0;          ///< with which ones; 0: those of this process on this interface
+  bool defragment = false;              ///< with fanout: IPv4 fragments are put together before, so flows stay together
+  bool bypass_qdisc = false;            ///< send without traffic control, and unseen by tcpdump (PACKET_QDISC_BYPASS)
+  std::uint32_t blocks = 64;            ///< of the receive ring; 0: the device only sends
+  std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
+  duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
+  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
+  std::uint32_t send_buffer = 4u << 20;      ///< bytes that may wait at the interface
+  pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
+  std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
+};
+
+/// What a device has done, since it was opened.
+struct af_packet_statistics {
+  std::uint64_t arrived = 0;       ///< packets that the kernel had for the device, those that it dropped included
+  std::uint64_t received = 0;      ///< packets handed out
+  std::uint64_t dropped = 0;       ///< received and lost: the ring was full (drop_reason::queue_full)
+  std::uint64_t ring_full = 0;     ///< how often it became full
+  std::uint64_t outgoing = 0;      ///< packets passed over because this machine sent them
+  std::uint64_t cut = 0;           ///< handed out shorter than they were: longer than a block
+  std::uint64_t malformed = 0;     ///< received and lost: the kernel's header cannot be right
+  std::uint64_t transmitted = 0;   ///< packets that the kernel took
+  std::uint64_t refused = 0;       ///< packets left with the caller, because the interface had no room
+  std::uint64_t while_down = 0;    ///< transmitted and lost: the interface was down, or gone
+  std::uint64_t invalid = 0;       ///< transmitted and lost: too long or too short for the interface
+  std::uint64_t times_down = 0;    ///< how often the interface was found to have gone down
+  std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
+};
+
+/// One line: `arrived 12, received 12; transmitted 12, 3 system calls; dropped 3`. Counters of what went wrong only
+/// where they are not 0.
+inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
+  out << "arrived " << s.arrived << ", received " << s.received << "; transmitted " << s.transmitted << ", "
+      << s.system_calls << " system calls";
+  const auto also = [&](const char* what, std::uint64_t n) {
+    if (n != 0) out << "; " << what << ' ' << n;
+  };
+  also("dropped", s.dropped);
+  also("ring_full", s.ring_full);
+  also("outgoing", s.outgoing);
+  also("cut", s.cut);
+  also("malformed", s.malformed);
+  also("refused", s.refused);
+  also("while_down", s.while_down);
+  also("invalid", s.invalid);
+  also("times_down", s.times_down);
+}
+
+/// An interface. Move-only. All packets of its pool must have come home when it is destroyed (RUNNEL_ASSERT).
+///
+/// An interface may go down and come up again: the device goes on. When it is deleted, `failure()` says so, and the
+/// device is `done()`. What a program is too slow for is lost in the kernel, and counted (`statistics().dropped`).
+class af_packet {
+ public:
+  /// Opens an interface of the thread's network namespace. Needs CAP_NET_RAW. Fails when there is no such interface,
+  /// when its link is one that the library cannot read, and when the ring cannot be had.
+  [[nodiscard]] static result<af_packet, error> open(const char* name, const af_packet_options& options = {}) noexcept {
+    auto settings = network_interface::open_for("af_packet", name);
+    if (!settings) return settings.error();
+    const auto status = settings->status();
+    if (!status) return status.error();
+    const link_type link = link_of(status->hardware);
+    if (link == link_type::unknown) return strange_link(name, status->hardware);
+    const std::size_t longest = std::size_t{status->mtu} + 18 + detail::packet_block::front + options.headroom + 48;
+    if (options.blocks != 0 && longest > options.block_size) return too_long(name, status->mtu, options);
+    auto memory = detail::device_memory::open(
+        options.memory, {.packets = options.packets, .bare = options.packets > 1024 ? options.packets : 1024u});
+    if (!memory) return memory.error();
+    lender lends(memory->get());
+    if (lends.number() == 0)
+      return error("af_packet", "open", name, "too many devices lend to packets of one pool already",
+                   "give this device a pool of its own");
+    auto sender = open_sender(name, status->index, link, options);
+    if (!sender) return sender.error();
+    af_packet made(static_cast<network_interface&&>(*settings), static_cast<detail::device_memory&&>(*memory),
+                   static_cast<lender&&>(lends), static_cast<detail::packet_sender&&>(*sender), link);
+    if (options.blocks != 0) {
+      if (auto opened = made.open_ring(options); !opened) return opened.error();
+    }
+    return made;
+  }
+  af_packet(af_packet&&) noexcept = default;
+  af_packet& operator=(af_packet&&) = delete;
+
+  /// The name of the interface, as it was opened.
+  [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
+  /// The interface: its MTU, its address, up and down. It may be changed at any time.
+  [[nodiscard]] network_interface& settings() noexcept { return interface_; }
+
+  /// The pool of the descriptors that show what lies in the ring, and of the slots for what is kept.
+  [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
+  /// See `receiving_device`. No system call, no copy. The timestamp of a frame is when the kernel saw the packet, in
+  /// nanoseconds since 1970.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    pool& memory = memory_.get();
+    if (memory.lent(lender_.number()) != 0 || room == 0) [[unlikely]]
+      return 0;
+    ring_.give_back();
+    const std::size_t n = ring_.receive(room, like_, seen_, take);
+    if (n == 0) {
+      nothing_came(now);
+      return 0;
+    }
+    memory.lend(lender_.number(), static_cast<std::uint32_t>(n));
+    received_ += n;
+    times_empty_ = 0;
+    return n;
+  }
+  /// Whether nothing will ever come again: the interface was deleted.
+  [[nodiscard]] bool done() const noexcept { return failed_; }
+  /// Why nothing will come again: the interface was deleted. Null while all is well.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+  /// The file descriptor to wait on until there is something to receive; -1 when nothing ever will be.
+  [[nodiscard]] int wait_handle() const noexcept { return failed_ ? -1 : receiver_.get(); }
+  /// When to look again without having been waked: while the interface is down, nobody says that it was deleted.
+  [[nodiscard]] instant next_due() const noexcept { return down_ && !failed_ ? next_look_ : never; }
+
+  /// Sends packets, of any pool and any number of fragments, up to 64 in a system call. What the kernel has no room for
+  /// stays with the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is
+  /// down, and when it is too long or too short for the interface. Partial checksums and packets that stand for several
+  /// segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the interface's, and
+  /// lost where it cannot do that.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(packets, n);
+    pool::release(packets, done);
+    return done;
+  }
+  /// The same for frames that came from this device or are from its pool.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    const std::size_t done = sender_.send(frames, n);
+    memory().release(frames, done);
+    return done;
+  }
+
+  /// The file descriptor that can be written to when there is room again for what was refused; -1 when nobody tells.
+  [[nodiscard]] int transmit_handle() const noexcept { return sender_.handle(); }
+  /// Packets that were taken by `transmit` and lost.
+  [[nodiscard]] std::uint64_t lost() const noexcept {
+    return sender_.counters().while_down + sender_.counters().invalid;
+  }
+  /// What it has done. Asks the kernel for what it dropped.
+  [[nodiscard]] af_packet_statistics statistics() noexcept {
+    ask_for_drops();
+    const detail::packet_sender_counters& sent = sender_.counters();
+    af_packet_statistics s;
+    s.arrived = arrived_;
+    s.received = received_;
+    s.dropped = dropped_;
+    s.ring_full = ring_full_;
+    s.outgoing = seen_.outgoing;
+    s.cut = seen_.cut;
+    s.malformed = seen_.malformed;
+    s.transmitted = sent.transmitted;
+    s.refused = sent.refused;
+    s.while_down = sent.while_down;
+    s.invalid = sent.invalid;
+    s.times_down = times_down_;
+    s.system_calls = sent.calls + calls_;
+    return s;
+  }
+
+ private:
+  // Numbers of <linux/if_arp.h>, which includes too much.
+  static constexpr std::uint16_t hardware_ethernet = 1, hardware_rawip = 519, hardware_tunnel = 768,
+                                 hardware_loopback = 772, hardware_sit = 776, hardware_none = 0xfffe;
+  static constexpr int packet_ignore_outgoing = 23;
+  static constexpr std::uint16_t all_protocols = 3;  // ETH_P_ALL
+
+  // A number from the pool, given back at the end.
+  class lender {
+   public:
+    explicit lender(pool& memory) noexcept : memory_(&memory), number_(memory.add_lender()) {}
+    lender(lender&& other) noexcept : memory_(other.memory_), number_(other.number_) { other.number_ = 0; }
+    lender& operator=(lender&&) = delete;
+    ~lender() {
+      if (number_ == 0) return;
+      RUNNEL_ASSERT(memory_->lent(number_) == 0 && "packets of a device must be gone before the device is");
+      memory_->remove_lender(number_);
+    }
+    [[nodiscard]] std::uint8_t number() const noexcept { return number_; }
+
+   private:
+    pool* memory_;
+    std::uint8_t number_;
+  };
+
+  af_packet(network_interface&& settings, detail::device_memory&& memory, lender&& lends,
+            detail::packet_sender&& sender, link_type link) noexcept
+      : interface_(static_cast<network_interface&&>(settings)),
+        memory_(static_cast<detail::device_memory&&>(memory)),
+        lender_(static_cast<lender&&>(lends)),
+        sender_(static_cast<detail::packet_sender&&>(sender)) {
+    like_.link = link;
+    like_.lender = lender_.number();
+  }
+
+  static link_type link_of(std::uint16_t hardware) noexcept {
+    switch (hardware) {
+      case hardware_ethernet:
+      case hardware_loopback: return link_type::ethernet;
+      case hardware_none:
+      case hardware_rawip:
+      case hardware_tunnel:
+      case hardware_sit: return link_type::raw_ip;
+      default: return link_type::unknown;
+    }
+  }
+  static error strange_link(const char* name, std::uint16_t hardware) noexcept {
+    text<64> why;
+    why << "its link is of a kind that is not known here (ARPHRD " << hardware << ')';
+    return {"af_packet", "open", name, why.c_str(), "open one with Ethernet or IP packets"};
+  }
+  static error too_long(const char* name, std::uint32_t mtu, const af_packet_options& options) noexcept {
+    text<96> why, advice;
+    why << "a packet of its MTU, " << mtu << ", does not fit a block of " << options.block_size << " bytes";
+    advice << "a smaller MTU, or a larger block_size";
+    return {"af_packet", "open", name, why.c_str(), advice.c_str(), EMSGSIZE};
+  }
+  static error problem(const char* what, const char* on, int number, const char* advice = "") noexcept {
+    if (number == EPERM || number == EACCES) advice = "run as root, or give the program CAP_NET_RAW";
+    if (number == ENODEV || number == ENXIO) advice = "the interface was deleted just now";
+    return {"af_packet", what, on, ::strerror(number), advice, number};
+  }
+  static bool set(int fd, int option, int value) noexcept {
+    return detail::sys::setsockopt(fd, detail::sys::sol_packet, option, &value, sizeof value) == 0;
+  }
+  // Without a protocol, so that nothing comes before it is bound.
+  static detail::file_handle open_socket() noexcept {
+    using namespace detail;
+    return {sys::socket(sys::af_packet, sys::sock_raw | sys::sock_nonblock | sys::sock_cloexec, 0), true};
+  }
+  static bool bind_to(int fd, int index, std::uint16_t protocol) noexcept {
+    ::sockaddr_ll address{};
+    address.sll_family = detail::sys::af_packet;
+    store_be16(static_cast<std::byte*>(static_cast<void*>(&address.sll_protocol)), protocol);
+    address.sll_ifindex = index;
+    return detail::sys::bind(fd, &address, sizeof address) == 0;
+  }
+
+  static result<detail::packet_sender, error> open_sender(const char* name, int index, link_type link,
+                                                          const af_packet_options& options) noexcept {
+    using namespace detail;
+    file_handle socket = open_socket();
+    if (socket.get() < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
+    if (!set(socket.get(), PACKET_VNET_HDR, 1)) return problem("set the header of", name, errno);
+    if (options.bypass_qdisc && !set(socket.get(), PACKET_QDISC_BYPASS, 1))
+      return problem("bypass the qdisc of", name, errno);
+    // Beyond the system's limit (net.core.wmem_max) with CAP_NET_ADMIN, else up to it.
+    const auto size = static_cast<int>(options.send_buffer < (1u << 30) ? options.send_buffer : 1u << 30);
+    if (sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbufforce, &size, sizeof size) != 0)
+      (void)sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbuf, &size, sizeof size);
+    if (!bind_to(socket.get(), index, 0)) return problem("bind to", name, errno);
+    packet_sender made(static_cast<file_handle&&>(socket), link, options.bypass_qdisc);
+    if (!made.ready()) return error("af_packet", "open", name, "no memory to send from", "", ENOMEM);
+    return made;
+  }
+
+  result<bool, error> open_ring(const af_packet_options& options) noexcept {
+    using namespace detail;
+    receiver_ = open_socket();
+    const int fd = receiver_.get();
+    if (fd < 0) return problem("open", name(), errno);
+    if (!set(fd, PACKET_VERSION, TPACKET_V3) || !set(fd, PACKET_VNET_HDR, 1))
+      return problem("receive from", name(), errno, "it takes Linux 3.2");
+    (void)set(fd, packet_ignore_outgoing, 1);  // Linux 4.20. What comes all the same is passed over.
+    const int reserve = options.headroom > packet_block::front ? options.headroom - int{packet_block::front} : 0;
+    if (!set(fd, PACKET_RESERVE, reserve)) return problem("reserve headroom on", name(), errno);
+    if (auto made = map_ring(options); !made) return made.error();
+    if (options.promiscuous) {
+      ::packet_mreq all{};
+      all.mr_ifindex = interface_.index();
+      all.mr_type = PACKET_MR_PROMISC;
+      if (sys::setsockopt(fd, sys::sol_packet, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0)
+        return problem("receive all from", name(), errno);
+    }
+    return options.fanout == fanout_mode::none ? bind_receiver() : join(options);
+  }
+  result<bool, error> map_ring(const af_packet_options& options) noexcept {
+    using namespace detail;
+    const long page = ::sysconf(_SC_PAGESIZE);
+    const std::uint32_t size = options.block_size;
+    if (size < static_cast<std::uint32_t>(page) || (size & (size - 1)) != 0 || size > (1u << 30))
+      return error("af_packet", "open", name(), "block_size is not a power of two between a page and 1 GiB",
+                   "262144 is a good one", EINVAL);
+    const std::int64_t timeout = (options.block_timeout.ns + 999'999) / 1'000'000;
+    ::tpacket_req3 ask{};
+    ask.tp_block_size = size;
+    ask.tp_block_nr = options.blocks;
+    ask.tp_frame_size = size;  // of no meaning to this kind of ring, but checked
+    ask.tp_frame_nr = options.blocks;
+    ask.tp_retire_blk_tov = static_cast<unsigned>(timeout < 1 ? 1 : timeout < 1000 ? timeout : 1000);
+    const std::uint64_t whole = std::uint64_t{size} * options.blocks;
+    if (whole <= SIZE_MAX / 2 &&
+        sys::setsockopt(receiver_.get(), sys::sol_packet, PACKET_RX_RING, &ask, sizeof ask) == 0) {
+      memory_of_ring_ = mapping::of(receiver_.get(), static_cast<std::size_t>(whole));
+      if (memory_of_ring_.data() != nullptr) {
+        ring_ = packet_ring(memory_of_ring_.data(), size, options.blocks);
+        return true;
+      }
+    }
+    const int number = whole <= SIZE_MAX / 2 ? errno : ENOMEM;
+    text<96> what;
+    what << "a ring of " << options.blocks << " blocks of " << size << " bytes on " << name();
+    return problem("make", what.c_str(), number, "choose fewer or smaller blocks");
+  }
+  result<bool, error> bind_receiver() noexcept {
+    if (!bind_to(receiver_.get(), interface_.index(), all_protocols)) return problem("bind to", name(), errno);
+    return true;
+  }
+  // A socket must be bound before it can join, and would get packets meanwhile that the group gets too: a filter keeps
+  // them out.
+  result<bool, error> join(const af_packet_options& options) noexcept {
+    using namespace detail;
+    ::sock_filter nothing[] = {{BPF_RET | BPF_K, 0, 0, 0}};
+    const ::sock_fprog filter{1, nothing};
+    const int fd = receiver_.get();
+    if (sys::setsockopt(fd, sys::sol_socket, sys::so_attach_filter, &filter, sizeof filter) != 0)
+      return problem("join a fanout group on", name(), errno);
+    if (auto bound = bind_receiver(); !bound) return bound.error();
+    const std::uint32_t own =
+        static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(interface_.index());
+    const std::uint32_t group = options.fanout_group != 0 ? options.fanout_group : (own & 0xffffu);
+    constexpr std::uint32_t kernel_modes[] = {0, PACKET_FANOUT_HASH, PACKET_FANOUT_LB, PACKET_FANOUT_CPU,
+                                              PACKET_FANOUT_ROLLOVER};
+    const std::uint32_t mode =
+        kernel_modes[static_cast<unsigned>(options.fanout)] | (options.defragment ? PACKET_FANOUT_FLAG_DEFRAG : 0u);
+    const auto ask = [&](std::uint32_t flags) { return set(fd, PACKET_FANOUT, static_cast<int>(group | flags << 16)); };
+    // The group has its own word on outgoing packets. A kernel that does not know it is asked without.
+    constexpr std::uint32_t ignore_outgoing = 0x4000;
+    if (!ask(mode | ignore_outgoing) && (errno != EINVAL || !ask(mode))) {
+      const int number = errno;
+      text<64> what;
+      what << "fanout group " << group << " on " << name();
+      return problem("join", what.c_str(), number,
+                     number == EINVAL   ? "it is of another mode, or on another interface: choose another fanout_group"
+                     : number == ENOSPC ? "it has as many members as there can be: choose another fanout_group"
+                                        : "");
+    }
+    int unused = 0;
+    if (sys::setsockopt(fd, sys::sol_socket, sys::so_detach_filter, &unused, sizeof unused) != 0)
+      return problem("join a fanout group on", name(), errno);
+    return true;
+  }
+
+  // A socket whose interface went down has an error to tell, and wakes who waits for it until it was asked: now and
+  // then when nothing comes.
+  void nothing_came(instant now) noexcept {
+    if (down_ ? now < next_look_ : ++times_empty_ < 64) return;
+    times_empty_ = 0;
+    look_at_interface(now);
+  }
+  [[gnu::noinline]] void look_at_interface(instant now) noexcept {
+    using namespace detail;
+    if (failed_ || receiver_.get() < 0) return;
+    int number = 0;
+    std::uint32_t size = sizeof number;
+    ++calls_;
+    (void)sys::getsockopt(receiver_.get(), sys::sol_socket, sys::so_error, &number, size);
+    if (number == ENETDOWN) {
+      times_down_ += down_ ? 0u : 1u;
+      down_ = true;
+    }
+    if (!down_) return;
+    next_look_ = now + milliseconds(100);
+    ::sockaddr_ll bound{};
+    size = sizeof bound;
+    ++calls_;
+    // The kernel forgets the number of an interface that was deleted.
+    if (sys::getsockname(receiver_.get(), &bound, size) == 0 && bound.sll_ifindex != interface_.index()) {
+      failed_ = true;
+      failure_ = error("af_packet", "receive from", name(), "the interface was deleted",
+                       "open it again when it is there again", ENODEV);
+      return;
+    }
+    calls_ += 5;
+    if (const auto status = interface_.status(); status && status->up) down_ = false;
+  }
+  void ask_for_drops() noexcept {
+    if (receiver_.get() < 0) return;
+    ::tpacket_stats_v3 s{};
+    std::uint32_t size = sizeof s;
+    ++calls_;
+    // The kernel begins at 0 again each time.
+    if (detail::sys::getsockopt(receiver_.get(), detail::sys::sol_packet, PACKET_STATISTICS, &s, size) != 0) return;
+    arrived_ += s.tp_packets;
+    dropped_ += s.tp_drops;
+    ring_full_ += s.tp_freeze_q_cnt;
+  }
+
+  network_interface interface_;
+  detail::device_memory memory_;
+  lender lender_;
+  detail::file_handle receiver_;
+  detail::mapping memory_of_ring_;
+  detail::packet_ring ring_;
+  frame like_;  // what all frames of the ring have in common
+  detail::packet_block_counters seen_;
+  std::uint64_t received_ = 0;
+  std::uint32_t times_empty_ = 0;
+  bool down_ = false;
+  bool failed_ = false;
+  instant next_look_{};
+  detail::packet_sender sender_;
+  std::uint64_t arrived_ = 0;
+  std::uint64_t dropped_ = 0;
+  std::uint64_t ring_full_ = 0;
+  std::uint64_t times_down_ = 0;
+  std::uint64_t calls_ = 0;
+  error failure_{"af_packet", "receive", "", ""};
+};
+static_assert(receiving_device<af_packet> && transmitting_device<af_packet> && frame_transmitting_device<af_packet>);
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/xdp/instruction.hpp =====================================================================================
+// eBPF instructions as plain values, in the bytes that the kernel loads. RFC 9669.
+#ifndef RUNNEL_XDP_INSTRUCTION_HPP
+#define RUNNEL_XDP_INSTRUCTION_HPP
+
+#include <cstdint>  // uint8_t, int16_t, int32_t
+
+/// eBPF programs: instructions, an assembler, and the translation of match expressions into them. Needs no operating
+/// system; <runnel/device/bpf.hpp> hands programs to the kernel.
+namespace runnel::bpf {
+
+/// A register. RFC 9669 §2.1: r0 is what is returned, r1 to r5 are arguments, r6 to r9 survive a call, r10 is the end
+/// of the stack and cannot be written.
+enum class reg : std::uint8_t { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 };
+
+/// The registers by name. @{
+inline constexpr reg r0 = reg::r0;
+inline constexpr reg r1 = reg::r1;
+inline constexpr reg r2 = reg::r2;
+inline constexpr reg r3 = reg::r3;
+inline constexpr reg r4 = reg::r4;
+inline constexpr reg r5 = reg::r5;
+inline constexpr reg r6 = reg::r6;
+inline constexpr reg r7 = reg::r7;
+inline constexpr reg r8 = reg::r8;
+inline constexpr reg r9 = reg::r9;
+inline constexpr reg r10 = reg::r10;
+/// @}
+
+/// The lowest three bits of an opcode. RFC 9669 §3.1.
+enum class op_class : std::uint8_t { ld, ldx, st, stx, alu, jmp, jmp32, alu64 };
+
+/// How many bytes a load or store moves. RFC 9669 §5.
+enum class width : std::uint8_t {
+  w = 0x00,   ///< 4 bytes
+  h = 0x08,   ///< 2 bytes
+  b = 0x10,   ///< 1 byte
+  dw = 0x18,  ///< 8 bytes
+};
+
+/// Arithmetic. RFC 9669 §4.1.
+enum class alu_op : std::uint8_t {
+  add = 0x00,
+  sub = 0x10,
+  mul = 0x20,
+  div = 0x30,
+  or_ = 0x40,
+  and_ = 0x50,
+  lsh = 0x60,
+  rsh = 0x70,
+  neg = 0x80,
+  mod = 0x90,
+  xor_ = 0xa0,
+  mov = 0xb0,
+  arsh = 0xc0,  ///< shift that keeps the sign
+  end = 0xd0,   ///< byte swap
+};
+
+/// Jumps; what has no `s` compares without sign. RFC 9669 §4.3.
+enum class jmp_op : std::uint8_t {
+  ja = 0x00,  ///< always
+  jeq = 0x10,
+  jgt = 0x20,
+  jge = 0x30,
+  jset = 0x40,  ///< when a bit is set in both
+  jne = 0x50,
+  jsgt = 0x60,
+  jsge = 0x70,
+  call = 0x80,
+  exit = 0x90,
+  jlt = 0xa0,
+  jle = 0xb0,
+  jslt = 0xc0,
+  jsle = 0xd0,
+};
+
+/// Functions of the kernel that a program may call: the numbers of `enum bpf_func_id` in <linux/bpf.h>.
+enum class helper : std::int32_t {
+  map_lookup_elem = 1,
+  map_update_elem = 2,
+  map_delete_elem = 3,
+  ktime_get_ns = 5,
+  redirect = 23,
+  redirect_map = 51,
+};
+
+/// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
+enum class imm64_kind : std::uint8_t {
+  number = 0,
+  map_by_fd = 1,   ///< a file descriptor: `BPF_PSEUDO_MAP_FD`
+  map_by_idx = 5,  ///< a place in a list of maps: `BPF_PSEUDO_MAP_IDX`
+};
+
+/// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
+struct instruction {
+  std::uint8_t opcode = 0;
+  std::uint8_t registers = 0;  ///< both; use `dst` and `src`
+  std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
+  std::int32_t imm = 0;
+
+  /// From its parts.
+  [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
+                                                  std::int32_t imm) noexcept {
+    const unsigned d = static_cast<unsigned>(dst);
+    return {static_cast<std::uint8_t>(opcode),
+            static_cast<std::uint8_t>(little_endian_host ? src << 4 | d : d << 4 | src),
+            static_cast<std::int16_t>(offset), imm};
+  }
+  /// The destination register.
+  [[nodiscard]] constexpr reg dst() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers & 15u : registers >> 4);
+  }
+  /// The source register.
+  [[nodiscard]] constexpr reg src() const noexcept {
+    return static_cast<reg>(little_endian_host ? registers >> 4 : registers & 15u);
+  }
+  /// The class of its opcode.
+  [[nodiscard]] constexpr op_class kind() const noexcept { return static_cast<op_class>(opcode & 7u); }
+  /// Whether an arithmetic instruction or a jump takes its second operand from the source register.
+  [[nodiscard]] constexpr bool takes_register() const noexcept { return (opcode & 8u) != 0; }
+  /// Whether it is the first half of a 64-bit immediate load; the other half follows.
+  [[nodiscard]] constexpr bool is_imm64() const noexcept { return opcode == 0x18; }
+  /// Whether it is that, and the immediate is a place in the program's list of maps.
+  [[nodiscard]] constexpr bool is_map() const noexcept {
+    return is_imm64() && static_cast<imm64_kind>(src()) == imm64_kind::map_by_idx;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const instruction&, const instruction&) noexcept = default;
+};
+static_assert(sizeof(instruction) == 8);
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_program.hpp =====================================================================================
+// An eBPF program that has not been loaded: its instructions, and the maps that it refers to.
+#ifndef RUNNEL_XDP_BPF_PROGRAM_HPP
+#define RUNNEL_XDP_BPF_PROGRAM_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t
+
+namespace runnel::bpf {
+
+/// What a map is; the numbers are the kernel's (BPF_MAP_TYPE_*).
+enum class map_kind : std::uint32_t {
+  hash = 1,           ///< any key; entries come and go
+  array = 2,          ///< the key is a 32-bit number below `entries`; all are there, zero at first
+  per_cpu_array = 6,  ///< the same with a value for each processor, which programs change without atomics
+  lpm_trie = 11,      ///< the key is a 32-bit prefix length and the address; the longest prefix is found
+  dev_map = 14,       ///< the key is a 32-bit number, the value the index of an interface
+  xsk_map = 17,       ///< the key is a 32-bit number, the value the descriptor of an AF_XDP socket
+};
+
+/// How large a map is.
+struct map_config {
+  map_kind kind = map_kind::array;
+  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;      ///< at most
+  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+};
+
+/// What a program uses a map for.
+enum class map_use : std::uint8_t {
+  set,       ///< a set that rules ask
+  counters,  ///< a `rule_counter` for each rule; the last is for packets that none decided about
+  devices,   ///< interfaces, for redirect(n)
+  sockets,   ///< AF_XDP sockets, one for each receive queue
+};
+
+/// A map to be made when the program is loaded.
+struct map_description {
+  /// Its kind and size. The name must outlive the program.
+  map_config config{};
+  /// What the program does with it.
+  map_use use = map_use::set;
+  /// The set that fills it, which must outlive what uses the map; null for the other uses.
+  const void* set = nullptr;
+};
+
+/// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
+/// Instructions name a map by its place in the list (`map_by_idx`): the loader puts a file descriptor there.
+class program {
+ public:
+  /// The most that fits: as many instructions as the kernel takes from everybody. Maps beyond 32 are an error of who
+  /// makes the program. @{
+  static constexpr std::size_t max_instructions = 4096;
+  static constexpr std::size_t max_maps = 32;
+  /// @}
+
+  /// Its instructions. @{
+  [[nodiscard]] constexpr const instruction* instructions() const noexcept { return instructions_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const instruction& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return instructions_[i];
+  }
+  /// @}
+  /// Its maps. @{
+  [[nodiscard]] constexpr std::size_t map_count() const noexcept { return map_count_; }
+  [[nodiscard]] constexpr const map_description& map(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < map_count_);
+    return maps_[i];
+  }
+  /// @}
+  /// The place of the first map for a use other than `set`; `map_count()` when there is none.
+  [[nodiscard]] constexpr std::size_t find(map_use use) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && maps_[i].use != use) ++i;
+    return i;
+  }
+  /// The place of the map of a set; `map_count()` when the program does not ask it.
+  [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
+    std::size_t i = 0;
+    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
+    return i;
+  }
+  /// How many rules it was made of, each with a counter; 0 when it does not count.
+  [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
+    const std::size_t i = find(map_use::counters);
+    return i == map_count_ ? 0 : maps_[i].config.entries - std::size_t{1};
+  }
+
+ private:
+  friend class assembler;
+
+  instruction instructions_[max_instructions]{};
+  std::size_t size_ = 0;
+  map_description maps_[max_maps]{};
+  std::size_t map_count_ = 0;
+};
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/device/bpf.hpp ==========================================================================================
+// eBPF programs and maps in the kernel: bpf(2), without a library. Programs are XDP programs; how they come onto an
+// interface is in xdp_link.hpp.
+//
+//     auto maps = bpf::program_maps::create(program);       // a bpf::program, as the assembler or lower() made it
+//     auto loaded = bpf::loaded_program::load(program, *maps);
+//     auto ran = loaded->test_run(packet, out);             // BPF_PROG_TEST_RUN: ran->verdict is XDP_PASS, ...
+//
+// Everything is a file descriptor, closed at destruction. The kernel keeps a map as long as a program uses it, and a
+// program as long as it is attached.
+#ifndef RUNNEL_DEVICE_BPF_HPP
+#define RUNNEL_DEVICE_BPF_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t, uintptr_t
+
+#if defined(__linux__)
+
+#include <fcntl.h>      // open
+#include <linux/bpf.h>  // bpf_attr
+
+namespace runnel {
+
+namespace detail {
+
+/// bpf(2): what the command returns, or -1 and errno.
+inline int bpf_call(::bpf_cmd command, ::bpf_attr& attributes) noexcept {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
+}
+[[nodiscard]] inline ::bpf_attr no_attributes() noexcept {
+  ::bpf_attr a;
+  ::memset(&a, 0, sizeof a);  // the padding too: the kernel refuses what it does not know
+  return a;
+}
+[[nodiscard]] inline std::uint64_t address_of(const volatile void* p) noexcept {
+  return reinterpret_cast<std::uintptr_t>(p);
+}
+// The kernel takes letters, digits, '_' and '.', 15 of them; others become '_'.
+inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
+  for (std::size_t i = 0; i < 15 && from[i] != '\0'; ++i) {
+    const char c = from[i];
+    const bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.';
+    to[i] = good ? c : '_';
+  }
+}
+/// What a person can do about an errno of bpf(2).
+[[nodiscard]] inline const char* bpf_advice(int number) noexcept {
+  switch (number) {
+    case EPERM: return "needs CAP_BPF and CAP_NET_ADMIN (root); before Linux 5.11 also a higher ulimit -l";
+    case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
+    case ENOMEM: return "free memory, or ask for fewer entries";
+    case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
+    case EMFILE: return "raise the limit of open files (ulimit -n)";
+    default: return "";
+  }
+}
+
+}  // namespace detail
+
+/// eBPF in the kernel, and its programs.
+namespace bpf {
+
+/// How many values an entry of a per-CPU map has: the highest number of a processor that this system may ever have,
+/// plus one. 0 when the system does not say.
+[[nodiscard]] inline std::uint32_t possible_processors() noexcept {
+  const detail::file_handle file(::open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC), true);
+  char line[256];  // "0-3", "0,2-5"
+  const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), line, sizeof line);
+  std::uint32_t last = 0;
+  bool any = false;
+  for (::ssize_t i = 0; i < n; ++i) {
+    if (line[i] >= '0' && line[i] <= '9') {
+      const bool goes_on = i != 0 && line[i - 1] >= '0' && line[i - 1] <= '9';
+      last = (goes_on ? last * 10 : 0) + static_cast<std::uint32_t>(line[i] - '0');
+      any = true;
+    }
+  }
+  return any ? last + 1 : 0;
+}
+
+/// A table that programs in the kernel and this process share. Move-only; owns its descriptor.
+///
+/// Keys and values are bytes of the sizes that the map was made with. Each call is one system call and atomic for its
+/// entry; programs may run meanwhile. Calls return 0, or the errno.
+class map {
+ public:
+  /// No map: its calls return EBADF.
+  map() noexcept = default;
+  /// Makes an empty map. Fails without CAP_BPF (and CAP_NET_ADMIN for an xsk_map), and for sizes that the kernel
+  /// refuses.
+  [[nodiscard]] static result<map, error> create(const map_config& config) noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.map_type = static_cast<std::uint32_t>(config.kind);
+    a.key_size = config.key_bytes;
+    a.value_size = config.value_bytes;
+    a.max_entries = config.entries;
+    if (config.kind == map_kind::lpm_trie) a.map_flags = BPF_F_NO_PREALLOC;  // the kernel demands it
+    detail::copy_bpf_name(a.map_name, config.name);
+    const int fd = detail::bpf_call(BPF_MAP_CREATE, a);
+    if (fd < 0) {
+      const int number = errno;
+      return error("bpf", "create map", config.name, ::strerror(number), detail::bpf_advice(number), number);
+    }
+    return map({fd, true});
+  }
+  /// Takes over the descriptor of a map, as another process may hand it out.
+  [[nodiscard]] static map adopt(int fd) noexcept { return map({fd, true}); }
+
+  /// Its descriptor; stays the map's.
+  [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// Sets the entry at `key`. Of per-CPU kinds `value` is one for each of `possible_processors()`, each rounded up to 8
+  /// bytes. E2BIG or ENOSPC: the map is full.
+  [[nodiscard]] int update(const void* key, const void* value) const noexcept {
+    ::bpf_attr a = entry(key, value);
+    return detail::bpf_call(BPF_MAP_UPDATE_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Copies the entry at `key` to `value`, which has room for it; of per-CPU kinds for all processors, as in `update`.
+  /// ENOENT: there is none. An xsk_map cannot be read (EOPNOTSUPP).
+  [[nodiscard]] int look_up(const void* key, void* value) const noexcept {
+    ::bpf_attr a = entry(key, value);
+    return detail::bpf_call(BPF_MAP_LOOKUP_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Removes the entry at `key`. ENOENT: there is none. Entries of arrays cannot be removed (EINVAL).
+  [[nodiscard]] int erase(const void* key) const noexcept {
+    ::bpf_attr a = entry(key, nullptr);
+    return detail::bpf_call(BPF_MAP_DELETE_ELEM, a) == 0 ? 0 : errno;
+  }
+  /// Copies the key behind `key` to `next`; the first one for a null `key`. ENOENT: that was the last one.
+  [[nodiscard]] int next_key(const void* key, void* next) const noexcept {
+    ::bpf_attr a = entry(key, next);
+    return detail::bpf_call(BPF_MAP_GET_NEXT_KEY, a) == 0 ? 0 : errno;
+  }
+
+ private:
+  explicit map(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
+  [[nodiscard]] ::bpf_attr entry(const void* key, const void* value) const noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.map_fd = static_cast<std::uint32_t>(file_.get());
+    a.key = detail::address_of(key);
+    a.value = detail::address_of(value);
+    return a;
+  }
+  detail::file_handle file_;
+};
+
+/// The maps of a program, in the program's order. Move-only; owns them.
+class program_maps {
+ public:
+  /// Makes all of them, empty.
+  [[nodiscard]] static result<program_maps, error> create(const program& what) noexcept {
+    program_maps made;
+    for (std::size_t i = 0; i < what.map_count(); ++i) {
+      auto m = map::create(what.map(i).config);
+      if (!m) return m.error();
+      made.maps_[i] = static_cast<map&&>(*m);
+    }
+    return made;
+  }
+  /// The map at a place in the program's list. Beyond the last one there is none (RUNNEL_ASSERT).
+  [[nodiscard]] const map& operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < program::max_maps);
+    return maps_[i];
+  }
+
+ private:
+  program_maps() noexcept = default;
+  map maps_[program::max_maps];
+};
+
+/// What a run on one packet gave.
+struct test_outcome {
+  std::uint32_t verdict = 0;      ///< what the program returned: XDP_PASS (2), ...
+  std::uint32_t length = 0;       ///< of the packet behind the program
+  std::uint32_t nanoseconds = 0;  ///< of one run, on average
+};
+
+/// How a program is loaded.
+struct load_options {
+  const char* name = "runnel";  ///< for `bpftool prog` and `ip link`; 15 characters are kept
+  char* log = nullptr;          ///< where all of the verifier's log of a refused program goes, zero-terminated
+  std::size_t log_size = 0;     ///< how much fits there; the log's end is kept where the kernel can (Linux 6.4)
+};
+
+/// An XDP program that the kernel's verifier has accepted. Move-only; owns its descriptor. Its licence is "Dual
+/// MIT/GPL", so that all helpers may be called.
+class loaded_program {
+ public:
+  /// Hands `count` instructions of 8 bytes (struct bpf_insn) to the kernel. When it refuses them, the error has what
+  /// the verifier said last.
+  [[nodiscard]] static result<loaded_program, error> load(const void* instructions, std::size_t count,
+                                                          const load_options& options = {}) noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.prog_type = BPF_PROG_TYPE_XDP;
+    a.expected_attach_type = BPF_XDP;
+    a.insns = detail::address_of(instructions);
+    a.insn_cnt = static_cast<std::uint32_t>(count);
+    a.license = detail::address_of("Dual MIT/GPL");
+    detail::copy_bpf_name(a.prog_name, options.name);
+    int fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    if (fd >= 0) return loaded_program({fd, true});
+    const int number = errno;
+    // Once more, for the log: writing it costs more than the check itself.
+    const detail::mapping own_log(options.log != nullptr ? 0 : std::size_t{1} << 20);
+    char* const log = options.log != nullptr ? options.log : reinterpret_cast<char*>(own_log.data());
+    const std::size_t room = options.log != nullptr ? options.log_size : own_log.size();
+    if (log == nullptr || room < 128) return refused(options.name, number, "");
+    log[0] = '\0';
+    a.log_level = 1;
+    a.log_buf = detail::address_of(log);
+    a.log_size = static_cast<std::uint32_t>(room);
+    fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    if (fd >= 0) return loaded_program({fd, true});
+    log[room - 1] = '\0';
+    return refused(options.name, number, log);
+  }
+  /// The same for an assembled program and the maps that were made for it; the kernel keeps them.
+  [[nodiscard]] static result<loaded_program, error> load(const program& what, const program_maps& maps,
+                                                          const load_options& options = {}) noexcept {
+    instruction linked[program::max_instructions];
+    for (std::size_t i = 0; i < what.size(); ++i) {
+      instruction& to = linked[i] = what[i];
+      if (!to.is_map()) continue;
+      const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
+      to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
+    }
+    return load(linked, what.size(), options);
+  }
+  /// Takes over the descriptor of a program.
+  [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
+
+  /// Its descriptor; stays the program's.
+  [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// The number by which `bpftool` and `ip link` know it; 0 when the kernel does not say.
+  [[nodiscard]] std::uint32_t id() const noexcept {
+    ::bpf_prog_info info;
+    ::memset(&info, 0, sizeof info);
+    ::bpf_attr a = detail::no_attributes();
+    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
+    a.info.info_len = sizeof info;
+    a.info.info = detail::address_of(&info);
+    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 ? info.id : 0;
+  }
+  /// Runs the program on a packet, `repeat` times, and copies what it made of it to `out`; what does not fit there is
+  /// cut. The kernel takes 14 bytes at least. Maps that it writes to are written to.
+  [[nodiscard]] result<test_outcome, error> test_run(bytes packet, mutable_bytes out = {},
+                                                     std::uint32_t repeat = 1) const noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.test.prog_fd = static_cast<std::uint32_t>(file_.get());
+    a.test.data_in = detail::address_of(packet.data());
+    a.test.data_size_in = static_cast<std::uint32_t>(packet.size());
+    a.test.data_out = out.empty() ? 0 : detail::address_of(out.data());
+    a.test.data_size_out = static_cast<std::uint32_t>(out.size());
+    a.test.repeat = repeat;
+    if (detail::bpf_call(BPF_PROG_TEST_RUN, a) != 0 && errno != ENOSPC) {
+      const int number = errno;
+      return error(
+          "bpf", "run a program on a packet", "", ::strerror(number),
+          number == EINVAL ? "the kernel takes packets of 14 bytes to about a page" : detail::bpf_advice(number),
+          number);
+    }
+    return test_outcome{a.test.retval, a.test.data_size_out, a.test.duration};
+  }
+
+ private:
+  explicit loaded_program(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
+
+  // The log's last line but for the statistics is the reason; the line before is the instruction.
+  [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
+    if (number != EINVAL && number != EACCES && *log == '\0')
+      return error("bpf", "load program", name, ::strerror(number), detail::bpf_advice(number), number);
+    const char* statistics = ::strstr(log, "\nprocessed ");
+    std::size_t end = statistics != nullptr ? static_cast<std::size_t>(statistics - log) : ::strlen(log);
+    while (end != 0 && log[end - 1] == '\n') --end;
+    std::size_t begin = end;
+    for (int lines = 0; begin != 0; --begin)
+      if (log[begin - 1] == '\n' && ++lines == 2) break;
+    text<192> reason;
+    reason << "the verifier refused it: ";
+    for (std::size_t i = begin; i < end; ++i) reason << (log[i] == '\n' ? '|' : log[i]);
+    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number),
+                 detail::bpf_advice(number), number);
+  }
+  detail::file_handle file_;
+};
+
+}  // namespace bpf
+
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/bell.hpp =========================================================================================
+// A file descriptor that a thread sleeps on and others write to: an eventfd, or a pipe where there is none.
+#ifndef RUNNEL_DEVICE_BELL_HPP
+#define RUNNEL_DEVICE_BELL_HPP
+
+#include <cstdint>  // uint64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>   // errno
+#include <fcntl.h>   // O_CLOEXEC, O_NONBLOCK
+#include <unistd.h>  // read, write
+#if defined(__linux__)
+#include <sys/eventfd.h>  // eventfd
+#endif
+
+namespace runnel::detail {
+
+/// Opened by the thread that sleeps, before it says that it sleeps; rung by any thread or signal handler from then on.
+class bell {
+ public:
+  /// False when the system has no file descriptor left: then nobody can ring, and the sleeper has to look by himself.
+  bool open() noexcept {
+    if (out_.get() >= 0) return true;
+#if defined(__linux__)
+    out_ = file_handle(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), true);
+    return out_.get() >= 0;
+#else
+    int ends[2];
+    if (::pipe(ends) != 0) return false;
+    for (const int end : ends) (void)::fcntl(end, F_SETFD, FD_CLOEXEC), (void)::fcntl(end, F_SETFL, O_NONBLOCK);
+    in_ = file_handle(ends[0], true);
+    out_ = file_handle(ends[1], true);
+    return true;
+#endif
+  }
+  /// Readable once it was rung; -1 before `open`.
+  [[nodiscard]] int handle() const noexcept {
+#if defined(__linux__)
+    return out_.get();
+#else
+    return in_.get();
+#endif
+  }
+  /// Leaves errno as it is, for it may interrupt anything.
+  void ring() const noexcept {
+    const int before = errno;
+    const std::uint64_t one = 1;
+    const ::ssize_t written = ::write(out_.get(), &one, sizeof one);
+    (void)written;  // what is full is readable, and was rung
+    errno = before;
+  }
+  /// Makes it quiet again.
+  void answer() const noexcept {
+    std::uint64_t count[8];
+    while (::read(handle(), count, sizeof count) == static_cast<::ssize_t>(sizeof count)) {}
+  }
+
+ private:
+#if !defined(__linux__)
+  file_handle in_;
+#endif
+  file_handle out_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/flow/wait.hpp ===========================================================================================
+// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
+#ifndef RUNNEL_FLOW_WAIT_HPP
+#define RUNNEL_FLOW_WAIT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A file descriptor to wait on: until there is something to read, or room to write.
+struct wait_entry {
+  int handle = -1;        ///< the file descriptor
+  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
+};
+
+/// Filled by the attachments of a loop that is about to sleep.
+class wait_list {
+ public:
+  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
+  /// producer does not know whom to wake.
+  static constexpr duration retry = microseconds(100);
+
+  /// Writes to `entries`, which has room for `capacity`. It is `now`.
+  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
+      : entries_(entries), capacity_(capacity), now_(now) {}
+
+  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
+  constexpr void add(wait_entry e) noexcept {
+    if (size_ < capacity_) entries_[size_++] = e;
+    else again();
+  }
+  /// Waits no longer than until `t`.
+  constexpr void until(instant t) noexcept {
+    if (t < due_) due_ = t;
+  }
+  /// Waits no longer than `retry`.
+  constexpr void again() noexcept { until(now_ + retry); }
+  /// Does not wait at all: there is something to do.
+  constexpr void ready() noexcept { ready_ = true; }
+
+  /// How many descriptors.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Until when.
+  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
+  /// Whether there is something to do already.
+  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
+
+ private:
+  wait_entry* entries_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+  instant now_;
+  instant due_ = never;
+  bool ready_ = false;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/clock.hpp ========================================================================================
+// The system's clock, for programs that run in real time, and how their loops sleep.
+#ifndef RUNNEL_DEVICE_CLOCK_HPP
+#define RUNNEL_DEVICE_CLOCK_HPP
+
+#include <climits>  // INT_MAX
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <poll.h>  // poll, ppoll
+#include <time.h>  // clock_gettime
+
+namespace runnel {
+
+/// Counts from 1970-01-01 UTC and never goes back. Set once by CLOCK_REALTIME, at construction, so that what it stamps
+/// can be written to a capture; driven by CLOCK_MONOTONIC from then on, so that no timer fires early or waits for hours
+/// because somebody set the date. A date that is set later is not seen: make a new clock for that.
+///
+/// `now` costs some 20 ns where the system answers without a system call: ask once per round, not per packet.
+///
+/// A loop sleeps by its clock, so a loop has a clock of its own; others may only read the time. Its first sleep opens
+/// an eventfd, by which `stop()`, `wake()` and the rings that other threads fill end it. When there is no file
+/// descriptor left it looks for those every 10 ms.
+class real_clock : public sleeper {
+ public:
+  real_clock() noexcept : sleeper(&kick), offset_(read(CLOCK_REALTIME) - read(CLOCK_MONOTONIC)) {}
+  /// The time, with a resolution of nanoseconds.
+  [[nodiscard]] instant now() const noexcept { return read(CLOCK_MONOTONIC) + offset_; }
+
+  /// See `sleeper`: for the thread that sleeps.
+  void prepare_to_wait() noexcept {
+    can_be_woken_ = bell_.open();
+    sleeper::prepare_to_wait();
+  }
+  /// Sleeps, in one system call, until `due`, until one of the first `n` entries has something to read or room to
+  /// write, until `wake_up`, or until a signal. Returns at once when `due` is over; otherwise as late as the system's
+  /// timers are, 50 us unless the thread set its timer slack (prctl), up to a millisecond where there is no ppoll. A
+  /// descriptor that only reports an error, as that of a device that is gone, cuts the sleep to a millisecond instead
+  /// of ending it, so that it costs no core.
+  template <std::size_t Most>
+  void wait_until(instant due, const wait_entry (&entries)[Most], std::size_t n) noexcept {
+    ::pollfd watched[Most + 1];
+    watched[0] = {bell_.handle(), POLLIN, 0};
+    for (std::size_t i = 0; i < n; ++i)
+      watched[i + 1] = {entries[i].handle, static_cast<short>(entries[i].for_room ? POLLOUT : POLLIN), 0};
+    if (!can_be_woken_ && now() + look_after < due) due = now() + look_after;
+    sleep(watched, n + 1, due);
+    if (watched[0].revents != 0) bell_.answer();
+  }
+
+ private:
+  static constexpr duration look_after = milliseconds(10);
+  static constexpr duration after_an_error = milliseconds(1);
+
+  static void kick(sleeper& self) noexcept { static_cast<real_clock&>(self).bell_.ring(); }
+
+  void sleep(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const int ready = wait_on(watched, n, due);
+    if (ready <= 0) return;
+    for (std::size_t i = 0; i < n; ++i)
+      if ((watched[i].revents & (POLLIN | POLLOUT)) != 0) return;
+    const instant limit = now() + after_an_error;
+    for (std::size_t i = 0; i < n; ++i)
+      if (watched[i].revents != 0) watched[i].fd = -1;
+    (void)wait_on(watched, n, due < limit ? due : limit);
+  }
+#if defined(__linux__)
+  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const std::int64_t left = due.ns - now().ns;
+    constexpr std::int64_t second = 1'000'000'000;
+    const ::timespec timeout{static_cast<::time_t>(left > 0 ? left / second : 0), left > 0 ? left % second : 0};
+    return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
+  }
+#else
+  int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
+    const std::int64_t left = due.ns - now().ns;
+    const std::int64_t rounded_up = left > 0 ? (left - 1) / 1'000'000 + 1 : 0;
+    const int timeout = due == never ? -1 : rounded_up < INT_MAX ? static_cast<int>(rounded_up) : INT_MAX;
+    return ::poll(watched, static_cast<::nfds_t>(n), timeout);
+  }
+#endif
+
+  static instant read(::clockid_t id) noexcept {
+    ::timespec t{};
+    (void)::clock_gettime(id, &t);
+    return {std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
+  }
+
+  duration offset_;
+  detail::bell bell_;
+  bool can_be_woken_ = true;
+};
+static_assert(runnel::clock<real_clock>);
+
+}  // namespace runnel
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/link.hpp =========================================================================================
+// A wire in memory: two devices, and what the one sends arrives at the other, late, out of order, twice or not at all,
+// as configured. Time comes from whoever calls and randomness from a seed, so a run is repeatable bit for bit.
+//
+// Theory of operation. Each direction is one queue, ordered by when a packet is due at the far end. A packet that is
+// sent passes these stations; each has a counter for what is lost there:
+//
+//     transmit(now) > too long? > room? > line, `rate` > loss > latency + jitter > due > receive(now)
+//                     too_big   queue_full              link_loss      \ duplication: once more
+//
+// A packet that lies alone on a slot of the wire's pool is passed on as it is; any other is copied to one. On the way,
+// it owns its slot; the receiver gets the slot as a frame, and what earlier stages found out about it is forgotten.
+#ifndef RUNNEL_DEVICE_LINK_HPP
+#define RUNNEL_DEVICE_LINK_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// How one direction of a wire treats packets. As it is, nothing happens to them.
+struct link_options {
+  duration latency{};               ///< from the end of the line to the far end
+  duration jitter{};                ///< up to so much more, anew for each packet, any span as likely as another
+  bool keep_order = false;          ///< a packet waits for those sent before it; else those with less jitter overtake
+  std::uint32_t loss = 0;           ///< of a million packets, so many are lost (link_loss)
+  std::uint32_t duplication = 0;    ///< of a million that are not lost, so many come twice
+  std::uint32_t reordering = 0;     ///< of a million, so many come without latency and jitter, and overtake the others
+  std::uint64_t rate = 0;           ///< bits per second of the line, counting the packet's bytes; 0 is no limit
+  std::size_t capacity = SIZE_MAX;  ///< packets on the way at once, the line's queue included (queue_full)
+  std::size_t max_length = 65535;   ///< bytes of a packet; longer ones are lost (too_big)
+  std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
+};
+
+namespace detail {
+
+/// A packet on the way. The first in order is due first; of equal ones, that which was sent first.
+struct link_entry {
+  instant due{};
+  std::uint64_t number = 0;
+  packet what;
+
+  [[nodiscard]] bool before(const link_entry& other) const noexcept {
+    return due < other.due || (due == other.due && number < other.number);
+  }
+};
+
+/// One direction of a wire, over memory that somebody else owns.
+class link_direction {
+ public:
+  link_direction(pool& memory, link_entry* heap, std::size_t room, const link_options& options,
+                 std::uint64_t seed) noexcept
+      : memory_(memory),
+        heap_(heap),
+        options_(options),
+        capacity_(options.capacity < room ? options.capacity : room),
+        random_(seed) {}
+
+  [[nodiscard]] pool& memory() const noexcept { return memory_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept {
+    return why < drop_reason::count_ ? dropped_[static_cast<std::size_t>(why)] : 0;
+  }
+  [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
+  void close() noexcept { closed_ = true; }
+  [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
+
+  void send(packet&& given, instant now) noexcept {
+    packet p(static_cast<packet&&>(given));
+    const std::size_t length = p.total_length();
+    const std::size_t slot = std::size_t{memory_.headroom()} + memory_.packet_bytes();
+    if (closed_) return lose(drop_reason::no_target);
+    if (length > options_.max_length) return lose(drop_reason::too_big);
+    if (size_ == capacity_) return lose(drop_reason::queue_full);
+    const instant sent = leave_line(length, now);
+    if (random_.chance(options_.loss)) return lose(drop_reason::link_loss);
+    const bool twice = random_.chance(options_.duplication);
+    if (!p.is_plain() || &p.home() != &memory_) {
+      if (length > slot) return lose(drop_reason::too_big);
+      p = p.copy(memory_);
+      if (!p) return lose(drop_reason::no_packet);
+    }
+    packet second;
+    if (twice) {
+      if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
+      else if (second = p.copy(); !second) lose(drop_reason::no_packet);
+    }
+    push(due_at(sent), static_cast<packet&&>(p));
+    if (second) push(due_at(sent), static_cast<packet&&>(second));
+  }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    std::size_t n = 0;
+    for (; n < room && size_ != 0 && heap_[0].due <= now; ++n) {
+      const instant due = heap_[0].due;
+      frame f = pop().detach();
+      f.timestamp = due;
+      f.iif = 0;
+      take(f);
+    }
+    return n;
+  }
+
+ private:
+  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
+
+  // When the last bit is on its way: the line sends one packet after the other.
+  instant leave_line(std::size_t length, instant now) noexcept {
+    if (options_.rate == 0) return now;
+    const instant begin = line_free_ < now ? now : line_free_;
+    line_free_ = begin + nanoseconds(static_cast<std::int64_t>(length * std::uint64_t{8'000'000'000} / options_.rate));
+    return line_free_;
+  }
+  instant due_at(instant sent) noexcept {
+    if (random_.chance(options_.reordering)) return sent;
+    const auto span = static_cast<std::uint64_t>(options_.jitter.ns > 0 ? options_.jitter.ns : 0);
+    const instant due = sent + options_.latency + nanoseconds(static_cast<std::int64_t>(random_.below(span + 1)));
+    if (!options_.keep_order) return due;
+    if (last_due_ < due) last_due_ = due;
+    return last_due_;
+  }
+
+  void push(instant due, packet&& p) noexcept {
+    link_entry e{due, sent_++, static_cast<packet&&>(p)};
+    std::size_t i = size_++;
+    for (; i != 0 && e.before(heap_[(i - 1) / 2]); i = (i - 1) / 2) move(heap_[i], heap_[(i - 1) / 2]);
+    move(heap_[i], e);
+  }
+  packet pop() noexcept {
+    packet first(static_cast<packet&&>(heap_[0].what));
+    link_entry& last = heap_[--size_];
+    std::size_t i = 0;
+    for (;;) {
+      std::size_t child = 2 * i + 1;
+      if (child >= size_) break;
+      if (child + 1 < size_ && heap_[child + 1].before(heap_[child])) ++child;
+      if (!heap_[child].before(last)) break;
+      move(heap_[i], heap_[child]);
+      i = child;
+    }
+    if (i != size_) move(heap_[i], last);
+    return first;
+  }
+  static void move(link_entry& to, link_entry& from) noexcept {
+    to.due = from.due;
+    to.number = from.number;
+    to.what = static_cast<packet&&>(from.what);
+  }
+
+  pool& memory_;
+  link_entry* heap_;  // children of i are 2i + 1 and 2i + 2; none is before its parent
+  std::size_t size_ = 0;
+  link_options options_;
+  std::size_t capacity_;
+  random_generator random_;
+  std::uint64_t sent_ = 0;
+  instant line_free_{INT64_MIN};
+  instant last_due_{INT64_MIN};
+  bool closed_ = false;
+  std::uint64_t dropped_[drop_reason_count] = {};
+};
+
+}  // namespace detail
+
+/// One end of a wire: a device that sends into one direction and receives from the other.
+class link_end {
+ public:
+  link_end(const link_end&) = delete;
+  link_end& operator=(const link_end&) = delete;
+
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return in_.memory(); }
+  /// What is due by `now`, in order. The timestamp of a frame is when it was due.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return in_.receive(room, now, take);
+  }
+  /// Whether the wire was closed and everything on the way to this end was received.
+  [[nodiscard]] bool done() const noexcept { return in_.done(); }
+  /// Sends all of them at `now`, which must not go back from call to call. What the wire loses is counted.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    for (std::size_t i = 0; i < n; ++i) out_.send(static_cast<packet&&>(packets[i]), now);
+    return n;
+  }
+  /// The same for frames that came from an end of this wire: their slots go on as they are.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    for (std::size_t i = 0; i < n; ++i) out_.send(memory().attach(frames[i]), now);
+    return n;
+  }
+  /// When the next packet is due here; `never` when none is on the way.
+  [[nodiscard]] instant next_due() const noexcept { return in_.next_due(); }
+  /// How many packets sent from this end are on the way.
+  [[nodiscard]] std::size_t in_flight() const noexcept { return out_.size(); }
+  /// How many packets sent from this end the wire lost for this reason: link_loss, queue_full, too_big, no_packet (its
+  /// pool was empty), no_target (it was closed).
+  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return out_.dropped(why); }
+
+ private:
+  template <std::size_t>
+  friend class virtual_link;
+  link_end(detail::link_direction& in, detail::link_direction& out) noexcept : in_(in), out_(out) {}
+
+  detail::link_direction& in_;
+  detail::link_direction& out_;
+};
+static_assert(receiving_device<link_end> && transmitting_device<link_end>);
+
+/// A wire with two ends and room for `Capacity` packets on the way in each direction, 24 bytes each. Not movable. The
+/// pool must outlive it, and needs slots for what is on the way.
+///
+///     virtual_link wire(memory, {.latency = milliseconds(20), .loss = 10'000});
+///     wire.a().transmit(&p, 1, now);
+///     n = wire.b().receive(64, now + milliseconds(20), into_array(frames));
+///
+/// (Not called `link`: <unistd.h> has a function of that name.)
+template <std::size_t Capacity = 1024>
+class virtual_link {
+ public:
+  static_assert(Capacity > 0, "runnel: a wire needs room for at least one packet");
+
+  /// Both directions alike.
+  explicit virtual_link(pool& memory, const link_options& both = {}) noexcept : virtual_link(memory, both, both) {}
+  /// What is sent at `a()` and at `b()`, each in its way.
+  virtual_link(pool& memory, const link_options& from_a, const link_options& from_b) noexcept
+      : forth_(memory, forth_heap_, Capacity, from_a, from_a.seed),
+        back_(memory, back_heap_, Capacity, from_b, ~from_b.seed) {}
+  virtual_link(const virtual_link&) = delete;
+  virtual_link& operator=(const virtual_link&) = delete;
+
+  /// The two ends. @{
+  [[nodiscard]] link_end& a() noexcept { return a_; }
+  [[nodiscard]] link_end& b() noexcept { return b_; }
+  /// @}
+  /// When the next packet is due at either end; `never` when none is on the way.
+  [[nodiscard]] instant next_due() const noexcept {
+    return forth_.next_due() < back_.next_due() ? forth_.next_due() : back_.next_due();
+  }
+  /// Takes nothing more; what is on the way still arrives. The ends are `done()` then.
+  void close() noexcept {
+    forth_.close();
+    back_.close();
+  }
+
+ private:
+  detail::link_entry forth_heap_[Capacity];
+  detail::link_entry back_heap_[Capacity];
+  detail::link_direction forth_;
+  detail::link_direction back_;
+  link_end a_{back_, forth_};
+  link_end b_{forth_, back_};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/null.hpp =========================================================================================
+// A device that goes nowhere: an endless source of equal frames and a sink for any packet. For benchmarks and tests.
+#ifndef RUNNEL_DEVICE_NULL_HPP
+#define RUNNEL_DEVICE_NULL_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel {
+
+/// What a null device hands out.
+struct null_device_options {
+  std::uint32_t length = 64;         ///< of every frame, in bytes
+  bytes fill{};                      ///< what a frame begins with; zeros follow. Need not outlive the constructor
+  bool copy = false;                 ///< write the bytes anew into every frame handed out
+  std::uint64_t limit = UINT64_MAX;  ///< frames to hand out before it is done; the default never ends
+};
+
+/// Hands out frames in slots of a pool, as many as asked for and free, and releases what is transmitted.
+///
+/// Without `copy`, the bytes are written once into every slot that is free at construction, which touches all of them;
+/// after that a frame shows what its last user left there, and costs nothing but the slot. With `copy` every frame
+/// shows the template, and costs copying it.
+class null_device {
+ public:
+  /// The pool must outlive the device. A `length` beyond what a slot of the pool holds is a programming error
+  /// (RUNNEL_ASSERT), and is cut to that.
+  explicit null_device(pool& memory, const null_device_options& options = {}) noexcept
+      : memory_(memory), left_(options.limit), copy_(options.copy) {
+    const std::uint32_t most = memory.packet_bytes();
+    RUNNEL_ASSERT(options.length <= most);
+    like_.length = options.length < most ? options.length : most;
+    like_.headroom = static_cast<std::uint16_t>(memory.headroom());
+    like_.tailroom = static_cast<std::uint16_t>(most - like_.length);
+    template_ = memory.allocate_frame();
+    if (template_.slot == no_slot) return;
+    const bytes begin = options.fill.first(like_.length);
+    copy_bytes(template_.data, begin.data(), begin.size());
+    zero_bytes(template_.data + begin.size(), like_.length - begin.size());
+    if (!copy_) fill_free_slots();
+  }
+  null_device(const null_device&) = delete;
+  null_device& operator=(const null_device&) = delete;
+  ~null_device() {
+    if (template_.slot != no_slot) memory_.release(&template_, 1);
+  }
+
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return memory_; }
+  /// Up to `room` frames, fewer when the pool has not as many slots (counted in its `exhausted()`), stamped with `now`.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    const std::size_t wanted = room < left_ ? room : static_cast<std::size_t>(left_);
+    frame like = like_;
+    like.timestamp = now;
+    std::size_t n = 0;
+    if (!copy_ || template_.slot == no_slot) {
+      n = memory_.allocate_frames(wanted, like, take);
+    } else {
+      n = memory_.allocate_frames(wanted, like, [&](const frame& f) {
+        copy_bytes(f.data, template_.data, f.length);
+        take(f);
+      });
+    }
+    left_ -= n;
+    received_ += n;
+    return n;
+  }
+  /// Whether the limit is reached.
+  [[nodiscard]] bool done() const noexcept { return left_ == 0; }
+  /// Releases all of them.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    memory_.release(packets, n);
+    transmitted_ += n;
+    return n;
+  }
+  /// The same for frames that came from this device.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    memory_.release(frames, n);
+    transmitted_ += n;
+    return n;
+  }
+
+  /// Frames handed out so far.
+  [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
+  /// Packets and frames taken so far.
+  [[nodiscard]] std::uint64_t transmitted() const noexcept { return transmitted_; }
+
+ private:
+  // All free slots are held at once, as one long chain: the pool's free list is a stack, and what is given back comes
+  // out again next.
+  void fill_free_slots() noexcept {
+    const std::uint32_t n = memory_.available();
+    packet all;
+    for (std::uint32_t i = 0; i < n; ++i) {
+      packet p = memory_.allocate();
+      if (!p) break;
+      (void)p.append(bytes{template_.data, like_.length});
+      if (all) (void)p.append(static_cast<packet&&>(all));
+      all = static_cast<packet&&>(p);
+    }
+  }
+
+  pool& memory_;
+  frame template_{};  // a slot of its own, with the bytes
+  frame like_{};      // what every frame says
+  std::uint64_t left_;
+  std::uint64_t received_ = 0;
+  std::uint64_t transmitted_ = 0;
+  bool copy_;
+};
+static_assert(receiving_device<null_device> && transmitting_device<null_device>);
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/pcap_format.hpp ==================================================================================
+// The classic capture file: its header, its records, and the numbers of link types that both capture formats use.
+// draft-ietf-opsawg-pcap, https://www.tcpdump.org/linktypes.html
+#ifndef RUNNEL_DEVICE_PCAP_FORMAT_HPP
+#define RUNNEL_DEVICE_PCAP_FORMAT_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+namespace runnel {
+
+/// The longest packet that captures hold, in bytes: libpcap's MAXIMUM_SNAPLEN. A record that claims to be longer is
+/// taken for damage.
+inline constexpr std::uint32_t max_captured_length = 262'144;
+
+/// How to read a packet of the link type that capture files call `linktype` (LINKTYPE_ETHERNET is 1). `unknown` for
+/// the many that this library does not read.
+[[nodiscard]] constexpr link_type link_from_linktype(std::uint32_t linktype) noexcept {
+  switch (linktype) {
+    case 1: return link_type::ethernet;
+    case 101:  // LINKTYPE_RAW; 12 and 14 are its platform dependent ancestors, DLT_RAW
+    case 12:
+    case 14:
+    case 228:  // LINKTYPE_IPV4
+    case 229:  // LINKTYPE_IPV6
+      return link_type::raw_ip;
+    case 0:    // LINKTYPE_NULL
+    case 108:  // LINKTYPE_LOOP
+      return link_type::null_loop;
+    case 113: return link_type::linux_sll;
+    case 276: return link_type::linux_sll2;
+    default: return link_type::unknown;
+  }
+}
+
+/// The number under which capture files know a link type; LINKTYPE_USER0 (147) for `unknown`.
+[[nodiscard]] constexpr std::uint16_t linktype_of(link_type link) noexcept {
+  switch (link) {
+    case link_type::ethernet: return 1;
+    case link_type::raw_ip: return 101;
+    case link_type::null_loop: return 0;
+    case link_type::linux_sll: return 113;
+    case link_type::linux_sll2: return 276;
+    case link_type::unknown: break;
+  }
+  return 147;
+}
+
+namespace detail {
+
+/// Loads from a file whose bytes are in host order, or swapped.
+template <bool Swapped>
+[[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t file_u32(const std::byte* p) noexcept {
+  const auto v = load<std::uint32_t>(p);
+  return Swapped ? byte_swap(v) : v;
+}
+template <bool Swapped>
+[[nodiscard]] RUNNEL_INLINE constexpr std::uint16_t file_u16(const std::byte* p) noexcept {
+  const auto v = load<std::uint16_t>(p);
+  return Swapped ? byte_swap(v) : v;
+}
+
+}  // namespace detail
+
+/// The file header of a classic capture.
+///
+///     magic u32 | major u16 | minor u16 | reserved u32 | reserved u32 | snap length u32 | FCS and link type u32
+struct pcap_file_header {
+  /// Bytes of the header.
+  static constexpr std::size_t size = 24;
+  /// The first four bytes of a file, by the resolution of its timestamps. @{
+  static constexpr std::uint32_t magic_microseconds = 0xa1b2c3d4;
+  static constexpr std::uint32_t magic_nanoseconds = 0xa1b23c4d;
+  /// @}
+
+  bool swapped = false;                             ///< the file is not in this host's byte order
+  bool nanoseconds = true;                          ///< the fraction of a second counts nanoseconds, else microseconds
+  std::uint32_t snap_length = max_captured_length;  ///< packets were cut to this many bytes
+  std::uint32_t linktype = 1;                       ///< see `link_from_linktype`
+
+  /// Whether `b` begins with a magic number of this format, in either byte order. Looks at four bytes.
+  [[nodiscard]] static constexpr bool recognise(bytes b) noexcept {
+    if (b.size() < 4) return false;
+    const auto v = detail::load<std::uint32_t>(b.data());
+    return is_magic(v) || is_magic(byte_swap(v));
+  }
+  /// Reads the header from `b`, which `recognise` said yes to, of at least `size` bytes. False when it is of a
+  /// version other than 2.x.
+  [[nodiscard]] constexpr bool read(bytes b) noexcept {
+    RUNNEL_ASSERT(b.size() >= size);
+    swapped = !is_magic(detail::load<std::uint32_t>(b.data()));
+    return swapped ? read_ordered<true>(b.data()) : read_ordered<false>(b.data());
+  }
+  /// Writes the header in host order to `to`, `size` bytes.
+  constexpr void write(std::byte* to) const noexcept {
+    detail::store(to, nanoseconds ? magic_nanoseconds : magic_microseconds);
+    detail::store(to + 4, std::uint16_t{2});
+    detail::store(to + 6, std::uint16_t{4});
+    zero_bytes(to + 8, 8);
+    detail::store(to + 16, snap_length);
+    detail::store(to + 20, linktype);
+  }
+
+ private:
+  static constexpr bool is_magic(std::uint32_t v) noexcept { return v == magic_microseconds || v == magic_nanoseconds; }
+  template <bool Swapped>
+  constexpr bool read_ordered(const std::byte* p) noexcept {
+    nanoseconds = detail::file_u32<Swapped>(p) == magic_nanoseconds;
+    snap_length = detail::file_u32<Swapped>(p + 16);
+    linktype = detail::file_u32<Swapped>(p + 20) & 0x03ff'ffffu;  // above: whether and how long an FCS follows
+    return detail::file_u16<Swapped>(p + 4) == 2;
+  }
+};
+
+/// A record of a classic capture: seconds u32, fraction u32, captured length u32, length on the wire u32, bytes.
+inline constexpr std::size_t pcap_record_header_size = 16;
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/pcapng_format.hpp ================================================================================
+// The blocks of the pcapng capture format, as far as packets need them: sections, interfaces, their clocks.
+// draft-ietf-opsawg-pcapng
+#ifndef RUNNEL_DEVICE_PCAPNG_FORMAT_HPP
+#define RUNNEL_DEVICE_PCAPNG_FORMAT_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// Types of pcapng blocks. Every block is: type u32, total length u32, body padded to 4 bytes, total length u32.
+namespace pcapng {
+inline constexpr std::uint32_t section_header = 0x0a0d'0d0a;  ///< the same in both byte orders
+/// Types of blocks. @{
+inline constexpr std::uint32_t interface_description = 1;
+inline constexpr std::uint32_t obsolete_packet = 2;
+inline constexpr std::uint32_t simple_packet = 3;
+inline constexpr std::uint32_t enhanced_packet = 6;
+/// @}
+
+/// How a section says its byte order.
+inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
+/// Codes of options. @{
+inline constexpr std::uint16_t option_end = 0;
+inline constexpr std::uint16_t shb_userappl = 4;
+inline constexpr std::uint16_t if_tsresol = 9;
+inline constexpr std::uint16_t if_tsoffset = 14;
+/// @}
+
+/// `n` rounded up to what a block or an option takes.
+[[nodiscard]] constexpr std::size_t padded(std::size_t n) noexcept { return (n + 3) & ~std::size_t{3}; }
+}  // namespace pcapng
+
+/// Turns the ticks of an interface's clock into time. The resolution is if_tsresol: below 128 a tick is 10^-n
+/// seconds, from 128 on 2^-(n-128) seconds.
+class capture_ticks {
+ public:
+  /// Microseconds since 1970, as in an interface that says nothing.
+  constexpr capture_ticks() noexcept : capture_ticks(6, 0) {}
+  /// `offset` in seconds is added to every time (if_tsoffset).
+  constexpr capture_ticks(std::uint8_t resolution, std::int64_t offset) noexcept : offset_(offset) {
+    if ((resolution & 0x80u) != 0) {
+      kind_ = binary;
+      power_ = resolution & 0x7fu;
+      return;
+    }
+    kind_ = resolution <= 9 ? multiply : divide;
+    unsigned exponent = resolution <= 9 ? 9u - resolution : resolution - 9u;
+    // Ticks below 10^-28 s: not even 2^64 of them are a nanosecond.
+    if (exponent > 19) kind_ = binary, power_ = 127, exponent = 0;
+    while (exponent-- != 0) factor_ *= 10;
+  }
+  /// Rounds towards the past. A file may claim any time: what lies further from 1970 than 146 years becomes that, so
+  /// that the difference of two timestamps always fits a `duration`.
+  [[nodiscard]] RUNNEL_INLINE constexpr instant at(std::uint64_t ticks) const noexcept {
+    // The usual case: 10^-3 .. 10^-9, no offset, before 2116.
+    std::uint64_t ns = 0;
+    if (kind_ == multiply && offset_ == 0 && !__builtin_mul_overflow(ticks, factor_, &ns) &&
+        ns <= static_cast<std::uint64_t>(latest)) [[likely]]
+      return {static_cast<std::int64_t>(ns)};
+    return at_slow(ticks);
+  }
+
+ private:
+  enum kind : std::uint8_t { multiply, divide, binary };
+  static constexpr std::int64_t latest = INT64_MAX / 2;
+
+  constexpr instant at_slow(std::uint64_t ticks) const noexcept {
+    std::uint64_t ns = 0;
+    switch (kind_) {
+      case multiply:
+        if (__builtin_mul_overflow(ticks, factor_, &ns)) ns = static_cast<std::uint64_t>(latest);
+        break;
+      case divide: ns = ticks / factor_; break;
+      case binary: ns = from_binary(ticks); break;
+    }
+    if (ns > static_cast<std::uint64_t>(latest)) ns = static_cast<std::uint64_t>(latest);
+    std::int64_t offset = 0;
+    std::int64_t sum = 0;
+    if (__builtin_mul_overflow(offset_, std::int64_t{1'000'000'000}, &offset) ||
+        __builtin_add_overflow(static_cast<std::int64_t>(ns), offset, &sum))
+      return {offset_ < 0 ? -latest : latest};
+    return {sum > latest ? latest : sum < -latest ? -latest : sum};
+  }
+  // ticks * 10^9 / 2^power, rounded down, without numbers of more than 64 bits.
+  constexpr std::uint64_t from_binary(std::uint64_t ticks) const noexcept {
+    const std::uint64_t seconds = power_ < 64 ? ticks >> power_ : 0;
+    const std::uint64_t rest = power_ < 64 ? ticks & ((std::uint64_t{1} << power_) - 1) : ticks;
+    std::uint64_t ns = 0;
+    if (power_ <= 32) {
+      ns = rest * 1'000'000'000 >> power_;
+    } else {
+      const std::uint64_t upper = (rest >> 32) * 1'000'000'000 + ((rest & 0xffff'ffffu) * 1'000'000'000 >> 32);
+      ns = power_ - 32 < 64 ? upper >> (power_ - 32) : 0;
+    }
+    std::uint64_t sum = 0;
+    if (__builtin_mul_overflow(seconds, std::uint64_t{1'000'000'000}, &sum) || __builtin_add_overflow(sum, ns, &sum))
+      return latest;
+    return sum;
+  }
+
+  std::uint64_t factor_ = 1;
+  std::int64_t offset_;
+  kind kind_ = multiply;
+  std::uint8_t power_ = 0;
+};
+
+/// What an interface description block says: how to read the packets of one interface of a section.
+struct capture_interface {
+  /// How its timestamps count.
+  capture_ticks clock{};
+  std::uint32_t snap_length = 0;  ///< packets were cut to this many bytes; 0 is no limit
+  std::uint16_t linktype = 0;     ///< the file's number, see `link_from_linktype`
+  /// The same as this library calls it.
+  link_type link = link_type::unknown;
+
+  /// Reads the body of the block: after type and length, up to the second length. False when it is too short, or an
+  /// option runs over its end.
+  template <bool Swapped>
+  [[nodiscard]] constexpr bool read(bytes body) noexcept {
+    if (body.size() < 8) return false;
+    linktype = detail::file_u16<Swapped>(body.data());
+    link = link_from_linktype(linktype);
+    snap_length = detail::file_u32<Swapped>(body.data() + 4);
+    std::uint8_t resolution = 6;
+    std::int64_t offset = 0;
+    for (bytes rest = body.from(8); rest.size() >= 4;) {
+      const std::uint16_t code = detail::file_u16<Swapped>(rest.data());
+      const std::uint16_t length = detail::file_u16<Swapped>(rest.data() + 2);
+      if (code == pcapng::option_end) break;
+      rest = rest.from(4);
+      if (length > rest.size()) return false;
+      if (code == pcapng::if_tsresol && length >= 1) resolution = load_u8(rest.data());
+      if (code == pcapng::if_tsoffset && length >= 8) {
+        const std::uint64_t first = detail::file_u32<Swapped>(rest.data());
+        const std::uint64_t second = detail::file_u32<Swapped>(rest.data() + 4);
+        const bool big = little_endian_host == Swapped;
+        offset = static_cast<std::int64_t>(big ? first << 32 | second : second << 32 | first);
+      }
+      rest = rest.from(pcapng::padded(length));
+    }
+    clock = capture_ticks(resolution, offset);
+    return true;
+  }
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/pcap_parser.hpp ==================================================================================
+// Finds the packets in the bytes of a pcap or pcapng capture, in place: no file, no copy, no allocation.
+// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
+//
+// Theory of operation. The parser is fed with a window onto the capture, and looks only at whole records. It says how
+// much of the window it consumed, and how many bytes it wants to see, from there on, to get further; whoever feeds it
+// brings those bytes together and calls again:
+//
+//     |<---------- consumed() --------->|<-- a record cut by the window's end -->|
+//     +--------+--------+-----+---------+------------------------+
+//     | record | record | ... | record  | rec                    |
+//     +--------+--------+-----+---------+------------------------+
+//                                       |<------ wanted() ----------------->|
+//
+// Blocks that it does not know, and what they say of their length, are skipped without being looked at, so they may be
+// of any size. The header in front of a packet was read when the packet is handed out, so it serves as its headroom.
+#ifndef RUNNEL_DEVICE_PCAP_PARSER_HPP
+#define RUNNEL_DEVICE_PCAP_PARSER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// What is wrong with a capture.
+enum class pcap_fault : std::uint8_t {
+  none,
+  empty,              ///< not a single byte
+  not_a_capture,      ///< begins with no known magic number
+  compressed,         ///< begins like a gzip, zstd, xz or lz4 file
+  version,            ///< a version of the format that this library does not know
+  cut_off,            ///< ends in the middle of a record or header
+  packet_length,      ///< a packet longer than `max_captured_length`, or than the block around it
+  block_length,       ///< a pcapng block of an impossible length, or whose two lengths differ
+  block_too_big,      ///< a block that has to be looked at is longer than `pcap_parser::max_block`
+  no_section,         ///< a section header without its byte-order magic
+  no_interface,       ///< a packet of an interface that was not described before
+  many_interfaces,    ///< more than `pcap_parser::max_interfaces` in a section
+  interface_options,  ///< an interface description whose options do not fit it
+};
+
+/// The parser of both formats, which it tells apart by the first bytes. About 8 KiB.
+class pcap_parser {
+ public:
+  /// How many interfaces a section may have.
+  static constexpr std::size_t max_interfaces = 256;
+  /// The longest block that is looked at, and so the most that `wanted()` ever is.
+  static constexpr std::size_t max_block = std::size_t{16} << 20;
+
+  /// Every frame will say that its bytes are lent by `lender`.
+  explicit pcap_parser(std::uint8_t lender = 0) noexcept : lender_(lender) {}
+
+  /// Calls `take(frame)` for up to `room` packets in `input`, which begins where the last call stopped consuming, and
+  /// says for how many. Fewer than `room`: everything whole was consumed, see `wanted()`; or the capture is damaged,
+  /// see `fault()`, and from then on there is nothing more. The frames show bytes of `input`.
+  ///
+  /// `missing` is what the snap length cut off. `iif` counts from 0 in each section. The timestamp of a simple
+  /// packet block, which has none, is 0. Tailroom is 0, headroom what the record's header takes.
+  template <class Take>
+  [[nodiscard]] std::size_t parse(mutable_bytes input, std::size_t room, Take&& take) noexcept {
+    consumed_ = 0;
+    wanted_ = 0;
+    if (fault_ != pcap_fault::none) return 0;
+    std::size_t n = 0;
+    if (format_ == format::unknown && !start(input)) return 0;
+    if (format_ == format::pcap) {
+      n = swapped_ ? records<true>(input, room, take) : records<false>(input, room, take);
+    } else {
+      do {
+        order_changed_ = false;
+        n += swapped_ ? blocks<true>(input, room - n, take) : blocks<false>(input, room - n, take);
+      } while (order_changed_);
+    }
+    position_ += consumed_;
+    return n;
+  }
+  /// How many bytes of the last input are done with.
+  [[nodiscard]] std::size_t consumed() const noexcept { return consumed_; }
+  /// How many bytes there must be, from the consumed ones on, for the next record or header. 0: as many as can be.
+  [[nodiscard]] std::size_t wanted() const noexcept { return wanted_; }
+  /// Says that nothing follows the consumed bytes but `left`, which were not enough. Sets `fault()` when that is the
+  /// middle of something.
+  void end(bytes left) noexcept {
+    if (fault_ != pcap_fault::none) return;
+    if (position_ == 0 && left.empty()) fail(pcap_fault::empty, 0, 0);
+    else if (position_ == 0 && left.size() < 4) fail(pcap_fault::not_a_capture, 0, 0);
+    else if (skip_ != 0) fail(pcap_fault::cut_off, record_, skip_);
+    else if (!left.empty()) fail(pcap_fault::cut_off, position_, wanted_ - left.size());
+  }
+
+  /// What was wrong, if anything was.
+  [[nodiscard]] pcap_fault fault() const noexcept { return fault_; }
+  /// The sentence that goes with `fault()`, about the capture called `name`.
+  [[nodiscard]] error explain(const char* name) const noexcept;
+  /// How many bytes of the capture were consumed in all.
+  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  /// Whether the file header was read: `linktype` speaks then.
+  [[nodiscard]] bool started() const noexcept { return format_ != format::unknown; }
+  /// Whether it is a pcapng file; otherwise it is a classic capture.
+  [[nodiscard]] bool is_pcapng() const noexcept { return format_ == format::pcapng; }
+  /// How many interfaces the current section described so far; 1 in a classic capture.
+  [[nodiscard]] std::size_t interfaces() const noexcept { return interfaces_; }
+  /// Interface `i` of the current section; null when there is none.
+  [[nodiscard]] const capture_interface* interface_at(std::size_t i) const noexcept {
+    return i < interfaces_ ? interface_ + i : nullptr;
+  }
+
+ private:
+  enum class format : std::uint8_t { unknown, pcap, pcapng };
+
+  void fail(pcap_fault fault, std::uint64_t where, std::uint64_t number) noexcept {
+    fault_ = fault;
+    record_ = where;
+    number_ = number;
+  }
+  [[nodiscard]] bool start(bytes input) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t records(mutable_bytes input, std::size_t room, Take& take) noexcept;
+  template <bool Swapped, class Take>
+  [[nodiscard]] std::size_t blocks(mutable_bytes input, std::size_t room, Take& take) noexcept;
+  template <bool Swapped>
+  [[nodiscard]] bool packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept;
+  [[nodiscard]] bool show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
+                          std::uint32_t wire, std::uint32_t iif) noexcept;
+  [[nodiscard]] bool section_block(const std::byte* p, std::size_t total) noexcept;
+
+  // Sets what is the same in many frames.
+  RUNNEL_INLINE void blank(frame& f, std::size_t headroom, std::size_t iif, link_type link) const noexcept {
+    f.slot = no_slot;
+    f.headroom = static_cast<std::uint16_t>(headroom);
+    f.tailroom = 0;
+    f.iif = static_cast<std::uint16_t>(iif);
+    f.link = link;
+    f.lender = lender_;
+    f.queue = 0;
+    f.checksum = checksum_status::unknown;
+  }
+  static std::uint16_t missing(std::uint32_t wire, std::uint32_t captured) noexcept {
+    const std::uint32_t cut = wire > captured ? wire - captured : 0;
+    return cut < 0xffff ? static_cast<std::uint16_t>(cut) : std::uint16_t{0xffff};
+  }
+
+  std::uint8_t lender_;
+  format format_ = format::unknown;
+  bool swapped_ = false;
+  bool order_changed_ = false;
+  pcap_fault fault_ = pcap_fault::none;
+  std::uint32_t fraction_ = 1;  // nanoseconds in the unit of a classic record's fraction
+  std::size_t consumed_ = 0;
+  std::size_t wanted_ = 0;
+  std::uint64_t position_ = 0;  // in the capture, of the beginning of the current input
+  std::uint64_t skip_ = 0;      // bytes still to be passed over
+  std::uint64_t record_ = 0;    // where the faulty record, or the one being skipped, begins
+  std::uint64_t number_ = 0;    // what goes with the fault
+  std::size_t interfaces_ = 0;
+  capture_interface interface_[max_interfaces];
+};
+
+inline bool pcap_parser::start(bytes input) noexcept {
+  wanted_ = 4;
+  if (input.size() < 4) return false;
+  if (pcap_file_header::recognise(input)) {
+    wanted_ = pcap_file_header::size;
+    if (input.size() < pcap_file_header::size) return false;
+    pcap_file_header header;
+    if (!header.read(input)) {
+      fail(pcap_fault::version, 0, load_u8(input.data() + (header.swapped == little_endian_host ? 5 : 4)));
+      return false;
+    }
+    format_ = format::pcap;
+    swapped_ = header.swapped;
+    fraction_ = header.nanoseconds ? 1 : 1000;
+    interfaces_ = 1;
+    interface_[0].clock = capture_ticks(header.nanoseconds ? 9 : 6, 0);
+    interface_[0].snap_length = header.snap_length;
+    interface_[0].linktype = static_cast<std::uint16_t>(header.linktype);
+    interface_[0].link = link_from_linktype(header.linktype);
+    consumed_ = pcap_file_header::size;
+    wanted_ = 0;
+    return true;
+  }
+  const std::uint32_t magic = load_be32(input.data());
+  if (magic == pcapng::section_header) {
+    format_ = format::pcapng;
+    wanted_ = 0;
+    return true;
+  }
+  const bool packed = magic >> 16 == 0x1f8b || magic == 0x28b5'2ffd || magic == 0xfd37'7a58 || magic == 0x0422'4d18;
+  fail(packed ? pcap_fault::compressed : pcap_fault::not_a_capture, 0, magic);
+  return false;
+}
+
+template <bool Swapped, class Take>
+std::size_t pcap_parser::records(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
+  std::byte* p = input.data() + consumed_;
+  const std::byte* const end = input.data() + input.size();
+  const std::int64_t fraction = fraction_;
+  const link_type link = interface_[0].link;
+  std::size_t n = 0;
+  while (n < room) {
+    const auto left = static_cast<std::size_t>(end - p);
+    if (left < pcap_record_header_size) {
+      wanted_ = pcap_record_header_size;
+      break;
+    }
+    const std::uint32_t captured = detail::file_u32<Swapped>(p + 8);
+    if (captured > max_captured_length) [[unlikely]] {
+      fail(pcap_fault::packet_length, position_ + static_cast<std::size_t>(p - input.data()), captured);
+      break;
+    }
+    if (captured > left - pcap_record_header_size) {
+      wanted_ = pcap_record_header_size + captured;
+      break;
+    }
+    // Where the next record is stands in this one: its line must be near by then.
+    prefetch_to_read(p + std::size_t{8} * 64);
+    frame f;
+    f.data = p + pcap_record_header_size;
+    f.timestamp.ns = std::int64_t{detail::file_u32<Swapped>(p)} * 1'000'000'000 +
+                     std::int64_t{detail::file_u32<Swapped>(p + 4)} * fraction;
+    f.length = captured;
+    f.missing = missing(detail::file_u32<Swapped>(p + 12), captured);
+    blank(f, pcap_record_header_size, 0, link);
+    take(f);
+    ++n;
+    p += pcap_record_header_size + captured;
+  }
+  consumed_ = static_cast<std::size_t>(p - input.data());
+  return n;
+}
+
+template <bool Swapped, class Take>
+std::size_t pcap_parser::blocks(mutable_bytes input, std::size_t room, Take& taken_by) noexcept {
+  detail::local_taker take(taken_by);
+  std::size_t at = consumed_;
+  std::size_t n = 0;
+  while (n < room) {
+    const std::size_t left = input.size() - at;
+    if (skip_ != 0) {
+      const std::size_t step = skip_ < left ? static_cast<std::size_t>(skip_) : left;
+      skip_ -= step;
+      at += step;
+      if (skip_ == 0) continue;
+      wanted_ = 1;
+      break;
+    }
+    if (left < 12) {
+      wanted_ = 12;
+      break;
+    }
+    std::byte* p = input.data() + at;
+    const auto type = detail::file_u32<Swapped>(p);
+    if (type == pcapng::enhanced_packet && left >= 32) [[likely]] {
+      // The usual packet, all its bounds at once. What is wrong with another one is found below.
+      const std::size_t total = detail::file_u32<Swapped>(p + 4);
+      const std::size_t iif = detail::file_u32<Swapped>(p + 8);
+      const std::uint32_t captured = detail::file_u32<Swapped>(p + 20);
+      if (total >= 32 && total <= left && total <= max_block && total % 4 == 0 && captured <= total - 32 &&
+          captured <= max_captured_length && iif < interfaces_ && detail::file_u32<Swapped>(p + total - 4) == total)
+          [[likely]] {
+        prefetch_to_read(p + std::size_t{8} * 64);  // as in records()
+        frame f;
+        const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
+        f.data = p + 28;
+        f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
+        f.length = captured;
+        f.missing = missing(detail::file_u32<Swapped>(p + 24), captured);
+        blank(f, 28, iif, interface_[iif].link);
+        take(f);
+        ++n;
+        at += total;
+        continue;
+      }
+    }
+    const std::uint64_t where = position_ + at;
+    if (type == pcapng::section_header) {
+      // Its length can be read only when its byte order is known, which the third word tells.
+      const auto magic = detail::load<std::uint32_t>(p + 8);
+      const bool swapped = magic != pcapng::byte_order_magic;
+      if (swapped && magic != byte_swap(pcapng::byte_order_magic)) {
+        fail(pcap_fault::no_section, where, 0);
+        break;
+      }
+      if (swapped != Swapped) {
+        swapped_ = swapped;
+        order_changed_ = true;  // parse() calls the other instance
+        break;
+      }
+    }
+    const std::size_t total = detail::file_u32<Swapped>(p + 4);
+    if (total < 12 || total % 4 != 0) {
+      fail(pcap_fault::block_length, where, total);
+      break;
+    }
+    const bool is_packet =
+        type == pcapng::enhanced_packet || type == pcapng::simple_packet || type == pcapng::obsolete_packet;
+    if (!is_packet && type != pcapng::section_header && type != pcapng::interface_description) {
+      skip_ = total;
+      record_ = where;
+      continue;
+    }
+    if (total > max_block) {
+      fail(pcap_fault::block_too_big, where, total);
+      break;
+    }
+    if (total > left) {
+      wanted_ = total;
+      break;
+    }
+    if (detail::file_u32<Swapped>(p + total - 4) != total) {
+      fail(pcap_fault::block_length, where, total);
+      break;
+    }
+    record_ = where;
+    if (is_packet) {
+      frame f;
+      if (!packet_block<Swapped>(type, p, total, f)) break;
+      take(f);
+      ++n;
+    } else if (type == pcapng::section_header) {
+      if (!section_block(p, total)) break;
+    } else if (interfaces_ == max_interfaces) {
+      fail(pcap_fault::many_interfaces, where, max_interfaces);
+      break;
+    } else if (interface_[interfaces_].read<Swapped>({p + 8, total - 12})) {
+      ++interfaces_;
+    } else {
+      fail(pcap_fault::interface_options, where, total);
+      break;
+    }
+    at += total;
+  }
+  consumed_ = at;
+  return n;
+}
+
+inline bool pcap_parser::section_block(const std::byte* p, std::size_t total) noexcept {
+  if (total < 28) {
+    fail(pcap_fault::block_length, record_, total);
+    return false;
+  }
+  const auto version = swapped_ ? detail::file_u16<true>(p + 12) : detail::file_u16<false>(p + 12);
+  if (version != 1) {
+    fail(pcap_fault::version, record_, version);
+    return false;
+  }
+  interfaces_ = 0;
+  return true;
+}
+
+template <bool Swapped>
+bool pcap_parser::packet_block(std::uint32_t type, std::byte* p, std::size_t total, frame& f) noexcept {
+  const std::size_t before = type == pcapng::simple_packet ? 12 : 28;
+  if (total < before + 4) {
+    fail(pcap_fault::block_length, record_, total);
+    return false;
+  }
+  const std::size_t room = total - before - 4;
+  if (type == pcapng::simple_packet) {
+    const auto wire = detail::file_u32<Swapped>(p + 8);
+    const std::uint32_t snap = interfaces_ != 0 ? interface_[0].snap_length : 0;
+    const std::uint32_t captured = snap != 0 && snap < wire ? snap : wire;
+    f.timestamp = {};
+    // Without a snap length in the interface, the block's own length says where the packet was cut.
+    return show(f, p + before, before, room, captured <= room ? captured : static_cast<std::uint32_t>(room), wire, 0);
+  }
+  std::uint32_t iif = 0;
+  if (type == pcapng::enhanced_packet) iif = detail::file_u32<Swapped>(p + 8);
+  else iif = detail::file_u16<Swapped>(p + 8);
+  const std::uint64_t high = detail::file_u32<Swapped>(p + 12);
+  if (!show(f, p + before, before, room, detail::file_u32<Swapped>(p + 20), detail::file_u32<Swapped>(p + 24), iif))
+    return false;
+  f.timestamp = interface_[iif].clock.at(high << 32 | detail::file_u32<Swapped>(p + 16));
+  return true;
+}
+
+inline bool pcap_parser::show(frame& f, std::byte* data, std::size_t headroom, std::size_t room, std::uint32_t captured,
+                              std::uint32_t wire, std::uint32_t iif) noexcept {
+  if (iif >= interfaces_) [[unlikely]] {
+    fail(pcap_fault::no_interface, record_, iif);
+    return false;
+  }
+  if (captured > room || captured > max_captured_length) [[unlikely]] {
+    fail(pcap_fault::packet_length, record_, captured);
+    return false;
+  }
+  f.data = data;
+  f.length = captured;
+  f.missing = missing(wire, captured);
+  blank(f, headroom, iif, interface_[iif].link);
+  return true;
+}
+
+inline error pcap_parser::explain(const char* name) const noexcept {
+  text<160> why;
+  const char* advice = "the packets before it were read";
+  switch (fault_) {
+    case pcap_fault::none: return {"pcap", "read", name, "nothing is wrong"};
+    case pcap_fault::empty: return {"pcap", "read", name, "the file is empty", "a capture begins with a header"};
+    case pcap_fault::not_a_capture:
+      return {"pcap", "read", name, "it does not begin like a capture", "give a pcap or pcapng file"};
+    case pcap_fault::compressed:
+      return {"pcap", "read", name, "it is compressed", "unpack it and pipe it in: zcat file.pcap.gz | program -"};
+    case pcap_fault::version:
+      why << "the header at byte " << record_ << " says format version " << number_;
+      advice = "this library knows pcap 2 and pcapng 1";
+      break;
+    case pcap_fault::cut_off:
+      why << "it ends " << number_ << " bytes before the end of the record at byte " << record_;
+      break;
+    case pcap_fault::packet_length:
+      why << "the record at byte " << record_ << " claims a packet of " << number_ << " bytes, which cannot be";
+      break;
+    case pcap_fault::block_length:
+      why << "the block at byte " << record_ << " claims a length of " << number_
+          << " bytes, which does not fit or is not repeated at its end";
+      break;
+    case pcap_fault::block_too_big:
+      why << "the block at byte " << record_ << " is " << number_ << " bytes long, more than 16 MiB";
+      break;
+    case pcap_fault::no_section: why << "the section header at byte " << record_ << " has no byte-order magic"; break;
+    case pcap_fault::no_interface:
+      why << "the packet at byte " << record_ << " is of interface " << number_ << ", which was not described";
+      break;
+    case pcap_fault::many_interfaces:
+      why << "more than " << number_ << " interfaces in the section before byte " << record_;
+      break;
+    case pcap_fault::interface_options:
+      why << "the interface description at byte " << record_ << " is shorter than its options";
+      break;
+  }
+  return {"pcap", "read", name, why.c_str(), advice};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/pcap_reader.hpp ==================================================================================
+// A capture as a device: pcap and pcapng files and pipes, packet by packet, without copying one.
+//
+//     mapped_pool memory = ...;
+//     auto in = pcap_reader::open("in.pcap", memory);
+//     if (!in) return fail(in.error());
+//     while (!in->done()) { n = in->receive(64, now, into_array(frames)); ... }
+//     if (in->failure()) warn(*in->failure());
+//
+// Theory of operation. The file is read in large blocks into memory of the reader's own, and packets are lent from
+// there, where they lie. When only a piece of a record is left in the block, it is moved to just before the place
+// where the next block is read to, so that a read always fills whole pages:
+//
+//     |<------ front ----->|<-------------- block ---------------->|
+//     |        | cut record|...of it | record | record | rec       |
+//
+// Because bytes are overwritten then, nothing is read while somebody still holds a packet of this reader.
+#ifndef RUNNEL_DEVICE_PCAP_READER_HPP
+#define RUNNEL_DEVICE_PCAP_READER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // int64_t, uint8_t, uint64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>     // errno, EINTR, EAGAIN
+#include <fcntl.h>     // open
+#include <poll.h>      // poll
+#include <sys/stat.h>  // fstat
+#include <unistd.h>    // read
+
+namespace runnel {
+
+/// When the packets of a capture come.
+enum class pace : std::uint8_t {
+  unlimited,  ///< as fast as they are taken
+  capture,    ///< as far apart as in the capture; the first one at once
+};
+
+/// How a capture is read.
+struct pcap_reader_options {
+  runnel::pace pace = pace::unlimited;
+  std::size_t block = std::size_t{256} << 10;  ///< bytes that are read at once; at least 4096, at most 1 GiB
+};
+
+/// A receiving device over a capture. Move-only. Its packets are lent: they live until the next `receive`, which
+/// hands out nothing as long as one of them is held (`keep()` what must stay). All must be gone when the reader is
+/// destroyed (RUNNEL_ASSERT).
+///
+/// Memory is taken at `open`: the block and 64 KiB. It is taken anew, once for each record that is longer than all of
+/// that, up to `pcap_parser::max_block` and the block. A reader of a pipe waits for nothing but its first header, at
+/// `open`: with nothing to read, `receive` returns 0, and `wait_handle()` is what to wait on.
+class pcap_reader {
+ public:
+  /// Opens the capture at `path`, "-" being standard input. Packets get their descriptors from `memory`, which must
+  /// outlive the reader. Fails, with a sentence, when it cannot be read or does not begin like a capture.
+  [[nodiscard]] static result<pcap_reader, error> open(const char* path, pool& memory,
+                                                       pcap_reader_options options = {}) noexcept {
+    if (detail::is_dash(path)) return start({0, false}, "standard input", memory, options);
+    int fd = -1;
+    do fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+      const int number = errno;
+      return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
+                   "give the path of a capture, or - for standard input", number);
+    }
+    return start({fd, true}, path, memory, options);
+  }
+  /// The same over an open file descriptor, which the reader closes. `name` is for messages, and is copied.
+  [[nodiscard]] static result<pcap_reader, error> adopt(int fd, const char* name, pool& memory,
+                                                        pcap_reader_options options = {}) noexcept {
+    return start({fd, true}, name, memory, options);
+  }
+  pcap_reader(pcap_reader&& other) noexcept
+      : file_(static_cast<detail::file_handle&&>(other.file_)),
+        name_(other.name_),
+        memory_(other.memory_),
+        options_(other.options_),
+        parser_(other.parser_),
+        storage_(static_cast<detail::mapping&&>(other.storage_)),
+        begin_(other.begin_),
+        end_(other.end_),
+        held_(other.held_),
+        holds_(other.holds_),
+        shift_(other.shift_),
+        shifted_(other.shifted_),
+        regular_(other.regular_),
+        finished_(other.finished_),
+        failed_(other.failed_),
+        size_(other.size_),
+        failure_(other.failure_),
+        lender_(other.lender_) {
+    other.memory_ = nullptr;
+    other.finished_ = true;
+  }
+  pcap_reader& operator=(pcap_reader&&) = delete;
+  ~pcap_reader() {
+    if (memory_ == nullptr) return;
+    give_back_held();
+    RUNNEL_ASSERT(memory_->lent(lender_) == 0);
+    memory_->remove_lender(lender_);
+  }
+
+  [[nodiscard]] pool& memory() noexcept { return *memory_; }
+  /// See `receiving_device`. Fewer frames than `room` does not mean that the end is near.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    if (memory_->lent(lender_) != (holds_ ? 1u : 0u) || room == 0) return 0;
+    if (options_.pace == pace::capture) return receive_due(room, now, take);
+    const std::size_t n = next(room, take);
+    memory_->lend(lender_, static_cast<std::uint32_t>(n));
+    return n;
+  }
+  /// Whether the capture is at its end, or no further packet can be read (`failure()`).
+  [[nodiscard]] bool done() const noexcept { return finished_ && !holds_; }
+  /// Why reading stopped before the end: a cut-off or damaged capture, or an error of the system. Null while all is
+  /// well. Everything before the damage was handed out.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+
+  /// How much of the capture was handed out or passed over, in bytes.
+  [[nodiscard]] std::uint64_t bytes_read() const noexcept { return parser_.position(); }
+  /// How long the capture is in bytes; 0 when it is not a regular file.
+  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// The link type of an interface of the current section, `unknown` when there is none (yet). A classic capture has
+  /// interface 0 only.
+  [[nodiscard]] link_type link_of(std::size_t iif) const noexcept {
+    const capture_interface* i = parser_.interface_at(iif);
+    return i != nullptr ? i->link : link_type::unknown;
+  }
+  /// What is known of the format and its interfaces.
+  [[nodiscard]] const pcap_parser& format() const noexcept { return parser_; }
+  /// When the next `receive` may have something: a regular file at once (the earliest instant), with `pace::capture`
+  /// when the packet that waits is due; `never` after the end, and for a pipe, where `wait_handle()` tells.
+  [[nodiscard]] instant next_due() const noexcept {
+    if (holds_) return held_due();
+    return finished_ || !regular_ ? never : instant{INT64_MIN};
+  }
+  /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
+  [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
+  /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
+  void wait() const noexcept {
+    ::pollfd watched{wait_handle(), POLLIN, 0};
+    if (watched.fd >= 0 && !done()) (void)::poll(&watched, 1, -1);
+  }
+
+ private:
+  static constexpr std::size_t front = std::size_t{64} << 10;
+
+  pcap_reader(detail::file_handle&& file, const char* name, pool& memory, pcap_reader_options options,
+              std::uint8_t lender) noexcept
+      : file_(static_cast<detail::file_handle&&>(file)),
+        name_(name),
+        memory_(&memory),
+        options_(options),
+        parser_(lender),
+        storage_(front + options.block),
+        begin_(front),
+        end_(front),
+        lender_(lender) {}
+
+  static result<pcap_reader, error> start(detail::file_handle&& file, const char* path, pool& memory,
+                                          pcap_reader_options options) noexcept {
+    const detail::short_name name(path);
+    struct ::stat about{};
+    if (::fstat(file.get(), &about) != 0) {
+      const int number = errno;
+      return error("pcap", "look at", name.c_str(), ::strerror(number), "", number);
+    }
+    if (S_ISDIR(about.st_mode))
+      return error("pcap", "open", name.c_str(), "it is a directory", "give the path of a capture", EISDIR);
+    const std::uint8_t lender = memory.add_lender();
+    if (lender == 0)
+      return error("pcap", "open", name.c_str(), "too many devices lend to packets of one pool already",
+                   "give this capture a pool of its own");
+    constexpr std::size_t most = std::size_t{1} << 30;
+    options.block = options.block < 4096 ? 4096 : options.block > most ? most : (options.block + 4095) / 4096 * 4096;
+    pcap_reader reader(static_cast<detail::file_handle&&>(file), path, memory, options, lender);
+    if (reader.storage_.data() == nullptr)
+      return error("pcap", "open", name.c_str(), "no memory for a block", "choose a smaller one", ENOMEM);
+    reader.regular_ = S_ISREG(about.st_mode);
+    if (reader.regular_) reader.size_ = static_cast<std::uint64_t>(about.st_size);
+#if defined(__linux__)
+    if (reader.regular_) (void)::posix_fadvise(reader.file_.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+#endif
+    // The header decides whether this is a capture at all, so open() waits for it.
+    while (!reader.parser_.started()) {
+      if (!reader.finished_) reader.wait();
+      (void)reader.next(0, into_array(nullptr));
+      if (reader.failed_) return reader.failure_;
+    }
+    return reader;
+  }
+
+  // Parses what there is, and reads more when that gave nothing.
+  template <class Take>
+  std::size_t next(std::size_t room, Take&& take) noexcept {
+    for (;;) {
+      const bool started = parser_.started();
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, room, take);
+      begin_ += parser_.consumed();
+      if (n != 0) return n;
+      if (parser_.fault() != pcap_fault::none) {
+        fail(parser_.explain(name_.c_str()));
+        return 0;
+      }
+      if (finished_ || (!started && parser_.started()) || !fill()) return 0;
+    }
+  }
+  // Reads once, behind what is left. False when there is nothing now, or never again.
+  bool fill() noexcept {
+    if (!make_room()) return false;
+    if (!regular_) {
+      ::pollfd one{file_.get(), POLLIN, 0};
+      if (::poll(&one, 1, 0) != 1) return false;  // a signal ends it too, and a read would wait
+    }
+    ::ssize_t n = 0;
+    do n = ::read(file_.get(), storage_.data() + end_, storage_.size() - end_);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+      end_ += static_cast<std::size_t>(n);
+      return true;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    if (n < 0) {
+      const int number = errno;
+      fail({"pcap", "read", name_.c_str(), ::strerror(number), "the packets before it were read", number});
+      return false;
+    }
+    finished_ = true;
+    parser_.end({storage_.data() + begin_, end_ - begin_});
+    if (parser_.fault() != pcap_fault::none) fail(parser_.explain(name_.c_str()));
+    return false;
+  }
+  // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.
+  bool make_room() noexcept {
+    const std::size_t left = end_ - begin_;
+    const std::size_t need = parser_.wanted() > left ? parser_.wanted() : left + 1;
+    // A pipe gives small pieces: go on behind the last one while there is room.
+    if (need <= storage_.size() - begin_ && storage_.size() - end_ >= 4096 && left != 0) return true;
+    std::size_t to = left <= front ? front - left : 0;
+    if (need > storage_.size() - to) to = 0;
+    if (need > storage_.size()) {
+      detail::mapping larger(front + (need > options_.block ? (need + options_.block) / 4096 * 4096 : options_.block));
+      if (larger.data() == nullptr) {
+        text<64> why;
+        why << "no memory for a record of " << std::uint64_t{need} << " bytes";
+        fail({"pcap", "read", name_.c_str(), why.c_str(), "the packets before it were read", ENOMEM});
+        return false;
+      }
+      __builtin_memcpy(larger.data(), storage_.data() + begin_, left);
+      storage_ = static_cast<detail::mapping&&>(larger);
+    } else {
+      __builtin_memmove(storage_.data() + to, storage_.data() + begin_, left);
+    }
+    begin_ = to;
+    end_ = to + left;
+    return true;
+  }
+  void fail(const error& why) noexcept {
+    failure_ = why;
+    failed_ = true;
+    finished_ = true;
+  }
+
+  // One packet is looked at ahead; while it waits, its bytes count as lent.
+  template <class Take>
+  std::size_t receive_due(std::size_t room, instant now, Take& take) noexcept {
+    std::size_t n = 0;
+    while (n < room) {
+      // Bytes of packets that were just handed out must stay, so only the first may come from a new read.
+      if (!holds_ && !look_ahead(n != 0)) break;
+      if (!shifted_) {
+        if (__builtin_sub_overflow(now.ns, held_.timestamp.ns, &shift_.ns))
+          shift_.ns = held_.timestamp.ns < 0 ? INT64_MAX : INT64_MIN;
+        shifted_ = true;
+      }
+      if (held_due() > now) break;
+      holds_ = false;
+      take(held_);
+      ++n;
+    }
+    return n;
+  }
+  // A capture may claim times that lie too far apart for a number: what comes after the last one comes then, not now.
+  [[nodiscard]] instant held_due() const noexcept {
+    std::int64_t due = 0;
+    if (__builtin_add_overflow(held_.timestamp.ns, shift_.ns, &due)) due = shift_.ns < 0 ? INT64_MIN : INT64_MAX;
+    return {due < INT64_MAX ? due : INT64_MAX - 1};
+  }
+  bool look_ahead(bool without_reading) noexcept {
+    if (without_reading) {
+      const std::size_t n = parser_.parse({storage_.data() + begin_, end_ - begin_}, 1, into_array(&held_));
+      begin_ += parser_.consumed();
+      holds_ = n != 0;
+    } else {
+      holds_ = next(1, into_array(&held_)) != 0;
+    }
+    if (holds_) memory_->lend(lender_, 1);
+    return holds_;
+  }
+  void give_back_held() noexcept {
+    if (holds_) memory_->release(&held_, 1);
+    holds_ = false;
+  }
+
+  detail::file_handle file_;
+  detail::short_name name_;
+  pool* memory_;
+  pcap_reader_options options_;
+  pcap_parser parser_;
+  detail::mapping storage_;
+  std::size_t begin_;  // of what is not parsed yet, in storage_
+  std::size_t end_;
+  frame held_{};
+  bool holds_ = false;
+  duration shift_{};  // from the capture's time to the caller's
+  bool shifted_ = false;
+  bool regular_ = false;
+  bool finished_ = false;
+  bool failed_ = false;
+  std::uint64_t size_ = 0;
+  error failure_{"pcap", "read", "", ""};
+  std::uint8_t lender_;
+};
+static_assert(receiving_device<pcap_reader>);
+
+}  // namespace runnel
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/pcap_record.hpp ==================================================================================
+// Puts pcap and pcapng records together in a block of memory: the part of a capture writer that needs no file.
+// draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng
+#ifndef RUNNEL_DEVICE_PCAP_RECORD_HPP
+#define RUNNEL_DEVICE_PCAP_RECORD_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// Which file format a capture is written in.
+enum class capture_format : std::uint8_t {
+  pcapng,  ///< several interfaces and link types in one file
+  pcap,    ///< one link type; what the oldest tools read
+};
+
+/// How a capture is written.
+struct pcap_writer_options {
+  /// Which file format.
+  capture_format format = capture_format::pcapng;
+  link_type link = link_type::ethernet;             ///< of literal bytes; in a classic capture of every packet
+  std::uint32_t snap_length = max_captured_length;  ///< longer packets are cut to this many bytes; at most the default
+  bool nanoseconds = true;                          ///< resolution of timestamps, else microseconds
+  std::size_t block = std::size_t{256} << 10;  ///< bytes that are written at once; at least one record, at most 1 GiB
+};
+
+/// What is known of a packet that is to be written.
+struct capture_record {
+  /// When it was received.
+  instant timestamp{};
+  std::size_t length = 0;       ///< bytes that are there
+  std::size_t wire_length = 0;  ///< bytes that there were
+  /// By which interface it came.
+  std::uint16_t iif = 0;
+  /// What its first header is.
+  link_type link = link_type::ethernet;
+};
+
+/// A block of records in the making. The memory is the caller's and must outlive it.
+///
+/// In a pcapng file every pair of link type and interface number gets an interface description, before its first
+/// packet; after `max_interfaces` of them a further interface is written as the first one of its link type.
+/// Timestamps before 1970 become 1970, in a classic capture those after 2106 become 2106.
+class capture_block {
+ public:
+  /// How many pairs of link type and interface number a pcapng file can have.
+  static constexpr std::size_t max_interfaces = 64;
+  /// The most that a record takes beside the packet's bytes: file header, interface description, packet header.
+  static constexpr std::size_t overhead = 256;
+
+  /// How much memory a block takes, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const pcap_writer_options& o) noexcept {
+    const std::size_t least = overhead + snap(o);
+    const std::size_t most = std::size_t{1} << 30;
+    return o.block < least ? least : o.block > most ? most : o.block;
+  }
+  /// `memory` is at least `bytes_needed(options)` bytes long.
+  capture_block(mutable_bytes memory, const pcap_writer_options& options) noexcept
+      : memory_(memory), options_(options) {
+    options_.snap_length = snap(options);
+  }
+  /// What it was made with.
+  [[nodiscard]] const pcap_writer_options& options() const noexcept { return options_; }
+  /// The bytes so far.
+  [[nodiscard]] const std::byte* data() const noexcept { return memory_.data(); }
+  /// How many bytes so far.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Packets in the block.
+  [[nodiscard]] std::size_t packets() const noexcept { return packets_; }
+  /// Empties the block when it was written. Headers are not made again.
+  void clear() noexcept {
+    size_ = packets_ = 0;
+    headed_ = false;
+  }
+
+  /// How many bytes of a packet are kept.
+  [[nodiscard]] std::size_t captured(const capture_record& r) const noexcept {
+    return r.length < options_.snap_length ? r.length : options_.snap_length;
+  }
+  /// Whether the format can hold the packet at all: a classic capture has one link type, and a pcapng section no more
+  /// than `max_interfaces` interfaces.
+  [[nodiscard]] bool accepts(const capture_record& r) const noexcept {
+    if (options_.format == capture_format::pcap) return r.link == options_.link;
+    return interfaces_ < max_interfaces || find_interface(r) < max_interfaces;
+  }
+  /// Makes everything of a record but the packet's bytes, `captured(r)` of which go to where the result points, before
+  /// `finish`. Null, and nothing changed but headers, when the block is too full or `accepts` says no.
+  [[nodiscard]] std::byte* begin(const capture_record& r) noexcept {
+    if (memory_.size() - size_ < overhead + captured(r) || !accepts(r)) return nullptr;
+    if (!started_) start();
+    return options_.format == capture_format::pcap ? begin_pcap(r) : begin_pcapng(r);
+  }
+  /// Ends the record that `begin` began.
+  void finish(const capture_record& r) noexcept {
+    const std::size_t n = captured(r);
+    std::byte* end = memory_.data() + size_;
+    if (options_.format == capture_format::pcap) {
+      size_ += pcap_record_header_size + n;
+    } else {
+      const std::size_t total = packet_block_size(n);
+      zero_bytes(end + 28 + n, pcapng::padded(n) - n);
+      detail::store(end + total - 4, static_cast<std::uint32_t>(total));
+      size_ += total;
+    }
+    ++packets_;
+  }
+  /// Makes the headers of a file without packets, unless there are headers already.
+  void open_empty() noexcept {
+    if (started_) return;
+    start();
+    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
+  }
+
+  /// A part of the block, in whole records.
+  struct whole {
+    /// In bytes.
+    std::size_t size;
+    /// In packets.
+    std::size_t packets;
+  };
+  /// How many bytes and packets of the block are whole records when only the first `n` bytes were written.
+  [[nodiscard]] whole whole_records(std::size_t n) const noexcept {
+    whole w{0, 0};
+    if (options_.format == capture_format::pcap && headed_) {
+      if (n < pcap_file_header::size) return w;
+      w.size = pcap_file_header::size;
+    }
+    for (;;) {
+      const std::byte* p = memory_.data() + w.size;
+      const std::size_t left = n - w.size;
+      if (left < pcap_record_header_size) return w;
+      const bool classic = options_.format == capture_format::pcap;
+      const std::size_t total =
+          classic ? pcap_record_header_size + detail::load<std::uint32_t>(p + 8) : detail::load<std::uint32_t>(p + 4);
+      if (total > left) return w;
+      w.size += total;
+      if (classic || detail::load<std::uint32_t>(p) == pcapng::enhanced_packet) ++w.packets;
+    }
+  }
+
+ private:
+  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
+  static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
+    return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
+  }
+  void put32(std::uint32_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 4;
+  }
+  void put16(std::uint16_t v) noexcept {
+    detail::store(memory_.data() + size_, v);
+    size_ += 2;
+  }
+
+  void start() noexcept {
+    started_ = true;
+    headed_ = true;
+    if (options_.format == capture_format::pcap) {
+      pcap_file_header header;
+      header.nanoseconds = options_.nanoseconds;
+      header.snap_length = options_.snap_length;
+      header.linktype = linktype_of(options_.link);
+      header.write(memory_.data() + size_);
+      size_ += pcap_file_header::size;
+      return;
+    }
+    constexpr char application[] = "runnel\0";  // six letters and the padding
+    constexpr std::uint32_t total = 28 + 4 + 8 + 4;
+    put32(pcapng::section_header);
+    put32(total);
+    put32(pcapng::byte_order_magic);
+    put16(1);
+    put16(0);
+    put32(0xffff'ffff);  // section length: not said
+    put32(0xffff'ffff);
+    put16(pcapng::shb_userappl);
+    put16(6);
+    for (std::size_t i = 0; i < 8; ++i) store_u8(memory_.data() + size_++, static_cast<std::uint8_t>(application[i]));
+    put32(pcapng::option_end);
+    put32(total);
+  }
+  // The number of the interface in the section; `max_interfaces` when there is none.
+  [[nodiscard]] std::size_t find_interface(const capture_record& r) const noexcept {
+    std::size_t same_link = max_interfaces;
+    for (std::size_t i = 0; i < interfaces_; ++i) {
+      if (interface_[i].link != r.link) continue;
+      if (interface_[i].number == r.iif) return i;
+      if (same_link == max_interfaces && interfaces_ == max_interfaces) same_link = i;
+    }
+    return same_link;
+  }
+  std::size_t add_interface(const capture_record& r) noexcept {
+    constexpr std::uint32_t total = 20 + 8 + 4;
+    put32(pcapng::interface_description);
+    put32(total);
+    put16(linktype_of(r.link));
+    put16(0);
+    put32(options_.snap_length);
+    put16(pcapng::if_tsresol);
+    put16(1);
+    store_u8(memory_.data() + size_, options_.nanoseconds ? 9 : 6);
+    zero_bytes(memory_.data() + size_ + 1, 3);
+    size_ += 4;
+    put32(pcapng::option_end);
+    put32(total);
+    interface_[interfaces_] = {r.iif, r.link};
+    return interfaces_++;
+  }
+  [[nodiscard]] std::byte* begin_pcapng(const capture_record& r) noexcept {
+    std::size_t iif = last_interface_;
+    if (iif >= interfaces_ || interface_[iif].number != r.iif || interface_[iif].link != r.link) {
+      iif = find_interface(r);
+      if (iif == max_interfaces) iif = add_interface(r);
+      last_interface_ = iif;
+    }
+    const std::size_t n = captured(r);
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
+    detail::store(p, pcapng::enhanced_packet);
+    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
+    detail::store(p + 8, static_cast<std::uint32_t>(iif));
+    detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
+    detail::store(p + 16, static_cast<std::uint32_t>(ticks));
+    detail::store(p + 20, static_cast<std::uint32_t>(n));
+    detail::store(p + 24, wire_length(r));
+    return p + 28;
+  }
+  [[nodiscard]] std::byte* begin_pcap(const capture_record& r) noexcept {
+    std::byte* p = memory_.data() + size_;
+    const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
+    const std::int64_t seconds = since / 1'000'000'000;
+    const auto fraction = static_cast<std::uint32_t>(since % 1'000'000'000);
+    detail::store(p, seconds > 0xffff'ffff ? std::uint32_t{0xffff'ffff} : static_cast<std::uint32_t>(seconds));
+    detail::store(p + 4, options_.nanoseconds ? fraction : fraction / 1000);
+    detail::store(p + 8, static_cast<std::uint32_t>(captured(r)));
+    detail::store(p + 12, wire_length(r));
+    return p + pcap_record_header_size;
+  }
+  static std::uint32_t wire_length(const capture_record& r) noexcept {
+    return r.wire_length < 0xffff'ffff ? static_cast<std::uint32_t>(r.wire_length) : 0xffff'ffffu;
+  }
+
+  struct described {
+    std::uint16_t number;
+    link_type link;
+  };
+  mutable_bytes memory_;
+  pcap_writer_options options_;
+  std::size_t size_ = 0;
+  std::size_t packets_ = 0;
+  bool started_ = false;  // the file header was made
+  bool headed_ = false;   // and is in this block
+  std::size_t interfaces_ = 0;
+  std::size_t last_interface_ = 0;
+  described interface_[max_interfaces] = {};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/pcap_writer.hpp ==================================================================================
+// Writes packets to a pcapng or pcap file: as the device at the end of a pipeline, or as a tap beside one.
+//
+//     auto out = pcap_writer::open("out.pcapng");
+//     if (!out) return fail(out.error());
+//     out->write(packet);
+//     if (auto problem = out->close()) warn(*problem);   // or let the destructor close it
+//
+// Theory of operation. Records are put together in a block of memory and written when the next one might not fit,
+// always whole records at once. Timestamps are a packet's own, so that what was captured keeps its time. When the
+// system takes only a part (a full disk), the file is cut back to the last whole record, so that it stays readable.
+#ifndef RUNNEL_DEVICE_PCAP_WRITER_HPP
+#define RUNNEL_DEVICE_PCAP_WRITER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <errno.h>     // errno, EINTR, EAGAIN
+#include <fcntl.h>     // open
+#include <poll.h>      // poll
+#include <sys/stat.h>  // fstat
+#include <unistd.h>    // write, ftruncate, lseek
+
+namespace runnel {
+
+/// A transmitting device that writes a capture. Move-only. Memory is taken at `open` only: one block.
+///
+/// After a failure (disk full, reader of the pipe gone) it goes on taking packets and releases them unwritten, counted
+/// in `lost()`, so that whoever feeds it does not wait for ever; `failure()` says what happened. A program that writes
+/// to a pipe ignores SIGPIPE, or is ended by it.
+class pcap_writer {
+ public:
+  /// Creates the file at `path`, or empties it when it is there; "-" is standard output. The header is written at
+  /// the first flush.
+  [[nodiscard]] static result<pcap_writer, error> open(const char* path, pcap_writer_options options = {}) noexcept {
+    if (detail::is_dash(path)) return start({1, false}, "standard output", options);
+    int fd = -1;
+    do fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+      const int number = errno;
+      return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
+                   "give a path that may be written, or - for standard output", number);
+    }
+    return start({fd, true}, path, options);
+  }
+  /// The same over an open file descriptor, from where it stands; the writer closes it. `name` is for messages, and
+  /// is copied.
+  [[nodiscard]] static result<pcap_writer, error> adopt(int fd, const char* name,
+                                                        pcap_writer_options options = {}) noexcept {
+    return start({fd, true}, name, options);
+  }
+  pcap_writer(pcap_writer&&) noexcept = default;
+  pcap_writer& operator=(pcap_writer&&) = delete;
+  /// Flushes, and closes what `open` opened. Errors are lost here: call `close`.
+  ~pcap_writer() { (void)close(); }
+
+  /// Writes the packets with their timestamps, or `now` where a packet has none (0), and releases them. Takes all of
+  /// them; what cannot be written is counted in `lost()`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+      const instant when = packets[i].timestamp();
+      (void)write(packets[i], when == instant{} ? now : when);
+      packets[i].reset();
+    }
+    return n;
+  }
+  /// Writes a packet, all its fragments as one, at its own timestamp; it stays the caller's. False, and counted in
+  /// `lost()`, when that is not possible: after a failure, or when a classic capture is of another link type.
+  bool write(const packet& p) noexcept { return write(p, p.timestamp()); }
+  /// The same for a frame.
+  bool write(const frame& f) noexcept {
+    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
+    std::byte* to = begin(r);
+    if (to == nullptr) return false;
+    copy_bytes(to, f.data, block_.captured(r));
+    return finish(to, r, f.checksum);
+  }
+  /// Writes literal bytes, of the link type in the options. `wire_length` is how long the packet was before it was
+  /// cut; 0, or less than there is, means that all of it is there.
+  bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t iif = 0) noexcept {
+    const std::size_t wire = wire_length > data.size() ? wire_length : data.size();
+    const capture_record r{timestamp, data.size(), wire, iif, block_.options().link};
+    std::byte* to = begin(r);
+    if (to == nullptr) return false;
+    copy_bytes(to, data.data(), block_.captured(r));
+    return finish(to, r, checksum_status::unknown);
+  }
+
+  /// Hands everything to the system now. False when that failed, now or before.
+  bool flush() noexcept {
+    if (!file_open()) return false;
+    block_.open_empty();
+    return !failed_ && write_out();
+  }
+  /// Flushes and closes. Null when all that was accepted is written, else why not: the error of the first failure.
+  /// Nothing can be written afterwards.
+  [[nodiscard]] const error* close() noexcept {
+    if (file_open()) {
+      (void)flush();
+      if (const int number = file_.close(); number != 0 && !failed_) fail("close", number);
+      closed_ = true;
+    }
+    return failure();
+  }
+
+  /// What went wrong; null while all is well.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+  /// Packets in the file or on the way there.
+  [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
+  /// Packets that were given to the writer and are not in the file (drop_reason::transmit_error).
+  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+
+ private:
+  pcap_writer(detail::file_handle&& file, const char* name, pcap_writer_options options) noexcept
+      : file_(static_cast<detail::file_handle&&>(file)),
+        name_(name),
+        storage_(capture_block::bytes_needed(options)),
+        block_({storage_.data(), storage_.size()}, options) {}
+
+  static result<pcap_writer, error> start(detail::file_handle&& file, const char* path,
+                                          pcap_writer_options options) noexcept {
+    pcap_writer writer(static_cast<detail::file_handle&&>(file), path, options);
+    const char* name = writer.name_.c_str();
+    struct ::stat about{};
+    if (::fstat(writer.file_.get(), &about) != 0) {
+      const int number = errno;
+      writer.closed_ = true;
+      return error("pcap", "look at", name, ::strerror(number), "", number);
+    }
+    writer.regular_ = S_ISREG(about.st_mode);
+    if (writer.storage_.data() != nullptr) return writer;
+    writer.closed_ = true;
+    return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
+  }
+
+  bool write(const packet& p, instant timestamp) noexcept {
+    const std::size_t length = p.total_length();
+    const capture_record r{timestamp, length, length + p.missing(), p.iif(), p.layers().link_kind()};
+    std::byte* to = begin(r);
+    if (to == nullptr) return false;
+    std::size_t at = 0;
+    const std::size_t captured = block_.captured(r);
+    p.for_each_fragment([&](bytes part) {
+      part = part.first(captured - at);
+      copy_bytes(to + at, part.data(), part.size());
+      at += part.size();
+    });
+    return finish(to, r, p.checksum());
+  }
+  // Where the bytes of the record go; null when it cannot be written.
+  std::byte* begin(const capture_record& r) noexcept {
+    if (file_open() && !failed_) {
+      std::byte* to = block_.begin(r);
+      if (to == nullptr && block_.accepts(r) && write_out()) to = block_.begin(r);
+      if (to != nullptr) return to;
+    }
+    ++lost_;
+    return nullptr;
+  }
+  bool finish(std::byte* data, const capture_record& r, checksum_status checksum) noexcept {
+    // A capture shows what is on the wire, so what the packet's device was to fill in is filled in in the copy.
+    if (checksum == checksum_status::partial && block_.captured(r) == r.wire_length)
+      detail::complete_transport_checksum({data, r.wire_length}, r.link);
+    block_.finish(r);
+    ++written_;
+    return true;
+  }
+  bool write_out() noexcept {
+    std::size_t done = 0;
+    while (done < block_.size()) {
+      const ::ssize_t n = ::write(file_.get(), block_.data() + done, block_.size() - done);
+      if (n > 0) {
+        done += static_cast<std::size_t>(n);
+        continue;
+      }
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        ::pollfd one{file_.get(), POLLOUT, 0};
+        (void)::poll(&one, 1, -1);
+        continue;
+      }
+      fail("write", n == 0 ? EIO : errno);
+      cut_back(done);
+      break;
+    }
+    block_.clear();
+    return !failed_;
+  }
+  // Takes the part of a record away that the system took last. Pipes keep it.
+  void cut_back(std::size_t done) noexcept {
+    const capture_block::whole whole = block_.whole_records(done);
+    const std::uint64_t gone = block_.packets() - whole.packets;
+    written_ -= gone;
+    lost_ += gone;
+    if (!regular_ || whole.size == done) return;
+    const ::off_t end = ::lseek(file_.get(), 0, SEEK_CUR);
+    if (end >= 0 && ::ftruncate(file_.get(), end - static_cast<::off_t>(done - whole.size)) != 0) return;
+  }
+  void fail(const char* step, int number) noexcept {
+    failed_ = true;
+    failure_ = error("pcap", step, name_.c_str(), ::strerror(number), "what was written before is readable", number);
+  }
+  [[nodiscard]] bool file_open() const noexcept { return !closed_ && storage_.data() != nullptr; }
+
+  detail::file_handle file_;
+  detail::short_name name_;
+  detail::mapping storage_;  // null in a writer that was moved from
+  capture_block block_;
+  bool regular_ = false;
+  bool closed_ = false;
+  bool failed_ = false;
+  std::uint64_t written_ = 0;
+  std::uint64_t lost_ = 0;
+  error failure_{"pcap", "write", "", ""};
+};
+static_assert(transmitting_device<pcap_writer>);
+
+}  // namespace runnel
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/pcap.hpp =========================================================================================
+// Captures: read, replay and write pcap and pcapng files.
+#ifndef RUNNEL_DEVICE_PCAP_HPP
+#define RUNNEL_DEVICE_PCAP_HPP
+
+#endif
+
+// ==== runnel/device/network_namespace.hpp ============================================================================
+// Into another network namespace and back, for opening a device there: what was opened stays there, the thread does
+// not. network_namespaces(7), setns(2). Nothing here is for users.
+#ifndef RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
+#define RUNNEL_DEVICE_NETWORK_NAMESPACE_HPP
+
+#include <cstddef>  // size_t
+
+#if defined(__linux__)
+
+#include <errno.h>        // errno
+#include <fcntl.h>        // open
+#include <sched.h>        // CLONE_NEWNET
+#include <sys/syscall.h>  // SYS_setns
+#include <unistd.h>       // syscall
+
+namespace runnel::detail {
+
+/// While it lives, the calling thread is in the namespace that was entered; other threads are not. Move-only.
+class namespace_visit {
+ public:
+  /// `name` is that of `ip netns`, or a path when there is a '/' in it; null stays where the thread is. Messages begin
+  /// with `where`.
+  [[nodiscard]] static result<namespace_visit, error> enter(const char* where, const char* name) noexcept {
+    if (name == nullptr) return namespace_visit({});
+    text<160> path;
+    bool is_path = false;
+    for (const char* c = name; *c != '\0'; ++c) is_path |= *c == '/';
+    path << (is_path ? "" : "/run/netns/") << name;
+    const file_handle there(path.truncated() ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC), true);
+    if (there.get() < 0)
+      return problem(where, name, path.truncated() ? ENAMETOOLONG : errno,
+                     "make it with 'ip netns add', or give a path like /proc/PID/ns/net");
+    file_handle here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), true);
+    if (here.get() < 0) return problem(where, name, errno, "mount /proc, which leads back from there");
+    if (set(there) != 0) return problem(where, name, errno, "run as root, or with CAP_SYS_ADMIN");
+    return namespace_visit(static_cast<file_handle&&>(here));
+  }
+  namespace_visit(namespace_visit&&) noexcept = default;
+  namespace_visit& operator=(namespace_visit&&) = delete;
+  /// Goes back. What went in has the right to do so; should it have lost it meanwhile, the thread stays.
+  ~namespace_visit() {
+    if (home_.get() >= 0) (void)set(home_);
+  }
+
+ private:
+  explicit namespace_visit(file_handle&& home) noexcept : home_(static_cast<file_handle&&>(home)) {}
+  static long set(const file_handle& to) noexcept { return ::syscall(SYS_setns, to.get(), CLONE_NEWNET); }
+  static error problem(const char* where, const char* name, int number, const char* advice) noexcept {
+    return {where, "enter network namespace", short_name(name).c_str(), ::strerror(number), advice, number};
+  }
+
+  file_handle home_;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device/tap.hpp ==========================================================================================
 // A network interface whose other end is this program: TAP (Ethernet frames) and TUN (IP packets). What the kernel
 // sends to the interface is received here, and what is transmitted here the kernel receives.
@@ -9727,8 +10637,8 @@ class xdp_link {
 #endif
 
 // ==== runnel/device.hpp ==============================================================================================
-// Devices: null, link, captures; eBPF in the kernel; pools in mapped memory; the system's clock. On a target without
-// an operating system those that need none.
+// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
+// On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
 

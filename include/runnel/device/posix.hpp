@@ -47,7 +47,8 @@ class file_handle {
   bool owned_ = false;
 };
 
-/// Anonymous private memory from the system, all zeros, aligned to a page, given back at destruction.
+/// Memory from the system, aligned to a page, given back at destruction: anonymous and private, all zeros, or `of` a
+/// file.
 class mapping {
  public:
   mapping() noexcept = default;
@@ -57,6 +58,15 @@ class mapping {
     if (p == MAP_FAILED) return;
     data_ = static_cast<std::byte*>(p);
     size_ = size;
+  }
+  /// Memory that the kernel shares by an open file or socket.
+  [[nodiscard]] static mapping of(int fd, std::size_t size) noexcept {
+    mapping m;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) return m;
+    m.data_ = static_cast<std::byte*>(p);
+    m.size_ = size;
+    return m;
   }
   mapping(mapping&& other) noexcept : data_(other.data_), size_(other.size_) {
     other.data_ = nullptr;

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: MIT
+// On the loopback interface of a namespace: what is sent there comes back as received. With other hosts: tests/live.
+#include <doctest/doctest.h>
+
+#include <runnel/device/af_packet.hpp>
+
+#if defined(__linux__)
+
+#include <cstring>
+#include <vector>
+
+#include <dirent.h>
+#include <poll.h>
+
+#include <runnel/device/clock.hpp>
+#include <runnel/flow.hpp>
+
+#include "device/own_namespace.hpp"
+
+using namespace runnel;
+using device::af_packet;
+
+namespace {
+
+int open_files() {
+  ::DIR* const all = ::opendir("/proc/self/fd");
+  int n = 0;
+  while (::readdir(all) != nullptr) ++n;
+  ::closedir(all);
+  return n;
+}
+
+// A UDP datagram over IPv4 to nobody, of `length` bytes in all; `mark` is its source port.
+std::vector<std::byte> datagram(std::uint16_t mark, std::size_t length = 60) {
+  std::vector<std::byte> p(length);
+  const std::uint8_t head[] = {0, 0, 0, 0, 0, 0,  0,  0, 0, 0,  0, 1, 8, 0,  0x45, 0, 0,
+                               0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
+  std::memcpy(p.data(), head, sizeof head);
+  store_be16(p.data() + 16, static_cast<std::uint16_t>(length - 14));
+  store_be16(p.data() + 34, mark);
+  store_be16(p.data() + 36, 9);
+  store_be16(p.data() + 38, static_cast<std::uint16_t>(length - 34));
+  return p;
+}
+packet make(pool& memory, const std::vector<std::byte>& from) {
+  packet p = memory.allocate();
+  REQUIRE(p);
+  REQUIRE(p.append(bytes{from.data(), from.size()}));
+  return p;
+}
+std::uint16_t mark_of(const frame& f) { return load_be16(f.data + 34); }
+
+// The loopback interface, up.
+struct loopback {
+  loopback() : lo(device::network_interface::open("lo")) { REQUIRE((lo && lo->set_up(true))); }
+  result<device::network_interface, error> lo;
+};
+
+// Waits until there is something, at most a second.
+std::vector<frame> receive(af_packet& from, std::size_t room = 256) {
+  std::vector<frame> frames(room);
+  for (int i = 0; i < 100; ++i) {
+    into_array take(frames.data());
+    const std::size_t n = from.receive(room, instant{}, take);
+    if (n != 0) {
+      frames.resize(n);
+      return frames;
+    }
+    ::pollfd one{from.wait_handle(), POLLIN, 0};
+    (void)::poll(&one, 1, 10);
+  }
+  return {};
+}
+// Receives `n`, and gives them back.
+std::vector<std::uint16_t> marks(af_packet& from, std::size_t n) {
+  std::vector<std::uint16_t> got;
+  while (got.size() < n) {
+    const auto frames = receive(from);
+    if (frames.empty()) break;
+    for (const frame& f : frames) got.push_back(mark_of(f));
+    from.memory().release(frames.data(), frames.size());
+  }
+  return got;
+}
+void send(af_packet& to, std::uint16_t first, std::uint16_t n, std::size_t length = 60) {
+  for (std::uint16_t i = 0; i < n; ++i) {
+    packet p = make(to.memory(), datagram(static_cast<std::uint16_t>(first + i), length));
+    REQUIRE(to.transmit(&p, 1, instant{}) == 1);
+    CHECK(!p);
+  }
+}
+bool all_home(pool& memory) {
+  return memory.available() == memory.capacity() && memory.bare_available() == memory.bare_capacity();
+}
+
+}  // namespace
+
+TEST_CASE("what cannot be opened is explained") {
+  const own_namespace inside;
+  if (!inside) return;
+  const int before = open_files();
+  const auto why = [](const device::af_packet_options& options, const char* name = "lo") {
+    const auto opened = af_packet::open(name, options);
+    REQUIRE(!opened);
+    return opened.error();
+  };
+  const auto says = [](const error& e, const char* part) {
+    CAPTURE(e.message());
+    const bool found = std::strstr(e.message(), part) != nullptr;
+    CHECK(found);
+    return found;
+  };
+  CHECK(says(why({}, "eth7"), "af_packet: open eth7: no such interface: there are lo"));
+  CHECK(says(why({.block_size = 65536}), "MTU, 65536, does not fit a block of 65536 bytes: a smaller MTU"));
+  CHECK(says(why({.block_size = 200'000}), "block_size is not a power of two"));
+  CHECK(says(why({.blocks = 4'000'000'000, .block_size = 1u << 30}), "choose fewer or smaller blocks"));
+  const auto first = af_packet::open("lo", {.fanout = device::fanout_mode::hash, .fanout_group = 7, .blocks = 2});
+  REQUIRE(first);
+  CHECK(says(why({.fanout = device::fanout_mode::lb, .fanout_group = 7, .blocks = 2}),
+             "join fanout group 7 on lo: Invalid argument: it is of another mode"));
+  {
+    auto memory = mapped_pool::open({.packets = 16});
+    REQUIRE(memory);
+    std::uint8_t last = 1;
+    while (last != 0) last = memory->get().add_lender();
+    CHECK(says(why({.memory = &memory->get()}), "too many devices lend"));
+  }
+  CHECK(open_files() > before);
+}
+
+TEST_CASE("packets come as they were sent, in order, and everything goes home") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  const int before = open_files();
+  {
+    auto opened = af_packet::open("lo", {.blocks = 4});
+    REQUIRE(opened);
+    af_packet eth(static_cast<af_packet&&>(*opened));
+    CHECK(same_text(eth.name(), "lo"));
+    CHECK(eth.next_due() == never);
+    const real_clock time;
+    const instant start = time.now();
+    send(eth, 100, 70);
+    const auto frames = receive(eth);
+    REQUIRE(frames.size() == 70);
+    for (std::uint16_t i = 0; i < 70; ++i) {
+      CHECK(mark_of(frames[i]) == 100 + i);
+      CHECK(frames[i].length == 60);
+      CHECK(frames[i].headroom >= 64);
+      CHECK(frames[i].missing == 0);
+      CHECK(frames[i].timestamp > start + milliseconds(-100));
+      CHECK(frames[i].timestamp < start + seconds(5));
+    }
+    // Nothing more while these are out, for they lie in the ring.
+    send(eth, 200, 1);
+    std::vector<frame> more(8);
+    into_array take(more.data());
+    CHECK(eth.receive(8, instant{}, take) == 0);
+    eth.memory().release(frames.data(), frames.size());
+    CHECK(marks(eth, 1) == std::vector<std::uint16_t>{200});
+    const auto s = eth.statistics();
+    CHECK(s.arrived == 71);
+    CHECK(s.received == 71);
+    CHECK(s.transmitted == 71);
+    CHECK(s.dropped + s.outgoing + s.malformed + s.cut + s.refused + s.invalid + s.while_down == 0);
+    text<256> line;
+    print(line, s);
+    CHECK(std::strstr(line.c_str(), "arrived 71, received 71; transmitted 71, ") == line.c_str());
+    CHECK(all_home(eth.memory()));
+    CHECK(eth.lost() == 0);
+    CHECK(!eth.done());
+    CHECK(eth.failure() == nullptr);
+  }
+  CHECK(open_files() == before);
+}
+
+TEST_CASE("64 packets are one system call, also where each has its header apart") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 4});
+  REQUIRE(eth);
+  const std::uint64_t before = eth->statistics().system_calls;
+  packet packets[64], clones[64];
+  for (std::uint16_t i = 0; i < 64; ++i) {
+    packets[i] = make(eth->memory(), datagram(i));
+    clones[i] = packets[i].clone();
+  }
+  CHECK(eth->transmit(packets, 64, instant{}) == 64);
+  CHECK(eth->transmit(clones, 64, instant{}) == 64);  // alone by now
+  for (std::uint16_t i = 0; i < 64; ++i) {
+    packets[i] = make(eth->memory(), datagram(i));
+    clones[i] = packets[i].clone();
+  }
+  CHECK(eth->transmit(clones, 64, instant{}) == 64);  // shared
+  CHECK(eth->statistics().system_calls - before <= 3 + 2);
+  const auto got = marks(*eth, 192);
+  REQUIRE(got.size() == 192);
+  for (std::size_t i = 0; i < 192; ++i) CHECK(got[i] == i % 64);
+}
+
+TEST_CASE("received frames are sent on from where they lie") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 4});
+  REQUIRE(eth);
+  send(*eth, 1, 10);
+  const auto frames = receive(*eth);
+  REQUIRE(frames.size() == 10);
+  CHECK(eth->transmit(frames.data(), 10, instant{}) == 10);
+  CHECK(eth->memory().lent(frames[0].lender) == 0);
+  CHECK(marks(*eth, 10) == std::vector<std::uint16_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+  CHECK(all_home(eth->memory()));
+}
+
+TEST_CASE("a packet that is kept does not stop the ring") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  REQUIRE(eth);
+  queue<drop_tail, 8> kept;
+  for (std::uint16_t round = 0; round < 8; ++round) {
+    send(*eth, round, 1);
+    const auto frames = receive(*eth);
+    REQUIRE(frames.size() == 1);
+    CHECK(kept.push(eth->memory().attach(frames[0])).code == verdict_code::pass);
+  }
+  packet all[8];
+  REQUIRE(kept.pull(all, 8, instant{}) == 8);
+  for (std::uint16_t round = 0; round < 8; ++round) {
+    CHECK(load_be16(all[round].data() + 34) == round);
+    CHECK(!all[round].is_lent());
+  }
+}
+
+TEST_CASE("what the ring has no room for is counted: nothing is lost without a number") {
+  const own_namespace inside;
+  if (!inside) return;
+  loopback up;
+  REQUIRE(up.lo->set_mtu(1500));
+  auto eth = af_packet::open("lo", {.blocks = 2, .block_size = 8192});
+  REQUIRE(eth);
+  send(*eth, 0, 1000);
+  std::size_t got = 0;
+  while (const std::size_t n = marks(*eth, 1).size()) got += n;
+  const auto s = eth->statistics();
+  CHECK(s.transmitted == 1000);
+  CHECK(s.arrived == 1000);
+  CHECK(s.received == got);
+  CHECK(s.dropped > 0);
+  CHECK(s.ring_full > 0);
+  CHECK(s.received + s.dropped == 1000);
+  send(*eth, 0, 1);
+  CHECK(marks(*eth, 1).size() == 1);
+}
+
+TEST_CASE("a fanout group gets each packet once") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  using enum device::fanout_mode;
+  for (const device::fanout_mode mode : {hash, lb, cpu, rollover}) {
+    CAPTURE(static_cast<int>(mode));
+    auto a = af_packet::open("lo", {.fanout = mode, .blocks = 4});
+    auto b = af_packet::open("lo", {.fanout = mode, .blocks = 4});
+    REQUIRE((a && b));
+    send(*a, 0, 200);
+    std::vector<int> seen(200);
+    std::size_t of_a = 0, late = 0;
+    std::size_t of_both = 0;
+    for (int rounds = 0; rounds < 20; ++rounds) {
+      for (af_packet* one : {&*a, &*b}) {
+        std::vector<frame> frames(256);
+        into_array take(frames.data());
+        const std::size_t got = one->receive(256, instant{}, take);
+        for (std::size_t i = 0; i < got; ++i) ++seen[mark_of(frames[i])];
+        one->memory().release(frames.data(), got);
+        of_both += got;
+        if (one == &*a) of_a += got;
+      }
+      if (of_both < 200 && rounds > 10) --rounds, ++late;
+      REQUIRE(late < 1000);
+      ::usleep(2000);
+    }
+    for (const int times : seen) CHECK(times == 1);
+    if (mode == hash || mode == lb) {
+      CHECK(of_a > 20);
+      CHECK(of_a < 180);
+    }
+  }
+}
+
+TEST_CASE("an interface may go down and come up again") {
+  const own_namespace inside;
+  if (!inside) return;
+  loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  REQUIRE(eth);
+  send(*eth, 1, 1);
+  CHECK(marks(*eth, 1).size() == 1);
+  REQUIRE(up.lo->set_up(false));
+
+  packet lost[3];
+  for (packet& p : lost) p = make(eth->memory(), datagram(2));
+  CHECK(eth->transmit(lost, 3, instant{}) == 3);
+  CHECK(eth->lost() == 3);
+  CHECK(eth->statistics().while_down == 3);
+  // It wakes whoever waits, who finds nothing, and is then told when to look again.
+  ::pollfd one{eth->wait_handle(), POLLIN, 0};
+  CHECK(::poll(&one, 1, 1000) == 1);
+  std::vector<frame> frames(8);
+  for (int i = 0; i < 100; ++i) {
+    into_array take(frames.data());
+    CHECK(eth->receive(8, instant{1000}, take) == 0);
+  }
+  CHECK(eth->statistics().times_down == 1);
+  CHECK(eth->next_due() == instant{1000} + milliseconds(100));
+  CHECK(::poll(&one, 1, 0) == 0);
+
+  REQUIRE(up.lo->set_up(true));
+  send(*eth, 3, 2);
+  CHECK(marks(*eth, 2) == std::vector<std::uint16_t>{3, 4});
+  into_array take(frames.data());
+  CHECK(eth->receive(8, instant{1000} + seconds(1), take) == 0);
+  CHECK(eth->next_due() == never);
+  CHECK(!eth->done());
+  CHECK(all_home(eth->memory()));
+}
+
+TEST_CASE("an interface may be down when it is opened") {
+  const own_namespace inside;
+  if (!inside) return;
+  auto lo = device::network_interface::open("lo");
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  REQUIRE((lo && eth));
+  std::vector<frame> frames(8);
+  for (int i = 0; i < 100; ++i) {
+    into_array take(frames.data());
+    CHECK(eth->receive(8, instant{}, take) == 0);
+  }
+  CHECK(eth->statistics().times_down == 1);
+  REQUIRE(lo->set_up(true));
+  send(*eth, 3, 2);
+  CHECK(marks(*eth, 2).size() == 2);
+}
+
+TEST_CASE("a packet that cannot be sent is lost and counted, those behind it go") {
+  const own_namespace inside;
+  if (!inside) return;
+  loopback up;
+  REQUIRE(up.lo->set_mtu(1000));
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  REQUIRE(eth);
+  packet packets[5];
+  packets[0] = make(eth->memory(), datagram(1));
+  packets[1] = make(eth->memory(), datagram(2, 1500));
+  packets[2] = make(eth->memory(), datagram(3));
+  packets[3] = make(eth->memory(), std::vector<std::byte>(10));
+  packets[4] = make(eth->memory(), datagram(4, 1014));
+  CHECK(eth->transmit(packets, 5, instant{}) == 5);
+  CHECK(eth->lost() == 2);
+  CHECK(eth->statistics().invalid == 2);
+  CHECK(marks(*eth, 3) == std::vector<std::uint16_t>{1, 3, 4});
+  CHECK(all_home(eth->memory()));
+}
+
+TEST_CASE("a packet in many pieces is sent as one") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  auto small_slots = mapped_pool::open({.packets = 256, .bytes = 100, .headroom = 0});
+  REQUIRE((eth && small_slots));
+  const auto whole = datagram(5, 9000);
+  packet p = make(small_slots->get(), std::vector<std::byte>(whole.begin(), whole.begin() + 100));
+  for (std::size_t at = 100; at < whole.size(); at += 100)
+    REQUIRE(p.append(make(small_slots->get(), std::vector<std::byte>(whole.data() + at, whole.data() + at + 100))));
+  CHECK(eth->transmit(&p, 1, instant{}) == 1);
+  const auto got = receive(*eth);
+  REQUIRE(got.size() == 1);
+  REQUIRE(got[0].length == 9000);
+  CHECK(std::memcmp(got[0].data, whole.data(), 9000) == 0);
+  eth->memory().release(got.data(), 1);
+  CHECK(all_home(small_slots->get()));
+}
+
+TEST_CASE("what is left to do for a packet goes with it, both ways") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 2, .packets = 64});
+  auto large = mapped_pool::open({.packets = 4, .bytes = 65535});
+  REQUIRE((eth && large));
+  const std::uint16_t segments[] = {0, 1000};
+  for (const std::uint16_t segment : segments) {
+    packet p = make(large->get(), datagram(6, segment != 0 ? 42 + 30'000 : 300));
+    std::byte* const udp = p.writable().data() + 34;
+    // The sum of the pseudo-header stands in the field.
+    std::uint32_t sum = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 17 + static_cast<std::uint32_t>(p.length() - 34);
+    sum = (sum & 0xffff) + (sum >> 16);
+    store_be16(udp + 6, static_cast<std::uint16_t>(sum));
+    p.checksum(checksum_status::partial);
+    p.segment_size(segment);
+    const std::vector<std::byte> sent(p.data(), p.data() + p.length());
+    CHECK(eth->transmit(&p, 1, instant{}) == 1);
+    CHECK(eth->lost() == 0);
+    const auto got = receive(*eth);
+    REQUIRE(got.size() == 1);
+    CHECK(got[0].checksum == checksum_status::partial);
+    CHECK(got[0].segment_size == segment);
+    REQUIRE(got[0].length == sent.size());
+    CHECK(std::memcmp(got[0].data, sent.data(), sent.size()) == 0);
+    // And on from there.
+    CHECK(eth->transmit(got.data(), 1, instant{}) == 1);
+    const auto again = receive(*eth);
+    REQUIRE(again.size() == 1);
+    CHECK(again[0].segment_size == segment);
+    CHECK(again[0].checksum == checksum_status::partial);
+    eth->memory().release(again.data(), 1);
+  }
+}
+
+TEST_CASE("a device without a ring only sends") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 4});
+  auto only_sends = af_packet::open("lo", {.bypass_qdisc = true, .blocks = 0});
+  REQUIRE((eth && only_sends));
+  CHECK(only_sends->wait_handle() == -1);
+  send(*only_sends, 1, 3);
+  std::vector<frame> frames(8);
+  into_array take(frames.data());
+  CHECK(only_sends->receive(8, instant{}, take) == 0);
+  CHECK(marks(*eth, 3) == std::vector<std::uint16_t>{1, 2, 3});
+}
+
+#endif
