@@ -2904,8 +2904,7 @@ concept frame_transmitting_device = requires(D& d, const frame* frames, std::siz
 };
 
 /// A source that holds packets already, such as a queue: `pull(packets, room, now)` moves up to `room` of them into
-/// handles that hold nothing (their old value is overwritten) and says how many. One that other threads fill also has
-/// `empty()` and `wakes(clock)`: whether they wake the loop that sleeps by that clock.
+/// handles that hold nothing (their old value is overwritten) and says how many.
 template <class Q>
 concept pulled_source = requires(Q& q, packet* packets, std::size_t room, instant now) {
   { q.pull(packets, room, now) } -> std::same_as<std::size_t>;
@@ -3174,8 +3173,6 @@ namespace runnel::detail {
 /// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
 class device_memory {
  public:
-  /// None.
-  device_memory() noexcept : nothing_{}, pool_(nullptr) {}
   /// `given` may be null: a pool of `config` is made then.
   [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
     if (given != nullptr) return device_memory(given);
@@ -7190,301 +7187,184 @@ static_assert(receiving_device<af_packet> && transmitting_device<af_packet> && f
 
 #endif
 
-// ==== runnel/packet/verdict.hpp ======================================================================================
-// What a stage says about a packet: the verdicts of XDP, netfilter's for those who take a packet over, and the
-// cause when it is a drop.
-#ifndef RUNNEL_PACKET_VERDICT_HPP
-#define RUNNEL_PACKET_VERDICT_HPP
+// ==== runnel/wire/gre.hpp ============================================================================================
+// GRE header: a checked view over the packet's own bytes, with checksum, key and sequence number; the builder.
+// RFC 2784, RFC 2890.
+#ifndef RUNNEL_WIRE_GRE_HPP
+#define RUNNEL_WIRE_GRE_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t
-
-namespace runnel {
-
-/// What is to happen with a packet.
-enum class verdict_code : std::uint8_t {
-  aborted,   ///< the program failed on this packet; it is dropped and counted as drop_reason::aborted (XDP_ABORTED)
-  drop,      ///< end of the journey; the reason says why (XDP_DROP, NF_DROP)
-  pass,      ///< on to the next stage (XDP_PASS, NF_ACCEPT)
-  tx,        ///< out again by the device it came from (XDP_TX)
-  redirect,  ///< out by another device, the one that `port` names (XDP_REDIRECT)
-  stolen,    ///< the stage took ownership of the packet (NF_STOLEN)
-  count_     ///< how many there are
-};
-
-/// How many codes there are.
-inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
-
-/// A verdict with its cause or target: four bytes, passed by value.
-struct [[nodiscard]] verdict {
-  /// What happens with the packet.
-  verdict_code code = verdict_code::pass;
-  drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
-  std::uint16_t port = 0;                  ///< which device, for `redirect`
-
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
-};
-
-namespace detail {
-// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
-struct drop_verdict : verdict {
-  /// A drop with its cause: `return drop(drop_reason::blocklist);`
-  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
-};
-struct redirect_verdict {
-  /// Sends the packet to the device at place `port` of the list that the early verdict was given.
-  constexpr const verdict operator()(std::uint16_t port) const noexcept {
-    return {verdict_code::redirect, drop_reason::none, port};
-  }
-};
-}  // namespace detail
-
-/// The verdicts by name; see `verdict_code`. @{
-inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
-inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
-inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
-/// @}
-/// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
-/// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
-inline constexpr verdict accept = pass;
-/// The verdicts by name; see `verdict_code`. @{
-inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
-inline constexpr detail::redirect_verdict redirect{};
-inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
-/// @}
-
-/// The name of a verdict as XDP and netfilter spell it, in lower case.
-[[nodiscard]] constexpr const char* name(verdict_code code) noexcept {
-  switch (code) {
-    case verdict_code::aborted: return "aborted";
-    case verdict_code::drop: return "drop";
-    case verdict_code::pass: return "pass";
-    case verdict_code::tx: return "tx";
-    case verdict_code::redirect: return "redirect";
-    case verdict_code::stolen: return "stolen";
-    case verdict_code::count_: break;
-  }
-  return "unknown";
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/counters.hpp =======================================================================================
-// What is counted at each stage. The numbers are added once for a burst, not for a packet.
-#ifndef RUNNEL_FLOW_COUNTERS_HPP
-#define RUNNEL_FLOW_COUNTERS_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
 
 namespace runnel {
 
-/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages
-/// that are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or
-/// pulled.
-struct stage_counters {
-  std::uint64_t packets = 0;                        ///< that came in
-  std::uint64_t bytes = 0;                          ///< that came in, with the lengths at the beginning of the loop
-  std::uint64_t verdicts[verdict_code_count] = {};  ///< by verdict_code; `pass` is not counted here, see passed()
-  std::uint64_t reasons[drop_reason_count] = {};    ///< drops and aborts by cause
+/// A view of a GRE header (version 0) and what it carries. `gre` reads, `mut<gre>` also writes. Does not own: valid as
+/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+template <class Byte>
+class basic_gre {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_gre<std::byte>;
+  static constexpr header in_header = header::gre;
+  static constexpr std::size_t min_size = 4;
+  /// @}
 
-  /// Packets that went on.
-  [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
-    std::uint64_t rest = packets;
-    for (const std::uint64_t v : verdicts) rest -= v;
-    return rest;
+  /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
+  using option = gre_option_fields<>;
+  /// A field of the IP packet inside, for match expressions: `gre::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gre, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gre, Field>{f};
   }
-  /// Packets with this verdict.
-  [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
-    return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
+  static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
+  static constexpr field<header::gre, 16, 16, std::uint16_t> protocol{"gre protocol"};
+  /// @}
+
+  /// Checks that the header is there with all that its flags promise. What RFC 1701 had beyond that (routing, a strict
+  /// source route, recursion) is refused, as RFC 2784 §2.3 says, and so is version 1, which is PPTP's.
+  [[nodiscard]] static constexpr result<basic_gre, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size || (load_be16(b.data()) & 0x4c07u) != 0) return drop_reason::gre_malformed;
+    const basic_gre v{b.data(), b.size()};
+    if (v.said_size() > b.size()) return drop_reason::gre_malformed;
+    return v;
   }
-  /// Drops and aborts with this cause.
-  [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
-    return reasons[static_cast<std::size_t>(why)];
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_gre unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_gre<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_gre<const Byte>::unchecked({p_, n_});
   }
-  /// Counts `n` packets of `length` bytes in all.
-  constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
-    packets += n;
-    bytes += length;
+
+  /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
+  /// Whether the optional field is there. @{
+  [[nodiscard]] constexpr bool has_checksum() const noexcept { return (load_u8(p_) & 0x80u) != 0; }
+  [[nodiscard]] constexpr bool has_key() const noexcept { return (load_u8(p_) & 0x20u) != 0; }
+  [[nodiscard]] constexpr bool has_sequence_number() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
+  /// @}
+  /// The version number.
+  [[nodiscard]] constexpr std::uint8_t version_number() const noexcept { return load_u8(p_ + 1) & 7u; }
+  /// What it carries: an EtherType.
+  [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
+  /// Which tunnel between the same two ends it is (RFC 2890 §2.1); 0 without a key.
+  [[nodiscard]] constexpr std::uint32_t key() const noexcept { return has_key() ? word(key_at()) : 0; }
+  /// RFC 2890 §2.2; 0 without a sequence number.
+  [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept {
+    return has_sequence_number() ? word(sequence_at()) : 0;
   }
-  /// Counts `n` packets with a verdict other than `pass`.
-  constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
-    verdicts[static_cast<std::size_t>(v.code)] += n;
-    if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
-      reasons[static_cast<std::size_t>(v.reason)] += n;
+  /// What the tunnel carries.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(header_size());
   }
-  /// Counts something that was lost beside the path: a cause, and no packet of the path.
-  constexpr void add_aside(verdict v) noexcept { reasons[static_cast<std::size_t>(v.reason)] += 1; }
+  /// Whether the checksum is right, or the sender computed none. Reads header and payload.
+  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
+    return !has_checksum() || fold_checksum(add_checksum(bytes{p_, n_})) == 0xffff;
+  }
+
+  /// Changes the key of a header that has one, else nothing; updates the checksum when there is one (RFC 1624).
+  constexpr void key(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    if (has_key()) set_word(key_at(), v);
+  }
+  /// Changes the sequence number of a header that has one, else nothing; updates the checksum when there is one.
+  constexpr void sequence_number(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    if (has_sequence_number()) set_word(sequence_at(), v);
+  }
+
+ private:
+  constexpr basic_gre(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  [[nodiscard]] constexpr std::size_t key_at() const noexcept { return has_checksum() ? 8 : 4; }
+  [[nodiscard]] constexpr std::size_t sequence_at() const noexcept { return key_at() + (has_key() ? 4 : 0); }
+  [[nodiscard]] constexpr std::size_t said_size() const noexcept {
+    return sequence_at() + (has_sequence_number() ? 4 : 0);
+  }
+  [[nodiscard]] constexpr std::uint32_t word(std::size_t at) const noexcept {
+    return at + 4 <= n_ ? load_be32(p_ + at) : 0;
+  }
+  constexpr void set_word(std::size_t at, std::uint32_t v) const noexcept {
+    if (at + 4 > n_) return;
+    if (has_checksum() && n_ >= 8) store_be16(p_ + 4, update_checksum32(load_be16(p_ + 4), load_be32(p_ + at), v));
+    store_be32(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
 };
 
-/// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
-struct no_counters {
-  /// Counts nothing. @{
-  constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
-  constexpr void add(verdict, std::uint64_t = 1) noexcept {}
-  constexpr void add_aside(verdict) noexcept {}
+/// The view to read; `mut<>` of it also writes.
+using gre = basic_gre<const std::byte>;
+
+/// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
+/// in nft: `gretap::inner(ether::saddr)`.
+struct gretap {
+  /// A field of the frame inside: `gretap::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::gretap, Field>{f};
+  }
+};
+
+/// A GRE header to be written: `write_headers(packet, ipv4_header{...}, gre_header{.has_key = true, .key = 7},
+/// ipv4_header{...})`. Around an `ethernet_header` it says "transparent Ethernet bridging".
+struct gre_header {
+  static constexpr std::uint8_t ip_protocol = 47;  ///< what an IP header around this one says
+
+  std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
+  bool checksum = false;       ///< over header and payload, which must be in place before
+  /// Whether there is a key, and which. @{
+  bool has_key = false;
+  std::uint32_t key = 0;
+  /// @}
+  /// Whether there is a sequence number, and which. @{
+  bool has_sequence = false;
+  std::uint32_t sequence = 0;
+  /// @}
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return 4 + (checksum ? 4u : 0u) + (has_key ? 4u : 0u) + (has_sequence ? 4u : 0u);
+  }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    std::byte* p = whole.data();
+    store_be16(p, static_cast<std::uint16_t>((checksum ? 0x8000u : 0u) | (has_key ? 0x2000u : 0u) |
+                                             (has_sequence ? 0x1000u : 0u)));
+    store_be16(p + 2, protocol != 0 ? protocol : around.ethertype);
+    std::size_t at = 4;
+    if (checksum) {
+      store_be32(p + at, 0);
+      at += 4;
+    }
+    if (has_key) {
+      store_be32(p + at, key);
+      at += 4;
+    }
+    if (has_sequence) store_be32(p + at, sequence);
+    if (checksum) store_be16(p + 4, runnel::checksum(whole));
+  }
   /// @}
 };
 
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/context.hpp ========================================================================================
-// What a stage may know beside the packet: the time, and the device that the burst came from.
-#ifndef RUNNEL_FLOW_CONTEXT_HPP
-#define RUNNEL_FLOW_CONTEXT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// Passed along with a burst. Valid for the call.
-struct context {
-  instant now{};  ///< when the burst was received, by the loop's clock
-  /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
-  std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
-  /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
-  std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
-  /// Internal: the device of the source.
-  void* device = nullptr;
-  text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/ports.hpp ==========================================================================================
-// The ways out of a stage that decides between several: a list of tags that is also the type of the decision.
-#ifndef RUNNEL_FLOW_PORTS_HPP
-#define RUNNEL_FLOW_PORTS_HPP
-
-#include <concepts>  // same_as
-#include <cstddef>   // size_t
-#include <cstdint>   // uint8_t
-
-namespace runnel {
-
-/// The way that packets take which a branch did not look at, because they lack the headers that it asks for.
-struct other {};
-
-/// `ports<local, forward, no_route>` lists the ways out of a branch, and is what its decision returns: one of the
-/// tags, or a verdict other than `pass` for a packet that goes no way at all.
-///
-///     struct by_port {
-///       using ways = ports<dns, other>;
-///       ways operator()(udp u) const { if (u.destination_port() == 53) return dns{}; return other{}; }
-///     };
-template <class... Ways>
-class ports {
- public:
-  /// How many ways.
-  static constexpr std::size_t count = sizeof...(Ways);
-  static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
-
-  /// Whether `W` is one of the ways.
-  template <class W>
-  static constexpr bool contains = (std::same_as<W, Ways> || ...);
-  /// The place of `W` in the list.
-  template <class W>
-  static constexpr std::size_t index_of = [] {
-    std::size_t i = 0;
-    (void)((std::same_as<W, Ways> || (++i, false)) || ...);
-    return i;
-  }();
-
-  /// The way that this tag names.
-  template <class W>
-    requires contains<W>
-  constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
-  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
-  /// drop.
-  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
-    RUNNEL_ASSERT(v.code != verdict_code::pass);
+/// One line in tcpdump's manner: `GREv0, key=0x7, seq 1, proto IPv4 (0x0800), length 40`, header included.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_gre<Byte>& v) noexcept {
+  out << "GREv" << v.version_number();
+  if (v.has_key()) {
+    out << ", key=0x";
+    out.hex(v.key());
   }
-  /// The same for `drop`.
-  constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
-  /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
-  template <class W>
-    requires contains<W>
-  [[nodiscard]] static constexpr ports to() noexcept {
-    return ports(static_cast<std::uint16_t>(index_of<W>));
-  }
-
-  /// Calls `f.template operator()<Way>()` for each way in the list.
-  template <class F>
-  static constexpr void for_each(F&& f) {
-    (f.template operator()<Ways>(), ...);
-  }
-  /// `pass` with the way's place in `port`, or the verdict.
-  [[nodiscard]] constexpr verdict decision() const noexcept { return verdict_; }
-
- private:
-  constexpr explicit ports(std::uint16_t index) noexcept : verdict_{verdict_code::pass, drop_reason::none, index} {}
-  verdict verdict_;
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/type_name.hpp ======================================================================================
-// The name of a type as text, for the drawing of a graph and for traces.
-#ifndef RUNNEL_FLOW_TYPE_NAME_HPP
-#define RUNNEL_FLOW_TYPE_NAME_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel::detail {
-
-struct type_text {
-  char characters[48] = {};
-};
-
-// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the
-// text that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments,
-// and the
-// "(anonymous namespace)" and "main()" in front of local types.
-template <class T>
-consteval type_text make_type_name() {
-  const char* at = __PRETTY_FUNCTION__;
-  while (!(at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ')) ++at;
-  type_text result;
-  std::size_t size = 0;
-  unsigned depth = 0;
-  for (at += 4; *at != '\0' && (depth != 0 || (*at != ']' && *at != ';')); ++at) {
-    if (*at == '<' || *at == '(' || *at == '{') {
-      ++depth;
-    } else if (*at == '>' || *at == ')' || *at == '}') {
-      --depth;
-    } else if (depth != 0) {
-      continue;
-    } else if (at[0] == ':' && at[1] == ':') {
-      size = 0;
-      ++at;
-    } else if (size + 1 < sizeof result.characters) {
-      result.characters[size++] = *at;
-    }
-  }
-  for (std::size_t i = size; i < sizeof result.characters; ++i) result.characters[i] = '\0';
-  return result;
-}
-
-template <class T>
-inline constexpr type_text type_name_storage = make_type_name<T>();
-
-}  // namespace runnel::detail
-
-namespace runnel {
-
-/// The unqualified name of `T`, zero-terminated, at most 47 characters; empty for lambdas and unnamed types.
-template <class T>
-[[nodiscard]] constexpr const char* type_name() noexcept {
-  return detail::type_name_storage<T>.characters;
+  if (v.has_sequence_number()) out << ", seq " << v.sequence_number();
+  out << ", proto " << ethertype::name(v.protocol_type()) << " (0x";
+  out.hex(v.protocol_type(), 4) << "), length " << std::uint64_t{v.header_size() + v.payload().size()};
 }
 
 }  // namespace runnel
@@ -7733,6 +7613,2162 @@ using mutable_header_map = basic_header_map<std::byte>;
 
 #endif
 
+// ==== runnel/wire/icmp.hpp ===========================================================================================
+// ICMP messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
+// RFC 792, RFC 950, RFC 1191, RFC 1812, RFC 4884.
+#ifndef RUNNEL_WIRE_ICMP_HPP
+#define RUNNEL_WIRE_ICMP_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// Type and code of an ICMP message. The known ones have names: `icmp::echo_request`, `icmp::unreachable::port`.
+struct icmp_kind {
+  /// The message's type.
+  std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
+  std::uint8_t code = 0;
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(icmp_kind, icmp_kind) noexcept = default;
+};
+
+/// A view of an ICMP message: header and what follows. `icmp` reads, `mut<icmp>` also writes. Does not own: valid as
+/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+template <class Byte>
+class basic_icmp {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_icmp<std::byte>;
+  static constexpr header in_header = header::icmp;
+  static constexpr std::size_t min_size = 8;
+  /// @}
+
+  /// A message, by type and code as IANA lists them.
+  static constexpr icmp_kind echo_reply{0, 0};
+  static constexpr icmp_kind source_quench{4, 0};  ///< to be ignored (RFC 6633)
+  /// A message, by type and code as IANA lists them. @{
+  static constexpr icmp_kind echo_request{8, 0};
+  static constexpr icmp_kind router_advertisement{9, 0};
+  static constexpr icmp_kind router_solicitation{10, 0};
+  static constexpr icmp_kind timestamp_request{13, 0};
+  static constexpr icmp_kind timestamp_reply{14, 0};
+  /// @}
+  /// Destination unreachable: RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1.
+  struct unreachable {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 3;
+    static constexpr icmp_kind network{3, 0};               ///< no route
+    static constexpr icmp_kind host{3, 1};                  ///< routed, but the last hop does not answer
+    static constexpr icmp_kind protocol{3, 2};              ///< nobody listens to this IP protocol
+    static constexpr icmp_kind port{3, 3};                  ///< nobody listens on this UDP port
+    static constexpr icmp_kind fragmentation_needed{3, 4};  ///< too big and DF set (RFC 1191)
+    /// A message, by type and code as IANA lists them. @{
+    static constexpr icmp_kind source_route_failed{3, 5};
+    static constexpr icmp_kind network_unknown{3, 6};
+    static constexpr icmp_kind host_unknown{3, 7};
+    /// @}
+    /// A message, by type and code as IANA lists them. @{
+    static constexpr icmp_kind network_prohibited{3, 9};
+    static constexpr icmp_kind host_prohibited{3, 10};
+    /// @}
+    static constexpr icmp_kind network_service{3, 11};  ///< not with this type of service
+    static constexpr icmp_kind host_service{3, 12};     ///< not with this type of service
+    static constexpr icmp_kind prohibited{3, 13};  ///< a filter says no ("communication administratively prohibited")
+  };
+  /// There is a better first hop: RFC 792, RFC 1812 §5.2.7.2.
+  struct redirect {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 5;
+    static constexpr icmp_kind network{5, 0};  ///< routers no longer send it
+    /// A message, by type and code as IANA lists them. @{
+    static constexpr icmp_kind host{5, 1};
+    static constexpr icmp_kind network_service{5, 2};
+    static constexpr icmp_kind host_service{5, 3};
+    /// @}
+  };
+  /// What ran out.
+  struct time_exceeded {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 11;
+    static constexpr icmp_kind transit{11, 0};     ///< TTL ran out on the way
+    static constexpr icmp_kind reassembly{11, 1};  ///< fragments did not all arrive in time
+  };
+  /// What is wrong with the header.
+  struct parameter_problem {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 12;
+    static constexpr icmp_kind pointer{12, 0};  ///< the octet pointed at is wrong
+    /// A message, by type and code as IANA lists them. @{
+    static constexpr icmp_kind option_missing{12, 1};
+    static constexpr icmp_kind length{12, 2};
+    /// @}
+  };
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
+  static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
+  static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
+  /// @}
+  // These are false in every comparison with a message of another type.
+  /// A field, for match expressions. @{
+  static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
+  static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
+  /// @}
+  /// Of an unreachable destination; it says something when a fragment was needed.
+  static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
+  /// Of a redirect.
+  static constexpr field<header_in(header_family::icmp_message, 5), 32, 32, ipv4_address> gateway{"icmp gateway"};
+
+  /// Checks that the header is there; `b` is the whole IP payload, no link padding. The checksum is not looked at.
+  [[nodiscard]] static constexpr result<basic_icmp, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::icmp_too_short;
+    return basic_icmp{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_icmp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_icmp<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
+  [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
+  /// Type and code together: `if (message.kind() == icmp::unreachable::port)`.
+  [[nodiscard]] constexpr icmp_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
+  /// Of an echo, timestamp, information or mask message; other types have something else there.
+  [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
+  /// Of "fragmentation needed": bytes that the next link carries; 0 from routers older than RFC 1191.
+  [[nodiscard]] constexpr std::uint16_t next_hop_mtu() const noexcept { return load_be16(p_ + 6); }
+  /// Of a redirect: the better first hop.
+  [[nodiscard]] constexpr ipv4_address gateway_address() const noexcept { return ipv4_address::load(p_ + 4); }
+  /// Of a parameter problem: which octet of the quoted datagram is wrong.
+  [[nodiscard]] constexpr std::uint8_t pointer() const noexcept { return load_u8(p_ + 4); }
+  /// Whether it reports about another datagram, which it quotes. No error is ever sent about an error (RFC 1122
+  /// §3.2.2).
+  [[nodiscard]] constexpr bool is_error() const noexcept {
+    const std::uint8_t t = message_type();
+    return t == unreachable::type || t == source_quench.type || t == redirect::type || t == time_exceeded::type ||
+           t == parameter_problem::type;
+  }
+  /// Whether it asks or answers, with an identifier that tells the asker: echo, timestamp, information, mask.
+  [[nodiscard]] constexpr bool is_query() const noexcept { return is_query_type(message_type()); }
+  /// The same of a type alone.
+  [[nodiscard]] static constexpr bool is_query_type(std::uint8_t t) noexcept {
+    return t == echo_reply.type || t == echo_request.type || (t >= 13 && t <= 18);
+  }
+  /// What follows the eight bytes of header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(min_size);
+  }
+  /// The beginning of the datagram that an error is about, from its IP header on; empty in other messages. Without
+  /// the extensions behind it, where the length attribute tells where it ends (RFC 4884 §4.1). It is cut: parse it
+  /// with lengths checked against what is there, not against what its header says.
+  [[nodiscard]] constexpr byte_window<Byte> quoted() const noexcept {
+    if (!is_error()) return {};
+    const std::size_t said = quoted_length();
+    return said == 0 ? payload() : payload().first(said);
+  }
+  /// The extension structure behind the quoted datagram (RFC 4884 §7), 4 bytes of header first; empty without one.
+  [[nodiscard]] constexpr bytes extensions() const noexcept {
+    const std::size_t said = quoted_length();
+    return said < 128 ? bytes{} : bytes{payload()}.from(said);
+  }
+  /// Whether the checksum is right. Reads the whole message.
+  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
+    return fold_checksum(add_checksum(bytes{p_, n_})) == 0xffff;
+  }
+
+  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
+  constexpr void kind(icmp_kind k) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
+  }
+  constexpr void identifier(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void sequence_number(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
+  constexpr void next_hop_mtu(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
+  /// @}
+  /// Stores a checksum as given.
+  constexpr void message_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, v);
+  }
+  /// Computes the checksum anew. Reads the whole message.
+  constexpr void update_checksum() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, 0);
+    store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}));
+  }
+
+ private:
+  constexpr basic_icmp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  // RFC 4884 §4.1: in 32-bit words, at the types that may have extensions; 0 from everybody who knows nothing of it.
+  [[nodiscard]] constexpr std::size_t quoted_length() const noexcept {
+    const std::uint8_t t = message_type();
+    if (t != unreachable::type && t != time_exceeded::type && t != parameter_problem::type) return 0;
+    return load_u8(p_ + 5) * std::size_t{4};
+  }
+  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
+    store_be16(p_ + 2, update_checksum16(load_be16(p_ + 2), load_be16(p_ + at), v));
+    store_be16(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using icmp = basic_icmp<const std::byte>;
+
+/// An ICMP message header to be written in front of its payload: `icmp_header{.kind = icmp::echo_request, .identifier
+/// = 7, .sequence_number = 1}`. Of the fields below only those are written that a message of this kind has.
+struct icmp_header {
+  /// What `build` asks of a header; see `header_value`.
+  static constexpr std::uint8_t ip_protocol = 1;
+
+  /// Which message: type and code.
+  icmp_kind kind = icmp::echo_request;
+  std::uint16_t identifier = 0;       ///< queries
+  std::uint16_t sequence_number = 0;  ///< queries
+  std::uint16_t next_hop_mtu = 0;     ///< unreachable::fragmentation_needed, bytes
+  ipv4_address gateway{};             ///< redirects
+  std::uint8_t pointer = 0;           ///< parameter problems
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    std::byte* p = whole.data();
+    store_u8(p, kind.type);
+    store_u8(p + 1, kind.code);
+    zero_bytes(p + 2, 6);
+    if (kind == icmp::unreachable::fragmentation_needed) store_be16(p + 6, next_hop_mtu);
+    else if (kind.type == icmp::redirect::type) gateway.store(p + 4);
+    else if (kind.type == icmp::parameter_problem::type) store_u8(p + 4, pointer);
+    else if (icmp::is_query_type(kind.type)) {
+      store_be16(p + 4, identifier);
+      store_be16(p + 6, sequence_number);
+    }
+    store_be16(p + 2, checksum(whole));
+  }
+  /// @}
+};
+
+/// The name of a kind in tcpdump's words, or null where it has none.
+[[nodiscard]] constexpr const char* name(icmp_kind k) noexcept {
+  constexpr const char* unreachable[] = {"net unreachable",
+                                         "host unreachable",
+                                         "protocol unreachable",
+                                         "port unreachable",
+                                         "need to frag",
+                                         "source route failed",
+                                         "net unknown",
+                                         "host unknown",
+                                         "host isolated",
+                                         "net prohibited",
+                                         "host prohibited",
+                                         "net unreachable for TOS",
+                                         "host unreachable for TOS",
+                                         "admin prohibited filter",
+                                         "host precedence violation",
+                                         "precedence cutoff"};
+  switch (k.type) {
+    case 0: return "echo reply";
+    case 3: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 4: return "source quench";
+    case 5: return "redirect";
+    case 8: return "echo request";
+    case 9: return "router advertisement";
+    case 10: return "router solicitation";
+    case 11: return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
+    case 12: return "parameter problem";
+    case 13: return "time stamp query";
+    case 14: return "time stamp reply";
+    default: return nullptr;
+  }
+}
+
+/// One line in tcpdump's manner: `ICMP echo request, id 7, seq 1, length 64`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
+  const icmp_kind kind = v.kind();
+  out << "ICMP ";
+  if (const char* known = name(kind)) out << known;
+  else out << "type " << kind.type << ", code " << kind.code;
+  if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
+  if (kind == icmp::unreachable::fragmentation_needed) out << " (mtu " << v.next_hop_mtu() << ')';
+  if (kind.type == icmp::redirect::type) print(out << " to ", v.gateway_address());
+  if (kind.type == icmp::parameter_problem::type) out << ", octet " << v.pointer();
+  out << ", length " << std::uint64_t{v.payload().size() + 8};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/icmpv6.hpp =========================================================================================
+// ICMPv6 messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
+// RFC 4443, RFC 4884, RFC 7112. The bodies of neighbour discovery are in <runnel/wire/ndp.hpp>.
+#ifndef RUNNEL_WIRE_ICMPV6_HPP
+#define RUNNEL_WIRE_ICMPV6_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// Type and code of an ICMPv6 message. The known ones have names: `icmpv6::echo_request`, `icmpv6::unreachable::port`.
+struct icmpv6_kind {
+  /// The message's type.
+  std::uint8_t type = 0;
+  /// Its code, whose meaning is the type's.
+  std::uint8_t code = 0;
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(icmpv6_kind, icmpv6_kind) noexcept = default;
+};
+
+/// A view of an ICMPv6 message: header and what follows. `icmpv6` reads, `mut<icmpv6>` also writes. Does not own:
+/// valid as long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after
+/// `parse`. Every accessor that touches the checksum needs the sum over the pseudo-header of the IPv6 header around.
+template <class Byte>
+class basic_icmpv6 {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_icmpv6<std::byte>;
+  static constexpr header in_header = header::icmpv6;
+  static constexpr std::size_t min_size = 8;
+  /// @}
+
+  /// A message, by type and code as IANA lists them. @{
+  static constexpr icmpv6_kind packet_too_big{2, 0};
+  static constexpr icmpv6_kind echo_request{128, 0};
+  static constexpr icmpv6_kind echo_reply{129, 0};
+  /// @}
+  static constexpr icmpv6_kind listener_query{130, 0};   ///< MLD, RFC 2710 and RFC 3810
+  static constexpr icmpv6_kind listener_report{131, 0};  ///< MLDv1
+  static constexpr icmpv6_kind listener_done{132, 0};    ///< MLDv1
+  /// A message, by type and code as IANA lists them. @{
+  static constexpr icmpv6_kind router_solicitation{133, 0};
+  static constexpr icmpv6_kind router_advertisement{134, 0};
+  static constexpr icmpv6_kind neighbour_solicitation{135, 0};
+  static constexpr icmpv6_kind neighbour_advertisement{136, 0};
+  static constexpr icmpv6_kind redirect{137, 0};
+  /// @}
+  static constexpr icmpv6_kind listener_report_v2{143, 0};  ///< MLDv2, RFC 3810 §5.2
+  /// Destination unreachable, RFC 4443 §3.1.
+  struct unreachable {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 1;
+    /// A message, by type and code as IANA lists them.
+    static constexpr icmpv6_kind no_route{1, 0};
+    static constexpr icmpv6_kind prohibited{1, 1};    ///< a filter says no
+    static constexpr icmpv6_kind beyond_scope{1, 2};  ///< of the source address
+    static constexpr icmpv6_kind address{1, 3};       ///< the last hop does not answer
+    static constexpr icmpv6_kind port{1, 4};          ///< nobody listens
+    static constexpr icmpv6_kind policy{1, 5};        ///< the source address failed a policy
+    /// A message, by type and code as IANA lists them.
+    static constexpr icmpv6_kind reject_route{1, 6};
+  };
+  /// RFC 4443 §3.3.
+  struct time_exceeded {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 3;
+    /// A message, by type and code as IANA lists them. @{
+    static constexpr icmpv6_kind hop_limit{3, 0};
+    static constexpr icmpv6_kind reassembly{3, 1};
+    /// @}
+  };
+  /// RFC 4443 §3.4.
+  struct parameter_problem {
+    /// The type of these messages.
+    static constexpr std::uint8_t type = 4;
+    /// A message, by type and code as IANA lists them.
+    static constexpr icmpv6_kind header_field{4, 0};
+    static constexpr icmpv6_kind next_header{4, 1};     ///< unrecognised
+    static constexpr icmpv6_kind option{4, 2};          ///< unrecognised
+    static constexpr icmpv6_kind first_fragment{4, 3};  ///< lacks a part of the header chain (RFC 7112 §5)
+  };
+
+  /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
+  using ra = router_advertisement_fields<>;
+  /// Fields of this message, in match expressions.
+  using na = neighbour_advertisement_fields<>;
+  /// Options of neighbour discovery, in match expressions.
+  using option = nd_option_fields<>;
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
+  static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
+  static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
+  /// @}
+  // These are false in every comparison with a message of another type.
+  /// Of "packet too big".
+  static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
+  /// Of a parameter problem: which octet is wrong.
+  static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
+      "icmpv6 param-problem"};
+  /// A field, for match expressions. @{
+  static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
+  static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
+  /// @}
+  /// Of a multicast listener query: milliseconds.
+  static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
+      "icmpv6 max-delay"};
+  /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
+  static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
+  /// Which destination a redirect is about.
+  static constexpr field<header_in(header_family::icmpv6_message, 137), 192, 128, ipv6_address> daddr{"icmpv6 daddr"};
+
+  /// Checks that the header is there; `b` is what follows the last extension header. The checksum is not looked at.
+  /// Every message defined so far has at least these eight bytes.
+  [[nodiscard]] static constexpr result<basic_icmpv6, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::icmp_too_short;
+    return basic_icmpv6{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_icmpv6<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_icmpv6<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
+  [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
+  /// @}
+  /// Type and code together: `if (message.kind() == icmpv6::packet_too_big)`.
+  [[nodiscard]] constexpr icmpv6_kind kind() const noexcept { return {message_type(), message_code()}; }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
+  /// Of an echo message; other types have something else there.
+  [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
+  /// Of "packet too big": bytes that the next link carries. Below 1280 it must not be believed (RFC 8201 §4).
+  [[nodiscard]] constexpr std::uint32_t next_hop_mtu() const noexcept { return load_be32(p_ + 4); }
+  /// Of a parameter problem: which octet of the quoted datagram is wrong; may lie beyond what is quoted.
+  [[nodiscard]] constexpr std::uint32_t pointer() const noexcept { return load_be32(p_ + 4); }
+  /// Whether it reports about another datagram, which it quotes: types below 128 (RFC 4443 §2.1).
+  [[nodiscard]] constexpr bool is_error() const noexcept { return message_type() < 128; }
+  /// Whether it asks or answers an echo.
+  [[nodiscard]] constexpr bool is_query() const noexcept {
+    return message_type() == echo_request.type || message_type() == echo_reply.type;
+  }
+  /// What follows the eight bytes of header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(min_size);
+  }
+  /// The beginning of the datagram that an error is about, from its IPv6 header on; empty in other messages. Without
+  /// the extensions behind it, where the length attribute tells where it ends (RFC 4884 §4.2). It is cut: parse it
+  /// with lengths checked against what is there, not against what its header says.
+  [[nodiscard]] constexpr byte_window<Byte> quoted() const noexcept {
+    if (!is_error()) return {};
+    const std::size_t said = quoted_length();
+    return said == 0 ? payload() : payload().first(said);
+  }
+  /// The extension structure behind the quoted datagram (RFC 4884 §7), 4 bytes of header first; empty without one.
+  [[nodiscard]] constexpr bytes extensions() const noexcept {
+    const std::size_t said = quoted_length();
+    return said < 128 ? bytes{} : bytes{payload()}.from(said);
+  }
+  /// Whether the checksum is right (RFC 4443 §2.3), `pseudo_header_sum` being that of the IPv6 header around. Reads
+  /// the whole message.
+  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header_sum) const noexcept {
+    return fold_checksum(add_checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{58} + n_)) == 0xffff;
+  }
+
+  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
+  /// Writes the field and updates the checksum (RFC 1624). @{
+  constexpr void kind(icmpv6_kind k) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
+  }
+  constexpr void identifier(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void sequence_number(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(6, v);
+  }
+  constexpr void next_hop_mtu(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, static_cast<std::uint16_t>(v >> 16));
+    set16(6, static_cast<std::uint16_t>(v));
+  }
+  /// @}
+  /// Stores a checksum as given.
+  constexpr void message_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, v);
+  }
+  /// Updates the checksum after addresses in the IPv6 header around changed: with its `pseudo_header_sum()` from
+  /// before and from after.
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, update_checksum32(load_be16(p_ + 2), from, to));
+  }
+  /// Computes the checksum anew, `pseudo_header_sum` being that of the IPv6 header around. Reads the whole message.
+  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, 0);
+    store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{58} + n_));
+  }
+
+ private:
+  constexpr basic_icmpv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  // RFC 4884 §4.2: in 64-bit words, at the types that may have extensions; 0 from everybody who knows nothing of it.
+  [[nodiscard]] constexpr std::size_t quoted_length() const noexcept {
+    const std::uint8_t t = message_type();
+    if (t != unreachable::type && t != time_exceeded::type) return 0;
+    return load_u8(p_ + 4) * std::size_t{8};
+  }
+  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
+    store_be16(p_ + 2, update_checksum16(load_be16(p_ + 2), load_be16(p_ + at), v));
+    store_be16(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using icmpv6 = basic_icmpv6<const std::byte>;
+
+/// An ICMPv6 message header to be written in front of its payload: `icmpv6_header{.kind = icmpv6::echo_request,
+/// .identifier = 7}`. Of the fields below only those are written that a message of this kind has.
+struct icmpv6_header {
+  /// What `build` asks of a header; see `header_value`.
+  static constexpr std::uint8_t ip_protocol = 58;
+
+  /// Which message: type and code.
+  icmpv6_kind kind = icmpv6::echo_request;
+  std::uint16_t identifier = 0;       ///< echo messages
+  std::uint16_t sequence_number = 0;  ///< echo messages
+  std::uint32_t next_hop_mtu = 0;     ///< packet_too_big, bytes
+  std::uint32_t pointer = 0;          ///< parameter problems
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    std::byte* p = whole.data();
+    store_u8(p, kind.type);
+    store_u8(p + 1, kind.code);
+    store_be16(p + 2, 0);
+    store_be32(p + 4, kind == icmpv6::packet_too_big                 ? next_hop_mtu
+                      : kind.type == icmpv6::parameter_problem::type ? pointer
+                      : kind.type == icmpv6::echo_request.type || kind.type == icmpv6::echo_reply.type
+                          ? std::uint32_t{identifier} << 16 | sequence_number
+                          : 0);
+    store_be16(p + 2, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
+  }
+  /// @}
+};
+
+/// The name of a kind in tcpdump's words, or null where it has none.
+[[nodiscard]] constexpr const char* name(icmpv6_kind k) noexcept {
+  constexpr const char* unreachable[] = {
+      "unreachable route", "unreachable prohibited",       "beyond scope", "unreachable address",
+      "unreachable port",  "source address failed policy", "reject route"};
+  constexpr const char* informational[] = {"echo request",
+                                           "echo reply",
+                                           "multicast listener query",
+                                           "multicast listener report",
+                                           "multicast listener done",
+                                           "router solicitation",
+                                           "router advertisement",
+                                           "neighbor solicitation",
+                                           "neighbor advertisement",
+                                           "redirect"};
+  switch (k.type) {
+    case 1: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
+    case 2: return "packet too big";
+    case 3: return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
+    case 4: return "parameter problem";
+    case 143: return "multicast listener report v2";
+    default: return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
+  }
+}
+
+/// One line in tcpdump's manner: `ICMP6, echo request, id 7, seq 1, length 64`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_icmpv6<Byte>& v) noexcept {
+  const icmpv6_kind kind = v.kind();
+  out << "ICMP6, ";
+  if (const char* known = name(kind)) out << known;
+  else out << "type " << kind.type << ", code " << kind.code;
+  if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
+  if (kind == icmpv6::packet_too_big) out << ", mtu " << v.next_hop_mtu();
+  if (kind.type == icmpv6::parameter_problem::type) out << ", octet " << v.pointer();
+  out << ", length " << std::uint64_t{v.payload().size() + 8};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/ipv4.hpp ===========================================================================================
+// IPv4 header: a checked view over the packet's own bytes, the options walker, the builder. RFC 791, RFC 6864.
+#ifndef RUNNEL_WIRE_IPV4_HPP
+#define RUNNEL_WIRE_IPV4_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// A view of an IPv4 header and what it carries. `ipv4` reads, `mut<ipv4>` also writes. Does not own: valid as
+/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after
+/// `parse`.
+template <class Byte>
+class basic_ipv4 {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_ipv4<std::byte>;
+  static constexpr header in_header = header::ipv4;
+  static constexpr std::size_t min_size = 20;
+  /// @}
+
+  /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
+  using option = ipv4_option_fields<>;
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
+  static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
+  static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
+  static constexpr field<header::ipv4, 14, 2, std::uint8_t> ecn{"ip ecn"};
+  static constexpr field<header::ipv4, 16, 16, std::uint16_t> length{"ip length"};
+  static constexpr field<header::ipv4, 32, 16, std::uint16_t> id{"ip id"};
+  static constexpr field<header::ipv4, 48, 16, std::uint16_t> frag_off{"ip frag-off"};
+  static constexpr field<header::ipv4, 64, 8, std::uint8_t> ttl{"ip ttl"};
+  static constexpr field<header::ipv4, 72, 8, std::uint8_t> protocol{"ip protocol"};
+  static constexpr field<header::ipv4, 80, 16, std::uint16_t> checksum{"ip checksum"};
+  static constexpr field<header::ipv4, 96, 32, ipv4_address> saddr{"ip saddr"};
+  static constexpr field<header::ipv4, 128, 32, ipv4_address> daddr{"ip daddr"};
+  /// @}
+
+  /// Checks version, IHL and total length against `b`, which begins at the header and may run on behind the
+  /// datagram (Ethernet padding). The view then ends where the total length says. The checksum is not looked at.
+  [[nodiscard]] static constexpr result<basic_ipv4, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::ip_too_short;
+    const std::byte* p = b.data();
+    if (load_u8(p) >> 4 != 4) return drop_reason::ip_version;
+    const std::size_t header_size = (load_u8(p) & 15u) * std::size_t{4};
+    const std::size_t total = load_be16(p + 2);
+    if (header_size < min_size || header_size > b.size()) return drop_reason::ip_header_length;
+    if (total < header_size || total > b.size()) return drop_reason::ip_total_length;
+    return basic_ipv4{b.data(), total};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_ipv4 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_ipv4<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_ipv4<const Byte>::unchecked({p_, n_});
+  }
+
+  /// Header length in bytes, options included; never more than the view holds.
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
+    const std::size_t said = (load_u8(p_) & 15u) * std::size_t{4};
+    return said < min_size ? min_size : said < n_ ? said : n_;
+  }
+  /// Differentiated services code point, 6 bits (RFC 2474).
+  [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
+    return static_cast<std::uint8_t>(load_u8(p_ + 1) >> 2);
+  }
+  /// Explicit congestion notification, 2 bits (RFC 3168).
+  [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) & 3u; }
+  /// Header and payload in bytes, as the header says.
+  [[nodiscard]] constexpr std::uint16_t total_length() const noexcept { return load_be16(p_ + 2); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t identification() const noexcept { return load_be16(p_ + 4); }
+  /// Whether the header says so. @{
+  [[nodiscard]] constexpr bool dont_fragment() const noexcept { return (load_u8(p_ + 6) & 0x40u) != 0; }
+  [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 6) & 0x20u) != 0; }
+  /// @}
+  /// Where this fragment's payload belongs in the datagram, in bytes.
+  [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept {
+    return (load_be16(p_ + 6) & 0x1fffu) * std::size_t{8};
+  }
+  /// Whether the header says so.
+  [[nodiscard]] constexpr bool is_fragment() const noexcept { return (load_be16(p_ + 6) & 0x3fffu) != 0; }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint8_t time_to_live() const noexcept { return load_u8(p_ + 8); }
+  /// What the payload is: an IANA protocol number.
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept { return load_u8(p_ + 9); }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint16_t header_checksum() const noexcept { return load_be16(p_ + 10); }
+  [[nodiscard]] constexpr ipv4_address source() const noexcept { return ipv4_address::load(p_ + 12); }
+  [[nodiscard]] constexpr ipv4_address destination() const noexcept { return ipv4_address::load(p_ + 16); }
+  /// @}
+  /// Both addresses as they lie there, the source in the upper half: one load for what compares or hashes them.
+  [[nodiscard]] constexpr std::uint64_t addresses() const noexcept { return load_be64(p_ + 12); }
+  /// The option bytes; walk them with `ipv4_options`.
+  [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
+  /// What the datagram (or fragment) carries, without padding of the link.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(header_size());
+  }
+  /// Whether the header checksum is right. Reads the header once.
+  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
+    return fold_checksum(add_checksum(bytes{p_, header_size()})) == 0xffff;
+  }
+  /// Sum over the pseudo-header without protocol and length: what TCP and UDP checksums begin with (RFC 9293 §3.1).
+  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
+    return static_cast<std::uint32_t>(add_checksum(bytes{p_ + 12, 8}));
+  }
+
+  // Setters. Each that changes a field under the header checksum also updates the checksum (RFC 1624), unless it
+  // says otherwise.
+  /// Writes the field and updates the header checksum (RFC 1624). @{
+  constexpr void codepoint(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xff03u) | (v & 63u) << 2));
+  }
+  constexpr void ecn_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xfffcu) | (v & 3u)));
+  }
+  constexpr void identification(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(4, v);
+  }
+  constexpr void time_to_live(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
+  }
+  /// @}
+  /// Stores a checksum as given.
+  constexpr void header_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 10, v);
+  }
+  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
+  constexpr void source(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(12, a.value());
+  }
+  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
+  constexpr void destination(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set32(16, a.value());
+  }
+  /// Computes the header checksum anew.
+  constexpr void update_checksum() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 10, 0);
+    store_be16(p_ + 10, runnel::checksum(bytes{p_, header_size()}));
+  }
+
+ private:
+  constexpr basic_ipv4(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
+    store_be16(p_ + 10, update_checksum16(load_be16(p_ + 10), load_be16(p_ + at), v));
+    store_be16(p_ + at, v);
+  }
+  constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
+    store_be16(p_ + 10, update_checksum32(load_be16(p_ + 10), load_be32(p_ + at), v));
+    store_be32(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using ipv4 = basic_ipv4<const std::byte>;
+/// The name under which match expressions read best: `ip::saddr == ...`, as in nft.
+using ip = ipv4;
+
+/// Walks IPv4 options: `for (ipv4_options o(header.options()); o; o.next()) use(o.kind(), o.data());`
+/// Ends at End of Option List, at the last byte, or at an option whose length cannot be; `malformed()` tells the
+/// last case. RFC 791 §3.1.
+class ipv4_options {
+ public:
+  /// Walks the options of a header, `ip.options()`.
+  constexpr explicit ipv4_options(bytes options) noexcept : rest_(options) { look(); }
+  /// Whether there is an option at the current place.
+  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// The option's type octet: copied flag, class and number.
+  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
+  /// The option's data, without type and length octets.
+  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// The option from its type octet on.
+  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
+  constexpr void next() noexcept {
+    rest_ = rest_.from(size_);
+    look();
+  }
+  /// Whether the walk ended at a fault.
+  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
+
+ private:
+  constexpr void look() noexcept {
+    size_ = 0;
+    if (rest_.empty() || kind() == 0) return;
+    if (kind() == 1) {
+      size_ = 1;
+      return;
+    }
+    if (rest_.size() < 2 || load_u8(rest_.data() + 1) < 2 || load_u8(rest_.data() + 1) > rest_.size()) {
+      malformed_ = true;
+      return;
+    }
+    size_ = load_u8(rest_.data() + 1);
+  }
+
+  bytes rest_;
+  std::size_t size_ = 0;
+  bool malformed_ = false;
+};
+
+/// An IPv4 header to be written: `write_headers(packet, ethernet_header{...}, ipv4_header{...}, udp_header{...})`.
+/// `protocol`, total length and checksum come from what is inside; set `protocol` when the payload is not a header
+/// that this library writes.
+struct ipv4_header {
+  static constexpr std::uint16_t ethertype = 0x0800;  ///< what a link header says of this one
+  static constexpr std::uint8_t ip_protocol = 4;      ///< what an IP header around this one says (RFC 2003)
+
+  /// A field of the header, in host byte order. @{
+  ipv4_address source{};
+  ipv4_address destination{};
+  std::uint8_t ttl = 64;
+  std::uint8_t dscp = 0;
+  std::uint8_t ecn = 0;
+  std::uint16_t id = 0;
+  bool dont_fragment = true;
+  bool more_fragments = false;
+  /// @}
+  std::uint16_t fragment_offset = 0;  ///< in bytes, a multiple of 8
+  std::uint8_t protocol = 0;          ///< 0: that of the header inside
+  bytes options{};                    ///< at most 40 bytes; written with padding to a multiple of 4
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    RUNNEL_ASSERT(options.size() <= 40);
+    return 20 + (options.first(40).size() + 3) / 4 * 4;
+  }
+  /// Unfolded sum over the addresses, for the checksum of a transport inside.
+  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
+    return (source.value() >> 16) + (source.value() & 0xffffu) + (destination.value() >> 16) +
+           (destination.value() & 0xffffu);
+  }
+  /// What `build` asks of a header; see `header_value`.
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    RUNNEL_ASSERT(whole.size() <= 65535);
+    std::byte* p = whole.data();
+    store_u8(p, static_cast<std::uint8_t>(0x40u | size() / 4));
+    store_u8(p + 1, static_cast<std::uint8_t>(unsigned{dscp} << 2 | (ecn & 3u)));
+    store_be16(p + 2, static_cast<std::uint16_t>(whole.size()));
+    store_be16(p + 4, id);
+    store_be16(p + 6, static_cast<std::uint16_t>((dont_fragment ? 0x4000u : 0u) | (more_fragments ? 0x2000u : 0u) |
+                                                 fragment_offset / 8u));
+    store_u8(p + 8, ttl);
+    store_u8(p + 9, protocol != 0 ? protocol : around.ip_protocol);
+    store_be16(p + 10, 0);
+    source.store(p + 12);
+    destination.store(p + 16);
+    zero_bytes(p + 20, size() - 20);
+    const bytes said = options.first(40);
+    copy_bytes(p + 20, said.data(), said.size());
+    store_be16(p + 10, checksum(bytes{p, size()}));
+  }
+};
+
+/// One line in tcpdump's manner: `10.0.0.1 > 10.0.0.2: ttl 64, id 1, proto 17, length 48`, with what is unusual
+/// (DF, fragments, dscp, options) named.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_ipv4<Byte>& v) noexcept {
+  print(out, v.source());
+  out << " > ";
+  print(out, v.destination());
+  out << ": ttl " << v.time_to_live() << ", id " << v.identification();
+  if (v.is_fragment()) out << ", offset " << std::uint64_t{v.fragment_offset()} << (v.more_fragments() ? "+" : "");
+  if (v.dont_fragment()) out << ", DF";
+  if (v.codepoint() != 0) out << ", dscp " << v.codepoint();
+  if (v.ecn_bits() != 0) out << ", ecn " << v.ecn_bits();
+  if (!v.options().empty()) out << ", options " << std::uint64_t{v.options().size()};
+  out << ", proto " << v.protocol_number() << ", length " << v.total_length();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/ipv6.hpp ===========================================================================================
+// IPv6 header: a checked view over the packet's own bytes, the builder, the printer. RFC 8200, RFC 6437, RFC 2474.
+// Jumbograms (RFC 2675: payload length 0 and a hop-by-hop header) are refused. Extension headers are walked by
+// <runnel/wire/ipv6_extension.hpp>.
+#ifndef RUNNEL_WIRE_IPV6_HPP
+#define RUNNEL_WIRE_IPV6_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// A view of an IPv6 header and what it carries. `ipv6` reads, `mut<ipv6>` also writes. Does not own: valid as long as
+/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+template <class Byte>
+class basic_ipv6 {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_ipv6<std::byte>;
+  static constexpr header in_header = header::ipv6;
+  static constexpr std::size_t min_size = 40;
+  /// @}
+
+  /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
+  using exthdr = ipv6_exthdr_fields<>;
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
+  static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};
+  static constexpr field<header::ipv6, 10, 2, std::uint8_t> ecn{"ip6 ecn"};
+  static constexpr field<header::ipv6, 12, 20, std::uint32_t> flowlabel{"ip6 flowlabel"};
+  static constexpr field<header::ipv6, 32, 16, std::uint16_t> length{"ip6 length"};
+  static constexpr field<header::ipv6, 48, 8, std::uint8_t> nexthdr{"ip6 nexthdr"};
+  static constexpr field<header::ipv6, 56, 8, std::uint8_t> hoplimit{"ip6 hoplimit"};
+  static constexpr field<header::ipv6, 64, 128, ipv6_address> saddr{"ip6 saddr"};
+  static constexpr field<header::ipv6, 192, 128, ipv6_address> daddr{"ip6 daddr"};
+  /// @}
+
+  /// Checks version and payload length against `b`, which begins at the header and may run on behind the datagram
+  /// (Ethernet padding). The view then ends where the payload length says. A payload length of 0 is an empty payload;
+  /// with a hop-by-hop header announced it would be a jumbogram, which is refused (`ip_total_length`).
+  [[nodiscard]] static constexpr result<basic_ipv6, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::ip_too_short;
+    const std::byte* p = b.data();
+    if (load_u8(p) >> 4 != 6) return drop_reason::ip_version;
+    const std::size_t payload_length = load_be16(p + 4);
+    if (payload_length > b.size() - min_size) return drop_reason::ip_total_length;
+    if (payload_length == 0 && load_u8(p + 6) == 0) return drop_reason::ip_total_length;
+    return basic_ipv6{b.data(), min_size + payload_length};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_ipv6<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_ipv6<const Byte>::unchecked({p_, n_});
+  }
+
+  /// Length of the fixed header, 40 bytes: extension headers belong to the payload.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// Differentiated services code point, 6 bits (RFC 2474).
+  [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
+    return static_cast<std::uint8_t>(load_be16(p_) >> 6 & 63u);
+  }
+  /// Explicit congestion notification, 2 bits (RFC 3168).
+  [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) >> 4 & 3u; }
+  /// 20 bits; 0 when the source labels no flows (RFC 6437 §2).
+  [[nodiscard]] constexpr std::uint32_t flow_label() const noexcept { return load_be32(p_) & 0xf'ffffu; }
+  /// Bytes behind the fixed header, extension headers included, as the header says.
+  [[nodiscard]] constexpr std::uint16_t payload_length() const noexcept { return load_be16(p_ + 4); }
+  /// What comes first behind the fixed header: an extension header or a transport, an IANA protocol number.
+  [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_ + 6); }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint8_t hop_limit() const noexcept { return load_u8(p_ + 7); }
+  [[nodiscard]] constexpr ipv6_address source() const noexcept { return ipv6_address::load(p_ + 8); }
+  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(p_ + 24); }
+  /// @}
+  /// What follows the fixed header, extension headers first, without padding of the link.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(min_size);
+  }
+  /// Sum over the pseudo-header without next header and length: what TCP, UDP and ICMPv6 checksums begin with (§8.1).
+  /// Behind a routing header with segments left the final destination counts instead, which this does not know.
+  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
+    return static_cast<std::uint32_t>(add_checksum(bytes{p_ + 8, 32}));
+  }
+
+  // Setters. IPv6 has no header checksum; where addresses change, a transport checksum is the caller's to update.
+  /// Writes the field. @{
+  constexpr void codepoint(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf03fu) | (v & 63u) << 6));
+  }
+  constexpr void ecn_bits(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 1, static_cast<std::uint8_t>((load_u8(p_ + 1) & 0xcfu) | (v & 3u) << 4));
+  }
+  constexpr void flow_label(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be32(p_, (load_be32(p_) & 0xfff0'0000u) | (v & 0xf'ffffu));
+  }
+  constexpr void payload_length(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 4, v);
+  }
+  constexpr void next_header(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 6, v);
+  }
+  constexpr void hop_limit(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 7, v);
+  }
+  constexpr void source(const ipv6_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 8);
+  }
+  constexpr void destination(const ipv6_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 24);
+  }
+  /// @}
+
+ private:
+  constexpr basic_ipv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using ipv6 = basic_ipv6<const std::byte>;
+/// The name under which match expressions read best: `ip6::saddr == ...`, as in nft.
+using ip6 = ipv6;
+
+/// An IPv6 header to be written. Payload length comes from what is inside, and so does `next_header`; set that one
+/// when the payload is not a header that this library writes.
+struct ipv6_header {
+  static constexpr std::uint16_t ethertype = 0x86dd;  ///< what a link header says of this one
+  static constexpr std::uint8_t ip_protocol = 41;     ///< what an IP header around this one says (RFC 2473, RFC 4213)
+
+  /// A field of the header, in host byte order. @{
+  ipv6_address source{};
+  ipv6_address destination{};
+  std::uint8_t hop_limit = 64;
+  std::uint8_t dscp = 0;
+  std::uint8_t ecn = 0;
+  std::uint32_t flow_label = 0;
+  /// @}
+  std::uint8_t next_header = 0;  ///< 0: that of the header inside, or 59 when there is none
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
+  /// Unfolded sum over the addresses, for the checksum of a transport inside.
+  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
+    return sum(source.high()) + sum(source.low()) + sum(destination.high()) + sum(destination.low());
+  }
+  /// What `build` asks of a header; see `header_value`.
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    RUNNEL_ASSERT(whole.size() - size() <= 65535);
+    std::byte* p = whole.data();
+    store_be32(p, 6u << 28 | (dscp & 63u) << 22 | (ecn & 3u) << 20 | (flow_label & 0xf'ffffu));
+    store_be16(p + 4, static_cast<std::uint16_t>(whole.size() - size()));
+    store_u8(p + 6, next_header != 0 ? next_header : around.ip_protocol);
+    store_u8(p + 7, hop_limit);
+    source.store(p + 8);
+    destination.store(p + 24);
+  }
+
+ private:
+  [[nodiscard]] static constexpr std::uint32_t sum(std::uint64_t half) noexcept {
+    return static_cast<std::uint32_t>((half >> 48) + (half >> 32 & 0xffff) + (half >> 16 & 0xffff) + (half & 0xffff));
+  }
+};
+
+/// One line in tcpdump's manner: `fe80::1 > ff02::1: hlim 64, next 58, length 24`, with what is unusual (code point,
+/// ECN, flow label) named.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_ipv6<Byte>& v) noexcept {
+  print(out, v.source());
+  out << " > ";
+  print(out, v.destination());
+  out << ": hlim " << v.hop_limit();
+  if (v.codepoint() != 0) out << ", dscp " << v.codepoint();
+  if (v.ecn_bits() != 0) out << ", ecn " << v.ecn_bits();
+  if (v.flow_label() != 0) (out << ", flowlabel 0x").hex(v.flow_label(), 5);
+  out << ", next " << v.next_header() << ", length " << v.payload_length();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/ipv6_extension.hpp =================================================================================
+// IPv6 extension headers: a bounded walker over their chain, the fragment and routing headers, the options inside
+// hop-by-hop and destination headers, and builders. RFC 8200 §4, RFC 4302 §2.2, RFC 7045, RFC 7112, RFC 2711.
+#ifndef RUNNEL_WIRE_IPV6_EXTENSION_HPP
+#define RUNNEL_WIRE_IPV6_EXTENSION_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// What a Next Header field says of an extension header.
+struct ipv6_extension {
+  static constexpr std::uint8_t hop_by_hop = 0;  ///< directly behind the IPv6 header or not at all
+  /// A number of the next-header field, as IANA lists it. @{
+  static constexpr std::uint8_t routing = 43;
+  static constexpr std::uint8_t fragment = 44;
+  /// @}
+  static constexpr std::uint8_t authentication = 51;  ///< skipped, not checked
+  static constexpr std::uint8_t no_next_header = 59;  ///< nothing follows (no extension header)
+  /// A number of the next-header field, as IANA lists it.
+  static constexpr std::uint8_t destination_options = 60;
+};
+
+/// A view of a fragment header and the fragment behind it. `ipv6_fragment` reads, `mut<ipv6_fragment>` also writes.
+template <class Byte>
+class basic_ipv6_fragment {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_ipv6_fragment<std::byte>;
+  static constexpr header in_header = header::ipv6_fragment;
+  static constexpr std::size_t min_size = 8;
+  /// @}
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::ipv6_fragment, 0, 8, std::uint8_t> nexthdr{"frag nexthdr"};
+  static constexpr field<header::ipv6_fragment, 16, 13, std::uint16_t> frag_off{"frag frag-off"};
+  static constexpr field<header::ipv6_fragment, 31, 1, std::uint8_t> mf{"frag more-fragments"};
+  static constexpr field<header::ipv6_fragment, 32, 32, std::uint32_t> id{"frag id"};
+  /// @}
+
+  /// Checks that the header is there. What else a fragment has to satisfy is the reassembly's to look at.
+  [[nodiscard]] static constexpr result<basic_ipv6_fragment, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::ipv6_extension;
+    return basic_ipv6_fragment{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_ipv6_fragment unchecked(byte_window<Byte> b) noexcept {
+    return {b.data(), b.size()};
+  }
+  /// A view that may write can be read through as well.
+  constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_ipv6_fragment<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What the reassembled payload begins with.
+  [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_); }
+  /// Where this fragment belongs in the fragmentable part, in bytes.
+  [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept { return load_be16(p_ + 2) & 0xfff8u; }
+  /// Whether the header says so.
+  [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 3) & 1u) != 0; }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint32_t identification() const noexcept { return load_be32(p_ + 4); }
+  /// Whether it is a whole datagram all the same, to be handled apart from other fragments (RFC 6946).
+  [[nodiscard]] constexpr bool is_atomic() const noexcept { return (load_be16(p_ + 2) & 0xfff9u) == 0; }
+  /// What follows the header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(min_size);
+  }
+
+  /// Writes the field. @{
+  constexpr void next_header(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, v);
+  }
+  constexpr void identification(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be32(p_ + 4, v);
+  }
+  /// @}
+
+ private:
+  constexpr basic_ipv6_fragment(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using ipv6_fragment = basic_ipv6_fragment<const std::byte>;
+
+/// Walks the chain of extension headers: `for (ipv6_extensions e(datagram); e; e.next()) use(e.kind(), e.data());`
+/// Ends at the first header that is none of those in `ipv6_extension`: then `has_upper_layer()`, `protocol()` and
+/// `rest()` tell what it is. Ends also behind a fragment header that is not the first fragment's, for what follows
+/// are not headers; and at a fault: a header that is cut off, hop-by-hop options at a wrong place, a second fragment
+/// header, or more than `max_headers` of them (RFC 8200 lets a node set limits, RFC 8504 §5.3).
+class ipv6_extensions {
+ public:
+  static constexpr unsigned max_headers = 8;  ///< enough for every chain that RFC 8200 §4.1 recommends
+
+  /// Walks what follows the fixed header.
+  constexpr explicit ipv6_extensions(const ipv6& datagram) noexcept
+      : ipv6_extensions(datagram.next_header(), datagram.payload()) {}
+  /// `first` is the IPv6 header's Next Header, `payload` what follows it.
+  constexpr ipv6_extensions(std::uint8_t first, bytes payload) noexcept : rest_(payload), protocol_(first) { look(); }
+
+  /// Whether there is an extension header at the current place.
+  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which one: a constant of `ipv6_extension`.
+  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return protocol_; }
+  /// The extension header, from its Next Header octet on, whole.
+  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next header.
+  constexpr void next() noexcept {
+    const bool ends = protocol_ == ipv6_extension::fragment && !first_fragment_;
+    protocol_ = load_u8(rest_.data());
+    named_at_ = offset();
+    before_ += size_;
+    rest_ = rest_.from(size_);
+    size_ = 0;
+    if (ends) later_fragment_ = true;
+    else look();
+  }
+
+  /// Whether the walk ended at a fault (`drop_reason::ipv6_extension`).
+  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
+  /// Whether the walk is over and `rest()` begins with a header of `protocol()`.
+  [[nodiscard]] constexpr bool has_upper_layer() const noexcept {
+    return size_ == 0 && !malformed_ && !later_fragment_ && protocol_ != ipv6_extension::no_next_header;
+  }
+  /// What lies at the current place, as the header before it says: at the end the transport. In a later fragment what
+  /// the first fragment begins with.
+  [[nodiscard]] constexpr std::uint8_t protocol() const noexcept { return protocol_; }
+  /// Everything from the current place on.
+  [[nodiscard]] constexpr bytes rest() const noexcept { return rest_; }
+  /// Where the current place is, in bytes from the beginning of the IPv6 header.
+  [[nodiscard]] constexpr std::size_t offset() const noexcept { return before_; }
+  /// Where the Next Header octet lies that names the current place, counted alike: what an ICMPv6 parameter problem
+  /// "unrecognized next header" points at.
+  [[nodiscard]] constexpr std::size_t named_at() const noexcept { return named_at_; }
+  /// Whether a fragment header was met, and was not an atomic one (RFC 6946).
+  [[nodiscard]] constexpr bool is_fragment() const noexcept { return fragment_; }
+
+ private:
+  constexpr void look() noexcept {
+    const unsigned number = protocol_;
+    if (number != ipv6_extension::hop_by_hop && number != ipv6_extension::routing &&
+        number != ipv6_extension::fragment && number != ipv6_extension::authentication &&
+        number != ipv6_extension::destination_options)
+      return;
+    malformed_ = true;
+    if (count_ == max_headers || (number == ipv6_extension::hop_by_hop && count_ != 0)) return;
+    if (rest_.size() < 8) return;
+    std::size_t size = 8;
+    if (number == ipv6_extension::fragment) {
+      if (seen_fragment_) return;
+      const unsigned offset_and_more = load_be16(rest_.data() + 2);
+      seen_fragment_ = true;
+      fragment_ = (offset_and_more & 0xfff9u) != 0;
+      first_fragment_ = (offset_and_more & 0xfff8u) == 0;
+    } else if (number == ipv6_extension::authentication) {
+      size = (load_u8(rest_.data() + 1) + std::size_t{2}) * 4;
+      if (size < 12) return;
+    } else {
+      size = (load_u8(rest_.data() + 1) + std::size_t{1}) * 8;
+    }
+    if (size > rest_.size()) return;
+    malformed_ = false;
+    size_ = size;
+    ++count_;
+  }
+
+  bytes rest_;
+  std::size_t size_ = 0;
+  std::size_t before_ = ipv6::min_size;
+  std::size_t named_at_ = 6;
+  std::uint8_t protocol_;
+  std::uint8_t count_ = 0;
+  bool malformed_ = false;
+  bool seen_fragment_ = false;
+  bool fragment_ = false;
+  bool first_fragment_ = false;
+  bool later_fragment_ = false;
+};
+
+/// A routing header, given as `ipv6_extensions::data()`. RFC 8200 §4.4: a node that does not know the type ignores the
+/// header when no segments are left, and else discards the packet and points at the type. Type 0 is never obeyed
+/// (RFC 5095).
+class ipv6_routing {
+ public:
+  /// Checks the length of the header against its bytes.
+  [[nodiscard]] static constexpr result<ipv6_routing, drop_reason> parse(bytes header) noexcept {
+    if (header.size() < 8) return drop_reason::ipv6_extension;
+    return ipv6_routing{header};
+  }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint8_t routing_type() const noexcept { return load_u8(header_.data() + 2); }
+  [[nodiscard]] constexpr std::uint8_t segments_left() const noexcept { return load_u8(header_.data() + 3); }
+  /// @}
+  /// What the type defines, behind the four octets common to all.
+  [[nodiscard]] constexpr bytes data() const noexcept { return header_.from(4); }
+
+ private:
+  constexpr explicit ipv6_routing(bytes header) noexcept : header_(header) {}
+  bytes header_;
+};
+
+/// What a node does with an option that it does not know (RFC 8200 §4.2): the two highest bits of its type.
+enum class ipv6_option_action : std::uint8_t {
+  skip = 0,
+  discard_silently = 1,
+  discard_and_report = 2,  ///< parameter problem, code 2, also to multicast destinations
+  discard_and_report_unless_multicast = 3,
+};
+
+/// Walks the options of a hop-by-hop or destination options header, given as `ipv6_extensions::data()`. Padding is
+/// stepped over. Ends at the last byte, or at an option whose length cannot be, which `malformed()` tells.
+class ipv6_options {
+ public:
+  static constexpr std::uint8_t router_alert = 5;  ///< RFC 2711
+  static constexpr std::uint8_t jumbo = 0xc2;      ///< RFC 2675
+
+  /// Walks the options of a hop-by-hop or destination options header.
+  constexpr explicit ipv6_options(bytes header) noexcept : rest_(header.from(2)), whole_(header.size()) { look(); }
+  /// Whether there is an option at the current place.
+  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// The type octet of the option that it stands at.
+  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
+  /// What its type asks of a node that does not know it.
+  [[nodiscard]] constexpr ipv6_option_action action() const noexcept {
+    return static_cast<ipv6_option_action>(kind() >> 6);
+  }
+  /// Whether routers may change the data on the way.
+  [[nodiscard]] constexpr bool changes_en_route() const noexcept { return (kind() & 0x20u) != 0; }
+  /// The option's data, without type and length octets.
+  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
+  /// Where the option's type octet lies in the extension header: what a parameter problem points at.
+  [[nodiscard]] constexpr std::size_t offset() const noexcept { return whole_ - rest_.size(); }
+  /// Goes to the next option.
+  constexpr void next() noexcept {
+    rest_ = rest_.from(size_);
+    look();
+  }
+  /// Whether the walk ended at a fault.
+  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
+
+ private:
+  constexpr void look() noexcept {
+    for (size_ = 0; !rest_.empty();) {
+      const unsigned type = kind();
+      if (type == 0) {  // Pad1, the only option without a length
+        rest_ = rest_.from(1);
+        continue;
+      }
+      const std::size_t size = rest_.size() < 2 ? rest_.size() + 1 : load_u8(rest_.data() + 1) + std::size_t{2};
+      if (size > rest_.size()) {
+        malformed_ = true;
+        return;
+      }
+      if (type != 1) {  // PadN is no option either
+        size_ = size;
+        return;
+      }
+      rest_ = rest_.from(size);
+    }
+  }
+
+  bytes rest_;
+  std::size_t whole_;
+  std::size_t size_ = 0;
+  bool malformed_ = false;
+};
+
+/// A fragment header to be written between the IPv6 header and a fragment. What the fragment is part of names
+/// `next_header`; a transport checksum covers the whole datagram and is the caller's to have right before.
+struct ipv6_fragment_header {
+  /// What `build` asks of a header; see `header_value`. @{
+  static constexpr std::uint8_t ip_protocol = ipv6_extension::fragment;
+  static constexpr bool is_extension = true;
+  /// @}
+
+  std::size_t fragment_offset = 0;  ///< in bytes, a multiple of 8, at most 65528
+  /// A field of the header, in host byte order. @{
+  bool more_fragments = false;
+  std::uint32_t identification = 0;
+  /// @}
+  std::uint8_t next_header = 0;  ///< 0: that of the header inside
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    RUNNEL_ASSERT(fragment_offset % 8 == 0 && fragment_offset <= 0xfff8);
+    std::byte* p = whole.data();
+    store_u8(p, next_header != 0 ? next_header : around.ip_protocol);
+    store_u8(p + 1, 0);
+    store_be16(p + 2, static_cast<std::uint16_t>(fragment_offset | (more_fragments ? 1u : 0u)));
+    store_be32(p + 4, identification);
+  }
+  /// @}
+};
+
+/// A header of options to be written: see the two names below.
+template <std::uint8_t Number>
+struct ipv6_options_header {
+  /// What `build` asks of a header; see `header_value`. @{
+  static constexpr std::uint8_t ip_protocol = Number;
+  static constexpr bool is_extension = true;
+  /// @}
+
+  bytes options{};               ///< encoded, at most 2046 bytes; padding to a multiple of 8 is added
+  std::uint8_t next_header = 0;  ///< 0: that of the header inside
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    RUNNEL_ASSERT(options.size() <= 2046);
+    return (2 + options.size() + 7) / 8 * 8;
+  }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    std::byte* p = whole.data();
+    const std::size_t n = size();
+    store_u8(p, next_header != 0 ? next_header : around.ip_protocol);
+    store_u8(p + 1, static_cast<std::uint8_t>(n / 8 - 1));
+    copy_bytes(p + 2, options.data(), options.size());
+    const std::size_t padding = n - 2 - options.size();
+    std::byte* pad = p + 2 + options.size();
+    zero_bytes(pad, padding);  // one byte of it is Pad1
+    if (padding >= 2) {
+      store_u8(pad, 1);
+      store_u8(pad + 1, static_cast<std::uint8_t>(padding - 2));
+    }
+  }
+  /// @}
+};
+/// `write_headers(packet, ipv6_header{.hop_limit = 1, ...}, ipv6_hop_by_hop_header{.options = mld_router_alert}, ...)`
+using ipv6_hop_by_hop_header = ipv6_options_header<ipv6_extension::hop_by_hop>;
+/// A destination options header to be written.
+using ipv6_destination_options_header = ipv6_options_header<ipv6_extension::destination_options>;
+
+/// The router alert option with the value for multicast listener discovery (RFC 2711 §2.1, RFC 3810 §5).
+inline constexpr std::byte mld_router_alert[4] = {std::byte{ipv6_options::router_alert}, std::byte{2}, std::byte{0},
+                                                  std::byte{0}};
+
+/// One line in tcpdump's manner: `frag (0x1234abcd:1448|1448)`, offset and length in bytes, `+` when more follow.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_ipv6_fragment<Byte>& v) noexcept {
+  (out << "frag (0x").hex(v.identification(), 8)
+      << ':' << std::uint64_t{v.fragment_offset()} << '|' << std::uint64_t{v.payload().size()} << ')';
+  if (v.more_fragments()) out << '+';
+}
+/// The chain in one line, what follows it last: `hbh > dstopt > 58`; a fault as `[malformed]`.
+constexpr void print(text_writer& out, ipv6_extensions e) noexcept {
+  for (; e; e.next()) {
+    switch (e.kind()) {
+      case ipv6_extension::hop_by_hop: out << "hbh"; break;
+      case ipv6_extension::routing: out << "rt"; break;
+      case ipv6_extension::authentication: out << "ah"; break;
+      case ipv6_extension::destination_options: out << "dstopt"; break;
+      default: print(out, ipv6_fragment::unchecked(e.rest()));
+    }
+    out << " > ";
+  }
+  if (e.malformed()) out << "[malformed]";
+  else out << e.protocol();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/ndp_options.hpp ====================================================================================
+// The options of neighbour discovery messages: as values that are written like headers, and a walker that reads them.
+// RFC 4861 §4.6, RFC 4191, RFC 7527, RFC 8106.
+#ifndef RUNNEL_WIRE_NDP_OPTIONS_HPP
+#define RUNNEL_WIRE_NDP_OPTIONS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// How a router or a route ranks among others (RFC 4191 §2.1); two bits on the wire.
+enum class router_preference : std::uint8_t { medium = 0, high = 1, reserved = 2, low = 3 };
+
+/// The type octet of a neighbour discovery option.
+enum class ndp_option : std::uint8_t {
+  source_link_address = 1,
+  target_link_address = 2,
+  prefix_information = 3,
+  redirected_header = 4,
+  mtu = 5,
+  nonce = 14,              ///< RFC 3971 §5.3.2; tells one's own probes that came back (RFC 7527)
+  route_information = 24,  ///< RFC 4191 §2.3
+  recursive_dns = 25,      ///< RFC 8106 §5.1
+  dns_search_list = 31,    ///< RFC 8106 §5.2; its names are not decoded here
+};
+
+namespace detail {
+// What lies behind the first `length` bits of an address is nobody's business.
+[[nodiscard]] constexpr ipv6_address first_bits(const ipv6_address& a, unsigned length) noexcept {
+  const auto mask = [](unsigned n) { return n == 0 ? 0 : n >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> n); };
+  return {a.high() & mask(length), a.low() & mask(length < 64 ? 0 : length - 64)};
+}
+constexpr void write_option_head(mutable_bytes whole, ndp_option kind, std::size_t size) noexcept {
+  zero_bytes(whole.data(), size);
+  store_u8(whole.data(), static_cast<std::uint8_t>(kind));
+  store_u8(whole.data() + 1, static_cast<std::uint8_t>(size / 8));
+}
+}  // namespace detail
+
+// Options as values. Those that can be sent are written behind their message like headers:
+//
+//     write_headers(b, ipv6_header{...}, neighbour_solicitation_header{.target = t}, ndp_source_link_address{mac});
+
+/// The sender's link-layer address (§4.6.1). Not to be sent from the unspecified address.
+struct ndp_source_link_address {
+  /// A field of the header, in host byte order.
+  mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    detail::write_option_head(whole, ndp_option::source_link_address, size());
+    address.store(whole.data() + 2);
+  }
+  /// @}
+};
+/// The target's link-layer address (§4.6.1).
+struct ndp_target_link_address {
+  /// A field of the header, in host byte order.
+  mac_address address{};
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    detail::write_option_head(whole, ndp_option::target_link_address, size());
+    address.store(whole.data() + 2);
+  }
+  /// @}
+};
+/// A prefix that is on the link, or from which addresses are made, or both (§4.6.2). Lifetimes in seconds, all ones:
+/// for ever.
+struct ndp_prefix {
+  ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; lifetimes in seconds. @{
+  std::uint8_t prefix_length = 64;
+  bool on_link = true;
+  bool autonomous = true;
+  std::uint32_t valid_lifetime = 2'592'000;
+  std::uint32_t preferred_lifetime = 604'800;
+  /// @}
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 32; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    std::byte* p = whole.data();
+    detail::write_option_head(whole, ndp_option::prefix_information, size());
+    store_u8(p + 2, prefix_length);
+    store_u8(p + 3, static_cast<std::uint8_t>((on_link ? 0x80u : 0u) | (autonomous ? 0x40u : 0u)));
+    store_be32(p + 4, valid_lifetime);
+    store_be32(p + 8, preferred_lifetime);
+    detail::first_bits(prefix, prefix_length).store(p + 16);
+  }
+  /// @}
+};
+/// The MTU of the link in bytes (§4.6.4).
+struct ndp_mtu {
+  /// In bytes.
+  std::uint32_t mtu = 1500;
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    detail::write_option_head(whole, ndp_option::mtu, size());
+    store_be32(whole.data() + 4, mtu);
+  }
+  /// @}
+};
+/// The head of a redirected datagram (§4.6.3): last of the headers, its payload being the beginning of that datagram,
+/// cut to a multiple of 8 bytes.
+struct ndp_redirected {
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
+    detail::write_option_head(whole, ndp_option::redirected_header, size());
+    store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
+  }
+  /// @}
+};
+/// A route through the router that advertises it (RFC 4191 §2.3). Lifetime in seconds, all ones: for ever.
+struct ndp_route {
+  ipv6_address prefix{};  ///< bits behind the length are zero when it was read
+  /// As in the option; the lifetime in seconds. @{
+  std::uint8_t prefix_length = 0;
+  router_preference preference = router_preference::medium;
+  std::uint32_t lifetime = 1800;
+  /// @}
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return prefix_length == 0 ? 8u : prefix_length <= 64 ? 16u : 24u;
+  }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    std::byte* p = whole.data();
+    detail::write_option_head(whole, ndp_option::route_information, size());
+    store_u8(p + 2, prefix_length);
+    store_u8(p + 3, static_cast<std::uint8_t>(static_cast<unsigned>(preference) << 3));
+    store_be32(p + 4, lifetime);
+    const ipv6_address a = detail::first_bits(prefix, prefix_length);
+    if (size() >= 16) store_be64(p + 8, a.high());
+    if (size() >= 24) store_be64(p + 16, a.low());
+  }
+  /// @}
+};
+/// Resolvers (RFC 8106 §5.1): `count` addresses at `servers`, at least one. Lifetime in seconds, all ones: for ever.
+struct ndp_recursive_dns {
+  /// The servers, `count` of them; must outlive this value. @{
+  const ipv6_address* servers = nullptr;
+  std::size_t count = 0;
+  /// @}
+  /// In seconds.
+  std::uint32_t lifetime = 1800;
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return 8 + 16 * count; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    RUNNEL_ASSERT(count >= 1 && count <= 127);
+    detail::write_option_head(whole, ndp_option::recursive_dns, size());
+    store_be32(whole.data() + 4, lifetime);
+    for (std::size_t i = 0; i < count; ++i) servers[i].store(whole.data() + 8 + 16 * i);
+  }
+  /// @}
+};
+
+/// Walks the options of a neighbour discovery message: `for (ndp_options o(m.options()); o; o.next()) ...`. Ends at
+/// the last byte, or at a length of zero or beyond the end, which `malformed()` tells; the messages below are refused
+/// then, so their options never are. Unknown kinds are stepped over. The typed accessors look at the current option
+/// only, and fail (or say 0) for another kind, and for a length that its RFC does not allow.
+class ndp_options {
+ public:
+  /// Walks the options behind a message.
+  constexpr explicit ndp_options(bytes options) noexcept : rest_(options) { look(); }
+  /// Whether there is an option at the current place.
+  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
+  /// Which option it stands at.
+  [[nodiscard]] constexpr ndp_option kind() const noexcept { return static_cast<ndp_option>(load_u8(rest_.data())); }
+  /// The whole option, type and length octets included: a multiple of 8 bytes.
+  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
+  /// Goes to the next option.
+  constexpr void next() noexcept {
+    rest_ = rest_.from(size_);
+    look();
+  }
+  /// Whether an option runs over the end; the walk ends there.
+  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
+
+  /// Of a source or target link-layer address option of a link with 48-bit addresses.
+  [[nodiscard]] constexpr result<mac_address, drop_reason> link_address() const noexcept {
+    if ((kind() != ndp_option::source_link_address && kind() != ndp_option::target_link_address) || size_ != 8)
+      return drop_reason::neighbour_malformed;
+    return mac_address::load(at(2));
+  }
+  /// The prefix information option that it stands at.
+  [[nodiscard]] constexpr result<ndp_prefix, drop_reason> prefix() const noexcept {
+    if (kind() != ndp_option::prefix_information || size_ != 32 || load_u8(at(2)) > 128)
+      return drop_reason::neighbour_malformed;
+    const std::uint8_t length = load_u8(at(2));
+    return ndp_prefix{.prefix = detail::first_bits(ipv6_address::load(at(16)), length),
+                      .prefix_length = length,
+                      .on_link = (load_u8(at(3)) & 0x80u) != 0,
+                      .autonomous = (load_u8(at(3)) & 0x40u) != 0,
+                      .valid_lifetime = load_be32(at(4)),
+                      .preferred_lifetime = load_be32(at(8))};
+  }
+  /// The beginning of the datagram that a redirect is about, padding included; empty when this is not that option.
+  [[nodiscard]] constexpr bytes redirected() const noexcept {
+    return kind() == ndp_option::redirected_header ? data().from(8) : bytes{};
+  }
+  /// In bytes; 0 when this is not that option. Below 1280 it must not be believed.
+  [[nodiscard]] constexpr std::uint32_t mtu() const noexcept {
+    return kind() == ndp_option::mtu && size_ == 8 ? load_be32(at(4)) : 0;
+  }
+  /// A route; fails also when it shall be ignored for its preference (RFC 4191 §2.3).
+  [[nodiscard]] constexpr result<ndp_route, drop_reason> route() const noexcept {
+    if (kind() != ndp_option::route_information || size_ > 24) return drop_reason::neighbour_malformed;
+    ndp_route r;
+    r.prefix_length = load_u8(at(2));
+    r.preference = static_cast<router_preference>(load_u8(at(3)) >> 3 & 3u);
+    r.lifetime = load_be32(at(4));
+    if (r.prefix_length > 128 || r.size() > size_ || r.preference == router_preference::reserved)
+      return drop_reason::neighbour_malformed;
+    r.prefix =
+        detail::first_bits({size_ >= 16 ? load_be64(at(8)) : 0, size_ >= 24 ? load_be64(at(16)) : 0}, r.prefix_length);
+    return r;
+  }
+  /// How many resolvers a recursive DNS option names; 0 when this is not one.
+  [[nodiscard]] constexpr std::size_t dns_count() const noexcept {
+    return kind() == ndp_option::recursive_dns && size_ >= 24 && size_ % 16 == 8 ? (size_ - 8) / 16 : 0;
+  }
+  /// Resolver `i`; unspecified beyond `dns_count()`.
+  [[nodiscard]] constexpr ipv6_address dns_server(std::size_t i) const noexcept {
+    return i < dns_count() ? ipv6_address::load(at(8 + 16 * i)) : ipv6_address{};
+  }
+  /// Of a recursive DNS option, in seconds.
+  [[nodiscard]] constexpr std::uint32_t dns_lifetime() const noexcept {
+    return dns_count() != 0 ? load_be32(at(4)) : 0;
+  }
+
+ private:
+  [[nodiscard]] constexpr const std::byte* at(std::size_t i) const noexcept { return rest_.data() + i; }
+  constexpr void look() noexcept {
+    size_ = 0;
+    if (rest_.empty()) return;
+    const std::size_t size = rest_.size() < 8 ? std::size_t{0} : load_u8(at(1)) * std::size_t{8};
+    if (size == 0 || size > rest_.size()) malformed_ = true;
+    else size_ = size;
+  }
+
+  bytes rest_;
+  std::size_t size_ = 0;
+  bool malformed_ = false;
+};
+
+/// Options in short: `, slla 02:00:00:00:00:01, prefix 2001:db8::/64 LA, mtu 1500`.
+constexpr void print(text_writer& out, ndp_options o) noexcept {
+  for (; o; o.next()) {
+    out << ", ";
+    if (const auto address = o.link_address()) {
+      print(out << (o.kind() == ndp_option::source_link_address ? "slla " : "tlla "), *address);
+    } else if (const auto p = o.prefix()) {
+      print(out << "prefix ", p->prefix);
+      out << '/' << p->prefix_length << ' ' << (p->on_link ? "L" : "") << (p->autonomous ? "A" : "");
+    } else if (const auto r = o.route()) {
+      print(out << "route ", r->prefix);
+      out << '/' << r->prefix_length;
+    } else if (o.mtu() != 0) {
+      out << "mtu " << o.mtu();
+    } else if (o.dns_count() != 0) {
+      out << "rdnss";
+      for (std::size_t i = 0; i < o.dns_count(); ++i) print(out << ' ', o.dns_server(i));
+    } else if (o.kind() == ndp_option::redirected_header) {
+      out << "redirected " << std::uint64_t{o.redirected().size()};
+    } else if (o.kind() == ndp_option::nonce) {
+      out << "nonce";
+    } else {
+      out << "option " << static_cast<std::uint8_t>(o.kind());
+    }
+  }
+  if (o.malformed()) out << ", [bad option]";
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/vxlan.hpp ==========================================================================================
+// VXLAN header: a checked view over what a UDP datagram to port 4789 carries, and the builder. RFC 7348.
+#ifndef RUNNEL_WIRE_VXLAN_HPP
+#define RUNNEL_WIRE_VXLAN_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// The port on which VXLAN is expected.
+inline constexpr std::uint16_t vxlan_port = 4789;
+
+/// A view of a VXLAN header and the Ethernet frame that it carries. `vxlan` reads, `mut<vxlan>` also writes. Does not
+/// own: valid as long as the bytes.
+template <class Byte>
+class basic_vxlan {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_vxlan<std::byte>;
+  static constexpr header in_header = header::vxlan;
+  static constexpr std::size_t min_size = 8;
+  /// @}
+
+  /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::vxlan, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::vxlan, Field>{f};
+  }
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
+  static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
+  /// @}
+
+  /// Checks that the header is there and its network identifier valid (the I flag). Reserved bits are not looked at
+  /// (RFC 7348 §5).
+  [[nodiscard]] static constexpr result<basic_vxlan, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size || (load_u8(b.data()) & 0x08u) == 0) return drop_reason::vxlan_malformed;
+    return basic_vxlan{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_vxlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_vxlan<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_vxlan<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// All eight flags; only 0x08 has a meaning.
+  [[nodiscard]] constexpr std::uint8_t flag_bits() const noexcept { return load_u8(p_); }
+  /// VNI, 24 bits: which of the virtual networks the frame belongs to.
+  [[nodiscard]] constexpr std::uint32_t network_identifier() const noexcept { return load_be24(p_ + 4); }
+  /// The frame inside, beginning with its Ethernet header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
+
+  /// The UDP checksum around it, when there is one, is the caller's to update.
+  constexpr void network_identifier(std::uint32_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be24(p_ + 4, v);
+  }
+
+ private:
+  constexpr basic_vxlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using vxlan = basic_vxlan<const std::byte>;
+
+/// A VXLAN header to be written: `write_headers(packet, ..., udp_header{.source_port = hash}, vxlan_header{.vni = 100},
+/// ethernet_header{...}, ...)`. A UDP header without a destination port takes it from here; its source port should come
+/// from a hash over the inner headers (RFC 7348 §5).
+struct vxlan_header {
+  static constexpr std::uint16_t udp_port = vxlan_port;  ///< what a UDP header around this one says
+
+  /// A field of the header, in host byte order.
+  std::uint32_t vni = 0;
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    RUNNEL_ASSERT(vni < 1u << 24);
+    store_be32(whole.data(), 0x0800'0000);
+    store_be32(whole.data() + 4, vni << 8);
+  }
+  /// @}
+};
+
+/// One line in tcpdump's manner: `VXLAN, flags [I] (0x08), vni 100`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_vxlan<Byte>& v) noexcept {
+  out << "VXLAN, flags [" << ((v.flag_bits() & 0x08u) != 0 ? 'I' : '.') << "] (0x";
+  out.hex(v.flag_bits(), 2) << "), vni " << v.network_identifier();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/tunnel.hpp =========================================================================================
+// What is inside a tunnel: IP in IP, GRE, VXLAN. `inside(view)` dissects it, every bound checked, and gives a map of
+// its headers, from which views are taken as from any other packet:
+//
+//     [](ipv4 outer) {
+//       const header_map in = inside(outer);
+//       if (in.has<ipv4>() && in.has<tcp>()) use(in.get<ipv4>().source(), in.get<tcp>());
+//     }
+//
+// One tunnel deep; the views found may be asked in turn. What it does not do: reassemble; look into MPLS, or into other
+// ports than VXLAN's. RFC 2003, RFC 2473, RFC 4213 (IP in IP), RFC 2784, RFC 7348.
+#ifndef RUNNEL_WIRE_TUNNEL_HPP
+#define RUNNEL_WIRE_TUNNEL_HPP
+
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+namespace detail {
+
+[[nodiscard]] constexpr header_map no_packet(drop_reason why = drop_reason::none) noexcept {
+  return {bytes{}, 0, {.protocols = static_cast<std::uint16_t>(link_type::unknown), .fault = why}};
+}
+// `type` is the EtherType of what is in `b`. IP has to be of the version that it says.
+[[nodiscard]] constexpr header_map packet_of_type(std::uint16_t type, bytes b, bool cut) noexcept {
+  const dissect_options options{.missing = cut ? 0xffffu : 0u};
+  if (type == ethertype::bridging) return {b, 0, dissect(b, link_type::ethernet, options)};
+  if (type != ethertype::ipv4 && type != ethertype::ipv6) return no_packet();
+  if (!b.empty() && load_u8(b.data()) >> 4 != (type == ethertype::ipv4 ? 4u : 6u))
+    return no_packet(drop_reason::ip_version);
+  return {b, 0, dissect(b, link_type::raw_ip, options)};
+}
+[[nodiscard]] constexpr header_map ip_in_ip(std::uint8_t number, bytes b, bool cut) noexcept {
+  if (number != ipv4_header::ip_protocol && number != ipv6_header::ip_protocol) return no_packet();
+  return packet_of_type(number == ipv4_header::ip_protocol ? ethertype::ipv4 : ethertype::ipv6, b, cut);
+}
+
+}  // namespace detail
+
+/// The headers of the packet inside. A view: valid as long as the bytes. Without any header when nothing is inside that
+/// can be looked into, and when something is wrong with it, which `layers().fault` names; the whole chain is as
+/// `dissect` checks it.
+///
+/// `cut`: the packet around is a fragment or was not captured whole, so that a length inside that goes on behind the
+/// end is no fault. The IP headers around say so themselves.
+[[nodiscard]] constexpr header_map inside(const vxlan& v, bool cut = false) noexcept {
+  // Without the I flag it is not a frame of any virtual network (RFC 7348 §5).
+  if ((v.flag_bits() & 0x08u) == 0) return detail::no_packet(drop_reason::vxlan_malformed);
+  return detail::packet_of_type(ethertype::bridging, v.payload(), cut);
+}
+/// The same for what lies behind a GRE header.
+[[nodiscard]] constexpr header_map inside(const gre& v, bool cut = false) noexcept {
+  return detail::packet_of_type(v.protocol_type(), v.payload(), cut);
+}
+/// IP in IPv4: protocol 4 or 41, in a datagram or its first fragment.
+[[nodiscard]] constexpr header_map inside(const ipv4& v) noexcept {
+  if (v.fragment_offset() != 0) return detail::no_packet();
+  const bool cut = v.is_fragment() || v.total_length() > v.header_size() + v.payload().size();
+  return detail::ip_in_ip(v.protocol_number(), v.payload(), cut);
+}
+/// IP in IPv6, behind its extension headers.
+[[nodiscard]] constexpr header_map inside(const ipv6& v) noexcept {
+  ipv6_extensions e(v);
+  while (e) e.next();
+  if (!e.has_upper_layer()) return detail::no_packet(e.malformed() ? drop_reason::ipv6_extension : drop_reason::none);
+  return detail::ip_in_ip(e.protocol(), e.rest(), e.is_fragment() || v.payload_length() > v.payload().size());
+}
+
+/// IP in IP, as match expressions name it: `ipip::inner(tcp::dport)`, in IPv4 or IPv6. nft has no word for it.
+struct ipip {
+  /// A field of the packet inside: `ipip::inner(ip::saddr)`.
+  template <class Field>
+  [[nodiscard]] static constexpr match::inner_field<match::tunnel::ipip, Field> inner(const Field& f) noexcept {
+    return match::inner_field<match::tunnel::ipip, Field>{f};
+  }
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/locate.hpp ========================================================================================
+// Finds the header that a field belongs to, all of it that is needed: also options, extension headers, and what is
+// inside a tunnel.
+#ifndef RUNNEL_MATCH_LOCATE_HPP
+#define RUNNEL_MATCH_LOCATE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t
+
+namespace runnel::match {
+
+/// Bytes of a header that every packet with it has: a header that is cut off before is no header.
+[[nodiscard]] constexpr std::size_t fixed_size(header h) noexcept {
+  switch (h) {
+    case header::ethernet: return 14;
+    case header::vlan: return 4;
+    case header::cvlan: return 4;
+    case header::mpls: return 4;
+    case header::arp: return 28;
+    case header::ipv4: return 20;
+    case header::ipv6: return 40;
+    case header::ipv6_fragment: return 8;
+    case header::icmp: return 8;
+    case header::icmpv6: return 8;
+    case header::tcp: return 20;
+    case header::udp: return 8;
+    case header::th: return 8;
+    case header::gre: return 4;
+    case header::vxlan: return 8;
+    case header::llc: return 3;
+    case header::snap: return 8;
+    case header::icmp_echo: return 8;
+    case header::icmpv6_echo: return 8;
+    case header::icmpv6_target: return 24;
+  }
+  switch (family_of(h)) {
+    case header_family::single: break;
+    case header_family::ipv4_option:
+    case header_family::tcp_option: return 1;
+    case header_family::ipv6_extension:
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::nd_option: return 8;
+    case header_family::gre_word: return 4;
+  }
+  return 0;
+}
+
+namespace detail {
+
+// Each of these returns null when there is no such thing, or fewer than `need` bytes of it. IPv4's and TCP's walkers
+// are alike.
+template <class Options>
+[[nodiscard]] constexpr const std::byte* find_option(Options o, std::uint8_t number, std::size_t need) noexcept {
+  for (; o; o.next())
+    if (static_cast<std::uint8_t>(o.kind()) == number) return o.whole().size() >= need ? o.whole().data() : nullptr;
+  return nullptr;
+}
+[[nodiscard]] constexpr const std::byte* find_extension(const ipv6& datagram, std::uint8_t number,
+                                                        std::size_t need) noexcept {
+  ipv6_extensions e(datagram);
+  for (; e; e.next())
+    if (e.kind() == number) return e.data().size() >= need ? e.data().data() : nullptr;
+  // Whoever does not know the mobility header takes it for a transport. It says its size as the others do.
+  constexpr std::uint8_t mobility = 135;
+  if (number != mobility || e.protocol() != mobility || !e.has_upper_layer() || e.rest().size() < 8) return nullptr;
+  const std::size_t size = (load_u8(e.rest().data() + 1) + std::size_t{1}) * 8;
+  return size >= need && size <= e.rest().size() ? e.rest().data() : nullptr;
+}
+// A message of ICMP or ICMPv6 of a type from `first` to `last`.
+[[nodiscard]] constexpr const std::byte* find_message(bytes message, std::uint8_t first, std::uint8_t last,
+                                                      std::size_t need) noexcept {
+  if (message.size() < need || message.empty()) return nullptr;
+  const std::uint8_t type = load_u8(message.data());
+  return first <= type && type <= last ? message.data() : nullptr;
+}
+// Of the types from echo request to reply ICMP has others in between.
+[[nodiscard]] constexpr const std::byte* find_echo(bytes message, std::size_t need) noexcept {
+  const std::byte* p = find_message(message, 0, 8, need);
+  return p == nullptr || (load_u8(p) != 0 && load_u8(p) != 8) ? nullptr : p;
+}
+// All from the listener query to the redirect but two have it at the same place.
+[[nodiscard]] constexpr const std::byte* find_target(bytes message, std::size_t need) noexcept {
+  const std::byte* p = find_message(message, 130, 137, need);
+  return p == nullptr || load_u8(p) == 133 || load_u8(p) == 134 ? nullptr : p;
+}
+[[nodiscard]] constexpr const std::byte* find_nd_option(bytes message, std::uint8_t number, std::size_t need) noexcept {
+  if (find_message(message, 133, 137, 8) == nullptr) return nullptr;
+  constexpr std::uint8_t before[] = {8, 16, 24, 24, 40};  // the options, from type 133 on
+  for (ndp_options o(message.from(before[load_u8(message.data()) - 133])); o; o.next())
+    if (static_cast<std::uint8_t>(o.kind()) == number) return o.data().size() >= need ? o.data().data() : nullptr;
+  return nullptr;
+}
+// Words follow in the order of their bits: checksum, key, sequence number.
+[[nodiscard]] constexpr const std::byte* find_gre_word(bytes header, std::uint8_t bit) noexcept {
+  if (header.empty()) return nullptr;
+  const unsigned flags = load_u8(header.data());
+  std::size_t at = 4;
+  for (unsigned earlier = 0x80; earlier > bit; earlier >>= 1)
+    if ((flags & earlier) != 0) at += 4;
+  return (flags & bit) != 0 && at + 4 <= header.size() ? header.data() + at : nullptr;
+}
+
+// A header and what it carries; empty without one.
+template <header_view V>
+[[nodiscard]] RUNNEL_INLINE constexpr bytes whole(const header_map& m) noexcept {
+  if (!m.has<V>()) return {};
+  const V v = m.get<V>();
+  return {m.at<V::in_header, V::min_size>(), v.header_size() + v.payload().size()};
+}
+// Whether the packet goes on behind the bytes that are there.
+[[nodiscard]] constexpr bool is_cut(const header_map& m) noexcept {
+  if (m.layers().has(protocol::fragment)) return true;
+  if (m.has<ipv4>()) {
+    const ipv4 v = m.get<ipv4>();
+    return v.total_length() > v.header_size() + v.payload().size();
+  }
+  return m.has<ipv6>() && m.get<ipv6>().payload_length() > m.get<ipv6>().payload().size();
+}
+// The headers inside a tunnel of one kind. A call, so that it stands once for all fields that are asked for.
+template <tunnel Around>
+[[nodiscard, gnu::noinline]] constexpr header_map inside_of(header_map outer) noexcept {
+  if constexpr (Around == tunnel::vxlan) {
+    if (outer.has<vxlan>()) return inside(outer.get<vxlan>(), is_cut(outer));
+  } else if constexpr (Around == tunnel::ipip) {
+    if (outer.has<ipv4>()) return inside(outer.get<ipv4>());
+    if (outer.has<ipv6>()) return inside(outer.get<ipv6>());
+  } else if (outer.has<gre>()) {
+    const gre v = outer.get<gre>();
+    if ((v.protocol_type() == ethertype::bridging) == (Around == tunnel::gretap)) return inside(v, is_cut(outer));
+  }
+  return runnel::detail::no_packet();
+}
+
+}  // namespace detail
+
+/// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it. `Need` is at least
+/// `fixed_size(H)`.
+template <header H, std::size_t Need>
+[[nodiscard]] RUNNEL_INLINE constexpr const std::byte* locate(const header_map& m) noexcept {
+  static_assert(Need >= fixed_size(H));
+  constexpr header_family family = family_of(H);
+  constexpr std::uint8_t number = number_of(H);
+  if constexpr (family == header_family::ipv4_option) {
+    return m.has<ipv4>() ? detail::find_option(ipv4_options(m.get<ipv4>().options()), number, Need) : nullptr;
+  } else if constexpr (family == header_family::tcp_option) {
+    return m.has<tcp>() ? detail::find_option(tcp_options(m.get<tcp>().options()), number, Need) : nullptr;
+  } else if constexpr (family == header_family::ipv6_extension) {
+    return m.has<ipv6>() ? detail::find_extension(m.get<ipv6>(), number, Need) : nullptr;
+  } else if constexpr (family == header_family::icmp_message) {
+    return detail::find_message(detail::whole<icmp>(m), number, number, Need);
+  } else if constexpr (family == header_family::icmpv6_message) {
+    return detail::find_message(detail::whole<icmpv6>(m), number, number, Need);
+  } else if constexpr (family == header_family::nd_option) {
+    return detail::find_nd_option(detail::whole<icmpv6>(m), number, Need);
+  } else if constexpr (family == header_family::gre_word) {
+    return detail::find_gre_word(detail::whole<gre>(m), number);
+  } else if constexpr (H == header::icmp_echo) {
+    return detail::find_echo(detail::whole<icmp>(m), Need);
+  } else if constexpr (H == header::icmpv6_echo) {
+    return detail::find_message(detail::whole<icmpv6>(m), 128, 129, Need);
+  } else if constexpr (H == header::icmpv6_target) {
+    return detail::find_target(detail::whole<icmpv6>(m), Need);
+  } else {
+    return m.at<H, Need>();
+  }
+}
+
+}  // namespace runnel::match
+
+#endif
+
 // ==== runnel/match/subject.hpp =======================================================================================
 // What a match expression is asked about: one packet's bytes, the places of its headers, and what is known beside
 // them. The same for frames, packets and literal bytes.
@@ -7796,1504 +9832,1389 @@ struct subject {
 
 #endif
 
-// ==== runnel/packet/burst.hpp ========================================================================================
-// A burst: up to a few dozen packets that travel together, each with its verdict. What a stage gets that looks at
-// many packets at once (bulk lookups, GRO).
-#ifndef RUNNEL_PACKET_BURST_HPP
-#define RUNNEL_PACKET_BURST_HPP
+// ==== runnel/match/value.hpp =========================================================================================
+// Values in match expressions: each becomes a key, a number that fields are compared as; what can never be a value of
+// the field is a compile error.
+#ifndef RUNNEL_MATCH_VALUE_HPP
+#define RUNNEL_MATCH_VALUE_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // int64_t, uint64_t
+#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
 
 namespace runnel {
 
-/// How many packets travel together, unless the user says otherwise.
-inline constexpr std::size_t default_burst = 64;
-/// How many may.
-inline constexpr std::size_t max_burst = 256;
+/// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
+template <class First, class Last>
+struct range_of {
+  /// The smallest value.
+  First first;
+  /// The largest value.
+  Last last;
+};
+/// The values from `first` to `last`, both included.
+template <class First, class Last>
+[[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
+  return {first, last};
+}
 
-/// Packets and their verdicts, in arrays that somebody else owns (`burst_of` has its own). The first `size()`
-/// handles are the burst; a stage may move packets out of it (which steals them: the handle is then empty), set
-/// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
-class burst {
- public:
-  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
-  constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
-      : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
-  burst(const burst&) = delete;
-  burst& operator=(const burst&) = delete;
+/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
+namespace match {
 
-  /// How many packets.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// How many packets fit.
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  /// Whether there is none.
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  /// Packet `i`.
-  [[nodiscard]] packet& operator[](std::size_t i) noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return packets_[i];
-  }
-  /// For loops over the packets. @{
-  [[nodiscard]] packet* begin() noexcept { return packets_; }
-  [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
-  /// @}
-  /// The verdict on packet `i`, to read or to set.
-  [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return verdicts_[i];
-  }
-  /// Adds a packet at the end with the verdict `pass`. False, and the packet is still the caller's, when it is full.
-  [[nodiscard]] bool push_back(packet&& p) noexcept {
-    if (size_ == capacity_) return false;
-    verdicts_[size_] = pass;
-    packets_[size_++] = static_cast<packet&&>(p);
-    return true;
-  }
-  /// Releases all packets.
-  void clear() noexcept {
-    while (size_ != 0) packets_[--size_].reset();
-  }
-
- private:
-  packet* packets_;
-  verdict* verdicts_;
-  std::size_t size_;
-  std::size_t capacity_;
+/// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
+/// when it derives from `match::operand` of itself, names its `value_type` and `bits`, and has
+/// `bool load(const subject&, key_t<value_type>&) const noexcept`, false when the packet has no such value.
+template <class T>
+concept match_operand = requires {
+  requires T::is_match_operand;
+  typename T::value_type;
+  T::bits;
 };
 
-/// A burst with room for `N` packets of its own.
-template <std::size_t N = default_burst>
-class burst_of : public burst {
- public:
-  static_assert(N >= 1 && N <= max_burst, "runnel: a burst holds 1 to 256 packets");
-  burst_of() noexcept : burst(packets_, verdicts_, 0, N) {}
+/// What values are compared as: the number in host order, IPv6 addresses as they are.
+template <class Value>
+using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
 
- private:
-  packet packets_[N];
-  verdict verdicts_[N];
+/// What a value is compared as. @{
+template <class Number>
+  requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
+[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
+  return static_cast<std::uint64_t>(v);
+}
+[[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
+[[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
+[[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
+/// @}
+/// In the order of time, also before the clock's origin.
+[[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
+  return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
+}
+
+/// The value that is compared as `k`.
+template <class Value>
+[[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
+  if constexpr (std::is_same_v<Value, ipv4_address>) {
+    return ipv4_address{static_cast<std::uint32_t>(k)};
+  } else if constexpr (std::is_same_v<Value, mac_address>) {
+    mac_address a;
+    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = static_cast<std::uint8_t>(k >> (40 - 8 * i));
+    return a;
+  } else if constexpr (std::is_same_v<Value, ipv6_address>) {
+    return k;
+  } else if constexpr (std::is_same_v<Value, instant>) {
+    return instant{static_cast<std::int64_t>(k ^ std::uint64_t{1} << 63)};
+  } else {
+    return static_cast<Value>(k);
+  }
+}
+
+/// The order of what is compared. @{
+[[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
+[[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
+  return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
+}
+/// @}
+/// The bits that are set in both. @{
+[[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
+[[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
+  return {a.high() & b.high(), a.low() & b.low()};
+}
+/// @}
+/// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
+template <class Key, unsigned Bits>
+[[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
+  if constexpr (std::is_same_v<Key, ipv6_address>) {
+    const std::uint64_t high = length >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> length);
+    const std::uint64_t low = length >= 128  ? ~std::uint64_t{0}
+                              : length <= 64 ? 0
+                                             : ~(~std::uint64_t{0} >> (length - 64));
+    return {high, low};
+  } else {
+    const std::uint64_t all = ~std::uint64_t{0} >> (64 - Bits);
+    return length == 0 ? 0 : all & ~(length >= Bits ? std::uint64_t{0} : all >> length);
+  }
+}
+
+namespace detail {
+
+// Not constexpr: in a constant expression the call is a compile error, with the name as its message; elsewhere it is an
+// assertion.
+inline void this_value_does_not_fit_into_the_field() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this value does not fit into the field");
+}
+inline void the_first_value_of_this_range_is_above_its_last() noexcept {
+  RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
+}
+
+template <class Operand, class V>
+constexpr bool check_type() noexcept {
+  using value = typename Operand::value_type;
+  if constexpr (match_operand<V>) {
+    static_assert(!match_operand<V>, "runnel: a field is compared with a value, not with another field");
+    return false;
+  } else if constexpr (std::is_same_v<value, ipv4_address>) {
+    static_assert(std::is_same_v<V, ipv4_address>,
+                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
+    return std::is_same_v<V, ipv4_address>;
+  } else if constexpr (std::is_same_v<value, ipv6_address>) {
+    static_assert(std::is_same_v<V, ipv6_address>,
+                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
+    return std::is_same_v<V, ipv6_address>;
+  } else if constexpr (std::is_same_v<value, mac_address>) {
+    static_assert(std::is_same_v<V, mac_address>,
+                  "runnel: this field is a link-layer address; compare it with a mac_address");
+    return std::is_same_v<V, mac_address>;
+  } else if constexpr (std::is_same_v<value, instant>) {
+    static_assert(std::is_same_v<V, instant>, "runnel: this field is a time; compare it with an instant");
+    return std::is_same_v<V, instant>;
+  } else if constexpr (std::is_enum_v<value>) {
+    static_assert(std::is_same_v<V, value>,
+                  "runnel: this field has an enumeration of its own; compare it with one of its values");
+    return std::is_same_v<V, value>;
+  } else {
+    constexpr bool number =
+        !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
+    static_assert(number,
+                  "runnel: this field is a number; compare it with an integer (with a mask, write the parentheses: "
+                  "(tcp::flags & tcp_flags::syn) == tcp_flags::syn)");
+    return number;
+  }
+}
+
+// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
+// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
+template <class Operand, class V>
+[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
+  if constexpr (!check_type<Operand, V>()) {
+    return {};
+  } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
+    return v;
+  } else {
+    const std::uint64_t k = to_key(v);
+    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
+    return k;
+  }
+}
+
+}  // namespace detail
+}  // namespace match
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/load.hpp ==========================================================================================
+// Reads a field out of a packet: finds its header, checks that all of it is there, and takes the bits.
+#ifndef RUNNEL_MATCH_LOAD_HPP
+#define RUNNEL_MATCH_LOAD_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel::match {
+
+namespace detail {
+
+// `N` bytes, first one most significant.
+template <std::size_t N>
+[[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t load_be(const std::byte* p) noexcept {
+  static_assert(N >= 1 && N <= 8);
+  if constexpr (N == 1) return load_u8(p);
+  else if constexpr (N == 2) return load_be16(p);
+  else if constexpr (N == 3) return load_be24(p);
+  else if constexpr (N == 4) return load_be32(p);
+  else if constexpr (N == 8) return load_be64(p);
+  else return load_be<4>(p) << (8 * (N - 4)) | load_be<N - 4>(p + 4);
+}
+template <unsigned Offset, unsigned Bits, class Key>
+[[nodiscard]] RUNNEL_INLINE constexpr Key take_bits(const std::byte* header) noexcept {
+  const std::byte* p = header + Offset / 8;
+  if constexpr (std::is_same_v<Key, ipv6_address>) {
+    static_assert(Offset % 8 == 0 && Bits == 128);
+    return ipv6_address::load(p);
+  } else {
+    constexpr unsigned first = Offset % 8;
+    constexpr unsigned size = (first + Bits + 7) / 8;
+    return load_be<size>(p) >> (size * 8 - first - Bits) & ~std::uint64_t{0} >> (64 - Bits);
+  }
+}
+
+template <header Header, unsigned Offset, unsigned Bits, class Value>
+[[nodiscard]] RUNNEL_INLINE constexpr bool load_field(const header_map& m, const field<Header, Offset, Bits, Value>&,
+                                                      key_t<Value>& to) noexcept {
+  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
+  constexpr std::size_t fixed = fixed_size(Header);
+  const std::byte* p = locate<Header, (needed > fixed ? needed : fixed)>(m);
+  if (p == nullptr) return false;
+  to = take_bits<Offset, Bits, key_t<Value>>(p);
+  return true;
+}
+
+}  // namespace detail
+
+/// The value of an operand in a packet. False, and `to` as it was, when the packet has none.
+template <header Header, unsigned Offset, unsigned Bits, class Value>
+[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>& f,
+                                                key_t<Value>& to) noexcept {
+  return detail::load_field(s.headers, f, to);
+}
+/// Of a field inside a tunnel. The packet inside is dissected anew each time.
+template <tunnel Around, class Field>
+[[nodiscard]] constexpr bool load(const subject& s, const inner_field<Around, Field>& f,
+                                  key_t<typename Field::value_type>& to) noexcept {
+  return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
+}
+/// Loads a value in the form in which it is compared. False when the packet has no such value.
+template <match_operand Operand>
+  requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }
+[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const Operand& o,
+                                                key_t<typename Operand::value_type>& to) noexcept {
+  return o.load(s, to);
+}
+
+}  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/expression.hpp ====================================================================================
+// Match expressions: comparisons of fields, joined with && || !, as ordinary values. Each is a tree of the types
+// below, which is evaluated inline, printed as nft syntax, and can be walked by whoever translates it.
+//
+//     tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))
+//     (tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn
+//     has<udp> && !(meta::mark == 7)
+//     tcp::option::maxseg::size > 1400 || has<ip::option::rr> || vxlan::inner(ip::saddr) == ipv4_address{10, 0, 0, 1}
+//
+// A comparison with a field of a header that the packet does not have is false, `!=` too: as in nft, where the
+// comparison implies the header. `!(...)` is plain negation: `!(tcp::dport == 22)` holds for every UDP packet.
+#ifndef RUNNEL_MATCH_EXPRESSION_HPP
+#define RUNNEL_MATCH_EXPRESSION_HPP
+
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+namespace match {
+
+/// A condition on a packet. A type of your own is one when it says `static constexpr bool is_match_expression = true`,
+/// has `bool operator()(const subject&) const noexcept`, and derives from `match::expression_operators`.
+template <class T>
+concept match_expression = requires { requires T::is_match_expression; };
+
+/// Base that makes && || ! found.
+struct expression_operators {};
+
+/// How two values are compared.
+enum class relation : std::uint8_t { equal, not_equal, less, less_equal, greater, greater_equal };
+
+/// The relation that holds when `r` does not.
+[[nodiscard]] constexpr relation opposite(relation r) noexcept {
+  switch (r) {
+    case relation::equal: return relation::not_equal;
+    case relation::not_equal: return relation::equal;
+    case relation::less: return relation::greater_equal;
+    case relation::less_equal: return relation::greater;
+    case relation::greater: return relation::less_equal;
+    case relation::greater_equal: break;
+  }
+  return relation::less;
+}
+
+/// `tcp::dport == 22`.
+template <class Operand, relation Relation>
+struct comparison : expression_operators {
+  /// What the library knows it by. @{
+  static constexpr bool is_match_expression = true;
+  using operand_type = Operand;
+  /// @}
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+  /// How both sides are compared.
+  static constexpr relation how = Relation;
+
+  /// Use the operators of this namespace.
+  constexpr comparison(const Operand& o, const key& k) noexcept : left(o), right(k) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    if (!load(s, left, k)) return false;
+    if constexpr (Relation == relation::equal) return k == right;
+    else if constexpr (Relation == relation::not_equal) return !(k == right);
+    else if constexpr (Relation == relation::less) return key_less(k, right);
+    else if constexpr (Relation == relation::less_equal) return !key_less(right, k);
+    else if constexpr (Relation == relation::greater) return key_less(right, k);
+    else return !key_less(k, right);
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  key right;
+  /// @}
+};
+
+/// `tcp::flags & mask`: an operand again.
+template <class Operand>
+struct masked : operand<masked<Operand>> {
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// The type of its values, and what they are compared as. @{
+  using value_type = typename Operand::value_type;
+  using key = key_t<value_type>;
+  /// @}
+  /// How many bits the value has.
+  static constexpr unsigned bits = Operand::bits;
+
+  /// Use the operators of this namespace.
+  constexpr masked(const Operand& o, const key& k) noexcept : whole(o), mask(k) {}
+  /// Loads the masked value; false when the packet has none.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, key& to) const noexcept {
+    key k{};
+    if (!match::load(s, whole, k)) return false;
+    to = key_and(k, mask);
+    return true;
+  }
+
+  /// What is masked, and by what. @{
+  [[no_unique_address]] Operand whole;
+  key mask;
+  /// @}
+};
+
+/// `has<tcp>`.
+template <header Header>
+struct has_header : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Which header.
+  static constexpr header in_header = Header;
+
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
+  }
+};
+
+/// `left && right`.
+template <class Left, class Right>
+struct both : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+
+  /// Use the operators of this namespace.
+  constexpr both(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) && right(s); }
+
+  /// Its parts. @{
+  Left left;
+  Right right;
+  /// @}
+};
+
+/// `left || right`.
+template <class Left, class Right>
+struct either : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+
+  /// Use the operators of this namespace.
+  constexpr either(const Left& l, const Right& r) noexcept : left(l), right(r) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) || right(s); }
+
+  /// Its parts. @{
+  Left left;
+  Right right;
+  /// @}
+};
+
+/// `!inner`.
+template <class Inner>
+struct negation : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+
+  /// Use the operators of this namespace.
+  constexpr explicit negation(const Inner& e) noexcept : inner(e) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return !inner(s); }
+
+  /// What is negated.
+  Inner inner;
+};
+
+/// What matches every packet: the condition of `otherwise`.
+struct always : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Holds for every packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
+};
+
+/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+template <match_operand L, class R>
+[[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
+  return {l, detail::key_for<L>(r)};
+}
+/// @}
+/// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
+template <match_operand L, class R>
+[[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
+  return {l, detail::key_for<L>(mask)};
+}
+
+/// Both, either, and not. @{
+template <match_expression L, match_expression R>
+[[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept {
+  return {l, r};
+}
+template <match_expression L, match_expression R>
+[[nodiscard]] constexpr either<L, R> operator||(const L& l, const R& r) noexcept {
+  return {l, r};
+}
+template <match_expression E>
+[[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept {
+  return negation<E>{e};
+}
+/// @}
+
+}  // namespace match
+
+/// Whether the packet has the header of view `V`, all of its fixed part: the packets for which a handler with such a
+/// parameter runs. In a later fragment of a datagram there is no transport header; `meta::l4proto` still knows what
+/// it belongs to. Options and extension headers are asked for alike: `has<tcp::option::sack_perm>`.
+template <class V>
+  requires requires { V::in_header; }
+inline constexpr match::has_header<V::in_header> has{};
+
+/// The fields that TCP and UDP share: `th::dport == 53` is about both.
+struct th {
+  /// What the library asks of a header view; see `header_view`.
+  static constexpr header in_header = header::th;
+  /// A field, for match expressions. @{
+  static constexpr field<header::th, 0, 16, std::uint16_t> sport{"th sport"};
+  static constexpr field<header::th, 16, 16, std::uint16_t> dport{"th dport"};
+  /// @}
 };
 
 }  // namespace runnel
 
 #endif
 
-// ==== runnel/flow/stage.hpp ==========================================================================================
-// What a stage is, and how a plain function becomes one: by the types of its parameters.
-#ifndef RUNNEL_FLOW_STAGE_HPP
-#define RUNNEL_FLOW_STAGE_HPP
+// ==== runnel/match/hash_set.hpp ======================================================================================
+// A set of values that changes at run time, in memory of fixed size: addresses or numbers, found with one hash.
+//
+// Open addressing: a value lies in the slot that its hash names, or in the next free one behind it. Two thirds of the
+// slots are used at most, so a search ends after few steps, mostly in the cache line where it began. Erasing moves the
+// values behind back into the hole; there are no tombstones, and a set does not get slower with its age.
+//
+// The hash depends on a seed, so that others cannot choose addresses that meet in one slot: take it from a random
+// source. It is no cryptographic hash; who can watch lookup times closely might still learn something of it.
+#ifndef RUNNEL_MATCH_HASH_SET_HPP
+#define RUNNEL_MATCH_HASH_SET_HPP
 
-#include <concepts>     // same_as, invocable
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+namespace match::detail {
+
+[[nodiscard]] constexpr std::uint64_t hash_key(std::uint64_t k, std::uint64_t seed) noexcept { return mix(k ^ seed); }
+[[nodiscard]] constexpr std::uint64_t hash_key(const ipv6_address& k, std::uint64_t seed) noexcept {
+  return mix(k.low() + mix(k.high() ^ seed));
+}
+template <class Key>
+  requires requires(const Key& k) { to_key(k); }
+[[nodiscard]] constexpr std::uint64_t hash_value(const Key& k, std::uint64_t seed) noexcept {
+  return hash_key(to_key(k), seed);
+}
+template <class Address>
+[[nodiscard]] constexpr std::uint64_t hash_value(const basic_prefix<Address>& p, std::uint64_t seed) noexcept {
+  return hash_key(to_key(p.address()), seed + p.length() * std::uint64_t{0x9e37'79b9'7f4a'7c15});
+}
+
+}  // namespace match::detail
+
+/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer, an address, or a prefix. For
+/// one thread, or for several that only ask. Never grows, never allocates.
+///
+///     static hash_set_of<ipv4_address, 10'000> blocklist{"blocklist", seed};
+///     if (!blocklist.insert({192, 0, 2, 1})) ...             // it is full
+///     constexpr auto policy = rules(when(ip::saddr.in(blocklist)) >> drop);
+template <class Key>
+class hash_set {
+ public:
+  /// The type of its values.
+  using value_type = Key;
+  /// One place in the memory of a set: 8 bytes for an IPv4 address, 24 for an IPv6 address.
+  struct slot {
+    /// The value.
+    Key key{};
+    /// Whether there is one.
+    bool used = false;
+  };
+
+  /// How many slots hold `n` values: a power of two, one and a half times as many as values at least, three times at
+  /// most.
+  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
+    std::size_t slots = 2;
+    while (slots - slots / 3 - 1 < n) slots *= 2;
+    return slots;
+  }
+  /// An empty set in `slots` slots at `memory`, of which the largest power of two is used, at least 2; they must
+  /// outlive it. `name` is shown when rules are printed, and must outlive it too.
+  constexpr hash_set(const char* name, slot* memory, std::size_t slots, std::uint64_t seed) noexcept
+      : slots_(memory), mask_(1), seed_(seed), name_(name) {
+    RUNNEL_ASSERT(slots >= 2);
+    while (mask_ * 2 + 1 < slots) mask_ = mask_ * 2 + 1;
+  }
+  hash_set(const hash_set&) = delete;
+  hash_set& operator=(const hash_set&) = delete;
+
+  /// Whether a value is in the set.
+  [[nodiscard]] constexpr bool contains(const Key& k) const noexcept { return slots_[find(k)].used; }
+  /// Adds a value. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
+  /// is full.
+  [[nodiscard]] constexpr bool insert(const Key& k) noexcept {
+    const std::size_t i = find(k);
+    if (slots_[i].used) return true;
+    if (size_ == capacity()) return false;
+    slots_[i] = {k, true};
+    ++size_;
+    return true;
+  }
+  /// Removes a value. False when it was not there.
+  constexpr bool erase(const Key& k) noexcept {
+    std::size_t hole = find(k);
+    if (!slots_[hole].used) return false;
+    for (std::size_t i = next(hole); slots_[i].used; i = next(i)) {
+      // A value may move back to the hole unless its own slot lies behind the hole.
+      if (((i - home(slots_[i].key)) & mask_) < ((i - hole) & mask_)) continue;
+      slots_[hole] = slots_[i];
+      hole = i;
+    }
+    slots_[hole].used = false;
+    --size_;
+    return true;
+  }
+  /// Removes all values.
+  constexpr void clear() noexcept {
+    for (std::size_t i = 0; i <= mask_; ++i) slots_[i].used = false;
+    size_ = 0;
+  }
+  /// How many values it holds.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// How many values it holds at most. One slot is always free, so that every search ends.
+  [[nodiscard]] constexpr std::size_t capacity() const noexcept { return mask_ - (mask_ + 1) / 3; }
+  /// What it is called in printed rules.
+  [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
+  /// Calls `f(value)` for each value, in no order.
+  template <class F>
+  constexpr void for_each(F f) const {
+    for (std::size_t i = 0; i <= mask_; ++i)
+      if (slots_[i].used) f(slots_[i].key);
+  }
+  /// Asks for the memory where a value would be, for `contains` a little later.
+  void prefetch(const Key& k) const noexcept { prefetch_to_read(slots_ + home(k)); }
+
+ private:
+  [[nodiscard]] constexpr std::size_t home(const Key& k) const noexcept {
+    return static_cast<std::size_t>(match::detail::hash_value(k, seed_)) & mask_;
+  }
+  [[nodiscard]] constexpr std::size_t next(std::size_t i) const noexcept { return (i + 1) & mask_; }
+  // The slot with the value, or the free one where it belongs.
+  [[nodiscard]] constexpr std::size_t find(const Key& k) const noexcept {
+    std::size_t i = home(k);
+    while (slots_[i].used && !(slots_[i].key == k)) i = next(i);
+    return i;
+  }
+
+  slot* slots_;
+  std::size_t mask_;
+  std::size_t size_ = 0;
+  std::uint64_t seed_;
+  const char* name_;
+};
+
+namespace detail {
+template <class Slot, std::size_t N>
+struct slot_storage {
+  Slot slots[N]{};
+};
+}  // namespace detail
+
+/// A set with room of its own for `Capacity` values.
+template <class Key, std::size_t Capacity>
+class hash_set_of : detail::slot_storage<typename hash_set<Key>::slot, hash_set<Key>::slots_for(Capacity)>,
+                    public hash_set<Key> {
+  static constexpr std::size_t slot_count = hash_set<Key>::slots_for(Capacity);
+  using storage = detail::slot_storage<typename hash_set<Key>::slot, slot_count>;
+
+ public:
+  /// An empty set. `name` must outlive it.
+  constexpr explicit hash_set_of(const char* name, std::uint64_t seed = 0) noexcept
+      : hash_set<Key>(name, storage::slots, slot_count, seed) {}
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/interval_set.hpp ==================================================================================
+// A set of intervals of numbers or addresses, known to the compiler or changed at run time: port ranges, address pools.
+#ifndef RUNNEL_MATCH_INTERVAL_SET_HPP
+#define RUNNEL_MATCH_INTERVAL_SET_HPP
+
 #include <cstddef>      // size_t
-#include <cstdint>      // uint16_t
-#include <type_traits>  // remove_cvref_t, is_void_v
-#include <utility>      // move, forward
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v, is_integral_v
 
 namespace runnel {
 
-/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
-class connection;
+/// At most `Capacity` intervals in rising order, none touching the next: what is inserted grows together with its
+/// neighbours. A lookup is a search without branches, log2 of the intervals in steps; a change moves the intervals
+/// behind. Takes 16 bytes an interval (32 for IPv6). For one thread, or for several that only ask.
+///
+///     static constexpr interval_set<std::uint16_t, 2> games{"games", range(3074, 3076), range(27000, 27100)};
+///     when(udp::dport.in(games)) >> accept
+template <class Value, std::size_t Capacity>
+class interval_set {
+ public:
+  /// The type of its values, and what they are compared as. @{
+  using value_type = Value;
+  using key = match::key_t<Value>;
+  /// @}
 
-/// How the engine calls a stage.
-enum class stage_kind : std::uint8_t {
-  early,   ///< looks at frames, before there are packets: `xdp(...)`
-  each,    ///< looks at one packet at a time, and is fused with its neighbours
-  burst,   ///< looks at a whole burst
-  aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
-  branch,  ///< decides between ways
-  end,     ///< takes ownership of what arrives
-};
-
-/// What is known at compile time of the packets at one place of a pipeline.
-struct place {
-  bool packets = false;                 ///< descriptors have been attached; before that there are only frames
-  bool parsed = false;                  ///< `parse()` lies behind
-  bool tracked = false;                 ///< `track()` lies behind
-  bool shared = false;                  ///< the bytes may belong to a clone as well
-  bool traced = false;                  ///< a `trace` lies behind
-  std::uint16_t burst = default_burst;  ///< how many packets travel together at most
-};
-
-namespace detail {
-
-template <class... T>
-struct type_list {};
-
-template <class F>
-struct signature_of_member;
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...)> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-
-template <class F>
-struct signature {};
-template <class F>
-  requires requires { &F::operator(); }
-struct signature<F> : signature_of_member<decltype(&F::operator())> {};
-template <class R, class... A>
-struct signature<R (*)(A...)> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class... A>
-struct signature<R (*)(A...) noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-
-// A function object with one operator(), or a function.
-template <class F>
-concept has_signature = requires { typename signature<F>::arguments; };
-
-template <class A>
-inline constexpr bool is_view = header_view<std::remove_cvref_t<A>>;
-template <class A>
-inline constexpr bool is_writing_view = false;
-template <class A>
-  requires is_view<A>
-inline constexpr bool is_writing_view<A> =
-    std::same_as<std::remove_cvref_t<A>, typename std::remove_cvref_t<A>::mutable_view>;
-template <class A>
-inline constexpr bool is_packet = std::same_as<std::remove_cvref_t<A>, packet>;
-template <class A>
-inline constexpr bool is_frame = std::same_as<std::remove_cvref_t<A>, frame>;
-template <class A>
-inline constexpr bool is_connection = std::same_as<std::remove_cvref_t<A>, connection>;
-template <class A>
-inline constexpr bool is_time = std::same_as<std::remove_cvref_t<A>, instant>;
-template <class A>
-inline constexpr bool is_subject = std::same_as<std::remove_cvref_t<A>, subject>;
-// Views, the time and subjects are made for the call: `ipv4&` would refer to nothing.
-template <class A>
-inline constexpr bool is_made = (is_view<A> || is_time<A> || is_subject<A>) &&
-                                (!std::is_lvalue_reference_v<A> || std::is_const_v<std::remove_reference_t<A>>);
-template <class A>
-inline constexpr bool is_argument = is_made<A> || is_packet<A> || is_frame<A> || is_connection<A>;
-
-template <class A>
-constexpr bool view_needs_parse() {
-  if constexpr (is_view<A>) return std::remove_cvref_t<A>::in_header != header::ethernet;
-  else return is_subject<A>;
-}
-
-// What the parameters of a handler say together.
-template <class List>
-struct demands;
-template <class... A>
-struct demands<type_list<A...>> {
-  static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
-  static constexpr bool views = (is_view<A> || ...);
-  static constexpr bool parsed = (view_needs_parse<A>() || ...);
-  static constexpr bool writes = (is_writing_view<A> || ...);
-  static constexpr bool packets = (is_packet<A> || ...);
-  static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
-  static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
-  static constexpr bool frames = (is_frame<A> || ...);
-  static constexpr bool connections = (is_connection<A> || ...);
-};
-
-// What a handler may return. Nothing is `pass`.
-template <class R>
-inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
-
-// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
-// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
-// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
-struct known_layers {
-  layers found;
-  bool valid = false;
-  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
-};
-
-// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
-// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
-// early.hpp.
-struct packet_source {
-  packet& p;
-  context& c;
-  const layers* found;
-
-  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
-    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
-    return header_map{static_cast<const packet&>(p)};
+  /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is
+  /// an error in constant evaluation and an assertion at run time.
+  template <class... First, class... Last>
+  constexpr explicit interval_set(const char* name, const range_of<First, Last>&... ranges) noexcept : name_(name) {
+    static_assert(sizeof...(ranges) <= Capacity, "runnel: more intervals than the set has room for");
+    // There is room for all of them, so that is the only way to fail.
+    ((insert(ranges) ? (void)0 : match::detail::the_first_value_of_this_range_is_above_its_last()), ...);
   }
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
-    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
-    return mutable_header_map{p};
+
+  /// Whether a value is in one of the intervals.
+  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept {
+    const key k = match::to_key(v);
+    const std::size_t at = not_above(k);
+    return at != 0 && !match::key_less(last_[at - 1], k);
   }
-  template <class A>
-  [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
-    if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
-    else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
-    else if constexpr (is_packet<A>) return (p);
-    else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const packet&>(p), map()};
+  /// Adds all values from `first` to `last`. True when they are in the set now; false, and nothing changed, when there
+  /// is no room for one more interval, or `last` is below `first`.
+  [[nodiscard]] constexpr bool insert(const Value& first, const Value& last) noexcept {
+    key a = match::to_key(first), b = match::to_key(last);
+    if (match::key_less(b, a)) return false;
+    // Intervals [from, to) touch the new one.
+    std::size_t from = 0;
+    while (from < size_ && is_apart(last_[from], a)) ++from;
+    std::size_t to = from;
+    while (to < size_ && !is_apart(b, first_[to])) ++to;
+    if (from == to && size_ == Capacity) return false;
+    if (from != to) {
+      if (match::key_less(first_[from], a)) a = first_[from];
+      if (match::key_less(b, last_[to - 1])) b = last_[to - 1];
+    }
+    replace(from, to, 1);
+    first_[from] = a;
+    last_[from] = b;
+    return true;
   }
-};
-
-template <class A, class Map>
-RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
-  if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
-  else return true;
-}
-
-// Calls a handler with what it asks for, or yields `missing` when the packet lacks one of the headers.
-template <class Result, class F, class Source, class... A>
-RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, type_list<A...>) noexcept {
-  if constexpr (demands<type_list<A...>>::views) {
-    const auto map = source.map();
-    if (!(has_argument<A>(map) && ...)) return missing;
+  /// Removes all values from `first` to `last`, whether they were there or not. False, and nothing changed, when that
+  /// would split an interval and there is no room for one more, or `last` is below `first`.
+  [[nodiscard]] constexpr bool erase(const Value& first, const Value& last) noexcept {
+    const key a = match::to_key(first), b = match::to_key(last);
+    if (match::key_less(b, a)) return false;
+    std::size_t from = 0;
+    while (from < size_ && match::key_less(last_[from], a)) ++from;
+    std::size_t to = from;
+    while (to < size_ && !match::key_less(b, first_[to])) ++to;
+    if (from == to) return true;
+    const key begin = first_[from], end = last_[to - 1];
+    const bool left = match::key_less(begin, a), right = match::key_less(b, end);
+    const std::size_t kept = (left ? std::size_t{1} : 0) + (right ? std::size_t{1} : 0);
+    if (size_ - (to - from) + kept > Capacity) return false;
+    replace(from, to, kept);
+    if (left) {
+      first_[from] = begin;
+      last_[from] = before(a);
+      ++from;
+    }
+    if (right) {
+      first_[from] = behind(b);
+      last_[from] = end;
+    }
+    return true;
   }
-  if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
-    f(source.template give<A>()...);
-    return missing;
-  } else {
-    return Result{f(source.template give<A>()...)};
+  /// The same with a `range(first, last)`, whose ends must be values of the set's type.
+  template <class First, class Last>
+  [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept {
+    return insert(value_of(r.first), value_of(r.last));
   }
-}
-
-// A type that is a stage as it stands: everything that this library offers for a pipeline.
-template <class S>
-concept native_stage = requires {
-  { S::kind } -> std::convertible_to<stage_kind>;
-};
-
-template <class F>
-concept handler_function =
-    has_signature<F> && demands<typename signature<F>::arguments>::known && is_verdict<typename signature<F>::result>;
-template <class F>
-concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
-template <class F>
-concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
-template <class F>
-concept rules_function = requires(const F& f, const subject& s) {
-  { f(s) } -> std::convertible_to<verdict>;
-};
-template <class F>
-concept prefetching = requires { &F::prefetch; };
-
-template <class F>
-struct prefetch_demands : demands<type_list<>> {};
-template <prefetching F>
-struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
-  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
-};
-// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
-template <class F>
-RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
-  using needs = prefetch_demands<F>;
-  constexpr bool possible =
-      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
-  static_assert(possible,
-                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
-                "such as ipv4, packet&, instant or const subject&");
-  if constexpr (possible) {
-    const auto call = [&function](auto&&... a) noexcept {
-      keep_what_follows();
-      function.prefetch(static_cast<decltype(a)&&>(a)...);
-    };
-    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
+  /// The same for what `range` returns.
+  template <class First, class Last>
+  [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept {
+    return erase(value_of(r.first), value_of(r.last));
   }
-}
-
-}  // namespace detail
-
-/// Something that can stand in a pipeline:
-/// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
-///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
-///   that have all these headers; the others pass it by;
-/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
-///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
-/// - an object with `void operator()(burst&)`;
-/// - rules;
-/// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
-template <class S>
-concept stage =
-    detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> || detail::rules_function<S>;
-
-namespace detail {
-
-// Defaults of what the checks ask a stage for.
-struct stage_defaults {
-  static constexpr bool wants_packet = true;  // false: can look at frames as well
-  static constexpr bool needs_parsed = false;
-  static constexpr bool needs_tracked = false;
-  static constexpr bool writes = false;  // changes the packet's bytes
-  static constexpr bool resizes = true;  // may change a packet's length, or take it out
-  static constexpr bool gives_parsed = false;
-  static constexpr bool gives_tracked = false;
-  static constexpr bool makes_shared = false;
-  static constexpr bool makes_own = false;  // makes shared bytes the packet's own
-  static constexpr bool traces = false;
-  static constexpr bool asks_for_frame = false;
-};
-
-constexpr const char* header_name(header h) noexcept {
-  switch (h) {
-    case header::ethernet: return "ethernet";
-    case header::vlan: return "vlan";
-    case header::cvlan: return "cvlan";
-    case header::mpls: return "mpls";
-    case header::arp: return "arp";
-    case header::ipv4: return "ipv4";
-    case header::ipv6: return "ipv6";
-    case header::ipv6_fragment: return "ipv6_fragment";
-    case header::icmp: return "icmp";
-    case header::icmpv6: return "icmpv6";
-    case header::tcp: return "tcp";
-    case header::udp: return "udp";
-    case header::th: return "th";
-    case header::gre: return "gre";
-    case header::vxlan: return "vxlan";
-    case header::llc: return "llc";
-    default: break;
+  /// Removes all intervals.
+  constexpr void clear() noexcept { size_ = 0; }
+  /// How many intervals it holds.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// How many intervals fit.
+  [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
+  /// What it is called in printed rules.
+  [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
+  /// Calls `f(first, last)` for each interval in rising order.
+  template <class F>
+  constexpr void for_each(F f) const {
+    for (std::size_t i = 0; i < size_; ++i) f(match::from_key<Value>(first_[i]), match::from_key<Value>(last_[i]));
   }
-  return "?";
-}
 
-// What a way is called: a view's name, the tag's own `name`, or its type.
-template <class Way>
-constexpr const char* way_name() noexcept {
-  if constexpr (header_view<Way>) return header_name(Way::in_header);
-  else if constexpr (requires { Way::name; }) return Way::name;
-  else return type_name<Way>();
-}
-
-template <class A>
-constexpr void print_argument(text_writer& out) noexcept {
-  if constexpr (is_writing_view<A>) out << "mut<" << header_name(std::remove_cvref_t<A>::in_header) << '>';
-  else if constexpr (is_view<A>) out << header_name(std::remove_cvref_t<A>::in_header);
-  else if constexpr (is_packet<A>) out << "packet";
-  else if constexpr (is_frame<A>) out << "frame";
-  else if constexpr (is_time<A>) out << "instant";
-  else out << "subject";
-}
-template <class... A>
-constexpr void print_arguments(text_writer& out, type_list<A...>) noexcept {
-  bool first = true;
-  ((out << (first ? "" : ", "), first = false, print_argument<A>(out)), ...);
-}
-
-// Prints what a stage is called: its own `name`, else `fallback`.
-template <class S>
-constexpr void print_name(text_writer& out, const S& s, const char* fallback) noexcept {
-  if constexpr (requires { s.print_name(out); }) s.print_name(out);
-  else if constexpr (requires { out << S::name; }) out << S::name;
-  else out << fallback;
-}
-
-// A handler as a stage.
-template <class F>
-struct handler_stage : stage_defaults {
-  using arguments = typename signature<F>::arguments;
-  using needs = demands<arguments>;
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
-  static constexpr bool needs_tracked = needs::connections;
-  static constexpr bool writes = needs::writes;
-  static constexpr bool resizes = needs::whole_packets;
-  static constexpr bool asks_for_frame = needs::frames;
-  static_assert(
-      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
-      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
-
-  constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    if constexpr (needs::frames) {
-      return pass;  // an error that check_stage reports
+ private:
+  template <class V>
+  static constexpr Value value_of(const V& v) noexcept {
+    if constexpr (std::is_integral_v<Value>) {
+      static_assert(std::is_integral_v<V>, "runnel: this set holds numbers");
+      const Value same = static_cast<Value>(v);
+      if (match::to_key(same) != match::to_key(v)) match::detail::this_value_does_not_fit_into_the_field();
+      return same;
     } else {
-      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
-      // A handler that returns nothing cannot say that it has taken the packet.
-      if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
-        if (!p) [[unlikely]]
-          return stolen;
+      static_assert(std::is_same_v<V, Value>, "runnel: this set holds addresses of another kind");
       return v;
     }
   }
-  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
-    requires prefetching<F>
-  {
-    prefetch_for(function, p, c, found);
+  // How many intervals begin at or below `k`.
+  [[nodiscard]] constexpr std::size_t not_above(const key& k) const noexcept {
+    std::size_t at = 0;
+    for (std::size_t step = top_bit(); step != 0; step /= 2)
+      if (at + step <= size_ && !match::key_less(k, first_[at + step - 1])) at += step;
+    return at;
   }
-  constexpr void print_name(text_writer& out) const noexcept {
-    if constexpr (requires { out << F::name; }) {
-      out << F::name;
-    } else {
-      out << "handler(";
-      print_arguments(out, arguments{});
-      out << ')';
+  static constexpr std::size_t top_bit() noexcept {
+    std::size_t b = 1;
+    while (b * 2 <= Capacity) b *= 2;
+    return b;
+  }
+  static constexpr std::uint64_t behind(std::uint64_t k) noexcept { return k + 1; }
+  static constexpr std::uint64_t before(std::uint64_t k) noexcept { return k - 1; }
+  static constexpr ipv6_address behind(const ipv6_address& k) noexcept {
+    return {k.high() + (k.low() == ~std::uint64_t{0} ? 1u : 0u), k.low() + 1};
+  }
+  static constexpr ipv6_address before(const ipv6_address& k) noexcept {
+    return {k.high() - (k.low() == 0 ? 1u : 0u), k.low() - 1};
+  }
+  // Whether at least one value lies between `a` and `b`.
+  static constexpr bool is_apart(const key& a, const key& b) noexcept {
+    return match::key_less(a, b) && !(behind(a) == b);
+  }
+  // Makes room for `n` intervals in the place of those in [from, to). Rare, and not inlined: GCC 12 cannot see there
+  // that `to` is at most `size_`, and warns.
+  [[gnu::noinline]] constexpr void replace(std::size_t from, std::size_t to, std::size_t n) noexcept {
+    const std::size_t new_end = from + n, tail = size_ - to;
+    if (new_end < to) {
+      for (std::size_t i = 0; i < tail; ++i) move(to + i, new_end + i);
+    } else if (new_end > to) {
+      for (std::size_t i = tail; i-- != 0;) move(to + i, new_end + i);
     }
+    size_ = new_end + tail;
   }
-  F function;
-};
-
-// Rules as a stage.
-template <class R>
-struct rules_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = true;
-  static constexpr bool resizes = false;
-  constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
+  constexpr void move(std::size_t from, std::size_t to) noexcept {
+    first_[to] = first_[from];
+    last_[to] = last_[from];
   }
-  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
-  R rules;
-};
 
-// A function over a burst as a stage.
-template <class F>
-struct burst_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::burst;
-  constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
-  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
-  F function;
-};
-
-// What stands in for something that is no stage, so that one error does not bring a hundred.
-struct not_a_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  verdict operator()(packet&, context&) noexcept { return pass; }
-};
-
-// Turns whatever a user writes between two bars into a stage that the engine can call.
-template <class S>
-constexpr auto as_stage(S s) noexcept {
-  static_assert(stage<S>,
-                "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
-                "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
-                "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
-                "tee(), transmit() and the like return");
-  static_assert(
-      !handler_by_value<S>,
-      "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
-      "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
-      "and return stolen");
-  if constexpr (native_stage<S>) return s;
-  else if constexpr (handler_by_value<S>) return not_a_stage{};
-  else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
-  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
-  else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
-  else return not_a_stage{};
-}
-
-template <class S>
-using stage_of = decltype(as_stage(std::declval<S>()));
-
-}  // namespace detail
-
-namespace detail {
-template <class S>
-struct named_stage : S {
-  const char* label;
-  constexpr void print_name(text_writer& out) const noexcept { out << label; }
-  [[nodiscard]] constexpr auto without_counters() && noexcept
-    requires requires(S s) { std::move(s).without_counters(); }
-  {
-    using bare = decltype(static_cast<S&&>(*this).without_counters());
-    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
-  }
-};
-}  // namespace detail
-
-/// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
-template <class S>
-[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
-  return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/wait.hpp ===========================================================================================
-// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
-#ifndef RUNNEL_FLOW_WAIT_HPP
-#define RUNNEL_FLOW_WAIT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// A file descriptor to wait on: until there is something to read, or room to write.
-struct wait_entry {
-  int handle = -1;        ///< the file descriptor
-  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
-};
-
-/// Filled by the attachments of a loop that is about to sleep.
-class wait_list {
- public:
-  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
-  /// producer does not know whom to wake.
-  static constexpr duration retry = microseconds(100);
-
-  /// Writes to `entries`, which has room for `capacity`. It is `now`.
-  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
-      : entries_(entries), capacity_(capacity), now_(now) {}
-
-  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
-  constexpr void add(wait_entry e) noexcept {
-    if (size_ < capacity_) entries_[size_++] = e;
-    else again();
-  }
-  /// Waits no longer than until `t`.
-  constexpr void until(instant t) noexcept {
-    if (t < due_) due_ = t;
-  }
-  /// Waits no longer than `retry`.
-  constexpr void again() noexcept { until(now_ + retry); }
-  /// Does not wait at all: there is something to do.
-  constexpr void ready() noexcept { ready_ = true; }
-
-  /// How many descriptors.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  /// Until when.
-  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
-  /// Whether there is something to do already.
-  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
-
- private:
-  wait_entry* entries_;
-  std::size_t capacity_;
+  key first_[Capacity]{};
+  key last_[Capacity]{};
   std::size_t size_ = 0;
-  instant now_;
-  instant due_ = never;
-  bool ready_ = false;
+  const char* name_;
 };
 
 }  // namespace runnel
 
 #endif
 
-// ==== runnel/flow/pipeline.hpp =======================================================================================
-// Pipelines: stages joined with `|`, kept as one type, and checked before anything runs.
-#ifndef RUNNEL_FLOW_PIPELINE_HPP
-#define RUNNEL_FLOW_PIPELINE_HPP
+// ==== runnel/match/meta.hpp ==========================================================================================
+// What is known of a packet beside its header fields, to be used like a field: `meta::mark == 7`. The names are nft's.
+#ifndef RUNNEL_MATCH_META_HPP
+#define RUNNEL_MATCH_META_HPP
 
-#include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, false_type
-#include <utility>      // move, forward
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
 namespace runnel {
+namespace match {
+
+/// Which value of namespace `meta`.
+enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(meta_key k) noexcept {
+  switch (k) {
+    case meta_key::length: return "meta length";
+    case meta_key::iif: return "meta iif";
+    case meta_key::mark: return "meta mark";
+    case meta_key::priority: return "meta priority";
+    case meta_key::protocol: return "meta protocol";
+    case meta_key::nfproto: return "meta nfproto";
+    case meta_key::l4proto: return "meta l4proto";
+    case meta_key::time: return "meta time";
+    case meta_key::hash: return "meta hash";
+    case meta_key::queue: return "meta queue";
+  }
+  return "meta";
+}
 
 namespace detail {
 
-// The stages of a pipeline, each with its counters, as a recursive struct: cheaper to compile than a tuple, and
-// every stage sees the rest of the path as one type.
-template <class Counters, class... Stages>
-struct stage_list {
-  static constexpr std::size_t size = 0;
-};
-template <class Counters, class First, class... Rest>
-struct stage_list<Counters, First, Rest...> {
-  static constexpr std::size_t size = 1 + sizeof...(Rest);
-  using first_stage = First;
-  using rest_list = stage_list<Counters, Rest...>;
-
-  [[no_unique_address]] First stage;
-  [[no_unique_address]] Counters counters{};
-  [[no_unique_address]] rest_list rest{};
-};
-
-template <class Counters, class Last>
-constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
-  return {std::forward<Last>(last)};
-}
-template <class Counters, class First, class... Rest, class Last>
-constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
-                                                            Last&& last) noexcept {
-  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
-}
-
-template <class... Stages>
-inline constexpr bool ends = false;
-template <class Only>
-inline constexpr bool ends<Only> = Only::kind == stage_kind::end || Only::kind == stage_kind::branch;
-template <class First, class... Rest>
-  requires(sizeof...(Rest) > 0)
-inline constexpr bool ends<First, Rest...> = ends<Rest...>;
-
-// ---- the promised errors, each in a template that carries the culprit's type in its name
-
-template <class Stage, class After>
-struct stage_after_an_end {
-  static_assert(After::kind != stage_kind::end,
-                "runnel: this stage stands after an end: transmit, deliver, enqueue, discard and shared take ownership "
-                "of what arrives, nothing comes out of them; put the stage before the end, or use tee() to do both");
-  static_assert(After::kind != stage_kind::branch,
-                "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
-                "again, give several of them the same shared(pipeline)");
-};
-
-// Checks one stage at one place.
-template <class Stage, place At>
-struct check_stage {
-  static_assert(!(Stage::kind == stage_kind::early && At.packets),
-                "runnel: an early verdict, xdp(...), must stand at the beginning of the pipeline, before the first "
-                "stage that wants a packet");
-  static_assert(Stage::kind == stage_kind::early || !Stage::asks_for_frame,
-                "runnel: a handler asks for a frame, but there are only packets at this place: ask for packet&, or "
-                "move it into xdp(...) at the beginning");
-  static_assert(Stage::kind == stage_kind::early || !Stage::needs_parsed || At.parsed,
-                "runnel: a stage asks for network or transport headers, but the packet has not been parsed at this "
-                "place: put parse() before it, or move it into xdp(...) at the beginning");
-  static_assert(!Stage::needs_tracked || At.tracked,
-                "runnel: a handler asks for a connection, but none has been looked up at this place: put track() "
-                "before it");
-  static_assert(!Stage::writes || !At.shared,
-                "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
-                "unshare() before it");
-};
-
-// What is known behind a stage.
-template <class Stage>
-constexpr place after(place at) noexcept {
-  if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
-  if (Stage::gives_parsed) at.parsed = true;
-  if (Stage::gives_tracked) at.tracked = true;
-  if (Stage::makes_shared) at.shared = true;
-  if (Stage::makes_own) at.shared = false;
-  if (Stage::traces) at.traced = true;
-  return at;
-}
-
-// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an
-// error would be followed by others, that its place is no constant.
-template <place At>
-constexpr auto check_stages(type_list<>) noexcept {}
-template <place At, class First, class... Rest>
-constexpr auto check_stages(type_list<First, Rest...>) noexcept {
-  (void)sizeof(check_stage<First, At>);
-  // Branches and tees check the pipelines that hang on them.
-  if constexpr (requires { First::template check_inside<At>(); }) {
-    using inside [[maybe_unused]] = decltype(First::template check_inside<At>());
+// What the last of the extension headers at `p` announces; `size` bytes are there. In a later fragment that is what
+// the fragment header says, as there is nothing to follow behind it.
+[[nodiscard]] constexpr std::uint8_t behind_ipv6_extensions(const std::byte* p, std::size_t size) noexcept {
+  std::uint8_t number = load_u8(p + 6);
+  std::size_t at = 40;
+  while (number == 0 || number == 43 || number == 44 || number == 51 || number == 60) {
+    if (at + 8 > size) break;
+    const std::byte* extension = p + at;
+    const std::size_t length = load_u8(extension + 1);
+    const bool later_fragment = number == 44 && (load_be16(extension + 2) & 0xfff8u) != 0;
+    at += number == 44 ? 8 : number == 51 ? (length + 2) * 4 : (length + 1) * 8;
+    number = load_u8(extension);
+    if (later_fragment) break;
   }
-  using rest [[maybe_unused]] = decltype(check_stages<after<First>(At)>(type_list<Rest...>{}));
+  return number;
+}
+[[nodiscard]] constexpr bool l4proto_of(const subject& s, std::uint64_t& to) noexcept {
+  const layers& found = s.headers.layers();
+  if (found.has(protocol::tcp)) return to = 6, true;
+  if (found.has(protocol::udp)) return to = 17, true;
+  if (const std::byte* p = s.headers.at<header::ipv4, 20>()) return to = load_u8(p + 9), true;
+  if (const std::byte* p = s.headers.at<header::ipv6, 40>())
+    return to = behind_ipv6_extensions(p, static_cast<std::size_t>(s.contents.end() - p)), true;
+  return false;
+}
+[[nodiscard]] constexpr std::uint64_t protocol_of(const subject& s) noexcept {
+  const layers& found = s.headers.layers();
+  if (const std::byte* p = s.headers.at<header::mpls, 4>()) {
+    // The type lies right before the stack, but in a cooked header of version 2, which begins with it.
+    const bool first_in_sll2 = found.link_kind() == link_type::linux_sll2 && p == s.contents.data() + 20;
+    return load_be16(first_in_sll2 ? p - 20 : p - 2);
+  }
+  if (found.has(protocol::ipv4)) return ethertype::ipv4;
+  if (found.has(protocol::ipv6)) return ethertype::ipv6;
+  if (found.has(protocol::arp)) return ethertype::arp;
+  // What else the type field says that stands right before the network header, or the type of the frame.
+  const std::byte* p = s.headers.at<header::ethernet, 14>();
+  if (p == nullptr) return 0;
+  const std::size_t at = found.link >= 14 ? found.link - std::size_t{2} : std::size_t{12};
+  if (at + 2 > static_cast<std::size_t>(s.contents.end() - p)) return 0;
+  return load_be16(p + at);
 }
 
 }  // namespace detail
 
-/// Stages joined with `|`. A value: it owns its stages and their counters, and is moved into a branch, a tee or
-/// `attach`, or kept by the user and passed on by reference.
-template <class Counters, class... Stages>
-class pipeline {
- public:
-  /// The types of its parts. @{
-  using list_type = detail::stage_list<Counters, Stages...>;
-  using counters_type = Counters;
-  /// @}
-  /// Whether it ends in something that takes ownership, so that it can be run.
-  static constexpr bool complete = detail::ends<Stages...>;
-  /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
-  template <place At>
-  static constexpr auto check_places() noexcept {
-    using checked [[maybe_unused]] = decltype(detail::check_stages<At>(detail::type_list<Stages...>{}));
-  }
-  /// Checks that, and that the pipeline ends.
-  template <place At>
-  static constexpr auto check() noexcept {
-    static_assert(complete,
-                  "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
-                  "discard, shared(pipeline) or a branch");
-    using checked [[maybe_unused]] = decltype(check_places<At>());
-  }
-
-  /// Use `|`.
-  constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
-
-  /// Its stages, for the functions of this library. @{
-  [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
-  [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
-  [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+/// One of the values in namespace `meta`.
+template <meta_key Key, unsigned Bits, class Value>
+struct meta_field : operand<meta_field<Key, Bits, Value>> {
+  /// The type of its values.
+  using value_type = Value;
+  /// How many bits the value has, and which it is. @{
+  static constexpr unsigned bits = Bits;
+  static constexpr meta_key which = Key;
   /// @}
 
- private:
-  list_type stages_;
+  /// Loads the value; false when the packet has none.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
+    if constexpr (Key == meta_key::length) to = s.length;
+    else if constexpr (Key == meta_key::iif) to = s.iif;
+    else if constexpr (Key == meta_key::mark) to = s.mark;
+    else if constexpr (Key == meta_key::priority) to = s.priority;
+    else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
+    else if constexpr (Key == meta_key::hash) to = s.flow_hash;
+    else if constexpr (Key == meta_key::queue) to = s.queue;
+    else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
+    else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
+    else if constexpr (Key == meta_key::nfproto)
+      to = s.headers.layers().has(protocol::ipv4)   ? 2
+           : s.headers.layers().has(protocol::ipv6) ? 10
+           : s.headers.layers().has(protocol::arp)  ? 3
+                                                    : 0;
+    return true;
+  }
 };
 
-/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
-/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
-/// keeps its own counters.
-struct uncounted_t {};
-/// Begins a pipeline without counters: `uncounted | parse() | ...`.
-inline constexpr uncounted_t uncounted{};
+}  // namespace match
 
-namespace detail {
+/// Every packet has all of these but `l4proto`, which only IP has. In an early verdict nobody has set `mark`,
+/// `priority` and `hash` yet: they are 0. What connection a packet belongs to is not among them.
+namespace meta {
 
-template <class T>
-inline constexpr bool is_pipeline = false;
-template <class Counters, class... Stages>
-inline constexpr bool is_pipeline<pipeline<Counters, Stages...>> = true;
+/// Bytes of the packet, link header included.
+inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
+/// The interface of its device that it came in by.
+inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+/// As `packet::mark()`.
+inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
+/// As `packet::priority()`.
+inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
+/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
+inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
+/// The family: `nfproto::ipv4`, `nfproto::ipv6`, `nfproto::arp`, or `nfproto::unspec`.
+inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};
+/// The IP protocol number of the payload, behind IPv6 extension headers; also in later fragments.
+inline constexpr match::meta_field<match::meta_key::l4proto, 8, std::uint8_t> l4proto{};
+/// When it was received, by the clock of its device. nft counts in seconds, and its clock from 1970: an instant between
+/// two seconds prints with a fraction, which nft does not take.
+inline constexpr match::meta_field<match::meta_key::time, 64, instant> time{};
+/// The flow hash, if the device or an earlier stage computed one. nft knows no such key.
+inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> hash{};
+/// The receive queue that it came in by, as `packet::queue()`. nft knows no such key.
+inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queue{};
 
-template <class T>
-concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
+}  // namespace meta
 
-template <class First, class... Rest>
-struct last_of {
-  using type = typename last_of<Rest...>::type;
-};
-template <class Only>
-struct last_of<Only> {
-  using type = Only;
-};
-
-// What stands in for an end that is missing, so that one error does not bring more.
-struct no_end : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::end;
-  template <place, class Counters>
-  void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
-};
-
-// What a user may write on either side of a bar.
-template <class T>
-concept joinable =
-    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
-
-template <class T>
-constexpr auto as_pipeline(T&& left) noexcept {
-  using type = std::remove_cvref_t<T>;
-  if constexpr (pipeline_type<T>) {
-    return type{std::forward<T>(left)};
-  } else if constexpr (std::same_as<type, uncounted_t>) {
-    return pipeline<no_counters>{stage_list<no_counters>{}};
-  } else {
-    using stage_type = stage_of<type>;
-    return pipeline<stage_counters, stage_type>{
-        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
-  }
-}
-
-// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
-template <class Counters, class Stage>
-constexpr auto fit(Stage&& stage) noexcept {
-  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
-    return std::forward<Stage>(stage).without_counters();
-  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
-}
-
-template <class Counters, class Last>
-constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
-  using stage = decltype(fit<Counters>(std::move(last)));
-  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
-}
-template <class Counters, class First, class... Stages, class Last>
-constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
-  (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
-  if constexpr (ends<First, Stages...>) {
-    return std::move(left);
-  } else {
-    using stage = decltype(fit<Counters>(std::move(last)));
-    return pipeline<Counters, First, Stages..., stage>{
-        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
-  }
-}
-template <class Left, class Counters>
-constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
-  return std::forward<Left>(left);
-}
-template <class Left, class Counters, class First, class... Rest>
-constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
-  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
-}
-template <class Pipeline>
-constexpr auto strip_counters(Pipeline&& path) noexcept {
-  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
-}
-
-// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
-// in the order in which they are drawn.
-template <class List, class Visitor>
-constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
-  if constexpr (List::size != 0) {
-    visit(list);
-    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
-    if constexpr (requires { list.stage.connections(); })
-      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
-    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
-    for_each_stage(list.rest, visit);
-  }
-}
-
-// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
-// read when there is such a one.
-template <class List, class Clock>
-[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
-  std::size_t least = max_burst;
-  auto look = [&least, &time](const auto& part) {
-    if constexpr (requires { part.stage.room(instant{}); })
-      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
-  };
-  for_each_stage(list, look);
-  return least;
-}
-// What has to happen before there is room again, as far as the ends know.
-template <class List>
-void wait_for_room(const List& list, wait_list& waits) noexcept {
-  auto look = [&waits](const auto& part) {
-    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
-  };
-  for_each_stage(list, look);
-}
-// Whether its ends still hold packets that they could not send.
-template <class List>
-[[nodiscard]] bool holds_packets(const List& list) noexcept {
-  bool some = false;
-  auto look = [&some](const auto& part) {
-    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
-  };
-  for_each_stage(list, look);
-  return some;
-}
-
-}  // namespace detail
-
-/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
-/// the copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a
-/// handler capture it by reference). Counts begin at zero for stages that come from the right.
-template <class Left, class Right>
-  requires detail::joinable<Left> || detail::joinable<Right>
-[[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
-  using right_type = std::remove_cvref_t<Right>;
-  if constexpr (detail::pipeline_type<Right>) {
-    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
-                             std::move(right_type{std::forward<Right>(right)}).stages());
-  } else {
-    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
-                        detail::as_stage(right_type{std::forward<Right>(right)}));
-  }
-}
+/// Values of `meta::nfproto`, as the kernel numbers them.
+namespace nfproto {
+/// A family. @{
+inline constexpr std::uint8_t unspec = 0;
+inline constexpr std::uint8_t ipv4 = 2;
+inline constexpr std::uint8_t arp = 3;
+inline constexpr std::uint8_t ipv6 = 10;
+/// @}
+}  // namespace nfproto
 
 }  // namespace runnel
 
 #endif
 
-// ==== runnel/flow/engine.hpp =========================================================================================
-// The burst engine: runs a pipeline over an array of packets.
+// ==== runnel/match/prefix_set.hpp ====================================================================================
+// A set of address blocks that changes at run time, in memory of fixed size: blocklists, bogons, networks of one's own.
 //
-// Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
-// loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
-// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
-// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
-// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
-// keeping the order, by compare and compress. Counters are added to once a burst.
-#ifndef RUNNEL_FLOW_ENGINE_HPP
-#define RUNNEL_FLOW_ENGINE_HPP
+// One hash table holds all prefixes, each under its address and length. A lookup tries the lengths that are in use,
+// the longest first: one probe each, independent of each other, so that the processor overlaps their misses. Real
+// lists use a handful of lengths; a list with all of them costs 33 probes (IPv4) or 129 (IPv6).
+#ifndef RUNNEL_MATCH_PREFIX_SET_HPP
+#define RUNNEL_MATCH_PREFIX_SET_HPP
 
 #include <cstddef>  // size_t
 #include <cstdint>  // uint32_t, uint64_t
-#include <new>      // placement new
 
-namespace runnel::detail {
+namespace runnel {
 
-// An array that nobody has written to: setting all of it to zero for each burst would cost more than many a stage.
-template <class T, std::size_t N>
-class raw_array {
+/// Prefixes of one kind of address in slots that the caller owns (`prefix_set_of` has its own). For one thread, or for
+/// several that only ask. Never grows, never allocates.
+///
+///     static prefix_set_of<ipv4_address, 1000> bogons{"bogons", seed};
+///     bool there_was_room = bogons.insert(net("10.0.0.0/8"));
+///     when(ip::saddr.in(bogons)) >> drop
+template <class Address>
+class prefix_set {
+  using table = hash_set<basic_prefix<Address>>;
+
  public:
-  raw_array() noexcept {}
-  raw_array(const raw_array&) = delete;
-  raw_array& operator=(const raw_array&) = delete;
-  ~raw_array() {}
-  [[nodiscard]] T* data() noexcept { return values_; }
-  [[nodiscard]] T& operator[](std::size_t i) noexcept { return values_[i]; }
+  /// The type of its values. @{
+  using value_type = Address;
+  using prefix_type = basic_prefix<Address>;
+  /// @}
+  /// How many bits an address has.
+  static constexpr unsigned bits = prefix_type::bits;
+  /// One place in the memory of a set: 12 bytes for IPv4, 32 for IPv6.
+  using slot = typename table::slot;
+
+  /// How many slots hold `n` prefixes: one and a half to three times as many.
+  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept { return table::slots_for(n); }
+  /// As for `hash_set`.
+  constexpr prefix_set(const char* name, slot* memory, std::size_t slots, std::uint64_t seed) noexcept
+      : blocks_(name, memory, slots, seed) {}
+
+  /// Whether a prefix in the set covers the address.
+  [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return longest(a) >= 0; }
+  /// The length of the longest prefix that covers the address, -1 when none does.
+  [[nodiscard]] constexpr int longest(const Address& a) const noexcept {
+    for (unsigned w = words; w-- != 0;)
+      for (std::uint64_t left = lengths_[w]; left != 0;) {
+        const unsigned bit = 63 - static_cast<unsigned>(__builtin_clzll(left));
+        left ^= std::uint64_t{1} << bit;
+        const unsigned length = w * 64 + bit;
+        if (blocks_.contains(prefix_type{a, length})) return static_cast<int>(length);
+      }
+    return -1;
+  }
+  /// Adds a prefix. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
+  /// is full.
+  [[nodiscard]] constexpr bool insert(const prefix_type& p) noexcept {
+    const std::size_t before = blocks_.size();
+    if (!blocks_.insert(p)) return false;
+    const unsigned length = p.length();
+    if (blocks_.size() != before && count_[length]++ == 0) lengths_[length / 64] |= std::uint64_t{1} << length % 64;
+    return true;
+  }
+  /// Removes a prefix, the very one. False when it was not there.
+  constexpr bool erase(const prefix_type& p) noexcept {
+    if (!blocks_.erase(p)) return false;
+    const unsigned length = p.length();
+    if (--count_[length] == 0) lengths_[length / 64] &= ~(std::uint64_t{1} << length % 64);
+    return true;
+  }
+  /// The same for a prefix of either family: one of the other family is never there, and there is no room for it.
+  [[nodiscard]] constexpr bool insert(const prefix& p) noexcept { return is_ours(p) && insert(p.as<Address>()); }
+  /// The same for a prefix of either family: one of the other family is never there.
+  constexpr bool erase(const prefix& p) noexcept { return is_ours(p) && erase(p.as<Address>()); }
+  /// Removes all prefixes.
+  constexpr void clear() noexcept {
+    blocks_.clear();
+    for (std::uint32_t& n : count_) n = 0;
+    for (std::uint64_t& word : lengths_) word = 0;
+  }
+  /// How many prefixes it holds.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return blocks_.size(); }
+  /// How many it can hold.
+  [[nodiscard]] constexpr std::size_t capacity() const noexcept { return blocks_.capacity(); }
+  /// What it is called in printed rules.
+  [[nodiscard]] constexpr const char* name() const noexcept { return blocks_.name(); }
+  /// Calls `f(prefix)` for each, in no order.
+  template <class F>
+  constexpr void for_each(F f) const {
+    blocks_.for_each(f);
+  }
 
  private:
-  union {
-    T values_[N];
-  };
-};
-// The engine moves handles as plain pointers and owns those below its count.
-template <std::size_t N>
-using handle_array = raw_array<packet, N>;
+  static constexpr unsigned words = bits / 64 + 1;
+  [[nodiscard]] static constexpr bool is_ours(const prefix& p) noexcept { return bits == 32 ? p.is_v4() : p.is_v6(); }
 
-// Moves the handle at `from` to `to`, whose old value is nobody's.
-RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
-  __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
-}
-
-// A verdict as one number: written part by part and then read whole, it would have to wait for its own stores.
-[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept {
-  const auto code = static_cast<std::uint32_t>(v.code), reason = static_cast<std::uint32_t>(v.reason);
-  if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
-  else return code << 24 | reason << 16 | v.port;
-}
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wstringop-overflow"  // GCC 12 doubts its own vector of four stores at -O3
-#endif
-RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
-  const std::uint32_t bits = bits_of(v);
-  __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
-}
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
-[[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += packets[i].total_length();
-  return sum;
-}
-
-template <class Stage>
-concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
-
-// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
-// the next that prefetches; a branch may be the last.
-template <class List, bool First = true>
-constexpr unsigned segment_length() {
-  if constexpr (List::size == 0) {
-    return 0;
-  } else {
-    using stage = typename List::first_stage;
-    if constexpr (!First && prefetches<stage>) return 0;
-    else if constexpr (stage::kind == stage_kind::branch) return 1;
-    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
-    else return 0;
-  }
-}
-
-template <class List, unsigned Steps>
-struct skip {
-  using type = typename skip<typename List::rest_list, Steps - 1>::type;
-  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
-};
-template <class List>
-struct skip<List, 0> {
-  using type = List;
-  static List& get(List& list) noexcept { return list; }
+  table blocks_;
+  std::uint64_t lengths_[words]{};   // bit n: there are prefixes of length n
+  std::uint32_t count_[bits + 1]{};  // how many of each length
 };
 
-template <place At, class List, unsigned Steps>
-constexpr place place_after_steps() {
-  if constexpr (Steps == 0) return At;
-  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
-}
+/// A prefix set with room of its own for `Capacity` prefixes.
+template <class Address, std::size_t Capacity>
+class prefix_set_of
+    : detail::slot_storage<typename prefix_set<Address>::slot, prefix_set<Address>::slots_for(Capacity)>,
+      public prefix_set<Address> {
+  static constexpr std::size_t slot_count = prefix_set<Address>::slots_for(Capacity);
+  using storage = detail::slot_storage<typename prefix_set<Address>::slot, slot_count>;
 
-template <place At, class Stage>
-void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
+ public:
+  /// An empty set. `name` must outlive it.
+  constexpr explicit prefix_set_of(const char* name, std::uint64_t seed = 0) noexcept
+      : prefix_set<Address>(name, storage::slots, slot_count, seed) {}
+};
 
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
-template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
-  using stage = typename List::first_stage;
-  // Asked before, for a stage may take the packet.
-  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
-  if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, known.get());
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    if (v.code != verdict_code::pass) v.port = number;
-    return v;
-  } else {
-    verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
-    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
-    else v = list.stage(p, c);
-    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    v.port = number;
-    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
-      return v;
-    if constexpr (stage::gives_parsed) {
-      // It would have a fault, and have been dropped: no stage behind has to ask again.
-      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::resizes || stage::makes_own) {
-      known.valid = false;
-    }
-    if constexpr (Steps == 1) return v;
-    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
-  }
-}
-
-template <class List>
-inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
-
-// Whether a stage of a segment may change lengths. Those of a segment are counted as they were when it began.
-template <unsigned Steps, class List>
-constexpr bool segment_resizes() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::resizes || segment_resizes<Steps - 1, typename List::rest_list>();
-}
-
-// How many packets and bytes came into a segment, added at each of its stages.
-template <unsigned Steps, class List>
-RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
-  list.counters.add(n, length);
-  if constexpr (Steps > 1) count_in<Steps - 1>(list.rest, n, length);
-}
-// Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
-template <unsigned Steps, class List>
-void count_out(List& list, std::uint64_t length, std::uint64_t n) noexcept {
-  list.counters.packets -= n;
-  list.counters.bytes -= length;
-  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length, n);
-}
-// Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
-template <unsigned Steps, class List>
-void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length, std::uint64_t n = 1) noexcept {
-  if constexpr (is_counted<List>) {
-    if (decided == 0) list.counters.add(v, n);
-    if constexpr (Steps > 1) {
-      if (decided == 0) count_out<Steps - 1>(list.rest, length, n);
-      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length, n);
-    }
-  }
-}
-
-// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped. One that is dropped stays in its handle, for the caller to release.
-inline verdict settle(packet& p, verdict v, context& c) noexcept {
-  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
-  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
-    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
-    v = drop(drop_reason::transmit_full);
-  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
-    v = drop(drop_reason::no_target);
-  }
-  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  return v;
-}
-
-template <place At, bool Prefetched = false, class List>
-void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
-
-// The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
-// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
-// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
-// segment; null when no stage in it could change them.
-template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
-                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
-  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
-  handle_array<At.burst> out;
-  raw_array<verdict, At.burst> why;
-  std::size_t kept = 0, gone = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
-    const bool on = v.code == verdict_code::pass;
-    relocate(&out[gone], &packets[i]);
-    why[gone] = v;
-    if (lengths != nullptr) lengths[gone] = lengths[i];
-    relocate(&packets[kept], &packets[i]);
-    if constexpr (branches) outcomes[kept] = v;
-    kept += on ? 1u : 0u;
-    gone += on ? 0u : 1u;
-  }
-  for (std::size_t i = 0; i < gone; ++i) {
-    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
-    const verdict v = settle(out[i], why[i], c);
-    count_verdict<Steps>(list, why[i].port, v, length);
-  }
-  pool::release(out.data(), gone);
-  return kept;
-}
-
-// Hands a burst over to the ways that its outcomes name.
-template <place At, class Branch>
-void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::size_t n, context& c) noexcept {
-  handle_array<At.burst> part;
-  std::uint64_t left = 0;
-  for (std::size_t i = 0; i < n; ++i) left |= std::uint64_t{1} << outcomes[i].port;
-  while (left != 0) {
-    const auto way = static_cast<unsigned>(__builtin_ctzll(left));
-    left &= left - 1;
-    std::size_t k = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      relocate(&part[k], &packets[i]);
-      k += outcomes[i].port == way ? 1u : 0u;
-    }
-    if constexpr (At.traced) {
-      context of_way = c;  // a trace on one way is not that of the others
-      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), of_way);
-    } else {
-      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
-    }
-  }
-}
-
-// Whether the stage behind the first `Steps` of a list prefetches.
-template <class List, unsigned Steps>
-constexpr bool prefetches_behind() {
-  if constexpr (List::size == 0) return false;
-  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetches<typename List::first_stage>;
-}
-
-// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
-template <place At, bool Prefetched, class List>
-void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  constexpr unsigned steps = segment_length<List>();
-  using last = typename skip<List, steps - 1>::type;
-  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
-  RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]]
-    return;
-  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
-
-  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
-
-  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
-
-  constexpr bool resizes = segment_resizes<steps, List>();
-  constexpr bool keep_lengths = resizes && is_counted<List>;
-  std::uint32_t lengths[keep_lengths ? At.burst : 1];
-
-  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
-  raw_array<verdict, At.burst> outcomes;
-  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
-  std::uint32_t different = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    known_layers known;
-    const verdict v = step<At, steps>(list, packets[i], c, known);
-    if constexpr (branches) {
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    } else if (v.code != verdict_code::pass) [[unlikely]] {
-      different = 1;
-      decided[i / 64] |= std::uint64_t{1} << i % 64;
-      store(outcomes[i], v);
-    } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
-    }
-  }
-  count_in<steps>(list, n, length);
-  auto& branch_or_last = skip<List, steps - 1>::get(list);
-  constexpr place there = place_after_steps<At, List, steps>();
-
-  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (resizes) length = sum_of_lengths(packets, n);
-    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
-    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
-    return;
-  }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
-                             keep_lengths ? lengths : nullptr, n, c);
-  if (n == 0) return;
-  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
-  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
-}
-
-// A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
-template <place At, class List>
-void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  packet mine[At.burst];
-  verdict verdicts[At.burst];
-  for (std::size_t i = 0; i < n; ++i) {
-    mine[i] = static_cast<packet&&>(packets[i]);
-    verdicts[i] = pass;
-  }
-  list.counters.add(n, length);
-  burst b{mine, verdicts, n, At.burst};
-  list.stage(b, c);
-  if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
-  if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
-  handle_array<At.burst> on;
-  std::size_t k = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    const verdict v = verdicts[i];
-    if constexpr (At.traced)
-      if (mine[i]) report<At>(list.stage, mine[i], v, c);
-    if (mine[i] && v.code == verdict_code::pass) {
-      relocate(&on[k++], &mine[i]);
-      ::new (static_cast<void*>(&mine[i])) packet;
-    } else {
-      list.counters.add(settle(mine[i], v, c));
-      mine[i].reset();
-    }
-  }
-  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
-}
-
-// Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
-template <place At, bool Prefetched, class List>
-void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  using stage = typename List::first_stage;
-  constexpr place there = after<stage>(At);
-  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
-    run_segment<At, Prefetched>(list, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::burst) {
-    run_burst_stage<At>(list, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::aside) {
-    list.counters.add(n, length);
-    list.stage.template beside<At>(packets, n, length, list.counters, c);
-    run<there>(list.rest, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::end) {
-    list.counters.add(n, length);
-    if constexpr (At.traced)
-      for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
-    list.stage.template take<At>(packets, n, length, list.counters, c);
-  } else {
-    // An early verdict at this place is a promised compile error, said elsewhere; nothing else may get here.
-    static_assert(stage::kind == stage_kind::early, "runnel: a kind of stage that the engine does not know");
-  }
-}
-
-}  // namespace runnel::detail
+}  // namespace runnel
 
 #endif
 
-// ==== runnel/device/any_device.hpp ===================================================================================
-// A device whose kind is chosen at run time: it owns any device, and is one.
+// ==== runnel/match/condition_node.hpp ================================================================================
+// A match expression as plain data: the nodes of a tree, the values that they compare with, the sets that they ask.
+// Whoever translates conditions walks these; `condition` (condition.hpp) makes and holds them.
 //
-//     result<device::any_device, error> nic = device::open(argv[1]);      // open.hpp: by a string
-//     auto same = device::any_device::make<device::tap>("tap0", std::move(*tap));
+// Children stand before their parents. The right child of `both` and `either`, and the only one of `negation`, is the
+// node right before them; `left` says where the other one is; the last node is the root. `tcp dport 22 and not arp`:
 //
-// Theory of operation. A pipeline is compiled for the type of its device; for this one it is compiled once, and each
-// burst, never each packet, costs a virtual call. Frames come through an array, and go out as packets.
-#ifndef RUNNEL_DEVICE_ANY_DEVICE_HPP
-#define RUNNEL_DEVICE_ANY_DEVICE_HPP
+//     0  comparison tcp dport 22     yes 1     no never
+//     1  has arp                     yes never no always
+//     2  negation of 1
+//     3  both, left 0, right 2
+//
+// To decide, nobody needs the tree: each node without children says where to go on, `yes` or `no`. Jumps only go
+// forward, so that a packet costs at most one test for each.
+#ifndef RUNNEL_MATCH_CONDITION_NODE_HPP
+#define RUNNEL_MATCH_CONDITION_NODE_HPP
 
-#include <concepts>  // same_as
-#include <cstddef>   // size_t
-#include <cstdint>   // uint64_t
-#include <new>       // nothrow
-#include <utility>   // forward
+#include <cstddef>      // size_t
+#include <cstdint>      // uint8_t, uint16_t, uint64_t
+#include <type_traits>  // is_same_v, is_base_of_v
 
-#if defined(__unix__) || defined(__APPLE__)
+namespace runnel::match {
 
-namespace runnel::device {
+/// What a node asks. The types of the same names in expression.hpp and in.hpp say what each means.
+enum class node_kind : std::uint8_t {
+  always,        ///< holds for every packet
+  has,           ///< the packet has header `operand.in_header`, `fixed_size` bytes of it
+  comparison,    ///< `operand` `how` the one value
+  in_range,      ///< `operand` lies from the first of two values to the second
+  in_prefix,     ///< the highest `length` bits of `operand` are those of the one value
+  in_constants,  ///< `operand` is one of the values, which rise
+  in_set,        ///< `operand` is in `set`
+  both,          ///< the nodes at `left` and right before this one hold
+  either,        ///< one of them holds
+  negation,      ///< the node right before this one does not hold
+  custom,        ///< an expression of a type of the user's. Only printing makes such a node: a `condition` has none
+};
+/// What the values of an operand are, as text has them.
+enum class value_kind : std::uint8_t { number, ipv4, ipv6, mac, time };
 
-/// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
-struct any_statistics {
-  std::uint64_t received = 0;     ///< packets handed out
-  std::uint64_t dropped = 0;      ///< that came and were not handed out, as far as the device or its kernel counts them
-  std::uint64_t transmitted = 0;  ///< packets taken
-  std::uint64_t lost = 0;         ///< of these, not sent
-  std::uint64_t refused = 0;      ///< packets not taken: the caller's
+/// What is compared: a header field or a value of namespace `meta`, perhaps inside a tunnel, perhaps under a mask.
+struct operand_description {
+  /// `field::name`; null for metadata, and for bytes without a name.
+  const char* name = nullptr;
+  /// The header that the field belongs to; as for `field`.
+  header in_header = header::ethernet;
+  /// The first bit of the field in it.
+  std::uint16_t offset = 0;
+  /// How many bits there are: 128 for an IPv6 address, 64 at most otherwise.
+  std::uint8_t bits = 0;
+  /// What the value is.
+  value_kind value = value_kind::number;
+  /// Whether it is the value `which` of namespace `meta`, and no field.
+  bool is_meta = false;
+  /// Which metadata.
+  meta_key which = meta_key::length;
+  /// Whether the field is one of the packet inside a tunnel.
+  bool is_inner = false;
+  /// Which tunnel.
+  tunnel around = tunnel::vxlan;
+  /// Whether a mask is laid over the value first.
+  bool is_masked = false;
+
+  /// How many words a value takes.
+  [[nodiscard]] constexpr unsigned words() const noexcept { return value == value_kind::ipv6 ? 2 : 1; }
 };
 
-}  // namespace runnel::device
-
-namespace runnel::detail {
-
-// The device, its kind forgotten. Called once a burst, or more rarely.
-class device_holder {
- public:
-  device_holder() noexcept = default;
-  device_holder(const device_holder&) = delete;
-  device_holder& operator=(const device_holder&) = delete;
-  virtual ~device_holder() = default;
-  virtual pool& memory() noexcept = 0;
-  virtual std::size_t receive(frame* to, std::size_t room, instant now) noexcept = 0;
-  virtual std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept = 0;
-  virtual bool done() noexcept = 0;
-  virtual instant next_due() noexcept = 0;
-  virtual int wait_handle() noexcept = 0;
-  virtual int transmit_handle() noexcept = 0;
-  virtual const char* name() noexcept = 0;
-  virtual std::uint64_t dropped() noexcept = 0;
-  virtual std::uint64_t lost() noexcept = 0;
-  virtual const error* failure() noexcept = 0;
-  virtual bool print(text_writer& out) noexcept = 0;  // false: it has nothing of its own to say
+/// What is known of the type of a set.
+enum class set_kind : std::uint8_t {
+  hash_set,
+  prefix_set,
+  interval_set,
+  other,  ///< one of the user's: its values are not known
+};
+/// What a set holds, in the form that all sets have: the values from `first` to `last`. Numbers are in the lower half.
+struct set_element {
+  /// The smallest and the largest value. @{
+  ipv6_address first;
+  ipv6_address last;
+  /// @}
+  /// Of a prefix its length; else all bits of the value.
+  unsigned length;
+};
+/// What can be done with a set whose type is not known any more.
+struct set_functions {
+  /// What kind of a set it is.
+  set_kind kind;
+  /// What its values are, and how many bits they have. @{
+  value_kind value;
+  std::uint8_t bits;
+  /// @}
+  /// Whether a value is in it: the one for IPv6 addresses or the one for all others; the other one is null. @{
+  bool (*contains)(const void* set, std::uint64_t key) noexcept;
+  bool (*contains_ipv6)(const void* set, const ipv6_address& key) noexcept;
+  /// @}
+  /// What it is called: "set" when it says nothing.
+  const char* (*name)(const void* set) noexcept;
+  /// How many values it has room for; 0 when it does not say.
+  std::size_t (*capacity)(const void* set) noexcept;
+  /// Calls `take(context, element)` for each of its elements. Null for a set of kind `other`.
+  void (*for_each)(const void* set, void* context, void (*take)(void* context, const set_element&));
 };
 
-// What a device counts of packets that came in vain, by the names that devices have for it.
-template <class Statistics>
-[[nodiscard]] std::uint64_t sum_of_dropped(const Statistics& s) noexcept {
-  std::uint64_t sum = 0;
-  if constexpr (requires { s.dropped; }) sum += s.dropped;
-  if constexpr (requires { s.too_long; }) sum += s.too_long;
-  if constexpr (requires { s.malformed; }) sum += s.malformed;
-  if constexpr (requires { s.kernel_dropped; }) sum += s.kernel_dropped;
-  if constexpr (requires { s.kernel_ring_full; }) sum += s.kernel_ring_full;
-  if constexpr (requires { s.kernel_no_slot; }) sum += s.kernel_no_slot;
-  return sum;
-}
+namespace detail {
 
-// A device prints its statistics as it does, with a function or an operator of its own.
-template <class Statistics>
-auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(print(out, s)) {
-  print(out, s);
-}
-template <class Statistics>
-auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(static_cast<void>(out << s)) {
-  out << s;
-}
+template <class Value>
+inline constexpr value_kind kind_of_value = std::is_same_v<Value, ipv4_address>   ? value_kind::ipv4
+                                            : std::is_same_v<Value, ipv6_address> ? value_kind::ipv6
+                                            : std::is_same_v<Value, mac_address>  ? value_kind::mac
+                                            : std::is_same_v<Value, instant>      ? value_kind::time
+                                                                                  : value_kind::number;
+template <class Value>
+inline constexpr std::uint8_t bits_of_value =
+    static_cast<std::uint8_t>(std::is_same_v<Value, mac_address> ? 48 : sizeof(Value) * 8);
 
-template <class Device>
-class device_holder_of final : public device_holder {
- public:
-  template <class... Arguments>
-  device_holder_of(device_memory&& memory, const char* name, Arguments&&... arguments) noexcept
-      : memory_(static_cast<device_memory&&>(memory)), name_(name), device_(std::forward<Arguments>(arguments)...) {}
+[[nodiscard]] constexpr ipv6_address wide(std::uint64_t k) noexcept { return {0, k}; }
+[[nodiscard]] constexpr ipv6_address wide(const ipv6_address& k) noexcept { return k; }
 
-  pool& memory() noexcept override {
-    if constexpr (requires { device_.memory(); }) return device_.memory();
-    else return memory_.get();
+template <class T>
+inline constexpr bool is_interval_set = false;
+template <class V, std::size_t N>
+inline constexpr bool is_interval_set<interval_set<V, N>> = true;
+// The type of the values in a set; that of what it is asked about when it does not say.
+template <class Set, class Value>
+struct stored_in {
+  using type = Value;
+};
+template <class Set, class Value>
+  requires requires { typename Set::value_type; }
+struct stored_in<Set, Value> {
+  using type = typename Set::value_type;
+};
+
+// The functions of a set that is asked about values of type `Value`.
+template <class Set, class Value>
+struct set_access {
+  using key = key_t<Value>;
+  using stored = typename stored_in<Set, Value>::type;
+
+  static const Set& of(const void* set) noexcept { return *static_cast<const Set*>(set); }
+  static bool contains(const void* set, std::uint64_t k) noexcept {
+    if constexpr (std::is_same_v<key, std::uint64_t>)
+      return to_key(from_key<stored>(k)) == k && of(set).contains(from_key<stored>(k));
+    else return false;
   }
-  std::size_t receive(frame* to, std::size_t room, instant now) noexcept override {
-    if constexpr (receiving_device<Device>) return device_.receive(room, now, into_array(to));
-    else return (void)to, (void)room, (void)now, 0;
+  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
+    if constexpr (std::is_same_v<key, ipv6_address>) return of(set).contains(k);
+    else return false;
   }
-  std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept override {
-    if constexpr (transmitting_device<Device>) return device_.transmit(packets, n, now);
-    else return (void)packets, (void)n, (void)now, 0;
+  static const char* name(const void* set) noexcept {
+    if constexpr (requires { static_cast<const char*>(of(set).name()); }) return of(set).name();
+    else return "set";
   }
-  bool done() noexcept override {
-    if constexpr (receiving_device<Device>) return device_.done();
-    else return true;
+  static constexpr set_kind kind_of() noexcept {
+    if constexpr (is_interval_set<Set>) return set_kind::interval_set;
+    else if constexpr (std::is_base_of_v<hash_set<stored>, Set>) return set_kind::hash_set;
+    else if constexpr (std::is_same_v<stored, ipv4_address> || std::is_same_v<stored, ipv6_address>)
+      return std::is_base_of_v<prefix_set<stored>, Set> ? set_kind::prefix_set : set_kind::other;
+    else return set_kind::other;
   }
-  instant next_due() noexcept override {
-    if constexpr (requires { device_.next_due(); }) return device_.next_due();
-    else return never;
-  }
-  int wait_handle() noexcept override {
-    if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
-    else return -1;
-  }
-  int transmit_handle() noexcept override {
-    if constexpr (requires { device_.transmit_handle(); }) return device_.transmit_handle();
-    else return -1;
-  }
-  const char* name() noexcept override {
-    if constexpr (requires { device_.name(); }) return device_.name();
-    else return name_.c_str();
-  }
-  std::uint64_t dropped() noexcept override {
-    if constexpr (requires { device_.statistics(); }) return sum_of_dropped(device_.statistics());
+  static constexpr set_kind kind = kind_of();
+
+  static std::size_t capacity(const void* set) noexcept {
+    if constexpr (requires { static_cast<std::size_t>(of(set).capacity()); }) return of(set).capacity();
     else return 0;
   }
-  std::uint64_t lost() noexcept override {
-    if constexpr (requires { device_.lost(); }) return device_.lost();
-    else return 0;
+  static void for_each(const void* set, void* context, void (*take)(void*, const set_element&)) {
+    constexpr unsigned all = bits_of_value<stored>;
+    if constexpr (kind == set_kind::hash_set) {
+      of(set).for_each([&](const stored& v) { take(context, {wide(to_key(v)), wide(to_key(v)), all}); });
+    } else if constexpr (kind == set_kind::prefix_set) {
+      of(set).for_each([&](const basic_prefix<stored>& p) {
+        const ipv6_address first = wide(to_key(p.address()));
+        const ipv6_address mask = wide(prefix_mask<key_t<stored>, all>(p.length()));
+        const ipv6_address whole = wide(prefix_mask<key_t<stored>, all>(all));
+        take(context, {first,
+                       {first.high() | (whole.high() & ~mask.high()), first.low() | (whole.low() & ~mask.low())},
+                       p.length()});
+      });
+    } else if constexpr (kind == set_kind::interval_set) {
+      of(set).for_each([&](const auto& a, const auto& b) { take(context, {wide(to_key(a)), wide(to_key(b)), all}); });
+    }
   }
-  const error* failure() noexcept override {
-    if constexpr (requires { device_.failure(); }) return device_.failure();
-    else return nullptr;
-  }
-  bool print(text_writer& out) noexcept override {
-    if constexpr (requires { print_statistics(out, device_.statistics()); })
-      return print_statistics(out, device_.statistics()), true;
-    else return (void)out, false;
-  }
+};
+template <class Set, class Value>
+inline constexpr set_functions functions_of_set{
+    set_access<Set, Value>::kind,
+    kind_of_value<Value>,
+    bits_of_value<Value>,
+    std::is_same_v<Value, ipv6_address> ? nullptr : &set_access<Set, Value>::contains,
+    std::is_same_v<Value, ipv6_address> ? &set_access<Set, Value>::contains_ipv6 : nullptr,
+    &set_access<Set, Value>::name,
+    &set_access<Set, Value>::capacity,
+    set_access<Set, Value>::kind == set_kind::other ? nullptr : &set_access<Set, Value>::for_each};
 
- private:
-  device_memory memory_;
-  short_name name_;
-  Device device_;
+}  // namespace detail
+
+/// A set whose type is not known any more, by pointer: the set must outlive it, and may change.
+struct set_reference {
+  /// The set; null for none.
+  const void* set = nullptr;
+  /// What can be done with it.
+  const set_functions* functions = nullptr;
+
+  constexpr set_reference() noexcept = default;
+  /// Of a set and its functions.
+  constexpr set_reference(const void* s, const set_functions* f) noexcept : set(s), functions(f) {}
+  /// Of a set of the library, or one of your own that names its `value_type`. Implicit, for lists of named sets.
+  template <class Set>
+    requires requires { typename Set::value_type; }
+  constexpr set_reference(const Set& s) noexcept
+      : set(&s), functions(&detail::functions_of_set<Set, typename Set::value_type>) {}
+
+  /// What the set is called.
+  [[nodiscard]] const char* name() const noexcept { return functions->name(set); }
 };
 
-}  // namespace runnel::detail
+/// One node of a condition. Of its members those count that its kind names.
+struct condition_node {
+  /// What is asked about; of `has` its `in_header`.
+  operand_description operand{};
+  /// The set of `in_set`.
+  set_reference set{};
+  /// What the node asks.
+  node_kind kind = node_kind::always;
+  /// How `comparison` compares.
+  relation how = relation::equal;
+  /// Of the kinds with `in`: false for `not_in`.
+  bool inside = true;
+  /// The length of the prefix of `in_prefix`.
+  std::uint8_t length = 0;
+  /// Where its words begin: the mask, if there is one, then the values. Each takes `operand.words()`.
+  std::uint16_t word = 0;
+  /// How many values there are, the mask left aside.
+  std::uint16_t values = 0;
+  /// The left child of `both` and `either`.
+  std::uint16_t left = 0;
+  /// Where to go on when the node holds, and when it does not. For nodes without children. @{
+  std::uint16_t yes = 0;
+  std::uint16_t no = 0;
+  /// @}
 
-namespace runnel::device {
+  /// The places behind all nodes where the answer is known. @{
+  static constexpr std::uint16_t holds = 0xffff;
+  static constexpr std::uint16_t fails = 0xfffe;
+  /// @}
 
-/// Owns a device of any kind. Move-only; one allocation, when it is made. A kind that only receives takes nothing; one
-/// that only takes is `done()`.
-class any_device {
- public:
-  /// Makes a device of the kind `Device`: from another one that is moved, or from what its constructor takes. `name` is
-  /// what `name()` says when it has none itself. Fails when there is no memory.
-  template <class Device, class... Arguments>
-    requires receiving_device<Device> || transmitting_device<Device>
-  [[nodiscard]] static result<any_device, error> make(const char* name, Arguments&&... arguments) noexcept {
-    return make_with<Device>({}, name, std::forward<Arguments>(arguments)...);
+  /// Whether it is about an operand.
+  [[nodiscard]] constexpr bool has_operand() const noexcept {
+    return kind >= node_kind::comparison && kind <= node_kind::in_set;
   }
-  /// The same, and keeps the memory that the device uses, for as long as it lives.
-  template <class Device, class... Arguments>
-  [[nodiscard]] static result<any_device, error> make_with(detail::device_memory&& memory, const char* name,
-                                                           Arguments&&... arguments) noexcept {
-    detail::device_holder* made = new (std::nothrow) detail::device_holder_of<Device>(
-        static_cast<detail::device_memory&&>(memory), name, std::forward<Arguments>(arguments)...);
-    if (made == nullptr) return error("any_device", "make", name, "no memory", "", 12);
-    return any_device(made);
+  /// Whether it has children.
+  [[nodiscard]] constexpr bool has_children() const noexcept {
+    return kind == node_kind::both || kind == node_kind::either || kind == node_kind::negation;
   }
-  any_device(any_device&& other) noexcept : held_(other.held_), statistics_(other.statistics_) {
-    other.held_ = nullptr;
+  /// How many words it has.
+  [[nodiscard]] constexpr std::size_t words() const noexcept {
+    return std::size_t{operand.words()} * ((operand.is_masked ? 1u : 0u) + std::size_t{values});
   }
-  /// Closes its own device, and takes the other one over.
-  any_device& operator=(any_device&& other) noexcept {
-    detail::device_holder* theirs = other.held_;
-    other.held_ = nullptr;  // first, so that moving it onto itself changes nothing
-    statistics_ = other.statistics_;
-    delete held_;
-    held_ = theirs;
-    return *this;
-  }
-  ~any_device() { delete held_; }
-
-  /// The pool that its frames are from.
-  [[nodiscard]] pool& memory() noexcept { return held_->memory(); }
-  /// See `receiving_device`. At most 256 frames at once.
-  template <class Take>
-  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    detail::raw_array<frame, max_burst> frames;
-    const std::size_t n = held_->receive(frames.data(), room < max_burst ? room : max_burst, now);
-    for (std::size_t i = 0; i < n; ++i) take(frames[i]);
-    statistics_.received += n;
-    return n;
-  }
-  /// See `transmitting_device`.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    const std::size_t taken = held_->transmit(packets, n, now);
-    statistics_.transmitted += taken;
-    statistics_.refused += n - taken;
-    return taken;
-  }
-  /// Whether nothing will ever come again.
-  [[nodiscard]] bool done() noexcept { return held_->done(); }
-  /// When it has something next, as far as it knows; else `never`.
-  [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
-  /// The file descriptor to wait on until there is something to receive; -1 when there is none.
-  [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
-  [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
-  /// The name of its interface, or what it was opened by.
-  [[nodiscard]] const char* name() noexcept { return held_->name(); }
-  /// Why it stopped before its end; null while all is well. A capture that is written is flushed by asking.
-  [[nodiscard]] const error* failure() noexcept { return held_->failure(); }
-  /// Packets that were taken by `transmit` and not sent.
-  [[nodiscard]] std::uint64_t lost() noexcept { return held_->lost(); }
-  /// What it has done, in the terms that all kinds have in common. May ask the kernel.
-  [[nodiscard]] any_statistics statistics() noexcept {
-    any_statistics s = statistics_;
-    s.dropped = held_->dropped();
-    s.lost = held_->lost();
-    return s;
-  }
-  /// One line of what it has done, in its own terms where it has some.
-  friend void print(text_writer& out, any_device& d) noexcept {
-    if (d.held_->print(out)) return;
-    const any_statistics s = d.statistics();
-    out << "received " << s.received << "; transmitted " << s.transmitted;
-    if (s.lost != 0) out << "; lost " << s.lost;
-    if (s.refused != 0) out << "; refused " << s.refused;
-  }
-
- private:
-  explicit any_device(detail::device_holder* made) noexcept : held_(made) {}
-
-  detail::device_holder* held_;  // null in one that was moved from
-  any_statistics statistics_;
 };
-static_assert(receiving_device<any_device> && transmitting_device<any_device>);
 
-}  // namespace runnel::device
+/// A condition that somebody else holds: its nodes and their words. At least one node.
+struct condition_view {
+  /// The nodes, children before their parents.
+  const condition_node* nodes;
+  /// How many there are.
+  std::size_t size;
+  /// The values of all nodes: host order, of an IPv6 address the upper half first.
+  const std::uint64_t* words;
 
-#endif  // defined(__unix__) || defined(__APPLE__)
+  /// The last node.
+  [[nodiscard]] constexpr std::size_t root() const noexcept { return size - 1; }
+  /// The mask of a node that has one; a number. `Key` is what values are compared as.
+  template <class Key>
+  [[nodiscard]] constexpr Key mask(const condition_node& n) const noexcept {
+    return at<Key>(n.word);
+  }
+  /// Value `i` of a node.
+  template <class Key>
+  [[nodiscard]] constexpr Key value(const condition_node& n, std::size_t i) const noexcept {
+    constexpr std::size_t width = std::is_same_v<Key, ipv6_address> ? 2 : 1;
+    return at<Key>(n.word + (n.operand.is_masked ? width : 0) + width * i);
+  }
+
+  /// The value that begins at a word.
+  template <class Key>
+  [[nodiscard]] constexpr Key at(std::size_t word) const noexcept {
+    if constexpr (std::is_same_v<Key, ipv6_address>) return {words[word], words[word + 1]};
+    else return words[word];
+  }
+};
+
+}  // namespace runnel::match
 
 #endif
 
@@ -9475,8 +11396,8 @@ struct map_description {
   map_config config{};
   /// What the program does with it.
   map_use use = map_use::set;
-  /// The set that fills it, which must outlive what uses the map; null for the other uses.
-  const void* set = nullptr;
+  /// The set that fills it, which must outlive what uses the map; of no meaning for the other uses.
+  match::set_reference set{};
 };
 
 /// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
@@ -9513,7 +11434,7 @@ class program {
   /// The place of the map of a set; `map_count()` when the program does not ask it.
   [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
     std::size_t i = 0;
-    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
+    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set.set != set)) ++i;
     return i;
   }
   /// How many rules it was made of, each with a counter; 0 when it does not count.
@@ -9899,6 +11820,66 @@ class bell {
 
 #endif
 
+// ==== runnel/flow/wait.hpp ===========================================================================================
+// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
+#ifndef RUNNEL_FLOW_WAIT_HPP
+#define RUNNEL_FLOW_WAIT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A file descriptor to wait on: until there is something to read, or room to write.
+struct wait_entry {
+  int handle = -1;        ///< the file descriptor
+  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
+};
+
+/// Filled by the attachments of a loop that is about to sleep.
+class wait_list {
+ public:
+  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
+  /// producer does not know whom to wake.
+  static constexpr duration retry = microseconds(100);
+
+  /// Writes to `entries`, which has room for `capacity`. It is `now`.
+  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
+      : entries_(entries), capacity_(capacity), now_(now) {}
+
+  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
+  constexpr void add(wait_entry e) noexcept {
+    if (size_ < capacity_) entries_[size_++] = e;
+    else again();
+  }
+  /// Waits no longer than until `t`.
+  constexpr void until(instant t) noexcept {
+    if (t < due_) due_ = t;
+  }
+  /// Waits no longer than `retry`.
+  constexpr void again() noexcept { until(now_ + retry); }
+  /// Does not wait at all: there is something to do.
+  constexpr void ready() noexcept { ready_ = true; }
+
+  /// How many descriptors.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Until when.
+  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
+  /// Whether there is something to do already.
+  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
+
+ private:
+  wait_entry* entries_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+  instant now_;
+  instant due_ = never;
+  bool ready_ = false;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/device/clock.hpp ========================================================================================
 // The system's clock, for programs that run in real time, and how their loops sleep.
 #ifndef RUNNEL_DEVICE_CLOCK_HPP
@@ -10254,132 +12235,6 @@ class virtual_link {
 };
 
 }  // namespace runnel
-
-#endif
-
-// ==== runnel/device/named_link.hpp ===================================================================================
-// The ends of a virtual wire that find each other by a name: the first that opens it makes the wire, the second has its
-// other end. For programs that are configured at run time (`device::open("link:...")`).
-#ifndef RUNNEL_DEVICE_NAMED_LINK_HPP
-#define RUNNEL_DEVICE_NAMED_LINK_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-#include <new>      // nothrow
-
-#if defined(__unix__) || defined(__APPLE__)
-
-namespace runnel::detail {
-
-// A wire that has a name until one of its ends is closed.
-struct named_wire {
-  named_wire(device_memory&& m, const char* called, const link_options& options) noexcept
-      : name(called), memory(static_cast<device_memory&&>(m)), link(memory.get(), options) {}
-  short_name name;
-  device_memory memory;
-  virtual_link<1024> link;
-  unsigned ends = 1;  // opened and not closed
-  named_wire* next = nullptr;
-};
-inline named_wire* named_wires = nullptr;
-inline bool named_wires_busy = false;
-
-// Opening and closing may come from any thread.
-class named_wires_lock {
- public:
-  named_wires_lock() noexcept {
-    while (__atomic_test_and_set(&named_wires_busy, __ATOMIC_ACQUIRE)) continue;
-  }
-  named_wires_lock(const named_wires_lock&) = delete;
-  named_wires_lock& operator=(const named_wires_lock&) = delete;
-  ~named_wires_lock() { __atomic_clear(&named_wires_busy, __ATOMIC_RELEASE); }
-};
-
-}  // namespace runnel::detail
-
-namespace runnel::device {
-
-/// One end of a wire with a name. Move-only. When one end is closed, what is on the way still arrives at the other one,
-/// which is `done()` then; the name is free at once.
-///
-/// Both ends share one pool, so that slots are handed over as they are: they belong on one thread.
-class named_link {
- public:
-  /// The first to open a name makes the wire: what it loses and delays, in both directions, with room for 1024 packets
-  /// on the way, and its pool: `memory`, or one of its own if that is null. The second gives neither. A third is an
-  /// error. Names are those of this process, up to 95 characters long.
-  [[nodiscard]] static result<named_link, error> open(const char* name, const link_options* options = nullptr,
-                                                      pool* memory = nullptr) noexcept {
-    if (__builtin_strlen(name) > 95) return problem(name, "the name is too long", "it has at most 95 characters");
-    detail::named_wires_lock alone;
-    detail::named_wire** at = &detail::named_wires;
-    while (*at != nullptr && !same_text((*at)->name.c_str(), name)) at = &(*at)->next;
-    if (detail::named_wire* wire = *at; wire != nullptr) {
-      if (wire->ends == 2) return problem(name, "both of its ends are open", "take another name, or close one");
-      if (options != nullptr || (memory != nullptr && memory != &wire->memory.get()))
-        return problem(name, "the other end has made it", "give options and memory to the first that is opened");
-      wire->ends = 2;
-      return named_link(wire, wire->link.b());
-    }
-    auto slots = detail::device_memory::open(memory, {});
-    if (!slots) return slots.error();
-    auto* made = new (std::nothrow) detail::named_wire(static_cast<detail::device_memory&&>(*slots), name,
-                                                       options != nullptr ? *options : link_options{});
-    if (made == nullptr) return error("link", "open", name, "no memory", "", ENOMEM);
-    *at = made;
-    return named_link(made, made->link.a());
-  }
-  named_link(named_link&& other) noexcept : wire_(other.wire_), end_(other.end_) { other.wire_ = nullptr; }
-  named_link& operator=(named_link&&) = delete;
-  ~named_link() {
-    if (wire_ == nullptr) return;
-    detail::named_wires_lock alone;
-    wire_->link.close();
-    for (detail::named_wire** at = &detail::named_wires; *at != nullptr; at = &(*at)->next) {
-      if (*at != wire_) continue;
-      *at = wire_->next;
-      break;
-    }
-    if (--wire_->ends == 0) delete wire_;
-  }
-
-  /// What `link_end` has. @{
-  [[nodiscard]] pool& memory() noexcept { return end_->memory(); }
-  template <class Take>
-  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    return end_->receive(room, now, take);
-  }
-  [[nodiscard]] bool done() const noexcept { return end_->done(); }
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    return end_->transmit(packets, n, now);
-  }
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
-    return end_->transmit(frames, n, now);
-  }
-  [[nodiscard]] instant next_due() const noexcept { return end_->next_due(); }
-  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return end_->dropped(why); }
-  /// @}
-  /// Packets that were sent from this end, and lost for whatever reason.
-  [[nodiscard]] std::uint64_t lost() const noexcept {
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < drop_reason_count; ++i) sum += dropped(static_cast<drop_reason>(i));
-    return sum;
-  }
-
- private:
-  named_link(detail::named_wire* wire, link_end& end) noexcept : wire_(wire), end_(&end) {}
-  static error problem(const char* name, const char* why, const char* advice) noexcept {
-    return {"link", "open", detail::short_name(name).c_str(), why, advice};
-  }
-
-  detail::named_wire* wire_;  // null in one that was moved from
-  link_end* end_;
-};
-static_assert(receiving_device<named_link> && transmitting_device<named_link> && frame_transmitting_device<named_link>);
-
-}  // namespace runnel::device
-
-#endif  // defined(__unix__) || defined(__APPLE__)
 
 #endif
 
@@ -12033,6 +13888,13 @@ static_assert(transmitting_device<pcap_writer>);
 
 #endif
 
+// ==== runnel/device/pcap.hpp =========================================================================================
+// Captures: read, replay and write pcap and pcapng files.
+#ifndef RUNNEL_DEVICE_PCAP_HPP
+#define RUNNEL_DEVICE_PCAP_HPP
+
+#endif
+
 // ==== runnel/device/network_namespace.hpp ============================================================================
 // Into another network namespace and back, for opening a device there: what was opened stays there, the thread does
 // not. network_namespaces(7), setns(2). Nothing here is for users.
@@ -12273,8 +14135,6 @@ class tap {
   [[nodiscard]] bool done() const noexcept { return gone_; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
-  /// The file descriptor to wait on (POLLOUT) until the kernel has room again; -1 when the interface was deleted.
-  [[nodiscard]] int transmit_handle() const noexcept { return wait_handle(); }
 
   /// Writes packets, fragments without copying them, a system call for each. What the kernel has no room for stays with
   /// the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is down, and
@@ -12510,479 +14370,6 @@ static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmi
 }  // namespace runnel::device
 
 #endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/uri.hpp ==========================================================================================
-// A device as a string: `kind:name?option=value&option`. What it says is read option by option, into the options of
-// the device. Nothing here is for users: `device::open` is.
-#ifndef RUNNEL_DEVICE_URI_HPP
-#define RUNNEL_DEVICE_URI_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint64_t
-
-namespace runnel::detail {
-
-/// One of the values that an option can have.
-template <class E>
-struct uri_choice {
-  const char* name;
-  E value;
-};
-
-/// A device string in its parts. There is no escape: a name ends at the first '?', a value at the next '&'.
-///
-/// A reader asks for each option that it knows; in the end `problem()` is what was wrong: the first value that was not
-/// right, or an option that nobody asked for, and then those that were asked for are listed.
-class device_uri {
- public:
-  static constexpr std::size_t max_length = 255, max_options = 16;
-
-  /// Copies `text`. It is wrong when it is too long, has no kind or too many options, or one twice.
-  explicit device_uri(const char* text) noexcept {
-    std::size_t n = 0;
-    for (; text[n] != '\0'; ++n) {
-      if (n == max_length) {
-        bad(text, "it is too long", "a device has at most 255 characters");
-        return;
-      }
-      text_[n] = text[n];
-    }
-    char* at = text_;
-    while (*at != '\0' && *at != ':') ++at;
-    if (*at != ':' || at == text_) {
-      bad(text, "it names no kind of device", "write kind:name?option=value, as in tap:tap0");
-      return;
-    }
-    *at++ = '\0';
-    kind_ = text_;
-    name_ = at;
-    while (*at != '\0' && *at != '?') ++at;
-    if (*at == '?') *at++ = '\0';
-    while (*at != '\0' && !failed_) at = next_option(at);
-  }
-  device_uri(const device_uri&) = delete;
-  device_uri& operator=(const device_uri&) = delete;
-
-  [[nodiscard]] const char* kind() const noexcept { return kind_; }
-  [[nodiscard]] const char* name() const noexcept { return name_; }
-  [[nodiscard]] bool has_options() const noexcept { return count_ != 0; }
-  /// The first thing that was wrong, when all that is known was asked for; null when nothing was.
-  [[nodiscard]] const error* problem() noexcept {
-    for (std::size_t i = 0; i < count_ && !failed_; ++i) {
-      if (options_[i].used) continue;
-      text<96> why;
-      why << "there is no option '" << options_[i].key << '\'';
-      text<176> advice;
-      advice << (known_.size() == 0 ? "it has none" : "there are ") << known_.c_str();
-      fail(why.c_str(), advice.c_str());
-    }
-    return failed_ ? &problem_ : nullptr;
-  }
-  /// Says that something else was wrong, when nothing was before.
-  void fail(const char* why, const char* advice) noexcept {
-    if (!failed_) problem_ = error("open", kind(), beginning(name()).characters, why, advice);
-    failed_ = true;
-  }
-
-  // Each sets `to` when the option is there, and leaves it alone otherwise.
-
-  /// `promiscuous`, `promiscuous=yes`, `promiscuous=no`.
-  device_uri& flag(const char* key, bool& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* value = o->value;
-    if (o->is_flag || same_text(value, "yes")) to = true;
-    else if (same_text(value, "no")) to = false;
-    else wrong(key, value, "give yes or no");
-    return *this;
-  }
-  /// A number from `lowest` to `highest`, in decimal.
-  template <class T>
-  device_uri& number(const char* key, T& to, std::uint64_t lowest, std::uint64_t highest) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* c = o->value;
-    std::uint64_t n = 0;
-    if (digits(c, n) && *c == '\0' && n >= lowest && n <= highest) {
-      to = static_cast<T>(n);
-      return *this;
-    }
-    text<64> advice;
-    advice << "give a number from " << lowest << " to " << highest;
-    wrong(key, o->value, advice.c_str());
-    return *this;
-  }
-  /// One of some words.
-  template <class E, std::size_t N>
-  device_uri& choice(const char* key, E& to, const uri_choice<E> (&choices)[N]) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    for (const uri_choice<E>& c : choices) {
-      if (!same_text(c.name, o->value)) continue;
-      to = c.value;
-      return *this;
-    }
-    text<96> advice;
-    const char* between = "there are ";
-    for (const uri_choice<E>& c : choices) {
-      advice << between << c.name;
-      between = ", ";
-    }
-    wrong(key, o->value, advice.c_str());
-    return *this;
-  }
-  /// A text, which lives as long as this does.
-  device_uri& word(const char* key, const char*& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    if (o->value[0] == '\0') wrong(key, "", "give it a value");
-    else to = o->value;
-    return *this;
-  }
-  /// `latency=20ms`: a whole number of ns, us, ms or s.
-  device_uri& time(const char* key, duration& to) noexcept {
-    constexpr uri_choice<std::int64_t> units[] = {{"ns", 1}, {"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}};
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* c = o->value;
-    std::uint64_t n = 0;
-    if (digits(c, n) && n <= 1'000'000'000) {
-      for (const auto& unit : units) {
-        if (!same_text(unit.name, c)) continue;
-        to = duration{static_cast<std::int64_t>(n) * unit.value};
-        return *this;
-      }
-    }
-    wrong(key, o->value, "give a time like 20ms: a number up to 10^9 and ns, us, ms or s");
-    return *this;
-  }
-  /// `rate=10M`: bits per second, with k, M or G for a thousand, a million, a thousand millions.
-  device_uri& rate(const char* key, std::uint64_t& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* c = o->value;
-    std::uint64_t n = 0;
-    if (digits(c, n) && n <= 1'000'000'000) {
-      const std::uint64_t unit = *c == 'k' ? 1'000 : *c == 'M' ? 1'000'000 : *c == 'G' ? 1'000'000'000 : 1;
-      if (unit != 1) ++c;
-      if (*c == '\0') {
-        to = n * unit;
-        return *this;
-      }
-    }
-    wrong(key, o->value, "give bits per second, like 10M: a number up to 10^9, and k, M or G");
-    return *this;
-  }
-  /// `loss=0.5%`, as parts of a million.
-  device_uri& share(const char* key, std::uint32_t& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* c = o->value;
-    std::uint64_t n = 0;
-    bool right = digits(c, n) && n <= 100;
-    n *= 10'000;
-    if (right && *c == '.') {
-      std::uint64_t unit = 1'000;
-      for (++c; *c >= '0' && *c <= '9' && unit != 0; ++c, unit /= 10) n += static_cast<std::uint64_t>(*c - '0') * unit;
-    }
-    right = right && c[0] == '%' && c[1] == '\0' && n <= 1'000'000;
-    if (right) to = static_cast<std::uint32_t>(n);
-    else wrong(key, o->value, "give a share like 0.5%: up to 100%, at most four digits behind the point");
-    return *this;
-  }
-  /// `mac=02:00:00:00:00:01`.
-  device_uri& mac(const char* key, mac_address& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    if (const auto parsed = parse_mac(o->value); parsed) to = *parsed;
-    else wrong(key, o->value, "give an address like 02:00:00:00:00:01");
-    return *this;
-  }
-  /// `queues=all`, `queues=0,2,5`: numbers below 64, as bits; all of them are all bits.
-  device_uri& bits(const char* key, std::uint64_t& to) noexcept {
-    const option* o = find(key);
-    if (o == nullptr) return *this;
-    const char* c = o->value;
-    if (same_text(c, "all")) {
-      to = ~std::uint64_t{0};
-      return *this;
-    }
-    std::uint64_t all = 0, n = 0;
-    bool right = true;
-    do {
-      right = digits(c, n) && n < 64;
-      if (right) all |= std::uint64_t{1} << n;
-    } while (right && *c++ == ',');
-    if (right && c[-1] == '\0') to = all;
-    else wrong(key, o->value, "give all, or numbers below 64 with commas between them");
-    return *this;
-  }
-
- private:
-  struct option {
-    const char* key = "";
-    const char* value = "";
-    bool is_flag = false;
-    bool used = false;
-  };
-
-  void bad(const char* text, const char* why, const char* advice) noexcept {
-    problem_ = error("open", "read", beginning(text).characters, why, advice);
-    failed_ = true;
-  }
-  // So much of it that there is room for the cause.
-  static text_storage<64> beginning(const char* text) noexcept {
-    text_storage<64> begin;
-    for (std::size_t i = 0; i < 63 && text[i] != '\0'; ++i) begin.characters[i] = text[i];
-    return begin;
-  }
-  // Cuts off the one that begins at `at`, and returns where the next one begins.
-  char* next_option(char* at) noexcept {
-    if (count_ == max_options) {
-      fail("it has too many options", "there can be 16");
-      return at;
-    }
-    option& o = options_[count_++];
-    o.key = at;
-    while (*at != '\0' && *at != '&' && *at != '=') ++at;
-    o.is_flag = *at != '=';
-    if (!o.is_flag) {
-      *at++ = '\0';
-      o.value = at;
-      while (*at != '\0' && *at != '&') ++at;
-    }
-    if (*at == '&') *at++ = '\0';
-    if (*o.key == '\0') fail("an option has no name", "write kind:name?option=value&option=value");
-    for (const option* other = options_; other != &o; ++other)
-      if (same_text(other->key, o.key)) fail("an option is given twice", o.key);
-    return at;
-  }
-  // Moves on behind the digits. False when there is none, or too many of them.
-  static bool digits(const char*& c, std::uint64_t& n) noexcept {
-    const char* const begin = c;
-    for (n = 0; *c >= '0' && *c <= '9'; ++c) {
-      if (c - begin == 18) return false;
-      n = n * 10 + static_cast<std::uint64_t>(*c - '0');
-    }
-    return c != begin;
-  }
-  const option* find(const char* key) noexcept {
-    known_ << (known_.size() == 0 ? "" : ", ") << key;
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (!same_text(options_[i].key, key)) continue;
-      options_[i].used = true;
-      return &options_[i];
-    }
-    return nullptr;
-  }
-  void wrong(const char* key, const char* value, const char* advice) noexcept {
-    text<96> why;
-    why << key << " cannot be '" << value << '\'';
-    fail(why.c_str(), advice);
-  }
-
-  char text_[max_length + 1] = {};
-  const char* kind_ = "";
-  const char* name_ = "";
-  option options_[max_options];
-  std::size_t count_ = 0;
-  bool failed_ = false;
-  error problem_{"open", "", "", ""};
-  text<160> known_;
-};
-
-}  // namespace runnel::detail
-
-#endif
-
-// ==== runnel/device/open.hpp =========================================================================================
-// Any device by a string, for programs that are configured at run time.
-//
-//     auto nic = device::open("af_packet:eth0?fanout=hash&promiscuous");
-//     if (!nic) return fail(nic.error());      // open: read afpacket:eth0: there is no such kind of device: ...
-//
-//     pcap:in.pcap?pace=capture                a capture to read; -: standard input
-//     pcap:out.pcapng?write                    one to write; also format=pcap, link=raw_ip, snap_length=96
-//     null:?length=64&limit=1000               frames of zeros from nowhere, and a sink; also copy
-//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, duplication,
-//                                              reordering, rate, capacity, max_length, seed
-//     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
-//     tun:tun0                                 packet_bytes
-//     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
-//                                              block_timeout, headroom, send_buffer
-//
-// All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
-// it. A kind of one's own needs no string: `any_device::make`.
-#ifndef RUNNEL_DEVICE_OPEN_HPP
-#define RUNNEL_DEVICE_OPEN_HPP
-
-#include <cstdint>  // uint32_t, uint64_t
-#include <utility>  // move
-
-#if defined(__unix__) || defined(__APPLE__)
-
-namespace runnel::detail {
-
-using opened_device = result<device::any_device, error>;
-
-// A capture being written: nothing comes from it.
-class capture_sink {
- public:
-  explicit capture_sink(pcap_writer&& out) noexcept : out_(std::move(out)) {}
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
-    return out_.transmit(packets, n, now);
-  }
-  [[nodiscard]] std::uint64_t lost() const noexcept { return out_.lost(); }
-  [[nodiscard]] const error* failure() noexcept {
-    (void)out_.flush();
-    return out_.failure();
-  }
-
- private:
-  pcap_writer out_;
-};
-
-inline opened_device open_capture_sink(device_uri& uri, pool* memory) noexcept {
-  pcap_writer_options o;
-  constexpr uri_choice<capture_format> formats[] = {{"pcapng", capture_format::pcapng}, {"pcap", capture_format::pcap}};
-  constexpr uri_choice<link_type> links[] = {{"ethernet", link_type::ethernet}, {"raw_ip", link_type::raw_ip}};
-  uri.choice("format", o.format, formats).choice("link", o.link, links);
-  uri.number("snap_length", o.snap_length, 1, max_captured_length);
-  if (const error* wrong = uri.problem()) return *wrong;
-  auto slots = device_memory::open(memory, {});
-  if (!slots) return slots.error();
-  auto out = pcap_writer::open(uri.name(), o);
-  if (!out) return out.error();
-  return device::any_device::make_with<capture_sink>(std::move(*slots), uri.name(), std::move(*out));
-}
-inline opened_device open_capture(device_uri& uri, pool* memory) noexcept {
-  if (bool write = false; uri.flag("write", write), write) return open_capture_sink(uri, memory);
-  pcap_reader_options o;
-  constexpr uri_choice<pace> paces[] = {{"unlimited", pace::unlimited}, {"capture", pace::capture}};
-  uri.choice("pace", o.pace, paces);
-  if (const error* wrong = uri.problem()) return *wrong;
-  auto slots = device_memory::open(memory, {});
-  if (!slots) return slots.error();
-  auto in = pcap_reader::open(uri.name(), slots->get(), o);
-  if (!in) return in.error();
-  return device::any_device::make_with<pcap_reader>(std::move(*slots), uri.name(), std::move(*in));
-}
-inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
-  null_device_options o;
-  pool_config config;
-  uri.number("length", o.length, 0, 65535).number("limit", o.limit, 0, 999'999'999'999'999'999).flag("copy", o.copy);
-  uri.number("packets", config.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
-  if (o.length > config.bytes) config.bytes = o.length;
-  auto slots = device_memory::open(memory, config);
-  if (!slots) return slots.error();
-  pool& from = slots->get();
-  if (o.length > from.packet_bytes()) {
-    uri.fail("length is more than a slot of the pool holds", "give a smaller one");
-    return *uri.problem();
-  }
-  return device::any_device::make_with<null_device>(std::move(*slots), "null", from, o);
-}
-inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
-  link_options o;
-  uri.time("latency", o.latency).time("jitter", o.jitter).flag("keep_order", o.keep_order).share("loss", o.loss);
-  uri.share("duplication", o.duplication).share("reordering", o.reordering).rate("rate", o.rate);
-  uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
-  uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
-  if (const error* wrong = uri.problem()) return *wrong;
-  auto end = device::named_link::open(uri.name(), uri.has_options() ? &o : nullptr, memory);
-  if (!end) return end.error();
-  return device::any_device::make<device::named_link>(uri.name(), std::move(*end));
-}
-
-#if defined(__linux__)
-
-inline opened_device open_tap_as(device::tap_mode mode, device_uri& uri, pool* memory) noexcept {
-  device::tap_options o{.mode = mode, .memory = memory};
-  uri.flag("create", o.create).flag("multi_queue", o.multi_queue).flag("vnet_header", o.vnet_header);
-  uri.flag("segmentation", o.segmentation).flag("up", o.up).flag("persist", o.persist).number("mtu", o.mtu, 1, 65535);
-  if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
-  uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
-  uri.number("packet_bytes", o.packet_bytes, 1, 65535);
-  if (const error* wrong = uri.problem()) return *wrong;
-  auto made = device::tap::open(uri.name(), o);
-  if (!made) return made.error();
-  return device::any_device::make<device::tap>(uri.name(), std::move(*made));
-}
-inline opened_device open_tap(device_uri& uri, pool* memory) noexcept {
-  return open_tap_as(device::tap_mode::tap, uri, memory);
-}
-inline opened_device open_tun(device_uri& uri, pool* memory) noexcept {
-  return open_tap_as(device::tap_mode::tun, uri, memory);
-}
-inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
-  using device::fanout_mode;
-  device::af_packet_options o{.memory = memory};
-  constexpr uri_choice<fanout_mode> modes[] = {{"none", fanout_mode::none},
-                                               {"hash", fanout_mode::hash},
-                                               {"lb", fanout_mode::lb},
-                                               {"cpu", fanout_mode::cpu},
-                                               {"rollover", fanout_mode::rollover}};
-  uri.flag("promiscuous", o.promiscuous)
-      .choice("fanout", o.fanout, modes)
-      .number("fanout_group", o.fanout_group, 0, 65535);
-  uri.flag("defragment", o.defragment).flag("bypass_qdisc", o.bypass_qdisc).number("blocks", o.blocks, 0, 1u << 16);
-  uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
-  uri.number("headroom", o.headroom, 0, 4096).number("send_buffer", o.send_buffer, 1, 1u << 30);
-  uri.number("packets", o.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
-  auto made = device::af_packet::open(uri.name(), o);
-  if (!made) return made.error();
-  return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
-}
-
-#endif  // defined(__linux__)
-
-// A kind that is added needs a function above, and a line here.
-struct device_kind {
-  const char* name;
-  opened_device (*open)(device_uri&, pool*) noexcept;
-};
-inline constexpr device_kind device_kinds[] = {
-    {"pcap", open_capture}, {"null", open_null}, {"link", open_link},
-#if defined(__linux__)
-    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet},
-#endif
-};
-
-}  // namespace runnel::detail
-
-namespace runnel::device {
-
-/// Opens the device that `uri` describes: `kind:name?option=value&option`, at most 255 characters, no escapes. Its pool
-/// is its own, or `memory`, which must outlive it then. An unknown kind, option or value is an error that lists those
-/// that there are; what else fails is said by the device.
-[[nodiscard]] inline result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
-  detail::device_uri parts(uri);
-  for (const detail::device_kind& kind : detail::device_kinds)
-    if (same_text(kind.name, parts.kind())) return kind.open(parts, memory);
-  if (parts.kind()[0] == '\0') return *parts.problem();
-  text<96> advice;
-  const char* between = "there are ";
-  for (const detail::device_kind& kind : detail::device_kinds) {
-    advice << between << kind.name;
-    between = ", ";
-  }
-  return error("open", "read", detail::short_name(uri).c_str(), "there is no such kind of device", advice.c_str());
-}
-
-}  // namespace runnel::device
-
-#endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/device/pcap.hpp =========================================================================================
-// Captures: read, replay and write pcap and pcapng files.
-#ifndef RUNNEL_DEVICE_PCAP_HPP
-#define RUNNEL_DEVICE_PCAP_HPP
 
 #endif
 
@@ -13288,6 +14675,1507 @@ class xdp_link {
 
 #endif
 
+// ==== runnel/packet/verdict.hpp ======================================================================================
+// What a stage says about a packet: the verdicts of XDP, netfilter's for those who take a packet over, and the
+// cause when it is a drop.
+#ifndef RUNNEL_PACKET_VERDICT_HPP
+#define RUNNEL_PACKET_VERDICT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+
+/// What is to happen with a packet.
+enum class verdict_code : std::uint8_t {
+  aborted,   ///< the program failed on this packet; it is dropped and counted as drop_reason::aborted (XDP_ABORTED)
+  drop,      ///< end of the journey; the reason says why (XDP_DROP, NF_DROP)
+  pass,      ///< on to the next stage (XDP_PASS, NF_ACCEPT)
+  tx,        ///< out again by the device it came from (XDP_TX)
+  redirect,  ///< out by another device, the one that `port` names (XDP_REDIRECT)
+  stolen,    ///< the stage took ownership of the packet (NF_STOLEN)
+  count_     ///< how many there are
+};
+
+/// How many codes there are.
+inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
+
+/// A verdict with its cause or target: four bytes, passed by value.
+struct [[nodiscard]] verdict {
+  /// What happens with the packet.
+  verdict_code code = verdict_code::pass;
+  drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
+  std::uint16_t port = 0;                  ///< which device, for `redirect`
+
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
+};
+
+namespace detail {
+// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
+struct drop_verdict : verdict {
+  /// A drop with its cause: `return drop(drop_reason::blocklist);`
+  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
+};
+struct redirect_verdict {
+  /// Sends the packet to the device at place `port` of the list that the early verdict was given.
+  constexpr const verdict operator()(std::uint16_t port) const noexcept {
+    return {verdict_code::redirect, drop_reason::none, port};
+  }
+};
+}  // namespace detail
+
+/// The verdicts by name; see `verdict_code`. @{
+inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
+inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
+inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
+/// @}
+/// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
+/// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
+inline constexpr verdict accept = pass;
+/// The verdicts by name; see `verdict_code`. @{
+inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
+inline constexpr detail::redirect_verdict redirect{};
+inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
+/// @}
+
+/// The name of a verdict as XDP and netfilter spell it, in lower case.
+[[nodiscard]] constexpr const char* name(verdict_code code) noexcept {
+  switch (code) {
+    case verdict_code::aborted: return "aborted";
+    case verdict_code::drop: return "drop";
+    case verdict_code::pass: return "pass";
+    case verdict_code::tx: return "tx";
+    case verdict_code::redirect: return "redirect";
+    case verdict_code::stolen: return "stolen";
+    case verdict_code::count_: break;
+  }
+  return "unknown";
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/counters.hpp =======================================================================================
+// What is counted at each stage. The numbers are added once for a burst, not for a packet.
+#ifndef RUNNEL_FLOW_COUNTERS_HPP
+#define RUNNEL_FLOW_COUNTERS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+
+/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages
+/// that are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or
+/// pulled.
+struct stage_counters {
+  std::uint64_t packets = 0;                        ///< that came in
+  std::uint64_t bytes = 0;                          ///< that came in, with the lengths at the beginning of the loop
+  std::uint64_t verdicts[verdict_code_count] = {};  ///< by verdict_code; `pass` is not counted here, see passed()
+  std::uint64_t reasons[drop_reason_count] = {};    ///< drops and aborts by cause
+
+  /// Packets that went on.
+  [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
+    std::uint64_t rest = packets;
+    for (const std::uint64_t v : verdicts) rest -= v;
+    return rest;
+  }
+  /// Packets with this verdict.
+  [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
+    return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
+  }
+  /// Drops and aborts with this cause.
+  [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
+    return reasons[static_cast<std::size_t>(why)];
+  }
+  /// Counts `n` packets of `length` bytes in all.
+  constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
+    packets += n;
+    bytes += length;
+  }
+  /// Counts `n` packets with a verdict other than `pass`.
+  constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
+    verdicts[static_cast<std::size_t>(v.code)] += n;
+    if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
+      reasons[static_cast<std::size_t>(v.reason)] += n;
+  }
+  /// Counts something that was lost beside the path: a cause, and no packet of the path.
+  constexpr void add_aside(verdict v) noexcept { reasons[static_cast<std::size_t>(v.reason)] += 1; }
+};
+
+/// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
+struct no_counters {
+  /// Counts nothing. @{
+  constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
+  constexpr void add(verdict, std::uint64_t = 1) noexcept {}
+  constexpr void add_aside(verdict) noexcept {}
+  /// @}
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/context.hpp ========================================================================================
+// What a stage may know beside the packet: the time, and the device that the burst came from.
+#ifndef RUNNEL_FLOW_CONTEXT_HPP
+#define RUNNEL_FLOW_CONTEXT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Passed along with a burst. Valid for the call.
+struct context {
+  instant now{};  ///< when the burst was received, by the loop's clock
+  /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
+  std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
+  /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
+  std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
+  /// Internal: the device of the source.
+  void* device = nullptr;
+  text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/ports.hpp ==========================================================================================
+// The ways out of a stage that decides between several: a list of tags that is also the type of the decision.
+#ifndef RUNNEL_FLOW_PORTS_HPP
+#define RUNNEL_FLOW_PORTS_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+#include <cstdint>   // uint8_t
+
+namespace runnel {
+
+/// The way that packets take which a branch did not look at, because they lack the headers that it asks for.
+struct other {};
+
+/// `ports<local, forward, no_route>` lists the ways out of a branch, and is what its decision returns: one of the
+/// tags, or a verdict other than `pass` for a packet that goes no way at all.
+///
+///     struct by_port {
+///       using ways = ports<dns, other>;
+///       ways operator()(udp u) const { if (u.destination_port() == 53) return dns{}; return other{}; }
+///     };
+template <class... Ways>
+class ports {
+ public:
+  /// How many ways.
+  static constexpr std::size_t count = sizeof...(Ways);
+  static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
+
+  /// Whether `W` is one of the ways.
+  template <class W>
+  static constexpr bool contains = (std::same_as<W, Ways> || ...);
+  /// The place of `W` in the list.
+  template <class W>
+  static constexpr std::size_t index_of = [] {
+    std::size_t i = 0;
+    (void)((std::same_as<W, Ways> || (++i, false)) || ...);
+    return i;
+  }();
+
+  /// The way that this tag names.
+  template <class W>
+    requires contains<W>
+  constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
+  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
+  /// drop.
+  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
+    RUNNEL_ASSERT(v.code != verdict_code::pass);
+  }
+  /// The same for `drop`.
+  constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
+  /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
+  template <class W>
+    requires contains<W>
+  [[nodiscard]] static constexpr ports to() noexcept {
+    return ports(static_cast<std::uint16_t>(index_of<W>));
+  }
+
+  /// Calls `f.template operator()<Way>()` for each way in the list.
+  template <class F>
+  static constexpr void for_each(F&& f) {
+    (f.template operator()<Ways>(), ...);
+  }
+  /// `pass` with the way's place in `port`, or the verdict.
+  [[nodiscard]] constexpr verdict decision() const noexcept { return verdict_; }
+
+ private:
+  constexpr explicit ports(std::uint16_t index) noexcept : verdict_{verdict_code::pass, drop_reason::none, index} {}
+  verdict verdict_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/type_name.hpp ======================================================================================
+// The name of a type as text, for the drawing of a graph and for traces.
+#ifndef RUNNEL_FLOW_TYPE_NAME_HPP
+#define RUNNEL_FLOW_TYPE_NAME_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::detail {
+
+struct type_text {
+  char characters[48] = {};
+};
+
+// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the
+// text that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments,
+// and the
+// "(anonymous namespace)" and "main()" in front of local types.
+template <class T>
+consteval type_text make_type_name() {
+  const char* at = __PRETTY_FUNCTION__;
+  while (!(at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ')) ++at;
+  type_text result;
+  std::size_t size = 0;
+  unsigned depth = 0;
+  for (at += 4; *at != '\0' && (depth != 0 || (*at != ']' && *at != ';')); ++at) {
+    if (*at == '<' || *at == '(' || *at == '{') {
+      ++depth;
+    } else if (*at == '>' || *at == ')' || *at == '}') {
+      --depth;
+    } else if (depth != 0) {
+      continue;
+    } else if (at[0] == ':' && at[1] == ':') {
+      size = 0;
+      ++at;
+    } else if (size + 1 < sizeof result.characters) {
+      result.characters[size++] = *at;
+    }
+  }
+  for (std::size_t i = size; i < sizeof result.characters; ++i) result.characters[i] = '\0';
+  return result;
+}
+
+template <class T>
+inline constexpr type_text type_name_storage = make_type_name<T>();
+
+}  // namespace runnel::detail
+
+namespace runnel {
+
+/// The unqualified name of `T`, zero-terminated, at most 47 characters; empty for lambdas and unnamed types.
+template <class T>
+[[nodiscard]] constexpr const char* type_name() noexcept {
+  return detail::type_name_storage<T>.characters;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/packet/burst.hpp ========================================================================================
+// A burst: up to a few dozen packets that travel together, each with its verdict. What a stage gets that looks at
+// many packets at once (bulk lookups, GRO).
+#ifndef RUNNEL_PACKET_BURST_HPP
+#define RUNNEL_PACKET_BURST_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t
+
+namespace runnel {
+
+/// How many packets travel together, unless the user says otherwise.
+inline constexpr std::size_t default_burst = 64;
+/// How many may.
+inline constexpr std::size_t max_burst = 256;
+
+/// Packets and their verdicts, in arrays that somebody else owns (`burst_of` has its own). The first `size()`
+/// handles are the burst; a stage may move packets out of it (which steals them: the handle is then empty), set
+/// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
+class burst {
+ public:
+  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
+  constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
+      : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
+  burst(const burst&) = delete;
+  burst& operator=(const burst&) = delete;
+
+  /// How many packets.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets fit.
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Packet `i`.
+  [[nodiscard]] packet& operator[](std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return packets_[i];
+  }
+  /// For loops over the packets. @{
+  [[nodiscard]] packet* begin() noexcept { return packets_; }
+  [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
+  /// @}
+  /// The verdict on packet `i`, to read or to set.
+  [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return verdicts_[i];
+  }
+  /// Adds a packet at the end with the verdict `pass`. False, and the packet is still the caller's, when it is full.
+  [[nodiscard]] bool push_back(packet&& p) noexcept {
+    if (size_ == capacity_) return false;
+    verdicts_[size_] = pass;
+    packets_[size_++] = static_cast<packet&&>(p);
+    return true;
+  }
+  /// Releases all packets.
+  void clear() noexcept {
+    while (size_ != 0) packets_[--size_].reset();
+  }
+
+ private:
+  packet* packets_;
+  verdict* verdicts_;
+  std::size_t size_;
+  std::size_t capacity_;
+};
+
+/// A burst with room for `N` packets of its own.
+template <std::size_t N = default_burst>
+class burst_of : public burst {
+ public:
+  static_assert(N >= 1 && N <= max_burst, "runnel: a burst holds 1 to 256 packets");
+  burst_of() noexcept : burst(packets_, verdicts_, 0, N) {}
+
+ private:
+  packet packets_[N];
+  verdict verdicts_[N];
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/stage.hpp ==========================================================================================
+// What a stage is, and how a plain function becomes one: by the types of its parameters.
+#ifndef RUNNEL_FLOW_STAGE_HPP
+#define RUNNEL_FLOW_STAGE_HPP
+
+#include <concepts>     // same_as, invocable
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t
+#include <type_traits>  // remove_cvref_t, is_void_v
+#include <utility>      // move, forward
+
+namespace runnel {
+
+/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
+class connection;
+
+/// How the engine calls a stage.
+enum class stage_kind : std::uint8_t {
+  early,   ///< looks at frames, before there are packets: `xdp(...)`
+  each,    ///< looks at one packet at a time, and is fused with its neighbours
+  burst,   ///< looks at a whole burst
+  aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
+  branch,  ///< decides between ways
+  end,     ///< takes ownership of what arrives
+};
+
+/// What is known at compile time of the packets at one place of a pipeline.
+struct place {
+  bool packets = false;                 ///< descriptors have been attached; before that there are only frames
+  bool parsed = false;                  ///< `parse()` lies behind
+  bool tracked = false;                 ///< `track()` lies behind
+  bool shared = false;                  ///< the bytes may belong to a clone as well
+  bool traced = false;                  ///< a `trace` lies behind
+  std::uint16_t burst = default_burst;  ///< how many packets travel together at most
+};
+
+namespace detail {
+
+template <class... T>
+struct type_list {};
+
+template <class F>
+struct signature_of_member;
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) const> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) const noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+
+template <class F>
+struct signature {};
+template <class F>
+  requires requires { &F::operator(); }
+struct signature<F> : signature_of_member<decltype(&F::operator())> {};
+template <class R, class... A>
+struct signature<R (*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class... A>
+struct signature<R (*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+
+// A function object with one operator(), or a function.
+template <class F>
+concept has_signature = requires { typename signature<F>::arguments; };
+
+template <class A>
+inline constexpr bool is_view = header_view<std::remove_cvref_t<A>>;
+template <class A>
+inline constexpr bool is_writing_view = false;
+template <class A>
+  requires is_view<A>
+inline constexpr bool is_writing_view<A> =
+    std::same_as<std::remove_cvref_t<A>, typename std::remove_cvref_t<A>::mutable_view>;
+template <class A>
+inline constexpr bool is_packet = std::same_as<std::remove_cvref_t<A>, packet>;
+template <class A>
+inline constexpr bool is_frame = std::same_as<std::remove_cvref_t<A>, frame>;
+template <class A>
+inline constexpr bool is_connection = std::same_as<std::remove_cvref_t<A>, connection>;
+template <class A>
+inline constexpr bool is_time = std::same_as<std::remove_cvref_t<A>, instant>;
+template <class A>
+inline constexpr bool is_subject = std::same_as<std::remove_cvref_t<A>, subject>;
+// Views, the time and subjects are made for the call: `ipv4&` would refer to nothing.
+template <class A>
+inline constexpr bool is_made = (is_view<A> || is_time<A> || is_subject<A>) &&
+                                (!std::is_lvalue_reference_v<A> || std::is_const_v<std::remove_reference_t<A>>);
+template <class A>
+inline constexpr bool is_argument = is_made<A> || is_packet<A> || is_frame<A> || is_connection<A>;
+
+template <class A>
+constexpr bool view_needs_parse() {
+  if constexpr (is_view<A>) return std::remove_cvref_t<A>::in_header != header::ethernet;
+  else return is_subject<A>;
+}
+
+// What the parameters of a handler say together.
+template <class List>
+struct demands;
+template <class... A>
+struct demands<type_list<A...>> {
+  static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
+  static constexpr bool views = (is_view<A> || ...);
+  static constexpr bool parsed = (view_needs_parse<A>() || ...);
+  static constexpr bool writes = (is_writing_view<A> || ...);
+  static constexpr bool packets = (is_packet<A> || ...);
+  static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
+  static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
+  static constexpr bool frames = (is_frame<A> || ...);
+  static constexpr bool connections = (is_connection<A> || ...);
+};
+
+// What a handler may return. Nothing is `pass`.
+template <class R>
+inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
+
+// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
+// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
+// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
+// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
+// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
+// early.hpp.
+struct packet_source {
+  packet& p;
+  context& c;
+  const layers* found;
+
+  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
+    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
+    return header_map{static_cast<const packet&>(p)};
+  }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
+    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
+    return mutable_header_map{p};
+  }
+  template <class A>
+  [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
+    if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
+    else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
+    else if constexpr (is_packet<A>) return (p);
+    else if constexpr (is_time<A>) return instant{c.now};
+    else return subject{static_cast<const packet&>(p), map()};
+  }
+};
+
+template <class A, class Map>
+RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
+  if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
+  else return true;
+}
+
+// Calls a handler with what it asks for, or yields `missing` when the packet lacks one of the headers.
+template <class Result, class F, class Source, class... A>
+RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, type_list<A...>) noexcept {
+  if constexpr (demands<type_list<A...>>::views) {
+    const auto map = source.map();
+    if (!(has_argument<A>(map) && ...)) return missing;
+  }
+  if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
+    f(source.template give<A>()...);
+    return missing;
+  } else {
+    return Result{f(source.template give<A>()...)};
+  }
+}
+
+// A type that is a stage as it stands: everything that this library offers for a pipeline.
+template <class S>
+concept native_stage = requires {
+  { S::kind } -> std::convertible_to<stage_kind>;
+};
+
+template <class F>
+concept handler_function =
+    has_signature<F> && demands<typename signature<F>::arguments>::known && is_verdict<typename signature<F>::result>;
+template <class F>
+concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
+template <class F>
+concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
+template <class F>
+concept rules_function = requires(const F& f, const subject& s) {
+  { f(s) } -> std::convertible_to<verdict>;
+};
+template <class F>
+concept prefetching = requires { &F::prefetch; };
+
+template <class F>
+struct prefetch_demands : demands<type_list<>> {};
+template <prefetching F>
+struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
+  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
+};
+// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
+template <class F>
+RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
+  using needs = prefetch_demands<F>;
+  constexpr bool possible =
+      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
+  static_assert(possible,
+                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
+                "such as ipv4, packet&, instant or const subject&");
+  if constexpr (possible) {
+    const auto call = [&function](auto&&... a) noexcept {
+      keep_what_follows();
+      function.prefetch(static_cast<decltype(a)&&>(a)...);
+    };
+    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
+  }
+}
+
+}  // namespace detail
+
+/// Something that can stand in a pipeline:
+/// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
+///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
+///   that have all these headers; the others pass it by;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
+///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
+///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with `void operator()(burst&)`;
+/// - rules;
+/// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
+template <class S>
+concept stage =
+    detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> || detail::rules_function<S>;
+
+namespace detail {
+
+// Defaults of what the checks ask a stage for.
+struct stage_defaults {
+  static constexpr bool wants_packet = true;  // false: can look at frames as well
+  static constexpr bool needs_parsed = false;
+  static constexpr bool needs_tracked = false;
+  static constexpr bool writes = false;  // changes the packet's bytes
+  static constexpr bool resizes = true;  // may change a packet's length, or take it out
+  static constexpr bool gives_parsed = false;
+  static constexpr bool gives_tracked = false;
+  static constexpr bool makes_shared = false;
+  static constexpr bool makes_own = false;  // makes shared bytes the packet's own
+  static constexpr bool traces = false;
+  static constexpr bool asks_for_frame = false;
+};
+
+constexpr const char* header_name(header h) noexcept {
+  switch (h) {
+    case header::ethernet: return "ethernet";
+    case header::vlan: return "vlan";
+    case header::cvlan: return "cvlan";
+    case header::mpls: return "mpls";
+    case header::arp: return "arp";
+    case header::ipv4: return "ipv4";
+    case header::ipv6: return "ipv6";
+    case header::ipv6_fragment: return "ipv6_fragment";
+    case header::icmp: return "icmp";
+    case header::icmpv6: return "icmpv6";
+    case header::tcp: return "tcp";
+    case header::udp: return "udp";
+    case header::th: return "th";
+    case header::gre: return "gre";
+    case header::vxlan: return "vxlan";
+    case header::llc: return "llc";
+    default: break;
+  }
+  return "?";
+}
+
+// What a way is called: a view's name, the tag's own `name`, or its type.
+template <class Way>
+constexpr const char* way_name() noexcept {
+  if constexpr (header_view<Way>) return header_name(Way::in_header);
+  else if constexpr (requires { Way::name; }) return Way::name;
+  else return type_name<Way>();
+}
+
+template <class A>
+constexpr void print_argument(text_writer& out) noexcept {
+  if constexpr (is_writing_view<A>) out << "mut<" << header_name(std::remove_cvref_t<A>::in_header) << '>';
+  else if constexpr (is_view<A>) out << header_name(std::remove_cvref_t<A>::in_header);
+  else if constexpr (is_packet<A>) out << "packet";
+  else if constexpr (is_frame<A>) out << "frame";
+  else if constexpr (is_time<A>) out << "instant";
+  else out << "subject";
+}
+template <class... A>
+constexpr void print_arguments(text_writer& out, type_list<A...>) noexcept {
+  bool first = true;
+  ((out << (first ? "" : ", "), first = false, print_argument<A>(out)), ...);
+}
+
+// Prints what a stage is called: its own `name`, else `fallback`.
+template <class S>
+constexpr void print_name(text_writer& out, const S& s, const char* fallback) noexcept {
+  if constexpr (requires { s.print_name(out); }) s.print_name(out);
+  else if constexpr (requires { out << S::name; }) out << S::name;
+  else out << fallback;
+}
+
+// A handler as a stage.
+template <class F>
+struct handler_stage : stage_defaults {
+  using arguments = typename signature<F>::arguments;
+  using needs = demands<arguments>;
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
+  static constexpr bool needs_tracked = needs::connections;
+  static constexpr bool writes = needs::writes;
+  static constexpr bool resizes = needs::whole_packets;
+  static constexpr bool asks_for_frame = needs::frames;
+  static_assert(
+      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
+      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
+
+  constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    if constexpr (needs::frames) {
+      return pass;  // an error that check_stage reports
+    } else {
+      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
+      // A handler that returns nothing cannot say that it has taken the packet.
+      if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
+        if (!p) [[unlikely]]
+          return stolen;
+      return v;
+    }
+  }
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
+    requires prefetching<F>
+  {
+    prefetch_for(function, p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept {
+    if constexpr (requires { out << F::name; }) {
+      out << F::name;
+    } else {
+      out << "handler(";
+      print_arguments(out, arguments{});
+      out << ')';
+    }
+  }
+  F function;
+};
+
+// Rules as a stage.
+template <class R>
+struct rules_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
+  constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
+  }
+  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
+  R rules;
+};
+
+// A function over a burst as a stage.
+template <class F>
+struct burst_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
+  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
+  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
+  F function;
+};
+
+// What stands in for something that is no stage, so that one error does not bring a hundred.
+struct not_a_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  verdict operator()(packet&, context&) noexcept { return pass; }
+};
+
+// Turns whatever a user writes between two bars into a stage that the engine can call.
+template <class S>
+constexpr auto as_stage(S s) noexcept {
+  static_assert(stage<S>,
+                "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
+                "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
+                "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
+                "tee(), transmit() and the like return");
+  static_assert(
+      !handler_by_value<S>,
+      "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
+      "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
+      "and return stolen");
+  if constexpr (native_stage<S>) return s;
+  else if constexpr (handler_by_value<S>) return not_a_stage{};
+  else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
+  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
+  else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
+  else return not_a_stage{};
+}
+
+template <class S>
+using stage_of = decltype(as_stage(std::declval<S>()));
+
+}  // namespace detail
+
+namespace detail {
+template <class S>
+struct named_stage : S {
+  const char* label;
+  constexpr void print_name(text_writer& out) const noexcept { out << label; }
+  [[nodiscard]] constexpr auto without_counters() && noexcept
+    requires requires(S s) { std::move(s).without_counters(); }
+  {
+    using bare = decltype(static_cast<S&&>(*this).without_counters());
+    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
+  }
+};
+}  // namespace detail
+
+/// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
+template <class S>
+[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
+  return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/pipeline.hpp =======================================================================================
+// Pipelines: stages joined with `|`, kept as one type, and checked before anything runs.
+#ifndef RUNNEL_FLOW_PIPELINE_HPP
+#define RUNNEL_FLOW_PIPELINE_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, false_type
+#include <utility>      // move, forward
+
+namespace runnel {
+
+namespace detail {
+
+// The stages of a pipeline, each with its counters, as a recursive struct: cheaper to compile than a tuple, and
+// every stage sees the rest of the path as one type.
+template <class Counters, class... Stages>
+struct stage_list {
+  static constexpr std::size_t size = 0;
+};
+template <class Counters, class First, class... Rest>
+struct stage_list<Counters, First, Rest...> {
+  static constexpr std::size_t size = 1 + sizeof...(Rest);
+  using first_stage = First;
+  using rest_list = stage_list<Counters, Rest...>;
+
+  [[no_unique_address]] First stage;
+  [[no_unique_address]] Counters counters{};
+  [[no_unique_address]] rest_list rest{};
+};
+
+template <class Counters, class Last>
+constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
+  return {std::forward<Last>(last)};
+}
+template <class Counters, class First, class... Rest, class Last>
+constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
+                                                            Last&& last) noexcept {
+  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
+}
+
+template <class... Stages>
+inline constexpr bool ends = false;
+template <class Only>
+inline constexpr bool ends<Only> = Only::kind == stage_kind::end || Only::kind == stage_kind::branch;
+template <class First, class... Rest>
+  requires(sizeof...(Rest) > 0)
+inline constexpr bool ends<First, Rest...> = ends<Rest...>;
+
+// ---- the promised errors, each in a template that carries the culprit's type in its name
+
+template <class Stage, class After>
+struct stage_after_an_end {
+  static_assert(After::kind != stage_kind::end,
+                "runnel: this stage stands after an end: transmit, deliver, enqueue, discard and shared take ownership "
+                "of what arrives, nothing comes out of them; put the stage before the end, or use tee() to do both");
+  static_assert(After::kind != stage_kind::branch,
+                "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
+                "again, give several of them the same shared(pipeline)");
+};
+
+// Checks one stage at one place.
+template <class Stage, place At>
+struct check_stage {
+  static_assert(!(Stage::kind == stage_kind::early && At.packets),
+                "runnel: an early verdict, xdp(...), must stand at the beginning of the pipeline, before the first "
+                "stage that wants a packet");
+  static_assert(Stage::kind == stage_kind::early || !Stage::asks_for_frame,
+                "runnel: a handler asks for a frame, but there are only packets at this place: ask for packet&, or "
+                "move it into xdp(...) at the beginning");
+  static_assert(Stage::kind == stage_kind::early || !Stage::needs_parsed || At.parsed,
+                "runnel: a stage asks for network or transport headers, but the packet has not been parsed at this "
+                "place: put parse() before it, or move it into xdp(...) at the beginning");
+  static_assert(!Stage::needs_tracked || At.tracked,
+                "runnel: a handler asks for a connection, but none has been looked up at this place: put track() "
+                "before it");
+  static_assert(!Stage::writes || !At.shared,
+                "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
+                "unshare() before it");
+};
+
+// What is known behind a stage.
+template <class Stage>
+constexpr place after(place at) noexcept {
+  if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
+  if (Stage::gives_parsed) at.parsed = true;
+  if (Stage::gives_tracked) at.tracked = true;
+  if (Stage::makes_shared) at.shared = true;
+  if (Stage::makes_own) at.shared = false;
+  if (Stage::traces) at.traced = true;
+  return at;
+}
+
+// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an
+// error would be followed by others, that its place is no constant.
+template <place At>
+constexpr auto check_stages(type_list<>) noexcept {}
+template <place At, class First, class... Rest>
+constexpr auto check_stages(type_list<First, Rest...>) noexcept {
+  (void)sizeof(check_stage<First, At>);
+  // Branches and tees check the pipelines that hang on them.
+  if constexpr (requires { First::template check_inside<At>(); }) {
+    using inside [[maybe_unused]] = decltype(First::template check_inside<At>());
+  }
+  using rest [[maybe_unused]] = decltype(check_stages<after<First>(At)>(type_list<Rest...>{}));
+}
+
+}  // namespace detail
+
+/// Stages joined with `|`. A value: it owns its stages and their counters, and is moved into a branch, a tee or
+/// `attach`, or kept by the user and passed on by reference.
+template <class Counters, class... Stages>
+class pipeline {
+ public:
+  /// The types of its parts. @{
+  using list_type = detail::stage_list<Counters, Stages...>;
+  using counters_type = Counters;
+  /// @}
+  /// Whether it ends in something that takes ownership, so that it can be run.
+  static constexpr bool complete = detail::ends<Stages...>;
+  /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
+  template <place At>
+  static constexpr auto check_places() noexcept {
+    using checked [[maybe_unused]] = decltype(detail::check_stages<At>(detail::type_list<Stages...>{}));
+  }
+  /// Checks that, and that the pipeline ends.
+  template <place At>
+  static constexpr auto check() noexcept {
+    static_assert(complete,
+                  "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
+                  "discard, shared(pipeline) or a branch");
+    using checked [[maybe_unused]] = decltype(check_places<At>());
+  }
+
+  /// Use `|`.
+  constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
+
+  /// Its stages, for the functions of this library. @{
+  [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
+  [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
+  [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+  /// @}
+
+ private:
+  list_type stages_;
+};
+
+/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
+/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
+/// keeps its own counters.
+struct uncounted_t {};
+/// Begins a pipeline without counters: `uncounted | parse() | ...`.
+inline constexpr uncounted_t uncounted{};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_pipeline = false;
+template <class Counters, class... Stages>
+inline constexpr bool is_pipeline<pipeline<Counters, Stages...>> = true;
+
+template <class T>
+concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
+
+template <class First, class... Rest>
+struct last_of {
+  using type = typename last_of<Rest...>::type;
+};
+template <class Only>
+struct last_of<Only> {
+  using type = Only;
+};
+
+// What stands in for an end that is missing, so that one error does not bring more.
+struct no_end : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  template <place, class Counters>
+  void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
+};
+
+// What a user may write on either side of a bar.
+template <class T>
+concept joinable =
+    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
+
+template <class T>
+constexpr auto as_pipeline(T&& left) noexcept {
+  using type = std::remove_cvref_t<T>;
+  if constexpr (pipeline_type<T>) {
+    return type{std::forward<T>(left)};
+  } else if constexpr (std::same_as<type, uncounted_t>) {
+    return pipeline<no_counters>{stage_list<no_counters>{}};
+  } else {
+    using stage_type = stage_of<type>;
+    return pipeline<stage_counters, stage_type>{
+        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
+  }
+}
+
+// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
+template <class Counters, class Stage>
+constexpr auto fit(Stage&& stage) noexcept {
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
+    return std::forward<Stage>(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
+}
+
+template <class Counters, class Last>
+constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
+  using stage = decltype(fit<Counters>(std::move(last)));
+  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+}
+template <class Counters, class First, class... Stages, class Last>
+constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
+  (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
+  if constexpr (ends<First, Stages...>) {
+    return std::move(left);
+  } else {
+    using stage = decltype(fit<Counters>(std::move(last)));
+    return pipeline<Counters, First, Stages..., stage>{
+        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+  }
+}
+template <class Left, class Counters>
+constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
+  return std::forward<Left>(left);
+}
+template <class Left, class Counters, class First, class... Rest>
+constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
+  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
+}
+template <class Pipeline>
+constexpr auto strip_counters(Pipeline&& path) noexcept {
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
+}
+
+// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
+// in the order in which they are drawn.
+template <class List, class Visitor>
+constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
+  if constexpr (List::size != 0) {
+    visit(list);
+    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
+    for_each_stage(list.rest, visit);
+  }
+}
+
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
+// read when there is such a one.
+template <class List, class Clock>
+[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
+  std::size_t least = max_burst;
+  auto look = [&least, &time](const auto& part) {
+    if constexpr (requires { part.stage.room(instant{}); })
+      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
+  };
+  for_each_stage(list, look);
+  return least;
+}
+// What has to happen before there is room again, as far as the ends know.
+template <class List>
+void wait_for_room(const List& list, wait_list& waits) noexcept {
+  auto look = [&waits](const auto& part) {
+    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
+  };
+  for_each_stage(list, look);
+}
+// Whether its ends still hold packets that they could not send.
+template <class List>
+[[nodiscard]] bool holds_packets(const List& list) noexcept {
+  bool some = false;
+  auto look = [&some](const auto& part) {
+    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
+  };
+  for_each_stage(list, look);
+  return some;
+}
+
+}  // namespace detail
+
+/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
+/// the copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a
+/// handler capture it by reference). Counts begin at zero for stages that come from the right.
+template <class Left, class Right>
+  requires detail::joinable<Left> || detail::joinable<Right>
+[[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
+  using right_type = std::remove_cvref_t<Right>;
+  if constexpr (detail::pipeline_type<Right>) {
+    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
+                             std::move(right_type{std::forward<Right>(right)}).stages());
+  } else {
+    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
+                        detail::as_stage(right_type{std::forward<Right>(right)}));
+  }
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/engine.hpp =========================================================================================
+// The burst engine: runs a pipeline over an array of packets.
+//
+// Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
+// loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
+// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
+// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
+// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
+// keeping the order, by compare and compress. Counters are added to once a burst.
+#ifndef RUNNEL_FLOW_ENGINE_HPP
+#define RUNNEL_FLOW_ENGINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+// An array that nobody has written to: setting all of it to zero for each burst would cost more than many a stage.
+template <class T, std::size_t N>
+class raw_array {
+ public:
+  raw_array() noexcept {}
+  raw_array(const raw_array&) = delete;
+  raw_array& operator=(const raw_array&) = delete;
+  ~raw_array() {}
+  [[nodiscard]] T* data() noexcept { return values_; }
+  [[nodiscard]] T& operator[](std::size_t i) noexcept { return values_[i]; }
+
+ private:
+  union {
+    T values_[N];
+  };
+};
+// The engine moves handles as plain pointers and owns those below its count.
+template <std::size_t N>
+using handle_array = raw_array<packet, N>;
+
+// Moves the handle at `from` to `to`, whose old value is nobody's.
+RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
+  __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
+}
+
+// A verdict as one number: written part by part and then read whole, it would have to wait for its own stores.
+[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept {
+  const auto code = static_cast<std::uint32_t>(v.code), reason = static_cast<std::uint32_t>(v.reason);
+  if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
+  else return code << 24 | reason << 16 | v.port;
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"  // GCC 12 doubts its own vector of four stores at -O3
+#endif
+RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
+  const std::uint32_t bits = bits_of(v);
+  __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+[[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += packets[i].total_length();
+  return sum;
+}
+
+template <class Stage>
+concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
+
+// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
+// the next that prefetches; a branch may be the last.
+template <class List, bool First = true>
+constexpr unsigned segment_length() {
+  if constexpr (List::size == 0) {
+    return 0;
+  } else {
+    using stage = typename List::first_stage;
+    if constexpr (!First && prefetches<stage>) return 0;
+    else if constexpr (stage::kind == stage_kind::branch) return 1;
+    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
+    else return 0;
+  }
+}
+
+template <class List, unsigned Steps>
+struct skip {
+  using type = typename skip<typename List::rest_list, Steps - 1>::type;
+  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
+};
+template <class List>
+struct skip<List, 0> {
+  using type = List;
+  static List& get(List& list) noexcept { return list; }
+};
+
+template <place At, class List, unsigned Steps>
+constexpr place place_after_steps() {
+  if constexpr (Steps == 0) return At;
+  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
+}
+
+template <place At, class Stage>
+void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
+template <place At, unsigned Steps, class List>
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
+  using stage = typename List::first_stage;
+  // Asked before, for a stage may take the packet.
+  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
+  if constexpr (stage::kind == stage_kind::branch) {
+    verdict v = list.stage.decide(p, c, known.get());
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    if (v.code != verdict_code::pass) v.port = number;
+    return v;
+  } else {
+    verdict v;
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
+    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
+    else v = list.stage(p, c);
+    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    v.port = number;
+    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
+      return v;
+    if constexpr (stage::gives_parsed) {
+      // It would have a fault, and have been dropped: no stage behind has to ask again.
+      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
+    } else if constexpr (stage::resizes || stage::makes_own) {
+      known.valid = false;
+    }
+    if constexpr (Steps == 1) return v;
+    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
+  }
+}
+
+template <class List>
+inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
+
+// Whether a stage of a segment may change lengths. Those of a segment are counted as they were when it began.
+template <unsigned Steps, class List>
+constexpr bool segment_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::resizes || segment_resizes<Steps - 1, typename List::rest_list>();
+}
+
+// How many packets and bytes came into a segment, added at each of its stages.
+template <unsigned Steps, class List>
+RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
+  list.counters.add(n, length);
+  if constexpr (Steps > 1) count_in<Steps - 1>(list.rest, n, length);
+}
+// Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
+template <unsigned Steps, class List>
+void count_out(List& list, std::uint64_t length, std::uint64_t n) noexcept {
+  list.counters.packets -= n;
+  list.counters.bytes -= length;
+  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length, n);
+}
+// Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
+template <unsigned Steps, class List>
+void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length, std::uint64_t n = 1) noexcept {
+  if constexpr (is_counted<List>) {
+    if (decided == 0) list.counters.add(v, n);
+    if constexpr (Steps > 1) {
+      if (decided == 0) count_out<Steps - 1>(list.rest, length, n);
+      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length, n);
+    }
+  }
+}
+
+// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
+// back is dropped. One that is dropped stays in its handle, for the caller to release.
+inline verdict settle(packet& p, verdict v, context& c) noexcept {
+  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
+  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
+    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
+    v = drop(drop_reason::transmit_full);
+  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
+    v = drop(drop_reason::no_target);
+  }
+  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
+  return v;
+}
+
+template <place At, bool Prefetched = false, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
+
+// The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
+// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
+// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
+// segment; null when no stage in it could change them.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
+                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
+  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
+  handle_array<At.burst> out;
+  raw_array<verdict, At.burst> why;
+  std::size_t kept = 0, gone = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
+    const bool on = v.code == verdict_code::pass;
+    relocate(&out[gone], &packets[i]);
+    why[gone] = v;
+    if (lengths != nullptr) lengths[gone] = lengths[i];
+    relocate(&packets[kept], &packets[i]);
+    if constexpr (branches) outcomes[kept] = v;
+    kept += on ? 1u : 0u;
+    gone += on ? 0u : 1u;
+  }
+  for (std::size_t i = 0; i < gone; ++i) {
+    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
+    const verdict v = settle(out[i], why[i], c);
+    count_verdict<Steps>(list, why[i].port, v, length);
+  }
+  pool::release(out.data(), gone);
+  return kept;
+}
+
+// Hands a burst over to the ways that its outcomes name.
+template <place At, class Branch>
+void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::size_t n, context& c) noexcept {
+  handle_array<At.burst> part;
+  std::uint64_t left = 0;
+  for (std::size_t i = 0; i < n; ++i) left |= std::uint64_t{1} << outcomes[i].port;
+  while (left != 0) {
+    const auto way = static_cast<unsigned>(__builtin_ctzll(left));
+    left &= left - 1;
+    std::size_t k = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      relocate(&part[k], &packets[i]);
+      k += outcomes[i].port == way ? 1u : 0u;
+    }
+    if constexpr (At.traced) {
+      context of_way = c;  // a trace on one way is not that of the others
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), of_way);
+    } else {
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
+    }
+  }
+}
+
+// Whether the stage behind the first `Steps` of a list prefetches.
+template <class List, unsigned Steps>
+constexpr bool prefetches_behind() {
+  if constexpr (List::size == 0) return false;
+  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
+  else return prefetches<typename List::first_stage>;
+}
+
+// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
+template <place At, bool Prefetched, class List>
+void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  constexpr unsigned steps = segment_length<List>();
+  using last = typename skip<List, steps - 1>::type;
+  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
+  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
+
+  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
+
+  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
+    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
+
+  constexpr bool resizes = segment_resizes<steps, List>();
+  constexpr bool keep_lengths = resizes && is_counted<List>;
+  std::uint32_t lengths[keep_lengths ? At.burst : 1];
+
+  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
+  raw_array<verdict, At.burst> outcomes;
+  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
+  std::uint32_t different = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
+    known_layers known;
+    const verdict v = step<At, steps>(list, packets[i], c, known);
+    if constexpr (branches) {
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different = 1;
+      decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(outcomes[i], v);
+    } else if constexpr (prefetch_next) {
+      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
+    }
+  }
+  count_in<steps>(list, n, length);
+  auto& branch_or_last = skip<List, steps - 1>::get(list);
+  constexpr place there = place_after_steps<At, List, steps>();
+
+  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (resizes) length = sum_of_lengths(packets, n);
+    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
+    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
+    return;
+  }
+  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
+                             keep_lengths ? lengths : nullptr, n, c);
+  if (n == 0) return;
+  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
+  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+}
+
+// A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
+template <place At, class List>
+void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  packet mine[At.burst];
+  verdict verdicts[At.burst];
+  for (std::size_t i = 0; i < n; ++i) {
+    mine[i] = static_cast<packet&&>(packets[i]);
+    verdicts[i] = pass;
+  }
+  list.counters.add(n, length);
+  burst b{mine, verdicts, n, At.burst};
+  list.stage(b, c);
+  if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
+  if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
+  handle_array<At.burst> on;
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const verdict v = verdicts[i];
+    if constexpr (At.traced)
+      if (mine[i]) report<At>(list.stage, mine[i], v, c);
+    if (mine[i] && v.code == verdict_code::pass) {
+      relocate(&on[k++], &mine[i]);
+      ::new (static_cast<void*>(&mine[i])) packet;
+    } else {
+      list.counters.add(settle(mine[i], v, c));
+      mine[i].reset();
+    }
+  }
+  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
+}
+
+// Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
+template <place At, bool Prefetched, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  using stage = typename List::first_stage;
+  constexpr place there = after<stage>(At);
+  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
+    run_segment<At, Prefetched>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::burst) {
+    run_burst_stage<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::aside) {
+    list.counters.add(n, length);
+    list.stage.template beside<At>(packets, n, length, list.counters, c);
+    run<there>(list.rest, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::end) {
+    list.counters.add(n, length);
+    if constexpr (At.traced)
+      for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
+    list.stage.template take<At>(packets, n, length, list.counters, c);
+  } else {
+    // An early verdict at this place is a promised compile error, said elsewhere; nothing else may get here.
+    static_assert(stage::kind == stage_kind::early, "runnel: a kind of stage that the engine does not know");
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/flow/any_pipeline.hpp ===================================================================================
 // A path that can be replaced while the program runs: the one place where a pipeline's type is forgotten.
 #ifndef RUNNEL_FLOW_ANY_PIPELINE_HPP
@@ -13463,641 +16351,6 @@ template <class Attachment>
   else return a.done() ? 0u : 1u;
 }
 }  // namespace detail
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/icmp.hpp ===========================================================================================
-// ICMP messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
-// RFC 792, RFC 950, RFC 1191, RFC 1812, RFC 4884.
-#ifndef RUNNEL_WIRE_ICMP_HPP
-#define RUNNEL_WIRE_ICMP_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// Type and code of an ICMP message. The known ones have names: `icmp::echo_request`, `icmp::unreachable::port`.
-struct icmp_kind {
-  /// The message's type.
-  std::uint8_t type = 0;
-  /// Its code, whose meaning is the type's.
-  std::uint8_t code = 0;
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(icmp_kind, icmp_kind) noexcept = default;
-};
-
-/// A view of an ICMP message: header and what follows. `icmp` reads, `mut<icmp>` also writes. Does not own: valid as
-/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
-template <class Byte>
-class basic_icmp {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_icmp<std::byte>;
-  static constexpr header in_header = header::icmp;
-  static constexpr std::size_t min_size = 8;
-  /// @}
-
-  /// A message, by type and code as IANA lists them.
-  static constexpr icmp_kind echo_reply{0, 0};
-  static constexpr icmp_kind source_quench{4, 0};  ///< to be ignored (RFC 6633)
-  /// A message, by type and code as IANA lists them. @{
-  static constexpr icmp_kind echo_request{8, 0};
-  static constexpr icmp_kind router_advertisement{9, 0};
-  static constexpr icmp_kind router_solicitation{10, 0};
-  static constexpr icmp_kind timestamp_request{13, 0};
-  static constexpr icmp_kind timestamp_reply{14, 0};
-  /// @}
-  /// Destination unreachable: RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1.
-  struct unreachable {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 3;
-    static constexpr icmp_kind network{3, 0};               ///< no route
-    static constexpr icmp_kind host{3, 1};                  ///< routed, but the last hop does not answer
-    static constexpr icmp_kind protocol{3, 2};              ///< nobody listens to this IP protocol
-    static constexpr icmp_kind port{3, 3};                  ///< nobody listens on this UDP port
-    static constexpr icmp_kind fragmentation_needed{3, 4};  ///< too big and DF set (RFC 1191)
-    /// A message, by type and code as IANA lists them. @{
-    static constexpr icmp_kind source_route_failed{3, 5};
-    static constexpr icmp_kind network_unknown{3, 6};
-    static constexpr icmp_kind host_unknown{3, 7};
-    /// @}
-    /// A message, by type and code as IANA lists them. @{
-    static constexpr icmp_kind network_prohibited{3, 9};
-    static constexpr icmp_kind host_prohibited{3, 10};
-    /// @}
-    static constexpr icmp_kind network_service{3, 11};  ///< not with this type of service
-    static constexpr icmp_kind host_service{3, 12};     ///< not with this type of service
-    static constexpr icmp_kind prohibited{3, 13};  ///< a filter says no ("communication administratively prohibited")
-  };
-  /// There is a better first hop: RFC 792, RFC 1812 §5.2.7.2.
-  struct redirect {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 5;
-    static constexpr icmp_kind network{5, 0};  ///< routers no longer send it
-    /// A message, by type and code as IANA lists them. @{
-    static constexpr icmp_kind host{5, 1};
-    static constexpr icmp_kind network_service{5, 2};
-    static constexpr icmp_kind host_service{5, 3};
-    /// @}
-  };
-  /// What ran out.
-  struct time_exceeded {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 11;
-    static constexpr icmp_kind transit{11, 0};     ///< TTL ran out on the way
-    static constexpr icmp_kind reassembly{11, 1};  ///< fragments did not all arrive in time
-  };
-  /// What is wrong with the header.
-  struct parameter_problem {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 12;
-    static constexpr icmp_kind pointer{12, 0};  ///< the octet pointed at is wrong
-    /// A message, by type and code as IANA lists them. @{
-    static constexpr icmp_kind option_missing{12, 1};
-    static constexpr icmp_kind length{12, 2};
-    /// @}
-  };
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::icmp, 0, 8, std::uint8_t> type{"icmp type"};
-  static constexpr field<header::icmp, 8, 8, std::uint8_t> code{"icmp code"};
-  static constexpr field<header::icmp, 16, 16, std::uint16_t> checksum{"icmp checksum"};
-  /// @}
-  // These are false in every comparison with a message of another type.
-  /// A field, for match expressions. @{
-  static constexpr field<header::icmp_echo, 32, 16, std::uint16_t> id{"icmp id"};
-  static constexpr field<header::icmp_echo, 48, 16, std::uint16_t> sequence{"icmp sequence"};
-  /// @}
-  /// Of an unreachable destination; it says something when a fragment was needed.
-  static constexpr field<header_in(header_family::icmp_message, 3), 48, 16, std::uint16_t> mtu{"icmp mtu"};
-  /// Of a redirect.
-  static constexpr field<header_in(header_family::icmp_message, 5), 32, 32, ipv4_address> gateway{"icmp gateway"};
-
-  /// Checks that the header is there; `b` is the whole IP payload, no link padding. The checksum is not looked at.
-  [[nodiscard]] static constexpr result<basic_icmp, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::icmp_too_short;
-    return basic_icmp{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_icmp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_icmp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_icmp<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
-  [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
-  /// @}
-  /// Type and code together: `if (message.kind() == icmp::unreachable::port)`.
-  [[nodiscard]] constexpr icmp_kind kind() const noexcept { return {message_type(), message_code()}; }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
-  /// Of an echo, timestamp, information or mask message; other types have something else there.
-  [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
-  /// Of "fragmentation needed": bytes that the next link carries; 0 from routers older than RFC 1191.
-  [[nodiscard]] constexpr std::uint16_t next_hop_mtu() const noexcept { return load_be16(p_ + 6); }
-  /// Of a redirect: the better first hop.
-  [[nodiscard]] constexpr ipv4_address gateway_address() const noexcept { return ipv4_address::load(p_ + 4); }
-  /// Of a parameter problem: which octet of the quoted datagram is wrong.
-  [[nodiscard]] constexpr std::uint8_t pointer() const noexcept { return load_u8(p_ + 4); }
-  /// Whether it reports about another datagram, which it quotes. No error is ever sent about an error (RFC 1122
-  /// §3.2.2).
-  [[nodiscard]] constexpr bool is_error() const noexcept {
-    const std::uint8_t t = message_type();
-    return t == unreachable::type || t == source_quench.type || t == redirect::type || t == time_exceeded::type ||
-           t == parameter_problem::type;
-  }
-  /// Whether it asks or answers, with an identifier that tells the asker: echo, timestamp, information, mask.
-  [[nodiscard]] constexpr bool is_query() const noexcept { return is_query_type(message_type()); }
-  /// The same of a type alone.
-  [[nodiscard]] static constexpr bool is_query_type(std::uint8_t t) noexcept {
-    return t == echo_reply.type || t == echo_request.type || (t >= 13 && t <= 18);
-  }
-  /// What follows the eight bytes of header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(min_size);
-  }
-  /// The beginning of the datagram that an error is about, from its IP header on; empty in other messages. Without
-  /// the extensions behind it, where the length attribute tells where it ends (RFC 4884 §4.1). It is cut: parse it
-  /// with lengths checked against what is there, not against what its header says.
-  [[nodiscard]] constexpr byte_window<Byte> quoted() const noexcept {
-    if (!is_error()) return {};
-    const std::size_t said = quoted_length();
-    return said == 0 ? payload() : payload().first(said);
-  }
-  /// The extension structure behind the quoted datagram (RFC 4884 §7), 4 bytes of header first; empty without one.
-  [[nodiscard]] constexpr bytes extensions() const noexcept {
-    const std::size_t said = quoted_length();
-    return said < 128 ? bytes{} : bytes{payload()}.from(said);
-  }
-  /// Whether the checksum is right. Reads the whole message.
-  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
-    return fold_checksum(add_checksum(bytes{p_, n_})) == 0xffff;
-  }
-
-  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  /// Writes the field and updates the checksum (RFC 1624). @{
-  constexpr void kind(icmp_kind k) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
-  }
-  constexpr void identifier(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(4, v);
-  }
-  constexpr void sequence_number(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(6, v);
-  }
-  constexpr void next_hop_mtu(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(6, v);
-  }
-  /// @}
-  /// Stores a checksum as given.
-  constexpr void message_checksum(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, v);
-  }
-  /// Computes the checksum anew. Reads the whole message.
-  constexpr void update_checksum() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, 0);
-    store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}));
-  }
-
- private:
-  constexpr basic_icmp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  // RFC 4884 §4.1: in 32-bit words, at the types that may have extensions; 0 from everybody who knows nothing of it.
-  [[nodiscard]] constexpr std::size_t quoted_length() const noexcept {
-    const std::uint8_t t = message_type();
-    if (t != unreachable::type && t != time_exceeded::type && t != parameter_problem::type) return 0;
-    return load_u8(p_ + 5) * std::size_t{4};
-  }
-  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 2, update_checksum16(load_be16(p_ + 2), load_be16(p_ + at), v));
-    store_be16(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using icmp = basic_icmp<const std::byte>;
-
-/// An ICMP message header to be written in front of its payload: `icmp_header{.kind = icmp::echo_request, .identifier
-/// = 7, .sequence_number = 1}`. Of the fields below only those are written that a message of this kind has.
-struct icmp_header {
-  /// What `build` asks of a header; see `header_value`.
-  static constexpr std::uint8_t ip_protocol = 1;
-
-  /// Which message: type and code.
-  icmp_kind kind = icmp::echo_request;
-  std::uint16_t identifier = 0;       ///< queries
-  std::uint16_t sequence_number = 0;  ///< queries
-  std::uint16_t next_hop_mtu = 0;     ///< unreachable::fragmentation_needed, bytes
-  ipv4_address gateway{};             ///< redirects
-  std::uint8_t pointer = 0;           ///< parameter problems
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    std::byte* p = whole.data();
-    store_u8(p, kind.type);
-    store_u8(p + 1, kind.code);
-    zero_bytes(p + 2, 6);
-    if (kind == icmp::unreachable::fragmentation_needed) store_be16(p + 6, next_hop_mtu);
-    else if (kind.type == icmp::redirect::type) gateway.store(p + 4);
-    else if (kind.type == icmp::parameter_problem::type) store_u8(p + 4, pointer);
-    else if (icmp::is_query_type(kind.type)) {
-      store_be16(p + 4, identifier);
-      store_be16(p + 6, sequence_number);
-    }
-    store_be16(p + 2, checksum(whole));
-  }
-  /// @}
-};
-
-/// The name of a kind in tcpdump's words, or null where it has none.
-[[nodiscard]] constexpr const char* name(icmp_kind k) noexcept {
-  constexpr const char* unreachable[] = {"net unreachable",
-                                         "host unreachable",
-                                         "protocol unreachable",
-                                         "port unreachable",
-                                         "need to frag",
-                                         "source route failed",
-                                         "net unknown",
-                                         "host unknown",
-                                         "host isolated",
-                                         "net prohibited",
-                                         "host prohibited",
-                                         "net unreachable for TOS",
-                                         "host unreachable for TOS",
-                                         "admin prohibited filter",
-                                         "host precedence violation",
-                                         "precedence cutoff"};
-  switch (k.type) {
-    case 0: return "echo reply";
-    case 3: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 4: return "source quench";
-    case 5: return "redirect";
-    case 8: return "echo request";
-    case 9: return "router advertisement";
-    case 10: return "router solicitation";
-    case 11: return k.code == 1 ? "ip reassembly time exceeded" : "time exceeded in-transit";
-    case 12: return "parameter problem";
-    case 13: return "time stamp query";
-    case 14: return "time stamp reply";
-    default: return nullptr;
-  }
-}
-
-/// One line in tcpdump's manner: `ICMP echo request, id 7, seq 1, length 64`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_icmp<Byte>& v) noexcept {
-  const icmp_kind kind = v.kind();
-  out << "ICMP ";
-  if (const char* known = name(kind)) out << known;
-  else out << "type " << kind.type << ", code " << kind.code;
-  if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
-  if (kind == icmp::unreachable::fragmentation_needed) out << " (mtu " << v.next_hop_mtu() << ')';
-  if (kind.type == icmp::redirect::type) print(out << " to ", v.gateway_address());
-  if (kind.type == icmp::parameter_problem::type) out << ", octet " << v.pointer();
-  out << ", length " << std::uint64_t{v.payload().size() + 8};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/icmpv6.hpp =========================================================================================
-// ICMPv6 messages: a checked view, the names of types and codes, the quoted datagram, the builder, the printer.
-// RFC 4443, RFC 4884, RFC 7112. The bodies of neighbour discovery are in <runnel/wire/ndp.hpp>.
-#ifndef RUNNEL_WIRE_ICMPV6_HPP
-#define RUNNEL_WIRE_ICMPV6_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// Type and code of an ICMPv6 message. The known ones have names: `icmpv6::echo_request`, `icmpv6::unreachable::port`.
-struct icmpv6_kind {
-  /// The message's type.
-  std::uint8_t type = 0;
-  /// Its code, whose meaning is the type's.
-  std::uint8_t code = 0;
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(icmpv6_kind, icmpv6_kind) noexcept = default;
-};
-
-/// A view of an ICMPv6 message: header and what follows. `icmpv6` reads, `mut<icmpv6>` also writes. Does not own:
-/// valid as long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after
-/// `parse`. Every accessor that touches the checksum needs the sum over the pseudo-header of the IPv6 header around.
-template <class Byte>
-class basic_icmpv6 {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_icmpv6<std::byte>;
-  static constexpr header in_header = header::icmpv6;
-  static constexpr std::size_t min_size = 8;
-  /// @}
-
-  /// A message, by type and code as IANA lists them. @{
-  static constexpr icmpv6_kind packet_too_big{2, 0};
-  static constexpr icmpv6_kind echo_request{128, 0};
-  static constexpr icmpv6_kind echo_reply{129, 0};
-  /// @}
-  static constexpr icmpv6_kind listener_query{130, 0};   ///< MLD, RFC 2710 and RFC 3810
-  static constexpr icmpv6_kind listener_report{131, 0};  ///< MLDv1
-  static constexpr icmpv6_kind listener_done{132, 0};    ///< MLDv1
-  /// A message, by type and code as IANA lists them. @{
-  static constexpr icmpv6_kind router_solicitation{133, 0};
-  static constexpr icmpv6_kind router_advertisement{134, 0};
-  static constexpr icmpv6_kind neighbour_solicitation{135, 0};
-  static constexpr icmpv6_kind neighbour_advertisement{136, 0};
-  static constexpr icmpv6_kind redirect{137, 0};
-  /// @}
-  static constexpr icmpv6_kind listener_report_v2{143, 0};  ///< MLDv2, RFC 3810 §5.2
-  /// Destination unreachable, RFC 4443 §3.1.
-  struct unreachable {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 1;
-    /// A message, by type and code as IANA lists them.
-    static constexpr icmpv6_kind no_route{1, 0};
-    static constexpr icmpv6_kind prohibited{1, 1};    ///< a filter says no
-    static constexpr icmpv6_kind beyond_scope{1, 2};  ///< of the source address
-    static constexpr icmpv6_kind address{1, 3};       ///< the last hop does not answer
-    static constexpr icmpv6_kind port{1, 4};          ///< nobody listens
-    static constexpr icmpv6_kind policy{1, 5};        ///< the source address failed a policy
-    /// A message, by type and code as IANA lists them.
-    static constexpr icmpv6_kind reject_route{1, 6};
-  };
-  /// RFC 4443 §3.3.
-  struct time_exceeded {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 3;
-    /// A message, by type and code as IANA lists them. @{
-    static constexpr icmpv6_kind hop_limit{3, 0};
-    static constexpr icmpv6_kind reassembly{3, 1};
-    /// @}
-  };
-  /// RFC 4443 §3.4.
-  struct parameter_problem {
-    /// The type of these messages.
-    static constexpr std::uint8_t type = 4;
-    /// A message, by type and code as IANA lists them.
-    static constexpr icmpv6_kind header_field{4, 0};
-    static constexpr icmpv6_kind next_header{4, 1};     ///< unrecognised
-    static constexpr icmpv6_kind option{4, 2};          ///< unrecognised
-    static constexpr icmpv6_kind first_fragment{4, 3};  ///< lacks a part of the header chain (RFC 7112 §5)
-  };
-
-  /// Neighbour discovery for match expressions: `icmpv6::ra::router_lifetime`, `icmpv6::option::slla::address`.
-  using ra = router_advertisement_fields<>;
-  /// Fields of this message, in match expressions.
-  using na = neighbour_advertisement_fields<>;
-  /// Options of neighbour discovery, in match expressions.
-  using option = nd_option_fields<>;
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::icmpv6, 0, 8, std::uint8_t> type{"icmpv6 type"};
-  static constexpr field<header::icmpv6, 8, 8, std::uint8_t> code{"icmpv6 code"};
-  static constexpr field<header::icmpv6, 16, 16, std::uint16_t> checksum{"icmpv6 checksum"};
-  /// @}
-  // These are false in every comparison with a message of another type.
-  /// Of "packet too big".
-  static constexpr field<header_in(header_family::icmpv6_message, 2), 32, 32, std::uint32_t> mtu{"icmpv6 mtu"};
-  /// Of a parameter problem: which octet is wrong.
-  static constexpr field<header_in(header_family::icmpv6_message, 4), 32, 32, std::uint32_t> param_problem{
-      "icmpv6 param-problem"};
-  /// A field, for match expressions. @{
-  static constexpr field<header::icmpv6_echo, 32, 16, std::uint16_t> id{"icmpv6 id"};
-  static constexpr field<header::icmpv6_echo, 48, 16, std::uint16_t> sequence{"icmpv6 sequence"};
-  /// @}
-  /// Of a multicast listener query: milliseconds.
-  static constexpr field<header_in(header_family::icmpv6_message, 130), 32, 16, std::uint16_t> max_delay{
-      "icmpv6 max-delay"};
-  /// Whom a neighbour solicitation, its answer or a redirect is about, or which group a listener's message.
-  static constexpr field<header::icmpv6_target, 64, 128, ipv6_address> taddr{"icmpv6 taddr"};
-  /// Which destination a redirect is about.
-  static constexpr field<header_in(header_family::icmpv6_message, 137), 192, 128, ipv6_address> daddr{"icmpv6 daddr"};
-
-  /// Checks that the header is there; `b` is what follows the last extension header. The checksum is not looked at.
-  /// Every message defined so far has at least these eight bytes.
-  [[nodiscard]] static constexpr result<basic_icmpv6, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::icmp_too_short;
-    return basic_icmpv6{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_icmpv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_icmpv6<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_icmpv6<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint8_t message_type() const noexcept { return load_u8(p_); }
-  [[nodiscard]] constexpr std::uint8_t message_code() const noexcept { return load_u8(p_ + 1); }
-  /// @}
-  /// Type and code together: `if (message.kind() == icmpv6::packet_too_big)`.
-  [[nodiscard]] constexpr icmpv6_kind kind() const noexcept { return {message_type(), message_code()}; }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t message_checksum() const noexcept { return load_be16(p_ + 2); }
-  /// Of an echo message; other types have something else there.
-  [[nodiscard]] constexpr std::uint16_t identifier() const noexcept { return load_be16(p_ + 4); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t sequence_number() const noexcept { return load_be16(p_ + 6); }
-  /// Of "packet too big": bytes that the next link carries. Below 1280 it must not be believed (RFC 8201 §4).
-  [[nodiscard]] constexpr std::uint32_t next_hop_mtu() const noexcept { return load_be32(p_ + 4); }
-  /// Of a parameter problem: which octet of the quoted datagram is wrong; may lie beyond what is quoted.
-  [[nodiscard]] constexpr std::uint32_t pointer() const noexcept { return load_be32(p_ + 4); }
-  /// Whether it reports about another datagram, which it quotes: types below 128 (RFC 4443 §2.1).
-  [[nodiscard]] constexpr bool is_error() const noexcept { return message_type() < 128; }
-  /// Whether it asks or answers an echo.
-  [[nodiscard]] constexpr bool is_query() const noexcept {
-    return message_type() == echo_request.type || message_type() == echo_reply.type;
-  }
-  /// What follows the eight bytes of header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(min_size);
-  }
-  /// The beginning of the datagram that an error is about, from its IPv6 header on; empty in other messages. Without
-  /// the extensions behind it, where the length attribute tells where it ends (RFC 4884 §4.2). It is cut: parse it
-  /// with lengths checked against what is there, not against what its header says.
-  [[nodiscard]] constexpr byte_window<Byte> quoted() const noexcept {
-    if (!is_error()) return {};
-    const std::size_t said = quoted_length();
-    return said == 0 ? payload() : payload().first(said);
-  }
-  /// The extension structure behind the quoted datagram (RFC 4884 §7), 4 bytes of header first; empty without one.
-  [[nodiscard]] constexpr bytes extensions() const noexcept {
-    const std::size_t said = quoted_length();
-    return said < 128 ? bytes{} : bytes{payload()}.from(said);
-  }
-  /// Whether the checksum is right (RFC 4443 §2.3), `pseudo_header_sum` being that of the IPv6 header around. Reads
-  /// the whole message.
-  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header_sum) const noexcept {
-    return fold_checksum(add_checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{58} + n_)) == 0xffff;
-  }
-
-  // Setters. Each also updates the checksum (RFC 1624), unless it says otherwise.
-  /// Writes the field and updates the checksum (RFC 1624). @{
-  constexpr void kind(icmpv6_kind k) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, static_cast<std::uint16_t>(k.type << 8 | k.code));
-  }
-  constexpr void identifier(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(4, v);
-  }
-  constexpr void sequence_number(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(6, v);
-  }
-  constexpr void next_hop_mtu(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(4, static_cast<std::uint16_t>(v >> 16));
-    set16(6, static_cast<std::uint16_t>(v));
-  }
-  /// @}
-  /// Stores a checksum as given.
-  constexpr void message_checksum(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, v);
-  }
-  /// Updates the checksum after addresses in the IPv6 header around changed: with its `pseudo_header_sum()` from
-  /// before and from after.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, update_checksum32(load_be16(p_ + 2), from, to));
-  }
-  /// Computes the checksum anew, `pseudo_header_sum` being that of the IPv6 header around. Reads the whole message.
-  constexpr void update_checksum(std::uint32_t pseudo_header_sum) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, 0);
-    store_be16(p_ + 2, runnel::checksum(bytes{p_, n_}, pseudo_header_sum + std::uint64_t{58} + n_));
-  }
-
- private:
-  constexpr basic_icmpv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  // RFC 4884 §4.2: in 64-bit words, at the types that may have extensions; 0 from everybody who knows nothing of it.
-  [[nodiscard]] constexpr std::size_t quoted_length() const noexcept {
-    const std::uint8_t t = message_type();
-    if (t != unreachable::type && t != time_exceeded::type) return 0;
-    return load_u8(p_ + 4) * std::size_t{8};
-  }
-  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 2, update_checksum16(load_be16(p_ + 2), load_be16(p_ + at), v));
-    store_be16(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using icmpv6 = basic_icmpv6<const std::byte>;
-
-/// An ICMPv6 message header to be written in front of its payload: `icmpv6_header{.kind = icmpv6::echo_request,
-/// .identifier = 7}`. Of the fields below only those are written that a message of this kind has.
-struct icmpv6_header {
-  /// What `build` asks of a header; see `header_value`.
-  static constexpr std::uint8_t ip_protocol = 58;
-
-  /// Which message: type and code.
-  icmpv6_kind kind = icmpv6::echo_request;
-  std::uint16_t identifier = 0;       ///< echo messages
-  std::uint16_t sequence_number = 0;  ///< echo messages
-  std::uint32_t next_hop_mtu = 0;     ///< packet_too_big, bytes
-  std::uint32_t pointer = 0;          ///< parameter problems
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    std::byte* p = whole.data();
-    store_u8(p, kind.type);
-    store_u8(p + 1, kind.code);
-    store_be16(p + 2, 0);
-    store_be32(p + 4, kind == icmpv6::packet_too_big                 ? next_hop_mtu
-                      : kind.type == icmpv6::parameter_problem::type ? pointer
-                      : kind.type == icmpv6::echo_request.type || kind.type == icmpv6::echo_reply.type
-                          ? std::uint32_t{identifier} << 16 | sequence_number
-                          : 0);
-    store_be16(p + 2, checksum(whole, std::uint64_t{around.pseudo_header} + ip_protocol + whole.size()));
-  }
-  /// @}
-};
-
-/// The name of a kind in tcpdump's words, or null where it has none.
-[[nodiscard]] constexpr const char* name(icmpv6_kind k) noexcept {
-  constexpr const char* unreachable[] = {
-      "unreachable route", "unreachable prohibited",       "beyond scope", "unreachable address",
-      "unreachable port",  "source address failed policy", "reject route"};
-  constexpr const char* informational[] = {"echo request",
-                                           "echo reply",
-                                           "multicast listener query",
-                                           "multicast listener report",
-                                           "multicast listener done",
-                                           "router solicitation",
-                                           "router advertisement",
-                                           "neighbor solicitation",
-                                           "neighbor advertisement",
-                                           "redirect"};
-  switch (k.type) {
-    case 1: return k.code < sizeof unreachable / sizeof *unreachable ? unreachable[k.code] : "unreachable";
-    case 2: return "packet too big";
-    case 3: return k.code == 1 ? "time exceeded (reassembly)" : "time exceeded in-transit";
-    case 4: return "parameter problem";
-    case 143: return "multicast listener report v2";
-    default: return k.type >= 128 && k.type <= 137 ? informational[k.type - 128] : nullptr;
-  }
-}
-
-/// One line in tcpdump's manner: `ICMP6, echo request, id 7, seq 1, length 64`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_icmpv6<Byte>& v) noexcept {
-  const icmpv6_kind kind = v.kind();
-  out << "ICMP6, ";
-  if (const char* known = name(kind)) out << known;
-  else out << "type " << kind.type << ", code " << kind.code;
-  if (v.is_query()) out << ", id " << v.identifier() << ", seq " << v.sequence_number();
-  if (kind == icmpv6::packet_too_big) out << ", mtu " << v.next_hop_mtu();
-  if (kind.type == icmpv6::parameter_problem::type) out << ", octet " << v.pointer();
-  out << ", length " << std::uint64_t{v.payload().size() + 8};
-}
 
 }  // namespace runnel
 
@@ -15067,1277 +17320,6 @@ template <class Pipeline>
 
 #endif
 
-// ==== runnel/flow/packet_ring.hpp ====================================================================================
-// A ring that packets cross threads by: the end of a path on one thread, `enqueue(ring)`, and a source on another,
-// `attach(ring, path)`.
-//
-// Who is awake is left alone: a producer wakes the consumer's loop only when it sleeps, so under load a crossing costs
-// no system call (see sleeper.hpp). What crosses is the packet's own: bytes that are shared with a clone, or lent by a
-// device, are copied before. It goes home by its pool's lock-free list, from whatever thread lets go of it.
-#ifndef RUNNEL_FLOW_PACKET_RING_HPP
-#define RUNNEL_FLOW_PACKET_RING_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// A bounded ring of `Capacity` packets (a power of two) between two threads, or, with `Capacity` 0, in memory given at
-/// construction. One thread puts packets in, by `enqueue(ring)` or `push`, and another takes them out, by `attach(ring,
-/// path)`. A full ring refuses newcomers, and `enqueue` counts them (drop_reason::queue_full). In order. Must outlive
-/// both threads' loops; the pools of the packets in it, and the consumer's clock, must outlive the ring.
-///
-///     real_clock here, there;
-///     packet_ring<1024> ring{there};
-///     std::thread other{[&] { run(there, attach(ring, parse() | slow_work | transmit(wan))); }};
-///     run(here, attach(lan, enqueue(ring)));
-///     ring.close();
-///     other.join();
-template <std::size_t Capacity = 0>
-class packet_ring {
- public:
-  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
-
-  /// A ring whose consumer is not woken: its loop looks every 100 us.
-  packet_ring() noexcept
-    requires(Capacity != 0)
-  = default;
-  /// A ring whose consumer's loop sleeps by this clock.
-  explicit packet_ring(sleeper& consumer) noexcept
-    requires(Capacity != 0)
-      : consumer_(&consumer) {}
-  /// The same in `memory`, which stays the caller's and must outlive it: 8 bytes (a pointer) for each packet, aligned
-  /// to that; it holds the largest power of two that fits, at least one (RUNNEL_ASSERT).
-  packet_ring(sleeper& consumer, mutable_bytes memory) noexcept
-    requires(Capacity == 0)
-      : ring_(memory), consumer_(&consumer) {}
-  packet_ring(const packet_ring&) = delete;
-  packet_ring& operator=(const packet_ring&) = delete;
-
-  /// How many packets fit.
-  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
-  /// How many packets it holds, and how many more fit: what it was a moment ago. @{
-  [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
-  [[nodiscard]] std::size_t room() const noexcept { return capacity() - size(); }
-  /// @}
-
-  // ---- for the thread that puts packets in
-
-  /// Takes packets in order from the first, and says how many: those handles are empty afterwards. It stops where the
-  /// ring is full, and at a packet whose bytes are shared or lent and for whose copy its pool has no slot.
-  [[nodiscard]] std::size_t push(packet* packets, std::size_t n) noexcept {
-    if (const std::size_t fit = room(); fit < n) n = fit;
-    std::size_t own = 0;
-    while (own < n && packets[own].send_away()) ++own;
-    if (own == 0) return 0;
-    const std::size_t taken = ring_.push(packets, own);
-    RUNNEL_ASSERT(taken == own && "one thread puts packets into a ring");
-    if (consumer_ != nullptr) consumer_->wake_up();
-    return taken;
-  }
-  /// Takes one packet, as a queue does. Returns `pass`, or the drop that happened.
-  verdict push(packet&& p) noexcept {
-    const bool full = room() == 0;
-    if (!full && push(&p, 1) == 1) return pass;
-    p.reset();
-    return drop(full ? drop_reason::queue_full : drop_reason::no_packet);
-  }
-  /// Says that nothing more will come: the consumer's loop ends when it has what is in the ring and its other sources
-  /// are done too.
-  void close() noexcept {
-    __atomic_store_n(&closed_, true, __ATOMIC_RELEASE);
-    if (consumer_ != nullptr) consumer_->wake_up();
-  }
-
-  // ---- for the thread that takes them out
-
-  /// Moves up to `n` packets from the front into handles that hold nothing.
-  std::size_t pull(packet* packets, std::size_t n, instant) noexcept {
-    if (const std::size_t some = ring_.size(); some < n) n = some;
-    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(&packets[i])) packet;
-    return ring_.pop(packets, n);
-  }
-  /// Whether there is none.
-  [[nodiscard]] bool empty() const noexcept { return ring_.empty(); }
-  /// Whether it is empty and closed.
-  [[nodiscard]] bool done() const noexcept { return __atomic_load_n(&closed_, __ATOMIC_ACQUIRE) && empty(); }
-  /// Whether whoever puts packets in wakes this sleeper.
-  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == consumer_; }
-
- private:
-  spsc_ring<packet, Capacity> ring_;
-  sleeper* const consumer_ = nullptr;
-  bool closed_ = false;
-};
-
-namespace detail {
-// Gives all packets to a ring. `lose(i, why)` for those that it does not take, which stay in their handles.
-template <class Ring, class Lose>
-void push_all(Ring& ring, packet* packets, std::size_t n, Lose&& lose) noexcept {
-  for (std::size_t i = 0; i < n;) {
-    // The other side may make room at any time: only what was there before says why nothing was taken.
-    if (ring.room() == 0) {
-      for (; i < n; ++i) lose(i, drop_reason::queue_full);
-      return;
-    }
-    const std::size_t taken = ring.push(packets + i, n - i);
-    i += taken;
-    if (taken == 0) lose(i++, drop_reason::no_packet);
-  }
-}
-}  // namespace detail
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/ipv4.hpp ===========================================================================================
-// IPv4 header: a checked view over the packet's own bytes, the options walker, the builder. RFC 791, RFC 6864.
-#ifndef RUNNEL_WIRE_IPV4_HPP
-#define RUNNEL_WIRE_IPV4_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of an IPv4 header and what it carries. `ipv4` reads, `mut<ipv4>` also writes. Does not own: valid as
-/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after
-/// `parse`.
-template <class Byte>
-class basic_ipv4 {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_ipv4<std::byte>;
-  static constexpr header in_header = header::ipv4;
-  static constexpr std::size_t min_size = 20;
-  /// @}
-
-  /// Options for match expressions: `has<ip::option::rr>`, `ip::option::lsrr::ptr`.
-  using option = ipv4_option_fields<>;
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::ipv4, 0, 4, std::uint8_t> version{"ip version"};
-  static constexpr field<header::ipv4, 4, 4, std::uint8_t> hdrlength{"ip hdrlength"};
-  static constexpr field<header::ipv4, 8, 6, std::uint8_t> dscp{"ip dscp"};
-  static constexpr field<header::ipv4, 14, 2, std::uint8_t> ecn{"ip ecn"};
-  static constexpr field<header::ipv4, 16, 16, std::uint16_t> length{"ip length"};
-  static constexpr field<header::ipv4, 32, 16, std::uint16_t> id{"ip id"};
-  static constexpr field<header::ipv4, 48, 16, std::uint16_t> frag_off{"ip frag-off"};
-  static constexpr field<header::ipv4, 64, 8, std::uint8_t> ttl{"ip ttl"};
-  static constexpr field<header::ipv4, 72, 8, std::uint8_t> protocol{"ip protocol"};
-  static constexpr field<header::ipv4, 80, 16, std::uint16_t> checksum{"ip checksum"};
-  static constexpr field<header::ipv4, 96, 32, ipv4_address> saddr{"ip saddr"};
-  static constexpr field<header::ipv4, 128, 32, ipv4_address> daddr{"ip daddr"};
-  /// @}
-
-  /// Checks version, IHL and total length against `b`, which begins at the header and may run on behind the
-  /// datagram (Ethernet padding). The view then ends where the total length says. The checksum is not looked at.
-  [[nodiscard]] static constexpr result<basic_ipv4, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::ip_too_short;
-    const std::byte* p = b.data();
-    if (load_u8(p) >> 4 != 4) return drop_reason::ip_version;
-    const std::size_t header_size = (load_u8(p) & 15u) * std::size_t{4};
-    const std::size_t total = load_be16(p + 2);
-    if (header_size < min_size || header_size > b.size()) return drop_reason::ip_header_length;
-    if (total < header_size || total > b.size()) return drop_reason::ip_total_length;
-    return basic_ipv4{b.data(), total};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_ipv4 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_ipv4<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_ipv4<const Byte>::unchecked({p_, n_});
-  }
-
-  /// Header length in bytes, options included; never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept {
-    const std::size_t said = (load_u8(p_) & 15u) * std::size_t{4};
-    return said < min_size ? min_size : said < n_ ? said : n_;
-  }
-  /// Differentiated services code point, 6 bits (RFC 2474).
-  [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
-    return static_cast<std::uint8_t>(load_u8(p_ + 1) >> 2);
-  }
-  /// Explicit congestion notification, 2 bits (RFC 3168).
-  [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) & 3u; }
-  /// Header and payload in bytes, as the header says.
-  [[nodiscard]] constexpr std::uint16_t total_length() const noexcept { return load_be16(p_ + 2); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t identification() const noexcept { return load_be16(p_ + 4); }
-  /// Whether the header says so. @{
-  [[nodiscard]] constexpr bool dont_fragment() const noexcept { return (load_u8(p_ + 6) & 0x40u) != 0; }
-  [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 6) & 0x20u) != 0; }
-  /// @}
-  /// Where this fragment's payload belongs in the datagram, in bytes.
-  [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept {
-    return (load_be16(p_ + 6) & 0x1fffu) * std::size_t{8};
-  }
-  /// Whether the header says so.
-  [[nodiscard]] constexpr bool is_fragment() const noexcept { return (load_be16(p_ + 6) & 0x3fffu) != 0; }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint8_t time_to_live() const noexcept { return load_u8(p_ + 8); }
-  /// What the payload is: an IANA protocol number.
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept { return load_u8(p_ + 9); }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint16_t header_checksum() const noexcept { return load_be16(p_ + 10); }
-  [[nodiscard]] constexpr ipv4_address source() const noexcept { return ipv4_address::load(p_ + 12); }
-  [[nodiscard]] constexpr ipv4_address destination() const noexcept { return ipv4_address::load(p_ + 16); }
-  /// @}
-  /// Both addresses as they lie there, the source in the upper half: one load for what compares or hashes them.
-  [[nodiscard]] constexpr std::uint64_t addresses() const noexcept { return load_be64(p_ + 12); }
-  /// The option bytes; walk them with `ipv4_options`.
-  [[nodiscard]] constexpr bytes options() const noexcept { return bytes{p_, header_size()}.from(min_size); }
-  /// What the datagram (or fragment) carries, without padding of the link.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(header_size());
-  }
-  /// Whether the header checksum is right. Reads the header once.
-  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
-    return fold_checksum(add_checksum(bytes{p_, header_size()})) == 0xffff;
-  }
-  /// Sum over the pseudo-header without protocol and length: what TCP and UDP checksums begin with (RFC 9293 §3.1).
-  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
-    return static_cast<std::uint32_t>(add_checksum(bytes{p_ + 12, 8}));
-  }
-
-  // Setters. Each that changes a field under the header checksum also updates the checksum (RFC 1624), unless it
-  // says otherwise.
-  /// Writes the field and updates the header checksum (RFC 1624). @{
-  constexpr void codepoint(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xff03u) | (v & 63u) << 2));
-  }
-  constexpr void ecn_bits(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, static_cast<std::uint16_t>((load_be16(p_) & 0xfffcu) | (v & 3u)));
-  }
-  constexpr void identification(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(4, v);
-  }
-  constexpr void time_to_live(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
-  }
-  /// @}
-  /// Stores a checksum as given.
-  constexpr void header_checksum(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 10, v);
-  }
-  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
-  constexpr void source(ipv4_address a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set32(12, a.value());
-  }
-  /// Changes the address and the header checksum; a transport checksum is the caller's to update.
-  constexpr void destination(ipv4_address a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set32(16, a.value());
-  }
-  /// Computes the header checksum anew.
-  constexpr void update_checksum() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 10, 0);
-    store_be16(p_ + 10, runnel::checksum(bytes{p_, header_size()}));
-  }
-
- private:
-  constexpr basic_ipv4(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 10, update_checksum16(load_be16(p_ + 10), load_be16(p_ + at), v));
-    store_be16(p_ + at, v);
-  }
-  constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
-    store_be16(p_ + 10, update_checksum32(load_be16(p_ + 10), load_be32(p_ + at), v));
-    store_be32(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using ipv4 = basic_ipv4<const std::byte>;
-/// The name under which match expressions read best: `ip::saddr == ...`, as in nft.
-using ip = ipv4;
-
-/// Walks IPv4 options: `for (ipv4_options o(header.options()); o; o.next()) use(o.kind(), o.data());`
-/// Ends at End of Option List, at the last byte, or at an option whose length cannot be; `malformed()` tells the
-/// last case. RFC 791 §3.1.
-class ipv4_options {
- public:
-  /// Walks the options of a header, `ip.options()`.
-  constexpr explicit ipv4_options(bytes options) noexcept : rest_(options) { look(); }
-  /// Whether there is an option at the current place.
-  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
-  /// The option's type octet: copied flag, class and number.
-  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
-  /// The option's data, without type and length octets.
-  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
-  /// The option from its type octet on.
-  [[nodiscard]] constexpr bytes whole() const noexcept { return rest_.first(size_); }
-  /// Goes to the next option.
-  constexpr void next() noexcept {
-    rest_ = rest_.from(size_);
-    look();
-  }
-  /// Whether the walk ended at a fault.
-  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
-
- private:
-  constexpr void look() noexcept {
-    size_ = 0;
-    if (rest_.empty() || kind() == 0) return;
-    if (kind() == 1) {
-      size_ = 1;
-      return;
-    }
-    if (rest_.size() < 2 || load_u8(rest_.data() + 1) < 2 || load_u8(rest_.data() + 1) > rest_.size()) {
-      malformed_ = true;
-      return;
-    }
-    size_ = load_u8(rest_.data() + 1);
-  }
-
-  bytes rest_;
-  std::size_t size_ = 0;
-  bool malformed_ = false;
-};
-
-/// An IPv4 header to be written: `write_headers(packet, ethernet_header{...}, ipv4_header{...}, udp_header{...})`.
-/// `protocol`, total length and checksum come from what is inside; set `protocol` when the payload is not a header
-/// that this library writes.
-struct ipv4_header {
-  static constexpr std::uint16_t ethertype = 0x0800;  ///< what a link header says of this one
-  static constexpr std::uint8_t ip_protocol = 4;      ///< what an IP header around this one says (RFC 2003)
-
-  /// A field of the header, in host byte order. @{
-  ipv4_address source{};
-  ipv4_address destination{};
-  std::uint8_t ttl = 64;
-  std::uint8_t dscp = 0;
-  std::uint8_t ecn = 0;
-  std::uint16_t id = 0;
-  bool dont_fragment = true;
-  bool more_fragments = false;
-  /// @}
-  std::uint16_t fragment_offset = 0;  ///< in bytes, a multiple of 8
-  std::uint8_t protocol = 0;          ///< 0: that of the header inside
-  bytes options{};                    ///< at most 40 bytes; written with padding to a multiple of 4
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    RUNNEL_ASSERT(options.size() <= 40);
-    return 20 + (options.first(40).size() + 3) / 4 * 4;
-  }
-  /// Unfolded sum over the addresses, for the checksum of a transport inside.
-  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
-    return (source.value() >> 16) + (source.value() & 0xffffu) + (destination.value() >> 16) +
-           (destination.value() & 0xffffu);
-  }
-  /// What `build` asks of a header; see `header_value`.
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    RUNNEL_ASSERT(whole.size() <= 65535);
-    std::byte* p = whole.data();
-    store_u8(p, static_cast<std::uint8_t>(0x40u | size() / 4));
-    store_u8(p + 1, static_cast<std::uint8_t>(unsigned{dscp} << 2 | (ecn & 3u)));
-    store_be16(p + 2, static_cast<std::uint16_t>(whole.size()));
-    store_be16(p + 4, id);
-    store_be16(p + 6, static_cast<std::uint16_t>((dont_fragment ? 0x4000u : 0u) | (more_fragments ? 0x2000u : 0u) |
-                                                 fragment_offset / 8u));
-    store_u8(p + 8, ttl);
-    store_u8(p + 9, protocol != 0 ? protocol : around.ip_protocol);
-    store_be16(p + 10, 0);
-    source.store(p + 12);
-    destination.store(p + 16);
-    zero_bytes(p + 20, size() - 20);
-    const bytes said = options.first(40);
-    copy_bytes(p + 20, said.data(), said.size());
-    store_be16(p + 10, checksum(bytes{p, size()}));
-  }
-};
-
-/// One line in tcpdump's manner: `10.0.0.1 > 10.0.0.2: ttl 64, id 1, proto 17, length 48`, with what is unusual
-/// (DF, fragments, dscp, options) named.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_ipv4<Byte>& v) noexcept {
-  print(out, v.source());
-  out << " > ";
-  print(out, v.destination());
-  out << ": ttl " << v.time_to_live() << ", id " << v.identification();
-  if (v.is_fragment()) out << ", offset " << std::uint64_t{v.fragment_offset()} << (v.more_fragments() ? "+" : "");
-  if (v.dont_fragment()) out << ", DF";
-  if (v.codepoint() != 0) out << ", dscp " << v.codepoint();
-  if (v.ecn_bits() != 0) out << ", ecn " << v.ecn_bits();
-  if (!v.options().empty()) out << ", options " << std::uint64_t{v.options().size()};
-  out << ", proto " << v.protocol_number() << ", length " << v.total_length();
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/ipv6.hpp ===========================================================================================
-// IPv6 header: a checked view over the packet's own bytes, the builder, the printer. RFC 8200, RFC 6437, RFC 2474.
-// Jumbograms (RFC 2675: payload length 0 and a hop-by-hop header) are refused. Extension headers are walked by
-// <runnel/wire/ipv6_extension.hpp>.
-#ifndef RUNNEL_WIRE_IPV6_HPP
-#define RUNNEL_WIRE_IPV6_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of an IPv6 header and what it carries. `ipv6` reads, `mut<ipv6>` also writes. Does not own: valid as long as
-/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
-template <class Byte>
-class basic_ipv6 {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_ipv6<std::byte>;
-  static constexpr header in_header = header::ipv6;
-  static constexpr std::size_t min_size = 40;
-  /// @}
-
-  /// Extension headers for match expressions: `has<ip6::exthdr::hbh>`, `ip6::exthdr::rt::type`.
-  using exthdr = ipv6_exthdr_fields<>;
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::ipv6, 0, 4, std::uint8_t> version{"ip6 version"};
-  static constexpr field<header::ipv6, 4, 6, std::uint8_t> dscp{"ip6 dscp"};
-  static constexpr field<header::ipv6, 10, 2, std::uint8_t> ecn{"ip6 ecn"};
-  static constexpr field<header::ipv6, 12, 20, std::uint32_t> flowlabel{"ip6 flowlabel"};
-  static constexpr field<header::ipv6, 32, 16, std::uint16_t> length{"ip6 length"};
-  static constexpr field<header::ipv6, 48, 8, std::uint8_t> nexthdr{"ip6 nexthdr"};
-  static constexpr field<header::ipv6, 56, 8, std::uint8_t> hoplimit{"ip6 hoplimit"};
-  static constexpr field<header::ipv6, 64, 128, ipv6_address> saddr{"ip6 saddr"};
-  static constexpr field<header::ipv6, 192, 128, ipv6_address> daddr{"ip6 daddr"};
-  /// @}
-
-  /// Checks version and payload length against `b`, which begins at the header and may run on behind the datagram
-  /// (Ethernet padding). The view then ends where the payload length says. A payload length of 0 is an empty payload;
-  /// with a hop-by-hop header announced it would be a jumbogram, which is refused (`ip_total_length`).
-  [[nodiscard]] static constexpr result<basic_ipv6, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::ip_too_short;
-    const std::byte* p = b.data();
-    if (load_u8(p) >> 4 != 6) return drop_reason::ip_version;
-    const std::size_t payload_length = load_be16(p + 4);
-    if (payload_length > b.size() - min_size) return drop_reason::ip_total_length;
-    if (payload_length == 0 && load_u8(p + 6) == 0) return drop_reason::ip_total_length;
-    return basic_ipv6{b.data(), min_size + payload_length};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_ipv6 unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_ipv6<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_ipv6<const Byte>::unchecked({p_, n_});
-  }
-
-  /// Length of the fixed header, 40 bytes: extension headers belong to the payload.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// Differentiated services code point, 6 bits (RFC 2474).
-  [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
-    return static_cast<std::uint8_t>(load_be16(p_) >> 6 & 63u);
-  }
-  /// Explicit congestion notification, 2 bits (RFC 3168).
-  [[nodiscard]] constexpr std::uint8_t ecn_bits() const noexcept { return load_u8(p_ + 1) >> 4 & 3u; }
-  /// 20 bits; 0 when the source labels no flows (RFC 6437 §2).
-  [[nodiscard]] constexpr std::uint32_t flow_label() const noexcept { return load_be32(p_) & 0xf'ffffu; }
-  /// Bytes behind the fixed header, extension headers included, as the header says.
-  [[nodiscard]] constexpr std::uint16_t payload_length() const noexcept { return load_be16(p_ + 4); }
-  /// What comes first behind the fixed header: an extension header or a transport, an IANA protocol number.
-  [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_ + 6); }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint8_t hop_limit() const noexcept { return load_u8(p_ + 7); }
-  [[nodiscard]] constexpr ipv6_address source() const noexcept { return ipv6_address::load(p_ + 8); }
-  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return ipv6_address::load(p_ + 24); }
-  /// @}
-  /// What follows the fixed header, extension headers first, without padding of the link.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(min_size);
-  }
-  /// Sum over the pseudo-header without next header and length: what TCP, UDP and ICMPv6 checksums begin with (§8.1).
-  /// Behind a routing header with segments left the final destination counts instead, which this does not know.
-  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
-    return static_cast<std::uint32_t>(add_checksum(bytes{p_ + 8, 32}));
-  }
-
-  // Setters. IPv6 has no header checksum; where addresses change, a transport checksum is the caller's to update.
-  /// Writes the field. @{
-  constexpr void codepoint(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf03fu) | (v & 63u) << 6));
-  }
-  constexpr void ecn_bits(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_ + 1, static_cast<std::uint8_t>((load_u8(p_ + 1) & 0xcfu) | (v & 3u) << 4));
-  }
-  constexpr void flow_label(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be32(p_, (load_be32(p_) & 0xfff0'0000u) | (v & 0xf'ffffu));
-  }
-  constexpr void payload_length(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 4, v);
-  }
-  constexpr void next_header(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_ + 6, v);
-  }
-  constexpr void hop_limit(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_ + 7, v);
-  }
-  constexpr void source(const ipv6_address& a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 8);
-  }
-  constexpr void destination(const ipv6_address& a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 24);
-  }
-  /// @}
-
- private:
-  constexpr basic_ipv6(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using ipv6 = basic_ipv6<const std::byte>;
-/// The name under which match expressions read best: `ip6::saddr == ...`, as in nft.
-using ip6 = ipv6;
-
-/// An IPv6 header to be written. Payload length comes from what is inside, and so does `next_header`; set that one
-/// when the payload is not a header that this library writes.
-struct ipv6_header {
-  static constexpr std::uint16_t ethertype = 0x86dd;  ///< what a link header says of this one
-  static constexpr std::uint8_t ip_protocol = 41;     ///< what an IP header around this one says (RFC 2473, RFC 4213)
-
-  /// A field of the header, in host byte order. @{
-  ipv6_address source{};
-  ipv6_address destination{};
-  std::uint8_t hop_limit = 64;
-  std::uint8_t dscp = 0;
-  std::uint8_t ecn = 0;
-  std::uint32_t flow_label = 0;
-  /// @}
-  std::uint8_t next_header = 0;  ///< 0: that of the header inside, or 59 when there is none
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 40; }
-  /// Unfolded sum over the addresses, for the checksum of a transport inside.
-  [[nodiscard]] constexpr std::uint32_t pseudo_header_sum() const noexcept {
-    return sum(source.high()) + sum(source.low()) + sum(destination.high()) + sum(destination.low());
-  }
-  /// What `build` asks of a header; see `header_value`.
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    RUNNEL_ASSERT(whole.size() - size() <= 65535);
-    std::byte* p = whole.data();
-    store_be32(p, 6u << 28 | (dscp & 63u) << 22 | (ecn & 3u) << 20 | (flow_label & 0xf'ffffu));
-    store_be16(p + 4, static_cast<std::uint16_t>(whole.size() - size()));
-    store_u8(p + 6, next_header != 0 ? next_header : around.ip_protocol);
-    store_u8(p + 7, hop_limit);
-    source.store(p + 8);
-    destination.store(p + 24);
-  }
-
- private:
-  [[nodiscard]] static constexpr std::uint32_t sum(std::uint64_t half) noexcept {
-    return static_cast<std::uint32_t>((half >> 48) + (half >> 32 & 0xffff) + (half >> 16 & 0xffff) + (half & 0xffff));
-  }
-};
-
-/// One line in tcpdump's manner: `fe80::1 > ff02::1: hlim 64, next 58, length 24`, with what is unusual (code point,
-/// ECN, flow label) named.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_ipv6<Byte>& v) noexcept {
-  print(out, v.source());
-  out << " > ";
-  print(out, v.destination());
-  out << ": hlim " << v.hop_limit();
-  if (v.codepoint() != 0) out << ", dscp " << v.codepoint();
-  if (v.ecn_bits() != 0) out << ", ecn " << v.ecn_bits();
-  if (v.flow_label() != 0) (out << ", flowlabel 0x").hex(v.flow_label(), 5);
-  out << ", next " << v.next_header() << ", length " << v.payload_length();
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/flow_key.hpp =======================================================================================
-// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
-// hash. What connection tables, fair queues and receive steering look packets up by.
-#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
-#define RUNNEL_WIRE_FLOW_KEY_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-namespace detail {
-
-/// A transport view with ports: tcp, udp and their kin.
-template <class T>
-concept has_ports = requires(const T& t) {
-  t.source_port();
-  t.destination_port();
-};
-
-// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
-// zero where theirs are, so that no packet can make a factor zero.
-inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
-                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
-
-// Source port, destination port, protocol, 24 zero bits: the last word of a key.
-[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
-  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
-}
-[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
-  const auto ports = static_cast<std::uint32_t>(word >> 32);
-  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
-}
-[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
-  return transport.size() < 4 ? 0 : load_be32(transport.data());
-}
-template <has_ports Transport>
-[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
-  if constexpr (requires { transport.ports(); }) return transport.ports();
-  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
-}
-
-}  // namespace detail
-
-/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
-/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
-/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
-class flow_key4 {
- public:
-  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
-  /// first byte most significant.
-  static constexpr std::size_t words = 2;
-
-  constexpr flow_key4() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv4_address source() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
-  }
-  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
-  }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[1] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
-    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
-    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
-    return from <= to;
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
-  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
-    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
-  }
-
- private:
-  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key4) == 16);
-
-/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
-/// the extension headers; the flow label is no part of it.
-class flow_key6 {
- public:
-  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
-
-  constexpr flow_key6() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports; `protocol` is the transport's number.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                const Transport& transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                bytes transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
-  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[4] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
-    flow_key6 k;
-    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
-    k.word_[4] = detail::swap_ports(word_[4]);
-    return k;
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    if (word_[0] != word_[2]) return word_[0] < word_[2];
-    if (word_[1] != word_[3]) return word_[1] < word_[3];
-    return source_port() <= destination_port();
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// As `flow_key4::hash`.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    // The seed is in every product: one without it could be made zero by a chosen address.
-    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
-                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
-    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
-    std::uint64_t different = 0;
-    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
-    return different == 0;
-  }
-
- private:
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
-  }
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key6) == 40);
-
-namespace detail {
-constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
-  switch (protocol) {
-    case 1: out << "icmp "; break;
-    case 6: out << "tcp "; break;
-    case 17: out << "udp "; break;
-    case 58: out << "icmp6 "; break;
-    default: out << "proto " << protocol << ' ';
-  }
-}
-}  // namespace detail
-
-/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
-constexpr void print(text_writer& out, const flow_key4& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out, k.source());
-  out << ':' << k.source_port() << " > ";
-  print(out, k.destination());
-  out << ':' << k.destination_port();
-}
-/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
-constexpr void print(text_writer& out, const flow_key6& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out << '[', k.source());
-  out << "]:" << k.source_port() << " > ";
-  print(out << '[', k.destination());
-  out << "]:" << k.destination_port();
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/toeplitz.hpp =======================================================================================
-// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
-// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
-// scaling", 2012.
-#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
-#define RUNNEL_WIRE_TOEPLITZ_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
-/// bytes for every input that is hashed here.
-struct rss_key {
-  /// The key's bytes.
-  std::uint8_t octets[40] = {};
-};
-/// The key of Microsoft's verification suite, the default of many drivers.
-inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
-                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
-                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
-/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
-inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
-
-/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
-/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
-///
-/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
-/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
-/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
-class toeplitz {
- public:
-  static constexpr std::size_t longest_input = 36;  ///< bytes
-
-  /// Makes the tables for a key.
-  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
-    for (std::size_t group = 0; group < groups; ++group) {
-      std::uint64_t from_here = 0;
-      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
-      std::uint64_t row[256] = {};
-      for (std::size_t v = 1; v < 256; ++v) {
-        const std::size_t rest = v & (v - 1);
-        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
-        else
-          for (unsigned bit = 0; bit < 8; ++bit)
-            if (v == 0x80u >> bit) row[v] = from_here << bit;
-        store_be64(product_ + (group * 256 + v) * 8, row[v]);
-      }
-    }
-  }
-
-  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
-    return detail::to_big(six(k) ^ half<32>(k.word(4)));
-  }
-  /// Addresses only, as cards hash everything else, and fragments.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
-  /// Any input, in wire order; at most `longest_input` bytes of it count.
-  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
-    const bytes counted = input.first(longest_input);
-    std::uint32_t h = 0;
-    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
-    return detail::to_big(h);
-  }
-
- private:
-  static constexpr std::size_t groups = longest_input / 4;
-
-  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
-    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
-    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
-           window(w >> 32, Place + 3);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
-    return half<Place>(w) ^ half<Place + 4>(w << 32);
-  }
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
-    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
-  }
-
-  alignas(64) std::byte product_[groups * 256 * 8] = {};
-};
-static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
-
-namespace detail {
-// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
-struct symmetric_parts {
-  std::uint16_t part[4][16] = {};
-  constexpr symmetric_parts() noexcept {
-    for (unsigned place = 0; place < 4; ++place)
-      for (unsigned v = 0; v < 16; ++v)
-        for (unsigned bit = 0; bit < 4; ++bit)
-          if ((v >> (3 - bit) & 1u) != 0)
-            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
-  }
-};
-inline constexpr symmetric_parts symmetric_table;
-
-[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
-  std::uint64_t w = words_together ^ words_together >> 32;
-  w ^= w >> 16;
-  const auto& t = symmetric_table.part;
-  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
-}
-}  // namespace detail
-
-/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
-/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
-/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
-/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
-}
-/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/handoff.hpp ========================================================================================
-// Flows spread over threads by software: each packet is handed over to the thread that its flow belongs to.
-//
-// Theory of operation. Between n threads there are n * (n - 1) rings, one from each to each other:
-//
-//     thread 0   device > parse | steer ---- own flows -----------------> path
-//                                  |  \                                    ^
-//                                  |   ring 0 > 1 ...        ring 1 > 0 ---+  attach(handoff, path)
-//     thread 1   device > parse | steer ...
-//
-// `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
-// thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
-// connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
-#ifndef RUNNEL_FLOW_HANDOFF_HPP
-#define RUNNEL_FLOW_HANDOFF_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
-#include <new>      // placement new
-
-namespace runnel {
-
-/// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
-/// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
-/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
-/// addresses, not by those of the packet that it is about.
-[[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
-  const header_map found{p};
-  const bool fragment = p.layers().has(protocol::fragment);
-  const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
-  if (found.has<ipv4>()) {
-    const auto outer = found.get<ipv4>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
-    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
-  }
-  if (found.has<ipv6>()) {
-    const auto outer = found.get<ipv6>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
-    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
-  }
-  return 0;
-}
-
-/// One thread's end of the rings between several: what `steer` hands packets over to, and the source of what the others
-/// have handed over to it. One thread uses it. Made by a `handoff_mesh`.
-class alignas(detail::ring_line) handoff {
- public:
-  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
-
-  /// The number of this thread.
-  [[nodiscard]] unsigned index() const noexcept { return index_; }
-  /// How many threads there are.
-  [[nodiscard]] unsigned count() const noexcept { return count_; }
-  /// Packets that are not from `memory` are copied to it before they cross, so that it is the only pool that must
-  /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
-  /// pool.
-  void copies_to(pool& memory) noexcept { memory_ = &memory; }
-  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
-  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
-  void finish() noexcept {
-    finished_ = true;
-    for (unsigned to = 0; to < count_; ++to)
-      if (to != index_) ring(index_, to).close();
-  }
-
-  /// Gives packets to another thread: as `packet_ring::push`.
-  [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
-    std::size_t own = 0;
-    for (; own < n; ++own) {
-      packet& p = packets[own];
-      if (memory_ == nullptr || &p.home() == memory_ || p.is_away()) continue;
-      packet copy = p.copy(*memory_);
-      if (!copy) break;
-      p = static_cast<packet&&>(copy);
-    }
-    return ring(index_, to).push(packets, own);
-  }
-  /// How many packets more another thread's ring has room for.
-  [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
-
-  /// What a source has. The rings have their turns, so that none is starved. @{
-  std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
-    std::size_t got = 0;
-    unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
-    for (unsigned i = 0; i < count_ && got < n; ++i) {
-      if (from != index_) got += ring(from, index_).pull(packets + got, n - got, now);
-      from = from + 1 < count_ ? from + 1 : 0;
-    }
-    return got;
-  }
-  [[nodiscard]] bool empty() const noexcept {
-    for (unsigned from = 0; from < count_; ++from)
-      if (from != index_ && !ring(from, index_).empty()) return false;
-    return true;
-  }
-  [[nodiscard]] bool done() const noexcept {
-    if (!finished_) return empty();
-    for (unsigned from = 0; from < count_; ++from)
-      if (from != index_ && !ring(from, index_).done()) return false;
-    return true;
-  }
-  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
-  /// @}
-
- private:
-  friend class handoff_mesh;
-  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
-      : rings_(rings), who_(&who), index_(index), count_(count) {}
-  [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
-    return rings_[std::size_t{from} * count_ + to];
-  }
-
-  packet_ring<>* rings_;
-  const sleeper* who_;
-  pool* memory_ = nullptr;
-  unsigned index_;
-  unsigned count_;
-  unsigned first_ = 0;  // whose turn it was last
-  bool finished_ = false;
-};
-
-/// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
-/// and the pools of the packets that cross, must outlive it.
-class handoff_mesh {
- public:
-  /// How many threads there may be.
-  static constexpr unsigned max_threads = 256;
-
-  /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
-  /// a pointer for each packet in it.
-  [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
-    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
-           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
-  }
-  /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
-  /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
-  handoff_mesh(mutable_bytes memory, sleeper* const* clocks, unsigned count, std::size_t capacity) noexcept
-      : rings_(static_cast<packet_ring<>*>(static_cast<void*>(memory.data()))),
-        ends_(static_cast<handoff*>(static_cast<void*>(memory.data() + ends_offset(count)))),
-        count_(count) {
-    RUNNEL_ASSERT(count != 0 && count <= max_threads && is_power_of_two(capacity) &&
-                  memory.size() >= bytes_needed(count, capacity) &&
-                  reinterpret_cast<std::uintptr_t>(memory.data()) % detail::ring_line == 0);
-    std::byte* slots = memory.data() + slots_offset(count);
-    for (unsigned from = 0; from < count; ++from) {
-      for (unsigned to = 0; to < count; ++to) {
-        // That from a thread to itself is never used.
-        const std::size_t size = (from == to ? 1 : capacity) * sizeof(packet);
-        ::new (static_cast<void*>(&rings_[std::size_t{from} * count + to]))
-            packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
-        slots += size;
-      }
-      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
-    }
-  }
-  handoff_mesh(const handoff_mesh&) = delete;
-  handoff_mesh& operator=(const handoff_mesh&) = delete;
-  /// What is in the rings goes home.
-  ~handoff_mesh() {
-    for (std::size_t i = 0; i < std::size_t{count_} * count_; ++i) rings_[i].~packet_ring();
-  }
-
-  /// The end of thread `i`.
-  [[nodiscard]] handoff& operator[](unsigned i) noexcept {
-    RUNNEL_ASSERT(i < count_);
-    return ends_[i];
-  }
-
- private:
-  [[nodiscard]] static constexpr std::size_t ends_offset(unsigned count) noexcept {
-    return std::size_t{count} * count * sizeof(packet_ring<>);
-  }
-  [[nodiscard]] static constexpr std::size_t slots_offset(unsigned count) noexcept {
-    return ends_offset(count) + count * sizeof(handoff);
-  }
-
-  packet_ring<>* rings_;
-  handoff* ends_;
-  unsigned count_;
-};
-
-namespace detail {
-
-struct steer_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::burst;
-  static constexpr bool needs_parsed = true;
-  static constexpr const char* name = "steer";
-  handoff* end;
-
-  constexpr explicit steer_stage(handoff& e) noexcept : end(&e) {}
-  void operator()(burst& b, context&) noexcept {
-    std::uint8_t target[max_burst];
-    std::uint64_t others[handoff_mesh::max_threads / 64] = {};
-    for (std::size_t i = 0; i < b.size(); ++i) {
-      const std::uint32_t hash = symmetric_flow_hash(b[i]);
-      b[i].flow_hash(hash);
-      const unsigned to = hash % end->count();
-      target[i] = static_cast<std::uint8_t>(to);
-      if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
-    }
-    for (unsigned word = 0; word < handoff_mesh::max_threads / 64; ++word)
-      for (std::uint64_t left = others[word]; left != 0; left &= left - 1)
-        hand_over(b, target, word * 64 + static_cast<unsigned>(__builtin_ctzll(left)));
-  }
-
- private:
-  // What the ring does not take goes back to its place in the burst, and is dropped there.
-  void hand_over(burst& b, const std::uint8_t* target, unsigned to) noexcept {
-    handle_array<max_burst> part;
-    std::uint16_t place[max_burst];
-    std::size_t n = 0;
-    for (std::size_t i = 0; i < b.size(); ++i) {
-      if (target[i] != to) continue;
-      ::new (static_cast<void*>(&part[n])) packet{static_cast<packet&&>(b[i])};
-      place[n++] = static_cast<std::uint16_t>(i);
-      b.verdict_on(i) = stolen;
-    }
-    struct ring_to {
-      handoff* end;
-      unsigned to;
-      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
-      std::size_t room() const noexcept { return end->room(to); }
-    } ring{end, to};
-    push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
-      b[place[i]] = static_cast<packet&&>(part[i]);
-      b.verdict_on(place[i]) = drop(why);
-    });
-  }
-};
-
-}  // namespace detail
-
-/// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
-/// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
-/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
-/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
-///
-///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
-[[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/flow/frame_engine.hpp ===================================================================================
 // The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
 // packets of those that go on.
@@ -16732,10 +17714,10 @@ class attachment {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
       if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
-    if constexpr (requires { source_->wakes(*by); }) {
-      if (by == nullptr || !source_->empty()) waits.ready();
-      else if (!source_->wakes(*by)) waits.again();
+    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
+    if constexpr (requires { source_->wakes(by); }) {
+      if (!source_->empty()) waits.ready();
+      if (!source_->wakes(by)) waits.again();
     }
   }
   /// Waits until the source has something, if it can do that by itself.
@@ -17155,17 +18137,10 @@ struct enqueue_stage : stage_defaults {
   constexpr explicit enqueue_stage(Queue& q) noexcept : target(&q) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
-    if constexpr (requires { target->push(packets, n); }) {
-      push_all(*target, packets, n, [&](std::size_t i, drop_reason why) noexcept {
-        counters.add(drop(why));
-        packets[i].reset();
-      });
-    } else {
-      for (std::size_t i = 0; i < n; ++i) {
-        const verdict v = target->push(static_cast<packet&&>(packets[i]));
-        if (v.code != verdict_code::pass) [[unlikely]]
-          counters.add(v);
-      }
+    for (std::size_t i = 0; i < n; ++i) {
+      const verdict v = target->push(static_cast<packet&&>(packets[i]));
+      if (v.code != verdict_code::pass) [[unlikely]]
+        counters.add(v);
     }
   }
   [[nodiscard]] std::size_t room(instant) const noexcept
@@ -17177,13 +18152,13 @@ struct enqueue_stage : stage_defaults {
 
 }  // namespace detail
 
-/// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
-/// counted here. Refers to the queue, which must outlive the pipeline.
+/// Ends a path at a queue. What the queue gives up is counted here. Refers to the queue, which must outlive the
+/// pipeline.
 template <class Queue>
 [[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
   static_assert(
       requires(packet p) { target.push(static_cast<packet&&>(p)); },
-      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
+      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q)");
   return detail::enqueue_stage<Queue>{target};
 }
 
@@ -17464,564 +18439,6 @@ constexpr void print(text_writer& out, const basic_arp<Byte>& v) noexcept {
 
 #endif
 
-// ==== runnel/wire/gre.hpp ============================================================================================
-// GRE header: a checked view over the packet's own bytes, with checksum, key and sequence number; the builder.
-// RFC 2784, RFC 2890.
-#ifndef RUNNEL_WIRE_GRE_HPP
-#define RUNNEL_WIRE_GRE_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of a GRE header (version 0) and what it carries. `gre` reads, `mut<gre>` also writes. Does not own: valid as
-/// long as the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
-template <class Byte>
-class basic_gre {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_gre<std::byte>;
-  static constexpr header in_header = header::gre;
-  static constexpr std::size_t min_size = 4;
-  /// @}
-
-  /// What may follow, for match expressions: `gre::option::key::value`, `has<gre::option::key>`.
-  using option = gre_option_fields<>;
-  /// A field of the IP packet inside, for match expressions: `gre::inner(ip::saddr)`.
-  template <class Field>
-  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gre, Field> inner(const Field& f) noexcept {
-    return match::inner_field<match::tunnel::gre, Field>{f};
-  }
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::gre, 0, 5, std::uint8_t> flags{"gre flags"};
-  static constexpr field<header::gre, 13, 3, std::uint8_t> version{"gre version"};
-  static constexpr field<header::gre, 16, 16, std::uint16_t> protocol{"gre protocol"};
-  /// @}
-
-  /// Checks that the header is there with all that its flags promise. What RFC 1701 had beyond that (routing, a strict
-  /// source route, recursion) is refused, as RFC 2784 §2.3 says, and so is version 1, which is PPTP's.
-  [[nodiscard]] static constexpr result<basic_gre, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size || (load_be16(b.data()) & 0x4c07u) != 0) return drop_reason::gre_malformed;
-    const basic_gre v{b.data(), b.size()};
-    if (v.said_size() > b.size()) return drop_reason::gre_malformed;
-    return v;
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_gre unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_gre<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_gre<const Byte>::unchecked({p_, n_});
-  }
-
-  /// 4 bytes, and 4 more for each of checksum, key and sequence number; never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
-  /// Whether the optional field is there. @{
-  [[nodiscard]] constexpr bool has_checksum() const noexcept { return (load_u8(p_) & 0x80u) != 0; }
-  [[nodiscard]] constexpr bool has_key() const noexcept { return (load_u8(p_) & 0x20u) != 0; }
-  [[nodiscard]] constexpr bool has_sequence_number() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
-  /// @}
-  /// The version number.
-  [[nodiscard]] constexpr std::uint8_t version_number() const noexcept { return load_u8(p_ + 1) & 7u; }
-  /// What it carries: an EtherType.
-  [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
-  /// Which tunnel between the same two ends it is (RFC 2890 §2.1); 0 without a key.
-  [[nodiscard]] constexpr std::uint32_t key() const noexcept { return has_key() ? word(key_at()) : 0; }
-  /// RFC 2890 §2.2; 0 without a sequence number.
-  [[nodiscard]] constexpr std::uint32_t sequence_number() const noexcept {
-    return has_sequence_number() ? word(sequence_at()) : 0;
-  }
-  /// What the tunnel carries.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(header_size());
-  }
-  /// Whether the checksum is right, or the sender computed none. Reads header and payload.
-  [[nodiscard]] constexpr bool checksum_ok() const noexcept {
-    return !has_checksum() || fold_checksum(add_checksum(bytes{p_, n_})) == 0xffff;
-  }
-
-  /// Changes the key of a header that has one, else nothing; updates the checksum when there is one (RFC 1624).
-  constexpr void key(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    if (has_key()) set_word(key_at(), v);
-  }
-  /// Changes the sequence number of a header that has one, else nothing; updates the checksum when there is one.
-  constexpr void sequence_number(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    if (has_sequence_number()) set_word(sequence_at(), v);
-  }
-
- private:
-  constexpr basic_gre(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  [[nodiscard]] constexpr std::size_t key_at() const noexcept { return has_checksum() ? 8 : 4; }
-  [[nodiscard]] constexpr std::size_t sequence_at() const noexcept { return key_at() + (has_key() ? 4 : 0); }
-  [[nodiscard]] constexpr std::size_t said_size() const noexcept {
-    return sequence_at() + (has_sequence_number() ? 4 : 0);
-  }
-  [[nodiscard]] constexpr std::uint32_t word(std::size_t at) const noexcept {
-    return at + 4 <= n_ ? load_be32(p_ + at) : 0;
-  }
-  constexpr void set_word(std::size_t at, std::uint32_t v) const noexcept {
-    if (at + 4 > n_) return;
-    if (has_checksum() && n_ >= 8) store_be16(p_ + 4, update_checksum32(load_be16(p_ + 4), load_be32(p_ + at), v));
-    store_be32(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using gre = basic_gre<const std::byte>;
-
-/// The name under which match expressions ask for the Ethernet frame inside GRE ("transparent Ethernet bridging"), as
-/// in nft: `gretap::inner(ether::saddr)`.
-struct gretap {
-  /// A field of the frame inside: `gretap::inner(ip::saddr)`.
-  template <class Field>
-  [[nodiscard]] static constexpr match::inner_field<match::tunnel::gretap, Field> inner(const Field& f) noexcept {
-    return match::inner_field<match::tunnel::gretap, Field>{f};
-  }
-};
-
-/// A GRE header to be written: `write_headers(packet, ipv4_header{...}, gre_header{.has_key = true, .key = 7},
-/// ipv4_header{...})`. Around an `ethernet_header` it says "transparent Ethernet bridging".
-struct gre_header {
-  static constexpr std::uint8_t ip_protocol = 47;  ///< what an IP header around this one says
-
-  std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
-  bool checksum = false;       ///< over header and payload, which must be in place before
-  /// Whether there is a key, and which. @{
-  bool has_key = false;
-  std::uint32_t key = 0;
-  /// @}
-  /// Whether there is a sequence number, and which. @{
-  bool has_sequence = false;
-  std::uint32_t sequence = 0;
-  /// @}
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    return 4 + (checksum ? 4u : 0u) + (has_key ? 4u : 0u) + (has_sequence ? 4u : 0u);
-  }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    std::byte* p = whole.data();
-    store_be16(p, static_cast<std::uint16_t>((checksum ? 0x8000u : 0u) | (has_key ? 0x2000u : 0u) |
-                                             (has_sequence ? 0x1000u : 0u)));
-    store_be16(p + 2, protocol != 0 ? protocol : around.ethertype);
-    std::size_t at = 4;
-    if (checksum) {
-      store_be32(p + at, 0);
-      at += 4;
-    }
-    if (has_key) {
-      store_be32(p + at, key);
-      at += 4;
-    }
-    if (has_sequence) store_be32(p + at, sequence);
-    if (checksum) store_be16(p + 4, runnel::checksum(whole));
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner: `GREv0, key=0x7, seq 1, proto IPv4 (0x0800), length 40`, header included.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_gre<Byte>& v) noexcept {
-  out << "GREv" << v.version_number();
-  if (v.has_key()) {
-    out << ", key=0x";
-    out.hex(v.key());
-  }
-  if (v.has_sequence_number()) out << ", seq " << v.sequence_number();
-  out << ", proto " << ethertype::name(v.protocol_type()) << " (0x";
-  out.hex(v.protocol_type(), 4) << "), length " << std::uint64_t{v.header_size() + v.payload().size()};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/ipv6_extension.hpp =================================================================================
-// IPv6 extension headers: a bounded walker over their chain, the fragment and routing headers, the options inside
-// hop-by-hop and destination headers, and builders. RFC 8200 §4, RFC 4302 §2.2, RFC 7045, RFC 7112, RFC 2711.
-#ifndef RUNNEL_WIRE_IPV6_EXTENSION_HPP
-#define RUNNEL_WIRE_IPV6_EXTENSION_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// What a Next Header field says of an extension header.
-struct ipv6_extension {
-  static constexpr std::uint8_t hop_by_hop = 0;  ///< directly behind the IPv6 header or not at all
-  /// A number of the next-header field, as IANA lists it. @{
-  static constexpr std::uint8_t routing = 43;
-  static constexpr std::uint8_t fragment = 44;
-  /// @}
-  static constexpr std::uint8_t authentication = 51;  ///< skipped, not checked
-  static constexpr std::uint8_t no_next_header = 59;  ///< nothing follows (no extension header)
-  /// A number of the next-header field, as IANA lists it.
-  static constexpr std::uint8_t destination_options = 60;
-};
-
-/// A view of a fragment header and the fragment behind it. `ipv6_fragment` reads, `mut<ipv6_fragment>` also writes.
-template <class Byte>
-class basic_ipv6_fragment {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_ipv6_fragment<std::byte>;
-  static constexpr header in_header = header::ipv6_fragment;
-  static constexpr std::size_t min_size = 8;
-  /// @}
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::ipv6_fragment, 0, 8, std::uint8_t> nexthdr{"frag nexthdr"};
-  static constexpr field<header::ipv6_fragment, 16, 13, std::uint16_t> frag_off{"frag frag-off"};
-  static constexpr field<header::ipv6_fragment, 31, 1, std::uint8_t> mf{"frag more-fragments"};
-  static constexpr field<header::ipv6_fragment, 32, 32, std::uint32_t> id{"frag id"};
-  /// @}
-
-  /// Checks that the header is there. What else a fragment has to satisfy is the reassembly's to look at.
-  [[nodiscard]] static constexpr result<basic_ipv6_fragment, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::ipv6_extension;
-    return basic_ipv6_fragment{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_ipv6_fragment unchecked(byte_window<Byte> b) noexcept {
-    return {b.data(), b.size()};
-  }
-  /// A view that may write can be read through as well.
-  constexpr operator basic_ipv6_fragment<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_ipv6_fragment<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What the reassembled payload begins with.
-  [[nodiscard]] constexpr std::uint8_t next_header() const noexcept { return load_u8(p_); }
-  /// Where this fragment belongs in the fragmentable part, in bytes.
-  [[nodiscard]] constexpr std::size_t fragment_offset() const noexcept { return load_be16(p_ + 2) & 0xfff8u; }
-  /// Whether the header says so.
-  [[nodiscard]] constexpr bool more_fragments() const noexcept { return (load_u8(p_ + 3) & 1u) != 0; }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint32_t identification() const noexcept { return load_be32(p_ + 4); }
-  /// Whether it is a whole datagram all the same, to be handled apart from other fragments (RFC 6946).
-  [[nodiscard]] constexpr bool is_atomic() const noexcept { return (load_be16(p_ + 2) & 0xfff9u) == 0; }
-  /// What follows the header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(min_size);
-  }
-
-  /// Writes the field. @{
-  constexpr void next_header(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_, v);
-  }
-  constexpr void identification(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be32(p_ + 4, v);
-  }
-  /// @}
-
- private:
-  constexpr basic_ipv6_fragment(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using ipv6_fragment = basic_ipv6_fragment<const std::byte>;
-
-/// Walks the chain of extension headers: `for (ipv6_extensions e(datagram); e; e.next()) use(e.kind(), e.data());`
-/// Ends at the first header that is none of those in `ipv6_extension`: then `has_upper_layer()`, `protocol()` and
-/// `rest()` tell what it is. Ends also behind a fragment header that is not the first fragment's, for what follows
-/// are not headers; and at a fault: a header that is cut off, hop-by-hop options at a wrong place, a second fragment
-/// header, or more than `max_headers` of them (RFC 8200 lets a node set limits, RFC 8504 §5.3).
-class ipv6_extensions {
- public:
-  static constexpr unsigned max_headers = 8;  ///< enough for every chain that RFC 8200 §4.1 recommends
-
-  /// Walks what follows the fixed header.
-  constexpr explicit ipv6_extensions(const ipv6& datagram) noexcept
-      : ipv6_extensions(datagram.next_header(), datagram.payload()) {}
-  /// `first` is the IPv6 header's Next Header, `payload` what follows it.
-  constexpr ipv6_extensions(std::uint8_t first, bytes payload) noexcept : rest_(payload), protocol_(first) { look(); }
-
-  /// Whether there is an extension header at the current place.
-  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
-  /// Which one: a constant of `ipv6_extension`.
-  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return protocol_; }
-  /// The extension header, from its Next Header octet on, whole.
-  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
-  /// Goes to the next header.
-  constexpr void next() noexcept {
-    const bool ends = protocol_ == ipv6_extension::fragment && !first_fragment_;
-    protocol_ = load_u8(rest_.data());
-    named_at_ = offset();
-    before_ += size_;
-    rest_ = rest_.from(size_);
-    size_ = 0;
-    if (ends) later_fragment_ = true;
-    else look();
-  }
-
-  /// Whether the walk ended at a fault (`drop_reason::ipv6_extension`).
-  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
-  /// Whether the walk is over and `rest()` begins with a header of `protocol()`.
-  [[nodiscard]] constexpr bool has_upper_layer() const noexcept {
-    return size_ == 0 && !malformed_ && !later_fragment_ && protocol_ != ipv6_extension::no_next_header;
-  }
-  /// What lies at the current place, as the header before it says: at the end the transport. In a later fragment what
-  /// the first fragment begins with.
-  [[nodiscard]] constexpr std::uint8_t protocol() const noexcept { return protocol_; }
-  /// Everything from the current place on.
-  [[nodiscard]] constexpr bytes rest() const noexcept { return rest_; }
-  /// Where the current place is, in bytes from the beginning of the IPv6 header.
-  [[nodiscard]] constexpr std::size_t offset() const noexcept { return before_; }
-  /// Where the Next Header octet lies that names the current place, counted alike: what an ICMPv6 parameter problem
-  /// "unrecognized next header" points at.
-  [[nodiscard]] constexpr std::size_t named_at() const noexcept { return named_at_; }
-  /// Whether a fragment header was met, and was not an atomic one (RFC 6946).
-  [[nodiscard]] constexpr bool is_fragment() const noexcept { return fragment_; }
-
- private:
-  constexpr void look() noexcept {
-    const unsigned number = protocol_;
-    if (number != ipv6_extension::hop_by_hop && number != ipv6_extension::routing &&
-        number != ipv6_extension::fragment && number != ipv6_extension::authentication &&
-        number != ipv6_extension::destination_options)
-      return;
-    malformed_ = true;
-    if (count_ == max_headers || (number == ipv6_extension::hop_by_hop && count_ != 0)) return;
-    if (rest_.size() < 8) return;
-    std::size_t size = 8;
-    if (number == ipv6_extension::fragment) {
-      if (seen_fragment_) return;
-      const unsigned offset_and_more = load_be16(rest_.data() + 2);
-      seen_fragment_ = true;
-      fragment_ = (offset_and_more & 0xfff9u) != 0;
-      first_fragment_ = (offset_and_more & 0xfff8u) == 0;
-    } else if (number == ipv6_extension::authentication) {
-      size = (load_u8(rest_.data() + 1) + std::size_t{2}) * 4;
-      if (size < 12) return;
-    } else {
-      size = (load_u8(rest_.data() + 1) + std::size_t{1}) * 8;
-    }
-    if (size > rest_.size()) return;
-    malformed_ = false;
-    size_ = size;
-    ++count_;
-  }
-
-  bytes rest_;
-  std::size_t size_ = 0;
-  std::size_t before_ = ipv6::min_size;
-  std::size_t named_at_ = 6;
-  std::uint8_t protocol_;
-  std::uint8_t count_ = 0;
-  bool malformed_ = false;
-  bool seen_fragment_ = false;
-  bool fragment_ = false;
-  bool first_fragment_ = false;
-  bool later_fragment_ = false;
-};
-
-/// A routing header, given as `ipv6_extensions::data()`. RFC 8200 §4.4: a node that does not know the type ignores the
-/// header when no segments are left, and else discards the packet and points at the type. Type 0 is never obeyed
-/// (RFC 5095).
-class ipv6_routing {
- public:
-  /// Checks the length of the header against its bytes.
-  [[nodiscard]] static constexpr result<ipv6_routing, drop_reason> parse(bytes header) noexcept {
-    if (header.size() < 8) return drop_reason::ipv6_extension;
-    return ipv6_routing{header};
-  }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint8_t routing_type() const noexcept { return load_u8(header_.data() + 2); }
-  [[nodiscard]] constexpr std::uint8_t segments_left() const noexcept { return load_u8(header_.data() + 3); }
-  /// @}
-  /// What the type defines, behind the four octets common to all.
-  [[nodiscard]] constexpr bytes data() const noexcept { return header_.from(4); }
-
- private:
-  constexpr explicit ipv6_routing(bytes header) noexcept : header_(header) {}
-  bytes header_;
-};
-
-/// What a node does with an option that it does not know (RFC 8200 §4.2): the two highest bits of its type.
-enum class ipv6_option_action : std::uint8_t {
-  skip = 0,
-  discard_silently = 1,
-  discard_and_report = 2,  ///< parameter problem, code 2, also to multicast destinations
-  discard_and_report_unless_multicast = 3,
-};
-
-/// Walks the options of a hop-by-hop or destination options header, given as `ipv6_extensions::data()`. Padding is
-/// stepped over. Ends at the last byte, or at an option whose length cannot be, which `malformed()` tells.
-class ipv6_options {
- public:
-  static constexpr std::uint8_t router_alert = 5;  ///< RFC 2711
-  static constexpr std::uint8_t jumbo = 0xc2;      ///< RFC 2675
-
-  /// Walks the options of a hop-by-hop or destination options header.
-  constexpr explicit ipv6_options(bytes header) noexcept : rest_(header.from(2)), whole_(header.size()) { look(); }
-  /// Whether there is an option at the current place.
-  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
-  /// The type octet of the option that it stands at.
-  [[nodiscard]] constexpr std::uint8_t kind() const noexcept { return load_u8(rest_.data()); }
-  /// What its type asks of a node that does not know it.
-  [[nodiscard]] constexpr ipv6_option_action action() const noexcept {
-    return static_cast<ipv6_option_action>(kind() >> 6);
-  }
-  /// Whether routers may change the data on the way.
-  [[nodiscard]] constexpr bool changes_en_route() const noexcept { return (kind() & 0x20u) != 0; }
-  /// The option's data, without type and length octets.
-  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_).from(2); }
-  /// Where the option's type octet lies in the extension header: what a parameter problem points at.
-  [[nodiscard]] constexpr std::size_t offset() const noexcept { return whole_ - rest_.size(); }
-  /// Goes to the next option.
-  constexpr void next() noexcept {
-    rest_ = rest_.from(size_);
-    look();
-  }
-  /// Whether the walk ended at a fault.
-  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
-
- private:
-  constexpr void look() noexcept {
-    for (size_ = 0; !rest_.empty();) {
-      const unsigned type = kind();
-      if (type == 0) {  // Pad1, the only option without a length
-        rest_ = rest_.from(1);
-        continue;
-      }
-      const std::size_t size = rest_.size() < 2 ? rest_.size() + 1 : load_u8(rest_.data() + 1) + std::size_t{2};
-      if (size > rest_.size()) {
-        malformed_ = true;
-        return;
-      }
-      if (type != 1) {  // PadN is no option either
-        size_ = size;
-        return;
-      }
-      rest_ = rest_.from(size);
-    }
-  }
-
-  bytes rest_;
-  std::size_t whole_;
-  std::size_t size_ = 0;
-  bool malformed_ = false;
-};
-
-/// A fragment header to be written between the IPv6 header and a fragment. What the fragment is part of names
-/// `next_header`; a transport checksum covers the whole datagram and is the caller's to have right before.
-struct ipv6_fragment_header {
-  /// What `build` asks of a header; see `header_value`. @{
-  static constexpr std::uint8_t ip_protocol = ipv6_extension::fragment;
-  static constexpr bool is_extension = true;
-  /// @}
-
-  std::size_t fragment_offset = 0;  ///< in bytes, a multiple of 8, at most 65528
-  /// A field of the header, in host byte order. @{
-  bool more_fragments = false;
-  std::uint32_t identification = 0;
-  /// @}
-  std::uint8_t next_header = 0;  ///< 0: that of the header inside
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    RUNNEL_ASSERT(fragment_offset % 8 == 0 && fragment_offset <= 0xfff8);
-    std::byte* p = whole.data();
-    store_u8(p, next_header != 0 ? next_header : around.ip_protocol);
-    store_u8(p + 1, 0);
-    store_be16(p + 2, static_cast<std::uint16_t>(fragment_offset | (more_fragments ? 1u : 0u)));
-    store_be32(p + 4, identification);
-  }
-  /// @}
-};
-
-/// A header of options to be written: see the two names below.
-template <std::uint8_t Number>
-struct ipv6_options_header {
-  /// What `build` asks of a header; see `header_value`. @{
-  static constexpr std::uint8_t ip_protocol = Number;
-  static constexpr bool is_extension = true;
-  /// @}
-
-  bytes options{};               ///< encoded, at most 2046 bytes; padding to a multiple of 8 is added
-  std::uint8_t next_header = 0;  ///< 0: that of the header inside
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    RUNNEL_ASSERT(options.size() <= 2046);
-    return (2 + options.size() + 7) / 8 * 8;
-  }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    std::byte* p = whole.data();
-    const std::size_t n = size();
-    store_u8(p, next_header != 0 ? next_header : around.ip_protocol);
-    store_u8(p + 1, static_cast<std::uint8_t>(n / 8 - 1));
-    copy_bytes(p + 2, options.data(), options.size());
-    const std::size_t padding = n - 2 - options.size();
-    std::byte* pad = p + 2 + options.size();
-    zero_bytes(pad, padding);  // one byte of it is Pad1
-    if (padding >= 2) {
-      store_u8(pad, 1);
-      store_u8(pad + 1, static_cast<std::uint8_t>(padding - 2));
-    }
-  }
-  /// @}
-};
-/// `write_headers(packet, ipv6_header{.hop_limit = 1, ...}, ipv6_hop_by_hop_header{.options = mld_router_alert}, ...)`
-using ipv6_hop_by_hop_header = ipv6_options_header<ipv6_extension::hop_by_hop>;
-/// A destination options header to be written.
-using ipv6_destination_options_header = ipv6_options_header<ipv6_extension::destination_options>;
-
-/// The router alert option with the value for multicast listener discovery (RFC 2711 §2.1, RFC 3810 §5).
-inline constexpr std::byte mld_router_alert[4] = {std::byte{ipv6_options::router_alert}, std::byte{2}, std::byte{0},
-                                                  std::byte{0}};
-
-/// One line in tcpdump's manner: `frag (0x1234abcd:1448|1448)`, offset and length in bytes, `+` when more follow.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_ipv6_fragment<Byte>& v) noexcept {
-  (out << "frag (0x").hex(v.identification(), 8)
-      << ':' << std::uint64_t{v.fragment_offset()} << '|' << std::uint64_t{v.payload().size()} << ')';
-  if (v.more_fragments()) out << '+';
-}
-/// The chain in one line, what follows it last: `hbh > dstopt > 58`; a fault as `[malformed]`.
-constexpr void print(text_writer& out, ipv6_extensions e) noexcept {
-  for (; e; e.next()) {
-    switch (e.kind()) {
-      case ipv6_extension::hop_by_hop: out << "hbh"; break;
-      case ipv6_extension::routing: out << "rt"; break;
-      case ipv6_extension::authentication: out << "ah"; break;
-      case ipv6_extension::destination_options: out << "dstopt"; break;
-      default: print(out, ipv6_fragment::unchecked(e.rest()));
-    }
-    out << " > ";
-  }
-  if (e.malformed()) out << "[malformed]";
-  else out << e.protocol();
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/llc.hpp ============================================================================================
 // LLC and SNAP, what 802.3 frames carry in place of an EtherType: a checked view, the builders. IEEE 802.2, RFC 1042.
 #ifndef RUNNEL_WIRE_LLC_HPP
@@ -18181,289 +18598,6 @@ constexpr void print(text_writer& out, const basic_llc<Byte>& v) noexcept {
     out.hex(v.control(), 2);
   }
   out << ", length " << std::uint64_t{v.payload().size()};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/ndp_options.hpp ====================================================================================
-// The options of neighbour discovery messages: as values that are written like headers, and a walker that reads them.
-// RFC 4861 §4.6, RFC 4191, RFC 7527, RFC 8106.
-#ifndef RUNNEL_WIRE_NDP_OPTIONS_HPP
-#define RUNNEL_WIRE_NDP_OPTIONS_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// How a router or a route ranks among others (RFC 4191 §2.1); two bits on the wire.
-enum class router_preference : std::uint8_t { medium = 0, high = 1, reserved = 2, low = 3 };
-
-/// The type octet of a neighbour discovery option.
-enum class ndp_option : std::uint8_t {
-  source_link_address = 1,
-  target_link_address = 2,
-  prefix_information = 3,
-  redirected_header = 4,
-  mtu = 5,
-  nonce = 14,              ///< RFC 3971 §5.3.2; tells one's own probes that came back (RFC 7527)
-  route_information = 24,  ///< RFC 4191 §2.3
-  recursive_dns = 25,      ///< RFC 8106 §5.1
-  dns_search_list = 31,    ///< RFC 8106 §5.2; its names are not decoded here
-};
-
-namespace detail {
-// What lies behind the first `length` bits of an address is nobody's business.
-[[nodiscard]] constexpr ipv6_address first_bits(const ipv6_address& a, unsigned length) noexcept {
-  const auto mask = [](unsigned n) { return n == 0 ? 0 : n >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> n); };
-  return {a.high() & mask(length), a.low() & mask(length < 64 ? 0 : length - 64)};
-}
-constexpr void write_option_head(mutable_bytes whole, ndp_option kind, std::size_t size) noexcept {
-  zero_bytes(whole.data(), size);
-  store_u8(whole.data(), static_cast<std::uint8_t>(kind));
-  store_u8(whole.data() + 1, static_cast<std::uint8_t>(size / 8));
-}
-}  // namespace detail
-
-// Options as values. Those that can be sent are written behind their message like headers:
-//
-//     write_headers(b, ipv6_header{...}, neighbour_solicitation_header{.target = t}, ndp_source_link_address{mac});
-
-/// The sender's link-layer address (§4.6.1). Not to be sent from the unspecified address.
-struct ndp_source_link_address {
-  /// A field of the header, in host byte order.
-  mac_address address{};
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    detail::write_option_head(whole, ndp_option::source_link_address, size());
-    address.store(whole.data() + 2);
-  }
-  /// @}
-};
-/// The target's link-layer address (§4.6.1).
-struct ndp_target_link_address {
-  /// A field of the header, in host byte order.
-  mac_address address{};
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    detail::write_option_head(whole, ndp_option::target_link_address, size());
-    address.store(whole.data() + 2);
-  }
-  /// @}
-};
-/// A prefix that is on the link, or from which addresses are made, or both (§4.6.2). Lifetimes in seconds, all ones:
-/// for ever.
-struct ndp_prefix {
-  ipv6_address prefix{};  ///< bits behind the length are zero when it was read
-  /// As in the option; lifetimes in seconds. @{
-  std::uint8_t prefix_length = 64;
-  bool on_link = true;
-  bool autonomous = true;
-  std::uint32_t valid_lifetime = 2'592'000;
-  std::uint32_t preferred_lifetime = 604'800;
-  /// @}
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 32; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    std::byte* p = whole.data();
-    detail::write_option_head(whole, ndp_option::prefix_information, size());
-    store_u8(p + 2, prefix_length);
-    store_u8(p + 3, static_cast<std::uint8_t>((on_link ? 0x80u : 0u) | (autonomous ? 0x40u : 0u)));
-    store_be32(p + 4, valid_lifetime);
-    store_be32(p + 8, preferred_lifetime);
-    detail::first_bits(prefix, prefix_length).store(p + 16);
-  }
-  /// @}
-};
-/// The MTU of the link in bytes (§4.6.4).
-struct ndp_mtu {
-  /// In bytes.
-  std::uint32_t mtu = 1500;
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    detail::write_option_head(whole, ndp_option::mtu, size());
-    store_be32(whole.data() + 4, mtu);
-  }
-  /// @}
-};
-/// The head of a redirected datagram (§4.6.3): last of the headers, its payload being the beginning of that datagram,
-/// cut to a multiple of 8 bytes.
-struct ndp_redirected {
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    RUNNEL_ASSERT(whole.size() % 8 == 0 && whole.size() <= std::size_t{255} * 8);
-    detail::write_option_head(whole, ndp_option::redirected_header, size());
-    store_u8(whole.data() + 1, static_cast<std::uint8_t>(whole.size() / 8));
-  }
-  /// @}
-};
-/// A route through the router that advertises it (RFC 4191 §2.3). Lifetime in seconds, all ones: for ever.
-struct ndp_route {
-  ipv6_address prefix{};  ///< bits behind the length are zero when it was read
-  /// As in the option; the lifetime in seconds. @{
-  std::uint8_t prefix_length = 0;
-  router_preference preference = router_preference::medium;
-  std::uint32_t lifetime = 1800;
-  /// @}
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] constexpr std::size_t size() const noexcept {
-    return prefix_length == 0 ? 8u : prefix_length <= 64 ? 16u : 24u;
-  }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    std::byte* p = whole.data();
-    detail::write_option_head(whole, ndp_option::route_information, size());
-    store_u8(p + 2, prefix_length);
-    store_u8(p + 3, static_cast<std::uint8_t>(static_cast<unsigned>(preference) << 3));
-    store_be32(p + 4, lifetime);
-    const ipv6_address a = detail::first_bits(prefix, prefix_length);
-    if (size() >= 16) store_be64(p + 8, a.high());
-    if (size() >= 24) store_be64(p + 16, a.low());
-  }
-  /// @}
-};
-/// Resolvers (RFC 8106 §5.1): `count` addresses at `servers`, at least one. Lifetime in seconds, all ones: for ever.
-struct ndp_recursive_dns {
-  /// The servers, `count` of them; must outlive this value. @{
-  const ipv6_address* servers = nullptr;
-  std::size_t count = 0;
-  /// @}
-  /// In seconds.
-  std::uint32_t lifetime = 1800;
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return 8 + 16 * count; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    RUNNEL_ASSERT(count >= 1 && count <= 127);
-    detail::write_option_head(whole, ndp_option::recursive_dns, size());
-    store_be32(whole.data() + 4, lifetime);
-    for (std::size_t i = 0; i < count; ++i) servers[i].store(whole.data() + 8 + 16 * i);
-  }
-  /// @}
-};
-
-/// Walks the options of a neighbour discovery message: `for (ndp_options o(m.options()); o; o.next()) ...`. Ends at
-/// the last byte, or at a length of zero or beyond the end, which `malformed()` tells; the messages below are refused
-/// then, so their options never are. Unknown kinds are stepped over. The typed accessors look at the current option
-/// only, and fail (or say 0) for another kind, and for a length that its RFC does not allow.
-class ndp_options {
- public:
-  /// Walks the options behind a message.
-  constexpr explicit ndp_options(bytes options) noexcept : rest_(options) { look(); }
-  /// Whether there is an option at the current place.
-  [[nodiscard]] constexpr explicit operator bool() const noexcept { return size_ != 0; }
-  /// Which option it stands at.
-  [[nodiscard]] constexpr ndp_option kind() const noexcept { return static_cast<ndp_option>(load_u8(rest_.data())); }
-  /// The whole option, type and length octets included: a multiple of 8 bytes.
-  [[nodiscard]] constexpr bytes data() const noexcept { return rest_.first(size_); }
-  /// Goes to the next option.
-  constexpr void next() noexcept {
-    rest_ = rest_.from(size_);
-    look();
-  }
-  /// Whether an option runs over the end; the walk ends there.
-  [[nodiscard]] constexpr bool malformed() const noexcept { return malformed_; }
-
-  /// Of a source or target link-layer address option of a link with 48-bit addresses.
-  [[nodiscard]] constexpr result<mac_address, drop_reason> link_address() const noexcept {
-    if ((kind() != ndp_option::source_link_address && kind() != ndp_option::target_link_address) || size_ != 8)
-      return drop_reason::neighbour_malformed;
-    return mac_address::load(at(2));
-  }
-  /// The prefix information option that it stands at.
-  [[nodiscard]] constexpr result<ndp_prefix, drop_reason> prefix() const noexcept {
-    if (kind() != ndp_option::prefix_information || size_ != 32 || load_u8(at(2)) > 128)
-      return drop_reason::neighbour_malformed;
-    const std::uint8_t length = load_u8(at(2));
-    return ndp_prefix{.prefix = detail::first_bits(ipv6_address::load(at(16)), length),
-                      .prefix_length = length,
-                      .on_link = (load_u8(at(3)) & 0x80u) != 0,
-                      .autonomous = (load_u8(at(3)) & 0x40u) != 0,
-                      .valid_lifetime = load_be32(at(4)),
-                      .preferred_lifetime = load_be32(at(8))};
-  }
-  /// The beginning of the datagram that a redirect is about, padding included; empty when this is not that option.
-  [[nodiscard]] constexpr bytes redirected() const noexcept {
-    return kind() == ndp_option::redirected_header ? data().from(8) : bytes{};
-  }
-  /// In bytes; 0 when this is not that option. Below 1280 it must not be believed.
-  [[nodiscard]] constexpr std::uint32_t mtu() const noexcept {
-    return kind() == ndp_option::mtu && size_ == 8 ? load_be32(at(4)) : 0;
-  }
-  /// A route; fails also when it shall be ignored for its preference (RFC 4191 §2.3).
-  [[nodiscard]] constexpr result<ndp_route, drop_reason> route() const noexcept {
-    if (kind() != ndp_option::route_information || size_ > 24) return drop_reason::neighbour_malformed;
-    ndp_route r;
-    r.prefix_length = load_u8(at(2));
-    r.preference = static_cast<router_preference>(load_u8(at(3)) >> 3 & 3u);
-    r.lifetime = load_be32(at(4));
-    if (r.prefix_length > 128 || r.size() > size_ || r.preference == router_preference::reserved)
-      return drop_reason::neighbour_malformed;
-    r.prefix =
-        detail::first_bits({size_ >= 16 ? load_be64(at(8)) : 0, size_ >= 24 ? load_be64(at(16)) : 0}, r.prefix_length);
-    return r;
-  }
-  /// How many resolvers a recursive DNS option names; 0 when this is not one.
-  [[nodiscard]] constexpr std::size_t dns_count() const noexcept {
-    return kind() == ndp_option::recursive_dns && size_ >= 24 && size_ % 16 == 8 ? (size_ - 8) / 16 : 0;
-  }
-  /// Resolver `i`; unspecified beyond `dns_count()`.
-  [[nodiscard]] constexpr ipv6_address dns_server(std::size_t i) const noexcept {
-    return i < dns_count() ? ipv6_address::load(at(8 + 16 * i)) : ipv6_address{};
-  }
-  /// Of a recursive DNS option, in seconds.
-  [[nodiscard]] constexpr std::uint32_t dns_lifetime() const noexcept {
-    return dns_count() != 0 ? load_be32(at(4)) : 0;
-  }
-
- private:
-  [[nodiscard]] constexpr const std::byte* at(std::size_t i) const noexcept { return rest_.data() + i; }
-  constexpr void look() noexcept {
-    size_ = 0;
-    if (rest_.empty()) return;
-    const std::size_t size = rest_.size() < 8 ? std::size_t{0} : load_u8(at(1)) * std::size_t{8};
-    if (size == 0 || size > rest_.size()) malformed_ = true;
-    else size_ = size;
-  }
-
-  bytes rest_;
-  std::size_t size_ = 0;
-  bool malformed_ = false;
-};
-
-/// Options in short: `, slla 02:00:00:00:00:01, prefix 2001:db8::/64 LA, mtu 1500`.
-constexpr void print(text_writer& out, ndp_options o) noexcept {
-  for (; o; o.next()) {
-    out << ", ";
-    if (const auto address = o.link_address()) {
-      print(out << (o.kind() == ndp_option::source_link_address ? "slla " : "tlla "), *address);
-    } else if (const auto p = o.prefix()) {
-      print(out << "prefix ", p->prefix);
-      out << '/' << p->prefix_length << ' ' << (p->on_link ? "L" : "") << (p->autonomous ? "A" : "");
-    } else if (const auto r = o.route()) {
-      print(out << "route ", r->prefix);
-      out << '/' << r->prefix_length;
-    } else if (o.mtu() != 0) {
-      out << "mtu " << o.mtu();
-    } else if (o.dns_count() != 0) {
-      out << "rdnss";
-      for (std::size_t i = 0; i < o.dns_count(); ++i) print(out << ' ', o.dns_server(i));
-    } else if (o.kind() == ndp_option::redirected_header) {
-      out << "redirected " << std::uint64_t{o.redirected().size()};
-    } else if (o.kind() == ndp_option::nonce) {
-      out << "nonce";
-    } else {
-      out << "option " << static_cast<std::uint8_t>(o.kind());
-    }
-  }
-  if (o.malformed()) out << ", [bad option]";
 }
 
 }  // namespace runnel
@@ -18948,114 +19082,6 @@ constexpr void print(text_writer& out, const basic_vlan<Byte>& v) noexcept {
 
 #endif
 
-// ==== runnel/wire/vxlan.hpp ==========================================================================================
-// VXLAN header: a checked view over what a UDP datagram to port 4789 carries, and the builder. RFC 7348.
-#ifndef RUNNEL_WIRE_VXLAN_HPP
-#define RUNNEL_WIRE_VXLAN_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// The port on which VXLAN is expected.
-inline constexpr std::uint16_t vxlan_port = 4789;
-
-/// A view of a VXLAN header and the Ethernet frame that it carries. `vxlan` reads, `mut<vxlan>` also writes. Does not
-/// own: valid as long as the bytes.
-template <class Byte>
-class basic_vxlan {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_vxlan<std::byte>;
-  static constexpr header in_header = header::vxlan;
-  static constexpr std::size_t min_size = 8;
-  /// @}
-
-  /// A field of the frame inside, for match expressions: `vxlan::inner(ip::saddr)`.
-  template <class Field>
-  [[nodiscard]] static constexpr match::inner_field<match::tunnel::vxlan, Field> inner(const Field& f) noexcept {
-    return match::inner_field<match::tunnel::vxlan, Field>{f};
-  }
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::vxlan, 0, 8, std::uint8_t> flags{"vxlan flags"};
-  static constexpr field<header::vxlan, 32, 24, std::uint32_t> vni{"vxlan vni"};
-  /// @}
-
-  /// Checks that the header is there and its network identifier valid (the I flag). Reserved bits are not looked at
-  /// (RFC 7348 §5).
-  [[nodiscard]] static constexpr result<basic_vxlan, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size || (load_u8(b.data()) & 0x08u) == 0) return drop_reason::vxlan_malformed;
-    return basic_vxlan{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_vxlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_vxlan<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_vxlan<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// All eight flags; only 0x08 has a meaning.
-  [[nodiscard]] constexpr std::uint8_t flag_bits() const noexcept { return load_u8(p_); }
-  /// VNI, 24 bits: which of the virtual networks the frame belongs to.
-  [[nodiscard]] constexpr std::uint32_t network_identifier() const noexcept { return load_be24(p_ + 4); }
-  /// The frame inside, beginning with its Ethernet header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
-
-  /// The UDP checksum around it, when there is one, is the caller's to update.
-  constexpr void network_identifier(std::uint32_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be24(p_ + 4, v);
-  }
-
- private:
-  constexpr basic_vxlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using vxlan = basic_vxlan<const std::byte>;
-
-/// A VXLAN header to be written: `write_headers(packet, ..., udp_header{.source_port = hash}, vxlan_header{.vni = 100},
-/// ethernet_header{...}, ...)`. A UDP header without a destination port takes it from here; its source port should come
-/// from a hash over the inner headers (RFC 7348 §5).
-struct vxlan_header {
-  static constexpr std::uint16_t udp_port = vxlan_port;  ///< what a UDP header around this one says
-
-  /// A field of the header, in host byte order.
-  std::uint32_t vni = 0;
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    RUNNEL_ASSERT(vni < 1u << 24);
-    store_be32(whole.data(), 0x0800'0000);
-    store_be32(whole.data() + 4, vni << 8);
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner: `VXLAN, flags [I] (0x08), vni 100`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_vxlan<Byte>& v) noexcept {
-  out << "VXLAN, flags [" << ((v.flag_bits() & 0x08u) != 0 ? 'I' : '.') << "] (0x";
-  out.hex(v.flag_bits(), 2) << "), vni " << v.network_identifier();
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/print_packet.hpp ===================================================================================
 // A whole packet on one line, in the manner of `tcpdump -nn`: addresses with their ports, then what the transport
 // says, then what is inside a tunnel.
@@ -19472,1637 +19498,6 @@ class any_pipeline;
 class connection;
 
 }  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/tunnel.hpp =========================================================================================
-// What is inside a tunnel: IP in IP, GRE, VXLAN. `inside(view)` dissects it, every bound checked, and gives a map of
-// its headers, from which views are taken as from any other packet:
-//
-//     [](ipv4 outer) {
-//       const header_map in = inside(outer);
-//       if (in.has<ipv4>() && in.has<tcp>()) use(in.get<ipv4>().source(), in.get<tcp>());
-//     }
-//
-// One tunnel deep; the views found may be asked in turn. What it does not do: reassemble; look into MPLS, or into other
-// ports than VXLAN's. RFC 2003, RFC 2473, RFC 4213 (IP in IP), RFC 2784, RFC 7348.
-#ifndef RUNNEL_WIRE_TUNNEL_HPP
-#define RUNNEL_WIRE_TUNNEL_HPP
-
-#include <cstdint>  // uint8_t, uint16_t
-
-namespace runnel {
-namespace detail {
-
-[[nodiscard]] constexpr header_map no_packet(drop_reason why = drop_reason::none) noexcept {
-  return {bytes{}, 0, {.protocols = static_cast<std::uint16_t>(link_type::unknown), .fault = why}};
-}
-// `type` is the EtherType of what is in `b`. IP has to be of the version that it says.
-[[nodiscard]] constexpr header_map packet_of_type(std::uint16_t type, bytes b, bool cut) noexcept {
-  const dissect_options options{.missing = cut ? 0xffffu : 0u};
-  if (type == ethertype::bridging) return {b, 0, dissect(b, link_type::ethernet, options)};
-  if (type != ethertype::ipv4 && type != ethertype::ipv6) return no_packet();
-  if (!b.empty() && load_u8(b.data()) >> 4 != (type == ethertype::ipv4 ? 4u : 6u))
-    return no_packet(drop_reason::ip_version);
-  return {b, 0, dissect(b, link_type::raw_ip, options)};
-}
-[[nodiscard]] constexpr header_map ip_in_ip(std::uint8_t number, bytes b, bool cut) noexcept {
-  if (number != ipv4_header::ip_protocol && number != ipv6_header::ip_protocol) return no_packet();
-  return packet_of_type(number == ipv4_header::ip_protocol ? ethertype::ipv4 : ethertype::ipv6, b, cut);
-}
-
-}  // namespace detail
-
-/// The headers of the packet inside. A view: valid as long as the bytes. Without any header when nothing is inside that
-/// can be looked into, and when something is wrong with it, which `layers().fault` names; the whole chain is as
-/// `dissect` checks it.
-///
-/// `cut`: the packet around is a fragment or was not captured whole, so that a length inside that goes on behind the
-/// end is no fault. The IP headers around say so themselves.
-[[nodiscard]] constexpr header_map inside(const vxlan& v, bool cut = false) noexcept {
-  // Without the I flag it is not a frame of any virtual network (RFC 7348 §5).
-  if ((v.flag_bits() & 0x08u) == 0) return detail::no_packet(drop_reason::vxlan_malformed);
-  return detail::packet_of_type(ethertype::bridging, v.payload(), cut);
-}
-/// The same for what lies behind a GRE header.
-[[nodiscard]] constexpr header_map inside(const gre& v, bool cut = false) noexcept {
-  return detail::packet_of_type(v.protocol_type(), v.payload(), cut);
-}
-/// IP in IPv4: protocol 4 or 41, in a datagram or its first fragment.
-[[nodiscard]] constexpr header_map inside(const ipv4& v) noexcept {
-  if (v.fragment_offset() != 0) return detail::no_packet();
-  const bool cut = v.is_fragment() || v.total_length() > v.header_size() + v.payload().size();
-  return detail::ip_in_ip(v.protocol_number(), v.payload(), cut);
-}
-/// IP in IPv6, behind its extension headers.
-[[nodiscard]] constexpr header_map inside(const ipv6& v) noexcept {
-  ipv6_extensions e(v);
-  while (e) e.next();
-  if (!e.has_upper_layer()) return detail::no_packet(e.malformed() ? drop_reason::ipv6_extension : drop_reason::none);
-  return detail::ip_in_ip(e.protocol(), e.rest(), e.is_fragment() || v.payload_length() > v.payload().size());
-}
-
-/// IP in IP, as match expressions name it: `ipip::inner(tcp::dport)`, in IPv4 or IPv6. nft has no word for it.
-struct ipip {
-  /// A field of the packet inside: `ipip::inner(ip::saddr)`.
-  template <class Field>
-  [[nodiscard]] static constexpr match::inner_field<match::tunnel::ipip, Field> inner(const Field& f) noexcept {
-    return match::inner_field<match::tunnel::ipip, Field>{f};
-  }
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/locate.hpp ========================================================================================
-// Finds the header that a field belongs to, all of it that is needed: also options, extension headers, and what is
-// inside a tunnel.
-#ifndef RUNNEL_MATCH_LOCATE_HPP
-#define RUNNEL_MATCH_LOCATE_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t
-
-namespace runnel::match {
-
-/// Bytes of a header that every packet with it has: a header that is cut off before is no header.
-[[nodiscard]] constexpr std::size_t fixed_size(header h) noexcept {
-  switch (h) {
-    case header::ethernet: return 14;
-    case header::vlan: return 4;
-    case header::cvlan: return 4;
-    case header::mpls: return 4;
-    case header::arp: return 28;
-    case header::ipv4: return 20;
-    case header::ipv6: return 40;
-    case header::ipv6_fragment: return 8;
-    case header::icmp: return 8;
-    case header::icmpv6: return 8;
-    case header::tcp: return 20;
-    case header::udp: return 8;
-    case header::th: return 8;
-    case header::gre: return 4;
-    case header::vxlan: return 8;
-    case header::llc: return 3;
-    case header::snap: return 8;
-    case header::icmp_echo: return 8;
-    case header::icmpv6_echo: return 8;
-    case header::icmpv6_target: return 24;
-  }
-  switch (family_of(h)) {
-    case header_family::single: break;
-    case header_family::ipv4_option:
-    case header_family::tcp_option: return 1;
-    case header_family::ipv6_extension:
-    case header_family::icmp_message:
-    case header_family::icmpv6_message:
-    case header_family::nd_option: return 8;
-    case header_family::gre_word: return 4;
-  }
-  return 0;
-}
-
-namespace detail {
-
-// Each of these returns null when there is no such thing, or fewer than `need` bytes of it. IPv4's and TCP's walkers
-// are alike.
-template <class Options>
-[[nodiscard]] constexpr const std::byte* find_option(Options o, std::uint8_t number, std::size_t need) noexcept {
-  for (; o; o.next())
-    if (static_cast<std::uint8_t>(o.kind()) == number) return o.whole().size() >= need ? o.whole().data() : nullptr;
-  return nullptr;
-}
-[[nodiscard]] constexpr const std::byte* find_extension(const ipv6& datagram, std::uint8_t number,
-                                                        std::size_t need) noexcept {
-  ipv6_extensions e(datagram);
-  for (; e; e.next())
-    if (e.kind() == number) return e.data().size() >= need ? e.data().data() : nullptr;
-  // Whoever does not know the mobility header takes it for a transport. It says its size as the others do.
-  constexpr std::uint8_t mobility = 135;
-  if (number != mobility || e.protocol() != mobility || !e.has_upper_layer() || e.rest().size() < 8) return nullptr;
-  const std::size_t size = (load_u8(e.rest().data() + 1) + std::size_t{1}) * 8;
-  return size >= need && size <= e.rest().size() ? e.rest().data() : nullptr;
-}
-// A message of ICMP or ICMPv6 of a type from `first` to `last`.
-[[nodiscard]] constexpr const std::byte* find_message(bytes message, std::uint8_t first, std::uint8_t last,
-                                                      std::size_t need) noexcept {
-  if (message.size() < need || message.empty()) return nullptr;
-  const std::uint8_t type = load_u8(message.data());
-  return first <= type && type <= last ? message.data() : nullptr;
-}
-// Of the types from echo request to reply ICMP has others in between.
-[[nodiscard]] constexpr const std::byte* find_echo(bytes message, std::size_t need) noexcept {
-  const std::byte* p = find_message(message, 0, 8, need);
-  return p == nullptr || (load_u8(p) != 0 && load_u8(p) != 8) ? nullptr : p;
-}
-// All from the listener query to the redirect but two have it at the same place.
-[[nodiscard]] constexpr const std::byte* find_target(bytes message, std::size_t need) noexcept {
-  const std::byte* p = find_message(message, 130, 137, need);
-  return p == nullptr || load_u8(p) == 133 || load_u8(p) == 134 ? nullptr : p;
-}
-[[nodiscard]] constexpr const std::byte* find_nd_option(bytes message, std::uint8_t number, std::size_t need) noexcept {
-  if (find_message(message, 133, 137, 8) == nullptr) return nullptr;
-  constexpr std::uint8_t before[] = {8, 16, 24, 24, 40};  // the options, from type 133 on
-  for (ndp_options o(message.from(before[load_u8(message.data()) - 133])); o; o.next())
-    if (static_cast<std::uint8_t>(o.kind()) == number) return o.data().size() >= need ? o.data().data() : nullptr;
-  return nullptr;
-}
-// Words follow in the order of their bits: checksum, key, sequence number.
-[[nodiscard]] constexpr const std::byte* find_gre_word(bytes header, std::uint8_t bit) noexcept {
-  if (header.empty()) return nullptr;
-  const unsigned flags = load_u8(header.data());
-  std::size_t at = 4;
-  for (unsigned earlier = 0x80; earlier > bit; earlier >>= 1)
-    if ((flags & earlier) != 0) at += 4;
-  return (flags & bit) != 0 && at + 4 <= header.size() ? header.data() + at : nullptr;
-}
-
-// A header and what it carries; empty without one.
-template <header_view V>
-[[nodiscard]] RUNNEL_INLINE constexpr bytes whole(const header_map& m) noexcept {
-  if (!m.has<V>()) return {};
-  const V v = m.get<V>();
-  return {m.at<V::in_header, V::min_size>(), v.header_size() + v.payload().size()};
-}
-// Whether the packet goes on behind the bytes that are there.
-[[nodiscard]] constexpr bool is_cut(const header_map& m) noexcept {
-  if (m.layers().has(protocol::fragment)) return true;
-  if (m.has<ipv4>()) {
-    const ipv4 v = m.get<ipv4>();
-    return v.total_length() > v.header_size() + v.payload().size();
-  }
-  return m.has<ipv6>() && m.get<ipv6>().payload_length() > m.get<ipv6>().payload().size();
-}
-// The headers inside a tunnel of one kind. A call, so that it stands once for all fields that are asked for.
-template <tunnel Around>
-[[nodiscard, gnu::noinline]] constexpr header_map inside_of(header_map outer) noexcept {
-  if constexpr (Around == tunnel::vxlan) {
-    if (outer.has<vxlan>()) return inside(outer.get<vxlan>(), is_cut(outer));
-  } else if constexpr (Around == tunnel::ipip) {
-    if (outer.has<ipv4>()) return inside(outer.get<ipv4>());
-    if (outer.has<ipv6>()) return inside(outer.get<ipv6>());
-  } else if (outer.has<gre>()) {
-    const gre v = outer.get<gre>();
-    if ((v.protocol_type() == ethertype::bridging) == (Around == tunnel::gretap)) return inside(v, is_cut(outer));
-  }
-  return runnel::detail::no_packet();
-}
-
-}  // namespace detail
-
-/// Where header `H` begins, or null when the packet has none, or fewer than `Need` bytes of it. `Need` is at least
-/// `fixed_size(H)`.
-template <header H, std::size_t Need>
-[[nodiscard]] RUNNEL_INLINE constexpr const std::byte* locate(const header_map& m) noexcept {
-  static_assert(Need >= fixed_size(H));
-  constexpr header_family family = family_of(H);
-  constexpr std::uint8_t number = number_of(H);
-  if constexpr (family == header_family::ipv4_option) {
-    return m.has<ipv4>() ? detail::find_option(ipv4_options(m.get<ipv4>().options()), number, Need) : nullptr;
-  } else if constexpr (family == header_family::tcp_option) {
-    return m.has<tcp>() ? detail::find_option(tcp_options(m.get<tcp>().options()), number, Need) : nullptr;
-  } else if constexpr (family == header_family::ipv6_extension) {
-    return m.has<ipv6>() ? detail::find_extension(m.get<ipv6>(), number, Need) : nullptr;
-  } else if constexpr (family == header_family::icmp_message) {
-    return detail::find_message(detail::whole<icmp>(m), number, number, Need);
-  } else if constexpr (family == header_family::icmpv6_message) {
-    return detail::find_message(detail::whole<icmpv6>(m), number, number, Need);
-  } else if constexpr (family == header_family::nd_option) {
-    return detail::find_nd_option(detail::whole<icmpv6>(m), number, Need);
-  } else if constexpr (family == header_family::gre_word) {
-    return detail::find_gre_word(detail::whole<gre>(m), number);
-  } else if constexpr (H == header::icmp_echo) {
-    return detail::find_echo(detail::whole<icmp>(m), Need);
-  } else if constexpr (H == header::icmpv6_echo) {
-    return detail::find_message(detail::whole<icmpv6>(m), 128, 129, Need);
-  } else if constexpr (H == header::icmpv6_target) {
-    return detail::find_target(detail::whole<icmpv6>(m), Need);
-  } else {
-    return m.at<H, Need>();
-  }
-}
-
-}  // namespace runnel::match
-
-#endif
-
-// ==== runnel/match/value.hpp =========================================================================================
-// Values in match expressions: each becomes a key, a number that fields are compared as; what can never be a value of
-// the field is a compile error.
-#ifndef RUNNEL_MATCH_VALUE_HPP
-#define RUNNEL_MATCH_VALUE_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // int64_t, uint64_t
-#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
-
-namespace runnel {
-
-/// The numbers from `first` to `last`, both included, for `.in(...)`: ports, addresses, lengths.
-template <class First, class Last>
-struct range_of {
-  /// The smallest value.
-  First first;
-  /// The largest value.
-  Last last;
-};
-/// The values from `first` to `last`, both included.
-template <class First, class Last>
-[[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
-  return {first, last};
-}
-
-/// What match expressions are made of; users name the fields of headers, `rules` and `when`.
-namespace match {
-
-/// Something that has a value in a packet, perhaps: a field, `meta::mark`, a masked field. A type of your own is one
-/// when it derives from `match::operand` of itself, names its `value_type` and `bits`, and has
-/// `bool load(const subject&, key_t<value_type>&) const noexcept`, false when the packet has no such value.
-template <class T>
-concept match_operand = requires {
-  requires T::is_match_operand;
-  typename T::value_type;
-  T::bits;
-};
-
-/// What values are compared as: the number in host order, IPv6 addresses as they are.
-template <class Value>
-using key_t = std::conditional_t<std::is_same_v<Value, ipv6_address>, ipv6_address, std::uint64_t>;
-
-/// What a value is compared as. @{
-template <class Number>
-  requires(std::is_integral_v<Number> || std::is_enum_v<Number>)
-[[nodiscard]] constexpr std::uint64_t to_key(Number v) noexcept {
-  return static_cast<std::uint64_t>(v);
-}
-[[nodiscard]] constexpr std::uint64_t to_key(ipv4_address v) noexcept { return v.value(); }
-[[nodiscard]] constexpr std::uint64_t to_key(const mac_address& v) noexcept { return v.value(); }
-[[nodiscard]] constexpr ipv6_address to_key(const ipv6_address& v) noexcept { return v; }
-/// @}
-/// In the order of time, also before the clock's origin.
-[[nodiscard]] constexpr std::uint64_t to_key(instant v) noexcept {
-  return static_cast<std::uint64_t>(v.ns) ^ std::uint64_t{1} << 63;
-}
-
-/// The value that is compared as `k`.
-template <class Value>
-[[nodiscard]] constexpr Value from_key(const key_t<Value>& k) noexcept {
-  if constexpr (std::is_same_v<Value, ipv4_address>) {
-    return ipv4_address{static_cast<std::uint32_t>(k)};
-  } else if constexpr (std::is_same_v<Value, mac_address>) {
-    mac_address a;
-    for (std::size_t i = 0; i < 6; ++i) a.octets[i] = static_cast<std::uint8_t>(k >> (40 - 8 * i));
-    return a;
-  } else if constexpr (std::is_same_v<Value, ipv6_address>) {
-    return k;
-  } else if constexpr (std::is_same_v<Value, instant>) {
-    return instant{static_cast<std::int64_t>(k ^ std::uint64_t{1} << 63)};
-  } else {
-    return static_cast<Value>(k);
-  }
-}
-
-/// The order of what is compared. @{
-[[nodiscard]] constexpr bool key_less(std::uint64_t a, std::uint64_t b) noexcept { return a < b; }
-[[nodiscard]] constexpr bool key_less(const ipv6_address& a, const ipv6_address& b) noexcept {
-  return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
-}
-/// @}
-/// The bits that are set in both. @{
-[[nodiscard]] constexpr std::uint64_t key_and(std::uint64_t a, std::uint64_t b) noexcept { return a & b; }
-[[nodiscard]] constexpr ipv6_address key_and(const ipv6_address& a, const ipv6_address& b) noexcept {
-  return {a.high() & b.high(), a.low() & b.low()};
-}
-/// @}
-/// The key with its highest `length` of `Bits` bits set: the mask of a prefix.
-template <class Key, unsigned Bits>
-[[nodiscard]] constexpr Key prefix_mask(unsigned length) noexcept {
-  if constexpr (std::is_same_v<Key, ipv6_address>) {
-    const std::uint64_t high = length >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> length);
-    const std::uint64_t low = length >= 128  ? ~std::uint64_t{0}
-                              : length <= 64 ? 0
-                                             : ~(~std::uint64_t{0} >> (length - 64));
-    return {high, low};
-  } else {
-    const std::uint64_t all = ~std::uint64_t{0} >> (64 - Bits);
-    return length == 0 ? 0 : all & ~(length >= Bits ? std::uint64_t{0} : all >> length);
-  }
-}
-
-namespace detail {
-
-// Not constexpr: in a constant expression the call is a compile error, with the name as its message; elsewhere it is an
-// assertion.
-inline void this_value_does_not_fit_into_the_field() noexcept {
-  RUNNEL_ASSERT(false && "runnel: this value does not fit into the field");
-}
-inline void the_first_value_of_this_range_is_above_its_last() noexcept {
-  RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
-}
-
-template <class Operand, class V>
-constexpr bool check_type() noexcept {
-  using value = typename Operand::value_type;
-  if constexpr (match_operand<V>) {
-    static_assert(!match_operand<V>, "runnel: a field is compared with a value, not with another field");
-    return false;
-  } else if constexpr (std::is_same_v<value, ipv4_address>) {
-    static_assert(std::is_same_v<V, ipv4_address>,
-                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
-    return std::is_same_v<V, ipv4_address>;
-  } else if constexpr (std::is_same_v<value, ipv6_address>) {
-    static_assert(std::is_same_v<V, ipv6_address>,
-                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
-    return std::is_same_v<V, ipv6_address>;
-  } else if constexpr (std::is_same_v<value, mac_address>) {
-    static_assert(std::is_same_v<V, mac_address>,
-                  "runnel: this field is a link-layer address; compare it with a mac_address");
-    return std::is_same_v<V, mac_address>;
-  } else if constexpr (std::is_same_v<value, instant>) {
-    static_assert(std::is_same_v<V, instant>, "runnel: this field is a time; compare it with an instant");
-    return std::is_same_v<V, instant>;
-  } else if constexpr (std::is_enum_v<value>) {
-    static_assert(std::is_same_v<V, value>,
-                  "runnel: this field has an enumeration of its own; compare it with one of its values");
-    return std::is_same_v<V, value>;
-  } else {
-    constexpr bool number =
-        !std::is_same_v<V, bool> && (std::is_integral_v<V> || (std::is_enum_v<V> && std::is_convertible_v<V, value>));
-    static_assert(number,
-                  "runnel: this field is a number; compare it with an integer (with a mask, write the parentheses: "
-                  "(tcp::flags & tcp_flags::syn) == tcp_flags::syn)");
-    return number;
-  }
-}
-
-// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
-// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
-template <class Operand, class V>
-[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
-  if constexpr (!check_type<Operand, V>()) {
-    return {};
-  } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
-    return v;
-  } else {
-    const std::uint64_t k = to_key(v);
-    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
-    return k;
-  }
-}
-
-}  // namespace detail
-}  // namespace match
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/load.hpp ==========================================================================================
-// Reads a field out of a packet: finds its header, checks that all of it is there, and takes the bits.
-#ifndef RUNNEL_MATCH_LOAD_HPP
-#define RUNNEL_MATCH_LOAD_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // is_same_v
-
-namespace runnel::match {
-
-namespace detail {
-
-// `N` bytes, first one most significant.
-template <std::size_t N>
-[[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t load_be(const std::byte* p) noexcept {
-  static_assert(N >= 1 && N <= 8);
-  if constexpr (N == 1) return load_u8(p);
-  else if constexpr (N == 2) return load_be16(p);
-  else if constexpr (N == 3) return load_be24(p);
-  else if constexpr (N == 4) return load_be32(p);
-  else if constexpr (N == 8) return load_be64(p);
-  else return load_be<4>(p) << (8 * (N - 4)) | load_be<N - 4>(p + 4);
-}
-template <unsigned Offset, unsigned Bits, class Key>
-[[nodiscard]] RUNNEL_INLINE constexpr Key take_bits(const std::byte* header) noexcept {
-  const std::byte* p = header + Offset / 8;
-  if constexpr (std::is_same_v<Key, ipv6_address>) {
-    static_assert(Offset % 8 == 0 && Bits == 128);
-    return ipv6_address::load(p);
-  } else {
-    constexpr unsigned first = Offset % 8;
-    constexpr unsigned size = (first + Bits + 7) / 8;
-    return load_be<size>(p) >> (size * 8 - first - Bits) & ~std::uint64_t{0} >> (64 - Bits);
-  }
-}
-
-template <header Header, unsigned Offset, unsigned Bits, class Value>
-[[nodiscard]] RUNNEL_INLINE constexpr bool load_field(const header_map& m, const field<Header, Offset, Bits, Value>&,
-                                                      key_t<Value>& to) noexcept {
-  constexpr std::size_t needed = (Offset + Bits + 7) / 8;
-  constexpr std::size_t fixed = fixed_size(Header);
-  const std::byte* p = locate<Header, (needed > fixed ? needed : fixed)>(m);
-  if (p == nullptr) return false;
-  to = take_bits<Offset, Bits, key_t<Value>>(p);
-  return true;
-}
-
-}  // namespace detail
-
-/// The value of an operand in a packet. False, and `to` as it was, when the packet has none.
-template <header Header, unsigned Offset, unsigned Bits, class Value>
-[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const field<Header, Offset, Bits, Value>& f,
-                                                key_t<Value>& to) noexcept {
-  return detail::load_field(s.headers, f, to);
-}
-/// Of a field inside a tunnel. The packet inside is dissected anew each time.
-template <tunnel Around, class Field>
-[[nodiscard]] constexpr bool load(const subject& s, const inner_field<Around, Field>& f,
-                                  key_t<typename Field::value_type>& to) noexcept {
-  return detail::load_field(detail::inside_of<Around>(s.headers), f.inside, to);
-}
-/// Loads a value in the form in which it is compared. False when the packet has no such value.
-template <match_operand Operand>
-  requires requires(const Operand& o, const subject& s, key_t<typename Operand::value_type>& to) { o.load(s, to); }
-[[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, const Operand& o,
-                                                key_t<typename Operand::value_type>& to) noexcept {
-  return o.load(s, to);
-}
-
-}  // namespace runnel::match
-
-#endif
-
-// ==== runnel/match/expression.hpp ====================================================================================
-// Match expressions: comparisons of fields, joined with && || !, as ordinary values. Each is a tree of the types
-// below, which is evaluated inline, printed as nft syntax, and can be walked by whoever translates it.
-//
-//     tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))
-//     (tcp::flags & (tcp_flags::syn | tcp_flags::ack)) == tcp_flags::syn
-//     has<udp> && !(meta::mark == 7)
-//     tcp::option::maxseg::size > 1400 || has<ip::option::rr> || vxlan::inner(ip::saddr) == ipv4_address{10, 0, 0, 1}
-//
-// A comparison with a field of a header that the packet does not have is false, `!=` too: as in nft, where the
-// comparison implies the header. `!(...)` is plain negation: `!(tcp::dport == 22)` holds for every UDP packet.
-#ifndef RUNNEL_MATCH_EXPRESSION_HPP
-#define RUNNEL_MATCH_EXPRESSION_HPP
-
-#include <cstdint>  // uint8_t, uint16_t
-
-namespace runnel {
-namespace match {
-
-/// A condition on a packet. A type of your own is one when it says `static constexpr bool is_match_expression = true`,
-/// has `bool operator()(const subject&) const noexcept`, and derives from `match::expression_operators`.
-template <class T>
-concept match_expression = requires { requires T::is_match_expression; };
-
-/// Base that makes && || ! found.
-struct expression_operators {};
-
-/// How two values are compared.
-enum class relation : std::uint8_t { equal, not_equal, less, less_equal, greater, greater_equal };
-
-/// The relation that holds when `r` does not.
-[[nodiscard]] constexpr relation opposite(relation r) noexcept {
-  switch (r) {
-    case relation::equal: return relation::not_equal;
-    case relation::not_equal: return relation::equal;
-    case relation::less: return relation::greater_equal;
-    case relation::less_equal: return relation::greater;
-    case relation::greater: return relation::less_equal;
-    case relation::greater_equal: break;
-  }
-  return relation::less;
-}
-
-/// `tcp::dport == 22`.
-template <class Operand, relation Relation>
-struct comparison : expression_operators {
-  /// What the library knows it by. @{
-  static constexpr bool is_match_expression = true;
-  using operand_type = Operand;
-  /// @}
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-  /// How both sides are compared.
-  static constexpr relation how = Relation;
-
-  /// Use the operators of this namespace.
-  constexpr comparison(const Operand& o, const key& k) noexcept : left(o), right(k) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    if (!load(s, left, k)) return false;
-    if constexpr (Relation == relation::equal) return k == right;
-    else if constexpr (Relation == relation::not_equal) return !(k == right);
-    else if constexpr (Relation == relation::less) return key_less(k, right);
-    else if constexpr (Relation == relation::less_equal) return !key_less(right, k);
-    else if constexpr (Relation == relation::greater) return key_less(right, k);
-    else return !key_less(k, right);
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  key right;
-  /// @}
-};
-
-/// `tcp::flags & mask`: an operand again.
-template <class Operand>
-struct masked : operand<masked<Operand>> {
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// The type of its values, and what they are compared as. @{
-  using value_type = typename Operand::value_type;
-  using key = key_t<value_type>;
-  /// @}
-  /// How many bits the value has.
-  static constexpr unsigned bits = Operand::bits;
-
-  /// Use the operators of this namespace.
-  constexpr masked(const Operand& o, const key& k) noexcept : whole(o), mask(k) {}
-  /// Loads the masked value; false when the packet has none.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, key& to) const noexcept {
-    key k{};
-    if (!match::load(s, whole, k)) return false;
-    to = key_and(k, mask);
-    return true;
-  }
-
-  /// What is masked, and by what. @{
-  [[no_unique_address]] Operand whole;
-  key mask;
-  /// @}
-};
-
-/// `has<tcp>`.
-template <header Header>
-struct has_header : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Which header.
-  static constexpr header in_header = Header;
-
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    return locate<Header, fixed_size(Header)>(s.headers) != nullptr;
-  }
-};
-
-/// `left && right`.
-template <class Left, class Right>
-struct both : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-
-  /// Use the operators of this namespace.
-  constexpr both(const Left& l, const Right& r) noexcept : left(l), right(r) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) && right(s); }
-
-  /// Its parts. @{
-  Left left;
-  Right right;
-  /// @}
-};
-
-/// `left || right`.
-template <class Left, class Right>
-struct either : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-
-  /// Use the operators of this namespace.
-  constexpr either(const Left& l, const Right& r) noexcept : left(l), right(r) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return left(s) || right(s); }
-
-  /// Its parts. @{
-  Left left;
-  Right right;
-  /// @}
-};
-
-/// `!inner`.
-template <class Inner>
-struct negation : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-
-  /// Use the operators of this namespace.
-  constexpr explicit negation(const Inner& e) noexcept : inner(e) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept { return !inner(s); }
-
-  /// What is negated.
-  Inner inner;
-};
-
-/// What matches every packet: the condition of `otherwise`.
-struct always : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Holds for every packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
-};
-
-/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
-  return {l, detail::key_for<L>(r)};
-}
-/// @}
-/// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
-template <match_operand L, class R>
-[[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
-  return {l, detail::key_for<L>(mask)};
-}
-
-/// Both, either, and not. @{
-template <match_expression L, match_expression R>
-[[nodiscard]] constexpr both<L, R> operator&&(const L& l, const R& r) noexcept {
-  return {l, r};
-}
-template <match_expression L, match_expression R>
-[[nodiscard]] constexpr either<L, R> operator||(const L& l, const R& r) noexcept {
-  return {l, r};
-}
-template <match_expression E>
-[[nodiscard]] constexpr negation<E> operator!(const E& e) noexcept {
-  return negation<E>{e};
-}
-/// @}
-
-}  // namespace match
-
-/// Whether the packet has the header of view `V`, all of its fixed part: the packets for which a handler with such a
-/// parameter runs. In a later fragment of a datagram there is no transport header; `meta::l4proto` still knows what
-/// it belongs to. Options and extension headers are asked for alike: `has<tcp::option::sack_perm>`.
-template <class V>
-  requires requires { V::in_header; }
-inline constexpr match::has_header<V::in_header> has{};
-
-/// The fields that TCP and UDP share: `th::dport == 53` is about both.
-struct th {
-  /// What the library asks of a header view; see `header_view`.
-  static constexpr header in_header = header::th;
-  /// A field, for match expressions. @{
-  static constexpr field<header::th, 0, 16, std::uint16_t> sport{"th sport"};
-  static constexpr field<header::th, 16, 16, std::uint16_t> dport{"th dport"};
-  /// @}
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/hash_set.hpp ======================================================================================
-// A set of values that changes at run time, in memory of fixed size: addresses or numbers, found with one hash.
-//
-// Open addressing: a value lies in the slot that its hash names, or in the next free one behind it. Two thirds of the
-// slots are used at most, so a search ends after few steps, mostly in the cache line where it began. Erasing moves the
-// values behind back into the hole; there are no tombstones, and a set does not get slower with its age.
-//
-// The hash depends on a seed, so that others cannot choose addresses that meet in one slot: take it from a random
-// source. It is no cryptographic hash; who can watch lookup times closely might still learn something of it.
-#ifndef RUNNEL_MATCH_HASH_SET_HPP
-#define RUNNEL_MATCH_HASH_SET_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-
-namespace runnel {
-namespace match::detail {
-
-[[nodiscard]] constexpr std::uint64_t hash_key(std::uint64_t k, std::uint64_t seed) noexcept { return mix(k ^ seed); }
-[[nodiscard]] constexpr std::uint64_t hash_key(const ipv6_address& k, std::uint64_t seed) noexcept {
-  return mix(k.low() + mix(k.high() ^ seed));
-}
-template <class Key>
-  requires requires(const Key& k) { to_key(k); }
-[[nodiscard]] constexpr std::uint64_t hash_value(const Key& k, std::uint64_t seed) noexcept {
-  return hash_key(to_key(k), seed);
-}
-template <class Address>
-[[nodiscard]] constexpr std::uint64_t hash_value(const basic_prefix<Address>& p, std::uint64_t seed) noexcept {
-  return hash_key(to_key(p.address()), seed + p.length() * std::uint64_t{0x9e37'79b9'7f4a'7c15});
-}
-
-}  // namespace match::detail
-
-/// A set in slots that the caller owns (`hash_set_of` has its own). `Key` is an integer, an address, or a prefix. For
-/// one thread, or for several that only ask. Never grows, never allocates.
-///
-///     static hash_set_of<ipv4_address, 10'000> blocklist{"blocklist", seed};
-///     if (!blocklist.insert({192, 0, 2, 1})) ...             // it is full
-///     constexpr auto policy = rules(when(ip::saddr.in(blocklist)) >> drop);
-template <class Key>
-class hash_set {
- public:
-  /// The type of its values.
-  using value_type = Key;
-  /// One place in the memory of a set: 8 bytes for an IPv4 address, 24 for an IPv6 address.
-  struct slot {
-    /// The value.
-    Key key{};
-    /// Whether there is one.
-    bool used = false;
-  };
-
-  /// How many slots hold `n` values: a power of two, one and a half times as many as values at least, three times at
-  /// most.
-  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
-    std::size_t slots = 2;
-    while (slots - slots / 3 - 1 < n) slots *= 2;
-    return slots;
-  }
-  /// An empty set in `slots` slots at `memory`, of which the largest power of two is used, at least 2; they must
-  /// outlive it. `name` is shown when rules are printed, and must outlive it too.
-  constexpr hash_set(const char* name, slot* memory, std::size_t slots, std::uint64_t seed) noexcept
-      : slots_(memory), mask_(1), seed_(seed), name_(name) {
-    RUNNEL_ASSERT(slots >= 2);
-    while (mask_ * 2 + 1 < slots) mask_ = mask_ * 2 + 1;
-  }
-  hash_set(const hash_set&) = delete;
-  hash_set& operator=(const hash_set&) = delete;
-
-  /// Whether a value is in the set.
-  [[nodiscard]] constexpr bool contains(const Key& k) const noexcept { return slots_[find(k)].used; }
-  /// Adds a value. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
-  /// is full.
-  [[nodiscard]] constexpr bool insert(const Key& k) noexcept {
-    const std::size_t i = find(k);
-    if (slots_[i].used) return true;
-    if (size_ == capacity()) return false;
-    slots_[i] = {k, true};
-    ++size_;
-    return true;
-  }
-  /// Removes a value. False when it was not there.
-  constexpr bool erase(const Key& k) noexcept {
-    std::size_t hole = find(k);
-    if (!slots_[hole].used) return false;
-    for (std::size_t i = next(hole); slots_[i].used; i = next(i)) {
-      // A value may move back to the hole unless its own slot lies behind the hole.
-      if (((i - home(slots_[i].key)) & mask_) < ((i - hole) & mask_)) continue;
-      slots_[hole] = slots_[i];
-      hole = i;
-    }
-    slots_[hole].used = false;
-    --size_;
-    return true;
-  }
-  /// Removes all values.
-  constexpr void clear() noexcept {
-    for (std::size_t i = 0; i <= mask_; ++i) slots_[i].used = false;
-    size_ = 0;
-  }
-  /// How many values it holds.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  /// How many values it holds at most. One slot is always free, so that every search ends.
-  [[nodiscard]] constexpr std::size_t capacity() const noexcept { return mask_ - (mask_ + 1) / 3; }
-  /// What it is called in printed rules.
-  [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
-  /// Calls `f(value)` for each value, in no order.
-  template <class F>
-  constexpr void for_each(F f) const {
-    for (std::size_t i = 0; i <= mask_; ++i)
-      if (slots_[i].used) f(slots_[i].key);
-  }
-  /// Asks for the memory where a value would be, for `contains` a little later.
-  void prefetch(const Key& k) const noexcept { prefetch_to_read(slots_ + home(k)); }
-
- private:
-  [[nodiscard]] constexpr std::size_t home(const Key& k) const noexcept {
-    return static_cast<std::size_t>(match::detail::hash_value(k, seed_)) & mask_;
-  }
-  [[nodiscard]] constexpr std::size_t next(std::size_t i) const noexcept { return (i + 1) & mask_; }
-  // The slot with the value, or the free one where it belongs.
-  [[nodiscard]] constexpr std::size_t find(const Key& k) const noexcept {
-    std::size_t i = home(k);
-    while (slots_[i].used && !(slots_[i].key == k)) i = next(i);
-    return i;
-  }
-
-  slot* slots_;
-  std::size_t mask_;
-  std::size_t size_ = 0;
-  std::uint64_t seed_;
-  const char* name_;
-};
-
-namespace detail {
-template <class Slot, std::size_t N>
-struct slot_storage {
-  Slot slots[N]{};
-};
-}  // namespace detail
-
-/// A set with room of its own for `Capacity` values.
-template <class Key, std::size_t Capacity>
-class hash_set_of : detail::slot_storage<typename hash_set<Key>::slot, hash_set<Key>::slots_for(Capacity)>,
-                    public hash_set<Key> {
-  static constexpr std::size_t slot_count = hash_set<Key>::slots_for(Capacity);
-  using storage = detail::slot_storage<typename hash_set<Key>::slot, slot_count>;
-
- public:
-  /// An empty set. `name` must outlive it.
-  constexpr explicit hash_set_of(const char* name, std::uint64_t seed = 0) noexcept
-      : hash_set<Key>(name, storage::slots, slot_count, seed) {}
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/interval_set.hpp ==================================================================================
-// A set of intervals of numbers or addresses, known to the compiler or changed at run time: port ranges, address pools.
-#ifndef RUNNEL_MATCH_INTERVAL_SET_HPP
-#define RUNNEL_MATCH_INTERVAL_SET_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // is_same_v, is_integral_v
-
-namespace runnel {
-
-/// At most `Capacity` intervals in rising order, none touching the next: what is inserted grows together with its
-/// neighbours. A lookup is a search without branches, log2 of the intervals in steps; a change moves the intervals
-/// behind. Takes 16 bytes an interval (32 for IPv6). For one thread, or for several that only ask.
-///
-///     static constexpr interval_set<std::uint16_t, 2> games{"games", range(3074, 3076), range(27000, 27100)};
-///     when(udp::dport.in(games)) >> accept
-template <class Value, std::size_t Capacity>
-class interval_set {
- public:
-  /// The type of its values, and what they are compared as. @{
-  using value_type = Value;
-  using key = match::key_t<Value>;
-  /// @}
-
-  /// `name` is shown when rules are printed, and must outlive the set. A range whose last value is below its first is
-  /// an error in constant evaluation and an assertion at run time.
-  template <class... First, class... Last>
-  constexpr explicit interval_set(const char* name, const range_of<First, Last>&... ranges) noexcept : name_(name) {
-    static_assert(sizeof...(ranges) <= Capacity, "runnel: more intervals than the set has room for");
-    // There is room for all of them, so that is the only way to fail.
-    ((insert(ranges) ? (void)0 : match::detail::the_first_value_of_this_range_is_above_its_last()), ...);
-  }
-
-  /// Whether a value is in one of the intervals.
-  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept {
-    const key k = match::to_key(v);
-    const std::size_t at = not_above(k);
-    return at != 0 && !match::key_less(last_[at - 1], k);
-  }
-  /// Adds all values from `first` to `last`. True when they are in the set now; false, and nothing changed, when there
-  /// is no room for one more interval, or `last` is below `first`.
-  [[nodiscard]] constexpr bool insert(const Value& first, const Value& last) noexcept {
-    key a = match::to_key(first), b = match::to_key(last);
-    if (match::key_less(b, a)) return false;
-    // Intervals [from, to) touch the new one.
-    std::size_t from = 0;
-    while (from < size_ && is_apart(last_[from], a)) ++from;
-    std::size_t to = from;
-    while (to < size_ && !is_apart(b, first_[to])) ++to;
-    if (from == to && size_ == Capacity) return false;
-    if (from != to) {
-      if (match::key_less(first_[from], a)) a = first_[from];
-      if (match::key_less(b, last_[to - 1])) b = last_[to - 1];
-    }
-    replace(from, to, 1);
-    first_[from] = a;
-    last_[from] = b;
-    return true;
-  }
-  /// Removes all values from `first` to `last`, whether they were there or not. False, and nothing changed, when that
-  /// would split an interval and there is no room for one more, or `last` is below `first`.
-  [[nodiscard]] constexpr bool erase(const Value& first, const Value& last) noexcept {
-    const key a = match::to_key(first), b = match::to_key(last);
-    if (match::key_less(b, a)) return false;
-    std::size_t from = 0;
-    while (from < size_ && match::key_less(last_[from], a)) ++from;
-    std::size_t to = from;
-    while (to < size_ && !match::key_less(b, first_[to])) ++to;
-    if (from == to) return true;
-    const key begin = first_[from], end = last_[to - 1];
-    const bool left = match::key_less(begin, a), right = match::key_less(b, end);
-    const std::size_t kept = (left ? std::size_t{1} : 0) + (right ? std::size_t{1} : 0);
-    if (size_ - (to - from) + kept > Capacity) return false;
-    replace(from, to, kept);
-    if (left) {
-      first_[from] = begin;
-      last_[from] = before(a);
-      ++from;
-    }
-    if (right) {
-      first_[from] = behind(b);
-      last_[from] = end;
-    }
-    return true;
-  }
-  /// The same with a `range(first, last)`, whose ends must be values of the set's type.
-  template <class First, class Last>
-  [[nodiscard]] constexpr bool insert(const range_of<First, Last>& r) noexcept {
-    return insert(value_of(r.first), value_of(r.last));
-  }
-  /// The same for what `range` returns.
-  template <class First, class Last>
-  [[nodiscard]] constexpr bool erase(const range_of<First, Last>& r) noexcept {
-    return erase(value_of(r.first), value_of(r.last));
-  }
-  /// Removes all intervals.
-  constexpr void clear() noexcept { size_ = 0; }
-  /// How many intervals it holds.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  /// How many intervals fit.
-  [[nodiscard]] static constexpr std::size_t capacity() noexcept { return Capacity; }
-  /// What it is called in printed rules.
-  [[nodiscard]] constexpr const char* name() const noexcept { return name_; }
-  /// Calls `f(first, last)` for each interval in rising order.
-  template <class F>
-  constexpr void for_each(F f) const {
-    for (std::size_t i = 0; i < size_; ++i) f(match::from_key<Value>(first_[i]), match::from_key<Value>(last_[i]));
-  }
-
- private:
-  template <class V>
-  static constexpr Value value_of(const V& v) noexcept {
-    if constexpr (std::is_integral_v<Value>) {
-      static_assert(std::is_integral_v<V>, "runnel: this set holds numbers");
-      const Value same = static_cast<Value>(v);
-      if (match::to_key(same) != match::to_key(v)) match::detail::this_value_does_not_fit_into_the_field();
-      return same;
-    } else {
-      static_assert(std::is_same_v<V, Value>, "runnel: this set holds addresses of another kind");
-      return v;
-    }
-  }
-  // How many intervals begin at or below `k`.
-  [[nodiscard]] constexpr std::size_t not_above(const key& k) const noexcept {
-    std::size_t at = 0;
-    for (std::size_t step = top_bit(); step != 0; step /= 2)
-      if (at + step <= size_ && !match::key_less(k, first_[at + step - 1])) at += step;
-    return at;
-  }
-  static constexpr std::size_t top_bit() noexcept {
-    std::size_t b = 1;
-    while (b * 2 <= Capacity) b *= 2;
-    return b;
-  }
-  static constexpr std::uint64_t behind(std::uint64_t k) noexcept { return k + 1; }
-  static constexpr std::uint64_t before(std::uint64_t k) noexcept { return k - 1; }
-  static constexpr ipv6_address behind(const ipv6_address& k) noexcept {
-    return {k.high() + (k.low() == ~std::uint64_t{0} ? 1u : 0u), k.low() + 1};
-  }
-  static constexpr ipv6_address before(const ipv6_address& k) noexcept {
-    return {k.high() - (k.low() == 0 ? 1u : 0u), k.low() - 1};
-  }
-  // Whether at least one value lies between `a` and `b`.
-  static constexpr bool is_apart(const key& a, const key& b) noexcept {
-    return match::key_less(a, b) && !(behind(a) == b);
-  }
-  // Makes room for `n` intervals in the place of those in [from, to). Rare, and not inlined: GCC 12 cannot see there
-  // that `to` is at most `size_`, and warns.
-  [[gnu::noinline]] constexpr void replace(std::size_t from, std::size_t to, std::size_t n) noexcept {
-    const std::size_t new_end = from + n, tail = size_ - to;
-    if (new_end < to) {
-      for (std::size_t i = 0; i < tail; ++i) move(to + i, new_end + i);
-    } else if (new_end > to) {
-      for (std::size_t i = tail; i-- != 0;) move(to + i, new_end + i);
-    }
-    size_ = new_end + tail;
-  }
-  constexpr void move(std::size_t from, std::size_t to) noexcept {
-    first_[to] = first_[from];
-    last_[to] = last_[from];
-  }
-
-  key first_[Capacity]{};
-  key last_[Capacity]{};
-  std::size_t size_ = 0;
-  const char* name_;
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/meta.hpp ==========================================================================================
-// What is known of a packet beside its header fields, to be used like a field: `meta::mark == 7`. The names are nft's.
-#ifndef RUNNEL_MATCH_META_HPP
-#define RUNNEL_MATCH_META_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-namespace match {
-
-/// Which value of namespace `meta`.
-enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
-
-/// The name as nft spells it.
-[[nodiscard]] constexpr const char* name(meta_key k) noexcept {
-  switch (k) {
-    case meta_key::length: return "meta length";
-    case meta_key::iif: return "meta iif";
-    case meta_key::mark: return "meta mark";
-    case meta_key::priority: return "meta priority";
-    case meta_key::protocol: return "meta protocol";
-    case meta_key::nfproto: return "meta nfproto";
-    case meta_key::l4proto: return "meta l4proto";
-    case meta_key::time: return "meta time";
-    case meta_key::hash: return "meta hash";
-    case meta_key::queue: return "meta queue";
-  }
-  return "meta";
-}
-
-namespace detail {
-
-// What the last of the extension headers at `p` announces; `size` bytes are there. In a later fragment that is what
-// the fragment header says, as there is nothing to follow behind it.
-[[nodiscard]] constexpr std::uint8_t behind_ipv6_extensions(const std::byte* p, std::size_t size) noexcept {
-  std::uint8_t number = load_u8(p + 6);
-  std::size_t at = 40;
-  while (number == 0 || number == 43 || number == 44 || number == 51 || number == 60) {
-    if (at + 8 > size) break;
-    const std::byte* extension = p + at;
-    const std::size_t length = load_u8(extension + 1);
-    const bool later_fragment = number == 44 && (load_be16(extension + 2) & 0xfff8u) != 0;
-    at += number == 44 ? 8 : number == 51 ? (length + 2) * 4 : (length + 1) * 8;
-    number = load_u8(extension);
-    if (later_fragment) break;
-  }
-  return number;
-}
-[[nodiscard]] constexpr bool l4proto_of(const subject& s, std::uint64_t& to) noexcept {
-  const layers& found = s.headers.layers();
-  if (found.has(protocol::tcp)) return to = 6, true;
-  if (found.has(protocol::udp)) return to = 17, true;
-  if (const std::byte* p = s.headers.at<header::ipv4, 20>()) return to = load_u8(p + 9), true;
-  if (const std::byte* p = s.headers.at<header::ipv6, 40>())
-    return to = behind_ipv6_extensions(p, static_cast<std::size_t>(s.contents.end() - p)), true;
-  return false;
-}
-[[nodiscard]] constexpr std::uint64_t protocol_of(const subject& s) noexcept {
-  const layers& found = s.headers.layers();
-  if (const std::byte* p = s.headers.at<header::mpls, 4>()) {
-    // The type lies right before the stack, but in a cooked header of version 2, which begins with it.
-    const bool first_in_sll2 = found.link_kind() == link_type::linux_sll2 && p == s.contents.data() + 20;
-    return load_be16(first_in_sll2 ? p - 20 : p - 2);
-  }
-  if (found.has(protocol::ipv4)) return ethertype::ipv4;
-  if (found.has(protocol::ipv6)) return ethertype::ipv6;
-  if (found.has(protocol::arp)) return ethertype::arp;
-  // What else the type field says that stands right before the network header, or the type of the frame.
-  const std::byte* p = s.headers.at<header::ethernet, 14>();
-  if (p == nullptr) return 0;
-  const std::size_t at = found.link >= 14 ? found.link - std::size_t{2} : std::size_t{12};
-  if (at + 2 > static_cast<std::size_t>(s.contents.end() - p)) return 0;
-  return load_be16(p + at);
-}
-
-}  // namespace detail
-
-/// One of the values in namespace `meta`.
-template <meta_key Key, unsigned Bits, class Value>
-struct meta_field : operand<meta_field<Key, Bits, Value>> {
-  /// The type of its values.
-  using value_type = Value;
-  /// How many bits the value has, and which it is. @{
-  static constexpr unsigned bits = Bits;
-  static constexpr meta_key which = Key;
-  /// @}
-
-  /// Loads the value; false when the packet has none.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
-    if constexpr (Key == meta_key::length) to = s.length;
-    else if constexpr (Key == meta_key::iif) to = s.iif;
-    else if constexpr (Key == meta_key::mark) to = s.mark;
-    else if constexpr (Key == meta_key::priority) to = s.priority;
-    else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
-    else if constexpr (Key == meta_key::hash) to = s.flow_hash;
-    else if constexpr (Key == meta_key::queue) to = s.queue;
-    else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
-    else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
-    else if constexpr (Key == meta_key::nfproto)
-      to = s.headers.layers().has(protocol::ipv4)   ? 2
-           : s.headers.layers().has(protocol::ipv6) ? 10
-           : s.headers.layers().has(protocol::arp)  ? 3
-                                                    : 0;
-    return true;
-  }
-};
-
-}  // namespace match
-
-/// Every packet has all of these but `l4proto`, which only IP has. In an early verdict nobody has set `mark`,
-/// `priority` and `hash` yet: they are 0. What connection a packet belongs to is not among them.
-namespace meta {
-
-/// Bytes of the packet, link header included.
-inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
-/// The interface of its device that it came in by.
-inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
-/// As `packet::mark()`.
-inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
-/// As `packet::priority()`.
-inline constexpr match::meta_field<match::meta_key::priority, 8, std::uint8_t> priority{};
-/// The EtherType of the network header, behind VLAN tags; of the label stack, where there is one; 0 when unknown.
-inline constexpr match::meta_field<match::meta_key::protocol, 16, std::uint16_t> protocol{};
-/// The family: `nfproto::ipv4`, `nfproto::ipv6`, `nfproto::arp`, or `nfproto::unspec`.
-inline constexpr match::meta_field<match::meta_key::nfproto, 8, std::uint8_t> nfproto{};
-/// The IP protocol number of the payload, behind IPv6 extension headers; also in later fragments.
-inline constexpr match::meta_field<match::meta_key::l4proto, 8, std::uint8_t> l4proto{};
-/// When it was received, by the clock of its device. nft counts in seconds, and its clock from 1970: an instant between
-/// two seconds prints with a fraction, which nft does not take.
-inline constexpr match::meta_field<match::meta_key::time, 64, instant> time{};
-/// The flow hash, if the device or an earlier stage computed one. nft knows no such key.
-inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> hash{};
-/// The receive queue that it came in by, as `packet::queue()`. nft knows no such key.
-inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queue{};
-
-}  // namespace meta
-
-/// Values of `meta::nfproto`, as the kernel numbers them.
-namespace nfproto {
-/// A family. @{
-inline constexpr std::uint8_t unspec = 0;
-inline constexpr std::uint8_t ipv4 = 2;
-inline constexpr std::uint8_t arp = 3;
-inline constexpr std::uint8_t ipv6 = 10;
-/// @}
-}  // namespace nfproto
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/prefix_set.hpp ====================================================================================
-// A set of address blocks that changes at run time, in memory of fixed size: blocklists, bogons, networks of one's own.
-//
-// One hash table holds all prefixes, each under its address and length. A lookup tries the lengths that are in use,
-// the longest first: one probe each, independent of each other, so that the processor overlaps their misses. Real
-// lists use a handful of lengths; a list with all of them costs 33 probes (IPv4) or 129 (IPv6).
-#ifndef RUNNEL_MATCH_PREFIX_SET_HPP
-#define RUNNEL_MATCH_PREFIX_SET_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint64_t
-
-namespace runnel {
-
-/// Prefixes of one kind of address in slots that the caller owns (`prefix_set_of` has its own). For one thread, or for
-/// several that only ask. Never grows, never allocates.
-///
-///     static prefix_set_of<ipv4_address, 1000> bogons{"bogons", seed};
-///     bool there_was_room = bogons.insert(net("10.0.0.0/8"));
-///     when(ip::saddr.in(bogons)) >> drop
-template <class Address>
-class prefix_set {
-  using table = hash_set<basic_prefix<Address>>;
-
- public:
-  /// The type of its values. @{
-  using value_type = Address;
-  using prefix_type = basic_prefix<Address>;
-  /// @}
-  /// How many bits an address has.
-  static constexpr unsigned bits = prefix_type::bits;
-  /// One place in the memory of a set: 12 bytes for IPv4, 32 for IPv6.
-  using slot = typename table::slot;
-
-  /// How many slots hold `n` prefixes: one and a half to three times as many.
-  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept { return table::slots_for(n); }
-  /// As for `hash_set`.
-  constexpr prefix_set(const char* name, slot* memory, std::size_t slots, std::uint64_t seed) noexcept
-      : blocks_(name, memory, slots, seed) {}
-
-  /// Whether a prefix in the set covers the address.
-  [[nodiscard]] constexpr bool contains(const Address& a) const noexcept { return longest(a) >= 0; }
-  /// The length of the longest prefix that covers the address, -1 when none does.
-  [[nodiscard]] constexpr int longest(const Address& a) const noexcept {
-    for (unsigned w = words; w-- != 0;)
-      for (std::uint64_t left = lengths_[w]; left != 0;) {
-        const unsigned bit = 63 - static_cast<unsigned>(__builtin_clzll(left));
-        left ^= std::uint64_t{1} << bit;
-        const unsigned length = w * 64 + bit;
-        if (blocks_.contains(prefix_type{a, length})) return static_cast<int>(length);
-      }
-    return -1;
-  }
-  /// Adds a prefix. True when it is in the set now, be it that it was before; false, and nothing changed, when the set
-  /// is full.
-  [[nodiscard]] constexpr bool insert(const prefix_type& p) noexcept {
-    const std::size_t before = blocks_.size();
-    if (!blocks_.insert(p)) return false;
-    const unsigned length = p.length();
-    if (blocks_.size() != before && count_[length]++ == 0) lengths_[length / 64] |= std::uint64_t{1} << length % 64;
-    return true;
-  }
-  /// Removes a prefix, the very one. False when it was not there.
-  constexpr bool erase(const prefix_type& p) noexcept {
-    if (!blocks_.erase(p)) return false;
-    const unsigned length = p.length();
-    if (--count_[length] == 0) lengths_[length / 64] &= ~(std::uint64_t{1} << length % 64);
-    return true;
-  }
-  /// The same for a prefix of either family: one of the other family is never there, and there is no room for it.
-  [[nodiscard]] constexpr bool insert(const prefix& p) noexcept { return is_ours(p) && insert(p.as<Address>()); }
-  /// The same for a prefix of either family: one of the other family is never there.
-  constexpr bool erase(const prefix& p) noexcept { return is_ours(p) && erase(p.as<Address>()); }
-  /// Removes all prefixes.
-  constexpr void clear() noexcept {
-    blocks_.clear();
-    for (std::uint32_t& n : count_) n = 0;
-    for (std::uint64_t& word : lengths_) word = 0;
-  }
-  /// How many prefixes it holds.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return blocks_.size(); }
-  /// How many it can hold.
-  [[nodiscard]] constexpr std::size_t capacity() const noexcept { return blocks_.capacity(); }
-  /// What it is called in printed rules.
-  [[nodiscard]] constexpr const char* name() const noexcept { return blocks_.name(); }
-  /// Calls `f(prefix)` for each, in no order.
-  template <class F>
-  constexpr void for_each(F f) const {
-    blocks_.for_each(f);
-  }
-
- private:
-  static constexpr unsigned words = bits / 64 + 1;
-  [[nodiscard]] static constexpr bool is_ours(const prefix& p) noexcept { return bits == 32 ? p.is_v4() : p.is_v6(); }
-
-  table blocks_;
-  std::uint64_t lengths_[words]{};   // bit n: there are prefixes of length n
-  std::uint32_t count_[bits + 1]{};  // how many of each length
-};
-
-/// A prefix set with room of its own for `Capacity` prefixes.
-template <class Address, std::size_t Capacity>
-class prefix_set_of
-    : detail::slot_storage<typename prefix_set<Address>::slot, prefix_set<Address>::slots_for(Capacity)>,
-      public prefix_set<Address> {
-  static constexpr std::size_t slot_count = prefix_set<Address>::slots_for(Capacity);
-  using storage = detail::slot_storage<typename prefix_set<Address>::slot, slot_count>;
-
- public:
-  /// An empty set. `name` must outlive it.
-  constexpr explicit prefix_set_of(const char* name, std::uint64_t seed = 0) noexcept
-      : prefix_set<Address>(name, storage::slots, slot_count, seed) {}
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/condition_node.hpp ================================================================================
-// A match expression as plain data: the nodes of a tree, the values that they compare with, the sets that they ask.
-// Whoever translates conditions walks these; `condition` (condition.hpp) makes and holds them.
-//
-// Children stand before their parents. The right child of `both` and `either`, and the only one of `negation`, is the
-// node right before them; `left` says where the other one is; the last node is the root. `tcp dport 22 and not arp`:
-//
-//     0  comparison tcp dport 22     yes 1     no never
-//     1  has arp                     yes never no always
-//     2  negation of 1
-//     3  both, left 0, right 2
-//
-// To decide, nobody needs the tree: each node without children says where to go on, `yes` or `no`. Jumps only go
-// forward, so that a packet costs at most one test for each.
-#ifndef RUNNEL_MATCH_CONDITION_NODE_HPP
-#define RUNNEL_MATCH_CONDITION_NODE_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint8_t, uint16_t, uint64_t
-#include <type_traits>  // is_same_v, is_base_of_v
-
-namespace runnel::match {
-
-/// What a node asks. The types of the same names in expression.hpp and in.hpp say what each means.
-enum class node_kind : std::uint8_t {
-  always,        ///< holds for every packet
-  has,           ///< the packet has header `operand.in_header`, `fixed_size` bytes of it
-  comparison,    ///< `operand` `how` the one value
-  in_range,      ///< `operand` lies from the first of two values to the second
-  in_prefix,     ///< the highest `length` bits of `operand` are those of the one value
-  in_constants,  ///< `operand` is one of the values, which rise
-  in_set,        ///< `operand` is in `set`
-  both,          ///< the nodes at `left` and right before this one hold
-  either,        ///< one of them holds
-  negation,      ///< the node right before this one does not hold
-  custom,        ///< an expression of a type of the user's. Only printing makes such a node: a `condition` has none
-};
-/// What the values of an operand are, as text has them.
-enum class value_kind : std::uint8_t { number, ipv4, ipv6, mac, time };
-
-/// What is compared: a header field or a value of namespace `meta`, perhaps inside a tunnel, perhaps under a mask.
-struct operand_description {
-  /// `field::name`; null for metadata, and for bytes without a name.
-  const char* name = nullptr;
-  /// The header that the field belongs to; as for `field`.
-  header in_header = header::ethernet;
-  /// The first bit of the field in it.
-  std::uint16_t offset = 0;
-  /// How many bits there are: 128 for an IPv6 address, 64 at most otherwise.
-  std::uint8_t bits = 0;
-  /// What the value is.
-  value_kind value = value_kind::number;
-  /// Whether it is the value `which` of namespace `meta`, and no field.
-  bool is_meta = false;
-  /// Which metadata.
-  meta_key which = meta_key::length;
-  /// Whether the field is one of the packet inside a tunnel.
-  bool is_inner = false;
-  /// Which tunnel.
-  tunnel around = tunnel::vxlan;
-  /// Whether a mask is laid over the value first.
-  bool is_masked = false;
-
-  /// How many words a value takes.
-  [[nodiscard]] constexpr unsigned words() const noexcept { return value == value_kind::ipv6 ? 2 : 1; }
-};
-
-/// What is known of the type of a set.
-enum class set_kind : std::uint8_t {
-  hash_set,
-  prefix_set,
-  interval_set,
-  other,  ///< one of the user's: its values are not known
-};
-/// What a set holds, in the form that all sets have: the values from `first` to `last`. Numbers are in the lower half.
-struct set_element {
-  /// The smallest and the largest value. @{
-  ipv6_address first;
-  ipv6_address last;
-  /// @}
-  /// Of a prefix its length; else all bits of the value.
-  unsigned length;
-};
-/// What can be done with a set whose type is not known any more.
-struct set_functions {
-  /// What kind of a set it is.
-  set_kind kind;
-  /// What its values are, and how many bits they have. @{
-  value_kind value;
-  std::uint8_t bits;
-  /// @}
-  /// Whether a value is in it: the one for IPv6 addresses or the one for all others; the other one is null. @{
-  bool (*contains)(const void* set, std::uint64_t key) noexcept;
-  bool (*contains_ipv6)(const void* set, const ipv6_address& key) noexcept;
-  /// @}
-  /// What it is called: "set" when it says nothing.
-  const char* (*name)(const void* set) noexcept;
-  /// Calls `take(context, element)` for each of its elements. Null for a set of kind `other`.
-  void (*for_each)(const void* set, void* context, void (*take)(void* context, const set_element&));
-};
-
-namespace detail {
-
-template <class Value>
-inline constexpr value_kind kind_of_value = std::is_same_v<Value, ipv4_address>   ? value_kind::ipv4
-                                            : std::is_same_v<Value, ipv6_address> ? value_kind::ipv6
-                                            : std::is_same_v<Value, mac_address>  ? value_kind::mac
-                                            : std::is_same_v<Value, instant>      ? value_kind::time
-                                                                                  : value_kind::number;
-template <class Value>
-inline constexpr std::uint8_t bits_of_value =
-    static_cast<std::uint8_t>(std::is_same_v<Value, mac_address> ? 48 : sizeof(Value) * 8);
-
-[[nodiscard]] constexpr ipv6_address wide(std::uint64_t k) noexcept { return {0, k}; }
-[[nodiscard]] constexpr ipv6_address wide(const ipv6_address& k) noexcept { return k; }
-
-template <class T>
-inline constexpr bool is_interval_set = false;
-template <class V, std::size_t N>
-inline constexpr bool is_interval_set<interval_set<V, N>> = true;
-// The type of the values in a set; that of what it is asked about when it does not say.
-template <class Set, class Value>
-struct stored_in {
-  using type = Value;
-};
-template <class Set, class Value>
-  requires requires { typename Set::value_type; }
-struct stored_in<Set, Value> {
-  using type = typename Set::value_type;
-};
-
-// The functions of a set that is asked about values of type `Value`.
-template <class Set, class Value>
-struct set_access {
-  using key = key_t<Value>;
-  using stored = typename stored_in<Set, Value>::type;
-
-  static const Set& of(const void* set) noexcept { return *static_cast<const Set*>(set); }
-  static bool contains(const void* set, std::uint64_t k) noexcept {
-    if constexpr (std::is_same_v<key, std::uint64_t>)
-      return to_key(from_key<stored>(k)) == k && of(set).contains(from_key<stored>(k));
-    else return false;
-  }
-  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
-    if constexpr (std::is_same_v<key, ipv6_address>) return of(set).contains(k);
-    else return false;
-  }
-  static const char* name(const void* set) noexcept {
-    if constexpr (requires { static_cast<const char*>(of(set).name()); }) return of(set).name();
-    else return "set";
-  }
-  static constexpr set_kind kind_of() noexcept {
-    if constexpr (is_interval_set<Set>) return set_kind::interval_set;
-    else if constexpr (std::is_base_of_v<hash_set<stored>, Set>) return set_kind::hash_set;
-    else if constexpr (std::is_same_v<stored, ipv4_address> || std::is_same_v<stored, ipv6_address>)
-      return std::is_base_of_v<prefix_set<stored>, Set> ? set_kind::prefix_set : set_kind::other;
-    else return set_kind::other;
-  }
-  static constexpr set_kind kind = kind_of();
-
-  static void for_each(const void* set, void* context, void (*take)(void*, const set_element&)) {
-    constexpr unsigned all = bits_of_value<stored>;
-    if constexpr (kind == set_kind::hash_set) {
-      of(set).for_each([&](const stored& v) { take(context, {wide(to_key(v)), wide(to_key(v)), all}); });
-    } else if constexpr (kind == set_kind::prefix_set) {
-      of(set).for_each([&](const basic_prefix<stored>& p) {
-        const ipv6_address first = wide(to_key(p.address()));
-        const ipv6_address mask = wide(prefix_mask<key_t<stored>, all>(p.length()));
-        const ipv6_address whole = wide(prefix_mask<key_t<stored>, all>(all));
-        take(context, {first,
-                       {first.high() | (whole.high() & ~mask.high()), first.low() | (whole.low() & ~mask.low())},
-                       p.length()});
-      });
-    } else if constexpr (kind == set_kind::interval_set) {
-      of(set).for_each([&](const auto& a, const auto& b) { take(context, {wide(to_key(a)), wide(to_key(b)), all}); });
-    }
-  }
-};
-template <class Set, class Value>
-inline constexpr set_functions functions_of_set{
-    set_access<Set, Value>::kind,
-    kind_of_value<Value>,
-    bits_of_value<Value>,
-    std::is_same_v<Value, ipv6_address> ? nullptr : &set_access<Set, Value>::contains,
-    std::is_same_v<Value, ipv6_address> ? &set_access<Set, Value>::contains_ipv6 : nullptr,
-    &set_access<Set, Value>::name,
-    set_access<Set, Value>::kind == set_kind::other ? nullptr : &set_access<Set, Value>::for_each};
-
-}  // namespace detail
-
-/// A set whose type is not known any more, by pointer: the set must outlive it, and may change.
-struct set_reference {
-  /// The set; null for none.
-  const void* set = nullptr;
-  /// What can be done with it.
-  const set_functions* functions = nullptr;
-
-  constexpr set_reference() noexcept = default;
-  /// Of a set and its functions.
-  constexpr set_reference(const void* s, const set_functions* f) noexcept : set(s), functions(f) {}
-  /// Of a set of the library, or one of your own that names its `value_type`. Implicit, for lists of named sets.
-  template <class Set>
-    requires requires { typename Set::value_type; }
-  constexpr set_reference(const Set& s) noexcept
-      : set(&s), functions(&detail::functions_of_set<Set, typename Set::value_type>) {}
-
-  /// What the set is called.
-  [[nodiscard]] const char* name() const noexcept { return functions->name(set); }
-};
-
-/// One node of a condition. Of its members those count that its kind names.
-struct condition_node {
-  /// What is asked about; of `has` its `in_header`.
-  operand_description operand{};
-  /// The set of `in_set`.
-  set_reference set{};
-  /// What the node asks.
-  node_kind kind = node_kind::always;
-  /// How `comparison` compares.
-  relation how = relation::equal;
-  /// Of the kinds with `in`: false for `not_in`.
-  bool inside = true;
-  /// The length of the prefix of `in_prefix`.
-  std::uint8_t length = 0;
-  /// Where its words begin: the mask, if there is one, then the values. Each takes `operand.words()`.
-  std::uint16_t word = 0;
-  /// How many values there are, the mask left aside.
-  std::uint16_t values = 0;
-  /// The left child of `both` and `either`.
-  std::uint16_t left = 0;
-  /// Where to go on when the node holds, and when it does not. For nodes without children. @{
-  std::uint16_t yes = 0;
-  std::uint16_t no = 0;
-  /// @}
-
-  /// The places behind all nodes where the answer is known. @{
-  static constexpr std::uint16_t holds = 0xffff;
-  static constexpr std::uint16_t fails = 0xfffe;
-  /// @}
-
-  /// Whether it is about an operand.
-  [[nodiscard]] constexpr bool has_operand() const noexcept {
-    return kind >= node_kind::comparison && kind <= node_kind::in_set;
-  }
-  /// Whether it has children.
-  [[nodiscard]] constexpr bool has_children() const noexcept {
-    return kind == node_kind::both || kind == node_kind::either || kind == node_kind::negation;
-  }
-  /// How many words it has.
-  [[nodiscard]] constexpr std::size_t words() const noexcept {
-    return std::size_t{operand.words()} * ((operand.is_masked ? 1u : 0u) + std::size_t{values});
-  }
-};
-
-/// A condition that somebody else holds: its nodes and their words. At least one node.
-struct condition_view {
-  /// The nodes, children before their parents.
-  const condition_node* nodes;
-  /// How many there are.
-  std::size_t size;
-  /// The values of all nodes: host order, of an IPv6 address the upper half first.
-  const std::uint64_t* words;
-
-  /// The last node.
-  [[nodiscard]] constexpr std::size_t root() const noexcept { return size - 1; }
-  /// The mask of a node that has one; a number. `Key` is what values are compared as.
-  template <class Key>
-  [[nodiscard]] constexpr Key mask(const condition_node& n) const noexcept {
-    return at<Key>(n.word);
-  }
-  /// Value `i` of a node.
-  template <class Key>
-  [[nodiscard]] constexpr Key value(const condition_node& n, std::size_t i) const noexcept {
-    constexpr std::size_t width = std::is_same_v<Key, ipv6_address> ? 2 : 1;
-    return at<Key>(n.word + (n.operand.is_masked ? width : 0) + width * i);
-  }
-
-  /// The value that begins at a word.
-  template <class Key>
-  [[nodiscard]] constexpr Key at(std::size_t word) const noexcept {
-    if constexpr (std::is_same_v<Key, ipv6_address>) return {words[word], words[word + 1]};
-    else return words[word];
-  }
-};
-
-}  // namespace runnel::match
 
 #endif
 
@@ -22996,6 +21391,406 @@ class cursor {
 
 #endif
 
+// ==== runnel/wire/flow_key.hpp =======================================================================================
+// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
+// hash. What connection tables, fair queues and receive steering look packets up by.
+#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
+#define RUNNEL_WIRE_FLOW_KEY_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+/// A transport view with ports: tcp, udp and their kin.
+template <class T>
+concept has_ports = requires(const T& t) {
+  t.source_port();
+  t.destination_port();
+};
+
+// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
+// zero where theirs are, so that no packet can make a factor zero.
+inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
+                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
+
+// Source port, destination port, protocol, 24 zero bits: the last word of a key.
+[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
+  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
+}
+[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
+  const auto ports = static_cast<std::uint32_t>(word >> 32);
+  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
+}
+[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
+  return transport.size() < 4 ? 0 : load_be32(transport.data());
+}
+template <has_ports Transport>
+[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
+  if constexpr (requires { transport.ports(); }) return transport.ports();
+  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
+}
+
+}  // namespace detail
+
+/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
+/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
+/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
+class flow_key4 {
+ public:
+  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
+  /// first byte most significant.
+  static constexpr std::size_t words = 2;
+
+  constexpr flow_key4() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv4_address source() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
+  }
+  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
+  }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[1] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
+    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
+    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
+    return from <= to;
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
+  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
+    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
+  }
+
+ private:
+  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key4) == 16);
+
+/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
+/// the extension headers; the flow label is no part of it.
+class flow_key6 {
+ public:
+  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
+
+  constexpr flow_key6() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports; `protocol` is the transport's number.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                const Transport& transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                bytes transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
+  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[4] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
+    flow_key6 k;
+    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
+    k.word_[4] = detail::swap_ports(word_[4]);
+    return k;
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    if (word_[0] != word_[2]) return word_[0] < word_[2];
+    if (word_[1] != word_[3]) return word_[1] < word_[3];
+    return source_port() <= destination_port();
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// As `flow_key4::hash`.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    // The seed is in every product: one without it could be made zero by a chosen address.
+    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
+                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
+    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
+    return different == 0;
+  }
+
+ private:
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
+  }
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key6) == 40);
+
+namespace detail {
+constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case 1: out << "icmp "; break;
+    case 6: out << "tcp "; break;
+    case 17: out << "udp "; break;
+    case 58: out << "icmp6 "; break;
+    default: out << "proto " << protocol << ' ';
+  }
+}
+}  // namespace detail
+
+/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
+constexpr void print(text_writer& out, const flow_key4& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out, k.source());
+  out << ':' << k.source_port() << " > ";
+  print(out, k.destination());
+  out << ':' << k.destination_port();
+}
+/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
+constexpr void print(text_writer& out, const flow_key6& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out << '[', k.source());
+  out << "]:" << k.source_port() << " > ";
+  print(out << '[', k.destination());
+  out << "]:" << k.destination_port();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/toeplitz.hpp =======================================================================================
+// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
+// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
+// scaling", 2012.
+#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
+#define RUNNEL_WIRE_TOEPLITZ_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
+/// bytes for every input that is hashed here.
+struct rss_key {
+  /// The key's bytes.
+  std::uint8_t octets[40] = {};
+};
+/// The key of Microsoft's verification suite, the default of many drivers.
+inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
+/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
+inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
+
+/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
+/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
+///
+/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
+/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
+/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
+class toeplitz {
+ public:
+  static constexpr std::size_t longest_input = 36;  ///< bytes
+
+  /// Makes the tables for a key.
+  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
+    for (std::size_t group = 0; group < groups; ++group) {
+      std::uint64_t from_here = 0;
+      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
+      std::uint64_t row[256] = {};
+      for (std::size_t v = 1; v < 256; ++v) {
+        const std::size_t rest = v & (v - 1);
+        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
+        else
+          for (unsigned bit = 0; bit < 8; ++bit)
+            if (v == 0x80u >> bit) row[v] = from_here << bit;
+        store_be64(product_ + (group * 256 + v) * 8, row[v]);
+      }
+    }
+  }
+
+  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
+    return detail::to_big(six(k) ^ half<32>(k.word(4)));
+  }
+  /// Addresses only, as cards hash everything else, and fragments.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
+  /// Any input, in wire order; at most `longest_input` bytes of it count.
+  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
+    const bytes counted = input.first(longest_input);
+    std::uint32_t h = 0;
+    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
+    return detail::to_big(h);
+  }
+
+ private:
+  static constexpr std::size_t groups = longest_input / 4;
+
+  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
+    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
+    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
+           window(w >> 32, Place + 3);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
+    return half<Place>(w) ^ half<Place + 4>(w << 32);
+  }
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
+    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
+  }
+
+  alignas(64) std::byte product_[groups * 256 * 8] = {};
+};
+static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
+
+namespace detail {
+// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
+struct symmetric_parts {
+  std::uint16_t part[4][16] = {};
+  constexpr symmetric_parts() noexcept {
+    for (unsigned place = 0; place < 4; ++place)
+      for (unsigned v = 0; v < 16; ++v)
+        for (unsigned bit = 0; bit < 4; ++bit)
+          if ((v >> (3 - bit) & 1u) != 0)
+            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
+  }
+};
+inline constexpr symmetric_parts symmetric_table;
+
+[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
+  std::uint64_t w = words_together ^ words_together >> 32;
+  w ^= w >> 16;
+  const auto& t = symmetric_table.part;
+  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
+}
+}  // namespace detail
+
+/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
+/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
+/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
+/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
+}
+/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/wire.hpp ================================================================================================
 // Protocols: checked views, builders, printers; checksums, flow keys, the dissection of whole packets.
 #ifndef RUNNEL_WIRE_ALL_HPP
@@ -23021,7 +21816,8 @@ struct label {
 
 /// Writes a program, of fixed capacity, without a heap. A mistake (too many instructions, labels or maps, a label that
 /// is placed twice or never) is remembered, the first one counts, and `finish` says which; nothing is written out of
-/// bounds meanwhile. About 45 KB.
+/// bounds meanwhile. What no way leads to, behind a `jump` or `exit` and in front of a label that nobody has jumped to
+/// yet, is left out: the kernel refuses programs that have such instructions. About 45 KB.
 ///
 ///     assembler a;
 ///     const label drop = a.make_label();
@@ -23077,7 +21873,10 @@ class assembler {
     emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::call)), r0, r0, 0, static_cast<std::int32_t>(h));
   }
   /// `return r0`.
-  constexpr void exit() noexcept { emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::exit)), r0, r0, 0, 0); }
+  constexpr void exit() noexcept {
+    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::exit)), r0, r0, 0, 0);
+    reachable_ = false;
+  }
 
   /// A new label.
   [[nodiscard]] constexpr label make_label() noexcept {
@@ -23092,6 +21891,7 @@ class assembler {
     if (l.number >= label_count_) return fail("a label of another assembler");
     place_of& p = labels_[l.number];
     if (p.known) return fail("a label is placed twice");
+    if (p.at >= 0) reachable_ = true;
     // The jumps that wait for it form a list, through their offsets.
     for (int i = p.at; i >= 0;) {
       const int before = program_.instructions_[i].offset;
@@ -23103,6 +21903,7 @@ class assembler {
   /// `goto l`.
   constexpr void jump(label l) noexcept {
     jump_to(l, code(op_class::jmp, static_cast<unsigned>(jmp_op::ja)), r0, r0, 0);
+    reachable_ = false;
   }
   /// `if dst op src goto l`.
   constexpr void jump_if(jmp_op op, reg dst, reg src, label l) noexcept {
@@ -23122,6 +21923,8 @@ class assembler {
     program_.maps_[program_.map_count_] = m;
     return program_.map_count_++;
   }
+  /// Whether a way leads to what is written next.
+  [[nodiscard]] constexpr bool is_reachable() const noexcept { return reachable_; }
   /// The program as far as it is written; jumps to labels that have no place yet are not good.
   [[nodiscard]] constexpr const program& so_far() const noexcept { return program_; }
   /// What went wrong first; null when nothing did.
@@ -23133,6 +21936,7 @@ class assembler {
     for (std::size_t i = 0; i < label_count_ && why == nullptr; ++i)
       if (!labels_[i].known && labels_[i].at >= 0) why = "a jump to a label that was not placed";
     if (why == nullptr && program_.size_ == 0) why = "the program is empty";
+    if (why == nullptr && reachable_) why = "the program does not end in an exit";
     if (why != nullptr) return error("bpf", "assemble", "", why, "use fewer rules, or smaller conditions");
     return program_;
   }
@@ -23152,17 +21956,20 @@ class assembler {
     if (failure_ == nullptr) failure_ = why;
   }
   constexpr void emit(unsigned opcode, reg dst, reg src, int offset, std::int32_t imm) noexcept {
+    if (!reachable_) return;
     if (program_.size_ == program::max_instructions) return fail("more than 4096 instructions");
     if (offset < -0x8000 || offset > 0x7fff) return fail("an offset that does not fit into 16 bits");
     program_.instructions_[program_.size_++] = instruction::make(opcode, dst, static_cast<unsigned>(src), offset, imm);
   }
   constexpr void load_imm64(reg dst, imm64_kind kind, std::uint64_t v) noexcept {
+    if (!reachable_) return;
     if (program_.size_ + 2 > program::max_instructions) return fail("more than 4096 instructions");
     emit(0x18, dst, static_cast<reg>(kind), 0, signed_word(v));
     emit(0, r0, r0, 0, signed_word(v >> 32));
   }
   constexpr void jump_to(label l, unsigned opcode, reg dst, reg src, std::int32_t imm) noexcept {
     if (l.number >= label_count_) return fail("a label of another assembler");
+    if (!reachable_) return;
     const int here = static_cast<int>(program_.size_);
     place_of& p = labels_[l.number];
     emit(opcode, dst, src, p.known ? p.at - here - 1 : p.at, imm);
@@ -23172,6 +21979,7 @@ class assembler {
   program program_;
   place_of labels_[max_labels]{};
   std::uint16_t label_count_ = 0;
+  bool reachable_ = true;
   const char* failure_ = nullptr;
 };
 
@@ -23379,45 +22187,1313 @@ template <class F, transmitting_device... Targets>
 
 #endif
 
-// ==== runnel/xdp/lower.hpp ===========================================================================================
-// Match expressions as XDP programs.
-#ifndef RUNNEL_XDP_LOWER_HPP
-#define RUNNEL_XDP_LOWER_HPP
+// ==== runnel/xdp/bpf_dissect.hpp =====================================================================================
+// What `dissect` does with an Ethernet frame, as eBPF instructions: every check, in the same order, with the same
+// answer. A program begins with it; conditions then find their headers by what it leaves behind.
+//
+//     r6  the context         r8  behind the packet's last byte
+//     r7  the packet          r9  what was found: the bits of `protocol`; 0 when something is wrong with the packet
+//     fp-2 .. fp-24           where headers begin, 16 bits each: `slot`
+//
+// The kernel's verifier walks through all ways that a packet could take, and gives up after a million instructions. Two
+// ways that meet are one for it when all that it knows of the registers is the same. So what a way has found goes
+// through the stack, in halves of words that do not begin where a word does: the verifier does not follow those, and
+// knows a number of 16 bits there. A mask that is no news to us bounds it, and one comparison with the packet's end
+// proves what is read behind it.
+#ifndef RUNNEL_XDP_BPF_DISSECT_HPP
+#define RUNNEL_XDP_BPF_DISSECT_HPP
 
-#include <cstdint>  // uint64_t
+#include <cstdint>           // int32_t, uint64_t
+#include <initializer_list>  // for (... : {a, b})
 
 namespace runnel::detail::ebpf {
 
 using namespace bpf;
 
-/// Ends the program with an action; the context is in r6.
-constexpr void emit_action(assembler& a, action what, std::size_t sockets) noexcept {
-  if (what.kind == action_kind::socket) {
-    a.load_map(r1, sockets);
-    a.load(width::w, r2, r6, 16);  // rx_queue_index
-    a.move(r3, std::uint64_t{2});  // XDP_PASS where no socket is
-    a.call(helper::redirect_map);
-  } else {
-    a.move(r0, static_cast<std::uint64_t>(what.kind));
+/// Where on the stack the dissection leaves what it found. None is a multiple of 8, see above.
+enum class slot : int {
+  found = -2,
+  network = -4,    ///< where the network header begins; 14 when something is wrong
+  transport = -6,  ///< where the transport header begins; with protocol::transport
+  number = -10,    ///< the IP protocol behind extension headers; with protocol::ipv4 or ipv6
+  fragment = -12,  ///< where the IPv6 fragment header begins; 0 without one
+  first = -14,     ///< not 0 in a first fragment that others follow
+  mpls = -18,      ///< where the label stack begins; with protocol::mpls
+  end = -20,       ///< where the IP datagram ends; with protocol::transport
+};
+/// Bounds for the verifier: no network header begins behind 14 + 8 tags + LLC and SNAP + 16 labels, and no transport
+/// header behind that, 40, and 8 extension headers.
+inline constexpr std::int32_t network_mask = 0x7f;
+inline constexpr std::int32_t transport_mask = 0x7fff;
+static_assert(14 + 4 * max_vlan_tags + 8 + 4 * max_mpls_labels <= 0x7f);
+static_assert(0x7f + 40 + max_ipv6_extensions * 256 * 8 <= 0x7fff);
+
+[[nodiscard]] constexpr std::int32_t bit(protocol p) noexcept { return static_cast<std::int32_t>(p); }
+
+constexpr void load_slot(assembler& a, reg to, slot s) noexcept { a.load(width::h, to, r10, static_cast<int>(s)); }
+constexpr void store_slot(assembler& a, slot s, reg from) noexcept {
+  a.store(width::h, r10, static_cast<int>(s), from);
+}
+constexpr void store_slot(assembler& a, slot s, std::int32_t v) noexcept {
+  a.store(width::h, r10, static_cast<int>(s), v);
+}
+constexpr void load_be16(assembler& a, reg to, reg from, int offset) noexcept {
+  a.load(width::h, to, from, offset);
+  a.big_endian(to, 16);
+}
+
+/// Writes the dissection. While it runs, as `runnel::detail::dissection` has them: r2 here, r3 at, r4 end, r5 the type
+/// or number of what comes next; r0 and r1 are free.
+class dissection_writer {
+ public:
+  constexpr explicit dissection_writer(assembler& a) noexcept
+      : a_(a),
+        fault_(a.make_label()),
+        parsed_(a.make_label()),
+        ipv4_(a.make_label()),
+        ipv6_(a.make_label()),
+        arp_(a.make_label()),
+        transport_(a.make_label()),
+        other_transport_(a.make_label()) {}
+
+  /// The registers that every program needs: of the packet only its length is known behind it.
+  static constexpr void write_start(assembler& a) noexcept {
+    a.move(r6, r1);
+    a.load(width::w, r7, r6, 0);  // data
+    a.load(width::w, r8, r6, 4);  // data_end
   }
-  a.exit();
+  /// The whole dissection; goes on behind it in any case.
+  constexpr void write() noexcept {
+    a_.move(r9, std::uint64_t{0});
+    a_.move(r4, r8);
+    a_.alu(alu_op::sub, r4, r7);
+    for (const slot s : {slot::transport, slot::number, slot::mpls, slot::end}) store_slot(a_, s, r4);
+    for (const slot s : {slot::fragment, slot::first}) store_slot(a_, s, 0);
+    const label typed = a_.make_label();
+    link_header();
+    vlan_tags(typed);
+    llc_header();
+    a_.place(typed);
+    network_type();
+    mpls_labels();
+    arp_packet();
+    ipv4_header();
+    ipv6_headers();
+    transport_header();
+    ends();
+  }
+
+ private:
+  using op = alu_op;
+  using jump = jmp_op;
+
+  constexpr void link_header() noexcept {
+    a_.move(r3, std::uint64_t{14});
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, 14);
+    a_.jump_if(jump::jgt, r2, r8, fault_);
+    load_be16(a_, r5, r7, 12);
+  }
+  constexpr void vlan_tags(label typed) noexcept {
+    const label again = a_.make_label(), tag = a_.make_label(), done = a_.make_label();
+    a_.place(again);
+    a_.jump_if(jump::jeq, r5, ethertype::vlan, tag);
+    a_.jump_if(jump::jeq, r5, ethertype::qinq, tag);
+    a_.jump_if(jump::jne, r5, ethertype::qinq_old, done);
+    a_.place(tag);
+    a_.jump_if(jump::jeq, r3, 14 + 4 * std::int32_t{max_vlan_tags}, fault_);
+    need_bytes(4);
+    a_.alu(op::or_, r9, bit(protocol::vlan));
+    load_be16(a_, r5, r2, 2);
+    a_.alu(op::add, r2, 4);
+    a_.alu(op::add, r3, 4);
+    a_.jump(again);
+    a_.place(done);
+    a_.jump_if(jump::jge, r5, ethertype::first, typed);
+  }
+  // Behind an 802.3 length. Goes on with the type in a SNAP header, or to the end.
+  constexpr void llc_header() noexcept {
+    const label unnumbered = a_.make_label(), known = a_.make_label();
+    a_.jump_if(jump::jgt, r5, 1500, fault_);
+    rest_to_r1();
+    a_.jump_if(jump::jgt, r5, r1, fault_);
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r5);
+    forget_at(slot::network, network_mask);
+    need(3);
+    a_.load(width::b, r0, r2, 2);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 3);
+    a_.jump_if(jump::jeq, r1, 3, unnumbered);
+    need(4);
+    a_.jump(parsed_);
+    a_.place(unnumbered);
+    load_be16(a_, r1, r2, 0);
+    a_.jump_if(jump::jne, r1, 0xaaaa, parsed_);
+    a_.jump_if(jump::jne, r0, 3, parsed_);
+    need(8);
+    a_.load(width::b, r0, r2, 3);
+    a_.alu(op::lsh, r0, 16);
+    load_be16(a_, r1, r2, 4);
+    a_.alu(op::or_, r0, r1);
+    a_.jump_if(jump::jeq, r0, 0, known);
+    a_.jump_if(jump::jne, r0, 0xf8, parsed_);
+    a_.place(known);
+    load_be16(a_, r5, r2, 6);
+    a_.jump_if(jump::jlt, r5, ethertype::first, parsed_);
+    a_.alu(op::add, r3, 8);
+  }
+  constexpr void network_type() noexcept {
+    forget_at(slot::network, network_mask);
+    a_.jump_if(jump::jeq, r5, ethertype::ipv4, ipv4_);
+    a_.jump_if(jump::jeq, r5, ethertype::ipv6, ipv6_);
+    a_.jump_if(jump::jeq, r5, ethertype::arp, arp_);
+    const label mpls = a_.make_label();
+    a_.jump_if(jump::jeq, r5, ethertype::mpls, mpls);
+    a_.jump_if(jump::jne, r5, ethertype::mpls_upstream, parsed_);
+    a_.place(mpls);
+  }
+  constexpr void mpls_labels() noexcept {
+    const label again = a_.make_label();
+    store_slot(a_, slot::mpls, r3);
+    a_.alu(op::or_, r9, bit(protocol::mpls));
+    a_.move(r0, std::uint64_t{0});
+    a_.place(again);
+    a_.jump_if(jump::jeq, r0, std::int32_t{max_mpls_labels}, fault_);
+    a_.alu(op::add, r0, 1);
+    need(4);
+    a_.load(width::b, r5, r2, 2);
+    a_.alu(op::add, r2, 4);
+    a_.alu(op::add, r3, 4);
+    a_.alu(op::and_, r5, 1);
+    a_.jump_if(jump::jeq, r5, 0, again);
+    forget_at(slot::network, network_mask);
+    a_.jump_if(jump::jeq, r3, r4, parsed_);
+    need(1);
+    a_.load(width::b, r5, r2, 0);
+    a_.alu(op::rsh, r5, 4);
+    a_.jump_if(jump::jeq, r5, 4, ipv4_);
+    a_.jump_if(jump::jeq, r5, 6, ipv6_);
+    a_.jump(parsed_);
+  }
+  constexpr void arp_packet() noexcept {
+    const label good = a_.make_label();
+    a_.place(arp_);
+    need(28);
+    load_be16(a_, r0, r2, 0);
+    a_.jump_if(jump::jeq, r0, 1, good);
+    a_.jump_if(jump::jne, r0, 6, fault_);
+    a_.place(good);
+    load_be16(a_, r0, r2, 2);
+    a_.jump_if(jump::jne, r0, ethertype::ipv4, fault_);
+    load_be16(a_, r0, r2, 4);
+    a_.jump_if(jump::jne, r0, 0x0604, fault_);
+    a_.alu(op::or_, r9, bit(protocol::arp));
+    a_.jump(parsed_);
+  }
+  constexpr void ipv4_header() noexcept {
+    a_.place(ipv4_);
+    need(20);
+    version_is(4);
+    a_.alu(op::and_, r0, 15);
+    a_.alu(op::lsh, r0, 2);
+    a_.jump_if(jump::jlt, r0, 20, fault_);
+    load_be16(a_, r5, r2, 2);
+    a_.jump_if(jump::jlt, r5, r0, fault_);  // so that the header lies in what the total length is checked for
+    rest_to_r1();
+    a_.jump_if(jump::jgt, r5, r1, fault_);
+    a_.alu(op::or_, r9, bit(protocol::ipv4));
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r5);
+    a_.alu(op::add, r3, r0);
+    load_be16(a_, r1, r2, 6);
+    a_.move(r0, r5);
+    a_.load(width::b, r5, r2, 9);
+    store_slot(a_, slot::number, r5);
+    const label whole = a_.make_label();
+    a_.alu(op::and_, r1, 0x3fff);
+    a_.jump_if(jump::jeq, r1, 0, whole);
+    a_.alu(op::or_, r9, bit(protocol::fragment));
+    a_.alu(op::and_, r1, 0x1fff);
+    a_.alu(op::lsh, r1, 3);
+    a_.alu(op::add, r0, r1);
+    a_.jump_if(jump::jgt, r0, 65535, fault_);
+    a_.jump_if(jump::jne, r1, 0, parsed_);
+    store_slot(a_, slot::first, r4);  // any number but 0
+    a_.place(whole);
+    a_.jump_if(jump::jeq, r5, 58, other_transport_);  // ICMPv6 belongs to IPv6
+    a_.jump(transport_);
+  }
+  constexpr void ipv6_headers() noexcept {
+    const label again = a_.make_label(), extension = a_.make_label(), sized = a_.make_label(), done = a_.make_label(),
+                some = a_.make_label(), numbered = a_.make_label(), authentication = a_.make_label(),
+                fragment = a_.make_label(), not_fragment = a_.make_label();
+    a_.place(ipv6_);
+    need(40);
+    version_is(6);
+    load_be16(a_, r0, r2, 4);
+    a_.load(width::b, r5, r2, 6);
+    rest_to_r1();
+    a_.alu(op::sub, r1, 40);  // not below 0, as there are 40
+    a_.jump_if(jump::jgt, r0, r1, fault_);
+    a_.jump_if(jump::jne, r0, 0, some);
+    a_.jump_if(jump::jeq, r5, 0, fault_);
+    a_.place(some);
+    a_.alu(op::or_, r9, bit(protocol::ipv6));
+    a_.alu(op::add, r3, 40);
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r0);
+    a_.move(r0, std::uint64_t{0});
+
+    // r0 counts.
+    a_.place(again);
+    for (const std::int32_t number : {0, 43, 44, 51}) a_.jump_if(jump::jeq, r5, number, extension);
+    a_.jump_if(jump::jne, r5, 60, done);
+    a_.place(extension);
+    a_.jump_if(jump::jeq, r0, std::int32_t{max_ipv6_extensions}, fault_);
+    a_.jump_if(jump::jne, r5, 0, numbered);
+    a_.jump_if(jump::jne, r0, 0, fault_);
+    a_.place(numbered);
+    a_.alu(op::add, r0, 1);
+    forget_at(slot::transport, transport_mask);
+    need(8);
+    a_.load(width::b, r1, r2, 1);
+    a_.jump_if(jump::jeq, r5, 44, fragment);
+    a_.jump_if(jump::jeq, r5, 51, authentication);
+    a_.alu(op::add, r1, 1);
+    a_.alu(op::lsh, r1, 3);
+    a_.jump(sized);
+    a_.place(authentication);
+    a_.jump_if(jump::jeq, r1, 0, fault_);
+    a_.alu(op::add, r1, 2);
+    a_.alu(op::lsh, r1, 2);
+    a_.jump(sized);
+    a_.place(fragment);
+    a_.move(r1, std::uint64_t{8});
+    a_.place(sized);
+    a_.alu(op::add, r3, r1);
+    a_.jump_if(jump::jgt, r3, r4, fault_);
+    a_.jump_if(jump::jne, r5, 44, not_fragment);
+    fragment_header();
+    a_.place(not_fragment);
+    a_.load(width::b, r5, r2, 0);
+    a_.jump(again);
+    a_.place(done);
+    store_slot(a_, slot::number, r5);
+    a_.jump_if(jump::jeq, r5, 1, other_transport_);  // ICMP belongs to IPv4
+    a_.jump(transport_);
+  }
+  // At r2; r3 is behind it. r0 counts, and is kept unless this is the last.
+  constexpr void fragment_header() noexcept {
+    const label goes_on = a_.make_label();
+    load_slot(a_, r1, slot::fragment);
+    a_.jump_if(jump::jne, r1, 0, fault_);
+    a_.alu(op::or_, r9, bit(protocol::fragment));
+    a_.move(r1, r3);
+    a_.alu(op::sub, r1, 8);
+    store_slot(a_, slot::fragment, r1);
+    load_be16(a_, r5, r2, 2);
+    a_.move(r1, r5);
+    a_.alu(op::and_, r1, 0xfff8);
+    a_.alu(op::add, r1, r4);
+    a_.alu(op::sub, r1, r3);
+    a_.jump_if(jump::jgt, r1, 65535, fault_);
+    a_.move(r1, r5);
+    a_.alu(op::and_, r1, 0xfff8);
+    a_.jump_if(jump::jeq, r1, 0, goes_on);
+    a_.load(width::b, r5, r2, 0);
+    store_slot(a_, slot::number, r5);
+    a_.jump(parsed_);
+    a_.place(goes_on);
+    a_.alu(op::and_, r5, 1);
+    store_slot(a_, slot::first, r5);
+  }
+  constexpr void transport_header() noexcept {
+    const label tcp = a_.make_label(), udp = a_.make_label(), icmp = a_.make_label(), icmpv6 = a_.make_label(),
+                gre = a_.make_label(), found = a_.make_label(), length_is_good = a_.make_label();
+    a_.place(transport_);
+    store_slot(a_, slot::end, r4);
+    forget_at(slot::transport, transport_mask);
+    a_.jump_if(jump::jeq, r5, 6, tcp);
+    a_.jump_if(jump::jeq, r5, 17, udp);
+    a_.jump_if(jump::jeq, r5, 1, icmp);
+    a_.jump_if(jump::jeq, r5, 58, icmpv6);
+    a_.jump_if(jump::jeq, r5, 47, gre);
+    a_.jump(found);
+
+    a_.place(tcp);
+    need(20);
+    a_.load(width::b, r0, r2, 12);
+    a_.alu(op::rsh, r0, 4);
+    a_.alu(op::lsh, r0, 2);
+    a_.jump_if(jump::jlt, r0, 20, fault_);
+    a_.alu(op::add, r0, r3);
+    a_.jump_if(jump::jgt, r0, r4, fault_);
+    a_.alu(op::or_, r9, bit(protocol::tcp));
+    a_.jump(found);
+
+    a_.place(udp);
+    need(8);
+    load_be16(a_, r0, r2, 4);
+    a_.jump_if(jump::jlt, r0, 8, fault_);
+    rest_to_r1();
+    a_.jump_if(jump::jle, r0, r1, length_is_good);
+    load_slot(a_, r1, slot::first);
+    a_.jump_if(jump::jeq, r1, 0, fault_);
+    a_.place(length_is_good);
+    a_.alu(op::or_, r9, bit(protocol::udp));
+    a_.jump(found);
+
+    a_.place(icmp);
+    need(8);
+    a_.alu(op::or_, r9, bit(protocol::icmp));
+    a_.jump(found);
+
+    a_.place(icmpv6);
+    need(8);
+    a_.alu(op::or_, r9, bit(protocol::icmpv6));
+    a_.jump(found);
+
+    a_.place(gre);
+    gre_header(found);
+    a_.jump(found);
+
+    a_.place(other_transport_);
+    store_slot(a_, slot::end, r4);
+    store_slot(a_, slot::transport, r3);
+    a_.place(found);
+    a_.alu(op::or_, r9, bit(protocol::transport));
+  }
+  constexpr void gre_header(label found) noexcept {
+    need(4);
+    load_be16(a_, r0, r2, 0);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 7);
+    a_.jump_if(jump::jne, r1, 0, found);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 0x4c00);
+    a_.jump_if(jump::jne, r1, 0, fault_);
+    // A word for each of the bits 15, 13 and 12, and one.
+    a_.move(r5, std::uint64_t{1});
+    for (const std::int32_t shift : {15, 13, 12}) {
+      a_.move(r1, r0);
+      a_.alu(op::rsh, r1, shift);
+      a_.alu(op::and_, r1, 1);
+      a_.alu(op::add, r5, r1);
+    }
+    a_.alu(op::lsh, r5, 2);
+    a_.alu(op::add, r5, r3);
+    a_.jump_if(jump::jgt, r5, r4, fault_);
+    a_.alu(op::or_, r9, bit(protocol::gre));
+  }
+  constexpr void ends() noexcept {
+    const label done = a_.make_label();
+    a_.place(parsed_);
+    a_.alu(op::or_, r9, bit(protocol::parsed));
+    store_slot(a_, slot::found, r9);
+    load_slot(a_, r9, slot::found);
+    a_.jump(done);
+    a_.place(fault_);
+    a_.move(r9, std::uint64_t{0});
+    store_slot(a_, slot::network, 14);
+    a_.place(done);
+  }
+
+  // `n` bytes from here are in the packet: all there is to check before an end is said.
+  constexpr void need_bytes(std::int32_t n) noexcept {
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, n);
+    a_.jump_if(jump::jgt, r1, r8, fault_);
+  }
+  // And they lie before the end; that is in the packet, but the verifier does not know.
+  constexpr void need(std::int32_t n) noexcept {
+    a_.move(r1, r3);
+    a_.alu(op::add, r1, n);
+    a_.jump_if(jump::jgt, r1, r4, fault_);
+    need_bytes(n);
+  }
+  constexpr void rest_to_r1() noexcept {
+    a_.move(r1, r4);
+    a_.alu(op::sub, r1, r3);
+  }
+  // The first octet stays in r0.
+  constexpr void version_is(std::int32_t v) noexcept {
+    a_.load(width::b, r0, r2, 0);
+    a_.move(r1, r0);
+    a_.alu(op::rsh, r1, 4);
+    a_.jump_if(jump::jne, r1, v, fault_);
+  }
+  // Keeps `at`, makes the verifier forget which number it is, and goes there.
+  constexpr void forget_at(slot s, std::int32_t mask) noexcept {
+    store_slot(a_, s, r3);
+    load_slot(a_, r3, s);
+    a_.alu(op::and_, r3, mask);
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, r3);
+  }
+
+  assembler& a_;
+  label fault_, parsed_, ipv4_, ipv6_, arp_, transport_, other_transport_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/bpf_locate.hpp ======================================================================================
+// Finds headers by what the dissection left, and loads fields and metadata: `match::locate` and `match::load` as eBPF
+// instructions.
+#ifndef RUNNEL_XDP_BPF_LOCATE_HPP
+#define RUNNEL_XDP_BPF_LOCATE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Whether headers have to be looked for.
+[[nodiscard]] constexpr bool needs_dissection(const match::condition_node& n) noexcept {
+  if (n.kind == match::node_kind::has) return n.operand.in_header != header::ethernet;
+  if (!n.has_operand()) return false;
+  if (!n.operand.is_meta) return n.operand.in_header != header::ethernet;
+  return n.operand.which == match::meta_key::protocol || n.operand.which == match::meta_key::nfproto ||
+         n.operand.which == match::meta_key::l4proto;
+}
+
+/// Writes the search for one header; a packet without it goes to `missing`.
+class locate_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  constexpr locate_writer(assembler& a, label missing) noexcept : a_(a), missing_(missing) {}
+
+  /// Leaves in r2 where a header begins, of which `need` bytes are there. Uses r0, r1 and r3.
+  constexpr void find(header h, std::size_t need) noexcept {
+    const auto n = static_cast<std::int32_t>(need);
+    switch (family_of(h)) {
+      case header_family::icmp_message: return find_message(protocol::icmp, n, number_of(h), number_of(h));
+      case header_family::icmpv6_message: return find_message(protocol::icmpv6, n, number_of(h), number_of(h));
+      default: break;
+    }
+    switch (h) {
+      case header::ethernet: return find_behind_start(0, n);
+      case header::vlan: found(bit(protocol::vlan)); return find_behind_start(14, n);
+      case header::cvlan: return find_second_tag(n);
+      case header::mpls: return find_in(slot::mpls, network_mask, bit(protocol::mpls), n);
+      case header::arp: return find_in(slot::network, network_mask, bit(protocol::arp), n);
+      case header::ipv4: return find_in(slot::network, network_mask, bit(protocol::ipv4), n);
+      case header::ipv6: return find_in(slot::network, network_mask, bit(protocol::ipv6), n);
+      case header::ipv6_fragment: return find_fragment(n);
+      case header::icmp: return find_in(slot::transport, transport_mask, bit(protocol::icmp), n);
+      case header::icmpv6: return find_in(slot::transport, transport_mask, bit(protocol::icmpv6), n);
+      case header::tcp: return find_in(slot::transport, transport_mask, bit(protocol::tcp), n);
+      case header::udp: return find_in(slot::transport, transport_mask, bit(protocol::udp), n);
+      case header::th: return find_in(slot::transport, transport_mask, bit(protocol::tcp) | bit(protocol::udp), n);
+      case header::gre: return find_in(slot::transport, transport_mask, bit(protocol::gre), n);
+      case header::vxlan: return find_vxlan(n);
+      case header::icmp_echo: return find_echo(n);
+      case header::icmpv6_echo: return find_message(protocol::icmpv6, n, 128, 129);
+      case header::icmpv6_target: return find_target(n);
+      default: return a_.jump(missing_);
+    }
+  }
+  /// Leaves the value of an operand in r0, or in r0 and r1. Uses r2 and r3.
+  constexpr void load(const match::operand_description& o, std::uint16_t iif) noexcept {
+    if (o.is_meta) return load_meta(o.which, iif);
+    const std::size_t fixed = match::fixed_size(o.in_header), needed = (o.offset + std::size_t{o.bits} + 7) / 8;
+    find(o.in_header, needed > fixed ? needed : fixed);
+    const std::int32_t at = o.offset / 8;
+    if (o.value == match::value_kind::ipv6) {
+      load_bytes(r0, at, 8);
+      return load_bytes(r1, at + 8, 8);
+    }
+    const std::int32_t first = o.offset % 8, size = (first + o.bits + 7) / 8, behind = size * 8 - first - o.bits;
+    load_bytes(r0, at, size);
+    if (behind != 0) a_.alu(op::rsh, r0, behind);
+    if (first == 0) return;
+    // The mask has at most 57 bits.
+    a_.move(r1, ~std::uint64_t{0} >> (64 - o.bits));
+    a_.alu(op::and_, r0, r1);
+  }
+
+ private:
+  // Goes on when one of these bits is set. The test is on a copy, so that the verifier learns nothing of r9: what it
+  // knows of bits would tell ways apart that are the same to us.
+  constexpr void found(std::int32_t bits) noexcept {
+    a_.move(r1, r9);
+    a_.alu(op::and_, r1, bits);
+    a_.jump_if(jump::jeq, r1, 0, missing_);
+  }
+  constexpr void check(std::int32_t need) noexcept {
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, need);
+    a_.jump_if(jump::jgt, r1, r8, missing_);
+  }
+  constexpr void find_behind_start(std::int32_t at, std::int32_t need) noexcept {
+    a_.move(r2, r7);
+    if (at != 0) a_.alu(op::add, r2, at);
+    check(need);
+  }
+  constexpr void find_in(slot s, std::int32_t mask, std::int32_t bits, std::int32_t need) noexcept {
+    found(bits);
+    go_to(s, mask);
+    check(need);
+  }
+  constexpr void go_to(slot s, std::int32_t mask) noexcept {
+    load_slot(a_, r1, s);
+    a_.alu(op::and_, r1, mask);
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, r1);
+  }
+  constexpr void find_second_tag(std::int32_t need) noexcept {
+    const label is_tag = a_.make_label();
+    found(bit(protocol::vlan));
+    find_behind_start(18, need);
+    load_be16(a_, r0, r7, 16);
+    a_.jump_if(jump::jeq, r0, ethertype::vlan, is_tag);
+    a_.jump_if(jump::jeq, r0, ethertype::qinq, is_tag);
+    a_.jump_if(jump::jne, r0, ethertype::qinq_old, missing_);
+    a_.place(is_tag);
+  }
+  constexpr void find_fragment(std::int32_t need) noexcept {
+    found(bit(protocol::ipv6));
+    load_slot(a_, r1, slot::fragment);
+    a_.jump_if(jump::jeq, r1, 0, missing_);
+    go_to(slot::fragment, transport_mask);
+    check(need);
+  }
+  constexpr void find_vxlan(std::int32_t need) noexcept {
+    find_in(slot::transport, transport_mask, bit(protocol::udp), need + 8);
+    load_be16(a_, r0, r2, 2);
+    a_.jump_if(jump::jne, r0, 4789, missing_);
+    a_.alu(op::add, r2, 8);
+  }
+  // Of an ICMP message what is needed lies within the datagram; its type is left in r0.
+  constexpr void find_message(protocol p, std::int32_t need, std::int32_t first, std::int32_t last) noexcept {
+    find_in(slot::transport, transport_mask, bit(p), need);
+    load_slot(a_, r1, slot::transport);
+    a_.alu(op::add, r1, need);
+    load_slot(a_, r3, slot::end);
+    a_.jump_if(jump::jgt, r1, r3, missing_);
+    a_.load(width::b, r0, r2, 0);
+    if (first == last) return a_.jump_if(jump::jne, r0, first, missing_);
+    if (first != 0) a_.jump_if(jump::jlt, r0, first, missing_);
+    a_.jump_if(jump::jgt, r0, last, missing_);
+  }
+  constexpr void find_echo(std::int32_t need) noexcept {
+    const label is_echo = a_.make_label();
+    find_message(protocol::icmp, need, 0, 8);
+    a_.jump_if(jump::jeq, r0, 0, is_echo);
+    a_.jump_if(jump::jne, r0, 8, missing_);
+    a_.place(is_echo);
+  }
+  constexpr void find_target(std::int32_t need) noexcept {
+    find_message(protocol::icmpv6, need, 130, 137);
+    a_.jump_if(jump::jeq, r0, 133, missing_);
+    a_.jump_if(jump::jeq, r0, 134, missing_);
+  }
+
+  constexpr void load_meta(match::meta_key key, std::uint16_t iif) noexcept {
+    switch (key) {
+      case match::meta_key::length:
+        a_.move(r0, r8);
+        a_.alu(op::sub, r0, r7);
+        break;
+      case match::meta_key::iif: a_.move(r0, std::uint64_t{iif}); break;
+      case match::meta_key::queue:
+        a_.load(width::w, r0, r6, 16);
+        a_.alu(op::and_, r0, 0xff);  // as a frame has it
+        break;
+      case match::meta_key::protocol: load_protocol(); break;
+      case match::meta_key::nfproto: load_nfproto(); break;
+      case match::meta_key::l4proto:
+        found(bit(protocol::ipv4) | bit(protocol::ipv6));
+        load_slot(a_, r0, slot::number);
+        break;
+      case match::meta_key::mark:  // nobody has set these yet
+      case match::meta_key::priority:
+      case match::meta_key::hash:
+      case match::meta_key::time: a_.move(r0, std::uint64_t{0}); break;
+    }
+  }
+  // What the type field says in front of the label stack, or of the network header. That begins at 14 where something
+  // is wrong with the packet; where there is no type field, the value is 0.
+  constexpr void load_protocol() noexcept {
+    const label plain = a_.make_label(), none = a_.make_label();
+    load_slot(a_, r2, slot::network);
+    a_.move(r1, r9);
+    a_.alu(op::and_, r1, bit(protocol::mpls));
+    a_.jump_if(jump::jeq, r1, 0, plain);
+    load_slot(a_, r2, slot::mpls);
+    a_.place(plain);
+    a_.alu(op::sub, r2, 2);
+    a_.alu(op::and_, r2, network_mask);
+    a_.alu(op::add, r2, r7);
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, 2);
+    a_.move(r0, std::uint64_t{0});
+    a_.jump_if(jump::jgt, r1, r8, none);
+    load_be16(a_, r0, r2, 0);
+    a_.place(none);
+  }
+  constexpr void load_nfproto() noexcept {
+    const label known = a_.make_label();
+    constexpr struct {
+      protocol is;
+      std::uint8_t value;
+    } families[] = {{protocol::ipv4, nfproto::ipv4}, {protocol::ipv6, nfproto::ipv6}, {protocol::arp, nfproto::arp}};
+    for (const auto& f : families) {
+      a_.move(r0, std::uint64_t{f.value});
+      a_.move(r1, r9);
+      a_.alu(op::and_, r1, bit(f.is));
+      a_.jump_if(jump::jne, r1, 0, known);
+    }
+    a_.move(r0, std::uint64_t{nfproto::unspec});
+    a_.place(known);
+  }
+
+  // `size` bytes at r2 + `at`, the first one most significant, in the largest pieces that there are. The second and
+  // further ones come through r3.
+  constexpr void load_bytes(reg to, std::int32_t at, std::int32_t size) noexcept {
+    for (std::int32_t done = 0; done < size;) {
+      const std::int32_t rest = size - done, piece = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
+      const width w = piece == 8 ? width::dw : piece == 4 ? width::w : piece == 2 ? width::h : width::b;
+      const reg part = done == 0 ? to : r3;
+      a_.load(w, part, r2, at + done);
+      if (piece != 1) a_.big_endian(part, piece * 8);
+      if (done != 0) {
+        a_.alu(op::lsh, to, piece * 8);
+        a_.alu(op::or_, to, r3);
+      }
+      done += piece;
+    }
+  }
+
+  assembler& a_;
+  label missing_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/bpf_condition.hpp ===================================================================================
+// Conditions as eBPF instructions, behind the dissection: one test after the other, each with two ways to go on.
+#ifndef RUNNEL_XDP_BPF_CONDITION_HPP
+#define RUNNEL_XDP_BPF_CONDITION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint16_t, uint64_t
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Where the keys of maps are put together on the stack, behind what the dissection left: a prefix length, 16 bytes of
+/// key.
+inline constexpr int key_at = -40, prefix_key_at = key_at - 4;
+
+/// Writes the tests of conditions. What is compared is in r0, of an IPv6 address the upper half, the lower half in r1;
+/// r2 to r5 are free.
+class condition_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  constexpr condition_writer(assembler& a, std::uint16_t iif) noexcept : a_(a), iif_(iif) {}
+
+  /// Goes to one of two labels. The second is placed right behind.
+  constexpr void write(const match::condition_view& c, label holds, label fails) noexcept {
+    label at[condition::max_nodes];
+    for (std::size_t i = 0; i < c.size; ++i) at[i] = a_.make_label();
+    for (std::size_t i = 0; i < c.size; ++i) {
+      const match::condition_node& n = c.nodes[i];
+      if (n.has_children()) continue;
+      const auto where = [&](std::uint16_t place) {
+        return place == match::condition_node::holds   ? holds
+               : place == match::condition_node::fails ? fails
+                                                       : at[place];
+      };
+      std::size_t next = i + 1;
+      while (next < c.size && c.nodes[next].has_children()) ++next;
+      a_.place(at[i]);
+      test(c, n, {where(n.yes), where(n.no), next < c.size ? at[next] : fails});
+    }
+    for (std::size_t i = 0; i < c.size; ++i)
+      if (c.nodes[i].has_children()) a_.place(at[i]);
+    a_.place(fails);
+  }
+
+ private:
+  // Where to go on, and which of the two comes next anyway.
+  struct ways {
+    label yes, no, next;
+
+    [[nodiscard]] constexpr ways turned() const noexcept { return {no, yes, next}; }
+  };
+  static constexpr bool same(label a, label b) noexcept { return a.number == b.number; }
+
+  constexpr void test(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    if (n.kind == match::node_kind::always) return go(to.yes, to.next);
+    locate_writer place(a_, to.no);
+    if (n.kind == match::node_kind::has) {
+      place.find(n.operand.in_header, match::fixed_size(n.operand.in_header));
+      return go(to.yes, to.next);
+    }
+    place.load(n.operand, iif_);
+    if (n.operand.value == match::value_kind::ipv6) {
+      if (n.operand.is_masked) {
+        const ipv6_address mask = c.mask<ipv6_address>(n);
+        and_with(r0, mask.high());
+        and_with(r1, mask.low());
+      }
+      compare_addresses(c, n, n.inside ? to : to.turned());
+    } else {
+      if (n.operand.is_masked) and_with(r0, c.mask<std::uint64_t>(n));
+      compare_numbers(c, n, n.inside ? to : to.turned());
+    }
+  }
+
+  constexpr void compare_numbers(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    const std::uint64_t first = n.values != 0 ? c.value<std::uint64_t>(n, 0) : 0;
+    switch (n.kind) {
+      case match::node_kind::comparison: return branch(jump_for(n.how), r0, first, to);
+      case match::node_kind::in_range:
+        if (c.value<std::uint64_t>(n, 1) < first) return go(to.no, to.next);
+        if (first != 0) subtract(first);
+        return branch(jump::jle, r0, c.value<std::uint64_t>(n, 1) - first, to);
+      case match::node_kind::in_prefix: {
+        const std::int32_t rest = n.operand.bits - n.length;
+        // A prefix with bits behind its length has no addresses: what is left of one of the other family.
+        if (rest > 63 ? first != 0 : first >> rest << rest != first) return go(to.no, to.next);
+        if (rest > 63) return go(to.yes, to.next);
+        if (rest != 0) a_.alu(op::rsh, r0, rest);
+        return branch(jump::jeq, r0, first >> rest, to);
+      }
+      case match::node_kind::in_constants: return search(c, n, 0, n.values, to);
+      case match::node_kind::in_set: return ask_set(n, to);
+      default: return go(to.no, to.next);
+    }
+  }
+  // The values rise: halves of halves, down to three that are tried one by one.
+  constexpr void search(const match::condition_view& c, const match::condition_node& n, std::size_t from,
+                        std::size_t end, ways to) noexcept {
+    if (end - from <= 3) {
+      for (std::size_t i = from; i < end; ++i) jump_if(jump::jeq, r0, c.value<std::uint64_t>(n, i), to.yes);
+      return go(to.no, to.next);
+    }
+    const std::size_t middle = from + (end - from) / 2;
+    const label upper = a_.make_label();
+    jump_if(jump::jge, r0, c.value<std::uint64_t>(n, middle), upper);
+    search(c, n, from, middle, {to.yes, to.no, upper});
+    a_.place(upper);
+    search(c, n, middle, end, to);
+  }
+  constexpr void compare_addresses(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    const auto value = [&](std::size_t i) { return c.value<ipv6_address>(n, i); };
+    switch (n.kind) {
+      case match::node_kind::comparison: return compare_address(n.how, value(0), to);
+      case match::node_kind::in_range: {
+        const label not_below = a_.make_label();
+        compare_address(match::relation::greater_equal, value(0), {not_below, to.no, not_below});
+        a_.place(not_below);
+        return compare_address(match::relation::less_equal, value(1), to);
+      }
+      case match::node_kind::in_prefix: {
+        const std::int32_t length = n.length;
+        const auto mask = match::prefix_mask<ipv6_address, 128>(n.length);
+        if (!(match::key_and(value(0), mask) == value(0))) return go(to.no, to.next);
+        if (length == 0) return go(to.yes, to.next);
+        if (length <= 64) {
+          if (length != 64) a_.alu(op::rsh, r0, 64 - length);
+          return branch(jump::jeq, r0, value(0).high() >> (64 - length), to);
+        }
+        jump_if(jump::jne, r0, value(0).high(), to.no);
+        if (length != 128) a_.alu(op::rsh, r1, 128 - length);
+        return branch(jump::jeq, r1, value(0).low() >> (128 - length), to);
+      }
+      case match::node_kind::in_constants:
+        for (std::size_t i = 0; i < n.values; ++i) {
+          const label another = a_.make_label();
+          compare_address(match::relation::equal, value(i), {to.yes, another, another});
+          a_.place(another);
+        }
+        return go(to.no, to.next);
+      case match::node_kind::in_set: return ask_set(n, to);
+      default: return go(to.no, to.next);
+    }
+  }
+  constexpr void compare_address(match::relation how, const ipv6_address& v, ways to) noexcept {
+    switch (how) {
+      case match::relation::not_equal: return compare_address(match::relation::equal, v, to.turned());
+      case match::relation::equal: break;
+      case match::relation::less:
+      case match::relation::less_equal: jump_if(jump::jlt, r0, v.high(), to.yes); break;
+      case match::relation::greater:
+      case match::relation::greater_equal: jump_if(jump::jgt, r0, v.high(), to.yes); break;
+    }
+    jump_if(jump::jne, r0, v.high(), to.no);
+    branch(jump_for(how), r1, v.low(), to);
+  }
+
+  // Is the value in a set? In a hash map under itself, as a number or in network order; in a trie by its prefix.
+  constexpr void ask_set(const match::condition_node& n, ways to) noexcept {
+    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
+    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
+    if (is_ipv6) {
+      a_.big_endian(r0, 64);
+      a_.big_endian(r1, 64);
+      a_.store(width::dw, r10, key_at + 8, r1);
+    } else if (is_trie) {
+      a_.big_endian(r0, 32);
+    }
+    a_.store(is_trie && !is_ipv6 ? width::w : width::dw, r10, key_at, r0);
+    if (is_trie) a_.store(width::w, r10, prefix_key_at, n.set.functions->bits);
+    a_.move(r2, r10);
+    a_.alu(op::add, r2, is_trie ? prefix_key_at : key_at);
+    a_.load_map(r1, map_of(n));
+    a_.call(helper::map_lookup_elem);
+    branch(jump::jne, r0, 0, to);
+  }
+  constexpr std::size_t map_of(const match::condition_node& n) noexcept {
+    const std::size_t i = a_.so_far().find(n.set.set);
+    if (i < a_.so_far().map_count()) return i;
+    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
+    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
+    const std::size_t capacity = n.set.functions->capacity(n.set.set);
+    map_description m;
+    m.config.kind = is_trie ? map_kind::lpm_trie : map_kind::hash;
+    m.config.key_bytes = (is_ipv6 ? 16u : is_trie ? 4u : 8u) + (is_trie ? 4u : 0u);
+    m.config.value_bytes = 1;
+    m.config.entries = capacity > 0x7fff'ffff ? 0x7fff'ffff : static_cast<std::uint32_t>(capacity);
+    m.config.name = n.set.name();
+    m.set = n.set;
+    return a_.add(m);
+  }
+
+  static constexpr jump jump_for(match::relation how) noexcept {
+    switch (how) {
+      case match::relation::equal: return jump::jeq;
+      case match::relation::not_equal: return jump::jne;
+      case match::relation::less: return jump::jlt;
+      case match::relation::less_equal: return jump::jle;
+      case match::relation::greater: return jump::jgt;
+      case match::relation::greater_equal: break;
+    }
+    return jump::jge;
+  }
+  static constexpr jump opposite(jump j) noexcept {
+    switch (j) {
+      case jump::jeq: return jump::jne;
+      case jump::jne: return jump::jeq;
+      case jump::jlt: return jump::jge;
+      case jump::jle: return jump::jgt;
+      case jump::jgt: return jump::jle;
+      default: return jump::jlt;
+    }
+  }
+  // An immediate is extended with its sign.
+  static constexpr bool is_immediate(std::uint64_t v) noexcept { return v <= 0x7fff'ffff; }
+  constexpr void jump_if(jump j, reg what, std::uint64_t v, label l) noexcept {
+    if (is_immediate(v)) return a_.jump_if(j, what, static_cast<std::int32_t>(v), l);
+    a_.move(r2, v);
+    a_.jump_if(j, what, r2, l);
+  }
+  constexpr void branch(jump j, reg what, std::uint64_t v, ways to) noexcept {
+    if (same(to.yes, to.next)) return jump_if(opposite(j), what, v, to.no);
+    jump_if(j, what, v, to.yes);
+    go(to.no, to.next);
+  }
+  constexpr void go(label to, label next) noexcept {
+    if (!same(to, next)) a_.jump(to);
+  }
+  constexpr void and_with(reg what, std::uint64_t mask) noexcept {
+    if (is_immediate(mask)) return a_.alu(op::and_, what, static_cast<std::int32_t>(mask));
+    a_.move(r2, mask);
+    a_.alu(op::and_, what, r2);
+  }
+  constexpr void subtract(std::uint64_t v) noexcept {
+    if (is_immediate(v)) return a_.alu(op::sub, r0, static_cast<std::int32_t>(v));
+    a_.move(r2, v);
+    a_.alu(op::sub, r0, r2);
+  }
+
+  assembler& a_;
+  std::uint16_t iif_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/lowerable.hpp =======================================================================================
+// What an XDP program cannot do: known of an expression's type when it is compiled, of a condition when it is lowered.
+#ifndef RUNNEL_XDP_LOWERABLE_HPP
+#define RUNNEL_XDP_LOWERABLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t
+
+namespace runnel::detail::ebpf {
+
+/// Why something cannot be lowered.
+enum class obstacle : std::uint8_t { none, options, llc, tunnel, time, interval_set, own_set, stolen };
+
+/// The same in words, and what to do.
+struct obstacle_text {
+  const char* why;
+  const char* advice;
+};
+[[nodiscard]] constexpr obstacle_text text_of(obstacle o) noexcept {
+  switch (o) {
+    case obstacle::options:
+      return {"an XDP program does not search options and extension headers", "ask for them in user space"};
+    case obstacle::llc: return {"an XDP program does not look for LLC and SNAP headers", "ask for them in user space"};
+    case obstacle::tunnel: return {"an XDP program does not look into tunnels", "ask for it in user space"};
+    case obstacle::time:
+      return {"the kernel's clock is not the one of the device", "leave meta time out of what runs in the kernel"};
+    case obstacle::interval_set:
+      return {"the kernel has no map of intervals", "use in(range(...)), a prefix_set or a hash_set"};
+    case obstacle::own_set: return {"the kernel cannot ask a set of your own", "use a hash_set or a prefix_set"};
+    case obstacle::stolen: return {"the kernel has no verdict like this", "use accept, drop, tx or redirect"};
+    case obstacle::none: break;
+  }
+  return {"", ""};
+}
+
+[[nodiscard]] constexpr obstacle obstacle_in(header h) noexcept {
+  switch (family_of(h)) {
+    case header_family::ipv4_option:
+    case header_family::tcp_option:
+    case header_family::ipv6_extension:
+    case header_family::nd_option:
+    case header_family::gre_word: return obstacle::options;
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  return h == header::llc || h == header::snap ? obstacle::llc : obstacle::none;
+}
+[[nodiscard]] constexpr obstacle obstacle_in(match::set_kind k) noexcept {
+  return k == match::set_kind::interval_set ? obstacle::interval_set
+         : k == match::set_kind::other      ? obstacle::own_set
+                                            : obstacle::none;
+}
+[[nodiscard]] constexpr obstacle obstacle_in(const match::condition_node& n) noexcept {
+  if (n.kind == match::node_kind::has) return obstacle_in(n.operand.in_header);
+  if (!n.has_operand()) return obstacle::none;
+  if (n.operand.is_inner) return obstacle::tunnel;
+  if (n.kind == match::node_kind::in_set && obstacle_in(n.set.functions->kind) != obstacle::none)
+    return obstacle_in(n.set.functions->kind);
+  if (!n.operand.is_meta) return obstacle_in(n.operand.in_header);
+  return n.operand.which == match::meta_key::time ? obstacle::time : obstacle::none;
+}
+
+// The same for types: `Part` is named by the compiler when it is what cannot be lowered.
+template <class Part, obstacle Why>
+constexpr bool check_part() noexcept {
+  static_assert(Why != obstacle::options,
+                "runnel: an XDP program does not search IPv4 and TCP options, IPv6 extension headers, neighbour "
+                "discovery options and GRE's optional words: ask for this part in user space, in xdp(...)");
+  static_assert(Why != obstacle::llc,
+                "runnel: an XDP program does not look for LLC and SNAP headers: ask for this part in user space, in "
+                "xdp(...)");
+  static_assert(Why != obstacle::tunnel,
+                "runnel: an XDP program does not look into tunnels: ask for this part in user space, in xdp(...)");
+  static_assert(Why != obstacle::time,
+                "runnel: meta::time is by the device's clock, which the kernel does not have: leave this part out of "
+                "what runs in the kernel");
+  static_assert(Why != obstacle::interval_set,
+                "runnel: the kernel has no map for an interval_set: use in(range(first, last)), a prefix_set or a "
+                "hash_set");
+  static_assert(Why != obstacle::own_set,
+                "runnel: the kernel cannot ask a set of your own: use a hash_set or a prefix_set");
+  return Why == obstacle::none;
+}
+
+template <class Expression>
+struct type_check {
+  static constexpr bool good = true;  // `condition` says what is no expression of the library's
+};
+template <class Operand>
+struct operand_check {
+  static constexpr bool good = true;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct operand_check<field<H, Offset, Bits, V>> {
+  static constexpr bool good = check_part<field<H, Offset, Bits, V>, obstacle_in(H)>();
+};
+template <match::meta_key Key, unsigned Bits, class V>
+struct operand_check<match::meta_field<Key, Bits, V>> {
+  static constexpr bool good =
+      check_part<match::meta_field<Key, Bits, V>, Key == match::meta_key::time ? obstacle::time : obstacle::none>();
+};
+template <match::tunnel Around, class Field>
+struct operand_check<match::inner_field<Around, Field>> {
+  static constexpr bool good = check_part<match::inner_field<Around, Field>, obstacle::tunnel>();
+};
+template <class Operand>
+struct operand_check<match::masked<Operand>> : operand_check<Operand> {};
+
+template <class Operand, match::relation Relation>
+struct type_check<match::comparison<Operand, Relation>> : operand_check<Operand> {};
+template <class Operand, bool Inside>
+struct type_check<match::in_range<Operand, Inside>> : operand_check<Operand> {};
+template <class Operand, bool Inside>
+struct type_check<match::in_prefix<Operand, Inside>> : operand_check<Operand> {};
+template <class Operand, class V, std::size_t N, bool Inside>
+struct type_check<match::in_constants<Operand, V, N, Inside>> : operand_check<Operand> {};
+template <class Operand, class Set, bool Inside>
+struct type_check<match::in_set<Operand, Set, Inside>> {
+  static constexpr match::set_kind kind = match::detail::functions_of_set<Set, typename Operand::value_type>.kind;
+  static constexpr bool good = operand_check<Operand>::good && check_part<Set, obstacle_in(kind)>();
+};
+template <header H>
+struct type_check<match::has_header<H>> {
+  static constexpr bool good = check_part<match::has_header<H>, obstacle_in(H)>();
+};
+template <class Inner>
+struct type_check<match::negation<Inner>> : type_check<Inner> {};
+template <class Left, class Right>
+struct type_check<match::both<Left, Right>> {
+  static constexpr bool good = type_check<Left>::good && type_check<Right>::good;
+};
+template <class Left, class Right>
+struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Right>> {};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/lower.hpp ===========================================================================================
+// Match expressions and rules as XDP programs: the same expression runs in the kernel, on the driver's own buffer,
+// before there is an sk_buff.
+//
+//     result<bpf::program, error> p = bpf::lower(condition(udp::dport == 7), bpf::to_socket);   // the rest passes
+//     result<bpf::program, error> q = bpf::lower(rules(when(ip::saddr.in(blocklist)) >> drop, otherwise >> pass));
+//
+// For every packet the program decides as the expression does behind `xdp(...)`: it dissects the packet with the checks
+// of `dissect`, and tests with jumps that leave out what does not matter any more. Hash sets and prefix sets become
+// maps, which `device::xdp_hook` fills, also while the program runs.
+//
+// What a program sees is the beginning of the packet, which the driver shows: all of it, unless the interface receives
+// packets in several buffers (jumbo frames, LRO). Those the kernel does not give to our programs at all. `meta length`
+// is the bytes that the program sees. `meta mark`, `priority` and `hash` are 0, as in early verdicts. `meta iif` is the
+// number that the options say: a program stands at one interface.
+//
+// Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
+// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`.
+#ifndef RUNNEL_XDP_LOWER_HPP
+#define RUNNEL_XDP_LOWER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel::bpf {
+
+/// What is said beside the rules.
+struct lower_options {
+  bool counters = true;        ///< whether packets and bytes are counted for each rule
+  std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
+  std::uint32_t devices = 64;  ///< room for interfaces to redirect to
+  std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
+};
+
+}  // namespace runnel::bpf
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Puts a program together: `begin` with what it needs, each rule, `end`.
+class rules_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  explicit rules_writer(const lower_options& options) noexcept
+      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {}
+
+  /// What a rule needs, or why it cannot be.
+  void look_at(const match::condition_view& c, action what) noexcept {
+    for (std::size_t i = 0; i < c.size; ++i) {
+      const match::condition_node& n = c.nodes[i];
+      if (needs_dissection(n)) dissects_ = true;
+      refuse(obstacle_in(n), n);
+    }
+    if (what.kind == action_kind::none) refuse(obstacle::stolen, {});
+    if (what.kind == action_kind::socket) has_sockets_ = true;
+    if (what.kind == action_kind::device) has_devices_ = true;
+    ++rules_;
+  }
+  void begin() noexcept {
+    dissection_writer::write_start(a_);
+    if (dissects_) {
+      dissection_writer dissection(a_);
+      dissection.write();
+    }
+    if (options_.counters)
+      counters_ = a_.add({.config = {.kind = map_kind::per_cpu_array,
+                                     .value_bytes = 16,
+                                     .entries = static_cast<std::uint32_t>(rules_ + 1),
+                                     .name = "rule_counters"},
+                          .use = map_use::counters});
+    if (has_sockets_)
+      sockets_ = a_.add({.config = {.kind = map_kind::xsk_map, .entries = options_.sockets, .name = "sockets"},
+                         .use = map_use::sockets});
+    if (has_devices_)
+      devices_ = a_.add({.config = {.kind = map_kind::dev_map, .entries = options_.devices, .name = "devices"},
+                         .use = map_use::devices});
+  }
+  void add(const match::condition_view& c, action what) noexcept {
+    const label holds = a_.make_label(), fails = a_.make_label(), behind = a_.make_label();
+    conditions_.write(c, holds, fails);
+    a_.jump(behind);
+    a_.place(holds);
+    decide(what);
+    a_.place(behind);
+    ++at_;
+  }
+  [[nodiscard]] result<program, error> end(action otherwise) noexcept {
+    if (obstacle_ != obstacle::none) return refusal();
+    decide(otherwise);
+    a_.place(decided_);
+    finish_packet();
+    return a_.finish();
+  }
+
+ private:
+  // r9 becomes the rule, r5 the action.
+  void decide(action what) noexcept {
+    a_.move(r9, std::uint64_t{at_});
+    a_.move(r5, static_cast<std::uint64_t>(what.kind) | std::uint64_t{what.number} << 8);
+    a_.jump(decided_);
+  }
+  void finish_packet() noexcept {
+    const label counted = a_.make_label(), to_device = a_.make_label(), to_socket = a_.make_label();
+    a_.alu(op::sub, r8, r7);
+    a_.move(r7, r5);
+    if (options_.counters) count(counted);
+    a_.move(r0, r7);
+    a_.alu(op::and_, r0, 0xff);
+    if (has_sockets_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::socket), to_socket);
+    if (has_devices_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::device), to_device);
+    a_.exit();
+    a_.place(to_socket);
+    a_.load(width::w, r2, r6, 16);  // rx_queue_index
+    redirect(sockets_, action_kind::pass);
+    a_.place(to_device);
+    a_.move(r2, r7);
+    a_.alu(op::rsh, r2, 8);
+    redirect(devices_, action_kind::drop);
+  }
+  void count(label counted) noexcept {
+    a_.store(width::w, r10, prefix_key_at, r9);
+    a_.move(r2, r10);
+    a_.alu(op::add, r2, prefix_key_at);
+    a_.load_map(r1, counters_);
+    a_.call(helper::map_lookup_elem);
+    a_.jump_if(jump::jeq, r0, 0, counted);
+    a_.load(width::dw, r1, r0, 0);
+    a_.alu(op::add, r1, 1);
+    a_.store(width::dw, r0, 0, r1);
+    a_.load(width::dw, r1, r0, 8);
+    a_.alu(op::add, r1, r8);
+    a_.store(width::dw, r0, 8, r1);
+    a_.place(counted);
+  }
+  // To the place r2 of a map; where there is nothing, the other action.
+  void redirect(std::size_t map, action_kind otherwise) noexcept {
+    if (!a_.is_reachable()) return;
+    a_.load_map(r1, map);
+    a_.move(r3, static_cast<std::uint64_t>(otherwise));
+    a_.call(helper::redirect_map);
+    a_.exit();
+  }
+
+  void refuse(obstacle o, const match::condition_node& n) noexcept {
+    if (o == obstacle::none || obstacle_ != obstacle::none) return;
+    obstacle_ = o;
+    refused_ = n;
+    refused_rule_ = rules_;
+  }
+  [[nodiscard]] error refusal() const noexcept {
+    text<96> part;
+    part << "rule " << std::uint64_t{refused_rule_ + 1};
+    const match::operand_description& o = refused_.operand;
+    if (obstacle_ == obstacle::own_set || obstacle_ == obstacle::interval_set) part << ", @" << refused_.set.name();
+    else if (o.is_meta) part << ", " << match::name(o.which);
+    else if (o.name != nullptr) part << ", " << o.name;
+    return {"xdp", "lower", part.c_str(), text_of(obstacle_).why, text_of(obstacle_).advice};
+  }
+
+  lower_options options_;
+  assembler a_;
+  condition_writer conditions_;
+  label decided_;
+  bool dissects_ = false, has_sockets_ = false, has_devices_ = false;
+  obstacle obstacle_ = obstacle::none;
+  match::condition_node refused_{};
+  std::size_t refused_rule_ = 0;
+  std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
+};
+
+// The condition of a rule whatever its type, and of a condition.
+[[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
+template <class Expression>
+[[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
+  return condition(e);
+}
+template <class Rule>
+void check_rule(const Rule&) noexcept {
+  static_assert(type_check<decltype(Rule::condition)>::good);
 }
 
 }  // namespace runnel::detail::ebpf
 
 namespace runnel::bpf {
 
-/// A program that does the same with every packet.
-[[nodiscard]] inline result<program, error> lower(const match::always&, action match,
-                                                  action otherwise = action{}) noexcept {
-  (void)otherwise;
-  assembler a;
-  std::size_t sockets = 0;
-  if (match.kind == action_kind::socket)
-    sockets = a.add({.config = {.kind = map_kind::xsk_map, .entries = 64, .name = "sockets"}, .use = map_use::sockets});
-  a.move(r6, r1);
-  detail::ebpf::emit_action(a, match, sockets);
-  return a.finish();
+/// A program that does `match` with the packets for which `take` holds, and `otherwise` with all others. Fails when the
+/// condition cannot be lowered, saying which part and why, and when it makes too many instructions. Needs about 150 KB
+/// of stack.
+[[nodiscard]] inline result<program, error> lower(const condition& take, action match, action otherwise = action{},
+                                                  const lower_options& options = {.counters = false}) noexcept {
+  detail::ebpf::rules_writer w(options);
+  w.look_at(take, match);
+  w.look_at(condition{}, otherwise);
+  w.begin();
+  w.add(take, match);
+  return w.end(otherwise);
+}
+/// The same for an expression whose type is known: one that cannot be lowered is a compile error.
+template <match::match_expression Expression>
+[[nodiscard]] result<program, error> lower(const Expression& take, action match, action otherwise = action{},
+                                           const lower_options& options = {.counters = false}) noexcept {
+  static_assert(detail::ebpf::type_check<Expression>::good);
+  return lower(condition(take), match, otherwise, options);
+}
+
+/// A program that decides as rules do, and `pass` where none matches: `rules(...)`, or rules that are known at run time
+/// only. Counts hits for each rule, unless told not to. A rule that cannot be lowered is a compile error, or where its
+/// type is not known a failure that says which part and why. What `redirect(n)` is, whoever loads the program says.
+template <class Rules>
+  requires requires { requires Rules::is_rules; }
+[[nodiscard]] result<program, error> lower(const Rules& rules, const lower_options& options = {}) noexcept {
+  if constexpr (requires { rules.without_counters(); }) {
+    return lower(rules.without_counters(), options);
+  } else {
+    detail::ebpf::rules_writer w(options);
+    rules.for_each([&](const auto& rule) {
+      detail::ebpf::check_rule(rule);
+      w.look_at(detail::ebpf::as_condition(rule.condition), rule.target);
+    });
+    w.begin();
+    rules.for_each([&](const auto& rule) { w.add(detail::ebpf::as_condition(rule.condition), rule.target); });
+    return w.end(pass);
+  }
 }
 
 }  // namespace runnel::bpf

@@ -106,6 +106,27 @@ TEST_CASE("several jumps forward wait for one label") {
   for (std::size_t i = 0; i < 4; ++i) CHECK((*p)[i].offset == 3 - static_cast<int>(i));
 }
 
+TEST_CASE("instructions that no way leads to are left out") {
+  static assembler a;
+  const label never = a.make_label(), end = a.make_label();
+  a.jump_if(jmp_op::jeq, r1, 0, end);
+  a.exit();
+  a.move(r0, std::uint64_t{1});
+  a.jump_if(jmp_op::jne, r1, 0, never);
+  a.load_map(r1, a.add({}));
+  CHECK_FALSE(a.is_reachable());
+  a.place(never);
+  a.jump(never);
+  CHECK_FALSE(a.is_reachable());
+  a.place(end);
+  CHECK(a.is_reachable());
+  a.exit();
+  const result<program, error> p = a.finish();
+  REQUIRE(p);
+  CHECK(p->size() == 3);
+  CHECK((*p)[0].offset == 1);
+}
+
 TEST_CASE("what is wrong with a program is said, and nothing else happens") {
   const auto has = [](const assembler& a, const char* what) {
     const result<program, error> p = a.finish();
@@ -132,7 +153,7 @@ TEST_CASE("what is wrong with a program is said, and nothing else happens") {
   SUBCASE("too many instructions") {
     a = {};
     const label l = a.make_label();
-    for (std::size_t i = 0; i <= program::max_instructions; ++i) a.jump(l);
+    for (std::size_t i = 0; i <= program::max_instructions; ++i) a.jump_if(jmp_op::jne, r1, 0, l);
     a.move(r1, std::uint64_t{1} << 40);
     a.place(l);
     CHECK(has(a, "more than 4096 instructions"));
@@ -157,6 +178,11 @@ TEST_CASE("what is wrong with a program is said, and nothing else happens") {
     a = {};
     a.load(width::b, r0, r1, 0x8000);
     CHECK(has(a, "an offset that does not fit into 16 bits"));
+  }
+  SUBCASE("no end") {
+    a = {};
+    a.move(r0, std::uint64_t{2});
+    CHECK(has(a, "the program does not end in an exit"));
   }
   SUBCASE("nothing at all") {
     a = {};

@@ -105,6 +105,8 @@ struct set_functions {
   /// @}
   /// What it is called: "set" when it says nothing.
   const char* (*name)(const void* set) noexcept;
+  /// How many values it has room for; 0 when it does not say.
+  std::size_t (*capacity)(const void* set) noexcept;
   /// Calls `take(context, element)` for each of its elements. Null for a set of kind `other`.
   void (*for_each)(const void* set, void* context, void (*take)(void* context, const set_element&));
 };
@@ -168,6 +170,10 @@ struct set_access {
   }
   static constexpr set_kind kind = kind_of();
 
+  static std::size_t capacity(const void* set) noexcept {
+    if constexpr (requires { static_cast<std::size_t>(of(set).capacity()); }) return of(set).capacity();
+    else return 0;
+  }
   static void for_each(const void* set, void* context, void (*take)(void*, const set_element&)) {
     constexpr unsigned all = bits_of_value<stored>;
     if constexpr (kind == set_kind::hash_set) {
@@ -194,6 +200,7 @@ inline constexpr set_functions functions_of_set{
     std::is_same_v<Value, ipv6_address> ? nullptr : &set_access<Set, Value>::contains,
     std::is_same_v<Value, ipv6_address> ? &set_access<Set, Value>::contains_ipv6 : nullptr,
     &set_access<Set, Value>::name,
+    &set_access<Set, Value>::capacity,
     set_access<Set, Value>::kind == set_kind::other ? nullptr : &set_access<Set, Value>::for_each};
 
 }  // namespace detail

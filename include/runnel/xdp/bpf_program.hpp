@@ -7,6 +7,7 @@
 #include <cstdint>  // uint8_t, uint32_t
 
 #include <runnel/config.hpp>
+#include <runnel/match/condition_node.hpp>
 #include <runnel/xdp/instruction.hpp>
 
 namespace runnel::bpf {
@@ -44,8 +45,8 @@ struct map_description {
   map_config config{};
   /// What the program does with it.
   map_use use = map_use::set;
-  /// The set that fills it, which must outlive what uses the map; null for the other uses.
-  const void* set = nullptr;
+  /// The set that fills it, which must outlive what uses the map; of no meaning for the other uses.
+  match::set_reference set{};
 };
 
 /// Instructions with their maps, to be loaded as often as one likes. About 35 KB; copies refer to the same sets.
@@ -82,7 +83,7 @@ class program {
   /// The place of the map of a set; `map_count()` when the program does not ask it.
   [[nodiscard]] constexpr std::size_t find(const void* set) const noexcept {
     std::size_t i = 0;
-    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set != set)) ++i;
+    while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set.set != set)) ++i;
     return i;
   }
   /// How many rules it was made of, each with a counter; 0 when it does not count.
