@@ -5,6 +5,7 @@
 #define RUNNEL_DEVICE_ALL_HPP
 
 #include <runnel/device/af_packet.hpp>
+#include <runnel/device/af_xdp.hpp>
 #include <runnel/device/bpf.hpp>
 #include <runnel/device/clock.hpp>
 #include <runnel/device/device.hpp>

@@ -2092,6 +2092,12 @@ class alignas(64) pool {
     free_count_ = count;
   }
 
+  /// The same for slots of which only the numbers are known, as when a device's ring says which ones it has sent.
+  void release_slots(const std::uint32_t* slots, std::size_t n) noexcept {
+    for (std::size_t i = 0; i < n; ++i) free_slots_[free_count_ + i] = slots[i];
+    free_count_ += static_cast<std::uint32_t>(n);
+  }
+
   /// Releases packets in bulk; whose pool they are from does not matter. The handles are empty afterwards.
   static void release(packet* packets, std::size_t n) noexcept;
 
@@ -2113,6 +2119,11 @@ class alignas(64) pool {
   /// How many frames and packets still show bytes of lender `id`.
   [[nodiscard]] std::uint32_t lent(std::uint8_t id) const noexcept { return lent_[id]; }
 
+  /// Where the slots lie, for devices that share them with the kernel or with hardware: the first byte of slot 0. Slot
+  /// i begins `i * slot_stride()` bytes behind it, with the headroom.
+  [[nodiscard]] std::byte* slots() const noexcept { return slots_; }
+  /// The bytes from one slot to the next: an odd number of cache lines.
+  [[nodiscard]] std::size_t slot_stride() const noexcept { return stride_; }
   /// How many slots there are.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return packets_; }
   /// Slots that are free. Packets that came home from other threads count once the owner has taken them over.
@@ -2956,6 +2967,12 @@ class file_handle {
   }
   ~file_handle() { (void)close(); }
   [[nodiscard]] int get() const noexcept { return fd_; }
+  /// Gives up the descriptor without closing it.
+  [[nodiscard]] int release() noexcept {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
   /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
   int close() noexcept {
     const int fd = fd_;
@@ -3190,6 +3207,8 @@ class device_memory {
     if (owns_) own_.~mapped_pool();
   }
   [[nodiscard]] pool& get() const noexcept { return *pool_; }
+  /// What its own memory is made of; of the caller's that is not known.
+  [[nodiscard]] page_kind pages() const noexcept { return owns_ ? own_.pages() : page_kind::ordinary; }
 
  private:
   explicit device_memory(pool* given) noexcept : nothing_{}, pool_(given) {}
@@ -3243,6 +3262,7 @@ inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x2
 inline constexpr int sol_socket = 1;
 inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
 inline constexpr int so_attach_filter = 26, so_detach_filter = 27;
+inline constexpr int xdp_max_tx_skb_budget = 9;  // XDP_MAX_TX_SKB_BUDGET of <linux/if_xdp.h>, Linux 6.18
 inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
 
 // struct msghdr and struct mmsghdr: the kernel's user_msghdr.
@@ -11643,6 +11663,8 @@ struct load_options {
 /// MIT/GPL", so that all helpers may be called.
 class loaded_program {
  public:
+  /// No program.
+  loaded_program() noexcept = default;
   /// Hands `count` instructions of 8 bytes (struct bpf_insn) to the kernel. When it refuses them, the error has what
   /// the verifier said last.
   [[nodiscard]] static result<loaded_program, error> load(const void* instructions, std::size_t count,
@@ -11744,6 +11766,5101 @@ class loaded_program {
 }  // namespace bpf
 
 }  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/xdp_link.hpp =====================================================================================
+// An XDP program on an interface for as long as this process keeps it there: a BPF link. Needs Linux 5.9.
+//
+//     auto link = bpf::xdp_link::attach(*program, "eth0");     // native if the driver can, else generic
+//     std::printf("%s\n", name(link->mode()));
+//
+// The kernel detaches the program when the link's descriptor is closed, however the process ends: nothing stays behind.
+// Interfaces have one program at a time. Attaching where there is one is an error that has its id, or replaces it when
+// asked to: it is then detached for good, and there is a moment without either.
+#ifndef RUNNEL_DEVICE_XDP_LINK_HPP
+#define RUNNEL_DEVICE_XDP_LINK_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint8_t
+
+#if defined(__linux__)
+
+#include <linux/bpf.h>        // bpf_attr
+#include <linux/if_link.h>    // XDP_FLAGS_DRV_MODE
+#include <linux/netlink.h>    // nlmsghdr
+#include <linux/rtnetlink.h>  // ifinfomsg
+
+namespace runnel {
+namespace bpf {
+
+/// Where in the kernel a program runs.
+enum class xdp_mode : std::uint8_t {
+  automatic,  ///< to ask for: native if the driver can, else generic
+  native,     ///< in the driver, before there is an sk_buff: fast
+  generic,    ///< in the network stack, for drivers that know no XDP: slow, but it works everywhere
+};
+
+[[nodiscard]] constexpr const char* name(xdp_mode mode) noexcept {
+  return mode == xdp_mode::native ? "native" : mode == xdp_mode::generic ? "generic" : "automatic";
+}
+
+/// What is attached to an interface.
+struct attached_program {
+  std::uint32_t id = 0;                 ///< as `bpftool prog` and `ip link` show it; 0 is none
+  xdp_mode mode = xdp_mode::automatic;  ///< where it runs; `automatic` when there is none
+};
+
+/// How a program is attached.
+struct attach_options {
+  xdp_mode mode = xdp_mode::automatic;  ///< where it shall run
+  bool replace = false;                 ///< detach a program that is there already, whoever attached it
+};
+
+}  // namespace bpf
+
+namespace detail {
+
+/// One request to rtnetlink(7) about an interface, with XDP attributes nested at its end, and the kernel's answer.
+class xdp_request {
+ public:
+  xdp_request(std::uint16_t type, std::uint16_t flags, int index) noexcept {
+    message_.header.nlmsg_len = offsetof(whole, attributes);
+    message_.header.nlmsg_type = type;
+    message_.header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    message_.about.ifi_index = index;
+  }
+  void begin_xdp() noexcept { xdp_ = append(IFLA_XDP | NLA_F_NESTED, nullptr, 0); }
+  void add(unsigned short type, std::uint32_t value) noexcept {
+    (void)append(type, &value, sizeof value);
+    const auto size = static_cast<unsigned short>(message_.header.nlmsg_len - xdp_);
+    ::memcpy(reinterpret_cast<char*>(&message_) + xdp_, &size, sizeof size);
+  }
+  /// 0 or the errno of the answer. Calls `found(type, value)` for each number among its XDP attributes.
+  template <class F>
+  int send(F found) noexcept {
+    const file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
+    if (socket.get() < 0) return errno;
+    if (sys::sendto(socket.get(), &message_, message_.header.nlmsg_len, 0) < 0) return errno;
+    alignas(::nlmsghdr) char answer[32768];
+    ::ssize_t got = -1;
+    do got = sys::recvfrom(socket.get(), answer, sizeof answer, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return errno;
+    ::nlmsghdr header{};
+    if (static_cast<std::size_t>(got) < sizeof header) return EPROTO;
+    ::memcpy(&header, answer, sizeof header);
+    if (header.nlmsg_len > static_cast<std::size_t>(got)) return EPROTO;
+    if (header.nlmsg_type == NLMSG_ERROR) {
+      int number = -EPROTO;
+      if (header.nlmsg_len >= sizeof header + sizeof number) ::memcpy(&number, answer + sizeof header, sizeof number);
+      return -number;
+    }
+    each_attribute(answer + sizeof header + sizeof(::ifinfomsg), answer + header.nlmsg_len,
+                   [&](unsigned type, const char* at, const char* end) {
+                     if (type == IFLA_XDP)
+                       each_attribute(at, end, [&](unsigned t, const char* value, const char* stop) {
+                         std::uint32_t n = 0;
+                         const auto size = static_cast<std::size_t>(stop - value);
+                         if (size == sizeof n) ::memcpy(&n, value, sizeof n);
+                         else if (size == 1) n = static_cast<unsigned char>(*value);
+                         found(t, n);
+                       });
+                   });
+    return 0;
+  }
+
+ private:
+  struct whole {
+    ::nlmsghdr header;
+    ::ifinfomsg about;
+    char attributes[64];
+  };
+  template <class F>
+  static void each_attribute(const char* at, const char* end, F f) noexcept {
+    ::rtattr part{};
+    while (end - at >= static_cast<std::ptrdiff_t>(sizeof part)) {
+      ::memcpy(&part, at, sizeof part);
+      if (part.rta_len < sizeof part || part.rta_len > end - at) return;
+      f(part.rta_type & 0x3fffu, at + sizeof part, at + part.rta_len);
+      const std::ptrdiff_t step = (part.rta_len + 3) & ~3;
+      if (step > end - at) return;
+      at += step;
+    }
+  }
+  // Where in the message it begins.
+  std::uint32_t append(unsigned short type, const void* value, std::size_t size) noexcept {
+    const std::uint32_t at = message_.header.nlmsg_len;
+    const ::rtattr part{static_cast<unsigned short>(sizeof(::rtattr) + size), type};
+    RUNNEL_ASSERT(at + sizeof part + size <= sizeof message_);
+    char* to = reinterpret_cast<char*>(&message_) + at;
+    ::memcpy(to, &part, sizeof part);
+    if (size != 0) ::memcpy(to + sizeof part, value, size);
+    message_.header.nlmsg_len += static_cast<std::uint32_t>(sizeof part + size);
+    return at;
+  }
+  whole message_{};
+  std::uint32_t xdp_ = 0;
+};
+
+/// The id of the BPF link whose XDP program `program` is on interface `index`; 0 when that program was attached
+/// without.
+[[nodiscard]] inline std::uint32_t find_xdp_link(std::uint32_t program, int index) noexcept {
+  for (std::uint32_t id = 0;;) {
+    ::bpf_attr a = no_attributes();
+    a.start_id = id;
+    if (bpf_call(BPF_LINK_GET_NEXT_ID, a) != 0) return 0;
+    id = a.next_id;
+    a = no_attributes();
+    a.link_id = id;
+    const file_handle link(bpf_call(BPF_LINK_GET_FD_BY_ID, a), true);
+    if (link.get() < 0) continue;  // gone meanwhile
+    ::bpf_link_info info;
+    ::memset(&info, 0, sizeof info);
+    a = no_attributes();
+    a.info.bpf_fd = static_cast<std::uint32_t>(link.get());
+    a.info.info_len = sizeof info;
+    a.info.info = address_of(&info);
+    if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.type == BPF_LINK_TYPE_XDP && info.prog_id == program &&
+        info.xdp.ifindex == static_cast<std::uint32_t>(index))
+      return id;
+  }
+}
+
+}  // namespace detail
+
+namespace bpf {
+
+/// What is attached to the interface with this index in this network namespace. Fails when there is none such.
+[[nodiscard]] inline result<attached_program, error> attached(int index) noexcept {
+  attached_program p;
+  detail::xdp_request ask(RTM_GETLINK, 0, index);
+  const int number = ask.send([&p](unsigned type, std::uint32_t value) {
+    if (type == IFLA_XDP_PROG_ID) p.id = value;
+    if (type != IFLA_XDP_ATTACHED || value == XDP_ATTACHED_NONE) return;
+    p.mode = value == XDP_ATTACHED_SKB ? xdp_mode::generic : xdp_mode::native;
+  });
+  text<16> which;
+  which << index;
+  if (number != 0) return error("xdp", "look at interface", which.c_str(), ::strerror(number), "", number);
+  return p;
+}
+
+/// A program on an interface. Move-only; owns the link, and detaches the program at destruction.
+class xdp_link {
+ public:
+  /// Attaches the program to the interface of this name. Fails without CAP_NET_ADMIN, where there is a program already
+  /// and `replace` was not asked for, and where the driver cannot do what was asked. The kernel keeps the program; the
+  /// `loaded_program` may go.
+  [[nodiscard]] static result<xdp_link, error> attach(const loaded_program& program, const char* interface_name,
+                                                      const attach_options& options = {}) noexcept {
+    auto found = device::network_interface::open_for("xdp", interface_name);
+    if (!found) return found.error();
+    const int index = found->index();
+    if (options.replace)
+      if (const auto detached = detach_other(interface_name, index); !detached) return detached.error();
+    int number = 0;
+    constexpr xdp_mode modes[] = {xdp_mode::native, xdp_mode::generic};
+    for (const xdp_mode mode : modes) {
+      if (options.mode != xdp_mode::automatic && options.mode != mode) continue;
+      ::bpf_attr a = detail::no_attributes();
+      a.link_create.prog_fd = static_cast<std::uint32_t>(program.fd());
+      a.link_create.target_ifindex = static_cast<std::uint32_t>(index);
+      a.link_create.attach_type = BPF_XDP;
+      a.link_create.flags = mode == xdp_mode::native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
+      const int fd = detail::bpf_call(BPF_LINK_CREATE, a);
+      if (fd >= 0) return xdp_link({fd, true}, index, mode);
+      number = errno;
+      // A program in the other mode is EEXIST. Whatever else a driver says to native mode, generic may do.
+      if (number == EBUSY || number == EEXIST || number == EPERM) break;
+    }
+    return refused(interface_name, index, options.mode, number);
+  }
+  /// Takes over the descriptor of a link, as a privileged process may hand it out.
+  [[nodiscard]] static xdp_link adopt(int fd, int index, xdp_mode mode) noexcept {
+    return xdp_link({fd, true}, index, mode);
+  }
+
+  /// Its descriptor; stays the link's.
+  [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// Gives up the descriptor, to be closed by whoever keeps the program attached from now on.
+  [[nodiscard]] int release() noexcept { return file_.release(); }
+  /// Where the program runs: `native` or `generic`.
+  [[nodiscard]] xdp_mode mode() const noexcept { return mode_; }
+  /// The interface's number when it was attached.
+  [[nodiscard]] int index() const noexcept { return index_; }
+  /// Puts another program in its place, without a moment between them. 0 or the errno.
+  [[nodiscard]] int update(const loaded_program& program) noexcept {
+    ::bpf_attr a = detail::no_attributes();
+    a.link_update.link_fd = static_cast<std::uint32_t>(file_.get());
+    a.link_update.new_prog_fd = static_cast<std::uint32_t>(program.fd());
+    return detail::bpf_call(BPF_LINK_UPDATE, a) == 0 ? 0 : errno;
+  }
+  /// Whether the program is attached still: not when the interface was deleted, or somebody detached the link. One
+  /// system call.
+  [[nodiscard]] bool attached() const noexcept {
+    ::bpf_link_info info;
+    ::memset(&info, 0, sizeof info);
+    ::bpf_attr a = detail::no_attributes();
+    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
+    a.info.info_len = sizeof info;
+    a.info.info = detail::address_of(&info);
+    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.xdp.ifindex != 0;
+  }
+
+ private:
+  xdp_link(detail::file_handle&& file, int index, xdp_mode mode) noexcept
+      : file_(static_cast<detail::file_handle&&>(file)), index_(index), mode_(mode) {}
+
+  [[nodiscard]] static error refused(const char* on, int index, xdp_mode mode, int number) noexcept {
+    text<96> advice;
+    const auto other = bpf::attached(index);
+    if ((number == EBUSY || number == EEXIST) && other && other->id != 0) {
+      text<64> why;
+      why << "program id " << other->id << " (" << name(other->mode) << ") is attached already";
+      advice << "pass .replace = true, or detach it: ip link set dev " << on << " xdp"
+             << (other->mode == xdp_mode::generic ? "generic" : "") << " off";
+      return {"xdp", "attach to", on, why.c_str(), advice.c_str(), EBUSY};
+    }
+    if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
+    else if (number == EPERM) advice << "needs CAP_BPF and CAP_NET_ADMIN (root)";
+    else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
+    return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
+  }
+
+  [[nodiscard]] static result<bool, error> detach_other(const char* on, int index) noexcept {
+    const auto other = bpf::attached(index);
+    if (!other) return other.error();
+    const int number = other->id != 0 ? detach(index, *other) : 0;
+    if (number == 0) return true;
+    return error("xdp", "detach the other program of", on, ::strerror(number), "", number);
+  }
+  [[nodiscard]] static int detach(int index, const attached_program& other) noexcept {
+    if (const std::uint32_t id = detail::find_xdp_link(other.id, index); id != 0) {
+      ::bpf_attr a = detail::no_attributes();
+      a.link_id = id;
+      const detail::file_handle link(detail::bpf_call(BPF_LINK_GET_FD_BY_ID, a), true);
+      if (link.get() < 0) return errno == ENOENT ? 0 : errno;
+      a = detail::no_attributes();
+      a.link_detach.link_fd = static_cast<std::uint32_t>(link.get());
+      return detail::bpf_call(BPF_LINK_DETACH, a) == 0 ? 0 : errno;
+    }
+    detail::xdp_request ask(RTM_SETLINK, NLM_F_ACK, index);
+    ask.begin_xdp();
+    ask.add(IFLA_XDP_FD, static_cast<std::uint32_t>(-1));
+    ask.add(IFLA_XDP_FLAGS, other.mode == xdp_mode::generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+    return ask.send([](unsigned, std::uint32_t) {});
+  }
+
+  detail::file_handle file_;
+  int index_;
+  xdp_mode mode_;
+};
+
+}  // namespace bpf
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/af_xdp_options.hpp ===============================================================================
+// What an AF_XDP device can be told, and what it reports: options, mode, statistics, where its frames are.
+#ifndef RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
+#define RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
+
+#include <cstdint>           // uint32_t, uint64_t
+#include <initializer_list>  // initializer_list
+
+#if defined(__linux__)
+
+namespace runnel::device {
+
+class af_xdp;
+
+/// Which receive queues of an interface: `queue_set::all()`, or `{0, 2}`. At most the first 64.
+class queue_set {
+ public:
+  /// All that the interface has.
+  [[nodiscard]] static constexpr queue_set all() noexcept { return queue_set(~std::uint64_t{0}); }
+  /// These ones. A number beyond 63 is a programming error (RUNNEL_ASSERT).
+  constexpr queue_set(std::initializer_list<unsigned> numbers) noexcept {
+    for (const unsigned n : numbers) {
+      RUNNEL_ASSERT(n < 64);
+      bits_ |= std::uint64_t{1} << (n & 63u);
+    }
+  }
+  /// Those whose bits are set.
+  [[nodiscard]] static constexpr queue_set of_bits(std::uint64_t bits) noexcept { return queue_set(bits); }
+  /// Bit n: whether queue n is among them.
+  [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
+  /// Whether it was not said which.
+  [[nodiscard]] constexpr bool is_all() const noexcept { return bits_ == ~std::uint64_t{0}; }
+
+ private:
+  constexpr explicit queue_set(std::uint64_t bits) noexcept : bits_(bits) {}
+  std::uint64_t bits_ = 0;
+};
+
+/// Who moves the bytes between the wire and the pool.
+enum class copy_mode : std::uint8_t {
+  automatic,  ///< to ask for: zero_copy where driver and memory can, else copy
+  copy,       ///< the kernel copies each packet; works on every interface
+  zero_copy,  ///< the driver's hardware reads and writes the pool; needs a pool on huge pages
+};
+
+/// How a device came to work: what to look at when it is slower than hoped.
+struct af_xdp_mode {
+  bpf::xdp_mode attached = bpf::xdp_mode::automatic;  ///< where its program runs: native or generic
+  bool zero_copy = false;                             ///< whether the bytes are not copied by the kernel
+  /// Equal when both are.
+  friend constexpr bool operator==(const af_xdp_mode&, const af_xdp_mode&) noexcept = default;
+};
+
+/// "native, zero-copy", "native, copy" or "generic, copy": from the fastest to the slowest.
+[[nodiscard]] constexpr const char* name(const af_xdp_mode& mode) noexcept {
+  if (mode.attached == bpf::xdp_mode::generic) return mode.zero_copy ? "generic, zero-copy" : "generic, copy";
+  return mode.zero_copy ? "native, zero-copy" : "native, copy";
+}
+
+/// Busy polling: the driver's receive work is done in our calls, on our core, instead of in interrupts.
+/// Documentation/networking/af_xdp.rst, napi.rst. Interrupt deferral is a setting of the interface: it is put back when
+/// the device is closed, but not when the process is killed.
+struct busy_polling {
+  std::uint32_t microseconds = 0;             ///< how long one call may poll (SO_BUSY_POLL); 0 is no busy polling
+  std::uint32_t budget = 64;                  ///< packets that one call may process (SO_BUSY_POLL_BUDGET)
+  std::uint32_t defer_hard_irqs = 2;          ///< polls that may find nothing before interrupts are on again
+  std::uint32_t gro_flush_timeout = 200'000;  ///< nanoseconds after which the kernel polls when we do not
+};
+
+/// How an AF_XDP device is opened.
+struct af_xdp_options {
+  /// Which queues; packets of the others stay with the kernel.
+  queue_set queues = queue_set::all();
+  copy_mode mode = copy_mode::automatic;            ///< who moves the bytes
+  bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
+  bool replace = false;                             ///< detach an XDP program that is on the interface already
+  busy_polling busy_poll{};                         ///< off unless it has microseconds
+  std::uint32_t receive_slots = 2048;               ///< of each queue, for packets to come; at most half of the pool
+  std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
+  std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;                          ///< use the pool and the UMEM of this device, which must outlive it
+};
+
+/// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
+struct af_xdp_statistics {
+  std::uint64_t received = 0;           ///< packets handed out
+  std::uint64_t received_bytes = 0;     ///< their bytes
+  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
+  std::uint64_t transmitted_bytes = 0;  ///< their bytes
+  std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
+  std::uint64_t lost = 0;               ///< packets taken and not sent: too long or too short, or the interface is gone
+  std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
+  std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
+  std::uint64_t system_calls = 0;       ///< made on the data path
+  std::uint64_t kernel_dropped = 0;     ///< dropped by the kernel: longer than a slot holds, mostly
+  std::uint64_t kernel_ring_full = 0;   ///< dropped because the receive ring was full
+  std::uint64_t kernel_no_slot = 0;     ///< dropped because the fill ring was empty: we are too slow, or hold all slots
+  std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
+};
+
+/// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
+inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noexcept {
+  out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
+      << s.transmitted_bytes << " bytes)";
+  const struct {
+    std::uint64_t count;
+    const char* what;
+  } more[] = {{s.copied, "copied"},
+              {s.lost, "lost"},
+              {s.refused, "refused by a full ring"},
+              {s.no_slot, "without a slot to copy to"},
+              {s.kernel_dropped, "dropped by the kernel"},
+              {s.kernel_ring_full, "dropped by a full receive ring"},
+              {s.kernel_no_slot, "dropped without a free slot"},
+              {s.kernel_invalid, "invalid descriptors"}};
+  for (const auto& m : more)
+    if (m.count != 0) out << ", " << m.count << ' ' << m.what;
+  return out << ", " << s.system_calls << " system calls";
+}
+
+/// Where the slots of a device's pool are. All together are `total`; none is ever lost.
+struct af_xdp_frames {
+  std::uint32_t total = 0;         ///< slots of the pool
+  std::uint32_t free = 0;          ///< free in the pool
+  std::uint32_t receiving = 0;     ///< with the kernel, empty or filled
+  std::uint32_t transmitting = 0;  ///< with the kernel, to be sent, or sent and not taken back yet
+  std::uint32_t out = 0;           ///< with the user, or with another device of the same pool
+};
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/interrupt_deferral.hpp ===========================================================================
+// Interrupt deferral of an interface for as long as a device polls it: two files in sysfs, put back at destruction.
+// Documentation/networking/napi.rst. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
+#define RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <fcntl.h>   // open
+#include <unistd.h>  // read, write
+
+namespace runnel::detail {
+
+/// Sets napi_defer_hard_irqs and gro_flush_timeout, and remembers what they were. Move-only; sets nothing unless `set`
+/// was called.
+class interrupt_deferral {
+ public:
+  interrupt_deferral() noexcept = default;
+  interrupt_deferral(interrupt_deferral&& other) noexcept { *this = static_cast<interrupt_deferral&&>(other); }
+  interrupt_deferral& operator=(interrupt_deferral&& other) noexcept {
+    if (this == &other) return *this;
+    put_back();
+    ::memcpy(name_, other.name_, sizeof name_);
+    for (std::size_t i = 0; i < 2; ++i) before_[i] = other.before_[i];
+    other.forget();
+    return *this;
+  }
+  ~interrupt_deferral() { put_back(); }
+
+  /// 0 or the errno; nothing is changed then.
+  [[nodiscard]] int set(const char* name, std::uint64_t defer_hard_irqs, std::uint64_t gro_flush_timeout) noexcept {
+    const std::uint64_t wanted[] = {defer_hard_irqs, gro_flush_timeout};
+    std::uint64_t before[2] = {};
+    for (std::size_t i = 0; i < 2; ++i)
+      if (const int number = read(name, i, before[i]); number != 0) return number;
+    std::size_t i = 0;
+    int number = 0;
+    for (; i < 2 && number == 0; ++i) number = write(name, i, wanted[i]);
+    if (number != 0) {
+      while (i-- != 0) (void)write(name, i, before[i]);
+      return number;
+    }
+    text<sizeof name_> copy;
+    copy << name;
+    ::memcpy(name_, copy.c_str(), copy.size() + 1);
+    for (i = 0; i < 2; ++i) before_[i] = before[i];
+    return 0;
+  }
+  /// Leaves the interface as it is now.
+  void forget() noexcept { name_[0] = '\0'; }
+
+ private:
+  static int open(const char* name, std::size_t which, int flags) noexcept {
+    text<96> path;
+    path << "/sys/class/net/" << name << (which == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
+    return ::open(path.c_str(), flags | O_CLOEXEC);
+  }
+  static int read(const char* name, std::size_t which, std::uint64_t& value) noexcept {
+    const file_handle file(open(name, which, O_RDONLY), true);
+    char digits[32];
+    const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), digits, sizeof digits);
+    if (n < 0) return errno;
+    value = 0;
+    for (::ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
+      value = value * 10 + static_cast<std::uint64_t>(digits[i] - '0');
+    return 0;
+  }
+  static int write(const char* name, std::size_t which, std::uint64_t value) noexcept {
+    const file_handle file(open(name, which, O_WRONLY), true);
+    text<32> digits;
+    digits << value;
+    return file.get() < 0 || ::write(file.get(), digits.c_str(), digits.size()) < 0 ? errno : 0;
+  }
+  void put_back() noexcept {
+    if (name_[0] == '\0') return;
+    for (std::size_t i = 0; i < 2; ++i) (void)write(name_, i, before_[i]);
+    forget();
+  }
+
+  char name_[16] = {};  // empty: nothing was set
+  std::uint64_t before_[2] = {};
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/match/constant_set.hpp ==================================================================================
+// A set whose values are written down in the program: `constant_set{22, 80, 443}`.
+#ifndef RUNNEL_MATCH_CONSTANT_SET_HPP
+#define RUNNEL_MATCH_CONSTANT_SET_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // common_type_t, is_same_v
+
+namespace runnel {
+
+/// `N` values, looked up in the way that suits them: one bit test when all lie within 64 of each other, compares
+/// without branches up to 8, a search without branches in the sorted values beyond. Numbers, or addresses of one kind.
+/// Takes 8 bytes each (16 for IPv6), and 8. When the rules are `constexpr` the choice costs nothing at run time.
+template <class Value, std::size_t N>
+class constant_set {
+ public:
+  /// The type of its values, and what they are compared as. @{
+  using value_type = Value;
+  using key = match::key_t<Value>;
+  /// @}
+
+  /// A set of these values; equal ones count once.
+  template <class... More>
+    requires(sizeof...(More) == N)
+  constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
+    for (std::size_t i = 1; i < N; ++i)
+      for (std::size_t k = i; k != 0 && match::key_less(keys_[k], keys_[k - 1]); --k) {
+        const key between = keys_[k];
+        keys_[k] = keys_[k - 1];
+        keys_[k - 1] = between;
+      }
+    if constexpr (std::is_same_v<key, std::uint64_t>) {
+      if (keys_[N - 1] - keys_[0] >= 64) return;
+      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
+    }
+  }
+  /// Whether a value is in it.
+  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
+  /// The same for what values are compared as.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
+    if constexpr (std::is_same_v<key, std::uint64_t>) {
+      if (bits_ != 0) {
+        const std::uint64_t behind = k - keys_[0];
+        return behind < 64 && (bits_ >> behind & 1u) != 0;
+      }
+    }
+    if constexpr (N <= 8) return is_one_of(k);
+    else return is_found(k);
+  }
+  /// The values as keys, in rising order. A value that was given twice is there twice.
+  [[nodiscard]] constexpr const key (&keys() const noexcept)[N] { return keys_; }
+
+ private:
+  RUNNEL_INLINE constexpr bool is_one_of(const key& k) const noexcept {
+    bool found = false;
+    for (std::size_t i = 0; i < N; ++i) found |= k == keys_[i];
+    return found;
+  }
+  // `at` becomes the number of values that are not above `k`.
+  constexpr bool is_found(const key& k) const noexcept {
+    std::size_t at = 0;
+    for (std::size_t step = top_bit(); step != 0; step /= 2)
+      if (at + step <= N && !match::key_less(k, keys_[at + step - 1])) at += step;
+    return at != 0 && keys_[at - 1] == k;
+  }
+  static constexpr std::size_t top_bit() noexcept {
+    std::size_t b = 1;
+    while (b * 2 <= N) b *= 2;
+    return b;
+  }
+
+  key keys_[N];
+  std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
+};
+/// The type of the values is what all of them convert to.
+template <class First, class... More>
+constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/in.hpp ============================================================================================
+// What `field.in(...)` makes: membership in a range, a prefix, a set that is known to the compiler, or a set that
+// changes at run time.
+#ifndef RUNNEL_MATCH_IN_HPP
+#define RUNNEL_MATCH_IN_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
+
+namespace runnel::match {
+
+/// A set that can stand in `.in(...)`: it says whether it contains a value. Its `name()`, if it has one, is what
+/// printing shows: `@blocklist`.
+template <class Set, class Value>
+concept set_of_values = requires(const Set& s, const Value& v) {
+  { s.contains(v) } noexcept;
+};
+
+/// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
+template <class Operand, bool Inside>
+struct in_range : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  key first;
+  key last;
+  /// @}
+};
+
+/// `ip::saddr.in(net("10.0.0.0/8"))`.
+template <class Operand, bool Inside>
+struct in_prefix : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
+      : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && (key_and(k, mask) == address) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  key address;  // its bits behind `length` are zero
+  key mask;
+  unsigned length;
+  /// @}
+};
+
+/// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
+template <class Operand, class Value, std::size_t N, bool Inside>
+struct in_constants : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// What its values are compared as.
+  using key = key_t<typename Operand::value_type>;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
+    for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
+  }
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key k{};
+    return load(s, left, k) && set.contains_key(k) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  constant_set<Value, N> set;
+  /// @}
+};
+
+/// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
+template <class Operand, class Set, bool Inside>
+struct in_set : expression_operators {
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// Whether the value must be in it, or must not be.
+  static constexpr bool inside = Inside;
+  /// What the library knows it by.
+  using operand_type = Operand;
+  /// The type of its values.
+  using value = typename Operand::value_type;
+
+  /// Use `in` and `not_in` of the field.
+  constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
+  /// Whether it holds for a packet.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
+    key_t<value> k{};
+    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
+  }
+
+  /// What is compared, and with what. @{
+  [[no_unique_address]] Operand left;
+  const Set* set;
+  /// @}
+};
+
+namespace detail {
+template <class Operand>
+inline constexpr bool is_range_or_constants = false;
+template <class A, class B>
+inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
+template <class V, std::size_t N>
+inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
+
+// As in value.hpp.
+inline void this_prefix_is_of_the_other_address_family() noexcept {
+  RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
+}
+}  // namespace detail
+
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class A, class B>
+[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
+  const auto first = detail::key_for<Operand>(r.first);
+  const auto last = detail::key_for<Operand>(r.last);
+  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
+  return {o, first, last};
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class Value, std::size_t N>
+[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
+  if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
+  else return always{};
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class What>
+  requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
+[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
+  using type = std::remove_cvref_t<What>;
+  using value = typename Operand::value_type;
+  if constexpr (std::is_same_v<type, basic_prefix<value>>) {
+    return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
+  } else if constexpr (std::is_same_v<type, prefix> &&
+                       (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
+    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
+      const basic_prefix<value>& p = what.template as<value>();
+      return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
+    }
+    // Where assertions are off: no address is in it, as no address is 255.255.255.255 behind a mask of zeros.
+    detail::this_prefix_is_of_the_other_address_family();
+    return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
+  } else if constexpr (set_of_values<type, value>) {
+    static_assert(
+        std::is_lvalue_reference_v<What>,
+        "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
+    return in_set<Operand, type, Inside>{o, what};
+  } else {
+    static_assert(
+        set_of_values<type, value>,
+        "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
+        "constant_set{...}");
+    return always{};
+  }
+}
+/// What `in` and `not_in` of a field call.
+template <bool Inside, match_operand Operand, class... What>
+  requires(sizeof...(What) != 1)
+[[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
+  static_assert(sizeof...(What) == 1,
+                "runnel: .in(...) takes one thing: write in(range(1024, 65535)) for a range and "
+                "in(constant_set{22, 80, 443}) for a list");
+  return {};
+}
+
+}  // namespace runnel::match
+
+#endif
+
+// ==== runnel/match/condition_build.hpp ===============================================================================
+// Makes the nodes of a condition: one after the other, and from the types of a match expression.
+#ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
+#define RUNNEL_MATCH_CONDITION_BUILD_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint8_t, uint16_t, uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel {
+class condition;
+
+namespace match::detail {
+
+// Appends nodes to memory of the caller's. When there is no room any more, `full()` says so, and the rest is lost.
+class condition_builder {
+ public:
+  constexpr condition_builder(condition_node* nodes, std::size_t node_room, std::uint64_t* words,
+                              std::size_t word_room) noexcept
+      : nodes_(nodes), words_(words), node_room_(node_room), word_room_(word_room) {}
+
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
+  [[nodiscard]] constexpr bool full() const noexcept { return full_; }
+  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
+  [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
+
+  // Returns where the node is. Words that are appended next are its own.
+  constexpr std::size_t add(const condition_node& n) noexcept {
+    if (size_ == node_room_) {
+      full_ = true;
+      return size_ - 1;
+    }
+    nodes_[size_] = n;
+    nodes_[size_].word = static_cast<std::uint16_t>(word_count_);
+    return size_++;
+  }
+  constexpr void add_word(std::uint64_t w) noexcept {
+    if (word_count_ == word_room_) full_ = true;
+    else words_[word_count_++] = w;
+  }
+  constexpr void add_key(std::uint64_t k) noexcept { add_word(k); }
+  constexpr void add_key(const ipv6_address& k) noexcept {
+    add_word(k.high());
+    add_word(k.low());
+  }
+  // `both` or `either` of the tree at `left` and the one that is last.
+  constexpr void join(node_kind kind, std::size_t left) noexcept {
+    condition_node n;
+    n.kind = kind;
+    n.left = static_cast<std::uint16_t>(left);
+    add(n);
+  }
+  constexpr void negate() noexcept {
+    condition_node n;
+    n.kind = node_kind::negation;
+    add(n);
+  }
+  // A copy of a whole tree.
+  constexpr void add_tree(const condition_view& c) noexcept {
+    const std::size_t begin = size_;
+    for (std::size_t i = 0; i < c.size && !full_; ++i) {
+      const std::size_t from = c.nodes[i].word, count = c.nodes[i].has_operand() ? c.nodes[i].words() : 0;
+      const std::size_t at = add(c.nodes[i]);
+      if (full_) return;
+      nodes_[at].left = static_cast<std::uint16_t>(c.nodes[i].left + begin);
+      for (std::size_t w = 0; w < count; ++w) add_word(c.words[from + w]);
+    }
+  }
+  // Drops the last nodes, and their words, so that `size` are left.
+  constexpr void cut(std::size_t size) noexcept {
+    if (size >= size_) return;
+    word_count_ = nodes_[size].word;
+    size_ = size;
+  }
+  // Holds for no packet.
+  constexpr void make_never() noexcept {
+    size_ = word_count_ = 0;
+    full_ = false;
+    add({});
+    negate();
+  }
+  // Says where each node goes on. Parents come first here: a node knows where to go before its children ask.
+  constexpr void link() noexcept {
+    if (size_ == 0) return;
+    nodes_[size_ - 1].yes = condition_node::holds;
+    nodes_[size_ - 1].no = condition_node::fails;
+    for (std::size_t i = size_; i-- != 0;) {
+      const condition_node& n = nodes_[i];
+      if (!n.has_children()) continue;
+      condition_node& last = nodes_[i - 1];
+      last.yes = n.kind == node_kind::negation ? n.no : n.yes;
+      last.no = n.kind == node_kind::negation ? n.yes : n.no;
+      if (n.kind == node_kind::negation) continue;
+      // The tree of the right child begins behind the left one.
+      const auto right = static_cast<std::uint16_t>(n.left + 1u);
+      nodes_[n.left].yes = n.kind == node_kind::both ? right : n.yes;
+      nodes_[n.left].no = n.kind == node_kind::both ? n.no : right;
+    }
+  }
+
+ private:
+  condition_node* nodes_;
+  std::uint64_t* words_;
+  std::size_t node_room_;
+  std::size_t word_room_;
+  std::size_t size_ = 0;
+  std::size_t word_count_ = 0;
+  bool full_ = false;
+};
+
+// The description of an operand, from its type.
+template <class Operand>
+struct description_of {
+  static constexpr bool exists = false;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct description_of<field<H, Offset, Bits, V>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const field<H, Offset, Bits, V>& f) noexcept {
+    operand_description d;
+    d.name = f.name;
+    d.in_header = H;
+    d.offset = Offset;
+    d.bits = Bits;
+    d.value = kind_of_value<V>;
+    return d;
+  }
+};
+template <meta_key Key, unsigned Bits, class V>
+struct description_of<meta_field<Key, Bits, V>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const meta_field<Key, Bits, V>&) noexcept {
+    operand_description d;
+    d.bits = Bits;
+    d.value = kind_of_value<V>;
+    d.is_meta = true;
+    d.which = Key;
+    return d;
+  }
+};
+template <tunnel Around, class Field>
+struct description_of<inner_field<Around, Field>> {
+  static constexpr bool exists = true;
+  static constexpr operand_description make(const inner_field<Around, Field>& f) noexcept {
+    operand_description d = description_of<Field>::make(f.inside);
+    d.is_inner = true;
+    d.around = Around;
+    return d;
+  }
+};
+template <class Operand>
+struct description_of<masked<Operand>> {
+  // A mask under a mask has no description.
+  static constexpr bool exists = description_of<Operand>::exists && !requires(const Operand& o) { o.mask; };
+  static constexpr operand_description make(const masked<Operand>& m) noexcept {
+    operand_description d = description_of<Operand>::make(m.whole);
+    d.is_masked = true;
+    return d;
+  }
+  static constexpr const auto& mask(const masked<Operand>& m) noexcept { return m.mask; }
+};
+
+// Each kind of expression: how many nodes and words it takes, and `append`, which makes them.
+template <class Expression>
+struct run_time_form {
+  static constexpr bool exists = false;
+};
+template <class Expression, node_kind Kind, std::size_t Values>
+struct leaf_form {
+  using operand_type = typename Expression::operand_type;
+  using description = description_of<operand_type>;
+  static constexpr bool exists = description::exists;
+  static constexpr bool is_masked = requires { &description::mask; };
+  static constexpr std::size_t nodes = 1;
+  static constexpr std::size_t words =
+      (Values + (is_masked ? 1 : 0)) *
+      (std::is_same_v<key_t<typename operand_type::value_type>, ipv6_address> ? std::size_t{2} : std::size_t{1});
+
+  static constexpr std::size_t start(condition_builder& to, const Expression& e) noexcept {
+    condition_node n;
+    n.kind = Kind;
+    n.operand = description::make(e.left);
+    n.values = Values;
+    if constexpr (requires { Expression::inside; }) n.inside = Expression::inside;
+    const std::size_t at = to.add(n);
+    if constexpr (is_masked) to.add_key(description::mask(e.left));
+    return at;
+  }
+};
+template <class Operand, relation Relation>
+struct run_time_form<comparison<Operand, Relation>>
+    : leaf_form<comparison<Operand, Relation>, node_kind::comparison, 1> {
+  static constexpr void append(condition_builder& to, const comparison<Operand, Relation>& e) noexcept {
+    to[run_time_form::start(to, e)].how = Relation;
+    to.add_key(e.right);
+  }
+};
+template <class Operand, bool Inside>
+struct run_time_form<in_range<Operand, Inside>> : leaf_form<in_range<Operand, Inside>, node_kind::in_range, 2> {
+  static constexpr void append(condition_builder& to, const in_range<Operand, Inside>& e) noexcept {
+    run_time_form::start(to, e);
+    to.add_key(e.first);
+    to.add_key(e.last);
+  }
+};
+template <class Operand, bool Inside>
+struct run_time_form<in_prefix<Operand, Inside>> : leaf_form<in_prefix<Operand, Inside>, node_kind::in_prefix, 1> {
+  static constexpr void append(condition_builder& to, const in_prefix<Operand, Inside>& e) noexcept {
+    to[run_time_form::start(to, e)].length = static_cast<std::uint8_t>(e.length);
+    to.add_key(e.address);
+  }
+};
+template <class Operand, class V, std::size_t N, bool Inside>
+struct run_time_form<in_constants<Operand, V, N, Inside>>
+    : leaf_form<in_constants<Operand, V, N, Inside>, node_kind::in_constants, N> {
+  static constexpr void append(condition_builder& to, const in_constants<Operand, V, N, Inside>& e) noexcept {
+    const std::size_t at = run_time_form::start(to, e);
+    std::uint16_t count = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
+      to.add_key(e.set.keys()[i]);
+      ++count;
+    }
+    to[at].values = count;
+  }
+};
+template <class Operand, class Set, bool Inside>
+struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, Set, Inside>, node_kind::in_set, 0> {
+  static constexpr void append(condition_builder& to, const in_set<Operand, Set, Inside>& e) noexcept {
+    to[run_time_form::start(to, e)].set = {e.set, &functions_of_set<Set, typename Operand::value_type>};
+  }
+};
+template <header H>
+struct run_time_form<has_header<H>> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
+    condition_node n;
+    n.kind = node_kind::has;
+    n.operand.in_header = H;
+    to.add(n);
+  }
+};
+template <>
+struct run_time_form<always> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
+};
+template <class Inner>
+struct run_time_form<negation<Inner>> {
+  using inner = run_time_form<Inner>;
+  static constexpr bool exists = inner::exists;
+  static constexpr std::size_t nodes = [] {
+    if constexpr (exists) return inner::nodes + 1;
+    else return std::size_t{0};
+  }();
+  static constexpr std::size_t words = [] {
+    if constexpr (exists) return inner::words;
+    else return std::size_t{0};
+  }();
+  static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
+    inner::append(to, e.inner);
+    to.negate();
+  }
+};
+template <class Pair, class Left, class Right, node_kind Kind>
+struct pair_form {
+  using left = run_time_form<Left>;
+  using right = run_time_form<Right>;
+  static constexpr bool exists = left::exists && right::exists;
+  static constexpr std::size_t nodes = [] {
+    if constexpr (exists) return left::nodes + right::nodes + 1;
+    else return std::size_t{0};
+  }();
+  static constexpr std::size_t words = [] {
+    if constexpr (exists) return left::words + right::words;
+    else return std::size_t{0};
+  }();
+  static constexpr void append(condition_builder& to, const Pair& e) noexcept {
+    left::append(to, e.left);
+    const std::size_t at = to.size() - 1;
+    right::append(to, e.right);
+    to.join(Kind, at);
+  }
+};
+template <class Left, class Right>
+struct run_time_form<both<Left, Right>> : pair_form<both<Left, Right>, Left, Right, node_kind::both> {};
+template <class Left, class Right>
+struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left, Right, node_kind::either> {};
+// At least one node; how many there are is known when it runs.
+template <>
+struct run_time_form<condition> {
+  static constexpr bool exists = true;
+  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
+};
+
+}  // namespace match::detail
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/condition_test.hpp ================================================================================
+// Asks a packet what the nodes of a condition ask: fields are found by what their description says, not by their type.
+#ifndef RUNNEL_MATCH_CONDITION_TEST_HPP
+#define RUNNEL_MATCH_CONDITION_TEST_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel::match::detail {
+
+template <header H>
+[[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
+  const std::byte* p = locate<H, fixed_size(H)>(m);
+  return p == nullptr || m.size_from(p) < need ? nullptr : p;
+}
+// `locate` of a header that is known at run time.
+[[nodiscard, gnu::noinline]] constexpr const std::byte* locate_any(const header_map& m, header h,
+                                                                   std::size_t need) noexcept {
+  const std::uint8_t number = number_of(h);
+  switch (family_of(h)) {
+    case header_family::single: break;
+    case header_family::ipv4_option:
+      return m.has<ipv4>() ? find_option(ipv4_options(m.get<ipv4>().options()), number, need) : nullptr;
+    case header_family::tcp_option:
+      return m.has<tcp>() ? find_option(tcp_options(m.get<tcp>().options()), number, need) : nullptr;
+    case header_family::ipv6_extension: return m.has<ipv6>() ? find_extension(m.get<ipv6>(), number, need) : nullptr;
+    case header_family::icmp_message: return find_message(whole<icmp>(m), number, number, need);
+    case header_family::icmpv6_message: return find_message(whole<icmpv6>(m), number, number, need);
+    case header_family::nd_option: return find_nd_option(whole<icmpv6>(m), number, need);
+    case header_family::gre_word: return find_gre_word(whole<gre>(m), number);
+  }
+  switch (h) {
+    case header::ethernet: return locate_one<header::ethernet>(m, need);
+    case header::vlan: return locate_one<header::vlan>(m, need);
+    case header::cvlan: return locate_one<header::cvlan>(m, need);
+    case header::mpls: return locate_one<header::mpls>(m, need);
+    case header::arp: return locate_one<header::arp>(m, need);
+    case header::ipv4: return locate_one<header::ipv4>(m, need);
+    case header::ipv6: return locate_one<header::ipv6>(m, need);
+    case header::ipv6_fragment: return locate_one<header::ipv6_fragment>(m, need);
+    case header::icmp: return locate_one<header::icmp>(m, need);
+    case header::icmpv6: return locate_one<header::icmpv6>(m, need);
+    case header::tcp: return locate_one<header::tcp>(m, need);
+    case header::udp: return locate_one<header::udp>(m, need);
+    case header::th: return locate_one<header::th>(m, need);
+    case header::gre: return locate_one<header::gre>(m, need);
+    case header::vxlan: return locate_one<header::vxlan>(m, need);
+    case header::llc: return locate_one<header::llc>(m, need);
+    case header::snap: return locate_one<header::snap>(m, need);
+    case header::icmp_echo: return find_echo(whole<icmp>(m), need);
+    case header::icmpv6_echo: return find_message(whole<icmpv6>(m), 128, 129, need);
+    case header::icmpv6_target: return find_target(whole<icmpv6>(m), need);
+  }
+  return nullptr;
+}
+
+[[nodiscard]] constexpr header_map inside_any(const header_map& m, tunnel around) noexcept {
+  switch (around) {
+    case tunnel::vxlan: return inside_of<tunnel::vxlan>(m);
+    case tunnel::gre: return inside_of<tunnel::gre>(m);
+    case tunnel::gretap: return inside_of<tunnel::gretap>(m);
+    case tunnel::ipip: break;
+  }
+  return inside_of<tunnel::ipip>(m);
+}
+
+[[nodiscard]] constexpr bool load_meta(const subject& s, meta_key which, std::uint64_t& to) noexcept {
+  switch (which) {
+    case meta_key::length: return meta::length.load(s, to);
+    case meta_key::iif: return meta::iif.load(s, to);
+    case meta_key::mark: return meta::mark.load(s, to);
+    case meta_key::priority: return meta::priority.load(s, to);
+    case meta_key::protocol: return meta::protocol.load(s, to);
+    case meta_key::nfproto: return meta::nfproto.load(s, to);
+    case meta_key::l4proto: return meta::l4proto.load(s, to);
+    case meta_key::time: return meta::time.load(s, to);
+    case meta_key::hash: return meta::hash.load(s, to);
+    case meta_key::queue: return meta::queue.load(s, to);
+  }
+  return false;
+}
+
+// Where the field lies; null when the packet has none.
+[[nodiscard]] constexpr const std::byte* find_field(const subject& s, const operand_description& o) noexcept {
+  const std::size_t needed = (std::size_t{o.offset} + o.bits + 7) / 8;
+  const std::size_t fixed = fixed_size(o.in_header);
+  const std::size_t need = needed > fixed ? needed : fixed;
+  const std::byte* p = o.is_inner ? locate_any(inside_any(s.headers, o.around), o.in_header, need)
+                                  : locate_any(s.headers, o.in_header, need);
+  return p == nullptr ? nullptr : p + o.offset / 8;
+}
+[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, ipv6_address& to) noexcept {
+  const std::byte* p = find_field(s, o);
+  if (p == nullptr) return false;
+  to = ipv6_address::load(p);
+  return true;
+}
+[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, std::uint64_t& to) noexcept {
+  if (o.is_meta) return load_meta(s, o.which, to);
+  const std::byte* p = find_field(s, o);
+  if (p == nullptr) return false;
+  const unsigned first = o.offset % 8u, size = (first + o.bits + 7) / 8;
+  std::uint64_t k = 0;
+  for (unsigned i = 0; i < size; ++i) k = k << 8 | load_u8(p + i);
+  to = k >> (size * 8 - first - o.bits) & ~std::uint64_t{0} >> (64 - o.bits);
+  return true;
+}
+
+[[nodiscard]] constexpr std::uint64_t prefix_mask_of(const condition_node& n, std::uint64_t) noexcept {
+  return n.length == 0 ? 0 : ~std::uint64_t{0} << (n.operand.bits - n.length);
+}
+[[nodiscard]] constexpr ipv6_address prefix_mask_of(const condition_node& n, const ipv6_address&) noexcept {
+  return prefix_mask<ipv6_address, 128>(n.length);
+}
+template <class Key>
+[[nodiscard]] constexpr bool compare(relation how, const Key& a, const Key& b) noexcept {
+  switch (how) {
+    case relation::equal: return a == b;
+    case relation::not_equal: return !(a == b);
+    case relation::less: return key_less(a, b);
+    case relation::less_equal: return !key_less(b, a);
+    case relation::greater: return key_less(b, a);
+    case relation::greater_equal: break;
+  }
+  return !key_less(a, b);
+}
+// Whether a key is among the values of a node, which rise.
+template <class Key>
+[[nodiscard]] constexpr bool is_constant(const condition_view& c, const condition_node& n, const Key& k) noexcept {
+  std::size_t begin = 0, end = n.values;
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    if (key_less(c.value<Key>(n, middle), k)) begin = middle + 1;
+    else end = middle;
+  }
+  return begin < n.values && c.value<Key>(n, begin) == k;
+}
+[[nodiscard]] constexpr bool is_in_set(const set_reference& r, std::uint64_t k) noexcept {
+  return r.functions->contains(r.set, k);
+}
+[[nodiscard]] constexpr bool is_in_set(const set_reference& r, const ipv6_address& k) noexcept {
+  return r.functions->contains_ipv6(r.set, k);
+}
+
+template <class Key>
+[[nodiscard]] constexpr bool test_operand(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+  Key k{};
+  if (!load_key(s, n.operand, k)) return false;
+  if (n.operand.is_masked) k = key_and(k, c.mask<Key>(n));
+  switch (n.kind) {
+    case node_kind::comparison: return compare(n.how, k, c.value<Key>(n, 0));
+    case node_kind::in_range: return (!key_less(k, c.value<Key>(n, 0)) && !key_less(c.value<Key>(n, 1), k)) == n.inside;
+    case node_kind::in_prefix: return (key_and(k, prefix_mask_of(n, k)) == c.value<Key>(n, 0)) == n.inside;
+    case node_kind::in_constants: return is_constant(c, n, k) == n.inside;
+    case node_kind::in_set: return is_in_set(n.set, k) == n.inside;
+    default: return false;
+  }
+}
+// Whether a node without children holds.
+[[nodiscard]] constexpr bool test_node(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+  if (n.kind == node_kind::always) return true;
+  if (n.kind == node_kind::has)
+    return locate_any(s.headers, n.operand.in_header, fixed_size(n.operand.in_header)) != nullptr;
+  return n.operand.value == value_kind::ipv6 ? test_operand<ipv6_address>(c, n, s)
+                                             : test_operand<std::uint64_t>(c, n, s);
+}
+// Whether the condition holds. The first node has no children, and all jumps go forward to others without.
+[[nodiscard]] constexpr bool holds(const condition_view& c, const subject& s) noexcept {
+  std::size_t at = 0;
+  while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;
+  return at == condition_node::holds;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/condition.hpp =====================================================================================
+// A match expression that is known at run time only: made from any other one, or read from text (parse_condition.hpp).
+#ifndef RUNNEL_MATCH_CONDITION_HPP
+#define RUNNEL_MATCH_CONDITION_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t, uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel {
+
+/// The run-time form of a match expression: what a filter option of a device takes, what a text becomes, what is
+/// translated for the kernel. It is a match expression itself, and means the same as the one that it was made from.
+///
+///     condition take = udp::dport == 7 || has<icmp>;
+///     if (take(packet)) ...
+///     auto read = parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8");   // result<condition, error>
+///
+/// Holds its values itself, and sets by pointer: they must outlive it. 8 KB, copied freely, no heap. Deciding takes a
+/// few nanoseconds for each test that is needed, more than the expression that the compiler knows.
+class condition : public match::expression_operators {
+ public:
+  /// What the library knows it by.
+  static constexpr bool is_match_expression = true;
+  /// The room that there is: a comparison, an "and", an "or" and a "not" take a node each; a value in a comparison or
+  /// in a `constant_set` takes a word, an IPv6 address two. @{
+  static constexpr std::size_t max_nodes = 128;
+  static constexpr std::size_t max_words = 128;
+  /// @}
+
+  /// Holds for every packet.
+  constexpr condition() noexcept { make_always(); }
+  /// From another match expression. One that has too many parts is a compile error, or where some of them are
+  /// conditions an assertion; that then holds for no packet.
+  template <match::match_expression Expression>
+    requires(!std::is_same_v<Expression, condition>)
+  constexpr condition(const Expression& e) noexcept {
+    using form = match::detail::run_time_form<Expression>;
+    static_assert(form::exists,
+                  "runnel: this expression has no run-time form: a condition is made of fields, meta::, has<>, ranges, "
+                  "prefixes, constants and sets, and knows no operands or expressions of your own; use it in "
+                  "rules(...) or a handler");
+    if constexpr (form::exists) {
+      static_assert(form::nodes <= max_nodes && form::words <= max_words,
+                    "runnel: this expression has too many parts for a condition (condition::max_nodes, max_words): put "
+                    "values into a set");
+      match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+      form::append(to, e);
+      RUNNEL_ASSERT(!to.full() && "runnel: too many parts for a condition");
+      take(to);
+    }
+  }
+
+  /// Whether it holds for a packet.
+  [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
+    return match::detail::holds({nodes_, size_, words_}, s);
+  }
+  /// Its nodes. Valid as long as the condition is neither changed nor gone.
+  constexpr operator match::condition_view() const noexcept { return {nodes_, size_, words_}; }
+
+  /// For whoever makes conditions from something else than expressions: `fill(builder)` appends nodes, and the last one
+  /// becomes the root. False, and a condition that holds for no packet, when there was no room.
+  template <class Fill>
+  constexpr bool build(Fill fill) noexcept {
+    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+    fill(to);
+    return take(to);
+  }
+
+ private:
+  constexpr void make_always() noexcept {
+    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
+    to.add({});
+    take(to);
+  }
+  constexpr bool take(match::detail::condition_builder& to) noexcept {
+    const bool good = !to.full();
+    if (!good) to.make_never();
+    to.link();
+    size_ = to.size();
+    return good;
+  }
+
+  match::condition_node nodes_[max_nodes];
+  std::uint64_t words_[max_words]{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/print_value.hpp ===================================================================================
+// The small words of printed expressions: operands and values as nft spells them.
+#ifndef RUNNEL_MATCH_PRINT_VALUE_HPP
+#define RUNNEL_MATCH_PRINT_VALUE_HPP
+
+#include <cstdint>      // uint8_t, uint64_t
+#include <type_traits>  // is_same_v
+
+namespace runnel::match::detail {
+
+// How a number is written.
+enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+
+template <class Operand>
+struct manner_of {
+  static constexpr manner value = manner::decimal;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct manner_of<field<H, Offset, Bits, V>> {
+  static constexpr bool is(header h, unsigned offset) noexcept { return H == h && Offset == offset; }
+  static constexpr manner value = is(header::tcp, 104) ? manner::tcp_flags
+                                  : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) ||
+                                          is(header::gre, 16) || is(header::arp, 16) || is(header::snap, 48)
+                                      ? manner::ethertype
+                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
+                                          (family_of(H) == header_family::ipv6_extension && Offset == 0)
+                                      ? manner::ip_protocol
+                                  : H == header::llc || H == header::snap ? manner::hex
+                                  // Here nft takes an address for a number.
+                                  : std::is_same_v<V, ipv4_address> && family_of(H) != header_family::single
+                                      ? manner::bare_address
+                                      : manner::decimal;
+};
+template <meta_key Key, unsigned Bits, class V>
+struct manner_of<meta_field<Key, Bits, V>> {
+  static constexpr manner value = Key == meta_key::protocol                        ? manner::ethertype
+                                  : Key == meta_key::l4proto                       ? manner::ip_protocol
+                                  : Key == meta_key::nfproto                       ? manner::family
+                                  : Key == meta_key::priority                      ? manner::tc_handle
+                                  : Key == meta_key::mark || Key == meta_key::hash ? manner::hex
+                                                                                   : manner::decimal;
+};
+template <tunnel Around, class Field>
+struct manner_of<inner_field<Around, Field>> : manner_of<Field> {};
+template <class Operand>
+struct manner_of<masked<Operand>> {
+  static constexpr manner whole = manner_of<Operand>::value;
+  static constexpr manner value = whole == manner::tcp_flags || whole == manner::bare_address ? whole : manner::hex;
+};
+
+// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
+template <class Operand>
+inline constexpr bool needs_equals_sign = manner_of<Operand>::value == manner::tcp_flags;
+template <class Operand>
+inline constexpr bool needs_equals_sign<masked<Operand>> = true;
+
+// Whether nft wants to be told of the header before it takes the operand, and of which one.
+template <class Operand>
+struct told_before {
+  static constexpr bool needed = false;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct told_before<field<H, Offset, Bits, V>> {
+  static constexpr bool needed = H == header::th || H == header::vxlan;
+  static constexpr header what = H;
+};
+template <tunnel Around, class Field>
+struct told_before<inner_field<Around, Field>> {
+  static constexpr bool needed = Around == tunnel::vxlan;
+  static constexpr header what = header::vxlan;
+};
+template <class Operand>
+struct told_before<masked<Operand>> : told_before<Operand> {};
+
+constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
+  constexpr const char* names[] = {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"};
+  if (k == 0) out << "0x0";
+  for (unsigned i = 0, shown = 0; i < 8; ++i)
+    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << names[i];
+}
+constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
+  const char* word = nullptr;
+  switch (how) {
+    case manner::ip_protocol:
+      word = k == 1 ? "icmp" : k == 6 ? "tcp" : k == 17 ? "udp" : k == 47 ? "gre" : k == 58 ? "ipv6-icmp" : nullptr;
+      break;
+    case manner::ethertype:
+      word = k == ethertype::ipv4   ? "ip"
+             : k == ethertype::ipv6 ? "ip6"
+             : k == ethertype::arp  ? "arp"
+             : k == ethertype::vlan ? "8021q"
+             : k == ethertype::qinq ? "8021ad"
+                                    : nullptr;
+      break;
+    case manner::family: word = k == nfproto::ipv4 ? "ipv4" : k == nfproto::ipv6 ? "ipv6" : nullptr; break;
+    case manner::tcp_flags: return print_tcp_flags(out, k);
+    case manner::tc_handle: word = "0:"; break;
+    case manner::decimal:
+    case manner::hex:
+    case manner::bare_address: break;
+  }
+  if (word != nullptr) out << word;
+  const bool hex = how == manner::hex || how == manner::bare_address || (how == manner::ethertype && word == nullptr);
+  if (hex) out << "0x";
+  if (hex || how == manner::tc_handle) out.hex(k);
+  else if (word == nullptr) out << k;
+}
+constexpr void print_seconds(text_writer& out, instant t) noexcept {
+  const std::uint64_t ns = t.ns < 0 ? 0 - static_cast<std::uint64_t>(t.ns) : static_cast<std::uint64_t>(t.ns);
+  out << (t.ns < 0 ? "-" : "") << ns / 1'000'000'000;
+  if (ns % 1'000'000'000 == 0) return;
+  out << '.';
+  for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
+}
+template <class Operand, class Key>
+constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noexcept {
+  using value = typename Operand::value_type;
+  if constexpr (requires { o.print_value(out, k); }) o.print_value(out, k);
+  else if constexpr (manner_of<Operand>::value == manner::bare_address) print_number(out, manner::bare_address, k);
+  else if constexpr (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address> ||
+                     std::is_same_v<value, mac_address>)
+    print(out, from_key<value>(k));
+  else if constexpr (std::is_same_v<value, instant>) print_seconds(out, from_key<value>(k));
+  else print_number(out, manner_of<Operand>::value, k);
+}
+
+// One of a family as nft calls it: `tcp option maxseg`, by its number where nft has no name. Before the name of a field
+// nft leaves away `exthdr`.
+constexpr void print_numbered(text_writer& out, header h, bool before_field) noexcept {
+  const std::uint8_t number = number_of(h);
+  const char* family = "";
+  const char* word = nullptr;
+  switch (family_of(h)) {
+    case header_family::ipv4_option:
+      family = "ip option ";
+      word = number == 7 ? "rr" : number == 131 ? "lsrr" : number == 137 ? "ssrr" : number == 148 ? "ra" : nullptr;
+      break;
+    case header_family::tcp_option:
+      family = "tcp option ";
+      word = number == 2    ? "maxseg"
+             : number == 3  ? "window"
+             : number == 4  ? "sack-perm"
+             : number == 5  ? "sack"
+             : number == 8  ? "timestamp"
+             : number == 19 ? "md5sig"
+             : number == 30 ? "mptcp"
+             : number == 34 ? "fastopen"
+                            : nullptr;
+      break;
+    case header_family::ipv6_extension:
+      family = "exthdr ";
+      word = number == 0     ? "hbh"
+             : number == 43  ? "rt"
+             : number == 44  ? "frag"
+             : number == 60  ? "dst"
+             : number == 135 ? "mh"
+                             : nullptr;
+      if (before_field && word != nullptr) family = "";
+      break;
+    case header_family::nd_option:
+      family = "icmpv6 option ";
+      word = number == 1    ? "slla"
+             : number == 2  ? "tlla"
+             : number == 3  ? "prefix"
+             : number == 5  ? "mtu"
+             : number == 24 ? "route"
+             : number == 25 ? "rdnss"
+                            : nullptr;
+      break;
+    case header_family::gre_word:
+      family = "gre ";
+      word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
+      break;
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  out << family;
+  if (word != nullptr) out << word;
+  else out << number;
+}
+template <header H, unsigned Offset, unsigned Bits, class V>
+constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& f) noexcept {
+  if constexpr (family_of(H) == header_family::gre_word) {
+    print_numbered(out, H, true);  // which is all of it
+  } else {
+    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmp_message &&
+                  family_of(H) != header_family::icmpv6_message) {
+      print_numbered(out, H, true);
+      out << ' ';
+    }
+    out << f.name;
+  }
+}
+template <meta_key Key, unsigned Bits, class V>
+constexpr void print_operand(text_writer& out, const meta_field<Key, Bits, V>&) noexcept {
+  out << name(Key);
+}
+template <tunnel Around, class Field>
+constexpr void print_operand(text_writer& out, const inner_field<Around, Field>& f) noexcept {
+  out << (Around == tunnel::vxlan    ? "vxlan "
+          : Around == tunnel::gre    ? "gre "
+          : Around == tunnel::gretap ? "gretap "
+                                     : "ipip ");
+  print_operand(out, f.inside);
+}
+// An operand from elsewhere says its name itself.
+template <class Operand>
+constexpr void print_operand(text_writer& out, const Operand& o) noexcept {
+  o.print(out);
+}
+template <class Operand>
+constexpr void print_operand(text_writer& out, const masked<Operand>& m) noexcept {
+  print_operand(out, m.whole);
+  out << " & ";
+  bool several = false;
+  if constexpr (manner_of<Operand>::value == manner::tcp_flags) several = (m.mask & (m.mask - 1)) != 0;
+  if (several) out << '(';
+  print_value(out, m, m.mask);
+  if (several) out << ')';
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/print_condition.hpp ===============================================================================
+// Single conditions as nft writes them: that a header is there or not, that an operand has a value.
+#ifndef RUNNEL_MATCH_PRINT_CONDITION_HPP
+#define RUNNEL_MATCH_PRINT_CONDITION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t
+
+namespace runnel::match::detail {
+
+// A line of words: puts the gaps between them.
+struct line {
+  text_writer& out;
+  bool begun = false;
+
+  constexpr text_writer& next() noexcept {
+    if (begun) out << ' ';
+    begun = true;
+    return out;
+  }
+};
+
+// Whether the header is a message of ICMP or ICMPv6, of some types.
+[[nodiscard]] constexpr bool is_message(header h) noexcept {
+  return h == header::icmp_echo || h == header::icmpv6_echo || h == header::icmpv6_target ||
+         family_of(h) == header_family::icmp_message || family_of(h) == header_family::icmpv6_message;
+}
+constexpr void print_message(text_writer& out, header h, bool present) noexcept {
+  const bool four = h == header::icmp_echo || family_of(h) == header_family::icmp_message;
+  out << (four ? "icmp type " : "icmpv6 type ") << (present ? "" : "!= ");
+  switch (h) {
+    case header::icmp_echo: out << "{ 0, 8 }"; return;
+    case header::icmpv6_echo: out << "{ 128, 129 }"; return;
+    case header::icmpv6_target: out << "{ 130, 131, 132, 135, 136, 137 }"; return;
+    default: out << number_of(h);
+  }
+}
+// The header without which there is no such header; itself where there is none.
+[[nodiscard]] constexpr header around(header h) noexcept {
+  switch (family_of(h)) {
+    case header_family::ipv4_option: return header::ipv4;
+    case header_family::tcp_option: return header::tcp;
+    case header_family::ipv6_extension: return header::ipv6;
+    case header_family::icmp_message: return header::icmp;
+    case header_family::icmpv6_message:
+    case header_family::nd_option: return header::icmpv6;
+    case header_family::gre_word: return header::gre;
+    case header_family::single: break;
+  }
+  switch (h) {
+    case header::icmp_echo: return header::icmp;
+    case header::icmpv6_echo:
+    case header::icmpv6_target: return header::icmpv6;
+    case header::vxlan: return header::udp;
+    default: return h;
+  }
+}
+// How many lines it takes to say that a header is missing.
+[[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
+  if (around(h) != h) return lines_without(around(h)) + 1;
+  switch (h) {
+    case header::ipv6_fragment:
+    case header::icmp:
+    case header::icmpv6:
+    case header::tcp:
+    case header::udp:
+    case header::th:
+    case header::gre: return 2;
+    default: return 1;
+  }
+}
+constexpr void print_with(line& l, header h) noexcept {
+  switch (h) {
+    case header::ethernet: l.next() << "meta iiftype ether"; return;
+    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; return;
+    case header::cvlan: l.next() << "cvlan exists"; return;
+    case header::mpls: l.next() << "meta protocol 0x8847"; return;
+    case header::arp: l.next() << "meta protocol arp"; return;
+    case header::ipv4: l.next() << "meta protocol ip"; return;
+    case header::ipv6: l.next() << "meta protocol ip6"; return;
+    case header::ipv6_fragment: l.next() << "exthdr frag exists"; return;
+    case header::icmp: l.next() << "meta l4proto icmp"; return;
+    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; return;
+    case header::tcp: l.next() << "meta l4proto tcp"; return;
+    case header::udp: l.next() << "meta l4proto udp"; return;
+    case header::th: l.next() << "meta l4proto { tcp, udp }"; return;
+    case header::gre: l.next() << "meta l4proto gre"; return;
+    case header::vxlan: l.next() << "udp dport 4789"; return;
+    case header::llc: l.next() << "llc exists"; return;
+    case header::snap: l.next() << "snap exists"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
+    case header::icmpv6_target: break;
+  }
+  if (is_message(h)) {
+    print_message(l.next(), h, true);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " exists";
+  }
+}
+constexpr void print_without(line& l, header h, std::size_t which) noexcept {
+  const std::size_t lines = lines_without(h);
+  if (around(h) != h && which + 1 < lines) return print_without(l, around(h), which);
+  if (around(h) == h && lines == 2 && which == 0) {
+    l.next() << (h == header::ipv6_fragment ? "meta protocol != ip6" : "meta protocol != { ip, ip6 }");
+    return;
+  }
+  switch (h) {
+    case header::ethernet: l.next() << "meta iiftype != ether"; return;
+    case header::vlan: l.next() << "ether type != { 8021q, 8021ad }"; return;
+    case header::cvlan: l.next() << "cvlan missing"; return;
+    case header::mpls: l.next() << "meta protocol != 0x8847"; return;
+    case header::arp: l.next() << "meta protocol != arp"; return;
+    case header::ipv4: l.next() << "meta protocol != ip"; return;
+    case header::ipv6: l.next() << "meta protocol != ip6"; return;
+    case header::ipv6_fragment: l.next() << "exthdr frag missing"; return;
+    case header::icmp: l.next() << "meta l4proto != icmp"; return;
+    case header::icmpv6: l.next() << "meta l4proto != ipv6-icmp"; return;
+    case header::tcp: l.next() << "meta l4proto != tcp"; return;
+    case header::udp: l.next() << "meta l4proto != udp"; return;
+    case header::th: l.next() << "meta l4proto != { tcp, udp }"; return;
+    case header::gre: l.next() << "meta l4proto != gre"; return;
+    case header::vxlan: l.next() << "udp dport != 4789"; return;
+    case header::llc: l.next() << "llc missing"; return;
+    case header::snap: l.next() << "snap missing"; return;
+    case header::icmp_echo:
+    case header::icmpv6_echo:
+    case header::icmpv6_target: break;
+  }
+  if (is_message(h)) {
+    print_message(l.next(), h, false);
+  } else {
+    print_numbered(l.next(), h, false);
+    l.out << " missing";
+  }
+}
+
+constexpr const char* symbol(relation r) noexcept {
+  switch (r) {
+    case relation::equal: return " == ";
+    case relation::not_equal: return " != ";
+    case relation::less: return " < ";
+    case relation::less_equal: return " <= ";
+    case relation::greater: return " > ";
+    case relation::greater_equal: return " >= ";
+  }
+  return " ? ";
+}
+template <bool Positive, class Operand, relation Relation>
+constexpr void print_rest(text_writer& out, const comparison<Operand, Relation>& e) noexcept {
+  constexpr relation shown = Positive ? Relation : opposite(Relation);
+  out << (shown == relation::equal && !needs_equals_sign<Operand> ? " " : symbol(shown));
+  print_value(out, e.left, e.right);
+}
+constexpr void print_inside(text_writer& out, bool inside) noexcept { out << (inside ? " " : " != "); }
+template <bool Positive, class Operand, bool Inside>
+constexpr void print_rest(text_writer& out, const in_range<Operand, Inside>& e) noexcept {
+  print_inside(out, Inside == Positive);
+  print_value(out, e.left, e.first);
+  out << '-';
+  print_value(out, e.left, e.last);
+}
+template <bool Positive, class Operand, bool Inside>
+constexpr void print_rest(text_writer& out, const in_prefix<Operand, Inside>& e) noexcept {
+  print_inside(out, Inside == Positive);
+  print_value(out, e.left, e.address);
+  out << '/' << e.length;
+}
+template <bool Positive, class Operand, class V, std::size_t N, bool Inside>
+constexpr void print_rest(text_writer& out, const in_constants<Operand, V, N, Inside>& e) noexcept {
+  print_inside(out, Inside == Positive);
+  out << '{';
+  for (std::size_t i = 0; i < N; ++i) {
+    if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
+    out << (i == 0 ? " " : ", ");
+    print_value(out, e.left, e.set.keys()[i]);
+  }
+  out << " }";
+}
+template <bool Positive, class Operand, class Set, bool Inside>
+constexpr void print_rest(text_writer& out, const in_set<Operand, Set, Inside>& e) noexcept {
+  print_inside(out, Inside == Positive);
+  out << '@';
+  if constexpr (requires { out << e.set->name(); }) out << e.set->name();
+  else out << "set";
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/packet/verdict.hpp ======================================================================================
+// What a stage says about a packet: the verdicts of XDP, netfilter's for those who take a packet over, and the
+// cause when it is a drop.
+#ifndef RUNNEL_PACKET_VERDICT_HPP
+#define RUNNEL_PACKET_VERDICT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+
+/// What is to happen with a packet.
+enum class verdict_code : std::uint8_t {
+  aborted,   ///< the program failed on this packet; it is dropped and counted as drop_reason::aborted (XDP_ABORTED)
+  drop,      ///< end of the journey; the reason says why (XDP_DROP, NF_DROP)
+  pass,      ///< on to the next stage (XDP_PASS, NF_ACCEPT)
+  tx,        ///< out again by the device it came from (XDP_TX)
+  redirect,  ///< out by another device, the one that `port` names (XDP_REDIRECT)
+  stolen,    ///< the stage took ownership of the packet (NF_STOLEN)
+  count_     ///< how many there are
+};
+
+/// How many codes there are.
+inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
+
+/// A verdict with its cause or target: four bytes, passed by value.
+struct [[nodiscard]] verdict {
+  /// What happens with the packet.
+  verdict_code code = verdict_code::pass;
+  drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
+  std::uint16_t port = 0;                  ///< which device, for `redirect`
+
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
+};
+
+namespace detail {
+// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
+struct drop_verdict : verdict {
+  /// A drop with its cause: `return drop(drop_reason::blocklist);`
+  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
+};
+struct redirect_verdict {
+  /// Sends the packet to the device at place `port` of the list that the early verdict was given.
+  constexpr const verdict operator()(std::uint16_t port) const noexcept {
+    return {verdict_code::redirect, drop_reason::none, port};
+  }
+};
+}  // namespace detail
+
+/// The verdicts by name; see `verdict_code`. @{
+inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
+inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
+inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
+/// @}
+/// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
+/// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
+inline constexpr verdict accept = pass;
+/// The verdicts by name; see `verdict_code`. @{
+inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
+inline constexpr detail::redirect_verdict redirect{};
+inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
+/// @}
+
+/// The name of a verdict as XDP and netfilter spell it, in lower case.
+[[nodiscard]] constexpr const char* name(verdict_code code) noexcept {
+  switch (code) {
+    case verdict_code::aborted: return "aborted";
+    case verdict_code::drop: return "drop";
+    case verdict_code::pass: return "pass";
+    case verdict_code::tx: return "tx";
+    case verdict_code::redirect: return "redirect";
+    case verdict_code::stolen: return "stolen";
+    case verdict_code::count_: break;
+  }
+  return "unknown";
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/rules.hpp =========================================================================================
+// Rules: `when(expression) >> verdict`, tried in order. The first that matches decides.
+#ifndef RUNNEL_MATCH_RULES_HPP
+#define RUNNEL_MATCH_RULES_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_convertible_v, is_same_v
+
+namespace runnel {
+
+/// A condition and what happens with the packets that meet it.
+template <match::match_expression Expression>
+struct rule {
+  /// What the library knows it by. @{
+  static constexpr bool is_rule = true;
+  static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+  /// @}
+
+  /// When the rule decides.
+  Expression condition;
+  /// What it decides.
+  verdict target;
+};
+
+namespace detail {
+
+// What `when` returns: a condition that still needs its `>> verdict`.
+template <match::match_expression Expression>
+struct when_clause {
+  Expression expression;
+
+  template <class Verdict>
+  [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
+    static_assert(
+        std::is_convertible_v<const Verdict&, verdict>,
+        "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
+    if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
+    else return {expression, drop};
+  }
+};
+
+}  // namespace detail
+
+/// The condition of a rule: `when(tcp::dport == 22) >> accept`.
+template <class Expression>
+[[nodiscard]] constexpr auto when(const Expression& e) noexcept {
+  static_assert(
+      !match::match_operand<Expression>,
+      "runnel: when(...) takes a condition, and this is only a field: compare it, tcp::dport == 22, or ask for its "
+      "header, has<tcp>");
+  static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
+                "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
+                ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
+  if constexpr (match::match_expression<Expression>) return detail::when_clause<Expression>{e};
+  else return detail::when_clause<match::always>{};
+}
+/// The condition of the last rule, for packets that none before it decided about: `otherwise >> drop`.
+inline constexpr detail::when_clause<match::always> otherwise{};
+
+namespace detail {
+
+template <class... Rules>
+struct rule_chain {
+  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept {
+    return false;
+  }
+  template <class F>
+  constexpr void for_each(F&) const {}
+};
+template <class First, class... More>
+struct rule_chain<First, More...> {
+  First first;
+  rule_chain<More...> more;
+
+  // Finds the verdict, and adds to `at` the place of the rule that has it, or the number of rules.
+  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject& s, verdict& v, std::size_t& at) const noexcept {
+    if (first.condition(s)) {
+      v = first.target;
+      return true;
+    }
+    ++at;
+    return more.decide(s, v, at);
+  }
+  template <class F>
+  constexpr void for_each(F& f) const {
+    f(first);
+    more.for_each(f);
+  }
+};
+template <class... Rules>
+constexpr rule_chain<Rules...> make_rule_chain(const Rules&... all) noexcept {
+  if constexpr (sizeof...(Rules) == 0) return {};
+  else
+    return [](const auto& first, const auto&... more) {
+      return rule_chain<Rules...>{first, make_rule_chain(more...)};
+    }(all...);
+}
+
+template <class R>
+inline constexpr bool is_a_rule = requires { requires R::is_rule; };
+
+// Whether a rule stands behind `otherwise`.
+template <class... Rules>
+constexpr bool some_rule_is_out_of_reach() noexcept {
+  const bool is_last[] = {Rules::is_otherwise..., false};
+  for (std::size_t i = 0; i + 1 < sizeof...(Rules); ++i)
+    if (is_last[i]) return true;
+  return false;
+}
+
+}  // namespace detail
+
+/// Rules in their order: what `rules(...)` makes. A stage of a pipeline, a program for early verdicts, a filter.
+///
+/// The rule's expressions are kept by value, sets by pointer. Nothing is allocated, nothing changes: may be `constexpr`
+/// and used by several threads.
+template <class... Rules>
+class rules_of {
+ public:
+  /// What the library knows it by.
+  static constexpr bool is_rules = true;
+  static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
+
+  /// Use `rules(...)`.
+  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
+
+  /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
+  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
+    verdict v = accept;
+    std::size_t unused = 0;
+    (void)list_.decide(s, v, unused);
+    return v;
+  }
+  /// The same, and which rule it was, counting from 0; `size` when none matched.
+  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
+    verdict v = accept;
+    which = 0;
+    (void)list_.decide(s, v, which);
+    return v;
+  }
+  /// Calls `f(rule)` for each rule in turn.
+  template <class F>
+  constexpr void for_each(F f) const {
+    list_.for_each(f);
+  }
+
+ private:
+  [[no_unique_address]] detail::rule_chain<Rules...> list_;
+};
+
+/// The rules of a policy, first match wins:
+///
+///     constexpr auto policy = rules(
+///         when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept,
+///         when(tcp::dport.in(constant_set{80, 443}))                >> accept,
+///         otherwise                                                 >> drop);
+///     verdict v = policy(packet);
+template <class... Rules>
+[[nodiscard]] constexpr auto rules(const Rules&... all) noexcept {
+  constexpr bool good = (true && ... && detail::is_a_rule<Rules>);
+  static_assert(good, "runnel: rules(...) takes rules: when(expression) >> verdict, ..., otherwise >> verdict");
+  if constexpr (good) {
+    static_assert(!detail::some_rule_is_out_of_reach<Rules...>(),
+                  "runnel: no packet comes to a rule behind 'otherwise': make 'otherwise' the last rule");
+    return rules_of<Rules...>{all...};
+  } else {
+    return rules_of<>{};
+  }
+}
+
+/// How many packets a rule decided about, and their bytes.
+struct rule_counter {
+  /// How many packets.
+  std::uint64_t packets = 0;
+  /// Their bytes, link header included.
+  std::uint64_t bytes = 0;
+};
+
+/// Rules that count their hits: what `counted(rules(...))` makes. Sixteen bytes a rule; an add to memory per packet.
+/// For one thread; each worker has its own.
+template <class Rules>
+class counted_rules {
+ public:
+  /// What the library knows it by.
+  static constexpr bool is_rules = true;
+  /// How many rules, `otherwise` included.
+  static constexpr std::size_t size = Rules::size;
+
+  /// Use `counted(rules(...))`.
+  constexpr explicit counted_rules(const Rules& r) noexcept : rules_(r) {}
+
+  /// Decides, and counts the hit.
+  RUNNEL_INLINE verdict operator()(const subject& s) const noexcept {
+    std::size_t which = 0;
+    const verdict v = rules_.decide(s, which);
+    ++hits_[which].packets;
+    hits_[which].bytes += s.length;
+    return v;
+  }
+  /// The counter of rule `i`; that of `size` is for packets that no rule decided about.
+  [[nodiscard]] const rule_counter& hits(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i <= size);
+    return hits_[i];
+  }
+  /// Sets all counters to 0.
+  void reset() noexcept {
+    for (rule_counter& c : hits_) c = {};
+  }
+  /// The rules alone.
+  [[nodiscard]] constexpr const Rules& without_counters() const noexcept { return rules_; }
+
+ private:
+  Rules rules_;
+  mutable rule_counter hits_[size + 1]{};
+};
+
+/// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read
+/// the counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
+template <class Rules>
+  requires requires { requires Rules::is_rules; }
+[[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {
+  return counted_rules<Rules>{r};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/print.hpp =========================================================================================
+// Prints match expressions and rules as nft writes them, so that they can be read, compared and loaded there.
+//
+// A rule is one line, or several where it takes several: nft joins conditions by "and" only, so a rule with || is
+// printed once for each alternative, all with its verdict, and `!(...)` is resolved: `!(tcp::dport == 22)` becomes the
+// lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
+// alternatives is printed as one line with `or` and `not`, which nft does not know.
+//
+// What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
+// `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
+// by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
+// than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
+//
+// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
+// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
+// the list of TCP options does not end at the "end of list".
+#ifndef RUNNEL_MATCH_PRINT_HPP
+#define RUNNEL_MATCH_PRINT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+namespace match {
+namespace detail {
+
+// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
+template <class Operand>
+struct absence {
+  static constexpr int lines = -1;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct absence<field<H, Offset, Bits, V>> {
+  static constexpr int lines = static_cast<int>(lines_without(H));
+  static constexpr void print(line& l, std::size_t which) noexcept { print_without(l, H, which); }
+};
+template <meta_key Key, unsigned Bits, class V>
+struct absence<meta_field<Key, Bits, V>> {
+  static constexpr int lines = Key == meta_key::l4proto ? 1 : 0;
+  static constexpr void print(line& l, std::size_t) noexcept { l.next() << "meta protocol != { ip, ip6 }"; }
+};
+template <class Operand>
+struct absence<masked<Operand>> : absence<Operand> {};
+
+// Each kind of expression: `lines<Positive>`, how many lines it takes to say that it holds (or not), and
+// `print<Positive>`, which prints one of them.
+template <class Expression>
+struct printer {
+  template <bool Positive>
+  static constexpr std::size_t lines = 1;
+  template <bool Positive>
+  static constexpr void print(line& l, const Expression& e, std::size_t) noexcept {
+    l.next() << (Positive ? "" : "not (");
+    if constexpr (requires { e.print(l.out); }) e.print(l.out);
+    else l.out << "custom";
+    if (!Positive) l.out << ')';
+  }
+};
+
+// A condition on an operand: prints itself, its opposite, or that the operand has no value.
+template <class Expression>
+struct leaf_printer {
+  using operand_type = typename Expression::operand_type;
+  using without = absence<operand_type>;
+  template <bool Positive>
+  static constexpr std::size_t lines =
+      Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
+
+  template <bool Positive>
+  static constexpr void print(line& l, const Expression& e, std::size_t which) noexcept {
+    if constexpr (Positive) {
+      print_condition<true>(l, e);
+    } else if constexpr (without::lines < 0) {
+      l.next() << "not (";
+      line inner{l.out};
+      print_condition<true>(inner, e);
+      l.out << ')';
+    } else {
+      if (which < static_cast<std::size_t>(without::lines)) without::print(l, which);
+      else print_condition<false>(l, e);
+    }
+  }
+  template <bool Positive>
+  static constexpr void print_condition(line& l, const Expression& e) noexcept {
+    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
+    text_writer& out = l.next();
+    print_operand(out, e.left);
+    print_rest<Positive>(out, e);
+  }
+};
+
+template <class Operand, relation Relation>
+struct printer<comparison<Operand, Relation>> : leaf_printer<comparison<Operand, Relation>> {};
+template <class Operand, bool Inside>
+struct printer<in_range<Operand, Inside>> : leaf_printer<in_range<Operand, Inside>> {};
+template <class Operand, bool Inside>
+struct printer<in_prefix<Operand, Inside>> : leaf_printer<in_prefix<Operand, Inside>> {};
+template <class Operand, class V, std::size_t N, bool Inside>
+struct printer<in_constants<Operand, V, N, Inside>> : leaf_printer<in_constants<Operand, V, N, Inside>> {};
+template <class Operand, class Set, bool Inside>
+struct printer<in_set<Operand, Set, Inside>> : leaf_printer<in_set<Operand, Set, Inside>> {};
+
+template <header H>
+struct printer<has_header<H>> {
+  template <bool Positive>
+  static constexpr std::size_t lines = Positive ? 1 : lines_without(H);
+  template <bool Positive>
+  static constexpr void print(line& l, const has_header<H>&, std::size_t which) noexcept {
+    if constexpr (Positive) print_with(l, H);
+    else print_without(l, H, which);
+  }
+};
+template <>
+struct printer<always> {
+  template <bool Positive>
+  static constexpr std::size_t lines = Positive ? 1 : 0;
+  template <bool Positive>
+  static constexpr void print(line&, const always&, std::size_t) noexcept {}
+};
+template <class Inner>
+struct printer<negation<Inner>> {
+  template <bool Positive>
+  static constexpr std::size_t lines = printer<Inner>::template lines<!Positive>;
+  template <bool Positive>
+  static constexpr void print(line& l, const negation<Inner>& e, std::size_t which) noexcept {
+    printer<Inner>::template print<!Positive>(l, e.inner, which);
+  }
+};
+// "And" and "or", and each the other when it is not to hold: all pairs of lines, or the lines of both in turn.
+template <class Pair, class Left, class Right, bool IsBoth>
+struct pair_printer {
+  template <bool Positive>
+  static constexpr std::size_t left = printer<Left>::template lines<Positive>;
+  template <bool Positive>
+  static constexpr std::size_t right = printer<Right>::template lines<Positive>;
+  template <bool Positive>
+  static constexpr std::size_t lines =
+      Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
+
+  template <bool Positive>
+  static constexpr void print(line& l, const Pair& e, std::size_t which) noexcept {
+    if constexpr (Positive == IsBoth) {
+      printer<Left>::template print<Positive>(l, e.left, which / right<Positive>);
+      printer<Right>::template print<Positive>(l, e.right, which % right<Positive>);
+    } else if (which < left<Positive>) {
+      printer<Left>::template print<Positive>(l, e.left, which);
+    } else {
+      printer<Right>::template print<Positive>(l, e.right, which - left<Positive>);
+    }
+  }
+};
+template <class Left, class Right>
+struct printer<both<Left, Right>> : pair_printer<both<Left, Right>, Left, Right, true> {};
+template <class Left, class Right>
+struct printer<either<Left, Right>> : pair_printer<either<Left, Right>, Left, Right, false> {};
+
+// One line for the whole tree.
+template <class Expression>
+constexpr void print_tree(line& l, const Expression& e) noexcept {
+  printer<Expression>::template print<true>(l, e, 0);
+}
+template <class Part>
+inline constexpr bool is_either = false;
+template <class Left, class Right>
+inline constexpr bool is_either<either<Left, Right>> = true;
+template <class Part>
+inline constexpr bool is_both = false;
+template <class Left, class Right>
+inline constexpr bool is_both<both<Left, Right>> = true;
+
+template <class Left, class Right>
+constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept;
+template <class Left, class Right>
+constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept;
+template <class Inner>
+constexpr void print_tree(line& l, const negation<Inner>& e) noexcept {
+  l.next() << "not (";
+  line inner{l.out};
+  print_tree(inner, e.inner);
+  l.out << ')';
+}
+template <bool InBrackets, class Part>
+constexpr void print_part(line& l, const Part& e) noexcept {
+  if constexpr (InBrackets) {
+    l.next() << '(';
+    line inner{l.out};
+    print_tree(inner, e);
+    l.out << ')';
+  } else {
+    print_tree(l, e);
+  }
+}
+template <class Left, class Right>
+constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept {
+  print_part<is_either<Left>>(l, e.left);
+  print_part<is_either<Right>>(l, e.right);
+}
+template <class Left, class Right>
+constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept {
+  print_part<is_both<Left>>(l, e.left);
+  l.next() << "or";
+  print_part<is_both<Right>>(l, e.right);
+}
+
+template <class Expression>
+inline constexpr std::size_t lines_of = printer<Expression>::template lines<true>;
+
+}  // namespace detail
+
+/// The expression on one line, as the left side of an nft rule. What joins conditions in another way than nft's "and"
+/// is printed as `a or b`, `(a or b) c`, `not (a)`.
+template <match_expression Expression>
+constexpr void print(text_writer& out, const Expression& e) noexcept {
+  detail::line l{out};
+  detail::print_tree(l, e);
+}
+
+}  // namespace match
+
+/// A verdict as at the end of an nft rule: `accept`, `drop`, with the cause of a drop as its comment.
+constexpr void print(text_writer& out, const verdict& v) noexcept {
+  switch (v.code) {
+    case verdict_code::pass: out << "accept"; return;
+    case verdict_code::redirect: out << "redirect " << v.port; return;
+    case verdict_code::drop:
+      out << "drop";
+      if (v.reason != drop_reason::policy && v.reason != drop_reason::none)
+        out << " comment \"" << name(v.reason) << '"';
+      return;
+    default: out << name(v.code);
+  }
+}
+
+namespace detail {
+
+template <class Expression>
+constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
+  constexpr std::size_t lines = match::detail::lines_of<Expression>;
+  constexpr bool all = lines <= 64;
+  for (std::size_t i = 0; i < (all ? lines : 1); ++i) {
+    match::detail::line l{out};
+    if constexpr (all) match::detail::printer<Expression>::template print<true>(l, r.condition, i);
+    else match::detail::print_tree(l, r.condition);
+    if (hits != nullptr && i == 0) l.next() << "counter packets " << hits->packets << " bytes " << hits->bytes;
+    print(l.next(), r.target);
+    out << '\n';
+  }
+}
+
+}  // namespace detail
+
+/// The lines of a rule, each with a newline.
+template <match::match_expression Expression>
+constexpr void print(text_writer& out, const rule<Expression>& r) noexcept {
+  detail::print_rule(out, r, nullptr);
+}
+/// All rules, as they would stand in a chain with `policy accept`.
+template <class... Rules>
+constexpr void print(text_writer& out, const rules_of<Rules...>& all) noexcept {
+  all.for_each([&](const auto& r) { print(out, r); });
+}
+/// All rules with their counters, each on the first line of its rule.
+template <class Rules>
+void print(text_writer& out, const counted_rules<Rules>& all) noexcept {
+  std::size_t i = 0;
+  all.without_counters().for_each([&](const auto& r) { detail::print_rule(out, r, &all.hits(i++)); });
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/xdp/assembler.hpp =======================================================================================
+// Puts eBPF programs together: one call an instruction, jumps to labels, maps by their place in the program's list.
+#ifndef RUNNEL_XDP_ASSEMBLER_HPP
+#define RUNNEL_XDP_ASSEMBLER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
+
+namespace runnel::bpf {
+
+/// A place in a program, perhaps one that is not known yet. Made by `assembler::make_label`, for that assembler.
+struct label {
+  /// Its number, for the assembler.
+  std::uint16_t number = 0xffff;
+};
+
+/// Writes a program, of fixed capacity, without a heap. A mistake (too many instructions, labels or maps, a label that
+/// is placed twice or never) is remembered, the first one counts, and `finish` says which; nothing is written out of
+/// bounds meanwhile. What no way leads to, behind a `jump` or `exit` and in front of a label that nobody has jumped to
+/// yet, is left out: the kernel refuses programs that have such instructions. About 45 KB.
+///
+///     assembler a;
+///     const label drop = a.make_label();
+///     a.load(width::w, r2, r1, 0);                  // r2 = *(u32 *)(r1 + 0)
+///     a.jump_if(jmp_op::jgt, r2, 1500, drop);       // if r2 > 1500 goto drop
+///     ...
+///     result<program, error> p = a.finish();
+class assembler {
+ public:
+  /// How many labels there can be.
+  static constexpr std::size_t max_labels = 3000;
+
+  /// `dst = *(width *)(src + offset)`, zero-extended, in host order.
+  constexpr void load(width w, reg dst, reg src, int offset) noexcept {
+    emit(code(op_class::ldx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
+  }
+  /// `*(width *)(dst + offset) = src`.
+  constexpr void store(width w, reg dst, int offset, reg src) noexcept {
+    emit(code(op_class::stx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
+  }
+  /// `*(width *)(dst + offset) = imm`.
+  constexpr void store(width w, reg dst, int offset, std::int32_t imm) noexcept {
+    emit(code(op_class::st, 0x60u | static_cast<unsigned>(w)), dst, r0, offset, imm);
+  }
+  /// `dst op= src`, in 64 bits.
+  constexpr void alu(alu_op op, reg dst, reg src) noexcept {
+    emit(code(op_class::alu64, 8u | static_cast<unsigned>(op)), dst, src, 0, 0);
+  }
+  /// `dst op= imm`, in 64 bits; the immediate is extended with its sign.
+  constexpr void alu(alu_op op, reg dst, std::int32_t imm) noexcept {
+    emit(code(op_class::alu64, static_cast<unsigned>(op)), dst, r0, 0, imm);
+  }
+  /// `dst = src`.
+  constexpr void move(reg dst, reg src) noexcept { alu(alu_op::mov, dst, src); }
+  /// `dst = imm`, in the shortest way: one instruction for numbers of 32 bits, two for others.
+  constexpr void move(reg dst, std::uint64_t imm) noexcept {
+    if (imm <= 0x7fff'ffff) alu(alu_op::mov, dst, static_cast<std::int32_t>(imm));
+    else if (imm <= 0xffff'ffff)
+      emit(code(op_class::alu, static_cast<unsigned>(alu_op::mov)), dst, r0, 0, signed_word(imm));
+    else load_imm64(dst, imm64_kind::number, imm);
+  }
+  /// Turns the lowest 16, 32 or 64 bits from network order into host order, or back, and clears the others.
+  constexpr void big_endian(reg dst, int bits) noexcept {
+    emit(code(op_class::alu, 8u | static_cast<unsigned>(alu_op::end)), dst, r0, 0, bits);
+  }
+  /// `dst = the map at place i`, for a helper.
+  constexpr void load_map(reg dst, std::size_t i) noexcept {
+    if (i >= program_.map_count_) fail("there is no such map");
+    load_imm64(dst, imm64_kind::map_by_idx, i);
+  }
+  /// Calls a function of the kernel: arguments in r1 to r5, which it destroys; its result is in r0.
+  constexpr void call(helper h) noexcept {
+    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::call)), r0, r0, 0, static_cast<std::int32_t>(h));
+  }
+  /// `return r0`.
+  constexpr void exit() noexcept {
+    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::exit)), r0, r0, 0, 0);
+    reachable_ = false;
+  }
+
+  /// A new label.
+  [[nodiscard]] constexpr label make_label() noexcept {
+    if (label_count_ == max_labels) {
+      fail("too many labels");
+      return {};
+    }
+    return {label_count_++};
+  }
+  /// The label stands for the next instruction.
+  constexpr void place(label l) noexcept {
+    if (l.number >= label_count_) return fail("a label of another assembler");
+    place_of& p = labels_[l.number];
+    if (p.known) return fail("a label is placed twice");
+    if (p.at >= 0) reachable_ = true;
+    // The jumps that wait for it form a list, through their offsets.
+    for (int i = p.at; i >= 0;) {
+      const int before = program_.instructions_[i].offset;
+      program_.instructions_[i].offset = static_cast<std::int16_t>(static_cast<int>(program_.size_) - i - 1);
+      i = before;
+    }
+    p = {static_cast<std::int16_t>(program_.size_), true};
+  }
+  /// `goto l`.
+  constexpr void jump(label l) noexcept {
+    jump_to(l, code(op_class::jmp, static_cast<unsigned>(jmp_op::ja)), r0, r0, 0);
+    reachable_ = false;
+  }
+  /// `if dst op src goto l`.
+  constexpr void jump_if(jmp_op op, reg dst, reg src, label l) noexcept {
+    jump_to(l, code(op_class::jmp, 8u | static_cast<unsigned>(op)), dst, src, 0);
+  }
+  /// `if dst op imm goto l`; the immediate is extended with its sign.
+  constexpr void jump_if(jmp_op op, reg dst, std::int32_t imm, label l) noexcept {
+    jump_to(l, code(op_class::jmp, static_cast<unsigned>(op)), dst, r0, imm);
+  }
+
+  /// Adds a map to the program's list, and says at which place.
+  [[nodiscard]] constexpr std::size_t add(const map_description& m) noexcept {
+    if (program_.map_count_ == program::max_maps) {
+      fail("more than 32 maps");
+      return 0;
+    }
+    program_.maps_[program_.map_count_] = m;
+    return program_.map_count_++;
+  }
+  /// Whether a way leads to what is written next.
+  [[nodiscard]] constexpr bool is_reachable() const noexcept { return reachable_; }
+  /// The program as far as it is written; jumps to labels that have no place yet are not good.
+  [[nodiscard]] constexpr const program& so_far() const noexcept { return program_; }
+  /// What went wrong first; null when nothing did.
+  [[nodiscard]] constexpr const char* failure() const noexcept { return failure_; }
+
+  /// The program, or what was wrong.
+  [[nodiscard]] result<program, error> finish() const noexcept {
+    const char* why = failure_;
+    for (std::size_t i = 0; i < label_count_ && why == nullptr; ++i)
+      if (!labels_[i].known && labels_[i].at >= 0) why = "a jump to a label that was not placed";
+    if (why == nullptr && program_.size_ == 0) why = "the program is empty";
+    if (why == nullptr && reachable_) why = "the program does not end in an exit";
+    if (why != nullptr) return error("bpf", "assemble", "", why, "use fewer rules, or smaller conditions");
+    return program_;
+  }
+
+ private:
+  struct place_of {
+    std::int16_t at = -1;  // where it is; while it is not known the last jump to it, -1 when there is none
+    bool known = false;
+  };
+  static_assert(program::max_instructions <= 0x7fff, "a jump reaches 32767 instructions far");
+
+  static constexpr unsigned code(op_class c, unsigned rest) noexcept { return static_cast<unsigned>(c) | rest; }
+  static constexpr std::int32_t signed_word(std::uint64_t v) noexcept {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(v));
+  }
+  constexpr void fail(const char* why) noexcept {
+    if (failure_ == nullptr) failure_ = why;
+  }
+  constexpr void emit(unsigned opcode, reg dst, reg src, int offset, std::int32_t imm) noexcept {
+    if (!reachable_) return;
+    if (program_.size_ == program::max_instructions) return fail("more than 4096 instructions");
+    if (offset < -0x8000 || offset > 0x7fff) return fail("an offset that does not fit into 16 bits");
+    program_.instructions_[program_.size_++] = instruction::make(opcode, dst, static_cast<unsigned>(src), offset, imm);
+  }
+  constexpr void load_imm64(reg dst, imm64_kind kind, std::uint64_t v) noexcept {
+    if (!reachable_) return;
+    if (program_.size_ + 2 > program::max_instructions) return fail("more than 4096 instructions");
+    emit(0x18, dst, static_cast<reg>(kind), 0, signed_word(v));
+    emit(0, r0, r0, 0, signed_word(v >> 32));
+  }
+  constexpr void jump_to(label l, unsigned opcode, reg dst, reg src, std::int32_t imm) noexcept {
+    if (l.number >= label_count_) return fail("a label of another assembler");
+    if (!reachable_) return;
+    const int here = static_cast<int>(program_.size_);
+    place_of& p = labels_[l.number];
+    emit(opcode, dst, src, p.known ? p.at - here - 1 : p.at, imm);
+    if (!p.known && failure_ == nullptr) p.at = static_cast<std::int16_t>(here);
+  }
+
+  program program_;
+  place_of labels_[max_labels]{};
+  std::uint16_t label_count_ = 0;
+  bool reachable_ = true;
+  const char* failure_ = nullptr;
+};
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_action.hpp ======================================================================================
+// What an XDP program does with a packet: the verdicts that the kernel knows, and the way to an AF_XDP socket.
+#ifndef RUNNEL_XDP_BPF_ACTION_HPP
+#define RUNNEL_XDP_BPF_ACTION_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, int32_t
+
+namespace runnel::bpf {
+
+/// What becomes of a packet in the kernel. The first four are what the program returns: `enum xdp_action`.
+enum class action_kind : std::uint8_t {
+  aborted,  ///< XDP_ABORTED: dropped, and the tracepoint xdp:xdp_exception is hit
+  drop,     ///< XDP_DROP
+  pass,     ///< XDP_PASS: on into the network stack
+  tx,       ///< XDP_TX: out again by the same interface
+  device,   ///< XDP_REDIRECT to the interface at place `number` of the map of devices; dropped when there is none
+  socket,   ///< XDP_REDIRECT to the AF_XDP socket of its receive queue; passed on when there is none
+  none,     ///< nothing that the kernel could do
+};
+
+/// What becomes of a packet. Made from a verdict: `stolen` is not for the kernel and makes `none`.
+struct action {
+  /// What it is.
+  action_kind kind = action_kind::pass;
+  std::uint16_t number = 0;  ///< which device, for `device`
+
+  /// What the constructor from a verdict is for: an action with these parts. @{
+  constexpr action() noexcept = default;
+  constexpr explicit action(action_kind k, std::uint16_t n = 0) noexcept : kind(k), number(n) {}
+  /// @}
+  /// The same as a verdict. Its reason is not kept: the counters of the rules tell the causes apart.
+  constexpr action(const verdict& v) noexcept {
+    switch (v.code) {
+      case verdict_code::aborted: kind = action_kind::aborted; break;
+      case verdict_code::drop: kind = action_kind::drop; break;
+      case verdict_code::pass: kind = action_kind::pass; break;
+      case verdict_code::tx: kind = action_kind::tx; break;
+      case verdict_code::redirect:
+        kind = action_kind::device;
+        number = v.port;
+        break;
+      case verdict_code::stolen:
+      case verdict_code::count_: kind = action_kind::none; break;
+    }
+  }
+  /// Equal when both parts are.
+  friend constexpr bool operator==(const action&, const action&) noexcept = default;
+};
+
+/// To the AF_XDP socket of the packet's receive queue; to the kernel's stack when there is none.
+inline constexpr action to_socket{action_kind::socket};
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/xdp/bpf_dissect.hpp =====================================================================================
+// What `dissect` does with an Ethernet frame, as eBPF instructions: every check, in the same order, with the same
+// answer. A program begins with it; conditions then find their headers by what it leaves behind.
+//
+//     r6  the context         r8  behind the packet's last byte
+//     r7  the packet          r9  what was found: the bits of `protocol`; 0 when something is wrong with the packet
+//     fp-2 .. fp-24           where headers begin, 16 bits each: `slot`
+//
+// The kernel's verifier walks through all ways that a packet could take, and gives up after a million instructions. Two
+// ways that meet are one for it when all that it knows of the registers is the same. So what a way has found goes
+// through the stack, in halves of words that do not begin where a word does: the verifier does not follow those, and
+// knows a number of 16 bits there. A mask that is no news to us bounds it, and one comparison with the packet's end
+// proves what is read behind it.
+#ifndef RUNNEL_XDP_BPF_DISSECT_HPP
+#define RUNNEL_XDP_BPF_DISSECT_HPP
+
+#include <cstdint>           // int32_t, uint64_t
+#include <initializer_list>  // for (... : {a, b})
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Where on the stack the dissection leaves what it found. None is a multiple of 8, see above.
+enum class slot : int {
+  found = -2,
+  network = -4,    ///< where the network header begins; 14 when something is wrong
+  transport = -6,  ///< where the transport header begins; with protocol::transport
+  number = -10,    ///< the IP protocol behind extension headers; with protocol::ipv4 or ipv6
+  fragment = -12,  ///< where the IPv6 fragment header begins; 0 without one
+  first = -14,     ///< not 0 in a first fragment that others follow
+  mpls = -18,      ///< where the label stack begins; with protocol::mpls
+  end = -20,       ///< where the IP datagram ends; with protocol::transport
+};
+/// Bounds for the verifier: no network header begins behind 14 + 8 tags + LLC and SNAP + 16 labels, and no transport
+/// header behind that, 40, and 8 extension headers.
+inline constexpr std::int32_t network_mask = 0x7f;
+inline constexpr std::int32_t transport_mask = 0x7fff;
+static_assert(14 + 4 * max_vlan_tags + 8 + 4 * max_mpls_labels <= 0x7f);
+static_assert(0x7f + 40 + max_ipv6_extensions * 256 * 8 <= 0x7fff);
+
+[[nodiscard]] constexpr std::int32_t bit(protocol p) noexcept { return static_cast<std::int32_t>(p); }
+
+constexpr void load_slot(assembler& a, reg to, slot s) noexcept { a.load(width::h, to, r10, static_cast<int>(s)); }
+constexpr void store_slot(assembler& a, slot s, reg from) noexcept {
+  a.store(width::h, r10, static_cast<int>(s), from);
+}
+constexpr void store_slot(assembler& a, slot s, std::int32_t v) noexcept {
+  a.store(width::h, r10, static_cast<int>(s), v);
+}
+constexpr void load_be16(assembler& a, reg to, reg from, int offset) noexcept {
+  a.load(width::h, to, from, offset);
+  a.big_endian(to, 16);
+}
+
+/// Writes the dissection. While it runs, as `runnel::detail::dissection` has them: r2 here, r3 at, r4 end, r5 the type
+/// or number of what comes next; r0 and r1 are free.
+class dissection_writer {
+ public:
+  constexpr explicit dissection_writer(assembler& a) noexcept
+      : a_(a),
+        fault_(a.make_label()),
+        parsed_(a.make_label()),
+        ipv4_(a.make_label()),
+        ipv6_(a.make_label()),
+        arp_(a.make_label()),
+        transport_(a.make_label()),
+        other_transport_(a.make_label()) {}
+
+  /// The registers that every program needs: of the packet only its length is known behind it.
+  static constexpr void write_start(assembler& a) noexcept {
+    a.move(r6, r1);
+    a.load(width::w, r7, r6, 0);  // data
+    a.load(width::w, r8, r6, 4);  // data_end
+  }
+  /// The whole dissection; goes on behind it in any case.
+  constexpr void write() noexcept {
+    a_.move(r9, std::uint64_t{0});
+    a_.move(r4, r8);
+    a_.alu(alu_op::sub, r4, r7);
+    for (const slot s : {slot::transport, slot::number, slot::mpls, slot::end}) store_slot(a_, s, r4);
+    for (const slot s : {slot::fragment, slot::first}) store_slot(a_, s, 0);
+    const label typed = a_.make_label();
+    link_header();
+    vlan_tags(typed);
+    llc_header();
+    a_.place(typed);
+    network_type();
+    mpls_labels();
+    arp_packet();
+    ipv4_header();
+    ipv6_headers();
+    transport_header();
+    ends();
+  }
+
+ private:
+  using op = alu_op;
+  using jump = jmp_op;
+
+  constexpr void link_header() noexcept {
+    a_.move(r3, std::uint64_t{14});
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, 14);
+    a_.jump_if(jump::jgt, r2, r8, fault_);
+    load_be16(a_, r5, r7, 12);
+  }
+  constexpr void vlan_tags(label typed) noexcept {
+    const label again = a_.make_label(), tag = a_.make_label(), done = a_.make_label();
+    a_.place(again);
+    a_.jump_if(jump::jeq, r5, ethertype::vlan, tag);
+    a_.jump_if(jump::jeq, r5, ethertype::qinq, tag);
+    a_.jump_if(jump::jne, r5, ethertype::qinq_old, done);
+    a_.place(tag);
+    a_.jump_if(jump::jeq, r3, 14 + 4 * std::int32_t{max_vlan_tags}, fault_);
+    need_bytes(4);
+    a_.alu(op::or_, r9, bit(protocol::vlan));
+    load_be16(a_, r5, r2, 2);
+    a_.alu(op::add, r2, 4);
+    a_.alu(op::add, r3, 4);
+    a_.jump(again);
+    a_.place(done);
+    a_.jump_if(jump::jge, r5, ethertype::first, typed);
+  }
+  // Behind an 802.3 length. Goes on with the type in a SNAP header, or to the end.
+  constexpr void llc_header() noexcept {
+    const label unnumbered = a_.make_label(), known = a_.make_label();
+    a_.jump_if(jump::jgt, r5, 1500, fault_);
+    rest_to_r1();
+    a_.jump_if(jump::jgt, r5, r1, fault_);
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r5);
+    forget_at(slot::network, network_mask);
+    need(3);
+    a_.load(width::b, r0, r2, 2);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 3);
+    a_.jump_if(jump::jeq, r1, 3, unnumbered);
+    need(4);
+    a_.jump(parsed_);
+    a_.place(unnumbered);
+    load_be16(a_, r1, r2, 0);
+    a_.jump_if(jump::jne, r1, 0xaaaa, parsed_);
+    a_.jump_if(jump::jne, r0, 3, parsed_);
+    need(8);
+    a_.load(width::b, r0, r2, 3);
+    a_.alu(op::lsh, r0, 16);
+    load_be16(a_, r1, r2, 4);
+    a_.alu(op::or_, r0, r1);
+    a_.jump_if(jump::jeq, r0, 0, known);
+    a_.jump_if(jump::jne, r0, 0xf8, parsed_);
+    a_.place(known);
+    load_be16(a_, r5, r2, 6);
+    a_.jump_if(jump::jlt, r5, ethertype::first, parsed_);
+    a_.alu(op::add, r3, 8);
+  }
+  constexpr void network_type() noexcept {
+    forget_at(slot::network, network_mask);
+    a_.jump_if(jump::jeq, r5, ethertype::ipv4, ipv4_);
+    a_.jump_if(jump::jeq, r5, ethertype::ipv6, ipv6_);
+    a_.jump_if(jump::jeq, r5, ethertype::arp, arp_);
+    const label mpls = a_.make_label();
+    a_.jump_if(jump::jeq, r5, ethertype::mpls, mpls);
+    a_.jump_if(jump::jne, r5, ethertype::mpls_upstream, parsed_);
+    a_.place(mpls);
+  }
+  constexpr void mpls_labels() noexcept {
+    const label again = a_.make_label();
+    store_slot(a_, slot::mpls, r3);
+    a_.alu(op::or_, r9, bit(protocol::mpls));
+    a_.move(r0, std::uint64_t{0});
+    a_.place(again);
+    a_.jump_if(jump::jeq, r0, std::int32_t{max_mpls_labels}, fault_);
+    a_.alu(op::add, r0, 1);
+    need(4);
+    a_.load(width::b, r5, r2, 2);
+    a_.alu(op::add, r2, 4);
+    a_.alu(op::add, r3, 4);
+    a_.alu(op::and_, r5, 1);
+    a_.jump_if(jump::jeq, r5, 0, again);
+    forget_at(slot::network, network_mask);
+    a_.jump_if(jump::jeq, r3, r4, parsed_);
+    need(1);
+    a_.load(width::b, r5, r2, 0);
+    a_.alu(op::rsh, r5, 4);
+    a_.jump_if(jump::jeq, r5, 4, ipv4_);
+    a_.jump_if(jump::jeq, r5, 6, ipv6_);
+    a_.jump(parsed_);
+  }
+  constexpr void arp_packet() noexcept {
+    const label good = a_.make_label();
+    a_.place(arp_);
+    need(28);
+    load_be16(a_, r0, r2, 0);
+    a_.jump_if(jump::jeq, r0, 1, good);
+    a_.jump_if(jump::jne, r0, 6, fault_);
+    a_.place(good);
+    load_be16(a_, r0, r2, 2);
+    a_.jump_if(jump::jne, r0, ethertype::ipv4, fault_);
+    load_be16(a_, r0, r2, 4);
+    a_.jump_if(jump::jne, r0, 0x0604, fault_);
+    a_.alu(op::or_, r9, bit(protocol::arp));
+    a_.jump(parsed_);
+  }
+  constexpr void ipv4_header() noexcept {
+    a_.place(ipv4_);
+    need(20);
+    version_is(4);
+    a_.alu(op::and_, r0, 15);
+    a_.alu(op::lsh, r0, 2);
+    a_.jump_if(jump::jlt, r0, 20, fault_);
+    load_be16(a_, r5, r2, 2);
+    a_.jump_if(jump::jlt, r5, r0, fault_);  // so that the header lies in what the total length is checked for
+    rest_to_r1();
+    a_.jump_if(jump::jgt, r5, r1, fault_);
+    a_.alu(op::or_, r9, bit(protocol::ipv4));
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r5);
+    a_.alu(op::add, r3, r0);
+    load_be16(a_, r1, r2, 6);
+    a_.move(r0, r5);
+    a_.load(width::b, r5, r2, 9);
+    store_slot(a_, slot::number, r5);
+    const label whole = a_.make_label();
+    a_.alu(op::and_, r1, 0x3fff);
+    a_.jump_if(jump::jeq, r1, 0, whole);
+    a_.alu(op::or_, r9, bit(protocol::fragment));
+    a_.alu(op::and_, r1, 0x1fff);
+    a_.alu(op::lsh, r1, 3);
+    a_.alu(op::add, r0, r1);
+    a_.jump_if(jump::jgt, r0, 65535, fault_);
+    a_.jump_if(jump::jne, r1, 0, parsed_);
+    store_slot(a_, slot::first, r4);  // any number but 0
+    a_.place(whole);
+    a_.jump_if(jump::jeq, r5, 58, other_transport_);  // ICMPv6 belongs to IPv6
+    a_.jump(transport_);
+  }
+  constexpr void ipv6_headers() noexcept {
+    const label again = a_.make_label(), extension = a_.make_label(), sized = a_.make_label(), done = a_.make_label(),
+                some = a_.make_label(), numbered = a_.make_label(), authentication = a_.make_label(),
+                fragment = a_.make_label(), not_fragment = a_.make_label();
+    a_.place(ipv6_);
+    need(40);
+    version_is(6);
+    load_be16(a_, r0, r2, 4);
+    a_.load(width::b, r5, r2, 6);
+    rest_to_r1();
+    a_.alu(op::sub, r1, 40);  // not below 0, as there are 40
+    a_.jump_if(jump::jgt, r0, r1, fault_);
+    a_.jump_if(jump::jne, r0, 0, some);
+    a_.jump_if(jump::jeq, r5, 0, fault_);
+    a_.place(some);
+    a_.alu(op::or_, r9, bit(protocol::ipv6));
+    a_.alu(op::add, r3, 40);
+    a_.move(r4, r3);
+    a_.alu(op::add, r4, r0);
+    a_.move(r0, std::uint64_t{0});
+
+    // r0 counts.
+    a_.place(again);
+    for (const std::int32_t number : {0, 43, 44, 51}) a_.jump_if(jump::jeq, r5, number, extension);
+    a_.jump_if(jump::jne, r5, 60, done);
+    a_.place(extension);
+    a_.jump_if(jump::jeq, r0, std::int32_t{max_ipv6_extensions}, fault_);
+    a_.jump_if(jump::jne, r5, 0, numbered);
+    a_.jump_if(jump::jne, r0, 0, fault_);
+    a_.place(numbered);
+    a_.alu(op::add, r0, 1);
+    forget_at(slot::transport, transport_mask);
+    need(8);
+    a_.load(width::b, r1, r2, 1);
+    a_.jump_if(jump::jeq, r5, 44, fragment);
+    a_.jump_if(jump::jeq, r5, 51, authentication);
+    a_.alu(op::add, r1, 1);
+    a_.alu(op::lsh, r1, 3);
+    a_.jump(sized);
+    a_.place(authentication);
+    a_.jump_if(jump::jeq, r1, 0, fault_);
+    a_.alu(op::add, r1, 2);
+    a_.alu(op::lsh, r1, 2);
+    a_.jump(sized);
+    a_.place(fragment);
+    a_.move(r1, std::uint64_t{8});
+    a_.place(sized);
+    a_.alu(op::add, r3, r1);
+    a_.jump_if(jump::jgt, r3, r4, fault_);
+    a_.jump_if(jump::jne, r5, 44, not_fragment);
+    fragment_header();
+    a_.place(not_fragment);
+    a_.load(width::b, r5, r2, 0);
+    a_.jump(again);
+    a_.place(done);
+    store_slot(a_, slot::number, r5);
+    a_.jump_if(jump::jeq, r5, 1, other_transport_);  // ICMP belongs to IPv4
+    a_.jump(transport_);
+  }
+  // At r2; r3 is behind it. r0 counts, and is kept unless this is the last.
+  constexpr void fragment_header() noexcept {
+    const label goes_on = a_.make_label();
+    load_slot(a_, r1, slot::fragment);
+    a_.jump_if(jump::jne, r1, 0, fault_);
+    a_.alu(op::or_, r9, bit(protocol::fragment));
+    a_.move(r1, r3);
+    a_.alu(op::sub, r1, 8);
+    store_slot(a_, slot::fragment, r1);
+    load_be16(a_, r5, r2, 2);
+    a_.move(r1, r5);
+    a_.alu(op::and_, r1, 0xfff8);
+    a_.alu(op::add, r1, r4);
+    a_.alu(op::sub, r1, r3);
+    a_.jump_if(jump::jgt, r1, 65535, fault_);
+    a_.move(r1, r5);
+    a_.alu(op::and_, r1, 0xfff8);
+    a_.jump_if(jump::jeq, r1, 0, goes_on);
+    a_.load(width::b, r5, r2, 0);
+    store_slot(a_, slot::number, r5);
+    a_.jump(parsed_);
+    a_.place(goes_on);
+    a_.alu(op::and_, r5, 1);
+    store_slot(a_, slot::first, r5);
+  }
+  constexpr void transport_header() noexcept {
+    const label tcp = a_.make_label(), udp = a_.make_label(), icmp = a_.make_label(), icmpv6 = a_.make_label(),
+                gre = a_.make_label(), found = a_.make_label(), length_is_good = a_.make_label();
+    a_.place(transport_);
+    store_slot(a_, slot::end, r4);
+    forget_at(slot::transport, transport_mask);
+    a_.jump_if(jump::jeq, r5, 6, tcp);
+    a_.jump_if(jump::jeq, r5, 17, udp);
+    a_.jump_if(jump::jeq, r5, 1, icmp);
+    a_.jump_if(jump::jeq, r5, 58, icmpv6);
+    a_.jump_if(jump::jeq, r5, 47, gre);
+    a_.jump(found);
+
+    a_.place(tcp);
+    need(20);
+    a_.load(width::b, r0, r2, 12);
+    a_.alu(op::rsh, r0, 4);
+    a_.alu(op::lsh, r0, 2);
+    a_.jump_if(jump::jlt, r0, 20, fault_);
+    a_.alu(op::add, r0, r3);
+    a_.jump_if(jump::jgt, r0, r4, fault_);
+    a_.alu(op::or_, r9, bit(protocol::tcp));
+    a_.jump(found);
+
+    a_.place(udp);
+    need(8);
+    load_be16(a_, r0, r2, 4);
+    a_.jump_if(jump::jlt, r0, 8, fault_);
+    rest_to_r1();
+    a_.jump_if(jump::jle, r0, r1, length_is_good);
+    load_slot(a_, r1, slot::first);
+    a_.jump_if(jump::jeq, r1, 0, fault_);
+    a_.place(length_is_good);
+    a_.alu(op::or_, r9, bit(protocol::udp));
+    a_.jump(found);
+
+    a_.place(icmp);
+    need(8);
+    a_.alu(op::or_, r9, bit(protocol::icmp));
+    a_.jump(found);
+
+    a_.place(icmpv6);
+    need(8);
+    a_.alu(op::or_, r9, bit(protocol::icmpv6));
+    a_.jump(found);
+
+    a_.place(gre);
+    gre_header(found);
+    a_.jump(found);
+
+    a_.place(other_transport_);
+    store_slot(a_, slot::end, r4);
+    store_slot(a_, slot::transport, r3);
+    a_.place(found);
+    a_.alu(op::or_, r9, bit(protocol::transport));
+  }
+  constexpr void gre_header(label found) noexcept {
+    need(4);
+    load_be16(a_, r0, r2, 0);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 7);
+    a_.jump_if(jump::jne, r1, 0, found);
+    a_.move(r1, r0);
+    a_.alu(op::and_, r1, 0x4c00);
+    a_.jump_if(jump::jne, r1, 0, fault_);
+    // A word for each of the bits 15, 13 and 12, and one.
+    a_.move(r5, std::uint64_t{1});
+    for (const std::int32_t shift : {15, 13, 12}) {
+      a_.move(r1, r0);
+      a_.alu(op::rsh, r1, shift);
+      a_.alu(op::and_, r1, 1);
+      a_.alu(op::add, r5, r1);
+    }
+    a_.alu(op::lsh, r5, 2);
+    a_.alu(op::add, r5, r3);
+    a_.jump_if(jump::jgt, r5, r4, fault_);
+    a_.alu(op::or_, r9, bit(protocol::gre));
+  }
+  constexpr void ends() noexcept {
+    const label done = a_.make_label();
+    a_.place(parsed_);
+    a_.alu(op::or_, r9, bit(protocol::parsed));
+    store_slot(a_, slot::found, r9);
+    load_slot(a_, r9, slot::found);
+    a_.jump(done);
+    a_.place(fault_);
+    a_.move(r9, std::uint64_t{0});
+    store_slot(a_, slot::network, 14);
+    a_.place(done);
+  }
+
+  // `n` bytes from here are in the packet: all there is to check before an end is said.
+  constexpr void need_bytes(std::int32_t n) noexcept {
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, n);
+    a_.jump_if(jump::jgt, r1, r8, fault_);
+  }
+  // And they lie before the end; that is in the packet, but the verifier does not know.
+  constexpr void need(std::int32_t n) noexcept {
+    a_.move(r1, r3);
+    a_.alu(op::add, r1, n);
+    a_.jump_if(jump::jgt, r1, r4, fault_);
+    need_bytes(n);
+  }
+  constexpr void rest_to_r1() noexcept {
+    a_.move(r1, r4);
+    a_.alu(op::sub, r1, r3);
+  }
+  // The first octet stays in r0.
+  constexpr void version_is(std::int32_t v) noexcept {
+    a_.load(width::b, r0, r2, 0);
+    a_.move(r1, r0);
+    a_.alu(op::rsh, r1, 4);
+    a_.jump_if(jump::jne, r1, v, fault_);
+  }
+  // Keeps `at`, makes the verifier forget which number it is, and goes there.
+  constexpr void forget_at(slot s, std::int32_t mask) noexcept {
+    store_slot(a_, s, r3);
+    load_slot(a_, r3, s);
+    a_.alu(op::and_, r3, mask);
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, r3);
+  }
+
+  assembler& a_;
+  label fault_, parsed_, ipv4_, ipv6_, arp_, transport_, other_transport_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/bpf_locate.hpp ======================================================================================
+// Finds headers by what the dissection left, and loads fields and metadata: `match::locate` and `match::load` as eBPF
+// instructions.
+#ifndef RUNNEL_XDP_BPF_LOCATE_HPP
+#define RUNNEL_XDP_BPF_LOCATE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Whether headers have to be looked for.
+[[nodiscard]] constexpr bool needs_dissection(const match::condition_node& n) noexcept {
+  if (n.kind == match::node_kind::has) return n.operand.in_header != header::ethernet;
+  if (!n.has_operand()) return false;
+  if (!n.operand.is_meta) return n.operand.in_header != header::ethernet;
+  return n.operand.which == match::meta_key::protocol || n.operand.which == match::meta_key::nfproto ||
+         n.operand.which == match::meta_key::l4proto;
+}
+
+/// Writes the search for one header; a packet without it goes to `missing`.
+class locate_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  constexpr locate_writer(assembler& a, label missing) noexcept : a_(a), missing_(missing) {}
+
+  /// Leaves in r2 where a header begins, of which `need` bytes are there. Uses r0, r1 and r3.
+  constexpr void find(header h, std::size_t need) noexcept {
+    const auto n = static_cast<std::int32_t>(need);
+    switch (family_of(h)) {
+      case header_family::icmp_message: return find_message(protocol::icmp, n, number_of(h), number_of(h));
+      case header_family::icmpv6_message: return find_message(protocol::icmpv6, n, number_of(h), number_of(h));
+      default: break;
+    }
+    switch (h) {
+      case header::ethernet: return find_behind_start(0, n);
+      case header::vlan: found(bit(protocol::vlan)); return find_behind_start(14, n);
+      case header::cvlan: return find_second_tag(n);
+      case header::mpls: return find_in(slot::mpls, network_mask, bit(protocol::mpls), n);
+      case header::arp: return find_in(slot::network, network_mask, bit(protocol::arp), n);
+      case header::ipv4: return find_in(slot::network, network_mask, bit(protocol::ipv4), n);
+      case header::ipv6: return find_in(slot::network, network_mask, bit(protocol::ipv6), n);
+      case header::ipv6_fragment: return find_fragment(n);
+      case header::icmp: return find_in(slot::transport, transport_mask, bit(protocol::icmp), n);
+      case header::icmpv6: return find_in(slot::transport, transport_mask, bit(protocol::icmpv6), n);
+      case header::tcp: return find_in(slot::transport, transport_mask, bit(protocol::tcp), n);
+      case header::udp: return find_in(slot::transport, transport_mask, bit(protocol::udp), n);
+      case header::th: return find_in(slot::transport, transport_mask, bit(protocol::tcp) | bit(protocol::udp), n);
+      case header::gre: return find_in(slot::transport, transport_mask, bit(protocol::gre), n);
+      case header::vxlan: return find_vxlan(n);
+      case header::icmp_echo: return find_echo(n);
+      case header::icmpv6_echo: return find_message(protocol::icmpv6, n, 128, 129);
+      case header::icmpv6_target: return find_target(n);
+      default: return a_.jump(missing_);
+    }
+  }
+  /// Leaves the value of an operand in r0, or in r0 and r1. Uses r2 and r3.
+  constexpr void load(const match::operand_description& o, std::uint16_t iif) noexcept {
+    if (o.is_meta) return load_meta(o.which, iif);
+    const std::size_t fixed = match::fixed_size(o.in_header), needed = (o.offset + std::size_t{o.bits} + 7) / 8;
+    find(o.in_header, needed > fixed ? needed : fixed);
+    const std::int32_t at = o.offset / 8;
+    if (o.value == match::value_kind::ipv6) {
+      load_bytes(r0, at, 8);
+      return load_bytes(r1, at + 8, 8);
+    }
+    const std::int32_t first = o.offset % 8, size = (first + o.bits + 7) / 8, behind = size * 8 - first - o.bits;
+    load_bytes(r0, at, size);
+    if (behind != 0) a_.alu(op::rsh, r0, behind);
+    if (first == 0) return;
+    // The mask has at most 57 bits.
+    a_.move(r1, ~std::uint64_t{0} >> (64 - o.bits));
+    a_.alu(op::and_, r0, r1);
+  }
+
+ private:
+  // Goes on when one of these bits is set. The test is on a copy, so that the verifier learns nothing of r9: what it
+  // knows of bits would tell ways apart that are the same to us.
+  constexpr void found(std::int32_t bits) noexcept {
+    a_.move(r1, r9);
+    a_.alu(op::and_, r1, bits);
+    a_.jump_if(jump::jeq, r1, 0, missing_);
+  }
+  constexpr void check(std::int32_t need) noexcept {
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, need);
+    a_.jump_if(jump::jgt, r1, r8, missing_);
+  }
+  constexpr void find_behind_start(std::int32_t at, std::int32_t need) noexcept {
+    a_.move(r2, r7);
+    if (at != 0) a_.alu(op::add, r2, at);
+    check(need);
+  }
+  constexpr void find_in(slot s, std::int32_t mask, std::int32_t bits, std::int32_t need) noexcept {
+    found(bits);
+    go_to(s, mask);
+    check(need);
+  }
+  constexpr void go_to(slot s, std::int32_t mask) noexcept {
+    load_slot(a_, r1, s);
+    a_.alu(op::and_, r1, mask);
+    a_.move(r2, r7);
+    a_.alu(op::add, r2, r1);
+  }
+  constexpr void find_second_tag(std::int32_t need) noexcept {
+    const label is_tag = a_.make_label();
+    found(bit(protocol::vlan));
+    find_behind_start(18, need);
+    load_be16(a_, r0, r7, 16);
+    a_.jump_if(jump::jeq, r0, ethertype::vlan, is_tag);
+    a_.jump_if(jump::jeq, r0, ethertype::qinq, is_tag);
+    a_.jump_if(jump::jne, r0, ethertype::qinq_old, missing_);
+    a_.place(is_tag);
+  }
+  constexpr void find_fragment(std::int32_t need) noexcept {
+    found(bit(protocol::ipv6));
+    load_slot(a_, r1, slot::fragment);
+    a_.jump_if(jump::jeq, r1, 0, missing_);
+    go_to(slot::fragment, transport_mask);
+    check(need);
+  }
+  constexpr void find_vxlan(std::int32_t need) noexcept {
+    find_in(slot::transport, transport_mask, bit(protocol::udp), need + 8);
+    load_be16(a_, r0, r2, 2);
+    a_.jump_if(jump::jne, r0, 4789, missing_);
+    a_.alu(op::add, r2, 8);
+  }
+  // Of an ICMP message what is needed lies within the datagram; its type is left in r0.
+  constexpr void find_message(protocol p, std::int32_t need, std::int32_t first, std::int32_t last) noexcept {
+    find_in(slot::transport, transport_mask, bit(p), need);
+    load_slot(a_, r1, slot::transport);
+    a_.alu(op::add, r1, need);
+    load_slot(a_, r3, slot::end);
+    a_.jump_if(jump::jgt, r1, r3, missing_);
+    a_.load(width::b, r0, r2, 0);
+    if (first == last) return a_.jump_if(jump::jne, r0, first, missing_);
+    if (first != 0) a_.jump_if(jump::jlt, r0, first, missing_);
+    a_.jump_if(jump::jgt, r0, last, missing_);
+  }
+  constexpr void find_echo(std::int32_t need) noexcept {
+    const label is_echo = a_.make_label();
+    find_message(protocol::icmp, need, 0, 8);
+    a_.jump_if(jump::jeq, r0, 0, is_echo);
+    a_.jump_if(jump::jne, r0, 8, missing_);
+    a_.place(is_echo);
+  }
+  constexpr void find_target(std::int32_t need) noexcept {
+    find_message(protocol::icmpv6, need, 130, 137);
+    a_.jump_if(jump::jeq, r0, 133, missing_);
+    a_.jump_if(jump::jeq, r0, 134, missing_);
+  }
+
+  constexpr void load_meta(match::meta_key key, std::uint16_t iif) noexcept {
+    switch (key) {
+      case match::meta_key::length:
+        a_.move(r0, r8);
+        a_.alu(op::sub, r0, r7);
+        break;
+      case match::meta_key::iif: a_.move(r0, std::uint64_t{iif}); break;
+      case match::meta_key::queue:
+        a_.load(width::w, r0, r6, 16);
+        a_.alu(op::and_, r0, 0xff);  // as a frame has it
+        break;
+      case match::meta_key::protocol: load_protocol(); break;
+      case match::meta_key::nfproto: load_nfproto(); break;
+      case match::meta_key::l4proto:
+        found(bit(protocol::ipv4) | bit(protocol::ipv6));
+        load_slot(a_, r0, slot::number);
+        break;
+      case match::meta_key::mark:  // nobody has set these yet
+      case match::meta_key::priority:
+      case match::meta_key::hash:
+      case match::meta_key::time: a_.move(r0, std::uint64_t{0}); break;
+    }
+  }
+  // What the type field says in front of the label stack, or of the network header. That begins at 14 where something
+  // is wrong with the packet; where there is no type field, the value is 0.
+  constexpr void load_protocol() noexcept {
+    const label plain = a_.make_label(), none = a_.make_label();
+    load_slot(a_, r2, slot::network);
+    a_.move(r1, r9);
+    a_.alu(op::and_, r1, bit(protocol::mpls));
+    a_.jump_if(jump::jeq, r1, 0, plain);
+    load_slot(a_, r2, slot::mpls);
+    a_.place(plain);
+    a_.alu(op::sub, r2, 2);
+    a_.alu(op::and_, r2, network_mask);
+    a_.alu(op::add, r2, r7);
+    a_.move(r1, r2);
+    a_.alu(op::add, r1, 2);
+    a_.move(r0, std::uint64_t{0});
+    a_.jump_if(jump::jgt, r1, r8, none);
+    load_be16(a_, r0, r2, 0);
+    a_.place(none);
+  }
+  constexpr void load_nfproto() noexcept {
+    const label known = a_.make_label();
+    constexpr struct {
+      protocol is;
+      std::uint8_t value;
+    } families[] = {{protocol::ipv4, nfproto::ipv4}, {protocol::ipv6, nfproto::ipv6}, {protocol::arp, nfproto::arp}};
+    for (const auto& f : families) {
+      a_.move(r0, std::uint64_t{f.value});
+      a_.move(r1, r9);
+      a_.alu(op::and_, r1, bit(f.is));
+      a_.jump_if(jump::jne, r1, 0, known);
+    }
+    a_.move(r0, std::uint64_t{nfproto::unspec});
+    a_.place(known);
+  }
+
+  // `size` bytes at r2 + `at`, the first one most significant, in the largest pieces that there are. The second and
+  // further ones come through r3.
+  constexpr void load_bytes(reg to, std::int32_t at, std::int32_t size) noexcept {
+    for (std::int32_t done = 0; done < size;) {
+      const std::int32_t rest = size - done, piece = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
+      const width w = piece == 8 ? width::dw : piece == 4 ? width::w : piece == 2 ? width::h : width::b;
+      const reg part = done == 0 ? to : r3;
+      a_.load(w, part, r2, at + done);
+      if (piece != 1) a_.big_endian(part, piece * 8);
+      if (done != 0) {
+        a_.alu(op::lsh, to, piece * 8);
+        a_.alu(op::or_, to, r3);
+      }
+      done += piece;
+    }
+  }
+
+  assembler& a_;
+  label missing_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/bpf_condition.hpp ===================================================================================
+// Conditions as eBPF instructions, behind the dissection: one test after the other, each with two ways to go on.
+#ifndef RUNNEL_XDP_BPF_CONDITION_HPP
+#define RUNNEL_XDP_BPF_CONDITION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint16_t, uint64_t
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Where the keys of maps are put together on the stack, behind what the dissection left: a prefix length, 16 bytes of
+/// key.
+inline constexpr int key_at = -40, prefix_key_at = key_at - 4;
+
+/// Writes the tests of conditions. What is compared is in r0, of an IPv6 address the upper half, the lower half in r1;
+/// r2 to r5 are free.
+class condition_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  constexpr condition_writer(assembler& a, std::uint16_t iif) noexcept : a_(a), iif_(iif) {}
+
+  /// Goes to one of two labels. The second is placed right behind.
+  constexpr void write(const match::condition_view& c, label holds, label fails) noexcept {
+    label at[condition::max_nodes];
+    for (std::size_t i = 0; i < c.size; ++i) at[i] = a_.make_label();
+    for (std::size_t i = 0; i < c.size; ++i) {
+      const match::condition_node& n = c.nodes[i];
+      if (n.has_children()) continue;
+      const auto where = [&](std::uint16_t place) {
+        return place == match::condition_node::holds   ? holds
+               : place == match::condition_node::fails ? fails
+                                                       : at[place];
+      };
+      std::size_t next = i + 1;
+      while (next < c.size && c.nodes[next].has_children()) ++next;
+      a_.place(at[i]);
+      test(c, n, {where(n.yes), where(n.no), next < c.size ? at[next] : fails});
+    }
+    for (std::size_t i = 0; i < c.size; ++i)
+      if (c.nodes[i].has_children()) a_.place(at[i]);
+    a_.place(fails);
+  }
+
+ private:
+  // Where to go on, and which of the two comes next anyway.
+  struct ways {
+    label yes, no, next;
+
+    [[nodiscard]] constexpr ways turned() const noexcept { return {no, yes, next}; }
+  };
+  static constexpr bool same(label a, label b) noexcept { return a.number == b.number; }
+
+  constexpr void test(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    if (n.kind == match::node_kind::always) return go(to.yes, to.next);
+    locate_writer place(a_, to.no);
+    if (n.kind == match::node_kind::has) {
+      place.find(n.operand.in_header, match::fixed_size(n.operand.in_header));
+      return go(to.yes, to.next);
+    }
+    place.load(n.operand, iif_);
+    if (n.operand.value == match::value_kind::ipv6) {
+      if (n.operand.is_masked) {
+        const ipv6_address mask = c.mask<ipv6_address>(n);
+        and_with(r0, mask.high());
+        and_with(r1, mask.low());
+      }
+      compare_addresses(c, n, n.inside ? to : to.turned());
+    } else {
+      if (n.operand.is_masked) and_with(r0, c.mask<std::uint64_t>(n));
+      compare_numbers(c, n, n.inside ? to : to.turned());
+    }
+  }
+
+  constexpr void compare_numbers(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    const std::uint64_t first = n.values != 0 ? c.value<std::uint64_t>(n, 0) : 0;
+    switch (n.kind) {
+      case match::node_kind::comparison: return branch(jump_for(n.how), r0, first, to);
+      case match::node_kind::in_range:
+        if (c.value<std::uint64_t>(n, 1) < first) return go(to.no, to.next);
+        if (first != 0) subtract(first);
+        return branch(jump::jle, r0, c.value<std::uint64_t>(n, 1) - first, to);
+      case match::node_kind::in_prefix: {
+        const std::int32_t rest = n.operand.bits - n.length;
+        // A prefix with bits behind its length has no addresses: what is left of one of the other family.
+        if (rest > 63 ? first != 0 : first >> rest << rest != first) return go(to.no, to.next);
+        if (rest > 63) return go(to.yes, to.next);
+        if (rest != 0) a_.alu(op::rsh, r0, rest);
+        return branch(jump::jeq, r0, first >> rest, to);
+      }
+      case match::node_kind::in_constants: return search(c, n, 0, n.values, to);
+      case match::node_kind::in_set: return ask_set(n, to);
+      default: return go(to.no, to.next);
+    }
+  }
+  // The values rise: halves of halves, down to three that are tried one by one.
+  constexpr void search(const match::condition_view& c, const match::condition_node& n, std::size_t from,
+                        std::size_t end, ways to) noexcept {
+    if (end - from <= 3) {
+      for (std::size_t i = from; i < end; ++i) jump_if(jump::jeq, r0, c.value<std::uint64_t>(n, i), to.yes);
+      return go(to.no, to.next);
+    }
+    const std::size_t middle = from + (end - from) / 2;
+    const label upper = a_.make_label();
+    jump_if(jump::jge, r0, c.value<std::uint64_t>(n, middle), upper);
+    search(c, n, from, middle, {to.yes, to.no, upper});
+    a_.place(upper);
+    search(c, n, middle, end, to);
+  }
+  constexpr void compare_addresses(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
+    const auto value = [&](std::size_t i) { return c.value<ipv6_address>(n, i); };
+    switch (n.kind) {
+      case match::node_kind::comparison: return compare_address(n.how, value(0), to);
+      case match::node_kind::in_range: {
+        const label not_below = a_.make_label();
+        compare_address(match::relation::greater_equal, value(0), {not_below, to.no, not_below});
+        a_.place(not_below);
+        return compare_address(match::relation::less_equal, value(1), to);
+      }
+      case match::node_kind::in_prefix: {
+        const std::int32_t length = n.length;
+        const auto mask = match::prefix_mask<ipv6_address, 128>(n.length);
+        if (!(match::key_and(value(0), mask) == value(0))) return go(to.no, to.next);
+        if (length == 0) return go(to.yes, to.next);
+        if (length <= 64) {
+          if (length != 64) a_.alu(op::rsh, r0, 64 - length);
+          return branch(jump::jeq, r0, value(0).high() >> (64 - length), to);
+        }
+        jump_if(jump::jne, r0, value(0).high(), to.no);
+        if (length != 128) a_.alu(op::rsh, r1, 128 - length);
+        return branch(jump::jeq, r1, value(0).low() >> (128 - length), to);
+      }
+      case match::node_kind::in_constants:
+        for (std::size_t i = 0; i < n.values; ++i) {
+          const label another = a_.make_label();
+          compare_address(match::relation::equal, value(i), {to.yes, another, another});
+          a_.place(another);
+        }
+        return go(to.no, to.next);
+      case match::node_kind::in_set: return ask_set(n, to);
+      default: return go(to.no, to.next);
+    }
+  }
+  constexpr void compare_address(match::relation how, const ipv6_address& v, ways to) noexcept {
+    switch (how) {
+      case match::relation::not_equal: return compare_address(match::relation::equal, v, to.turned());
+      case match::relation::equal: break;
+      case match::relation::less:
+      case match::relation::less_equal: jump_if(jump::jlt, r0, v.high(), to.yes); break;
+      case match::relation::greater:
+      case match::relation::greater_equal: jump_if(jump::jgt, r0, v.high(), to.yes); break;
+    }
+    jump_if(jump::jne, r0, v.high(), to.no);
+    branch(jump_for(how), r1, v.low(), to);
+  }
+
+  // Is the value in a set? In a hash map under itself, as a number or in network order; in a trie by its prefix.
+  constexpr void ask_set(const match::condition_node& n, ways to) noexcept {
+    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
+    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
+    if (is_ipv6) {
+      a_.big_endian(r0, 64);
+      a_.big_endian(r1, 64);
+      a_.store(width::dw, r10, key_at + 8, r1);
+    } else if (is_trie) {
+      a_.big_endian(r0, 32);
+    }
+    a_.store(is_trie && !is_ipv6 ? width::w : width::dw, r10, key_at, r0);
+    if (is_trie) a_.store(width::w, r10, prefix_key_at, n.set.functions->bits);
+    a_.move(r2, r10);
+    a_.alu(op::add, r2, is_trie ? prefix_key_at : key_at);
+    a_.load_map(r1, map_of(n));
+    a_.call(helper::map_lookup_elem);
+    branch(jump::jne, r0, 0, to);
+  }
+  constexpr std::size_t map_of(const match::condition_node& n) noexcept {
+    const std::size_t i = a_.so_far().find(n.set.set);
+    if (i < a_.so_far().map_count()) return i;
+    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
+    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
+    const std::size_t capacity = n.set.functions->capacity(n.set.set);
+    map_description m;
+    m.config.kind = is_trie ? map_kind::lpm_trie : map_kind::hash;
+    m.config.key_bytes = (is_ipv6 ? 16u : is_trie ? 4u : 8u) + (is_trie ? 4u : 0u);
+    m.config.value_bytes = 1;
+    m.config.entries = capacity > 0x7fff'ffff ? 0x7fff'ffff : static_cast<std::uint32_t>(capacity);
+    m.config.name = n.set.name();
+    m.set = n.set;
+    return a_.add(m);
+  }
+
+  static constexpr jump jump_for(match::relation how) noexcept {
+    switch (how) {
+      case match::relation::equal: return jump::jeq;
+      case match::relation::not_equal: return jump::jne;
+      case match::relation::less: return jump::jlt;
+      case match::relation::less_equal: return jump::jle;
+      case match::relation::greater: return jump::jgt;
+      case match::relation::greater_equal: break;
+    }
+    return jump::jge;
+  }
+  static constexpr jump opposite(jump j) noexcept {
+    switch (j) {
+      case jump::jeq: return jump::jne;
+      case jump::jne: return jump::jeq;
+      case jump::jlt: return jump::jge;
+      case jump::jle: return jump::jgt;
+      case jump::jgt: return jump::jle;
+      default: return jump::jlt;
+    }
+  }
+  // An immediate is extended with its sign.
+  static constexpr bool is_immediate(std::uint64_t v) noexcept { return v <= 0x7fff'ffff; }
+  constexpr void jump_if(jump j, reg what, std::uint64_t v, label l) noexcept {
+    if (is_immediate(v)) return a_.jump_if(j, what, static_cast<std::int32_t>(v), l);
+    a_.move(r2, v);
+    a_.jump_if(j, what, r2, l);
+  }
+  constexpr void branch(jump j, reg what, std::uint64_t v, ways to) noexcept {
+    if (same(to.yes, to.next)) return jump_if(opposite(j), what, v, to.no);
+    jump_if(j, what, v, to.yes);
+    go(to.no, to.next);
+  }
+  constexpr void go(label to, label next) noexcept {
+    if (!same(to, next)) a_.jump(to);
+  }
+  constexpr void and_with(reg what, std::uint64_t mask) noexcept {
+    if (is_immediate(mask)) return a_.alu(op::and_, what, static_cast<std::int32_t>(mask));
+    a_.move(r2, mask);
+    a_.alu(op::and_, what, r2);
+  }
+  constexpr void subtract(std::uint64_t v) noexcept {
+    if (is_immediate(v)) return a_.alu(op::sub, r0, static_cast<std::int32_t>(v));
+    a_.move(r2, v);
+    a_.alu(op::sub, r0, r2);
+  }
+
+  assembler& a_;
+  std::uint16_t iif_;
+};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/lowerable.hpp =======================================================================================
+// What an XDP program cannot do: known of an expression's type when it is compiled, of a condition when it is lowered.
+#ifndef RUNNEL_XDP_LOWERABLE_HPP
+#define RUNNEL_XDP_LOWERABLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t
+
+namespace runnel::detail::ebpf {
+
+/// Why something cannot be lowered.
+enum class obstacle : std::uint8_t { none, options, llc, tunnel, time, interval_set, own_set, stolen };
+
+/// The same in words, and what to do.
+struct obstacle_text {
+  const char* why;
+  const char* advice;
+};
+[[nodiscard]] constexpr obstacle_text text_of(obstacle o) noexcept {
+  switch (o) {
+    case obstacle::options:
+      return {"an XDP program does not search options and extension headers", "ask for them in user space"};
+    case obstacle::llc: return {"an XDP program does not look for LLC and SNAP headers", "ask for them in user space"};
+    case obstacle::tunnel: return {"an XDP program does not look into tunnels", "ask for it in user space"};
+    case obstacle::time:
+      return {"the kernel's clock is not the one of the device", "leave meta time out of what runs in the kernel"};
+    case obstacle::interval_set:
+      return {"the kernel has no map of intervals", "use in(range(...)), a prefix_set or a hash_set"};
+    case obstacle::own_set: return {"the kernel cannot ask a set of your own", "use a hash_set or a prefix_set"};
+    case obstacle::stolen: return {"the kernel has no verdict like this", "use accept, drop, tx or redirect"};
+    case obstacle::none: break;
+  }
+  return {"", ""};
+}
+
+[[nodiscard]] constexpr obstacle obstacle_in(header h) noexcept {
+  switch (family_of(h)) {
+    case header_family::ipv4_option:
+    case header_family::tcp_option:
+    case header_family::ipv6_extension:
+    case header_family::nd_option:
+    case header_family::gre_word: return obstacle::options;
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  return h == header::llc || h == header::snap ? obstacle::llc : obstacle::none;
+}
+[[nodiscard]] constexpr obstacle obstacle_in(match::set_kind k) noexcept {
+  return k == match::set_kind::interval_set ? obstacle::interval_set
+         : k == match::set_kind::other      ? obstacle::own_set
+                                            : obstacle::none;
+}
+[[nodiscard]] constexpr obstacle obstacle_in(const match::condition_node& n) noexcept {
+  if (n.kind == match::node_kind::has) return obstacle_in(n.operand.in_header);
+  if (!n.has_operand()) return obstacle::none;
+  if (n.operand.is_inner) return obstacle::tunnel;
+  if (n.kind == match::node_kind::in_set && obstacle_in(n.set.functions->kind) != obstacle::none)
+    return obstacle_in(n.set.functions->kind);
+  if (!n.operand.is_meta) return obstacle_in(n.operand.in_header);
+  return n.operand.which == match::meta_key::time ? obstacle::time : obstacle::none;
+}
+
+// The same for types: `Part` is named by the compiler when it is what cannot be lowered.
+template <class Part, obstacle Why>
+constexpr bool check_part() noexcept {
+  static_assert(Why != obstacle::options,
+                "runnel: an XDP program does not search IPv4 and TCP options, IPv6 extension headers, neighbour "
+                "discovery options and GRE's optional words: ask for this part in user space, in xdp(...)");
+  static_assert(Why != obstacle::llc,
+                "runnel: an XDP program does not look for LLC and SNAP headers: ask for this part in user space, in "
+                "xdp(...)");
+  static_assert(Why != obstacle::tunnel,
+                "runnel: an XDP program does not look into tunnels: ask for this part in user space, in xdp(...)");
+  static_assert(Why != obstacle::time,
+                "runnel: meta::time is by the device's clock, which the kernel does not have: leave this part out of "
+                "what runs in the kernel");
+  static_assert(Why != obstacle::interval_set,
+                "runnel: the kernel has no map for an interval_set: use in(range(first, last)), a prefix_set or a "
+                "hash_set");
+  static_assert(Why != obstacle::own_set,
+                "runnel: the kernel cannot ask a set of your own: use a hash_set or a prefix_set");
+  return Why == obstacle::none;
+}
+
+template <class Expression>
+struct type_check {
+  static constexpr bool good = true;  // `condition` says what is no expression of the library's
+};
+template <class Operand>
+struct operand_check {
+  static constexpr bool good = true;
+};
+template <header H, unsigned Offset, unsigned Bits, class V>
+struct operand_check<field<H, Offset, Bits, V>> {
+  static constexpr bool good = check_part<field<H, Offset, Bits, V>, obstacle_in(H)>();
+};
+template <match::meta_key Key, unsigned Bits, class V>
+struct operand_check<match::meta_field<Key, Bits, V>> {
+  static constexpr bool good =
+      check_part<match::meta_field<Key, Bits, V>, Key == match::meta_key::time ? obstacle::time : obstacle::none>();
+};
+template <match::tunnel Around, class Field>
+struct operand_check<match::inner_field<Around, Field>> {
+  static constexpr bool good = check_part<match::inner_field<Around, Field>, obstacle::tunnel>();
+};
+template <class Operand>
+struct operand_check<match::masked<Operand>> : operand_check<Operand> {};
+
+template <class Operand, match::relation Relation>
+struct type_check<match::comparison<Operand, Relation>> : operand_check<Operand> {};
+template <class Operand, bool Inside>
+struct type_check<match::in_range<Operand, Inside>> : operand_check<Operand> {};
+template <class Operand, bool Inside>
+struct type_check<match::in_prefix<Operand, Inside>> : operand_check<Operand> {};
+template <class Operand, class V, std::size_t N, bool Inside>
+struct type_check<match::in_constants<Operand, V, N, Inside>> : operand_check<Operand> {};
+template <class Operand, class Set, bool Inside>
+struct type_check<match::in_set<Operand, Set, Inside>> {
+  static constexpr match::set_kind kind = match::detail::functions_of_set<Set, typename Operand::value_type>.kind;
+  static constexpr bool good = operand_check<Operand>::good && check_part<Set, obstacle_in(kind)>();
+};
+template <header H>
+struct type_check<match::has_header<H>> {
+  static constexpr bool good = check_part<match::has_header<H>, obstacle_in(H)>();
+};
+template <class Inner>
+struct type_check<match::negation<Inner>> : type_check<Inner> {};
+template <class Left, class Right>
+struct type_check<match::both<Left, Right>> {
+  static constexpr bool good = type_check<Left>::good && type_check<Right>::good;
+};
+template <class Left, class Right>
+struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Right>> {};
+
+}  // namespace runnel::detail::ebpf
+
+#endif
+
+// ==== runnel/xdp/lower.hpp ===========================================================================================
+// Match expressions and rules as XDP programs: the same expression runs in the kernel, on the driver's own buffer,
+// before there is an sk_buff.
+//
+//     result<bpf::program, error> p = bpf::lower(condition(udp::dport == 7), bpf::to_socket);   // the rest passes
+//     result<bpf::program, error> q = bpf::lower(rules(when(ip::saddr.in(blocklist)) >> drop, otherwise >> pass));
+//
+// For every packet the program decides as the expression does behind `xdp(...)`: it dissects the packet with the checks
+// of `dissect`, and tests with jumps that leave out what does not matter any more. Hash sets and prefix sets become
+// maps, which `device::xdp_hook` fills, also while the program runs.
+//
+// What a program sees is the beginning of the packet, which the driver shows: all of it, unless the interface receives
+// packets in several buffers (jumbo frames, LRO). Those the kernel does not give to our programs at all. `meta length`
+// is the bytes that the program sees. `meta mark`, `priority` and `hash` are 0, as in early verdicts. `meta iif` is the
+// number that the options say: a program stands at one interface.
+//
+// Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
+// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`.
+#ifndef RUNNEL_XDP_LOWER_HPP
+#define RUNNEL_XDP_LOWER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel::bpf {
+
+/// What is said beside the rules.
+struct lower_options {
+  bool counters = true;        ///< whether packets and bytes are counted for each rule
+  std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
+  std::uint32_t devices = 64;  ///< room for interfaces to redirect to
+  std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
+};
+
+}  // namespace runnel::bpf
+
+namespace runnel::detail::ebpf {
+
+using namespace bpf;
+
+/// Puts a program together: `begin` with what it needs, each rule, `end`.
+class rules_writer {
+  using op = alu_op;
+  using jump = jmp_op;
+
+ public:
+  explicit rules_writer(const lower_options& options) noexcept
+      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {}
+
+  /// What a rule needs, or why it cannot be.
+  void look_at(const match::condition_view& c, action what) noexcept {
+    for (std::size_t i = 0; i < c.size; ++i) {
+      const match::condition_node& n = c.nodes[i];
+      if (needs_dissection(n)) dissects_ = true;
+      refuse(obstacle_in(n), n);
+    }
+    if (what.kind == action_kind::none) refuse(obstacle::stolen, {});
+    if (what.kind == action_kind::socket) has_sockets_ = true;
+    if (what.kind == action_kind::device) has_devices_ = true;
+    ++rules_;
+  }
+  void begin() noexcept {
+    dissection_writer::write_start(a_);
+    if (dissects_) {
+      dissection_writer dissection(a_);
+      dissection.write();
+    }
+    if (options_.counters)
+      counters_ = a_.add({.config = {.kind = map_kind::per_cpu_array,
+                                     .value_bytes = 16,
+                                     .entries = static_cast<std::uint32_t>(rules_ + 1),
+                                     .name = "rule_counters"},
+                          .use = map_use::counters});
+    if (has_sockets_)
+      sockets_ = a_.add({.config = {.kind = map_kind::xsk_map, .entries = options_.sockets, .name = "sockets"},
+                         .use = map_use::sockets});
+    if (has_devices_)
+      devices_ = a_.add({.config = {.kind = map_kind::dev_map, .entries = options_.devices, .name = "devices"},
+                         .use = map_use::devices});
+  }
+  void add(const match::condition_view& c, action what) noexcept {
+    const label holds = a_.make_label(), fails = a_.make_label(), behind = a_.make_label();
+    conditions_.write(c, holds, fails);
+    a_.jump(behind);
+    a_.place(holds);
+    decide(what);
+    a_.place(behind);
+    ++at_;
+  }
+  [[nodiscard]] result<program, error> end(action otherwise) noexcept {
+    if (obstacle_ != obstacle::none) return refusal();
+    decide(otherwise);
+    a_.place(decided_);
+    finish_packet();
+    return a_.finish();
+  }
+
+ private:
+  // r9 becomes the rule, r5 the action.
+  void decide(action what) noexcept {
+    a_.move(r9, std::uint64_t{at_});
+    a_.move(r5, static_cast<std::uint64_t>(what.kind) | std::uint64_t{what.number} << 8);
+    a_.jump(decided_);
+  }
+  void finish_packet() noexcept {
+    const label counted = a_.make_label(), to_device = a_.make_label(), to_socket = a_.make_label();
+    a_.alu(op::sub, r8, r7);
+    a_.move(r7, r5);
+    if (options_.counters) count(counted);
+    a_.move(r0, r7);
+    a_.alu(op::and_, r0, 0xff);
+    if (has_sockets_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::socket), to_socket);
+    if (has_devices_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::device), to_device);
+    a_.exit();
+    a_.place(to_socket);
+    a_.load(width::w, r2, r6, 16);  // rx_queue_index
+    redirect(sockets_, action_kind::pass);
+    a_.place(to_device);
+    a_.move(r2, r7);
+    a_.alu(op::rsh, r2, 8);
+    redirect(devices_, action_kind::drop);
+  }
+  void count(label counted) noexcept {
+    a_.store(width::w, r10, prefix_key_at, r9);
+    a_.move(r2, r10);
+    a_.alu(op::add, r2, prefix_key_at);
+    a_.load_map(r1, counters_);
+    a_.call(helper::map_lookup_elem);
+    a_.jump_if(jump::jeq, r0, 0, counted);
+    a_.load(width::dw, r1, r0, 0);
+    a_.alu(op::add, r1, 1);
+    a_.store(width::dw, r0, 0, r1);
+    a_.load(width::dw, r1, r0, 8);
+    a_.alu(op::add, r1, r8);
+    a_.store(width::dw, r0, 8, r1);
+    a_.place(counted);
+  }
+  // To the place r2 of a map; where there is nothing, the other action.
+  void redirect(std::size_t map, action_kind otherwise) noexcept {
+    if (!a_.is_reachable()) return;
+    a_.load_map(r1, map);
+    a_.move(r3, static_cast<std::uint64_t>(otherwise));
+    a_.call(helper::redirect_map);
+    a_.exit();
+  }
+
+  void refuse(obstacle o, const match::condition_node& n) noexcept {
+    if (o == obstacle::none || obstacle_ != obstacle::none) return;
+    obstacle_ = o;
+    refused_ = n;
+    refused_rule_ = rules_;
+  }
+  [[nodiscard]] error refusal() const noexcept {
+    text<96> part;
+    part << "rule " << std::uint64_t{refused_rule_ + 1};
+    const match::operand_description& o = refused_.operand;
+    if (obstacle_ == obstacle::own_set || obstacle_ == obstacle::interval_set) part << ", @" << refused_.set.name();
+    else if (o.is_meta) part << ", " << match::name(o.which);
+    else if (o.name != nullptr) part << ", " << o.name;
+    return {"xdp", "lower", part.c_str(), text_of(obstacle_).why, text_of(obstacle_).advice};
+  }
+
+  lower_options options_;
+  assembler a_;
+  condition_writer conditions_;
+  label decided_;
+  bool dissects_ = false, has_sockets_ = false, has_devices_ = false;
+  obstacle obstacle_ = obstacle::none;
+  match::condition_node refused_{};
+  std::size_t refused_rule_ = 0;
+  std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
+};
+
+// The condition of a rule whatever its type, and of a condition.
+[[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
+template <class Expression>
+[[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
+  return condition(e);
+}
+template <class Rule>
+void check_rule(const Rule&) noexcept {
+  static_assert(type_check<decltype(Rule::condition)>::good);
+}
+
+}  // namespace runnel::detail::ebpf
+
+namespace runnel::bpf {
+
+/// A program that does `match` with the packets for which `take` holds, and `otherwise` with all others. Fails when the
+/// condition cannot be lowered, saying which part and why, and when it makes too many instructions. Needs about 150 KB
+/// of stack.
+[[nodiscard]] inline result<program, error> lower(const condition& take, action match, action otherwise = action{},
+                                                  const lower_options& options = {.counters = false}) noexcept {
+  detail::ebpf::rules_writer w(options);
+  w.look_at(take, match);
+  w.look_at(condition{}, otherwise);
+  w.begin();
+  w.add(take, match);
+  return w.end(otherwise);
+}
+/// The same for an expression whose type is known: one that cannot be lowered is a compile error.
+template <match::match_expression Expression>
+[[nodiscard]] result<program, error> lower(const Expression& take, action match, action otherwise = action{},
+                                           const lower_options& options = {.counters = false}) noexcept {
+  static_assert(detail::ebpf::type_check<Expression>::good);
+  return lower(condition(take), match, otherwise, options);
+}
+
+/// A program that decides as rules do, and `pass` where none matches: `rules(...)`, or rules that are known at run time
+/// only. Counts hits for each rule, unless told not to. A rule that cannot be lowered is a compile error, or where its
+/// type is not known a failure that says which part and why. What `redirect(n)` is, whoever loads the program says.
+template <class Rules>
+  requires requires { requires Rules::is_rules; }
+[[nodiscard]] result<program, error> lower(const Rules& rules, const lower_options& options = {}) noexcept {
+  if constexpr (requires { rules.without_counters(); }) {
+    return lower(rules.without_counters(), options);
+  } else {
+    detail::ebpf::rules_writer w(options);
+    rules.for_each([&](const auto& rule) {
+      detail::ebpf::check_rule(rule);
+      w.look_at(detail::ebpf::as_condition(rule.condition), rule.target);
+    });
+    w.begin();
+    rules.for_each([&](const auto& rule) { w.add(detail::ebpf::as_condition(rule.condition), rule.target); });
+    return w.end(pass);
+  }
+}
+
+}  // namespace runnel::bpf
+
+#endif
+
+// ==== runnel/device/af_xdp_handles.hpp ===============================================================================
+// What of an AF_XDP device needs privileges: its sockets, its program, and the link that holds the program on the
+// interface. A privileged process opens them, another one adopts them.
+//
+//     // with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF:
+//     auto handles = device::af_xdp_handles::open("eth0");
+//     const device::af_xdp_handles::numbers n = handles->release();   // plain file descriptors, to be sent by
+//     SCM_RIGHTS
+//     // in a process that has them now, under numbers of its own, without privileges:
+//     auto nic = device::af_xdp::adopt(device::af_xdp_handles(n));
+//
+// The program is attached from the beginning; what it takes is dropped until a device was made of the handles.
+#ifndef RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
+#define RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t, uint8_t
+
+#if defined(__linux__)
+
+namespace runnel::device {
+
+/// The privileged half of an AF_XDP device. Move-only; owns its file descriptors. Destroying it detaches the program.
+class af_xdp_handles {
+ public:
+  /// How many queues there may be.
+  static constexpr std::size_t max_queues = 64;
+
+  /// What it is made of, to be carried to another process: plain file descriptors and numbers.
+  struct numbers {
+    char name[detail::interface_name_size] = {};     ///< of the interface
+    int index = 0;                                   ///< of the interface
+    bpf::xdp_mode attached = bpf::xdp_mode::native;  ///< where the program runs
+    int link = -1;                                   ///< holds the program on the interface
+    std::uint32_t count = 0;                         ///< of sockets
+    int sockets[max_queues] = {};                    ///< of each chosen queue
+    std::uint8_t queues[max_queues] = {};            ///< which queue that is
+    bool busy_polling = false;                       ///< whether the sockets were set to poll
+  };
+
+  /// Opens a socket for each chosen queue, loads the program and attaches it. Of the options those of the interface
+  /// count: `queues`, `attach`, `replace`, `busy_poll`.
+  [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
+                                                          const af_xdp_options& options = {}) noexcept {
+    auto made = prepare(name, options);
+    if (!made) return made.error();
+    if (const auto attached = made->attach(); !attached) return attached.error();
+    return static_cast<af_xdp_handles&&>(*made);
+  }
+  /// Takes over what `release` gave. Descriptors that came by SCM_RIGHTS have other numbers, to be set before.
+  explicit af_xdp_handles(const numbers& from) noexcept : n_(from) {}
+  af_xdp_handles(af_xdp_handles&& other) noexcept
+      : n_(other.n_),
+        program_(static_cast<bpf::loaded_program&&>(other.program_)),
+        replace_(other.replace_),
+        wanted_(other.wanted_),
+        deferral_(static_cast<detail::interrupt_deferral&&>(other.deferral_)) {
+    other.n_.count = 0;
+    other.n_.link = -1;
+  }
+  af_xdp_handles& operator=(af_xdp_handles&&) = delete;
+  ~af_xdp_handles() { close(); }
+
+  /// Detaches the program and closes the sockets, before the destructor does.
+  void close() noexcept {
+    if (n_.link >= 0) (void)::close(n_.link);  // first, so that nothing is sent to a socket that is gone
+    for (std::size_t i = 0; i < n_.count; ++i)
+      if (n_.sockets[i] >= 0) (void)::close(n_.sockets[i]);
+    n_.link = -1;
+    n_.count = 0;
+  }
+  /// Gives up ownership. The descriptors are closed on exec (FD_CLOEXEC). Settings of interrupt deferral stay as they
+  /// are, for nobody is left to put them back.
+  [[nodiscard]] numbers release() noexcept {
+    const numbers given = n_;
+    n_.count = 0;
+    n_.link = -1;
+    deferral_.forget();
+    return given;
+  }
+  /// What it is made of; stays owned.
+  [[nodiscard]] const numbers& get() const noexcept { return n_; }
+
+ private:
+  friend class af_xdp;
+  af_xdp_handles() noexcept = default;
+
+  // Everything but the program's way onto the interface.
+  [[nodiscard]] static result<af_xdp_handles, error> prepare(const char* name, const af_xdp_options& options) noexcept {
+    auto found = network_interface::open_for("af_xdp", name);
+    if (!found) return found.error();
+    const auto status = found->status();
+    if (!status) return status.error();
+    af_xdp_handles made;
+    ::memcpy(made.n_.name, found->name(), ::strlen(found->name()) + 1);
+    made.n_.index = status->index;
+    made.wanted_ = options.attach;
+    made.replace_ = options.replace;
+    if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
+    if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
+    if (const auto done = made.load(options); !done) return done.error();
+    return made;
+  }
+
+  [[nodiscard]] result<bool, error> choose_queues(const queue_set& wanted, std::uint32_t there_are) noexcept {
+    text<96> why;
+    why << "the interface has " << there_are << (there_are == 1 ? " queue" : " queues");
+    const std::uint64_t existing = there_are >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << there_are) - 1;
+    if (wanted.is_all() && there_are > max_queues)
+      return error("af_xdp", "open", n_.name, why.c_str(), "choose up to 64 of them: .queues = {0, 1}", E2BIG);
+    if (!wanted.is_all() && (wanted.bits() & ~existing) != 0)
+      return error("af_xdp", "open", n_.name, why.c_str(), "choose among these, numbered from 0", EINVAL);
+    if (wanted.bits() == 0) return error("af_xdp", "open", n_.name, "no queue was chosen", ".queues = {0}", EINVAL);
+    for (unsigned q = 0; q < 64; ++q)
+      if ((wanted.bits() & existing) >> q & 1u) n_.queues[n_.count++] = static_cast<std::uint8_t>(q);
+    for (int& s : n_.sockets) s = -1;
+    return true;
+  }
+
+  [[nodiscard]] result<bool, error> open_sockets(const busy_polling& poll) noexcept {
+    for (std::size_t i = 0; i < n_.count; ++i) {
+      n_.sockets[i] = detail::sys::socket(detail::sys::af_xdp, detail::sys::sock_raw | detail::sys::sock_cloexec, 0);
+      if (n_.sockets[i] >= 0) continue;
+      const int number = errno;
+      return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
+                   number == EPERM          ? "needs CAP_NET_RAW (root)"
+                   : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
+                   : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
+                                            : "",
+                   number);
+    }
+    if (poll.microseconds == 0) return true;
+    using namespace detail::sys;
+    for (std::size_t i = 0; i < n_.count; ++i) {
+      const int prefer = 1, time = static_cast<int>(poll.microseconds), budget = static_cast<int>(poll.budget);
+      const int s = n_.sockets[i];
+      if (setsockopt(s, sol_socket, so_prefer_busy_poll, &prefer, sizeof prefer) == 0 &&
+          setsockopt(s, sol_socket, so_busy_poll, &time, sizeof time) == 0 &&
+          setsockopt(s, sol_socket, so_busy_poll_budget, &budget, sizeof budget) == 0)
+        continue;
+      return error("af_xdp", "set busy polling of", n_.name, ::strerror(errno), "needs CAP_NET_ADMIN, and Linux 5.11",
+                   errno);
+    }
+    n_.busy_polling = true;
+    const int number = deferral_.set(n_.name, poll.defer_hard_irqs, poll.gro_flush_timeout);
+    if (number == 0) return true;
+    return error("af_xdp", "defer interrupts of", n_.name, ::strerror(number),
+                 number == ENOENT ? "/sys must be that of this network namespace: use ip netns exec" : "needs root",
+                 number);
+  }
+
+  [[nodiscard]] result<bool, error> load(const af_xdp_options&) noexcept {
+    auto lowered = bpf::lower(match::always{}, bpf::to_socket);
+    if (!lowered) return lowered.error();
+    const auto maps = bpf::program_maps::create(*lowered);
+    if (!maps) return maps.error();
+    const std::size_t sockets = lowered->find(bpf::map_use::sockets);
+    for (std::uint32_t i = 0; i < n_.count; ++i) {
+      const std::uint32_t queue = n_.queues[i];
+      const int number = (*maps)[sockets].update(&queue, &n_.sockets[i]);
+      if (number != 0) return error("af_xdp", "put a socket in the map of", n_.name, ::strerror(number), "", number);
+    }
+    auto loaded = bpf::loaded_program::load(*lowered, *maps, {.name = "runnel_af_xdp"});
+    if (!loaded) return loaded.error();
+    program_ = static_cast<bpf::loaded_program&&>(*loaded);
+    return true;
+  }
+
+  // Lets the program run; does nothing when it does already.
+  [[nodiscard]] result<bool, error> attach() noexcept {
+    if (n_.link >= 0) return true;
+    auto link = bpf::xdp_link::attach(program_, n_.name, {.mode = wanted_, .replace = replace_});
+    if (!link) return link.error();
+    n_.attached = link->mode();
+    n_.link = link->release();
+    program_ = {};
+    return true;
+  }
+
+  numbers n_{};
+  bpf::loaded_program program_;
+  bool replace_ = false;
+  bpf::xdp_mode wanted_ = bpf::xdp_mode::automatic;
+  detail::interrupt_deferral deferral_;
+};
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/xsk_ring.hpp =====================================================================================
+// The four rings between an AF_XDP socket and the kernel, as they lie in shared memory. <linux/if_xdp.h>,
+// Documentation/networking/af_xdp.rst. Nothing here is for users.
+//
+//     fill        we > kernel    addresses of slots to receive into
+//     receive     kernel > we    what came: address and length
+//     transmit    we > kernel    what to send: address and length
+//     completion  kernel > we    addresses of slots that were sent
+//
+// Each ring is an array of a power of two of entries and two indices that run on for ever and wrap at 2^32. The side
+// that produces writes entries and then its index; the other one reads the index and then entries. One thread uses our
+// side of a ring.
+#ifndef RUNNEL_DEVICE_XSK_RING_HPP
+#define RUNNEL_DEVICE_XSK_RING_HPP
+
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel::detail {
+
+/// Where a ring lies. `flags` is null where the kernel has none (before Linux 5.4).
+struct xsk_ring_memory {
+  std::uint32_t* producer = nullptr;
+  std::uint32_t* consumer = nullptr;
+  std::uint32_t* flags = nullptr;
+  void* entries = nullptr;
+  std::uint32_t size = 0;  // a power of two
+};
+
+/// struct xdp_desc.
+struct xsk_descriptor {
+  std::uint64_t address;
+  std::uint32_t length;
+  std::uint32_t options;
+};
+
+// Addresses are offsets into the shared memory. In the mode of unaligned chunks the lower 48 bits say where the chunk
+// begins, and the upper 16 how far behind that the data do.
+inline constexpr unsigned xsk_offset_shift = 48;
+inline constexpr std::uint64_t xsk_chunk_mask = (std::uint64_t{1} << xsk_offset_shift) - 1;
+
+/// Our side of a ring that we produce. Room is the caller's affair: nobody may have more entries under way than fit,
+/// so that the kernel's index, which would be a cache miss, is not needed to find out.
+template <class T>
+class xsk_producer {
+ public:
+  xsk_producer() noexcept = default;
+  explicit xsk_producer(const xsk_ring_memory& at) noexcept
+      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.producer, __ATOMIC_RELAXED)) {}
+
+  [[nodiscard]] std::uint32_t size() const noexcept { return at_.size; }
+  /// The entry `i` places behind what was submitted.
+  [[nodiscard]] RUNNEL_INLINE T& operator[](std::uint32_t i) const noexcept {
+    return static_cast<T*>(at_.entries)[(next_ + i) & mask_];
+  }
+  /// Hands the next `n` entries to the kernel.
+  RUNNEL_INLINE void submit(std::uint32_t n) noexcept {
+    next_ += n;
+    __atomic_store_n(at_.producer, next_, __ATOMIC_RELEASE);
+  }
+  /// Entries that the kernel has not taken yet.
+  [[nodiscard]] std::uint32_t waiting() const noexcept {
+    return next_ - __atomic_load_n(at_.consumer, __ATOMIC_ACQUIRE);
+  }
+  /// Whether the kernel sleeps and has to be told of new entries (XDP_RING_NEED_WAKEUP).
+  [[nodiscard]] bool needs_wakeup() const noexcept {
+    return at_.flags == nullptr || (__atomic_load_n(at_.flags, __ATOMIC_RELAXED) & 1u) != 0;
+  }
+
+ private:
+  xsk_ring_memory at_{};
+  std::uint32_t mask_ = 0;
+  std::uint32_t next_ = 0;
+};
+
+/// Our side of a ring that we consume.
+template <class T>
+class xsk_consumer {
+ public:
+  xsk_consumer() noexcept = default;
+  explicit xsk_consumer(const xsk_ring_memory& at) noexcept
+      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.consumer, __ATOMIC_RELAXED)), filled_(next_) {}
+
+  /// How many entries are there, up to `n`. The kernel's index is read again only when not enough are known of.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t available(std::uint32_t n) noexcept {
+    if (filled_ - next_ < n) filled_ = __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE);
+    return filled_ - next_ < n ? filled_ - next_ : n;
+  }
+  /// The entry `i` places behind what was released; below what `available` said.
+  [[nodiscard]] RUNNEL_INLINE const T& operator[](std::uint32_t i) const noexcept {
+    return static_cast<const T*>(at_.entries)[(next_ + i) & mask_];
+  }
+  /// Gives the next `n` entries back to the kernel.
+  RUNNEL_INLINE void release(std::uint32_t n) noexcept {
+    next_ += n;
+    __atomic_store_n(at_.consumer, next_, __ATOMIC_RELEASE);
+  }
+  /// Entries that the kernel has produced and that were not released.
+  [[nodiscard]] std::uint32_t waiting() const noexcept {
+    return __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE) - next_;
+  }
+
+ private:
+  xsk_ring_memory at_{};
+  std::uint32_t mask_ = 0;
+  std::uint32_t next_ = 0;
+  std::uint32_t filled_ = 0;  // the kernel's index, when we last looked
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/xsk_socket.hpp ===================================================================================
+// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. Nothing here is for
+// users.
+//
+// Everything follows Documentation/networking/af_xdp.rst. Needs Linux 5.11: unaligned chunks, memory shared between
+// queues, and wake-ups of the receive side by recvfrom(2).
+#ifndef RUNNEL_DEVICE_XSK_SOCKET_HPP
+#define RUNNEL_DEVICE_XSK_SOCKET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <linux/if_xdp.h>  // sockaddr_xdp
+#include <sys/mman.h>      // mmap
+
+namespace runnel::detail {
+
+static_assert(sizeof(xsk_descriptor) == sizeof(::xdp_desc));
+
+/// What a socket is bound to, and how.
+struct xsk_binding {
+  std::uint32_t interface_index = 0;
+  std::uint32_t queue = 0;
+  std::uint16_t flags = 0;  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP; not with shared memory, which brings its own
+  int shares_memory_of = -1;  // another socket; -1 when this one has registered its own
+};
+
+/// A socket and its rings. Move-only. Functions that may fail return 0 or an errno.
+class xsk_socket {
+ public:
+  xsk_socket() noexcept = default;
+  explicit xsk_socket(file_handle&& socket) noexcept : socket_(static_cast<file_handle&&>(socket)) {}
+  xsk_socket(xsk_socket&&) noexcept = default;
+  xsk_socket& operator=(xsk_socket&&) noexcept = default;
+
+  xsk_consumer<xsk_descriptor> receive;
+  xsk_producer<xsk_descriptor> transmit;
+  xsk_producer<std::uint64_t> fill;
+  xsk_consumer<std::uint64_t> completion;
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+
+  /// Makes memory known to the kernel: it is pinned. `start` is aligned to a page, `chunk` is 2048 to 4096.
+  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) noexcept {
+    struct {  // struct xdp_umem_reg without what newer kernels put at its end
+      std::uint64_t start, length;
+      std::uint32_t chunk_size, headroom, flags, padding;
+    } r{reinterpret_cast<std::uintptr_t>(memory.data()), memory.size(), chunk, 0, XDP_UMEM_UNALIGNED_CHUNK_FLAG, 0};
+    return option(XDP_UMEM_REG, &r, sizeof r);
+  }
+  /// Makes all four rings and maps them. Sizes are powers of two.
+  [[nodiscard]] int make_rings(std::uint32_t receive_size, std::uint32_t transmit_size) noexcept {
+    const std::uint32_t r = receive_size, t = transmit_size;
+    int failed = option(XDP_UMEM_FILL_RING, &r, sizeof r);
+    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &t, sizeof t);
+    if (failed == 0) failed = option(XDP_RX_RING, &r, sizeof r);
+    if (failed == 0) failed = option(XDP_TX_RING, &t, sizeof t);
+    if (failed != 0) return failed;
+    ::xdp_mmap_offsets at{};
+    std::uint32_t size = sizeof at;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
+    if (size != sizeof at) return EOPNOTSUPP;  // Linux before 5.4
+    xsk_ring_memory where;
+    if (failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where); failed != 0) return failed;
+    receive = xsk_consumer<xsk_descriptor>(where);
+    if (failed = map(1, XDP_PGOFF_TX_RING, at.tx, t, sizeof(xsk_descriptor), where); failed != 0) return failed;
+    transmit = xsk_producer<xsk_descriptor>(where);
+    if (failed = map(2, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
+    fill = xsk_producer<std::uint64_t>(where);
+    if (failed = map(3, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, t, sizeof(std::uint64_t), where); failed != 0)
+      return failed;
+    completion = xsk_consumer<std::uint64_t>(where);
+    return 0;
+  }
+  /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
+  /// which the kernel does in the background.
+  [[nodiscard]] int bind(const xsk_binding& to) noexcept {
+    ::sockaddr_xdp address{};
+    address.sxdp_family = sys::af_xdp;
+    address.sxdp_ifindex = to.interface_index;
+    address.sxdp_queue_id = to.queue;
+    address.sxdp_flags = to.shares_memory_of >= 0 ? std::uint16_t{XDP_SHARED_UMEM} : to.flags;
+    address.sxdp_shared_umem_fd = to.shares_memory_of >= 0 ? static_cast<std::uint32_t>(to.shares_memory_of) : 0;
+    return sys::bind(fd(), &address, sizeof address) == 0 ? 0 : errno;
+  }
+  /// Whether the driver reads and writes our memory itself.
+  [[nodiscard]] bool zero_copy() const noexcept {
+    ::xdp_options o{};
+    std::uint32_t size = sizeof o;
+    return sys::getsockopt(fd(), sys::sol_xdp, XDP_OPTIONS, &o, size) == 0 && (o.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+  }
+  /// What the kernel counted; zeros when it does not say.
+  [[nodiscard]] ::xdp_statistics statistics() const noexcept {
+    ::xdp_statistics s{};
+    std::uint32_t size = sizeof s;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_STATISTICS, &s, size) != 0) return {};
+    return s;
+  }
+  /// What became of the socket's interface: 0, or an errno, which is reported once. ENETDOWN: it was deleted.
+  [[nodiscard]] int take_error() const noexcept {
+    int e = 0;
+    std::uint32_t size = sizeof e;
+    return sys::getsockopt(fd(), sys::sol_socket, sys::so_error, &e, size) == 0 ? e : errno;
+  }
+  /// Sends what is in the transmit ring, as much as one call does. 0 or the errno.
+  [[nodiscard]] int kick_transmit() const noexcept {
+    return sys::sendto(fd(), nullptr, 0, sys::msg_dontwait) >= 0 ? 0 : errno;
+  }
+  /// Lets the driver look at the fill ring, and, with busy polling, receive.
+  void kick_receive() const noexcept { (void)sys::recvfrom(fd(), nullptr, 0, sys::msg_dontwait); }
+  /// setsockopt of level SOL_XDP or another. 0 or the errno.
+  [[nodiscard]] int option(int name, const void* value, std::size_t size, int level = sys::sol_xdp) const noexcept {
+    return sys::setsockopt(fd(), level, name, value, size) == 0 ? 0 : errno;
+  }
+
+ private:
+  // A ring's shared memory, unmapped at destruction.
+  class shared_mapping {
+   public:
+    shared_mapping() noexcept = default;
+    shared_mapping(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+    shared_mapping(shared_mapping&& other) noexcept : data_(other.data_), size_(other.size_) { other.data_ = nullptr; }
+    shared_mapping& operator=(shared_mapping&& other) noexcept {
+      if (this == &other) return *this;
+      if (data_ != nullptr) (void)::munmap(data_, size_);
+      data_ = other.data_;
+      size_ = other.size_;
+      other.data_ = nullptr;
+      return *this;
+    }
+    ~shared_mapping() {
+      if (data_ != nullptr) (void)::munmap(data_, size_);
+    }
+
+   private:
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+  };
+
+  int map(std::size_t which, std::uint64_t page_offset, const ::xdp_ring_offset& at, std::uint32_t entries,
+          std::size_t entry_size, xsk_ring_memory& to) noexcept {
+    const std::size_t size = static_cast<std::size_t>(at.desc) + entries * entry_size;
+    constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_SHARED | MAP_POPULATE;
+#if defined(SYS_mmap2)  // off_t may be too small for the offset, which counts in units of 4096 here
+    const long got = ::syscall(SYS_mmap2, nullptr, size, access, kind, fd(), page_offset >> 12);
+    void* const p = reinterpret_cast<void*>(got);  // -1 is MAP_FAILED
+#else
+    void* const p = ::mmap(nullptr, size, access, kind, fd(), static_cast< ::off_t>(page_offset));
+#endif
+    if (p == MAP_FAILED) return errno;
+    mapped_[which] = shared_mapping(p, size);
+    char* const base = static_cast<char*>(p);
+    const auto index = [base](std::uint64_t offset) {
+      return static_cast<std::uint32_t*>(static_cast<void*>(base + offset));
+    };
+    to = {index(at.producer), index(at.consumer), index(at.flags), base + at.desc, entries};
+    return 0;
+  }
+
+  file_handle socket_;
+  shared_mapping mapped_[4];
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/xsk_queue.hpp ====================================================================================
+// One queue of an AF_XDP device: moves slots of a pool to the kernel and back. Nothing here is for users.
+//
+// How many slots are with the kernel is counted here, so that neither index that the kernel writes has to be read to
+// know whether there is room: at most as many slots are under way as the smallest ring on their way has entries.
+#ifndef RUNNEL_DEVICE_XSK_QUEUE_HPP
+#define RUNNEL_DEVICE_XSK_QUEUE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+namespace runnel::detail {
+
+/// Who has a slot.
+enum class xsk_custody : std::uint8_t {
+  ours,      // free, or the user's
+  receive,   // the kernel's, to receive into; or received into and not looked at yet
+  transmit,  // the kernel's, to send from; or sent and not taken back yet
+  unused,    // nobody's: the kernel could not use it
+};
+
+/// A pool as the kernel knows it. Addresses count from `base`, which is aligned to a page.
+struct xsk_umem {
+  pool* memory = nullptr;
+  std::byte* base = nullptr;
+  xsk_custody* custody = nullptr;  // of each slot
+  std::uint64_t first = 0;         // address of slot 0
+  std::uint64_t stride = 0;
+  std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
+  std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
+  std::uint32_t slot_bytes = 0;
+
+  /// All but custody. `page` is the size of a page.
+  [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
+    xsk_umem u;
+    u.memory = &memory;
+    u.first = reinterpret_cast<std::uintptr_t>(memory.slots()) % page;
+    u.base = memory.slots() - u.first;
+    u.stride = memory.slot_stride();
+    u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
+    u.slot_bytes = memory.headroom() + memory.packet_bytes();
+    const auto lines = static_cast<std::uint32_t>(u.stride / 64);
+    u.inverse = lines;  // right in three bits; each step doubles them
+    for (int i = 0; i < 4; ++i) u.inverse *= 2u - lines * u.inverse;
+    return u;
+  }
+  [[nodiscard]] std::uint64_t address_of(std::uint32_t slot) const noexcept { return first + slot * stride; }
+  [[nodiscard]] std::uint32_t slot_at(std::uint64_t address) const noexcept {
+    const auto lines = static_cast<std::uint32_t>(((address & xsk_chunk_mask) - first) / 64);
+    const std::uint32_t slot = lines * inverse;
+    RUNNEL_ASSERT(slot < memory->capacity());
+    return slot;
+  }
+  [[nodiscard]] mutable_bytes whole() const noexcept { return {base, first + stride * memory->capacity()}; }
+};
+
+/// A bound socket and what is under way on it.
+class xsk_queue {
+ public:
+  /// `level` slots are kept with the kernel for packets to come: at most what the receive ring holds.
+  xsk_queue(xsk_socket&& socket, std::uint8_t number, std::uint32_t level, bool busy_polling) noexcept
+      : socket_(static_cast<xsk_socket&&>(socket)), level_(level), number_(number), busy_polling_(busy_polling) {}
+
+  [[nodiscard]] const xsk_socket& socket() const noexcept { return socket_; }
+  /// Whether packets are on the transmit ring because the driver was busy.
+  [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
+
+  template <class Take>
+  RUNNEL_INLINE std::size_t receive(const xsk_umem& umem, std::size_t room, instant now, Take& take,
+                                    device::af_xdp_statistics& counts) noexcept {
+    if (transmitting_ != 0) take_back_sent(umem);
+    const auto most = static_cast<std::uint32_t>(room < level_ ? room : level_);
+    const std::uint32_t n = socket_.receive.available(most);
+    frame f;
+    f.timestamp = now;
+    f.queue = number_;
+    std::uint64_t length = 0;
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const xsk_descriptor d = socket_.receive[i];
+      const auto offset = static_cast<std::uint32_t>(d.address >> xsk_offset_shift);
+      f.slot = umem.slot_at(d.address);
+      f.data = umem.base + (d.address & xsk_chunk_mask) + offset;
+      f.length = d.length;
+      f.headroom = static_cast<std::uint16_t>(offset);
+      f.tailroom = static_cast<std::uint16_t>(umem.slot_bytes - offset - d.length);
+      RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.slot_bytes);
+      umem.custody[f.slot] = xsk_custody::ours;
+      length += d.length;
+      take(f);
+    }
+    if (n != 0) {
+      socket_.receive.release(n);
+      receiving_ -= n;
+      counts.received += n;
+      counts.received_bytes += length;
+    }
+    if (driver_was_busy_) [[unlikely]]
+      kick(counts);
+    if (level_ - receiving_ >= refill_batch || n == 0) refill(umem);
+    return n;
+  }
+
+  [[nodiscard]] std::size_t transmit(const xsk_umem& umem, packet* packets, std::size_t n,
+                                     device::af_xdp_statistics& counts) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+      packet& p = packets[i];
+      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial) [[unlikely]]
+        if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
+      f = p.detach();
+      return fate::ready;
+    });
+  }
+  [[nodiscard]] std::size_t transmit(const xsk_umem& umem, const frame* frames, std::size_t n,
+                                     device::af_xdp_statistics& counts) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+      f = frames[i];
+      return fate::ready;
+    });
+  }
+
+  /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
+  void look_after(device::af_xdp_statistics& counts) noexcept {
+    if (busy_polling_ || socket_.fill.needs_wakeup()) {
+      socket_.kick_receive();
+      ++counts.system_calls;
+    }
+    if (transmitting_ != 0 && socket_.transmit.waiting() != 0) kick(counts);
+  }
+
+  /// Lets the kernel have free slots for packets to come, as many as are missing and free.
+  void refill(const xsk_umem& umem) noexcept {
+    pool& memory = *umem.memory;
+    std::uint32_t n = level_ - receiving_;
+    if (memory.available() < n) {
+      memory.reclaim();
+      if (memory.available() < n) n = memory.available();
+    }
+    if (n == 0) return;
+    std::uint32_t i = 0;
+    (void)memory.allocate_frames(n, frame{}, [&](const frame& f) noexcept {
+      socket_.fill[i++] = umem.address_of(f.slot);
+      umem.custody[f.slot] = xsk_custody::receive;
+    });
+    socket_.fill.submit(n);
+    receiving_ += n;
+  }
+
+ private:
+  // So many slots are given to the kernel at once, or more.
+  static constexpr std::uint32_t refill_batch = 32;
+  // Of an Ethernet header: the kernel takes less, but drivers need not be ready for it.
+  static constexpr std::uint32_t shortest = 14;
+
+  enum class fate : std::uint8_t { ready, lost, kept };
+
+  // `get(i, frame)` gives up the packet at i, when it is ready.
+  template <class Get>
+  RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
+                                 Get get) noexcept {
+    if (transmitting_ != 0) take_back_sent(umem);
+    const std::uint32_t room = socket_.transmit.size() - transmitting_;
+    std::uint32_t put = 0;
+    std::uint64_t length = 0;
+    std::size_t i = 0;
+    for (; i < n && put < room; ++i) {
+      frame f;
+      if (const fate found = get(i, f); found != fate::ready) [[unlikely]] {
+        if (found == fate::kept) break;
+        ++counts.lost;
+        continue;
+      }
+      if (f.length < shortest || f.length > umem.chunk) [[unlikely]] {
+        umem.memory->release(&f, 1);
+        ++counts.lost;
+        continue;
+      }
+      const std::uint64_t address = umem.address_of(f.slot);
+      const auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
+      socket_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
+      umem.custody[f.slot] = xsk_custody::transmit;
+      length += f.length;
+    }
+    if (put != 0) {
+      socket_.transmit.submit(put);
+      transmitting_ += put;
+      counts.transmitted += put;
+      counts.transmitted_bytes += length;
+    }
+    if (transmitting_ != 0) kick(counts);
+    return i;
+  }
+
+  // A packet that cannot go as it is becomes one that can, or is lost, or stays because there is no slot for its copy.
+  [[gnu::noinline]] fate make_plain(const xsk_umem& umem, packet& p, device::af_xdp_statistics& counts) noexcept {
+    const std::size_t length = p.total_length();
+    if (length < shortest || length > umem.chunk) {
+      p.reset();
+      return fate::lost;
+    }
+    if (!complete_transport_checksum(p, p.layers().link_kind())) {
+      ++counts.no_slot;
+      return fate::kept;
+    }
+    if (p.is_plain() && &p.home() == umem.memory) return fate::ready;
+    packet own = p.copy(*umem.memory);
+    if (!own) {
+      if (umem.memory->available() == 0) {
+        ++counts.no_slot;
+        return fate::kept;
+      }
+      p.reset();  // from another thread, and from this pool: it cannot be copied
+      return fate::lost;
+    }
+    p = static_cast<packet&&>(own);
+    ++counts.copied;
+    return fate::ready;
+  }
+
+  void take_back_sent(const xsk_umem& umem) noexcept {
+    std::uint32_t slots[64], n = 0;
+    do {
+      n = socket_.completion.available(64);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        slots[i] = umem.slot_at(socket_.completion[i]);
+        RUNNEL_ASSERT(umem.custody[slots[i]] == xsk_custody::transmit);
+        umem.custody[slots[i]] = xsk_custody::ours;
+      }
+      if (n == 0) return;
+      socket_.completion.release(n);
+      umem.memory->release_slots(slots, n);
+      transmitting_ -= n;
+    } while (n == 64);
+  }
+
+  // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
+  void kick(device::af_xdp_statistics& counts) noexcept {
+    driver_was_busy_ = false;
+    if (!socket_.transmit.needs_wakeup()) return;
+    std::uint32_t waiting = socket_.transmit.waiting();
+    while (waiting != 0) {
+      const int number = socket_.kick_transmit();
+      ++counts.system_calls;
+      // What is none of these is for `take_error` to find out, or will be over when the interface is up again.
+      if (number != EAGAIN && number != EBUSY && number != ENOBUFS) return;
+      const std::uint32_t left = socket_.transmit.waiting();
+      if (left == waiting) {
+        driver_was_busy_ = true;
+        return;
+      }
+      waiting = left;
+    }
+  }
+
+  xsk_socket socket_;
+  std::uint32_t level_;
+  std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
+  std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
+  std::uint8_t number_;             // of the interface's queue
+  bool busy_polling_;
+  bool driver_was_busy_ = false;
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/af_xdp.hpp =======================================================================================
+// An interface of this machine through AF_XDP: packets are received into, and sent from, slots of a pool that is shared
+// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11 and root, or what af_xdp_handles.hpp does.
+//
+//     auto nic = device::af_xdp::open("eth0");
+//     if (!nic) return fail(nic.error());
+//     std::printf("%s: %s\n", nic->name(), name(nic->mode()));     // "eth0: native, copy"
+//     run(time, attach(*nic, parse() | ... | transmit(*nic)));
+//
+// Theory of operation. The pool's slots are the UMEM; slot i is a chunk of it, at an odd number of cache lines
+// (unaligned chunks), so that headers of packets do not fall into the same cache sets. A slot is in one of these
+// places:
+//
+//     free in the pool > fill ring > kernel > receive ring > frame or packet, the user's > free in the pool
+//                                                              |
+//                                       completion ring < kernel < transmit ring < transmit()
+//
+// `receive` takes what is in the receive rings, puts free slots on the fill rings, and takes sent slots back;
+// `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
+// the device is closed, or when the interface is deleted while it runs.
+//
+// One socket serves each queue; `receive` takes from one queue after the other. A packet is sent by the queue with the
+// number that it was received by, so that packets of one flow keep their order.
+//
+// A veth interface hands over what its peer's own stack sends with TCP and UDP checksums that are not complete, and
+// nothing says so: `ethtool -K PEER tx off` there.
+#ifndef RUNNEL_DEVICE_AF_XDP_HPP
+#define RUNNEL_DEVICE_AF_XDP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+#if defined(__linux__)
+
+#include <sys/epoll.h>  // epoll_create1
+#include <time.h>       // nanosleep
+
+namespace runnel::device {
+
+/// An interface through AF_XDP. Move-only; closing it detaches its program and puts back what was set. One thread uses
+/// it. When it is destroyed every packet of a pool of its own must have come home (RUNNEL_ASSERT).
+class af_xdp {
+ public:
+  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF. Memory is taken here only. Fails
+  /// where there is no such interface, queue or privilege, where an XDP program or another socket is already, and where
+  /// the MTU is larger than a slot.
+  [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
+    auto handles = af_xdp_handles::prepare(name, options);
+    if (!handles) return handles.error();
+    return adopt(static_cast<af_xdp_handles&&>(*handles), options);
+  }
+  /// Makes a device of what a privileged process has opened; needs none itself, but enough locked memory (ulimit -l).
+  /// Of the options those of memory and rings count, and `mode`.
+  [[nodiscard]] static result<af_xdp, error> adopt(af_xdp_handles&& handles,
+                                                   const af_xdp_options& options = {}) noexcept {
+    const auto& n = handles.get();
+    const auto found = network_interface::open_for("af_xdp", n.name);
+    if (!found) return found.error();
+    const auto status = found->status();
+    if (!status) return status.error();
+    auto memory = choose_memory(options, n.count, status->mtu, n.name);
+    if (!memory) return memory.error();
+    af_xdp made(static_cast<af_xdp_handles&&>(handles), static_cast<detail::device_memory&&>(*memory));
+    if (const auto done = made.start(options); !done) return done.error();
+    return made;
+  }
+  af_xdp(af_xdp&& other) noexcept
+      : handles_(static_cast<af_xdp_handles&&>(other.handles_)),
+        memory_(static_cast<detail::device_memory&&>(other.memory_)),
+        state_(static_cast<detail::mapping&&>(other.state_)),
+        epoll_(static_cast<detail::file_handle&&>(other.epoll_)),
+        umem_(other.umem_),
+        queues_(other.queues_),
+        count_(other.count_),
+        next_(other.next_),
+        mode_(other.mode_),
+        check_due_(other.check_due_),
+        counts_(other.counts_),
+        failed_(other.failed_),
+        failure_(other.failure_) {
+    other.count_ = 0;
+    other.umem_.custody = nullptr;
+  }
+  af_xdp& operator=(af_xdp&&) = delete;
+  ~af_xdp() { shut_down(); }
+
+  /// The interface's name.
+  [[nodiscard]] const char* name() const noexcept { return handles_.get().name; }
+  /// How it came to work. Not the fastest? The driver knows no XDP (generic), or no zero-copy, or the pool does not lie
+  /// on huge pages.
+  [[nodiscard]] af_xdp_mode mode() const noexcept { return mode_; }
+  /// How many queues it serves.
+  [[nodiscard]] std::size_t queue_count() const noexcept { return count_; }
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
+
+  /// Hands out up to `room` frames, of one queue after the other, and lets the kernel have free slots for more. Their
+  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
+    std::size_t n = 0;
+    {
+      detail::local_taker take(taken_by);
+      for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
+        detail::xsk_queue& q = queues_[next_];
+        if (++next_ == count_) next_ = 0;
+        n += q.receive(umem_, room - n, now, take, counts_);
+      }
+    }
+    if (n == 0) [[unlikely]]
+      look_after(now);
+    return n;
+  }
+  /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
+  [[nodiscard]] bool done() const noexcept { return failed_; }
+  /// What ended it; null while it works.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+  /// Now, when packets wait for a driver that was busy; `never` otherwise.
+  [[nodiscard]] instant next_due() const noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
+    return never;
+  }
+  /// A file descriptor to wait on for packets (POLLIN).
+  [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+
+  /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
+  /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
+  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, and all when the interface
+  /// is gone, are taken and lost: see `lost()`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    if (count_ == 0) [[unlikely]] {
+      pool::release(packets, n);
+      counts_.lost += n;
+      return n;
+    }
+    std::size_t sent = 0;
+    while (sent < n) {
+      detail::xsk_queue& q = queue_for(packets[sent].queue());
+      std::size_t end = count_ == 1 ? n : sent + 1;
+      while (end < n && &queue_for(packets[end].queue()) == &q) ++end;
+      const std::size_t taken = q.transmit(umem_, packets + sent, end - sent, counts_);
+      sent += taken;
+      if (sent != end) {
+        counts_.refused += n - sent;
+        break;
+      }
+    }
+    return sent;
+  }
+  /// The same for frames that came from this device, or from its pool.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    if (count_ == 0) [[unlikely]] {
+      memory().release(frames, n);
+      counts_.lost += n;
+      return n;
+    }
+    std::size_t sent = 0;
+    while (sent < n) {
+      detail::xsk_queue& q = queue_for(frames[sent].queue);
+      std::size_t end = count_ == 1 ? n : sent + 1;
+      while (end < n && &queue_for(frames[end].queue) == &q) ++end;
+      const std::size_t taken = q.transmit(umem_, frames + sent, end - sent, counts_);
+      sent += taken;
+      if (sent != end) {
+        counts_.refused += n - sent;
+        break;
+      }
+    }
+    return sent;
+  }
+  /// Packets that were taken and not sent.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
+
+  /// What came to pass so far. One system call a queue.
+  [[nodiscard]] af_xdp_statistics statistics() const noexcept {
+    af_xdp_statistics s = counts_;
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i].socket());
+    return s;
+  }
+  /// Where the slots are. Counts them one by one: not for the data path.
+  [[nodiscard]] af_xdp_frames frames() const noexcept {
+    af_xdp_frames f;
+    f.total = memory_.get().capacity();
+    f.free = memory_.get().available();
+    for (std::uint32_t i = 0; umem_.custody != nullptr && i < f.total; ++i) {
+      f.receiving += umem_.custody[i] == detail::xsk_custody::receive;
+      f.transmitting += umem_.custody[i] == detail::xsk_custody::transmit;
+    }
+    f.out = f.total - f.free - f.receiving - f.transmitting;
+    return f;
+  }
+
+ private:
+  static constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
+  static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
+  static constexpr std::uint32_t smallest_chunk = 2048;
+  // How often a device that receives nothing asks whether its interface is there still.
+  static constexpr duration check_interval = milliseconds(100);
+
+  af_xdp(af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
+      : handles_(static_cast<af_xdp_handles&&>(handles)), memory_(static_cast<detail::device_memory&&>(memory)) {}
+
+  [[nodiscard]] static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+  [[nodiscard]] static result<detail::device_memory, error> choose_memory(const af_xdp_options& options,
+                                                                          std::uint32_t queues, std::uint32_t mtu,
+                                                                          const char* on) noexcept {
+    if (options.share != nullptr && options.share->count_ == 0)
+      return error("af_xdp", "share memory for", on, "the other device has failed", "open that one again first",
+                   ENODEV);
+    pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
+    pool_config own{.packets = options.packets * queues};
+    const std::uint32_t needed = xdp_headroom + mtu + link_bytes;
+    if (needed > own.headroom + own.bytes) own.bytes = needed - own.headroom;
+    const std::size_t chunk = given != nullptr ? given->slot_stride() : pool::stride(own);
+    const std::size_t page = page_size();
+    text<96> why, advice;
+    if ((given == nullptr && chunk > page) || (chunk < page ? chunk : page) < needed) {
+      const std::size_t room = given != nullptr && chunk < page ? chunk : page - 64;
+      why << "packets of its MTU, " << mtu << ", do not fit a slot";
+      advice << "ip link set dev " << on << " mtu " << (room - xdp_headroom - link_bytes);
+      if (given != nullptr && chunk < page) advice << ", or a pool with larger .bytes";
+      return error("af_xdp", "open", on, why.c_str(), advice.c_str(), EMSGSIZE);
+    }
+    if (chunk < smallest_chunk) {
+      why << "the pool's slots have " << chunk << " bytes";
+      return error("af_xdp", "open", on, why.c_str(), "the kernel wants 2048: a pool with .bytes = 1984", EINVAL);
+    }
+    return detail::device_memory::open(given, own);
+  }
+
+  [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
+    pool& memory = memory_.get();
+    const std::uint32_t queues = handles_.get().count;
+    const std::uint32_t most = memory.capacity() / (2 * queues);
+    const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
+    if (level == 0 || options.transmit_slots == 0)
+      return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
+    umem_ = detail::xsk_umem::of(memory, page_size());
+    const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
+    state_ = detail::mapping(queue_bytes + memory.capacity());
+    if (state_.data() == nullptr) return failed("take memory for", errno, "");
+    queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
+    umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
+    for (std::uint32_t i = 0; i < queues; ++i)
+      if (const auto done = open_queue(i, level, options); !done) return done.error();
+    mode_.zero_copy = queues_[0].socket().zero_copy();
+    if (mode_.zero_copy) set_aside_crossing_slots();
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
+    if (count_ > 1)
+      if (const auto done = open_epoll(); !done) return done.error();
+    if (const auto done = handles_.attach(); !done) return done.error();
+    mode_.attached = handles_.get().attached;
+    return true;
+  }
+
+  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level,
+                                               const af_xdp_options& options) noexcept {
+    const auto& n = handles_.get();
+    text<48> which;
+    which << n.name << " queue " << n.queues[i];
+    detail::xsk_socket s(detail::file_handle(n.sockets[i], false));
+    detail::xsk_binding to{.interface_index = static_cast<std::uint32_t>(n.index), .queue = n.queues[i]};
+    if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
+    else if (i != 0) to.shares_memory_of = n.sockets[0];
+    int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
+    if (number != 0) return failed("share memory with the kernel for", number, memory_advice(number));
+    const auto ring = [](std::uint32_t entries) {
+      return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
+                                                                               : floor_power_of_two(entries) * 2);
+    };
+    number = s.make_rings(ring(level), ring(options.transmit_slots));
+    if (number != 0) return failed("make rings for", number, "Linux 5.11 is needed, or fewer slots");
+    // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
+    const std::uint32_t budget = ring(options.transmit_slots);
+    const std::uint32_t buffer = 1u << 30;
+    (void)s.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
+    (void)s.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
+    // With neither flag the kernel tries without copying first.
+    const bool copy =
+        options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
+    const bool zero_copy = options.mode == copy_mode::zero_copy;
+    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
+    number = bind(s, to);
+    if (number != 0)
+      return error("af_xdp", "bind", which.c_str(), ::strerror(number), bind_advice(number, zero_copy), number);
+    ::new (static_cast<void*>(queues_ + i))
+        detail::xsk_queue(static_cast<detail::xsk_socket&&>(s), n.queues[i], level, n.busy_polling);
+    ++count_;
+    return true;
+  }
+
+  // The kernel takes closed sockets down in the background, and the queue is busy until then: waits for up to a second.
+  [[nodiscard]] static int bind(detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
+    int number = s.bind(to);
+    for (int tries = 0; number == EBUSY && tries < 200; ++tries) {
+      const ::timespec five_milliseconds{0, 5'000'000};
+      (void)::nanosleep(&five_milliseconds, nullptr);
+      number = s.bind(to);
+    }
+    return number;
+  }
+
+  [[nodiscard]] result<bool, error> open_epoll() noexcept {
+    epoll_ = detail::file_handle(::epoll_create1(EPOLL_CLOEXEC), true);
+    if (epoll_.get() < 0) return failed("wait for", errno, "raise the limit of open files (ulimit -n)");
+    for (std::size_t i = 0; i < count_; ++i) {
+      ::epoll_event e{};
+      e.events = EPOLLIN;
+      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].socket().fd(), &e) != 0)
+        return failed("wait for", errno, "");
+    }
+    return true;
+  }
+
+  // A driver that reads and writes the pool itself sees pages, not the mapping: two huge pages that lie side by side
+  // here need not in memory. Slots across two of them are not used.
+  void set_aside_crossing_slots() noexcept {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    pool& memory = memory_.get();
+    (void)memory.allocate_frames(memory.available(), frame{}, [&](const frame& f) noexcept {
+      const auto at = reinterpret_cast<std::uintptr_t>(umem_.base) + umem_.address_of(f.slot);
+      if (at / huge_page == (at + umem_.chunk - 1) / huge_page) memory.release(&f, 1);
+      else umem_.custody[f.slot] = detail::xsk_custody::unused;
+    });
+  }
+
+  [[nodiscard]] detail::xsk_queue& queue_for(std::size_t number) noexcept {
+    return count_ == 1 ? queues_[0] : queues_[number % count_];
+  }
+
+  [[gnu::noinline]] void look_after(instant now) noexcept {
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(counts_);
+    if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
+    check_due_ = now + check_interval;
+    int number = 0;
+    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].socket().take_error();
+    counts_.system_calls += count_;
+    if (number == 0) return;
+    failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
+                     "the interface was deleted: open it again when it is back", number);
+    failed_ = true;
+    shut_down();
+  }
+
+  // Closes the sockets and takes back every slot that the kernel had.
+  void shut_down() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i].socket());
+    handles_.close();
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].~xsk_queue();
+    count_ = 0;
+    epoll_ = {};
+    if (umem_.custody == nullptr) return;
+    for (std::uint32_t i = 0; i < memory_.get().capacity(); ++i) {
+      if (umem_.custody[i] == detail::xsk_custody::ours) continue;
+      memory_.get().release_slots(&i, 1);
+      umem_.custody[i] = detail::xsk_custody::ours;
+    }
+  }
+
+  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
+    const auto k = of.statistics();
+    to.kernel_dropped += k.rx_dropped;
+    to.kernel_ring_full += k.rx_ring_full;
+    to.kernel_no_slot += k.rx_fill_ring_empty_descs;
+    to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;
+  }
+  [[nodiscard]] static const char* bind_advice(int number, bool zero_copy) noexcept {
+    switch (number) {
+      case EBUSY: return "another socket owns this queue: end that program, or choose other queues";
+      case EOPNOTSUPP:
+      case EINVAL: return zero_copy ? "the driver or its settings have no zero-copy: .mode = copy" : "";
+      case ENETDOWN: return "set the interface up first: ip link set dev X up";
+      default: return "";
+    }
+  }
+  [[nodiscard]] static const char* memory_advice(int number) noexcept {
+    switch (number) {
+      case ENOBUFS:
+      case ENOMEM: return "raise the limit of locked memory (ulimit -l), or ask for fewer packets";
+      case EINVAL: return "Linux 5.11 is needed, and slots of 2048 bytes to a page";
+      default: return "";
+    }
+  }
+  [[nodiscard]] error failed(const char* what, int number, const char* advice) const noexcept {
+    return {"af_xdp", what, name(), ::strerror(number), advice, number};
+  }
+
+  af_xdp_handles handles_;
+  detail::device_memory memory_;
+  detail::mapping state_;  // the queues, then the custody of each slot
+  detail::file_handle epoll_;
+  detail::xsk_umem umem_{};
+  detail::xsk_queue* queues_ = nullptr;
+  std::size_t count_ = 0;
+  std::size_t next_ = 0;  // the queue to receive from next
+  af_xdp_mode mode_{};
+  instant check_due_{INT64_MIN};
+  af_xdp_statistics counts_{};
+  bool failed_ = false;
+  error failure_{"af_xdp", "", "", ""};
+};
+static_assert(receiving_device<af_xdp> && transmitting_device<af_xdp> && frame_transmitting_device<af_xdp>);
+
+}  // namespace runnel::device
 
 #endif  // defined(__linux__)
 
@@ -14373,387 +19490,11 @@ static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmi
 
 #endif
 
-// ==== runnel/device/xdp_link.hpp =====================================================================================
-// An XDP program on an interface for as long as this process keeps it there: a BPF link. Needs Linux 5.9.
-//
-//     auto link = bpf::xdp_link::attach(*program, "eth0");     // native if the driver can, else generic
-//     std::printf("%s\n", name(link->mode()));
-//
-// The kernel detaches the program when the link's descriptor is closed, however the process ends: nothing stays behind.
-// Interfaces have one program at a time. Attaching where there is one is an error that has its id, or replaces it when
-// asked to: it is then detached for good, and there is a moment without either.
-#ifndef RUNNEL_DEVICE_XDP_LINK_HPP
-#define RUNNEL_DEVICE_XDP_LINK_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint8_t
-
-#if defined(__linux__)
-
-#include <linux/bpf.h>        // bpf_attr
-#include <linux/if_link.h>    // XDP_FLAGS_DRV_MODE
-#include <linux/netlink.h>    // nlmsghdr
-#include <linux/rtnetlink.h>  // ifinfomsg
-
-namespace runnel {
-namespace bpf {
-
-/// Where in the kernel a program runs.
-enum class xdp_mode : std::uint8_t {
-  automatic,  ///< to ask for: native if the driver can, else generic
-  native,     ///< in the driver, before there is an sk_buff: fast
-  generic,    ///< in the network stack, for drivers that know no XDP: slow, but it works everywhere
-};
-
-[[nodiscard]] constexpr const char* name(xdp_mode mode) noexcept {
-  return mode == xdp_mode::native ? "native" : mode == xdp_mode::generic ? "generic" : "automatic";
-}
-
-/// What is attached to an interface.
-struct attached_program {
-  std::uint32_t id = 0;                 ///< as `bpftool prog` and `ip link` show it; 0 is none
-  xdp_mode mode = xdp_mode::automatic;  ///< where it runs; `automatic` when there is none
-};
-
-/// How a program is attached.
-struct attach_options {
-  xdp_mode mode = xdp_mode::automatic;  ///< where it shall run
-  bool replace = false;                 ///< detach a program that is there already, whoever attached it
-};
-
-}  // namespace bpf
-
-namespace detail {
-
-/// One request to rtnetlink(7) about an interface, with XDP attributes nested at its end, and the kernel's answer.
-class xdp_request {
- public:
-  xdp_request(std::uint16_t type, std::uint16_t flags, int index) noexcept {
-    message_.header.nlmsg_len = offsetof(whole, attributes);
-    message_.header.nlmsg_type = type;
-    message_.header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-    message_.about.ifi_index = index;
-  }
-  void begin_xdp() noexcept { xdp_ = append(IFLA_XDP | NLA_F_NESTED, nullptr, 0); }
-  void add(unsigned short type, std::uint32_t value) noexcept {
-    (void)append(type, &value, sizeof value);
-    const auto size = static_cast<unsigned short>(message_.header.nlmsg_len - xdp_);
-    ::memcpy(reinterpret_cast<char*>(&message_) + xdp_, &size, sizeof size);
-  }
-  /// 0 or the errno of the answer. Calls `found(type, value)` for each number among its XDP attributes.
-  template <class F>
-  int send(F found) noexcept {
-    const file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
-    if (socket.get() < 0) return errno;
-    if (sys::sendto(socket.get(), &message_, message_.header.nlmsg_len, 0) < 0) return errno;
-    alignas(::nlmsghdr) char answer[32768];
-    ::ssize_t got = -1;
-    do got = sys::recvfrom(socket.get(), answer, sizeof answer, 0);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) return errno;
-    ::nlmsghdr header{};
-    if (static_cast<std::size_t>(got) < sizeof header) return EPROTO;
-    ::memcpy(&header, answer, sizeof header);
-    if (header.nlmsg_len > static_cast<std::size_t>(got)) return EPROTO;
-    if (header.nlmsg_type == NLMSG_ERROR) {
-      int number = -EPROTO;
-      if (header.nlmsg_len >= sizeof header + sizeof number) ::memcpy(&number, answer + sizeof header, sizeof number);
-      return -number;
-    }
-    each_attribute(answer + sizeof header + sizeof(::ifinfomsg), answer + header.nlmsg_len,
-                   [&](unsigned type, const char* at, const char* end) {
-                     if (type == IFLA_XDP)
-                       each_attribute(at, end, [&](unsigned t, const char* value, const char* stop) {
-                         std::uint32_t n = 0;
-                         const auto size = static_cast<std::size_t>(stop - value);
-                         if (size == sizeof n) ::memcpy(&n, value, sizeof n);
-                         else if (size == 1) n = static_cast<unsigned char>(*value);
-                         found(t, n);
-                       });
-                   });
-    return 0;
-  }
-
- private:
-  struct whole {
-    ::nlmsghdr header;
-    ::ifinfomsg about;
-    char attributes[64];
-  };
-  template <class F>
-  static void each_attribute(const char* at, const char* end, F f) noexcept {
-    ::rtattr part{};
-    while (end - at >= static_cast<std::ptrdiff_t>(sizeof part)) {
-      ::memcpy(&part, at, sizeof part);
-      if (part.rta_len < sizeof part || part.rta_len > end - at) return;
-      f(part.rta_type & 0x3fffu, at + sizeof part, at + part.rta_len);
-      const std::ptrdiff_t step = (part.rta_len + 3) & ~3;
-      if (step > end - at) return;
-      at += step;
-    }
-  }
-  // Where in the message it begins.
-  std::uint32_t append(unsigned short type, const void* value, std::size_t size) noexcept {
-    const std::uint32_t at = message_.header.nlmsg_len;
-    const ::rtattr part{static_cast<unsigned short>(sizeof(::rtattr) + size), type};
-    RUNNEL_ASSERT(at + sizeof part + size <= sizeof message_);
-    char* to = reinterpret_cast<char*>(&message_) + at;
-    ::memcpy(to, &part, sizeof part);
-    if (size != 0) ::memcpy(to + sizeof part, value, size);
-    message_.header.nlmsg_len += static_cast<std::uint32_t>(sizeof part + size);
-    return at;
-  }
-  whole message_{};
-  std::uint32_t xdp_ = 0;
-};
-
-/// The id of the BPF link whose XDP program `program` is on interface `index`; 0 when that program was attached
-/// without.
-[[nodiscard]] inline std::uint32_t find_xdp_link(std::uint32_t program, int index) noexcept {
-  for (std::uint32_t id = 0;;) {
-    ::bpf_attr a = no_attributes();
-    a.start_id = id;
-    if (bpf_call(BPF_LINK_GET_NEXT_ID, a) != 0) return 0;
-    id = a.next_id;
-    a = no_attributes();
-    a.link_id = id;
-    const file_handle link(bpf_call(BPF_LINK_GET_FD_BY_ID, a), true);
-    if (link.get() < 0) continue;  // gone meanwhile
-    ::bpf_link_info info;
-    ::memset(&info, 0, sizeof info);
-    a = no_attributes();
-    a.info.bpf_fd = static_cast<std::uint32_t>(link.get());
-    a.info.info_len = sizeof info;
-    a.info.info = address_of(&info);
-    if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.type == BPF_LINK_TYPE_XDP && info.prog_id == program &&
-        info.xdp.ifindex == static_cast<std::uint32_t>(index))
-      return id;
-  }
-}
-
-}  // namespace detail
-
-namespace bpf {
-
-/// What is attached to the interface with this index in this network namespace. Fails when there is none such.
-[[nodiscard]] inline result<attached_program, error> attached(int index) noexcept {
-  attached_program p;
-  detail::xdp_request ask(RTM_GETLINK, 0, index);
-  const int number = ask.send([&p](unsigned type, std::uint32_t value) {
-    if (type == IFLA_XDP_PROG_ID) p.id = value;
-    if (type != IFLA_XDP_ATTACHED || value == XDP_ATTACHED_NONE) return;
-    p.mode = value == XDP_ATTACHED_SKB ? xdp_mode::generic : xdp_mode::native;
-  });
-  text<16> which;
-  which << index;
-  if (number != 0) return error("xdp", "look at interface", which.c_str(), ::strerror(number), "", number);
-  return p;
-}
-
-/// A program on an interface. Move-only; owns the link, and detaches the program at destruction.
-class xdp_link {
- public:
-  /// Attaches the program to the interface of this name. Fails without CAP_NET_ADMIN, where there is a program already
-  /// and `replace` was not asked for, and where the driver cannot do what was asked. The kernel keeps the program; the
-  /// `loaded_program` may go.
-  [[nodiscard]] static result<xdp_link, error> attach(const loaded_program& program, const char* interface_name,
-                                                      const attach_options& options = {}) noexcept {
-    auto found = device::network_interface::open_for("xdp", interface_name);
-    if (!found) return found.error();
-    const int index = found->index();
-    if (options.replace)
-      if (auto failed = detach_other(interface_name, index); failed.number() != 0) return failed;
-    int number = 0;
-    constexpr xdp_mode modes[] = {xdp_mode::native, xdp_mode::generic};
-    for (const xdp_mode mode : modes) {
-      if (options.mode != xdp_mode::automatic && options.mode != mode) continue;
-      ::bpf_attr a = detail::no_attributes();
-      a.link_create.prog_fd = static_cast<std::uint32_t>(program.fd());
-      a.link_create.target_ifindex = static_cast<std::uint32_t>(index);
-      a.link_create.attach_type = BPF_XDP;
-      a.link_create.flags = mode == xdp_mode::native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
-      const int fd = detail::bpf_call(BPF_LINK_CREATE, a);
-      if (fd >= 0) return xdp_link({fd, true}, index, mode);
-      number = errno;
-      // A program in the other mode is EEXIST. Whatever else a driver says to native mode, generic may do.
-      if (number == EBUSY || number == EEXIST || number == EPERM) break;
-    }
-    return refused(interface_name, index, options.mode, number);
-  }
-  /// Takes over the descriptor of a link, as a privileged process may hand it out.
-  [[nodiscard]] static xdp_link adopt(int fd, int index, xdp_mode mode) noexcept {
-    return xdp_link({fd, true}, index, mode);
-  }
-
-  /// Its descriptor; stays the link's.
-  [[nodiscard]] int fd() const noexcept { return file_.get(); }
-  /// Where the program runs: `native` or `generic`.
-  [[nodiscard]] xdp_mode mode() const noexcept { return mode_; }
-  /// The interface's number when it was attached.
-  [[nodiscard]] int index() const noexcept { return index_; }
-  /// Puts another program in its place, without a moment between them. 0 or the errno.
-  [[nodiscard]] int update(const loaded_program& program) noexcept {
-    ::bpf_attr a = detail::no_attributes();
-    a.link_update.link_fd = static_cast<std::uint32_t>(file_.get());
-    a.link_update.new_prog_fd = static_cast<std::uint32_t>(program.fd());
-    return detail::bpf_call(BPF_LINK_UPDATE, a) == 0 ? 0 : errno;
-  }
-  /// Whether the program is attached still: not when the interface was deleted, or somebody detached the link. One
-  /// system call.
-  [[nodiscard]] bool attached() const noexcept {
-    ::bpf_link_info info;
-    ::memset(&info, 0, sizeof info);
-    ::bpf_attr a = detail::no_attributes();
-    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
-    a.info.info_len = sizeof info;
-    a.info.info = detail::address_of(&info);
-    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.xdp.ifindex != 0;
-  }
-
- private:
-  xdp_link(detail::file_handle&& file, int index, xdp_mode mode) noexcept
-      : file_(static_cast<detail::file_handle&&>(file)), index_(index), mode_(mode) {}
-
-  [[nodiscard]] static error refused(const char* on, int index, xdp_mode mode, int number) noexcept {
-    text<96> advice;
-    const auto other = bpf::attached(index);
-    if ((number == EBUSY || number == EEXIST) && other && other->id != 0) {
-      text<64> why;
-      why << "program id " << other->id << " (" << name(other->mode) << ") is attached already";
-      advice << "pass .replace = true, or detach it: ip link set dev " << on << " xdp"
-             << (other->mode == xdp_mode::generic ? "generic" : "") << " off";
-      return {"xdp", "attach to", on, why.c_str(), advice.c_str(), EBUSY};
-    }
-    if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
-    else if (number == EPERM) advice << "needs CAP_BPF and CAP_NET_ADMIN (root)";
-    else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
-    return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
-  }
-
-  // An error with number 0 when nothing is attached any more.
-  [[nodiscard]] static error detach_other(const char* on, int index) noexcept {
-    const auto other = bpf::attached(index);
-    if (!other) return other.error();
-    int number = 0;
-    if (other->id != 0) number = detach(index, *other);
-    return {"xdp", "detach the other program of", on, number != 0 ? ::strerror(number) : "", "", number};
-  }
-  [[nodiscard]] static int detach(int index, const attached_program& other) noexcept {
-    if (const std::uint32_t id = detail::find_xdp_link(other.id, index); id != 0) {
-      ::bpf_attr a = detail::no_attributes();
-      a.link_id = id;
-      const detail::file_handle link(detail::bpf_call(BPF_LINK_GET_FD_BY_ID, a), true);
-      if (link.get() < 0) return errno == ENOENT ? 0 : errno;
-      a = detail::no_attributes();
-      a.link_detach.link_fd = static_cast<std::uint32_t>(link.get());
-      return detail::bpf_call(BPF_LINK_DETACH, a) == 0 ? 0 : errno;
-    }
-    detail::xdp_request ask(RTM_SETLINK, NLM_F_ACK, index);
-    ask.begin_xdp();
-    ask.add(IFLA_XDP_FD, static_cast<std::uint32_t>(-1));
-    ask.add(IFLA_XDP_FLAGS, other.mode == xdp_mode::generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
-    return ask.send([](unsigned, std::uint32_t) {});
-  }
-
-  detail::file_handle file_;
-  int index_;
-  xdp_mode mode_;
-};
-
-}  // namespace bpf
-}  // namespace runnel
-
-#endif  // defined(__linux__)
-
-#endif
-
 // ==== runnel/device.hpp ==============================================================================================
 // Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
 // On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
-
-#endif
-
-// ==== runnel/packet/verdict.hpp ======================================================================================
-// What a stage says about a packet: the verdicts of XDP, netfilter's for those who take a packet over, and the
-// cause when it is a drop.
-#ifndef RUNNEL_PACKET_VERDICT_HPP
-#define RUNNEL_PACKET_VERDICT_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t
-
-namespace runnel {
-
-/// What is to happen with a packet.
-enum class verdict_code : std::uint8_t {
-  aborted,   ///< the program failed on this packet; it is dropped and counted as drop_reason::aborted (XDP_ABORTED)
-  drop,      ///< end of the journey; the reason says why (XDP_DROP, NF_DROP)
-  pass,      ///< on to the next stage (XDP_PASS, NF_ACCEPT)
-  tx,        ///< out again by the device it came from (XDP_TX)
-  redirect,  ///< out by another device, the one that `port` names (XDP_REDIRECT)
-  stolen,    ///< the stage took ownership of the packet (NF_STOLEN)
-  count_     ///< how many there are
-};
-
-/// How many codes there are.
-inline constexpr std::size_t verdict_code_count = static_cast<std::size_t>(verdict_code::count_);
-
-/// A verdict with its cause or target: four bytes, passed by value.
-struct [[nodiscard]] verdict {
-  /// What happens with the packet.
-  verdict_code code = verdict_code::pass;
-  drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
-  std::uint16_t port = 0;                  ///< which device, for `redirect`
-
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
-};
-
-namespace detail {
-// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
-struct drop_verdict : verdict {
-  /// A drop with its cause: `return drop(drop_reason::blocklist);`
-  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
-};
-struct redirect_verdict {
-  /// Sends the packet to the device at place `port` of the list that the early verdict was given.
-  constexpr const verdict operator()(std::uint16_t port) const noexcept {
-    return {verdict_code::redirect, drop_reason::none, port};
-  }
-};
-}  // namespace detail
-
-/// The verdicts by name; see `verdict_code`. @{
-inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
-inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
-inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
-/// @}
-/// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
-/// system's function of this name makes an unqualified `accept` ambiguous: write `runnel::accept` there.
-inline constexpr verdict accept = pass;
-/// The verdicts by name; see `verdict_code`. @{
-inline constexpr verdict tx{verdict_code::tx, drop_reason::none, 0};
-inline constexpr detail::redirect_verdict redirect{};
-inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
-/// @}
-
-/// The name of a verdict as XDP and netfilter spell it, in lower case.
-[[nodiscard]] constexpr const char* name(verdict_code code) noexcept {
-  switch (code) {
-    case verdict_code::aborted: return "aborted";
-    case verdict_code::drop: return "drop";
-    case verdict_code::pass: return "pass";
-    case verdict_code::tx: return "tx";
-    case verdict_code::redirect: return "redirect";
-    case verdict_code::stolen: return "stolen";
-    case verdict_code::count_: break;
-  }
-  return "unknown";
-}
-
-}  // namespace runnel
 
 #endif
 
@@ -19501,1781 +24242,6 @@ class connection;
 
 #endif
 
-// ==== runnel/match/constant_set.hpp ==================================================================================
-// A set whose values are written down in the program: `constant_set{22, 80, 443}`.
-#ifndef RUNNEL_MATCH_CONSTANT_SET_HPP
-#define RUNNEL_MATCH_CONSTANT_SET_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // common_type_t, is_same_v
-
-namespace runnel {
-
-/// `N` values, looked up in the way that suits them: one bit test when all lie within 64 of each other, compares
-/// without branches up to 8, a search without branches in the sorted values beyond. Numbers, or addresses of one kind.
-/// Takes 8 bytes each (16 for IPv6), and 8. When the rules are `constexpr` the choice costs nothing at run time.
-template <class Value, std::size_t N>
-class constant_set {
- public:
-  /// The type of its values, and what they are compared as. @{
-  using value_type = Value;
-  using key = match::key_t<Value>;
-  /// @}
-
-  /// A set of these values; equal ones count once.
-  template <class... More>
-    requires(sizeof...(More) == N)
-  constexpr explicit constant_set(More... values) noexcept : keys_{match::to_key(static_cast<Value>(values))...} {
-    for (std::size_t i = 1; i < N; ++i)
-      for (std::size_t k = i; k != 0 && match::key_less(keys_[k], keys_[k - 1]); --k) {
-        const key between = keys_[k];
-        keys_[k] = keys_[k - 1];
-        keys_[k - 1] = between;
-      }
-    if constexpr (std::is_same_v<key, std::uint64_t>) {
-      if (keys_[N - 1] - keys_[0] >= 64) return;
-      for (const key k : keys_) bits_ |= std::uint64_t{1} << (k - keys_[0]);
-    }
-  }
-  /// Whether a value is in it.
-  [[nodiscard]] constexpr bool contains(const Value& v) const noexcept { return contains_key(match::to_key(v)); }
-  /// The same for what values are compared as.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool contains_key(const key& k) const noexcept {
-    if constexpr (std::is_same_v<key, std::uint64_t>) {
-      if (bits_ != 0) {
-        const std::uint64_t behind = k - keys_[0];
-        return behind < 64 && (bits_ >> behind & 1u) != 0;
-      }
-    }
-    if constexpr (N <= 8) return is_one_of(k);
-    else return is_found(k);
-  }
-  /// The values as keys, in rising order. A value that was given twice is there twice.
-  [[nodiscard]] constexpr const key (&keys() const noexcept)[N] { return keys_; }
-
- private:
-  RUNNEL_INLINE constexpr bool is_one_of(const key& k) const noexcept {
-    bool found = false;
-    for (std::size_t i = 0; i < N; ++i) found |= k == keys_[i];
-    return found;
-  }
-  // `at` becomes the number of values that are not above `k`.
-  constexpr bool is_found(const key& k) const noexcept {
-    std::size_t at = 0;
-    for (std::size_t step = top_bit(); step != 0; step /= 2)
-      if (at + step <= N && !match::key_less(k, keys_[at + step - 1])) at += step;
-    return at != 0 && keys_[at - 1] == k;
-  }
-  static constexpr std::size_t top_bit() noexcept {
-    std::size_t b = 1;
-    while (b * 2 <= N) b *= 2;
-    return b;
-  }
-
-  key keys_[N];
-  std::uint64_t bits_ = 0;  // which of the 64 values from the lowest on; 0 when they do not fit
-};
-/// The type of the values is what all of them convert to.
-template <class First, class... More>
-constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>, 1 + sizeof...(More)>;
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/in.hpp ============================================================================================
-// What `field.in(...)` makes: membership in a range, a prefix, a set that is known to the compiler, or a set that
-// changes at run time.
-#ifndef RUNNEL_MATCH_IN_HPP
-#define RUNNEL_MATCH_IN_HPP
-
-#include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
-
-namespace runnel::match {
-
-/// A set that can stand in `.in(...)`: it says whether it contains a value. Its `name()`, if it has one, is what
-/// printing shows: `@blocklist`.
-template <class Set, class Value>
-concept set_of_values = requires(const Set& s, const Value& v) {
-  { s.contains(v) } noexcept;
-};
-
-/// `tcp::dport.in(range(1024, 65535))`. `Inside` is false for `not_in`, here and below.
-template <class Operand, bool Inside>
-struct in_range : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_range(const Operand& o, const key& a, const key& b) noexcept : left(o), first(a), last(b) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && (!key_less(k, first) && !key_less(last, k)) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  key first;
-  key last;
-  /// @}
-};
-
-/// `ip::saddr.in(net("10.0.0.0/8"))`.
-template <class Operand, bool Inside>
-struct in_prefix : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_prefix(const Operand& o, const key& a, unsigned n) noexcept
-      : left(o), address(a), mask(prefix_mask<key, Operand::bits>(n)), length(n) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && (key_and(k, mask) == address) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  key address;  // its bits behind `length` are zero
-  key mask;
-  unsigned length;
-  /// @}
-};
-
-/// `tcp::dport.in(constant_set{22, 80, 443})`. Holds the set.
-template <class Operand, class Value, std::size_t N, bool Inside>
-struct in_constants : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// What its values are compared as.
-  using key = key_t<typename Operand::value_type>;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_constants(const Operand& o, const constant_set<Value, N>& c) noexcept : left(o), set(c) {
-    for (const key& k : set.keys()) (void)detail::key_for<Operand>(from_key<Value>(k));
-  }
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key k{};
-    return load(s, left, k) && set.contains_key(k) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  constant_set<Value, N> set;
-  /// @}
-};
-
-/// `ip::saddr.in(blocklist)`. Holds a pointer: the set must outlive it, and may change.
-template <class Operand, class Set, bool Inside>
-struct in_set : expression_operators {
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// Whether the value must be in it, or must not be.
-  static constexpr bool inside = Inside;
-  /// What the library knows it by.
-  using operand_type = Operand;
-  /// The type of its values.
-  using value = typename Operand::value_type;
-
-  /// Use `in` and `not_in` of the field.
-  constexpr in_set(const Operand& o, const Set& s) noexcept : left(o), set(&s) {}
-  /// Whether it holds for a packet.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
-    key_t<value> k{};
-    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
-  }
-
-  /// What is compared, and with what. @{
-  [[no_unique_address]] Operand left;
-  const Set* set;
-  /// @}
-};
-
-namespace detail {
-template <class Operand>
-inline constexpr bool is_range_or_constants = false;
-template <class A, class B>
-inline constexpr bool is_range_or_constants<range_of<A, B>> = true;
-template <class V, std::size_t N>
-inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
-
-// As in value.hpp.
-inline void this_prefix_is_of_the_other_address_family() noexcept {
-  RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
-}
-}  // namespace detail
-
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class A, class B>
-[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
-  const auto first = detail::key_for<Operand>(r.first);
-  const auto last = detail::key_for<Operand>(r.last);
-  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
-  return {o, first, last};
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class Value, std::size_t N>
-[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
-  if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
-  else return always{};
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class What>
-  requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
-[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
-  using type = std::remove_cvref_t<What>;
-  using value = typename Operand::value_type;
-  if constexpr (std::is_same_v<type, basic_prefix<value>>) {
-    return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
-  } else if constexpr (std::is_same_v<type, prefix> &&
-                       (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
-    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
-      const basic_prefix<value>& p = what.template as<value>();
-      return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
-    }
-    // Where assertions are off: no address is in it, as no address is 255.255.255.255 behind a mask of zeros.
-    detail::this_prefix_is_of_the_other_address_family();
-    return in_prefix<Operand, Inside>{o, prefix_mask<key_t<value>, Operand::bits>(Operand::bits), 0};
-  } else if constexpr (set_of_values<type, value>) {
-    static_assert(
-        std::is_lvalue_reference_v<What>,
-        "runnel: this set would be gone before the expression is used; give it a name that outlives the rules");
-    return in_set<Operand, type, Inside>{o, what};
-  } else {
-    static_assert(
-        set_of_values<type, value>,
-        "runnel: .in(...) takes a set of values of the field's type, a prefix of its kind, range(first, last) or "
-        "constant_set{...}");
-    return always{};
-  }
-}
-/// What `in` and `not_in` of a field call.
-template <bool Inside, match_operand Operand, class... What>
-  requires(sizeof...(What) != 1)
-[[nodiscard]] constexpr always match_in(const Operand&, const What&...) noexcept {
-  static_assert(sizeof...(What) == 1,
-                "runnel: .in(...) takes one thing: write in(range(1024, 65535)) for a range and "
-                "in(constant_set{22, 80, 443}) for a list");
-  return {};
-}
-
-}  // namespace runnel::match
-
-#endif
-
-// ==== runnel/match/condition_build.hpp ===============================================================================
-// Makes the nodes of a condition: one after the other, and from the types of a match expression.
-#ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
-#define RUNNEL_MATCH_CONDITION_BUILD_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint8_t, uint16_t, uint64_t
-#include <type_traits>  // is_same_v
-
-namespace runnel {
-class condition;
-
-namespace match::detail {
-
-// Appends nodes to memory of the caller's. When there is no room any more, `full()` says so, and the rest is lost.
-class condition_builder {
- public:
-  constexpr condition_builder(condition_node* nodes, std::size_t node_room, std::uint64_t* words,
-                              std::size_t word_room) noexcept
-      : nodes_(nodes), words_(words), node_room_(node_room), word_room_(word_room) {}
-
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
-  [[nodiscard]] constexpr bool full() const noexcept { return full_; }
-  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
-  [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
-
-  // Returns where the node is. Words that are appended next are its own.
-  constexpr std::size_t add(const condition_node& n) noexcept {
-    if (size_ == node_room_) {
-      full_ = true;
-      return size_ - 1;
-    }
-    nodes_[size_] = n;
-    nodes_[size_].word = static_cast<std::uint16_t>(word_count_);
-    return size_++;
-  }
-  constexpr void add_word(std::uint64_t w) noexcept {
-    if (word_count_ == word_room_) full_ = true;
-    else words_[word_count_++] = w;
-  }
-  constexpr void add_key(std::uint64_t k) noexcept { add_word(k); }
-  constexpr void add_key(const ipv6_address& k) noexcept {
-    add_word(k.high());
-    add_word(k.low());
-  }
-  // `both` or `either` of the tree at `left` and the one that is last.
-  constexpr void join(node_kind kind, std::size_t left) noexcept {
-    condition_node n;
-    n.kind = kind;
-    n.left = static_cast<std::uint16_t>(left);
-    add(n);
-  }
-  constexpr void negate() noexcept {
-    condition_node n;
-    n.kind = node_kind::negation;
-    add(n);
-  }
-  // A copy of a whole tree.
-  constexpr void add_tree(const condition_view& c) noexcept {
-    const std::size_t begin = size_;
-    for (std::size_t i = 0; i < c.size && !full_; ++i) {
-      const std::size_t from = c.nodes[i].word, count = c.nodes[i].has_operand() ? c.nodes[i].words() : 0;
-      const std::size_t at = add(c.nodes[i]);
-      if (full_) return;
-      nodes_[at].left = static_cast<std::uint16_t>(c.nodes[i].left + begin);
-      for (std::size_t w = 0; w < count; ++w) add_word(c.words[from + w]);
-    }
-  }
-  // Drops the last nodes, and their words, so that `size` are left.
-  constexpr void cut(std::size_t size) noexcept {
-    if (size >= size_) return;
-    word_count_ = nodes_[size].word;
-    size_ = size;
-  }
-  // Holds for no packet.
-  constexpr void make_never() noexcept {
-    size_ = word_count_ = 0;
-    full_ = false;
-    add({});
-    negate();
-  }
-  // Says where each node goes on. Parents come first here: a node knows where to go before its children ask.
-  constexpr void link() noexcept {
-    if (size_ == 0) return;
-    nodes_[size_ - 1].yes = condition_node::holds;
-    nodes_[size_ - 1].no = condition_node::fails;
-    for (std::size_t i = size_; i-- != 0;) {
-      const condition_node& n = nodes_[i];
-      if (!n.has_children()) continue;
-      condition_node& last = nodes_[i - 1];
-      last.yes = n.kind == node_kind::negation ? n.no : n.yes;
-      last.no = n.kind == node_kind::negation ? n.yes : n.no;
-      if (n.kind == node_kind::negation) continue;
-      // The tree of the right child begins behind the left one.
-      const auto right = static_cast<std::uint16_t>(n.left + 1u);
-      nodes_[n.left].yes = n.kind == node_kind::both ? right : n.yes;
-      nodes_[n.left].no = n.kind == node_kind::both ? n.no : right;
-    }
-  }
-
- private:
-  condition_node* nodes_;
-  std::uint64_t* words_;
-  std::size_t node_room_;
-  std::size_t word_room_;
-  std::size_t size_ = 0;
-  std::size_t word_count_ = 0;
-  bool full_ = false;
-};
-
-// The description of an operand, from its type.
-template <class Operand>
-struct description_of {
-  static constexpr bool exists = false;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct description_of<field<H, Offset, Bits, V>> {
-  static constexpr bool exists = true;
-  static constexpr operand_description make(const field<H, Offset, Bits, V>& f) noexcept {
-    operand_description d;
-    d.name = f.name;
-    d.in_header = H;
-    d.offset = Offset;
-    d.bits = Bits;
-    d.value = kind_of_value<V>;
-    return d;
-  }
-};
-template <meta_key Key, unsigned Bits, class V>
-struct description_of<meta_field<Key, Bits, V>> {
-  static constexpr bool exists = true;
-  static constexpr operand_description make(const meta_field<Key, Bits, V>&) noexcept {
-    operand_description d;
-    d.bits = Bits;
-    d.value = kind_of_value<V>;
-    d.is_meta = true;
-    d.which = Key;
-    return d;
-  }
-};
-template <tunnel Around, class Field>
-struct description_of<inner_field<Around, Field>> {
-  static constexpr bool exists = true;
-  static constexpr operand_description make(const inner_field<Around, Field>& f) noexcept {
-    operand_description d = description_of<Field>::make(f.inside);
-    d.is_inner = true;
-    d.around = Around;
-    return d;
-  }
-};
-template <class Operand>
-struct description_of<masked<Operand>> {
-  // A mask under a mask has no description.
-  static constexpr bool exists = description_of<Operand>::exists && !requires(const Operand& o) { o.mask; };
-  static constexpr operand_description make(const masked<Operand>& m) noexcept {
-    operand_description d = description_of<Operand>::make(m.whole);
-    d.is_masked = true;
-    return d;
-  }
-  static constexpr const auto& mask(const masked<Operand>& m) noexcept { return m.mask; }
-};
-
-// Each kind of expression: how many nodes and words it takes, and `append`, which makes them.
-template <class Expression>
-struct run_time_form {
-  static constexpr bool exists = false;
-};
-template <class Expression, node_kind Kind, std::size_t Values>
-struct leaf_form {
-  using operand_type = typename Expression::operand_type;
-  using description = description_of<operand_type>;
-  static constexpr bool exists = description::exists;
-  static constexpr bool is_masked = requires { &description::mask; };
-  static constexpr std::size_t nodes = 1;
-  static constexpr std::size_t words =
-      (Values + (is_masked ? 1 : 0)) *
-      (std::is_same_v<key_t<typename operand_type::value_type>, ipv6_address> ? std::size_t{2} : std::size_t{1});
-
-  static constexpr std::size_t start(condition_builder& to, const Expression& e) noexcept {
-    condition_node n;
-    n.kind = Kind;
-    n.operand = description::make(e.left);
-    n.values = Values;
-    if constexpr (requires { Expression::inside; }) n.inside = Expression::inside;
-    const std::size_t at = to.add(n);
-    if constexpr (is_masked) to.add_key(description::mask(e.left));
-    return at;
-  }
-};
-template <class Operand, relation Relation>
-struct run_time_form<comparison<Operand, Relation>>
-    : leaf_form<comparison<Operand, Relation>, node_kind::comparison, 1> {
-  static constexpr void append(condition_builder& to, const comparison<Operand, Relation>& e) noexcept {
-    to[run_time_form::start(to, e)].how = Relation;
-    to.add_key(e.right);
-  }
-};
-template <class Operand, bool Inside>
-struct run_time_form<in_range<Operand, Inside>> : leaf_form<in_range<Operand, Inside>, node_kind::in_range, 2> {
-  static constexpr void append(condition_builder& to, const in_range<Operand, Inside>& e) noexcept {
-    run_time_form::start(to, e);
-    to.add_key(e.first);
-    to.add_key(e.last);
-  }
-};
-template <class Operand, bool Inside>
-struct run_time_form<in_prefix<Operand, Inside>> : leaf_form<in_prefix<Operand, Inside>, node_kind::in_prefix, 1> {
-  static constexpr void append(condition_builder& to, const in_prefix<Operand, Inside>& e) noexcept {
-    to[run_time_form::start(to, e)].length = static_cast<std::uint8_t>(e.length);
-    to.add_key(e.address);
-  }
-};
-template <class Operand, class V, std::size_t N, bool Inside>
-struct run_time_form<in_constants<Operand, V, N, Inside>>
-    : leaf_form<in_constants<Operand, V, N, Inside>, node_kind::in_constants, N> {
-  static constexpr void append(condition_builder& to, const in_constants<Operand, V, N, Inside>& e) noexcept {
-    const std::size_t at = run_time_form::start(to, e);
-    std::uint16_t count = 0;
-    for (std::size_t i = 0; i < N; ++i) {
-      if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
-      to.add_key(e.set.keys()[i]);
-      ++count;
-    }
-    to[at].values = count;
-  }
-};
-template <class Operand, class Set, bool Inside>
-struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, Set, Inside>, node_kind::in_set, 0> {
-  static constexpr void append(condition_builder& to, const in_set<Operand, Set, Inside>& e) noexcept {
-    to[run_time_form::start(to, e)].set = {e.set, &functions_of_set<Set, typename Operand::value_type>};
-  }
-};
-template <header H>
-struct run_time_form<has_header<H>> {
-  static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
-  static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
-    condition_node n;
-    n.kind = node_kind::has;
-    n.operand.in_header = H;
-    to.add(n);
-  }
-};
-template <>
-struct run_time_form<always> {
-  static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
-  static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
-};
-template <class Inner>
-struct run_time_form<negation<Inner>> {
-  using inner = run_time_form<Inner>;
-  static constexpr bool exists = inner::exists;
-  static constexpr std::size_t nodes = [] {
-    if constexpr (exists) return inner::nodes + 1;
-    else return std::size_t{0};
-  }();
-  static constexpr std::size_t words = [] {
-    if constexpr (exists) return inner::words;
-    else return std::size_t{0};
-  }();
-  static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
-    inner::append(to, e.inner);
-    to.negate();
-  }
-};
-template <class Pair, class Left, class Right, node_kind Kind>
-struct pair_form {
-  using left = run_time_form<Left>;
-  using right = run_time_form<Right>;
-  static constexpr bool exists = left::exists && right::exists;
-  static constexpr std::size_t nodes = [] {
-    if constexpr (exists) return left::nodes + right::nodes + 1;
-    else return std::size_t{0};
-  }();
-  static constexpr std::size_t words = [] {
-    if constexpr (exists) return left::words + right::words;
-    else return std::size_t{0};
-  }();
-  static constexpr void append(condition_builder& to, const Pair& e) noexcept {
-    left::append(to, e.left);
-    const std::size_t at = to.size() - 1;
-    right::append(to, e.right);
-    to.join(Kind, at);
-  }
-};
-template <class Left, class Right>
-struct run_time_form<both<Left, Right>> : pair_form<both<Left, Right>, Left, Right, node_kind::both> {};
-template <class Left, class Right>
-struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left, Right, node_kind::either> {};
-// At least one node; how many there are is known when it runs.
-template <>
-struct run_time_form<condition> {
-  static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
-  static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
-};
-
-}  // namespace match::detail
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/condition_test.hpp ================================================================================
-// Asks a packet what the nodes of a condition ask: fields are found by what their description says, not by their type.
-#ifndef RUNNEL_MATCH_CONDITION_TEST_HPP
-#define RUNNEL_MATCH_CONDITION_TEST_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // is_same_v
-
-namespace runnel::match::detail {
-
-template <header H>
-[[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
-  const std::byte* p = locate<H, fixed_size(H)>(m);
-  return p == nullptr || m.size_from(p) < need ? nullptr : p;
-}
-// `locate` of a header that is known at run time.
-[[nodiscard, gnu::noinline]] constexpr const std::byte* locate_any(const header_map& m, header h,
-                                                                   std::size_t need) noexcept {
-  const std::uint8_t number = number_of(h);
-  switch (family_of(h)) {
-    case header_family::single: break;
-    case header_family::ipv4_option:
-      return m.has<ipv4>() ? find_option(ipv4_options(m.get<ipv4>().options()), number, need) : nullptr;
-    case header_family::tcp_option:
-      return m.has<tcp>() ? find_option(tcp_options(m.get<tcp>().options()), number, need) : nullptr;
-    case header_family::ipv6_extension: return m.has<ipv6>() ? find_extension(m.get<ipv6>(), number, need) : nullptr;
-    case header_family::icmp_message: return find_message(whole<icmp>(m), number, number, need);
-    case header_family::icmpv6_message: return find_message(whole<icmpv6>(m), number, number, need);
-    case header_family::nd_option: return find_nd_option(whole<icmpv6>(m), number, need);
-    case header_family::gre_word: return find_gre_word(whole<gre>(m), number);
-  }
-  switch (h) {
-    case header::ethernet: return locate_one<header::ethernet>(m, need);
-    case header::vlan: return locate_one<header::vlan>(m, need);
-    case header::cvlan: return locate_one<header::cvlan>(m, need);
-    case header::mpls: return locate_one<header::mpls>(m, need);
-    case header::arp: return locate_one<header::arp>(m, need);
-    case header::ipv4: return locate_one<header::ipv4>(m, need);
-    case header::ipv6: return locate_one<header::ipv6>(m, need);
-    case header::ipv6_fragment: return locate_one<header::ipv6_fragment>(m, need);
-    case header::icmp: return locate_one<header::icmp>(m, need);
-    case header::icmpv6: return locate_one<header::icmpv6>(m, need);
-    case header::tcp: return locate_one<header::tcp>(m, need);
-    case header::udp: return locate_one<header::udp>(m, need);
-    case header::th: return locate_one<header::th>(m, need);
-    case header::gre: return locate_one<header::gre>(m, need);
-    case header::vxlan: return locate_one<header::vxlan>(m, need);
-    case header::llc: return locate_one<header::llc>(m, need);
-    case header::snap: return locate_one<header::snap>(m, need);
-    case header::icmp_echo: return find_echo(whole<icmp>(m), need);
-    case header::icmpv6_echo: return find_message(whole<icmpv6>(m), 128, 129, need);
-    case header::icmpv6_target: return find_target(whole<icmpv6>(m), need);
-  }
-  return nullptr;
-}
-
-[[nodiscard]] constexpr header_map inside_any(const header_map& m, tunnel around) noexcept {
-  switch (around) {
-    case tunnel::vxlan: return inside_of<tunnel::vxlan>(m);
-    case tunnel::gre: return inside_of<tunnel::gre>(m);
-    case tunnel::gretap: return inside_of<tunnel::gretap>(m);
-    case tunnel::ipip: break;
-  }
-  return inside_of<tunnel::ipip>(m);
-}
-
-[[nodiscard]] constexpr bool load_meta(const subject& s, meta_key which, std::uint64_t& to) noexcept {
-  switch (which) {
-    case meta_key::length: return meta::length.load(s, to);
-    case meta_key::iif: return meta::iif.load(s, to);
-    case meta_key::mark: return meta::mark.load(s, to);
-    case meta_key::priority: return meta::priority.load(s, to);
-    case meta_key::protocol: return meta::protocol.load(s, to);
-    case meta_key::nfproto: return meta::nfproto.load(s, to);
-    case meta_key::l4proto: return meta::l4proto.load(s, to);
-    case meta_key::time: return meta::time.load(s, to);
-    case meta_key::hash: return meta::hash.load(s, to);
-    case meta_key::queue: return meta::queue.load(s, to);
-  }
-  return false;
-}
-
-// Where the field lies; null when the packet has none.
-[[nodiscard]] constexpr const std::byte* find_field(const subject& s, const operand_description& o) noexcept {
-  const std::size_t needed = (std::size_t{o.offset} + o.bits + 7) / 8;
-  const std::size_t fixed = fixed_size(o.in_header);
-  const std::size_t need = needed > fixed ? needed : fixed;
-  const std::byte* p = o.is_inner ? locate_any(inside_any(s.headers, o.around), o.in_header, need)
-                                  : locate_any(s.headers, o.in_header, need);
-  return p == nullptr ? nullptr : p + o.offset / 8;
-}
-[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, ipv6_address& to) noexcept {
-  const std::byte* p = find_field(s, o);
-  if (p == nullptr) return false;
-  to = ipv6_address::load(p);
-  return true;
-}
-[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, std::uint64_t& to) noexcept {
-  if (o.is_meta) return load_meta(s, o.which, to);
-  const std::byte* p = find_field(s, o);
-  if (p == nullptr) return false;
-  const unsigned first = o.offset % 8u, size = (first + o.bits + 7) / 8;
-  std::uint64_t k = 0;
-  for (unsigned i = 0; i < size; ++i) k = k << 8 | load_u8(p + i);
-  to = k >> (size * 8 - first - o.bits) & ~std::uint64_t{0} >> (64 - o.bits);
-  return true;
-}
-
-[[nodiscard]] constexpr std::uint64_t prefix_mask_of(const condition_node& n, std::uint64_t) noexcept {
-  return n.length == 0 ? 0 : ~std::uint64_t{0} << (n.operand.bits - n.length);
-}
-[[nodiscard]] constexpr ipv6_address prefix_mask_of(const condition_node& n, const ipv6_address&) noexcept {
-  return prefix_mask<ipv6_address, 128>(n.length);
-}
-template <class Key>
-[[nodiscard]] constexpr bool compare(relation how, const Key& a, const Key& b) noexcept {
-  switch (how) {
-    case relation::equal: return a == b;
-    case relation::not_equal: return !(a == b);
-    case relation::less: return key_less(a, b);
-    case relation::less_equal: return !key_less(b, a);
-    case relation::greater: return key_less(b, a);
-    case relation::greater_equal: break;
-  }
-  return !key_less(a, b);
-}
-// Whether a key is among the values of a node, which rise.
-template <class Key>
-[[nodiscard]] constexpr bool is_constant(const condition_view& c, const condition_node& n, const Key& k) noexcept {
-  std::size_t begin = 0, end = n.values;
-  while (begin < end) {
-    const std::size_t middle = begin + (end - begin) / 2;
-    if (key_less(c.value<Key>(n, middle), k)) begin = middle + 1;
-    else end = middle;
-  }
-  return begin < n.values && c.value<Key>(n, begin) == k;
-}
-[[nodiscard]] constexpr bool is_in_set(const set_reference& r, std::uint64_t k) noexcept {
-  return r.functions->contains(r.set, k);
-}
-[[nodiscard]] constexpr bool is_in_set(const set_reference& r, const ipv6_address& k) noexcept {
-  return r.functions->contains_ipv6(r.set, k);
-}
-
-template <class Key>
-[[nodiscard]] constexpr bool test_operand(const condition_view& c, const condition_node& n, const subject& s) noexcept {
-  Key k{};
-  if (!load_key(s, n.operand, k)) return false;
-  if (n.operand.is_masked) k = key_and(k, c.mask<Key>(n));
-  switch (n.kind) {
-    case node_kind::comparison: return compare(n.how, k, c.value<Key>(n, 0));
-    case node_kind::in_range: return (!key_less(k, c.value<Key>(n, 0)) && !key_less(c.value<Key>(n, 1), k)) == n.inside;
-    case node_kind::in_prefix: return (key_and(k, prefix_mask_of(n, k)) == c.value<Key>(n, 0)) == n.inside;
-    case node_kind::in_constants: return is_constant(c, n, k) == n.inside;
-    case node_kind::in_set: return is_in_set(n.set, k) == n.inside;
-    default: return false;
-  }
-}
-// Whether a node without children holds.
-[[nodiscard]] constexpr bool test_node(const condition_view& c, const condition_node& n, const subject& s) noexcept {
-  if (n.kind == node_kind::always) return true;
-  if (n.kind == node_kind::has)
-    return locate_any(s.headers, n.operand.in_header, fixed_size(n.operand.in_header)) != nullptr;
-  return n.operand.value == value_kind::ipv6 ? test_operand<ipv6_address>(c, n, s)
-                                             : test_operand<std::uint64_t>(c, n, s);
-}
-// Whether the condition holds. The first node has no children, and all jumps go forward to others without.
-[[nodiscard]] constexpr bool holds(const condition_view& c, const subject& s) noexcept {
-  std::size_t at = 0;
-  while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;
-  return at == condition_node::holds;
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/condition.hpp =====================================================================================
-// A match expression that is known at run time only: made from any other one, or read from text (parse_condition.hpp).
-#ifndef RUNNEL_MATCH_CONDITION_HPP
-#define RUNNEL_MATCH_CONDITION_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint16_t, uint64_t
-#include <type_traits>  // is_same_v
-
-namespace runnel {
-
-/// The run-time form of a match expression: what a filter option of a device takes, what a text becomes, what is
-/// translated for the kernel. It is a match expression itself, and means the same as the one that it was made from.
-///
-///     condition take = udp::dport == 7 || has<icmp>;
-///     if (take(packet)) ...
-///     auto read = parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8");   // result<condition, error>
-///
-/// Holds its values itself, and sets by pointer: they must outlive it. 8 KB, copied freely, no heap. Deciding takes a
-/// few nanoseconds for each test that is needed, more than the expression that the compiler knows.
-class condition : public match::expression_operators {
- public:
-  /// What the library knows it by.
-  static constexpr bool is_match_expression = true;
-  /// The room that there is: a comparison, an "and", an "or" and a "not" take a node each; a value in a comparison or
-  /// in a `constant_set` takes a word, an IPv6 address two. @{
-  static constexpr std::size_t max_nodes = 128;
-  static constexpr std::size_t max_words = 128;
-  /// @}
-
-  /// Holds for every packet.
-  constexpr condition() noexcept { make_always(); }
-  /// From another match expression. One that has too many parts is a compile error, or where some of them are
-  /// conditions an assertion; that then holds for no packet.
-  template <match::match_expression Expression>
-    requires(!std::is_same_v<Expression, condition>)
-  constexpr condition(const Expression& e) noexcept {
-    using form = match::detail::run_time_form<Expression>;
-    static_assert(form::exists,
-                  "runnel: this expression has no run-time form: a condition is made of fields, meta::, has<>, ranges, "
-                  "prefixes, constants and sets, and knows no operands or expressions of your own; use it in "
-                  "rules(...) or a handler");
-    if constexpr (form::exists) {
-      static_assert(form::nodes <= max_nodes && form::words <= max_words,
-                    "runnel: this expression has too many parts for a condition (condition::max_nodes, max_words): put "
-                    "values into a set");
-      match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
-      form::append(to, e);
-      RUNNEL_ASSERT(!to.full() && "runnel: too many parts for a condition");
-      take(to);
-    }
-  }
-
-  /// Whether it holds for a packet.
-  [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
-    return match::detail::holds({nodes_, size_, words_}, s);
-  }
-  /// Its nodes. Valid as long as the condition is neither changed nor gone.
-  constexpr operator match::condition_view() const noexcept { return {nodes_, size_, words_}; }
-
-  /// For whoever makes conditions from something else than expressions: `fill(builder)` appends nodes, and the last one
-  /// becomes the root. False, and a condition that holds for no packet, when there was no room.
-  template <class Fill>
-  constexpr bool build(Fill fill) noexcept {
-    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
-    fill(to);
-    return take(to);
-  }
-
- private:
-  constexpr void make_always() noexcept {
-    match::detail::condition_builder to{nodes_, max_nodes, words_, max_words};
-    to.add({});
-    take(to);
-  }
-  constexpr bool take(match::detail::condition_builder& to) noexcept {
-    const bool good = !to.full();
-    if (!good) to.make_never();
-    to.link();
-    size_ = to.size();
-    return good;
-  }
-
-  match::condition_node nodes_[max_nodes];
-  std::uint64_t words_[max_words]{};
-  std::size_t size_ = 0;
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/print_value.hpp ===================================================================================
-// The small words of printed expressions: operands and values as nft spells them.
-#ifndef RUNNEL_MATCH_PRINT_VALUE_HPP
-#define RUNNEL_MATCH_PRINT_VALUE_HPP
-
-#include <cstdint>      // uint8_t, uint64_t
-#include <type_traits>  // is_same_v
-
-namespace runnel::match::detail {
-
-// How a number is written.
-enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
-
-template <class Operand>
-struct manner_of {
-  static constexpr manner value = manner::decimal;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct manner_of<field<H, Offset, Bits, V>> {
-  static constexpr bool is(header h, unsigned offset) noexcept { return H == h && Offset == offset; }
-  static constexpr manner value = is(header::tcp, 104) ? manner::tcp_flags
-                                  : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) ||
-                                          is(header::gre, 16) || is(header::arp, 16) || is(header::snap, 48)
-                                      ? manner::ethertype
-                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
-                                          (family_of(H) == header_family::ipv6_extension && Offset == 0)
-                                      ? manner::ip_protocol
-                                  : H == header::llc || H == header::snap ? manner::hex
-                                  // Here nft takes an address for a number.
-                                  : std::is_same_v<V, ipv4_address> && family_of(H) != header_family::single
-                                      ? manner::bare_address
-                                      : manner::decimal;
-};
-template <meta_key Key, unsigned Bits, class V>
-struct manner_of<meta_field<Key, Bits, V>> {
-  static constexpr manner value = Key == meta_key::protocol                        ? manner::ethertype
-                                  : Key == meta_key::l4proto                       ? manner::ip_protocol
-                                  : Key == meta_key::nfproto                       ? manner::family
-                                  : Key == meta_key::priority                      ? manner::tc_handle
-                                  : Key == meta_key::mark || Key == meta_key::hash ? manner::hex
-                                                                                   : manner::decimal;
-};
-template <tunnel Around, class Field>
-struct manner_of<inner_field<Around, Field>> : manner_of<Field> {};
-template <class Operand>
-struct manner_of<masked<Operand>> {
-  static constexpr manner whole = manner_of<Operand>::value;
-  static constexpr manner value = whole == manner::tcp_flags || whole == manner::bare_address ? whole : manner::hex;
-};
-
-// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
-template <class Operand>
-inline constexpr bool needs_equals_sign = manner_of<Operand>::value == manner::tcp_flags;
-template <class Operand>
-inline constexpr bool needs_equals_sign<masked<Operand>> = true;
-
-// Whether nft wants to be told of the header before it takes the operand, and of which one.
-template <class Operand>
-struct told_before {
-  static constexpr bool needed = false;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct told_before<field<H, Offset, Bits, V>> {
-  static constexpr bool needed = H == header::th || H == header::vxlan;
-  static constexpr header what = H;
-};
-template <tunnel Around, class Field>
-struct told_before<inner_field<Around, Field>> {
-  static constexpr bool needed = Around == tunnel::vxlan;
-  static constexpr header what = header::vxlan;
-};
-template <class Operand>
-struct told_before<masked<Operand>> : told_before<Operand> {};
-
-constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
-  constexpr const char* names[] = {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"};
-  if (k == 0) out << "0x0";
-  for (unsigned i = 0, shown = 0; i < 8; ++i)
-    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << names[i];
-}
-constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
-  const char* word = nullptr;
-  switch (how) {
-    case manner::ip_protocol:
-      word = k == 1 ? "icmp" : k == 6 ? "tcp" : k == 17 ? "udp" : k == 47 ? "gre" : k == 58 ? "ipv6-icmp" : nullptr;
-      break;
-    case manner::ethertype:
-      word = k == ethertype::ipv4   ? "ip"
-             : k == ethertype::ipv6 ? "ip6"
-             : k == ethertype::arp  ? "arp"
-             : k == ethertype::vlan ? "8021q"
-             : k == ethertype::qinq ? "8021ad"
-                                    : nullptr;
-      break;
-    case manner::family: word = k == nfproto::ipv4 ? "ipv4" : k == nfproto::ipv6 ? "ipv6" : nullptr; break;
-    case manner::tcp_flags: return print_tcp_flags(out, k);
-    case manner::tc_handle: word = "0:"; break;
-    case manner::decimal:
-    case manner::hex:
-    case manner::bare_address: break;
-  }
-  if (word != nullptr) out << word;
-  const bool hex = how == manner::hex || how == manner::bare_address || (how == manner::ethertype && word == nullptr);
-  if (hex) out << "0x";
-  if (hex || how == manner::tc_handle) out.hex(k);
-  else if (word == nullptr) out << k;
-}
-constexpr void print_seconds(text_writer& out, instant t) noexcept {
-  const std::uint64_t ns = t.ns < 0 ? 0 - static_cast<std::uint64_t>(t.ns) : static_cast<std::uint64_t>(t.ns);
-  out << (t.ns < 0 ? "-" : "") << ns / 1'000'000'000;
-  if (ns % 1'000'000'000 == 0) return;
-  out << '.';
-  for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
-}
-template <class Operand, class Key>
-constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noexcept {
-  using value = typename Operand::value_type;
-  if constexpr (requires { o.print_value(out, k); }) o.print_value(out, k);
-  else if constexpr (manner_of<Operand>::value == manner::bare_address) print_number(out, manner::bare_address, k);
-  else if constexpr (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address> ||
-                     std::is_same_v<value, mac_address>)
-    print(out, from_key<value>(k));
-  else if constexpr (std::is_same_v<value, instant>) print_seconds(out, from_key<value>(k));
-  else print_number(out, manner_of<Operand>::value, k);
-}
-
-// One of a family as nft calls it: `tcp option maxseg`, by its number where nft has no name. Before the name of a field
-// nft leaves away `exthdr`.
-constexpr void print_numbered(text_writer& out, header h, bool before_field) noexcept {
-  const std::uint8_t number = number_of(h);
-  const char* family = "";
-  const char* word = nullptr;
-  switch (family_of(h)) {
-    case header_family::ipv4_option:
-      family = "ip option ";
-      word = number == 7 ? "rr" : number == 131 ? "lsrr" : number == 137 ? "ssrr" : number == 148 ? "ra" : nullptr;
-      break;
-    case header_family::tcp_option:
-      family = "tcp option ";
-      word = number == 2    ? "maxseg"
-             : number == 3  ? "window"
-             : number == 4  ? "sack-perm"
-             : number == 5  ? "sack"
-             : number == 8  ? "timestamp"
-             : number == 19 ? "md5sig"
-             : number == 30 ? "mptcp"
-             : number == 34 ? "fastopen"
-                            : nullptr;
-      break;
-    case header_family::ipv6_extension:
-      family = "exthdr ";
-      word = number == 0     ? "hbh"
-             : number == 43  ? "rt"
-             : number == 44  ? "frag"
-             : number == 60  ? "dst"
-             : number == 135 ? "mh"
-                             : nullptr;
-      if (before_field && word != nullptr) family = "";
-      break;
-    case header_family::nd_option:
-      family = "icmpv6 option ";
-      word = number == 1    ? "slla"
-             : number == 2  ? "tlla"
-             : number == 3  ? "prefix"
-             : number == 5  ? "mtu"
-             : number == 24 ? "route"
-             : number == 25 ? "rdnss"
-                            : nullptr;
-      break;
-    case header_family::gre_word:
-      family = "gre ";
-      word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
-      break;
-    case header_family::icmp_message:
-    case header_family::icmpv6_message:
-    case header_family::single: break;
-  }
-  out << family;
-  if (word != nullptr) out << word;
-  else out << number;
-}
-template <header H, unsigned Offset, unsigned Bits, class V>
-constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& f) noexcept {
-  if constexpr (family_of(H) == header_family::gre_word) {
-    print_numbered(out, H, true);  // which is all of it
-  } else {
-    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmp_message &&
-                  family_of(H) != header_family::icmpv6_message) {
-      print_numbered(out, H, true);
-      out << ' ';
-    }
-    out << f.name;
-  }
-}
-template <meta_key Key, unsigned Bits, class V>
-constexpr void print_operand(text_writer& out, const meta_field<Key, Bits, V>&) noexcept {
-  out << name(Key);
-}
-template <tunnel Around, class Field>
-constexpr void print_operand(text_writer& out, const inner_field<Around, Field>& f) noexcept {
-  out << (Around == tunnel::vxlan    ? "vxlan "
-          : Around == tunnel::gre    ? "gre "
-          : Around == tunnel::gretap ? "gretap "
-                                     : "ipip ");
-  print_operand(out, f.inside);
-}
-// An operand from elsewhere says its name itself.
-template <class Operand>
-constexpr void print_operand(text_writer& out, const Operand& o) noexcept {
-  o.print(out);
-}
-template <class Operand>
-constexpr void print_operand(text_writer& out, const masked<Operand>& m) noexcept {
-  print_operand(out, m.whole);
-  out << " & ";
-  bool several = false;
-  if constexpr (manner_of<Operand>::value == manner::tcp_flags) several = (m.mask & (m.mask - 1)) != 0;
-  if (several) out << '(';
-  print_value(out, m, m.mask);
-  if (several) out << ')';
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/print_condition.hpp ===============================================================================
-// Single conditions as nft writes them: that a header is there or not, that an operand has a value.
-#ifndef RUNNEL_MATCH_PRINT_CONDITION_HPP
-#define RUNNEL_MATCH_PRINT_CONDITION_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t
-
-namespace runnel::match::detail {
-
-// A line of words: puts the gaps between them.
-struct line {
-  text_writer& out;
-  bool begun = false;
-
-  constexpr text_writer& next() noexcept {
-    if (begun) out << ' ';
-    begun = true;
-    return out;
-  }
-};
-
-// Whether the header is a message of ICMP or ICMPv6, of some types.
-[[nodiscard]] constexpr bool is_message(header h) noexcept {
-  return h == header::icmp_echo || h == header::icmpv6_echo || h == header::icmpv6_target ||
-         family_of(h) == header_family::icmp_message || family_of(h) == header_family::icmpv6_message;
-}
-constexpr void print_message(text_writer& out, header h, bool present) noexcept {
-  const bool four = h == header::icmp_echo || family_of(h) == header_family::icmp_message;
-  out << (four ? "icmp type " : "icmpv6 type ") << (present ? "" : "!= ");
-  switch (h) {
-    case header::icmp_echo: out << "{ 0, 8 }"; return;
-    case header::icmpv6_echo: out << "{ 128, 129 }"; return;
-    case header::icmpv6_target: out << "{ 130, 131, 132, 135, 136, 137 }"; return;
-    default: out << number_of(h);
-  }
-}
-// The header without which there is no such header; itself where there is none.
-[[nodiscard]] constexpr header around(header h) noexcept {
-  switch (family_of(h)) {
-    case header_family::ipv4_option: return header::ipv4;
-    case header_family::tcp_option: return header::tcp;
-    case header_family::ipv6_extension: return header::ipv6;
-    case header_family::icmp_message: return header::icmp;
-    case header_family::icmpv6_message:
-    case header_family::nd_option: return header::icmpv6;
-    case header_family::gre_word: return header::gre;
-    case header_family::single: break;
-  }
-  switch (h) {
-    case header::icmp_echo: return header::icmp;
-    case header::icmpv6_echo:
-    case header::icmpv6_target: return header::icmpv6;
-    case header::vxlan: return header::udp;
-    default: return h;
-  }
-}
-// How many lines it takes to say that a header is missing.
-[[nodiscard]] constexpr std::size_t lines_without(header h) noexcept {
-  if (around(h) != h) return lines_without(around(h)) + 1;
-  switch (h) {
-    case header::ipv6_fragment:
-    case header::icmp:
-    case header::icmpv6:
-    case header::tcp:
-    case header::udp:
-    case header::th:
-    case header::gre: return 2;
-    default: return 1;
-  }
-}
-constexpr void print_with(line& l, header h) noexcept {
-  switch (h) {
-    case header::ethernet: l.next() << "meta iiftype ether"; return;
-    case header::vlan: l.next() << "ether type { 8021q, 8021ad }"; return;
-    case header::cvlan: l.next() << "cvlan exists"; return;
-    case header::mpls: l.next() << "meta protocol 0x8847"; return;
-    case header::arp: l.next() << "meta protocol arp"; return;
-    case header::ipv4: l.next() << "meta protocol ip"; return;
-    case header::ipv6: l.next() << "meta protocol ip6"; return;
-    case header::ipv6_fragment: l.next() << "exthdr frag exists"; return;
-    case header::icmp: l.next() << "meta l4proto icmp"; return;
-    case header::icmpv6: l.next() << "meta l4proto ipv6-icmp"; return;
-    case header::tcp: l.next() << "meta l4proto tcp"; return;
-    case header::udp: l.next() << "meta l4proto udp"; return;
-    case header::th: l.next() << "meta l4proto { tcp, udp }"; return;
-    case header::gre: l.next() << "meta l4proto gre"; return;
-    case header::vxlan: l.next() << "udp dport 4789"; return;
-    case header::llc: l.next() << "llc exists"; return;
-    case header::snap: l.next() << "snap exists"; return;
-    case header::icmp_echo:
-    case header::icmpv6_echo:
-    case header::icmpv6_target: break;
-  }
-  if (is_message(h)) {
-    print_message(l.next(), h, true);
-  } else {
-    print_numbered(l.next(), h, false);
-    l.out << " exists";
-  }
-}
-constexpr void print_without(line& l, header h, std::size_t which) noexcept {
-  const std::size_t lines = lines_without(h);
-  if (around(h) != h && which + 1 < lines) return print_without(l, around(h), which);
-  if (around(h) == h && lines == 2 && which == 0) {
-    l.next() << (h == header::ipv6_fragment ? "meta protocol != ip6" : "meta protocol != { ip, ip6 }");
-    return;
-  }
-  switch (h) {
-    case header::ethernet: l.next() << "meta iiftype != ether"; return;
-    case header::vlan: l.next() << "ether type != { 8021q, 8021ad }"; return;
-    case header::cvlan: l.next() << "cvlan missing"; return;
-    case header::mpls: l.next() << "meta protocol != 0x8847"; return;
-    case header::arp: l.next() << "meta protocol != arp"; return;
-    case header::ipv4: l.next() << "meta protocol != ip"; return;
-    case header::ipv6: l.next() << "meta protocol != ip6"; return;
-    case header::ipv6_fragment: l.next() << "exthdr frag missing"; return;
-    case header::icmp: l.next() << "meta l4proto != icmp"; return;
-    case header::icmpv6: l.next() << "meta l4proto != ipv6-icmp"; return;
-    case header::tcp: l.next() << "meta l4proto != tcp"; return;
-    case header::udp: l.next() << "meta l4proto != udp"; return;
-    case header::th: l.next() << "meta l4proto != { tcp, udp }"; return;
-    case header::gre: l.next() << "meta l4proto != gre"; return;
-    case header::vxlan: l.next() << "udp dport != 4789"; return;
-    case header::llc: l.next() << "llc missing"; return;
-    case header::snap: l.next() << "snap missing"; return;
-    case header::icmp_echo:
-    case header::icmpv6_echo:
-    case header::icmpv6_target: break;
-  }
-  if (is_message(h)) {
-    print_message(l.next(), h, false);
-  } else {
-    print_numbered(l.next(), h, false);
-    l.out << " missing";
-  }
-}
-
-constexpr const char* symbol(relation r) noexcept {
-  switch (r) {
-    case relation::equal: return " == ";
-    case relation::not_equal: return " != ";
-    case relation::less: return " < ";
-    case relation::less_equal: return " <= ";
-    case relation::greater: return " > ";
-    case relation::greater_equal: return " >= ";
-  }
-  return " ? ";
-}
-template <bool Positive, class Operand, relation Relation>
-constexpr void print_rest(text_writer& out, const comparison<Operand, Relation>& e) noexcept {
-  constexpr relation shown = Positive ? Relation : opposite(Relation);
-  out << (shown == relation::equal && !needs_equals_sign<Operand> ? " " : symbol(shown));
-  print_value(out, e.left, e.right);
-}
-constexpr void print_inside(text_writer& out, bool inside) noexcept { out << (inside ? " " : " != "); }
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_range<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.first);
-  out << '-';
-  print_value(out, e.left, e.last);
-}
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_prefix<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.address);
-  out << '/' << e.length;
-}
-template <bool Positive, class Operand, class V, std::size_t N, bool Inside>
-constexpr void print_rest(text_writer& out, const in_constants<Operand, V, N, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '{';
-  for (std::size_t i = 0; i < N; ++i) {
-    if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
-    out << (i == 0 ? " " : ", ");
-    print_value(out, e.left, e.set.keys()[i]);
-  }
-  out << " }";
-}
-template <bool Positive, class Operand, class Set, bool Inside>
-constexpr void print_rest(text_writer& out, const in_set<Operand, Set, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '@';
-  if constexpr (requires { out << e.set->name(); }) out << e.set->name();
-  else out << "set";
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/rules.hpp =========================================================================================
-// Rules: `when(expression) >> verdict`, tried in order. The first that matches decides.
-#ifndef RUNNEL_MATCH_RULES_HPP
-#define RUNNEL_MATCH_RULES_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // is_convertible_v, is_same_v
-
-namespace runnel {
-
-/// A condition and what happens with the packets that meet it.
-template <match::match_expression Expression>
-struct rule {
-  /// What the library knows it by. @{
-  static constexpr bool is_rule = true;
-  static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
-  /// @}
-
-  /// When the rule decides.
-  Expression condition;
-  /// What it decides.
-  verdict target;
-};
-
-namespace detail {
-
-// What `when` returns: a condition that still needs its `>> verdict`.
-template <match::match_expression Expression>
-struct when_clause {
-  Expression expression;
-
-  template <class Verdict>
-  [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
-    static_assert(
-        std::is_convertible_v<const Verdict&, verdict>,
-        "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
-    if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
-    else return {expression, drop};
-  }
-};
-
-}  // namespace detail
-
-/// The condition of a rule: `when(tcp::dport == 22) >> accept`.
-template <class Expression>
-[[nodiscard]] constexpr auto when(const Expression& e) noexcept {
-  static_assert(
-      !match::match_operand<Expression>,
-      "runnel: when(...) takes a condition, and this is only a field: compare it, tcp::dport == 22, or ask for its "
-      "header, has<tcp>");
-  static_assert(match::match_operand<Expression> || match::match_expression<Expression>,
-                "runnel: when(...) takes a match expression: a comparison of a field with a value (tcp::dport == 22), "
-                ".in(...), has<tcp>, or some of these joined with && || !; for code of your own write a handler");
-  if constexpr (match::match_expression<Expression>) return detail::when_clause<Expression>{e};
-  else return detail::when_clause<match::always>{};
-}
-/// The condition of the last rule, for packets that none before it decided about: `otherwise >> drop`.
-inline constexpr detail::when_clause<match::always> otherwise{};
-
-namespace detail {
-
-template <class... Rules>
-struct rule_chain {
-  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject&, verdict&, std::size_t&) const noexcept {
-    return false;
-  }
-  template <class F>
-  constexpr void for_each(F&) const {}
-};
-template <class First, class... More>
-struct rule_chain<First, More...> {
-  First first;
-  rule_chain<More...> more;
-
-  // Finds the verdict, and adds to `at` the place of the rule that has it, or the number of rules.
-  [[nodiscard]] RUNNEL_INLINE constexpr bool decide(const subject& s, verdict& v, std::size_t& at) const noexcept {
-    if (first.condition(s)) {
-      v = first.target;
-      return true;
-    }
-    ++at;
-    return more.decide(s, v, at);
-  }
-  template <class F>
-  constexpr void for_each(F& f) const {
-    f(first);
-    more.for_each(f);
-  }
-};
-template <class... Rules>
-constexpr rule_chain<Rules...> make_rule_chain(const Rules&... all) noexcept {
-  if constexpr (sizeof...(Rules) == 0) return {};
-  else
-    return [](const auto& first, const auto&... more) {
-      return rule_chain<Rules...>{first, make_rule_chain(more...)};
-    }(all...);
-}
-
-template <class R>
-inline constexpr bool is_a_rule = requires { requires R::is_rule; };
-
-// Whether a rule stands behind `otherwise`.
-template <class... Rules>
-constexpr bool some_rule_is_out_of_reach() noexcept {
-  const bool is_last[] = {Rules::is_otherwise..., false};
-  for (std::size_t i = 0; i + 1 < sizeof...(Rules); ++i)
-    if (is_last[i]) return true;
-  return false;
-}
-
-}  // namespace detail
-
-/// Rules in their order: what `rules(...)` makes. A stage of a pipeline, a program for early verdicts, a filter.
-///
-/// The rule's expressions are kept by value, sets by pointer. Nothing is allocated, nothing changes: may be `constexpr`
-/// and used by several threads.
-template <class... Rules>
-class rules_of {
- public:
-  /// What the library knows it by.
-  static constexpr bool is_rules = true;
-  static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
-
-  /// Use `rules(...)`.
-  constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
-
-  /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
-  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
-    verdict v = accept;
-    std::size_t unused = 0;
-    (void)list_.decide(s, v, unused);
-    return v;
-  }
-  /// The same, and which rule it was, counting from 0; `size` when none matched.
-  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
-    verdict v = accept;
-    which = 0;
-    (void)list_.decide(s, v, which);
-    return v;
-  }
-  /// Calls `f(rule)` for each rule in turn.
-  template <class F>
-  constexpr void for_each(F f) const {
-    list_.for_each(f);
-  }
-
- private:
-  [[no_unique_address]] detail::rule_chain<Rules...> list_;
-};
-
-/// The rules of a policy, first match wins:
-///
-///     constexpr auto policy = rules(
-///         when(tcp::dport == 22 && ip::saddr.in(net("10.0.0.0/8"))) >> accept,
-///         when(tcp::dport.in(constant_set{80, 443}))                >> accept,
-///         otherwise                                                 >> drop);
-///     verdict v = policy(packet);
-template <class... Rules>
-[[nodiscard]] constexpr auto rules(const Rules&... all) noexcept {
-  constexpr bool good = (true && ... && detail::is_a_rule<Rules>);
-  static_assert(good, "runnel: rules(...) takes rules: when(expression) >> verdict, ..., otherwise >> verdict");
-  if constexpr (good) {
-    static_assert(!detail::some_rule_is_out_of_reach<Rules...>(),
-                  "runnel: no packet comes to a rule behind 'otherwise': make 'otherwise' the last rule");
-    return rules_of<Rules...>{all...};
-  } else {
-    return rules_of<>{};
-  }
-}
-
-/// How many packets a rule decided about, and their bytes.
-struct rule_counter {
-  /// How many packets.
-  std::uint64_t packets = 0;
-  /// Their bytes, link header included.
-  std::uint64_t bytes = 0;
-};
-
-/// Rules that count their hits: what `counted(rules(...))` makes. Sixteen bytes a rule; an add to memory per packet.
-/// For one thread; each worker has its own.
-template <class Rules>
-class counted_rules {
- public:
-  /// What the library knows it by.
-  static constexpr bool is_rules = true;
-  /// How many rules, `otherwise` included.
-  static constexpr std::size_t size = Rules::size;
-
-  /// Use `counted(rules(...))`.
-  constexpr explicit counted_rules(const Rules& r) noexcept : rules_(r) {}
-
-  /// Decides, and counts the hit.
-  RUNNEL_INLINE verdict operator()(const subject& s) const noexcept {
-    std::size_t which = 0;
-    const verdict v = rules_.decide(s, which);
-    ++hits_[which].packets;
-    hits_[which].bytes += s.length;
-    return v;
-  }
-  /// The counter of rule `i`; that of `size` is for packets that no rule decided about.
-  [[nodiscard]] const rule_counter& hits(std::size_t i) const noexcept {
-    RUNNEL_ASSERT(i <= size);
-    return hits_[i];
-  }
-  /// Sets all counters to 0.
-  void reset() noexcept {
-    for (rule_counter& c : hits_) c = {};
-  }
-  /// The rules alone.
-  [[nodiscard]] constexpr const Rules& without_counters() const noexcept { return rules_; }
-
- private:
-  Rules rules_;
-  mutable rule_counter hits_[size + 1]{};
-};
-
-/// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read
-/// the counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
-template <class Rules>
-  requires requires { requires Rules::is_rules; }
-[[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {
-  return counted_rules<Rules>{r};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/print.hpp =========================================================================================
-// Prints match expressions and rules as nft writes them, so that they can be read, compared and loaded there.
-//
-// A rule is one line, or several where it takes several: nft joins conditions by "and" only, so a rule with || is
-// printed once for each alternative, all with its verdict, and `!(...)` is resolved: `!(tcp::dport == 22)` becomes the
-// lines `meta protocol != { ip, ip6 }`, `meta l4proto != tcp` and `tcp dport != 22`. A rule with more than 64
-// alternatives is printed as one line with `or` and `not`, which nft does not know.
-//
-// What nft does not know either is printed in its manner: `meta hash` and `meta queue`; fields of `cvlan`, `mpls`,
-// `llc` and `snap`; `gre key` and its like; what neighbour discovery has beside `icmpv6 taddr` and `daddr`; IP options
-// by number; `ipip`; the verdicts `tx`, `redirect 2`, `stolen` and `aborted`. What versions newer
-// than 1.0.6 know: `vxlan`, `gre` and what is inside them, `icmpv6 taddr` and `daddr`.
-//
-// Three times nft's words mean a little more: `has<tcp>` is printed as `meta l4proto tcp`, which also holds for later
-// fragments; an option that is there, but too short for the field, is not among the lines of a negation; and for nft
-// the list of TCP options does not end at the "end of list".
-#ifndef RUNNEL_MATCH_PRINT_HPP
-#define RUNNEL_MATCH_PRINT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-namespace match {
-namespace detail {
-
-// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
-template <class Operand>
-struct absence {
-  static constexpr int lines = -1;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct absence<field<H, Offset, Bits, V>> {
-  static constexpr int lines = static_cast<int>(lines_without(H));
-  static constexpr void print(line& l, std::size_t which) noexcept { print_without(l, H, which); }
-};
-template <meta_key Key, unsigned Bits, class V>
-struct absence<meta_field<Key, Bits, V>> {
-  static constexpr int lines = Key == meta_key::l4proto ? 1 : 0;
-  static constexpr void print(line& l, std::size_t) noexcept { l.next() << "meta protocol != { ip, ip6 }"; }
-};
-template <class Operand>
-struct absence<masked<Operand>> : absence<Operand> {};
-
-// Each kind of expression: `lines<Positive>`, how many lines it takes to say that it holds (or not), and
-// `print<Positive>`, which prints one of them.
-template <class Expression>
-struct printer {
-  template <bool Positive>
-  static constexpr std::size_t lines = 1;
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t) noexcept {
-    l.next() << (Positive ? "" : "not (");
-    if constexpr (requires { e.print(l.out); }) e.print(l.out);
-    else l.out << "custom";
-    if (!Positive) l.out << ')';
-  }
-};
-
-// A condition on an operand: prints itself, its opposite, or that the operand has no value.
-template <class Expression>
-struct leaf_printer {
-  using operand_type = typename Expression::operand_type;
-  using without = absence<operand_type>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t which) noexcept {
-    if constexpr (Positive) {
-      print_condition<true>(l, e);
-    } else if constexpr (without::lines < 0) {
-      l.next() << "not (";
-      line inner{l.out};
-      print_condition<true>(inner, e);
-      l.out << ')';
-    } else {
-      if (which < static_cast<std::size_t>(without::lines)) without::print(l, which);
-      else print_condition<false>(l, e);
-    }
-  }
-  template <bool Positive>
-  static constexpr void print_condition(line& l, const Expression& e) noexcept {
-    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
-    text_writer& out = l.next();
-    print_operand(out, e.left);
-    print_rest<Positive>(out, e);
-  }
-};
-
-template <class Operand, relation Relation>
-struct printer<comparison<Operand, Relation>> : leaf_printer<comparison<Operand, Relation>> {};
-template <class Operand, bool Inside>
-struct printer<in_range<Operand, Inside>> : leaf_printer<in_range<Operand, Inside>> {};
-template <class Operand, bool Inside>
-struct printer<in_prefix<Operand, Inside>> : leaf_printer<in_prefix<Operand, Inside>> {};
-template <class Operand, class V, std::size_t N, bool Inside>
-struct printer<in_constants<Operand, V, N, Inside>> : leaf_printer<in_constants<Operand, V, N, Inside>> {};
-template <class Operand, class Set, bool Inside>
-struct printer<in_set<Operand, Set, Inside>> : leaf_printer<in_set<Operand, Set, Inside>> {};
-
-template <header H>
-struct printer<has_header<H>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : lines_without(H);
-  template <bool Positive>
-  static constexpr void print(line& l, const has_header<H>&, std::size_t which) noexcept {
-    if constexpr (Positive) print_with(l, H);
-    else print_without(l, H, which);
-  }
-};
-template <>
-struct printer<always> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : 0;
-  template <bool Positive>
-  static constexpr void print(line&, const always&, std::size_t) noexcept {}
-};
-template <class Inner>
-struct printer<negation<Inner>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = printer<Inner>::template lines<!Positive>;
-  template <bool Positive>
-  static constexpr void print(line& l, const negation<Inner>& e, std::size_t which) noexcept {
-    printer<Inner>::template print<!Positive>(l, e.inner, which);
-  }
-};
-// "And" and "or", and each the other when it is not to hold: all pairs of lines, or the lines of both in turn.
-template <class Pair, class Left, class Right, bool IsBoth>
-struct pair_printer {
-  template <bool Positive>
-  static constexpr std::size_t left = printer<Left>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t right = printer<Right>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Pair& e, std::size_t which) noexcept {
-    if constexpr (Positive == IsBoth) {
-      printer<Left>::template print<Positive>(l, e.left, which / right<Positive>);
-      printer<Right>::template print<Positive>(l, e.right, which % right<Positive>);
-    } else if (which < left<Positive>) {
-      printer<Left>::template print<Positive>(l, e.left, which);
-    } else {
-      printer<Right>::template print<Positive>(l, e.right, which - left<Positive>);
-    }
-  }
-};
-template <class Left, class Right>
-struct printer<both<Left, Right>> : pair_printer<both<Left, Right>, Left, Right, true> {};
-template <class Left, class Right>
-struct printer<either<Left, Right>> : pair_printer<either<Left, Right>, Left, Right, false> {};
-
-// One line for the whole tree.
-template <class Expression>
-constexpr void print_tree(line& l, const Expression& e) noexcept {
-  printer<Expression>::template print<true>(l, e, 0);
-}
-template <class Part>
-inline constexpr bool is_either = false;
-template <class Left, class Right>
-inline constexpr bool is_either<either<Left, Right>> = true;
-template <class Part>
-inline constexpr bool is_both = false;
-template <class Left, class Right>
-inline constexpr bool is_both<both<Left, Right>> = true;
-
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept;
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept;
-template <class Inner>
-constexpr void print_tree(line& l, const negation<Inner>& e) noexcept {
-  l.next() << "not (";
-  line inner{l.out};
-  print_tree(inner, e.inner);
-  l.out << ')';
-}
-template <bool InBrackets, class Part>
-constexpr void print_part(line& l, const Part& e) noexcept {
-  if constexpr (InBrackets) {
-    l.next() << '(';
-    line inner{l.out};
-    print_tree(inner, e);
-    l.out << ')';
-  } else {
-    print_tree(l, e);
-  }
-}
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept {
-  print_part<is_either<Left>>(l, e.left);
-  print_part<is_either<Right>>(l, e.right);
-}
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept {
-  print_part<is_both<Left>>(l, e.left);
-  l.next() << "or";
-  print_part<is_both<Right>>(l, e.right);
-}
-
-template <class Expression>
-inline constexpr std::size_t lines_of = printer<Expression>::template lines<true>;
-
-}  // namespace detail
-
-/// The expression on one line, as the left side of an nft rule. What joins conditions in another way than nft's "and"
-/// is printed as `a or b`, `(a or b) c`, `not (a)`.
-template <match_expression Expression>
-constexpr void print(text_writer& out, const Expression& e) noexcept {
-  detail::line l{out};
-  detail::print_tree(l, e);
-}
-
-}  // namespace match
-
-/// A verdict as at the end of an nft rule: `accept`, `drop`, with the cause of a drop as its comment.
-constexpr void print(text_writer& out, const verdict& v) noexcept {
-  switch (v.code) {
-    case verdict_code::pass: out << "accept"; return;
-    case verdict_code::redirect: out << "redirect " << v.port; return;
-    case verdict_code::drop:
-      out << "drop";
-      if (v.reason != drop_reason::policy && v.reason != drop_reason::none)
-        out << " comment \"" << name(v.reason) << '"';
-      return;
-    default: out << name(v.code);
-  }
-}
-
-namespace detail {
-
-template <class Expression>
-constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
-  constexpr std::size_t lines = match::detail::lines_of<Expression>;
-  constexpr bool all = lines <= 64;
-  for (std::size_t i = 0; i < (all ? lines : 1); ++i) {
-    match::detail::line l{out};
-    if constexpr (all) match::detail::printer<Expression>::template print<true>(l, r.condition, i);
-    else match::detail::print_tree(l, r.condition);
-    if (hits != nullptr && i == 0) l.next() << "counter packets " << hits->packets << " bytes " << hits->bytes;
-    print(l.next(), r.target);
-    out << '\n';
-  }
-}
-
-}  // namespace detail
-
-/// The lines of a rule, each with a newline.
-template <match::match_expression Expression>
-constexpr void print(text_writer& out, const rule<Expression>& r) noexcept {
-  detail::print_rule(out, r, nullptr);
-}
-/// All rules, as they would stand in a chain with `policy accept`.
-template <class... Rules>
-constexpr void print(text_writer& out, const rules_of<Rules...>& all) noexcept {
-  all.for_each([&](const auto& r) { print(out, r); });
-}
-/// All rules with their counters, each on the first line of its rule.
-template <class Rules>
-void print(text_writer& out, const counted_rules<Rules>& all) noexcept {
-  std::size_t i = 0;
-  all.without_counters().for_each([&](const auto& r) { detail::print_rule(out, r, &all.hits(i++)); });
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/match.hpp ===============================================================================================
 // Match expressions over header fields and metadata, sets, rules, and their printing.
 #ifndef RUNNEL_MATCH_ALL_HPP
@@ -21798,251 +24764,6 @@ inline constexpr symmetric_parts symmetric_table;
 
 #endif
 
-// ==== runnel/xdp/assembler.hpp =======================================================================================
-// Puts eBPF programs together: one call an instruction, jumps to labels, maps by their place in the program's list.
-#ifndef RUNNEL_XDP_ASSEMBLER_HPP
-#define RUNNEL_XDP_ASSEMBLER_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
-
-namespace runnel::bpf {
-
-/// A place in a program, perhaps one that is not known yet. Made by `assembler::make_label`, for that assembler.
-struct label {
-  /// Its number, for the assembler.
-  std::uint16_t number = 0xffff;
-};
-
-/// Writes a program, of fixed capacity, without a heap. A mistake (too many instructions, labels or maps, a label that
-/// is placed twice or never) is remembered, the first one counts, and `finish` says which; nothing is written out of
-/// bounds meanwhile. What no way leads to, behind a `jump` or `exit` and in front of a label that nobody has jumped to
-/// yet, is left out: the kernel refuses programs that have such instructions. About 45 KB.
-///
-///     assembler a;
-///     const label drop = a.make_label();
-///     a.load(width::w, r2, r1, 0);                  // r2 = *(u32 *)(r1 + 0)
-///     a.jump_if(jmp_op::jgt, r2, 1500, drop);       // if r2 > 1500 goto drop
-///     ...
-///     result<program, error> p = a.finish();
-class assembler {
- public:
-  /// How many labels there can be.
-  static constexpr std::size_t max_labels = 3000;
-
-  /// `dst = *(width *)(src + offset)`, zero-extended, in host order.
-  constexpr void load(width w, reg dst, reg src, int offset) noexcept {
-    emit(code(op_class::ldx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
-  }
-  /// `*(width *)(dst + offset) = src`.
-  constexpr void store(width w, reg dst, int offset, reg src) noexcept {
-    emit(code(op_class::stx, 0x60u | static_cast<unsigned>(w)), dst, src, offset, 0);
-  }
-  /// `*(width *)(dst + offset) = imm`.
-  constexpr void store(width w, reg dst, int offset, std::int32_t imm) noexcept {
-    emit(code(op_class::st, 0x60u | static_cast<unsigned>(w)), dst, r0, offset, imm);
-  }
-  /// `dst op= src`, in 64 bits.
-  constexpr void alu(alu_op op, reg dst, reg src) noexcept {
-    emit(code(op_class::alu64, 8u | static_cast<unsigned>(op)), dst, src, 0, 0);
-  }
-  /// `dst op= imm`, in 64 bits; the immediate is extended with its sign.
-  constexpr void alu(alu_op op, reg dst, std::int32_t imm) noexcept {
-    emit(code(op_class::alu64, static_cast<unsigned>(op)), dst, r0, 0, imm);
-  }
-  /// `dst = src`.
-  constexpr void move(reg dst, reg src) noexcept { alu(alu_op::mov, dst, src); }
-  /// `dst = imm`, in the shortest way: one instruction for numbers of 32 bits, two for others.
-  constexpr void move(reg dst, std::uint64_t imm) noexcept {
-    if (imm <= 0x7fff'ffff) alu(alu_op::mov, dst, static_cast<std::int32_t>(imm));
-    else if (imm <= 0xffff'ffff)
-      emit(code(op_class::alu, static_cast<unsigned>(alu_op::mov)), dst, r0, 0, signed_word(imm));
-    else load_imm64(dst, imm64_kind::number, imm);
-  }
-  /// Turns the lowest 16, 32 or 64 bits from network order into host order, or back, and clears the others.
-  constexpr void big_endian(reg dst, int bits) noexcept {
-    emit(code(op_class::alu, 8u | static_cast<unsigned>(alu_op::end)), dst, r0, 0, bits);
-  }
-  /// `dst = the map at place i`, for a helper.
-  constexpr void load_map(reg dst, std::size_t i) noexcept {
-    if (i >= program_.map_count_) fail("there is no such map");
-    load_imm64(dst, imm64_kind::map_by_idx, i);
-  }
-  /// Calls a function of the kernel: arguments in r1 to r5, which it destroys; its result is in r0.
-  constexpr void call(helper h) noexcept {
-    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::call)), r0, r0, 0, static_cast<std::int32_t>(h));
-  }
-  /// `return r0`.
-  constexpr void exit() noexcept {
-    emit(code(op_class::jmp, static_cast<unsigned>(jmp_op::exit)), r0, r0, 0, 0);
-    reachable_ = false;
-  }
-
-  /// A new label.
-  [[nodiscard]] constexpr label make_label() noexcept {
-    if (label_count_ == max_labels) {
-      fail("too many labels");
-      return {};
-    }
-    return {label_count_++};
-  }
-  /// The label stands for the next instruction.
-  constexpr void place(label l) noexcept {
-    if (l.number >= label_count_) return fail("a label of another assembler");
-    place_of& p = labels_[l.number];
-    if (p.known) return fail("a label is placed twice");
-    if (p.at >= 0) reachable_ = true;
-    // The jumps that wait for it form a list, through their offsets.
-    for (int i = p.at; i >= 0;) {
-      const int before = program_.instructions_[i].offset;
-      program_.instructions_[i].offset = static_cast<std::int16_t>(static_cast<int>(program_.size_) - i - 1);
-      i = before;
-    }
-    p = {static_cast<std::int16_t>(program_.size_), true};
-  }
-  /// `goto l`.
-  constexpr void jump(label l) noexcept {
-    jump_to(l, code(op_class::jmp, static_cast<unsigned>(jmp_op::ja)), r0, r0, 0);
-    reachable_ = false;
-  }
-  /// `if dst op src goto l`.
-  constexpr void jump_if(jmp_op op, reg dst, reg src, label l) noexcept {
-    jump_to(l, code(op_class::jmp, 8u | static_cast<unsigned>(op)), dst, src, 0);
-  }
-  /// `if dst op imm goto l`; the immediate is extended with its sign.
-  constexpr void jump_if(jmp_op op, reg dst, std::int32_t imm, label l) noexcept {
-    jump_to(l, code(op_class::jmp, static_cast<unsigned>(op)), dst, r0, imm);
-  }
-
-  /// Adds a map to the program's list, and says at which place.
-  [[nodiscard]] constexpr std::size_t add(const map_description& m) noexcept {
-    if (program_.map_count_ == program::max_maps) {
-      fail("more than 32 maps");
-      return 0;
-    }
-    program_.maps_[program_.map_count_] = m;
-    return program_.map_count_++;
-  }
-  /// Whether a way leads to what is written next.
-  [[nodiscard]] constexpr bool is_reachable() const noexcept { return reachable_; }
-  /// The program as far as it is written; jumps to labels that have no place yet are not good.
-  [[nodiscard]] constexpr const program& so_far() const noexcept { return program_; }
-  /// What went wrong first; null when nothing did.
-  [[nodiscard]] constexpr const char* failure() const noexcept { return failure_; }
-
-  /// The program, or what was wrong.
-  [[nodiscard]] result<program, error> finish() const noexcept {
-    const char* why = failure_;
-    for (std::size_t i = 0; i < label_count_ && why == nullptr; ++i)
-      if (!labels_[i].known && labels_[i].at >= 0) why = "a jump to a label that was not placed";
-    if (why == nullptr && program_.size_ == 0) why = "the program is empty";
-    if (why == nullptr && reachable_) why = "the program does not end in an exit";
-    if (why != nullptr) return error("bpf", "assemble", "", why, "use fewer rules, or smaller conditions");
-    return program_;
-  }
-
- private:
-  struct place_of {
-    std::int16_t at = -1;  // where it is; while it is not known the last jump to it, -1 when there is none
-    bool known = false;
-  };
-  static_assert(program::max_instructions <= 0x7fff, "a jump reaches 32767 instructions far");
-
-  static constexpr unsigned code(op_class c, unsigned rest) noexcept { return static_cast<unsigned>(c) | rest; }
-  static constexpr std::int32_t signed_word(std::uint64_t v) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(v));
-  }
-  constexpr void fail(const char* why) noexcept {
-    if (failure_ == nullptr) failure_ = why;
-  }
-  constexpr void emit(unsigned opcode, reg dst, reg src, int offset, std::int32_t imm) noexcept {
-    if (!reachable_) return;
-    if (program_.size_ == program::max_instructions) return fail("more than 4096 instructions");
-    if (offset < -0x8000 || offset > 0x7fff) return fail("an offset that does not fit into 16 bits");
-    program_.instructions_[program_.size_++] = instruction::make(opcode, dst, static_cast<unsigned>(src), offset, imm);
-  }
-  constexpr void load_imm64(reg dst, imm64_kind kind, std::uint64_t v) noexcept {
-    if (!reachable_) return;
-    if (program_.size_ + 2 > program::max_instructions) return fail("more than 4096 instructions");
-    emit(0x18, dst, static_cast<reg>(kind), 0, signed_word(v));
-    emit(0, r0, r0, 0, signed_word(v >> 32));
-  }
-  constexpr void jump_to(label l, unsigned opcode, reg dst, reg src, std::int32_t imm) noexcept {
-    if (l.number >= label_count_) return fail("a label of another assembler");
-    if (!reachable_) return;
-    const int here = static_cast<int>(program_.size_);
-    place_of& p = labels_[l.number];
-    emit(opcode, dst, src, p.known ? p.at - here - 1 : p.at, imm);
-    if (!p.known && failure_ == nullptr) p.at = static_cast<std::int16_t>(here);
-  }
-
-  program program_;
-  place_of labels_[max_labels]{};
-  std::uint16_t label_count_ = 0;
-  bool reachable_ = true;
-  const char* failure_ = nullptr;
-};
-
-}  // namespace runnel::bpf
-
-#endif
-
-// ==== runnel/xdp/bpf_action.hpp ======================================================================================
-// What an XDP program does with a packet: the verdicts that the kernel knows, and the way to an AF_XDP socket.
-#ifndef RUNNEL_XDP_BPF_ACTION_HPP
-#define RUNNEL_XDP_BPF_ACTION_HPP
-
-#include <cstdint>  // uint8_t, uint16_t, int32_t
-
-namespace runnel::bpf {
-
-/// What becomes of a packet in the kernel. The first four are what the program returns: `enum xdp_action`.
-enum class action_kind : std::uint8_t {
-  aborted,  ///< XDP_ABORTED: dropped, and the tracepoint xdp:xdp_exception is hit
-  drop,     ///< XDP_DROP
-  pass,     ///< XDP_PASS: on into the network stack
-  tx,       ///< XDP_TX: out again by the same interface
-  device,   ///< XDP_REDIRECT to the interface at place `number` of the map of devices; dropped when there is none
-  socket,   ///< XDP_REDIRECT to the AF_XDP socket of its receive queue; passed on when there is none
-  none,     ///< nothing that the kernel could do
-};
-
-/// What becomes of a packet. Made from a verdict: `stolen` is not for the kernel and makes `none`.
-struct action {
-  /// What it is.
-  action_kind kind = action_kind::pass;
-  std::uint16_t number = 0;  ///< which device, for `device`
-
-  /// What the constructor from a verdict is for: an action with these parts. @{
-  constexpr action() noexcept = default;
-  constexpr explicit action(action_kind k, std::uint16_t n = 0) noexcept : kind(k), number(n) {}
-  /// @}
-  /// The same as a verdict. Its reason is not kept: the counters of the rules tell the causes apart.
-  constexpr action(const verdict& v) noexcept {
-    switch (v.code) {
-      case verdict_code::aborted: kind = action_kind::aborted; break;
-      case verdict_code::drop: kind = action_kind::drop; break;
-      case verdict_code::pass: kind = action_kind::pass; break;
-      case verdict_code::tx: kind = action_kind::tx; break;
-      case verdict_code::redirect:
-        kind = action_kind::device;
-        number = v.port;
-        break;
-      case verdict_code::stolen:
-      case verdict_code::count_: kind = action_kind::none; break;
-    }
-  }
-  /// Equal when both parts are.
-  friend constexpr bool operator==(const action&, const action&) noexcept = default;
-};
-
-/// To the AF_XDP socket of the packet's receive queue; to the kernel's stack when there is none.
-inline constexpr action to_socket{action_kind::socket};
-
-}  // namespace runnel::bpf
-
-#endif
-
 // ==== runnel/xdp/early.hpp ===========================================================================================
 // Early verdicts: programs that look at a frame before there is a packet. The idea is XDP's.
 #ifndef RUNNEL_XDP_EARLY_HPP
@@ -22184,1319 +24905,6 @@ template <class F, transmitting_device... Targets>
 }
 
 }  // namespace runnel
-
-#endif
-
-// ==== runnel/xdp/bpf_dissect.hpp =====================================================================================
-// What `dissect` does with an Ethernet frame, as eBPF instructions: every check, in the same order, with the same
-// answer. A program begins with it; conditions then find their headers by what it leaves behind.
-//
-//     r6  the context         r8  behind the packet's last byte
-//     r7  the packet          r9  what was found: the bits of `protocol`; 0 when something is wrong with the packet
-//     fp-2 .. fp-24           where headers begin, 16 bits each: `slot`
-//
-// The kernel's verifier walks through all ways that a packet could take, and gives up after a million instructions. Two
-// ways that meet are one for it when all that it knows of the registers is the same. So what a way has found goes
-// through the stack, in halves of words that do not begin where a word does: the verifier does not follow those, and
-// knows a number of 16 bits there. A mask that is no news to us bounds it, and one comparison with the packet's end
-// proves what is read behind it.
-#ifndef RUNNEL_XDP_BPF_DISSECT_HPP
-#define RUNNEL_XDP_BPF_DISSECT_HPP
-
-#include <cstdint>           // int32_t, uint64_t
-#include <initializer_list>  // for (... : {a, b})
-
-namespace runnel::detail::ebpf {
-
-using namespace bpf;
-
-/// Where on the stack the dissection leaves what it found. None is a multiple of 8, see above.
-enum class slot : int {
-  found = -2,
-  network = -4,    ///< where the network header begins; 14 when something is wrong
-  transport = -6,  ///< where the transport header begins; with protocol::transport
-  number = -10,    ///< the IP protocol behind extension headers; with protocol::ipv4 or ipv6
-  fragment = -12,  ///< where the IPv6 fragment header begins; 0 without one
-  first = -14,     ///< not 0 in a first fragment that others follow
-  mpls = -18,      ///< where the label stack begins; with protocol::mpls
-  end = -20,       ///< where the IP datagram ends; with protocol::transport
-};
-/// Bounds for the verifier: no network header begins behind 14 + 8 tags + LLC and SNAP + 16 labels, and no transport
-/// header behind that, 40, and 8 extension headers.
-inline constexpr std::int32_t network_mask = 0x7f;
-inline constexpr std::int32_t transport_mask = 0x7fff;
-static_assert(14 + 4 * max_vlan_tags + 8 + 4 * max_mpls_labels <= 0x7f);
-static_assert(0x7f + 40 + max_ipv6_extensions * 256 * 8 <= 0x7fff);
-
-[[nodiscard]] constexpr std::int32_t bit(protocol p) noexcept { return static_cast<std::int32_t>(p); }
-
-constexpr void load_slot(assembler& a, reg to, slot s) noexcept { a.load(width::h, to, r10, static_cast<int>(s)); }
-constexpr void store_slot(assembler& a, slot s, reg from) noexcept {
-  a.store(width::h, r10, static_cast<int>(s), from);
-}
-constexpr void store_slot(assembler& a, slot s, std::int32_t v) noexcept {
-  a.store(width::h, r10, static_cast<int>(s), v);
-}
-constexpr void load_be16(assembler& a, reg to, reg from, int offset) noexcept {
-  a.load(width::h, to, from, offset);
-  a.big_endian(to, 16);
-}
-
-/// Writes the dissection. While it runs, as `runnel::detail::dissection` has them: r2 here, r3 at, r4 end, r5 the type
-/// or number of what comes next; r0 and r1 are free.
-class dissection_writer {
- public:
-  constexpr explicit dissection_writer(assembler& a) noexcept
-      : a_(a),
-        fault_(a.make_label()),
-        parsed_(a.make_label()),
-        ipv4_(a.make_label()),
-        ipv6_(a.make_label()),
-        arp_(a.make_label()),
-        transport_(a.make_label()),
-        other_transport_(a.make_label()) {}
-
-  /// The registers that every program needs: of the packet only its length is known behind it.
-  static constexpr void write_start(assembler& a) noexcept {
-    a.move(r6, r1);
-    a.load(width::w, r7, r6, 0);  // data
-    a.load(width::w, r8, r6, 4);  // data_end
-  }
-  /// The whole dissection; goes on behind it in any case.
-  constexpr void write() noexcept {
-    a_.move(r9, std::uint64_t{0});
-    a_.move(r4, r8);
-    a_.alu(alu_op::sub, r4, r7);
-    for (const slot s : {slot::transport, slot::number, slot::mpls, slot::end}) store_slot(a_, s, r4);
-    for (const slot s : {slot::fragment, slot::first}) store_slot(a_, s, 0);
-    const label typed = a_.make_label();
-    link_header();
-    vlan_tags(typed);
-    llc_header();
-    a_.place(typed);
-    network_type();
-    mpls_labels();
-    arp_packet();
-    ipv4_header();
-    ipv6_headers();
-    transport_header();
-    ends();
-  }
-
- private:
-  using op = alu_op;
-  using jump = jmp_op;
-
-  constexpr void link_header() noexcept {
-    a_.move(r3, std::uint64_t{14});
-    a_.move(r2, r7);
-    a_.alu(op::add, r2, 14);
-    a_.jump_if(jump::jgt, r2, r8, fault_);
-    load_be16(a_, r5, r7, 12);
-  }
-  constexpr void vlan_tags(label typed) noexcept {
-    const label again = a_.make_label(), tag = a_.make_label(), done = a_.make_label();
-    a_.place(again);
-    a_.jump_if(jump::jeq, r5, ethertype::vlan, tag);
-    a_.jump_if(jump::jeq, r5, ethertype::qinq, tag);
-    a_.jump_if(jump::jne, r5, ethertype::qinq_old, done);
-    a_.place(tag);
-    a_.jump_if(jump::jeq, r3, 14 + 4 * std::int32_t{max_vlan_tags}, fault_);
-    need_bytes(4);
-    a_.alu(op::or_, r9, bit(protocol::vlan));
-    load_be16(a_, r5, r2, 2);
-    a_.alu(op::add, r2, 4);
-    a_.alu(op::add, r3, 4);
-    a_.jump(again);
-    a_.place(done);
-    a_.jump_if(jump::jge, r5, ethertype::first, typed);
-  }
-  // Behind an 802.3 length. Goes on with the type in a SNAP header, or to the end.
-  constexpr void llc_header() noexcept {
-    const label unnumbered = a_.make_label(), known = a_.make_label();
-    a_.jump_if(jump::jgt, r5, 1500, fault_);
-    rest_to_r1();
-    a_.jump_if(jump::jgt, r5, r1, fault_);
-    a_.move(r4, r3);
-    a_.alu(op::add, r4, r5);
-    forget_at(slot::network, network_mask);
-    need(3);
-    a_.load(width::b, r0, r2, 2);
-    a_.move(r1, r0);
-    a_.alu(op::and_, r1, 3);
-    a_.jump_if(jump::jeq, r1, 3, unnumbered);
-    need(4);
-    a_.jump(parsed_);
-    a_.place(unnumbered);
-    load_be16(a_, r1, r2, 0);
-    a_.jump_if(jump::jne, r1, 0xaaaa, parsed_);
-    a_.jump_if(jump::jne, r0, 3, parsed_);
-    need(8);
-    a_.load(width::b, r0, r2, 3);
-    a_.alu(op::lsh, r0, 16);
-    load_be16(a_, r1, r2, 4);
-    a_.alu(op::or_, r0, r1);
-    a_.jump_if(jump::jeq, r0, 0, known);
-    a_.jump_if(jump::jne, r0, 0xf8, parsed_);
-    a_.place(known);
-    load_be16(a_, r5, r2, 6);
-    a_.jump_if(jump::jlt, r5, ethertype::first, parsed_);
-    a_.alu(op::add, r3, 8);
-  }
-  constexpr void network_type() noexcept {
-    forget_at(slot::network, network_mask);
-    a_.jump_if(jump::jeq, r5, ethertype::ipv4, ipv4_);
-    a_.jump_if(jump::jeq, r5, ethertype::ipv6, ipv6_);
-    a_.jump_if(jump::jeq, r5, ethertype::arp, arp_);
-    const label mpls = a_.make_label();
-    a_.jump_if(jump::jeq, r5, ethertype::mpls, mpls);
-    a_.jump_if(jump::jne, r5, ethertype::mpls_upstream, parsed_);
-    a_.place(mpls);
-  }
-  constexpr void mpls_labels() noexcept {
-    const label again = a_.make_label();
-    store_slot(a_, slot::mpls, r3);
-    a_.alu(op::or_, r9, bit(protocol::mpls));
-    a_.move(r0, std::uint64_t{0});
-    a_.place(again);
-    a_.jump_if(jump::jeq, r0, std::int32_t{max_mpls_labels}, fault_);
-    a_.alu(op::add, r0, 1);
-    need(4);
-    a_.load(width::b, r5, r2, 2);
-    a_.alu(op::add, r2, 4);
-    a_.alu(op::add, r3, 4);
-    a_.alu(op::and_, r5, 1);
-    a_.jump_if(jump::jeq, r5, 0, again);
-    forget_at(slot::network, network_mask);
-    a_.jump_if(jump::jeq, r3, r4, parsed_);
-    need(1);
-    a_.load(width::b, r5, r2, 0);
-    a_.alu(op::rsh, r5, 4);
-    a_.jump_if(jump::jeq, r5, 4, ipv4_);
-    a_.jump_if(jump::jeq, r5, 6, ipv6_);
-    a_.jump(parsed_);
-  }
-  constexpr void arp_packet() noexcept {
-    const label good = a_.make_label();
-    a_.place(arp_);
-    need(28);
-    load_be16(a_, r0, r2, 0);
-    a_.jump_if(jump::jeq, r0, 1, good);
-    a_.jump_if(jump::jne, r0, 6, fault_);
-    a_.place(good);
-    load_be16(a_, r0, r2, 2);
-    a_.jump_if(jump::jne, r0, ethertype::ipv4, fault_);
-    load_be16(a_, r0, r2, 4);
-    a_.jump_if(jump::jne, r0, 0x0604, fault_);
-    a_.alu(op::or_, r9, bit(protocol::arp));
-    a_.jump(parsed_);
-  }
-  constexpr void ipv4_header() noexcept {
-    a_.place(ipv4_);
-    need(20);
-    version_is(4);
-    a_.alu(op::and_, r0, 15);
-    a_.alu(op::lsh, r0, 2);
-    a_.jump_if(jump::jlt, r0, 20, fault_);
-    load_be16(a_, r5, r2, 2);
-    a_.jump_if(jump::jlt, r5, r0, fault_);  // so that the header lies in what the total length is checked for
-    rest_to_r1();
-    a_.jump_if(jump::jgt, r5, r1, fault_);
-    a_.alu(op::or_, r9, bit(protocol::ipv4));
-    a_.move(r4, r3);
-    a_.alu(op::add, r4, r5);
-    a_.alu(op::add, r3, r0);
-    load_be16(a_, r1, r2, 6);
-    a_.move(r0, r5);
-    a_.load(width::b, r5, r2, 9);
-    store_slot(a_, slot::number, r5);
-    const label whole = a_.make_label();
-    a_.alu(op::and_, r1, 0x3fff);
-    a_.jump_if(jump::jeq, r1, 0, whole);
-    a_.alu(op::or_, r9, bit(protocol::fragment));
-    a_.alu(op::and_, r1, 0x1fff);
-    a_.alu(op::lsh, r1, 3);
-    a_.alu(op::add, r0, r1);
-    a_.jump_if(jump::jgt, r0, 65535, fault_);
-    a_.jump_if(jump::jne, r1, 0, parsed_);
-    store_slot(a_, slot::first, r4);  // any number but 0
-    a_.place(whole);
-    a_.jump_if(jump::jeq, r5, 58, other_transport_);  // ICMPv6 belongs to IPv6
-    a_.jump(transport_);
-  }
-  constexpr void ipv6_headers() noexcept {
-    const label again = a_.make_label(), extension = a_.make_label(), sized = a_.make_label(), done = a_.make_label(),
-                some = a_.make_label(), numbered = a_.make_label(), authentication = a_.make_label(),
-                fragment = a_.make_label(), not_fragment = a_.make_label();
-    a_.place(ipv6_);
-    need(40);
-    version_is(6);
-    load_be16(a_, r0, r2, 4);
-    a_.load(width::b, r5, r2, 6);
-    rest_to_r1();
-    a_.alu(op::sub, r1, 40);  // not below 0, as there are 40
-    a_.jump_if(jump::jgt, r0, r1, fault_);
-    a_.jump_if(jump::jne, r0, 0, some);
-    a_.jump_if(jump::jeq, r5, 0, fault_);
-    a_.place(some);
-    a_.alu(op::or_, r9, bit(protocol::ipv6));
-    a_.alu(op::add, r3, 40);
-    a_.move(r4, r3);
-    a_.alu(op::add, r4, r0);
-    a_.move(r0, std::uint64_t{0});
-
-    // r0 counts.
-    a_.place(again);
-    for (const std::int32_t number : {0, 43, 44, 51}) a_.jump_if(jump::jeq, r5, number, extension);
-    a_.jump_if(jump::jne, r5, 60, done);
-    a_.place(extension);
-    a_.jump_if(jump::jeq, r0, std::int32_t{max_ipv6_extensions}, fault_);
-    a_.jump_if(jump::jne, r5, 0, numbered);
-    a_.jump_if(jump::jne, r0, 0, fault_);
-    a_.place(numbered);
-    a_.alu(op::add, r0, 1);
-    forget_at(slot::transport, transport_mask);
-    need(8);
-    a_.load(width::b, r1, r2, 1);
-    a_.jump_if(jump::jeq, r5, 44, fragment);
-    a_.jump_if(jump::jeq, r5, 51, authentication);
-    a_.alu(op::add, r1, 1);
-    a_.alu(op::lsh, r1, 3);
-    a_.jump(sized);
-    a_.place(authentication);
-    a_.jump_if(jump::jeq, r1, 0, fault_);
-    a_.alu(op::add, r1, 2);
-    a_.alu(op::lsh, r1, 2);
-    a_.jump(sized);
-    a_.place(fragment);
-    a_.move(r1, std::uint64_t{8});
-    a_.place(sized);
-    a_.alu(op::add, r3, r1);
-    a_.jump_if(jump::jgt, r3, r4, fault_);
-    a_.jump_if(jump::jne, r5, 44, not_fragment);
-    fragment_header();
-    a_.place(not_fragment);
-    a_.load(width::b, r5, r2, 0);
-    a_.jump(again);
-    a_.place(done);
-    store_slot(a_, slot::number, r5);
-    a_.jump_if(jump::jeq, r5, 1, other_transport_);  // ICMP belongs to IPv4
-    a_.jump(transport_);
-  }
-  // At r2; r3 is behind it. r0 counts, and is kept unless this is the last.
-  constexpr void fragment_header() noexcept {
-    const label goes_on = a_.make_label();
-    load_slot(a_, r1, slot::fragment);
-    a_.jump_if(jump::jne, r1, 0, fault_);
-    a_.alu(op::or_, r9, bit(protocol::fragment));
-    a_.move(r1, r3);
-    a_.alu(op::sub, r1, 8);
-    store_slot(a_, slot::fragment, r1);
-    load_be16(a_, r5, r2, 2);
-    a_.move(r1, r5);
-    a_.alu(op::and_, r1, 0xfff8);
-    a_.alu(op::add, r1, r4);
-    a_.alu(op::sub, r1, r3);
-    a_.jump_if(jump::jgt, r1, 65535, fault_);
-    a_.move(r1, r5);
-    a_.alu(op::and_, r1, 0xfff8);
-    a_.jump_if(jump::jeq, r1, 0, goes_on);
-    a_.load(width::b, r5, r2, 0);
-    store_slot(a_, slot::number, r5);
-    a_.jump(parsed_);
-    a_.place(goes_on);
-    a_.alu(op::and_, r5, 1);
-    store_slot(a_, slot::first, r5);
-  }
-  constexpr void transport_header() noexcept {
-    const label tcp = a_.make_label(), udp = a_.make_label(), icmp = a_.make_label(), icmpv6 = a_.make_label(),
-                gre = a_.make_label(), found = a_.make_label(), length_is_good = a_.make_label();
-    a_.place(transport_);
-    store_slot(a_, slot::end, r4);
-    forget_at(slot::transport, transport_mask);
-    a_.jump_if(jump::jeq, r5, 6, tcp);
-    a_.jump_if(jump::jeq, r5, 17, udp);
-    a_.jump_if(jump::jeq, r5, 1, icmp);
-    a_.jump_if(jump::jeq, r5, 58, icmpv6);
-    a_.jump_if(jump::jeq, r5, 47, gre);
-    a_.jump(found);
-
-    a_.place(tcp);
-    need(20);
-    a_.load(width::b, r0, r2, 12);
-    a_.alu(op::rsh, r0, 4);
-    a_.alu(op::lsh, r0, 2);
-    a_.jump_if(jump::jlt, r0, 20, fault_);
-    a_.alu(op::add, r0, r3);
-    a_.jump_if(jump::jgt, r0, r4, fault_);
-    a_.alu(op::or_, r9, bit(protocol::tcp));
-    a_.jump(found);
-
-    a_.place(udp);
-    need(8);
-    load_be16(a_, r0, r2, 4);
-    a_.jump_if(jump::jlt, r0, 8, fault_);
-    rest_to_r1();
-    a_.jump_if(jump::jle, r0, r1, length_is_good);
-    load_slot(a_, r1, slot::first);
-    a_.jump_if(jump::jeq, r1, 0, fault_);
-    a_.place(length_is_good);
-    a_.alu(op::or_, r9, bit(protocol::udp));
-    a_.jump(found);
-
-    a_.place(icmp);
-    need(8);
-    a_.alu(op::or_, r9, bit(protocol::icmp));
-    a_.jump(found);
-
-    a_.place(icmpv6);
-    need(8);
-    a_.alu(op::or_, r9, bit(protocol::icmpv6));
-    a_.jump(found);
-
-    a_.place(gre);
-    gre_header(found);
-    a_.jump(found);
-
-    a_.place(other_transport_);
-    store_slot(a_, slot::end, r4);
-    store_slot(a_, slot::transport, r3);
-    a_.place(found);
-    a_.alu(op::or_, r9, bit(protocol::transport));
-  }
-  constexpr void gre_header(label found) noexcept {
-    need(4);
-    load_be16(a_, r0, r2, 0);
-    a_.move(r1, r0);
-    a_.alu(op::and_, r1, 7);
-    a_.jump_if(jump::jne, r1, 0, found);
-    a_.move(r1, r0);
-    a_.alu(op::and_, r1, 0x4c00);
-    a_.jump_if(jump::jne, r1, 0, fault_);
-    // A word for each of the bits 15, 13 and 12, and one.
-    a_.move(r5, std::uint64_t{1});
-    for (const std::int32_t shift : {15, 13, 12}) {
-      a_.move(r1, r0);
-      a_.alu(op::rsh, r1, shift);
-      a_.alu(op::and_, r1, 1);
-      a_.alu(op::add, r5, r1);
-    }
-    a_.alu(op::lsh, r5, 2);
-    a_.alu(op::add, r5, r3);
-    a_.jump_if(jump::jgt, r5, r4, fault_);
-    a_.alu(op::or_, r9, bit(protocol::gre));
-  }
-  constexpr void ends() noexcept {
-    const label done = a_.make_label();
-    a_.place(parsed_);
-    a_.alu(op::or_, r9, bit(protocol::parsed));
-    store_slot(a_, slot::found, r9);
-    load_slot(a_, r9, slot::found);
-    a_.jump(done);
-    a_.place(fault_);
-    a_.move(r9, std::uint64_t{0});
-    store_slot(a_, slot::network, 14);
-    a_.place(done);
-  }
-
-  // `n` bytes from here are in the packet: all there is to check before an end is said.
-  constexpr void need_bytes(std::int32_t n) noexcept {
-    a_.move(r1, r2);
-    a_.alu(op::add, r1, n);
-    a_.jump_if(jump::jgt, r1, r8, fault_);
-  }
-  // And they lie before the end; that is in the packet, but the verifier does not know.
-  constexpr void need(std::int32_t n) noexcept {
-    a_.move(r1, r3);
-    a_.alu(op::add, r1, n);
-    a_.jump_if(jump::jgt, r1, r4, fault_);
-    need_bytes(n);
-  }
-  constexpr void rest_to_r1() noexcept {
-    a_.move(r1, r4);
-    a_.alu(op::sub, r1, r3);
-  }
-  // The first octet stays in r0.
-  constexpr void version_is(std::int32_t v) noexcept {
-    a_.load(width::b, r0, r2, 0);
-    a_.move(r1, r0);
-    a_.alu(op::rsh, r1, 4);
-    a_.jump_if(jump::jne, r1, v, fault_);
-  }
-  // Keeps `at`, makes the verifier forget which number it is, and goes there.
-  constexpr void forget_at(slot s, std::int32_t mask) noexcept {
-    store_slot(a_, s, r3);
-    load_slot(a_, r3, s);
-    a_.alu(op::and_, r3, mask);
-    a_.move(r2, r7);
-    a_.alu(op::add, r2, r3);
-  }
-
-  assembler& a_;
-  label fault_, parsed_, ipv4_, ipv6_, arp_, transport_, other_transport_;
-};
-
-}  // namespace runnel::detail::ebpf
-
-#endif
-
-// ==== runnel/xdp/bpf_locate.hpp ======================================================================================
-// Finds headers by what the dissection left, and loads fields and metadata: `match::locate` and `match::load` as eBPF
-// instructions.
-#ifndef RUNNEL_XDP_BPF_LOCATE_HPP
-#define RUNNEL_XDP_BPF_LOCATE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // int32_t, uint8_t, uint16_t, uint64_t
-
-namespace runnel::detail::ebpf {
-
-using namespace bpf;
-
-/// Whether headers have to be looked for.
-[[nodiscard]] constexpr bool needs_dissection(const match::condition_node& n) noexcept {
-  if (n.kind == match::node_kind::has) return n.operand.in_header != header::ethernet;
-  if (!n.has_operand()) return false;
-  if (!n.operand.is_meta) return n.operand.in_header != header::ethernet;
-  return n.operand.which == match::meta_key::protocol || n.operand.which == match::meta_key::nfproto ||
-         n.operand.which == match::meta_key::l4proto;
-}
-
-/// Writes the search for one header; a packet without it goes to `missing`.
-class locate_writer {
-  using op = alu_op;
-  using jump = jmp_op;
-
- public:
-  constexpr locate_writer(assembler& a, label missing) noexcept : a_(a), missing_(missing) {}
-
-  /// Leaves in r2 where a header begins, of which `need` bytes are there. Uses r0, r1 and r3.
-  constexpr void find(header h, std::size_t need) noexcept {
-    const auto n = static_cast<std::int32_t>(need);
-    switch (family_of(h)) {
-      case header_family::icmp_message: return find_message(protocol::icmp, n, number_of(h), number_of(h));
-      case header_family::icmpv6_message: return find_message(protocol::icmpv6, n, number_of(h), number_of(h));
-      default: break;
-    }
-    switch (h) {
-      case header::ethernet: return find_behind_start(0, n);
-      case header::vlan: found(bit(protocol::vlan)); return find_behind_start(14, n);
-      case header::cvlan: return find_second_tag(n);
-      case header::mpls: return find_in(slot::mpls, network_mask, bit(protocol::mpls), n);
-      case header::arp: return find_in(slot::network, network_mask, bit(protocol::arp), n);
-      case header::ipv4: return find_in(slot::network, network_mask, bit(protocol::ipv4), n);
-      case header::ipv6: return find_in(slot::network, network_mask, bit(protocol::ipv6), n);
-      case header::ipv6_fragment: return find_fragment(n);
-      case header::icmp: return find_in(slot::transport, transport_mask, bit(protocol::icmp), n);
-      case header::icmpv6: return find_in(slot::transport, transport_mask, bit(protocol::icmpv6), n);
-      case header::tcp: return find_in(slot::transport, transport_mask, bit(protocol::tcp), n);
-      case header::udp: return find_in(slot::transport, transport_mask, bit(protocol::udp), n);
-      case header::th: return find_in(slot::transport, transport_mask, bit(protocol::tcp) | bit(protocol::udp), n);
-      case header::gre: return find_in(slot::transport, transport_mask, bit(protocol::gre), n);
-      case header::vxlan: return find_vxlan(n);
-      case header::icmp_echo: return find_echo(n);
-      case header::icmpv6_echo: return find_message(protocol::icmpv6, n, 128, 129);
-      case header::icmpv6_target: return find_target(n);
-      default: return a_.jump(missing_);
-    }
-  }
-  /// Leaves the value of an operand in r0, or in r0 and r1. Uses r2 and r3.
-  constexpr void load(const match::operand_description& o, std::uint16_t iif) noexcept {
-    if (o.is_meta) return load_meta(o.which, iif);
-    const std::size_t fixed = match::fixed_size(o.in_header), needed = (o.offset + std::size_t{o.bits} + 7) / 8;
-    find(o.in_header, needed > fixed ? needed : fixed);
-    const std::int32_t at = o.offset / 8;
-    if (o.value == match::value_kind::ipv6) {
-      load_bytes(r0, at, 8);
-      return load_bytes(r1, at + 8, 8);
-    }
-    const std::int32_t first = o.offset % 8, size = (first + o.bits + 7) / 8, behind = size * 8 - first - o.bits;
-    load_bytes(r0, at, size);
-    if (behind != 0) a_.alu(op::rsh, r0, behind);
-    if (first == 0) return;
-    // The mask has at most 57 bits.
-    a_.move(r1, ~std::uint64_t{0} >> (64 - o.bits));
-    a_.alu(op::and_, r0, r1);
-  }
-
- private:
-  // Goes on when one of these bits is set. The test is on a copy, so that the verifier learns nothing of r9: what it
-  // knows of bits would tell ways apart that are the same to us.
-  constexpr void found(std::int32_t bits) noexcept {
-    a_.move(r1, r9);
-    a_.alu(op::and_, r1, bits);
-    a_.jump_if(jump::jeq, r1, 0, missing_);
-  }
-  constexpr void check(std::int32_t need) noexcept {
-    a_.move(r1, r2);
-    a_.alu(op::add, r1, need);
-    a_.jump_if(jump::jgt, r1, r8, missing_);
-  }
-  constexpr void find_behind_start(std::int32_t at, std::int32_t need) noexcept {
-    a_.move(r2, r7);
-    if (at != 0) a_.alu(op::add, r2, at);
-    check(need);
-  }
-  constexpr void find_in(slot s, std::int32_t mask, std::int32_t bits, std::int32_t need) noexcept {
-    found(bits);
-    go_to(s, mask);
-    check(need);
-  }
-  constexpr void go_to(slot s, std::int32_t mask) noexcept {
-    load_slot(a_, r1, s);
-    a_.alu(op::and_, r1, mask);
-    a_.move(r2, r7);
-    a_.alu(op::add, r2, r1);
-  }
-  constexpr void find_second_tag(std::int32_t need) noexcept {
-    const label is_tag = a_.make_label();
-    found(bit(protocol::vlan));
-    find_behind_start(18, need);
-    load_be16(a_, r0, r7, 16);
-    a_.jump_if(jump::jeq, r0, ethertype::vlan, is_tag);
-    a_.jump_if(jump::jeq, r0, ethertype::qinq, is_tag);
-    a_.jump_if(jump::jne, r0, ethertype::qinq_old, missing_);
-    a_.place(is_tag);
-  }
-  constexpr void find_fragment(std::int32_t need) noexcept {
-    found(bit(protocol::ipv6));
-    load_slot(a_, r1, slot::fragment);
-    a_.jump_if(jump::jeq, r1, 0, missing_);
-    go_to(slot::fragment, transport_mask);
-    check(need);
-  }
-  constexpr void find_vxlan(std::int32_t need) noexcept {
-    find_in(slot::transport, transport_mask, bit(protocol::udp), need + 8);
-    load_be16(a_, r0, r2, 2);
-    a_.jump_if(jump::jne, r0, 4789, missing_);
-    a_.alu(op::add, r2, 8);
-  }
-  // Of an ICMP message what is needed lies within the datagram; its type is left in r0.
-  constexpr void find_message(protocol p, std::int32_t need, std::int32_t first, std::int32_t last) noexcept {
-    find_in(slot::transport, transport_mask, bit(p), need);
-    load_slot(a_, r1, slot::transport);
-    a_.alu(op::add, r1, need);
-    load_slot(a_, r3, slot::end);
-    a_.jump_if(jump::jgt, r1, r3, missing_);
-    a_.load(width::b, r0, r2, 0);
-    if (first == last) return a_.jump_if(jump::jne, r0, first, missing_);
-    if (first != 0) a_.jump_if(jump::jlt, r0, first, missing_);
-    a_.jump_if(jump::jgt, r0, last, missing_);
-  }
-  constexpr void find_echo(std::int32_t need) noexcept {
-    const label is_echo = a_.make_label();
-    find_message(protocol::icmp, need, 0, 8);
-    a_.jump_if(jump::jeq, r0, 0, is_echo);
-    a_.jump_if(jump::jne, r0, 8, missing_);
-    a_.place(is_echo);
-  }
-  constexpr void find_target(std::int32_t need) noexcept {
-    find_message(protocol::icmpv6, need, 130, 137);
-    a_.jump_if(jump::jeq, r0, 133, missing_);
-    a_.jump_if(jump::jeq, r0, 134, missing_);
-  }
-
-  constexpr void load_meta(match::meta_key key, std::uint16_t iif) noexcept {
-    switch (key) {
-      case match::meta_key::length:
-        a_.move(r0, r8);
-        a_.alu(op::sub, r0, r7);
-        break;
-      case match::meta_key::iif: a_.move(r0, std::uint64_t{iif}); break;
-      case match::meta_key::queue:
-        a_.load(width::w, r0, r6, 16);
-        a_.alu(op::and_, r0, 0xff);  // as a frame has it
-        break;
-      case match::meta_key::protocol: load_protocol(); break;
-      case match::meta_key::nfproto: load_nfproto(); break;
-      case match::meta_key::l4proto:
-        found(bit(protocol::ipv4) | bit(protocol::ipv6));
-        load_slot(a_, r0, slot::number);
-        break;
-      case match::meta_key::mark:  // nobody has set these yet
-      case match::meta_key::priority:
-      case match::meta_key::hash:
-      case match::meta_key::time: a_.move(r0, std::uint64_t{0}); break;
-    }
-  }
-  // What the type field says in front of the label stack, or of the network header. That begins at 14 where something
-  // is wrong with the packet; where there is no type field, the value is 0.
-  constexpr void load_protocol() noexcept {
-    const label plain = a_.make_label(), none = a_.make_label();
-    load_slot(a_, r2, slot::network);
-    a_.move(r1, r9);
-    a_.alu(op::and_, r1, bit(protocol::mpls));
-    a_.jump_if(jump::jeq, r1, 0, plain);
-    load_slot(a_, r2, slot::mpls);
-    a_.place(plain);
-    a_.alu(op::sub, r2, 2);
-    a_.alu(op::and_, r2, network_mask);
-    a_.alu(op::add, r2, r7);
-    a_.move(r1, r2);
-    a_.alu(op::add, r1, 2);
-    a_.move(r0, std::uint64_t{0});
-    a_.jump_if(jump::jgt, r1, r8, none);
-    load_be16(a_, r0, r2, 0);
-    a_.place(none);
-  }
-  constexpr void load_nfproto() noexcept {
-    const label known = a_.make_label();
-    constexpr struct {
-      protocol is;
-      std::uint8_t value;
-    } families[] = {{protocol::ipv4, nfproto::ipv4}, {protocol::ipv6, nfproto::ipv6}, {protocol::arp, nfproto::arp}};
-    for (const auto& f : families) {
-      a_.move(r0, std::uint64_t{f.value});
-      a_.move(r1, r9);
-      a_.alu(op::and_, r1, bit(f.is));
-      a_.jump_if(jump::jne, r1, 0, known);
-    }
-    a_.move(r0, std::uint64_t{nfproto::unspec});
-    a_.place(known);
-  }
-
-  // `size` bytes at r2 + `at`, the first one most significant, in the largest pieces that there are. The second and
-  // further ones come through r3.
-  constexpr void load_bytes(reg to, std::int32_t at, std::int32_t size) noexcept {
-    for (std::int32_t done = 0; done < size;) {
-      const std::int32_t rest = size - done, piece = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
-      const width w = piece == 8 ? width::dw : piece == 4 ? width::w : piece == 2 ? width::h : width::b;
-      const reg part = done == 0 ? to : r3;
-      a_.load(w, part, r2, at + done);
-      if (piece != 1) a_.big_endian(part, piece * 8);
-      if (done != 0) {
-        a_.alu(op::lsh, to, piece * 8);
-        a_.alu(op::or_, to, r3);
-      }
-      done += piece;
-    }
-  }
-
-  assembler& a_;
-  label missing_;
-};
-
-}  // namespace runnel::detail::ebpf
-
-#endif
-
-// ==== runnel/xdp/bpf_condition.hpp ===================================================================================
-// Conditions as eBPF instructions, behind the dissection: one test after the other, each with two ways to go on.
-#ifndef RUNNEL_XDP_BPF_CONDITION_HPP
-#define RUNNEL_XDP_BPF_CONDITION_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // int32_t, uint16_t, uint64_t
-
-namespace runnel::detail::ebpf {
-
-using namespace bpf;
-
-/// Where the keys of maps are put together on the stack, behind what the dissection left: a prefix length, 16 bytes of
-/// key.
-inline constexpr int key_at = -40, prefix_key_at = key_at - 4;
-
-/// Writes the tests of conditions. What is compared is in r0, of an IPv6 address the upper half, the lower half in r1;
-/// r2 to r5 are free.
-class condition_writer {
-  using op = alu_op;
-  using jump = jmp_op;
-
- public:
-  constexpr condition_writer(assembler& a, std::uint16_t iif) noexcept : a_(a), iif_(iif) {}
-
-  /// Goes to one of two labels. The second is placed right behind.
-  constexpr void write(const match::condition_view& c, label holds, label fails) noexcept {
-    label at[condition::max_nodes];
-    for (std::size_t i = 0; i < c.size; ++i) at[i] = a_.make_label();
-    for (std::size_t i = 0; i < c.size; ++i) {
-      const match::condition_node& n = c.nodes[i];
-      if (n.has_children()) continue;
-      const auto where = [&](std::uint16_t place) {
-        return place == match::condition_node::holds   ? holds
-               : place == match::condition_node::fails ? fails
-                                                       : at[place];
-      };
-      std::size_t next = i + 1;
-      while (next < c.size && c.nodes[next].has_children()) ++next;
-      a_.place(at[i]);
-      test(c, n, {where(n.yes), where(n.no), next < c.size ? at[next] : fails});
-    }
-    for (std::size_t i = 0; i < c.size; ++i)
-      if (c.nodes[i].has_children()) a_.place(at[i]);
-    a_.place(fails);
-  }
-
- private:
-  // Where to go on, and which of the two comes next anyway.
-  struct ways {
-    label yes, no, next;
-
-    [[nodiscard]] constexpr ways turned() const noexcept { return {no, yes, next}; }
-  };
-  static constexpr bool same(label a, label b) noexcept { return a.number == b.number; }
-
-  constexpr void test(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
-    if (n.kind == match::node_kind::always) return go(to.yes, to.next);
-    locate_writer place(a_, to.no);
-    if (n.kind == match::node_kind::has) {
-      place.find(n.operand.in_header, match::fixed_size(n.operand.in_header));
-      return go(to.yes, to.next);
-    }
-    place.load(n.operand, iif_);
-    if (n.operand.value == match::value_kind::ipv6) {
-      if (n.operand.is_masked) {
-        const ipv6_address mask = c.mask<ipv6_address>(n);
-        and_with(r0, mask.high());
-        and_with(r1, mask.low());
-      }
-      compare_addresses(c, n, n.inside ? to : to.turned());
-    } else {
-      if (n.operand.is_masked) and_with(r0, c.mask<std::uint64_t>(n));
-      compare_numbers(c, n, n.inside ? to : to.turned());
-    }
-  }
-
-  constexpr void compare_numbers(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
-    const std::uint64_t first = n.values != 0 ? c.value<std::uint64_t>(n, 0) : 0;
-    switch (n.kind) {
-      case match::node_kind::comparison: return branch(jump_for(n.how), r0, first, to);
-      case match::node_kind::in_range:
-        if (c.value<std::uint64_t>(n, 1) < first) return go(to.no, to.next);
-        if (first != 0) subtract(first);
-        return branch(jump::jle, r0, c.value<std::uint64_t>(n, 1) - first, to);
-      case match::node_kind::in_prefix: {
-        const std::int32_t rest = n.operand.bits - n.length;
-        // A prefix with bits behind its length has no addresses: what is left of one of the other family.
-        if (rest > 63 ? first != 0 : first >> rest << rest != first) return go(to.no, to.next);
-        if (rest > 63) return go(to.yes, to.next);
-        if (rest != 0) a_.alu(op::rsh, r0, rest);
-        return branch(jump::jeq, r0, first >> rest, to);
-      }
-      case match::node_kind::in_constants: return search(c, n, 0, n.values, to);
-      case match::node_kind::in_set: return ask_set(n, to);
-      default: return go(to.no, to.next);
-    }
-  }
-  // The values rise: halves of halves, down to three that are tried one by one.
-  constexpr void search(const match::condition_view& c, const match::condition_node& n, std::size_t from,
-                        std::size_t end, ways to) noexcept {
-    if (end - from <= 3) {
-      for (std::size_t i = from; i < end; ++i) jump_if(jump::jeq, r0, c.value<std::uint64_t>(n, i), to.yes);
-      return go(to.no, to.next);
-    }
-    const std::size_t middle = from + (end - from) / 2;
-    const label upper = a_.make_label();
-    jump_if(jump::jge, r0, c.value<std::uint64_t>(n, middle), upper);
-    search(c, n, from, middle, {to.yes, to.no, upper});
-    a_.place(upper);
-    search(c, n, middle, end, to);
-  }
-  constexpr void compare_addresses(const match::condition_view& c, const match::condition_node& n, ways to) noexcept {
-    const auto value = [&](std::size_t i) { return c.value<ipv6_address>(n, i); };
-    switch (n.kind) {
-      case match::node_kind::comparison: return compare_address(n.how, value(0), to);
-      case match::node_kind::in_range: {
-        const label not_below = a_.make_label();
-        compare_address(match::relation::greater_equal, value(0), {not_below, to.no, not_below});
-        a_.place(not_below);
-        return compare_address(match::relation::less_equal, value(1), to);
-      }
-      case match::node_kind::in_prefix: {
-        const std::int32_t length = n.length;
-        const auto mask = match::prefix_mask<ipv6_address, 128>(n.length);
-        if (!(match::key_and(value(0), mask) == value(0))) return go(to.no, to.next);
-        if (length == 0) return go(to.yes, to.next);
-        if (length <= 64) {
-          if (length != 64) a_.alu(op::rsh, r0, 64 - length);
-          return branch(jump::jeq, r0, value(0).high() >> (64 - length), to);
-        }
-        jump_if(jump::jne, r0, value(0).high(), to.no);
-        if (length != 128) a_.alu(op::rsh, r1, 128 - length);
-        return branch(jump::jeq, r1, value(0).low() >> (128 - length), to);
-      }
-      case match::node_kind::in_constants:
-        for (std::size_t i = 0; i < n.values; ++i) {
-          const label another = a_.make_label();
-          compare_address(match::relation::equal, value(i), {to.yes, another, another});
-          a_.place(another);
-        }
-        return go(to.no, to.next);
-      case match::node_kind::in_set: return ask_set(n, to);
-      default: return go(to.no, to.next);
-    }
-  }
-  constexpr void compare_address(match::relation how, const ipv6_address& v, ways to) noexcept {
-    switch (how) {
-      case match::relation::not_equal: return compare_address(match::relation::equal, v, to.turned());
-      case match::relation::equal: break;
-      case match::relation::less:
-      case match::relation::less_equal: jump_if(jump::jlt, r0, v.high(), to.yes); break;
-      case match::relation::greater:
-      case match::relation::greater_equal: jump_if(jump::jgt, r0, v.high(), to.yes); break;
-    }
-    jump_if(jump::jne, r0, v.high(), to.no);
-    branch(jump_for(how), r1, v.low(), to);
-  }
-
-  // Is the value in a set? In a hash map under itself, as a number or in network order; in a trie by its prefix.
-  constexpr void ask_set(const match::condition_node& n, ways to) noexcept {
-    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
-    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
-    if (is_ipv6) {
-      a_.big_endian(r0, 64);
-      a_.big_endian(r1, 64);
-      a_.store(width::dw, r10, key_at + 8, r1);
-    } else if (is_trie) {
-      a_.big_endian(r0, 32);
-    }
-    a_.store(is_trie && !is_ipv6 ? width::w : width::dw, r10, key_at, r0);
-    if (is_trie) a_.store(width::w, r10, prefix_key_at, n.set.functions->bits);
-    a_.move(r2, r10);
-    a_.alu(op::add, r2, is_trie ? prefix_key_at : key_at);
-    a_.load_map(r1, map_of(n));
-    a_.call(helper::map_lookup_elem);
-    branch(jump::jne, r0, 0, to);
-  }
-  constexpr std::size_t map_of(const match::condition_node& n) noexcept {
-    const std::size_t i = a_.so_far().find(n.set.set);
-    if (i < a_.so_far().map_count()) return i;
-    const bool is_trie = n.set.functions->kind == match::set_kind::prefix_set;
-    const bool is_ipv6 = n.operand.value == match::value_kind::ipv6;
-    const std::size_t capacity = n.set.functions->capacity(n.set.set);
-    map_description m;
-    m.config.kind = is_trie ? map_kind::lpm_trie : map_kind::hash;
-    m.config.key_bytes = (is_ipv6 ? 16u : is_trie ? 4u : 8u) + (is_trie ? 4u : 0u);
-    m.config.value_bytes = 1;
-    m.config.entries = capacity > 0x7fff'ffff ? 0x7fff'ffff : static_cast<std::uint32_t>(capacity);
-    m.config.name = n.set.name();
-    m.set = n.set;
-    return a_.add(m);
-  }
-
-  static constexpr jump jump_for(match::relation how) noexcept {
-    switch (how) {
-      case match::relation::equal: return jump::jeq;
-      case match::relation::not_equal: return jump::jne;
-      case match::relation::less: return jump::jlt;
-      case match::relation::less_equal: return jump::jle;
-      case match::relation::greater: return jump::jgt;
-      case match::relation::greater_equal: break;
-    }
-    return jump::jge;
-  }
-  static constexpr jump opposite(jump j) noexcept {
-    switch (j) {
-      case jump::jeq: return jump::jne;
-      case jump::jne: return jump::jeq;
-      case jump::jlt: return jump::jge;
-      case jump::jle: return jump::jgt;
-      case jump::jgt: return jump::jle;
-      default: return jump::jlt;
-    }
-  }
-  // An immediate is extended with its sign.
-  static constexpr bool is_immediate(std::uint64_t v) noexcept { return v <= 0x7fff'ffff; }
-  constexpr void jump_if(jump j, reg what, std::uint64_t v, label l) noexcept {
-    if (is_immediate(v)) return a_.jump_if(j, what, static_cast<std::int32_t>(v), l);
-    a_.move(r2, v);
-    a_.jump_if(j, what, r2, l);
-  }
-  constexpr void branch(jump j, reg what, std::uint64_t v, ways to) noexcept {
-    if (same(to.yes, to.next)) return jump_if(opposite(j), what, v, to.no);
-    jump_if(j, what, v, to.yes);
-    go(to.no, to.next);
-  }
-  constexpr void go(label to, label next) noexcept {
-    if (!same(to, next)) a_.jump(to);
-  }
-  constexpr void and_with(reg what, std::uint64_t mask) noexcept {
-    if (is_immediate(mask)) return a_.alu(op::and_, what, static_cast<std::int32_t>(mask));
-    a_.move(r2, mask);
-    a_.alu(op::and_, what, r2);
-  }
-  constexpr void subtract(std::uint64_t v) noexcept {
-    if (is_immediate(v)) return a_.alu(op::sub, r0, static_cast<std::int32_t>(v));
-    a_.move(r2, v);
-    a_.alu(op::sub, r0, r2);
-  }
-
-  assembler& a_;
-  std::uint16_t iif_;
-};
-
-}  // namespace runnel::detail::ebpf
-
-#endif
-
-// ==== runnel/xdp/lowerable.hpp =======================================================================================
-// What an XDP program cannot do: known of an expression's type when it is compiled, of a condition when it is lowered.
-#ifndef RUNNEL_XDP_LOWERABLE_HPP
-#define RUNNEL_XDP_LOWERABLE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t
-
-namespace runnel::detail::ebpf {
-
-/// Why something cannot be lowered.
-enum class obstacle : std::uint8_t { none, options, llc, tunnel, time, interval_set, own_set, stolen };
-
-/// The same in words, and what to do.
-struct obstacle_text {
-  const char* why;
-  const char* advice;
-};
-[[nodiscard]] constexpr obstacle_text text_of(obstacle o) noexcept {
-  switch (o) {
-    case obstacle::options:
-      return {"an XDP program does not search options and extension headers", "ask for them in user space"};
-    case obstacle::llc: return {"an XDP program does not look for LLC and SNAP headers", "ask for them in user space"};
-    case obstacle::tunnel: return {"an XDP program does not look into tunnels", "ask for it in user space"};
-    case obstacle::time:
-      return {"the kernel's clock is not the one of the device", "leave meta time out of what runs in the kernel"};
-    case obstacle::interval_set:
-      return {"the kernel has no map of intervals", "use in(range(...)), a prefix_set or a hash_set"};
-    case obstacle::own_set: return {"the kernel cannot ask a set of your own", "use a hash_set or a prefix_set"};
-    case obstacle::stolen: return {"the kernel has no verdict like this", "use accept, drop, tx or redirect"};
-    case obstacle::none: break;
-  }
-  return {"", ""};
-}
-
-[[nodiscard]] constexpr obstacle obstacle_in(header h) noexcept {
-  switch (family_of(h)) {
-    case header_family::ipv4_option:
-    case header_family::tcp_option:
-    case header_family::ipv6_extension:
-    case header_family::nd_option:
-    case header_family::gre_word: return obstacle::options;
-    case header_family::icmp_message:
-    case header_family::icmpv6_message:
-    case header_family::single: break;
-  }
-  return h == header::llc || h == header::snap ? obstacle::llc : obstacle::none;
-}
-[[nodiscard]] constexpr obstacle obstacle_in(match::set_kind k) noexcept {
-  return k == match::set_kind::interval_set ? obstacle::interval_set
-         : k == match::set_kind::other      ? obstacle::own_set
-                                            : obstacle::none;
-}
-[[nodiscard]] constexpr obstacle obstacle_in(const match::condition_node& n) noexcept {
-  if (n.kind == match::node_kind::has) return obstacle_in(n.operand.in_header);
-  if (!n.has_operand()) return obstacle::none;
-  if (n.operand.is_inner) return obstacle::tunnel;
-  if (n.kind == match::node_kind::in_set && obstacle_in(n.set.functions->kind) != obstacle::none)
-    return obstacle_in(n.set.functions->kind);
-  if (!n.operand.is_meta) return obstacle_in(n.operand.in_header);
-  return n.operand.which == match::meta_key::time ? obstacle::time : obstacle::none;
-}
-
-// The same for types: `Part` is named by the compiler when it is what cannot be lowered.
-template <class Part, obstacle Why>
-constexpr bool check_part() noexcept {
-  static_assert(Why != obstacle::options,
-                "runnel: an XDP program does not search IPv4 and TCP options, IPv6 extension headers, neighbour "
-                "discovery options and GRE's optional words: ask for this part in user space, in xdp(...)");
-  static_assert(Why != obstacle::llc,
-                "runnel: an XDP program does not look for LLC and SNAP headers: ask for this part in user space, in "
-                "xdp(...)");
-  static_assert(Why != obstacle::tunnel,
-                "runnel: an XDP program does not look into tunnels: ask for this part in user space, in xdp(...)");
-  static_assert(Why != obstacle::time,
-                "runnel: meta::time is by the device's clock, which the kernel does not have: leave this part out of "
-                "what runs in the kernel");
-  static_assert(Why != obstacle::interval_set,
-                "runnel: the kernel has no map for an interval_set: use in(range(first, last)), a prefix_set or a "
-                "hash_set");
-  static_assert(Why != obstacle::own_set,
-                "runnel: the kernel cannot ask a set of your own: use a hash_set or a prefix_set");
-  return Why == obstacle::none;
-}
-
-template <class Expression>
-struct type_check {
-  static constexpr bool good = true;  // `condition` says what is no expression of the library's
-};
-template <class Operand>
-struct operand_check {
-  static constexpr bool good = true;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct operand_check<field<H, Offset, Bits, V>> {
-  static constexpr bool good = check_part<field<H, Offset, Bits, V>, obstacle_in(H)>();
-};
-template <match::meta_key Key, unsigned Bits, class V>
-struct operand_check<match::meta_field<Key, Bits, V>> {
-  static constexpr bool good =
-      check_part<match::meta_field<Key, Bits, V>, Key == match::meta_key::time ? obstacle::time : obstacle::none>();
-};
-template <match::tunnel Around, class Field>
-struct operand_check<match::inner_field<Around, Field>> {
-  static constexpr bool good = check_part<match::inner_field<Around, Field>, obstacle::tunnel>();
-};
-template <class Operand>
-struct operand_check<match::masked<Operand>> : operand_check<Operand> {};
-
-template <class Operand, match::relation Relation>
-struct type_check<match::comparison<Operand, Relation>> : operand_check<Operand> {};
-template <class Operand, bool Inside>
-struct type_check<match::in_range<Operand, Inside>> : operand_check<Operand> {};
-template <class Operand, bool Inside>
-struct type_check<match::in_prefix<Operand, Inside>> : operand_check<Operand> {};
-template <class Operand, class V, std::size_t N, bool Inside>
-struct type_check<match::in_constants<Operand, V, N, Inside>> : operand_check<Operand> {};
-template <class Operand, class Set, bool Inside>
-struct type_check<match::in_set<Operand, Set, Inside>> {
-  static constexpr match::set_kind kind = match::detail::functions_of_set<Set, typename Operand::value_type>.kind;
-  static constexpr bool good = operand_check<Operand>::good && check_part<Set, obstacle_in(kind)>();
-};
-template <header H>
-struct type_check<match::has_header<H>> {
-  static constexpr bool good = check_part<match::has_header<H>, obstacle_in(H)>();
-};
-template <class Inner>
-struct type_check<match::negation<Inner>> : type_check<Inner> {};
-template <class Left, class Right>
-struct type_check<match::both<Left, Right>> {
-  static constexpr bool good = type_check<Left>::good && type_check<Right>::good;
-};
-template <class Left, class Right>
-struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Right>> {};
-
-}  // namespace runnel::detail::ebpf
-
-#endif
-
-// ==== runnel/xdp/lower.hpp ===========================================================================================
-// Match expressions and rules as XDP programs: the same expression runs in the kernel, on the driver's own buffer,
-// before there is an sk_buff.
-//
-//     result<bpf::program, error> p = bpf::lower(condition(udp::dport == 7), bpf::to_socket);   // the rest passes
-//     result<bpf::program, error> q = bpf::lower(rules(when(ip::saddr.in(blocklist)) >> drop, otherwise >> pass));
-//
-// For every packet the program decides as the expression does behind `xdp(...)`: it dissects the packet with the checks
-// of `dissect`, and tests with jumps that leave out what does not matter any more. Hash sets and prefix sets become
-// maps, which `device::xdp_hook` fills, also while the program runs.
-//
-// What a program sees is the beginning of the packet, which the driver shows: all of it, unless the interface receives
-// packets in several buffers (jumbo frames, LRO). Those the kernel does not give to our programs at all. `meta length`
-// is the bytes that the program sees. `meta mark`, `priority` and `hash` are 0, as in early verdicts. `meta iif` is the
-// number that the options say: a program stands at one interface.
-//
-// Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
-// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`.
-#ifndef RUNNEL_XDP_LOWER_HPP
-#define RUNNEL_XDP_LOWER_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
-
-namespace runnel::bpf {
-
-/// What is said beside the rules.
-struct lower_options {
-  bool counters = true;        ///< whether packets and bytes are counted for each rule
-  std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
-  std::uint32_t devices = 64;  ///< room for interfaces to redirect to
-  std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
-};
-
-}  // namespace runnel::bpf
-
-namespace runnel::detail::ebpf {
-
-using namespace bpf;
-
-/// Puts a program together: `begin` with what it needs, each rule, `end`.
-class rules_writer {
-  using op = alu_op;
-  using jump = jmp_op;
-
- public:
-  explicit rules_writer(const lower_options& options) noexcept
-      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {}
-
-  /// What a rule needs, or why it cannot be.
-  void look_at(const match::condition_view& c, action what) noexcept {
-    for (std::size_t i = 0; i < c.size; ++i) {
-      const match::condition_node& n = c.nodes[i];
-      if (needs_dissection(n)) dissects_ = true;
-      refuse(obstacle_in(n), n);
-    }
-    if (what.kind == action_kind::none) refuse(obstacle::stolen, {});
-    if (what.kind == action_kind::socket) has_sockets_ = true;
-    if (what.kind == action_kind::device) has_devices_ = true;
-    ++rules_;
-  }
-  void begin() noexcept {
-    dissection_writer::write_start(a_);
-    if (dissects_) {
-      dissection_writer dissection(a_);
-      dissection.write();
-    }
-    if (options_.counters)
-      counters_ = a_.add({.config = {.kind = map_kind::per_cpu_array,
-                                     .value_bytes = 16,
-                                     .entries = static_cast<std::uint32_t>(rules_ + 1),
-                                     .name = "rule_counters"},
-                          .use = map_use::counters});
-    if (has_sockets_)
-      sockets_ = a_.add({.config = {.kind = map_kind::xsk_map, .entries = options_.sockets, .name = "sockets"},
-                         .use = map_use::sockets});
-    if (has_devices_)
-      devices_ = a_.add({.config = {.kind = map_kind::dev_map, .entries = options_.devices, .name = "devices"},
-                         .use = map_use::devices});
-  }
-  void add(const match::condition_view& c, action what) noexcept {
-    const label holds = a_.make_label(), fails = a_.make_label(), behind = a_.make_label();
-    conditions_.write(c, holds, fails);
-    a_.jump(behind);
-    a_.place(holds);
-    decide(what);
-    a_.place(behind);
-    ++at_;
-  }
-  [[nodiscard]] result<program, error> end(action otherwise) noexcept {
-    if (obstacle_ != obstacle::none) return refusal();
-    decide(otherwise);
-    a_.place(decided_);
-    finish_packet();
-    return a_.finish();
-  }
-
- private:
-  // r9 becomes the rule, r5 the action.
-  void decide(action what) noexcept {
-    a_.move(r9, std::uint64_t{at_});
-    a_.move(r5, static_cast<std::uint64_t>(what.kind) | std::uint64_t{what.number} << 8);
-    a_.jump(decided_);
-  }
-  void finish_packet() noexcept {
-    const label counted = a_.make_label(), to_device = a_.make_label(), to_socket = a_.make_label();
-    a_.alu(op::sub, r8, r7);
-    a_.move(r7, r5);
-    if (options_.counters) count(counted);
-    a_.move(r0, r7);
-    a_.alu(op::and_, r0, 0xff);
-    if (has_sockets_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::socket), to_socket);
-    if (has_devices_) a_.jump_if(jump::jeq, r0, static_cast<std::int32_t>(action_kind::device), to_device);
-    a_.exit();
-    a_.place(to_socket);
-    a_.load(width::w, r2, r6, 16);  // rx_queue_index
-    redirect(sockets_, action_kind::pass);
-    a_.place(to_device);
-    a_.move(r2, r7);
-    a_.alu(op::rsh, r2, 8);
-    redirect(devices_, action_kind::drop);
-  }
-  void count(label counted) noexcept {
-    a_.store(width::w, r10, prefix_key_at, r9);
-    a_.move(r2, r10);
-    a_.alu(op::add, r2, prefix_key_at);
-    a_.load_map(r1, counters_);
-    a_.call(helper::map_lookup_elem);
-    a_.jump_if(jump::jeq, r0, 0, counted);
-    a_.load(width::dw, r1, r0, 0);
-    a_.alu(op::add, r1, 1);
-    a_.store(width::dw, r0, 0, r1);
-    a_.load(width::dw, r1, r0, 8);
-    a_.alu(op::add, r1, r8);
-    a_.store(width::dw, r0, 8, r1);
-    a_.place(counted);
-  }
-  // To the place r2 of a map; where there is nothing, the other action.
-  void redirect(std::size_t map, action_kind otherwise) noexcept {
-    if (!a_.is_reachable()) return;
-    a_.load_map(r1, map);
-    a_.move(r3, static_cast<std::uint64_t>(otherwise));
-    a_.call(helper::redirect_map);
-    a_.exit();
-  }
-
-  void refuse(obstacle o, const match::condition_node& n) noexcept {
-    if (o == obstacle::none || obstacle_ != obstacle::none) return;
-    obstacle_ = o;
-    refused_ = n;
-    refused_rule_ = rules_;
-  }
-  [[nodiscard]] error refusal() const noexcept {
-    text<96> part;
-    part << "rule " << std::uint64_t{refused_rule_ + 1};
-    const match::operand_description& o = refused_.operand;
-    if (obstacle_ == obstacle::own_set || obstacle_ == obstacle::interval_set) part << ", @" << refused_.set.name();
-    else if (o.is_meta) part << ", " << match::name(o.which);
-    else if (o.name != nullptr) part << ", " << o.name;
-    return {"xdp", "lower", part.c_str(), text_of(obstacle_).why, text_of(obstacle_).advice};
-  }
-
-  lower_options options_;
-  assembler a_;
-  condition_writer conditions_;
-  label decided_;
-  bool dissects_ = false, has_sockets_ = false, has_devices_ = false;
-  obstacle obstacle_ = obstacle::none;
-  match::condition_node refused_{};
-  std::size_t refused_rule_ = 0;
-  std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
-};
-
-// The condition of a rule whatever its type, and of a condition.
-[[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
-template <class Expression>
-[[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
-  return condition(e);
-}
-template <class Rule>
-void check_rule(const Rule&) noexcept {
-  static_assert(type_check<decltype(Rule::condition)>::good);
-}
-
-}  // namespace runnel::detail::ebpf
-
-namespace runnel::bpf {
-
-/// A program that does `match` with the packets for which `take` holds, and `otherwise` with all others. Fails when the
-/// condition cannot be lowered, saying which part and why, and when it makes too many instructions. Needs about 150 KB
-/// of stack.
-[[nodiscard]] inline result<program, error> lower(const condition& take, action match, action otherwise = action{},
-                                                  const lower_options& options = {.counters = false}) noexcept {
-  detail::ebpf::rules_writer w(options);
-  w.look_at(take, match);
-  w.look_at(condition{}, otherwise);
-  w.begin();
-  w.add(take, match);
-  return w.end(otherwise);
-}
-/// The same for an expression whose type is known: one that cannot be lowered is a compile error.
-template <match::match_expression Expression>
-[[nodiscard]] result<program, error> lower(const Expression& take, action match, action otherwise = action{},
-                                           const lower_options& options = {.counters = false}) noexcept {
-  static_assert(detail::ebpf::type_check<Expression>::good);
-  return lower(condition(take), match, otherwise, options);
-}
-
-/// A program that decides as rules do, and `pass` where none matches: `rules(...)`, or rules that are known at run time
-/// only. Counts hits for each rule, unless told not to. A rule that cannot be lowered is a compile error, or where its
-/// type is not known a failure that says which part and why. What `redirect(n)` is, whoever loads the program says.
-template <class Rules>
-  requires requires { requires Rules::is_rules; }
-[[nodiscard]] result<program, error> lower(const Rules& rules, const lower_options& options = {}) noexcept {
-  if constexpr (requires { rules.without_counters(); }) {
-    return lower(rules.without_counters(), options);
-  } else {
-    detail::ebpf::rules_writer w(options);
-    rules.for_each([&](const auto& rule) {
-      detail::ebpf::check_rule(rule);
-      w.look_at(detail::ebpf::as_condition(rule.condition), rule.target);
-    });
-    w.begin();
-    rules.for_each([&](const auto& rule) { w.add(detail::ebpf::as_condition(rule.condition), rule.target); });
-    return w.end(pass);
-  }
-}
-
-}  // namespace runnel::bpf
 
 #endif
 

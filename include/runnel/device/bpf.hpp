@@ -192,6 +192,8 @@ struct load_options {
 /// MIT/GPL", so that all helpers may be called.
 class loaded_program {
  public:
+  /// No program.
+  loaded_program() noexcept = default;
   /// Hands `count` instructions of 8 bytes (struct bpf_insn) to the kernel. When it refuses them, the error has what
   /// the verifier said last.
   [[nodiscard]] static result<loaded_program, error> load(const void* instructions, std::size_t count,

@@ -34,6 +34,8 @@ class device_memory {
     if (owns_) own_.~mapped_pool();
   }
   [[nodiscard]] pool& get() const noexcept { return *pool_; }
+  /// What its own memory is made of; of the caller's that is not known.
+  [[nodiscard]] page_kind pages() const noexcept { return owns_ ? own_.pages() : page_kind::ordinary; }
 
  private:
   explicit device_memory(pool* given) noexcept : nothing_{}, pool_(given) {}

@@ -35,6 +35,12 @@ class file_handle {
   }
   ~file_handle() { (void)close(); }
   [[nodiscard]] int get() const noexcept { return fd_; }
+  /// Gives up the descriptor without closing it.
+  [[nodiscard]] int release() noexcept {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
   /// 0, or the errno that close(2) failed with. The descriptor is gone either way.
   int close() noexcept {
     const int fd = fd_;

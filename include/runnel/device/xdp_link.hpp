@@ -195,7 +195,7 @@ class xdp_link {
     if (!found) return found.error();
     const int index = found->index();
     if (options.replace)
-      if (auto failed = detach_other(interface_name, index); failed.number() != 0) return failed;
+      if (const auto detached = detach_other(interface_name, index); !detached) return detached.error();
     int number = 0;
     constexpr xdp_mode modes[] = {xdp_mode::native, xdp_mode::generic};
     for (const xdp_mode mode : modes) {
@@ -220,6 +220,8 @@ class xdp_link {
 
   /// Its descriptor; stays the link's.
   [[nodiscard]] int fd() const noexcept { return file_.get(); }
+  /// Gives up the descriptor, to be closed by whoever keeps the program attached from now on.
+  [[nodiscard]] int release() noexcept { return file_.release(); }
   /// Where the program runs: `native` or `generic`.
   [[nodiscard]] xdp_mode mode() const noexcept { return mode_; }
   /// The interface's number when it was attached.
@@ -263,13 +265,12 @@ class xdp_link {
     return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
   }
 
-  // An error with number 0 when nothing is attached any more.
-  [[nodiscard]] static error detach_other(const char* on, int index) noexcept {
+  [[nodiscard]] static result<bool, error> detach_other(const char* on, int index) noexcept {
     const auto other = bpf::attached(index);
     if (!other) return other.error();
-    int number = 0;
-    if (other->id != 0) number = detach(index, *other);
-    return {"xdp", "detach the other program of", on, number != 0 ? ::strerror(number) : "", "", number};
+    const int number = other->id != 0 ? detach(index, *other) : 0;
+    if (number == 0) return true;
+    return error("xdp", "detach the other program of", on, ::strerror(number), "", number);
   }
   [[nodiscard]] static int detach(int index, const attached_program& other) noexcept {
     if (const std::uint32_t id = detail::find_xdp_link(other.id, index); id != 0) {

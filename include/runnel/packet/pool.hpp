@@ -131,6 +131,12 @@ class alignas(64) pool {
     free_count_ = count;
   }
 
+  /// The same for slots of which only the numbers are known, as when a device's ring says which ones it has sent.
+  void release_slots(const std::uint32_t* slots, std::size_t n) noexcept {
+    for (std::size_t i = 0; i < n; ++i) free_slots_[free_count_ + i] = slots[i];
+    free_count_ += static_cast<std::uint32_t>(n);
+  }
+
   /// Releases packets in bulk; whose pool they are from does not matter. The handles are empty afterwards.
   static void release(packet* packets, std::size_t n) noexcept;
 
@@ -152,6 +158,11 @@ class alignas(64) pool {
   /// How many frames and packets still show bytes of lender `id`.
   [[nodiscard]] std::uint32_t lent(std::uint8_t id) const noexcept { return lent_[id]; }
 
+  /// Where the slots lie, for devices that share them with the kernel or with hardware: the first byte of slot 0. Slot
+  /// i begins `i * slot_stride()` bytes behind it, with the headroom.
+  [[nodiscard]] std::byte* slots() const noexcept { return slots_; }
+  /// The bytes from one slot to the next: an odd number of cache lines.
+  [[nodiscard]] std::size_t slot_stride() const noexcept { return stride_; }
   /// How many slots there are.
   [[nodiscard]] std::uint32_t capacity() const noexcept { return packets_; }
   /// Slots that are free. Packets that came home from other threads count once the owner has taken them over.

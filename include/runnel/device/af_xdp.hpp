@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT
+// An interface of this machine through AF_XDP: packets are received into, and sent from, slots of a pool that is shared
+// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11 and root, or what af_xdp_handles.hpp does.
+//
+//     auto nic = device::af_xdp::open("eth0");
+//     if (!nic) return fail(nic.error());
+//     std::printf("%s: %s\n", nic->name(), name(nic->mode()));     // "eth0: native, copy"
+//     run(time, attach(*nic, parse() | ... | transmit(*nic)));
+//
+// Theory of operation. The pool's slots are the UMEM; slot i is a chunk of it, at an odd number of cache lines
+// (unaligned chunks), so that headers of packets do not fall into the same cache sets. A slot is in one of these
+// places:
+//
+//     free in the pool > fill ring > kernel > receive ring > frame or packet, the user's > free in the pool
+//                                                              |
+//                                       completion ring < kernel < transmit ring < transmit()
+//
+// `receive` takes what is in the receive rings, puts free slots on the fill rings, and takes sent slots back;
+// `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
+// the device is closed, or when the interface is deleted while it runs.
+//
+// One socket serves each queue; `receive` takes from one queue after the other. A packet is sent by the queue with the
+// number that it was received by, so that packets of one flow keep their order.
+//
+// A veth interface hands over what its peer's own stack sends with TCP and UDP checksums that are not complete, and
+// nothing says so: `ethtool -K PEER tx off` there.
+#ifndef RUNNEL_DEVICE_AF_XDP_HPP
+#define RUNNEL_DEVICE_AF_XDP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+#include <runnel/base/error.hpp>
+#include <runnel/base/numeric.hpp>
+#include <runnel/base/result.hpp>
+#include <runnel/base/text.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/device/af_xdp_handles.hpp>
+#include <runnel/device/af_xdp_options.hpp>
+#include <runnel/device/device.hpp>
+#include <runnel/device/device_memory.hpp>
+#include <runnel/device/network_interface.hpp>
+#include <runnel/device/partial_checksum.hpp>
+#include <runnel/device/posix.hpp>
+#include <runnel/device/xsk_queue.hpp>
+#include <runnel/packet/drop_reason.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/pool.hpp>
+
+#if defined(__linux__)
+
+#include <sys/epoll.h>  // epoll_create1
+#include <time.h>       // nanosleep
+
+namespace runnel::device {
+
+/// An interface through AF_XDP. Move-only; closing it detaches its program and puts back what was set. One thread uses
+/// it. When it is destroyed every packet of a pool of its own must have come home (RUNNEL_ASSERT).
+class af_xdp {
+ public:
+  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF. Memory is taken here only. Fails
+  /// where there is no such interface, queue or privilege, where an XDP program or another socket is already, and where
+  /// the MTU is larger than a slot.
+  [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
+    auto handles = af_xdp_handles::prepare(name, options);
+    if (!handles) return handles.error();
+    return adopt(static_cast<af_xdp_handles&&>(*handles), options);
+  }
+  /// Makes a device of what a privileged process has opened; needs none itself, but enough locked memory (ulimit -l).
+  /// Of the options those of memory and rings count, and `mode`.
+  [[nodiscard]] static result<af_xdp, error> adopt(af_xdp_handles&& handles,
+                                                   const af_xdp_options& options = {}) noexcept {
+    const auto& n = handles.get();
+    const auto found = network_interface::open_for("af_xdp", n.name);
+    if (!found) return found.error();
+    const auto status = found->status();
+    if (!status) return status.error();
+    auto memory = choose_memory(options, n.count, status->mtu, n.name);
+    if (!memory) return memory.error();
+    af_xdp made(static_cast<af_xdp_handles&&>(handles), static_cast<detail::device_memory&&>(*memory));
+    if (const auto done = made.start(options); !done) return done.error();
+    return made;
+  }
+  af_xdp(af_xdp&& other) noexcept
+      : handles_(static_cast<af_xdp_handles&&>(other.handles_)),
+        memory_(static_cast<detail::device_memory&&>(other.memory_)),
+        state_(static_cast<detail::mapping&&>(other.state_)),
+        epoll_(static_cast<detail::file_handle&&>(other.epoll_)),
+        umem_(other.umem_),
+        queues_(other.queues_),
+        count_(other.count_),
+        next_(other.next_),
+        mode_(other.mode_),
+        check_due_(other.check_due_),
+        counts_(other.counts_),
+        failed_(other.failed_),
+        failure_(other.failure_) {
+    other.count_ = 0;
+    other.umem_.custody = nullptr;
+  }
+  af_xdp& operator=(af_xdp&&) = delete;
+  ~af_xdp() { shut_down(); }
+
+  /// The interface's name.
+  [[nodiscard]] const char* name() const noexcept { return handles_.get().name; }
+  /// How it came to work. Not the fastest? The driver knows no XDP (generic), or no zero-copy, or the pool does not lie
+  /// on huge pages.
+  [[nodiscard]] af_xdp_mode mode() const noexcept { return mode_; }
+  /// How many queues it serves.
+  [[nodiscard]] std::size_t queue_count() const noexcept { return count_; }
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
+
+  /// Hands out up to `room` frames, of one queue after the other, and lets the kernel have free slots for more. Their
+  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
+    std::size_t n = 0;
+    {
+      detail::local_taker take(taken_by);
+      for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
+        detail::xsk_queue& q = queues_[next_];
+        if (++next_ == count_) next_ = 0;
+        n += q.receive(umem_, room - n, now, take, counts_);
+      }
+    }
+    if (n == 0) [[unlikely]]
+      look_after(now);
+    return n;
+  }
+  /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
+  [[nodiscard]] bool done() const noexcept { return failed_; }
+  /// What ended it; null while it works.
+  [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
+  /// Now, when packets wait for a driver that was busy; `never` otherwise.
+  [[nodiscard]] instant next_due() const noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
+    return never;
+  }
+  /// A file descriptor to wait on for packets (POLLIN).
+  [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+
+  /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
+  /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
+  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, and all when the interface
+  /// is gone, are taken and lost: see `lost()`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
+    if (count_ == 0) [[unlikely]] {
+      pool::release(packets, n);
+      counts_.lost += n;
+      return n;
+    }
+    std::size_t sent = 0;
+    while (sent < n) {
+      detail::xsk_queue& q = queue_for(packets[sent].queue());
+      std::size_t end = count_ == 1 ? n : sent + 1;
+      while (end < n && &queue_for(packets[end].queue()) == &q) ++end;
+      const std::size_t taken = q.transmit(umem_, packets + sent, end - sent, counts_);
+      sent += taken;
+      if (sent != end) {
+        counts_.refused += n - sent;
+        break;
+      }
+    }
+    return sent;
+  }
+  /// The same for frames that came from this device, or from its pool.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
+    if (count_ == 0) [[unlikely]] {
+      memory().release(frames, n);
+      counts_.lost += n;
+      return n;
+    }
+    std::size_t sent = 0;
+    while (sent < n) {
+      detail::xsk_queue& q = queue_for(frames[sent].queue);
+      std::size_t end = count_ == 1 ? n : sent + 1;
+      while (end < n && &queue_for(frames[end].queue) == &q) ++end;
+      const std::size_t taken = q.transmit(umem_, frames + sent, end - sent, counts_);
+      sent += taken;
+      if (sent != end) {
+        counts_.refused += n - sent;
+        break;
+      }
+    }
+    return sent;
+  }
+  /// Packets that were taken and not sent.
+  [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
+
+  /// What came to pass so far. One system call a queue.
+  [[nodiscard]] af_xdp_statistics statistics() const noexcept {
+    af_xdp_statistics s = counts_;
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i].socket());
+    return s;
+  }
+  /// Where the slots are. Counts them one by one: not for the data path.
+  [[nodiscard]] af_xdp_frames frames() const noexcept {
+    af_xdp_frames f;
+    f.total = memory_.get().capacity();
+    f.free = memory_.get().available();
+    for (std::uint32_t i = 0; umem_.custody != nullptr && i < f.total; ++i) {
+      f.receiving += umem_.custody[i] == detail::xsk_custody::receive;
+      f.transmitting += umem_.custody[i] == detail::xsk_custody::transmit;
+    }
+    f.out = f.total - f.free - f.receiving - f.transmitting;
+    return f;
+  }
+
+ private:
+  static constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
+  static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
+  static constexpr std::uint32_t smallest_chunk = 2048;
+  // How often a device that receives nothing asks whether its interface is there still.
+  static constexpr duration check_interval = milliseconds(100);
+
+  af_xdp(af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
+      : handles_(static_cast<af_xdp_handles&&>(handles)), memory_(static_cast<detail::device_memory&&>(memory)) {}
+
+  [[nodiscard]] static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+  [[nodiscard]] static result<detail::device_memory, error> choose_memory(const af_xdp_options& options,
+                                                                          std::uint32_t queues, std::uint32_t mtu,
+                                                                          const char* on) noexcept {
+    if (options.share != nullptr && options.share->count_ == 0)
+      return error("af_xdp", "share memory for", on, "the other device has failed", "open that one again first",
+                   ENODEV);
+    pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
+    pool_config own{.packets = options.packets * queues};
+    const std::uint32_t needed = xdp_headroom + mtu + link_bytes;
+    if (needed > own.headroom + own.bytes) own.bytes = needed - own.headroom;
+    const std::size_t chunk = given != nullptr ? given->slot_stride() : pool::stride(own);
+    const std::size_t page = page_size();
+    text<96> why, advice;
+    if ((given == nullptr && chunk > page) || (chunk < page ? chunk : page) < needed) {
+      const std::size_t room = given != nullptr && chunk < page ? chunk : page - 64;
+      why << "packets of its MTU, " << mtu << ", do not fit a slot";
+      advice << "ip link set dev " << on << " mtu " << (room - xdp_headroom - link_bytes);
+      if (given != nullptr && chunk < page) advice << ", or a pool with larger .bytes";
+      return error("af_xdp", "open", on, why.c_str(), advice.c_str(), EMSGSIZE);
+    }
+    if (chunk < smallest_chunk) {
+      why << "the pool's slots have " << chunk << " bytes";
+      return error("af_xdp", "open", on, why.c_str(), "the kernel wants 2048: a pool with .bytes = 1984", EINVAL);
+    }
+    return detail::device_memory::open(given, own);
+  }
+
+  [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
+    pool& memory = memory_.get();
+    const std::uint32_t queues = handles_.get().count;
+    const std::uint32_t most = memory.capacity() / (2 * queues);
+    const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
+    if (level == 0 || options.transmit_slots == 0)
+      return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
+    umem_ = detail::xsk_umem::of(memory, page_size());
+    const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
+    state_ = detail::mapping(queue_bytes + memory.capacity());
+    if (state_.data() == nullptr) return failed("take memory for", errno, "");
+    queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
+    umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
+    for (std::uint32_t i = 0; i < queues; ++i)
+      if (const auto done = open_queue(i, level, options); !done) return done.error();
+    mode_.zero_copy = queues_[0].socket().zero_copy();
+    if (mode_.zero_copy) set_aside_crossing_slots();
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
+    if (count_ > 1)
+      if (const auto done = open_epoll(); !done) return done.error();
+    if (const auto done = handles_.attach(); !done) return done.error();
+    mode_.attached = handles_.get().attached;
+    return true;
+  }
+
+  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level,
+                                               const af_xdp_options& options) noexcept {
+    const auto& n = handles_.get();
+    text<48> which;
+    which << n.name << " queue " << n.queues[i];
+    detail::xsk_socket s(detail::file_handle(n.sockets[i], false));
+    detail::xsk_binding to{.interface_index = static_cast<std::uint32_t>(n.index), .queue = n.queues[i]};
+    if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
+    else if (i != 0) to.shares_memory_of = n.sockets[0];
+    int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
+    if (number != 0) return failed("share memory with the kernel for", number, memory_advice(number));
+    const auto ring = [](std::uint32_t entries) {
+      return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
+                                                                               : floor_power_of_two(entries) * 2);
+    };
+    number = s.make_rings(ring(level), ring(options.transmit_slots));
+    if (number != 0) return failed("make rings for", number, "Linux 5.11 is needed, or fewer slots");
+    // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
+    const std::uint32_t budget = ring(options.transmit_slots);
+    const std::uint32_t buffer = 1u << 30;
+    (void)s.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
+    (void)s.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
+    // With neither flag the kernel tries without copying first.
+    const bool copy =
+        options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
+    const bool zero_copy = options.mode == copy_mode::zero_copy;
+    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
+    number = bind(s, to);
+    if (number != 0)
+      return error("af_xdp", "bind", which.c_str(), ::strerror(number), bind_advice(number, zero_copy), number);
+    ::new (static_cast<void*>(queues_ + i))
+        detail::xsk_queue(static_cast<detail::xsk_socket&&>(s), n.queues[i], level, n.busy_polling);
+    ++count_;
+    return true;
+  }
+
+  // The kernel takes closed sockets down in the background, and the queue is busy until then: waits for up to a second.
+  [[nodiscard]] static int bind(detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
+    int number = s.bind(to);
+    for (int tries = 0; number == EBUSY && tries < 200; ++tries) {
+      const ::timespec five_milliseconds{0, 5'000'000};
+      (void)::nanosleep(&five_milliseconds, nullptr);
+      number = s.bind(to);
+    }
+    return number;
+  }
+
+  [[nodiscard]] result<bool, error> open_epoll() noexcept {
+    epoll_ = detail::file_handle(::epoll_create1(EPOLL_CLOEXEC), true);
+    if (epoll_.get() < 0) return failed("wait for", errno, "raise the limit of open files (ulimit -n)");
+    for (std::size_t i = 0; i < count_; ++i) {
+      ::epoll_event e{};
+      e.events = EPOLLIN;
+      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].socket().fd(), &e) != 0)
+        return failed("wait for", errno, "");
+    }
+    return true;
+  }
+
+  // A driver that reads and writes the pool itself sees pages, not the mapping: two huge pages that lie side by side
+  // here need not in memory. Slots across two of them are not used.
+  void set_aside_crossing_slots() noexcept {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    pool& memory = memory_.get();
+    (void)memory.allocate_frames(memory.available(), frame{}, [&](const frame& f) noexcept {
+      const auto at = reinterpret_cast<std::uintptr_t>(umem_.base) + umem_.address_of(f.slot);
+      if (at / huge_page == (at + umem_.chunk - 1) / huge_page) memory.release(&f, 1);
+      else umem_.custody[f.slot] = detail::xsk_custody::unused;
+    });
+  }
+
+  [[nodiscard]] detail::xsk_queue& queue_for(std::size_t number) noexcept {
+    return count_ == 1 ? queues_[0] : queues_[number % count_];
+  }
+
+  [[gnu::noinline]] void look_after(instant now) noexcept {
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(counts_);
+    if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
+    check_due_ = now + check_interval;
+    int number = 0;
+    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].socket().take_error();
+    counts_.system_calls += count_;
+    if (number == 0) return;
+    failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
+                     "the interface was deleted: open it again when it is back", number);
+    failed_ = true;
+    shut_down();
+  }
+
+  // Closes the sockets and takes back every slot that the kernel had.
+  void shut_down() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i].socket());
+    handles_.close();
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].~xsk_queue();
+    count_ = 0;
+    epoll_ = {};
+    if (umem_.custody == nullptr) return;
+    for (std::uint32_t i = 0; i < memory_.get().capacity(); ++i) {
+      if (umem_.custody[i] == detail::xsk_custody::ours) continue;
+      memory_.get().release_slots(&i, 1);
+      umem_.custody[i] = detail::xsk_custody::ours;
+    }
+  }
+
+  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
+    const auto k = of.statistics();
+    to.kernel_dropped += k.rx_dropped;
+    to.kernel_ring_full += k.rx_ring_full;
+    to.kernel_no_slot += k.rx_fill_ring_empty_descs;
+    to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;
+  }
+  [[nodiscard]] static const char* bind_advice(int number, bool zero_copy) noexcept {
+    switch (number) {
+      case EBUSY: return "another socket owns this queue: end that program, or choose other queues";
+      case EOPNOTSUPP:
+      case EINVAL: return zero_copy ? "the driver or its settings have no zero-copy: .mode = copy" : "";
+      case ENETDOWN: return "set the interface up first: ip link set dev X up";
+      default: return "";
+    }
+  }
+  [[nodiscard]] static const char* memory_advice(int number) noexcept {
+    switch (number) {
+      case ENOBUFS:
+      case ENOMEM: return "raise the limit of locked memory (ulimit -l), or ask for fewer packets";
+      case EINVAL: return "Linux 5.11 is needed, and slots of 2048 bytes to a page";
+      default: return "";
+    }
+  }
+  [[nodiscard]] error failed(const char* what, int number, const char* advice) const noexcept {
+    return {"af_xdp", what, name(), ::strerror(number), advice, number};
+  }
+
+  af_xdp_handles handles_;
+  detail::device_memory memory_;
+  detail::mapping state_;  // the queues, then the custody of each slot
+  detail::file_handle epoll_;
+  detail::xsk_umem umem_{};
+  detail::xsk_queue* queues_ = nullptr;
+  std::size_t count_ = 0;
+  std::size_t next_ = 0;  // the queue to receive from next
+  af_xdp_mode mode_{};
+  instant check_due_{INT64_MIN};
+  af_xdp_statistics counts_{};
+  bool failed_ = false;
+  error failure_{"af_xdp", "", "", ""};
+};
+static_assert(receiving_device<af_xdp> && transmitting_device<af_xdp> && frame_transmitting_device<af_xdp>);
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
+
+#endif

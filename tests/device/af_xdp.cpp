@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: MIT
+// On a loopback interface: what is transmitted there is received there. In native mode, with real peers and with
+// several queues: tests/live/af_xdp.
+#include <doctest/doctest.h>
+
+#include <runnel/device/af_xdp.hpp>
+#include <runnel/device/tap.hpp>
+
+#if defined(__linux__)
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "device/own_namespace.hpp"
+
+using namespace runnel;
+using device::af_xdp;
+
+namespace {
+
+// A network namespace whose loopback interface is up and has an MTU that fits a slot.
+class loopback {
+ public:
+  loopback() {
+    if (!inside_) return;
+    auto lo = device::network_interface::open("lo");
+    REQUIRE(lo);
+    REQUIRE(lo->set_mtu(1500));
+    REQUIRE(lo->set_up(true));
+    const auto nic = af_xdp::open("lo");
+    if (!nic) {
+      MESSAGE("skipped: ", nic.error().message());
+      const int number = nic.error().number();
+      CHECK((number == EPERM || number == ENOSYS || number == EAFNOSUPPORT));
+    }
+    ready_ = nic.has_value();
+  }
+  explicit operator bool() const noexcept { return ready_; }
+
+ private:
+  own_namespace inside_;
+  bool ready_ = false;
+};
+
+packet numbered(pool& from, std::uint32_t number, std::size_t length = 60) {
+  packet p = from.allocate();
+  if (!p) return p;
+  std::byte* to = p.put(length);
+  for (std::size_t i = 0; i < length; ++i) to[i] = std::byte(i);
+  to[12] = std::byte{0x88}, to[13] = std::byte{0xb5};  // an EtherType for experiments
+  store_be32(to + 14, number);
+  return p;
+}
+
+// What comes within a second, up to `n`. Calls `each` with each frame, which is then released.
+template <class Each>
+std::size_t take(af_xdp& nic, std::size_t n, Each each) {
+  std::size_t got = 0;
+  for (int round = 0; round < 1000 && got < n; ++round) {
+    frame f[16];
+    const std::size_t now = nic.receive(n - got < 16 ? n - got : 16, instant{round * 1'000'000}, into_array(f));
+    for (std::size_t i = 0; i < now; ++i) each(f[i]);
+    nic.memory().release(f, now);
+    got += now;
+    if (now == 0) ::usleep(1000);
+  }
+  return got;
+}
+std::size_t take(af_xdp& nic, std::size_t n) {
+  return take(nic, n, [](const frame&) {});
+}
+
+void check_all_there(af_xdp& nic, std::uint32_t out = 0) {
+  const auto where = nic.frames();
+  CHECK(where.out == out);
+  CHECK(where.free + where.receiving + where.transmitting + out == where.total);
+}
+
+// Runs in a child process, which then ends. What it returns is its exit status.
+template <class F>
+int in_child(F f) {
+  const ::pid_t child = ::fork();
+  if (child == 0) ::_exit(f());
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+// Gives up root, and with it all capabilities.
+bool become_nobody() { return ::setgid(65534) == 0 && ::setuid(65534) == 0; }
+
+}  // namespace
+
+TEST_CASE("what is sent on a loopback interface is received there, byte for byte and in order") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo");
+  REQUIRE(nic);
+  CHECK(same_text(nic->name(), "lo"));
+  CHECK(same_text(name(nic->mode()), "generic, copy"));
+  CHECK(nic->queue_count() == 1);
+  check_all_there(*nic);
+  packet p[40];
+  for (std::uint32_t i = 0; i < 40; ++i) p[i] = numbered(nic->memory(), i, 60 + i);
+  check_all_there(*nic, 40);
+  CHECK(nic->transmit(p, 40, {}) == 40);
+  std::uint32_t next = 0;
+  CHECK(take(*nic, 40, [&](const frame& f) {
+          CHECK(f.length == 60 + next);
+          CHECK(load_be32(f.data + 14) == next++);
+          CHECK(load_u8(f.data + f.length - 1) == f.length - 1);
+        }) == 40);
+  CHECK(take(*nic, 1) == 0);
+  check_all_there(*nic);
+  const auto counted = nic->statistics();
+  CHECK(counted.received == 40);
+  CHECK(counted.transmitted == 40);
+  CHECK(counted.received_bytes == counted.transmitted_bytes);
+  CHECK(counted.kernel_dropped + counted.kernel_ring_full + counted.kernel_no_slot + counted.kernel_invalid == 0);
+  CHECK(counted.system_calls != 0);
+  text<512> line;
+  line << counted;
+  CHECK(std::strstr(line.c_str(), "received 40 (3180 bytes), transmitted 40 (3180 bytes), ") == line.c_str());
+}
+
+TEST_CASE("frames go back as they came, without a packet and without a copy") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo");
+  REQUIRE(nic);
+  packet p = numbered(nic->memory(), 1);
+  REQUIRE(nic->transmit(&p, 1, {}) == 1);
+  frame f;
+  std::size_t n = 0;
+  for (int i = 0; i < 1000 && n == 0; ++i) n = nic->receive(1, {}, into_array(&f)), ::usleep(1000);
+  REQUIRE(n == 1);
+  const std::uint32_t slot = f.slot;
+  store_be32(f.data + 14, 2);
+  CHECK(nic->frames().out == 1);
+  CHECK(nic->transmit(&f, 1, {}) == 1);
+  CHECK(nic->frames().out == 0);
+  CHECK(take(*nic, 1, [&](const frame& g) {
+          CHECK(load_be32(g.data + 14) == 2);
+          CHECK(g.slot != slot);
+        }) == 1);
+  CHECK(nic->statistics().copied == 0);
+  check_all_there(*nic);
+}
+
+TEST_CASE("a full transmit ring takes no more, says so, and goes on when the interface is up again") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.transmit_slots = 4});
+  REQUIRE(nic);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_up(false));
+  packet p[6];
+  for (std::uint32_t i = 0; i < 6; ++i) p[i] = numbered(nic->memory(), i);
+  CHECK(nic->transmit(p, 6, {}) == 4);
+  CHECK(p[4]);
+  CHECK(p[5]);
+  CHECK(nic->statistics().refused == 2);
+  CHECK(nic->frames().transmitting == 4);
+  check_all_there(*nic, 2);
+  CHECK(nic->transmit(p + 4, 2, {}) == 0);
+  CHECK_FALSE(nic->done());
+  REQUIRE(lo->set_up(true));
+  std::uint32_t next = 0;
+  const auto in_order = [&](const frame& f) { CHECK(load_be32(f.data + 14) == next++); };
+  CHECK(take(*nic, 4, in_order) == 4);
+  CHECK(nic->transmit(p + 4, 2, {}) == 2);
+  CHECK(take(*nic, 2, in_order) == 2);
+  CHECK(take(*nic, 1) == 0);
+  CHECK(nic->frames().transmitting == 0);
+  check_all_there(*nic);
+}
+
+TEST_CASE("a consumer that is too slow: the kernel counts what it drops, and no slot is lost") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.receive_slots = 16, .packets = 128});
+  REQUIRE(nic);
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    packet p = numbered(nic->memory(), i);
+    REQUIRE(nic->transmit(&p, 1, {}) == 1);
+  }
+  check_all_there(*nic);
+  std::uint32_t next = 0;
+  CHECK(take(*nic, 50, [&](const frame& f) { CHECK(load_be32(f.data + 14) == next++); }) == 16);
+  CHECK(nic->statistics().kernel_no_slot == 34);
+  CHECK(nic->statistics().received == 16);
+  CHECK(nic->frames().receiving == 16);
+  check_all_there(*nic);
+
+  // One that keeps everything: the pool is empty then.
+  static frame held[200];
+  std::size_t n = 0;
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    packet p = numbered(nic->memory(), i);
+    if (p) (void)nic->transmit(&p, 1, {});
+    p.reset();
+    n += nic->receive(1, {}, into_array(held + n));
+    REQUIRE(n < 200);
+  }
+  check_all_there(*nic, static_cast<std::uint32_t>(n));
+  CHECK(nic->frames().free == 0);
+  nic->memory().release(held, n);
+  CHECK(nic->frames().receiving == 16);
+  packet again = numbered(nic->memory(), 7);
+  REQUIRE(nic->transmit(&again, 1, {}) == 1);
+  CHECK(take(*nic, 1) == 1);
+  check_all_there(*nic);
+}
+
+TEST_CASE("packets longer than a slot are dropped and counted by the kernel") {
+  const loopback there;
+  if (!there) return;
+  static_pool<pool_config{.packets = 64, .bytes = 1984, .headroom = 128, .bare = 4}> memory;
+  auto nic = af_xdp::open("lo", {.memory = &memory.get()});
+  REQUIRE(nic);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_mtu(3000));  // after it was opened, which would be an error now
+  {
+    packet p = numbered(nic->memory(), 1, 1856), q = numbered(nic->memory(), 2, 1857);
+    CHECK(nic->transmit(&p, 1, {}) == 1);
+    CHECK(nic->transmit(&q, 1, {}) == 1);
+  }
+  CHECK(take(*nic, 2, [](const frame& f) { CHECK(f.length == 1856); }) == 1);
+  CHECK(nic->statistics().kernel_dropped == 1);
+  check_all_there(*nic);
+}
+
+TEST_CASE("a pool of the caller's has all its slots again when the device is closed") {
+  const loopback there;
+  if (!there) return;
+  static_pool<pool_config{.packets = 64, .bytes = 1984, .headroom = 128, .bare = 4}> memory;
+  {
+    auto nic = af_xdp::open("lo", {.memory = &memory.get()});
+    REQUIRE(nic);
+    CHECK(&nic->memory() == &memory.get());
+    packet p[8];
+    for (std::uint32_t i = 0; i < 8; ++i) p[i] = numbered(memory, i);
+    REQUIRE(nic->transmit(p, 8, {}) == 8);
+    af_xdp moved(static_cast<af_xdp&&>(*nic));
+    CHECK(take(moved, 3) == 3);
+    CHECK(memory->available() < 64);
+  }
+  CHECK(memory->available() == 64);
+}
+
+TEST_CASE("a device can be opened again at once after it was closed") {
+  const loopback there;
+  if (!there) return;
+  for (int i = 0; i < 20; ++i) {
+    auto nic = af_xdp::open("lo", {.packets = 64});
+    if (!nic) FAIL(nic.error().message());
+    packet p = numbered(nic->memory(), 1);
+    REQUIRE(nic->transmit(&p, 1, {}) == 1);
+    CHECK(take(*nic, 1) == 1);
+  }
+}
+
+TEST_CASE("a second device on the same interface is an error that says what is there") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo");
+  REQUIRE(nic);
+  const auto second = af_xdp::open("lo");
+  REQUIRE_FALSE(second);
+  CHECK(second.error().number() == EBUSY);
+  CHECK(same_text(second.error().message(),
+                  "af_xdp: bind lo queue 0: Device or resource busy: another socket owns this queue: end that program, "
+                  "or choose other queues"));
+}
+
+TEST_CASE("an interface that is deleted while the device runs: it is done, says why, and has all slots again") {
+  const loopback there;
+  if (!there) return;
+  auto tap = device::tap::open("tap7", {});
+  if (!tap) {
+    MESSAGE("skipped: ", tap.error().message());
+    return;
+  }
+  auto found = device::network_interface::open("tap7");
+  REQUIRE(found);
+  REQUIRE(found->set_up(true));
+  static_pool<pool_config{.packets = 64, .bytes = 1984, .headroom = 128, .bare = 4}> memory;
+  auto nic = af_xdp::open("tap7", {.memory = &memory.get()});
+  if (!nic) FAIL(nic.error().message());
+  packet p[4];
+  for (std::uint32_t i = 0; i < 4; ++i) p[i] = numbered(nic->memory(), i);
+  REQUIRE(nic->transmit(p, 3, {}) == 3);
+  CHECK(nic->wait_handle() >= 0);
+  { const device::tap gone(static_cast<device::tap&&>(*tap)); }
+  CHECK(take(*nic, 1) == 0);
+  CHECK(nic->done());
+  REQUIRE(nic->failure() != nullptr);
+  CHECK(same_text(
+      nic->failure()->message(),
+      "af_xdp: receive from tap7: Network is down: the interface was deleted: open it again when it is back"));
+  CHECK(nic->wait_handle() == -1);
+  CHECK(memory->available() == 63);
+  CHECK(nic->transmit(p + 3, 1, {}) == 1);
+  CHECK(nic->lost() == 1);
+  CHECK(nic->frames().free == 64);
+  CHECK(nic->statistics().transmitted == 3);
+}
+
+TEST_CASE("a process that is killed leaves nothing attached, and the queue free") {
+  const loopback there;
+  if (!there) return;
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    const auto nic = af_xdp::open("lo");
+    const char good = nic ? 'y' : 'n';
+    if (::write(ready[1], &good, 1) == 1) ::pause();
+    ::_exit(1);
+  }
+  char good = 0;
+  CHECK(::read(ready[0], &good, 1) == 1);
+  CHECK(good == 'y');
+  CHECK(bpf::attached(1)->id != 0);
+  ::kill(child, SIGKILL);
+  CHECK(::waitpid(child, nullptr, 0) == child);
+  CHECK(bpf::attached(1)->id == 0);
+  CHECK(af_xdp::open("lo"));
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
+TEST_CASE("a process without privileges adopts what a privileged one has opened") {
+  const loopback there;
+  if (!there) return;
+  CHECK(in_child([] {
+          if (!become_nobody()) return 1;
+          const auto nic = af_xdp::open("lo");
+          return !nic && nic.error().number() == EPERM &&
+                         same_text(nic.error().message(),
+                                   "af_xdp: open a socket for lo: Operation not permitted: needs "
+                                   "CAP_NET_RAW (root)")
+                     ? 0
+                     : 2;
+        }) == 0);
+  auto handles = device::af_xdp_handles::open("lo");
+  REQUIRE(handles);
+  CHECK(bpf::attached(1)->id != 0);
+  CHECK(in_child([&handles] {
+          if (!become_nobody()) return 1;
+          auto nic = af_xdp::adopt(device::af_xdp_handles(handles->release()), {.packets = 256});
+          if (!nic) return std::fprintf(stderr, "%s\n", nic.error().message()), 2;
+          packet p = numbered(nic->memory(), 9);
+          if (nic->transmit(&p, 1, {}) != 1) return 3;
+          return take(*nic, 1) == 1 ? 0 : 4;
+        }) == 0);
+}
+
+TEST_CASE("too little locked memory is an error that says what to raise") {
+  const loopback there;
+  if (!there) return;
+  auto handles = device::af_xdp_handles::open("lo");
+  REQUIRE(handles);
+  CHECK(in_child([&handles] {
+          const ::rlimit little{65536, 65536};
+          if (::setrlimit(RLIMIT_MEMLOCK, &little) != 0 || !become_nobody()) return 1;
+          auto nic = af_xdp::adopt(device::af_xdp_handles(handles->release()));
+          return !nic && std::strstr(nic.error().message(), "raise the limit of locked memory (ulimit -l)") != nullptr
+                     ? 0
+                     : 2;
+        }) == 0);
+}
+
+TEST_CASE("what cannot be opened is an error that says what to do") {
+  const loopback there;
+  if (!there) return;
+  const auto message = [](const char* name, const device::af_xdp_options& options = {}) {
+    const auto nic = af_xdp::open(name, options);
+    return nic ? error("", "", "", "it was opened") : nic.error();
+  };
+  CHECK(std::strstr(message("eth-none").message(), "af_xdp: open eth-none: no such interface: there are lo") !=
+        nullptr);
+  CHECK(same_text(message("lo", {.queues = {0, 1}}).message(),
+                  "af_xdp: open lo: the interface has 1 queue: choose among these, numbered from 0"));
+  CHECK(same_text(message("lo", {.queues = {}}).message(), "af_xdp: open lo: no queue was chosen: .queues = {0}"));
+  CHECK(std::strstr(message("lo", {.attach = bpf::xdp_mode::native}).message(), "mode generic") != nullptr);
+  CHECK(std::strstr(message("lo", {.mode = device::copy_mode::zero_copy}).message(),
+                    "the driver or its settings have no zero-copy: .mode = copy") != nullptr);
+  static_pool<pool_config{.packets = 8, .bytes = 512, .headroom = 128, .bare = 1}> tiny;
+  CHECK(std::strstr(message("lo", {.memory = &tiny.get()}).message(), "do not fit a slot") != nullptr);
+  static_pool<pool_config{.packets = 1, .bytes = 1984, .headroom = 128, .bare = 1}> single;
+  CHECK(std::strstr(message("lo", {.memory = &single.get()}).message(), "too few slots") != nullptr);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo->set_mtu(9000));
+  CHECK(same_text(message("lo").message(),
+                  "af_xdp: open lo: packets of its MTU, 9000, do not fit a slot: ip link set dev lo mtu 3758"));
+  REQUIRE(lo->set_mtu(3758));
+  CHECK(af_xdp::open("lo"));
+  CHECK(bpf::attached(1)->id == 0);
+}
+
+#endif

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <runnel/device/xsk_queue.hpp>
+#include <runnel/device/xsk_ring.hpp>
+
+using namespace runnel;
+
+namespace {
+
+// A ring in plain memory; the other side is played by the test.
+template <class T, std::uint32_t Size>
+struct plain_ring {
+  std::uint32_t producer = 0, consumer = 0, flags = 0;
+  T entries[Size] = {};
+  explicit plain_ring(std::uint32_t begin = 0) noexcept : producer(begin), consumer(begin) {}
+  detail::xsk_ring_memory memory() noexcept { return {&producer, &consumer, &flags, entries, Size}; }
+};
+
+}  // namespace
+
+TEST_CASE("what is submitted to a ring is there for the kernel, also when its indices wrap") {
+  plain_ring<std::uint64_t, 4> memory(0xffff'fffe);
+  detail::xsk_producer<std::uint64_t> ring(memory.memory());
+  CHECK(ring.size() == 4);
+  CHECK(ring.waiting() == 0);
+  ring[0] = 10, ring[1] = 11, ring[2] = 12;
+  CHECK(memory.producer == 0xffff'fffe);  // not before they are submitted
+  ring.submit(3);
+  CHECK(memory.producer == 1);
+  CHECK(ring.waiting() == 3);
+  CHECK(memory.entries[2] == 10);
+  CHECK(memory.entries[3] == 11);
+  CHECK(memory.entries[0] == 12);
+  memory.consumer = 0;
+  CHECK(ring.waiting() == 1);
+  ring[0] = 13;
+  ring.submit(1);
+  CHECK(memory.entries[1] == 13);
+  CHECK(memory.entries[0] == 12);
+}
+
+TEST_CASE("what the kernel produced is taken in order, as much as was asked for") {
+  plain_ring<std::uint64_t, 4> memory(0xffff'ffff);
+  detail::xsk_consumer<std::uint64_t> ring(memory.memory());
+  CHECK(ring.available(8) == 0);
+  memory.entries[3] = 1, memory.entries[0] = 2, memory.entries[1] = 3;
+  memory.producer = 2;
+  CHECK(ring.available(2) == 2);
+  CHECK(ring.available(8) == 3);
+  CHECK(ring[0] == 1);
+  CHECK(ring[1] == 2);
+  ring.release(2);
+  CHECK(memory.consumer == 1);
+  CHECK(ring.available(8) == 1);
+  CHECK(ring[0] == 3);
+  CHECK(ring.waiting() == 1);
+  ring.release(1);
+  CHECK(ring.available(1) == 0);
+}
+
+TEST_CASE("the kernel is told of new entries only where it sleeps") {
+  plain_ring<std::uint64_t, 4> memory;
+  detail::xsk_producer<std::uint64_t> ring(memory.memory());
+  CHECK_FALSE(ring.needs_wakeup());
+  memory.flags = 1;
+  CHECK(ring.needs_wakeup());
+  auto without_flags = memory.memory();
+  without_flags.flags = nullptr;
+  CHECK(detail::xsk_producer<std::uint64_t>(without_flags).needs_wakeup());
+}
+
+#if defined(__linux__)
+
+namespace {
+
+constexpr pool_config small{.packets = 16, .bytes = 1984, .headroom = 128, .bare = 4};
+
+// A queue over plain rings, and a kernel that does what a test says. Nobody sleeps, so there are no system calls.
+struct plain_queue {
+  plain_ring<detail::xsk_descriptor, 8> receive;
+  plain_ring<detail::xsk_descriptor, 4> transmit;
+  plain_ring<std::uint64_t, 8> fill;
+  plain_ring<std::uint64_t, 4> completion;
+  static_pool<small> memory;
+  detail::xsk_custody custody[16] = {};
+  detail::xsk_umem umem = detail::xsk_umem::of(memory, 4096);
+  device::af_xdp_statistics counts{};
+  detail::xsk_queue queue;
+
+  plain_queue() noexcept : queue(socket(), 3, 8, false) {
+    umem.custody = custody;
+    queue.refill(umem);
+  }
+  ~plain_queue() {
+    for (std::uint32_t i = 0; i < 16; ++i)
+      if (custody[i] != detail::xsk_custody::ours) memory->release_slots(&i, 1);
+  }
+  detail::xsk_socket socket() noexcept {
+    detail::xsk_socket s;
+    s.receive = detail::xsk_consumer<detail::xsk_descriptor>(receive.memory());
+    s.transmit = detail::xsk_producer<detail::xsk_descriptor>(transmit.memory());
+    s.fill = detail::xsk_producer<std::uint64_t>(fill.memory());
+    s.completion = detail::xsk_consumer<std::uint64_t>(completion.memory());
+    return s;
+  }
+  // The kernel receives a packet of this length into the next slot.
+  void arrives(std::uint32_t length) noexcept {
+    REQUIRE(fill.consumer != fill.producer);
+    const std::uint64_t address = fill.entries[fill.consumer++ % 8];
+    receive.entries[receive.producer++ % 8] = {address | std::uint64_t{256} << 48, length, 0};
+  }
+  // The kernel sends the next packet: its bytes.
+  std::byte* leaves() noexcept {
+    REQUIRE(transmit.consumer != transmit.producer);
+    const detail::xsk_descriptor d = transmit.entries[transmit.consumer++ % 4];
+    completion.entries[completion.producer++ % 4] = d.address;
+    return umem.base + (d.address & detail::xsk_chunk_mask) + (d.address >> 48);
+  }
+  std::size_t take(frame* to, std::size_t room) noexcept {
+    into_array taker(to);
+    return queue.receive(umem, room, instant{7}, taker, counts);
+  }
+  std::uint32_t with(detail::xsk_custody who) const noexcept {
+    std::uint32_t n = 0;
+    for (const auto c : custody) n += c == who;
+    return n;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("slots and addresses are each other's inverse, for any stride") {
+  for (std::uint32_t bytes : {1984u, 2048u, 3000u, 9000u}) {
+    const pool_config config{.packets = 1000, .bytes = bytes, .headroom = 128, .bare = 1};
+    detail::mapping memory(pool::bytes_needed(config));
+    pool* p = pool::create({memory.data(), memory.size()}, config);
+    REQUIRE(p != nullptr);
+    const auto u = detail::xsk_umem::of(*p, 4096);
+    CHECK(reinterpret_cast<std::uintptr_t>(u.base) % 4096 == 0);
+    CHECK(u.base + u.address_of(0) == p->slots());
+    CHECK(u.chunk <= 4096);
+    CHECK(u.whole().size() == u.address_of(999) + p->slot_stride());
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+      CHECK(u.slot_at(u.address_of(i)) == i);
+      CHECK(u.slot_at(u.address_of(i) | std::uint64_t{300} << 48) == i);
+    }
+  }
+}
+
+TEST_CASE("a slot goes its way from the pool through the rings and back, and is somewhere all the time") {
+  plain_queue k;
+  CHECK(k.with(detail::xsk_custody::receive) == 8);
+  CHECK(k.memory->available() == 8);
+  for (std::uint32_t i = 0; i < 5; ++i) k.arrives(60 + i);
+  frame f[8];
+  REQUIRE(k.take(f, 4) == 4);
+  CHECK(k.take(f + 4, 4) == 1);
+  CHECK(k.counts.received == 5);
+  CHECK(k.counts.received_bytes == 310);
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    CHECK(f[i].length == 60 + i);
+    CHECK(f[i].headroom == 256);
+    CHECK(f[i].tailroom == 2112 - 256 - 60 - i);
+    CHECK(f[i].queue == 3);
+    CHECK(f[i].timestamp == instant{7});
+    CHECK(f[i].data == k.memory->slots() + f[i].slot * k.memory->slot_stride() + 256);
+  }
+  CHECK(k.take(f + 5, 1) == 0);  // and lets the kernel have other slots
+  CHECK(k.with(detail::xsk_custody::receive) == 8);
+  CHECK(k.memory->available() == 3);
+
+  store_be16(f[0].data, 0x1234);
+  CHECK(k.queue.transmit(k.umem, f, 2, k.counts) == 2);
+  CHECK(k.with(detail::xsk_custody::transmit) == 2);
+  packet p[3];
+  for (std::size_t i = 0; i < 3; ++i) p[i] = k.memory->attach(f[2 + i]);
+  CHECK(k.queue.transmit(k.umem, p, 3, k.counts) == 2);  // the ring has four places
+  CHECK_FALSE(p[1]);
+  CHECK(p[2]);
+  CHECK(k.with(detail::xsk_custody::transmit) == 4);
+  CHECK(load_be16(k.leaves()) == 0x1234);
+  k.leaves();
+  CHECK(k.queue.transmit(k.umem, p + 2, 1, k.counts) == 1);
+  CHECK(k.with(detail::xsk_custody::transmit) == 3);
+  CHECK(k.memory->available() == 5);
+  for (int i = 0; i < 3; ++i) k.leaves();
+  CHECK(k.take(f, 1) == 0);  // takes back what was sent
+  CHECK(k.with(detail::xsk_custody::transmit) == 0);
+  CHECK(k.memory->available() == 8);
+  CHECK(k.counts.transmitted == 5);
+  CHECK(k.counts.transmitted_bytes == 310);
+  CHECK(k.counts.copied == 0);
+  CHECK(k.counts.system_calls == 0);
+}
+
+TEST_CASE("packets that do not lie alone on a slot of the pool are copied to one, and go in order") {
+  plain_queue k;
+  static_pool<small> other;
+  const auto of = [](pool& from, unsigned mark, std::size_t length) {
+    packet p = from.allocate();
+    std::byte* to = p.put(length);
+    for (std::size_t i = 0; i < length; ++i) to[i] = std::byte(mark);
+    return p;
+  };
+  packet p[4];
+  p[0] = of(other, 1, 60);
+  p[1] = of(k.memory, 2, 30);
+  REQUIRE(p[1].append(of(k.memory, 3, 40)));
+  packet shared = of(k.memory, 4, 60);
+  p[2] = shared.clone();
+  p[3] = of(k.memory, 5, 60);
+  CHECK(k.queue.transmit(k.umem, p, 4, k.counts) == 4);
+  CHECK(k.counts.copied == 3);
+  CHECK(load_u8(k.leaves()) == 1);
+  const std::byte* chained = k.leaves();
+  CHECK(load_u8(chained + 29) == 2);
+  CHECK(load_u8(chained + 69) == 3);
+  CHECK(load_u8(k.leaves()) == 4);
+  CHECK(load_u8(k.leaves()) == 5);
+  shared.reset();
+  frame none;
+  CHECK(k.take(&none, 1) == 0);
+  CHECK(k.memory->available() == 8);
+  CHECK(other->available() == 16);
+}
+
+TEST_CASE("packets that can never be sent are lost and counted; without a slot for a copy they stay the caller's") {
+  plain_queue k;
+  static_pool<pool_config{.packets = 4, .bytes = 4000, .headroom = 128, .bare = 4}> other;
+  packet p[3];
+  for (packet& q : p) q = other->allocate();
+  REQUIRE(p[0].put(13));
+  REQUIRE(p[1].put(3000));
+  REQUIRE(p[2].put(60));
+  CHECK(k.queue.transmit(k.umem, p, 3, k.counts) == 3);
+  CHECK(k.counts.lost == 2);
+  CHECK(k.counts.transmitted == 1);
+  CHECK(other->available() == 4);
+
+  frame all[16];
+  std::size_t n = 0;
+  while (n < 16 && k.memory->available() != 0) all[n++] = k.memory->allocate_frame();
+  packet q = other->allocate();
+  REQUIRE(q.put(60));
+  CHECK(k.queue.transmit(k.umem, &q, 1, k.counts) == 0);
+  CHECK(q);
+  CHECK(k.counts.no_slot == 1);
+  all[0].length = 3;  // shorter than an Ethernet header
+  CHECK(k.queue.transmit(k.umem, all, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 3);
+  CHECK(k.queue.transmit(k.umem, &q, 1, k.counts) == 1);
+  k.memory->release(all + 1, n - 1);
+}
+
+TEST_CASE("a partial checksum is completed before a packet leaves") {
+  plain_queue k;
+  // A UDP datagram without payload from 192.0.2.1 to 192.0.2.2; in its checksum is that of the pseudo-header.
+  const std::uint8_t bytes[] = {2, 0,  0,  0, 0, 2,   2, 0, 0, 0,   0, 1, 8, 0, 0x45, 0, 0, 28, 0, 0,    0,
+                                0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 7,    0, 7, 0,  8, 0x84, 0x1d};
+  packet p = k.memory->allocate();
+  std::byte* to = p.put(sizeof bytes);
+  for (std::size_t i = 0; i < sizeof bytes; ++i) to[i] = std::byte{bytes[i]};
+  p.checksum(checksum_status::partial);
+  CHECK(k.queue.transmit(k.umem, &p, 1, k.counts) == 1);
+  CHECK(k.counts.copied == 0);
+  const std::byte* sent = k.leaves();
+  running_checksum sum;
+  sum.add({sent + 26, 16});
+  const std::byte rest[] = {std::byte{0}, std::byte{17}, std::byte{0}, std::byte{8}};
+  sum.add({rest, 4});
+  CHECK(sum.checksum() == 0);
+}
+
+#endif
