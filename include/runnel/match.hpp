@@ -13,6 +13,7 @@
 #include <runnel/match/meta.hpp>
 #include <runnel/match/prefix_set.hpp>
 #include <runnel/match/print.hpp>
+#include <runnel/match/rule_list.hpp>
 #include <runnel/match/rules.hpp>
 #include <runnel/match/subject.hpp>
 

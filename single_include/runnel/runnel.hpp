@@ -11004,6 +11004,8 @@ struct operand_description {
   tunnel around = tunnel::vxlan;
   /// Whether a mask is laid over the value first.
   bool is_masked = false;
+  /// Whether it is an operand of a type of the user's. Only printing makes such a description.
+  bool is_custom = false;
 
   /// How many words a value takes.
   [[nodiscard]] constexpr unsigned words() const noexcept { return value == value_kind::ipv6 ? 2 : 1; }
@@ -11177,7 +11179,7 @@ struct condition_node {
   std::uint16_t word = 0;
   /// How many values there are, the mask left aside.
   std::uint16_t values = 0;
-  /// The left child of `both` and `either`.
+  /// The left child of `both` and `either`; for printing, which of the user's operands or expressions it is.
   std::uint16_t left = 0;
   /// Where to go on when the node holds, and when it does not. For nodes without children. @{
   std::uint16_t yes = 0;
@@ -12294,6 +12296,132 @@ class interrupt_deferral {
 
 #endif
 
+// ==== runnel/match/condition_build.hpp ===============================================================================
+// Makes the nodes of a condition, one after the other.
+#ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
+#define RUNNEL_MATCH_CONDITION_BUILD_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel::match::detail {
+
+// A part of an expression that is of a type of the user's: who prints it. `print_value` may be null.
+struct custom_part {
+  const void* what = nullptr;
+  void (*print)(text_writer& out, const void* what) noexcept = nullptr;
+  void (*print_value)(text_writer& out, const void* what, const std::uint64_t* words) noexcept = nullptr;
+};
+
+// Appends nodes to memory of the caller's. When there is no room any more, `full()` says so, and the rest is lost.
+class condition_builder {
+ public:
+  // `customs` has room for all there are.
+  constexpr condition_builder(condition_node* nodes, std::size_t node_room, std::uint64_t* words, std::size_t word_room,
+                              custom_part* customs = nullptr) noexcept
+      : nodes_(nodes), words_(words), customs_(customs), node_room_(node_room), word_room_(word_room) {}
+
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
+  [[nodiscard]] constexpr bool full() const noexcept { return full_; }
+  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
+  [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
+
+  // Returns where the node is. Words that are appended next are its own.
+  constexpr std::size_t add(const condition_node& n) noexcept {
+    if (size_ == node_room_) {
+      full_ = true;
+      return size_ - 1;
+    }
+    nodes_[size_] = n;
+    nodes_[size_].word = static_cast<std::uint16_t>(word_count_);
+    return size_++;
+  }
+  constexpr void add_word(std::uint64_t w) noexcept {
+    if (word_count_ == word_room_) full_ = true;
+    else words_[word_count_++] = w;
+  }
+  constexpr void add_key(std::uint64_t k) noexcept { add_word(k); }
+  constexpr void add_key(const ipv6_address& k) noexcept {
+    add_word(k.high());
+    add_word(k.low());
+  }
+  // `both` or `either` of the tree at `left` and the one that is last.
+  constexpr void join(node_kind kind, std::size_t left) noexcept {
+    condition_node n;
+    n.kind = kind;
+    n.left = static_cast<std::uint16_t>(left);
+    add(n);
+  }
+  constexpr void negate() noexcept {
+    condition_node n;
+    n.kind = node_kind::negation;
+    add(n);
+  }
+  // The last node is about this.
+  constexpr void add_custom(const custom_part& part) noexcept {
+    nodes_[size_ - 1].left = static_cast<std::uint16_t>(custom_count_);
+    customs_[custom_count_++] = part;
+  }
+  // A copy of a whole tree.
+  constexpr void add_tree(const condition_view& c) noexcept {
+    const std::size_t begin = size_;
+    for (std::size_t i = 0; i < c.size && !full_; ++i) {
+      const std::size_t from = c.nodes[i].word, count = c.nodes[i].has_operand() ? c.nodes[i].words() : 0;
+      const std::size_t at = add(c.nodes[i]);
+      if (full_) return;
+      nodes_[at].left = static_cast<std::uint16_t>(c.nodes[i].left + begin);
+      for (std::size_t w = 0; w < count; ++w) add_word(c.words[from + w]);
+    }
+  }
+  // Drops the last nodes, and their words, so that `size` are left.
+  constexpr void cut(std::size_t size) noexcept {
+    if (size >= size_) return;
+    word_count_ = nodes_[size].word;
+    size_ = size;
+  }
+  // Holds for no packet.
+  constexpr void make_never() noexcept {
+    size_ = word_count_ = 0;
+    full_ = false;
+    add({});
+    negate();
+  }
+  // Says where each node goes on. Parents come first here: a node knows where to go before its children ask.
+  constexpr void link() noexcept {
+    if (size_ == 0) return;
+    nodes_[size_ - 1].yes = condition_node::holds;
+    nodes_[size_ - 1].no = condition_node::fails;
+    for (std::size_t i = size_; i-- != 0;) {
+      const condition_node& n = nodes_[i];
+      if (!n.has_children()) continue;
+      condition_node& last = nodes_[i - 1];
+      last.yes = n.kind == node_kind::negation ? n.no : n.yes;
+      last.no = n.kind == node_kind::negation ? n.yes : n.no;
+      if (n.kind == node_kind::negation) continue;
+      // The tree of the right child begins behind the left one.
+      const auto right = static_cast<std::uint16_t>(n.left + 1u);
+      nodes_[n.left].yes = n.kind == node_kind::both ? right : n.yes;
+      nodes_[n.left].no = n.kind == node_kind::both ? n.no : right;
+    }
+  }
+
+ private:
+  condition_node* nodes_;
+  std::uint64_t* words_;
+  custom_part* customs_;
+  std::size_t node_room_;
+  std::size_t word_room_;
+  std::size_t size_ = 0;
+  std::size_t word_count_ = 0;
+  std::size_t custom_count_ = 0;
+  bool full_ = false;
+};
+
+}  // namespace runnel::match::detail
+
+#endif
+
 // ==== runnel/match/constant_set.hpp ==================================================================================
 // A set whose values are written down in the program: `constant_set{22, 80, 443}`.
 #ifndef RUNNEL_MATCH_CONSTANT_SET_HPP
@@ -12577,10 +12705,10 @@ template <bool Inside, match_operand Operand, class... What>
 
 #endif
 
-// ==== runnel/match/condition_build.hpp ===============================================================================
-// Makes the nodes of a condition: one after the other, and from the types of a match expression.
-#ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
-#define RUNNEL_MATCH_CONDITION_BUILD_HPP
+// ==== runnel/match/condition_form.hpp ================================================================================
+// Makes the nodes of a condition from the types of a match expression.
+#ifndef RUNNEL_MATCH_CONDITION_FORM_HPP
+#define RUNNEL_MATCH_CONDITION_FORM_HPP
 
 #include <cstddef>      // size_t
 #include <cstdint>      // uint8_t, uint16_t, uint64_t
@@ -12591,107 +12719,32 @@ class condition;
 
 namespace match::detail {
 
-// Appends nodes to memory of the caller's. When there is no room any more, `full()` says so, and the rest is lost.
-class condition_builder {
- public:
-  constexpr condition_builder(condition_node* nodes, std::size_t node_room, std::uint64_t* words,
-                              std::size_t word_room) noexcept
-      : nodes_(nodes), words_(words), node_room_(node_room), word_room_(word_room) {}
-
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
-  [[nodiscard]] constexpr bool full() const noexcept { return full_; }
-  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
-  [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
-
-  // Returns where the node is. Words that are appended next are its own.
-  constexpr std::size_t add(const condition_node& n) noexcept {
-    if (size_ == node_room_) {
-      full_ = true;
-      return size_ - 1;
-    }
-    nodes_[size_] = n;
-    nodes_[size_].word = static_cast<std::uint16_t>(word_count_);
-    return size_++;
-  }
-  constexpr void add_word(std::uint64_t w) noexcept {
-    if (word_count_ == word_room_) full_ = true;
-    else words_[word_count_++] = w;
-  }
-  constexpr void add_key(std::uint64_t k) noexcept { add_word(k); }
-  constexpr void add_key(const ipv6_address& k) noexcept {
-    add_word(k.high());
-    add_word(k.low());
-  }
-  // `both` or `either` of the tree at `left` and the one that is last.
-  constexpr void join(node_kind kind, std::size_t left) noexcept {
-    condition_node n;
-    n.kind = kind;
-    n.left = static_cast<std::uint16_t>(left);
-    add(n);
-  }
-  constexpr void negate() noexcept {
-    condition_node n;
-    n.kind = node_kind::negation;
-    add(n);
-  }
-  // A copy of a whole tree.
-  constexpr void add_tree(const condition_view& c) noexcept {
-    const std::size_t begin = size_;
-    for (std::size_t i = 0; i < c.size && !full_; ++i) {
-      const std::size_t from = c.nodes[i].word, count = c.nodes[i].has_operand() ? c.nodes[i].words() : 0;
-      const std::size_t at = add(c.nodes[i]);
-      if (full_) return;
-      nodes_[at].left = static_cast<std::uint16_t>(c.nodes[i].left + begin);
-      for (std::size_t w = 0; w < count; ++w) add_word(c.words[from + w]);
-    }
-  }
-  // Drops the last nodes, and their words, so that `size` are left.
-  constexpr void cut(std::size_t size) noexcept {
-    if (size >= size_) return;
-    word_count_ = nodes_[size].word;
-    size_ = size;
-  }
-  // Holds for no packet.
-  constexpr void make_never() noexcept {
-    size_ = word_count_ = 0;
-    full_ = false;
-    add({});
-    negate();
-  }
-  // Says where each node goes on. Parents come first here: a node knows where to go before its children ask.
-  constexpr void link() noexcept {
-    if (size_ == 0) return;
-    nodes_[size_ - 1].yes = condition_node::holds;
-    nodes_[size_ - 1].no = condition_node::fails;
-    for (std::size_t i = size_; i-- != 0;) {
-      const condition_node& n = nodes_[i];
-      if (!n.has_children()) continue;
-      condition_node& last = nodes_[i - 1];
-      last.yes = n.kind == node_kind::negation ? n.no : n.yes;
-      last.no = n.kind == node_kind::negation ? n.yes : n.no;
-      if (n.kind == node_kind::negation) continue;
-      // The tree of the right child begins behind the left one.
-      const auto right = static_cast<std::uint16_t>(n.left + 1u);
-      nodes_[n.left].yes = n.kind == node_kind::both ? right : n.yes;
-      nodes_[n.left].no = n.kind == node_kind::both ? n.no : right;
-    }
-  }
-
- private:
-  condition_node* nodes_;
-  std::uint64_t* words_;
-  std::size_t node_room_;
-  std::size_t word_room_;
-  std::size_t size_ = 0;
-  std::size_t word_count_ = 0;
-  bool full_ = false;
-};
-
-// The description of an operand, from its type.
+// The description of an operand, from its type. Of one of the user's there is none but for printing.
 template <class Operand>
 struct description_of {
   static constexpr bool exists = false;
+  static constexpr operand_description make(const Operand&) noexcept {
+    operand_description d;
+    d.bits = Operand::bits;
+    d.value = kind_of_value<typename Operand::value_type>;
+    d.is_custom = true;
+    return d;
+  }
+  static custom_part part(const Operand& o) noexcept {
+    custom_part p;
+    p.what = &o;
+    p.print = [](text_writer& out, const void* what) noexcept { static_cast<const Operand*>(what)->print(out); };
+    if constexpr (requires(text_writer& out, const key& k) { o.print_value(out, k); })
+      p.print_value = [](text_writer& out, const void* what, const std::uint64_t* words) noexcept {
+        if constexpr (std::is_same_v<key, ipv6_address>)
+          static_cast<const Operand*>(what)->print_value(out, ipv6_address{words[0], words[1]});
+        else static_cast<const Operand*>(what)->print_value(out, words[0]);
+      };
+    return p;
+  }
+
+ private:
+  using key = key_t<typename Operand::value_type>;
 };
 template <header H, unsigned Offset, unsigned Bits, class V>
 struct description_of<field<H, Offset, Bits, V>> {
@@ -12728,22 +12781,42 @@ struct description_of<inner_field<Around, Field>> {
     return d;
   }
 };
+// A mask under a mask is what both have in common.
 template <class Operand>
 struct description_of<masked<Operand>> {
-  // A mask under a mask has no description.
-  static constexpr bool exists = description_of<Operand>::exists && !requires(const Operand& o) { o.mask; };
+  using whole = description_of<Operand>;
+  static constexpr bool exists = whole::exists;
   static constexpr operand_description make(const masked<Operand>& m) noexcept {
-    operand_description d = description_of<Operand>::make(m.whole);
+    operand_description d = whole::make(m.whole);
     d.is_masked = true;
     return d;
   }
-  static constexpr const auto& mask(const masked<Operand>& m) noexcept { return m.mask; }
+  static constexpr typename masked<Operand>::key mask(const masked<Operand>& m) noexcept {
+    if constexpr (requires { whole::mask(m.whole); }) return key_and(whole::mask(m.whole), m.mask);
+    else return m.mask;
+  }
+  static custom_part part(const masked<Operand>& m) noexcept { return whole::part(m.whole); }
 };
 
-// Each kind of expression: how many nodes and words it takes, and `append`, which makes them.
+// Each kind of expression: whether a condition can be made of it, how many nodes and words it takes, and `append`,
+// which makes them. For printing there is a form of everything: `customs` counts the parts of types of the user's, and
+// `conditions` those whose size is known when the program runs.
 template <class Expression>
 struct run_time_form {
   static constexpr bool exists = false;
+  static constexpr std::size_t nodes = 1, words = 0, customs = 1, conditions = 0;
+  static void append(condition_builder& to, const Expression& e) noexcept {
+    condition_node n;
+    n.kind = node_kind::custom;
+    to.add(n);
+    to.add_custom({&e, [](text_writer& out, const void* what) noexcept {
+                     if constexpr (requires { e_of(what).print(out); }) e_of(what).print(out);
+                     else out << "custom";
+                   }});
+  }
+
+ private:
+  static const Expression& e_of(const void* what) noexcept { return *static_cast<const Expression*>(what); }
 };
 template <class Expression, node_kind Kind, std::size_t Values>
 struct leaf_form {
@@ -12751,7 +12824,7 @@ struct leaf_form {
   using description = description_of<operand_type>;
   static constexpr bool exists = description::exists;
   static constexpr bool is_masked = requires { &description::mask; };
-  static constexpr std::size_t nodes = 1;
+  static constexpr std::size_t nodes = 1, customs = exists ? 0 : 1, conditions = 0;
   static constexpr std::size_t words =
       (Values + (is_masked ? 1 : 0)) *
       (std::is_same_v<key_t<typename operand_type::value_type>, ipv6_address> ? std::size_t{2} : std::size_t{1});
@@ -12763,6 +12836,7 @@ struct leaf_form {
     n.values = Values;
     if constexpr (requires { Expression::inside; }) n.inside = Expression::inside;
     const std::size_t at = to.add(n);
+    if constexpr (!exists) to.add_custom(description::part(e.left));
     if constexpr (is_masked) to.add_key(description::mask(e.left));
     return at;
   }
@@ -12813,7 +12887,7 @@ struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, S
 template <header H>
 struct run_time_form<has_header<H>> {
   static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
     condition_node n;
     n.kind = node_kind::has;
@@ -12824,21 +12898,15 @@ struct run_time_form<has_header<H>> {
 template <>
 struct run_time_form<always> {
   static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
 };
 template <class Inner>
 struct run_time_form<negation<Inner>> {
   using inner = run_time_form<Inner>;
   static constexpr bool exists = inner::exists;
-  static constexpr std::size_t nodes = [] {
-    if constexpr (exists) return inner::nodes + 1;
-    else return std::size_t{0};
-  }();
-  static constexpr std::size_t words = [] {
-    if constexpr (exists) return inner::words;
-    else return std::size_t{0};
-  }();
+  static constexpr std::size_t nodes = inner::nodes + 1, words = inner::words, customs = inner::customs,
+                               conditions = inner::conditions;
   static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
     inner::append(to, e.inner);
     to.negate();
@@ -12849,14 +12917,9 @@ struct pair_form {
   using left = run_time_form<Left>;
   using right = run_time_form<Right>;
   static constexpr bool exists = left::exists && right::exists;
-  static constexpr std::size_t nodes = [] {
-    if constexpr (exists) return left::nodes + right::nodes + 1;
-    else return std::size_t{0};
-  }();
-  static constexpr std::size_t words = [] {
-    if constexpr (exists) return left::words + right::words;
-    else return std::size_t{0};
-  }();
+  static constexpr std::size_t nodes = left::nodes + right::nodes + 1, words = left::words + right::words,
+                               customs = left::customs + right::customs,
+                               conditions = left::conditions + right::conditions;
   static constexpr void append(condition_builder& to, const Pair& e) noexcept {
     left::append(to, e.left);
     const std::size_t at = to.size() - 1;
@@ -12872,7 +12935,7 @@ struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left,
 template <>
 struct run_time_form<condition> {
   static constexpr bool exists = true;
-  static constexpr std::size_t nodes = 1, words = 0;
+  static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 1;
   static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
 };
 
@@ -13151,101 +13214,229 @@ class condition : public match::expression_operators {
 
 #endif
 
+// ==== runnel/match/names.hpp =========================================================================================
+// The words that stand for numbers in the text of a rule: read by the parser, written by the printer.
+#ifndef RUNNEL_MATCH_NAMES_HPP
+#define RUNNEL_MATCH_NAMES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+struct named_value {
+  const char* word;
+  std::uint64_t value;
+};
+// A list of names. The printer knows the first `printed` of them; the others are only understood.
+struct name_list {
+  const named_value* begin;
+  std::size_t size;
+  std::size_t printed;
+
+  [[nodiscard]] constexpr const char* word_for(std::uint64_t value) const noexcept {
+    for (std::size_t i = 0; i < printed; ++i)
+      if (begin[i].value == value) return begin[i].word;
+    return nullptr;
+  }
+};
+template <std::size_t N>
+[[nodiscard]] constexpr name_list list_of(const named_value (&names)[N], std::size_t printed) noexcept {
+  return {names, N, printed};
+}
+
+inline constexpr named_value ethertype_names[] = {
+    {"ip", ethertype::ipv4},
+    {"ip6", ethertype::ipv6},
+    {"arp", ethertype::arp},
+    {"8021q", ethertype::vlan},
+    {"8021ad", ethertype::qinq},
+    {"ipv4", 0x0800},
+    {"ipv6", 0x86dd},
+    {"vlan", 0x8100},
+    {"qinq", 0x88a8},
+    {"rarp", 0x8035},
+    {"mpls", 0x8847},
+    {"pppoed", 0x8863},
+    {"pppoes", 0x8864},
+    {"lldp", 0x88cc},
+    {"ptp", 0x88f7},
+};
+inline constexpr named_value protocol_names[] = {
+    {"icmp", 1},   {"tcp", 6},       {"udp", 17},  {"gre", 47}, {"ipv6-icmp", 58}, {"icmpv6", 58},
+    {"icmp6", 58}, {"igmp", 2},      {"esp", 50},  {"ah", 51},  {"pim", 103},      {"vrrp", 112},
+    {"sctp", 132}, {"udplite", 136}, {"ospf", 89}, {"ipip", 4}, {"dccp", 33},      {"comp", 108},
+};
+inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
+inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},
+                                                 {"urg", 32}, {"ecn", 64}, {"cwr", 0x80}, {"push", 8}, {"ece", 64}};
+inline constexpr named_value port_names[] = {
+    {"ftp-data", 20},     {"ftp", 21},          {"ssh", 22},     {"telnet", 23},  {"smtp", 25},
+    {"domain", 53},       {"bootps", 67},       {"bootpc", 68},  {"tftp", 69},    {"http", 80},
+    {"kerberos", 88},     {"pop3", 110},        {"sunrpc", 111}, {"ntp", 123},    {"netbios-ns", 137},
+    {"netbios-dgm", 138}, {"netbios-ssn", 139}, {"imap2", 143},  {"snmp", 161},   {"snmp-trap", 162},
+    {"bgp", 179},         {"ldap", 389},        {"https", 443},  {"isakmp", 500}, {"syslog", 514},
+    {"ldaps", 636},       {"imaps", 993},       {"pop3s", 995},  {"nfs", 2049},   {"mysql", 3306},
+    {"postgresql", 5432}, {"sip", 5060},        {"mdns", 5353},
+};
+inline constexpr named_value icmp_type_names[] = {
+    {"echo-reply", 0},         {"destination-unreachable", 3}, {"source-quench", 4},        {"redirect", 5},
+    {"echo-request", 8},       {"router-advertisement", 9},    {"router-solicitation", 10}, {"time-exceeded", 11},
+    {"parameter-problem", 12}, {"timestamp-request", 13},      {"timestamp-reply", 14},     {"info-request", 15},
+    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},
+};
+inline constexpr named_value icmpv6_type_names[] = {
+    {"destination-unreachable", 1}, {"packet-too-big", 2},        {"time-exceeded", 3},
+    {"parameter-problem", 4},       {"echo-request", 128},        {"echo-reply", 129},
+    {"mld-listener-query", 130},    {"mld-listener-report", 131}, {"mld-listener-done", 132},
+    {"nd-router-solicit", 133},     {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
+    {"nd-neighbor-advert", 136},    {"nd-redirect", 137},         {"mld2-listener-report", 143},
+};
+inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
+                                                      {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
+inline constexpr named_value dscp_names[] = {
+    {"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},  {"cs5", 40},  {"cs6", 48},
+    {"cs7", 56},  {"af11", 10}, {"af12", 12}, {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22},
+    {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
+inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
+
+inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
+inline constexpr name_list protocol_list = list_of(protocol_names, 5);
+inline constexpr name_list family_list = list_of(family_names, 2);
+inline constexpr name_list tcp_flag_list = list_of(tcp_flag_names, 8);
+
+// Headers that are one of a family: what nft calls them. `word` null stands for all others: by their number.
+struct named_header {
+  header in;
+  const char* word;
+};
+[[nodiscard]] constexpr header nth(header_family f, unsigned number) noexcept {
+  return header_in(f, static_cast<std::uint8_t>(number));
+}
+inline constexpr named_header header_names[] = {
+    {nth(header_family::ipv4_option, 7), "rr"},       {nth(header_family::ipv4_option, 131), "lsrr"},
+    {nth(header_family::ipv4_option, 137), "ssrr"},   {nth(header_family::ipv4_option, 148), "ra"},
+    {nth(header_family::tcp_option, 2), "maxseg"},    {nth(header_family::tcp_option, 3), "window"},
+    {nth(header_family::tcp_option, 4), "sack-perm"}, {nth(header_family::tcp_option, 5), "sack"},
+    {nth(header_family::tcp_option, 8), "timestamp"}, {nth(header_family::tcp_option, 19), "md5sig"},
+    {nth(header_family::tcp_option, 30), "mptcp"},    {nth(header_family::tcp_option, 34), "fastopen"},
+    {nth(header_family::ipv6_extension, 0), "hbh"},   {nth(header_family::ipv6_extension, 43), "rt"},
+    {nth(header_family::ipv6_extension, 44), "frag"}, {nth(header_family::ipv6_extension, 60), "dst"},
+    {nth(header_family::ipv6_extension, 135), "mh"},  {nth(header_family::nd_option, 1), "slla"},
+    {nth(header_family::nd_option, 2), "tlla"},       {nth(header_family::nd_option, 3), "prefix"},
+    {nth(header_family::nd_option, 5), "mtu"},        {nth(header_family::nd_option, 24), "route"},
+    {nth(header_family::nd_option, 25), "rdnss"},     {nth(header_family::gre_word, 0x80), "checksum"},
+    {nth(header_family::gre_word, 0x20), "key"},      {nth(header_family::gre_word, 0x10), "sequence"},
+};
+[[nodiscard]] constexpr const char* word_for(header h) noexcept {
+  for (const named_header& n : header_names)
+    if (n.in == h) return n.word;
+  return nullptr;
+}
+// What stands before the word or number; null for families that have no such form.
+[[nodiscard]] constexpr const char* prefix_of(header_family f) noexcept {
+  switch (f) {
+    case header_family::ipv4_option: return "ip option ";
+    case header_family::tcp_option: return "tcp option ";
+    case header_family::ipv6_extension: return "exthdr ";
+    case header_family::nd_option: return "icmpv6 option ";
+    case header_family::gre_word: return "gre ";
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  return nullptr;
+}
+
+// Headers whose bytes can be asked for by number, as tcpdump calls them; null for others.
+[[nodiscard]] constexpr const char* raw_name_of(header h) noexcept {
+  switch (h) {
+    case header::ethernet: return "ether";
+    case header::arp: return "arp";
+    case header::ipv4: return "ip";
+    case header::ipv6: return "ip6";
+    case header::icmp: return "icmp";
+    case header::icmpv6: return "icmp6";
+    case header::tcp: return "tcp";
+    case header::udp: return "udp";
+    default: return nullptr;
+  }
+}
+[[nodiscard]] constexpr const char* name_of(tunnel t) noexcept {
+  return t == tunnel::vxlan ? "vxlan" : t == tunnel::gre ? "gre" : t == tunnel::gretap ? "gretap" : "ipip";
+}
+
+// How a number is written.
+enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+
+[[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
+  switch (k) {
+    case meta_key::protocol: return manner::ethertype;
+    case meta_key::l4proto: return manner::ip_protocol;
+    case meta_key::nfproto: return manner::family;
+    case meta_key::priority: return manner::tc_handle;
+    case meta_key::mark:
+    case meta_key::hash: return manner::hex;
+    default: return manner::decimal;
+  }
+}
+[[nodiscard]] constexpr manner manner_of_field(const operand_description& d) noexcept {
+  const auto is = [&d](header h, unsigned offset) { return d.in_header == h && d.offset == offset; };
+  if (d.name == nullptr || d.is_custom) return manner::decimal;
+  if (is(header::tcp, 104)) return manner::tcp_flags;
+  if (is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) || is(header::gre, 16) ||
+      is(header::arp, 16) || is(header::snap, 48))
+    return manner::ethertype;
+  if (is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
+      (family_of(d.in_header) == header_family::ipv6_extension && d.offset == 0))
+    return manner::ip_protocol;
+  if (d.in_header == header::llc || d.in_header == header::snap) return manner::hex;
+  // Here nft takes an address for a number.
+  if (d.value == value_kind::ipv4 && family_of(d.in_header) != header_family::single) return manner::bare_address;
+  return manner::decimal;
+}
+[[nodiscard]] constexpr manner manner_of(const operand_description& d) noexcept {
+  const manner whole = d.is_meta ? manner_of_meta(d.which) : manner_of_field(d);
+  if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
+  return manner::hex;
+}
+// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
+[[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
+  return d.is_masked || manner_of(d) == manner::tcp_flags;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
 // ==== runnel/match/print_value.hpp ===================================================================================
 // The small words of printed expressions: operands and values as nft spells them.
 #ifndef RUNNEL_MATCH_PRINT_VALUE_HPP
 #define RUNNEL_MATCH_PRINT_VALUE_HPP
 
-#include <cstdint>      // uint8_t, uint64_t
-#include <type_traits>  // is_same_v
+#include <cstdint>  // uint64_t
 
 namespace runnel::match::detail {
 
-// How a number is written.
-enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+// What is printed: a condition, and the parts of it that are of types of the user's.
+struct printed_tree {
+  condition_view condition;
+  const custom_part* customs = nullptr;
 
-template <class Operand>
-struct manner_of {
-  static constexpr manner value = manner::decimal;
+  [[nodiscard]] constexpr const condition_node& operator[](std::size_t i) const noexcept { return condition.nodes[i]; }
 };
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct manner_of<field<H, Offset, Bits, V>> {
-  static constexpr bool is(header h, unsigned offset) noexcept { return H == h && Offset == offset; }
-  static constexpr manner value = is(header::tcp, 104) ? manner::tcp_flags
-                                  : is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) ||
-                                          is(header::gre, 16) || is(header::arp, 16) || is(header::snap, 48)
-                                      ? manner::ethertype
-                                  : is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
-                                          (family_of(H) == header_family::ipv6_extension && Offset == 0)
-                                      ? manner::ip_protocol
-                                  : H == header::llc || H == header::snap ? manner::hex
-                                  // Here nft takes an address for a number.
-                                  : std::is_same_v<V, ipv4_address> && family_of(H) != header_family::single
-                                      ? manner::bare_address
-                                      : manner::decimal;
-};
-template <meta_key Key, unsigned Bits, class V>
-struct manner_of<meta_field<Key, Bits, V>> {
-  static constexpr manner value = Key == meta_key::protocol                        ? manner::ethertype
-                                  : Key == meta_key::l4proto                       ? manner::ip_protocol
-                                  : Key == meta_key::nfproto                       ? manner::family
-                                  : Key == meta_key::priority                      ? manner::tc_handle
-                                  : Key == meta_key::mark || Key == meta_key::hash ? manner::hex
-                                                                                   : manner::decimal;
-};
-template <tunnel Around, class Field>
-struct manner_of<inner_field<Around, Field>> : manner_of<Field> {};
-template <class Operand>
-struct manner_of<masked<Operand>> {
-  static constexpr manner whole = manner_of<Operand>::value;
-  static constexpr manner value = whole == manner::tcp_flags || whole == manner::bare_address ? whole : manner::hex;
-};
-
-// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
-template <class Operand>
-inline constexpr bool needs_equals_sign = manner_of<Operand>::value == manner::tcp_flags;
-template <class Operand>
-inline constexpr bool needs_equals_sign<masked<Operand>> = true;
-
-// Whether nft wants to be told of the header before it takes the operand, and of which one.
-template <class Operand>
-struct told_before {
-  static constexpr bool needed = false;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct told_before<field<H, Offset, Bits, V>> {
-  static constexpr bool needed = H == header::th || H == header::vxlan;
-  static constexpr header what = H;
-};
-template <tunnel Around, class Field>
-struct told_before<inner_field<Around, Field>> {
-  static constexpr bool needed = Around == tunnel::vxlan;
-  static constexpr header what = header::vxlan;
-};
-template <class Operand>
-struct told_before<masked<Operand>> : told_before<Operand> {};
 
 constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
-  constexpr const char* names[] = {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"};
   if (k == 0) out << "0x0";
   for (unsigned i = 0, shown = 0; i < 8; ++i)
-    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << names[i];
+    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << tcp_flag_list.word_for(std::uint64_t{1} << i);
 }
 constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
   const char* word = nullptr;
   switch (how) {
-    case manner::ip_protocol:
-      word = k == 1 ? "icmp" : k == 6 ? "tcp" : k == 17 ? "udp" : k == 47 ? "gre" : k == 58 ? "ipv6-icmp" : nullptr;
-      break;
-    case manner::ethertype:
-      word = k == ethertype::ipv4   ? "ip"
-             : k == ethertype::ipv6 ? "ip6"
-             : k == ethertype::arp  ? "arp"
-             : k == ethertype::vlan ? "8021q"
-             : k == ethertype::qinq ? "8021ad"
-                                    : nullptr;
-      break;
-    case manner::family: word = k == nfproto::ipv4 ? "ipv4" : k == nfproto::ipv6 ? "ipv6" : nullptr; break;
+    case manner::ip_protocol: word = protocol_list.word_for(k); break;
+    case manner::ethertype: word = ethertype_list.word_for(k); break;
+    case manner::family: word = family_list.word_for(k); break;
     case manner::tcp_flags: return print_tcp_flags(out, k);
     case manner::tc_handle: word = "0:"; break;
     case manner::decimal:
@@ -13265,112 +13456,70 @@ constexpr void print_seconds(text_writer& out, instant t) noexcept {
   out << '.';
   for (std::uint64_t digit = 100'000'000; digit != 0; digit /= 10) out << ns / digit % 10;
 }
-template <class Operand, class Key>
-constexpr void print_value(text_writer& out, const Operand& o, const Key& k) noexcept {
-  using value = typename Operand::value_type;
-  if constexpr (requires { o.print_value(out, k); }) o.print_value(out, k);
-  else if constexpr (manner_of<Operand>::value == manner::bare_address) print_number(out, manner::bare_address, k);
-  else if constexpr (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address> ||
-                     std::is_same_v<value, mac_address>)
-    print(out, from_key<value>(k));
-  else if constexpr (std::is_same_v<value, instant>) print_seconds(out, from_key<value>(k));
-  else print_number(out, manner_of<Operand>::value, k);
+constexpr void print_key(text_writer& out, const operand_description& d, std::uint64_t k) noexcept {
+  const manner how = manner_of(d);
+  if (how == manner::bare_address) return print_number(out, how, k);
+  switch (d.value) {
+    case value_kind::ipv4: return print(out, from_key<ipv4_address>(k));
+    case value_kind::mac: return print(out, from_key<mac_address>(k));
+    case value_kind::time: return print_seconds(out, from_key<instant>(k));
+    case value_kind::number:
+    case value_kind::ipv6: break;
+  }
+  print_number(out, how, k);
+}
+// The value whose words begin at `word`.
+constexpr void print_word(text_writer& out, const printed_tree& t, const condition_node& n, std::size_t word) noexcept {
+  const operand_description& d = n.operand;
+  const custom_part* custom = d.is_custom ? &t.customs[n.left] : nullptr;
+  if (custom != nullptr && custom->print_value != nullptr) {
+    custom->print_value(out, custom->what, t.condition.words + word);
+  } else if (d.value == value_kind::ipv6) {
+    print(out, t.condition.at<ipv6_address>(word));
+  } else {
+    print_key(out, d, t.condition.at<std::uint64_t>(word));
+  }
+}
+constexpr void print_value(text_writer& out, const printed_tree& t, const condition_node& n, std::size_t i) noexcept {
+  print_word(out, t, n, n.word + (i + (n.operand.is_masked ? 1u : 0u)) * n.operand.words());
 }
 
 // One of a family as nft calls it: `tcp option maxseg`, by its number where nft has no name. Before the name of a field
 // nft leaves away `exthdr`.
 constexpr void print_numbered(text_writer& out, header h, bool before_field) noexcept {
-  const std::uint8_t number = number_of(h);
-  const char* family = "";
-  const char* word = nullptr;
-  switch (family_of(h)) {
-    case header_family::ipv4_option:
-      family = "ip option ";
-      word = number == 7 ? "rr" : number == 131 ? "lsrr" : number == 137 ? "ssrr" : number == 148 ? "ra" : nullptr;
-      break;
-    case header_family::tcp_option:
-      family = "tcp option ";
-      word = number == 2    ? "maxseg"
-             : number == 3  ? "window"
-             : number == 4  ? "sack-perm"
-             : number == 5  ? "sack"
-             : number == 8  ? "timestamp"
-             : number == 19 ? "md5sig"
-             : number == 30 ? "mptcp"
-             : number == 34 ? "fastopen"
-                            : nullptr;
-      break;
-    case header_family::ipv6_extension:
-      family = "exthdr ";
-      word = number == 0     ? "hbh"
-             : number == 43  ? "rt"
-             : number == 44  ? "frag"
-             : number == 60  ? "dst"
-             : number == 135 ? "mh"
-                             : nullptr;
-      if (before_field && word != nullptr) family = "";
-      break;
-    case header_family::nd_option:
-      family = "icmpv6 option ";
-      word = number == 1    ? "slla"
-             : number == 2  ? "tlla"
-             : number == 3  ? "prefix"
-             : number == 5  ? "mtu"
-             : number == 24 ? "route"
-             : number == 25 ? "rdnss"
-                            : nullptr;
-      break;
-    case header_family::gre_word:
-      family = "gre ";
-      word = number == 0x80 ? "checksum" : number == 0x20 ? "key" : "sequence";
-      break;
-    case header_family::icmp_message:
-    case header_family::icmpv6_message:
-    case header_family::single: break;
-  }
-  out << family;
+  const char* const word = word_for(h);
+  const bool bare = before_field && word != nullptr && family_of(h) == header_family::ipv6_extension;
+  if (!bare) out << prefix_of(family_of(h));
   if (word != nullptr) out << word;
-  else out << number;
+  else out << number_of(h);
 }
-template <header H, unsigned Offset, unsigned Bits, class V>
-constexpr void print_operand(text_writer& out, const field<H, Offset, Bits, V>& f) noexcept {
-  if constexpr (family_of(H) == header_family::gre_word) {
-    print_numbered(out, H, true);  // which is all of it
-  } else {
-    if constexpr (family_of(H) != header_family::single && family_of(H) != header_family::icmp_message &&
-                  family_of(H) != header_family::icmpv6_message) {
-      print_numbered(out, H, true);
-      out << ' ';
-    }
-    out << f.name;
-  }
+// Bytes of a header without a name, as tcpdump writes them: `tcp[20:4]`.
+constexpr void print_raw(text_writer& out, const operand_description& d) noexcept {
+  out << raw_name_of(d.in_header) << '[' << d.offset / 8u;
+  if (d.bits != 8) out << ':' << d.bits / 8u;
+  out << ']';
 }
-template <meta_key Key, unsigned Bits, class V>
-constexpr void print_operand(text_writer& out, const meta_field<Key, Bits, V>&) noexcept {
-  out << name(Key);
+constexpr void print_field(text_writer& out, const operand_description& d) noexcept {
+  if (d.is_inner) out << name_of(d.around) << ' ';
+  if (d.name == nullptr) return print_raw(out, d);
+  const bool numbered = prefix_of(family_of(d.in_header)) != nullptr;
+  if (numbered) print_numbered(out, d.in_header, true);
+  if (family_of(d.in_header) == header_family::gre_word) return;  // which is all of it
+  out << (numbered ? " " : "") << d.name;
 }
-template <tunnel Around, class Field>
-constexpr void print_operand(text_writer& out, const inner_field<Around, Field>& f) noexcept {
-  out << (Around == tunnel::vxlan    ? "vxlan "
-          : Around == tunnel::gre    ? "gre "
-          : Around == tunnel::gretap ? "gretap "
-                                     : "ipip ");
-  print_operand(out, f.inside);
-}
-// An operand from elsewhere says its name itself.
-template <class Operand>
-constexpr void print_operand(text_writer& out, const Operand& o) noexcept {
-  o.print(out);
-}
-template <class Operand>
-constexpr void print_operand(text_writer& out, const masked<Operand>& m) noexcept {
-  print_operand(out, m.whole);
-  out << " & ";
-  bool several = false;
-  if constexpr (manner_of<Operand>::value == manner::tcp_flags) several = (m.mask & (m.mask - 1)) != 0;
-  if (several) out << '(';
-  print_value(out, m, m.mask);
-  if (several) out << ')';
+constexpr void print_operand(text_writer& out, const printed_tree& t, const condition_node& n) noexcept {
+  const operand_description& d = n.operand;
+  if (d.is_custom) t.customs[n.left].print(out, t.customs[n.left].what);
+  else if (d.is_meta) out << name(d.which);
+  else print_field(out, d);
+  if (!d.is_masked) return;
+  const bool several = manner_of(d) == manner::tcp_flags && [&] {
+    const auto mask = t.condition.mask<std::uint64_t>(n);
+    return (mask & (mask - 1)) != 0;
+  }();
+  out << " & " << (several ? "(" : "");
+  print_word(out, t, n, n.word);
+  out << (several ? ")" : "");
 }
 
 }  // namespace runnel::match::detail
@@ -13515,6 +13664,19 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
   }
 }
 
+// Headers of which nft says `missing`: where what is around them is there, and they are not.
+[[nodiscard]] constexpr header around_missing(header h) noexcept {
+  return h == header::ipv6_fragment ? header::ipv6 : around(h);
+}
+[[nodiscard]] constexpr bool can_be_missing(header h) noexcept {
+  return around_missing(h) != h && (h == header::ipv6_fragment || prefix_of(family_of(h)) != nullptr);
+}
+constexpr void print_missing(text_writer& out, header h) noexcept {
+  if (h == header::ipv6_fragment) out << "exthdr frag";
+  else print_numbered(out, h, false);
+  out << " missing";
+}
+
 constexpr const char* symbol(relation r) noexcept {
   switch (r) {
     case relation::equal: return " == ";
@@ -13526,43 +13688,56 @@ constexpr const char* symbol(relation r) noexcept {
   }
   return " ? ";
 }
-template <bool Positive, class Operand, relation Relation>
-constexpr void print_rest(text_writer& out, const comparison<Operand, Relation>& e) noexcept {
-  constexpr relation shown = Positive ? Relation : opposite(Relation);
-  out << (shown == relation::equal && !needs_equals_sign<Operand> ? " " : symbol(shown));
-  print_value(out, e.left, e.right);
+
+// Whether nft wants to be told of a header before it takes the operand; that it is there is no condition of its own.
+[[nodiscard]] constexpr bool is_told_before(const operand_description& d) noexcept {
+  if (d.is_meta || d.is_custom) return false;
+  return d.is_inner ? d.around == tunnel::vxlan : d.in_header == header::th || d.in_header == header::vxlan;
 }
-constexpr void print_inside(text_writer& out, bool inside) noexcept { out << (inside ? " " : " != "); }
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_range<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.first);
-  out << '-';
-  print_value(out, e.left, e.last);
+[[nodiscard]] constexpr header told_before(const operand_description& d) noexcept {
+  return d.is_inner ? header::vxlan : d.in_header;
 }
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_prefix<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.address);
-  out << '/' << e.length;
+
+// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
+[[nodiscard]] constexpr int lines_without_value(const operand_description& d) noexcept {
+  if (d.is_custom || d.is_inner) return -1;
+  if (d.is_meta) return d.which == meta_key::l4proto ? 1 : 0;
+  return static_cast<int>(lines_without(d.in_header));
 }
-template <bool Positive, class Operand, class V, std::size_t N, bool Inside>
-constexpr void print_rest(text_writer& out, const in_constants<Operand, V, N, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '{';
-  for (std::size_t i = 0; i < N; ++i) {
-    if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
-    out << (i == 0 ? " " : ", ");
-    print_value(out, e.left, e.set.keys()[i]);
+constexpr void print_without_value(line& l, const operand_description& d, std::size_t which) noexcept {
+  if (d.is_meta) l.next() << "meta protocol != { ip, ip6 }";
+  else print_without(l, d.in_header, which);
+}
+
+// A condition on an operand, or its opposite for those packets that have it.
+constexpr void print_leaf(line& l, const printed_tree& t, const condition_node& n, bool positive) noexcept {
+  if (is_told_before(n.operand)) print_with(l, told_before(n.operand));
+  text_writer& out = l.next();
+  print_operand(out, t, n);
+  if (n.kind == node_kind::comparison) {
+    const relation shown = positive ? n.how : opposite(n.how);
+    out << (shown == relation::equal && !needs_equals_sign(n.operand) ? " " : symbol(shown));
+  } else {
+    out << (n.inside == positive ? " " : " != ");
   }
-  out << " }";
-}
-template <bool Positive, class Operand, class Set, bool Inside>
-constexpr void print_rest(text_writer& out, const in_set<Operand, Set, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '@';
-  if constexpr (requires { out << e.set->name(); }) out << e.set->name();
-  else out << "set";
+  switch (n.kind) {
+    case node_kind::in_constants:
+      out << '{';
+      for (std::size_t i = 0; i < n.values; ++i) {
+        out << (i == 0 ? " " : ", ");
+        print_value(out, t, n, i);
+      }
+      out << " }";
+      return;
+    case node_kind::in_set: out << '@' << n.set.name(); return;
+    default: break;
+  }
+  print_value(out, t, n, 0);
+  if (n.kind == node_kind::in_prefix) out << '/' << n.length;
+  if (n.kind == node_kind::in_range) {
+    out << '-';
+    print_value(out, t, n, 1);
+  }
 }
 
 }  // namespace runnel::match::detail
@@ -13899,201 +14074,144 @@ template <class Rules>
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
-#include <cstddef>  // size_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
 
 namespace runnel {
 namespace match {
 namespace detail {
 
-// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
-template <class Operand>
-struct absence {
-  static constexpr int lines = -1;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct absence<field<H, Offset, Bits, V>> {
-  static constexpr int lines = static_cast<int>(lines_without(H));
-  static constexpr void print(line& l, std::size_t which) noexcept { print_without(l, H, which); }
-};
-template <meta_key Key, unsigned Bits, class V>
-struct absence<meta_field<Key, Bits, V>> {
-  static constexpr int lines = Key == meta_key::l4proto ? 1 : 0;
-  static constexpr void print(line& l, std::size_t) noexcept { l.next() << "meta protocol != { ip, ip6 }"; }
-};
-template <class Operand>
-struct absence<masked<Operand>> : absence<Operand> {};
-
-// Each kind of expression: `lines<Positive>`, how many lines it takes to say that it holds (or not), and
-// `print<Positive>`, which prints one of them.
-template <class Expression>
-struct printer {
-  template <bool Positive>
-  static constexpr std::size_t lines = 1;
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t) noexcept {
-    l.next() << (Positive ? "" : "not (");
-    if constexpr (requires { e.print(l.out); }) e.print(l.out);
-    else l.out << "custom";
-    if (!Positive) l.out << ')';
-  }
-};
-
-// A condition on an operand: prints itself, its opposite, or that the operand has no value.
-template <class Expression>
-struct leaf_printer {
-  using operand_type = typename Expression::operand_type;
-  using without = absence<operand_type>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t which) noexcept {
-    if constexpr (Positive) {
-      print_condition<true>(l, e);
-    } else if constexpr (without::lines < 0) {
-      l.next() << "not (";
-      line inner{l.out};
-      print_condition<true>(inner, e);
-      l.out << ')';
-    } else {
-      if (which < static_cast<std::size_t>(without::lines)) without::print(l, which);
-      else print_condition<false>(l, e);
-    }
-  }
-  template <bool Positive>
-  static constexpr void print_condition(line& l, const Expression& e) noexcept {
-    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
-    text_writer& out = l.next();
-    print_operand(out, e.left);
-    print_rest<Positive>(out, e);
-  }
-};
-
-template <class Operand, relation Relation>
-struct printer<comparison<Operand, Relation>> : leaf_printer<comparison<Operand, Relation>> {};
-template <class Operand, bool Inside>
-struct printer<in_range<Operand, Inside>> : leaf_printer<in_range<Operand, Inside>> {};
-template <class Operand, bool Inside>
-struct printer<in_prefix<Operand, Inside>> : leaf_printer<in_prefix<Operand, Inside>> {};
-template <class Operand, class V, std::size_t N, bool Inside>
-struct printer<in_constants<Operand, V, N, Inside>> : leaf_printer<in_constants<Operand, V, N, Inside>> {};
-template <class Operand, class Set, bool Inside>
-struct printer<in_set<Operand, Set, Inside>> : leaf_printer<in_set<Operand, Set, Inside>> {};
-
-template <header H>
-struct printer<has_header<H>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : lines_without(H);
-  template <bool Positive>
-  static constexpr void print(line& l, const has_header<H>&, std::size_t which) noexcept {
-    if constexpr (Positive) print_with(l, H);
-    else print_without(l, H, which);
-  }
-};
-template <>
-struct printer<always> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : 0;
-  template <bool Positive>
-  static constexpr void print(line&, const always&, std::size_t) noexcept {}
-};
-template <class Inner>
-struct printer<negation<Inner>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = printer<Inner>::template lines<!Positive>;
-  template <bool Positive>
-  static constexpr void print(line& l, const negation<Inner>& e, std::size_t which) noexcept {
-    printer<Inner>::template print<!Positive>(l, e.inner, which);
-  }
-};
-// "And" and "or", and each the other when it is not to hold: all pairs of lines, or the lines of both in turn.
-template <class Pair, class Left, class Right, bool IsBoth>
-struct pair_printer {
-  template <bool Positive>
-  static constexpr std::size_t left = printer<Left>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t right = printer<Right>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Pair& e, std::size_t which) noexcept {
-    if constexpr (Positive == IsBoth) {
-      printer<Left>::template print<Positive>(l, e.left, which / right<Positive>);
-      printer<Right>::template print<Positive>(l, e.right, which % right<Positive>);
-    } else if (which < left<Positive>) {
-      printer<Left>::template print<Positive>(l, e.left, which);
-    } else {
-      printer<Right>::template print<Positive>(l, e.right, which - left<Positive>);
-    }
-  }
-};
-template <class Left, class Right>
-struct printer<both<Left, Right>> : pair_printer<both<Left, Right>, Left, Right, true> {};
-template <class Left, class Right>
-struct printer<either<Left, Right>> : pair_printer<either<Left, Right>, Left, Right, false> {};
-
-// One line for the whole tree.
-template <class Expression>
-constexpr void print_tree(line& l, const Expression& e) noexcept {
-  printer<Expression>::template print<true>(l, e, 0);
+// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
+[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
+  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
+  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
+  const header inner = t[i - 2].operand.in_header;
+  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
 }
-template <class Part>
-inline constexpr bool is_either = false;
-template <class Left, class Right>
-inline constexpr bool is_either<either<Left, Right>> = true;
-template <class Part>
-inline constexpr bool is_both = false;
-template <class Left, class Right>
-inline constexpr bool is_both<both<Left, Right>> = true;
 
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept;
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept;
-template <class Inner>
-constexpr void print_tree(line& l, const negation<Inner>& e) noexcept {
+// How many lines it takes to say that the tree at `i` holds, or that it does not; 65 and more are all one.
+[[nodiscard]] constexpr std::size_t lines_of(const printed_tree& t, std::size_t i, bool positive) noexcept {
+  const condition_node& n = t[i];
+  switch (n.kind) {
+    case node_kind::always: return positive ? 1 : 0;
+    case node_kind::custom: return 1;
+    case node_kind::has: return positive ? 1 : lines_without(n.operand.in_header);
+    case node_kind::negation: return lines_of(t, i - 1, !positive);
+    case node_kind::both:
+    case node_kind::either: {
+      if (positive && is_missing(t, i)) return 1;
+      const std::size_t left = lines_of(t, n.left, positive), right = lines_of(t, i - 1, positive);
+      const std::size_t both = positive == (n.kind == node_kind::both) ? left * right : left + right;
+      return both < 65 ? both : 65;
+    }
+    default: break;
+  }
+  const int absent = lines_without_value(n.operand);
+  return positive || absent < 0 ? 1 : 1 + static_cast<std::size_t>(absent);
+}
+// Prints one of them.
+constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool positive, std::size_t which) noexcept {
+  const condition_node& n = t[i];
+  switch (n.kind) {
+    case node_kind::always: return;
+    case node_kind::custom:
+      l.next() << (positive ? "" : "not (");
+      t.customs[n.left].print(l.out, t.customs[n.left].what);
+      l.out << (positive ? "" : ")");
+      return;
+    case node_kind::has:
+      return positive ? print_with(l, n.operand.in_header) : print_without(l, n.operand.in_header, which);
+    case node_kind::negation: return print_line(l, t, i - 1, !positive, which);
+    case node_kind::both:
+    case node_kind::either: {
+      if (positive && is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+      // All pairs of lines, or the lines of both in turn.
+      if (positive == (n.kind == node_kind::both)) {
+        const std::size_t right = lines_of(t, i - 1, positive);
+        print_line(l, t, n.left, positive, which / right);
+        return print_line(l, t, i - 1, positive, which % right);
+      }
+      const std::size_t left = lines_of(t, n.left, positive);
+      return which < left ? print_line(l, t, n.left, positive, which) : print_line(l, t, i - 1, positive, which - left);
+    }
+    default: break;
+  }
+  const int absent = lines_without_value(n.operand);
+  if (positive) return print_leaf(l, t, n, true);
+  if (absent >= 0 && which < static_cast<std::size_t>(absent)) return print_without_value(l, n.operand, which);
+  if (absent >= 0) return print_leaf(l, t, n, false);
   l.next() << "not (";
   line inner{l.out};
-  print_tree(inner, e.inner);
+  print_leaf(inner, t, n, true);
   l.out << ')';
 }
-template <bool InBrackets, class Part>
-constexpr void print_part(line& l, const Part& e) noexcept {
-  if constexpr (InBrackets) {
-    l.next() << '(';
-    line inner{l.out};
-    print_tree(inner, e);
-    l.out << ')';
-  } else {
-    print_tree(l, e);
+
+// One line for the whole tree.
+constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept;
+constexpr void print_in_brackets(line& l, const printed_tree& t, std::size_t i, const char* bracket) noexcept {
+  l.next() << bracket;
+  line inner{l.out};
+  print_tree(inner, t, i);
+  l.out << ')';
+}
+constexpr void print_part(line& l, const printed_tree& t, std::size_t i, node_kind other) noexcept {
+  if (t[i].kind == other && !is_missing(t, i)) print_in_brackets(l, t, i, "(");
+  else print_tree(l, t, i);
+}
+constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i];
+  if (is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+  switch (n.kind) {
+    case node_kind::negation: return print_in_brackets(l, t, i - 1, "not (");
+    case node_kind::both:
+      print_part(l, t, n.left, node_kind::either);
+      return print_part(l, t, i - 1, node_kind::either);
+    case node_kind::either:
+      print_part(l, t, n.left, node_kind::both);
+      l.next() << "or";
+      return print_part(l, t, i - 1, node_kind::both);
+    case node_kind::always: l.next() << "always"; return;
+    default: print_line(l, t, i, true, 0);
   }
 }
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept {
-  print_part<is_either<Left>>(l, e.left);
-  print_part<is_either<Right>>(l, e.right);
-}
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept {
-  print_part<is_both<Left>>(l, e.left);
-  l.next() << "or";
-  print_part<is_both<Right>>(l, e.right);
-}
 
+// The nodes of any expression, as long as they are printed.
 template <class Expression>
-inline constexpr std::size_t lines_of = printer<Expression>::template lines<true>;
+class printable {
+  using form = run_time_form<Expression>;
+
+ public:
+  constexpr explicit printable(const Expression& e) noexcept {
+    condition_builder to{nodes_, node_room, words_, word_room, customs_};
+    form::append(to, e);
+    size_ = to.size();
+  }
+  [[nodiscard]] constexpr printed_tree tree() const noexcept { return {{nodes_, size_, words_}, customs_}; }
+
+ private:
+  static constexpr std::size_t node_room = form::nodes + form::conditions * condition::max_nodes;
+  static constexpr std::size_t word_room = form::words + form::conditions * condition::max_words + 1;
+  condition_node nodes_[node_room];
+  std::uint64_t words_[word_room]{};
+  custom_part customs_[form::customs + 1]{};
+  std::size_t size_ = 0;
+};
+
+constexpr void print_on_one_line(text_writer& out, const printed_tree& t) noexcept {
+  line l{out};
+  const std::size_t root = t.condition.root();
+  if (t[root].kind != node_kind::always) print_tree(l, t, root);
+}
 
 }  // namespace detail
 
 /// The expression on one line, as the left side of an nft rule. What joins conditions in another way than nft's "and"
-/// is printed as `a or b`, `(a or b) c`, `not (a)`.
+/// is printed as `a or b`, `(a or b) c`, `not (a)`. What holds for every packet prints as nothing.
 template <match_expression Expression>
 constexpr void print(text_writer& out, const Expression& e) noexcept {
-  detail::line l{out};
-  detail::print_tree(l, e);
+  if constexpr (std::is_same_v<Expression, condition>) detail::print_on_one_line(out, {e});
+  else detail::print_on_one_line(out, detail::printable<Expression>{e}.tree());
 }
 
 }  // namespace match
@@ -14114,18 +14232,25 @@ constexpr void print(text_writer& out, const verdict& v) noexcept {
 
 namespace detail {
 
-template <class Expression>
-constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
-  constexpr std::size_t lines = match::detail::lines_of<Expression>;
-  constexpr bool all = lines <= 64;
+// All lines of a rule; `hits` may be null.
+constexpr void print_rule(text_writer& out, const match::detail::printed_tree& t, const verdict& target,
+                          const rule_counter* hits) noexcept {
+  const std::size_t root = t.condition.root();
+  const std::size_t lines = match::detail::lines_of(t, root, true);
+  const bool all = lines <= 64;
   for (std::size_t i = 0; i < (all ? lines : 1); ++i) {
     match::detail::line l{out};
-    if constexpr (all) match::detail::printer<Expression>::template print<true>(l, r.condition, i);
-    else match::detail::print_tree(l, r.condition);
+    if (all) match::detail::print_line(l, t, root, true, i);
+    else match::detail::print_tree(l, t, root);
     if (hits != nullptr && i == 0) l.next() << "counter packets " << hits->packets << " bytes " << hits->bytes;
-    print(l.next(), r.target);
+    print(l.next(), target);
     out << '\n';
   }
+}
+template <class Expression>
+constexpr void print_rule_of(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
+  if constexpr (std::is_same_v<Expression, condition>) print_rule(out, {r.condition}, r.target, hits);
+  else print_rule(out, match::detail::printable<Expression>{r.condition}.tree(), r.target, hits);
 }
 
 }  // namespace detail
@@ -14133,7 +14258,7 @@ constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rul
 /// The lines of a rule, each with a newline.
 template <match::match_expression Expression>
 constexpr void print(text_writer& out, const rule<Expression>& r) noexcept {
-  detail::print_rule(out, r, nullptr);
+  detail::print_rule_of(out, r, nullptr);
 }
 /// All rules, as they would stand in a chain with `policy accept`.
 template <class... Rules>
@@ -14144,7 +14269,7 @@ constexpr void print(text_writer& out, const rules_of<Rules...>& all) noexcept {
 template <class Rules>
 void print(text_writer& out, const counted_rules<Rules>& all) noexcept {
   std::size_t i = 0;
-  all.without_counters().for_each([&](const auto& r) { detail::print_rule(out, r, &all.hits(i++)); });
+  all.without_counters().for_each([&](const auto& r) { detail::print_rule_of(out, r, &all.hits(i++)); });
 }
 
 }  // namespace runnel
@@ -24237,6 +24362,163 @@ template <class Counters, class... Stages>
 class pipeline;
 class any_pipeline;
 class connection;
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/rule_list.hpp =====================================================================================
+// Rules that are known at run time only: `rules(...)` of conditions, in memory of fixed size.
+#ifndef RUNNEL_MATCH_RULE_LIST_HPP
+#define RUNNEL_MATCH_RULE_LIST_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+
+/// One of the rules of a list. Valid as long as the list is neither changed nor gone.
+struct rule_view {
+  /// When the rule decides.
+  match::condition_view condition;
+  /// What it decides.
+  verdict target;
+};
+
+/// Up to `Rules` rules in their order, the first that matches decides, as with `rules(...)`: a stage of a pipeline, a
+/// program for early verdicts, what an XDP hook runs. `Nodes` and `Words` are the room for all their conditions; see
+/// `condition`. Counts what each rule decided about. For one thread; each worker has its own.
+///
+///     auto read = parse_rules("tcp dport { 22, 80 } accept\n drop\n");   // result<rule_list, error>
+///     rule_list policy = rules(when(tcp::dport == 22) >> accept, otherwise >> drop);
+///
+/// Holds everything but the sets itself, 36 KB unless told otherwise; copied freely, no heap. A pipeline takes a copy,
+/// which counts for itself: to read the counters, let `[&](const subject& s) { return policy(s); }` stand there.
+template <std::size_t Rules = 128, std::size_t Nodes = 4 * Rules, std::size_t Words = 4 * Rules>
+class basic_rule_list {
+  static_assert(Rules >= 1 && Nodes >= 1 && Words >= 1 && Nodes < match::condition_node::fails && Words < 0x10000,
+                "runnel: a rule list has room for one rule at least, and for 65533 nodes and 65535 words at most");
+
+ public:
+  /// How many rules fit.
+  static constexpr std::size_t capacity = Rules;
+
+  /// No rule: everything is accepted.
+  constexpr basic_rule_list() noexcept = default;
+  /// The same rules as those. More than there is room for are an assertion; the rest is then missing, and dropped is
+  /// what comes to its place.
+  template <class... Each>
+  constexpr basic_rule_list(const rules_of<Each...>& all) noexcept {
+    static_assert(sizeof...(Each) <= Rules, "runnel: more rules than the list has room for: basic_rule_list<N>");
+    bool good = true;
+    all.for_each([&](const auto& r) { good = good && add(r.condition, r.target); });
+    RUNNEL_ASSERT(good && "runnel: the conditions of these rules need a larger list: basic_rule_list<Rules, Nodes>");
+    if (!good) fallback_ = drop;
+  }
+
+  /// Appends a rule. False, and nothing changed, when there is no room for it.
+  template <match::match_expression Expression>
+  [[nodiscard]] constexpr bool add(const Expression& when, const verdict& target) noexcept {
+    using form = match::detail::run_time_form<Expression>;
+    static_assert(form::exists,
+                  "runnel: this expression has no run-time form: a rule list is made of fields, meta::, has<>, ranges, "
+                  "prefixes, constants and sets, and knows no operands or expressions of your own; use rules(...)");
+    if constexpr (form::exists)
+      return add_built([&](match::detail::condition_builder& to) { form::append(to, when); }, target);
+    else return false;
+  }
+  /// The same for a condition that somebody else holds.
+  [[nodiscard]] constexpr bool add(const match::condition_view& when, const verdict& target) noexcept {
+    return add_built([&](match::detail::condition_builder& to) { to.add_tree(when); }, target);
+  }
+  /// The same for a condition that `fill(builder)` makes; see `condition::build`.
+  template <class Fill>
+  [[nodiscard]] constexpr bool add_built(Fill fill, const verdict& target) noexcept {
+    if (size_ == Rules) return false;
+    match::detail::condition_builder to{nodes_ + node_count_, Nodes - node_count_, words_ + word_count_,
+                                        Words - word_count_};
+    fill(to);
+    if (to.full()) return false;
+    to.link();
+    rules_[size_++] = {static_cast<std::uint16_t>(node_count_), static_cast<std::uint16_t>(to.size()),
+                       static_cast<std::uint16_t>(word_count_), target};
+    node_count_ += to.size();
+    word_count_ += to.words();
+    return true;
+  }
+  /// Removes all rules, and their counters.
+  constexpr void clear() noexcept { *this = {}; }
+
+  /// How many rules there are.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Rule `i`.
+  [[nodiscard]] constexpr rule_view operator[](std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return {{nodes_ + rules_[i].node, rules_[i].nodes, words_ + rules_[i].word}, rules_[i].target};
+  }
+  /// Calls `f(rule_view)` for each rule in turn.
+  template <class F>
+  constexpr void for_each(F f) const {
+    for (std::size_t i = 0; i < size_; ++i) f((*this)[i]);
+  }
+
+  /// The verdict of the first rule that matches, which is counted; `accept`, as with nft's default policy, when none
+  /// does.
+  verdict operator()(const subject& s) const noexcept {
+    std::size_t which = 0;
+    const verdict v = decide(s, which);
+    rule_counter& hit = hits_[which == size_ ? Rules : which];
+    ++hit.packets;
+    hit.bytes += s.length;
+    return v;
+  }
+  /// The same without counting, and which rule it was, counting from 0; `size()` when none matched.
+  constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
+    for (which = 0; which < size_; ++which)
+      if (match::detail::holds((*this)[which].condition, s)) return rules_[which].target;
+    return fallback_;
+  }
+  /// The counter of rule `i`; that of `size()` is for packets that no rule decided about.
+  [[nodiscard]] constexpr const rule_counter& hits(std::size_t i) const noexcept {
+    RUNNEL_ASSERT(i <= size_);
+    return hits_[i == size_ ? Rules : i];
+  }
+  /// Sets all counters to 0.
+  constexpr void reset() noexcept {
+    for (rule_counter& c : hits_) c = {};
+  }
+
+ private:
+  struct place {
+    std::uint16_t node = 0, nodes = 0, word = 0;
+    verdict target{};
+  };
+  place rules_[Rules]{};
+  mutable rule_counter hits_[Rules + 1]{};
+  match::condition_node nodes_[Nodes];
+  std::uint64_t words_[Words]{};
+  std::size_t size_ = 0;
+  std::size_t node_count_ = 0;
+  std::size_t word_count_ = 0;
+  verdict fallback_ = accept;
+};
+
+/// A list with room for 128 rules.
+using rule_list = basic_rule_list<>;
+
+/// What to print of a rule list.
+enum class rule_counters : bool {
+  hidden,  ///< the rules alone
+  shown    ///< each with what it has counted
+};
+/// All rules, as they would stand in a chain with `policy accept`.
+template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
+constexpr void print(text_writer& out, const basic_rule_list<Rules, Nodes, Words>& all,
+                     rule_counters counters = rule_counters::hidden) noexcept {
+  for (std::size_t i = 0; i < all.size(); ++i)
+    detail::print_rule(out, {all[i].condition}, all[i].target,
+                       counters == rule_counters::shown ? &all.hits(i) : nullptr);
+}
 
 }  // namespace runnel
 

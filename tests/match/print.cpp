@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <type_traits>
 
 #include <unistd.h>
 
@@ -25,6 +26,12 @@ namespace {
 std::string printed(const auto& what) {
   text<16384> out;
   print(out, what);
+  using type = std::remove_cvref_t<decltype(what)>;
+  if constexpr (match::detail::run_time_form<type>::exists && match::match_expression<type>) {  // which prints the same
+    text<16384> again;
+    print(again, condition{what});
+    CHECK(same_text(out.c_str(), again.c_str()));
+  }
   return out.c_str();
 }
 // The lines of a rule that drops, without the verdict.
@@ -39,6 +46,27 @@ std::string lines(const auto& expression) {
 }
 
 hash_set_of<ipv4_address, 4> blocklist{"blocklist"};
+
+struct lucky : match::expression_operators {
+  static constexpr bool is_match_expression = true;
+  bool operator()(const subject& s) const noexcept { return s.length == 54; }
+};
+struct lucky_by_name : lucky {
+  static void print(text_writer& out) noexcept { out << "lucky 54"; }
+};
+struct first_octet : match::operand<first_octet> {
+  using value_type = std::uint8_t;
+  static constexpr unsigned bits = 8;
+  bool load(const subject&, std::uint64_t&) const noexcept { return false; }
+  static void print(text_writer& out) noexcept { out << "first octet"; }
+};
+struct first_address : match::operand<first_address> {
+  using value_type = ipv6_address;
+  static constexpr unsigned bits = 128;
+  bool load(const subject&, ipv6_address&) const noexcept { return false; }
+  static void print(text_writer& out) noexcept { out << "first address"; }
+  static void print_value(text_writer& out, const ipv6_address& k) noexcept { out << "the " << k.low() << "th"; }
+};
 
 }  // namespace
 
@@ -150,6 +178,31 @@ TEST_CASE("an expression prints on one line, with brackets where nft has no word
         "meta l4proto tcp (meta mark 0x1 or meta mark 0x2)");
   CHECK(printed((has<tcp> && meta::mark == 1) || has<udp>) == "(meta l4proto tcp meta mark 0x1) or meta l4proto udp");
   CHECK(printed(!(tcp::dport == 22) && has<ipv4>) == "not (tcp dport 22) meta protocol ip");
+}
+
+TEST_CASE("conditions and operands of one's own print themselves") {
+  CHECK(printed(lucky{}) == "custom");
+  CHECK(printed(lucky_by_name{} && has<tcp>) == "lucky 54 meta l4proto tcp");
+  CHECK(lines(!lucky_by_name{} || tcp::dport == 1) == "not (lucky 54)\ntcp dport 1\n");
+  CHECK(printed(first_octet{} == 2 || (first_octet{} & 3).in(range(1, 3))) ==
+        "first octet 2 or first octet & 0x3 0x1-0x3");
+  CHECK(printed(first_address{} < ipv6_address{0, 7}) == "first address < the 7th");
+  CHECK(lines(!(first_octet{} != 2)) == "not (first octet != 2)\n");
+  const condition two = meta::mark == 1 || meta::mark == 2;
+  CHECK(printed(lucky{} && two) == "custom (meta mark 0x1 or meta mark 0x2)");
+}
+
+TEST_CASE("a header that is missing where it could be prints as one condition") {
+  CHECK(printed(has<tcp> && !has<tcp::option::maxseg>) == "tcp option maxseg missing");
+  CHECK(lines(has<tcp> && !has<tcp::option::maxseg>) == "tcp option maxseg missing\n");
+  CHECK(lines(has<ipv6> && !has<ipv6_fragment>) == "exthdr frag missing\n");
+  CHECK(printed(has<ipv4> && !has<tcp::option::maxseg>) == "meta protocol ip not (tcp option maxseg exists)");
+}
+
+TEST_CASE("what holds always prints as nothing, and inside as a word") {
+  CHECK(printed(match::always{}) == "");
+  CHECK(printed(!match::always{}) == "not (always)");
+  CHECK(printed(match::always{} || has<tcp>) == "always or meta l4proto tcp");
 }
 
 TEST_CASE("a rule prints one line for each of its alternatives") {

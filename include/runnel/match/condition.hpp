@@ -9,6 +9,7 @@
 
 #include <runnel/config.hpp>
 #include <runnel/match/condition_build.hpp>
+#include <runnel/match/condition_form.hpp>
 #include <runnel/match/condition_node.hpp>
 #include <runnel/match/condition_test.hpp>
 #include <runnel/match/expression.hpp>

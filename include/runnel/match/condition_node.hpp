@@ -70,6 +70,8 @@ struct operand_description {
   tunnel around = tunnel::vxlan;
   /// Whether a mask is laid over the value first.
   bool is_masked = false;
+  /// Whether it is an operand of a type of the user's. Only printing makes such a description.
+  bool is_custom = false;
 
   /// How many words a value takes.
   [[nodiscard]] constexpr unsigned words() const noexcept { return value == value_kind::ipv6 ? 2 : 1; }
@@ -243,7 +245,7 @@ struct condition_node {
   std::uint16_t word = 0;
   /// How many values there are, the mask left aside.
   std::uint16_t values = 0;
-  /// The left child of `both` and `either`.
+  /// The left child of `both` and `either`; for printing, which of the user's operands or expressions it is.
   std::uint16_t left = 0;
   /// Where to go on when the node holds, and when it does not. For nodes without children. @{
   std::uint16_t yes = 0;

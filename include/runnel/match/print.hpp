@@ -17,12 +17,15 @@
 #ifndef RUNNEL_MATCH_PRINT_HPP
 #define RUNNEL_MATCH_PRINT_HPP
 
-#include <cstddef>  // size_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_same_v
 
 #include <runnel/base/text.hpp>
+#include <runnel/match/condition.hpp>
+#include <runnel/match/condition_form.hpp>
+#include <runnel/match/condition_node.hpp>
 #include <runnel/match/expression.hpp>
-#include <runnel/match/in.hpp>
-#include <runnel/match/meta.hpp>
 #include <runnel/match/print_condition.hpp>
 #include <runnel/match/rules.hpp>
 #include <runnel/packet/drop_reason.hpp>
@@ -32,195 +35,136 @@ namespace runnel {
 namespace match {
 namespace detail {
 
-// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
-template <class Operand>
-struct absence {
-  static constexpr int lines = -1;
-};
-template <header H, unsigned Offset, unsigned Bits, class V>
-struct absence<field<H, Offset, Bits, V>> {
-  static constexpr int lines = static_cast<int>(lines_without(H));
-  static constexpr void print(line& l, std::size_t which) noexcept { print_without(l, H, which); }
-};
-template <meta_key Key, unsigned Bits, class V>
-struct absence<meta_field<Key, Bits, V>> {
-  static constexpr int lines = Key == meta_key::l4proto ? 1 : 0;
-  static constexpr void print(line& l, std::size_t) noexcept { l.next() << "meta protocol != { ip, ip6 }"; }
-};
-template <class Operand>
-struct absence<masked<Operand>> : absence<Operand> {};
-
-// Each kind of expression: `lines<Positive>`, how many lines it takes to say that it holds (or not), and
-// `print<Positive>`, which prints one of them.
-template <class Expression>
-struct printer {
-  template <bool Positive>
-  static constexpr std::size_t lines = 1;
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t) noexcept {
-    l.next() << (Positive ? "" : "not (");
-    if constexpr (requires { e.print(l.out); }) e.print(l.out);
-    else l.out << "custom";
-    if (!Positive) l.out << ')';
-  }
-};
-
-// A condition on an operand: prints itself, its opposite, or that the operand has no value.
-template <class Expression>
-struct leaf_printer {
-  using operand_type = typename Expression::operand_type;
-  using without = absence<operand_type>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive || without::lines < 0 ? 1 : 1 + static_cast<std::size_t>(without::lines);
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Expression& e, std::size_t which) noexcept {
-    if constexpr (Positive) {
-      print_condition<true>(l, e);
-    } else if constexpr (without::lines < 0) {
-      l.next() << "not (";
-      line inner{l.out};
-      print_condition<true>(inner, e);
-      l.out << ')';
-    } else {
-      if (which < static_cast<std::size_t>(without::lines)) without::print(l, which);
-      else print_condition<false>(l, e);
-    }
-  }
-  template <bool Positive>
-  static constexpr void print_condition(line& l, const Expression& e) noexcept {
-    if constexpr (told_before<operand_type>::needed) print_with(l, told_before<operand_type>::what);
-    text_writer& out = l.next();
-    print_operand(out, e.left);
-    print_rest<Positive>(out, e);
-  }
-};
-
-template <class Operand, relation Relation>
-struct printer<comparison<Operand, Relation>> : leaf_printer<comparison<Operand, Relation>> {};
-template <class Operand, bool Inside>
-struct printer<in_range<Operand, Inside>> : leaf_printer<in_range<Operand, Inside>> {};
-template <class Operand, bool Inside>
-struct printer<in_prefix<Operand, Inside>> : leaf_printer<in_prefix<Operand, Inside>> {};
-template <class Operand, class V, std::size_t N, bool Inside>
-struct printer<in_constants<Operand, V, N, Inside>> : leaf_printer<in_constants<Operand, V, N, Inside>> {};
-template <class Operand, class Set, bool Inside>
-struct printer<in_set<Operand, Set, Inside>> : leaf_printer<in_set<Operand, Set, Inside>> {};
-
-template <header H>
-struct printer<has_header<H>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : lines_without(H);
-  template <bool Positive>
-  static constexpr void print(line& l, const has_header<H>&, std::size_t which) noexcept {
-    if constexpr (Positive) print_with(l, H);
-    else print_without(l, H, which);
-  }
-};
-template <>
-struct printer<always> {
-  template <bool Positive>
-  static constexpr std::size_t lines = Positive ? 1 : 0;
-  template <bool Positive>
-  static constexpr void print(line&, const always&, std::size_t) noexcept {}
-};
-template <class Inner>
-struct printer<negation<Inner>> {
-  template <bool Positive>
-  static constexpr std::size_t lines = printer<Inner>::template lines<!Positive>;
-  template <bool Positive>
-  static constexpr void print(line& l, const negation<Inner>& e, std::size_t which) noexcept {
-    printer<Inner>::template print<!Positive>(l, e.inner, which);
-  }
-};
-// "And" and "or", and each the other when it is not to hold: all pairs of lines, or the lines of both in turn.
-template <class Pair, class Left, class Right, bool IsBoth>
-struct pair_printer {
-  template <bool Positive>
-  static constexpr std::size_t left = printer<Left>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t right = printer<Right>::template lines<Positive>;
-  template <bool Positive>
-  static constexpr std::size_t lines =
-      Positive == IsBoth ? left<Positive> * right<Positive> : left<Positive> + right<Positive>;
-
-  template <bool Positive>
-  static constexpr void print(line& l, const Pair& e, std::size_t which) noexcept {
-    if constexpr (Positive == IsBoth) {
-      printer<Left>::template print<Positive>(l, e.left, which / right<Positive>);
-      printer<Right>::template print<Positive>(l, e.right, which % right<Positive>);
-    } else if (which < left<Positive>) {
-      printer<Left>::template print<Positive>(l, e.left, which);
-    } else {
-      printer<Right>::template print<Positive>(l, e.right, which - left<Positive>);
-    }
-  }
-};
-template <class Left, class Right>
-struct printer<both<Left, Right>> : pair_printer<both<Left, Right>, Left, Right, true> {};
-template <class Left, class Right>
-struct printer<either<Left, Right>> : pair_printer<either<Left, Right>, Left, Right, false> {};
-
-// One line for the whole tree.
-template <class Expression>
-constexpr void print_tree(line& l, const Expression& e) noexcept {
-  printer<Expression>::template print<true>(l, e, 0);
+// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
+[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
+  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
+  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
+  const header inner = t[i - 2].operand.in_header;
+  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
 }
-template <class Part>
-inline constexpr bool is_either = false;
-template <class Left, class Right>
-inline constexpr bool is_either<either<Left, Right>> = true;
-template <class Part>
-inline constexpr bool is_both = false;
-template <class Left, class Right>
-inline constexpr bool is_both<both<Left, Right>> = true;
 
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept;
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept;
-template <class Inner>
-constexpr void print_tree(line& l, const negation<Inner>& e) noexcept {
+// How many lines it takes to say that the tree at `i` holds, or that it does not; 65 and more are all one.
+[[nodiscard]] constexpr std::size_t lines_of(const printed_tree& t, std::size_t i, bool positive) noexcept {
+  const condition_node& n = t[i];
+  switch (n.kind) {
+    case node_kind::always: return positive ? 1 : 0;
+    case node_kind::custom: return 1;
+    case node_kind::has: return positive ? 1 : lines_without(n.operand.in_header);
+    case node_kind::negation: return lines_of(t, i - 1, !positive);
+    case node_kind::both:
+    case node_kind::either: {
+      if (positive && is_missing(t, i)) return 1;
+      const std::size_t left = lines_of(t, n.left, positive), right = lines_of(t, i - 1, positive);
+      const std::size_t both = positive == (n.kind == node_kind::both) ? left * right : left + right;
+      return both < 65 ? both : 65;
+    }
+    default: break;
+  }
+  const int absent = lines_without_value(n.operand);
+  return positive || absent < 0 ? 1 : 1 + static_cast<std::size_t>(absent);
+}
+// Prints one of them.
+constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool positive, std::size_t which) noexcept {
+  const condition_node& n = t[i];
+  switch (n.kind) {
+    case node_kind::always: return;
+    case node_kind::custom:
+      l.next() << (positive ? "" : "not (");
+      t.customs[n.left].print(l.out, t.customs[n.left].what);
+      l.out << (positive ? "" : ")");
+      return;
+    case node_kind::has:
+      return positive ? print_with(l, n.operand.in_header) : print_without(l, n.operand.in_header, which);
+    case node_kind::negation: return print_line(l, t, i - 1, !positive, which);
+    case node_kind::both:
+    case node_kind::either: {
+      if (positive && is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+      // All pairs of lines, or the lines of both in turn.
+      if (positive == (n.kind == node_kind::both)) {
+        const std::size_t right = lines_of(t, i - 1, positive);
+        print_line(l, t, n.left, positive, which / right);
+        return print_line(l, t, i - 1, positive, which % right);
+      }
+      const std::size_t left = lines_of(t, n.left, positive);
+      return which < left ? print_line(l, t, n.left, positive, which) : print_line(l, t, i - 1, positive, which - left);
+    }
+    default: break;
+  }
+  const int absent = lines_without_value(n.operand);
+  if (positive) return print_leaf(l, t, n, true);
+  if (absent >= 0 && which < static_cast<std::size_t>(absent)) return print_without_value(l, n.operand, which);
+  if (absent >= 0) return print_leaf(l, t, n, false);
   l.next() << "not (";
   line inner{l.out};
-  print_tree(inner, e.inner);
+  print_leaf(inner, t, n, true);
   l.out << ')';
 }
-template <bool InBrackets, class Part>
-constexpr void print_part(line& l, const Part& e) noexcept {
-  if constexpr (InBrackets) {
-    l.next() << '(';
-    line inner{l.out};
-    print_tree(inner, e);
-    l.out << ')';
-  } else {
-    print_tree(l, e);
+
+// One line for the whole tree.
+constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept;
+constexpr void print_in_brackets(line& l, const printed_tree& t, std::size_t i, const char* bracket) noexcept {
+  l.next() << bracket;
+  line inner{l.out};
+  print_tree(inner, t, i);
+  l.out << ')';
+}
+constexpr void print_part(line& l, const printed_tree& t, std::size_t i, node_kind other) noexcept {
+  if (t[i].kind == other && !is_missing(t, i)) print_in_brackets(l, t, i, "(");
+  else print_tree(l, t, i);
+}
+constexpr void print_tree(line& l, const printed_tree& t, std::size_t i) noexcept {
+  const condition_node& n = t[i];
+  if (is_missing(t, i)) return print_missing(l.next(), t[i - 2].operand.in_header);
+  switch (n.kind) {
+    case node_kind::negation: return print_in_brackets(l, t, i - 1, "not (");
+    case node_kind::both:
+      print_part(l, t, n.left, node_kind::either);
+      return print_part(l, t, i - 1, node_kind::either);
+    case node_kind::either:
+      print_part(l, t, n.left, node_kind::both);
+      l.next() << "or";
+      return print_part(l, t, i - 1, node_kind::both);
+    case node_kind::always: l.next() << "always"; return;
+    default: print_line(l, t, i, true, 0);
   }
 }
-template <class Left, class Right>
-constexpr void print_tree(line& l, const both<Left, Right>& e) noexcept {
-  print_part<is_either<Left>>(l, e.left);
-  print_part<is_either<Right>>(l, e.right);
-}
-template <class Left, class Right>
-constexpr void print_tree(line& l, const either<Left, Right>& e) noexcept {
-  print_part<is_both<Left>>(l, e.left);
-  l.next() << "or";
-  print_part<is_both<Right>>(l, e.right);
-}
 
+// The nodes of any expression, as long as they are printed.
 template <class Expression>
-inline constexpr std::size_t lines_of = printer<Expression>::template lines<true>;
+class printable {
+  using form = run_time_form<Expression>;
+
+ public:
+  constexpr explicit printable(const Expression& e) noexcept {
+    condition_builder to{nodes_, node_room, words_, word_room, customs_};
+    form::append(to, e);
+    size_ = to.size();
+  }
+  [[nodiscard]] constexpr printed_tree tree() const noexcept { return {{nodes_, size_, words_}, customs_}; }
+
+ private:
+  static constexpr std::size_t node_room = form::nodes + form::conditions * condition::max_nodes;
+  static constexpr std::size_t word_room = form::words + form::conditions * condition::max_words + 1;
+  condition_node nodes_[node_room];
+  std::uint64_t words_[word_room]{};
+  custom_part customs_[form::customs + 1]{};
+  std::size_t size_ = 0;
+};
+
+constexpr void print_on_one_line(text_writer& out, const printed_tree& t) noexcept {
+  line l{out};
+  const std::size_t root = t.condition.root();
+  if (t[root].kind != node_kind::always) print_tree(l, t, root);
+}
 
 }  // namespace detail
 
 /// The expression on one line, as the left side of an nft rule. What joins conditions in another way than nft's "and"
-/// is printed as `a or b`, `(a or b) c`, `not (a)`.
+/// is printed as `a or b`, `(a or b) c`, `not (a)`. What holds for every packet prints as nothing.
 template <match_expression Expression>
 constexpr void print(text_writer& out, const Expression& e) noexcept {
-  detail::line l{out};
-  detail::print_tree(l, e);
+  if constexpr (std::is_same_v<Expression, condition>) detail::print_on_one_line(out, {e});
+  else detail::print_on_one_line(out, detail::printable<Expression>{e}.tree());
 }
 
 }  // namespace match
@@ -241,18 +185,25 @@ constexpr void print(text_writer& out, const verdict& v) noexcept {
 
 namespace detail {
 
-template <class Expression>
-constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
-  constexpr std::size_t lines = match::detail::lines_of<Expression>;
-  constexpr bool all = lines <= 64;
+// All lines of a rule; `hits` may be null.
+constexpr void print_rule(text_writer& out, const match::detail::printed_tree& t, const verdict& target,
+                          const rule_counter* hits) noexcept {
+  const std::size_t root = t.condition.root();
+  const std::size_t lines = match::detail::lines_of(t, root, true);
+  const bool all = lines <= 64;
   for (std::size_t i = 0; i < (all ? lines : 1); ++i) {
     match::detail::line l{out};
-    if constexpr (all) match::detail::printer<Expression>::template print<true>(l, r.condition, i);
-    else match::detail::print_tree(l, r.condition);
+    if (all) match::detail::print_line(l, t, root, true, i);
+    else match::detail::print_tree(l, t, root);
     if (hits != nullptr && i == 0) l.next() << "counter packets " << hits->packets << " bytes " << hits->bytes;
-    print(l.next(), r.target);
+    print(l.next(), target);
     out << '\n';
   }
+}
+template <class Expression>
+constexpr void print_rule_of(text_writer& out, const rule<Expression>& r, const rule_counter* hits) noexcept {
+  if constexpr (std::is_same_v<Expression, condition>) print_rule(out, {r.condition}, r.target, hits);
+  else print_rule(out, match::detail::printable<Expression>{r.condition}.tree(), r.target, hits);
 }
 
 }  // namespace detail
@@ -260,7 +211,7 @@ constexpr void print_rule(text_writer& out, const rule<Expression>& r, const rul
 /// The lines of a rule, each with a newline.
 template <match::match_expression Expression>
 constexpr void print(text_writer& out, const rule<Expression>& r) noexcept {
-  detail::print_rule(out, r, nullptr);
+  detail::print_rule_of(out, r, nullptr);
 }
 /// All rules, as they would stand in a chain with `policy accept`.
 template <class... Rules>
@@ -271,7 +222,7 @@ constexpr void print(text_writer& out, const rules_of<Rules...>& all) noexcept {
 template <class Rules>
 void print(text_writer& out, const counted_rules<Rules>& all) noexcept {
   std::size_t i = 0;
-  all.without_counters().for_each([&](const auto& r) { detail::print_rule(out, r, &all.hits(i++)); });
+  all.without_counters().for_each([&](const auto& r) { detail::print_rule_of(out, r, &all.hits(i++)); });
 }
 
 }  // namespace runnel

@@ -7,8 +7,8 @@
 #include <cstdint>  // uint8_t
 
 #include <runnel/base/text.hpp>
+#include <runnel/match/condition_node.hpp>
 #include <runnel/match/expression.hpp>
-#include <runnel/match/in.hpp>
 #include <runnel/match/print_value.hpp>
 #include <runnel/wire/field.hpp>
 
@@ -142,6 +142,19 @@ constexpr void print_without(line& l, header h, std::size_t which) noexcept {
   }
 }
 
+// Headers of which nft says `missing`: where what is around them is there, and they are not.
+[[nodiscard]] constexpr header around_missing(header h) noexcept {
+  return h == header::ipv6_fragment ? header::ipv6 : around(h);
+}
+[[nodiscard]] constexpr bool can_be_missing(header h) noexcept {
+  return around_missing(h) != h && (h == header::ipv6_fragment || prefix_of(family_of(h)) != nullptr);
+}
+constexpr void print_missing(text_writer& out, header h) noexcept {
+  if (h == header::ipv6_fragment) out << "exthdr frag";
+  else print_numbered(out, h, false);
+  out << " missing";
+}
+
 constexpr const char* symbol(relation r) noexcept {
   switch (r) {
     case relation::equal: return " == ";
@@ -153,43 +166,56 @@ constexpr const char* symbol(relation r) noexcept {
   }
   return " ? ";
 }
-template <bool Positive, class Operand, relation Relation>
-constexpr void print_rest(text_writer& out, const comparison<Operand, Relation>& e) noexcept {
-  constexpr relation shown = Positive ? Relation : opposite(Relation);
-  out << (shown == relation::equal && !needs_equals_sign<Operand> ? " " : symbol(shown));
-  print_value(out, e.left, e.right);
+
+// Whether nft wants to be told of a header before it takes the operand; that it is there is no condition of its own.
+[[nodiscard]] constexpr bool is_told_before(const operand_description& d) noexcept {
+  if (d.is_meta || d.is_custom) return false;
+  return d.is_inner ? d.around == tunnel::vxlan : d.in_header == header::th || d.in_header == header::vxlan;
 }
-constexpr void print_inside(text_writer& out, bool inside) noexcept { out << (inside ? " " : " != "); }
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_range<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.first);
-  out << '-';
-  print_value(out, e.left, e.last);
+[[nodiscard]] constexpr header told_before(const operand_description& d) noexcept {
+  return d.is_inner ? header::vxlan : d.in_header;
 }
-template <bool Positive, class Operand, bool Inside>
-constexpr void print_rest(text_writer& out, const in_prefix<Operand, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  print_value(out, e.left, e.address);
-  out << '/' << e.length;
+
+// When an operand has no value: how many lines say so, and what they say. -1 when nft has no words for it.
+[[nodiscard]] constexpr int lines_without_value(const operand_description& d) noexcept {
+  if (d.is_custom || d.is_inner) return -1;
+  if (d.is_meta) return d.which == meta_key::l4proto ? 1 : 0;
+  return static_cast<int>(lines_without(d.in_header));
 }
-template <bool Positive, class Operand, class V, std::size_t N, bool Inside>
-constexpr void print_rest(text_writer& out, const in_constants<Operand, V, N, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '{';
-  for (std::size_t i = 0; i < N; ++i) {
-    if (i != 0 && e.set.keys()[i] == e.set.keys()[i - 1]) continue;
-    out << (i == 0 ? " " : ", ");
-    print_value(out, e.left, e.set.keys()[i]);
+constexpr void print_without_value(line& l, const operand_description& d, std::size_t which) noexcept {
+  if (d.is_meta) l.next() << "meta protocol != { ip, ip6 }";
+  else print_without(l, d.in_header, which);
+}
+
+// A condition on an operand, or its opposite for those packets that have it.
+constexpr void print_leaf(line& l, const printed_tree& t, const condition_node& n, bool positive) noexcept {
+  if (is_told_before(n.operand)) print_with(l, told_before(n.operand));
+  text_writer& out = l.next();
+  print_operand(out, t, n);
+  if (n.kind == node_kind::comparison) {
+    const relation shown = positive ? n.how : opposite(n.how);
+    out << (shown == relation::equal && !needs_equals_sign(n.operand) ? " " : symbol(shown));
+  } else {
+    out << (n.inside == positive ? " " : " != ");
   }
-  out << " }";
-}
-template <bool Positive, class Operand, class Set, bool Inside>
-constexpr void print_rest(text_writer& out, const in_set<Operand, Set, Inside>& e) noexcept {
-  print_inside(out, Inside == Positive);
-  out << '@';
-  if constexpr (requires { out << e.set->name(); }) out << e.set->name();
-  else out << "set";
+  switch (n.kind) {
+    case node_kind::in_constants:
+      out << '{';
+      for (std::size_t i = 0; i < n.values; ++i) {
+        out << (i == 0 ? " " : ", ");
+        print_value(out, t, n, i);
+      }
+      out << " }";
+      return;
+    case node_kind::in_set: out << '@' << n.set.name(); return;
+    default: break;
+  }
+  print_value(out, t, n, 0);
+  if (n.kind == node_kind::in_prefix) out << '/' << n.length;
+  if (n.kind == node_kind::in_range) {
+    out << '-';
+    print_value(out, t, n, 1);
+  }
 }
 
 }  // namespace runnel::match::detail

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// The words that stand for numbers in the text of a rule: read by the parser, written by the printer.
+#ifndef RUNNEL_MATCH_NAMES_HPP
+#define RUNNEL_MATCH_NAMES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+#include <runnel/match/condition_node.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/field.hpp>
+
+namespace runnel::match::detail {
+
+struct named_value {
+  const char* word;
+  std::uint64_t value;
+};
+// A list of names. The printer knows the first `printed` of them; the others are only understood.
+struct name_list {
+  const named_value* begin;
+  std::size_t size;
+  std::size_t printed;
+
+  [[nodiscard]] constexpr const char* word_for(std::uint64_t value) const noexcept {
+    for (std::size_t i = 0; i < printed; ++i)
+      if (begin[i].value == value) return begin[i].word;
+    return nullptr;
+  }
+};
+template <std::size_t N>
+[[nodiscard]] constexpr name_list list_of(const named_value (&names)[N], std::size_t printed) noexcept {
+  return {names, N, printed};
+}
+
+inline constexpr named_value ethertype_names[] = {
+    {"ip", ethertype::ipv4},
+    {"ip6", ethertype::ipv6},
+    {"arp", ethertype::arp},
+    {"8021q", ethertype::vlan},
+    {"8021ad", ethertype::qinq},
+    {"ipv4", 0x0800},
+    {"ipv6", 0x86dd},
+    {"vlan", 0x8100},
+    {"qinq", 0x88a8},
+    {"rarp", 0x8035},
+    {"mpls", 0x8847},
+    {"pppoed", 0x8863},
+    {"pppoes", 0x8864},
+    {"lldp", 0x88cc},
+    {"ptp", 0x88f7},
+};
+inline constexpr named_value protocol_names[] = {
+    {"icmp", 1},   {"tcp", 6},       {"udp", 17},  {"gre", 47}, {"ipv6-icmp", 58}, {"icmpv6", 58},
+    {"icmp6", 58}, {"igmp", 2},      {"esp", 50},  {"ah", 51},  {"pim", 103},      {"vrrp", 112},
+    {"sctp", 132}, {"udplite", 136}, {"ospf", 89}, {"ipip", 4}, {"dccp", 33},      {"comp", 108},
+};
+inline constexpr named_value family_names[] = {{"ipv4", 2}, {"ipv6", 10}, {"arp", 3}};
+inline constexpr named_value tcp_flag_names[] = {{"fin", 1},  {"syn", 2},  {"rst", 4},    {"psh", 8},  {"ack", 16},
+                                                 {"urg", 32}, {"ecn", 64}, {"cwr", 0x80}, {"push", 8}, {"ece", 64}};
+inline constexpr named_value port_names[] = {
+    {"ftp-data", 20},     {"ftp", 21},          {"ssh", 22},     {"telnet", 23},  {"smtp", 25},
+    {"domain", 53},       {"bootps", 67},       {"bootpc", 68},  {"tftp", 69},    {"http", 80},
+    {"kerberos", 88},     {"pop3", 110},        {"sunrpc", 111}, {"ntp", 123},    {"netbios-ns", 137},
+    {"netbios-dgm", 138}, {"netbios-ssn", 139}, {"imap2", 143},  {"snmp", 161},   {"snmp-trap", 162},
+    {"bgp", 179},         {"ldap", 389},        {"https", 443},  {"isakmp", 500}, {"syslog", 514},
+    {"ldaps", 636},       {"imaps", 993},       {"pop3s", 995},  {"nfs", 2049},   {"mysql", 3306},
+    {"postgresql", 5432}, {"sip", 5060},        {"mdns", 5353},
+};
+inline constexpr named_value icmp_type_names[] = {
+    {"echo-reply", 0},         {"destination-unreachable", 3}, {"source-quench", 4},        {"redirect", 5},
+    {"echo-request", 8},       {"router-advertisement", 9},    {"router-solicitation", 10}, {"time-exceeded", 11},
+    {"parameter-problem", 12}, {"timestamp-request", 13},      {"timestamp-reply", 14},     {"info-request", 15},
+    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},
+};
+inline constexpr named_value icmpv6_type_names[] = {
+    {"destination-unreachable", 1}, {"packet-too-big", 2},        {"time-exceeded", 3},
+    {"parameter-problem", 4},       {"echo-request", 128},        {"echo-reply", 129},
+    {"mld-listener-query", 130},    {"mld-listener-report", 131}, {"mld-listener-done", 132},
+    {"nd-router-solicit", 133},     {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
+    {"nd-neighbor-advert", 136},    {"nd-redirect", 137},         {"mld2-listener-report", 143},
+};
+inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
+                                                      {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
+inline constexpr named_value dscp_names[] = {
+    {"cs0", 0},   {"cs1", 8},   {"cs2", 16},  {"cs3", 24},  {"cs4", 32},  {"cs5", 40},  {"cs6", 48},
+    {"cs7", 56},  {"af11", 10}, {"af12", 12}, {"af13", 14}, {"af21", 18}, {"af22", 20}, {"af23", 22},
+    {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
+inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
+
+inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
+inline constexpr name_list protocol_list = list_of(protocol_names, 5);
+inline constexpr name_list family_list = list_of(family_names, 2);
+inline constexpr name_list tcp_flag_list = list_of(tcp_flag_names, 8);
+
+// Headers that are one of a family: what nft calls them. `word` null stands for all others: by their number.
+struct named_header {
+  header in;
+  const char* word;
+};
+[[nodiscard]] constexpr header nth(header_family f, unsigned number) noexcept {
+  return header_in(f, static_cast<std::uint8_t>(number));
+}
+inline constexpr named_header header_names[] = {
+    {nth(header_family::ipv4_option, 7), "rr"},       {nth(header_family::ipv4_option, 131), "lsrr"},
+    {nth(header_family::ipv4_option, 137), "ssrr"},   {nth(header_family::ipv4_option, 148), "ra"},
+    {nth(header_family::tcp_option, 2), "maxseg"},    {nth(header_family::tcp_option, 3), "window"},
+    {nth(header_family::tcp_option, 4), "sack-perm"}, {nth(header_family::tcp_option, 5), "sack"},
+    {nth(header_family::tcp_option, 8), "timestamp"}, {nth(header_family::tcp_option, 19), "md5sig"},
+    {nth(header_family::tcp_option, 30), "mptcp"},    {nth(header_family::tcp_option, 34), "fastopen"},
+    {nth(header_family::ipv6_extension, 0), "hbh"},   {nth(header_family::ipv6_extension, 43), "rt"},
+    {nth(header_family::ipv6_extension, 44), "frag"}, {nth(header_family::ipv6_extension, 60), "dst"},
+    {nth(header_family::ipv6_extension, 135), "mh"},  {nth(header_family::nd_option, 1), "slla"},
+    {nth(header_family::nd_option, 2), "tlla"},       {nth(header_family::nd_option, 3), "prefix"},
+    {nth(header_family::nd_option, 5), "mtu"},        {nth(header_family::nd_option, 24), "route"},
+    {nth(header_family::nd_option, 25), "rdnss"},     {nth(header_family::gre_word, 0x80), "checksum"},
+    {nth(header_family::gre_word, 0x20), "key"},      {nth(header_family::gre_word, 0x10), "sequence"},
+};
+[[nodiscard]] constexpr const char* word_for(header h) noexcept {
+  for (const named_header& n : header_names)
+    if (n.in == h) return n.word;
+  return nullptr;
+}
+// What stands before the word or number; null for families that have no such form.
+[[nodiscard]] constexpr const char* prefix_of(header_family f) noexcept {
+  switch (f) {
+    case header_family::ipv4_option: return "ip option ";
+    case header_family::tcp_option: return "tcp option ";
+    case header_family::ipv6_extension: return "exthdr ";
+    case header_family::nd_option: return "icmpv6 option ";
+    case header_family::gre_word: return "gre ";
+    case header_family::icmp_message:
+    case header_family::icmpv6_message:
+    case header_family::single: break;
+  }
+  return nullptr;
+}
+
+// Headers whose bytes can be asked for by number, as tcpdump calls them; null for others.
+[[nodiscard]] constexpr const char* raw_name_of(header h) noexcept {
+  switch (h) {
+    case header::ethernet: return "ether";
+    case header::arp: return "arp";
+    case header::ipv4: return "ip";
+    case header::ipv6: return "ip6";
+    case header::icmp: return "icmp";
+    case header::icmpv6: return "icmp6";
+    case header::tcp: return "tcp";
+    case header::udp: return "udp";
+    default: return nullptr;
+  }
+}
+[[nodiscard]] constexpr const char* name_of(tunnel t) noexcept {
+  return t == tunnel::vxlan ? "vxlan" : t == tunnel::gre ? "gre" : t == tunnel::gretap ? "gretap" : "ipip";
+}
+
+// How a number is written.
+enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+
+[[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
+  switch (k) {
+    case meta_key::protocol: return manner::ethertype;
+    case meta_key::l4proto: return manner::ip_protocol;
+    case meta_key::nfproto: return manner::family;
+    case meta_key::priority: return manner::tc_handle;
+    case meta_key::mark:
+    case meta_key::hash: return manner::hex;
+    default: return manner::decimal;
+  }
+}
+[[nodiscard]] constexpr manner manner_of_field(const operand_description& d) noexcept {
+  const auto is = [&d](header h, unsigned offset) { return d.in_header == h && d.offset == offset; };
+  if (d.name == nullptr || d.is_custom) return manner::decimal;
+  if (is(header::tcp, 104)) return manner::tcp_flags;
+  if (is(header::ethernet, 96) || is(header::vlan, 16) || is(header::cvlan, 16) || is(header::gre, 16) ||
+      is(header::arp, 16) || is(header::snap, 48))
+    return manner::ethertype;
+  if (is(header::ipv4, 72) || is(header::ipv6, 48) || is(header::ipv6_fragment, 0) ||
+      (family_of(d.in_header) == header_family::ipv6_extension && d.offset == 0))
+    return manner::ip_protocol;
+  if (d.in_header == header::llc || d.in_header == header::snap) return manner::hex;
+  // Here nft takes an address for a number.
+  if (d.value == value_kind::ipv4 && family_of(d.in_header) != header_family::single) return manner::bare_address;
+  return manner::decimal;
+}
+[[nodiscard]] constexpr manner manner_of(const operand_description& d) noexcept {
+  const manner whole = d.is_meta ? manner_of_meta(d.which) : manner_of_field(d);
+  if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
+  return manner::hex;
+}
+// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
+[[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
+  return d.is_masked || manner_of(d) == manner::tcp_flags;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
