@@ -6,13 +6,16 @@
 
 #include <runnel/device/af_packet.hpp>
 #include <runnel/device/af_xdp.hpp>
+#include <runnel/device/any_device.hpp>
 #include <runnel/device/bpf.hpp>
 #include <runnel/device/clock.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/device/link.hpp>
 #include <runnel/device/mapped_pool.hpp>
+#include <runnel/device/named_link.hpp>
 #include <runnel/device/network_interface.hpp>
 #include <runnel/device/null.hpp>
+#include <runnel/device/open.hpp>
 #include <runnel/device/pcap.hpp>
 #include <runnel/device/tap.hpp>
 #include <runnel/device/xdp_link.hpp>

@@ -79,10 +79,10 @@ class attachment {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
       if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
-    if constexpr (requires { source_->wakes(by); }) {
-      if (!source_->empty()) waits.ready();
-      if (!source_->wakes(by)) waits.again();
+    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    if constexpr (requires { source_->wakes(*by); }) {
+      if (by == nullptr || !source_->empty()) waits.ready();
+      else if (!source_->wakes(*by)) waits.again();
     }
   }
   /// Waits until the source has something, if it can do that by itself.
