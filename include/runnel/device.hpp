@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
-// On a target without an operating system those that need none.
+// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock;
+// workers. On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
 
@@ -18,6 +18,7 @@
 #include <runnel/device/open.hpp>
 #include <runnel/device/pcap.hpp>
 #include <runnel/device/tap.hpp>
+#include <runnel/device/workers.hpp>
 #include <runnel/device/xdp_link.hpp>
 
 #endif

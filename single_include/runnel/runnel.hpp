@@ -21872,9 +21872,1867 @@ namespace runnel::device {
 
 #endif
 
+// ==== runnel/flow/packet_ring.hpp ====================================================================================
+// A ring that packets cross threads by: the end of a path on one thread, `enqueue(ring)`, and a source on another,
+// `attach(ring, path)`.
+//
+// Who is awake is left alone: a producer wakes the consumer's loop only when it sleeps, so under load a crossing costs
+// no system call (see sleeper.hpp). What crosses is the packet's own: bytes that are shared with a clone, or lent by a
+// device, are copied before. It goes home by its pool's lock-free list, from whatever thread lets go of it.
+#ifndef RUNNEL_FLOW_PACKET_RING_HPP
+#define RUNNEL_FLOW_PACKET_RING_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A bounded ring of `Capacity` packets (a power of two) between two threads, or, with `Capacity` 0, in memory given at
+/// construction. One thread puts packets in, by `enqueue(ring)` or `push`, and another takes them out, by `attach(ring,
+/// path)`. A full ring refuses newcomers, and `enqueue` counts them (drop_reason::queue_full). In order. Must outlive
+/// both threads' loops; the pools of the packets in it, and the consumer's clock, must outlive the ring.
+///
+///     real_clock here, there;
+///     packet_ring<1024> ring{there};
+///     std::thread other{[&] { run(there, attach(ring, parse() | slow_work | transmit(wan))); }};
+///     run(here, attach(lan, enqueue(ring)));
+///     ring.close();
+///     other.join();
+template <std::size_t Capacity = 0>
+class packet_ring {
+ public:
+  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
+
+  /// A ring whose consumer is not woken: its loop looks every 100 us.
+  packet_ring() noexcept
+    requires(Capacity != 0)
+  = default;
+  /// A ring whose consumer's loop sleeps by this clock.
+  explicit packet_ring(sleeper& consumer) noexcept
+    requires(Capacity != 0)
+      : consumer_(&consumer) {}
+  /// The same in `memory`, which stays the caller's and must outlive it: 8 bytes (a pointer) for each packet, aligned
+  /// to that; it holds the largest power of two that fits, at least one (RUNNEL_ASSERT).
+  packet_ring(sleeper& consumer, mutable_bytes memory) noexcept
+    requires(Capacity == 0)
+      : ring_(memory), consumer_(&consumer) {}
+  packet_ring(const packet_ring&) = delete;
+  packet_ring& operator=(const packet_ring&) = delete;
+
+  /// How many packets fit.
+  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+  /// How many packets it holds, and how many more fit: what it was a moment ago. @{
+  [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
+  [[nodiscard]] std::size_t room() const noexcept { return capacity() - size(); }
+  /// @}
+
+  // ---- for the thread that puts packets in
+
+  /// Takes packets in order from the first, and says how many: those handles are empty afterwards. It stops where the
+  /// ring is full, and at a packet whose bytes are shared or lent and for whose copy its pool has no slot.
+  [[nodiscard]] std::size_t push(packet* packets, std::size_t n) noexcept {
+    if (const std::size_t fit = room(); fit < n) n = fit;
+    std::size_t own = 0;
+    while (own < n && packets[own].send_away()) ++own;
+    if (own == 0) return 0;
+    const std::size_t taken = ring_.push(packets, own);
+    RUNNEL_ASSERT(taken == own && "one thread puts packets into a ring");
+    if (consumer_ != nullptr) consumer_->wake_up();
+    return taken;
+  }
+  /// Takes one packet, as a queue does. Returns `pass`, or the drop that happened.
+  verdict push(packet&& p) noexcept {
+    const bool full = room() == 0;
+    if (!full && push(&p, 1) == 1) return pass;
+    p.reset();
+    return drop(full ? drop_reason::queue_full : drop_reason::no_packet);
+  }
+  /// Says that nothing more will come: the consumer's loop ends when it has what is in the ring and its other sources
+  /// are done too.
+  void close() noexcept {
+    __atomic_store_n(&closed_, true, __ATOMIC_RELEASE);
+    if (consumer_ != nullptr) consumer_->wake_up();
+  }
+
+  // ---- for the thread that takes them out
+
+  /// Moves up to `n` packets from the front into handles that hold nothing.
+  std::size_t pull(packet* packets, std::size_t n, instant) noexcept {
+    if (const std::size_t some = ring_.size(); some < n) n = some;
+    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(&packets[i])) packet;
+    return ring_.pop(packets, n);
+  }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return ring_.empty(); }
+  /// Whether it is empty and closed.
+  [[nodiscard]] bool done() const noexcept { return __atomic_load_n(&closed_, __ATOMIC_ACQUIRE) && empty(); }
+  /// Whether whoever puts packets in wakes this sleeper.
+  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == consumer_; }
+
+ private:
+  spsc_ring<packet, Capacity> ring_;
+  sleeper* const consumer_ = nullptr;
+  bool closed_ = false;
+};
+
+namespace detail {
+// Gives all packets to a ring. `lose(i, why)` for those that it does not take, which stay in their handles.
+template <class Ring, class Lose>
+void push_all(Ring& ring, packet* packets, std::size_t n, Lose&& lose) noexcept {
+  for (std::size_t i = 0; i < n;) {
+    // The other side may make room at any time: only what was there before says why nothing was taken.
+    if (ring.room() == 0) {
+      for (; i < n; ++i) lose(i, drop_reason::queue_full);
+      return;
+    }
+    const std::size_t taken = ring.push(packets + i, n - i);
+    i += taken;
+    if (taken == 0) lose(i++, drop_reason::no_packet);
+  }
+}
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/flow_key.hpp =======================================================================================
+// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
+// hash. What connection tables, fair queues and receive steering look packets up by.
+#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
+#define RUNNEL_WIRE_FLOW_KEY_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+/// A transport view with ports: tcp, udp and their kin.
+template <class T>
+concept has_ports = requires(const T& t) {
+  t.source_port();
+  t.destination_port();
+};
+
+// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
+// zero where theirs are, so that no packet can make a factor zero.
+inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
+                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
+
+// Source port, destination port, protocol, 24 zero bits: the last word of a key.
+[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
+  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
+}
+[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
+  const auto ports = static_cast<std::uint32_t>(word >> 32);
+  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
+}
+[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
+  return transport.size() < 4 ? 0 : load_be32(transport.data());
+}
+template <has_ports Transport>
+[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
+  if constexpr (requires { transport.ports(); }) return transport.ports();
+  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
+}
+
+}  // namespace detail
+
+/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
+/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
+/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
+class flow_key4 {
+ public:
+  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
+  /// first byte most significant.
+  static constexpr std::size_t words = 2;
+
+  constexpr flow_key4() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv4_address source() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
+  }
+  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
+  }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[1] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
+    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
+    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
+    return from <= to;
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
+  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
+    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
+  }
+
+ private:
+  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key4) == 16);
+
+/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
+/// the extension headers; the flow label is no part of it.
+class flow_key6 {
+ public:
+  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
+
+  constexpr flow_key6() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports; `protocol` is the transport's number.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                const Transport& transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                bytes transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
+  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[4] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
+    flow_key6 k;
+    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
+    k.word_[4] = detail::swap_ports(word_[4]);
+    return k;
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    if (word_[0] != word_[2]) return word_[0] < word_[2];
+    if (word_[1] != word_[3]) return word_[1] < word_[3];
+    return source_port() <= destination_port();
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// As `flow_key4::hash`.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    // The seed is in every product: one without it could be made zero by a chosen address.
+    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
+                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
+    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
+    return different == 0;
+  }
+
+ private:
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
+  }
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key6) == 40);
+
+namespace detail {
+constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case 1: out << "icmp "; break;
+    case 6: out << "tcp "; break;
+    case 17: out << "udp "; break;
+    case 58: out << "icmp6 "; break;
+    default: out << "proto " << protocol << ' ';
+  }
+}
+}  // namespace detail
+
+/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
+constexpr void print(text_writer& out, const flow_key4& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out, k.source());
+  out << ':' << k.source_port() << " > ";
+  print(out, k.destination());
+  out << ':' << k.destination_port();
+}
+/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
+constexpr void print(text_writer& out, const flow_key6& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out << '[', k.source());
+  out << "]:" << k.source_port() << " > ";
+  print(out << '[', k.destination());
+  out << "]:" << k.destination_port();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/toeplitz.hpp =======================================================================================
+// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
+// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
+// scaling", 2012.
+#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
+#define RUNNEL_WIRE_TOEPLITZ_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
+/// bytes for every input that is hashed here.
+struct rss_key {
+  /// The key's bytes.
+  std::uint8_t octets[40] = {};
+};
+/// The key of Microsoft's verification suite, the default of many drivers.
+inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
+/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
+inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
+
+/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
+/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
+///
+/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
+/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
+/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
+class toeplitz {
+ public:
+  static constexpr std::size_t longest_input = 36;  ///< bytes
+
+  /// Makes the tables for a key.
+  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
+    for (std::size_t group = 0; group < groups; ++group) {
+      std::uint64_t from_here = 0;
+      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
+      std::uint64_t row[256] = {};
+      for (std::size_t v = 1; v < 256; ++v) {
+        const std::size_t rest = v & (v - 1);
+        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
+        else
+          for (unsigned bit = 0; bit < 8; ++bit)
+            if (v == 0x80u >> bit) row[v] = from_here << bit;
+        store_be64(product_ + (group * 256 + v) * 8, row[v]);
+      }
+    }
+  }
+
+  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
+    return detail::to_big(six(k) ^ half<32>(k.word(4)));
+  }
+  /// Addresses only, as cards hash everything else, and fragments.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
+  /// Any input, in wire order; at most `longest_input` bytes of it count.
+  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
+    const bytes counted = input.first(longest_input);
+    std::uint32_t h = 0;
+    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
+    return detail::to_big(h);
+  }
+
+ private:
+  static constexpr std::size_t groups = longest_input / 4;
+
+  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
+    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
+    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
+           window(w >> 32, Place + 3);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
+    return half<Place>(w) ^ half<Place + 4>(w << 32);
+  }
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
+    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
+  }
+
+  alignas(64) std::byte product_[groups * 256 * 8] = {};
+};
+static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
+
+namespace detail {
+// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
+struct symmetric_parts {
+  std::uint16_t part[4][16] = {};
+  constexpr symmetric_parts() noexcept {
+    for (unsigned place = 0; place < 4; ++place)
+      for (unsigned v = 0; v < 16; ++v)
+        for (unsigned bit = 0; bit < 4; ++bit)
+          if ((v >> (3 - bit) & 1u) != 0)
+            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
+  }
+};
+inline constexpr symmetric_parts symmetric_table;
+
+[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
+  std::uint64_t w = words_together ^ words_together >> 32;
+  w ^= w >> 16;
+  const auto& t = symmetric_table.part;
+  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
+}
+}  // namespace detail
+
+/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
+/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
+/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
+/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
+}
+/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/handoff.hpp ========================================================================================
+// Flows spread over threads by software: each packet is handed over to the thread that its flow belongs to.
+//
+// Theory of operation. Between n threads there are n * (n - 1) rings, one from each to each other:
+//
+//     thread 0   device > parse | steer ---- own flows -----------------> path
+//                                  |  \                                    ^
+//                                  |   ring 0 > 1 ...        ring 1 > 0 ---+  attach(handoff, path)
+//     thread 1   device > parse | steer ...
+//
+// `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
+// thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
+// connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
+#ifndef RUNNEL_FLOW_HANDOFF_HPP
+#define RUNNEL_FLOW_HANDOFF_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
+/// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
+/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
+/// addresses, not by those of the packet that it is about.
+[[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
+  const header_map found{p};
+  const bool fragment = p.layers().has(protocol::fragment);
+  const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
+  if (found.has<ipv4>()) {
+    const auto outer = found.get<ipv4>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
+    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
+  }
+  if (found.has<ipv6>()) {
+    const auto outer = found.get<ipv6>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
+    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
+  }
+  return 0;
+}
+
+/// One thread's end of the rings between several: what `steer` hands packets over to, and the source of what the others
+/// have handed over to it. One thread uses it. Made by a `handoff_mesh`.
+class alignas(detail::ring_line) handoff {
+ public:
+  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
+
+  /// The number of this thread.
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  /// How many threads there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  /// Packets that are not from `memory` are copied to it before they cross, so that it is the only pool that must
+  /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
+  /// pool.
+  void copies_to(pool& memory) noexcept { memory_ = &memory; }
+  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
+  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
+  void finish() noexcept {
+    finished_ = true;
+    for (unsigned to = 0; to < count_; ++to)
+      if (to != index_) ring(index_, to).close();
+  }
+
+  /// Gives packets to another thread: as `packet_ring::push`.
+  [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
+    std::size_t own = 0;
+    for (; own < n; ++own) {
+      packet& p = packets[own];
+      if (memory_ == nullptr || &p.home() == memory_ || p.is_away()) continue;
+      packet copy = p.copy(*memory_);
+      if (!copy) break;
+      p = static_cast<packet&&>(copy);
+    }
+    return ring(index_, to).push(packets, own);
+  }
+  /// How many packets more another thread's ring has room for.
+  [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
+
+  /// What a source has. The rings have their turns, so that none is starved. @{
+  std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
+    std::size_t got = 0;
+    unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
+    for (unsigned i = 0; i < count_ && got < n; ++i) {
+      if (from != index_) got += ring(from, index_).pull(packets + got, n - got, now);
+      from = from + 1 < count_ ? from + 1 : 0;
+    }
+    return got;
+  }
+  [[nodiscard]] bool empty() const noexcept {
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).empty()) return false;
+    return true;
+  }
+  [[nodiscard]] bool done() const noexcept {
+    if (!finished_) return empty();
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).done()) return false;
+    return true;
+  }
+  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
+  /// @}
+
+ private:
+  friend class handoff_mesh;
+  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
+      : rings_(rings), who_(&who), index_(index), count_(count) {}
+  [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
+    return rings_[std::size_t{from} * count_ + to];
+  }
+
+  packet_ring<>* rings_;
+  const sleeper* who_;
+  pool* memory_ = nullptr;
+  unsigned index_;
+  unsigned count_;
+  unsigned first_ = 0;  // whose turn it was last
+  bool finished_ = false;
+};
+
+/// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
+/// and the pools of the packets that cross, must outlive it.
+class handoff_mesh {
+ public:
+  /// How many threads there may be.
+  static constexpr unsigned max_threads = 256;
+
+  /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
+  /// a pointer for each packet in it.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
+    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
+           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
+  }
+  /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
+  /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
+  handoff_mesh(mutable_bytes memory, sleeper* const* clocks, unsigned count, std::size_t capacity) noexcept
+      : rings_(static_cast<packet_ring<>*>(static_cast<void*>(memory.data()))),
+        ends_(static_cast<handoff*>(static_cast<void*>(memory.data() + ends_offset(count)))),
+        count_(count) {
+    RUNNEL_ASSERT(count != 0 && count <= max_threads && is_power_of_two(capacity) &&
+                  memory.size() >= bytes_needed(count, capacity) &&
+                  reinterpret_cast<std::uintptr_t>(memory.data()) % detail::ring_line == 0);
+    std::byte* slots = memory.data() + slots_offset(count);
+    for (unsigned from = 0; from < count; ++from) {
+      for (unsigned to = 0; to < count; ++to) {
+        // That from a thread to itself is never used.
+        const std::size_t size = (from == to ? 1 : capacity) * sizeof(packet);
+        ::new (static_cast<void*>(&rings_[std::size_t{from} * count + to]))
+            packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
+        slots += size;
+      }
+      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
+    }
+  }
+  handoff_mesh(const handoff_mesh&) = delete;
+  handoff_mesh& operator=(const handoff_mesh&) = delete;
+  /// What is in the rings goes home.
+  ~handoff_mesh() {
+    for (std::size_t i = 0; i < std::size_t{count_} * count_; ++i) rings_[i].~packet_ring();
+  }
+
+  /// The end of thread `i`.
+  [[nodiscard]] handoff& operator[](unsigned i) noexcept {
+    RUNNEL_ASSERT(i < count_);
+    return ends_[i];
+  }
+
+ private:
+  [[nodiscard]] static constexpr std::size_t ends_offset(unsigned count) noexcept {
+    return std::size_t{count} * count * sizeof(packet_ring<>);
+  }
+  [[nodiscard]] static constexpr std::size_t slots_offset(unsigned count) noexcept {
+    return ends_offset(count) + count * sizeof(handoff);
+  }
+
+  packet_ring<>* rings_;
+  handoff* ends_;
+  unsigned count_;
+};
+
+namespace detail {
+
+struct steer_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "steer";
+  handoff* end;
+
+  constexpr explicit steer_stage(handoff& e) noexcept : end(&e) {}
+  void operator()(burst& b, context&) noexcept {
+    std::uint8_t target[max_burst];
+    std::uint64_t others[handoff_mesh::max_threads / 64] = {};
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      const std::uint32_t hash = symmetric_flow_hash(b[i]);
+      b[i].flow_hash(hash);
+      const unsigned to = hash % end->count();
+      target[i] = static_cast<std::uint8_t>(to);
+      if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
+    }
+    for (unsigned word = 0; word < handoff_mesh::max_threads / 64; ++word)
+      for (std::uint64_t left = others[word]; left != 0; left &= left - 1)
+        hand_over(b, target, word * 64 + static_cast<unsigned>(__builtin_ctzll(left)));
+  }
+
+ private:
+  // What the ring does not take goes back to its place in the burst, and is dropped there.
+  void hand_over(burst& b, const std::uint8_t* target, unsigned to) noexcept {
+    handle_array<max_burst> part;
+    std::uint16_t place[max_burst];
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      if (target[i] != to) continue;
+      ::new (static_cast<void*>(&part[n])) packet{static_cast<packet&&>(b[i])};
+      place[n++] = static_cast<std::uint16_t>(i);
+      b.verdict_on(i) = stolen;
+    }
+    struct ring_to {
+      handoff* end;
+      unsigned to;
+      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
+      std::size_t room() const noexcept { return end->room(to); }
+    } ring{end, to};
+    push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
+      b[place[i]] = static_cast<packet&&>(part[i]);
+      b.verdict_on(place[i]) = drop(why);
+    });
+  }
+};
+
+}  // namespace detail
+
+/// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
+/// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
+/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
+/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
+///
+///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
+[[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/attachment_group.hpp ===============================================================================
+// Attachments as many as a program finds when it runs, such as one for each device that it was told of.
+#ifndef RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+#define RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Attachments of one type, which stand in a loop as one: each has its turn in every round. Made by `attach_all`.
+template <class Attachment>
+class attachment_group {
+ public:
+  /// How many file descriptors a loop waits on for all of them. Where there are more, it looks for the others again
+  /// after `wait_list::retry`.
+  static constexpr std::size_t max_handles = 64;
+
+  /// Use `attach_all`.
+  constexpr attachment_group(Attachment* first, std::size_t n) noexcept : first_(first), end_(first + n) {}
+
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->poll(clock);
+    return n;
+  }
+  [[nodiscard]] bool done() noexcept { return first_left() == end_; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& clock, const sleeper* by) noexcept {
+    for (Attachment* a = first_; a != end_; ++a) a->prepare_to_wait(waits, clock, by);
+  }
+  [[nodiscard]] std::size_t left() noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
+    return n;
+  }
+  void wait_by_itself() noexcept {
+    if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
+  }
+  /// @}
+
+ private:
+  Attachment* first_left() noexcept {
+    Attachment* a = first_;
+    while (a != end_ && a->done()) ++a;
+    return a;
+  }
+
+  Attachment* first_;
+  Attachment* end_;
+};
+
+/// Joins attachments of one type to a loop, as many as are known when the program runs: anything with `data()` and
+/// `size()`, which must outlive the loop and stay where it is.
+///
+///     std::vector<decltype(attach(devices[0], path(0)))> inputs;
+///     for (unsigned i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], path(i)));
+///     loop work{time, attach_all(inputs), attach(timers)};
+template <class Attachments>
+[[nodiscard]] constexpr auto attach_all(Attachments& attachments) noexcept {
+  return attachment_group{attachments.data(), attachments.size()};
+}
+
+namespace detail {
+// How many file descriptors and sources an attachment stands for.
+template <class Attachment>
+inline constexpr std::size_t handles_of = 1;
+template <class Attachment>
+inline constexpr std::size_t handles_of<attachment_group<Attachment>> = attachment_group<Attachment>::max_handles;
+template <class Attachment>
+[[nodiscard]] std::size_t left_in(Attachment& a) noexcept {
+  if constexpr (requires { a.left(); }) return a.left();
+  else return a.done() ? 0u : 1u;
+}
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/frame_engine.hpp ===================================================================================
+// The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
+// packets of those that go on.
+//
+// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
+// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
+// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
+// descriptors are attached; what the early verdicts found out about headers goes with them.
+#ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
+#define RUNNEL_FLOW_FRAME_ENGINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_lengths(const frame* frames, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += frames[i].length;
+  return sum;
+}
+
+[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
+  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
+}
+
+template <class List>
+constexpr unsigned early_length() {
+  if constexpr (List::size == 0) return 0;
+  else if constexpr (List::first_stage::kind == stage_kind::early) return 1 + early_length<typename List::rest_list>();
+  else return 0;
+}
+template <class List, unsigned Steps>
+constexpr bool early_needs_layers() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
+}
+
+// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
+// byte, and the target of a redirect in its lower one; 255 is nobody's target.
+template <bool Look, unsigned Steps, class List>
+RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
+  verdict v = list.stage.template look_at<Look>(f, l, c);
+  if constexpr (Steps > 1)
+    if (v.code == verdict_code::pass) [[likely]]
+      return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
+  const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
+  v.port = static_cast<std::uint16_t>(number << 8 | target);
+  return v;
+}
+// Hands a packet to a target of the early verdict with number `decided`.
+template <unsigned Steps, class List>
+verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+  if constexpr (Steps > 1)
+    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
+  return list.stage.send(target, p, c);
+}
+
+// What a device looks like to the engine: a pool, and a way back out.
+template <class Device>
+constexpr context context_of(Device& device, instant now) noexcept {
+  context c;
+  c.now = now;
+  if constexpr (transmitting_device<Device>) {
+    c.device = &device;
+    c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
+      return static_cast<Device*>(d)->transmit(packets, n, t);
+    };
+    if constexpr (frame_transmitting_device<Device>)
+      c.transmit_frames_back = [](void* d, const frame* frames, std::size_t n, instant t) noexcept {
+        return static_cast<Device*>(d)->transmit(frames, n, t);
+      };
+  }
+  return c;
+}
+
+constexpr place with_packets(place at) noexcept {
+  at.packets = true;
+  return at;
+}
+
+// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
+// descriptor is dropped there.
+template <class List>
+class attacher {
+ public:
+  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
+      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
+  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
+  // that were written just before, and wait for them.
+  RUNNEL_INLINE attacher(const attacher& from) noexcept
+      : list_(from.list_),
+        memory_(from.memory_),
+        packets_(from.packets_),
+        room_(from.room_),
+        count_(from.count_),
+        lost_(from.lost_),
+        length_(from.length_),
+        last_{from.last_.ns} {}
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
+  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
+    count_ = from.count_;
+    lost_ = from.lost_;
+    length_ = from.length_;
+    last_.ns = from.last_.ns;
+    return *this;
+  }
+
+  // The bytes come near meanwhile, for whoever looks at them first.
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    prefetch_to_read(f.data);
+    last_ = f.timestamp;
+    if (packet p = memory_->attach(f)) [[likely]]
+      add(static_cast<packet&&>(p), f.length);
+    else lose(f);
+  }
+  // With what an early verdict has found in it already.
+  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
+    if (packet p = memory_->attach(f)) [[likely]] {
+      p.layers(unpack_layers(found));
+      add(static_cast<packet&&>(p), f.length);
+    } else {
+      lose(f);
+    }
+  }
+  template <place At>
+  void run_rest(context& c) noexcept {
+    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+  }
+  [[nodiscard]] instant last() const noexcept { return last_; }
+  // How many frames it took, those included for which there was no descriptor.
+  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
+
+ private:
+  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
+    length_ += length;
+    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+  }
+  [[gnu::noinline]] void lose(const frame& f) noexcept {
+    list_->counters.add(1, f.length);
+    list_->counters.add(drop(drop_reason::no_packet));
+    memory_->release(&f, 1);
+    ++lost_;
+  }
+
+  List* list_;
+  pool* memory_;
+  packet* packets_;
+  [[maybe_unused]] std::size_t room_;
+  std::size_t count_ = 0;
+  std::size_t lost_ = 0;
+  std::uint64_t length_ = 0;
+  instant last_{};  // when the last frame was received
+};
+
+// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
+template <place At, bool HaveLayers, class List>
+RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
+                                   context& c) noexcept {
+  using stage = typename List::first_stage;
+  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
+    list.counters.add(n, sum_of_lengths(frames, n));
+    list.stage.take_frames(frames, n, memory, list.counters, c);
+  } else {
+    handle_array<At.burst> packets;
+    attacher<List> attach{list, memory, packets.data(), n};
+    for (std::size_t i = 0; i < n; ++i) {
+      if constexpr (HaveLayers) attach(frames[i], found[i]);
+      else attach(frames[i]);
+    }
+    attach.template run_rest<At>(c);
+  }
+}
+
+// A frame that leaves as a packet.
+template <unsigned Steps, class List>
+void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  if (packet p = memory.attach(f); !p) {
+    v = drop(drop_reason::no_packet);
+    memory.release(&f, 1);
+  } else if (v.code == verdict_code::tx) {
+    v = settle(p, v, c);
+  } else {
+    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+  }
+  count_verdict<Steps>(list, decided, v, length);
+}
+
+// Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
+// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
+template <unsigned Steps, class List>
+void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
+                std::uint64_t length, pool& memory, context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
+  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
+    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
+    return;
+  }
+  std::size_t sent = 0;
+  if (v.code == verdict_code::tx) {
+    sent = c.transmit_frames_back(c.device, frames, n, c.now);
+    std::uint64_t length_sent = length;
+    for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
+    if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
+    if (sent == n) [[likely]]
+      return;
+    length -= length_sent;
+    v = drop(drop_reason::transmit_full);
+  }
+  memory.release(frames + sent, n - sent);
+  count_verdict<Steps>(list, decided, v, length, n - sent);
+}
+
+// The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
+// time, and closes the gaps. Returns how many are left.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
+                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
+                                                 pool& memory, context& c) noexcept {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < n;) {
+    if (outcomes[i].code == verdict_code::pass) {
+      if (kept != i) {
+        frames[kept] = frames[i];
+        if (found != nullptr) found[kept] = found[i];
+      }
+      ++kept;
+      ++i;
+      continue;
+    }
+    const std::size_t first = i;
+    std::uint64_t length = 0;
+    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
+      length += lengths != nullptr ? lengths[i] : frames[i].length;
+    settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
+                      length, memory, c);
+  }
+  return kept;
+}
+
+// Whether a program of a list of early verdicts may change the length of a frame.
+template <class List, unsigned Steps>
+constexpr bool early_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
+}
+
+// Takes frames into an array, and lets their bytes come near meanwhile.
+class frame_taker {
+ public:
+  frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
+    prefetch_to_read(f.data);
+    copy_members(*to_++, f);
+  }
+
+ private:
+  frame* to_;
+  [[maybe_unused]] frame* end_;
+};
+
+// Whether a pipeline's first stage is one that frames need not exist for.
+template <class List>
+inline constexpr bool begins_with_packets =
+    List::first_stage::kind != stage_kind::early &&
+    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
+
+template <place At, class List>
+void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
+  constexpr unsigned steps = early_length<List>();
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
+  if (n > At.burst) __builtin_unreachable();
+  if constexpr (steps == 0) {
+    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
+  } else {
+    using next_list = typename skip<List, steps>::type;
+    using next_stage = typename next_list::first_stage;
+    constexpr bool look = early_needs_layers<List, steps>();
+    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
+    constexpr bool resizes = early_resizes<List, steps>();
+    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
+    raw_array<verdict, At.burst> outcomes;
+    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
+    std::uint64_t length = 0;
+    std::uint32_t different = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      frame& f = frames[i];
+      found_layers l;
+      if constexpr (look) l = dissect(f);
+      if constexpr (resizes) lengths[i] = f.length;
+      length += f.length;
+      const verdict v = early_step<look, steps>(list, f, l, c);
+      if constexpr (keep_layers) found[i] = l.packed;
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    }
+    count_in<steps>(list, n, length);
+    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
+    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
+    if (different == 0 && outcomes[0].code != verdict_code::pass) {
+      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
+      return;
+    }
+    if (different != 0) {
+      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
+      if (n == 0) return;
+    }
+    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/flow/loop.hpp ===========================================================================================
+// The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
+//
+// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
+// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
+// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
+// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
+// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
+// is.
+#ifndef RUNNEL_FLOW_LOOP_HPP
+#define RUNNEL_FLOW_LOOP_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // remove_reference_t
+#include <utility>      // forward
+
+namespace runnel {
+
+/// How a source is polled.
+struct attach_options {
+  std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
+};
+
+/// A source of packets and the pipeline behind it. Made by `attach`.
+template <std::uint16_t Burst, class Source, class Pipeline>
+class attachment {
+  static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
+  static constexpr bool of_packets = pulled_source<Source>;
+  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
+  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
+  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
+  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
+  using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
+
+ public:
+  /// Use `attach`.
+  constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
+      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
+    RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
+  }
+
+  /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t total = 0;
+    while (total < options_.budget) {
+      std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
+      const std::size_t downstream = detail::room_in(path_.stages(), clock);
+      if (downstream < room) room = downstream;
+      if (room == 0) break;
+      const std::size_t n = poll_once(clock, room);
+      total += n;
+      if (n < room) break;
+    }
+    return total;
+  }
+  /// Whether nothing will ever come again, and nothing is held by a full end.
+  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
+  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
+    if (source_->done()) return;
+    if constexpr (requires {
+                    { source_->next_due() } -> std::same_as<instant>;
+                  })
+      waits.until(source_->next_due());
+    if constexpr (requires {
+                    { source_->wait_handle() } -> std::same_as<int>;
+                  })
+      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    if constexpr (requires { source_->wakes(*by); }) {
+      if (by == nullptr || !source_->empty()) waits.ready();
+      else if (!source_->wakes(*by)) waits.again();
+    }
+  }
+  /// Waits until the source has something, if it can do that by itself.
+  void wait_by_itself() noexcept {
+    if constexpr (requires { source_->wait(); }) source_->wait();
+  }
+  /// The pipeline, for `describe` and `totals`.
+  [[nodiscard]] auto& path() noexcept { return path_; }
+
+ private:
+  template <class Clock>
+  std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
+    context c = detail::context_of(*source_, clock.now());
+    if constexpr (of_packets) {
+      detail::handle_array<Burst> packets;
+      const std::size_t n = source_->pull(packets.data(), room, c.now);
+      if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
+      return n;
+    } else if constexpr (detail::begins_with_packets<list_type>) {
+      detail::handle_array<Burst> packets;
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
+      const std::size_t n = source_->receive(room, c.now, attach);
+      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
+      if (n == 0) return 0;
+      see(clock, attach.last(), c);
+      attach.template run_rest<start>(c);
+      return n;
+    } else {
+      detail::raw_array<frame, Burst> frames;
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
+      if (n == 0) return 0;
+      see(clock, frames[n - 1].timestamp, c);
+      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
+      return n;
+    }
+  }
+  // A clock that goes by the packets' own time is told of it.
+  template <class Clock>
+  static void see(Clock& clock, instant last, context& c) noexcept {
+    if constexpr (requires { clock.seen(last); }) {
+      clock.seen(last);
+      c.now = clock.now();
+    }
+  }
+
+  Source* source_;
+  Pipeline path_;
+  attach_options options_;
+};
+
+namespace detail {
+// What stands in for an attachment that cannot be, so that one error does not bring more.
+struct nothing_attached {
+  template <class Clock>
+  std::size_t poll(Clock&) noexcept {
+    return 0;
+  }
+  bool done() noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
+  void wait_by_itself() noexcept {}
+};
+}  // namespace detail
+
+/// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
+/// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
+/// the compile errors. Refers to the source, which must outlive it.
+template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
+[[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
+  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
+  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
+  if constexpr (!is_source) {
+    return detail::nothing_attached{};
+  } else if constexpr (!path_type::complete) {
+    using checked [[maybe_unused]] = decltype(path_type::template check<place{}>());
+    return detail::nothing_attached{};
+  } else if constexpr (detail::pipeline_type<Pipeline>) {
+    return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
+  } else {
+    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
+    return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
+  }
+}
+
+/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
+/// may sleep. Does not keep a loop alive whose sources are done.
+template <unsigned Levels>
+class timer_attachment {
+ public:
+  /// Use `attach`.
+  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    timers_->advance(clock.now());
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(timers_->next_due());
+  }
+  void wait_by_itself() const noexcept {}
+  /// @}
+
+ private:
+  basic_timer_wheel<Levels>* timers_;
+};
+
+/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
+template <unsigned Levels>
+[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
+  return timer_attachment<Levels>{timers};
+}
+
+/// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
+/// this, for the type of the loop contains that of the handler.
+class stoppable {
+ public:
+  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
+  /// signal handler.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
+  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
+  void wake() noexcept {
+    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+
+ protected:
+  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
+  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
+  /// Whether `stop` was called.
+  [[nodiscard]] bool stopped() const noexcept {
+    return __atomic_load_n(&stop_, __ATOMIC_RELAXED) ||
+           (others_ != nullptr && __atomic_load_n(others_, __ATOMIC_RELAXED));
+  }
+  /// It counts as stopped too when this is true. Whoever sets it wakes the sleeper then.
+  void stops_with(const bool& others) noexcept { others_ = &others; }
+  /// Whether `wake` was called since this was asked last.
+  [[nodiscard]] bool woken() noexcept {
+    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
+  }
+  /// Who sleeps.
+  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
+
+ private:
+  sleeper* sleeper_;
+  const bool* others_ = nullptr;
+  bool stop_ = false;
+  bool look_ = false;
+};
+
+/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
+template <clock Clock, class... Attachments>
+class loop : public stoppable {
+ public:
+  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
+  /// as `real_clock` is) has one loop at a time.
+  constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
+      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
+
+  /// One round over all sources. How many packets there were.
+  std::size_t poll() noexcept { return attachments_.poll(*clock_); }
+  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
+  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
+  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
+  void wait() noexcept {
+    if (done()) return;
+    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
+    wait_entry entries[handles + 1];
+    if constexpr (std::derived_from<Clock, sleeper>) {
+      clock_->prepare_to_wait();
+      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
+      wait_list waits{entries, handles, clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, sleeps());
+      if (!stopped() && !woken() && !waits.is_ready() && !done())
+        clock_->wait_until(waits.due(), entries, waits.size());
+      clock_->finish_wait();
+    } else {
+      wait_list waits{entries, handles, clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, nullptr);
+      if (waits.is_ready()) return;
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+        clock_->wait_until(waits.due(), entries, waits.size());
+      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
+      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
+    }
+  }
+  /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
+  /// never under load. Once stopped, it stays so.
+  void run() noexcept {
+    while (!stopped()) {
+      if (poll() != 0) continue;
+      if (done()) return;
+      wait();
+    }
+  }
+  /// Whether no source will ever have anything again.
+  [[nodiscard]] bool done() noexcept { return attachments_.done(); }
+
+ private:
+  // The attachments as a recursive struct, for the reason given at stage_list.
+  template <class... More>
+  struct list {
+    std::size_t poll(Clock&) noexcept { return 0; }
+    bool done() noexcept { return true; }
+    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
+    std::size_t left() noexcept { return 0; }
+    void wait_by_itself() noexcept {}
+  };
+  template <class First, class... More>
+  struct list<First, More...> {
+    constexpr explicit list(First&& f, More&&... m) noexcept : first(std::move(f)), more(std::move(m)...) {}
+    std::size_t poll(Clock& time) noexcept {
+      const std::size_t n = first.poll(time);
+      return n + more.poll(time);
+    }
+    bool done() noexcept { return first.done() && more.done(); }
+    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+      first.prepare_to_wait(waits, time, by);
+      more.prepare_to_wait(waits, time, by);
+    }
+    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
+    void wait_by_itself() noexcept {
+      if (!first.done()) first.wait_by_itself();
+      else more.wait_by_itself();
+    }
+    First first;
+    list<More...> more;
+  };
+  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
+    if constexpr (std::derived_from<Clock, sleeper>) return &time;
+    else return nullptr;
+  }
+
+  Clock* clock_;
+  list<Attachments...> attachments_;
+};
+
+/// Runs attachments until all their sources are done, by a clock of the user's.
+template <clock Clock, class... Attachments>
+void run(Clock& time, Attachments... attachments) noexcept {
+  loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
+}
+/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
+template <class... Attachments>
+  requires(!(clock<Attachments> || ...))
+void run(Attachments... attachments) noexcept {
+  capture_clock time;
+  run(time, std::move(attachments)...);
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/workers.hpp ======================================================================================
+// Workers: one loop a thread, each pinned to a processor of its own, with rings between them for packets whose flow
+// belongs to another one.
+//
+// Theory of operation. `run` starts the threads and waits for their end. Each pins itself, makes its pool there, so
+// that its memory is near that processor, and calls the user's function, which opens the worker's devices, builds its
+// paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
+// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
+//
+//     the card's queues      each worker opens queue `self.index()`; the card has the symmetric key (symmetric_rss_key)
+//     the kernel's fanout    each worker opens the same interface in one fanout group by hash
+//     software               any worker receives, and `steer(self.rings())` hands over what is not its own
+//
+// It ends when `stop` was called, when a worker failed, or when the sources of all workers are done and the rings are
+// empty. What crossed and is still in a ring goes home then: pools, rings and clocks belong to the crew, and outlive
+// what the workers' functions made.
+#ifndef RUNNEL_DEVICE_WORKERS_HPP
+#define RUNNEL_DEVICE_WORKERS_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <new>          // placement new
+#include <type_traits>  // remove_reference_t
+#include <utility>      // forward, move
+
+#if defined(__linux__)
+
+#include <pthread.h>      // pthread_create, pthread_join
+#include <string.h>       // strerror
+#include <sys/syscall.h>  // SYS_sched_setaffinity
+#include <unistd.h>       // syscall
+
+namespace runnel {
+
+/// How many workers, where they run, and what each has.
+struct workers_options {
+  unsigned count = 0;  ///< threads, at most 256; 0 is one for each processor that this process may run on
+  bool pin = true;     ///< each to a processor of its own; false: wherever the system puts them
+  /// The processors, `count` of them; null: those that this process may run on, in order.
+  const unsigned* processors = nullptr;
+  std::size_t ring = 1024;  ///< packets between each worker and each other, a power of two
+  pool_config memory{};     ///< of each worker's own pool, from which packets cross; `.packets = 0` for none
+};
+
+class workers;
+
+namespace detail {
+
+// The processors that a thread may run on, as the kernel has them: a bit each.
+struct processor_set {
+  static constexpr unsigned most = 8192;
+  static constexpr unsigned word_bits = sizeof(unsigned long) * 8;
+  unsigned long words[most / word_bits] = {};
+
+  [[nodiscard]] bool has(unsigned i) const noexcept {
+    return i < most && (words[i / word_bits] >> i % word_bits & 1u) != 0;
+  }
+  void add(unsigned i) noexcept {
+    if (i < most) words[i / word_bits] |= 1ul << i % word_bits;
+  }
+  [[nodiscard]] unsigned count() const noexcept {
+    unsigned n = 0;
+    for (const unsigned long w : words) n += static_cast<unsigned>(__builtin_popcountl(w));
+    return n;
+  }
+  /// Of this thread. Empty when the system does not say.
+  [[nodiscard]] static processor_set allowed() noexcept {
+    processor_set s;
+    if (::syscall(SYS_sched_getaffinity, 0, sizeof s.words, s.words) < 0) return {};
+    return s;
+  }
+  /// Pins this thread. 0, or the errno.
+  [[nodiscard]] int apply() const noexcept {
+    return ::syscall(SYS_sched_setaffinity, 0, sizeof words, words) == 0 ? 0 : errno;
+  }
+};
+
+// Something that is made later than what holds it.
+template <class T>
+class late {
+ public:
+  late() noexcept {}
+  late(const late&) = delete;
+  late& operator=(const late&) = delete;
+  ~late() { clear(); }
+  template <class... Arguments>
+  void make(Arguments&&... arguments) noexcept {
+    ::new (static_cast<void*>(&value_)) T(std::forward<Arguments>(arguments)...);
+    made_ = true;
+  }
+  void clear() noexcept {
+    if (made_) value_.~T();
+    made_ = false;
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return made_; }
+  [[nodiscard]] T& operator*() noexcept { return value_; }
+
+ private:
+  union {
+    T value_;
+  };
+  bool made_ = false;
+};
+
+template <class... Attachments>
+class worker_loop : public loop<real_clock, Attachments...> {
+ public:
+  worker_loop(real_clock& time, const bool& stop_all, Attachments... attachments) noexcept
+      : loop<real_clock, Attachments...>(time, std::move(attachments)...) {
+    this->stops_with(stop_all);
+  }
+};
+
+}  // namespace detail
+
+/// One of several threads, as its own function sees it. Only that thread uses it.
+class alignas(detail::ring_line) worker {
+ public:
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+
+  /// Its number, from 0.
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  /// How many workers there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  /// The processor that it is pinned to; -1 when it is not.
+  [[nodiscard]] int processor() const noexcept { return processor_; }
+  /// The clock that its loop sleeps by.
+  [[nodiscard]] real_clock& clock() noexcept { return clock_; }
+  /// Its own pool, made on its thread (RUNNEL_ASSERT: there is one). Outlives what the function makes. A device whose
+  /// packets cross should receive into it: others' packets are copied to it first.
+  [[nodiscard]] pool& memory() noexcept {
+    RUNNEL_ASSERT(memory_ && "workers_options.memory.packets is 0");
+    return (*memory_).get();
+  }
+  /// Its end of the rings between the workers, for `steer(self.rings())`, and for `attach(self.rings(), path)`.
+  [[nodiscard]] handoff& rings() noexcept { return *rings_; }
+
+  /// Runs a loop over these attachments by `clock()`, until it is stopped or all sources of all workers are done. Once;
+  /// a function that does not call it only prevents the others from waiting for its packets.
+  template <class... Attachments>
+  void run(Attachments... attachments) noexcept;
+  /// Stops all workers, and has `workers::run` return this error, if it is the first.
+  void fail(const error& why) noexcept;
+  /// Stops all workers.
+  void stop() noexcept;
+
+ private:
+  friend class workers;
+  worker(workers& crew, unsigned index, unsigned count) noexcept : crew_(&crew), index_(index), count_(count) {}
+  bool prepare(const workers_options& options, const detail::processor_set& allowed) noexcept;
+
+  real_clock clock_;
+  workers* crew_;
+  handoff* rings_ = nullptr;
+  unsigned index_;
+  unsigned count_;
+  int processor_ = -1;
+  ::pthread_t thread_{};
+  detail::late<error> error_;
+  detail::late<mapped_pool> memory_;
+};
+
+/// Threads with a loop each. Not movable: signal handlers hold its address.
+///
+///     workers crew{{.count = 2}};
+///     auto ended = crew.run([](worker& self) {
+///       auto nic = device::open("af_packet:eth0?fanout=hash");
+///       if (!nic) return self.fail(nic.error());
+///       self.run(attach(*nic, parse() | policy | transmit(*nic)));
+///     });
+///     if (!ended) std::fprintf(stderr, "%s\n", ended.error().message());
+class workers {
+ public:
+  /// Takes memory for the workers and their rings; what goes wrong, `run` says.
+  explicit workers(const workers_options& options = {}) noexcept
+      : options_(options), allowed_(detail::processor_set::allowed()), count_(options.count) {
+    if (count_ == 0) count_ = allowed_.count() != 0 ? allowed_.count() : 1;
+    if (count_ > handoff_mesh::max_threads || !is_power_of_two(options_.ring)) return;
+    const std::size_t of_workers = count_ * sizeof(worker);
+    const std::size_t of_rings = handoff_mesh::bytes_needed(count_, options_.ring);
+    storage_ = detail::mapping(of_workers + of_rings);
+    if (storage_.data() == nullptr) return;
+    sleeper* clocks[handoff_mesh::max_threads];
+    for (unsigned i = 0; i < count_; ++i) {
+      auto* const w = ::new (static_cast<void*>(storage_.data() + i * sizeof(worker))) worker(*this, i, count_);
+      clocks[i] = &w->clock_;
+    }
+    mesh_.make(mutable_bytes{storage_.data() + of_workers, of_rings}, static_cast<sleeper* const*>(clocks), count_,
+               options_.ring);
+    for (unsigned i = 0; i < count_; ++i) (*this)[i].rings_ = &(*mesh_)[i];
+  }
+  workers(const workers&) = delete;
+  workers& operator=(const workers&) = delete;
+  ~workers() {
+    if (storage_.data() == nullptr) return;
+    mesh_.clear();  // what is in the rings goes home before its pool ends
+    for (unsigned i = 0; i < count_; ++i) (*this)[i].~worker();
+  }
+
+  /// Calls `function(self)` on a thread for each worker, waits for the end of all, and says how many there were, or
+  /// what went wrong first: a worker that called `fail`, a pool for which there is no memory, a processor that this
+  /// process may not run on, a thread that could not be started; then all are stopped. Once.
+  template <class Function>
+  [[nodiscard]] result<unsigned, error> run(Function&& function) noexcept {
+    static_assert(
+        requires(worker& self) { function(self); },
+        "runnel: workers.run() needs a function that takes its worker: [](worker& self) {...}");
+    auto call = [](void* f, worker& self) noexcept { (*static_cast<std::remove_reference_t<Function>*>(f))(self); };
+    return run_all(const_cast<void*>(static_cast<const void*>(&function)), call);
+  }
+  /// Ends the loops of all workers, at once where they sleep. From any thread or signal handler, also before `run`.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (storage_.data() != nullptr)
+      for (unsigned i = 0; i < count_; ++i) (*this)[i].clock_.wake_up();
+  }
+  /// How many workers there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+
+ private:
+  friend class worker;
+  [[nodiscard]] worker& operator[](unsigned i) noexcept {
+    return *__builtin_launder(reinterpret_cast<worker*>(storage_.data() + i * sizeof(worker)));
+  }
+  [[nodiscard]] result<unsigned, error> run_all(void* function, void (*call)(void*, worker&) noexcept) noexcept;
+  [[nodiscard]] detail::late<error>& check() noexcept;
+  [[nodiscard]] static void* thread_main(void* self) noexcept;
+
+  workers_options options_;
+  detail::processor_set allowed_;
+  unsigned count_;
+  bool stop_ = false;
+  bool has_run_ = false;
+  int failed_ = -1;  // which worker did first
+  detail::mapping storage_;
+  detail::late<handoff_mesh> mesh_;
+  detail::late<error> error_;
+  void* function_ = nullptr;
+  void (*call_)(void*, worker&) noexcept = nullptr;
+};
+
+inline void worker::fail(const error& why) noexcept {
+  if (!error_) error_.make(why);
+  int nobody = -1;
+  (void)__atomic_compare_exchange_n(&crew_->failed_, &nobody, static_cast<int>(index_), false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+  crew_->stop();
+}
+inline void worker::stop() noexcept { crew_->stop(); }
+
+template <class... Attachments>
+void worker::run(Attachments... attachments) noexcept {
+  detail::worker_loop<Attachments...> work{clock_, crew_->stop_, std::move(attachments)...};
+  work.run();
+  // Its own sources are done: from here on it has only what others hand over.
+  rings_->finish();
+  work.run();
+}
+
+// On the worker's own thread: pins it, and makes its pool there.
+inline bool worker::prepare(const workers_options& options, const detail::processor_set& allowed) noexcept {
+  if (options.pin) {
+    unsigned processor = 0;
+    if (options.processors != nullptr) {
+      processor = options.processors[index_];
+    } else {
+      for (unsigned before = index_; !allowed.has(processor) || before-- != 0;) ++processor;
+    }
+    detail::processor_set one;
+    one.add(processor);
+    if (const int number = one.apply(); number != 0) {
+      text<64> what;
+      what << "worker " << std::uint64_t{index_} << " to processor " << std::uint64_t{processor};
+      fail(error("workers", "pin", what.c_str(), ::strerror(number),
+                 "choose among those that this process may run on, or .pin = false", number));
+      return false;
+    }
+    processor_ = static_cast<int>(processor);
+  }
+  if (options.memory.packets != 0) {
+    auto memory = mapped_pool::open(options.memory);
+    if (!memory) {
+      fail(memory.error());
+      return false;
+    }
+    memory_.make(std::move(*memory));
+    rings_->copies_to(*memory_);
+  }
+  return true;
+}
+
+inline void* workers::thread_main(void* self) noexcept {
+  worker& w = *static_cast<worker*>(self);
+  workers& crew = *w.crew_;
+  if (w.prepare(crew.options_, crew.allowed_)) crew.call_(crew.function_, w);
+  w.rings_->finish();
+  return nullptr;
+}
+
+// What `run` cannot do anything about. Nothing when all is well.
+inline detail::late<error>& workers::check() noexcept {
+  text<64> number;
+  if (has_run_) {
+    error_.make("workers", "run", "", "they have run already", "make new ones");
+  } else if (count_ > handoff_mesh::max_threads) {
+    number << std::uint64_t{count_} << " workers";
+    error_.make("workers", "start", number.c_str(), "more than 256", "ask for fewer");
+  } else if (!is_power_of_two(options_.ring)) {
+    number << "rings of " << std::uint64_t{options_.ring};
+    error_.make("workers", "make", number.c_str(), "not a power of two", "choose 256, 1024 or the like");
+  } else if (storage_.data() == nullptr) {
+    error_.make("workers", "make", "the rings", "no memory", "ask for fewer workers or shorter rings", ENOMEM);
+  } else if (options_.pin && options_.processors == nullptr && count_ > allowed_.count()) {
+    number << std::uint64_t{count_} << " workers";
+    text<64> why;
+    why << "this process may run on " << std::uint64_t{allowed_.count()} << " processors";
+    error_.make("workers", "pin", number.c_str(), why.c_str(), "ask for fewer, or .pin = false");
+  }
+  has_run_ = true;
+  return error_;
+}
+
+inline result<unsigned, error> workers::run_all(void* function, void (*call)(void*, worker&) noexcept) noexcept {
+  if (auto& wrong = check()) return *wrong;
+  function_ = function;
+  call_ = call;
+  unsigned started = 0;
+  for (; started < count_; ++started) {
+    worker& w = (*this)[started];
+    const int number = ::pthread_create(&w.thread_, nullptr, &thread_main, &w);
+    if (number == 0) continue;
+    text<32> which;
+    which << "worker " << std::uint64_t{started};
+    error_.make("workers", "start", which.c_str(), ::strerror(number), "ask for fewer workers", number);
+    for (unsigned i = started; i < count_; ++i) (*this)[i].rings_->finish();
+    stop();
+    break;
+  }
+  for (unsigned i = 0; i < started; ++i) (void)::pthread_join((*this)[i].thread_, nullptr);
+  if (error_) return *error_;
+  if (failed_ >= 0) return *(*this)[static_cast<unsigned>(failed_)].error_;
+  return count_;
+}
+
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device.hpp ==============================================================================================
-// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
-// On a target without an operating system those that need none.
+// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock;
+// workers. On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
 
@@ -21974,87 +23832,6 @@ struct replaceable_stage : stage_defaults {
 
 /// Ends a path at whatever pipeline `slot` refers to at that time. Refers to the slot.
 [[nodiscard]] constexpr auto replaceable(any_pipeline& slot) noexcept { return detail::replaceable_stage{slot}; }
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/attachment_group.hpp ===============================================================================
-// Attachments as many as a program finds when it runs, such as one for each device that it was told of.
-#ifndef RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
-#define RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// Attachments of one type, which stand in a loop as one: each has its turn in every round. Made by `attach_all`.
-template <class Attachment>
-class attachment_group {
- public:
-  /// How many file descriptors a loop waits on for all of them. Where there are more, it looks for the others again
-  /// after `wait_list::retry`.
-  static constexpr std::size_t max_handles = 64;
-
-  /// Use `attach_all`.
-  constexpr attachment_group(Attachment* first, std::size_t n) noexcept : first_(first), end_(first + n) {}
-
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    std::size_t n = 0;
-    for (Attachment* a = first_; a != end_; ++a) n += a->poll(clock);
-    return n;
-  }
-  [[nodiscard]] bool done() noexcept { return first_left() == end_; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock& clock, const sleeper* by) noexcept {
-    for (Attachment* a = first_; a != end_; ++a) a->prepare_to_wait(waits, clock, by);
-  }
-  [[nodiscard]] std::size_t left() noexcept {
-    std::size_t n = 0;
-    for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
-    return n;
-  }
-  void wait_by_itself() noexcept {
-    if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
-  }
-  /// @}
-
- private:
-  Attachment* first_left() noexcept {
-    Attachment* a = first_;
-    while (a != end_ && a->done()) ++a;
-    return a;
-  }
-
-  Attachment* first_;
-  Attachment* end_;
-};
-
-/// Joins attachments of one type to a loop, as many as are known when the program runs: anything with `data()` and
-/// `size()`, which must outlive the loop and stay where it is.
-///
-///     std::vector<decltype(attach(devices[0], path(0)))> inputs;
-///     for (unsigned i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], path(i)));
-///     loop work{time, attach_all(inputs), attach(timers)};
-template <class Attachments>
-[[nodiscard]] constexpr auto attach_all(Attachments& attachments) noexcept {
-  return attachment_group{attachments.data(), attachments.size()};
-}
-
-namespace detail {
-// How many file descriptors and sources an attachment stands for.
-template <class Attachment>
-inline constexpr std::size_t handles_of = 1;
-template <class Attachment>
-inline constexpr std::size_t handles_of<attachment_group<Attachment>> = attachment_group<Attachment>::max_handles;
-template <class Attachment>
-[[nodiscard]] std::size_t left_in(Attachment& a) noexcept {
-  if constexpr (requires { a.left(); }) return a.left();
-  else return a.done() ? 0u : 1u;
-}
-}  // namespace detail
 
 }  // namespace runnel
 
@@ -23018,1426 +24795,6 @@ template <class Pipeline>
                 "runnel: shared() needs a pipeline: auto egress = a | b | transmit(wan); ... shared(egress)");
   if constexpr (detail::is_pipeline<Pipeline>) return detail::shared_stage<Pipeline>{target};
   else return discard;
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/packet_ring.hpp ====================================================================================
-// A ring that packets cross threads by: the end of a path on one thread, `enqueue(ring)`, and a source on another,
-// `attach(ring, path)`.
-//
-// Who is awake is left alone: a producer wakes the consumer's loop only when it sleeps, so under load a crossing costs
-// no system call (see sleeper.hpp). What crosses is the packet's own: bytes that are shared with a clone, or lent by a
-// device, are copied before. It goes home by its pool's lock-free list, from whatever thread lets go of it.
-#ifndef RUNNEL_FLOW_PACKET_RING_HPP
-#define RUNNEL_FLOW_PACKET_RING_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// A bounded ring of `Capacity` packets (a power of two) between two threads, or, with `Capacity` 0, in memory given at
-/// construction. One thread puts packets in, by `enqueue(ring)` or `push`, and another takes them out, by `attach(ring,
-/// path)`. A full ring refuses newcomers, and `enqueue` counts them (drop_reason::queue_full). In order. Must outlive
-/// both threads' loops; the pools of the packets in it, and the consumer's clock, must outlive the ring.
-///
-///     real_clock here, there;
-///     packet_ring<1024> ring{there};
-///     std::thread other{[&] { run(there, attach(ring, parse() | slow_work | transmit(wan))); }};
-///     run(here, attach(lan, enqueue(ring)));
-///     ring.close();
-///     other.join();
-template <std::size_t Capacity = 0>
-class packet_ring {
- public:
-  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
-
-  /// A ring whose consumer is not woken: its loop looks every 100 us.
-  packet_ring() noexcept
-    requires(Capacity != 0)
-  = default;
-  /// A ring whose consumer's loop sleeps by this clock.
-  explicit packet_ring(sleeper& consumer) noexcept
-    requires(Capacity != 0)
-      : consumer_(&consumer) {}
-  /// The same in `memory`, which stays the caller's and must outlive it: 8 bytes (a pointer) for each packet, aligned
-  /// to that; it holds the largest power of two that fits, at least one (RUNNEL_ASSERT).
-  packet_ring(sleeper& consumer, mutable_bytes memory) noexcept
-    requires(Capacity == 0)
-      : ring_(memory), consumer_(&consumer) {}
-  packet_ring(const packet_ring&) = delete;
-  packet_ring& operator=(const packet_ring&) = delete;
-
-  /// How many packets fit.
-  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
-  /// How many packets it holds, and how many more fit: what it was a moment ago. @{
-  [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
-  [[nodiscard]] std::size_t room() const noexcept { return capacity() - size(); }
-  /// @}
-
-  // ---- for the thread that puts packets in
-
-  /// Takes packets in order from the first, and says how many: those handles are empty afterwards. It stops where the
-  /// ring is full, and at a packet whose bytes are shared or lent and for whose copy its pool has no slot.
-  [[nodiscard]] std::size_t push(packet* packets, std::size_t n) noexcept {
-    if (const std::size_t fit = room(); fit < n) n = fit;
-    std::size_t own = 0;
-    while (own < n && packets[own].send_away()) ++own;
-    if (own == 0) return 0;
-    const std::size_t taken = ring_.push(packets, own);
-    RUNNEL_ASSERT(taken == own && "one thread puts packets into a ring");
-    if (consumer_ != nullptr) consumer_->wake_up();
-    return taken;
-  }
-  /// Takes one packet, as a queue does. Returns `pass`, or the drop that happened.
-  verdict push(packet&& p) noexcept {
-    const bool full = room() == 0;
-    if (!full && push(&p, 1) == 1) return pass;
-    p.reset();
-    return drop(full ? drop_reason::queue_full : drop_reason::no_packet);
-  }
-  /// Says that nothing more will come: the consumer's loop ends when it has what is in the ring and its other sources
-  /// are done too.
-  void close() noexcept {
-    __atomic_store_n(&closed_, true, __ATOMIC_RELEASE);
-    if (consumer_ != nullptr) consumer_->wake_up();
-  }
-
-  // ---- for the thread that takes them out
-
-  /// Moves up to `n` packets from the front into handles that hold nothing.
-  std::size_t pull(packet* packets, std::size_t n, instant) noexcept {
-    if (const std::size_t some = ring_.size(); some < n) n = some;
-    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(&packets[i])) packet;
-    return ring_.pop(packets, n);
-  }
-  /// Whether there is none.
-  [[nodiscard]] bool empty() const noexcept { return ring_.empty(); }
-  /// Whether it is empty and closed.
-  [[nodiscard]] bool done() const noexcept { return __atomic_load_n(&closed_, __ATOMIC_ACQUIRE) && empty(); }
-  /// Whether whoever puts packets in wakes this sleeper.
-  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == consumer_; }
-
- private:
-  spsc_ring<packet, Capacity> ring_;
-  sleeper* const consumer_ = nullptr;
-  bool closed_ = false;
-};
-
-namespace detail {
-// Gives all packets to a ring. `lose(i, why)` for those that it does not take, which stay in their handles.
-template <class Ring, class Lose>
-void push_all(Ring& ring, packet* packets, std::size_t n, Lose&& lose) noexcept {
-  for (std::size_t i = 0; i < n;) {
-    // The other side may make room at any time: only what was there before says why nothing was taken.
-    if (ring.room() == 0) {
-      for (; i < n; ++i) lose(i, drop_reason::queue_full);
-      return;
-    }
-    const std::size_t taken = ring.push(packets + i, n - i);
-    i += taken;
-    if (taken == 0) lose(i++, drop_reason::no_packet);
-  }
-}
-}  // namespace detail
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/flow_key.hpp =======================================================================================
-// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
-// hash. What connection tables, fair queues and receive steering look packets up by.
-#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
-#define RUNNEL_WIRE_FLOW_KEY_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-namespace detail {
-
-/// A transport view with ports: tcp, udp and their kin.
-template <class T>
-concept has_ports = requires(const T& t) {
-  t.source_port();
-  t.destination_port();
-};
-
-// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
-// zero where theirs are, so that no packet can make a factor zero.
-inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
-                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
-
-// Source port, destination port, protocol, 24 zero bits: the last word of a key.
-[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
-  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
-}
-[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
-  const auto ports = static_cast<std::uint32_t>(word >> 32);
-  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
-}
-[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
-  return transport.size() < 4 ? 0 : load_be32(transport.data());
-}
-template <has_ports Transport>
-[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
-  if constexpr (requires { transport.ports(); }) return transport.ports();
-  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
-}
-
-}  // namespace detail
-
-/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
-/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
-/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
-class flow_key4 {
- public:
-  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
-  /// first byte most significant.
-  static constexpr std::size_t words = 2;
-
-  constexpr flow_key4() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv4_address source() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
-  }
-  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
-  }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[1] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
-    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
-    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
-    return from <= to;
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
-  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
-    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
-  }
-
- private:
-  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key4) == 16);
-
-/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
-/// the extension headers; the flow label is no part of it.
-class flow_key6 {
- public:
-  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
-
-  constexpr flow_key6() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports; `protocol` is the transport's number.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                const Transport& transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                bytes transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
-  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[4] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
-    flow_key6 k;
-    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
-    k.word_[4] = detail::swap_ports(word_[4]);
-    return k;
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    if (word_[0] != word_[2]) return word_[0] < word_[2];
-    if (word_[1] != word_[3]) return word_[1] < word_[3];
-    return source_port() <= destination_port();
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// As `flow_key4::hash`.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    // The seed is in every product: one without it could be made zero by a chosen address.
-    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
-                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
-    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
-    std::uint64_t different = 0;
-    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
-    return different == 0;
-  }
-
- private:
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
-  }
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key6) == 40);
-
-namespace detail {
-constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
-  switch (protocol) {
-    case 1: out << "icmp "; break;
-    case 6: out << "tcp "; break;
-    case 17: out << "udp "; break;
-    case 58: out << "icmp6 "; break;
-    default: out << "proto " << protocol << ' ';
-  }
-}
-}  // namespace detail
-
-/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
-constexpr void print(text_writer& out, const flow_key4& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out, k.source());
-  out << ':' << k.source_port() << " > ";
-  print(out, k.destination());
-  out << ':' << k.destination_port();
-}
-/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
-constexpr void print(text_writer& out, const flow_key6& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out << '[', k.source());
-  out << "]:" << k.source_port() << " > ";
-  print(out << '[', k.destination());
-  out << "]:" << k.destination_port();
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/toeplitz.hpp =======================================================================================
-// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
-// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
-// scaling", 2012.
-#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
-#define RUNNEL_WIRE_TOEPLITZ_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
-/// bytes for every input that is hashed here.
-struct rss_key {
-  /// The key's bytes.
-  std::uint8_t octets[40] = {};
-};
-/// The key of Microsoft's verification suite, the default of many drivers.
-inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
-                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
-                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
-/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
-inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
-
-/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
-/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
-///
-/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
-/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
-/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
-class toeplitz {
- public:
-  static constexpr std::size_t longest_input = 36;  ///< bytes
-
-  /// Makes the tables for a key.
-  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
-    for (std::size_t group = 0; group < groups; ++group) {
-      std::uint64_t from_here = 0;
-      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
-      std::uint64_t row[256] = {};
-      for (std::size_t v = 1; v < 256; ++v) {
-        const std::size_t rest = v & (v - 1);
-        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
-        else
-          for (unsigned bit = 0; bit < 8; ++bit)
-            if (v == 0x80u >> bit) row[v] = from_here << bit;
-        store_be64(product_ + (group * 256 + v) * 8, row[v]);
-      }
-    }
-  }
-
-  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
-    return detail::to_big(six(k) ^ half<32>(k.word(4)));
-  }
-  /// Addresses only, as cards hash everything else, and fragments.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
-  /// Any input, in wire order; at most `longest_input` bytes of it count.
-  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
-    const bytes counted = input.first(longest_input);
-    std::uint32_t h = 0;
-    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
-    return detail::to_big(h);
-  }
-
- private:
-  static constexpr std::size_t groups = longest_input / 4;
-
-  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
-    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
-    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
-           window(w >> 32, Place + 3);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
-    return half<Place>(w) ^ half<Place + 4>(w << 32);
-  }
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
-    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
-  }
-
-  alignas(64) std::byte product_[groups * 256 * 8] = {};
-};
-static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
-
-namespace detail {
-// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
-struct symmetric_parts {
-  std::uint16_t part[4][16] = {};
-  constexpr symmetric_parts() noexcept {
-    for (unsigned place = 0; place < 4; ++place)
-      for (unsigned v = 0; v < 16; ++v)
-        for (unsigned bit = 0; bit < 4; ++bit)
-          if ((v >> (3 - bit) & 1u) != 0)
-            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
-  }
-};
-inline constexpr symmetric_parts symmetric_table;
-
-[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
-  std::uint64_t w = words_together ^ words_together >> 32;
-  w ^= w >> 16;
-  const auto& t = symmetric_table.part;
-  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
-}
-}  // namespace detail
-
-/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
-/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
-/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
-/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
-}
-/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/handoff.hpp ========================================================================================
-// Flows spread over threads by software: each packet is handed over to the thread that its flow belongs to.
-//
-// Theory of operation. Between n threads there are n * (n - 1) rings, one from each to each other:
-//
-//     thread 0   device > parse | steer ---- own flows -----------------> path
-//                                  |  \                                    ^
-//                                  |   ring 0 > 1 ...        ring 1 > 0 ---+  attach(handoff, path)
-//     thread 1   device > parse | steer ...
-//
-// `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
-// thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
-// connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
-#ifndef RUNNEL_FLOW_HANDOFF_HPP
-#define RUNNEL_FLOW_HANDOFF_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
-#include <new>      // placement new
-
-namespace runnel {
-
-/// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
-/// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
-/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
-/// addresses, not by those of the packet that it is about.
-[[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
-  const header_map found{p};
-  const bool fragment = p.layers().has(protocol::fragment);
-  const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
-  if (found.has<ipv4>()) {
-    const auto outer = found.get<ipv4>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
-    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
-  }
-  if (found.has<ipv6>()) {
-    const auto outer = found.get<ipv6>();
-    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
-    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
-  }
-  return 0;
-}
-
-/// One thread's end of the rings between several: what `steer` hands packets over to, and the source of what the others
-/// have handed over to it. One thread uses it. Made by a `handoff_mesh`.
-class alignas(detail::ring_line) handoff {
- public:
-  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
-
-  /// The number of this thread.
-  [[nodiscard]] unsigned index() const noexcept { return index_; }
-  /// How many threads there are.
-  [[nodiscard]] unsigned count() const noexcept { return count_; }
-  /// Packets that are not from `memory` are copied to it before they cross, so that it is the only pool that must
-  /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
-  /// pool.
-  void copies_to(pool& memory) noexcept { memory_ = &memory; }
-  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
-  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
-  void finish() noexcept {
-    finished_ = true;
-    for (unsigned to = 0; to < count_; ++to)
-      if (to != index_) ring(index_, to).close();
-  }
-
-  /// Gives packets to another thread: as `packet_ring::push`.
-  [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
-    std::size_t own = 0;
-    for (; own < n; ++own) {
-      packet& p = packets[own];
-      if (memory_ == nullptr || &p.home() == memory_ || p.is_away()) continue;
-      packet copy = p.copy(*memory_);
-      if (!copy) break;
-      p = static_cast<packet&&>(copy);
-    }
-    return ring(index_, to).push(packets, own);
-  }
-  /// How many packets more another thread's ring has room for.
-  [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
-
-  /// What a source has. The rings have their turns, so that none is starved. @{
-  std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
-    std::size_t got = 0;
-    unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
-    for (unsigned i = 0; i < count_ && got < n; ++i) {
-      if (from != index_) got += ring(from, index_).pull(packets + got, n - got, now);
-      from = from + 1 < count_ ? from + 1 : 0;
-    }
-    return got;
-  }
-  [[nodiscard]] bool empty() const noexcept {
-    for (unsigned from = 0; from < count_; ++from)
-      if (from != index_ && !ring(from, index_).empty()) return false;
-    return true;
-  }
-  [[nodiscard]] bool done() const noexcept {
-    if (!finished_) return empty();
-    for (unsigned from = 0; from < count_; ++from)
-      if (from != index_ && !ring(from, index_).done()) return false;
-    return true;
-  }
-  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
-  /// @}
-
- private:
-  friend class handoff_mesh;
-  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
-      : rings_(rings), who_(&who), index_(index), count_(count) {}
-  [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
-    return rings_[std::size_t{from} * count_ + to];
-  }
-
-  packet_ring<>* rings_;
-  const sleeper* who_;
-  pool* memory_ = nullptr;
-  unsigned index_;
-  unsigned count_;
-  unsigned first_ = 0;  // whose turn it was last
-  bool finished_ = false;
-};
-
-/// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
-/// and the pools of the packets that cross, must outlive it.
-class handoff_mesh {
- public:
-  /// How many threads there may be.
-  static constexpr unsigned max_threads = 256;
-
-  /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
-  /// a pointer for each packet in it.
-  [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
-    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
-           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
-  }
-  /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
-  /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
-  handoff_mesh(mutable_bytes memory, sleeper* const* clocks, unsigned count, std::size_t capacity) noexcept
-      : rings_(static_cast<packet_ring<>*>(static_cast<void*>(memory.data()))),
-        ends_(static_cast<handoff*>(static_cast<void*>(memory.data() + ends_offset(count)))),
-        count_(count) {
-    RUNNEL_ASSERT(count != 0 && count <= max_threads && is_power_of_two(capacity) &&
-                  memory.size() >= bytes_needed(count, capacity) &&
-                  reinterpret_cast<std::uintptr_t>(memory.data()) % detail::ring_line == 0);
-    std::byte* slots = memory.data() + slots_offset(count);
-    for (unsigned from = 0; from < count; ++from) {
-      for (unsigned to = 0; to < count; ++to) {
-        // That from a thread to itself is never used.
-        const std::size_t size = (from == to ? 1 : capacity) * sizeof(packet);
-        ::new (static_cast<void*>(&rings_[std::size_t{from} * count + to]))
-            packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
-        slots += size;
-      }
-      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
-    }
-  }
-  handoff_mesh(const handoff_mesh&) = delete;
-  handoff_mesh& operator=(const handoff_mesh&) = delete;
-  /// What is in the rings goes home.
-  ~handoff_mesh() {
-    for (std::size_t i = 0; i < std::size_t{count_} * count_; ++i) rings_[i].~packet_ring();
-  }
-
-  /// The end of thread `i`.
-  [[nodiscard]] handoff& operator[](unsigned i) noexcept {
-    RUNNEL_ASSERT(i < count_);
-    return ends_[i];
-  }
-
- private:
-  [[nodiscard]] static constexpr std::size_t ends_offset(unsigned count) noexcept {
-    return std::size_t{count} * count * sizeof(packet_ring<>);
-  }
-  [[nodiscard]] static constexpr std::size_t slots_offset(unsigned count) noexcept {
-    return ends_offset(count) + count * sizeof(handoff);
-  }
-
-  packet_ring<>* rings_;
-  handoff* ends_;
-  unsigned count_;
-};
-
-namespace detail {
-
-struct steer_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::burst;
-  static constexpr bool needs_parsed = true;
-  static constexpr const char* name = "steer";
-  handoff* end;
-
-  constexpr explicit steer_stage(handoff& e) noexcept : end(&e) {}
-  void operator()(burst& b, context&) noexcept {
-    std::uint8_t target[max_burst];
-    std::uint64_t others[handoff_mesh::max_threads / 64] = {};
-    for (std::size_t i = 0; i < b.size(); ++i) {
-      const std::uint32_t hash = symmetric_flow_hash(b[i]);
-      b[i].flow_hash(hash);
-      const unsigned to = hash % end->count();
-      target[i] = static_cast<std::uint8_t>(to);
-      if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
-    }
-    for (unsigned word = 0; word < handoff_mesh::max_threads / 64; ++word)
-      for (std::uint64_t left = others[word]; left != 0; left &= left - 1)
-        hand_over(b, target, word * 64 + static_cast<unsigned>(__builtin_ctzll(left)));
-  }
-
- private:
-  // What the ring does not take goes back to its place in the burst, and is dropped there.
-  void hand_over(burst& b, const std::uint8_t* target, unsigned to) noexcept {
-    handle_array<max_burst> part;
-    std::uint16_t place[max_burst];
-    std::size_t n = 0;
-    for (std::size_t i = 0; i < b.size(); ++i) {
-      if (target[i] != to) continue;
-      ::new (static_cast<void*>(&part[n])) packet{static_cast<packet&&>(b[i])};
-      place[n++] = static_cast<std::uint16_t>(i);
-      b.verdict_on(i) = stolen;
-    }
-    struct ring_to {
-      handoff* end;
-      unsigned to;
-      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
-      std::size_t room() const noexcept { return end->room(to); }
-    } ring{end, to};
-    push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
-      b[place[i]] = static_cast<packet&&>(part[i]);
-      b.verdict_on(place[i]) = drop(why);
-    });
-  }
-};
-
-}  // namespace detail
-
-/// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
-/// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
-/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
-/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
-///
-///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
-[[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/frame_engine.hpp ===================================================================================
-// The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
-// packets of those that go on.
-//
-// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
-// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
-// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
-// descriptors are attached; what the early verdicts found out about headers goes with them.
-#ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
-#define RUNNEL_FLOW_FRAME_ENGINE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
-#include <new>      // placement new
-
-namespace runnel::detail {
-
-[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_lengths(const frame* frames, std::size_t n) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += frames[i].length;
-  return sum;
-}
-
-[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
-  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
-}
-
-template <class List>
-constexpr unsigned early_length() {
-  if constexpr (List::size == 0) return 0;
-  else if constexpr (List::first_stage::kind == stage_kind::early) return 1 + early_length<typename List::rest_list>();
-  else return 0;
-}
-template <class List, unsigned Steps>
-constexpr bool early_needs_layers() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
-}
-
-// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
-// byte, and the target of a redirect in its lower one; 255 is nobody's target.
-template <bool Look, unsigned Steps, class List>
-RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
-  verdict v = list.stage.template look_at<Look>(f, l, c);
-  if constexpr (Steps > 1)
-    if (v.code == verdict_code::pass) [[likely]]
-      return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
-  const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
-  v.port = static_cast<std::uint16_t>(number << 8 | target);
-  return v;
-}
-// Hands a packet to a target of the early verdict with number `decided`.
-template <unsigned Steps, class List>
-verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
-  if constexpr (Steps > 1)
-    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
-  return list.stage.send(target, p, c);
-}
-
-// What a device looks like to the engine: a pool, and a way back out.
-template <class Device>
-constexpr context context_of(Device& device, instant now) noexcept {
-  context c;
-  c.now = now;
-  if constexpr (transmitting_device<Device>) {
-    c.device = &device;
-    c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
-      return static_cast<Device*>(d)->transmit(packets, n, t);
-    };
-    if constexpr (frame_transmitting_device<Device>)
-      c.transmit_frames_back = [](void* d, const frame* frames, std::size_t n, instant t) noexcept {
-        return static_cast<Device*>(d)->transmit(frames, n, t);
-      };
-  }
-  return c;
-}
-
-constexpr place with_packets(place at) noexcept {
-  at.packets = true;
-  return at;
-}
-
-// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
-// descriptor is dropped there.
-template <class List>
-class attacher {
- public:
-  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
-      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
-  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
-  // that were written just before, and wait for them.
-  RUNNEL_INLINE attacher(const attacher& from) noexcept
-      : list_(from.list_),
-        memory_(from.memory_),
-        packets_(from.packets_),
-        room_(from.room_),
-        count_(from.count_),
-        lost_(from.lost_),
-        length_(from.length_),
-        last_{from.last_.ns} {}
-  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
-  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
-    count_ = from.count_;
-    lost_ = from.lost_;
-    length_ = from.length_;
-    last_.ns = from.last_.ns;
-    return *this;
-  }
-
-  // The bytes come near meanwhile, for whoever looks at them first.
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    prefetch_to_read(f.data);
-    last_ = f.timestamp;
-    if (packet p = memory_->attach(f)) [[likely]]
-      add(static_cast<packet&&>(p), f.length);
-    else lose(f);
-  }
-  // With what an early verdict has found in it already.
-  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
-    if (packet p = memory_->attach(f)) [[likely]] {
-      p.layers(unpack_layers(found));
-      add(static_cast<packet&&>(p), f.length);
-    } else {
-      lose(f);
-    }
-  }
-  template <place At>
-  void run_rest(context& c) noexcept {
-    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
-  }
-  [[nodiscard]] instant last() const noexcept { return last_; }
-  // How many frames it took, those included for which there was no descriptor.
-  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
-
- private:
-  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
-    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
-    length_ += length;
-    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
-  }
-  [[gnu::noinline]] void lose(const frame& f) noexcept {
-    list_->counters.add(1, f.length);
-    list_->counters.add(drop(drop_reason::no_packet));
-    memory_->release(&f, 1);
-    ++lost_;
-  }
-
-  List* list_;
-  pool* memory_;
-  packet* packets_;
-  [[maybe_unused]] std::size_t room_;
-  std::size_t count_ = 0;
-  std::size_t lost_ = 0;
-  std::uint64_t length_ = 0;
-  instant last_{};  // when the last frame was received
-};
-
-// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
-template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
-                                   context& c) noexcept {
-  using stage = typename List::first_stage;
-  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
-  } else {
-    handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data(), n};
-    for (std::size_t i = 0; i < n; ++i) {
-      if constexpr (HaveLayers) attach(frames[i], found[i]);
-      else attach(frames[i]);
-    }
-    attach.template run_rest<At>(c);
-  }
-}
-
-// A frame that leaves as a packet.
-template <unsigned Steps, class List>
-void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
-  const unsigned decided = v.port >> 8;
-  if (packet p = memory.attach(f); !p) {
-    v = drop(drop_reason::no_packet);
-    memory.release(&f, 1);
-  } else if (v.code == verdict_code::tx) {
-    v = settle(p, v, c);
-  } else {
-    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
-  }
-  count_verdict<Steps>(list, decided, v, length);
-}
-
-// Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
-// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
-template <unsigned Steps, class List>
-void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
-                std::uint64_t length, pool& memory, context& c) noexcept {
-  const unsigned decided = v.port >> 8;
-  const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
-  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
-    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
-    return;
-  }
-  std::size_t sent = 0;
-  if (v.code == verdict_code::tx) {
-    sent = c.transmit_frames_back(c.device, frames, n, c.now);
-    std::uint64_t length_sent = length;
-    for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
-    if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
-    if (sent == n) [[likely]]
-      return;
-    length -= length_sent;
-    v = drop(drop_reason::transmit_full);
-  }
-  memory.release(frames + sent, n - sent);
-  count_verdict<Steps>(list, decided, v, length, n - sent);
-}
-
-// The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
-// time, and closes the gaps. Returns how many are left.
-template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
-                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
-                                                 pool& memory, context& c) noexcept {
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < n;) {
-    if (outcomes[i].code == verdict_code::pass) {
-      if (kept != i) {
-        frames[kept] = frames[i];
-        if (found != nullptr) found[kept] = found[i];
-      }
-      ++kept;
-      ++i;
-      continue;
-    }
-    const std::size_t first = i;
-    std::uint64_t length = 0;
-    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
-      length += lengths != nullptr ? lengths[i] : frames[i].length;
-    settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
-                      length, memory, c);
-  }
-  return kept;
-}
-
-// Whether a program of a list of early verdicts may change the length of a frame.
-template <class List, unsigned Steps>
-constexpr bool early_resizes() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
-}
-
-// Takes frames into an array, and lets their bytes come near meanwhile.
-class frame_taker {
- public:
-  frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
-    prefetch_to_read(f.data);
-    copy_members(*to_++, f);
-  }
-
- private:
-  frame* to_;
-  [[maybe_unused]] frame* end_;
-};
-
-// Whether a pipeline's first stage is one that frames need not exist for.
-template <class List>
-inline constexpr bool begins_with_packets =
-    List::first_stage::kind != stage_kind::early &&
-    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
-
-template <place At, class List>
-void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
-  constexpr unsigned steps = early_length<List>();
-  RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]]
-    return;
-  if (n > At.burst) __builtin_unreachable();
-  if constexpr (steps == 0) {
-    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
-  } else {
-    using next_list = typename skip<List, steps>::type;
-    using next_stage = typename next_list::first_stage;
-    constexpr bool look = early_needs_layers<List, steps>();
-    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
-    constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
-    raw_array<verdict, At.burst> outcomes;
-    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    std::uint64_t length = 0;
-    std::uint32_t different = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      frame& f = frames[i];
-      found_layers l;
-      if constexpr (look) l = dissect(f);
-      if constexpr (resizes) lengths[i] = f.length;
-      length += f.length;
-      const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l.packed;
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    }
-    count_in<steps>(list, n, length);
-    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
-    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
-    if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
-      return;
-    }
-    if (different != 0) {
-      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
-      if (n == 0) return;
-    }
-    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
-  }
-}
-
-}  // namespace runnel::detail
-
-#endif
-
-// ==== runnel/flow/loop.hpp ===========================================================================================
-// The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
-//
-// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
-// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
-// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
-// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
-// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
-// is.
-#ifndef RUNNEL_FLOW_LOOP_HPP
-#define RUNNEL_FLOW_LOOP_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // remove_reference_t
-#include <utility>      // forward
-
-namespace runnel {
-
-/// How a source is polled.
-struct attach_options {
-  std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
-};
-
-/// A source of packets and the pipeline behind it. Made by `attach`.
-template <std::uint16_t Burst, class Source, class Pipeline>
-class attachment {
-  static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
-  static constexpr bool of_packets = pulled_source<Source>;
-  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
-  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
-  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
-  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
-  using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
-
- public:
-  /// Use `attach`.
-  constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
-      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
-    RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
-  }
-
-  /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    std::size_t total = 0;
-    while (total < options_.budget) {
-      std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = detail::room_in(path_.stages(), clock);
-      if (downstream < room) room = downstream;
-      if (room == 0) break;
-      const std::size_t n = poll_once(clock, room);
-      total += n;
-      if (n < room) break;
-    }
-    return total;
-  }
-  /// Whether nothing will ever come again, and nothing is held by a full end.
-  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
-  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
-    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
-    if (source_->done()) return;
-    if constexpr (requires {
-                    { source_->next_due() } -> std::same_as<instant>;
-                  })
-      waits.until(source_->next_due());
-    if constexpr (requires {
-                    { source_->wait_handle() } -> std::same_as<int>;
-                  })
-      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
-    if constexpr (requires { source_->wakes(*by); }) {
-      if (by == nullptr || !source_->empty()) waits.ready();
-      else if (!source_->wakes(*by)) waits.again();
-    }
-  }
-  /// Waits until the source has something, if it can do that by itself.
-  void wait_by_itself() noexcept {
-    if constexpr (requires { source_->wait(); }) source_->wait();
-  }
-  /// The pipeline, for `describe` and `totals`.
-  [[nodiscard]] auto& path() noexcept { return path_; }
-
- private:
-  template <class Clock>
-  std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
-    context c = detail::context_of(*source_, clock.now());
-    if constexpr (of_packets) {
-      detail::handle_array<Burst> packets;
-      const std::size_t n = source_->pull(packets.data(), room, c.now);
-      if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
-      return n;
-    } else if constexpr (detail::begins_with_packets<list_type>) {
-      detail::handle_array<Burst> packets;
-      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
-      const std::size_t n = source_->receive(room, c.now, attach);
-      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
-      if (n == 0) return 0;
-      see(clock, attach.last(), c);
-      attach.template run_rest<start>(c);
-      return n;
-    } else {
-      detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
-      if (n == 0) return 0;
-      see(clock, frames[n - 1].timestamp, c);
-      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
-      return n;
-    }
-  }
-  // A clock that goes by the packets' own time is told of it.
-  template <class Clock>
-  static void see(Clock& clock, instant last, context& c) noexcept {
-    if constexpr (requires { clock.seen(last); }) {
-      clock.seen(last);
-      c.now = clock.now();
-    }
-  }
-
-  Source* source_;
-  Pipeline path_;
-  attach_options options_;
-};
-
-namespace detail {
-// What stands in for an attachment that cannot be, so that one error does not bring more.
-struct nothing_attached {
-  template <class Clock>
-  std::size_t poll(Clock&) noexcept {
-    return 0;
-  }
-  bool done() noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
-  void wait_by_itself() noexcept {}
-};
-}  // namespace detail
-
-/// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
-/// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
-/// the compile errors. Refers to the source, which must outlive it.
-template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
-[[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
-  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
-  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
-  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
-  if constexpr (!is_source) {
-    return detail::nothing_attached{};
-  } else if constexpr (!path_type::complete) {
-    using checked [[maybe_unused]] = decltype(path_type::template check<place{}>());
-    return detail::nothing_attached{};
-  } else if constexpr (detail::pipeline_type<Pipeline>) {
-    return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
-  } else {
-    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
-    return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
-  }
-}
-
-/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
-/// may sleep. Does not keep a loop alive whose sources are done.
-template <unsigned Levels>
-class timer_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    timers_->advance(clock.now());
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(timers_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  basic_timer_wheel<Levels>* timers_;
-};
-
-/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
-template <unsigned Levels>
-[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
-  return timer_attachment<Levels>{timers};
-}
-
-/// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
-/// this, for the type of the loop contains that of the handler.
-class stoppable {
- public:
-  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
-  /// signal handler.
-  void stop() noexcept {
-    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
-    if (sleeper_ != nullptr) sleeper_->wake_up();
-  }
-  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
-  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
-  void wake() noexcept {
-    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
-    if (sleeper_ != nullptr) sleeper_->wake_up();
-  }
-
- protected:
-  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
-  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
-  /// Whether `stop` was called.
-  [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
-  /// Whether `wake` was called since this was asked last.
-  [[nodiscard]] bool woken() noexcept {
-    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
-  }
-  /// Who sleeps.
-  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
-
- private:
-  sleeper* sleeper_;
-  bool stop_ = false;
-  bool look_ = false;
-};
-
-/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
-template <clock Clock, class... Attachments>
-class loop : public stoppable {
- public:
-  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
-  /// as `real_clock` is) has one loop at a time.
-  constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
-      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
-
-  /// One round over all sources. How many packets there were.
-  std::size_t poll() noexcept { return attachments_.poll(*clock_); }
-  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
-  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
-  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
-  void wait() noexcept {
-    if (done()) return;
-    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
-    wait_entry entries[handles + 1];
-    if constexpr (std::derived_from<Clock, sleeper>) {
-      clock_->prepare_to_wait();
-      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
-      wait_list waits{entries, handles, clock_->now()};
-      attachments_.prepare_to_wait(waits, *clock_, sleeps());
-      if (!stopped() && !woken() && !waits.is_ready() && !done())
-        clock_->wait_until(waits.due(), entries, waits.size());
-      clock_->finish_wait();
-    } else {
-      wait_list waits{entries, handles, clock_->now()};
-      attachments_.prepare_to_wait(waits, *clock_, nullptr);
-      if (waits.is_ready()) return;
-      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
-        clock_->wait_until(waits.due(), entries, waits.size());
-      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
-      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
-    }
-  }
-  /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
-  /// never under load. Once stopped, it stays so.
-  void run() noexcept {
-    while (!stopped()) {
-      if (poll() != 0) continue;
-      if (done()) return;
-      wait();
-    }
-  }
-  /// Whether no source will ever have anything again.
-  [[nodiscard]] bool done() noexcept { return attachments_.done(); }
-
- private:
-  // The attachments as a recursive struct, for the reason given at stage_list.
-  template <class... More>
-  struct list {
-    std::size_t poll(Clock&) noexcept { return 0; }
-    bool done() noexcept { return true; }
-    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
-    std::size_t left() noexcept { return 0; }
-    void wait_by_itself() noexcept {}
-  };
-  template <class First, class... More>
-  struct list<First, More...> {
-    constexpr explicit list(First&& f, More&&... m) noexcept : first(std::move(f)), more(std::move(m)...) {}
-    std::size_t poll(Clock& time) noexcept {
-      const std::size_t n = first.poll(time);
-      return n + more.poll(time);
-    }
-    bool done() noexcept { return first.done() && more.done(); }
-    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
-      first.prepare_to_wait(waits, time, by);
-      more.prepare_to_wait(waits, time, by);
-    }
-    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
-    void wait_by_itself() noexcept {
-      if (!first.done()) first.wait_by_itself();
-      else more.wait_by_itself();
-    }
-    First first;
-    list<More...> more;
-  };
-  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
-    if constexpr (std::derived_from<Clock, sleeper>) return &time;
-    else return nullptr;
-  }
-
-  Clock* clock_;
-  list<Attachments...> attachments_;
-};
-
-/// Runs attachments until all their sources are done, by a clock of the user's.
-template <clock Clock, class... Attachments>
-void run(Clock& time, Attachments... attachments) noexcept {
-  loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
-}
-/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
-template <class... Attachments>
-  requires(!(clock<Attachments> || ...))
-void run(Attachments... attachments) noexcept {
-  capture_clock time;
-  run(time, std::move(attachments)...);
 }
 
 }  // namespace runnel

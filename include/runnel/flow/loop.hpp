@@ -220,7 +220,12 @@ class stoppable {
   /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
   constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
   /// Whether `stop` was called.
-  [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
+  [[nodiscard]] bool stopped() const noexcept {
+    return __atomic_load_n(&stop_, __ATOMIC_RELAXED) ||
+           (others_ != nullptr && __atomic_load_n(others_, __ATOMIC_RELAXED));
+  }
+  /// It counts as stopped too when this is true. Whoever sets it wakes the sleeper then.
+  void stops_with(const bool& others) noexcept { others_ = &others; }
   /// Whether `wake` was called since this was asked last.
   [[nodiscard]] bool woken() noexcept {
     return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
@@ -230,6 +235,7 @@ class stoppable {
 
  private:
   sleeper* sleeper_;
+  const bool* others_ = nullptr;
   bool stop_ = false;
   bool look_ = false;
 };
