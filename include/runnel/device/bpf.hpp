@@ -17,6 +17,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
+#include <runnel/device/bpf_set.hpp>
 #include <runnel/device/linux.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/xdp/bpf_program.hpp>
@@ -153,15 +154,25 @@ class map {
 /// The maps of a program, in the program's order. Move-only; owns them.
 class program_maps {
  public:
-  /// Makes all of them, empty.
+  /// Makes all of them: those of sets hold what the sets hold, the others are empty.
   [[nodiscard]] static result<program_maps, error> create(const program& what) noexcept {
     program_maps made;
     for (std::size_t i = 0; i < what.map_count(); ++i) {
       auto m = map::create(what.map(i).config);
       if (!m) return m.error();
       made.maps_[i] = static_cast<map&&>(*m);
+      if (const int number = made.refresh(what, i); number != 0)
+        return error("bpf", "fill map", what.map(i).config.name, ::strerror(number), detail::bpf_advice(number),
+                     number);
     }
     return made;
+  }
+  /// Makes map `i` hold what its set holds now, while programs ask it: they see each change at once, and never miss
+  /// what stays. Three system calls for each element. 0 or the errno; of a map of something else 0.
+  [[nodiscard]] int refresh(const program& what, std::size_t i) const noexcept {
+    return what.map(i).use == map_use::set && what.map(i).set.set != nullptr
+               ? detail::refresh_set((*this)[i], what.map(i))
+               : 0;
   }
   /// The map at a place in the program's list. Beyond the last one there is none (RUNNEL_ASSERT).
   [[nodiscard]] const map& operator[](std::size_t i) const noexcept {

@@ -98,8 +98,7 @@ class condition_builder {
     if (size_ == 0) return;
     nodes_[size_ - 1].yes = condition_node::holds;
     nodes_[size_ - 1].no = condition_node::fails;
-    // The first one is a leaf.
-    for (std::size_t i = size_ - 1; i != 0; --i) {
+    for (std::size_t i = size_; i-- != 0;) {
       const condition_node& n = nodes_[i];
       if (!n.has_children()) continue;
       condition_node& last = nodes_[i - 1];

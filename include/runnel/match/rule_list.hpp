@@ -92,6 +92,8 @@ class basic_rule_list {
   /// Removes all rules, and their counters.
   constexpr void clear() noexcept { *this = {}; }
 
+  /// What is decided where no rule matches: `accept`.
+  [[nodiscard]] constexpr verdict fallback() const noexcept { return fallback_; }
   /// How many rules there are.
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
   /// Rule `i`.

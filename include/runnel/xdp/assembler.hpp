@@ -84,12 +84,16 @@ class assembler {
   }
 
   /// A new label.
-  [[nodiscard]] constexpr label make_label() noexcept {
-    if (label_count_ == max_labels) {
+  [[nodiscard]] constexpr label make_label() noexcept { return make_labels(1); }
+  /// `n` new labels: the first one, the others have the numbers behind it.
+  [[nodiscard]] constexpr label make_labels(std::size_t n) noexcept {
+    if (n > max_labels - label_count_) {
       fail("too many labels");
       return {};
     }
-    return {label_count_++};
+    const auto first = label_count_;
+    label_count_ = static_cast<std::uint16_t>(first + n);
+    return {first};
   }
   /// The label stands for the next instruction.
   constexpr void place(label l) noexcept {

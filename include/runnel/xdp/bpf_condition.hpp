@@ -6,7 +6,6 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // int32_t, uint16_t, uint64_t
 
-#include <runnel/match/condition.hpp>
 #include <runnel/match/condition_node.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/xdp/assembler.hpp>
@@ -32,23 +31,19 @@ class condition_writer {
 
   /// Goes to one of two labels. The second is placed right behind.
   constexpr void write(const match::condition_view& c, label holds, label fails) noexcept {
-    label at[condition::max_nodes];
-    for (std::size_t i = 0; i < c.size; ++i) at[i] = a_.make_label();
+    const label first = a_.make_labels(c.size);
+    const auto at = [&](std::size_t i) { return label{static_cast<std::uint16_t>(first.number + i)}; };
+    const auto where = [&](std::uint16_t place) {
+      return place == match::condition_node::holds ? holds : place == match::condition_node::fails ? fails : at(place);
+    };
     for (std::size_t i = 0; i < c.size; ++i) {
       const match::condition_node& n = c.nodes[i];
       if (n.has_children()) continue;
-      const auto where = [&](std::uint16_t place) {
-        return place == match::condition_node::holds   ? holds
-               : place == match::condition_node::fails ? fails
-                                                       : at[place];
-      };
       std::size_t next = i + 1;
       while (next < c.size && c.nodes[next].has_children()) ++next;
-      a_.place(at[i]);
-      test(c, n, {where(n.yes), where(n.no), next < c.size ? at[next] : fails});
+      a_.place(at(i));
+      test(c, n, {where(n.yes), where(n.no), next < c.size ? at(next) : fails});
     }
-    for (std::size_t i = 0; i < c.size; ++i)
-      if (c.nodes[i].has_children()) a_.place(at[i]);
     a_.place(fails);
   }
 

@@ -26,7 +26,8 @@
 #include <runnel/base/result.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/match/condition.hpp>
-#include <runnel/match/print.hpp>
+#include <runnel/match/meta.hpp>
+#include <runnel/match/rule_list.hpp>
 #include <runnel/match/rules.hpp>
 #include <runnel/xdp/assembler.hpp>
 #include <runnel/xdp/bpf_action.hpp>
@@ -186,6 +187,7 @@ class rules_writer {
 
 // The condition of a rule whatever its type, and of a condition.
 [[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
+[[nodiscard]] constexpr const match::condition_view& as_condition(const match::condition_view& c) noexcept { return c; }
 template <class Expression>
 [[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
   return condition(e);
@@ -193,6 +195,18 @@ template <class Expression>
 template <class Rule>
 void check_rule(const Rule&) noexcept {
   static_assert(type_check<decltype(Rule::condition)>::good);
+}
+template <class Rules>
+[[nodiscard]] result<program, error> lower_rules(const Rules& rules, action otherwise,
+                                                 const lower_options& options) noexcept {
+  rules_writer w(options);
+  rules.for_each([&](const auto& rule) {
+    check_rule(rule);
+    w.look_at(as_condition(rule.condition), rule.target);
+  });
+  w.begin();
+  rules.for_each([&](const auto& rule) { w.add(as_condition(rule.condition), rule.target); });
+  return w.end(otherwise);
 }
 
 }  // namespace runnel::detail::ebpf
@@ -219,24 +233,19 @@ template <match::match_expression Expression>
   return lower(condition(take), match, otherwise, options);
 }
 
-/// A program that decides as rules do, and `pass` where none matches: `rules(...)`, or rules that are known at run time
-/// only. Counts hits for each rule, unless told not to. A rule that cannot be lowered is a compile error, or where its
-/// type is not known a failure that says which part and why. What `redirect(n)` is, whoever loads the program says.
+/// A program that decides as rules do, and `pass` where none matches. Counts hits for each rule, unless told not to. A
+/// rule that cannot be lowered is a compile error. What `redirect(n)` is, whoever loads the program says.
 template <class Rules>
   requires requires { requires Rules::is_rules; }
 [[nodiscard]] result<program, error> lower(const Rules& rules, const lower_options& options = {}) noexcept {
-  if constexpr (requires { rules.without_counters(); }) {
-    return lower(rules.without_counters(), options);
-  } else {
-    detail::ebpf::rules_writer w(options);
-    rules.for_each([&](const auto& rule) {
-      detail::ebpf::check_rule(rule);
-      w.look_at(detail::ebpf::as_condition(rule.condition), rule.target);
-    });
-    w.begin();
-    rules.for_each([&](const auto& rule) { w.add(detail::ebpf::as_condition(rule.condition), rule.target); });
-    return w.end(pass);
-  }
+  if constexpr (requires { rules.without_counters(); }) return lower(rules.without_counters(), options);
+  else return detail::ebpf::lower_rules(rules, pass, options);
+}
+/// The same for rules that are known at run time only. Fails where a rule cannot be lowered, and says which and why.
+template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
+[[nodiscard]] result<program, error> lower(const basic_rule_list<Rules, Nodes, Words>& rules,
+                                           const lower_options& options = {}) noexcept {
+  return detail::ebpf::lower_rules(rules, rules.fallback(), options);
 }
 
 }  // namespace runnel::bpf
