@@ -12208,234 +12208,6 @@ class xdp_link {
 
 #endif
 
-// ==== runnel/device/af_xdp_options.hpp ===============================================================================
-// What an AF_XDP device can be told, and what it reports: options, mode, statistics, where its frames are.
-#ifndef RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
-#define RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
-
-#include <cstdint>           // uint32_t, uint64_t
-#include <initializer_list>  // initializer_list
-
-#if defined(__linux__)
-
-namespace runnel::device {
-
-class af_xdp;
-
-/// Which receive queues of an interface: `queue_set::all()`, or `{0, 2}`. At most the first 64.
-class queue_set {
- public:
-  /// All that the interface has.
-  [[nodiscard]] static constexpr queue_set all() noexcept { return queue_set(~std::uint64_t{0}); }
-  /// These ones. A number beyond 63 is a programming error (RUNNEL_ASSERT).
-  constexpr queue_set(std::initializer_list<unsigned> numbers) noexcept {
-    for (const unsigned n : numbers) {
-      RUNNEL_ASSERT(n < 64);
-      bits_ |= std::uint64_t{1} << (n & 63u);
-    }
-  }
-  /// Those whose bits are set.
-  [[nodiscard]] static constexpr queue_set of_bits(std::uint64_t bits) noexcept { return queue_set(bits); }
-  /// Bit n: whether queue n is among them.
-  [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
-  /// Whether it was not said which.
-  [[nodiscard]] constexpr bool is_all() const noexcept { return bits_ == ~std::uint64_t{0}; }
-
- private:
-  constexpr explicit queue_set(std::uint64_t bits) noexcept : bits_(bits) {}
-  std::uint64_t bits_ = 0;
-};
-
-/// Who moves the bytes between the wire and the pool.
-enum class copy_mode : std::uint8_t {
-  automatic,  ///< to ask for: zero_copy where driver and memory can, else copy
-  copy,       ///< the kernel copies each packet; works on every interface
-  zero_copy,  ///< the driver's hardware reads and writes the pool; needs a pool on huge pages
-};
-
-/// How a device came to work: what to look at when it is slower than hoped.
-struct af_xdp_mode {
-  bpf::xdp_mode attached = bpf::xdp_mode::automatic;  ///< where its program runs: native or generic
-  bool zero_copy = false;                             ///< whether the bytes are not copied by the kernel
-  /// Equal when both are.
-  friend constexpr bool operator==(const af_xdp_mode&, const af_xdp_mode&) noexcept = default;
-};
-
-/// "native, zero-copy", "native, copy" or "generic, copy": from the fastest to the slowest.
-[[nodiscard]] constexpr const char* name(const af_xdp_mode& mode) noexcept {
-  if (mode.attached == bpf::xdp_mode::generic) return mode.zero_copy ? "generic, zero-copy" : "generic, copy";
-  return mode.zero_copy ? "native, zero-copy" : "native, copy";
-}
-
-/// Busy polling: the driver's receive work is done in our calls, on our core, instead of in interrupts.
-/// Documentation/networking/af_xdp.rst, napi.rst. Interrupt deferral is a setting of the interface: it is put back when
-/// the device is closed, but not when the process is killed.
-struct busy_polling {
-  std::uint32_t microseconds = 0;             ///< how long one call may poll (SO_BUSY_POLL); 0 is no busy polling
-  std::uint32_t budget = 64;                  ///< packets that one call may process (SO_BUSY_POLL_BUDGET)
-  std::uint32_t defer_hard_irqs = 2;          ///< polls that may find nothing before interrupts are on again
-  std::uint32_t gro_flush_timeout = 200'000;  ///< nanoseconds after which the kernel polls when we do not
-};
-
-/// How an AF_XDP device is opened.
-struct af_xdp_options {
-  /// Which queues; packets of the others stay with the kernel.
-  queue_set queues = queue_set::all();
-  copy_mode mode = copy_mode::automatic;            ///< who moves the bytes
-  bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
-  bool replace = false;                             ///< detach an XDP program that is on the interface already
-  busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 2048;               ///< of each queue, for packets to come; at most half of the pool
-  std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
-  std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;                          ///< use the pool and the UMEM of this device, which must outlive it
-};
-
-/// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
-struct af_xdp_statistics {
-  std::uint64_t received = 0;           ///< packets handed out
-  std::uint64_t received_bytes = 0;     ///< their bytes
-  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
-  std::uint64_t transmitted_bytes = 0;  ///< their bytes
-  std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
-  std::uint64_t lost = 0;               ///< packets taken and not sent: too long or too short, or the interface is gone
-  std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
-  std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
-  std::uint64_t system_calls = 0;       ///< made on the data path
-  std::uint64_t kernel_dropped = 0;     ///< dropped by the kernel: longer than a slot holds, mostly
-  std::uint64_t kernel_ring_full = 0;   ///< dropped because the receive ring was full
-  std::uint64_t kernel_no_slot = 0;     ///< dropped because the fill ring was empty: we are too slow, or hold all slots
-  std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
-};
-
-/// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
-inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noexcept {
-  out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
-      << s.transmitted_bytes << " bytes)";
-  const struct {
-    std::uint64_t count;
-    const char* what;
-  } more[] = {{s.copied, "copied"},
-              {s.lost, "lost"},
-              {s.refused, "refused by a full ring"},
-              {s.no_slot, "without a slot to copy to"},
-              {s.kernel_dropped, "dropped by the kernel"},
-              {s.kernel_ring_full, "dropped by a full receive ring"},
-              {s.kernel_no_slot, "dropped without a free slot"},
-              {s.kernel_invalid, "invalid descriptors"}};
-  for (const auto& m : more)
-    if (m.count != 0) out << ", " << m.count << ' ' << m.what;
-  return out << ", " << s.system_calls << " system calls";
-}
-
-/// Where the slots of a device's pool are. All together are `total`; none is ever lost.
-struct af_xdp_frames {
-  std::uint32_t total = 0;         ///< slots of the pool
-  std::uint32_t free = 0;          ///< free in the pool
-  std::uint32_t receiving = 0;     ///< with the kernel, empty or filled
-  std::uint32_t transmitting = 0;  ///< with the kernel, to be sent, or sent and not taken back yet
-  std::uint32_t out = 0;           ///< with the user, or with another device of the same pool
-};
-
-}  // namespace runnel::device
-
-#endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/interrupt_deferral.hpp ===========================================================================
-// Interrupt deferral of an interface for as long as a device polls it: two files in sysfs, put back at destruction.
-// Documentation/networking/napi.rst. Nothing here is for users.
-#ifndef RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
-#define RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint64_t
-
-#if defined(__linux__)
-
-#include <fcntl.h>   // open
-#include <unistd.h>  // read, write
-
-namespace runnel::detail {
-
-/// Sets napi_defer_hard_irqs and gro_flush_timeout, and remembers what they were. Move-only; sets nothing unless `set`
-/// was called.
-class interrupt_deferral {
- public:
-  interrupt_deferral() noexcept = default;
-  interrupt_deferral(interrupt_deferral&& other) noexcept { *this = static_cast<interrupt_deferral&&>(other); }
-  interrupt_deferral& operator=(interrupt_deferral&& other) noexcept {
-    if (this == &other) return *this;
-    put_back();
-    ::memcpy(name_, other.name_, sizeof name_);
-    for (std::size_t i = 0; i < 2; ++i) before_[i] = other.before_[i];
-    other.forget();
-    return *this;
-  }
-  ~interrupt_deferral() { put_back(); }
-
-  /// 0 or the errno; nothing is changed then.
-  [[nodiscard]] int set(const char* name, std::uint64_t defer_hard_irqs, std::uint64_t gro_flush_timeout) noexcept {
-    const std::uint64_t wanted[] = {defer_hard_irqs, gro_flush_timeout};
-    std::uint64_t before[2] = {};
-    for (std::size_t i = 0; i < 2; ++i)
-      if (const int number = read(name, i, before[i]); number != 0) return number;
-    std::size_t i = 0;
-    int number = 0;
-    for (; i < 2 && number == 0; ++i) number = write(name, i, wanted[i]);
-    if (number != 0) {
-      while (i-- != 0) (void)write(name, i, before[i]);
-      return number;
-    }
-    text<sizeof name_> copy;
-    copy << name;
-    ::memcpy(name_, copy.c_str(), copy.size() + 1);
-    for (i = 0; i < 2; ++i) before_[i] = before[i];
-    return 0;
-  }
-  /// Leaves the interface as it is now.
-  void forget() noexcept { name_[0] = '\0'; }
-
- private:
-  static int open(const char* name, std::size_t which, int flags) noexcept {
-    text<96> path;
-    path << "/sys/class/net/" << name << (which == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
-    return ::open(path.c_str(), flags | O_CLOEXEC);
-  }
-  static int read(const char* name, std::size_t which, std::uint64_t& value) noexcept {
-    const file_handle file(open(name, which, O_RDONLY), true);
-    char digits[32];
-    const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), digits, sizeof digits);
-    if (n < 0) return errno;
-    value = 0;
-    for (::ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
-      value = value * 10 + static_cast<std::uint64_t>(digits[i] - '0');
-    return 0;
-  }
-  static int write(const char* name, std::size_t which, std::uint64_t value) noexcept {
-    const file_handle file(open(name, which, O_WRONLY), true);
-    text<32> digits;
-    digits << value;
-    return file.get() < 0 || ::write(file.get(), digits.c_str(), digits.size()) < 0 ? errno : 0;
-  }
-  void put_back() noexcept {
-    if (name_[0] == '\0') return;
-    for (std::size_t i = 0; i < 2; ++i) (void)write(name_, i, before_[i]);
-    forget();
-  }
-
-  char name_[16] = {};  // empty: nothing was set
-  std::uint64_t before_[2] = {};
-};
-
-}  // namespace runnel::detail
-
-#endif  // defined(__linux__)
-
-#endif
-
 // ==== runnel/match/condition_build.hpp ===============================================================================
 // Makes the nodes of a condition, one after the other.
 #ifndef RUNNEL_MATCH_CONDITION_BUILD_HPP
@@ -13351,6 +13123,235 @@ class condition : public match::expression_operators {
 };
 
 }  // namespace runnel
+
+#endif
+
+// ==== runnel/device/af_xdp_options.hpp ===============================================================================
+// What an AF_XDP device can be told, and what it reports: options, mode, statistics, where its frames are.
+#ifndef RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
+#define RUNNEL_DEVICE_AF_XDP_OPTIONS_HPP
+
+#include <cstdint>           // uint32_t, uint64_t
+#include <initializer_list>  // initializer_list
+
+#if defined(__linux__)
+
+namespace runnel::device {
+
+class af_xdp;
+
+/// Which receive queues of an interface: `queue_set::all()`, or `{0, 2}`. At most the first 64.
+class queue_set {
+ public:
+  /// All that the interface has.
+  [[nodiscard]] static constexpr queue_set all() noexcept { return queue_set(~std::uint64_t{0}); }
+  /// These ones. A number beyond 63 is a programming error (RUNNEL_ASSERT).
+  constexpr queue_set(std::initializer_list<unsigned> numbers) noexcept {
+    for (const unsigned n : numbers) {
+      RUNNEL_ASSERT(n < 64);
+      bits_ |= std::uint64_t{1} << (n & 63u);
+    }
+  }
+  /// Those whose bits are set.
+  [[nodiscard]] static constexpr queue_set of_bits(std::uint64_t bits) noexcept { return queue_set(bits); }
+  /// Bit n: whether queue n is among them.
+  [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
+  /// Whether it was not said which.
+  [[nodiscard]] constexpr bool is_all() const noexcept { return bits_ == ~std::uint64_t{0}; }
+
+ private:
+  constexpr explicit queue_set(std::uint64_t bits) noexcept : bits_(bits) {}
+  std::uint64_t bits_ = 0;
+};
+
+/// Who moves the bytes between the wire and the pool.
+enum class copy_mode : std::uint8_t {
+  automatic,  ///< to ask for: zero_copy where driver and memory can, else copy
+  copy,       ///< the kernel copies each packet; works on every interface
+  zero_copy,  ///< the driver's hardware reads and writes the pool; needs a pool on huge pages
+};
+
+/// How a device came to work: what to look at when it is slower than hoped.
+struct af_xdp_mode {
+  bpf::xdp_mode attached = bpf::xdp_mode::automatic;  ///< where its program runs: native or generic
+  bool zero_copy = false;                             ///< whether the bytes are not copied by the kernel
+  /// Equal when both are.
+  friend constexpr bool operator==(const af_xdp_mode&, const af_xdp_mode&) noexcept = default;
+};
+
+/// "native, zero-copy", "native, copy" or "generic, copy": from the fastest to the slowest.
+[[nodiscard]] constexpr const char* name(const af_xdp_mode& mode) noexcept {
+  if (mode.attached == bpf::xdp_mode::generic) return mode.zero_copy ? "generic, zero-copy" : "generic, copy";
+  return mode.zero_copy ? "native, zero-copy" : "native, copy";
+}
+
+/// Busy polling: the driver's receive work is done in our calls, on our core, instead of in interrupts.
+/// Documentation/networking/af_xdp.rst, napi.rst. Interrupt deferral is a setting of the interface: it is put back when
+/// the device is closed, but not when the process is killed.
+struct busy_polling {
+  std::uint32_t microseconds = 0;             ///< how long one call may poll (SO_BUSY_POLL); 0 is no busy polling
+  std::uint32_t budget = 64;                  ///< packets that one call may process (SO_BUSY_POLL_BUDGET)
+  std::uint32_t defer_hard_irqs = 2;          ///< polls that may find nothing before interrupts are on again
+  std::uint32_t gro_flush_timeout = 200'000;  ///< nanoseconds after which the kernel polls when we do not
+};
+
+/// How an AF_XDP device is opened.
+struct af_xdp_options {
+  condition take{};  ///< which packets come to us, as the kernel's XDP hook finds out; all others stay with the kernel
+  /// Which queues; packets of the others stay with the kernel.
+  queue_set queues = queue_set::all();
+  copy_mode mode = copy_mode::automatic;            ///< who moves the bytes
+  bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
+  bool replace = false;                             ///< detach an XDP program that is on the interface already
+  busy_polling busy_poll{};                         ///< off unless it has microseconds
+  std::uint32_t receive_slots = 2048;               ///< of each queue, for packets to come; at most half of the pool
+  std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
+  std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;                          ///< use the pool and the UMEM of this device, which must outlive it
+};
+
+/// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
+struct af_xdp_statistics {
+  std::uint64_t received = 0;           ///< packets handed out
+  std::uint64_t received_bytes = 0;     ///< their bytes
+  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
+  std::uint64_t transmitted_bytes = 0;  ///< their bytes
+  std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
+  std::uint64_t lost = 0;               ///< packets taken and not sent: too long or too short, or the interface is gone
+  std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
+  std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
+  std::uint64_t system_calls = 0;       ///< made on the data path
+  std::uint64_t kernel_dropped = 0;     ///< dropped by the kernel: longer than a slot holds, mostly
+  std::uint64_t kernel_ring_full = 0;   ///< dropped because the receive ring was full
+  std::uint64_t kernel_no_slot = 0;     ///< dropped because the fill ring was empty: we are too slow, or hold all slots
+  std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
+};
+
+/// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
+inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noexcept {
+  out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
+      << s.transmitted_bytes << " bytes)";
+  const struct {
+    std::uint64_t count;
+    const char* what;
+  } more[] = {{s.copied, "copied"},
+              {s.lost, "lost"},
+              {s.refused, "refused by a full ring"},
+              {s.no_slot, "without a slot to copy to"},
+              {s.kernel_dropped, "dropped by the kernel"},
+              {s.kernel_ring_full, "dropped by a full receive ring"},
+              {s.kernel_no_slot, "dropped without a free slot"},
+              {s.kernel_invalid, "invalid descriptors"}};
+  for (const auto& m : more)
+    if (m.count != 0) out << ", " << m.count << ' ' << m.what;
+  return out << ", " << s.system_calls << " system calls";
+}
+
+/// Where the slots of a device's pool are. All together are `total`; none is ever lost.
+struct af_xdp_frames {
+  std::uint32_t total = 0;         ///< slots of the pool
+  std::uint32_t free = 0;          ///< free in the pool
+  std::uint32_t receiving = 0;     ///< with the kernel, empty or filled
+  std::uint32_t transmitting = 0;  ///< with the kernel, to be sent, or sent and not taken back yet
+  std::uint32_t out = 0;           ///< with the user, or with another device of the same pool
+};
+
+}  // namespace runnel::device
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/interrupt_deferral.hpp ===========================================================================
+// Interrupt deferral of an interface for as long as a device polls it: two files in sysfs, put back at destruction.
+// Documentation/networking/napi.rst. Nothing here is for users.
+#ifndef RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
+#define RUNNEL_DEVICE_INTERRUPT_DEFERRAL_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <fcntl.h>   // open
+#include <unistd.h>  // read, write
+
+namespace runnel::detail {
+
+/// Sets napi_defer_hard_irqs and gro_flush_timeout, and remembers what they were. Move-only; sets nothing unless `set`
+/// was called.
+class interrupt_deferral {
+ public:
+  interrupt_deferral() noexcept = default;
+  interrupt_deferral(interrupt_deferral&& other) noexcept { *this = static_cast<interrupt_deferral&&>(other); }
+  interrupt_deferral& operator=(interrupt_deferral&& other) noexcept {
+    if (this == &other) return *this;
+    put_back();
+    ::memcpy(name_, other.name_, sizeof name_);
+    for (std::size_t i = 0; i < 2; ++i) before_[i] = other.before_[i];
+    other.forget();
+    return *this;
+  }
+  ~interrupt_deferral() { put_back(); }
+
+  /// 0 or the errno; nothing is changed then.
+  [[nodiscard]] int set(const char* name, std::uint64_t defer_hard_irqs, std::uint64_t gro_flush_timeout) noexcept {
+    const std::uint64_t wanted[] = {defer_hard_irqs, gro_flush_timeout};
+    std::uint64_t before[2] = {};
+    for (std::size_t i = 0; i < 2; ++i)
+      if (const int number = read(name, i, before[i]); number != 0) return number;
+    std::size_t i = 0;
+    int number = 0;
+    for (; i < 2 && number == 0; ++i) number = write(name, i, wanted[i]);
+    if (number != 0) {
+      while (i-- != 0) (void)write(name, i, before[i]);
+      return number;
+    }
+    text<sizeof name_> copy;
+    copy << name;
+    ::memcpy(name_, copy.c_str(), copy.size() + 1);
+    for (i = 0; i < 2; ++i) before_[i] = before[i];
+    return 0;
+  }
+  /// Leaves the interface as it is now.
+  void forget() noexcept { name_[0] = '\0'; }
+
+ private:
+  static int open(const char* name, std::size_t which, int flags) noexcept {
+    text<96> path;
+    path << "/sys/class/net/" << name << (which == 0 ? "/napi_defer_hard_irqs" : "/gro_flush_timeout");
+    return ::open(path.c_str(), flags | O_CLOEXEC);
+  }
+  static int read(const char* name, std::size_t which, std::uint64_t& value) noexcept {
+    const file_handle file(open(name, which, O_RDONLY), true);
+    char digits[32];
+    const ::ssize_t n = file.get() < 0 ? -1 : ::read(file.get(), digits, sizeof digits);
+    if (n < 0) return errno;
+    value = 0;
+    for (::ssize_t i = 0; i < n && digits[i] >= '0' && digits[i] <= '9'; ++i)
+      value = value * 10 + static_cast<std::uint64_t>(digits[i] - '0');
+    return 0;
+  }
+  static int write(const char* name, std::size_t which, std::uint64_t value) noexcept {
+    const file_handle file(open(name, which, O_WRONLY), true);
+    text<32> digits;
+    digits << value;
+    return file.get() < 0 || ::write(file.get(), digits.c_str(), digits.size()) < 0 ? errno : 0;
+  }
+  void put_back() noexcept {
+    if (name_[0] == '\0') return;
+    for (std::size_t i = 0; i < 2; ++i) (void)write(name_, i, before_[i]);
+    forget();
+  }
+
+  char name_[16] = {};  // empty: nothing was set
+  std::uint64_t before_[2] = {};
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
 
 #endif
 
@@ -16182,7 +16183,8 @@ class af_xdp_handles {
   };
 
   /// Opens a socket for each chosen queue, loads the program and attaches it. Of the options those of the interface
-  /// count: `queues`, `attach`, `replace`, `busy_poll`.
+  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. A condition that the kernel cannot decide
+  /// about is an error that says which part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
                                                           const af_xdp_options& options = {}) noexcept {
     auto made = prepare(name, options);
@@ -16241,7 +16243,7 @@ class af_xdp_handles {
     made.replace_ = options.replace;
     if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
     if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
-    if (const auto done = made.load(options); !done) return done.error();
+    if (const auto done = made.load(options.take); !done) return done.error();
     return made;
   }
 
@@ -16292,8 +16294,8 @@ class af_xdp_handles {
                  number);
   }
 
-  [[nodiscard]] result<bool, error> load(const af_xdp_options&) noexcept {
-    auto lowered = bpf::lower(match::always{}, bpf::to_socket);
+  [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+    auto lowered = bpf::lower(take, bpf::to_socket);
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
@@ -16739,7 +16741,8 @@ class xsk_queue {
   }
 
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
-  void look_after(device::af_xdp_statistics& counts) noexcept {
+  void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
+    if (transmitting_ != 0) take_back_sent(umem);
     if (busy_polling_ || socket_.fill.needs_wakeup()) {
       socket_.kick_receive();
       ++counts.system_calls;
@@ -16983,7 +16986,8 @@ class af_xdp {
   /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
 
-  /// Hands out up to `room` frames, of one queue after the other, and lets the kernel have free slots for more. Their
+  /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
+  /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
@@ -17004,14 +17008,19 @@ class af_xdp {
   [[nodiscard]] bool done() const noexcept { return failed_; }
   /// What ended it; null while it works.
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
-  /// Now, when packets wait for a driver that was busy; `never` otherwise.
+  /// When it wants to be asked for packets, also when none come: at once while packets wait for a driver that was busy,
+  /// otherwise four times a second, to see whether the interface is there still, which the kernel tells nobody who
+  /// waits.
   [[nodiscard]] instant next_due() const noexcept {
     for (std::size_t i = 0; i < count_; ++i)
       if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
-    return never;
+    return failed_ ? never : check_due_;
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+
+  /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
+  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
@@ -17085,7 +17094,7 @@ class af_xdp {
   static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
   static constexpr std::uint32_t smallest_chunk = 2048;
   // How often a device that receives nothing asks whether its interface is there still.
-  static constexpr duration check_interval = milliseconds(100);
+  static constexpr duration check_interval = milliseconds(250);
 
   af_xdp(af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
       : handles_(static_cast<af_xdp_handles&&>(handles)), memory_(static_cast<detail::device_memory&&>(memory)) {}
@@ -17220,7 +17229,7 @@ class af_xdp {
   }
 
   [[gnu::noinline]] void look_after(instant now) noexcept {
-    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(counts_);
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(umem_, counts_);
     if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
     check_due_ = now + check_interval;
     int number = 0;
@@ -17250,7 +17259,8 @@ class af_xdp {
 
   static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
     const auto k = of.statistics();
-    to.kernel_dropped += k.rx_dropped;
+    // What found no slot is among the dropped ones, too.
+    to.kernel_dropped += k.rx_dropped > k.rx_fill_ring_empty_descs ? k.rx_dropped - k.rx_fill_ring_empty_descs : 0;
     to.kernel_ring_full += k.rx_ring_full;
     to.kernel_no_slot += k.rx_fill_ring_empty_descs;
     to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;

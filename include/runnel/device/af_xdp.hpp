@@ -113,7 +113,8 @@ class af_xdp {
   /// The pool that its frames are from.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
 
-  /// Hands out up to `room` frames, of one queue after the other, and lets the kernel have free slots for more. Their
+  /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
+  /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
@@ -134,14 +135,19 @@ class af_xdp {
   [[nodiscard]] bool done() const noexcept { return failed_; }
   /// What ended it; null while it works.
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
-  /// Now, when packets wait for a driver that was busy; `never` otherwise.
+  /// When it wants to be asked for packets, also when none come: at once while packets wait for a driver that was busy,
+  /// otherwise four times a second, to see whether the interface is there still, which the kernel tells nobody who
+  /// waits.
   [[nodiscard]] instant next_due() const noexcept {
     for (std::size_t i = 0; i < count_; ++i)
       if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
-    return never;
+    return failed_ ? never : check_due_;
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+
+  /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
+  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
@@ -215,7 +221,7 @@ class af_xdp {
   static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
   static constexpr std::uint32_t smallest_chunk = 2048;
   // How often a device that receives nothing asks whether its interface is there still.
-  static constexpr duration check_interval = milliseconds(100);
+  static constexpr duration check_interval = milliseconds(250);
 
   af_xdp(af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
       : handles_(static_cast<af_xdp_handles&&>(handles)), memory_(static_cast<detail::device_memory&&>(memory)) {}
@@ -350,7 +356,7 @@ class af_xdp {
   }
 
   [[gnu::noinline]] void look_after(instant now) noexcept {
-    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(counts_);
+    for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(umem_, counts_);
     if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
     check_due_ = now + check_interval;
     int number = 0;
@@ -380,7 +386,8 @@ class af_xdp {
 
   static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
     const auto k = of.statistics();
-    to.kernel_dropped += k.rx_dropped;
+    // What found no slot is among the dropped ones, too.
+    to.kernel_dropped += k.rx_dropped > k.rx_fill_ring_empty_descs ? k.rx_dropped - k.rx_fill_ring_empty_descs : 0;
     to.kernel_ring_full += k.rx_ring_full;
     to.kernel_no_slot += k.rx_fill_ring_empty_descs;
     to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;

@@ -51,7 +51,8 @@ class af_xdp_handles {
   };
 
   /// Opens a socket for each chosen queue, loads the program and attaches it. Of the options those of the interface
-  /// count: `queues`, `attach`, `replace`, `busy_poll`.
+  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. A condition that the kernel cannot decide
+  /// about is an error that says which part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
                                                           const af_xdp_options& options = {}) noexcept {
     auto made = prepare(name, options);
@@ -110,7 +111,7 @@ class af_xdp_handles {
     made.replace_ = options.replace;
     if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
     if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
-    if (const auto done = made.load(options); !done) return done.error();
+    if (const auto done = made.load(options.take); !done) return done.error();
     return made;
   }
 
@@ -161,8 +162,8 @@ class af_xdp_handles {
                  number);
   }
 
-  [[nodiscard]] result<bool, error> load(const af_xdp_options&) noexcept {
-    auto lowered = bpf::lower(match::always{}, bpf::to_socket);
+  [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+    auto lowered = bpf::lower(take, bpf::to_socket);
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();

@@ -9,6 +9,7 @@
 #include <runnel/base/text.hpp>
 #include <runnel/config.hpp>
 #include <runnel/device/xdp_link.hpp>
+#include <runnel/match/condition.hpp>
 #include <runnel/packet/pool.hpp>
 
 #if defined(__linux__)
@@ -74,6 +75,7 @@ struct busy_polling {
 
 /// How an AF_XDP device is opened.
 struct af_xdp_options {
+  condition take{};  ///< which packets come to us, as the kernel's XDP hook finds out; all others stay with the kernel
   /// Which queues; packets of the others stay with the kernel.
   queue_set queues = queue_set::all();
   copy_mode mode = copy_mode::automatic;            ///< who moves the bytes

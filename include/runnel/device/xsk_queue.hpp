@@ -130,7 +130,8 @@ class xsk_queue {
   }
 
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
-  void look_after(device::af_xdp_statistics& counts) noexcept {
+  void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
+    if (transmitting_ != 0) take_back_sent(umem);
     if (busy_polling_ || socket_.fill.needs_wakeup()) {
       socket_.kick_receive();
       ++counts.system_calls;
