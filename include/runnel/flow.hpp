@@ -9,7 +9,9 @@
 #include <runnel/flow/counters.hpp>
 #include <runnel/flow/describe.hpp>
 #include <runnel/flow/ends.hpp>
+#include <runnel/flow/handoff.hpp>
 #include <runnel/flow/loop.hpp>
+#include <runnel/flow/packet_ring.hpp>
 #include <runnel/flow/parse.hpp>
 #include <runnel/flow/pipeline.hpp>
 #include <runnel/flow/ports.hpp>

@@ -2915,7 +2915,8 @@ concept frame_transmitting_device = requires(D& d, const frame* frames, std::siz
 };
 
 /// A source that holds packets already, such as a queue: `pull(packets, room, now)` moves up to `room` of them into
-/// handles that hold nothing (their old value is overwritten) and says how many.
+/// handles that hold nothing (their old value is overwritten) and says how many. One that other threads fill also has
+/// `empty()` and `wakes(clock)`: whether they wake the loop that sleeps by that clock.
 template <class Q>
 concept pulled_source = requires(Q& q, packet* packets, std::size_t room, instant now) {
   { q.pull(packets, room, now) } -> std::same_as<std::size_t>;
@@ -3190,6 +3191,8 @@ namespace runnel::detail {
 /// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
 class device_memory {
  public:
+  /// None.
+  device_memory() noexcept : nothing_{}, pool_(nullptr) {}
   /// `given` may be null: a pool of `config` is made then.
   [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
     if (given != nullptr) return device_memory(given);
@@ -12304,7 +12307,8 @@ class condition_builder {
     if (size_ == 0) return;
     nodes_[size_ - 1].yes = condition_node::holds;
     nodes_[size_ - 1].no = condition_node::fails;
-    for (std::size_t i = size_; i-- != 0;) {
+    // The first one is a leaf.
+    for (std::size_t i = size_ - 1; i != 0; --i) {
       const condition_node& n = nodes_[i];
       if (!n.has_children()) continue;
       condition_node& last = nodes_[i - 1];
@@ -17308,6 +17312,1726 @@ static_assert(receiving_device<af_xdp> && transmitting_device<af_xdp> && frame_t
 
 #endif
 
+// ==== runnel/flow/counters.hpp =======================================================================================
+// What is counted at each stage. The numbers are added once for a burst, not for a packet.
+#ifndef RUNNEL_FLOW_COUNTERS_HPP
+#define RUNNEL_FLOW_COUNTERS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+
+/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages
+/// that are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or
+/// pulled.
+struct stage_counters {
+  std::uint64_t packets = 0;                        ///< that came in
+  std::uint64_t bytes = 0;                          ///< that came in, with the lengths at the beginning of the loop
+  std::uint64_t verdicts[verdict_code_count] = {};  ///< by verdict_code; `pass` is not counted here, see passed()
+  std::uint64_t reasons[drop_reason_count] = {};    ///< drops and aborts by cause
+
+  /// Packets that went on.
+  [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
+    std::uint64_t rest = packets;
+    for (const std::uint64_t v : verdicts) rest -= v;
+    return rest;
+  }
+  /// Packets with this verdict.
+  [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
+    return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
+  }
+  /// Drops and aborts with this cause.
+  [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
+    return reasons[static_cast<std::size_t>(why)];
+  }
+  /// Counts `n` packets of `length` bytes in all.
+  constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
+    packets += n;
+    bytes += length;
+  }
+  /// Counts `n` packets with a verdict other than `pass`.
+  constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
+    verdicts[static_cast<std::size_t>(v.code)] += n;
+    if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
+      reasons[static_cast<std::size_t>(v.reason)] += n;
+  }
+  /// Counts something that was lost beside the path: a cause, and no packet of the path.
+  constexpr void add_aside(verdict v) noexcept { reasons[static_cast<std::size_t>(v.reason)] += 1; }
+};
+
+/// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
+struct no_counters {
+  /// Counts nothing. @{
+  constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
+  constexpr void add(verdict, std::uint64_t = 1) noexcept {}
+  constexpr void add_aside(verdict) noexcept {}
+  /// @}
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/context.hpp ========================================================================================
+// What a stage may know beside the packet: the time, and the device that the burst came from.
+#ifndef RUNNEL_FLOW_CONTEXT_HPP
+#define RUNNEL_FLOW_CONTEXT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Passed along with a burst. Valid for the call.
+struct context {
+  instant now{};  ///< when the burst was received, by the loop's clock
+  /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
+  std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
+  /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
+  std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
+  /// Internal: the device of the source.
+  void* device = nullptr;
+  text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/ports.hpp ==========================================================================================
+// The ways out of a stage that decides between several: a list of tags that is also the type of the decision.
+#ifndef RUNNEL_FLOW_PORTS_HPP
+#define RUNNEL_FLOW_PORTS_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+#include <cstdint>   // uint8_t
+
+namespace runnel {
+
+/// The way that packets take which a branch did not look at, because they lack the headers that it asks for.
+struct other {};
+
+/// `ports<local, forward, no_route>` lists the ways out of a branch, and is what its decision returns: one of the
+/// tags, or a verdict other than `pass` for a packet that goes no way at all.
+///
+///     struct by_port {
+///       using ways = ports<dns, other>;
+///       ways operator()(udp u) const { if (u.destination_port() == 53) return dns{}; return other{}; }
+///     };
+template <class... Ways>
+class ports {
+ public:
+  /// How many ways.
+  static constexpr std::size_t count = sizeof...(Ways);
+  static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
+
+  /// Whether `W` is one of the ways.
+  template <class W>
+  static constexpr bool contains = (std::same_as<W, Ways> || ...);
+  /// The place of `W` in the list.
+  template <class W>
+  static constexpr std::size_t index_of = [] {
+    std::size_t i = 0;
+    (void)((std::same_as<W, Ways> || (++i, false)) || ...);
+    return i;
+  }();
+
+  /// The way that this tag names.
+  template <class W>
+    requires contains<W>
+  constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
+  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
+  /// drop.
+  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
+    RUNNEL_ASSERT(v.code != verdict_code::pass);
+  }
+  /// The same for `drop`.
+  constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
+  /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
+  template <class W>
+    requires contains<W>
+  [[nodiscard]] static constexpr ports to() noexcept {
+    return ports(static_cast<std::uint16_t>(index_of<W>));
+  }
+
+  /// Calls `f.template operator()<Way>()` for each way in the list.
+  template <class F>
+  static constexpr void for_each(F&& f) {
+    (f.template operator()<Ways>(), ...);
+  }
+  /// `pass` with the way's place in `port`, or the verdict.
+  [[nodiscard]] constexpr verdict decision() const noexcept { return verdict_; }
+
+ private:
+  constexpr explicit ports(std::uint16_t index) noexcept : verdict_{verdict_code::pass, drop_reason::none, index} {}
+  verdict verdict_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/type_name.hpp ======================================================================================
+// The name of a type as text, for the drawing of a graph and for traces.
+#ifndef RUNNEL_FLOW_TYPE_NAME_HPP
+#define RUNNEL_FLOW_TYPE_NAME_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::detail {
+
+struct type_text {
+  char characters[48] = {};
+};
+
+// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the
+// text that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments,
+// and the
+// "(anonymous namespace)" and "main()" in front of local types.
+template <class T>
+consteval type_text make_type_name() {
+  const char* at = __PRETTY_FUNCTION__;
+  while (!(at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ')) ++at;
+  type_text result;
+  std::size_t size = 0;
+  unsigned depth = 0;
+  for (at += 4; *at != '\0' && (depth != 0 || (*at != ']' && *at != ';')); ++at) {
+    if (*at == '<' || *at == '(' || *at == '{') {
+      ++depth;
+    } else if (*at == '>' || *at == ')' || *at == '}') {
+      --depth;
+    } else if (depth != 0) {
+      continue;
+    } else if (at[0] == ':' && at[1] == ':') {
+      size = 0;
+      ++at;
+    } else if (size + 1 < sizeof result.characters) {
+      result.characters[size++] = *at;
+    }
+  }
+  for (std::size_t i = size; i < sizeof result.characters; ++i) result.characters[i] = '\0';
+  return result;
+}
+
+template <class T>
+inline constexpr type_text type_name_storage = make_type_name<T>();
+
+}  // namespace runnel::detail
+
+namespace runnel {
+
+/// The unqualified name of `T`, zero-terminated, at most 47 characters; empty for lambdas and unnamed types.
+template <class T>
+[[nodiscard]] constexpr const char* type_name() noexcept {
+  return detail::type_name_storage<T>.characters;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/packet/burst.hpp ========================================================================================
+// A burst: up to a few dozen packets that travel together, each with its verdict. What a stage gets that looks at
+// many packets at once (bulk lookups, GRO).
+#ifndef RUNNEL_PACKET_BURST_HPP
+#define RUNNEL_PACKET_BURST_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t
+
+namespace runnel {
+
+/// How many packets travel together, unless the user says otherwise.
+inline constexpr std::size_t default_burst = 64;
+/// How many may.
+inline constexpr std::size_t max_burst = 256;
+
+/// Packets and their verdicts, in arrays that somebody else owns (`burst_of` has its own). The first `size()`
+/// handles are the burst; a stage may move packets out of it (which steals them: the handle is then empty), set
+/// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
+class burst {
+ public:
+  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
+  constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
+      : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
+  burst(const burst&) = delete;
+  burst& operator=(const burst&) = delete;
+
+  /// How many packets.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many packets fit.
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  /// Packet `i`.
+  [[nodiscard]] packet& operator[](std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return packets_[i];
+  }
+  /// For loops over the packets. @{
+  [[nodiscard]] packet* begin() noexcept { return packets_; }
+  [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
+  /// @}
+  /// The verdict on packet `i`, to read or to set.
+  [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < size_);
+    return verdicts_[i];
+  }
+  /// Adds a packet at the end with the verdict `pass`. False, and the packet is still the caller's, when it is full.
+  [[nodiscard]] bool push_back(packet&& p) noexcept {
+    if (size_ == capacity_) return false;
+    verdicts_[size_] = pass;
+    packets_[size_++] = static_cast<packet&&>(p);
+    return true;
+  }
+  /// Releases all packets.
+  void clear() noexcept {
+    while (size_ != 0) packets_[--size_].reset();
+  }
+
+ private:
+  packet* packets_;
+  verdict* verdicts_;
+  std::size_t size_;
+  std::size_t capacity_;
+};
+
+/// A burst with room for `N` packets of its own.
+template <std::size_t N = default_burst>
+class burst_of : public burst {
+ public:
+  static_assert(N >= 1 && N <= max_burst, "runnel: a burst holds 1 to 256 packets");
+  burst_of() noexcept : burst(packets_, verdicts_, 0, N) {}
+
+ private:
+  packet packets_[N];
+  verdict verdicts_[N];
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/stage.hpp ==========================================================================================
+// What a stage is, and how a plain function becomes one: by the types of its parameters.
+#ifndef RUNNEL_FLOW_STAGE_HPP
+#define RUNNEL_FLOW_STAGE_HPP
+
+#include <concepts>     // same_as, invocable
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t
+#include <type_traits>  // remove_cvref_t, is_void_v
+#include <utility>      // move, forward
+
+namespace runnel {
+
+/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
+class connection;
+
+/// How the engine calls a stage.
+enum class stage_kind : std::uint8_t {
+  early,   ///< looks at frames, before there are packets: `xdp(...)`
+  each,    ///< looks at one packet at a time, and is fused with its neighbours
+  burst,   ///< looks at a whole burst
+  aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
+  branch,  ///< decides between ways
+  end,     ///< takes ownership of what arrives
+};
+
+/// What is known at compile time of the packets at one place of a pipeline.
+struct place {
+  bool packets = false;                 ///< descriptors have been attached; before that there are only frames
+  bool parsed = false;                  ///< `parse()` lies behind
+  bool tracked = false;                 ///< `track()` lies behind
+  bool shared = false;                  ///< the bytes may belong to a clone as well
+  bool traced = false;                  ///< a `trace` lies behind
+  std::uint16_t burst = default_burst;  ///< how many packets travel together at most
+};
+
+namespace detail {
+
+template <class... T>
+struct type_list {};
+
+template <class F>
+struct signature_of_member;
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) const> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class C, class... A>
+struct signature_of_member<R (C::*)(A...) const noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+
+template <class F>
+struct signature {};
+template <class F>
+  requires requires { &F::operator(); }
+struct signature<F> : signature_of_member<decltype(&F::operator())> {};
+template <class R, class... A>
+struct signature<R (*)(A...)> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+template <class R, class... A>
+struct signature<R (*)(A...) noexcept> {
+  using arguments = type_list<A...>;
+  using result = R;
+};
+
+// A function object with one operator(), or a function.
+template <class F>
+concept has_signature = requires { typename signature<F>::arguments; };
+
+template <class A>
+inline constexpr bool is_view = header_view<std::remove_cvref_t<A>>;
+template <class A>
+inline constexpr bool is_writing_view = false;
+template <class A>
+  requires is_view<A>
+inline constexpr bool is_writing_view<A> =
+    std::same_as<std::remove_cvref_t<A>, typename std::remove_cvref_t<A>::mutable_view>;
+template <class A>
+inline constexpr bool is_packet = std::same_as<std::remove_cvref_t<A>, packet>;
+template <class A>
+inline constexpr bool is_frame = std::same_as<std::remove_cvref_t<A>, frame>;
+template <class A>
+inline constexpr bool is_connection = std::same_as<std::remove_cvref_t<A>, connection>;
+template <class A>
+inline constexpr bool is_time = std::same_as<std::remove_cvref_t<A>, instant>;
+template <class A>
+inline constexpr bool is_subject = std::same_as<std::remove_cvref_t<A>, subject>;
+// Views, the time and subjects are made for the call: `ipv4&` would refer to nothing.
+template <class A>
+inline constexpr bool is_made = (is_view<A> || is_time<A> || is_subject<A>) &&
+                                (!std::is_lvalue_reference_v<A> || std::is_const_v<std::remove_reference_t<A>>);
+template <class A>
+inline constexpr bool is_argument = is_made<A> || is_packet<A> || is_frame<A> || is_connection<A>;
+
+template <class A>
+constexpr bool view_needs_parse() {
+  if constexpr (is_view<A>) return std::remove_cvref_t<A>::in_header != header::ethernet;
+  else return is_subject<A>;
+}
+
+// What the parameters of a handler say together.
+template <class List>
+struct demands;
+template <class... A>
+struct demands<type_list<A...>> {
+  static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
+  static constexpr bool views = (is_view<A> || ...);
+  static constexpr bool parsed = (view_needs_parse<A>() || ...);
+  static constexpr bool writes = (is_writing_view<A> || ...);
+  static constexpr bool packets = (is_packet<A> || ...);
+  static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
+  static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
+  static constexpr bool frames = (is_frame<A> || ...);
+  static constexpr bool connections = (is_connection<A> || ...);
+};
+
+// What a handler may return. Nothing is `pass`.
+template <class R>
+inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
+
+// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
+// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
+// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+struct known_layers {
+  layers found;
+  bool valid = false;
+  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
+};
+
+// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
+// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
+// early.hpp.
+struct packet_source {
+  packet& p;
+  context& c;
+  const layers* found;
+
+  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
+    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
+    return header_map{static_cast<const packet&>(p)};
+  }
+  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
+    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
+    return mutable_header_map{p};
+  }
+  template <class A>
+  [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
+    if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
+    else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
+    else if constexpr (is_packet<A>) return (p);
+    else if constexpr (is_time<A>) return instant{c.now};
+    else return subject{static_cast<const packet&>(p), map()};
+  }
+};
+
+template <class A, class Map>
+RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
+  if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
+  else return true;
+}
+
+// Calls a handler with what it asks for, or yields `missing` when the packet lacks one of the headers.
+template <class Result, class F, class Source, class... A>
+RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, type_list<A...>) noexcept {
+  if constexpr (demands<type_list<A...>>::views) {
+    const auto map = source.map();
+    if (!(has_argument<A>(map) && ...)) return missing;
+  }
+  if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
+    f(source.template give<A>()...);
+    return missing;
+  } else {
+    return Result{f(source.template give<A>()...)};
+  }
+}
+
+// A type that is a stage as it stands: everything that this library offers for a pipeline.
+template <class S>
+concept native_stage = requires {
+  { S::kind } -> std::convertible_to<stage_kind>;
+};
+
+template <class F>
+concept handler_function =
+    has_signature<F> && demands<typename signature<F>::arguments>::known && is_verdict<typename signature<F>::result>;
+template <class F>
+concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
+template <class F>
+concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
+template <class F>
+concept rules_function = requires(const F& f, const subject& s) {
+  { f(s) } -> std::convertible_to<verdict>;
+};
+template <class F>
+concept prefetching = requires { &F::prefetch; };
+
+template <class F>
+struct prefetch_demands : demands<type_list<>> {};
+template <prefetching F>
+struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
+  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
+};
+// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
+template <class F>
+RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
+  using needs = prefetch_demands<F>;
+  constexpr bool possible =
+      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
+  static_assert(possible,
+                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
+                "such as ipv4, packet&, instant or const subject&");
+  if constexpr (possible) {
+    const auto call = [&function](auto&&... a) noexcept {
+      keep_what_follows();
+      function.prefetch(static_cast<decltype(a)&&>(a)...);
+    };
+    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
+  }
+}
+
+}  // namespace detail
+
+/// Something that can stand in a pipeline:
+/// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
+///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
+///   that have all these headers; the others pass it by;
+/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
+///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
+///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+/// - an object with `void operator()(burst&)`;
+/// - rules;
+/// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
+template <class S>
+concept stage =
+    detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> || detail::rules_function<S>;
+
+namespace detail {
+
+// Defaults of what the checks ask a stage for.
+struct stage_defaults {
+  static constexpr bool wants_packet = true;  // false: can look at frames as well
+  static constexpr bool needs_parsed = false;
+  static constexpr bool needs_tracked = false;
+  static constexpr bool writes = false;  // changes the packet's bytes
+  static constexpr bool resizes = true;  // may change a packet's length, or take it out
+  static constexpr bool gives_parsed = false;
+  static constexpr bool gives_tracked = false;
+  static constexpr bool makes_shared = false;
+  static constexpr bool makes_own = false;  // makes shared bytes the packet's own
+  static constexpr bool traces = false;
+  static constexpr bool asks_for_frame = false;
+};
+
+constexpr const char* header_name(header h) noexcept {
+  switch (h) {
+    case header::ethernet: return "ethernet";
+    case header::vlan: return "vlan";
+    case header::cvlan: return "cvlan";
+    case header::mpls: return "mpls";
+    case header::arp: return "arp";
+    case header::ipv4: return "ipv4";
+    case header::ipv6: return "ipv6";
+    case header::ipv6_fragment: return "ipv6_fragment";
+    case header::icmp: return "icmp";
+    case header::icmpv6: return "icmpv6";
+    case header::tcp: return "tcp";
+    case header::udp: return "udp";
+    case header::th: return "th";
+    case header::gre: return "gre";
+    case header::vxlan: return "vxlan";
+    case header::llc: return "llc";
+    default: break;
+  }
+  return "?";
+}
+
+// What a way is called: a view's name, the tag's own `name`, or its type.
+template <class Way>
+constexpr const char* way_name() noexcept {
+  if constexpr (header_view<Way>) return header_name(Way::in_header);
+  else if constexpr (requires { Way::name; }) return Way::name;
+  else return type_name<Way>();
+}
+
+template <class A>
+constexpr void print_argument(text_writer& out) noexcept {
+  if constexpr (is_writing_view<A>) out << "mut<" << header_name(std::remove_cvref_t<A>::in_header) << '>';
+  else if constexpr (is_view<A>) out << header_name(std::remove_cvref_t<A>::in_header);
+  else if constexpr (is_packet<A>) out << "packet";
+  else if constexpr (is_frame<A>) out << "frame";
+  else if constexpr (is_time<A>) out << "instant";
+  else out << "subject";
+}
+template <class... A>
+constexpr void print_arguments(text_writer& out, type_list<A...>) noexcept {
+  bool first = true;
+  ((out << (first ? "" : ", "), first = false, print_argument<A>(out)), ...);
+}
+
+// Prints what a stage is called: its own `name`, else `fallback`.
+template <class S>
+constexpr void print_name(text_writer& out, const S& s, const char* fallback) noexcept {
+  if constexpr (requires { s.print_name(out); }) s.print_name(out);
+  else if constexpr (requires { out << S::name; }) out << S::name;
+  else out << fallback;
+}
+
+// A handler as a stage.
+template <class F>
+struct handler_stage : stage_defaults {
+  using arguments = typename signature<F>::arguments;
+  using needs = demands<arguments>;
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
+  static constexpr bool needs_tracked = needs::connections;
+  static constexpr bool writes = needs::writes;
+  static constexpr bool resizes = needs::whole_packets;
+  static constexpr bool asks_for_frame = needs::frames;
+  static_assert(
+      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
+      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
+
+  constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    if constexpr (needs::frames) {
+      return pass;  // an error that check_stage reports
+    } else {
+      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
+      // A handler that returns nothing cannot say that it has taken the packet.
+      if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
+        if (!p) [[unlikely]]
+          return stolen;
+      return v;
+    }
+  }
+  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
+    requires prefetching<F>
+  {
+    prefetch_for(function, p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept {
+    if constexpr (requires { out << F::name; }) {
+      out << F::name;
+    } else {
+      out << "handler(";
+      print_arguments(out, arguments{});
+      out << ')';
+    }
+  }
+  F function;
+};
+
+// Rules as a stage.
+template <class R>
+struct rules_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
+  constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
+  }
+  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
+  R rules;
+};
+
+// A function over a burst as a stage.
+template <class F>
+struct burst_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
+  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
+  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
+  F function;
+};
+
+// What stands in for something that is no stage, so that one error does not bring a hundred.
+struct not_a_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  verdict operator()(packet&, context&) noexcept { return pass; }
+};
+
+// Turns whatever a user writes between two bars into a stage that the engine can call.
+template <class S>
+constexpr auto as_stage(S s) noexcept {
+  static_assert(stage<S>,
+                "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
+                "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
+                "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
+                "tee(), transmit() and the like return");
+  static_assert(
+      !handler_by_value<S>,
+      "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
+      "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
+      "and return stolen");
+  if constexpr (native_stage<S>) return s;
+  else if constexpr (handler_by_value<S>) return not_a_stage{};
+  else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
+  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
+  else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
+  else return not_a_stage{};
+}
+
+template <class S>
+using stage_of = decltype(as_stage(std::declval<S>()));
+
+}  // namespace detail
+
+namespace detail {
+template <class S>
+struct named_stage : S {
+  const char* label;
+  constexpr void print_name(text_writer& out) const noexcept { out << label; }
+  [[nodiscard]] constexpr auto without_counters() && noexcept
+    requires requires(S s) { std::move(s).without_counters(); }
+  {
+    using bare = decltype(static_cast<S&&>(*this).without_counters());
+    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
+  }
+};
+}  // namespace detail
+
+/// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
+template <class S>
+[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
+  return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/wait.hpp ===========================================================================================
+// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
+#ifndef RUNNEL_FLOW_WAIT_HPP
+#define RUNNEL_FLOW_WAIT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A file descriptor to wait on: until there is something to read, or room to write.
+struct wait_entry {
+  int handle = -1;        ///< the file descriptor
+  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
+};
+
+/// Filled by the attachments of a loop that is about to sleep.
+class wait_list {
+ public:
+  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
+  /// producer does not know whom to wake.
+  static constexpr duration retry = microseconds(100);
+
+  /// Writes to `entries`, which has room for `capacity`. It is `now`.
+  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
+      : entries_(entries), capacity_(capacity), now_(now) {}
+
+  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
+  constexpr void add(wait_entry e) noexcept {
+    if (size_ < capacity_) entries_[size_++] = e;
+    else again();
+  }
+  /// Waits no longer than until `t`.
+  constexpr void until(instant t) noexcept {
+    if (t < due_) due_ = t;
+  }
+  /// Waits no longer than `retry`.
+  constexpr void again() noexcept { until(now_ + retry); }
+  /// Does not wait at all: there is something to do.
+  constexpr void ready() noexcept { ready_ = true; }
+
+  /// How many descriptors.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// Until when.
+  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
+  /// Whether there is something to do already.
+  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
+
+ private:
+  wait_entry* entries_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+  instant now_;
+  instant due_ = never;
+  bool ready_ = false;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/pipeline.hpp =======================================================================================
+// Pipelines: stages joined with `|`, kept as one type, and checked before anything runs.
+#ifndef RUNNEL_FLOW_PIPELINE_HPP
+#define RUNNEL_FLOW_PIPELINE_HPP
+
+#include <cstddef>      // size_t
+#include <type_traits>  // remove_cvref_t, false_type
+#include <utility>      // move, forward
+
+namespace runnel {
+
+namespace detail {
+
+// The stages of a pipeline, each with its counters, as a recursive struct: cheaper to compile than a tuple, and
+// every stage sees the rest of the path as one type.
+template <class Counters, class... Stages>
+struct stage_list {
+  static constexpr std::size_t size = 0;
+};
+template <class Counters, class First, class... Rest>
+struct stage_list<Counters, First, Rest...> {
+  static constexpr std::size_t size = 1 + sizeof...(Rest);
+  using first_stage = First;
+  using rest_list = stage_list<Counters, Rest...>;
+
+  [[no_unique_address]] First stage;
+  [[no_unique_address]] Counters counters{};
+  [[no_unique_address]] rest_list rest{};
+};
+
+template <class Counters, class Last>
+constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
+  return {std::forward<Last>(last)};
+}
+template <class Counters, class First, class... Rest, class Last>
+constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
+                                                            Last&& last) noexcept {
+  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
+}
+
+template <class... Stages>
+inline constexpr bool ends = false;
+template <class Only>
+inline constexpr bool ends<Only> = Only::kind == stage_kind::end || Only::kind == stage_kind::branch;
+template <class First, class... Rest>
+  requires(sizeof...(Rest) > 0)
+inline constexpr bool ends<First, Rest...> = ends<Rest...>;
+
+// ---- the promised errors, each in a template that carries the culprit's type in its name
+
+template <class Stage, class After>
+struct stage_after_an_end {
+  static_assert(After::kind != stage_kind::end,
+                "runnel: this stage stands after an end: transmit, deliver, enqueue, discard and shared take ownership "
+                "of what arrives, nothing comes out of them; put the stage before the end, or use tee() to do both");
+  static_assert(After::kind != stage_kind::branch,
+                "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
+                "again, give several of them the same shared(pipeline)");
+};
+
+// Checks one stage at one place.
+template <class Stage, place At>
+struct check_stage {
+  static_assert(!(Stage::kind == stage_kind::early && At.packets),
+                "runnel: an early verdict, xdp(...), must stand at the beginning of the pipeline, before the first "
+                "stage that wants a packet");
+  static_assert(Stage::kind == stage_kind::early || !Stage::asks_for_frame,
+                "runnel: a handler asks for a frame, but there are only packets at this place: ask for packet&, or "
+                "move it into xdp(...) at the beginning");
+  static_assert(Stage::kind == stage_kind::early || !Stage::needs_parsed || At.parsed,
+                "runnel: a stage asks for network or transport headers, but the packet has not been parsed at this "
+                "place: put parse() before it, or move it into xdp(...) at the beginning");
+  static_assert(!Stage::needs_tracked || At.tracked,
+                "runnel: a handler asks for a connection, but none has been looked up at this place: put track() "
+                "before it");
+  static_assert(!Stage::writes || !At.shared,
+                "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
+                "unshare() before it");
+};
+
+// What is known behind a stage.
+template <class Stage>
+constexpr place after(place at) noexcept {
+  if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
+  if (Stage::gives_parsed) at.parsed = true;
+  if (Stage::gives_tracked) at.tracked = true;
+  if (Stage::makes_shared) at.shared = true;
+  if (Stage::makes_own) at.shared = false;
+  if (Stage::traces) at.traced = true;
+  return at;
+}
+
+// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an
+// error would be followed by others, that its place is no constant.
+template <place At>
+constexpr auto check_stages(type_list<>) noexcept {}
+template <place At, class First, class... Rest>
+constexpr auto check_stages(type_list<First, Rest...>) noexcept {
+  (void)sizeof(check_stage<First, At>);
+  // Branches and tees check the pipelines that hang on them.
+  if constexpr (requires { First::template check_inside<At>(); }) {
+    using inside [[maybe_unused]] = decltype(First::template check_inside<At>());
+  }
+  using rest [[maybe_unused]] = decltype(check_stages<after<First>(At)>(type_list<Rest...>{}));
+}
+
+}  // namespace detail
+
+/// Stages joined with `|`. A value: it owns its stages and their counters, and is moved into a branch, a tee or
+/// `attach`, or kept by the user and passed on by reference.
+template <class Counters, class... Stages>
+class pipeline {
+ public:
+  /// The types of its parts. @{
+  using list_type = detail::stage_list<Counters, Stages...>;
+  using counters_type = Counters;
+  /// @}
+  /// Whether it ends in something that takes ownership, so that it can be run.
+  static constexpr bool complete = detail::ends<Stages...>;
+  /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
+  template <place At>
+  static constexpr auto check_places() noexcept {
+    using checked [[maybe_unused]] = decltype(detail::check_stages<At>(detail::type_list<Stages...>{}));
+  }
+  /// Checks that, and that the pipeline ends.
+  template <place At>
+  static constexpr auto check() noexcept {
+    static_assert(complete,
+                  "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
+                  "discard, shared(pipeline) or a branch");
+    using checked [[maybe_unused]] = decltype(check_places<At>());
+  }
+
+  /// Use `|`.
+  constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
+
+  /// Its stages, for the functions of this library. @{
+  [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
+  [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
+  [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
+  /// @}
+
+ private:
+  list_type stages_;
+};
+
+/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
+/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
+/// keeps its own counters.
+struct uncounted_t {};
+/// Begins a pipeline without counters: `uncounted | parse() | ...`.
+inline constexpr uncounted_t uncounted{};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_pipeline = false;
+template <class Counters, class... Stages>
+inline constexpr bool is_pipeline<pipeline<Counters, Stages...>> = true;
+
+template <class T>
+concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
+
+template <class First, class... Rest>
+struct last_of {
+  using type = typename last_of<Rest...>::type;
+};
+template <class Only>
+struct last_of<Only> {
+  using type = Only;
+};
+
+// What stands in for an end that is missing, so that one error does not bring more.
+struct no_end : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::end;
+  template <place, class Counters>
+  void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
+};
+
+// What a user may write on either side of a bar.
+template <class T>
+concept joinable =
+    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
+
+template <class T>
+constexpr auto as_pipeline(T&& left) noexcept {
+  using type = std::remove_cvref_t<T>;
+  if constexpr (pipeline_type<T>) {
+    return type{std::forward<T>(left)};
+  } else if constexpr (std::same_as<type, uncounted_t>) {
+    return pipeline<no_counters>{stage_list<no_counters>{}};
+  } else {
+    using stage_type = stage_of<type>;
+    return pipeline<stage_counters, stage_type>{
+        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
+  }
+}
+
+// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
+template <class Counters, class Stage>
+constexpr auto fit(Stage&& stage) noexcept {
+  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
+    return std::forward<Stage>(stage).without_counters();
+  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
+}
+
+template <class Counters, class Last>
+constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
+  using stage = decltype(fit<Counters>(std::move(last)));
+  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+}
+template <class Counters, class First, class... Stages, class Last>
+constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
+  (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
+  if constexpr (ends<First, Stages...>) {
+    return std::move(left);
+  } else {
+    using stage = decltype(fit<Counters>(std::move(last)));
+    return pipeline<Counters, First, Stages..., stage>{
+        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
+  }
+}
+template <class Left, class Counters>
+constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
+  return std::forward<Left>(left);
+}
+template <class Left, class Counters, class First, class... Rest>
+constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
+  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
+}
+template <class Pipeline>
+constexpr auto strip_counters(Pipeline&& path) noexcept {
+  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
+}
+
+// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
+// in the order in which they are drawn.
+template <class List, class Visitor>
+constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
+  if constexpr (List::size != 0) {
+    visit(list);
+    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
+    if constexpr (requires { list.stage.connections(); })
+      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
+    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
+    for_each_stage(list.rest, visit);
+  }
+}
+
+// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
+// read when there is such a one.
+template <class List, class Clock>
+[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
+  std::size_t least = max_burst;
+  auto look = [&least, &time](const auto& part) {
+    if constexpr (requires { part.stage.room(instant{}); })
+      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
+  };
+  for_each_stage(list, look);
+  return least;
+}
+// What has to happen before there is room again, as far as the ends know.
+template <class List>
+void wait_for_room(const List& list, wait_list& waits) noexcept {
+  auto look = [&waits](const auto& part) {
+    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
+  };
+  for_each_stage(list, look);
+}
+// Whether its ends still hold packets that they could not send.
+template <class List>
+[[nodiscard]] bool holds_packets(const List& list) noexcept {
+  bool some = false;
+  auto look = [&some](const auto& part) {
+    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
+  };
+  for_each_stage(list, look);
+  return some;
+}
+
+}  // namespace detail
+
+/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
+/// the copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a
+/// handler capture it by reference). Counts begin at zero for stages that come from the right.
+template <class Left, class Right>
+  requires detail::joinable<Left> || detail::joinable<Right>
+[[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
+  using right_type = std::remove_cvref_t<Right>;
+  if constexpr (detail::pipeline_type<Right>) {
+    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
+                             std::move(right_type{std::forward<Right>(right)}).stages());
+  } else {
+    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
+                        detail::as_stage(right_type{std::forward<Right>(right)}));
+  }
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/engine.hpp =========================================================================================
+// The burst engine: runs a pipeline over an array of packets.
+//
+// Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
+// loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
+// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
+// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
+// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
+// keeping the order, by compare and compress. Counters are added to once a burst.
+#ifndef RUNNEL_FLOW_ENGINE_HPP
+#define RUNNEL_FLOW_ENGINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+// An array that nobody has written to: setting all of it to zero for each burst would cost more than many a stage.
+template <class T, std::size_t N>
+class raw_array {
+ public:
+  raw_array() noexcept {}
+  raw_array(const raw_array&) = delete;
+  raw_array& operator=(const raw_array&) = delete;
+  ~raw_array() {}
+  [[nodiscard]] T* data() noexcept { return values_; }
+  [[nodiscard]] T& operator[](std::size_t i) noexcept { return values_[i]; }
+
+ private:
+  union {
+    T values_[N];
+  };
+};
+// The engine moves handles as plain pointers and owns those below its count.
+template <std::size_t N>
+using handle_array = raw_array<packet, N>;
+
+// Moves the handle at `from` to `to`, whose old value is nobody's.
+RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
+  __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
+}
+
+// A verdict as one number: written part by part and then read whole, it would have to wait for its own stores.
+[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept {
+  const auto code = static_cast<std::uint32_t>(v.code), reason = static_cast<std::uint32_t>(v.reason);
+  if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
+  else return code << 24 | reason << 16 | v.port;
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstringop-overflow"  // GCC 12 doubts its own vector of four stores at -O3
+#endif
+RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
+  const std::uint32_t bits = bits_of(v);
+  __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+[[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += packets[i].total_length();
+  return sum;
+}
+
+template <class Stage>
+concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
+
+// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
+// the next that prefetches; a branch may be the last.
+template <class List, bool First = true>
+constexpr unsigned segment_length() {
+  if constexpr (List::size == 0) {
+    return 0;
+  } else {
+    using stage = typename List::first_stage;
+    if constexpr (!First && prefetches<stage>) return 0;
+    else if constexpr (stage::kind == stage_kind::branch) return 1;
+    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
+    else return 0;
+  }
+}
+
+template <class List, unsigned Steps>
+struct skip {
+  using type = typename skip<typename List::rest_list, Steps - 1>::type;
+  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
+};
+template <class List>
+struct skip<List, 0> {
+  using type = List;
+  static List& get(List& list) noexcept { return list; }
+};
+
+template <place At, class List, unsigned Steps>
+constexpr place place_after_steps() {
+  if constexpr (Steps == 0) return At;
+  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
+}
+
+template <place At, class Stage>
+void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
+template <place At, unsigned Steps, class List>
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
+  using stage = typename List::first_stage;
+  // Asked before, for a stage may take the packet.
+  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
+  if constexpr (stage::kind == stage_kind::branch) {
+    verdict v = list.stage.decide(p, c, known.get());
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    if (v.code != verdict_code::pass) v.port = number;
+    return v;
+  } else {
+    verdict v;
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
+    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
+    else v = list.stage(p, c);
+    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    v.port = number;
+    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
+      return v;
+    if constexpr (stage::gives_parsed) {
+      // It would have a fault, and have been dropped: no stage behind has to ask again.
+      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
+    } else if constexpr (stage::resizes || stage::makes_own) {
+      known.valid = false;
+    }
+    if constexpr (Steps == 1) return v;
+    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
+  }
+}
+
+template <class List>
+inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
+
+// Whether a stage of a segment may change lengths. Those of a segment are counted as they were when it began.
+template <unsigned Steps, class List>
+constexpr bool segment_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::resizes || segment_resizes<Steps - 1, typename List::rest_list>();
+}
+
+// How many packets and bytes came into a segment, added at each of its stages.
+template <unsigned Steps, class List>
+RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
+  list.counters.add(n, length);
+  if constexpr (Steps > 1) count_in<Steps - 1>(list.rest, n, length);
+}
+// Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
+template <unsigned Steps, class List>
+void count_out(List& list, std::uint64_t length, std::uint64_t n) noexcept {
+  list.counters.packets -= n;
+  list.counters.bytes -= length;
+  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length, n);
+}
+// Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
+template <unsigned Steps, class List>
+void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length, std::uint64_t n = 1) noexcept {
+  if constexpr (is_counted<List>) {
+    if (decided == 0) list.counters.add(v, n);
+    if constexpr (Steps > 1) {
+      if (decided == 0) count_out<Steps - 1>(list.rest, length, n);
+      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length, n);
+    }
+  }
+}
+
+// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
+// back is dropped. One that is dropped stays in its handle, for the caller to release.
+inline verdict settle(packet& p, verdict v, context& c) noexcept {
+  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
+  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
+    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
+    v = drop(drop_reason::transmit_full);
+  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
+    v = drop(drop_reason::no_target);
+  }
+  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
+  return v;
+}
+
+template <place At, bool Prefetched = false, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
+
+// The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
+// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
+// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
+// segment; null when no stage in it could change them.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
+                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
+  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
+  handle_array<At.burst> out;
+  raw_array<verdict, At.burst> why;
+  std::size_t kept = 0, gone = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
+    const bool on = v.code == verdict_code::pass;
+    relocate(&out[gone], &packets[i]);
+    why[gone] = v;
+    if (lengths != nullptr) lengths[gone] = lengths[i];
+    relocate(&packets[kept], &packets[i]);
+    if constexpr (branches) outcomes[kept] = v;
+    kept += on ? 1u : 0u;
+    gone += on ? 0u : 1u;
+  }
+  for (std::size_t i = 0; i < gone; ++i) {
+    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
+    const verdict v = settle(out[i], why[i], c);
+    count_verdict<Steps>(list, why[i].port, v, length);
+  }
+  pool::release(out.data(), gone);
+  return kept;
+}
+
+// Hands a burst over to the ways that its outcomes name.
+template <place At, class Branch>
+void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::size_t n, context& c) noexcept {
+  handle_array<At.burst> part;
+  std::uint64_t left = 0;
+  for (std::size_t i = 0; i < n; ++i) left |= std::uint64_t{1} << outcomes[i].port;
+  while (left != 0) {
+    const auto way = static_cast<unsigned>(__builtin_ctzll(left));
+    left &= left - 1;
+    std::size_t k = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      relocate(&part[k], &packets[i]);
+      k += outcomes[i].port == way ? 1u : 0u;
+    }
+    if constexpr (At.traced) {
+      context of_way = c;  // a trace on one way is not that of the others
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), of_way);
+    } else {
+      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
+    }
+  }
+}
+
+// Whether the stage behind the first `Steps` of a list prefetches.
+template <class List, unsigned Steps>
+constexpr bool prefetches_behind() {
+  if constexpr (List::size == 0) return false;
+  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
+  else return prefetches<typename List::first_stage>;
+}
+
+// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
+template <place At, bool Prefetched, class List>
+void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  constexpr unsigned steps = segment_length<List>();
+  using last = typename skip<List, steps - 1>::type;
+  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
+  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
+
+  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
+
+  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
+    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
+
+  constexpr bool resizes = segment_resizes<steps, List>();
+  constexpr bool keep_lengths = resizes && is_counted<List>;
+  std::uint32_t lengths[keep_lengths ? At.burst : 1];
+
+  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
+  raw_array<verdict, At.burst> outcomes;
+  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
+  std::uint32_t different = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
+    known_layers known;
+    const verdict v = step<At, steps>(list, packets[i], c, known);
+    if constexpr (branches) {
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different = 1;
+      decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(outcomes[i], v);
+    } else if constexpr (prefetch_next) {
+      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
+    }
+  }
+  count_in<steps>(list, n, length);
+  auto& branch_or_last = skip<List, steps - 1>::get(list);
+  constexpr place there = place_after_steps<At, List, steps>();
+
+  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (resizes) length = sum_of_lengths(packets, n);
+    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
+    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
+    return;
+  }
+  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
+                             keep_lengths ? lengths : nullptr, n, c);
+  if (n == 0) return;
+  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
+  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+}
+
+// A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
+template <place At, class List>
+void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  packet mine[At.burst];
+  verdict verdicts[At.burst];
+  for (std::size_t i = 0; i < n; ++i) {
+    mine[i] = static_cast<packet&&>(packets[i]);
+    verdicts[i] = pass;
+  }
+  list.counters.add(n, length);
+  burst b{mine, verdicts, n, At.burst};
+  list.stage(b, c);
+  if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
+  if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
+  handle_array<At.burst> on;
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    const verdict v = verdicts[i];
+    if constexpr (At.traced)
+      if (mine[i]) report<At>(list.stage, mine[i], v, c);
+    if (mine[i] && v.code == verdict_code::pass) {
+      relocate(&on[k++], &mine[i]);
+      ::new (static_cast<void*>(&mine[i])) packet;
+    } else {
+      list.counters.add(settle(mine[i], v, c));
+      mine[i].reset();
+    }
+  }
+  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
+}
+
+// Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
+template <place At, bool Prefetched, class List>
+void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  using stage = typename List::first_stage;
+  constexpr place there = after<stage>(At);
+  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
+    run_segment<At, Prefetched>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::burst) {
+    run_burst_stage<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::aside) {
+    list.counters.add(n, length);
+    list.stage.template beside<At>(packets, n, length, list.counters, c);
+    run<there>(list.rest, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::end) {
+    list.counters.add(n, length);
+    if constexpr (At.traced)
+      for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
+    list.stage.template take<At>(packets, n, length, list.counters, c);
+  } else {
+    // An early verdict at this place is a promised compile error, said elsewhere; nothing else may get here.
+    static_assert(stage::kind == stage_kind::early, "runnel: a kind of stage that the engine does not know");
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/any_device.hpp ===================================================================================
+// A device whose kind is chosen at run time: it owns any device, and is one.
+//
+//     result<device::any_device, error> nic = device::open(argv[1]);      // open.hpp: by a string
+//     auto same = device::any_device::make<device::tap>("tap0", std::move(*tap));
+//
+// Theory of operation. A pipeline is compiled for the type of its device; for this one it is compiled once, and each
+// burst, never each packet, costs a virtual call. Frames come through an array, and go out as packets.
+#ifndef RUNNEL_DEVICE_ANY_DEVICE_HPP
+#define RUNNEL_DEVICE_ANY_DEVICE_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+#include <cstdint>   // uint64_t
+#include <new>       // nothrow
+#include <utility>   // forward
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace runnel::device {
+
+/// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
+struct any_statistics {
+  std::uint64_t received = 0;     ///< packets handed out
+  std::uint64_t dropped = 0;      ///< that came and were not handed out, as far as the device or its kernel counts them
+  std::uint64_t transmitted = 0;  ///< packets taken
+  std::uint64_t lost = 0;         ///< of these, not sent
+  std::uint64_t refused = 0;      ///< packets not taken: the caller's
+};
+
+}  // namespace runnel::device
+
+namespace runnel::detail {
+
+// The device, its kind forgotten. Called once a burst, or more rarely.
+class device_holder {
+ public:
+  device_holder() noexcept = default;
+  device_holder(const device_holder&) = delete;
+  device_holder& operator=(const device_holder&) = delete;
+  virtual ~device_holder() = default;
+  virtual pool& memory() noexcept = 0;
+  virtual std::size_t receive(frame* to, std::size_t room, instant now) noexcept = 0;
+  virtual std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept = 0;
+  virtual bool done() noexcept = 0;
+  virtual instant next_due() noexcept = 0;
+  virtual int wait_handle() noexcept = 0;
+  virtual int transmit_handle() noexcept = 0;
+  virtual const char* name() noexcept = 0;
+  virtual std::uint64_t dropped() noexcept = 0;
+  virtual std::uint64_t lost() noexcept = 0;
+  virtual const error* failure() noexcept = 0;
+  virtual bool print(text_writer& out) noexcept = 0;  // false: it has nothing of its own to say
+};
+
+// What a device counts of packets that came in vain, by the names that devices have for it.
+template <class Statistics>
+[[nodiscard]] std::uint64_t sum_of_dropped(const Statistics& s) noexcept {
+  std::uint64_t sum = 0;
+  if constexpr (requires { s.dropped; }) sum += s.dropped;
+  if constexpr (requires { s.too_long; }) sum += s.too_long;
+  if constexpr (requires { s.malformed; }) sum += s.malformed;
+  if constexpr (requires { s.kernel_dropped; }) sum += s.kernel_dropped;
+  if constexpr (requires { s.kernel_ring_full; }) sum += s.kernel_ring_full;
+  if constexpr (requires { s.kernel_no_slot; }) sum += s.kernel_no_slot;
+  return sum;
+}
+
+// A device prints its statistics as it does, with a function or an operator of its own.
+template <class Statistics>
+auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(print(out, s)) {
+  print(out, s);
+}
+template <class Statistics>
+auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(static_cast<void>(out << s)) {
+  out << s;
+}
+
+template <class Device>
+class device_holder_of final : public device_holder {
+ public:
+  template <class... Arguments>
+  device_holder_of(device_memory&& memory, const char* name, Arguments&&... arguments) noexcept
+      : memory_(static_cast<device_memory&&>(memory)), name_(name), device_(std::forward<Arguments>(arguments)...) {}
+
+  pool& memory() noexcept override {
+    if constexpr (requires { device_.memory(); }) return device_.memory();
+    else return memory_.get();
+  }
+  std::size_t receive(frame* to, std::size_t room, instant now) noexcept override {
+    if constexpr (receiving_device<Device>) return device_.receive(room, now, into_array(to));
+    else return (void)to, (void)room, (void)now, 0;
+  }
+  std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept override {
+    if constexpr (transmitting_device<Device>) return device_.transmit(packets, n, now);
+    else return (void)packets, (void)n, (void)now, 0;
+  }
+  bool done() noexcept override {
+    if constexpr (receiving_device<Device>) return device_.done();
+    else return true;
+  }
+  instant next_due() noexcept override {
+    if constexpr (requires { device_.next_due(); }) return device_.next_due();
+    else return never;
+  }
+  int wait_handle() noexcept override {
+    if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
+    else return -1;
+  }
+  int transmit_handle() noexcept override {
+    if constexpr (requires { device_.transmit_handle(); }) return device_.transmit_handle();
+    else return -1;
+  }
+  const char* name() noexcept override {
+    if constexpr (requires { device_.name(); }) return device_.name();
+    else return name_.c_str();
+  }
+  std::uint64_t dropped() noexcept override {
+    if constexpr (requires { device_.statistics(); }) return sum_of_dropped(device_.statistics());
+    else return 0;
+  }
+  std::uint64_t lost() noexcept override {
+    if constexpr (requires { device_.lost(); }) return device_.lost();
+    else return 0;
+  }
+  const error* failure() noexcept override {
+    if constexpr (requires { device_.failure(); }) return device_.failure();
+    else return nullptr;
+  }
+  bool print(text_writer& out) noexcept override {
+    if constexpr (requires { print_statistics(out, device_.statistics()); })
+      return print_statistics(out, device_.statistics()), true;
+    else return (void)out, false;
+  }
+
+ private:
+  device_memory memory_;
+  short_name name_;
+  Device device_;
+};
+
+}  // namespace runnel::detail
+
+namespace runnel::device {
+
+/// Owns a device of any kind. Move-only; one allocation, when it is made. A kind that only receives takes nothing; one
+/// that only takes is `done()`.
+class any_device {
+ public:
+  /// Makes a device of the kind `Device`: from another one that is moved, or from what its constructor takes. `name` is
+  /// what `name()` says when it has none itself. Fails when there is no memory.
+  template <class Device, class... Arguments>
+    requires receiving_device<Device> || transmitting_device<Device>
+  [[nodiscard]] static result<any_device, error> make(const char* name, Arguments&&... arguments) noexcept {
+    return make_with<Device>({}, name, std::forward<Arguments>(arguments)...);
+  }
+  /// The same, and keeps the memory that the device uses, for as long as it lives.
+  template <class Device, class... Arguments>
+  [[nodiscard]] static result<any_device, error> make_with(detail::device_memory&& memory, const char* name,
+                                                           Arguments&&... arguments) noexcept {
+    detail::device_holder* made = new (std::nothrow) detail::device_holder_of<Device>(
+        static_cast<detail::device_memory&&>(memory), name, std::forward<Arguments>(arguments)...);
+    if (made == nullptr) return error("any_device", "make", name, "no memory", "", 12);
+    return any_device(made);
+  }
+  any_device(any_device&& other) noexcept : held_(other.held_), statistics_(other.statistics_) {
+    other.held_ = nullptr;
+  }
+  /// Closes its own device, and takes the other one over.
+  any_device& operator=(any_device&& other) noexcept {
+    detail::device_holder* theirs = other.held_;
+    other.held_ = nullptr;  // first, so that moving it onto itself changes nothing
+    statistics_ = other.statistics_;
+    delete held_;
+    held_ = theirs;
+    return *this;
+  }
+  ~any_device() { delete held_; }
+
+  /// The pool that its frames are from.
+  [[nodiscard]] pool& memory() noexcept { return held_->memory(); }
+  /// See `receiving_device`. At most 256 frames at once.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    detail::raw_array<frame, max_burst> frames;
+    const std::size_t n = held_->receive(frames.data(), room < max_burst ? room : max_burst, now);
+    for (std::size_t i = 0; i < n; ++i) take(frames[i]);
+    statistics_.received += n;
+    return n;
+  }
+  /// See `transmitting_device`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    const std::size_t taken = held_->transmit(packets, n, now);
+    statistics_.transmitted += taken;
+    statistics_.refused += n - taken;
+    return taken;
+  }
+  /// Whether nothing will ever come again.
+  [[nodiscard]] bool done() noexcept { return held_->done(); }
+  /// When it has something next, as far as it knows; else `never`.
+  [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
+  /// The file descriptor to wait on until there is something to receive; -1 when there is none.
+  [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
+  /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
+  [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
+  /// The name of its interface, or what it was opened by.
+  [[nodiscard]] const char* name() noexcept { return held_->name(); }
+  /// Why it stopped before its end; null while all is well. A capture that is written is flushed by asking.
+  [[nodiscard]] const error* failure() noexcept { return held_->failure(); }
+  /// Packets that were taken by `transmit` and not sent.
+  [[nodiscard]] std::uint64_t lost() noexcept { return held_->lost(); }
+  /// What it has done, in the terms that all kinds have in common. May ask the kernel.
+  [[nodiscard]] any_statistics statistics() noexcept {
+    any_statistics s = statistics_;
+    s.dropped = held_->dropped();
+    s.lost = held_->lost();
+    return s;
+  }
+  /// One line of what it has done, in its own terms where it has some.
+  friend void print(text_writer& out, any_device& d) noexcept {
+    if (d.held_->print(out)) return;
+    const any_statistics s = d.statistics();
+    out << "received " << s.received << "; transmitted " << s.transmitted;
+    if (s.lost != 0) out << "; lost " << s.lost;
+    if (s.refused != 0) out << "; refused " << s.refused;
+  }
+
+ private:
+  explicit any_device(detail::device_holder* made) noexcept : held_(made) {}
+
+  detail::device_holder* held_;  // null in one that was moved from
+  any_statistics statistics_;
+};
+static_assert(receiving_device<any_device> && transmitting_device<any_device>);
+
+}  // namespace runnel::device
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
 // ==== runnel/device/bell.hpp =========================================================================================
 // A file descriptor that a thread sleeps on and others write to: an eventfd, or a pipe where there is none.
 #ifndef RUNNEL_DEVICE_BELL_HPP
@@ -17376,66 +19100,6 @@ class bell {
 }  // namespace runnel::detail
 
 #endif  // defined(__unix__) || defined(__APPLE__)
-
-#endif
-
-// ==== runnel/flow/wait.hpp ===========================================================================================
-// What a loop collects from its attachments before it sleeps: what to wait for, and how long.
-#ifndef RUNNEL_FLOW_WAIT_HPP
-#define RUNNEL_FLOW_WAIT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// A file descriptor to wait on: until there is something to read, or room to write.
-struct wait_entry {
-  int handle = -1;        ///< the file descriptor
-  bool for_room = false;  ///< until it can be written to (POLLOUT), else until it can be read from (POLLIN)
-};
-
-/// Filled by the attachments of a loop that is about to sleep.
-class wait_list {
- public:
-  /// What nobody can tell is asked for again after this time: a full device without `transmit_handle()`, a ring whose
-  /// producer does not know whom to wake.
-  static constexpr duration retry = microseconds(100);
-
-  /// Writes to `entries`, which has room for `capacity`. It is `now`.
-  constexpr wait_list(wait_entry* entries, std::size_t capacity, instant now) noexcept
-      : entries_(entries), capacity_(capacity), now_(now) {}
-
-  /// Waits for this descriptor too. What has no room in the list is asked for again after `retry`.
-  constexpr void add(wait_entry e) noexcept {
-    if (size_ < capacity_) entries_[size_++] = e;
-    else again();
-  }
-  /// Waits no longer than until `t`.
-  constexpr void until(instant t) noexcept {
-    if (t < due_) due_ = t;
-  }
-  /// Waits no longer than `retry`.
-  constexpr void again() noexcept { until(now_ + retry); }
-  /// Does not wait at all: there is something to do.
-  constexpr void ready() noexcept { ready_ = true; }
-
-  /// How many descriptors.
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  /// Until when.
-  [[nodiscard]] constexpr instant due() const noexcept { return due_; }
-  /// Whether there is something to do already.
-  [[nodiscard]] constexpr bool is_ready() const noexcept { return ready_; }
-
- private:
-  wait_entry* entries_;
-  std::size_t capacity_;
-  std::size_t size_ = 0;
-  instant now_;
-  instant due_ = never;
-  bool ready_ = false;
-};
-
-}  // namespace runnel
 
 #endif
 
@@ -17794,6 +19458,132 @@ class virtual_link {
 };
 
 }  // namespace runnel
+
+#endif
+
+// ==== runnel/device/named_link.hpp ===================================================================================
+// The ends of a virtual wire that find each other by a name: the first that opens it makes the wire, the second has its
+// other end. For programs that are configured at run time (`device::open("link:...")`).
+#ifndef RUNNEL_DEVICE_NAMED_LINK_HPP
+#define RUNNEL_DEVICE_NAMED_LINK_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+#include <new>      // nothrow
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace runnel::detail {
+
+// A wire that has a name until one of its ends is closed.
+struct named_wire {
+  named_wire(device_memory&& m, const char* called, const link_options& options) noexcept
+      : name(called), memory(static_cast<device_memory&&>(m)), link(memory.get(), options) {}
+  short_name name;
+  device_memory memory;
+  virtual_link<1024> link;
+  unsigned ends = 1;  // opened and not closed
+  named_wire* next = nullptr;
+};
+inline named_wire* named_wires = nullptr;
+inline bool named_wires_busy = false;
+
+// Opening and closing may come from any thread.
+class named_wires_lock {
+ public:
+  named_wires_lock() noexcept {
+    while (__atomic_test_and_set(&named_wires_busy, __ATOMIC_ACQUIRE)) continue;
+  }
+  named_wires_lock(const named_wires_lock&) = delete;
+  named_wires_lock& operator=(const named_wires_lock&) = delete;
+  ~named_wires_lock() { __atomic_clear(&named_wires_busy, __ATOMIC_RELEASE); }
+};
+
+}  // namespace runnel::detail
+
+namespace runnel::device {
+
+/// One end of a wire with a name. Move-only. When one end is closed, what is on the way still arrives at the other one,
+/// which is `done()` then; the name is free at once.
+///
+/// Both ends share one pool, so that slots are handed over as they are: they belong on one thread.
+class named_link {
+ public:
+  /// The first to open a name makes the wire: what it loses and delays, in both directions, with room for 1024 packets
+  /// on the way, and its pool: `memory`, or one of its own if that is null. The second gives neither. A third is an
+  /// error. Names are those of this process, up to 95 characters long.
+  [[nodiscard]] static result<named_link, error> open(const char* name, const link_options* options = nullptr,
+                                                      pool* memory = nullptr) noexcept {
+    if (__builtin_strlen(name) > 95) return problem(name, "the name is too long", "it has at most 95 characters");
+    detail::named_wires_lock alone;
+    detail::named_wire** at = &detail::named_wires;
+    while (*at != nullptr && !same_text((*at)->name.c_str(), name)) at = &(*at)->next;
+    if (detail::named_wire* wire = *at; wire != nullptr) {
+      if (wire->ends == 2) return problem(name, "both of its ends are open", "take another name, or close one");
+      if (options != nullptr || (memory != nullptr && memory != &wire->memory.get()))
+        return problem(name, "the other end has made it", "give options and memory to the first that is opened");
+      wire->ends = 2;
+      return named_link(wire, wire->link.b());
+    }
+    auto slots = detail::device_memory::open(memory, {});
+    if (!slots) return slots.error();
+    auto* made = new (std::nothrow) detail::named_wire(static_cast<detail::device_memory&&>(*slots), name,
+                                                       options != nullptr ? *options : link_options{});
+    if (made == nullptr) return error("link", "open", name, "no memory", "", ENOMEM);
+    *at = made;
+    return named_link(made, made->link.a());
+  }
+  named_link(named_link&& other) noexcept : wire_(other.wire_), end_(other.end_) { other.wire_ = nullptr; }
+  named_link& operator=(named_link&&) = delete;
+  ~named_link() {
+    if (wire_ == nullptr) return;
+    detail::named_wires_lock alone;
+    wire_->link.close();
+    for (detail::named_wire** at = &detail::named_wires; *at != nullptr; at = &(*at)->next) {
+      if (*at != wire_) continue;
+      *at = wire_->next;
+      break;
+    }
+    if (--wire_->ends == 0) delete wire_;
+  }
+
+  /// What `link_end` has. @{
+  [[nodiscard]] pool& memory() noexcept { return end_->memory(); }
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return end_->receive(room, now, take);
+  }
+  [[nodiscard]] bool done() const noexcept { return end_->done(); }
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    return end_->transmit(packets, n, now);
+  }
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    return end_->transmit(frames, n, now);
+  }
+  [[nodiscard]] instant next_due() const noexcept { return end_->next_due(); }
+  [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return end_->dropped(why); }
+  /// @}
+  /// Packets that were sent from this end, and lost for whatever reason.
+  [[nodiscard]] std::uint64_t lost() const noexcept {
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < drop_reason_count; ++i) sum += dropped(static_cast<drop_reason>(i));
+    return sum;
+  }
+
+ private:
+  named_link(detail::named_wire* wire, link_end& end) noexcept : wire_(wire), end_(&end) {}
+  static error problem(const char* name, const char* why, const char* advice) noexcept {
+    return {"link", "open", detail::short_name(name).c_str(), why, advice};
+  }
+
+  detail::named_wire* wire_;  // null in one that was moved from
+  link_end* end_;
+};
+static_assert(receiving_device<named_link> && transmitting_device<named_link> && frame_transmitting_device<named_link>);
+
+}  // namespace runnel::device
+
+#endif  // defined(__unix__) || defined(__APPLE__)
 
 #endif
 
@@ -19447,13 +21237,6 @@ static_assert(transmitting_device<pcap_writer>);
 
 #endif
 
-// ==== runnel/device/pcap.hpp =========================================================================================
-// Captures: read, replay and write pcap and pcapng files.
-#ifndef RUNNEL_DEVICE_PCAP_HPP
-#define RUNNEL_DEVICE_PCAP_HPP
-
-#endif
-
 // ==== runnel/device/network_namespace.hpp ============================================================================
 // Into another network namespace and back, for opening a device there: what was opened stays there, the thread does
 // not. network_namespaces(7), setns(2). Nothing here is for users.
@@ -19694,6 +21477,8 @@ class tap {
   [[nodiscard]] bool done() const noexcept { return gone_; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
+  /// The file descriptor to wait on (POLLOUT) until the kernel has room again; -1 when the interface was deleted.
+  [[nodiscard]] int transmit_handle() const noexcept { return wait_handle(); }
 
   /// Writes packets, fragments without copying them, a system call for each. What the kernel has no room for stays with
   /// the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is down, and
@@ -19932,6 +21717,2337 @@ static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmi
 
 #endif
 
+// ==== runnel/device/uri.hpp ==========================================================================================
+// A device as a string: `kind:name?option=value&option`. What it says is read option by option, into the options of
+// the device. Nothing here is for users: `device::open` is.
+#ifndef RUNNEL_DEVICE_URI_HPP
+#define RUNNEL_DEVICE_URI_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel::detail {
+
+/// One of the values that an option can have.
+template <class E>
+struct uri_choice {
+  const char* name;
+  E value;
+};
+
+/// A device string in its parts. There is no escape: a name ends at the first '?', a value at the next '&'.
+///
+/// A reader asks for each option that it knows; in the end `problem()` is what was wrong: the first value that was not
+/// right, or an option that nobody asked for, and then those that were asked for are listed.
+class device_uri {
+ public:
+  static constexpr std::size_t max_length = 255, max_options = 16;
+
+  /// Copies `text`. It is wrong when it is too long, has no kind or too many options, or one twice.
+  explicit device_uri(const char* text) noexcept {
+    std::size_t n = 0;
+    for (; text[n] != '\0'; ++n) {
+      if (n == max_length) {
+        bad(text, "it is too long", "a device has at most 255 characters");
+        return;
+      }
+      text_[n] = text[n];
+    }
+    char* at = text_;
+    while (*at != '\0' && *at != ':') ++at;
+    if (*at != ':' || at == text_) {
+      bad(text, "it names no kind of device", "write kind:name?option=value, as in tap:tap0");
+      return;
+    }
+    *at++ = '\0';
+    kind_ = text_;
+    name_ = at;
+    while (*at != '\0' && *at != '?') ++at;
+    if (*at == '?') *at++ = '\0';
+    while (*at != '\0' && !failed_) at = next_option(at);
+  }
+  device_uri(const device_uri&) = delete;
+  device_uri& operator=(const device_uri&) = delete;
+
+  [[nodiscard]] const char* kind() const noexcept { return kind_; }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] bool has_options() const noexcept { return count_ != 0; }
+  /// The first thing that was wrong, when all that is known was asked for; null when nothing was.
+  [[nodiscard]] const error* problem() noexcept {
+    for (std::size_t i = 0; i < count_ && !failed_; ++i) {
+      if (options_[i].used) continue;
+      text<96> why;
+      why << "there is no option '" << options_[i].key << '\'';
+      text<176> advice;
+      advice << (known_.size() == 0 ? "it has none" : "there are ") << known_.c_str();
+      fail(why.c_str(), advice.c_str());
+    }
+    return failed_ ? &problem_ : nullptr;
+  }
+  /// Says that something else was wrong, when nothing was before.
+  void fail(const char* why, const char* advice) noexcept {
+    if (!failed_) problem_ = error("open", kind(), beginning(name()).characters, why, advice);
+    failed_ = true;
+  }
+
+  // Each sets `to` when the option is there, and leaves it alone otherwise.
+
+  /// `promiscuous`, `promiscuous=yes`, `promiscuous=no`.
+  device_uri& flag(const char* key, bool& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* value = o->value;
+    if (o->is_flag || same_text(value, "yes")) to = true;
+    else if (same_text(value, "no")) to = false;
+    else wrong(key, value, "give yes or no");
+    return *this;
+  }
+  /// A number from `lowest` to `highest`, in decimal.
+  template <class T>
+  device_uri& number(const char* key, T& to, std::uint64_t lowest, std::uint64_t highest) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* c = o->value;
+    std::uint64_t n = 0;
+    if (digits(c, n) && *c == '\0' && n >= lowest && n <= highest) {
+      to = static_cast<T>(n);
+      return *this;
+    }
+    text<64> advice;
+    advice << "give a number from " << lowest << " to " << highest;
+    wrong(key, o->value, advice.c_str());
+    return *this;
+  }
+  /// One of some words.
+  template <class E, std::size_t N>
+  device_uri& choice(const char* key, E& to, const uri_choice<E> (&choices)[N]) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    for (const uri_choice<E>& c : choices) {
+      if (!same_text(c.name, o->value)) continue;
+      to = c.value;
+      return *this;
+    }
+    text<96> advice;
+    const char* between = "there are ";
+    for (const uri_choice<E>& c : choices) {
+      advice << between << c.name;
+      between = ", ";
+    }
+    wrong(key, o->value, advice.c_str());
+    return *this;
+  }
+  /// A text, which lives as long as this does.
+  device_uri& word(const char* key, const char*& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    if (o->value[0] == '\0') wrong(key, "", "give it a value");
+    else to = o->value;
+    return *this;
+  }
+  /// `latency=20ms`: a whole number of ns, us, ms or s.
+  device_uri& time(const char* key, duration& to) noexcept {
+    constexpr uri_choice<std::int64_t> units[] = {{"ns", 1}, {"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}};
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* c = o->value;
+    std::uint64_t n = 0;
+    if (digits(c, n) && n <= 1'000'000'000) {
+      for (const auto& unit : units) {
+        if (!same_text(unit.name, c)) continue;
+        to = duration{static_cast<std::int64_t>(n) * unit.value};
+        return *this;
+      }
+    }
+    wrong(key, o->value, "give a time like 20ms: a number up to 10^9 and ns, us, ms or s");
+    return *this;
+  }
+  /// `rate=10M`: bits per second, with k, M or G for a thousand, a million, a thousand millions.
+  device_uri& rate(const char* key, std::uint64_t& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* c = o->value;
+    std::uint64_t n = 0;
+    if (digits(c, n) && n <= 1'000'000'000) {
+      const std::uint64_t unit = *c == 'k' ? 1'000 : *c == 'M' ? 1'000'000 : *c == 'G' ? 1'000'000'000 : 1;
+      if (unit != 1) ++c;
+      if (*c == '\0') {
+        to = n * unit;
+        return *this;
+      }
+    }
+    wrong(key, o->value, "give bits per second, like 10M: a number up to 10^9, and k, M or G");
+    return *this;
+  }
+  /// `loss=0.5%`, as parts of a million.
+  device_uri& share(const char* key, std::uint32_t& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* c = o->value;
+    std::uint64_t n = 0;
+    bool right = digits(c, n) && n <= 100;
+    n *= 10'000;
+    if (right && *c == '.') {
+      std::uint64_t unit = 1'000;
+      for (++c; *c >= '0' && *c <= '9' && unit != 0; ++c, unit /= 10) n += static_cast<std::uint64_t>(*c - '0') * unit;
+    }
+    right = right && c[0] == '%' && c[1] == '\0' && n <= 1'000'000;
+    if (right) to = static_cast<std::uint32_t>(n);
+    else wrong(key, o->value, "give a share like 0.5%: up to 100%, at most four digits behind the point");
+    return *this;
+  }
+  /// `mac=02:00:00:00:00:01`.
+  device_uri& mac(const char* key, mac_address& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    if (const auto parsed = parse_mac(o->value); parsed) to = *parsed;
+    else wrong(key, o->value, "give an address like 02:00:00:00:00:01");
+    return *this;
+  }
+  /// `queues=all`, `queues=0,2,5`: numbers below 64, as bits; all of them are all bits.
+  device_uri& bits(const char* key, std::uint64_t& to) noexcept {
+    const option* o = find(key);
+    if (o == nullptr) return *this;
+    const char* c = o->value;
+    if (same_text(c, "all")) {
+      to = ~std::uint64_t{0};
+      return *this;
+    }
+    std::uint64_t all = 0, n = 0;
+    bool right = true;
+    do {
+      right = digits(c, n) && n < 64;
+      if (right) all |= std::uint64_t{1} << n;
+    } while (right && *c++ == ',');
+    if (right && c[-1] == '\0') to = all;
+    else wrong(key, o->value, "give all, or numbers below 64 with commas between them");
+    return *this;
+  }
+
+ private:
+  struct option {
+    const char* key = "";
+    const char* value = "";
+    bool is_flag = false;
+    bool used = false;
+  };
+
+  void bad(const char* text, const char* why, const char* advice) noexcept {
+    problem_ = error("open", "read", beginning(text).characters, why, advice);
+    failed_ = true;
+  }
+  // So much of it that there is room for the cause.
+  static text_storage<64> beginning(const char* text) noexcept {
+    text_storage<64> begin;
+    for (std::size_t i = 0; i < 63 && text[i] != '\0'; ++i) begin.characters[i] = text[i];
+    return begin;
+  }
+  // Cuts off the one that begins at `at`, and returns where the next one begins.
+  char* next_option(char* at) noexcept {
+    if (count_ == max_options) {
+      fail("it has too many options", "there can be 16");
+      return at;
+    }
+    option& o = options_[count_++];
+    o.key = at;
+    while (*at != '\0' && *at != '&' && *at != '=') ++at;
+    o.is_flag = *at != '=';
+    if (!o.is_flag) {
+      *at++ = '\0';
+      o.value = at;
+      while (*at != '\0' && *at != '&') ++at;
+    }
+    if (*at == '&') *at++ = '\0';
+    if (*o.key == '\0') fail("an option has no name", "write kind:name?option=value&option=value");
+    for (const option* other = options_; other != &o; ++other)
+      if (same_text(other->key, o.key)) fail("an option is given twice", o.key);
+    return at;
+  }
+  // Moves on behind the digits. False when there is none, or too many of them.
+  static bool digits(const char*& c, std::uint64_t& n) noexcept {
+    const char* const begin = c;
+    for (n = 0; *c >= '0' && *c <= '9'; ++c) {
+      if (c - begin == 18) return false;
+      n = n * 10 + static_cast<std::uint64_t>(*c - '0');
+    }
+    return c != begin;
+  }
+  const option* find(const char* key) noexcept {
+    known_ << (known_.size() == 0 ? "" : ", ") << key;
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (!same_text(options_[i].key, key)) continue;
+      options_[i].used = true;
+      return &options_[i];
+    }
+    return nullptr;
+  }
+  void wrong(const char* key, const char* value, const char* advice) noexcept {
+    text<96> why;
+    why << key << " cannot be '" << value << '\'';
+    fail(why.c_str(), advice);
+  }
+
+  char text_[max_length + 1] = {};
+  const char* kind_ = "";
+  const char* name_ = "";
+  option options_[max_options];
+  std::size_t count_ = 0;
+  bool failed_ = false;
+  error problem_{"open", "", "", ""};
+  text<160> known_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/open.hpp =========================================================================================
+// Any device by a string, for programs that are configured at run time.
+//
+//     auto nic = device::open("af_packet:eth0?fanout=hash&promiscuous");
+//     if (!nic) return fail(nic.error());      // open: read afpacket:eth0: there is no such kind of device: ...
+//
+//     pcap:in.pcap?pace=capture                a capture to read; -: standard input
+//     pcap:out.pcapng?write                    one to write; also format=pcap, link=raw_ip, snap_length=96
+//     null:?length=64&limit=1000               frames of zeros from nowhere, and a sink; also copy
+//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, duplication,
+//                                              reordering, rate, capacity, max_length, seed
+//     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
+//     tun:tun0                                 packet_bytes
+//     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
+//                                              block_timeout, headroom, send_buffer
+//
+// All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
+// it. A kind of one's own needs no string: `any_device::make`.
+#ifndef RUNNEL_DEVICE_OPEN_HPP
+#define RUNNEL_DEVICE_OPEN_HPP
+
+#include <cstdint>  // uint32_t, uint64_t
+#include <utility>  // move
+
+#if defined(__unix__) || defined(__APPLE__)
+
+namespace runnel::detail {
+
+using opened_device = result<device::any_device, error>;
+
+// A capture being written: nothing comes from it.
+class capture_sink {
+ public:
+  explicit capture_sink(pcap_writer&& out) noexcept : out_(std::move(out)) {}
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    return out_.transmit(packets, n, now);
+  }
+  [[nodiscard]] std::uint64_t lost() const noexcept { return out_.lost(); }
+  [[nodiscard]] const error* failure() noexcept {
+    (void)out_.flush();
+    return out_.failure();
+  }
+
+ private:
+  pcap_writer out_;
+};
+
+inline opened_device open_capture_sink(device_uri& uri, pool* memory) noexcept {
+  pcap_writer_options o;
+  constexpr uri_choice<capture_format> formats[] = {{"pcapng", capture_format::pcapng}, {"pcap", capture_format::pcap}};
+  constexpr uri_choice<link_type> links[] = {{"ethernet", link_type::ethernet}, {"raw_ip", link_type::raw_ip}};
+  uri.choice("format", o.format, formats).choice("link", o.link, links);
+  uri.number("snap_length", o.snap_length, 1, max_captured_length);
+  if (const error* wrong = uri.problem()) return *wrong;
+  auto slots = device_memory::open(memory, {});
+  if (!slots) return slots.error();
+  auto out = pcap_writer::open(uri.name(), o);
+  if (!out) return out.error();
+  return device::any_device::make_with<capture_sink>(std::move(*slots), uri.name(), std::move(*out));
+}
+inline opened_device open_capture(device_uri& uri, pool* memory) noexcept {
+  if (bool write = false; uri.flag("write", write), write) return open_capture_sink(uri, memory);
+  pcap_reader_options o;
+  constexpr uri_choice<pace> paces[] = {{"unlimited", pace::unlimited}, {"capture", pace::capture}};
+  uri.choice("pace", o.pace, paces);
+  if (const error* wrong = uri.problem()) return *wrong;
+  auto slots = device_memory::open(memory, {});
+  if (!slots) return slots.error();
+  auto in = pcap_reader::open(uri.name(), slots->get(), o);
+  if (!in) return in.error();
+  return device::any_device::make_with<pcap_reader>(std::move(*slots), uri.name(), std::move(*in));
+}
+inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
+  null_device_options o;
+  pool_config config;
+  uri.number("length", o.length, 0, 65535).number("limit", o.limit, 0, 999'999'999'999'999'999).flag("copy", o.copy);
+  uri.number("packets", config.packets, 1, 1u << 24);
+  if (const error* wrong = uri.problem()) return *wrong;
+  if (o.length > config.bytes) config.bytes = o.length;
+  auto slots = device_memory::open(memory, config);
+  if (!slots) return slots.error();
+  pool& from = slots->get();
+  if (o.length > from.packet_bytes()) {
+    uri.fail("length is more than a slot of the pool holds", "give a smaller one");
+    return *uri.problem();
+  }
+  return device::any_device::make_with<null_device>(std::move(*slots), "null", from, o);
+}
+inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
+  link_options o;
+  uri.time("latency", o.latency).time("jitter", o.jitter).flag("keep_order", o.keep_order).share("loss", o.loss);
+  uri.share("duplication", o.duplication).share("reordering", o.reordering).rate("rate", o.rate);
+  uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
+  uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
+  if (const error* wrong = uri.problem()) return *wrong;
+  auto end = device::named_link::open(uri.name(), uri.has_options() ? &o : nullptr, memory);
+  if (!end) return end.error();
+  return device::any_device::make<device::named_link>(uri.name(), std::move(*end));
+}
+
+#if defined(__linux__)
+
+inline opened_device open_tap_as(device::tap_mode mode, device_uri& uri, pool* memory) noexcept {
+  device::tap_options o{.mode = mode, .memory = memory};
+  uri.flag("create", o.create).flag("multi_queue", o.multi_queue).flag("vnet_header", o.vnet_header);
+  uri.flag("segmentation", o.segmentation).flag("up", o.up).flag("persist", o.persist).number("mtu", o.mtu, 1, 65535);
+  if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
+  uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
+  uri.number("packet_bytes", o.packet_bytes, 1, 65535);
+  if (const error* wrong = uri.problem()) return *wrong;
+  auto made = device::tap::open(uri.name(), o);
+  if (!made) return made.error();
+  return device::any_device::make<device::tap>(uri.name(), std::move(*made));
+}
+inline opened_device open_tap(device_uri& uri, pool* memory) noexcept {
+  return open_tap_as(device::tap_mode::tap, uri, memory);
+}
+inline opened_device open_tun(device_uri& uri, pool* memory) noexcept {
+  return open_tap_as(device::tap_mode::tun, uri, memory);
+}
+inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
+  using device::fanout_mode;
+  device::af_packet_options o{.memory = memory};
+  constexpr uri_choice<fanout_mode> modes[] = {{"none", fanout_mode::none},
+                                               {"hash", fanout_mode::hash},
+                                               {"lb", fanout_mode::lb},
+                                               {"cpu", fanout_mode::cpu},
+                                               {"rollover", fanout_mode::rollover}};
+  uri.flag("promiscuous", o.promiscuous)
+      .choice("fanout", o.fanout, modes)
+      .number("fanout_group", o.fanout_group, 0, 65535);
+  uri.flag("defragment", o.defragment).flag("bypass_qdisc", o.bypass_qdisc).number("blocks", o.blocks, 0, 1u << 16);
+  uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
+  uri.number("headroom", o.headroom, 0, 4096).number("send_buffer", o.send_buffer, 1, 1u << 30);
+  uri.number("packets", o.packets, 1, 1u << 24);
+  if (const error* wrong = uri.problem()) return *wrong;
+  auto made = device::af_packet::open(uri.name(), o);
+  if (!made) return made.error();
+  return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
+}
+
+#endif  // defined(__linux__)
+
+// A kind that is added needs a function above, and a line here.
+struct device_kind {
+  const char* name;
+  opened_device (*open)(device_uri&, pool*) noexcept;
+};
+inline constexpr device_kind device_kinds[] = {
+    {"pcap", open_capture}, {"null", open_null}, {"link", open_link},
+#if defined(__linux__)
+    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet},
+#endif
+};
+
+}  // namespace runnel::detail
+
+namespace runnel::device {
+
+/// Opens the device that `uri` describes: `kind:name?option=value&option`, at most 255 characters, no escapes. Its pool
+/// is its own, or `memory`, which must outlive it then. An unknown kind, option or value is an error that lists those
+/// that there are; what else fails is said by the device.
+[[nodiscard]] inline result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
+  detail::device_uri parts(uri);
+  for (const detail::device_kind& kind : detail::device_kinds)
+    if (same_text(kind.name, parts.kind())) return kind.open(parts, memory);
+  if (parts.kind()[0] == '\0') return *parts.problem();
+  text<96> advice;
+  const char* between = "there are ";
+  for (const detail::device_kind& kind : detail::device_kinds) {
+    advice << between << kind.name;
+    between = ", ";
+  }
+  return error("open", "read", detail::short_name(uri).c_str(), "there is no such kind of device", advice.c_str());
+}
+
+}  // namespace runnel::device
+
+#endif  // defined(__unix__) || defined(__APPLE__)
+
+#endif
+
+// ==== runnel/device/pcap.hpp =========================================================================================
+// Captures: read, replay and write pcap and pcapng files.
+#ifndef RUNNEL_DEVICE_PCAP_HPP
+#define RUNNEL_DEVICE_PCAP_HPP
+
+#endif
+
+// ==== runnel/flow/packet_ring.hpp ====================================================================================
+// A ring that packets cross threads by: the end of a path on one thread, `enqueue(ring)`, and a source on another,
+// `attach(ring, path)`.
+//
+// Who is awake is left alone: a producer wakes the consumer's loop only when it sleeps, so under load a crossing costs
+// no system call (see sleeper.hpp). What crosses is the packet's own: bytes that are shared with a clone, or lent by a
+// device, are copied before. It goes home by its pool's lock-free list, from whatever thread lets go of it.
+#ifndef RUNNEL_FLOW_PACKET_RING_HPP
+#define RUNNEL_FLOW_PACKET_RING_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// A bounded ring of `Capacity` packets (a power of two) between two threads, or, with `Capacity` 0, in memory given at
+/// construction. One thread puts packets in, by `enqueue(ring)` or `push`, and another takes them out, by `attach(ring,
+/// path)`. A full ring refuses newcomers, and `enqueue` counts them (drop_reason::queue_full). In order. Must outlive
+/// both threads' loops; the pools of the packets in it, and the consumer's clock, must outlive the ring.
+///
+///     real_clock here, there;
+///     packet_ring<1024> ring{there};
+///     std::thread other{[&] { run(there, attach(ring, parse() | slow_work | transmit(wan))); }};
+///     run(here, attach(lan, enqueue(ring)));
+///     ring.close();
+///     other.join();
+template <std::size_t Capacity = 0>
+class packet_ring {
+ public:
+  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
+
+  /// A ring whose consumer is not woken: its loop looks every 100 us.
+  packet_ring() noexcept
+    requires(Capacity != 0)
+  = default;
+  /// A ring whose consumer's loop sleeps by this clock.
+  explicit packet_ring(sleeper& consumer) noexcept
+    requires(Capacity != 0)
+      : consumer_(&consumer) {}
+  /// The same in `memory`, which stays the caller's and must outlive it: 8 bytes (a pointer) for each packet, aligned
+  /// to that; it holds the largest power of two that fits, at least one (RUNNEL_ASSERT).
+  packet_ring(sleeper& consumer, mutable_bytes memory) noexcept
+    requires(Capacity == 0)
+      : ring_(memory), consumer_(&consumer) {}
+  packet_ring(const packet_ring&) = delete;
+  packet_ring& operator=(const packet_ring&) = delete;
+
+  /// How many packets fit.
+  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+  /// How many packets it holds, and how many more fit: what it was a moment ago. @{
+  [[nodiscard]] std::size_t size() const noexcept { return ring_.size(); }
+  [[nodiscard]] std::size_t room() const noexcept { return capacity() - size(); }
+  /// @}
+
+  // ---- for the thread that puts packets in
+
+  /// Takes packets in order from the first, and says how many: those handles are empty afterwards. It stops where the
+  /// ring is full, and at a packet whose bytes are shared or lent and for whose copy its pool has no slot.
+  [[nodiscard]] std::size_t push(packet* packets, std::size_t n) noexcept {
+    if (const std::size_t fit = room(); fit < n) n = fit;
+    std::size_t own = 0;
+    while (own < n && packets[own].send_away()) ++own;
+    if (own == 0) return 0;
+    const std::size_t taken = ring_.push(packets, own);
+    RUNNEL_ASSERT(taken == own && "one thread puts packets into a ring");
+    if (consumer_ != nullptr) consumer_->wake_up();
+    return taken;
+  }
+  /// Takes one packet, as a queue does. Returns `pass`, or the drop that happened.
+  verdict push(packet&& p) noexcept {
+    const bool full = room() == 0;
+    if (!full && push(&p, 1) == 1) return pass;
+    p.reset();
+    return drop(full ? drop_reason::queue_full : drop_reason::no_packet);
+  }
+  /// Says that nothing more will come: the consumer's loop ends when it has what is in the ring and its other sources
+  /// are done too.
+  void close() noexcept {
+    __atomic_store_n(&closed_, true, __ATOMIC_RELEASE);
+    if (consumer_ != nullptr) consumer_->wake_up();
+  }
+
+  // ---- for the thread that takes them out
+
+  /// Moves up to `n` packets from the front into handles that hold nothing.
+  std::size_t pull(packet* packets, std::size_t n, instant) noexcept {
+    if (const std::size_t some = ring_.size(); some < n) n = some;
+    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(&packets[i])) packet;
+    return ring_.pop(packets, n);
+  }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return ring_.empty(); }
+  /// Whether it is empty and closed.
+  [[nodiscard]] bool done() const noexcept { return __atomic_load_n(&closed_, __ATOMIC_ACQUIRE) && empty(); }
+  /// Whether whoever puts packets in wakes this sleeper.
+  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == consumer_; }
+
+ private:
+  spsc_ring<packet, Capacity> ring_;
+  sleeper* const consumer_ = nullptr;
+  bool closed_ = false;
+};
+
+namespace detail {
+// Gives all packets to a ring. `lose(i, why)` for those that it does not take, which stay in their handles.
+template <class Ring, class Lose>
+void push_all(Ring& ring, packet* packets, std::size_t n, Lose&& lose) noexcept {
+  for (std::size_t i = 0; i < n;) {
+    // The other side may make room at any time: only what was there before says why nothing was taken.
+    if (ring.room() == 0) {
+      for (; i < n; ++i) lose(i, drop_reason::queue_full);
+      return;
+    }
+    const std::size_t taken = ring.push(packets + i, n - i);
+    i += taken;
+    if (taken == 0) lose(i++, drop_reason::no_packet);
+  }
+}
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/flow_key.hpp =======================================================================================
+// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
+// hash. What connection tables, fair queues and receive steering look packets up by.
+#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
+#define RUNNEL_WIRE_FLOW_KEY_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+/// A transport view with ports: tcp, udp and their kin.
+template <class T>
+concept has_ports = requires(const T& t) {
+  t.source_port();
+  t.destination_port();
+};
+
+// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
+// zero where theirs are, so that no packet can make a factor zero.
+inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
+                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
+
+// Source port, destination port, protocol, 24 zero bits: the last word of a key.
+[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
+  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
+}
+[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
+  const auto ports = static_cast<std::uint32_t>(word >> 32);
+  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
+}
+[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
+  return transport.size() < 4 ? 0 : load_be32(transport.data());
+}
+template <has_ports Transport>
+[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
+  if constexpr (requires { transport.ports(); }) return transport.ports();
+  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
+}
+
+}  // namespace detail
+
+/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
+/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
+/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
+class flow_key4 {
+ public:
+  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
+  /// first byte most significant.
+  static constexpr std::size_t words = 2;
+
+  constexpr flow_key4() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
+    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv4_address source() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
+  }
+  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
+  }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[1] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[1] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
+    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
+    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
+    return from <= to;
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
+  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
+    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
+  }
+
+ private:
+  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
+  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key4) == 16);
+
+/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
+/// the extension headers; the flow label is no part of it.
+class flow_key6 {
+ public:
+  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
+
+  constexpr flow_key6() noexcept = default;
+  /// From its parts; ports are in host order.
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
+                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
+      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
+
+  /// Of a packet whose transport has ports; `protocol` is the transport's number.
+  template <class Byte, detail::has_ports Transport>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                const Transport& transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                bytes transport) noexcept {
+    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
+  }
+  /// Of a packet without ports, or with ports as given.
+  template <class Byte>
+  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
+                                                std::uint16_t source_port = 0,
+                                                std::uint16_t destination_port = 0) noexcept {
+    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
+  }
+
+  /// A part of the key, in host order. @{
+  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
+  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(word_[4] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(word_[4] >> 24);
+  }
+  /// @}
+  /// Word `i < words`, for tables and hashes of one's own.
+  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
+
+  /// The key of the packets that go the other way.
+  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
+    flow_key6 k;
+    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
+    k.word_[4] = detail::swap_ports(word_[4]);
+    return k;
+  }
+  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
+  /// when the ends are the same.
+  [[nodiscard]] constexpr bool is_canonical() const noexcept {
+    if (word_[0] != word_[2]) return word_[0] < word_[2];
+    if (word_[1] != word_[3]) return word_[1] < word_[3];
+    return source_port() <= destination_port();
+  }
+  /// The same key for both directions of a flow.
+  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
+  /// As `flow_key4::hash`.
+  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
+    const auto& k = detail::flow_hash_keys;
+    // The seed is in every product: one without it could be made zero by a chosen address.
+    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
+                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
+    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
+    return different == 0;
+  }
+
+ private:
+  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
+                      std::uint8_t protocol) noexcept
+      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
+  }
+
+  std::uint64_t word_[words] = {};
+};
+static_assert(sizeof(flow_key6) == 40);
+
+namespace detail {
+constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case 1: out << "icmp "; break;
+    case 6: out << "tcp "; break;
+    case 17: out << "udp "; break;
+    case 58: out << "icmp6 "; break;
+    default: out << "proto " << protocol << ' ';
+  }
+}
+}  // namespace detail
+
+/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
+constexpr void print(text_writer& out, const flow_key4& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out, k.source());
+  out << ':' << k.source_port() << " > ";
+  print(out, k.destination());
+  out << ':' << k.destination_port();
+}
+/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
+constexpr void print(text_writer& out, const flow_key6& k) noexcept {
+  detail::print_protocol(out, k.protocol_number());
+  print(out << '[', k.source());
+  out << "]:" << k.source_port() << " > ";
+  print(out << '[', k.destination());
+  out << "]:" << k.destination_port();
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/toeplitz.hpp =======================================================================================
+// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
+// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
+// scaling", 2012.
+#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
+#define RUNNEL_WIRE_TOEPLITZ_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
+/// bytes for every input that is hashed here.
+struct rss_key {
+  /// The key's bytes.
+  std::uint8_t octets[40] = {};
+};
+/// The key of Microsoft's verification suite, the default of many drivers.
+inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
+/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
+inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
+
+/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
+/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
+///
+/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
+/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
+/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
+class toeplitz {
+ public:
+  static constexpr std::size_t longest_input = 36;  ///< bytes
+
+  /// Makes the tables for a key.
+  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
+    for (std::size_t group = 0; group < groups; ++group) {
+      std::uint64_t from_here = 0;
+      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
+      std::uint64_t row[256] = {};
+      for (std::size_t v = 1; v < 256; ++v) {
+        const std::size_t rest = v & (v - 1);
+        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
+        else
+          for (unsigned bit = 0; bit < 8; ++bit)
+            if (v == 0x80u >> bit) row[v] = from_here << bit;
+        store_be64(product_ + (group * 256 + v) * 8, row[v]);
+      }
+    }
+  }
+
+  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
+    return detail::to_big(six(k) ^ half<32>(k.word(4)));
+  }
+  /// Addresses only, as cards hash everything else, and fragments.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
+    return detail::to_big(word<0>(k.word(0)));
+  }
+  /// The same for IPv6.
+  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
+  /// Any input, in wire order; at most `longest_input` bytes of it count.
+  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
+    const bytes counted = input.first(longest_input);
+    std::uint32_t h = 0;
+    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
+    return detail::to_big(h);
+  }
+
+ private:
+  static constexpr std::size_t groups = longest_input / 4;
+
+  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
+    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
+    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
+           window(w >> 32, Place + 3);
+  }
+  template <std::size_t Place>
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
+    return half<Place>(w) ^ half<Place + 4>(w << 32);
+  }
+  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
+    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
+  }
+
+  alignas(64) std::byte product_[groups * 256 * 8] = {};
+};
+static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
+
+namespace detail {
+// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
+struct symmetric_parts {
+  std::uint16_t part[4][16] = {};
+  constexpr symmetric_parts() noexcept {
+    for (unsigned place = 0; place < 4; ++place)
+      for (unsigned v = 0; v < 16; ++v)
+        for (unsigned bit = 0; bit < 4; ++bit)
+          if ((v >> (3 - bit) & 1u) != 0)
+            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
+  }
+};
+inline constexpr symmetric_parts symmetric_table;
+
+[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
+  std::uint64_t w = words_together ^ words_together >> 32;
+  w ^= w >> 16;
+  const auto& t = symmetric_table.part;
+  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
+}
+}  // namespace detail
+
+/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
+/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
+/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
+/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
+}
+/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
+  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
+}
+/// The same for IPv6.
+[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
+  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/handoff.hpp ========================================================================================
+// Flows spread over threads by software: each packet is handed over to the thread that its flow belongs to.
+//
+// Theory of operation. Between n threads there are n * (n - 1) rings, one from each to each other:
+//
+//     thread 0   device > parse | steer ---- own flows -----------------> path
+//                                  |  \                                    ^
+//                                  |   ring 0 > 1 ...        ring 1 > 0 ---+  attach(handoff, path)
+//     thread 1   device > parse | steer ...
+//
+// `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
+// thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
+// connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
+#ifndef RUNNEL_FLOW_HANDOFF_HPP
+#define RUNNEL_FLOW_HANDOFF_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
+/// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
+/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
+/// addresses, not by those of the packet that it is about.
+[[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
+  const header_map found{p};
+  const bool fragment = p.layers().has(protocol::fragment);
+  const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
+  if (found.has<ipv4>()) {
+    const auto outer = found.get<ipv4>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
+    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
+  }
+  if (found.has<ipv6>()) {
+    const auto outer = found.get<ipv6>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
+    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
+  }
+  return 0;
+}
+
+/// One thread's end of the rings between several: what `steer` hands packets over to, and the source of what the others
+/// have handed over to it. One thread uses it. Made by a `handoff_mesh`.
+class alignas(detail::ring_line) handoff {
+ public:
+  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
+
+  /// The number of this thread.
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  /// How many threads there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  /// Packets that are not from `memory` are copied to it before they cross, so that it is the only pool that must
+  /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
+  /// pool.
+  void copies_to(pool& memory) noexcept { memory_ = &memory; }
+  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
+  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
+  void finish() noexcept {
+    finished_ = true;
+    for (unsigned to = 0; to < count_; ++to)
+      if (to != index_) ring(index_, to).close();
+  }
+
+  /// Gives packets to another thread: as `packet_ring::push`.
+  [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
+    std::size_t own = 0;
+    for (; own < n; ++own) {
+      packet& p = packets[own];
+      if (memory_ == nullptr || &p.home() == memory_ || p.is_away()) continue;
+      packet copy = p.copy(*memory_);
+      if (!copy) break;
+      p = static_cast<packet&&>(copy);
+    }
+    return ring(index_, to).push(packets, own);
+  }
+  /// How many packets more another thread's ring has room for.
+  [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
+
+  /// What a source has. The rings have their turns, so that none is starved. @{
+  std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
+    std::size_t got = 0;
+    unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
+    for (unsigned i = 0; i < count_ && got < n; ++i) {
+      if (from != index_) got += ring(from, index_).pull(packets + got, n - got, now);
+      from = from + 1 < count_ ? from + 1 : 0;
+    }
+    return got;
+  }
+  [[nodiscard]] bool empty() const noexcept {
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).empty()) return false;
+    return true;
+  }
+  [[nodiscard]] bool done() const noexcept {
+    if (!finished_) return empty();
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).done()) return false;
+    return true;
+  }
+  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
+  /// @}
+
+ private:
+  friend class handoff_mesh;
+  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
+      : rings_(rings), who_(&who), index_(index), count_(count) {}
+  [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
+    return rings_[std::size_t{from} * count_ + to];
+  }
+
+  packet_ring<>* rings_;
+  const sleeper* who_;
+  pool* memory_ = nullptr;
+  unsigned index_;
+  unsigned count_;
+  unsigned first_ = 0;  // whose turn it was last
+  bool finished_ = false;
+};
+
+/// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
+/// and the pools of the packets that cross, must outlive it.
+class handoff_mesh {
+ public:
+  /// How many threads there may be.
+  static constexpr unsigned max_threads = 256;
+
+  /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
+  /// a pointer for each packet in it.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
+    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
+           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
+  }
+  /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
+  /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
+  handoff_mesh(mutable_bytes memory, sleeper* const* clocks, unsigned count, std::size_t capacity) noexcept
+      : rings_(static_cast<packet_ring<>*>(static_cast<void*>(memory.data()))),
+        ends_(static_cast<handoff*>(static_cast<void*>(memory.data() + ends_offset(count)))),
+        count_(count) {
+    RUNNEL_ASSERT(count != 0 && count <= max_threads && is_power_of_two(capacity) &&
+                  memory.size() >= bytes_needed(count, capacity) &&
+                  reinterpret_cast<std::uintptr_t>(memory.data()) % detail::ring_line == 0);
+    std::byte* slots = memory.data() + slots_offset(count);
+    for (unsigned from = 0; from < count; ++from) {
+      for (unsigned to = 0; to < count; ++to) {
+        // That from a thread to itself is never used.
+        const std::size_t size = (from == to ? 1 : capacity) * sizeof(packet);
+        ::new (static_cast<void*>(&rings_[std::size_t{from} * count + to]))
+            packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
+        slots += size;
+      }
+      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
+    }
+  }
+  handoff_mesh(const handoff_mesh&) = delete;
+  handoff_mesh& operator=(const handoff_mesh&) = delete;
+  /// What is in the rings goes home.
+  ~handoff_mesh() {
+    for (std::size_t i = 0; i < std::size_t{count_} * count_; ++i) rings_[i].~packet_ring();
+  }
+
+  /// The end of thread `i`.
+  [[nodiscard]] handoff& operator[](unsigned i) noexcept {
+    RUNNEL_ASSERT(i < count_);
+    return ends_[i];
+  }
+
+ private:
+  [[nodiscard]] static constexpr std::size_t ends_offset(unsigned count) noexcept {
+    return std::size_t{count} * count * sizeof(packet_ring<>);
+  }
+  [[nodiscard]] static constexpr std::size_t slots_offset(unsigned count) noexcept {
+    return ends_offset(count) + count * sizeof(handoff);
+  }
+
+  packet_ring<>* rings_;
+  handoff* ends_;
+  unsigned count_;
+};
+
+namespace detail {
+
+struct steer_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "steer";
+  handoff* end;
+
+  constexpr explicit steer_stage(handoff& e) noexcept : end(&e) {}
+  void operator()(burst& b, context&) noexcept {
+    std::uint8_t target[max_burst];
+    std::uint64_t others[handoff_mesh::max_threads / 64] = {};
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      const std::uint32_t hash = symmetric_flow_hash(b[i]);
+      b[i].flow_hash(hash);
+      const unsigned to = hash % end->count();
+      target[i] = static_cast<std::uint8_t>(to);
+      if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
+    }
+    for (unsigned word = 0; word < handoff_mesh::max_threads / 64; ++word)
+      for (std::uint64_t left = others[word]; left != 0; left &= left - 1)
+        hand_over(b, target, word * 64 + static_cast<unsigned>(__builtin_ctzll(left)));
+  }
+
+ private:
+  // What the ring does not take goes back to its place in the burst, and is dropped there.
+  void hand_over(burst& b, const std::uint8_t* target, unsigned to) noexcept {
+    handle_array<max_burst> part;
+    std::uint16_t place[max_burst];
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      if (target[i] != to) continue;
+      ::new (static_cast<void*>(&part[n])) packet{static_cast<packet&&>(b[i])};
+      place[n++] = static_cast<std::uint16_t>(i);
+      b.verdict_on(i) = stolen;
+    }
+    struct ring_to {
+      handoff* end;
+      unsigned to;
+      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
+      std::size_t room() const noexcept { return end->room(to); }
+    } ring{end, to};
+    push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
+      b[place[i]] = static_cast<packet&&>(part[i]);
+      b.verdict_on(place[i]) = drop(why);
+    });
+  }
+};
+
+}  // namespace detail
+
+/// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
+/// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
+/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
+/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
+///
+///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
+[[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/attachment_group.hpp ===============================================================================
+// Attachments as many as a program finds when it runs, such as one for each device that it was told of.
+#ifndef RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+#define RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Attachments of one type, which stand in a loop as one: each has its turn in every round. Made by `attach_all`.
+template <class Attachment>
+class attachment_group {
+ public:
+  /// How many file descriptors a loop waits on for all of them. Where there are more, it looks for the others again
+  /// after `wait_list::retry`.
+  static constexpr std::size_t max_handles = 64;
+
+  /// Use `attach_all`.
+  constexpr attachment_group(Attachment* first, std::size_t n) noexcept : first_(first), end_(first + n) {}
+
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->poll(clock);
+    return n;
+  }
+  [[nodiscard]] bool done() noexcept { return first_left() == end_; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& clock, const sleeper* by) noexcept {
+    for (Attachment* a = first_; a != end_; ++a) a->prepare_to_wait(waits, clock, by);
+  }
+  [[nodiscard]] std::size_t left() noexcept {
+    std::size_t n = 0;
+    for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
+    return n;
+  }
+  void wait_by_itself() noexcept {
+    if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
+  }
+  /// @}
+
+ private:
+  Attachment* first_left() noexcept {
+    Attachment* a = first_;
+    while (a != end_ && a->done()) ++a;
+    return a;
+  }
+
+  Attachment* first_;
+  Attachment* end_;
+};
+
+/// Joins attachments of one type to a loop, as many as are known when the program runs: anything with `data()` and
+/// `size()`, which must outlive the loop and stay where it is.
+///
+///     std::vector<decltype(attach(devices[0], path(0)))> inputs;
+///     for (unsigned i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], path(i)));
+///     loop work{time, attach_all(inputs), attach(timers)};
+template <class Attachments>
+[[nodiscard]] constexpr auto attach_all(Attachments& attachments) noexcept {
+  return attachment_group{attachments.data(), attachments.size()};
+}
+
+namespace detail {
+// How many file descriptors and sources an attachment stands for.
+template <class Attachment>
+inline constexpr std::size_t handles_of = 1;
+template <class Attachment>
+inline constexpr std::size_t handles_of<attachment_group<Attachment>> = attachment_group<Attachment>::max_handles;
+template <class Attachment>
+[[nodiscard]] std::size_t left_in(Attachment& a) noexcept {
+  if constexpr (requires { a.left(); }) return a.left();
+  else return a.done() ? 0u : 1u;
+}
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/flow/frame_engine.hpp ===================================================================================
+// The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
+// packets of those that go on.
+//
+// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
+// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
+// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
+// descriptors are attached; what the early verdicts found out about headers goes with them.
+#ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
+#define RUNNEL_FLOW_FRAME_ENGINE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_lengths(const frame* frames, std::size_t n) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += frames[i].length;
+  return sum;
+}
+
+[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
+  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
+}
+
+template <class List>
+constexpr unsigned early_length() {
+  if constexpr (List::size == 0) return 0;
+  else if constexpr (List::first_stage::kind == stage_kind::early) return 1 + early_length<typename List::rest_list>();
+  else return 0;
+}
+template <class List, unsigned Steps>
+constexpr bool early_needs_layers() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
+}
+
+// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
+// byte, and the target of a redirect in its lower one; 255 is nobody's target.
+template <bool Look, unsigned Steps, class List>
+RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
+  verdict v = list.stage.template look_at<Look>(f, l, c);
+  if constexpr (Steps > 1)
+    if (v.code == verdict_code::pass) [[likely]]
+      return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
+  const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
+  v.port = static_cast<std::uint16_t>(number << 8 | target);
+  return v;
+}
+// Hands a packet to a target of the early verdict with number `decided`.
+template <unsigned Steps, class List>
+verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
+  if constexpr (Steps > 1)
+    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
+  return list.stage.send(target, p, c);
+}
+
+// What a device looks like to the engine: a pool, and a way back out.
+template <class Device>
+constexpr context context_of(Device& device, instant now) noexcept {
+  context c;
+  c.now = now;
+  if constexpr (transmitting_device<Device>) {
+    c.device = &device;
+    c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
+      return static_cast<Device*>(d)->transmit(packets, n, t);
+    };
+    if constexpr (frame_transmitting_device<Device>)
+      c.transmit_frames_back = [](void* d, const frame* frames, std::size_t n, instant t) noexcept {
+        return static_cast<Device*>(d)->transmit(frames, n, t);
+      };
+  }
+  return c;
+}
+
+constexpr place with_packets(place at) noexcept {
+  at.packets = true;
+  return at;
+}
+
+// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
+// descriptor is dropped there.
+template <class List>
+class attacher {
+ public:
+  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
+      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
+  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
+  // that were written just before, and wait for them.
+  RUNNEL_INLINE attacher(const attacher& from) noexcept
+      : list_(from.list_),
+        memory_(from.memory_),
+        packets_(from.packets_),
+        room_(from.room_),
+        count_(from.count_),
+        lost_(from.lost_),
+        length_(from.length_),
+        last_{from.last_.ns} {}
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
+  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
+    count_ = from.count_;
+    lost_ = from.lost_;
+    length_ = from.length_;
+    last_.ns = from.last_.ns;
+    return *this;
+  }
+
+  // The bytes come near meanwhile, for whoever looks at them first.
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    prefetch_to_read(f.data);
+    last_ = f.timestamp;
+    if (packet p = memory_->attach(f)) [[likely]]
+      add(static_cast<packet&&>(p), f.length);
+    else lose(f);
+  }
+  // With what an early verdict has found in it already.
+  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
+    if (packet p = memory_->attach(f)) [[likely]] {
+      p.layers(unpack_layers(found));
+      add(static_cast<packet&&>(p), f.length);
+    } else {
+      lose(f);
+    }
+  }
+  template <place At>
+  void run_rest(context& c) noexcept {
+    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+  }
+  [[nodiscard]] instant last() const noexcept { return last_; }
+  // How many frames it took, those included for which there was no descriptor.
+  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
+
+ private:
+  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
+    length_ += length;
+    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+  }
+  [[gnu::noinline]] void lose(const frame& f) noexcept {
+    list_->counters.add(1, f.length);
+    list_->counters.add(drop(drop_reason::no_packet));
+    memory_->release(&f, 1);
+    ++lost_;
+  }
+
+  List* list_;
+  pool* memory_;
+  packet* packets_;
+  [[maybe_unused]] std::size_t room_;
+  std::size_t count_ = 0;
+  std::size_t lost_ = 0;
+  std::uint64_t length_ = 0;
+  instant last_{};  // when the last frame was received
+};
+
+// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
+template <place At, bool HaveLayers, class List>
+RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
+                                   context& c) noexcept {
+  using stage = typename List::first_stage;
+  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
+    list.counters.add(n, sum_of_lengths(frames, n));
+    list.stage.take_frames(frames, n, memory, list.counters, c);
+  } else {
+    handle_array<At.burst> packets;
+    attacher<List> attach{list, memory, packets.data(), n};
+    for (std::size_t i = 0; i < n; ++i) {
+      if constexpr (HaveLayers) attach(frames[i], found[i]);
+      else attach(frames[i]);
+    }
+    attach.template run_rest<At>(c);
+  }
+}
+
+// A frame that leaves as a packet.
+template <unsigned Steps, class List>
+void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  if (packet p = memory.attach(f); !p) {
+    v = drop(drop_reason::no_packet);
+    memory.release(&f, 1);
+  } else if (v.code == verdict_code::tx) {
+    v = settle(p, v, c);
+  } else {
+    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
+  }
+  count_verdict<Steps>(list, decided, v, length);
+}
+
+// Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
+// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
+template <unsigned Steps, class List>
+void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
+                std::uint64_t length, pool& memory, context& c) noexcept {
+  const unsigned decided = v.port >> 8;
+  const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
+  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
+    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
+    return;
+  }
+  std::size_t sent = 0;
+  if (v.code == verdict_code::tx) {
+    sent = c.transmit_frames_back(c.device, frames, n, c.now);
+    std::uint64_t length_sent = length;
+    for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
+    if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
+    if (sent == n) [[likely]]
+      return;
+    length -= length_sent;
+    v = drop(drop_reason::transmit_full);
+  }
+  memory.release(frames + sent, n - sent);
+  count_verdict<Steps>(list, decided, v, length, n - sent);
+}
+
+// The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
+// time, and closes the gaps. Returns how many are left.
+template <place At, unsigned Steps, class List>
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
+                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
+                                                 pool& memory, context& c) noexcept {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < n;) {
+    if (outcomes[i].code == verdict_code::pass) {
+      if (kept != i) {
+        frames[kept] = frames[i];
+        if (found != nullptr) found[kept] = found[i];
+      }
+      ++kept;
+      ++i;
+      continue;
+    }
+    const std::size_t first = i;
+    std::uint64_t length = 0;
+    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
+      length += lengths != nullptr ? lengths[i] : frames[i].length;
+    settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
+                      length, memory, c);
+  }
+  return kept;
+}
+
+// Whether a program of a list of early verdicts may change the length of a frame.
+template <class List, unsigned Steps>
+constexpr bool early_resizes() {
+  if constexpr (Steps == 0) return false;
+  else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
+}
+
+// Takes frames into an array, and lets their bytes come near meanwhile.
+class frame_taker {
+ public:
+  frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
+  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+    RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
+    prefetch_to_read(f.data);
+    copy_members(*to_++, f);
+  }
+
+ private:
+  frame* to_;
+  [[maybe_unused]] frame* end_;
+};
+
+// Whether a pipeline's first stage is one that frames need not exist for.
+template <class List>
+inline constexpr bool begins_with_packets =
+    List::first_stage::kind != stage_kind::early &&
+    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
+
+template <place At, class List>
+void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
+  constexpr unsigned steps = early_length<List>();
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
+  if (n > At.burst) __builtin_unreachable();
+  if constexpr (steps == 0) {
+    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
+  } else {
+    using next_list = typename skip<List, steps>::type;
+    using next_stage = typename next_list::first_stage;
+    constexpr bool look = early_needs_layers<List, steps>();
+    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
+    constexpr bool resizes = early_resizes<List, steps>();
+    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
+    raw_array<verdict, At.burst> outcomes;
+    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
+    std::uint64_t length = 0;
+    std::uint32_t different = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      frame& f = frames[i];
+      found_layers l;
+      if constexpr (look) l = dissect(f);
+      if constexpr (resizes) lengths[i] = f.length;
+      length += f.length;
+      const verdict v = early_step<look, steps>(list, f, l, c);
+      if constexpr (keep_layers) found[i] = l.packed;
+      store(outcomes[i], v);
+      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    }
+    count_in<steps>(list, n, length);
+    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
+    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
+    if (different == 0 && outcomes[0].code != verdict_code::pass) {
+      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
+      return;
+    }
+    if (different != 0) {
+      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
+      if (n == 0) return;
+    }
+    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/flow/loop.hpp ===========================================================================================
+// The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
+//
+// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
+// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
+// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
+// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
+// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
+// is.
+#ifndef RUNNEL_FLOW_LOOP_HPP
+#define RUNNEL_FLOW_LOOP_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // remove_reference_t
+#include <utility>      // forward
+
+namespace runnel {
+
+/// How a source is polled.
+struct attach_options {
+  std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
+};
+
+/// A source of packets and the pipeline behind it. Made by `attach`.
+template <std::uint16_t Burst, class Source, class Pipeline>
+class attachment {
+  static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
+  static constexpr bool of_packets = pulled_source<Source>;
+  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
+  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
+  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
+  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
+  using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
+
+ public:
+  /// Use `attach`.
+  constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
+      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
+    RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
+  }
+
+  /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    std::size_t total = 0;
+    while (total < options_.budget) {
+      std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
+      const std::size_t downstream = detail::room_in(path_.stages(), clock);
+      if (downstream < room) room = downstream;
+      if (room == 0) break;
+      const std::size_t n = poll_once(clock, room);
+      total += n;
+      if (n < room) break;
+    }
+    return total;
+  }
+  /// Whether nothing will ever come again, and nothing is held by a full end.
+  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
+  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
+    if (source_->done()) return;
+    if constexpr (requires {
+                    { source_->next_due() } -> std::same_as<instant>;
+                  })
+      waits.until(source_->next_due());
+    if constexpr (requires {
+                    { source_->wait_handle() } -> std::same_as<int>;
+                  })
+      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    if constexpr (requires { source_->wakes(*by); }) {
+      if (by == nullptr || !source_->empty()) waits.ready();
+      else if (!source_->wakes(*by)) waits.again();
+    }
+  }
+  /// Waits until the source has something, if it can do that by itself.
+  void wait_by_itself() noexcept {
+    if constexpr (requires { source_->wait(); }) source_->wait();
+  }
+  /// The pipeline, for `describe` and `totals`.
+  [[nodiscard]] auto& path() noexcept { return path_; }
+
+ private:
+  template <class Clock>
+  std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
+    context c = detail::context_of(*source_, clock.now());
+    if constexpr (of_packets) {
+      detail::handle_array<Burst> packets;
+      const std::size_t n = source_->pull(packets.data(), room, c.now);
+      if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
+      return n;
+    } else if constexpr (detail::begins_with_packets<list_type>) {
+      detail::handle_array<Burst> packets;
+      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
+      const std::size_t n = source_->receive(room, c.now, attach);
+      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
+      if (n == 0) return 0;
+      see(clock, attach.last(), c);
+      attach.template run_rest<start>(c);
+      return n;
+    } else {
+      detail::raw_array<frame, Burst> frames;
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
+      if (n == 0) return 0;
+      see(clock, frames[n - 1].timestamp, c);
+      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
+      return n;
+    }
+  }
+  // A clock that goes by the packets' own time is told of it.
+  template <class Clock>
+  static void see(Clock& clock, instant last, context& c) noexcept {
+    if constexpr (requires { clock.seen(last); }) {
+      clock.seen(last);
+      c.now = clock.now();
+    }
+  }
+
+  Source* source_;
+  Pipeline path_;
+  attach_options options_;
+};
+
+namespace detail {
+// What stands in for an attachment that cannot be, so that one error does not bring more.
+struct nothing_attached {
+  template <class Clock>
+  std::size_t poll(Clock&) noexcept {
+    return 0;
+  }
+  bool done() noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
+  void wait_by_itself() noexcept {}
+};
+}  // namespace detail
+
+/// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
+/// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
+/// the compile errors. Refers to the source, which must outlive it.
+template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
+[[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
+  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
+  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
+  if constexpr (!is_source) {
+    return detail::nothing_attached{};
+  } else if constexpr (!path_type::complete) {
+    using checked [[maybe_unused]] = decltype(path_type::template check<place{}>());
+    return detail::nothing_attached{};
+  } else if constexpr (detail::pipeline_type<Pipeline>) {
+    return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
+  } else {
+    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
+    return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
+  }
+}
+
+/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
+/// may sleep. Does not keep a loop alive whose sources are done.
+template <unsigned Levels>
+class timer_attachment {
+ public:
+  /// Use `attach`.
+  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    timers_->advance(clock.now());
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(timers_->next_due());
+  }
+  void wait_by_itself() const noexcept {}
+  /// @}
+
+ private:
+  basic_timer_wheel<Levels>* timers_;
+};
+
+/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
+template <unsigned Levels>
+[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
+  return timer_attachment<Levels>{timers};
+}
+
+/// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
+/// this, for the type of the loop contains that of the handler.
+class stoppable {
+ public:
+  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
+  /// signal handler.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
+  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
+  void wake() noexcept {
+    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
+    if (sleeper_ != nullptr) sleeper_->wake_up();
+  }
+
+ protected:
+  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
+  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
+  /// Whether `stop` was called.
+  [[nodiscard]] bool stopped() const noexcept {
+    return __atomic_load_n(&stop_, __ATOMIC_RELAXED) ||
+           (others_ != nullptr && __atomic_load_n(others_, __ATOMIC_RELAXED));
+  }
+  /// It counts as stopped too when this is true. Whoever sets it wakes the sleeper then.
+  void stops_with(const bool& others) noexcept { others_ = &others; }
+  /// Whether `wake` was called since this was asked last.
+  [[nodiscard]] bool woken() noexcept {
+    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
+  }
+  /// Who sleeps.
+  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
+
+ private:
+  sleeper* sleeper_;
+  const bool* others_ = nullptr;
+  bool stop_ = false;
+  bool look_ = false;
+};
+
+/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
+template <clock Clock, class... Attachments>
+class loop : public stoppable {
+ public:
+  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
+  /// as `real_clock` is) has one loop at a time.
+  constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
+      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
+
+  /// One round over all sources. How many packets there were.
+  std::size_t poll() noexcept { return attachments_.poll(*clock_); }
+  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
+  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
+  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
+  void wait() noexcept {
+    if (done()) return;
+    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
+    wait_entry entries[handles + 1];
+    if constexpr (std::derived_from<Clock, sleeper>) {
+      clock_->prepare_to_wait();
+      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
+      wait_list waits{entries, handles, clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, sleeps());
+      if (!stopped() && !woken() && !waits.is_ready() && !done())
+        clock_->wait_until(waits.due(), entries, waits.size());
+      clock_->finish_wait();
+    } else {
+      wait_list waits{entries, handles, clock_->now()};
+      attachments_.prepare_to_wait(waits, *clock_, nullptr);
+      if (waits.is_ready()) return;
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+        clock_->wait_until(waits.due(), entries, waits.size());
+      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
+      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
+    }
+  }
+  /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
+  /// never under load. Once stopped, it stays so.
+  void run() noexcept {
+    while (!stopped()) {
+      if (poll() != 0) continue;
+      if (done()) return;
+      wait();
+    }
+  }
+  /// Whether no source will ever have anything again.
+  [[nodiscard]] bool done() noexcept { return attachments_.done(); }
+
+ private:
+  // The attachments as a recursive struct, for the reason given at stage_list.
+  template <class... More>
+  struct list {
+    std::size_t poll(Clock&) noexcept { return 0; }
+    bool done() noexcept { return true; }
+    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
+    std::size_t left() noexcept { return 0; }
+    void wait_by_itself() noexcept {}
+  };
+  template <class First, class... More>
+  struct list<First, More...> {
+    constexpr explicit list(First&& f, More&&... m) noexcept : first(std::move(f)), more(std::move(m)...) {}
+    std::size_t poll(Clock& time) noexcept {
+      const std::size_t n = first.poll(time);
+      return n + more.poll(time);
+    }
+    bool done() noexcept { return first.done() && more.done(); }
+    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
+      first.prepare_to_wait(waits, time, by);
+      more.prepare_to_wait(waits, time, by);
+    }
+    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
+    void wait_by_itself() noexcept {
+      if (!first.done()) first.wait_by_itself();
+      else more.wait_by_itself();
+    }
+    First first;
+    list<More...> more;
+  };
+  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
+    if constexpr (std::derived_from<Clock, sleeper>) return &time;
+    else return nullptr;
+  }
+
+  Clock* clock_;
+  list<Attachments...> attachments_;
+};
+
+/// Runs attachments until all their sources are done, by a clock of the user's.
+template <clock Clock, class... Attachments>
+void run(Clock& time, Attachments... attachments) noexcept {
+  loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
+}
+/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
+template <class... Attachments>
+  requires(!(clock<Attachments> || ...))
+void run(Attachments... attachments) noexcept {
+  capture_clock time;
+  run(time, std::move(attachments)...);
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/device/workers.hpp ======================================================================================
+// Workers: one loop a thread, each pinned to a processor of its own, with rings between them for packets whose flow
+// belongs to another one.
+//
+// Theory of operation. `run` starts the threads and waits for their end. Each pins itself, makes its pool there, so
+// that its memory is near that processor, and calls the user's function, which opens the worker's devices, builds its
+// paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
+// three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
+//
+//     the card's queues      each worker opens queue `self.index()`; the card has the symmetric key (symmetric_rss_key)
+//     the kernel's fanout    each worker opens the same interface in one fanout group by hash
+//     software               any worker receives, and `steer(self.rings())` hands over what is not its own
+//
+// It ends when `stop` was called, when a worker failed, or when the sources of all workers are done and the rings are
+// empty. What crossed and is still in a ring goes home then: pools, rings and clocks belong to the crew, and outlive
+// what the workers' functions made.
+#ifndef RUNNEL_DEVICE_WORKERS_HPP
+#define RUNNEL_DEVICE_WORKERS_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <new>          // placement new
+#include <type_traits>  // remove_reference_t
+#include <utility>      // forward, move
+
+#if defined(__linux__)
+
+#include <pthread.h>      // pthread_create, pthread_join
+#include <string.h>       // strerror
+#include <sys/syscall.h>  // SYS_sched_setaffinity
+#include <unistd.h>       // syscall
+
+namespace runnel {
+
+/// How many workers, where they run, and what each has.
+struct workers_options {
+  unsigned count = 0;  ///< threads, at most 256; 0 is one for each processor that this process may run on
+  bool pin = true;     ///< each to a processor of its own; false: wherever the system puts them
+  /// The processors, `count` of them; null: those that this process may run on, in order.
+  const unsigned* processors = nullptr;
+  std::size_t ring = 1024;  ///< packets between each worker and each other, a power of two
+  pool_config memory{};     ///< of each worker's own pool, from which packets cross; `.packets = 0` for none
+};
+
+class workers;
+
+namespace detail {
+
+// The processors that a thread may run on, as the kernel has them: a bit each.
+struct processor_set {
+  static constexpr unsigned most = 8192;
+  static constexpr unsigned word_bits = sizeof(unsigned long) * 8;
+  unsigned long words[most / word_bits] = {};
+
+  [[nodiscard]] bool has(unsigned i) const noexcept {
+    return i < most && (words[i / word_bits] >> i % word_bits & 1u) != 0;
+  }
+  void add(unsigned i) noexcept {
+    if (i < most) words[i / word_bits] |= 1ul << i % word_bits;
+  }
+  [[nodiscard]] unsigned count() const noexcept {
+    unsigned n = 0;
+    for (const unsigned long w : words) n += static_cast<unsigned>(__builtin_popcountl(w));
+    return n;
+  }
+  /// Of this thread. Empty when the system does not say.
+  [[nodiscard]] static processor_set allowed() noexcept {
+    processor_set s;
+    if (::syscall(SYS_sched_getaffinity, 0, sizeof s.words, s.words) < 0) return {};
+    return s;
+  }
+  /// Pins this thread. 0, or the errno.
+  [[nodiscard]] int apply() const noexcept {
+    return ::syscall(SYS_sched_setaffinity, 0, sizeof words, words) == 0 ? 0 : errno;
+  }
+};
+
+// Something that is made later than what holds it.
+template <class T>
+class late {
+ public:
+  late() noexcept {}
+  late(const late&) = delete;
+  late& operator=(const late&) = delete;
+  ~late() { clear(); }
+  template <class... Arguments>
+  void make(Arguments&&... arguments) noexcept {
+    ::new (static_cast<void*>(&value_)) T(std::forward<Arguments>(arguments)...);
+    made_ = true;
+  }
+  void clear() noexcept {
+    if (made_) value_.~T();
+    made_ = false;
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return made_; }
+  [[nodiscard]] T& operator*() noexcept { return value_; }
+
+ private:
+  union {
+    T value_;
+  };
+  bool made_ = false;
+};
+
+template <class... Attachments>
+class worker_loop : public loop<real_clock, Attachments...> {
+ public:
+  worker_loop(real_clock& time, const bool& stop_all, Attachments... attachments) noexcept
+      : loop<real_clock, Attachments...>(time, std::move(attachments)...) {
+    this->stops_with(stop_all);
+  }
+};
+
+}  // namespace detail
+
+/// One of several threads, as its own function sees it. Only that thread uses it.
+class alignas(detail::ring_line) worker {
+ public:
+  worker(const worker&) = delete;
+  worker& operator=(const worker&) = delete;
+
+  /// Its number, from 0.
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  /// How many workers there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  /// The processor that it is pinned to; -1 when it is not.
+  [[nodiscard]] int processor() const noexcept { return processor_; }
+  /// The clock that its loop sleeps by.
+  [[nodiscard]] real_clock& clock() noexcept { return clock_; }
+  /// Its own pool, made on its thread (RUNNEL_ASSERT: there is one). Outlives what the function makes. A device whose
+  /// packets cross should receive into it: others' packets are copied to it first.
+  [[nodiscard]] pool& memory() noexcept {
+    RUNNEL_ASSERT(memory_ && "workers_options.memory.packets is 0");
+    return (*memory_).get();
+  }
+  /// Its end of the rings between the workers, for `steer(self.rings())`, and for `attach(self.rings(), path)`.
+  [[nodiscard]] handoff& rings() noexcept { return *rings_; }
+
+  /// Runs a loop over these attachments by `clock()`, until it is stopped or all sources of all workers are done. Once;
+  /// a function that does not call it only prevents the others from waiting for its packets.
+  template <class... Attachments>
+  void run(Attachments... attachments) noexcept;
+  /// Stops all workers, and has `workers::run` return this error, if it is the first.
+  void fail(const error& why) noexcept;
+  /// Stops all workers.
+  void stop() noexcept;
+
+ private:
+  friend class workers;
+  worker(workers& crew, unsigned index, unsigned count) noexcept : crew_(&crew), index_(index), count_(count) {}
+  bool prepare(const workers_options& options, const detail::processor_set& allowed) noexcept;
+
+  real_clock clock_;
+  workers* crew_;
+  handoff* rings_ = nullptr;
+  unsigned index_;
+  unsigned count_;
+  int processor_ = -1;
+  ::pthread_t thread_{};
+  detail::late<error> error_;
+  detail::late<mapped_pool> memory_;
+};
+
+/// Threads with a loop each. Not movable: signal handlers hold its address.
+///
+///     workers crew{{.count = 2}};
+///     auto ended = crew.run([](worker& self) {
+///       auto nic = device::open("af_packet:eth0?fanout=hash");
+///       if (!nic) return self.fail(nic.error());
+///       self.run(attach(*nic, parse() | policy | transmit(*nic)));
+///     });
+///     if (!ended) std::fprintf(stderr, "%s\n", ended.error().message());
+class workers {
+ public:
+  /// Takes memory for the workers and their rings; what goes wrong, `run` says.
+  explicit workers(const workers_options& options = {}) noexcept
+      : options_(options), allowed_(detail::processor_set::allowed()), count_(options.count) {
+    if (count_ == 0) count_ = allowed_.count() != 0 ? allowed_.count() : 1;
+    if (count_ > handoff_mesh::max_threads || !is_power_of_two(options_.ring)) return;
+    const std::size_t of_workers = count_ * sizeof(worker);
+    const std::size_t of_rings = handoff_mesh::bytes_needed(count_, options_.ring);
+    storage_ = detail::mapping(of_workers + of_rings);
+    if (storage_.data() == nullptr) return;
+    sleeper* clocks[handoff_mesh::max_threads];
+    for (unsigned i = 0; i < count_; ++i) {
+      auto* const w = ::new (static_cast<void*>(storage_.data() + i * sizeof(worker))) worker(*this, i, count_);
+      clocks[i] = &w->clock_;
+    }
+    mesh_.make(mutable_bytes{storage_.data() + of_workers, of_rings}, static_cast<sleeper* const*>(clocks), count_,
+               options_.ring);
+    for (unsigned i = 0; i < count_; ++i) (*this)[i].rings_ = &(*mesh_)[i];
+  }
+  workers(const workers&) = delete;
+  workers& operator=(const workers&) = delete;
+  ~workers() {
+    if (storage_.data() == nullptr) return;
+    mesh_.clear();  // what is in the rings goes home before its pool ends
+    for (unsigned i = 0; i < count_; ++i) (*this)[i].~worker();
+  }
+
+  /// Calls `function(self)` on a thread for each worker, waits for the end of all, and says how many there were, or
+  /// what went wrong first: a worker that called `fail`, a pool for which there is no memory, a processor that this
+  /// process may not run on, a thread that could not be started; then all are stopped. Once.
+  template <class Function>
+  [[nodiscard]] result<unsigned, error> run(Function&& function) noexcept {
+    static_assert(
+        requires(worker& self) { function(self); },
+        "runnel: workers.run() needs a function that takes its worker: [](worker& self) {...}");
+    auto call = [](void* f, worker& self) noexcept { (*static_cast<std::remove_reference_t<Function>*>(f))(self); };
+    return run_all(const_cast<void*>(static_cast<const void*>(&function)), call);
+  }
+  /// Ends the loops of all workers, at once where they sleep. From any thread or signal handler, also before `run`.
+  void stop() noexcept {
+    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
+    if (storage_.data() != nullptr)
+      for (unsigned i = 0; i < count_; ++i) (*this)[i].clock_.wake_up();
+  }
+  /// How many workers there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+
+ private:
+  friend class worker;
+  [[nodiscard]] worker& operator[](unsigned i) noexcept {
+    return *__builtin_launder(reinterpret_cast<worker*>(storage_.data() + i * sizeof(worker)));
+  }
+  [[nodiscard]] result<unsigned, error> run_all(void* function, void (*call)(void*, worker&) noexcept) noexcept;
+  [[nodiscard]] detail::late<error>& check() noexcept;
+  [[nodiscard]] static void* thread_main(void* self) noexcept;
+
+  workers_options options_;
+  detail::processor_set allowed_;
+  unsigned count_;
+  bool stop_ = false;
+  bool has_run_ = false;
+  int failed_ = -1;  // which worker did first
+  detail::mapping storage_;
+  detail::late<handoff_mesh> mesh_;
+  detail::late<error> error_;
+  void* function_ = nullptr;
+  void (*call_)(void*, worker&) noexcept = nullptr;
+};
+
+inline void worker::fail(const error& why) noexcept {
+  if (!error_) error_.make(why);
+  int nobody = -1;
+  (void)__atomic_compare_exchange_n(&crew_->failed_, &nobody, static_cast<int>(index_), false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+  crew_->stop();
+}
+inline void worker::stop() noexcept { crew_->stop(); }
+
+template <class... Attachments>
+void worker::run(Attachments... attachments) noexcept {
+  detail::worker_loop<Attachments...> work{clock_, crew_->stop_, std::move(attachments)...};
+  work.run();
+  // Its own sources are done: from here on it has only what others hand over.
+  rings_->finish();
+  work.run();
+}
+
+// On the worker's own thread: pins it, and makes its pool there.
+inline bool worker::prepare(const workers_options& options, const detail::processor_set& allowed) noexcept {
+  if (options.pin) {
+    unsigned processor = 0;
+    if (options.processors != nullptr) {
+      processor = options.processors[index_];
+    } else {
+      for (unsigned before = index_; !allowed.has(processor) || before-- != 0;) ++processor;
+    }
+    detail::processor_set one;
+    one.add(processor);
+    if (const int number = one.apply(); number != 0) {
+      text<64> what;
+      what << "worker " << std::uint64_t{index_} << " to processor " << std::uint64_t{processor};
+      fail(error("workers", "pin", what.c_str(), ::strerror(number),
+                 "choose among those that this process may run on, or .pin = false", number));
+      return false;
+    }
+    processor_ = static_cast<int>(processor);
+  }
+  if (options.memory.packets != 0) {
+    auto memory = mapped_pool::open(options.memory);
+    if (!memory) {
+      fail(memory.error());
+      return false;
+    }
+    memory_.make(std::move(*memory));
+    rings_->copies_to(*memory_);
+  }
+  return true;
+}
+
+inline void* workers::thread_main(void* self) noexcept {
+  worker& w = *static_cast<worker*>(self);
+  workers& crew = *w.crew_;
+  if (w.prepare(crew.options_, crew.allowed_)) crew.call_(crew.function_, w);
+  w.rings_->finish();
+  return nullptr;
+}
+
+// What `run` cannot do anything about. Nothing when all is well.
+inline detail::late<error>& workers::check() noexcept {
+  text<64> number;
+  if (has_run_) {
+    error_.make("workers", "run", "", "they have run already", "make new ones");
+  } else if (count_ > handoff_mesh::max_threads) {
+    number << std::uint64_t{count_} << " workers";
+    error_.make("workers", "start", number.c_str(), "more than 256", "ask for fewer");
+  } else if (!is_power_of_two(options_.ring)) {
+    number << "rings of " << std::uint64_t{options_.ring};
+    error_.make("workers", "make", number.c_str(), "not a power of two", "choose 256, 1024 or the like");
+  } else if (storage_.data() == nullptr) {
+    error_.make("workers", "make", "the rings", "no memory", "ask for fewer workers or shorter rings", ENOMEM);
+  } else if (options_.pin && options_.processors == nullptr && count_ > allowed_.count()) {
+    number << std::uint64_t{count_} << " workers";
+    text<64> why;
+    why << "this process may run on " << std::uint64_t{allowed_.count()} << " processors";
+    error_.make("workers", "pin", number.c_str(), why.c_str(), "ask for fewer, or .pin = false");
+  }
+  has_run_ = true;
+  return error_;
+}
+
+inline result<unsigned, error> workers::run_all(void* function, void (*call)(void*, worker&) noexcept) noexcept {
+  if (auto& wrong = check()) return *wrong;
+  function_ = function;
+  call_ = call;
+  unsigned started = 0;
+  for (; started < count_; ++started) {
+    worker& w = (*this)[started];
+    const int number = ::pthread_create(&w.thread_, nullptr, &thread_main, &w);
+    if (number == 0) continue;
+    text<32> which;
+    which << "worker " << std::uint64_t{started};
+    error_.make("workers", "start", which.c_str(), ::strerror(number), "ask for fewer workers", number);
+    for (unsigned i = started; i < count_; ++i) (*this)[i].rings_->finish();
+    stop();
+    break;
+  }
+  for (unsigned i = 0; i < started; ++i) (void)::pthread_join((*this)[i].thread_, nullptr);
+  if (error_) return *error_;
+  if (failed_ >= 0) return *(*this)[static_cast<unsigned>(failed_)].error_;
+  return count_;
+}
+
+}  // namespace runnel
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device/xdp_hook.hpp =====================================================================================
 // Rules in the kernel's XDP hook: the ones that a pipeline has in `xdp(...)` run on an interface, in its driver if that
 // can, before there is an sk_buff; with counters for each rule, and sets that change while they run.
@@ -20144,1429 +24260,10 @@ class xdp_hook {
 #endif
 
 // ==== runnel/device.hpp ==============================================================================================
-// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock.
-// On a target without an operating system those that need none.
+// Devices: null, link, captures, TAP, packet sockets; eBPF in the kernel; pools in mapped memory; the system's clock;
+// workers. On a target without an operating system those that need none.
 #ifndef RUNNEL_DEVICE_ALL_HPP
 #define RUNNEL_DEVICE_ALL_HPP
-
-#endif
-
-// ==== runnel/flow/counters.hpp =======================================================================================
-// What is counted at each stage. The numbers are added once for a burst, not for a packet.
-#ifndef RUNNEL_FLOW_COUNTERS_HPP
-#define RUNNEL_FLOW_COUNTERS_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-
-namespace runnel {
-
-/// The counters of one stage: what came in, and what did not go on to the next stage. What passed is the rest. Stages
-/// that are fused into one loop count bytes as they were at its beginning, whatever a stage before them in it pushed or
-/// pulled.
-struct stage_counters {
-  std::uint64_t packets = 0;                        ///< that came in
-  std::uint64_t bytes = 0;                          ///< that came in, with the lengths at the beginning of the loop
-  std::uint64_t verdicts[verdict_code_count] = {};  ///< by verdict_code; `pass` is not counted here, see passed()
-  std::uint64_t reasons[drop_reason_count] = {};    ///< drops and aborts by cause
-
-  /// Packets that went on.
-  [[nodiscard]] constexpr std::uint64_t passed() const noexcept {
-    std::uint64_t rest = packets;
-    for (const std::uint64_t v : verdicts) rest -= v;
-    return rest;
-  }
-  /// Packets with this verdict.
-  [[nodiscard]] constexpr std::uint64_t count(verdict_code code) const noexcept {
-    return code == verdict_code::pass ? passed() : verdicts[static_cast<std::size_t>(code)];
-  }
-  /// Drops and aborts with this cause.
-  [[nodiscard]] constexpr std::uint64_t dropped(drop_reason why) const noexcept {
-    return reasons[static_cast<std::size_t>(why)];
-  }
-  /// Counts `n` packets of `length` bytes in all.
-  constexpr void add(std::uint64_t n, std::uint64_t length) noexcept {
-    packets += n;
-    bytes += length;
-  }
-  /// Counts `n` packets with a verdict other than `pass`.
-  constexpr void add(verdict v, std::uint64_t n = 1) noexcept {
-    verdicts[static_cast<std::size_t>(v.code)] += n;
-    if (v.code == verdict_code::drop || v.code == verdict_code::aborted)
-      reasons[static_cast<std::size_t>(v.reason)] += n;
-  }
-  /// Counts something that was lost beside the path: a cause, and no packet of the path.
-  constexpr void add_aside(verdict v) noexcept { reasons[static_cast<std::size_t>(v.reason)] += 1; }
-};
-
-/// Counting left out: takes no space and no time. `uncounted | parse() | ...` builds a pipeline with it.
-struct no_counters {
-  /// Counts nothing. @{
-  constexpr void add(std::uint64_t, std::uint64_t) noexcept {}
-  constexpr void add(verdict, std::uint64_t = 1) noexcept {}
-  constexpr void add_aside(verdict) noexcept {}
-  /// @}
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/context.hpp ========================================================================================
-// What a stage may know beside the packet: the time, and the device that the burst came from.
-#ifndef RUNNEL_FLOW_CONTEXT_HPP
-#define RUNNEL_FLOW_CONTEXT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// Passed along with a burst. Valid for the call.
-struct context {
-  instant now{};  ///< when the burst was received, by the loop's clock
-  /// Sends packets out by the device that the burst came from; null when that device cannot transmit.
-  std::size_t (*transmit_back)(void* device, packet* packets, std::size_t n, instant now) noexcept = nullptr;
-  /// The same for its own frames, which need no descriptor for it; null when that device takes packets only.
-  std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
-  /// Internal: the device of the source.
-  void* device = nullptr;
-  text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/ports.hpp ==========================================================================================
-// The ways out of a stage that decides between several: a list of tags that is also the type of the decision.
-#ifndef RUNNEL_FLOW_PORTS_HPP
-#define RUNNEL_FLOW_PORTS_HPP
-
-#include <concepts>  // same_as
-#include <cstddef>   // size_t
-#include <cstdint>   // uint8_t
-
-namespace runnel {
-
-/// The way that packets take which a branch did not look at, because they lack the headers that it asks for.
-struct other {};
-
-/// `ports<local, forward, no_route>` lists the ways out of a branch, and is what its decision returns: one of the
-/// tags, or a verdict other than `pass` for a packet that goes no way at all.
-///
-///     struct by_port {
-///       using ways = ports<dns, other>;
-///       ways operator()(udp u) const { if (u.destination_port() == 53) return dns{}; return other{}; }
-///     };
-template <class... Ways>
-class ports {
- public:
-  /// How many ways.
-  static constexpr std::size_t count = sizeof...(Ways);
-  static_assert(count >= 1 && count <= 64, "runnel: a branch has 1 to 64 ways");
-
-  /// Whether `W` is one of the ways.
-  template <class W>
-  static constexpr bool contains = (std::same_as<W, Ways> || ...);
-  /// The place of `W` in the list.
-  template <class W>
-  static constexpr std::size_t index_of = [] {
-    std::size_t i = 0;
-    (void)((std::same_as<W, Ways> || (++i, false)) || ...);
-    return i;
-  }();
-
-  /// The way that this tag names.
-  template <class W>
-    requires contains<W>
-  constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
-  /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
-  /// drop.
-  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
-    RUNNEL_ASSERT(v.code != verdict_code::pass);
-  }
-  /// The same for `drop`.
-  constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
-  /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
-  template <class W>
-    requires contains<W>
-  [[nodiscard]] static constexpr ports to() noexcept {
-    return ports(static_cast<std::uint16_t>(index_of<W>));
-  }
-
-  /// Calls `f.template operator()<Way>()` for each way in the list.
-  template <class F>
-  static constexpr void for_each(F&& f) {
-    (f.template operator()<Ways>(), ...);
-  }
-  /// `pass` with the way's place in `port`, or the verdict.
-  [[nodiscard]] constexpr verdict decision() const noexcept { return verdict_; }
-
- private:
-  constexpr explicit ports(std::uint16_t index) noexcept : verdict_{verdict_code::pass, drop_reason::none, index} {}
-  verdict verdict_;
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/type_name.hpp ======================================================================================
-// The name of a type as text, for the drawing of a graph and for traces.
-#ifndef RUNNEL_FLOW_TYPE_NAME_HPP
-#define RUNNEL_FLOW_TYPE_NAME_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel::detail {
-
-struct type_text {
-  char characters[48] = {};
-};
-
-// The last part of a type's name without namespaces and template arguments: what stands behind the last "::" in the
-// text that GCC and Clang make of a function's signature. What is in brackets of any kind is passed over: arguments,
-// and the
-// "(anonymous namespace)" and "main()" in front of local types.
-template <class T>
-consteval type_text make_type_name() {
-  const char* at = __PRETTY_FUNCTION__;
-  while (!(at[0] == 'T' && at[1] == ' ' && at[2] == '=' && at[3] == ' ')) ++at;
-  type_text result;
-  std::size_t size = 0;
-  unsigned depth = 0;
-  for (at += 4; *at != '\0' && (depth != 0 || (*at != ']' && *at != ';')); ++at) {
-    if (*at == '<' || *at == '(' || *at == '{') {
-      ++depth;
-    } else if (*at == '>' || *at == ')' || *at == '}') {
-      --depth;
-    } else if (depth != 0) {
-      continue;
-    } else if (at[0] == ':' && at[1] == ':') {
-      size = 0;
-      ++at;
-    } else if (size + 1 < sizeof result.characters) {
-      result.characters[size++] = *at;
-    }
-  }
-  for (std::size_t i = size; i < sizeof result.characters; ++i) result.characters[i] = '\0';
-  return result;
-}
-
-template <class T>
-inline constexpr type_text type_name_storage = make_type_name<T>();
-
-}  // namespace runnel::detail
-
-namespace runnel {
-
-/// The unqualified name of `T`, zero-terminated, at most 47 characters; empty for lambdas and unnamed types.
-template <class T>
-[[nodiscard]] constexpr const char* type_name() noexcept {
-  return detail::type_name_storage<T>.characters;
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/packet/burst.hpp ========================================================================================
-// A burst: up to a few dozen packets that travel together, each with its verdict. What a stage gets that looks at
-// many packets at once (bulk lookups, GRO).
-#ifndef RUNNEL_PACKET_BURST_HPP
-#define RUNNEL_PACKET_BURST_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t
-
-namespace runnel {
-
-/// How many packets travel together, unless the user says otherwise.
-inline constexpr std::size_t default_burst = 64;
-/// How many may.
-inline constexpr std::size_t max_burst = 256;
-
-/// Packets and their verdicts, in arrays that somebody else owns (`burst_of` has its own). The first `size()`
-/// handles are the burst; a stage may move packets out of it (which steals them: the handle is then empty), set
-/// verdicts, and append packets up to `capacity()`. Every verdict begins as `pass`.
-class burst {
- public:
-  /// `size` packets, each with its verdict, in arrays with room for `capacity`, which must outlive it.
-  constexpr burst(packet* packets, verdict* verdicts, std::size_t size, std::size_t capacity) noexcept
-      : packets_(packets), verdicts_(verdicts), size_(size), capacity_(capacity) {}
-  burst(const burst&) = delete;
-  burst& operator=(const burst&) = delete;
-
-  /// How many packets.
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// How many packets fit.
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  /// Whether there is none.
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  /// Packet `i`.
-  [[nodiscard]] packet& operator[](std::size_t i) noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return packets_[i];
-  }
-  /// For loops over the packets. @{
-  [[nodiscard]] packet* begin() noexcept { return packets_; }
-  [[nodiscard]] packet* end() noexcept { return packets_ + size_; }
-  /// @}
-  /// The verdict on packet `i`, to read or to set.
-  [[nodiscard]] verdict& verdict_on(std::size_t i) noexcept {
-    RUNNEL_ASSERT(i < size_);
-    return verdicts_[i];
-  }
-  /// Adds a packet at the end with the verdict `pass`. False, and the packet is still the caller's, when it is full.
-  [[nodiscard]] bool push_back(packet&& p) noexcept {
-    if (size_ == capacity_) return false;
-    verdicts_[size_] = pass;
-    packets_[size_++] = static_cast<packet&&>(p);
-    return true;
-  }
-  /// Releases all packets.
-  void clear() noexcept {
-    while (size_ != 0) packets_[--size_].reset();
-  }
-
- private:
-  packet* packets_;
-  verdict* verdicts_;
-  std::size_t size_;
-  std::size_t capacity_;
-};
-
-/// A burst with room for `N` packets of its own.
-template <std::size_t N = default_burst>
-class burst_of : public burst {
- public:
-  static_assert(N >= 1 && N <= max_burst, "runnel: a burst holds 1 to 256 packets");
-  burst_of() noexcept : burst(packets_, verdicts_, 0, N) {}
-
- private:
-  packet packets_[N];
-  verdict verdicts_[N];
-};
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/stage.hpp ==========================================================================================
-// What a stage is, and how a plain function becomes one: by the types of its parameters.
-#ifndef RUNNEL_FLOW_STAGE_HPP
-#define RUNNEL_FLOW_STAGE_HPP
-
-#include <concepts>     // same_as, invocable
-#include <cstddef>      // size_t
-#include <cstdint>      // uint16_t
-#include <type_traits>  // remove_cvref_t, is_void_v
-#include <utility>      // move, forward
-
-namespace runnel {
-
-/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
-class connection;
-
-/// How the engine calls a stage.
-enum class stage_kind : std::uint8_t {
-  early,   ///< looks at frames, before there are packets: `xdp(...)`
-  each,    ///< looks at one packet at a time, and is fused with its neighbours
-  burst,   ///< looks at a whole burst
-  aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
-  branch,  ///< decides between ways
-  end,     ///< takes ownership of what arrives
-};
-
-/// What is known at compile time of the packets at one place of a pipeline.
-struct place {
-  bool packets = false;                 ///< descriptors have been attached; before that there are only frames
-  bool parsed = false;                  ///< `parse()` lies behind
-  bool tracked = false;                 ///< `track()` lies behind
-  bool shared = false;                  ///< the bytes may belong to a clone as well
-  bool traced = false;                  ///< a `trace` lies behind
-  std::uint16_t burst = default_burst;  ///< how many packets travel together at most
-};
-
-namespace detail {
-
-template <class... T>
-struct type_list {};
-
-template <class F>
-struct signature_of_member;
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...)> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class C, class... A>
-struct signature_of_member<R (C::*)(A...) const noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-
-template <class F>
-struct signature {};
-template <class F>
-  requires requires { &F::operator(); }
-struct signature<F> : signature_of_member<decltype(&F::operator())> {};
-template <class R, class... A>
-struct signature<R (*)(A...)> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-template <class R, class... A>
-struct signature<R (*)(A...) noexcept> {
-  using arguments = type_list<A...>;
-  using result = R;
-};
-
-// A function object with one operator(), or a function.
-template <class F>
-concept has_signature = requires { typename signature<F>::arguments; };
-
-template <class A>
-inline constexpr bool is_view = header_view<std::remove_cvref_t<A>>;
-template <class A>
-inline constexpr bool is_writing_view = false;
-template <class A>
-  requires is_view<A>
-inline constexpr bool is_writing_view<A> =
-    std::same_as<std::remove_cvref_t<A>, typename std::remove_cvref_t<A>::mutable_view>;
-template <class A>
-inline constexpr bool is_packet = std::same_as<std::remove_cvref_t<A>, packet>;
-template <class A>
-inline constexpr bool is_frame = std::same_as<std::remove_cvref_t<A>, frame>;
-template <class A>
-inline constexpr bool is_connection = std::same_as<std::remove_cvref_t<A>, connection>;
-template <class A>
-inline constexpr bool is_time = std::same_as<std::remove_cvref_t<A>, instant>;
-template <class A>
-inline constexpr bool is_subject = std::same_as<std::remove_cvref_t<A>, subject>;
-// Views, the time and subjects are made for the call: `ipv4&` would refer to nothing.
-template <class A>
-inline constexpr bool is_made = (is_view<A> || is_time<A> || is_subject<A>) &&
-                                (!std::is_lvalue_reference_v<A> || std::is_const_v<std::remove_reference_t<A>>);
-template <class A>
-inline constexpr bool is_argument = is_made<A> || is_packet<A> || is_frame<A> || is_connection<A>;
-
-template <class A>
-constexpr bool view_needs_parse() {
-  if constexpr (is_view<A>) return std::remove_cvref_t<A>::in_header != header::ethernet;
-  else return is_subject<A>;
-}
-
-// What the parameters of a handler say together.
-template <class List>
-struct demands;
-template <class... A>
-struct demands<type_list<A...>> {
-  static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
-  static constexpr bool views = (is_view<A> || ...);
-  static constexpr bool parsed = (view_needs_parse<A>() || ...);
-  static constexpr bool writes = (is_writing_view<A> || ...);
-  static constexpr bool packets = (is_packet<A> || ...);
-  static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
-  static constexpr bool packets_by_value = ((is_packet<A> && !std::is_lvalue_reference_v<A>) || ...);
-  static constexpr bool frames = (is_frame<A> || ...);
-  static constexpr bool connections = (is_connection<A> || ...);
-};
-
-// What a handler may return. Nothing is `pass`.
-template <class R>
-inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
-
-// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
-// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
-// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
-struct known_layers {
-  layers found;
-  bool valid = false;
-  [[nodiscard]] RUNNEL_INLINE const layers* get() const noexcept { return valid ? &found : nullptr; }
-};
-
-// Hands out arguments from a packet. `found` is what a stage before this one in the same loop has found in it; null
-// when one has to look into the descriptor, and check again what may have changed. The frame's counterpart is in
-// early.hpp.
-struct packet_source {
-  packet& p;
-  context& c;
-  const layers* found;
-
-  [[nodiscard]] RUNNEL_INLINE header_map map() const noexcept {
-    if (found != nullptr) return header_map{p.contents(), p.headroom(), *found, true};
-    return header_map{static_cast<const packet&>(p)};
-  }
-  [[nodiscard]] RUNNEL_INLINE mutable_header_map writable_map() const noexcept {
-    if (found != nullptr) return mutable_header_map{p.writable(), p.headroom(), *found, true};
-    return mutable_header_map{p};
-  }
-  template <class A>
-  [[nodiscard]] RUNNEL_INLINE decltype(auto) give() const noexcept {
-    if constexpr (is_writing_view<A>) return writable_map().template get<std::remove_cvref_t<A>>();
-    else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
-    else if constexpr (is_packet<A>) return (p);
-    else if constexpr (is_time<A>) return instant{c.now};
-    else return subject{static_cast<const packet&>(p), map()};
-  }
-};
-
-template <class A, class Map>
-RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
-  if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
-  else return true;
-}
-
-// Calls a handler with what it asks for, or yields `missing` when the packet lacks one of the headers.
-template <class Result, class F, class Source, class... A>
-RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, type_list<A...>) noexcept {
-  if constexpr (demands<type_list<A...>>::views) {
-    const auto map = source.map();
-    if (!(has_argument<A>(map) && ...)) return missing;
-  }
-  if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
-    f(source.template give<A>()...);
-    return missing;
-  } else {
-    return Result{f(source.template give<A>()...)};
-  }
-}
-
-// A type that is a stage as it stands: everything that this library offers for a pipeline.
-template <class S>
-concept native_stage = requires {
-  { S::kind } -> std::convertible_to<stage_kind>;
-};
-
-template <class F>
-concept handler_function =
-    has_signature<F> && demands<typename signature<F>::arguments>::known && is_verdict<typename signature<F>::result>;
-template <class F>
-concept handler_by_value = handler_function<F> && demands<typename signature<F>::arguments>::packets_by_value;
-template <class F>
-concept burst_function = has_signature<F> && std::same_as<typename signature<F>::arguments, type_list<burst&>>;
-template <class F>
-concept rules_function = requires(const F& f, const subject& s) {
-  { f(s) } -> std::convertible_to<verdict>;
-};
-template <class F>
-concept prefetching = requires { &F::prefetch; };
-
-template <class F>
-struct prefetch_demands : demands<type_list<>> {};
-template <prefetching F>
-struct prefetch_demands<F> : demands<typename signature_of_member<decltype(&F::prefetch)>::arguments> {
-  using arguments = typename signature_of_member<decltype(&F::prefetch)>::arguments;
-};
-// Calls the `prefetch` of a handler with what it asks for, unless the packet lacks one of the headers.
-template <class F>
-RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers* found) noexcept {
-  using needs = prefetch_demands<F>;
-  constexpr bool possible =
-      needs::known && !needs::frames && !needs::connections && !needs::writes && !needs::packets_by_value;
-  static_assert(possible,
-                "runnel: prefetch() asks for something that it cannot have: its parameters are header views to read "
-                "such as ipv4, packet&, instant or const subject&");
-  if constexpr (possible) {
-    const auto call = [&function](auto&&... a) noexcept {
-      keep_what_follows();
-      function.prefetch(static_cast<decltype(a)&&>(a)...);
-    };
-    call_handler<bool>(call, packet_source{p, c, found}, true, typename needs::arguments{});
-  }
-}
-
-}  // namespace detail
-
-/// Something that can stand in a pipeline:
-/// - a handler, `[](ipv4 ip, udp u) {...}`, whose parameters are header views (`mut<ipv4>` to write), `packet&`,
-///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
-///   that have all these headers; the others pass it by;
-/// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
-///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
-/// - an object with `void operator()(burst&)`;
-/// - rules;
-/// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
-template <class S>
-concept stage =
-    detail::native_stage<S> || detail::handler_function<S> || detail::burst_function<S> || detail::rules_function<S>;
-
-namespace detail {
-
-// Defaults of what the checks ask a stage for.
-struct stage_defaults {
-  static constexpr bool wants_packet = true;  // false: can look at frames as well
-  static constexpr bool needs_parsed = false;
-  static constexpr bool needs_tracked = false;
-  static constexpr bool writes = false;  // changes the packet's bytes
-  static constexpr bool resizes = true;  // may change a packet's length, or take it out
-  static constexpr bool gives_parsed = false;
-  static constexpr bool gives_tracked = false;
-  static constexpr bool makes_shared = false;
-  static constexpr bool makes_own = false;  // makes shared bytes the packet's own
-  static constexpr bool traces = false;
-  static constexpr bool asks_for_frame = false;
-};
-
-constexpr const char* header_name(header h) noexcept {
-  switch (h) {
-    case header::ethernet: return "ethernet";
-    case header::vlan: return "vlan";
-    case header::cvlan: return "cvlan";
-    case header::mpls: return "mpls";
-    case header::arp: return "arp";
-    case header::ipv4: return "ipv4";
-    case header::ipv6: return "ipv6";
-    case header::ipv6_fragment: return "ipv6_fragment";
-    case header::icmp: return "icmp";
-    case header::icmpv6: return "icmpv6";
-    case header::tcp: return "tcp";
-    case header::udp: return "udp";
-    case header::th: return "th";
-    case header::gre: return "gre";
-    case header::vxlan: return "vxlan";
-    case header::llc: return "llc";
-    default: break;
-  }
-  return "?";
-}
-
-// What a way is called: a view's name, the tag's own `name`, or its type.
-template <class Way>
-constexpr const char* way_name() noexcept {
-  if constexpr (header_view<Way>) return header_name(Way::in_header);
-  else if constexpr (requires { Way::name; }) return Way::name;
-  else return type_name<Way>();
-}
-
-template <class A>
-constexpr void print_argument(text_writer& out) noexcept {
-  if constexpr (is_writing_view<A>) out << "mut<" << header_name(std::remove_cvref_t<A>::in_header) << '>';
-  else if constexpr (is_view<A>) out << header_name(std::remove_cvref_t<A>::in_header);
-  else if constexpr (is_packet<A>) out << "packet";
-  else if constexpr (is_frame<A>) out << "frame";
-  else if constexpr (is_time<A>) out << "instant";
-  else out << "subject";
-}
-template <class... A>
-constexpr void print_arguments(text_writer& out, type_list<A...>) noexcept {
-  bool first = true;
-  ((out << (first ? "" : ", "), first = false, print_argument<A>(out)), ...);
-}
-
-// Prints what a stage is called: its own `name`, else `fallback`.
-template <class S>
-constexpr void print_name(text_writer& out, const S& s, const char* fallback) noexcept {
-  if constexpr (requires { s.print_name(out); }) s.print_name(out);
-  else if constexpr (requires { out << S::name; }) out << S::name;
-  else out << fallback;
-}
-
-// A handler as a stage.
-template <class F>
-struct handler_stage : stage_defaults {
-  using arguments = typename signature<F>::arguments;
-  using needs = demands<arguments>;
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = needs::parsed || prefetch_demands<F>::parsed;
-  static constexpr bool needs_tracked = needs::connections;
-  static constexpr bool writes = needs::writes;
-  static constexpr bool resizes = needs::whole_packets;
-  static constexpr bool asks_for_frame = needs::frames;
-  static_assert(
-      prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
-      "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
-
-  constexpr explicit handler_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    if constexpr (needs::frames) {
-      return pass;  // an error that check_stage reports
-    } else {
-      const verdict v = call_handler<verdict>(function, packet_source{p, c, found}, pass, arguments{});
-      // A handler that returns nothing cannot say that it has taken the packet.
-      if constexpr (std::is_void_v<typename signature<F>::result> && needs::whole_packets)
-        if (!p) [[unlikely]]
-          return stolen;
-      return v;
-    }
-  }
-  RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
-    requires prefetching<F>
-  {
-    prefetch_for(function, p, c, found);
-  }
-  constexpr void print_name(text_writer& out) const noexcept {
-    if constexpr (requires { out << F::name; }) {
-      out << F::name;
-    } else {
-      out << "handler(";
-      print_arguments(out, arguments{});
-      out << ')';
-    }
-  }
-  F function;
-};
-
-// Rules as a stage.
-template <class R>
-struct rules_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = true;
-  static constexpr bool resizes = false;
-  constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
-  }
-  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
-  R rules;
-};
-
-// A function over a burst as a stage.
-template <class F>
-struct burst_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::burst;
-  constexpr explicit burst_stage(F f) noexcept : function(std::move(f)) {}
-  RUNNEL_INLINE void operator()(burst& b, context&) noexcept { function(b); }
-  constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, function, "burst"); }
-  F function;
-};
-
-// What stands in for something that is no stage, so that one error does not bring a hundred.
-struct not_a_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  verdict operator()(packet&, context&) noexcept { return pass; }
-};
-
-// Turns whatever a user writes between two bars into a stage that the engine can call.
-template <class S>
-constexpr auto as_stage(S s) noexcept {
-  static_assert(stage<S>,
-                "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
-                "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
-                "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
-                "tee(), transmit() and the like return");
-  static_assert(
-      !handler_by_value<S>,
-      "runnel: a handler asks for a packet by value, but the packet goes on to the next stage: ask for packet&; "
-      "to take ownership, end the pipeline in deliver([](packet p) {...}), or move the packet out of packet& "
-      "and return stolen");
-  if constexpr (native_stage<S>) return s;
-  else if constexpr (handler_by_value<S>) return not_a_stage{};
-  else if constexpr (burst_function<S>) return burst_stage<S>{std::move(s)};
-  else if constexpr (handler_function<S>) return handler_stage<S>{std::move(s)};
-  else if constexpr (rules_function<S>) return rules_stage<S>{std::move(s)};
-  else return not_a_stage{};
-}
-
-template <class S>
-using stage_of = decltype(as_stage(std::declval<S>()));
-
-}  // namespace detail
-
-namespace detail {
-template <class S>
-struct named_stage : S {
-  const char* label;
-  constexpr void print_name(text_writer& out) const noexcept { out << label; }
-  [[nodiscard]] constexpr auto without_counters() && noexcept
-    requires requires(S s) { std::move(s).without_counters(); }
-  {
-    using bare = decltype(static_cast<S&&>(*this).without_counters());
-    return named_stage<bare>{static_cast<S&&>(*this).without_counters(), label};
-  }
-};
-}  // namespace detail
-
-/// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
-template <class S>
-[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
-  return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/pipeline.hpp =======================================================================================
-// Pipelines: stages joined with `|`, kept as one type, and checked before anything runs.
-#ifndef RUNNEL_FLOW_PIPELINE_HPP
-#define RUNNEL_FLOW_PIPELINE_HPP
-
-#include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, false_type
-#include <utility>      // move, forward
-
-namespace runnel {
-
-namespace detail {
-
-// The stages of a pipeline, each with its counters, as a recursive struct: cheaper to compile than a tuple, and
-// every stage sees the rest of the path as one type.
-template <class Counters, class... Stages>
-struct stage_list {
-  static constexpr std::size_t size = 0;
-};
-template <class Counters, class First, class... Rest>
-struct stage_list<Counters, First, Rest...> {
-  static constexpr std::size_t size = 1 + sizeof...(Rest);
-  using first_stage = First;
-  using rest_list = stage_list<Counters, Rest...>;
-
-  [[no_unique_address]] First stage;
-  [[no_unique_address]] Counters counters{};
-  [[no_unique_address]] rest_list rest{};
-};
-
-template <class Counters, class Last>
-constexpr stage_list<Counters, Last> append(stage_list<Counters>&&, Last&& last) noexcept {
-  return {std::forward<Last>(last)};
-}
-template <class Counters, class First, class... Rest, class Last>
-constexpr stage_list<Counters, First, Rest..., Last> append(stage_list<Counters, First, Rest...>&& list,
-                                                            Last&& last) noexcept {
-  return {std::move(list.stage), std::move(list.counters), append(std::move(list.rest), std::forward<Last>(last))};
-}
-
-template <class... Stages>
-inline constexpr bool ends = false;
-template <class Only>
-inline constexpr bool ends<Only> = Only::kind == stage_kind::end || Only::kind == stage_kind::branch;
-template <class First, class... Rest>
-  requires(sizeof...(Rest) > 0)
-inline constexpr bool ends<First, Rest...> = ends<Rest...>;
-
-// ---- the promised errors, each in a template that carries the culprit's type in its name
-
-template <class Stage, class After>
-struct stage_after_an_end {
-  static_assert(After::kind != stage_kind::end,
-                "runnel: this stage stands after an end: transmit, deliver, enqueue, discard and shared take ownership "
-                "of what arrives, nothing comes out of them; put the stage before the end, or use tee() to do both");
-  static_assert(After::kind != stage_kind::branch,
-                "runnel: this stage stands after a branch: continue on its ways, .on<way>(... | ...); to join ways "
-                "again, give several of them the same shared(pipeline)");
-};
-
-// Checks one stage at one place.
-template <class Stage, place At>
-struct check_stage {
-  static_assert(!(Stage::kind == stage_kind::early && At.packets),
-                "runnel: an early verdict, xdp(...), must stand at the beginning of the pipeline, before the first "
-                "stage that wants a packet");
-  static_assert(Stage::kind == stage_kind::early || !Stage::asks_for_frame,
-                "runnel: a handler asks for a frame, but there are only packets at this place: ask for packet&, or "
-                "move it into xdp(...) at the beginning");
-  static_assert(Stage::kind == stage_kind::early || !Stage::needs_parsed || At.parsed,
-                "runnel: a stage asks for network or transport headers, but the packet has not been parsed at this "
-                "place: put parse() before it, or move it into xdp(...) at the beginning");
-  static_assert(!Stage::needs_tracked || At.tracked,
-                "runnel: a handler asks for a connection, but none has been looked up at this place: put track() "
-                "before it");
-  static_assert(!Stage::writes || !At.shared,
-                "runnel: a stage writes to the packet's bytes, but they may be shared with a clone at this place: put "
-                "unshare() before it");
-};
-
-// What is known behind a stage.
-template <class Stage>
-constexpr place after(place at) noexcept {
-  if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
-  if (Stage::gives_parsed) at.parsed = true;
-  if (Stage::gives_tracked) at.tracked = true;
-  if (Stage::makes_shared) at.shared = true;
-  if (Stage::makes_own) at.shared = false;
-  if (Stage::traces) at.traced = true;
-  return at;
-}
-
-// The checks are made by instantiating them (`decltype` of what returns `auto`, `sizeof`), never by evaluating: an
-// error would be followed by others, that its place is no constant.
-template <place At>
-constexpr auto check_stages(type_list<>) noexcept {}
-template <place At, class First, class... Rest>
-constexpr auto check_stages(type_list<First, Rest...>) noexcept {
-  (void)sizeof(check_stage<First, At>);
-  // Branches and tees check the pipelines that hang on them.
-  if constexpr (requires { First::template check_inside<At>(); }) {
-    using inside [[maybe_unused]] = decltype(First::template check_inside<At>());
-  }
-  using rest [[maybe_unused]] = decltype(check_stages<after<First>(At)>(type_list<Rest...>{}));
-}
-
-}  // namespace detail
-
-/// Stages joined with `|`. A value: it owns its stages and their counters, and is moved into a branch, a tee or
-/// `attach`, or kept by the user and passed on by reference.
-template <class Counters, class... Stages>
-class pipeline {
- public:
-  /// The types of its parts. @{
-  using list_type = detail::stage_list<Counters, Stages...>;
-  using counters_type = Counters;
-  /// @}
-  /// Whether it ends in something that takes ownership, so that it can be run.
-  static constexpr bool complete = detail::ends<Stages...>;
-  /// Checks that each stage can do what it wants at its place, when the pipeline begins at `At`: by naming its type.
-  template <place At>
-  static constexpr auto check_places() noexcept {
-    using checked [[maybe_unused]] = decltype(detail::check_stages<At>(detail::type_list<Stages...>{}));
-  }
-  /// Checks that, and that the pipeline ends.
-  template <place At>
-  static constexpr auto check() noexcept {
-    static_assert(complete,
-                  "runnel: this pipeline has no end: let it end in transmit(device), deliver(handler), enqueue(queue), "
-                  "discard, shared(pipeline) or a branch");
-    using checked [[maybe_unused]] = decltype(check_places<At>());
-  }
-
-  /// Use `|`.
-  constexpr explicit pipeline(list_type stages) noexcept : stages_(std::move(stages)) {}
-
-  /// Its stages, for the functions of this library. @{
-  [[nodiscard]] constexpr list_type& stages() & noexcept { return stages_; }
-  [[nodiscard]] constexpr const list_type& stages() const& noexcept { return stages_; }
-  [[nodiscard]] constexpr list_type&& stages() && noexcept { return std::move(stages_); }
-  /// @}
-
- private:
-  list_type stages_;
-};
-
-/// Put in front of the first stage, it leaves out all counting in that pipeline, on the ways of its branches and the
-/// paths of its tees too: `uncounted | parse() | ...`. A pipeline that it only refers to, by `shared` or `replaceable`,
-/// keeps its own counters.
-struct uncounted_t {};
-/// Begins a pipeline without counters: `uncounted | parse() | ...`.
-inline constexpr uncounted_t uncounted{};
-
-namespace detail {
-
-template <class T>
-inline constexpr bool is_pipeline = false;
-template <class Counters, class... Stages>
-inline constexpr bool is_pipeline<pipeline<Counters, Stages...>> = true;
-
-template <class T>
-concept pipeline_type = is_pipeline<std::remove_cvref_t<T>>;
-
-template <class First, class... Rest>
-struct last_of {
-  using type = typename last_of<Rest...>::type;
-};
-template <class Only>
-struct last_of<Only> {
-  using type = Only;
-};
-
-// What stands in for an end that is missing, so that one error does not bring more.
-struct no_end : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::end;
-  template <place, class Counters>
-  void take(packet*, std::size_t, std::uint64_t, Counters&, context&) noexcept {}
-};
-
-// What a user may write on either side of a bar.
-template <class T>
-concept joinable =
-    pipeline_type<T> || native_stage<std::remove_cvref_t<T>> || std::same_as<std::remove_cvref_t<T>, uncounted_t>;
-
-template <class T>
-constexpr auto as_pipeline(T&& left) noexcept {
-  using type = std::remove_cvref_t<T>;
-  if constexpr (pipeline_type<T>) {
-    return type{std::forward<T>(left)};
-  } else if constexpr (std::same_as<type, uncounted_t>) {
-    return pipeline<no_counters>{stage_list<no_counters>{}};
-  } else {
-    using stage_type = stage_of<type>;
-    return pipeline<stage_counters, stage_type>{
-        append(stage_list<stage_counters>{}, as_stage(type{std::forward<T>(left)}))};
-  }
-}
-
-// A stage as it stands in a pipeline with such counters: what hangs on it is not counted where the pipeline is not.
-template <class Counters, class Stage>
-constexpr auto fit(Stage&& stage) noexcept {
-  if constexpr (std::same_as<Counters, no_counters> && requires { std::forward<Stage>(stage).without_counters(); })
-    return std::forward<Stage>(stage).without_counters();
-  else return std::remove_cvref_t<Stage>{std::forward<Stage>(stage)};
-}
-
-template <class Counters, class Last>
-constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
-  using stage = decltype(fit<Counters>(std::move(last)));
-  return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
-}
-template <class Counters, class First, class... Stages, class Last>
-constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
-  (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
-  if constexpr (ends<First, Stages...>) {
-    return std::move(left);
-  } else {
-    using stage = decltype(fit<Counters>(std::move(last)));
-    return pipeline<Counters, First, Stages..., stage>{
-        append(std::move(left).stages(), fit<Counters>(std::move(last)))};
-  }
-}
-template <class Left, class Counters>
-constexpr Left join_list(Left&& left, stage_list<Counters>&&) noexcept {
-  return std::forward<Left>(left);
-}
-template <class Left, class Counters, class First, class... Rest>
-constexpr auto join_list(Left&& left, stage_list<Counters, First, Rest...>&& right) noexcept {
-  return join_list(join(std::forward<Left>(left), std::move(right.stage)), std::move(right.rest));
-}
-template <class Pipeline>
-constexpr auto strip_counters(Pipeline&& path) noexcept {
-  return join_list(pipeline<no_counters>{stage_list<no_counters>{}}, std::forward<Pipeline>(path).stages());
-}
-
-// Calls `visit(list)` for every stage of a list and of all that hangs on it, with the stage and its counters in front,
-// in the order in which they are drawn.
-template <class List, class Visitor>
-constexpr void for_each_stage(List& list, Visitor& visit) noexcept {
-  if constexpr (List::size != 0) {
-    visit(list);
-    if constexpr (requires { list.stage.target->stages(); }) for_each_stage(list.stage.target->stages(), visit);
-    if constexpr (requires { list.stage.connections(); })
-      list.stage.connections().visit([&](const auto& way) { for_each_stage(way.path.stages(), visit); });
-    if constexpr (requires { list.stage.path.stages(); }) for_each_stage(list.stage.path.stages(), visit);
-    for_each_stage(list.rest, visit);
-  }
-}
-
-// How many packets a pipeline can take: what is left in the fullest queue that holds its sources back. The clock is
-// read when there is such a one.
-template <class List, class Clock>
-[[nodiscard]] std::size_t room_in(const List& list, Clock& time) noexcept {
-  std::size_t least = max_burst;
-  auto look = [&least, &time](const auto& part) {
-    if constexpr (requires { part.stage.room(instant{}); })
-      if (const std::size_t room = part.stage.room(time.now()); room < least) least = room;
-  };
-  for_each_stage(list, look);
-  return least;
-}
-// What has to happen before there is room again, as far as the ends know.
-template <class List>
-void wait_for_room(const List& list, wait_list& waits) noexcept {
-  auto look = [&waits](const auto& part) {
-    if constexpr (requires { part.stage.wait_for_room(waits); }) part.stage.wait_for_room(waits);
-  };
-  for_each_stage(list, look);
-}
-// Whether its ends still hold packets that they could not send.
-template <class List>
-[[nodiscard]] bool holds_packets(const List& list) noexcept {
-  bool some = false;
-  auto look = [&some](const auto& part) {
-    if constexpr (requires { part.stage.holds_packets(); }) some = some || part.stage.holds_packets();
-  };
-  for_each_stage(list, look);
-  return some;
-}
-
-}  // namespace detail
-
-/// Puts a stage, or the stages of another pipeline, behind a pipeline. Moves temporaries and copies what has a name:
-/// the copy counts for itself, and a stage with a state has its own from then on (to look at that state later, let a
-/// handler capture it by reference). Counts begin at zero for stages that come from the right.
-template <class Left, class Right>
-  requires detail::joinable<Left> || detail::joinable<Right>
-[[nodiscard]] constexpr auto operator|(Left&& left, Right&& right) noexcept {
-  using right_type = std::remove_cvref_t<Right>;
-  if constexpr (detail::pipeline_type<Right>) {
-    return detail::join_list(detail::as_pipeline(std::forward<Left>(left)),
-                             std::move(right_type{std::forward<Right>(right)}).stages());
-  } else {
-    return detail::join(detail::as_pipeline(std::forward<Left>(left)),
-                        detail::as_stage(right_type{std::forward<Right>(right)}));
-  }
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/engine.hpp =========================================================================================
-// The burst engine: runs a pipeline over an array of packets.
-//
-// Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
-// loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
-// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
-// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
-// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
-// keeping the order, by compare and compress. Counters are added to once a burst.
-#ifndef RUNNEL_FLOW_ENGINE_HPP
-#define RUNNEL_FLOW_ENGINE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint64_t
-#include <new>      // placement new
-
-namespace runnel::detail {
-
-// An array that nobody has written to: setting all of it to zero for each burst would cost more than many a stage.
-template <class T, std::size_t N>
-class raw_array {
- public:
-  raw_array() noexcept {}
-  raw_array(const raw_array&) = delete;
-  raw_array& operator=(const raw_array&) = delete;
-  ~raw_array() {}
-  [[nodiscard]] T* data() noexcept { return values_; }
-  [[nodiscard]] T& operator[](std::size_t i) noexcept { return values_[i]; }
-
- private:
-  union {
-    T values_[N];
-  };
-};
-// The engine moves handles as plain pointers and owns those below its count.
-template <std::size_t N>
-using handle_array = raw_array<packet, N>;
-
-// Moves the handle at `from` to `to`, whose old value is nobody's.
-RUNNEL_INLINE void relocate(packet* to, packet* from) noexcept {
-  __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(packet));
-}
-
-// A verdict as one number: written part by part and then read whole, it would have to wait for its own stores.
-[[nodiscard]] RUNNEL_INLINE std::uint32_t bits_of(verdict v) noexcept {
-  const auto code = static_cast<std::uint32_t>(v.code), reason = static_cast<std::uint32_t>(v.reason);
-  if constexpr (little_endian_host) return code | reason << 8 | std::uint32_t{v.port} << 16;
-  else return code << 24 | reason << 16 | v.port;
-}
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wstringop-overflow"  // GCC 12 doubts its own vector of four stores at -O3
-#endif
-RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
-  const std::uint32_t bits = bits_of(v);
-  __builtin_memcpy(static_cast<void*>(&to), &bits, sizeof to);
-}
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
-[[nodiscard]] inline std::uint64_t sum_of_lengths(const packet* packets, std::size_t n) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += packets[i].total_length();
-  return sum;
-}
-
-template <class Stage>
-concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
-
-// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
-// the next that prefetches; a branch may be the last.
-template <class List, bool First = true>
-constexpr unsigned segment_length() {
-  if constexpr (List::size == 0) {
-    return 0;
-  } else {
-    using stage = typename List::first_stage;
-    if constexpr (!First && prefetches<stage>) return 0;
-    else if constexpr (stage::kind == stage_kind::branch) return 1;
-    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
-    else return 0;
-  }
-}
-
-template <class List, unsigned Steps>
-struct skip {
-  using type = typename skip<typename List::rest_list, Steps - 1>::type;
-  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
-};
-template <class List>
-struct skip<List, 0> {
-  using type = List;
-  static List& get(List& list) noexcept { return list; }
-};
-
-template <place At, class List, unsigned Steps>
-constexpr place place_after_steps() {
-  if constexpr (Steps == 0) return At;
-  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
-}
-
-template <place At, class Stage>
-void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
-
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
-template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
-  using stage = typename List::first_stage;
-  // Asked before, for a stage may take the packet.
-  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
-  if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, known.get());
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    if (v.code != verdict_code::pass) v.port = number;
-    return v;
-  } else {
-    verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
-    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
-    else v = list.stage(p, c);
-    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    v.port = number;
-    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
-      return v;
-    if constexpr (stage::gives_parsed) {
-      // It would have a fault, and have been dropped: no stage behind has to ask again.
-      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::resizes || stage::makes_own) {
-      known.valid = false;
-    }
-    if constexpr (Steps == 1) return v;
-    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
-  }
-}
-
-template <class List>
-inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
-
-// Whether a stage of a segment may change lengths. Those of a segment are counted as they were when it began.
-template <unsigned Steps, class List>
-constexpr bool segment_resizes() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::resizes || segment_resizes<Steps - 1, typename List::rest_list>();
-}
-
-// How many packets and bytes came into a segment, added at each of its stages.
-template <unsigned Steps, class List>
-RUNNEL_INLINE void count_in(List& list, std::uint64_t n, std::uint64_t length) noexcept {
-  list.counters.add(n, length);
-  if constexpr (Steps > 1) count_in<Steps - 1>(list.rest, n, length);
-}
-// Takes back what `count_in` counted at a stage and those behind it, for a packet that did not get there.
-template <unsigned Steps, class List>
-void count_out(List& list, std::uint64_t length, std::uint64_t n) noexcept {
-  list.counters.packets -= n;
-  list.counters.bytes -= length;
-  if constexpr (Steps > 1) count_out<Steps - 1>(list.rest, length, n);
-}
-// Counts the verdict at the stage with number `decided`, and the packet out of the stages behind it.
-template <unsigned Steps, class List>
-void count_verdict(List& list, unsigned decided, verdict v, std::uint64_t length, std::uint64_t n = 1) noexcept {
-  if constexpr (is_counted<List>) {
-    if (decided == 0) list.counters.add(v, n);
-    if constexpr (Steps > 1) {
-      if (decided == 0) count_out<Steps - 1>(list.rest, length, n);
-      else count_verdict<Steps - 1>(list.rest, decided - 1, v, length, n);
-    }
-  }
-}
-
-// Ends the journey of a packet by a verdict other than `pass`. Says what became of it: a packet that could not be sent
-// back is dropped. One that is dropped stays in its handle, for the caller to release.
-inline verdict settle(packet& p, verdict v, context& c) noexcept {
-  if (!p) return verdict{verdict_code::stolen, drop_reason::none, 0};
-  if (v.code == verdict_code::tx && c.transmit_back != nullptr) {
-    if (c.transmit_back(c.device, &p, 1, c.now) == 1) return v;
-    v = drop(drop_reason::transmit_full);
-  } else if (v.code == verdict_code::tx || v.code == verdict_code::redirect) {
-    v = drop(drop_reason::no_target);
-  }
-  RUNNEL_ASSERT(v.code != verdict_code::stolen && "a stage that says stolen moves the packet out of the handle");
-  return v;
-}
-
-template <place At, bool Prefetched = false, class List>
-void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
-
-// The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
-// are left; their outcomes stand at the same places, if the segment ends in a branch. Where it does not, `decided` has
-// a bit for each outcome that was written, and the others are `pass`. `lengths` are those at the beginning of the
-// segment; null when no stage in it could change them.
-template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some(List& list, packet* packets, verdict* outcomes, const std::uint64_t* decided,
-                                          std::uint32_t* lengths, std::size_t n, context& c) noexcept {
-  constexpr bool branches = skip<List, Steps - 1>::type::first_stage::kind == stage_kind::branch;
-  handle_array<At.burst> out;
-  raw_array<verdict, At.burst> why;
-  std::size_t kept = 0, gone = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const verdict v = branches || (decided[i / 64] >> i % 64 & 1u) != 0 ? outcomes[i] : pass;
-    const bool on = v.code == verdict_code::pass;
-    relocate(&out[gone], &packets[i]);
-    why[gone] = v;
-    if (lengths != nullptr) lengths[gone] = lengths[i];
-    relocate(&packets[kept], &packets[i]);
-    if constexpr (branches) outcomes[kept] = v;
-    kept += on ? 1u : 0u;
-    gone += on ? 0u : 1u;
-  }
-  for (std::size_t i = 0; i < gone; ++i) {
-    const std::uint64_t length = !is_counted<List> ? 0 : lengths != nullptr ? lengths[i] : out[i].total_length();
-    const verdict v = settle(out[i], why[i], c);
-    count_verdict<Steps>(list, why[i].port, v, length);
-  }
-  pool::release(out.data(), gone);
-  return kept;
-}
-
-// Hands a burst over to the ways that its outcomes name.
-template <place At, class Branch>
-void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::size_t n, context& c) noexcept {
-  handle_array<At.burst> part;
-  std::uint64_t left = 0;
-  for (std::size_t i = 0; i < n; ++i) left |= std::uint64_t{1} << outcomes[i].port;
-  while (left != 0) {
-    const auto way = static_cast<unsigned>(__builtin_ctzll(left));
-    left &= left - 1;
-    std::size_t k = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      relocate(&part[k], &packets[i]);
-      k += outcomes[i].port == way ? 1u : 0u;
-    }
-    if constexpr (At.traced) {
-      context of_way = c;  // a trace on one way is not that of the others
-      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), of_way);
-    } else {
-      branch.template run_way<At>(way, part.data(), k, sum_of_lengths(part.data(), k), c);
-    }
-  }
-}
-
-// Whether the stage behind the first `Steps` of a list prefetches.
-template <class List, unsigned Steps>
-constexpr bool prefetches_behind() {
-  if constexpr (List::size == 0) return false;
-  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetches<typename List::first_stage>;
-}
-
-// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
-template <place At, bool Prefetched, class List>
-void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  constexpr unsigned steps = segment_length<List>();
-  using last = typename skip<List, steps - 1>::type;
-  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
-  RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]]
-    return;
-  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
-
-  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
-
-  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
-
-  constexpr bool resizes = segment_resizes<steps, List>();
-  constexpr bool keep_lengths = resizes && is_counted<List>;
-  std::uint32_t lengths[keep_lengths ? At.burst : 1];
-
-  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
-  raw_array<verdict, At.burst> outcomes;
-  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
-  std::uint32_t different = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    known_layers known;
-    const verdict v = step<At, steps>(list, packets[i], c, known);
-    if constexpr (branches) {
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    } else if (v.code != verdict_code::pass) [[unlikely]] {
-      different = 1;
-      decided[i / 64] |= std::uint64_t{1} << i % 64;
-      store(outcomes[i], v);
-    } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
-    }
-  }
-  count_in<steps>(list, n, length);
-  auto& branch_or_last = skip<List, steps - 1>::get(list);
-  constexpr place there = place_after_steps<At, List, steps>();
-
-  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (resizes) length = sum_of_lengths(packets, n);
-    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
-    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
-    return;
-  }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
-                             keep_lengths ? lengths : nullptr, n, c);
-  if (n == 0) return;
-  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
-  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
-}
-
-// A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
-template <place At, class List>
-void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  packet mine[At.burst];
-  verdict verdicts[At.burst];
-  for (std::size_t i = 0; i < n; ++i) {
-    mine[i] = static_cast<packet&&>(packets[i]);
-    verdicts[i] = pass;
-  }
-  list.counters.add(n, length);
-  burst b{mine, verdicts, n, At.burst};
-  list.stage(b, c);
-  if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
-  if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
-  handle_array<At.burst> on;
-  std::size_t k = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    const verdict v = verdicts[i];
-    if constexpr (At.traced)
-      if (mine[i]) report<At>(list.stage, mine[i], v, c);
-    if (mine[i] && v.code == verdict_code::pass) {
-      relocate(&on[k++], &mine[i]);
-      ::new (static_cast<void*>(&mine[i])) packet;
-    } else {
-      list.counters.add(settle(mine[i], v, c));
-      mine[i].reset();
-    }
-  }
-  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
-}
-
-// Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
-template <place At, bool Prefetched, class List>
-void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  using stage = typename List::first_stage;
-  constexpr place there = after<stage>(At);
-  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
-    run_segment<At, Prefetched>(list, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::burst) {
-    run_burst_stage<At>(list, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::aside) {
-    list.counters.add(n, length);
-    list.stage.template beside<At>(packets, n, length, list.counters, c);
-    run<there>(list.rest, packets, n, length, c);
-  } else if constexpr (stage::kind == stage_kind::end) {
-    list.counters.add(n, length);
-    if constexpr (At.traced)
-      for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], pass, c);
-    list.stage.template take<At>(packets, n, length, list.counters, c);
-  } else {
-    // An early verdict at this place is a promised compile error, said elsewhere; nothing else may get here.
-    static_assert(stage::kind == stage_kind::early, "runnel: a kind of stage that the engine does not know");
-  }
-}
-
-}  // namespace runnel::detail
 
 #endif
 
@@ -21664,87 +24361,6 @@ struct replaceable_stage : stage_defaults {
 
 /// Ends a path at whatever pipeline `slot` refers to at that time. Refers to the slot.
 [[nodiscard]] constexpr auto replaceable(any_pipeline& slot) noexcept { return detail::replaceable_stage{slot}; }
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/flow/attachment_group.hpp ===============================================================================
-// Attachments as many as a program finds when it runs, such as one for each device that it was told of.
-#ifndef RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
-#define RUNNEL_FLOW_ATTACHMENT_GROUP_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel {
-
-/// Attachments of one type, which stand in a loop as one: each has its turn in every round. Made by `attach_all`.
-template <class Attachment>
-class attachment_group {
- public:
-  /// How many file descriptors a loop waits on for all of them. Where there are more, it looks for the others again
-  /// after `wait_list::retry`.
-  static constexpr std::size_t max_handles = 64;
-
-  /// Use `attach_all`.
-  constexpr attachment_group(Attachment* first, std::size_t n) noexcept : first_(first), end_(first + n) {}
-
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    std::size_t n = 0;
-    for (Attachment* a = first_; a != end_; ++a) n += a->poll(clock);
-    return n;
-  }
-  [[nodiscard]] bool done() noexcept { return first_left() == end_; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock& clock, const sleeper* by) noexcept {
-    for (Attachment* a = first_; a != end_; ++a) a->prepare_to_wait(waits, clock, by);
-  }
-  [[nodiscard]] std::size_t left() noexcept {
-    std::size_t n = 0;
-    for (Attachment* a = first_; a != end_; ++a) n += a->done() ? 0u : 1u;
-    return n;
-  }
-  void wait_by_itself() noexcept {
-    if (Attachment* a = first_left(); a != end_) a->wait_by_itself();
-  }
-  /// @}
-
- private:
-  Attachment* first_left() noexcept {
-    Attachment* a = first_;
-    while (a != end_ && a->done()) ++a;
-    return a;
-  }
-
-  Attachment* first_;
-  Attachment* end_;
-};
-
-/// Joins attachments of one type to a loop, as many as are known when the program runs: anything with `data()` and
-/// `size()`, which must outlive the loop and stay where it is.
-///
-///     std::vector<decltype(attach(devices[0], path(0)))> inputs;
-///     for (unsigned i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], path(i)));
-///     loop work{time, attach_all(inputs), attach(timers)};
-template <class Attachments>
-[[nodiscard]] constexpr auto attach_all(Attachments& attachments) noexcept {
-  return attachment_group{attachments.data(), attachments.size()};
-}
-
-namespace detail {
-// How many file descriptors and sources an attachment stands for.
-template <class Attachment>
-inline constexpr std::size_t handles_of = 1;
-template <class Attachment>
-inline constexpr std::size_t handles_of<attachment_group<Attachment>> = attachment_group<Attachment>::max_handles;
-template <class Attachment>
-[[nodiscard]] std::size_t left_in(Attachment& a) noexcept {
-  if constexpr (requires { a.left(); }) return a.left();
-  else return a.done() ? 0u : 1u;
-}
-}  // namespace detail
 
 }  // namespace runnel
 
@@ -22714,659 +25330,6 @@ template <class Pipeline>
 
 #endif
 
-// ==== runnel/flow/frame_engine.hpp ===================================================================================
-// The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
-// packets of those that go on.
-//
-// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
-// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
-// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
-// descriptors are attached; what the early verdicts found out about headers goes with them.
-#ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
-#define RUNNEL_FLOW_FRAME_ENGINE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
-#include <new>      // placement new
-
-namespace runnel::detail {
-
-[[nodiscard]] RUNNEL_INLINE std::uint64_t sum_of_lengths(const frame* frames, std::size_t n) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += frames[i].length;
-  return sum;
-}
-
-[[nodiscard]] RUNNEL_INLINE found_layers dissect(const frame& f) noexcept {
-  return dissect_both(bytes{f.data, f.length}, f.link, {.head_offset = f.headroom, .missing = f.missing});
-}
-
-template <class List>
-constexpr unsigned early_length() {
-  if constexpr (List::size == 0) return 0;
-  else if constexpr (List::first_stage::kind == stage_kind::early) return 1 + early_length<typename List::rest_list>();
-  else return 0;
-}
-template <class List, unsigned Steps>
-constexpr bool early_needs_layers() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::wants_layers || early_needs_layers<typename List::rest_list, Steps - 1>();
-}
-
-// One frame through the early verdicts. The outcome's `port` has the number of the stage that decided in its upper
-// byte, and the target of a redirect in its lower one; 255 is nobody's target.
-template <bool Look, unsigned Steps, class List>
-RUNNEL_INLINE verdict early_step(List& list, frame& f, found_layers& l, context& c, unsigned number = 0) noexcept {
-  verdict v = list.stage.template look_at<Look>(f, l, c);
-  if constexpr (Steps > 1)
-    if (v.code == verdict_code::pass) [[likely]]
-      return early_step<Look, Steps - 1>(list.rest, f, l, c, number + 1);
-  const unsigned target = v.code != verdict_code::redirect ? 0u : v.port < 0xff ? v.port : 0xffu;
-  v.port = static_cast<std::uint16_t>(number << 8 | target);
-  return v;
-}
-// Hands a packet to a target of the early verdict with number `decided`.
-template <unsigned Steps, class List>
-verdict send_redirected(List& list, unsigned decided, unsigned target, packet& p, context& c) noexcept {
-  if constexpr (Steps > 1)
-    if (decided != 0) return send_redirected<Steps - 1>(list.rest, decided - 1, target, p, c);
-  return list.stage.send(target, p, c);
-}
-
-// What a device looks like to the engine: a pool, and a way back out.
-template <class Device>
-constexpr context context_of(Device& device, instant now) noexcept {
-  context c;
-  c.now = now;
-  if constexpr (transmitting_device<Device>) {
-    c.device = &device;
-    c.transmit_back = [](void* d, packet* packets, std::size_t n, instant t) noexcept {
-      return static_cast<Device*>(d)->transmit(packets, n, t);
-    };
-    if constexpr (frame_transmitting_device<Device>)
-      c.transmit_frames_back = [](void* d, const frame* frames, std::size_t n, instant t) noexcept {
-        return static_cast<Device*>(d)->transmit(frames, n, t);
-      };
-  }
-  return c;
-}
-
-constexpr place with_packets(place at) noexcept {
-  at.packets = true;
-  return at;
-}
-
-// Makes a packet of each frame that it takes, for the first stage that wants packets. A frame for which there is no
-// descriptor is dropped there.
-template <class List>
-class attacher {
- public:
-  attacher(List& list, pool& memory, packet* packets, std::size_t room) noexcept
-      : list_(&list), memory_(&memory), packets_(packets), room_(room) {}
-  // Member by member, and back only what changes: as a whole, it would be moved in pieces of another size than those
-  // that were written just before, and wait for them.
-  RUNNEL_INLINE attacher(const attacher& from) noexcept
-      : list_(from.list_),
-        memory_(from.memory_),
-        packets_(from.packets_),
-        room_(from.room_),
-        count_(from.count_),
-        lost_(from.lost_),
-        length_(from.length_),
-        last_{from.last_.ns} {}
-  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): numbers only, nothing is owned
-  RUNNEL_INLINE attacher& operator=(const attacher& from) noexcept {
-    count_ = from.count_;
-    lost_ = from.lost_;
-    length_ = from.length_;
-    last_.ns = from.last_.ns;
-    return *this;
-  }
-
-  // The bytes come near meanwhile, for whoever looks at them first.
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    prefetch_to_read(f.data);
-    last_ = f.timestamp;
-    if (packet p = memory_->attach(f)) [[likely]]
-      add(static_cast<packet&&>(p), f.length);
-    else lose(f);
-  }
-  // With what an early verdict has found in it already.
-  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
-    if (packet p = memory_->attach(f)) [[likely]] {
-      p.layers(unpack_layers(found));
-      add(static_cast<packet&&>(p), f.length);
-    } else {
-      lose(f);
-    }
-  }
-  template <place At>
-  void run_rest(context& c) noexcept {
-    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
-  }
-  [[nodiscard]] instant last() const noexcept { return last_; }
-  // How many frames it took, those included for which there was no descriptor.
-  [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
-
- private:
-  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
-    RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
-    length_ += length;
-    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
-  }
-  [[gnu::noinline]] void lose(const frame& f) noexcept {
-    list_->counters.add(1, f.length);
-    list_->counters.add(drop(drop_reason::no_packet));
-    memory_->release(&f, 1);
-    ++lost_;
-  }
-
-  List* list_;
-  pool* memory_;
-  packet* packets_;
-  [[maybe_unused]] std::size_t room_;
-  std::size_t count_ = 0;
-  std::size_t lost_ = 0;
-  std::uint64_t length_ = 0;
-  instant last_{};  // when the last frame was received
-};
-
-// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
-template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
-                                   context& c) noexcept {
-  using stage = typename List::first_stage;
-  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
-  } else {
-    handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data(), n};
-    for (std::size_t i = 0; i < n; ++i) {
-      if constexpr (HaveLayers) attach(frames[i], found[i]);
-      else attach(frames[i]);
-    }
-    attach.template run_rest<At>(c);
-  }
-}
-
-// A frame that leaves as a packet.
-template <unsigned Steps, class List>
-void settle_frame(List& list, const frame& f, verdict v, std::uint64_t length, pool& memory, context& c) noexcept {
-  const unsigned decided = v.port >> 8;
-  if (packet p = memory.attach(f); !p) {
-    v = drop(drop_reason::no_packet);
-    memory.release(&f, 1);
-  } else if (v.code == verdict_code::tx) {
-    v = settle(p, v, c);
-  } else {
-    v = send_redirected<Steps>(list, decided, v.port & 0xffu, p, c);
-  }
-  count_verdict<Steps>(list, decided, v, length);
-}
-
-// Frames in a row that do not go on, all for the same reason: released, sent back by their device, or sent to another
-// one. `lengths` are those that they came with, null when no program could change them; `length` is their sum.
-template <unsigned Steps, class List>
-void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const std::uint32_t* lengths,
-                std::uint64_t length, pool& memory, context& c) noexcept {
-  const unsigned decided = v.port >> 8;
-  const auto length_of = [&](std::size_t i) { return lengths != nullptr ? lengths[i] : frames[i].length; };
-  if (v.code == verdict_code::redirect || (v.code == verdict_code::tx && c.transmit_frames_back == nullptr)) {
-    for (std::size_t i = 0; i < n; ++i) settle_frame<Steps>(list, frames[i], v, length_of(i), memory, c);
-    return;
-  }
-  std::size_t sent = 0;
-  if (v.code == verdict_code::tx) {
-    sent = c.transmit_frames_back(c.device, frames, n, c.now);
-    std::uint64_t length_sent = length;
-    for (std::size_t i = sent; i < n; ++i) length_sent -= length_of(i);
-    if (sent != 0) count_verdict<Steps>(list, decided, v, length_sent, sent);
-    if (sent == n) [[likely]]
-      return;
-    length -= length_sent;
-    v = drop(drop_reason::transmit_full);
-  }
-  memory.release(frames + sent, n - sent);
-  count_verdict<Steps>(list, decided, v, length, n - sent);
-}
-
-// The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
-// time, and closes the gaps. Returns how many are left.
-template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
-                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
-                                                 pool& memory, context& c) noexcept {
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < n;) {
-    if (outcomes[i].code == verdict_code::pass) {
-      if (kept != i) {
-        frames[kept] = frames[i];
-        if (found != nullptr) found[kept] = found[i];
-      }
-      ++kept;
-      ++i;
-      continue;
-    }
-    const std::size_t first = i;
-    std::uint64_t length = 0;
-    for (; i < n && bits_of(outcomes[i]) == bits_of(outcomes[first]); ++i)
-      length += lengths != nullptr ? lengths[i] : frames[i].length;
-    settle_run<Steps>(list, frames + first, i - first, outcomes[first], lengths != nullptr ? lengths + first : nullptr,
-                      length, memory, c);
-  }
-  return kept;
-}
-
-// Whether a program of a list of early verdicts may change the length of a frame.
-template <class List, unsigned Steps>
-constexpr bool early_resizes() {
-  if constexpr (Steps == 0) return false;
-  else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
-}
-
-// Takes frames into an array, and lets their bytes come near meanwhile.
-class frame_taker {
- public:
-  frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
-    RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
-    prefetch_to_read(f.data);
-    copy_members(*to_++, f);
-  }
-
- private:
-  frame* to_;
-  [[maybe_unused]] frame* end_;
-};
-
-// Whether a pipeline's first stage is one that frames need not exist for.
-template <class List>
-inline constexpr bool begins_with_packets =
-    List::first_stage::kind != stage_kind::early &&
-    !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
-
-template <place At, class List>
-void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
-  constexpr unsigned steps = early_length<List>();
-  RUNNEL_ASSERT(n <= At.burst);
-  if (n == 0) [[unlikely]]
-    return;
-  if (n > At.burst) __builtin_unreachable();
-  if constexpr (steps == 0) {
-    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
-  } else {
-    using next_list = typename skip<List, steps>::type;
-    using next_stage = typename next_list::first_stage;
-    constexpr bool look = early_needs_layers<List, steps>();
-    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
-    constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
-    raw_array<verdict, At.burst> outcomes;
-    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    std::uint64_t length = 0;
-    std::uint32_t different = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      frame& f = frames[i];
-      found_layers l;
-      if constexpr (look) l = dissect(f);
-      if constexpr (resizes) lengths[i] = f.length;
-      length += f.length;
-      const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l.packed;
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    }
-    count_in<steps>(list, n, length);
-    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
-    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
-    if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
-      return;
-    }
-    if (different != 0) {
-      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
-      if (n == 0) return;
-    }
-    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
-  }
-}
-
-}  // namespace runnel::detail
-
-#endif
-
-// ==== runnel/flow/loop.hpp ===========================================================================================
-// The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
-//
-// NAPI's rule. A source that used up its budget has more, and has its turn again when every other one had its own: so
-// under overload, sources share the processor as their budgets are to each other, a slow one is served once a round,
-// and timers are late by one round at most. A round ends in sleep only when no source had anything. Then the loop
-// waits, in one system call, for all devices, for the next timer, and for other threads: see sleeper.hpp for why none
-// of them is missed. What cannot be polled, because the path behind it is full, is not waited for either; its full end
-// is.
-#ifndef RUNNEL_FLOW_LOOP_HPP
-#define RUNNEL_FLOW_LOOP_HPP
-
-#include <cstddef>      // size_t
-#include <cstdint>      // uint64_t
-#include <type_traits>  // remove_reference_t
-#include <utility>      // forward
-
-namespace runnel {
-
-/// How a source is polled.
-struct attach_options {
-  std::size_t budget = 256;  ///< packets at most before the next source has its turn; at least 1
-};
-
-/// A source of packets and the pipeline behind it. Made by `attach`.
-template <std::uint16_t Burst, class Source, class Pipeline>
-class attachment {
-  static_assert(Burst >= 1 && Burst <= max_burst, "runnel: a burst holds 1 to 256 packets");
-  static constexpr bool of_packets = pulled_source<Source>;
-  // What a queue holds may have been cloned by a tee before it. What crossed threads is its own.
-  static constexpr bool may_be_shared = of_packets && !requires { requires Source::makes_own; };
-  static constexpr place start{.packets = of_packets, .shared = may_be_shared, .burst = Burst};
-  using list_type = typename std::remove_reference_t<Pipeline>::list_type;
-  using checked = decltype(std::remove_reference_t<Pipeline>::template check<start>());
-
- public:
-  /// Use `attach`.
-  constexpr attachment(Source& source, Pipeline&& path, attach_options options) noexcept
-      : source_(&source), path_(std::forward<Pipeline>(path)), options_(options) {
-    RUNNEL_ASSERT(options.budget != 0 && "a source without a budget is never polled, and never done");
-  }
-
-  /// Receives packets and runs them through the pipeline, a burst at a time, up to the budget. How many there were.
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    std::size_t total = 0;
-    while (total < options_.budget) {
-      std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
-      const std::size_t downstream = detail::room_in(path_.stages(), clock);
-      if (downstream < room) room = downstream;
-      if (room == 0) break;
-      const std::size_t n = poll_once(clock, room);
-      total += n;
-      if (n < room) break;
-    }
-    return total;
-  }
-  /// Whether nothing will ever come again, and nothing is held by a full end.
-  [[nodiscard]] bool done() noexcept { return source_->done() && !detail::holds_packets(path_.stages()); }
-  /// Says what to wait for. `by` is who sleeps, null when nobody can wake him.
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
-    if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
-    if (source_->done()) return;
-    if constexpr (requires {
-                    { source_->next_due() } -> std::same_as<instant>;
-                  })
-      waits.until(source_->next_due());
-    if constexpr (requires {
-                    { source_->wait_handle() } -> std::same_as<int>;
-                  })
-      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
-    if constexpr (requires { source_->wakes(by); }) {
-      if (!source_->empty()) waits.ready();
-      if (!source_->wakes(by)) waits.again();
-    }
-  }
-  /// Waits until the source has something, if it can do that by itself.
-  void wait_by_itself() noexcept {
-    if constexpr (requires { source_->wait(); }) source_->wait();
-  }
-  /// The pipeline, for `describe` and `totals`.
-  [[nodiscard]] auto& path() noexcept { return path_; }
-
- private:
-  template <class Clock>
-  std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
-    context c = detail::context_of(*source_, clock.now());
-    if constexpr (of_packets) {
-      detail::handle_array<Burst> packets;
-      const std::size_t n = source_->pull(packets.data(), room, c.now);
-      if (n != 0) detail::run<start>(path_.stages(), packets.data(), n, detail::sum_of_lengths(packets.data(), n), c);
-      return n;
-    } else if constexpr (detail::begins_with_packets<list_type>) {
-      detail::handle_array<Burst> packets;
-      detail::attacher<list_type> attach{path_.stages(), source_->memory(), packets.data(), room};
-      const std::size_t n = source_->receive(room, c.now, attach);
-      RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
-      if (n == 0) return 0;
-      see(clock, attach.last(), c);
-      attach.template run_rest<start>(c);
-      return n;
-    } else {
-      detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
-      if (n == 0) return 0;
-      see(clock, frames[n - 1].timestamp, c);
-      detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
-      return n;
-    }
-  }
-  // A clock that goes by the packets' own time is told of it.
-  template <class Clock>
-  static void see(Clock& clock, instant last, context& c) noexcept {
-    if constexpr (requires { clock.seen(last); }) {
-      clock.seen(last);
-      c.now = clock.now();
-    }
-  }
-
-  Source* source_;
-  Pipeline path_;
-  attach_options options_;
-};
-
-namespace detail {
-// What stands in for an attachment that cannot be, so that one error does not bring more.
-struct nothing_attached {
-  template <class Clock>
-  std::size_t poll(Clock&) noexcept {
-    return 0;
-  }
-  bool done() noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
-  void wait_by_itself() noexcept {}
-};
-}  // namespace detail
-
-/// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
-/// pipeline that the user keeps is referred to, one given as a temporary is moved in. The pipeline is checked here: see
-/// the compile errors. Refers to the source, which must outlive it.
-template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
-[[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
-  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
-  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
-  using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
-  if constexpr (!is_source) {
-    return detail::nothing_attached{};
-  } else if constexpr (!path_type::complete) {
-    using checked [[maybe_unused]] = decltype(path_type::template check<place{}>());
-    return detail::nothing_attached{};
-  } else if constexpr (detail::pipeline_type<Pipeline>) {
-    return attachment<Burst, Source, Pipeline>{source, std::forward<Pipeline>(path), options};
-  } else {
-    auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
-    return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
-  }
-}
-
-/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
-/// may sleep. Does not keep a loop alive whose sources are done.
-template <unsigned Levels>
-class timer_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    timers_->advance(clock.now());
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(timers_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  basic_timer_wheel<Levels>* timers_;
-};
-
-/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
-template <unsigned Levels>
-[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
-  return timer_attachment<Levels>{timers};
-}
-
-/// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
-/// this, for the type of the loop contains that of the handler.
-class stoppable {
- public:
-  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
-  /// signal handler.
-  void stop() noexcept {
-    __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
-    if (sleeper_ != nullptr) sleeper_->wake_up();
-  }
-  /// Has the loop look at all its sources, at once if it sleeps: for a source of one's own that another thread has
-  /// filled. May come from any thread or signal handler. `packet_ring` does it by itself, and costs less.
-  void wake() noexcept {
-    __atomic_store_n(&look_, true, __ATOMIC_RELEASE);
-    if (sleeper_ != nullptr) sleeper_->wake_up();
-  }
-
- protected:
-  /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
-  constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
-  /// Whether `stop` was called.
-  [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
-  /// Whether `wake` was called since this was asked last.
-  [[nodiscard]] bool woken() noexcept {
-    return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
-  }
-  /// Who sleeps.
-  [[nodiscard]] constexpr sleeper* sleeps() const noexcept { return sleeper_; }
-
- private:
-  sleeper* sleeper_;
-  bool stop_ = false;
-  bool look_ = false;
-};
-
-/// Polls its attachments in turn until all are done or `stop()` is called. One thread runs it.
-template <clock Clock, class... Attachments>
-class loop : public stoppable {
- public:
-  /// Refers to the clock, which must outlive it; takes over the attachments. A clock that loops sleep by (a `sleeper`,
-  /// as `real_clock` is) has one loop at a time.
-  constexpr explicit loop(Clock& time, Attachments... attachments) noexcept
-      : stoppable(sleeper_of(time)), clock_(&time), attachments_(std::move(attachments)...) {}
-
-  /// One round over all sources. How many packets there were.
-  std::size_t poll() noexcept { return attachments_.poll(*clock_); }
-  /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
-  /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
-  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
-  void wait() noexcept {
-    if (done()) return;
-    constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
-    wait_entry entries[handles + 1];
-    if constexpr (std::derived_from<Clock, sleeper>) {
-      clock_->prepare_to_wait();
-      // From here on nothing is missed: what came before is seen here, what comes later wakes us.
-      wait_list waits{entries, handles, clock_->now()};
-      attachments_.prepare_to_wait(waits, *clock_, sleeps());
-      if (!stopped() && !woken() && !waits.is_ready() && !done())
-        clock_->wait_until(waits.due(), entries, waits.size());
-      clock_->finish_wait();
-    } else {
-      wait_list waits{entries, handles, clock_->now()};
-      attachments_.prepare_to_wait(waits, *clock_, nullptr);
-      if (waits.is_ready()) return;
-      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
-        clock_->wait_until(waits.due(), entries, waits.size());
-      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
-      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
-    }
-  }
-  /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
-  /// never under load. Once stopped, it stays so.
-  void run() noexcept {
-    while (!stopped()) {
-      if (poll() != 0) continue;
-      if (done()) return;
-      wait();
-    }
-  }
-  /// Whether no source will ever have anything again.
-  [[nodiscard]] bool done() noexcept { return attachments_.done(); }
-
- private:
-  // The attachments as a recursive struct, for the reason given at stage_list.
-  template <class... More>
-  struct list {
-    std::size_t poll(Clock&) noexcept { return 0; }
-    bool done() noexcept { return true; }
-    void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
-    std::size_t left() noexcept { return 0; }
-    void wait_by_itself() noexcept {}
-  };
-  template <class First, class... More>
-  struct list<First, More...> {
-    constexpr explicit list(First&& f, More&&... m) noexcept : first(std::move(f)), more(std::move(m)...) {}
-    std::size_t poll(Clock& time) noexcept {
-      const std::size_t n = first.poll(time);
-      return n + more.poll(time);
-    }
-    bool done() noexcept { return first.done() && more.done(); }
-    void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
-      first.prepare_to_wait(waits, time, by);
-      more.prepare_to_wait(waits, time, by);
-    }
-    std::size_t left() noexcept { return detail::left_in(first) + more.left(); }
-    void wait_by_itself() noexcept {
-      if (!first.done()) first.wait_by_itself();
-      else more.wait_by_itself();
-    }
-    First first;
-    list<More...> more;
-  };
-  static constexpr sleeper* sleeper_of(Clock& time) noexcept {
-    if constexpr (std::derived_from<Clock, sleeper>) return &time;
-    else return nullptr;
-  }
-
-  Clock* clock_;
-  list<Attachments...> attachments_;
-};
-
-/// Runs attachments until all their sources are done, by a clock of the user's.
-template <clock Clock, class... Attachments>
-void run(Clock& time, Attachments... attachments) noexcept {
-  loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
-}
-/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
-template <class... Attachments>
-  requires(!(clock<Attachments> || ...))
-void run(Attachments... attachments) noexcept {
-  capture_clock time;
-  run(time, std::move(attachments)...);
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/flow/parse.hpp ==========================================================================================
 // The stage that finds the headers of a packet, once for all stages behind it.
 #ifndef RUNNEL_FLOW_PARSE_HPP
@@ -23531,10 +25494,17 @@ struct enqueue_stage : stage_defaults {
   constexpr explicit enqueue_stage(Queue& q) noexcept : target(&q) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-      const verdict v = target->push(static_cast<packet&&>(packets[i]));
-      if (v.code != verdict_code::pass) [[unlikely]]
-        counters.add(v);
+    if constexpr (requires { target->push(packets, n); }) {
+      push_all(*target, packets, n, [&](std::size_t i, drop_reason why) noexcept {
+        counters.add(drop(why));
+        packets[i].reset();
+      });
+    } else {
+      for (std::size_t i = 0; i < n; ++i) {
+        const verdict v = target->push(static_cast<packet&&>(packets[i]));
+        if (v.code != verdict_code::pass) [[unlikely]]
+          counters.add(v);
+      }
     }
   }
   [[nodiscard]] std::size_t room(instant) const noexcept
@@ -23546,13 +25516,13 @@ struct enqueue_stage : stage_defaults {
 
 }  // namespace detail
 
-/// Ends a path at a queue. What the queue gives up is counted here. Refers to the queue, which must outlive the
-/// pipeline.
+/// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
+/// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
 [[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
   static_assert(
       requires(packet p) { target.push(static_cast<packet&&>(p)); },
-      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q)");
+      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
   return detail::enqueue_stage<Queue>{target};
 }
 
@@ -25007,406 +26977,6 @@ class cursor {
 #define RUNNEL_VERSION_MAJOR 0
 #define RUNNEL_VERSION_MINOR 1
 #define RUNNEL_VERSION_PATCH 0
-
-#endif
-
-// ==== runnel/wire/flow_key.hpp =======================================================================================
-// Who talks to whom, as a value: addresses, ports and protocol in whole 64-bit words, to compare, turn around and
-// hash. What connection tables, fair queues and receive steering look packets up by.
-#ifndef RUNNEL_WIRE_FLOW_KEY_HPP
-#define RUNNEL_WIRE_FLOW_KEY_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-namespace detail {
-
-/// A transport view with ports: tcp, udp and their kin.
-template <class T>
-concept has_ports = requires(const T& t) {
-  t.source_port();
-  t.destination_port();
-};
-
-// Odd numbers without pattern, those of wyhash. The low 24 bits of the one that meets ports and protocol are not
-// zero where theirs are, so that no packet can make a factor zero.
-inline constexpr std::uint64_t flow_hash_keys[5] = {0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db, 0x8ebc'6af0'9c88'c6e3,
-                                                    0x5899'65cc'7537'4cc3, 0x1d8e'4e27'c47d'124f};
-
-// Source port, destination port, protocol, 24 zero bits: the last word of a key.
-[[nodiscard]] constexpr std::uint64_t ports_word(std::uint32_t ports, std::uint8_t protocol) noexcept {
-  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24;
-}
-[[nodiscard]] constexpr std::uint64_t swap_ports(std::uint64_t word) noexcept {
-  const auto ports = static_cast<std::uint32_t>(word >> 32);
-  return std::uint64_t{ports << 16 | ports >> 16} << 32 | (word & 0xffff'ffff);
-}
-[[nodiscard]] constexpr std::uint32_t load_ports(bytes transport) noexcept {
-  return transport.size() < 4 ? 0 : load_be32(transport.data());
-}
-template <has_ports Transport>
-[[nodiscard]] constexpr std::uint32_t load_ports(const Transport& transport) noexcept {
-  if constexpr (requires { transport.ports(); }) return transport.ports();
-  else return std::uint32_t{transport.source_port()} << 16 | transport.destination_port();
-}
-
-}  // namespace detail
-
-/// The flow of an IPv4 packet: 16 bytes in two words, compared and hashed in registers. Made from a packet with whole
-/// loads and written as whole words, so that a lookup never waits for store forwarding. ICMP and protocols without
-/// ports have zeros there, or what the caller chooses (an echo identifier as both ports, say).
-class flow_key4 {
- public:
-  /// The first words hold the addresses, the last one ports, protocol and zeros, all as they lie on the wire, the
-  /// first byte most significant.
-  static constexpr std::size_t words = 2;
-
-  constexpr flow_key4() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key4(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports. A fragment's ports are the caller's to doubt.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, const Transport& transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, bytes transport) noexcept {
-    return flow_key4{outer.addresses(), detail::ports_word(detail::load_ports(transport), outer.protocol_number())};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key4 from(const basic_ipv4<Byte>& outer, std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, outer.protocol_number()};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv4_address source() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0] >> 32)};
-  }
-  [[nodiscard]] constexpr ipv4_address destination() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(word_[0])};
-  }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[1] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[1] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key4 reversed() const noexcept {
-    return flow_key4{word_[0] << 32 | word_[0] >> 32, detail::swap_ports(word_[1])};
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    const std::uint64_t from = (word_[0] >> 32) << 16 | word_[1] >> 48;
-    const std::uint64_t to = (word_[0] & 0xffff'ffff) << 16 | (word_[1] >> 32 & 0xffff);
-    return from <= to;
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key4 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// An ordinary fast hash, all 64 bits good; the same on every target. With a secret random `seed` a stranger cannot
-  /// choose flows that collide; without one they can. Directions hash apart: take `canonical()` first to join them.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    return detail::multiply_fold(detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key4& a, const flow_key4& b) noexcept {
-    return ((a.word_[0] ^ b.word_[0]) | (a.word_[1] ^ b.word_[1])) == 0;
-  }
-
- private:
-  constexpr flow_key4(std::uint64_t addresses, std::uint64_t rest) noexcept : word_{addresses, rest} {}
-  constexpr flow_key4(ipv4_address source, ipv4_address destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{std::uint64_t{source.value()} << 32 | destination.value(), detail::ports_word(ports, protocol)} {}
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key4) == 16);
-
-/// The flow of an IPv6 packet: 40 bytes in five words. See `flow_key4`. The protocol is that of the transport, behind
-/// the extension headers; the flow label is no part of it.
-class flow_key6 {
- public:
-  static constexpr std::size_t words = 5;  ///< as in `flow_key4`
-
-  constexpr flow_key6() noexcept = default;
-  /// From its parts; ports are in host order.
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
-                      std::uint16_t destination_port, std::uint8_t protocol) noexcept
-      : flow_key6(source, destination, std::uint32_t{source_port} << 16 | destination_port, protocol) {}
-
-  /// Of a packet whose transport has ports; `protocol` is the transport's number.
-  template <class Byte, detail::has_ports Transport>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                const Transport& transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet whose transport header begins with two ports; zeros when it is shorter than those.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                bytes transport) noexcept {
-    return {outer.source(), outer.destination(), detail::load_ports(transport), protocol};
-  }
-  /// Of a packet without ports, or with ports as given.
-  template <class Byte>
-  [[nodiscard]] static constexpr flow_key6 from(const basic_ipv6<Byte>& outer, std::uint8_t protocol,
-                                                std::uint16_t source_port = 0,
-                                                std::uint16_t destination_port = 0) noexcept {
-    return {outer.source(), outer.destination(), source_port, destination_port, protocol};
-  }
-
-  /// A part of the key, in host order. @{
-  [[nodiscard]] constexpr ipv6_address source() const noexcept { return {word_[0], word_[1]}; }
-  [[nodiscard]] constexpr ipv6_address destination() const noexcept { return {word_[2], word_[3]}; }
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 48);
-  }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
-    return static_cast<std::uint16_t>(word_[4] >> 32);
-  }
-  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
-    return static_cast<std::uint8_t>(word_[4] >> 24);
-  }
-  /// @}
-  /// Word `i < words`, for tables and hashes of one's own.
-  [[nodiscard]] constexpr std::uint64_t word(std::size_t i) const noexcept { return word_[i]; }
-
-  /// The key of the packets that go the other way.
-  [[nodiscard]] constexpr flow_key6 reversed() const noexcept {
-    flow_key6 k;
-    k.word_[0] = word_[2], k.word_[1] = word_[3], k.word_[2] = word_[0], k.word_[3] = word_[1];
-    k.word_[4] = detail::swap_ports(word_[4]);
-    return k;
-  }
-  /// Whether the source is the lesser end (address first, then port): true of exactly one direction of a flow, of both
-  /// when the ends are the same.
-  [[nodiscard]] constexpr bool is_canonical() const noexcept {
-    if (word_[0] != word_[2]) return word_[0] < word_[2];
-    if (word_[1] != word_[3]) return word_[1] < word_[3];
-    return source_port() <= destination_port();
-  }
-  /// The same key for both directions of a flow.
-  [[nodiscard]] constexpr flow_key6 canonical() const noexcept { return is_canonical() ? *this : reversed(); }
-  /// As `flow_key4::hash`.
-  [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
-    const auto& k = detail::flow_hash_keys;
-    // The seed is in every product: one without it could be made zero by a chosen address.
-    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
-                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
-    return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const flow_key6& a, const flow_key6& b) noexcept {
-    std::uint64_t different = 0;
-    for (std::size_t i = 0; i < words; ++i) different |= a.word_[i] ^ b.word_[i];
-    return different == 0;
-  }
-
- private:
-  constexpr flow_key6(const ipv6_address& source, const ipv6_address& destination, std::uint32_t ports,
-                      std::uint8_t protocol) noexcept
-      : word_{source.high(), source.low(), destination.high(), destination.low(), detail::ports_word(ports, protocol)} {
-  }
-
-  std::uint64_t word_[words] = {};
-};
-static_assert(sizeof(flow_key6) == 40);
-
-namespace detail {
-constexpr void print_protocol(text_writer& out, std::uint8_t protocol) noexcept {
-  switch (protocol) {
-    case 1: out << "icmp "; break;
-    case 6: out << "tcp "; break;
-    case 17: out << "udp "; break;
-    case 58: out << "icmp6 "; break;
-    default: out << "proto " << protocol << ' ';
-  }
-}
-}  // namespace detail
-
-/// `tcp 10.0.0.1:40000 > 10.0.0.2:80`.
-constexpr void print(text_writer& out, const flow_key4& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out, k.source());
-  out << ':' << k.source_port() << " > ";
-  print(out, k.destination());
-  out << ':' << k.destination_port();
-}
-/// `tcp [fe80::1]:40000 > [fe80::2]:80`.
-constexpr void print(text_writer& out, const flow_key6& k) noexcept {
-  detail::print_protocol(out, k.protocol_number());
-  print(out << '[', k.source());
-  out << "]:" << k.source_port() << " > ";
-  print(out << '[', k.destination());
-  out << "]:" << k.destination_port();
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/toeplitz.hpp =======================================================================================
-// The hash that network cards steer by (receive side scaling): any key, and the symmetric key at almost no cost.
-// Microsoft, "RSS hashing functions"; S. Woo and K. Park, "Scalable TCP session monitoring with symmetric receive-side
-// scaling", 2012.
-#ifndef RUNNEL_WIRE_TOEPLITZ_HPP
-#define RUNNEL_WIRE_TOEPLITZ_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-/// A key of receive side scaling: 40 bytes, as cards take it. Longer keys of some cards count with their first 40
-/// bytes for every input that is hashed here.
-struct rss_key {
-  /// The key's bytes.
-  std::uint8_t octets[40] = {};
-};
-/// The key of Microsoft's verification suite, the default of many drivers.
-inline constexpr rss_key microsoft_rss_key{{0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
-                                            0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-                                            0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
-                                            0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa}};
-/// The key under which both directions of a flow hash alike: 0x6d5a twenty times.
-inline constexpr rss_key symmetric_rss_key{{0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
-                                            0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a}};
-
-/// The Toeplitz hash under a key chosen at construction: what the card computes, in software. One load and one xor
-/// for each input byte. 18 KiB, of which IPv4 touches 6; they want to stay in the first-level cache: keep one per key.
-///
-/// Why 18 KiB do for inputs of 36 bytes where a table per input byte would take 36: the hash is linear, and byte `v` at
-/// place `i` contributes 32 bits, from bit 8i on, of the carry-less product of `v` and the key. Four places in a row
-/// need seven bytes of that product: one entry of eight bytes, of which each of the four reads its own window.
-class toeplitz {
- public:
-  static constexpr std::size_t longest_input = 36;  ///< bytes
-
-  /// Makes the tables for a key.
-  explicit constexpr toeplitz(const rss_key& key = microsoft_rss_key) noexcept {
-    for (std::size_t group = 0; group < groups; ++group) {
-      std::uint64_t from_here = 0;
-      for (std::size_t i = 0; i < 8; ++i) from_here = from_here << 8 | key.octets[4 * group + i];
-      std::uint64_t row[256] = {};
-      for (std::size_t v = 1; v < 256; ++v) {
-        const std::size_t rest = v & (v - 1);
-        if (rest != 0) row[v] = row[rest] ^ row[v ^ rest];
-        else
-          for (unsigned bit = 0; bit < 8; ++bit)
-            if (v == 0x80u >> bit) row[v] = from_here << bit;
-        store_be64(product_ + (group * 256 + v) * 8, row[v]);
-      }
-    }
-  }
-
-  /// Addresses and ports, as cards hash TCP (and UDP where they were told to).
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)) ^ half<8>(k.word(1)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t operator()(const flow_key6& k) const noexcept {
-    return detail::to_big(six(k) ^ half<32>(k.word(4)));
-  }
-  /// Addresses only, as cards hash everything else, and fragments.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key4& k) const noexcept {
-    return detail::to_big(word<0>(k.word(0)));
-  }
-  /// The same for IPv6.
-  [[nodiscard]] constexpr std::uint32_t addresses(const flow_key6& k) const noexcept { return detail::to_big(six(k)); }
-  /// Any input, in wire order; at most `longest_input` bytes of it count.
-  [[nodiscard]] constexpr std::uint32_t operator()(bytes input) const noexcept {
-    const bytes counted = input.first(longest_input);
-    std::uint32_t h = 0;
-    for (std::size_t i = 0; i < counted.size(); ++i) h ^= window(load_u8(counted.data() + i), i);
-    return detail::to_big(h);
-  }
-
- private:
-  static constexpr std::size_t groups = longest_input / 4;
-
-  // In host order whatever it means: xor does not mind, and the bytes are turned once, at the end.
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t window(std::uint64_t v, std::size_t place) const noexcept {
-    return detail::load<std::uint32_t>(product_ + (place / 4 * 256 + (v & 0xff)) * 8 + place % 4);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t half(std::uint64_t w) const noexcept {
-    return window(w >> 56, Place) ^ window(w >> 48, Place + 1) ^ window(w >> 40, Place + 2) ^
-           window(w >> 32, Place + 3);
-  }
-  template <std::size_t Place>
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t word(std::uint64_t w) const noexcept {
-    return half<Place>(w) ^ half<Place + 4>(w << 32);
-  }
-  [[nodiscard]] RUNNEL_INLINE constexpr std::uint32_t six(const flow_key6& k) const noexcept {
-    return word<0>(k.word(0)) ^ word<8>(k.word(1)) ^ word<16>(k.word(2)) ^ word<24>(k.word(3));
-  }
-
-  alignas(64) std::byte product_[groups * 256 * 8] = {};
-};
-static_assert(sizeof(toeplitz) == std::size_t{18} * 1024);
-
-namespace detail {
-// The hash of a 16-bit word under the symmetric key, in parts of four bits: 128 bytes.
-struct symmetric_parts {
-  std::uint16_t part[4][16] = {};
-  constexpr symmetric_parts() noexcept {
-    for (unsigned place = 0; place < 4; ++place)
-      for (unsigned v = 0; v < 16; ++v)
-        for (unsigned bit = 0; bit < 4; ++bit)
-          if ((v >> (3 - bit) & 1u) != 0)
-            part[place][v] = static_cast<std::uint16_t>(part[place][v] ^ (0x6d5a'6d5au << (4 * place + bit) >> 16));
-  }
-};
-inline constexpr symmetric_parts symmetric_table;
-
-[[nodiscard]] constexpr std::uint32_t symmetric_of(std::uint64_t words_together) noexcept {
-  std::uint64_t w = words_together ^ words_together >> 32;
-  w ^= w >> 16;
-  const auto& t = symmetric_table.part;
-  return std::uint32_t{t[0][w >> 12 & 15]} ^ t[1][w >> 8 & 15] ^ t[2][w >> 4 & 15] ^ t[3][w & 15];
-}
-}  // namespace detail
-
-/// The Toeplitz hash under `symmetric_rss_key`: equal for both directions of a flow, and to what a card with that key
-/// says. The key repeats after 16 bits, so the input may be folded to 16 bits first, which leaves four loads from 128
-/// bytes of table; for the same reason the upper half of the result equals the lower, and only 65,536 values exist.
-/// Enough to choose a worker; for a hash table take `flow_key4::canonical().hash()`.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) >> 32) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3) ^ k.word(4) >> 32) * 0x1'0001u;
-}
-/// Addresses only: what a card says of everything but TCP, and UDP where it was told to.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key4& k) noexcept {
-  return detail::symmetric_of(k.word(0)) * 0x1'0001u;
-}
-/// The same for IPv6.
-[[nodiscard]] constexpr std::uint32_t symmetric_toeplitz_addresses(const flow_key6& k) noexcept {
-  return detail::symmetric_of(k.word(0) ^ k.word(1) ^ k.word(2) ^ k.word(3)) * 0x1'0001u;
-}
-
-}  // namespace runnel
 
 #endif
 

@@ -17,6 +17,8 @@ namespace runnel::detail {
 /// Refers to the caller's pool, or owns one in memory of its own. Move-only; the pool does not move.
 class device_memory {
  public:
+  /// None.
+  device_memory() noexcept : nothing_{}, pool_(nullptr) {}
   /// `given` may be null: a pool of `config` is made then.
   [[nodiscard]] static result<device_memory, error> open(pool* given, const pool_config& config) noexcept {
     if (given != nullptr) return device_memory(given);

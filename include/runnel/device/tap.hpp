@@ -193,6 +193,8 @@ class tap {
   [[nodiscard]] bool done() const noexcept { return gone_; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
+  /// The file descriptor to wait on (POLLOUT) until the kernel has room again; -1 when the interface was deleted.
+  [[nodiscard]] int transmit_handle() const noexcept { return wait_handle(); }
 
   /// Writes packets, fragments without copying them, a system call for each. What the kernel has no room for stays with
   /// the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is down, and

@@ -64,7 +64,8 @@ concept frame_transmitting_device = requires(D& d, const frame* frames, std::siz
 };
 
 /// A source that holds packets already, such as a queue: `pull(packets, room, now)` moves up to `room` of them into
-/// handles that hold nothing (their old value is overwritten) and says how many.
+/// handles that hold nothing (their old value is overwritten) and says how many. One that other threads fill also has
+/// `empty()` and `wakes(clock)`: whether they wake the loop that sleeps by that clock.
 template <class Q>
 concept pulled_source = requires(Q& q, packet* packets, std::size_t room, instant now) {
   { q.pull(packets, room, now) } -> std::same_as<std::size_t>;

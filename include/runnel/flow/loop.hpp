@@ -79,10 +79,10 @@ class attachment {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
       if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or fill later without a word to this loop.
-    if constexpr (requires { source_->wakes(by); }) {
-      if (!source_->empty()) waits.ready();
-      if (!source_->wakes(by)) waits.again();
+    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    if constexpr (requires { source_->wakes(*by); }) {
+      if (by == nullptr || !source_->empty()) waits.ready();
+      else if (!source_->wakes(*by)) waits.again();
     }
   }
   /// Waits until the source has something, if it can do that by itself.
@@ -220,7 +220,12 @@ class stoppable {
   /// `by` is whom to wake; null when the clock is no sleeper, and never sleeps longer than until it is due.
   constexpr explicit stoppable(sleeper* by) noexcept : sleeper_(by) {}
   /// Whether `stop` was called.
-  [[nodiscard]] bool stopped() const noexcept { return __atomic_load_n(&stop_, __ATOMIC_RELAXED); }
+  [[nodiscard]] bool stopped() const noexcept {
+    return __atomic_load_n(&stop_, __ATOMIC_RELAXED) ||
+           (others_ != nullptr && __atomic_load_n(others_, __ATOMIC_RELAXED));
+  }
+  /// It counts as stopped too when this is true. Whoever sets it wakes the sleeper then.
+  void stops_with(const bool& others) noexcept { others_ = &others; }
   /// Whether `wake` was called since this was asked last.
   [[nodiscard]] bool woken() noexcept {
     return __atomic_load_n(&look_, __ATOMIC_RELAXED) && __atomic_exchange_n(&look_, false, __ATOMIC_ACQUIRE);
@@ -230,6 +235,7 @@ class stoppable {
 
  private:
   sleeper* sleeper_;
+  const bool* others_ = nullptr;
   bool stop_ = false;
   bool look_ = false;
 };

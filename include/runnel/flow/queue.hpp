@@ -8,6 +8,7 @@
 
 #include <runnel/config.hpp>
 #include <runnel/flow/engine.hpp>
+#include <runnel/flow/packet_ring.hpp>
 #include <runnel/flow/when_full.hpp>
 
 namespace runnel {
@@ -96,10 +97,17 @@ struct enqueue_stage : stage_defaults {
   constexpr explicit enqueue_stage(Queue& q) noexcept : target(&q) {}
   template <place, class Counters>
   void take(packet* packets, std::size_t n, std::uint64_t, Counters& counters, context&) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-      const verdict v = target->push(static_cast<packet&&>(packets[i]));
-      if (v.code != verdict_code::pass) [[unlikely]]
-        counters.add(v);
+    if constexpr (requires { target->push(packets, n); }) {
+      push_all(*target, packets, n, [&](std::size_t i, drop_reason why) noexcept {
+        counters.add(drop(why));
+        packets[i].reset();
+      });
+    } else {
+      for (std::size_t i = 0; i < n; ++i) {
+        const verdict v = target->push(static_cast<packet&&>(packets[i]));
+        if (v.code != verdict_code::pass) [[unlikely]]
+          counters.add(v);
+      }
     }
   }
   [[nodiscard]] std::size_t room(instant) const noexcept
@@ -111,13 +119,13 @@ struct enqueue_stage : stage_defaults {
 
 }  // namespace detail
 
-/// Ends a path at a queue. What the queue gives up is counted here. Refers to the queue, which must outlive the
-/// pipeline.
+/// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
+/// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
 [[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
   static_assert(
       requires(packet p) { target.push(static_cast<packet&&>(p)); },
-      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q)");
+      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
   return detail::enqueue_stage<Queue>{target};
 }
 

@@ -98,7 +98,8 @@ class condition_builder {
     if (size_ == 0) return;
     nodes_[size_ - 1].yes = condition_node::holds;
     nodes_[size_ - 1].no = condition_node::fails;
-    for (std::size_t i = size_; i-- != 0;) {
+    // The first one is a leaf.
+    for (std::size_t i = size_ - 1; i != 0; --i) {
       const condition_node& n = nodes_[i];
       if (!n.has_children()) continue;
       condition_node& last = nodes_[i - 1];

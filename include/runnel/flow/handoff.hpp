@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// Flows spread over threads by software: each packet is handed over to the thread that its flow belongs to.
+//
+// Theory of operation. Between n threads there are n * (n - 1) rings, one from each to each other:
+//
+//     thread 0   device > parse | steer ---- own flows -----------------> path
+//                                  |  \                                    ^
+//                                  |   ring 0 > 1 ...        ring 1 > 0 ---+  attach(handoff, path)
+//     thread 1   device > parse | steer ...
+//
+// `steer` computes the symmetric Toeplitz hash of a packet's addresses and ports, as a card with that key does, and
+// thread `hash % n` gets it: both directions of a flow meet on one thread, whichever saw them first, so tables of
+// connections need no lock. The burst of a thread is sorted once, and each ring gets its part with one store.
+#ifndef RUNNEL_FLOW_HANDOFF_HPP
+#define RUNNEL_FLOW_HANDOFF_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+#include <runnel/flow/engine.hpp>
+#include <runnel/flow/packet_ring.hpp>
+#include <runnel/wire/flow_key.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/toeplitz.hpp>
+
+namespace runnel {
+
+/// The symmetric Toeplitz hash of a packet that was parsed: equal for both directions of a flow. Addresses and ports
+/// count for TCP and UDP; addresses only for all else that is IP, and for every fragment, the first too, so that those
+/// of one datagram meet. What is not IP has 0. Of a tunnel the outer headers count; an ICMP error goes by its own
+/// addresses, not by those of the packet that it is about.
+[[nodiscard]] inline std::uint32_t symmetric_flow_hash(const packet& p) noexcept {
+  const header_map found{p};
+  const bool fragment = p.layers().has(protocol::fragment);
+  const std::byte* const ports = fragment ? nullptr : found.at<header::th, 4>();
+  if (found.has<ipv4>()) {
+    const auto outer = found.get<ipv4>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key4::from(outer));
+    return symmetric_toeplitz(flow_key4::from(outer, bytes{ports, 4}));
+  }
+  if (found.has<ipv6>()) {
+    const auto outer = found.get<ipv6>();
+    if (ports == nullptr) return symmetric_toeplitz_addresses(flow_key6::from(outer, 0));
+    return symmetric_toeplitz(flow_key6::from(outer, 0, bytes{ports, 4}));
+  }
+  return 0;
+}
+
+/// One thread's end of the rings between several: what `steer` hands packets over to, and the source of what the others
+/// have handed over to it. One thread uses it. Made by a `handoff_mesh`.
+class alignas(detail::ring_line) handoff {
+ public:
+  static constexpr bool makes_own = true;  ///< what comes out of it may be written to
+
+  /// The number of this thread.
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  /// How many threads there are.
+  [[nodiscard]] unsigned count() const noexcept { return count_; }
+  /// Packets that are not from `memory` are copied to it before they cross, so that it is the only pool that must
+  /// outlive the rings. Without this, packets cross as they are; those that are shared or lent are copied in their
+  /// pool.
+  void copies_to(pool& memory) noexcept { memory_ = &memory; }
+  /// Says that this thread will hand over nothing more. From then on it is `done()` when all others have said so too
+  /// and the rings to it are empty; before, whenever they are empty, so that it does not keep a loop alive by itself.
+  void finish() noexcept {
+    finished_ = true;
+    for (unsigned to = 0; to < count_; ++to)
+      if (to != index_) ring(index_, to).close();
+  }
+
+  /// Gives packets to another thread: as `packet_ring::push`.
+  [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
+    std::size_t own = 0;
+    for (; own < n; ++own) {
+      packet& p = packets[own];
+      if (memory_ == nullptr || &p.home() == memory_ || p.is_away()) continue;
+      packet copy = p.copy(*memory_);
+      if (!copy) break;
+      p = static_cast<packet&&>(copy);
+    }
+    return ring(index_, to).push(packets, own);
+  }
+  /// How many packets more another thread's ring has room for.
+  [[nodiscard]] std::size_t room(unsigned to) const noexcept { return ring(index_, to).room(); }
+
+  /// What a source has. The rings have their turns, so that none is starved. @{
+  std::size_t pull(packet* packets, std::size_t n, instant now) noexcept {
+    std::size_t got = 0;
+    unsigned from = first_ = first_ + 1 < count_ ? first_ + 1 : 0;
+    for (unsigned i = 0; i < count_ && got < n; ++i) {
+      if (from != index_) got += ring(from, index_).pull(packets + got, n - got, now);
+      from = from + 1 < count_ ? from + 1 : 0;
+    }
+    return got;
+  }
+  [[nodiscard]] bool empty() const noexcept {
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).empty()) return false;
+    return true;
+  }
+  [[nodiscard]] bool done() const noexcept {
+    if (!finished_) return empty();
+    for (unsigned from = 0; from < count_; ++from)
+      if (from != index_ && !ring(from, index_).done()) return false;
+    return true;
+  }
+  [[nodiscard]] bool wakes(const sleeper& who) const noexcept { return &who == who_; }
+  /// @}
+
+ private:
+  friend class handoff_mesh;
+  handoff(packet_ring<>* rings, unsigned index, unsigned count, const sleeper& who) noexcept
+      : rings_(rings), who_(&who), index_(index), count_(count) {}
+  [[nodiscard]] packet_ring<>& ring(unsigned from, unsigned to) const noexcept {
+    return rings_[std::size_t{from} * count_ + to];
+  }
+
+  packet_ring<>* rings_;
+  const sleeper* who_;
+  pool* memory_ = nullptr;
+  unsigned index_;
+  unsigned count_;
+  unsigned first_ = 0;  // whose turn it was last
+  bool finished_ = false;
+};
+
+/// The rings between several threads, in memory that the user gives. It must outlive the threads' loops; their clocks,
+/// and the pools of the packets that cross, must outlive it.
+class handoff_mesh {
+ public:
+  /// How many threads there may be.
+  static constexpr unsigned max_threads = 256;
+
+  /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
+  /// a pointer for each packet in it.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
+    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
+           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
+  }
+  /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
+  /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
+  handoff_mesh(mutable_bytes memory, sleeper* const* clocks, unsigned count, std::size_t capacity) noexcept
+      : rings_(static_cast<packet_ring<>*>(static_cast<void*>(memory.data()))),
+        ends_(static_cast<handoff*>(static_cast<void*>(memory.data() + ends_offset(count)))),
+        count_(count) {
+    RUNNEL_ASSERT(count != 0 && count <= max_threads && is_power_of_two(capacity) &&
+                  memory.size() >= bytes_needed(count, capacity) &&
+                  reinterpret_cast<std::uintptr_t>(memory.data()) % detail::ring_line == 0);
+    std::byte* slots = memory.data() + slots_offset(count);
+    for (unsigned from = 0; from < count; ++from) {
+      for (unsigned to = 0; to < count; ++to) {
+        // That from a thread to itself is never used.
+        const std::size_t size = (from == to ? 1 : capacity) * sizeof(packet);
+        ::new (static_cast<void*>(&rings_[std::size_t{from} * count + to]))
+            packet_ring<>{*clocks[to], mutable_bytes{slots, size}};
+        slots += size;
+      }
+      ::new (static_cast<void*>(&ends_[from])) handoff{rings_, from, count, *clocks[from]};
+    }
+  }
+  handoff_mesh(const handoff_mesh&) = delete;
+  handoff_mesh& operator=(const handoff_mesh&) = delete;
+  /// What is in the rings goes home.
+  ~handoff_mesh() {
+    for (std::size_t i = 0; i < std::size_t{count_} * count_; ++i) rings_[i].~packet_ring();
+  }
+
+  /// The end of thread `i`.
+  [[nodiscard]] handoff& operator[](unsigned i) noexcept {
+    RUNNEL_ASSERT(i < count_);
+    return ends_[i];
+  }
+
+ private:
+  [[nodiscard]] static constexpr std::size_t ends_offset(unsigned count) noexcept {
+    return std::size_t{count} * count * sizeof(packet_ring<>);
+  }
+  [[nodiscard]] static constexpr std::size_t slots_offset(unsigned count) noexcept {
+    return ends_offset(count) + count * sizeof(handoff);
+  }
+
+  packet_ring<>* rings_;
+  handoff* ends_;
+  unsigned count_;
+};
+
+namespace detail {
+
+struct steer_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "steer";
+  handoff* end;
+
+  constexpr explicit steer_stage(handoff& e) noexcept : end(&e) {}
+  void operator()(burst& b, context&) noexcept {
+    std::uint8_t target[max_burst];
+    std::uint64_t others[handoff_mesh::max_threads / 64] = {};
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      const std::uint32_t hash = symmetric_flow_hash(b[i]);
+      b[i].flow_hash(hash);
+      const unsigned to = hash % end->count();
+      target[i] = static_cast<std::uint8_t>(to);
+      if (to != end->index()) others[to / 64] |= std::uint64_t{1} << to % 64;
+    }
+    for (unsigned word = 0; word < handoff_mesh::max_threads / 64; ++word)
+      for (std::uint64_t left = others[word]; left != 0; left &= left - 1)
+        hand_over(b, target, word * 64 + static_cast<unsigned>(__builtin_ctzll(left)));
+  }
+
+ private:
+  // What the ring does not take goes back to its place in the burst, and is dropped there.
+  void hand_over(burst& b, const std::uint8_t* target, unsigned to) noexcept {
+    handle_array<max_burst> part;
+    std::uint16_t place[max_burst];
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+      if (target[i] != to) continue;
+      ::new (static_cast<void*>(&part[n])) packet{static_cast<packet&&>(b[i])};
+      place[n++] = static_cast<std::uint16_t>(i);
+      b.verdict_on(i) = stolen;
+    }
+    struct ring_to {
+      handoff* end;
+      unsigned to;
+      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
+      std::size_t room() const noexcept { return end->room(to); }
+    } ring{end, to};
+    push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
+      b[place[i]] = static_cast<packet&&>(part[i]);
+      b.verdict_on(place[i]) = drop(why);
+    });
+  }
+};
+
+}  // namespace detail
+
+/// Lets the packets whose flow belongs to this thread go on, and hands the others over to theirs: thread `hash %
+/// count`, by `symmetric_flow_hash`, which is also noted in the packet. They come out of that thread's `attach(handoff,
+/// path)`. What is not IP goes to thread 0. Counts what was handed over as `stolen`, and drops what a full ring does
+/// not take (drop_reason::queue_full) or what could not be copied to cross (no_packet). Needs `parse()` before it.
+///
+///     attach(nic, parse() | steer(end) | shared(path)), attach(end, path)
+[[nodiscard]] constexpr auto steer(handoff& end) noexcept { return detail::steer_stage{end}; }
+
+}  // namespace runnel
+
+#endif

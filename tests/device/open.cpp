@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <packet/counted_pool.hpp>
+
+#include <runnel/device/clock.hpp>
+#include <runnel/device/open.hpp>
+#include <runnel/flow.hpp>
+
+#if defined(__unix__)
+
+#include <device/fresh_namespace.hpp>
+
+using namespace runnel;
+using runnel::test::counted_pool;
+using runnel::test::fresh_namespace;
+using runnel::test::open_files;
+
+namespace {
+
+std::string problem(const std::string& uri, pool* memory = nullptr) {
+  const auto d = device::open(uri.c_str(), memory);
+  return d ? "it was opened" : d.error().message();
+}
+packet numbered(pool& memory, std::uint32_t number, std::size_t length = 60) {
+  packet p = memory.allocate();
+  REQUIRE(p);
+  std::byte* at = p.put(length);
+  REQUIRE(at != nullptr);
+  zero_bytes(at, length);
+  store_be32(at, number);
+  return p;
+}
+// What comes by `now`, by number.
+std::vector<std::uint32_t> arrivals(device::any_device& d, instant now) {
+  std::vector<std::uint32_t> all;
+  frame f[8];
+  while (const std::size_t n = d.receive(8, now, into_array(f))) {
+    for (std::size_t i = 0; i < n; ++i) all.push_back(load_be32(f[i].data));
+    d.memory().release(f, n);
+  }
+  return all;
+}
+using list = std::vector<std::uint32_t>;
+
+}  // namespace
+
+TEST_CASE("a kind, an option or a value that there is not is an error that lists those that there are") {
+  CHECK(problem("eth0") == "open: read eth0: it names no kind of device: write kind:name?option=value, as in tap:tap0");
+#if defined(__linux__)
+  CHECK(problem("ethernet:eth0")
+            .rfind("open: read ethernet:eth0: there is no such kind of device: there are pcap, null, "
+                   "link, tap, tun, af_packet",
+                   0) == 0);
+  CHECK(
+      problem("tap:t?mtuu=5") ==
+      "open: tap t: there is no option 'mtuu': there are create, multi_queue, vnet_header, segmentation, up, persist, "
+      "mtu, mac, netns, packets, packet_bytes");
+  CHECK(problem("tun:t?mac=02:00:00:00:00:01") ==
+        "open: tun t: there is no option 'mac': there are create, multi_queue, vnet_header, segmentation, up, persist, "
+        "mtu, netns, packets, packet_bytes");
+  CHECK(problem("af_packet:eth0?fanout=hush") ==
+        "open: af_packet eth0: fanout cannot be 'hush': there are none, hash, lb, cpu, rollover");
+  CHECK(problem("af_packet:runnel-none").rfind("af_packet: open runnel-none: no such interface: there are ", 0) == 0);
+#endif
+  CHECK(problem("null:?length=70000") == "open: null: length cannot be '70000': give a number from 0 to 65535");
+  CHECK(problem("pcap:x?writ") == "open: pcap x: there is no option 'writ': there are write, pace");
+  CHECK(problem("pcap:x?write&pace=capture") ==
+        "open: pcap x: there is no option 'pace': there are write, format, link, snap_length");
+  CHECK(problem("pcap:/nowhere/x").rfind("pcap: open /nowhere/x: No such file or directory", 0) == 0);
+  CHECK(problem("link:x?loss=1") ==
+        "open: link x: loss cannot be '1': give a share like 0.5%: up to 100%, at most four digits behind the point");
+}
+
+TEST_CASE("null: hands out frames up to its limit, and takes packets") {
+  counted_pool memory;
+  auto opened = device::open("null:?length=100&limit=70&copy", &memory.get());
+  REQUIRE_MESSAGE(opened, opened.error().message());
+  device::any_device d = std::move(*opened);
+  CHECK(&d.memory() == &memory.get());
+  CHECK(same_text(d.name(), "null"));
+  CHECK(d.wait_handle() == -1);
+  CHECK(d.transmit_handle() == -1);
+  CHECK_FALSE(d.done());
+  CHECK(arrivals(d, instant{}).size() == 70);
+  CHECK(d.done());
+  packet p = numbered(memory, 1);
+  CHECK(d.transmit(&p, 1, instant{}) == 1);
+  CHECK_FALSE(p);
+  text<100> line;
+  print(line, d);
+  CHECK(same_text(line.c_str(), "received 70; transmitted 1"));
+  CHECK(d.failure() == nullptr);
+  CHECK(problem("null:?length=600", &memory.get()) ==
+        "open: null: length is more than a slot of the pool holds: give a smaller one");
+}
+
+TEST_CASE("a capture is written and read again, by pipelines that know nothing of it") {
+  const std::string path = "/tmp/runnel-test-open-" + std::to_string(::getpid()) + ".pcapng";
+  const std::size_t files = open_files();
+  {
+    auto from = device::open("null:?length=64&limit=300");
+    auto to = device::open(("pcap:" + path + "?write").c_str());
+    REQUIRE(from);
+    REQUIRE_MESSAGE(to, to.error().message());
+    CHECK(to->done());
+    CHECK(same_text(to->name(), path.c_str()));
+    run(attach(*from, [](packet&) {} | transmit(*to)));
+    CHECK(to->failure() == nullptr);
+    CHECK(to->statistics().transmitted == 300);
+    auto back = device::open(("pcap:" + path).c_str());
+    REQUIRE_MESSAGE(back, back.error().message());
+    std::uint64_t seen = 0;
+    run(attach<256>(*back, [&](packet& p) { seen += p.length() == 64; } | discard));
+    CHECK(seen == 300);
+    CHECK(back->statistics().received == 300);
+    CHECK(back->done());
+    CHECK(back->failure() == nullptr);
+  }
+  CHECK(open_files() == files);
+  {
+    // A writer that fails says so.
+    auto to = device::open("pcap:/dev/full?write&format=pcap&snap_length=96");
+    REQUIRE(to);
+    packet p = numbered(to->memory(), 1);
+    CHECK(to->transmit(&p, 1, instant{}) == 1);
+    REQUIRE(to->failure() != nullptr);
+    CHECK(to->lost() == 1);
+  }
+  CHECK(std::remove(path.c_str()) == 0);
+}
+
+TEST_CASE("two that open a link by the same name are its two ends") {
+  counted_pool memory;
+  {
+    auto a = device::open("link:wire?latency=20ms&capacity=2", &memory.get());
+    REQUIRE_MESSAGE(a, a.error().message());
+    CHECK(problem("link:wire?latency=1ms") ==
+          "link: open wire: the other end has made it: give options and memory to the first that is opened");
+    auto b = device::open("link:wire", &memory.get());
+    REQUIRE_MESSAGE(b, b.error().message());
+    CHECK(problem("link:wire") == "link: open wire: both of its ends are open: take another name, or close one");
+    packet p[3];
+    for (std::uint32_t i = 0; i < 3; ++i) p[i] = numbered(memory, i);
+    CHECK(a->transmit(p, 3, instant{}) == 3);
+    CHECK(a->lost() == 1);  // no room for the third
+    CHECK(b->next_due() == instant{} + milliseconds(20));
+    CHECK(arrivals(*b, instant{} + milliseconds(19)).empty());
+    packet back = numbered(memory, 7);
+    CHECK(b->transmit(&back, 1, instant{}) == 1);
+    // One end is closed: what is on the way arrives at the other, and the name is free.
+    { const device::any_device closed = std::move(*a); }
+    CHECK(arrivals(*b, instant{} + milliseconds(20)) == list{0, 1});
+    CHECK(b->done());
+    CHECK(problem("link:wire?loss=100%") == "it was opened");
+  }
+  memory.check_all_home();
+}
+
+TEST_CASE("an any_device is moved with what it holds") {
+  counted_pool memory;
+  auto a = device::open("null:?limit=1", &memory.get());
+  auto b = device::open("null:?limit=2", &memory.get());
+  REQUIRE(a);
+  REQUIRE(b);
+  device::any_device one = std::move(*a), two = std::move(*b);
+  CHECK(arrivals(two, instant{}).size() == 2);
+  one = std::move(two);
+  CHECK(one.done());
+  CHECK(one.statistics().received == 2);
+}
+
+#if defined(__linux__)
+
+TEST_CASE("a TAP and a packet socket on the same interface, each opened by a string, see each other") {
+  const fresh_namespace here;
+  if (!here) return;
+  const std::size_t files = open_files();
+  {
+    auto tap = device::open("tap:tap0?mtu=2000&mac=02:00:00:00:00:09&packets=32");
+    REQUIRE_MESSAGE(tap, tap.error().message());
+    auto nic = device::open("af_packet:tap0?promiscuous&block_timeout=1ms&packets=64&blocks=4");
+    REQUIRE_MESSAGE(nic, nic.error().message());
+    CHECK(same_text(tap->name(), "tap0"));
+    CHECK(same_text(nic->name(), "tap0"));
+    CHECK(tap->wait_handle() >= 0);
+    CHECK(tap->transmit_handle() >= 0);
+    CHECK(tap->memory().capacity() == 32);
+    packet p = numbered(tap->memory(), 0x01020304);
+    REQUIRE(tap->transmit(&p, 1, instant{}) == 1);
+    ::pollfd one{nic->wait_handle(), POLLIN, 0};
+    REQUIRE(::poll(&one, 1, 1000) == 1);
+    CHECK(arrivals(*nic, instant{}) == list{0x01020304});
+    p = numbered(nic->memory(), 0x05060708);
+    REQUIRE(nic->transmit(&p, 1, instant{}) == 1);
+    CHECK(arrivals(*tap, instant{}) == list{0x05060708});
+    text<200> line;
+    print(line, *tap);
+    CHECK(same_text(line.c_str(), "received 1, 60 bytes, 3 reads; transmitted 1, 60 bytes, 1 writes"));
+    CHECK(nic->statistics().received == 1);
+    CHECK(nic->statistics().dropped == 0);
+  }
+  CHECK(problem("tap:tap0?create=no") == "tap: open tap0: no such interface: there are lo");
+  auto tun = device::open("tun:tun%d?mtu=1280");
+  REQUIRE_MESSAGE(tun, tun.error().message());
+  CHECK(same_text(tun->name(), "tun0"));
+  CHECK(open_files() == files + 2);  // the queue, and a socket for its settings
+}
+
+#endif
+
+#endif
