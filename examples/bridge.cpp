@@ -47,6 +47,7 @@ class station_table {
       : seed_(seed), share_(capacity / ports), held_(ports), buckets_(buckets) {}
 
   [[nodiscard]] port_number find(std::uint64_t station) const {
+    if (station == 0) return nowhere;  // free entries are like that
     const entry* e = const_cast<station_table*>(this)->entry_of(station);
     return e != nullptr ? e->port : nowhere;
   }

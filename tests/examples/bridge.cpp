@@ -85,9 +85,10 @@ TEST_CASE("a frame to an unknown address goes everywhere but back, the answer on
   CHECK(t.where(1, bob, alice) == "0");
   CHECK(t.where(0, alice, bob) == "1");
   CHECK(t.where(2, carol, mac_broadcast) == "0 1");
+  CHECK(t.where(0, alice, mac_address{}) == "1 2");
   CHECK(t.where(1, bob, mac("01:00:5e:00:00:01")) == "0 2");
-  CHECK(t.bridge->counters(0).received == 2);
-  CHECK(t.bridge->counters(0).flooded == 1);
+  CHECK(t.bridge->counters(0).received == 3);
+  CHECK(t.bridge->counters(0).flooded == 2);
   CHECK(t.bridge->counters(0).sent == 3);
 }
 
