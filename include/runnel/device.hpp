@@ -10,6 +10,8 @@
 #include <runnel/device/bpf.hpp>
 #include <runnel/device/clock.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/faulty.hpp>
+#include <runnel/device/limited.hpp>
 #include <runnel/device/link.hpp>
 #include <runnel/device/mapped_pool.hpp>
 #include <runnel/device/named_link.hpp>
@@ -18,6 +20,7 @@
 #include <runnel/device/open.hpp>
 #include <runnel/device/pcap.hpp>
 #include <runnel/device/tap.hpp>
+#include <runnel/device/traced.hpp>
 #include <runnel/device/workers.hpp>
 #include <runnel/device/xdp_hook.hpp>
 #include <runnel/device/xdp_link.hpp>

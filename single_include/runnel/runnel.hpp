@@ -19205,6 +19205,70 @@ static_assert(runnel::clock<real_clock>);
 
 #endif
 
+// ==== runnel/device/around.hpp =======================================================================================
+// What devices have in common that stand around another device: what they do not change is that device's. Nothing here
+// is for users.
+#ifndef RUNNEL_DEVICE_AROUND_HPP
+#define RUNNEL_DEVICE_AROUND_HPP
+
+#include <cstdint>  // uint64_t
+
+namespace runnel::detail {
+
+/// Refers to the device, which must outlive it. Not movable: a loop refers to it. Everything that a device may have
+/// beside its concept is here where the device has it, and does nothing where it has not.
+template <class Device>
+class around_device {
+ public:
+  /// Refers to `device`.
+  explicit around_device(Device& device) noexcept : device_(&device) {}
+  around_device(const around_device&) = delete;
+  around_device& operator=(const around_device&) = delete;
+
+  /// Those of the device around which it is. @{
+  [[nodiscard]] pool& memory() noexcept
+    requires requires(Device& d) { d.memory(); }
+  {
+    return device_->memory();
+  }
+  [[nodiscard]] bool done() noexcept
+    requires requires(Device& d) { d.done(); }
+  {
+    return device_->done();
+  }
+  [[nodiscard]] instant next_due() noexcept {
+    if constexpr (requires(Device& d) { d.next_due(); }) return device_->next_due();
+    else return never;
+  }
+  [[nodiscard]] int wait_handle() noexcept {
+    if constexpr (requires(Device& d) { d.wait_handle(); }) return device_->wait_handle();
+    else return -1;
+  }
+  [[nodiscard]] int transmit_handle() noexcept {
+    if constexpr (requires(Device& d) { d.transmit_handle(); }) return device_->transmit_handle();
+    else return -1;
+  }
+  [[nodiscard]] std::uint64_t lost() noexcept {
+    if constexpr (requires(Device& d) { d.lost(); }) return device_->lost();
+    else return 0;
+  }
+  [[nodiscard]] const char* name() noexcept
+    requires requires(Device& d) { d.name(); }
+  {
+    return device_->name();
+  }
+  /// The device itself.
+  [[nodiscard]] Device& inner() noexcept { return *device_; }
+  /// @}
+
+ private:
+  Device* device_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/device/link.hpp =========================================================================================
 // A wire in memory: two devices, and what the one sends arrives at the other, late, out of order, twice or not at all,
 // as configured. Time comes from whoever calls and randomness from a seed, so a run is repeatable bit for bit.
@@ -19212,8 +19276,8 @@ static_assert(runnel::clock<real_clock>);
 // Theory of operation. Each direction is one queue, ordered by when a packet is due at the far end. A packet that is
 // sent passes these stations; each has a counter for what is lost there:
 //
-//     transmit(now) > too long? > room? > line, `rate` > loss > latency + jitter > due > receive(now)
-//                     too_big   queue_full              link_loss      \ duplication: once more
+//     transmit(now) > too long? > room? > line, `rate` > loss > corruption > latency + jitter > due > receive(now)
+//                     too_big   queue_full              link_loss            \ duplication: once more
 //
 // A packet that lies alone on a slot of the wire's pool is passed on as it is; any other is copied to one. On the way,
 // it owns its slot; the receiver gets the slot as a frame, and what earlier stages found out about it is forgotten.
@@ -19231,12 +19295,22 @@ struct link_options {
   duration jitter{};                ///< up to so much more, anew for each packet, any span as likely as another
   bool keep_order = false;          ///< a packet waits for those sent before it; else those with less jitter overtake
   std::uint32_t loss = 0;           ///< of a million packets, so many are lost (link_loss)
+  std::uint32_t corruption = 0;     ///< of a million that are not lost, so many arrive with one bit wrong
   std::uint32_t duplication = 0;    ///< of a million that are not lost, so many come twice
   std::uint32_t reordering = 0;     ///< of a million, so many come without latency and jitter, and overtake the others
   std::uint64_t rate = 0;           ///< bits per second of the line, counting the packet's bytes; 0 is no limit
   std::size_t capacity = SIZE_MAX;  ///< packets on the way at once, the line's queue included (queue_full)
   std::size_t max_length = 65535;   ///< bytes of a packet; longer ones are lost (too_big)
   std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
+};
+
+/// What one direction of a wire did to packets, beside losing some.
+struct link_counters {
+  std::uint64_t sent = 0;        ///< packets that were given to it, those that it lost included
+  std::uint64_t corrupted = 0;   ///< a bit was turned over
+  std::uint64_t duplicated = 0;  ///< came twice
+  std::uint64_t reordered = 0;   ///< went before their time, `reordering`; what jitter does is not counted
+  std::uint64_t delivered = 0;   ///< packets that arrived, second copies included
 };
 
 namespace detail {
@@ -19268,12 +19342,15 @@ class link_direction {
   [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept {
     return why < drop_reason::count_ ? dropped_[static_cast<std::size_t>(why)] : 0;
   }
+  [[nodiscard]] const link_counters& counters() const noexcept { return counters_; }
   [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
+  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
 
   void send(packet&& given, instant now) noexcept {
     packet p(static_cast<packet&&>(given));
+    ++counters_.sent;
     const std::size_t length = p.total_length();
     const std::size_t slot = std::size_t{memory_.headroom()} + memory_.packet_bytes();
     if (closed_) return lose(drop_reason::no_target);
@@ -19287,10 +19364,12 @@ class link_direction {
       p = p.copy(memory_);
       if (!p) return lose(drop_reason::no_packet);
     }
+    if (random_.chance(options_.corruption)) corrupt(p);
     packet second;
     if (twice) {
       if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
       else if (second = p.copy(); !second) lose(drop_reason::no_packet);
+      else ++counters_.duplicated;
     }
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));
@@ -19305,12 +19384,19 @@ class link_direction {
       f.iif = 0;
       take(f);
     }
+    counters_.delivered += n;
     return n;
   }
 
  private:
-  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
-
+  // Behind the checksum, as on a real line: one that was left to the device is completed before.
+  void corrupt(packet& p) noexcept {
+    if (p.length() == 0 || !complete_transport_checksum(p, p.layers().link_kind())) return;
+    const auto bit = static_cast<unsigned>(random_.below(8));
+    p.writable()[static_cast<std::size_t>(random_.below(p.length()))] ^= static_cast<std::byte>(1u << bit);
+    p.checksum(checksum_status::unknown);
+    ++counters_.corrupted;
+  }
   // When the last bit is on its way: the line sends one packet after the other.
   instant leave_line(std::size_t length, instant now) noexcept {
     if (options_.rate == 0) return now;
@@ -19319,7 +19405,10 @@ class link_direction {
     return line_free_;
   }
   instant due_at(instant sent) noexcept {
-    if (random_.chance(options_.reordering)) return sent;
+    if (random_.chance(options_.reordering)) {
+      ++counters_.reordered;
+      return sent;
+    }
     const auto span = static_cast<std::uint64_t>(options_.jitter.ns > 0 ? options_.jitter.ns : 0);
     const instant due = sent + options_.latency + nanoseconds(static_cast<std::int64_t>(random_.below(span + 1)));
     if (!options_.keep_order) return due;
@@ -19365,6 +19454,7 @@ class link_direction {
   instant last_due_{INT64_MIN};
   bool closed_ = false;
   std::uint64_t dropped_[drop_reason_count] = {};
+  link_counters counters_;
 };
 
 }  // namespace detail
@@ -19401,6 +19491,8 @@ class link_end {
   /// How many packets sent from this end the wire lost for this reason: link_loss, queue_full, too_big, no_packet (its
   /// pool was empty), no_target (it was closed).
   [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return out_.dropped(why); }
+  /// What else the wire did to packets sent from this end.
+  [[nodiscard]] const link_counters& counters() const noexcept { return out_.counters(); }
 
  private:
   template <std::size_t>
@@ -19458,6 +19550,311 @@ class virtual_link {
 };
 
 }  // namespace runnel
+
+#endif
+
+// ==== runnel/device/faulty.hpp =======================================================================================
+// A device around a device that treats packets as a bad wire does, in both directions: loss, corruption, delay,
+// duplication, reordering, a slow line. Repeatable bit for bit from a seed.
+//
+//     device::faulty wan(*nic, {.latency = milliseconds(20), .loss = 10'000, .seed = 7});   // 1 % of a million
+//     loop work{time, attach(wan, ... | transmit(wan))};
+//
+// Theory of operation. Between the device and its user lie the two directions of a virtual wire (link.hpp), each a
+// queue ordered by when a packet is due:
+//
+//     device > receive > [ in: line > loss > corruption > delay > due ] > receive(now) > user
+//     device < [ out: due < delay < corruption < loss < line ] < transmit(now) < user
+//
+// Packets that are due outwards go whenever the loop polls, which next_due() makes it do. So it is to be attached to a
+// loop, even when nothing comes from it.
+#ifndef RUNNEL_DEVICE_FAULTY_HPP
+#define RUNNEL_DEVICE_FAULTY_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::device {
+
+/// Refers to `device`, which must outlive it, and holds up to `Capacity` packets on the way in each direction, in slots
+/// of the device's pool. Packets that lie elsewhere, or are lent, are copied there.
+template <class Device, std::size_t Capacity = 1024>
+  requires receiving_device<Device>
+class faulty : public detail::around_device<Device> {
+ public:
+  /// Both directions alike, with random numbers of their own.
+  faulty(Device& device, const link_options& both) noexcept : faulty(device, both, both) {}
+  /// What is received and what is transmitted, each in its way.
+  faulty(Device& device, const link_options& received, const link_options& transmitted) noexcept
+      : detail::around_device<Device>(device),
+        in_(device.memory(), in_heap_, Capacity, received, received.seed),
+        out_(device.memory(), out_heap_, Capacity, transmitted, ~transmitted.seed) {}
+
+  /// What is due by `now`. The timestamp of a frame is when it was due.
+  template <class Take>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    send_due(now);
+    detail::raw_array<frame, batch> frames;
+    for (std::size_t left = room; left != 0;) {
+      const std::size_t some = left < batch ? left : batch;
+      const std::size_t n = this->inner().receive(some, now, into_array(frames.data()));
+      for (std::size_t i = 0; i < n; ++i) enter(frames[i], now);
+      left -= n;
+      if (n < some) break;
+    }
+    return in_.receive(room, now, take);
+  }
+  /// Whether the device is, and nothing is on the way.
+  [[nodiscard]] bool done() noexcept {
+    return this->inner().done() && in_.size() == 0 && out_.size() == 0 && waiting_ == 0;
+  }
+  /// Takes all of them at `now`, which must not go back from call to call.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept
+    requires transmitting_device<Device>
+  {
+    for (std::size_t i = 0; i < n; ++i) out_.send(static_cast<packet&&>(packets[i]), now);
+    send_due(now);
+    return n;
+  }
+  /// The same for frames that came from here.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept
+    requires transmitting_device<Device>
+  {
+    for (std::size_t i = 0; i < n; ++i) out_.send(this->memory().attach(frames[i]), now);
+    send_due(now);
+    return n;
+  }
+  /// When the next packet is due in either direction, or the device has something.
+  [[nodiscard]] instant next_due() noexcept {
+    instant due = detail::around_device<Device>::next_due();
+    if (in_.next_due() < due) due = in_.next_due();
+    const instant out = waiting_ != 0 ? next_try_ : out_.next_due();
+    if (out < due) due = out;
+    return due;
+  }
+
+  /// How many received packets, and how many transmitted ones, were lost on the way for this reason: link_loss,
+  /// queue_full (as when the device has no room for long), too_big, no_packet (the pool was empty). @{
+  [[nodiscard]] std::uint64_t dropped_in(drop_reason why) const noexcept { return in_.dropped(why); }
+  [[nodiscard]] std::uint64_t dropped_out(drop_reason why) const noexcept { return out_.dropped(why); }
+  /// @}
+  /// What else was done to received and to transmitted packets. @{
+  [[nodiscard]] const link_counters& received() const noexcept { return in_.counters(); }
+  [[nodiscard]] const link_counters& transmitted() const noexcept { return out_.counters(); }
+  /// @}
+  /// How many packets are on the way outwards, those included that the device has no room for.
+  [[nodiscard]] std::size_t in_flight() const noexcept { return out_.size() + waiting_; }
+
+ private:
+  static constexpr std::size_t batch = 64;
+
+  void enter(const frame& f, instant now) noexcept {
+    packet p = this->memory().attach(f);
+    if (p) return in_.send(static_cast<packet&&>(p), now);
+    // No descriptor for lent bytes.
+    this->memory().release(&f, 1);
+    in_.lose(drop_reason::no_packet);
+  }
+  // A full device gets the same packets again the next time, at most 100 us later.
+  void send_due(instant now) noexcept {
+    if constexpr (transmitting_device<Device>) {
+      for (;;) {
+        (void)out_.receive(batch - waiting_, now,
+                           [this](const frame& f) { outbox_[waiting_++] = this->memory().attach(f); });
+        if (waiting_ == 0) return;
+        const std::size_t sent = this->inner().transmit(outbox_, waiting_, now);
+        for (std::size_t i = sent; i < waiting_; ++i) outbox_[i - sent] = static_cast<packet&&>(outbox_[i]);
+        waiting_ -= sent;
+        if (waiting_ == 0) continue;
+        next_try_ = now + microseconds(100);
+        return;
+      }
+    }
+  }
+
+  detail::link_entry in_heap_[Capacity];
+  detail::link_entry out_heap_[Capacity];
+  detail::link_direction in_;
+  detail::link_direction out_;
+  packet outbox_[batch];
+  std::size_t waiting_ = 0;  // in the outbox: the device had no room
+  instant next_try_{};
+};
+template <class Device>
+faulty(Device&, const link_options&) -> faulty<Device>;
+template <class Device>
+faulty(Device&, const link_options&, const link_options&) -> faulty<Device>;
+
+}  // namespace runnel::device
+
+#endif
+
+// ==== runnel/device/limited.hpp ======================================================================================
+// A device around a device that lets only so many bits a second through, in each direction: a token bucket.
+//
+//     device::limited wan(*nic, {.receive_rate = 10'000'000, .transmit_rate = 1'000'000});
+//
+// Theory of operation. A bucket of `burst` bytes fills at the rate. While there is anything in it, packets pass, and
+// take out as much as they are long; the last one may take more, and what is owed is filled up first. The bucket is
+// kept as the time when it will be full again: it is not empty while that is less than a whole bucket away.
+#ifndef RUNNEL_DEVICE_LIMITED_HPP
+#define RUNNEL_DEVICE_LIMITED_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint32_t, uint64_t
+
+namespace runnel::device {
+
+/// How much passes. A rate of 0 is no limit.
+struct limited_options {
+  std::uint64_t receive_rate = 0;   ///< bits a second, counting the packets' bytes
+  std::uint64_t transmit_rate = 0;  ///< the same for what is sent
+  std::uint32_t burst = 16 * 1024;  ///< bytes that may pass at once after a pause, in each direction; at least 1
+};
+
+}  // namespace runnel::device
+
+namespace runnel::detail {
+
+class token_bucket {
+ public:
+  token_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
+      : rate_(rate), burst_(rate != 0 ? time_of(burst != 0 ? burst : 1) : duration{}) {}
+  /// Whether something may pass at `now`.
+  [[nodiscard]] bool open(instant now) const noexcept { return rate_ == 0 || full_at_ < now + burst_; }
+  /// From when on something may pass.
+  [[nodiscard]] instant opens() const noexcept { return full_at_ - burst_ + nanoseconds(1); }
+  /// How many packets of a usual length there is for; at least 1.
+  [[nodiscard]] std::size_t packets(instant now) const noexcept {
+    constexpr std::uint64_t usual = 1514;
+    if (rate_ == 0) return SIZE_MAX;
+    const duration left = now + burst_ - (full_at_ < now ? now : full_at_);
+    const std::uint64_t per_packet = usual * 8'000'000'000 / rate_ + 1;
+    return 1 + static_cast<std::size_t>(static_cast<std::uint64_t>(left.ns) / per_packet);
+  }
+  void take(std::uint64_t bytes, instant now) noexcept {
+    if (rate_ == 0) return;
+    if (full_at_ < now) {
+      full_at_ = now;
+      part_ = 0;
+    }
+    full_at_ = full_at_ + time_of(bytes);
+  }
+
+ private:
+  // Parts of a nanosecond are kept for the next time.
+  duration time_of(std::uint64_t bytes) noexcept {
+    const std::uint64_t all = bytes * 8'000'000'000 + part_;
+    part_ = all % rate_;
+    return {static_cast<std::int64_t>(all / rate_)};
+  }
+
+  std::uint64_t rate_;
+  std::uint64_t part_ = 0;
+  duration burst_;
+  instant full_at_{INT64_MIN / 2};
+};
+
+}  // namespace runnel::detail
+
+namespace runnel::device {
+
+/// Hands out and takes no more than the rates allow. Nothing is dropped here: what may not pass yet stays in the
+/// device, or with the caller, as when a device is full. A loop sleeps until something may pass again. Refers to
+/// `device`, which must outlive it.
+///
+/// Packets longer than 1514 bytes may overdraw the bucket by several of them; the rate holds all the same.
+template <class Device>
+class limited : public detail::around_device<Device> {
+ public:
+  /// Around `device`.
+  limited(Device& device, const limited_options& options) noexcept
+      : detail::around_device<Device>(device),
+        in_(options.receive_rate, options.burst),
+        out_(options.transmit_rate, options.burst) {}
+
+  /// See `receiving_device`.
+  template <class Take>
+    requires receiving_device<Device>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    std::size_t n = 0;
+    closed_ = false;
+    while (n < room) {
+      if (!in_.open(now)) {
+        closed_ = true;
+        break;
+      }
+      const std::size_t some = in_.packets(now) < room - n ? in_.packets(now) : room - n;
+      std::uint64_t bytes = 0;
+      const std::size_t got = this->inner().receive(some, now, [&](const frame& f) {
+        bytes += f.length;
+        take(f);
+      });
+      in_.take(bytes, now);
+      n += got;
+      if (got < some) break;
+    }
+    if (!in_.open(now)) closed_ = true;
+    return n;
+  }
+  /// See `transmitting_device`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept
+    requires transmitting_device<Device>
+  {
+    return send(packets, n, now, [](const packet& p) { return p.total_length(); });
+  }
+  /// See `frame_transmitting_device`.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept
+    requires frame_transmitting_device<Device>
+  {
+    return send(frames, n, now, [](const frame& f) { return std::size_t{f.length}; });
+  }
+  /// When more may be received, if the rate was reached; else what the device says.
+  [[nodiscard]] instant next_due() noexcept {
+    const instant inner = detail::around_device<Device>::next_due();
+    return closed_ && (inner == never || inner < in_.opens()) ? in_.opens() : inner;
+  }
+  /// That of the device; -1 while nothing may be received.
+  [[nodiscard]] int wait_handle() noexcept { return closed_ ? -1 : detail::around_device<Device>::wait_handle(); }
+  /// That of the device; -1 while nothing may be sent, which is asked for by trying again.
+  [[nodiscard]] int transmit_handle() noexcept {
+    return out_closed_ ? -1 : detail::around_device<Device>::transmit_handle();
+  }
+
+ private:
+  template <class Item, class Length>
+  std::size_t send(Item* items, std::size_t n, instant now, Length length_of) noexcept {
+    std::size_t sent = 0;
+    out_closed_ = false;
+    while (sent < n) {
+      if (!out_.open(now)) {
+        out_closed_ = true;
+        break;
+      }
+      // As many as there is something in the bucket for; what the device leaves is not paid.
+      constexpr std::size_t most = 64;
+      std::size_t lengths[most];
+      detail::token_bucket paid = out_;
+      std::size_t some = 0;
+      for (; some < most && sent + some < n && paid.open(now); ++some) {
+        lengths[some] = length_of(items[sent + some]);
+        paid.take(lengths[some], now);
+      }
+      const std::size_t taken = this->inner().transmit(items + sent, some, now);
+      for (std::size_t i = 0; i < taken; ++i) out_.take(lengths[i], now);
+      sent += taken;
+      if (taken < some) break;
+    }
+    return sent;
+  }
+
+  detail::token_bucket in_;
+  detail::token_bucket out_;
+  bool closed_ = false;  // at the last `receive`
+  bool out_closed_ = false;
+};
+
+}  // namespace runnel::device
 
 #endif
 
@@ -19851,6 +20248,7 @@ inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
 /// Codes of options. @{
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
+inline constexpr std::uint16_t epb_flags = 2;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
 /// @}
@@ -20765,6 +21163,13 @@ enum class capture_format : std::uint8_t {
   pcap,    ///< one link type; what the oldest tools read
 };
 
+/// Which way a packet went, as seen from the device. A pcapng file says so (epb_flags), a classic capture cannot.
+enum class packet_direction : std::uint8_t {
+  unknown,   ///< not said
+  inbound,   ///< received
+  outbound,  ///< transmitted
+};
+
 /// How a capture is written.
 struct pcap_writer_options {
   /// Which file format.
@@ -20785,6 +21190,8 @@ struct capture_record {
   std::uint16_t iif = 0;
   /// What its first header is.
   link_type link = link_type::ethernet;
+  /// Which way it went.
+  packet_direction direction = packet_direction::unknown;
 };
 
 /// A block of records in the making. The memory is the caller's and must outlive it.
@@ -20848,8 +21255,15 @@ class capture_block {
     if (options_.format == capture_format::pcap) {
       size_ += pcap_record_header_size + n;
     } else {
-      const std::size_t total = packet_block_size(n);
+      const std::size_t total = packet_block_size(r);
       zero_bytes(end + 28 + n, pcapng::padded(n) - n);
+      if (r.direction != packet_direction::unknown) {
+        std::byte* options = end + 28 + pcapng::padded(n);
+        detail::store(options, pcapng::epb_flags);
+        detail::store(options + 2, std::uint16_t{4});
+        detail::store(options + 4, static_cast<std::uint32_t>(r.direction));
+        detail::store(options + 8, std::uint32_t{pcapng::option_end});
+      }
       detail::store(end + total - 4, static_cast<std::uint32_t>(total));
       size_ += total;
     }
@@ -20859,7 +21273,7 @@ class capture_block {
   void open_empty() noexcept {
     if (started_) return;
     start();
-    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
+    if (options_.format == capture_format::pcapng) (void)add_interface({.link = options_.link});
   }
 
   /// A part of the block, in whole records.
@@ -20890,7 +21304,9 @@ class capture_block {
   }
 
  private:
-  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
+  std::size_t packet_block_size(const capture_record& r) const noexcept {
+    return 32 + pcapng::padded(captured(r)) + (r.direction != packet_direction::unknown ? 12 : 0);
+  }
   static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
     return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
   }
@@ -20969,7 +21385,7 @@ class capture_block {
     const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
     const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
     detail::store(p, pcapng::enhanced_packet);
-    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
+    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(r)));
     detail::store(p + 8, static_cast<std::uint32_t>(iif));
     detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
     detail::store(p + 16, static_cast<std::uint32_t>(ticks));
@@ -21075,22 +21491,39 @@ class pcap_writer {
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
       const instant when = packets[i].timestamp();
-      (void)write(packets[i], when == instant{} ? now : when);
+      (void)write(packets[i], when == instant{} ? now : when, packet_direction::unknown);
       packets[i].reset();
     }
     return n;
   }
   /// Writes a packet, all its fragments as one, at its own timestamp; it stays the caller's. False, and counted in
   /// `lost()`, when that is not possible: after a failure, or when a classic capture is of another link type.
-  bool write(const packet& p) noexcept { return write(p, p.timestamp()); }
+  bool write(const packet& p) noexcept { return write(p, p.timestamp(), packet_direction::unknown); }
   /// The same for a frame.
-  bool write(const frame& f) noexcept {
-    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
+  bool write(const frame& f) noexcept { return write(f, f.timestamp, packet_direction::unknown); }
+  /// The same at another time, and with the way that the packet went. @{
+  bool write(const packet& p, instant when, packet_direction direction) noexcept {
+    const std::size_t length = p.total_length();
+    const capture_record r{when, length, length + p.missing(), p.iif(), p.layers().link_kind(), direction};
+    std::byte* to = begin(r);
+    if (to == nullptr) return false;
+    std::size_t at = 0;
+    const std::size_t captured = block_.captured(r);
+    p.for_each_fragment([&](bytes part) {
+      part = part.first(captured - at);
+      copy_bytes(to + at, part.data(), part.size());
+      at += part.size();
+    });
+    return finish(to, r, p.checksum());
+  }
+  bool write(const frame& f, instant when, packet_direction direction) noexcept {
+    const capture_record r{when, f.length, std::size_t{f.length} + f.missing, f.iif, f.link, direction};
     std::byte* to = begin(r);
     if (to == nullptr) return false;
     copy_bytes(to, f.data, block_.captured(r));
     return finish(to, r, f.checksum);
   }
+  /// @}
   /// Writes literal bytes, of the link type in the options. `wire_length` is how long the packet was before it was
   /// cut; 0, or less than there is, means that all of it is there.
   bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t iif = 0) noexcept {
@@ -21149,20 +21582,6 @@ class pcap_writer {
     return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
   }
 
-  bool write(const packet& p, instant timestamp) noexcept {
-    const std::size_t length = p.total_length();
-    const capture_record r{timestamp, length, length + p.missing(), p.iif(), p.layers().link_kind()};
-    std::byte* to = begin(r);
-    if (to == nullptr) return false;
-    std::size_t at = 0;
-    const std::size_t captured = block_.captured(r);
-    p.for_each_fragment([&](bytes part) {
-      part = part.first(captured - at);
-      copy_bytes(to + at, part.data(), part.size());
-      at += part.size();
-    });
-    return finish(to, r, p.checksum());
-  }
   // Where the bytes of the record go; null when it cannot be written.
   std::byte* begin(const capture_record& r) noexcept {
     if (file_open() && !failed_) {
@@ -22010,12 +22429,13 @@ class device_uri {
 //     pcap:in.pcap?pace=capture                a capture to read; -: standard input
 //     pcap:out.pcapng?write                    one to write; also format=pcap, link=raw_ip, snap_length=96
 //     null:?length=64&limit=1000               frames of zeros from nowhere, and a sink; also copy
-//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, duplication,
-//                                              reordering, rate, capacity, max_length, seed
+//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, corruption,
+//                                              duplication, reordering, rate, capacity, max_length, seed
 //     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
 //                                              block_timeout, headroom, send_buffer
+//     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
 // it. A kind of one's own needs no string: `any_device::make`.
@@ -22092,7 +22512,10 @@ inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
 inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
   link_options o;
   uri.time("latency", o.latency).time("jitter", o.jitter).flag("keep_order", o.keep_order).share("loss", o.loss);
-  uri.share("duplication", o.duplication).share("reordering", o.reordering).rate("rate", o.rate);
+  uri.share("corruption", o.corruption)
+      .share("duplication", o.duplication)
+      .share("reordering", o.reordering)
+      .rate("rate", o.rate);
   uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
   uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
   if (const error* wrong = uri.problem()) return *wrong;
@@ -22142,6 +22565,26 @@ inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
   return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
 }
 
+inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
+  using bpf::xdp_mode;
+  using device::copy_mode;
+  device::af_xdp_options o{.memory = memory};
+  constexpr uri_choice<copy_mode> modes[] = {
+      {"automatic", copy_mode::automatic}, {"copy", copy_mode::copy}, {"zero_copy", copy_mode::zero_copy}};
+  constexpr uri_choice<xdp_mode> places[] = {
+      {"automatic", xdp_mode::automatic}, {"native", xdp_mode::native}, {"generic", xdp_mode::generic}};
+  std::uint64_t queues = ~std::uint64_t{0};
+  uri.bits("queues", queues).choice("mode", o.mode, modes).choice("attach", o.attach, places);
+  uri.flag("replace", o.replace).number("busy_poll", o.busy_poll.microseconds, 0, 1'000'000);
+  uri.number("receive_slots", o.receive_slots, 1, 1u << 24).number("transmit_slots", o.transmit_slots, 1, 1u << 24);
+  uri.number("packets", o.packets, 1, 1u << 24);
+  if (const error* wrong = uri.problem()) return *wrong;
+  o.queues = device::queue_set::of_bits(queues);
+  auto made = device::af_xdp::open(uri.name(), o);
+  if (!made) return made.error();
+  return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
+}
+
 #endif  // defined(__linux__)
 
 // A kind that is added needs a function above, and a line here.
@@ -22152,7 +22595,7 @@ struct device_kind {
 inline constexpr device_kind device_kinds[] = {
     {"pcap", open_capture}, {"null", open_null}, {"link", open_link},
 #if defined(__linux__)
-    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet},
+    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet}, {"af_xdp", open_af_xdp},
 #endif
 };
 
@@ -22187,6 +22630,63 @@ namespace runnel::device {
 // Captures: read, replay and write pcap and pcapng files.
 #ifndef RUNNEL_DEVICE_PCAP_HPP
 #define RUNNEL_DEVICE_PCAP_HPP
+
+#endif
+
+// ==== runnel/device/traced.hpp =======================================================================================
+// A device around a device that writes down what passes, in both directions.
+//
+//     auto out = pcap_writer::open("wan.pcapng");
+//     device::traced wan(*nic, *out);
+//     loop work{time, attach(wan, ... | transmit(wan))};
+#ifndef RUNNEL_DEVICE_TRACED_HPP
+#define RUNNEL_DEVICE_TRACED_HPP
+
+#include <cstddef>  // size_t
+#include <utility>  // forward
+
+namespace runnel::device {
+
+/// Writes every packet that `device` hands out, at the time when it was received, and every packet that it is given to
+/// transmit, at that time, to `writer`: a pcap_writer, or whatever has its `write(frame, instant, packet_direction)`
+/// and `write(packet, instant, packet_direction)`. Refers to both, which must outlive it.
+///
+/// What the device does not take is in the trace as well, and once more when it is given again.
+template <class Device, class Writer>
+class traced : public detail::around_device<Device> {
+ public:
+  /// Around `device`, to `writer`.
+  traced(Device& device, Writer& writer) noexcept : detail::around_device<Device>(device), writer_(&writer) {}
+
+  /// See `receiving_device`.
+  template <class Take>
+    requires receiving_device<Device>
+  [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    return this->inner().receive(room, now, [&](const frame& f) {
+      writer_->write(f, f.timestamp, packet_direction::inbound);
+      take(f);
+    });
+  }
+  /// See `transmitting_device`.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept
+    requires transmitting_device<Device>
+  {
+    for (std::size_t i = 0; i < n; ++i) writer_->write(packets[i], now, packet_direction::outbound);
+    return this->inner().transmit(packets, n, now);
+  }
+  /// See `frame_transmitting_device`.
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept
+    requires frame_transmitting_device<Device>
+  {
+    for (std::size_t i = 0; i < n; ++i) writer_->write(frames[i], now, packet_direction::outbound);
+    return this->inner().transmit(frames, n, now);
+  }
+
+ private:
+  Writer* writer_;
+};
+
+}  // namespace runnel::device
 
 #endif
 

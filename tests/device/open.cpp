@@ -54,7 +54,7 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
 #if defined(__linux__)
   CHECK(problem("ethernet:eth0")
             .rfind("open: read ethernet:eth0: there is no such kind of device: there are pcap, null, "
-                   "link, tap, tun, af_packet",
+                   "link, tap, tun, af_packet, af_xdp",
                    0) == 0);
   CHECK(
       problem("tap:t?mtuu=5") ==
@@ -65,6 +65,11 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
         "mtu, netns, packets, packet_bytes");
   CHECK(problem("af_packet:eth0?fanout=hush") ==
         "open: af_packet eth0: fanout cannot be 'hush': there are none, hash, lb, cpu, rollover");
+  CHECK(problem("af_xdp:eth0?queues=64") ==
+        "open: af_xdp eth0: queues cannot be '64': give all, or numbers below 64 with commas between them");
+  CHECK(
+      problem("af_xdp:runnel-none?queues=0,2&mode=copy&attach=generic").rfind("af_xdp: open runnel-none: no such", 0) ==
+      0);
   CHECK(problem("af_packet:runnel-none").rfind("af_packet: open runnel-none: no such interface: there are ", 0) == 0);
 #endif
   CHECK(problem("null:?length=70000") == "open: null: length cannot be '70000': give a number from 0 to 65535");

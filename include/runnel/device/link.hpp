@@ -5,8 +5,8 @@
 // Theory of operation. Each direction is one queue, ordered by when a packet is due at the far end. A packet that is
 // sent passes these stations; each has a counter for what is lost there:
 //
-//     transmit(now) > too long? > room? > line, `rate` > loss > latency + jitter > due > receive(now)
-//                     too_big   queue_full              link_loss      \ duplication: once more
+//     transmit(now) > too long? > room? > line, `rate` > loss > corruption > latency + jitter > due > receive(now)
+//                     too_big   queue_full              link_loss            \ duplication: once more
 //
 // A packet that lies alone on a slot of the wire's pool is passed on as it is; any other is copied to one. On the way,
 // it owns its slot; the receiver gets the slot as a frame, and what earlier stages found out about it is forgotten.
@@ -20,6 +20,7 @@
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/device/device.hpp>
+#include <runnel/device/partial_checksum.hpp>
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/pool.hpp>
@@ -32,12 +33,22 @@ struct link_options {
   duration jitter{};                ///< up to so much more, anew for each packet, any span as likely as another
   bool keep_order = false;          ///< a packet waits for those sent before it; else those with less jitter overtake
   std::uint32_t loss = 0;           ///< of a million packets, so many are lost (link_loss)
+  std::uint32_t corruption = 0;     ///< of a million that are not lost, so many arrive with one bit wrong
   std::uint32_t duplication = 0;    ///< of a million that are not lost, so many come twice
   std::uint32_t reordering = 0;     ///< of a million, so many come without latency and jitter, and overtake the others
   std::uint64_t rate = 0;           ///< bits per second of the line, counting the packet's bytes; 0 is no limit
   std::size_t capacity = SIZE_MAX;  ///< packets on the way at once, the line's queue included (queue_full)
   std::size_t max_length = 65535;   ///< bytes of a packet; longer ones are lost (too_big)
   std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
+};
+
+/// What one direction of a wire did to packets, beside losing some.
+struct link_counters {
+  std::uint64_t sent = 0;        ///< packets that were given to it, those that it lost included
+  std::uint64_t corrupted = 0;   ///< a bit was turned over
+  std::uint64_t duplicated = 0;  ///< came twice
+  std::uint64_t reordered = 0;   ///< went before their time, `reordering`; what jitter does is not counted
+  std::uint64_t delivered = 0;   ///< packets that arrived, second copies included
 };
 
 namespace detail {
@@ -69,12 +80,15 @@ class link_direction {
   [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept {
     return why < drop_reason::count_ ? dropped_[static_cast<std::size_t>(why)] : 0;
   }
+  [[nodiscard]] const link_counters& counters() const noexcept { return counters_; }
   [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
+  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
 
   void send(packet&& given, instant now) noexcept {
     packet p(static_cast<packet&&>(given));
+    ++counters_.sent;
     const std::size_t length = p.total_length();
     const std::size_t slot = std::size_t{memory_.headroom()} + memory_.packet_bytes();
     if (closed_) return lose(drop_reason::no_target);
@@ -88,10 +102,12 @@ class link_direction {
       p = p.copy(memory_);
       if (!p) return lose(drop_reason::no_packet);
     }
+    if (random_.chance(options_.corruption)) corrupt(p);
     packet second;
     if (twice) {
       if (size_ + 1 == capacity_) lose(drop_reason::queue_full);
       else if (second = p.copy(); !second) lose(drop_reason::no_packet);
+      else ++counters_.duplicated;
     }
     push(due_at(sent), static_cast<packet&&>(p));
     if (second) push(due_at(sent), static_cast<packet&&>(second));
@@ -106,12 +122,19 @@ class link_direction {
       f.iif = 0;
       take(f);
     }
+    counters_.delivered += n;
     return n;
   }
 
  private:
-  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
-
+  // Behind the checksum, as on a real line: one that was left to the device is completed before.
+  void corrupt(packet& p) noexcept {
+    if (p.length() == 0 || !complete_transport_checksum(p, p.layers().link_kind())) return;
+    const auto bit = static_cast<unsigned>(random_.below(8));
+    p.writable()[static_cast<std::size_t>(random_.below(p.length()))] ^= static_cast<std::byte>(1u << bit);
+    p.checksum(checksum_status::unknown);
+    ++counters_.corrupted;
+  }
   // When the last bit is on its way: the line sends one packet after the other.
   instant leave_line(std::size_t length, instant now) noexcept {
     if (options_.rate == 0) return now;
@@ -120,7 +143,10 @@ class link_direction {
     return line_free_;
   }
   instant due_at(instant sent) noexcept {
-    if (random_.chance(options_.reordering)) return sent;
+    if (random_.chance(options_.reordering)) {
+      ++counters_.reordered;
+      return sent;
+    }
     const auto span = static_cast<std::uint64_t>(options_.jitter.ns > 0 ? options_.jitter.ns : 0);
     const instant due = sent + options_.latency + nanoseconds(static_cast<std::int64_t>(random_.below(span + 1)));
     if (!options_.keep_order) return due;
@@ -166,6 +192,7 @@ class link_direction {
   instant last_due_{INT64_MIN};
   bool closed_ = false;
   std::uint64_t dropped_[drop_reason_count] = {};
+  link_counters counters_;
 };
 
 }  // namespace detail
@@ -202,6 +229,8 @@ class link_end {
   /// How many packets sent from this end the wire lost for this reason: link_loss, queue_full, too_big, no_packet (its
   /// pool was empty), no_target (it was closed).
   [[nodiscard]] std::uint64_t dropped(drop_reason why) const noexcept { return out_.dropped(why); }
+  /// What else the wire did to packets sent from this end.
+  [[nodiscard]] const link_counters& counters() const noexcept { return out_.counters(); }
 
  private:
   template <std::size_t>

@@ -7,12 +7,13 @@
 //     pcap:in.pcap?pace=capture                a capture to read; -: standard input
 //     pcap:out.pcapng?write                    one to write; also format=pcap, link=raw_ip, snap_length=96
 //     null:?length=64&limit=1000               frames of zeros from nowhere, and a sink; also copy
-//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, duplication,
-//                                              reordering, rate, capacity, max_length, seed
+//     link:name?latency=20ms&loss=1%           one end of a wire in this process; also jitter, keep_order, corruption,
+//                                              duplication, reordering, rate, capacity, max_length, seed
 //     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
 //                                              block_timeout, headroom, send_buffer
+//     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
 // it. A kind of one's own needs no string: `any_device::make`.
@@ -27,6 +28,7 @@
 #include <runnel/base/text.hpp>
 #include <runnel/config.hpp>
 #include <runnel/device/af_packet.hpp>
+#include <runnel/device/af_xdp.hpp>
 #include <runnel/device/any_device.hpp>
 #include <runnel/device/device_memory.hpp>
 #include <runnel/device/named_link.hpp>
@@ -104,7 +106,10 @@ inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
 inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
   link_options o;
   uri.time("latency", o.latency).time("jitter", o.jitter).flag("keep_order", o.keep_order).share("loss", o.loss);
-  uri.share("duplication", o.duplication).share("reordering", o.reordering).rate("rate", o.rate);
+  uri.share("corruption", o.corruption)
+      .share("duplication", o.duplication)
+      .share("reordering", o.reordering)
+      .rate("rate", o.rate);
   uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
   uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
   if (const error* wrong = uri.problem()) return *wrong;
@@ -154,6 +159,26 @@ inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
   return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
 }
 
+inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
+  using bpf::xdp_mode;
+  using device::copy_mode;
+  device::af_xdp_options o{.memory = memory};
+  constexpr uri_choice<copy_mode> modes[] = {
+      {"automatic", copy_mode::automatic}, {"copy", copy_mode::copy}, {"zero_copy", copy_mode::zero_copy}};
+  constexpr uri_choice<xdp_mode> places[] = {
+      {"automatic", xdp_mode::automatic}, {"native", xdp_mode::native}, {"generic", xdp_mode::generic}};
+  std::uint64_t queues = ~std::uint64_t{0};
+  uri.bits("queues", queues).choice("mode", o.mode, modes).choice("attach", o.attach, places);
+  uri.flag("replace", o.replace).number("busy_poll", o.busy_poll.microseconds, 0, 1'000'000);
+  uri.number("receive_slots", o.receive_slots, 1, 1u << 24).number("transmit_slots", o.transmit_slots, 1, 1u << 24);
+  uri.number("packets", o.packets, 1, 1u << 24);
+  if (const error* wrong = uri.problem()) return *wrong;
+  o.queues = device::queue_set::of_bits(queues);
+  auto made = device::af_xdp::open(uri.name(), o);
+  if (!made) return made.error();
+  return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
+}
+
 #endif  // defined(__linux__)
 
 // A kind that is added needs a function above, and a line here.
@@ -164,7 +189,7 @@ struct device_kind {
 inline constexpr device_kind device_kinds[] = {
     {"pcap", open_capture}, {"null", open_null}, {"link", open_link},
 #if defined(__linux__)
-    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet},
+    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet}, {"af_xdp", open_af_xdp},
 #endif
 };
 

@@ -21,6 +21,13 @@ enum class capture_format : std::uint8_t {
   pcap,    ///< one link type; what the oldest tools read
 };
 
+/// Which way a packet went, as seen from the device. A pcapng file says so (epb_flags), a classic capture cannot.
+enum class packet_direction : std::uint8_t {
+  unknown,   ///< not said
+  inbound,   ///< received
+  outbound,  ///< transmitted
+};
+
 /// How a capture is written.
 struct pcap_writer_options {
   /// Which file format.
@@ -41,6 +48,8 @@ struct capture_record {
   std::uint16_t iif = 0;
   /// What its first header is.
   link_type link = link_type::ethernet;
+  /// Which way it went.
+  packet_direction direction = packet_direction::unknown;
 };
 
 /// A block of records in the making. The memory is the caller's and must outlive it.
@@ -104,8 +113,15 @@ class capture_block {
     if (options_.format == capture_format::pcap) {
       size_ += pcap_record_header_size + n;
     } else {
-      const std::size_t total = packet_block_size(n);
+      const std::size_t total = packet_block_size(r);
       zero_bytes(end + 28 + n, pcapng::padded(n) - n);
+      if (r.direction != packet_direction::unknown) {
+        std::byte* options = end + 28 + pcapng::padded(n);
+        detail::store(options, pcapng::epb_flags);
+        detail::store(options + 2, std::uint16_t{4});
+        detail::store(options + 4, static_cast<std::uint32_t>(r.direction));
+        detail::store(options + 8, std::uint32_t{pcapng::option_end});
+      }
       detail::store(end + total - 4, static_cast<std::uint32_t>(total));
       size_ += total;
     }
@@ -115,7 +131,7 @@ class capture_block {
   void open_empty() noexcept {
     if (started_) return;
     start();
-    if (options_.format == capture_format::pcapng) (void)add_interface({{}, 0, 0, 0, options_.link});
+    if (options_.format == capture_format::pcapng) (void)add_interface({.link = options_.link});
   }
 
   /// A part of the block, in whole records.
@@ -146,7 +162,9 @@ class capture_block {
   }
 
  private:
-  static constexpr std::size_t packet_block_size(std::size_t n) noexcept { return 32 + pcapng::padded(n); }
+  std::size_t packet_block_size(const capture_record& r) const noexcept {
+    return 32 + pcapng::padded(captured(r)) + (r.direction != packet_direction::unknown ? 12 : 0);
+  }
   static constexpr std::uint32_t snap(const pcap_writer_options& o) noexcept {
     return o.snap_length == 0 || o.snap_length > max_captured_length ? max_captured_length : o.snap_length;
   }
@@ -225,7 +243,7 @@ class capture_block {
     const std::int64_t since = r.timestamp.ns < 0 ? 0 : r.timestamp.ns;
     const auto ticks = static_cast<std::uint64_t>(options_.nanoseconds ? since : since / 1000);
     detail::store(p, pcapng::enhanced_packet);
-    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(n)));
+    detail::store(p + 4, static_cast<std::uint32_t>(packet_block_size(r)));
     detail::store(p + 8, static_cast<std::uint32_t>(iif));
     detail::store(p + 12, static_cast<std::uint32_t>(ticks >> 32));
     detail::store(p + 16, static_cast<std::uint32_t>(ticks));

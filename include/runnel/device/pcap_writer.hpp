@@ -71,22 +71,39 @@ class pcap_writer {
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
       const instant when = packets[i].timestamp();
-      (void)write(packets[i], when == instant{} ? now : when);
+      (void)write(packets[i], when == instant{} ? now : when, packet_direction::unknown);
       packets[i].reset();
     }
     return n;
   }
   /// Writes a packet, all its fragments as one, at its own timestamp; it stays the caller's. False, and counted in
   /// `lost()`, when that is not possible: after a failure, or when a classic capture is of another link type.
-  bool write(const packet& p) noexcept { return write(p, p.timestamp()); }
+  bool write(const packet& p) noexcept { return write(p, p.timestamp(), packet_direction::unknown); }
   /// The same for a frame.
-  bool write(const frame& f) noexcept {
-    const capture_record r{f.timestamp, f.length, std::size_t{f.length} + f.missing, f.iif, f.link};
+  bool write(const frame& f) noexcept { return write(f, f.timestamp, packet_direction::unknown); }
+  /// The same at another time, and with the way that the packet went. @{
+  bool write(const packet& p, instant when, packet_direction direction) noexcept {
+    const std::size_t length = p.total_length();
+    const capture_record r{when, length, length + p.missing(), p.iif(), p.layers().link_kind(), direction};
+    std::byte* to = begin(r);
+    if (to == nullptr) return false;
+    std::size_t at = 0;
+    const std::size_t captured = block_.captured(r);
+    p.for_each_fragment([&](bytes part) {
+      part = part.first(captured - at);
+      copy_bytes(to + at, part.data(), part.size());
+      at += part.size();
+    });
+    return finish(to, r, p.checksum());
+  }
+  bool write(const frame& f, instant when, packet_direction direction) noexcept {
+    const capture_record r{when, f.length, std::size_t{f.length} + f.missing, f.iif, f.link, direction};
     std::byte* to = begin(r);
     if (to == nullptr) return false;
     copy_bytes(to, f.data, block_.captured(r));
     return finish(to, r, f.checksum);
   }
+  /// @}
   /// Writes literal bytes, of the link type in the options. `wire_length` is how long the packet was before it was
   /// cut; 0, or less than there is, means that all of it is there.
   bool write(bytes data, instant timestamp, std::size_t wire_length = 0, std::uint16_t iif = 0) noexcept {
@@ -145,20 +162,6 @@ class pcap_writer {
     return error("pcap", "create", name, "no memory for a block", "choose a smaller one", ENOMEM);
   }
 
-  bool write(const packet& p, instant timestamp) noexcept {
-    const std::size_t length = p.total_length();
-    const capture_record r{timestamp, length, length + p.missing(), p.iif(), p.layers().link_kind()};
-    std::byte* to = begin(r);
-    if (to == nullptr) return false;
-    std::size_t at = 0;
-    const std::size_t captured = block_.captured(r);
-    p.for_each_fragment([&](bytes part) {
-      part = part.first(captured - at);
-      copy_bytes(to + at, part.data(), part.size());
-      at += part.size();
-    });
-    return finish(to, r, p.checksum());
-  }
   // Where the bytes of the record go; null when it cannot be written.
   std::byte* begin(const capture_record& r) noexcept {
     if (file_open() && !failed_) {

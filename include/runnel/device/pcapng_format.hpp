@@ -30,6 +30,7 @@ inline constexpr std::uint32_t byte_order_magic = 0x1a2b'3c4d;
 /// Codes of options. @{
 inline constexpr std::uint16_t option_end = 0;
 inline constexpr std::uint16_t shb_userappl = 4;
+inline constexpr std::uint16_t epb_flags = 2;
 inline constexpr std::uint16_t if_tsresol = 9;
 inline constexpr std::uint16_t if_tsoffset = 14;
 /// @}
