@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// UDP echo (RFC 862) by AF_XDP: each datagram to port 7 goes back in the slot that it came in. All other packets stay
+// with the kernel, your SSH session among them.
+//
+//     eth0 -> xdp(reflect) -> eth0
+//
+//     reflect [interface]
+#include <runnel/runnel.hpp>
+
+#include <csignal>
+#include <cstdio>
+
+using namespace runnel;
+
+stoppable* running = nullptr;
+
+int main(int argc, char** argv) {
+  auto nic = device::af_xdp::open(argc > 1 ? argv[1] : "eth0", {.take = udp::dport == 7});
+  if (!nic) return std::fprintf(stderr, "reflect: %s\n", nic.error().message()), 2;
+
+  auto reflect = [](mut<ethernet> e, mut<ipv4> ip, mut<udp> u) -> verdict {
+    // A group cannot be a sender. And two echo servers must not talk to each other: it would never end.
+    if (e.destination().is_multicast() || u.source_port() == 7) return drop;
+    const ipv4_address here = ip.destination();
+    e.swap_addresses();
+    ip.destination(ip.source());
+    ip.source(here);
+    u.destination_port(u.source_port());
+    u.source_port(7);
+    return tx;
+  };
+  real_clock time;
+  loop work{time, attach(*nic, xdp(reflect) | discard)};
+  running = &work;
+  std::signal(SIGINT, [](int) { running->stop(); });
+  std::printf("%s: %s; Ctrl-C ends it\n", nic->name(), name(nic->mode()));  // "eth0: native, copy"
+  std::fflush(stdout);
+  work.run();
+
+  text<512> counters;
+  counters << nic->statistics();
+  std::printf("\n%s\n", counters.c_str());
+}
