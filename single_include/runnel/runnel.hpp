@@ -2311,11 +2311,11 @@ class static_pool {
 
 #endif
 
-// ==== runnel/packet/packet.hpp =======================================================================================
+// ==== runnel/packet/packet_handle.hpp ================================================================================
 // A packet: an owning, move-only handle of eight bytes to a descriptor and the bytes that it describes. The
-// operations are sk_buff's.
-#ifndef RUNNEL_PACKET_PACKET_HPP
-#define RUNNEL_PACKET_PACKET_HPP
+// operations are sk_buff's. Include packet.hpp, which has those of them that touch more than one descriptor.
+#ifndef RUNNEL_PACKET_PACKET_HANDLE_HPP
+#define RUNNEL_PACKET_PACKET_HANDLE_HPP
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
@@ -2641,6 +2641,20 @@ class packet {
   detail::descriptor* d_ = nullptr;
 };
 static_assert(sizeof(packet) == sizeof(void*));
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/packet/packet.hpp =======================================================================================
+// Packets: the handle, how a pool makes and takes back packets, and how packets share, copy and chain their bytes.
+#ifndef RUNNEL_PACKET_PACKET_HPP
+#define RUNNEL_PACKET_PACKET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+namespace runnel {
 
 RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   const bool lent = f.slot == no_slot;
