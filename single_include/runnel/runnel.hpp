@@ -6552,20 +6552,160 @@ class packet_ring {
 
 #endif
 
-// ==== runnel/device/packet_sender.hpp ================================================================================
-// The sending side of a packet socket: up to 64 packets in one sendmmsg(2), right from where they lie. packet(7).
-// Nothing here is for users.
+// ==== runnel/device/packet_transmit_ring.hpp =========================================================================
+// The transmit ring of a packet socket: slots that the kernel sends from when it is told to. packet(7), and
+// Documentation/networking/packet_mmap.rst in Linux's sources. Nothing here is for users.
 //
-// Theory of operation. The kernel copies each packet into a buffer of its own during the call, so nothing is out when
-// it returns. A transmit ring (PACKET_TX_RING) would save that copy and cost one into the ring before: it was measured,
-// on a veth pair, and is slower at 60 and at 1514 bytes. Before each packet lies a virtio net header (PACKET_VNET_HDR),
-// which says what is left to do for it: in the packet's headroom when that is its own, so that it is one piece.
+// Theory of operation. A slot holds one packet, behind a header with its state and a virtio net header:
+//
+//     slot     | tpacket2_hdr: status, length | virtio net header | packet                        |
+//              |<------------ 32 ------------>|<------ 10 ------->|
+//
+// The program fills slots in order (`put`), makes one system call, and the kernel goes through them in order, inside of
+// that call, until there is none or one that it cannot send now. What it did not come to is taken back (`settle`), so
+// that nothing waits in the ring for a call that may never come. A slot whose packet is still in the driver stays
+// `TP_STATUS_SENDING`, and is free again when the driver has sent it.
+//
+// The virtio net header says that all of the packet is header. So the kernel copies it into the linear part of its
+// buffer, where a driver and a receiver want small packets, instead of hanging the page of the slot on it. That makes
+// the difference between the slowest and the fastest way to send by a packet socket.
+#ifndef RUNNEL_DEVICE_PACKET_TRANSMIT_RING_HPP
+#define RUNNEL_DEVICE_PACKET_TRANSMIT_RING_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#if defined(__linux__)
+
+#include <linux/if_packet.h>  // tpacket2_hdr
+
+namespace runnel::detail {
+
+/// Slots in memory that somebody else keeps, one behind the other, in the order in which the kernel goes through them.
+class packet_transmit_ring {
+ public:
+  /// Bytes before the packet in a slot.
+  static constexpr std::size_t front = 32 + sizeof(virtio_net_header);
+  static_assert(sizeof(::tpacket2_hdr) == 32);
+  /// How long a slot is that holds packets of up to `length` bytes: whole cache lines, an odd number of them, so that
+  /// not all packets fall into the same few cache sets; and 64 of them are whole pages of 4096 bytes.
+  [[nodiscard]] static constexpr std::size_t slot_size(std::size_t length) noexcept {
+    return ((length + front + 63) / 64 | 1) * 64;
+  }
+
+  /// A ring without slots.
+  packet_transmit_ring() noexcept = default;
+  packet_transmit_ring(std::byte* memory, std::size_t slot, std::uint32_t count) noexcept
+      : memory_(memory), slot_(slot), count_(count) {}
+
+  /// The longest packet that a slot holds.
+  [[nodiscard]] std::size_t longest() const noexcept { return slot_ - front; }
+  /// Packets that were put and not settled.
+  [[nodiscard]] std::uint32_t size() const noexcept { return put_; }
+
+  /// Copies a packet or frame of at most `longest()` bytes into the next slot. False when that is not free.
+  template <class Packet>
+  RUNNEL_INLINE bool put(const Packet& p, std::size_t length, const virtio_net_header& todo) noexcept {
+    std::byte* const to = slot(next_);
+    if (put_ == count_ || load_status(to) != TP_STATUS_AVAILABLE) [[unlikely]]
+      return false;
+    virtio_net_header header = todo;
+    header.header_length = static_cast<std::uint16_t>(length);
+    const auto whole = static_cast<std::uint32_t>(length + sizeof header);
+    __builtin_memcpy(to + offsetof(::tpacket2_hdr, tp_len), &whole, sizeof whole);
+    __builtin_memcpy(to + front - sizeof header, &header, sizeof header);
+    copy(to + front, p);
+    store_status(to, TP_STATUS_SEND_REQUEST);
+    next_ = after(next_);
+    ++put_;
+    return true;
+  }
+
+  /// What the kernel made of the packets that were put.
+  struct outcome {
+    std::uint32_t done = 0;  ///< it is done with so many
+    bool wrong = false;      ///< it will never send the one behind them
+  };
+  /// After the system call: takes back what the kernel did not come to. Nothing is put then.
+  [[nodiscard]] RUNNEL_INLINE outcome settle() noexcept {
+    // It goes through them in order: when it came to the last one, it came to all.
+    if (put_ == 0) return {};
+    const std::uint32_t last = load_status(slot(next_ == 0 ? count_ - 1 : next_ - 1));
+    const outcome all{put_, false};
+    if (was_left(last)) [[unlikely]]
+      return take_back();
+    put_ = 0;
+    return all;
+  }
+  /// Slots that are not free.
+  [[nodiscard]] std::uint32_t held() const noexcept {
+    std::uint32_t n = 0;
+    for (std::uint32_t i = 0; i < count_; ++i) n += load_status(slot(i)) != TP_STATUS_AVAILABLE ? 1u : 0u;
+    return n;
+  }
+
+ private:
+  [[nodiscard]] std::byte* slot(std::uint32_t i) const noexcept { return memory_ + i * slot_; }
+  [[nodiscard]] std::uint32_t after(std::uint32_t i) const noexcept { return i + 1 == count_ ? 0 : i + 1; }
+  static std::uint32_t* status(std::byte* slot) noexcept {
+    static_assert(offsetof(::tpacket2_hdr, tp_status) == 0);
+    return static_cast<std::uint32_t*>(static_cast<void*>(slot));
+  }
+  static std::uint32_t load_status(std::byte* slot) noexcept { return __atomic_load_n(status(slot), __ATOMIC_ACQUIRE); }
+  static void store_status(std::byte* slot, std::uint32_t s) noexcept {
+    __atomic_store_n(status(slot), s, __ATOMIC_RELEASE);
+  }
+  static bool was_left(std::uint32_t s) noexcept {
+    return (s & (TP_STATUS_SEND_REQUEST | TP_STATUS_WRONG_FORMAT)) != 0;
+  }
+  static void copy(std::byte* to, const frame& f) noexcept { __builtin_memcpy(to, f.data, f.length); }
+  static void copy(std::byte* to, const packet& p) noexcept {
+    if (!p.is_chained()) [[likely]] {
+      __builtin_memcpy(to, p.data(), p.length());
+      return;
+    }
+    p.for_each_fragment([&to](bytes part) {
+      copy_bytes(to, part.data(), part.size());
+      to += part.size();
+    });
+  }
+  // The kernel stands at the first one that it left, and will go on there.
+  [[gnu::noinline]] outcome take_back() noexcept {
+    std::uint32_t i = next_ >= put_ ? next_ - put_ : next_ + count_ - put_;
+    outcome o;
+    while (!was_left(load_status(slot(i)))) {
+      i = after(i);
+      ++o.done;
+    }
+    o.wrong = (load_status(slot(i)) & TP_STATUS_WRONG_FORMAT) != 0;
+    const std::uint32_t stands = i;
+    for (; i != next_; i = after(i)) store_status(slot(i), TP_STATUS_AVAILABLE);
+    next_ = stands;
+    put_ = 0;
+    return o;
+  }
+
+  std::byte* memory_ = nullptr;
+  std::size_t slot_ = front;
+  std::uint32_t count_ = 0;
+  std::uint32_t next_ = 0;  // the slot for the next packet
+  std::uint32_t put_ = 0;   // so many before it were put and not settled
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/packet_sender.hpp ================================================================================
+// The sending side of packet sockets: most packets by a ring, a whole burst in one system call; packets that stand for
+// many segments, or do not fit a slot, one by one from where they lie. In order. Nothing here is for users.
 #ifndef RUNNEL_DEVICE_PACKET_SENDER_HPP
 #define RUNNEL_DEVICE_PACKET_SENDER_HPP
 
 #include <cstddef>  // byte, size_t
-#include <cstdint>  // uint64_t
-#include <new>      // placement new
+#include <cstdint>  // uint32_t, uint64_t
 
 #if defined(__linux__)
 
@@ -6580,179 +6720,179 @@ struct packet_sender_counters {
   std::uint64_t calls = 0;        ///< system calls for that
 };
 
-/// Sends packets by a socket. Move-only.
+/// Sends packets by two sockets that are bound to the same interface and expect a virtio net header: one with a ring,
+/// and one without. Move-only.
 class packet_sender {
  public:
-  /// Sends nothing.
-  packet_sender() noexcept = default;
-  /// By a socket that is bound to an interface and expects a virtio net header. Check `ready()`: there may be no
-  /// memory.
-  packet_sender(file_handle&& socket, link_type link, bool bypasses_qdisc) noexcept
-      : socket_(static_cast<file_handle&&>(socket)),
-        storage_(sizeof(batch)),
+  /// `slots` is the ring of `by_ring`, in memory that lives there. `longest` is that of a packet with its link header,
+  /// which the kernel checks itself for the other socket only.
+  packet_sender(file_handle&& by_ring, mapping&& memory, packet_transmit_ring slots, file_handle&& one_by_one,
+                std::size_t longest, link_type link, bool bypasses_qdisc) noexcept
+      : by_ring_(static_cast<file_handle&&>(by_ring)),
+        memory_(static_cast<mapping&&>(memory)),
+        ring_(slots),
+        one_by_one_(static_cast<file_handle&&>(one_by_one)),
+        longest_(longest < slots.longest() ? longest : slots.longest()),
         link_(link),
-        bypasses_qdisc_(bypasses_qdisc) {
-    if (!ready()) return;
-    ::new (static_cast<void*>(storage_.data())) batch;
-  }
-  [[nodiscard]] bool ready() const noexcept { return storage_.data() != nullptr; }
+        bypasses_qdisc_(bypasses_qdisc) {}
+
   /// Whether the interface was deleted.
   [[nodiscard]] bool gone() const noexcept { return gone_; }
   /// What can be written to when there is room again; -1 when only the interface knows when that is.
-  [[nodiscard]] int handle() const noexcept { return waits_for_buffer_ && !gone_ ? socket_.get() : -1; }
+  [[nodiscard]] int handle() const noexcept { return gone_ ? -1 : waits_at_; }
   [[nodiscard]] const packet_sender_counters& counters() const noexcept { return count_; }
 
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
   template <class Packet>
-  [[nodiscard]] std::size_t send(Packet* packets, std::size_t n) noexcept {
+  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n) noexcept {
     std::size_t done = 0;
-    bool tried_again = false;
+    told_down_ = false;
     while (done < n) {
       if (gone_) [[unlikely]] {
         count_.while_down += n - done;
         return n;
       }
-      const unsigned filled = fill(packets + done, n - done);
-      if (filled == 0) [[unlikely]] {
-        ++count_.invalid;
-        ++done;
-        continue;
+      step s = step::sent;
+      std::size_t put = 0;
+      while (done + put < n && put_on_ring(packets[done + put], s)) ++put;
+      if (put != 0) [[likely]] {
+        const bool was_called = call();
+        const int number = was_called ? 0 : errno;
+        const packet_transmit_ring::outcome o = ring_.settle();
+        count_.transmitted += o.done;
+        done += o.done;
+        if (o.done == put) [[likely]]
+          continue;
+        // A call that says it went well and did nothing would do so again.
+        s = o.wrong ? step::invalid : after_error(was_called && o.done == 0 ? EAGAIN : number, by_ring_.get());
+        if (s == step::refused && has_no_way(packets[done], number)) s = step::invalid;
+      } else if (s == step::full) {  // of what the driver has not sent yet
+        s = refuse(by_ring_.get());
+      } else {
+        s = send_alone(packets[done]);
       }
-      ++count_.calls;
-      const int sent = sys::sendmmsg(socket_.get(), in().messages, filled, sys::msg_dontwait);
-      if (sent > 0) [[likely]] {
-        count_.transmitted += static_cast<unsigned>(sent);
-        done += static_cast<unsigned>(sent);
-        continue;
-      }
-      // The error is that of the first one.
-      switch (errno) {
-        case EINTR: break;
-        case EAGAIN:
-        case ENOBUFS:
-        case ENOMEM:
-          waits_for_buffer_ = errno == EAGAIN;
-          // Without a qdisc, nobody does for an interface what it cannot do itself: that packet would never go.
-          if (bypasses_qdisc_ && errno == ENOBUFS && has_work_left(packets[done])) {
-            ++count_.invalid;
-            ++done;
-            break;
-          }
-          count_.refused += n - done;
-          return done;
-        case ENETDOWN:
-          // A socket remembers that its interface was down, and says so once more when it is up again.
-          if (tried_again) {
-            count_.while_down += n - done;
-            return n;
-          }
-          tried_again = true;
+      switch (s) {
+        case step::sent:
+          ++count_.transmitted;
+          ++done;
           break;
-        case ENXIO:
-        case ENODEV: gone_ = true; break;
-        default:
+        case step::invalid:
           ++count_.invalid;
           ++done;
           break;
+        case step::refused: count_.refused += n - done; return done;
+        case step::down: count_.while_down += n - done; return n;
+        case step::full:
+        case step::again: break;
       }
     }
     return done;
   }
 
  private:
-  static constexpr unsigned max_messages = 64, max_parts = 256, max_parts_of_one = 128;
+  // What became of a packet, or why it is not on the ring.
+  enum class step : std::uint8_t { sent, invalid, refused, down, again, full };
 
-  // In memory of its own, because the kernel is given addresses inside of it.
-  struct batch {
-    sys::counted_message messages[max_messages];
-    ::iovec parts[max_parts];
-    virtio_net_header headers[max_messages];
-  };
-  [[nodiscard]] batch& in() const noexcept { return *static_cast<batch*>(static_cast<void*>(storage_.data())); }
+  static constexpr unsigned max_parts = 128;
 
-  static bool has_work_left(const packet& p) noexcept {
-    return p.checksum() == checksum_status::partial || p.segment_size() != 0;
+  static std::size_t length_of(const packet& p) noexcept { return p.total_length(); }
+  static std::size_t length_of(const frame& f) noexcept { return f.length; }
+  static std::uint16_t segment_size(const packet& p) noexcept { return p.segment_size(); }
+  static std::uint16_t segment_size(const frame& f) noexcept { return f.segment_size; }
+  static bool is_partial(const packet& p) noexcept { return p.checksum() == checksum_status::partial; }
+  static bool is_partial(const frame& f) noexcept { return f.checksum == checksum_status::partial; }
+  [[nodiscard]] virtio_net_header header_of(const packet& p) const noexcept {
+    return make_virtio_net_header(p.contents(), link_, p.total_length() - p.length(), p.checksum(), p.segment_size());
   }
-  static bool has_work_left(const frame& f) noexcept {
-    return f.checksum == checksum_status::partial || f.segment_size != 0;
+  [[nodiscard]] virtio_net_header header_of(const frame& f) const noexcept {
+    return make_virtio_net_header(f.contents(), link_, 0, f.checksum, f.segment_size);
   }
-  // How many messages it made; 0 when the first packet cannot be one.
+
   template <class Packet>
-  RUNNEL_INLINE unsigned fill(Packet* packets, std::size_t n) noexcept {
-    batch& b = in();
-    const unsigned most = n < max_messages ? static_cast<unsigned>(n) : max_messages;
-    unsigned parts = 0, i = 0;
-    for (; i < most; ++i) {
-      const unsigned used = describe(packets[i], b.headers[i], b.parts + parts, max_parts - parts);
-      if (used == 0) [[unlikely]]
-        break;
-      b.messages[i].header.parts = b.parts + parts;
-      b.messages[i].header.part_count = used;
-      parts += used;
+  RUNNEL_INLINE bool put_on_ring(const Packet& p, step& why_not) noexcept {
+    const std::size_t length = length_of(p);
+    if (length > longest_ || segment_size(p) != 0) [[unlikely]]
+      return false;
+    virtio_net_header todo;
+    if (is_partial(p)) [[unlikely]]
+      todo = header_of(p);
+    if (ring_.put(p, length, todo)) [[likely]]
+      return true;
+    why_not = step::full;
+    return false;
+  }
+  bool call() noexcept {
+    ++count_.calls;
+    return sys::sendto(by_ring_.get(), nullptr, 0, sys::msg_dontwait) >= 0;
+  }
+  step refuse(int handle) noexcept {
+    waits_at_ = handle;
+    return step::refused;
+  }
+  step after_error(int number, int socket) noexcept {
+    switch (number) {
+      case 0:
+      case EINTR: return step::again;
+      case EAGAIN: return refuse(socket);
+      case ENOBUFS:
+      case ENOMEM: return refuse(-1);
+      case ENETDOWN: {
+        // A socket remembers that its interface was down, and says so once more when it is up again.
+        const bool told = told_down_;
+        told_down_ = true;
+        return told ? step::down : step::again;
+      }
+      case ENXIO:
+      case ENODEV: gone_ = true; return step::again;
+      default: return step::invalid;
     }
-    return i;
   }
-  // How many parts it is; 0 when that is more than there is room for.
-  RUNNEL_INLINE unsigned describe(packet& p, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
-    if (has_work_left(p) || p.is_chained()) [[unlikely]]
-      return describe_slow(p, apart, to, room);
-    const std::size_t length = p.length();
-    if (std::byte* const header = p.push(sizeof apart); header != nullptr) [[likely]] {
-      (void)p.pull(sizeof apart);
-      return describe_one(header, {}, length, to, room);
-    }
-    return describe_two(apart, {}, const_cast<std::byte*>(p.data()), length, to, room);
-  }
-  RUNNEL_INLINE unsigned describe(const frame& f, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
-    virtio_net_header header;
-    if (has_work_left(f)) [[unlikely]]
-      header = make_virtio_net_header(f.contents(), link_, 0, f.checksum, f.segment_size);
-    if (f.headroom >= sizeof header) [[likely]]
-      return describe_one(f.data - sizeof header, header, f.length, to, room);
-    return describe_two(apart, header, f.data, f.length, to, room);
-  }
-  [[gnu::noinline]] unsigned describe_slow(packet& p, virtio_net_header& apart, ::iovec* to, unsigned room) noexcept {
-    const virtio_net_header header =
-        make_virtio_net_header(p.contents(), link_, p.total_length() - p.length(), p.checksum(), p.segment_size());
-    unsigned used = 1;
-    const auto collect = [&](bytes part) {
-      if (used < max_parts_of_one && used < room) to[used] = {const_cast<std::byte*>(part.data()), part.size()};
-      ++used;
-    };
-    p.for_each_fragment(collect);
-    if (used > max_parts_of_one && p.linearize()) {
-      used = 1;
-      p.for_each_fragment(collect);
-    }
-    if (used > max_parts_of_one || used > room) return 0;
-    apart = header;
-    to[0] = {&apart, sizeof apart};
-    return used;
-  }
-  RUNNEL_INLINE static unsigned describe_one(std::byte* at, const virtio_net_header& header, std::size_t length,
-                                             ::iovec* to, unsigned room) noexcept {
-    if (room < 1) [[unlikely]]
-      return 0;
-    __builtin_memcpy(at, &header, sizeof header);
-    *to = {at, sizeof header + length};
-    return 1;
-  }
-  static unsigned describe_two(virtio_net_header& apart, const virtio_net_header& header, std::byte* data,
-                               std::size_t length, ::iovec* to, unsigned room) noexcept {
-    if (room < 2) return 0;
-    apart = header;
-    to[0] = {&apart, sizeof apart};
-    to[1] = {data, length};
-    return 2;
+  // Without a qdisc, nobody does for an interface what it cannot do itself: such a packet would never go.
+  template <class Packet>
+  bool has_no_way(const Packet& p, int number) const noexcept {
+    return bypasses_qdisc_ && number == ENOBUFS && (is_partial(p) || segment_size(p) != 0);
   }
 
-  file_handle socket_;
-  mapping storage_;
-  link_type link_ = link_type::ethernet;
-  bool bypasses_qdisc_ = false;
-  bool waits_for_buffer_ = false;
+  template <class F>
+  static void for_each_part(const packet& p, F f) noexcept {
+    p.for_each_fragment(f);
+  }
+  template <class F>
+  static void for_each_part(const frame& f, F g) noexcept {
+    g(bytes{f.data, f.length});
+  }
+  template <class Packet>
+  [[gnu::noinline]] step send_alone(const Packet& p) noexcept {
+    virtio_net_header header = header_of(p);
+    ::iovec parts[1 + max_parts];
+    parts[0] = {&header, sizeof header};
+    unsigned used = 1;
+    for_each_part(p, [&](bytes part) {
+      if (used <= max_parts) parts[used] = {const_cast<std::byte*>(part.data()), part.size()};
+      ++used;
+    });
+    if (used > 1 + max_parts) return step::invalid;
+    sys::message m;
+    m.parts = parts;
+    m.part_count = used;
+    ++count_.calls;
+    if (sys::sendmsg(one_by_one_.get(), m, sys::msg_dontwait) >= 0) return step::sent;
+    const int number = errno;
+    const step s = after_error(number, one_by_one_.get());
+    return s == step::refused && has_no_way(p, number) ? step::invalid : s;
+  }
+
+  file_handle by_ring_;
+  mapping memory_;
+  packet_transmit_ring ring_;
+  file_handle one_by_one_;
+  std::size_t longest_;
+  link_type link_;
+  bool bypasses_qdisc_;
+  bool told_down_ = false;
   bool gone_ = false;
+  int waits_at_ = -1;
   packet_sender_counters count_;
 };
 
@@ -6770,12 +6910,13 @@ class packet_sender {
 //     if (!eth) return fail(eth.error());   // af_packet: open eth0: Operation not permitted: run as root, or ...
 //     loop work{time, attach(*eth, parse() | ... | transmit(*eth))};
 //
-// Theory of operation. Two sockets. One receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
+// Theory of operation. One socket receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
 // when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
-// when nothing of them is out (packet_ring.hpp). The other one sends up to 64 packets in a system call, from where they
-// lie (packet_sender.hpp). With both go virtio net headers, so that partial checksums and packets of up to 64 KiB that
-// stand for many segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`,
-// `segment_size()`) and can be sent on as such.
+// when nothing of them is out (packet_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
+// each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp). With
+// all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
+// segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can
+// be sent on.
 //
 // The kernel's stack sees the same packets. A program that answers in its place gives the interface no addresses, or
 // drops what comes there by nft.
@@ -6812,7 +6953,7 @@ struct af_packet_options {
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
   std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
-  std::uint32_t send_buffer = 4u << 20;      ///< bytes that may wait at the interface
+  std::uint32_t transmit_slots = 512;        ///< packets that the interface may have taken and not sent yet
   pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
   std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
 };
@@ -6877,7 +7018,7 @@ class af_packet {
     if (lends.number() == 0)
       return error("af_packet", "open", name, "too many devices lend to packets of one pool already",
                    "give this device a pool of its own");
-    auto sender = open_sender(name, status->index, link, options);
+    auto sender = open_sender(name, *status, link, options);
     if (!sender) return sender.error();
     af_packet made(static_cast<network_interface&&>(*settings), static_cast<detail::device_memory&&>(*memory),
                    static_cast<lender&&>(lends), static_cast<detail::packet_sender&&>(*sender), link);
@@ -6890,9 +7031,9 @@ class af_packet {
   af_packet& operator=(af_packet&&) = delete;
 
   /// The name of the interface, as it was opened.
-  [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
+  [[nodiscard]] const char* name() const noexcept { return settings_.name(); }
   /// The interface: its MTU, its address, up and down. It may be changed at any time.
-  [[nodiscard]] network_interface& settings() noexcept { return interface_; }
+  [[nodiscard]] network_interface& settings() noexcept { return settings_; }
 
   /// The pool of the descriptors that show what lies in the ring, and of the slots for what is kept.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
@@ -6923,7 +7064,7 @@ class af_packet {
   /// When to look again without having been waked: while the interface is down, nobody says that it was deleted.
   [[nodiscard]] instant next_due() const noexcept { return down_ && !failed_ ? next_look_ : never; }
 
-  /// Sends packets, of any pool and any number of fragments, up to 64 in a system call. What the kernel has no room for
+  /// Sends packets, of any pool and of up to 128 fragments, all in one system call. What the kernel has no room for
   /// stays with the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is
   /// down, and when it is too long or too short for the interface. Partial checksums and packets that stand for several
   /// segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the interface's, and
@@ -6931,12 +7072,16 @@ class af_packet {
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     const std::size_t done = sender_.send(packets, n);
     pool::release(packets, done);
+    if (sender_.gone()) [[unlikely]]
+      fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
   [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
     const std::size_t done = sender_.send(frames, n);
     memory().release(frames, done);
+    if (sender_.gone()) [[unlikely]]
+      fail();
     return done;
   }
 
@@ -6994,7 +7139,7 @@ class af_packet {
 
   af_packet(network_interface&& settings, detail::device_memory&& memory, lender&& lends,
             detail::packet_sender&& sender, link_type link) noexcept
-      : interface_(static_cast<network_interface&&>(settings)),
+      : settings_(static_cast<network_interface&&>(settings)),
         memory_(static_cast<detail::device_memory&&>(memory)),
         lender_(static_cast<lender&&>(lends)),
         sender_(static_cast<detail::packet_sender&&>(sender)) {
@@ -7045,22 +7190,57 @@ class af_packet {
     return detail::sys::bind(fd, &address, sizeof address) == 0;
   }
 
-  static result<detail::packet_sender, error> open_sender(const char* name, int index, link_type link,
-                                                          const af_packet_options& options) noexcept {
+  static result<bool, error> prepare_to_send(const detail::file_handle& socket, const char* name,
+                                             const af_packet_options& options, std::size_t bytes_waiting) noexcept {
     using namespace detail;
-    file_handle socket = open_socket();
-    if (socket.get() < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
-    if (!set(socket.get(), PACKET_VNET_HDR, 1)) return problem("set the header of", name, errno);
-    if (options.bypass_qdisc && !set(socket.get(), PACKET_QDISC_BYPASS, 1))
-      return problem("bypass the qdisc of", name, errno);
+    const int fd = socket.get();
+    if (fd < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
+    if (!set(fd, PACKET_VNET_HDR, 1)) return problem("set the header of", name, errno);
+    if (options.bypass_qdisc && !set(fd, PACKET_QDISC_BYPASS, 1)) return problem("bypass the qdisc of", name, errno);
     // Beyond the system's limit (net.core.wmem_max) with CAP_NET_ADMIN, else up to it.
-    const auto size = static_cast<int>(options.send_buffer < (1u << 30) ? options.send_buffer : 1u << 30);
-    if (sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbufforce, &size, sizeof size) != 0)
-      (void)sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbuf, &size, sizeof size);
-    if (!bind_to(socket.get(), index, 0)) return problem("bind to", name, errno);
-    packet_sender made(static_cast<file_handle&&>(socket), link, options.bypass_qdisc);
-    if (!made.ready()) return error("af_packet", "open", name, "no memory to send from", "", ENOMEM);
-    return made;
+    const auto size = static_cast<int>(bytes_waiting < (1u << 30) ? bytes_waiting : 1u << 30);
+    if (sys::setsockopt(fd, sys::sol_socket, sys::so_sndbufforce, &size, sizeof size) != 0)
+      (void)sys::setsockopt(fd, sys::sol_socket, sys::so_sndbuf, &size, sizeof size);
+    return true;
+  }
+  static result<detail::packet_sender, error> open_sender(const char* name, const interface_status& status,
+                                                          link_type link, const af_packet_options& options) noexcept {
+    using namespace detail;
+    // Longer ones go one by one.
+    constexpr std::uint32_t longest_in_slot = 9216;
+    const std::size_t link_header = link == link_type::ethernet ? 14 : 0;
+    const std::size_t slot =
+        packet_transmit_ring::slot_size((status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header);
+    // So many slots are whole pages, whatever odd number of lines they have.
+    const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
+    const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;
+    const std::uint64_t slots = (blocks != 0 ? blocks : 1) * in_block;
+    file_handle by_ring = open_socket(), one_by_one = open_socket();
+    if (auto done = prepare_to_send(by_ring, name, options, slots * (slot + 1024)); !done) return done.error();
+    if (auto done = prepare_to_send(one_by_one, name, options, 4u << 20); !done) return done.error();
+    ::tpacket_req ask{};
+    ask.tp_block_size = static_cast<unsigned>(slot * in_block);
+    ask.tp_block_nr = static_cast<unsigned>(slots / in_block);
+    ask.tp_frame_size = static_cast<unsigned>(slot);
+    ask.tp_frame_nr = static_cast<unsigned>(slots);
+    mapping memory;
+    int number = ENOMEM;
+    if (slots <= (1u << 30) / slot) {
+      if (set(by_ring.get(), PACKET_VERSION, TPACKET_V2) &&
+          sys::setsockopt(by_ring.get(), sys::sol_packet, PACKET_TX_RING, &ask, sizeof ask) == 0)
+        memory = mapping::of(by_ring.get(), slots * slot);
+      number = errno;
+    }
+    if (memory.data() == nullptr) {
+      text<96> what;
+      what << "a ring of " << slots << " slots of " << std::uint64_t{slot} << " bytes on " << name;
+      return problem("make", what.c_str(), number, "choose fewer transmit_slots");
+    }
+    if (!bind_to(by_ring.get(), status.index, 0) || !bind_to(one_by_one.get(), status.index, 0))
+      return problem("bind to", name, errno);
+    const packet_transmit_ring ring(memory.data(), slot, static_cast<std::uint32_t>(slots));
+    return packet_sender(static_cast<file_handle&&>(by_ring), static_cast<mapping&&>(memory), ring,
+                         static_cast<file_handle&&>(one_by_one), status.mtu + link_header, link, options.bypass_qdisc);
   }
 
   result<bool, error> open_ring(const af_packet_options& options) noexcept {
@@ -7076,7 +7256,7 @@ class af_packet {
     if (auto made = map_ring(options); !made) return made.error();
     if (options.promiscuous) {
       ::packet_mreq all{};
-      all.mr_ifindex = interface_.index();
+      all.mr_ifindex = settings_.index();
       all.mr_type = PACKET_MR_PROMISC;
       if (sys::setsockopt(fd, sys::sol_packet, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0)
         return problem("receive all from", name(), errno);
@@ -7112,7 +7292,7 @@ class af_packet {
     return problem("make", what.c_str(), number, "choose fewer or smaller blocks");
   }
   result<bool, error> bind_receiver() noexcept {
-    if (!bind_to(receiver_.get(), interface_.index(), all_protocols)) return problem("bind to", name(), errno);
+    if (!bind_to(receiver_.get(), settings_.index(), all_protocols)) return problem("bind to", name(), errno);
     return true;
   }
   // A socket must be bound before it can join, and would get packets meanwhile that the group gets too: a filter keeps
@@ -7126,7 +7306,7 @@ class af_packet {
       return problem("join a fanout group on", name(), errno);
     if (auto bound = bind_receiver(); !bound) return bound.error();
     const std::uint32_t own =
-        static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(interface_.index());
+        static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(settings_.index());
     const std::uint32_t group = options.fanout_group != 0 ? options.fanout_group : (own & 0xffffu);
     constexpr std::uint32_t kernel_modes[] = {0, PACKET_FANOUT_HASH, PACKET_FANOUT_LB, PACKET_FANOUT_CPU,
                                               PACKET_FANOUT_ROLLOVER};
@@ -7174,14 +7354,15 @@ class af_packet {
     size = sizeof bound;
     ++calls_;
     // The kernel forgets the number of an interface that was deleted.
-    if (sys::getsockname(receiver_.get(), &bound, size) == 0 && bound.sll_ifindex != interface_.index()) {
-      failed_ = true;
-      failure_ = error("af_packet", "receive from", name(), "the interface was deleted",
-                       "open it again when it is there again", ENODEV);
-      return;
-    }
+    if (sys::getsockname(receiver_.get(), &bound, size) == 0 && bound.sll_ifindex != settings_.index()) return fail();
     calls_ += 5;
-    if (const auto status = interface_.status(); status && status->up) down_ = false;
+    if (const auto status = settings_.status(); status && status->up) down_ = false;
+  }
+  void fail() noexcept {
+    if (failed_) return;
+    failed_ = true;
+    failure_ =
+        error("af_packet", "use", name(), "the interface was deleted", "open it again when it is there again", ENODEV);
   }
   void ask_for_drops() noexcept {
     if (receiver_.get() < 0) return;
@@ -7195,7 +7376,7 @@ class af_packet {
     ring_full_ += s.tp_freeze_q_cnt;
   }
 
-  network_interface interface_;
+  network_interface settings_;
   detail::device_memory memory_;
   lender lender_;
   detail::file_handle receiver_;
@@ -22450,7 +22631,7 @@ class device_uri {
 //     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
-//                                              block_timeout, headroom, send_buffer
+//                                              block_timeout, headroom, transmit_slots
 //     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
@@ -22573,7 +22754,7 @@ inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
       .number("fanout_group", o.fanout_group, 0, 65535);
   uri.flag("defragment", o.defragment).flag("bypass_qdisc", o.bypass_qdisc).number("blocks", o.blocks, 0, 1u << 16);
   uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
-  uri.number("headroom", o.headroom, 0, 4096).number("send_buffer", o.send_buffer, 1, 1u << 30);
+  uri.number("headroom", o.headroom, 0, 4096).number("transmit_slots", o.transmit_slots, 1, 1u << 20);
   uri.number("packets", o.packets, 1, 1u << 24);
   if (const error* wrong = uri.problem()) return *wrong;
   auto made = device::af_packet::open(uri.name(), o);

@@ -142,22 +142,24 @@ TEST_CASE("packets come as they were sent, in order, and everything goes home") 
     const real_clock time;
     const instant start = time.now();
     send(eth, 100, 70);
-    const auto frames = receive(eth);
-    REQUIRE(frames.size() == 70);
-    for (std::uint16_t i = 0; i < 70; ++i) {
-      CHECK(mark_of(frames[i]) == 100 + i);
-      CHECK(frames[i].length == 60);
-      CHECK(frames[i].headroom >= 64);
-      CHECK(frames[i].missing == 0);
-      CHECK(frames[i].timestamp > start + milliseconds(-100));
-      CHECK(frames[i].timestamp < start + seconds(5));
+    for (std::uint16_t seen = 0; seen < 70;) {
+      const auto frames = receive(eth);
+      REQUIRE(!frames.empty());
+      for (const frame& f : frames) {
+        CHECK(mark_of(f) == 100 + seen++);
+        CHECK(f.length == 60);
+        CHECK(f.headroom >= 64);
+        CHECK(f.missing == 0);
+        CHECK(f.timestamp > start + milliseconds(-100));
+        CHECK(f.timestamp < start + seconds(5));
+      }
+      // Nothing more while these are out, for they lie in the ring.
+      std::vector<frame> more(8);
+      into_array take(more.data());
+      CHECK(eth.receive(8, instant{}, take) == 0);
+      eth.memory().release(frames.data(), frames.size());
     }
-    // Nothing more while these are out, for they lie in the ring.
     send(eth, 200, 1);
-    std::vector<frame> more(8);
-    into_array take(more.data());
-    CHECK(eth.receive(8, instant{}, take) == 0);
-    eth.memory().release(frames.data(), frames.size());
     CHECK(marks(eth, 1) == std::vector<std::uint16_t>{200});
     const auto s = eth.statistics();
     CHECK(s.arrived == 71);
@@ -175,7 +177,7 @@ TEST_CASE("packets come as they were sent, in order, and everything goes home") 
   CHECK(open_files() == before);
 }
 
-TEST_CASE("64 packets are one system call, also where each has its header apart") {
+TEST_CASE("64 packets are one system call, shared ones too") {
   const own_namespace inside;
   if (!inside) return;
   const loopback up;
@@ -194,7 +196,7 @@ TEST_CASE("64 packets are one system call, also where each has its header apart"
     clones[i] = packets[i].clone();
   }
   CHECK(eth->transmit(clones, 64, instant{}) == 64);  // shared
-  CHECK(eth->statistics().system_calls - before <= 3 + 2);
+  CHECK(eth->statistics().system_calls - before == 3 + 1);
   const auto got = marks(*eth, 192);
   REQUIRE(got.size() == 192);
   for (std::size_t i = 0; i < 192; ++i) CHECK(got[i] == i % 64);
@@ -207,10 +209,13 @@ TEST_CASE("received frames are sent on from where they lie") {
   auto eth = af_packet::open("lo", {.blocks = 4});
   REQUIRE(eth);
   send(*eth, 1, 10);
-  const auto frames = receive(*eth);
-  REQUIRE(frames.size() == 10);
-  CHECK(eth->transmit(frames.data(), 10, instant{}) == 10);
-  CHECK(eth->memory().lent(frames[0].lender) == 0);
+  for (std::size_t sent = 0; sent < 10;) {
+    const auto frames = receive(*eth, 10 - sent);
+    REQUIRE(!frames.empty());
+    CHECK(eth->transmit(frames.data(), frames.size(), instant{}) == frames.size());
+    CHECK(eth->memory().lent(frames[0].lender) == 0);
+    sent += frames.size();
+  }
   CHECK(marks(*eth, 10) == std::vector<std::uint16_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
   CHECK(all_home(eth->memory()));
 }
@@ -365,6 +370,21 @@ TEST_CASE("a packet that cannot be sent is lost and counted, those behind it go"
   CHECK(eth->statistics().invalid == 2);
   CHECK(marks(*eth, 3) == std::vector<std::uint16_t>{1, 3, 4});
   CHECK(all_home(eth->memory()));
+}
+
+TEST_CASE("packets too long for a slot go alone, and in order") {
+  const own_namespace inside;
+  if (!inside) return;
+  const loopback up;
+  auto large = mapped_pool::open({.packets = 16, .bytes = 20'000});
+  REQUIRE(large);
+  auto eth = af_packet::open("lo", {.blocks = 4, .memory = &large->get()});
+  REQUIRE(eth);
+  packet packets[9];
+  for (std::uint16_t i = 0; i < 9; ++i) packets[i] = make(large->get(), datagram(i, i % 3 == 1 ? 15'000 : 60));
+  CHECK(eth->transmit(packets, 9, instant{}) == 9);
+  CHECK(marks(*eth, 9) == std::vector<std::uint16_t>{0, 1, 2, 3, 4, 5, 6, 7, 8});
+  CHECK(eth->lost() == 0);
 }
 
 TEST_CASE("a packet in many pieces is sent as one") {

@@ -6,12 +6,13 @@
 //     if (!eth) return fail(eth.error());   // af_packet: open eth0: Operation not permitted: run as root, or ...
 //     loop work{time, attach(*eth, parse() | ... | transmit(*eth))};
 //
-// Theory of operation. Two sockets. One receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
+// Theory of operation. One socket receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
 // when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
-// when nothing of them is out (packet_ring.hpp). The other one sends up to 64 packets in a system call, from where they
-// lie (packet_sender.hpp). With both go virtio net headers, so that partial checksums and packets of up to 64 KiB that
-// stand for many segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`,
-// `segment_size()`) and can be sent on as such.
+// when nothing of them is out (packet_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
+// each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp). With
+// all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
+// segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can
+// be sent on.
 //
 // The kernel's stack sees the same packets. A program that answers in its place gives the interface no addresses, or
 // drops what comes there by nft.
@@ -64,7 +65,7 @@ struct af_packet_options {
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
   std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
-  std::uint32_t send_buffer = 4u << 20;      ///< bytes that may wait at the interface
+  std::uint32_t transmit_slots = 512;        ///< packets that the interface may have taken and not sent yet
   pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
   std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
 };
@@ -129,7 +130,7 @@ class af_packet {
     if (lends.number() == 0)
       return error("af_packet", "open", name, "too many devices lend to packets of one pool already",
                    "give this device a pool of its own");
-    auto sender = open_sender(name, status->index, link, options);
+    auto sender = open_sender(name, *status, link, options);
     if (!sender) return sender.error();
     af_packet made(static_cast<network_interface&&>(*settings), static_cast<detail::device_memory&&>(*memory),
                    static_cast<lender&&>(lends), static_cast<detail::packet_sender&&>(*sender), link);
@@ -142,9 +143,9 @@ class af_packet {
   af_packet& operator=(af_packet&&) = delete;
 
   /// The name of the interface, as it was opened.
-  [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
+  [[nodiscard]] const char* name() const noexcept { return settings_.name(); }
   /// The interface: its MTU, its address, up and down. It may be changed at any time.
-  [[nodiscard]] network_interface& settings() noexcept { return interface_; }
+  [[nodiscard]] network_interface& settings() noexcept { return settings_; }
 
   /// The pool of the descriptors that show what lies in the ring, and of the slots for what is kept.
   [[nodiscard]] pool& memory() noexcept { return memory_.get(); }
@@ -175,7 +176,7 @@ class af_packet {
   /// When to look again without having been waked: while the interface is down, nobody says that it was deleted.
   [[nodiscard]] instant next_due() const noexcept { return down_ && !failed_ ? next_look_ : never; }
 
-  /// Sends packets, of any pool and any number of fragments, up to 64 in a system call. What the kernel has no room for
+  /// Sends packets, of any pool and of up to 128 fragments, all in one system call. What the kernel has no room for
   /// stays with the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is
   /// down, and when it is too long or too short for the interface. Partial checksums and packets that stand for several
   /// segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the interface's, and
@@ -183,12 +184,16 @@ class af_packet {
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     const std::size_t done = sender_.send(packets, n);
     pool::release(packets, done);
+    if (sender_.gone()) [[unlikely]]
+      fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
   [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
     const std::size_t done = sender_.send(frames, n);
     memory().release(frames, done);
+    if (sender_.gone()) [[unlikely]]
+      fail();
     return done;
   }
 
@@ -246,7 +251,7 @@ class af_packet {
 
   af_packet(network_interface&& settings, detail::device_memory&& memory, lender&& lends,
             detail::packet_sender&& sender, link_type link) noexcept
-      : interface_(static_cast<network_interface&&>(settings)),
+      : settings_(static_cast<network_interface&&>(settings)),
         memory_(static_cast<detail::device_memory&&>(memory)),
         lender_(static_cast<lender&&>(lends)),
         sender_(static_cast<detail::packet_sender&&>(sender)) {
@@ -297,22 +302,57 @@ class af_packet {
     return detail::sys::bind(fd, &address, sizeof address) == 0;
   }
 
-  static result<detail::packet_sender, error> open_sender(const char* name, int index, link_type link,
-                                                          const af_packet_options& options) noexcept {
+  static result<bool, error> prepare_to_send(const detail::file_handle& socket, const char* name,
+                                             const af_packet_options& options, std::size_t bytes_waiting) noexcept {
     using namespace detail;
-    file_handle socket = open_socket();
-    if (socket.get() < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
-    if (!set(socket.get(), PACKET_VNET_HDR, 1)) return problem("set the header of", name, errno);
-    if (options.bypass_qdisc && !set(socket.get(), PACKET_QDISC_BYPASS, 1))
-      return problem("bypass the qdisc of", name, errno);
+    const int fd = socket.get();
+    if (fd < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
+    if (!set(fd, PACKET_VNET_HDR, 1)) return problem("set the header of", name, errno);
+    if (options.bypass_qdisc && !set(fd, PACKET_QDISC_BYPASS, 1)) return problem("bypass the qdisc of", name, errno);
     // Beyond the system's limit (net.core.wmem_max) with CAP_NET_ADMIN, else up to it.
-    const auto size = static_cast<int>(options.send_buffer < (1u << 30) ? options.send_buffer : 1u << 30);
-    if (sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbufforce, &size, sizeof size) != 0)
-      (void)sys::setsockopt(socket.get(), sys::sol_socket, sys::so_sndbuf, &size, sizeof size);
-    if (!bind_to(socket.get(), index, 0)) return problem("bind to", name, errno);
-    packet_sender made(static_cast<file_handle&&>(socket), link, options.bypass_qdisc);
-    if (!made.ready()) return error("af_packet", "open", name, "no memory to send from", "", ENOMEM);
-    return made;
+    const auto size = static_cast<int>(bytes_waiting < (1u << 30) ? bytes_waiting : 1u << 30);
+    if (sys::setsockopt(fd, sys::sol_socket, sys::so_sndbufforce, &size, sizeof size) != 0)
+      (void)sys::setsockopt(fd, sys::sol_socket, sys::so_sndbuf, &size, sizeof size);
+    return true;
+  }
+  static result<detail::packet_sender, error> open_sender(const char* name, const interface_status& status,
+                                                          link_type link, const af_packet_options& options) noexcept {
+    using namespace detail;
+    // Longer ones go one by one.
+    constexpr std::uint32_t longest_in_slot = 9216;
+    const std::size_t link_header = link == link_type::ethernet ? 14 : 0;
+    const std::size_t slot =
+        packet_transmit_ring::slot_size((status.mtu < longest_in_slot ? status.mtu : longest_in_slot) + link_header);
+    // So many slots are whole pages, whatever odd number of lines they have.
+    const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
+    const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;
+    const std::uint64_t slots = (blocks != 0 ? blocks : 1) * in_block;
+    file_handle by_ring = open_socket(), one_by_one = open_socket();
+    if (auto done = prepare_to_send(by_ring, name, options, slots * (slot + 1024)); !done) return done.error();
+    if (auto done = prepare_to_send(one_by_one, name, options, 4u << 20); !done) return done.error();
+    ::tpacket_req ask{};
+    ask.tp_block_size = static_cast<unsigned>(slot * in_block);
+    ask.tp_block_nr = static_cast<unsigned>(slots / in_block);
+    ask.tp_frame_size = static_cast<unsigned>(slot);
+    ask.tp_frame_nr = static_cast<unsigned>(slots);
+    mapping memory;
+    int number = ENOMEM;
+    if (slots <= (1u << 30) / slot) {
+      if (set(by_ring.get(), PACKET_VERSION, TPACKET_V2) &&
+          sys::setsockopt(by_ring.get(), sys::sol_packet, PACKET_TX_RING, &ask, sizeof ask) == 0)
+        memory = mapping::of(by_ring.get(), slots * slot);
+      number = errno;
+    }
+    if (memory.data() == nullptr) {
+      text<96> what;
+      what << "a ring of " << slots << " slots of " << std::uint64_t{slot} << " bytes on " << name;
+      return problem("make", what.c_str(), number, "choose fewer transmit_slots");
+    }
+    if (!bind_to(by_ring.get(), status.index, 0) || !bind_to(one_by_one.get(), status.index, 0))
+      return problem("bind to", name, errno);
+    const packet_transmit_ring ring(memory.data(), slot, static_cast<std::uint32_t>(slots));
+    return packet_sender(static_cast<file_handle&&>(by_ring), static_cast<mapping&&>(memory), ring,
+                         static_cast<file_handle&&>(one_by_one), status.mtu + link_header, link, options.bypass_qdisc);
   }
 
   result<bool, error> open_ring(const af_packet_options& options) noexcept {
@@ -328,7 +368,7 @@ class af_packet {
     if (auto made = map_ring(options); !made) return made.error();
     if (options.promiscuous) {
       ::packet_mreq all{};
-      all.mr_ifindex = interface_.index();
+      all.mr_ifindex = settings_.index();
       all.mr_type = PACKET_MR_PROMISC;
       if (sys::setsockopt(fd, sys::sol_packet, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0)
         return problem("receive all from", name(), errno);
@@ -364,7 +404,7 @@ class af_packet {
     return problem("make", what.c_str(), number, "choose fewer or smaller blocks");
   }
   result<bool, error> bind_receiver() noexcept {
-    if (!bind_to(receiver_.get(), interface_.index(), all_protocols)) return problem("bind to", name(), errno);
+    if (!bind_to(receiver_.get(), settings_.index(), all_protocols)) return problem("bind to", name(), errno);
     return true;
   }
   // A socket must be bound before it can join, and would get packets meanwhile that the group gets too: a filter keeps
@@ -378,7 +418,7 @@ class af_packet {
       return problem("join a fanout group on", name(), errno);
     if (auto bound = bind_receiver(); !bound) return bound.error();
     const std::uint32_t own =
-        static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(interface_.index());
+        static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(settings_.index());
     const std::uint32_t group = options.fanout_group != 0 ? options.fanout_group : (own & 0xffffu);
     constexpr std::uint32_t kernel_modes[] = {0, PACKET_FANOUT_HASH, PACKET_FANOUT_LB, PACKET_FANOUT_CPU,
                                               PACKET_FANOUT_ROLLOVER};
@@ -426,14 +466,15 @@ class af_packet {
     size = sizeof bound;
     ++calls_;
     // The kernel forgets the number of an interface that was deleted.
-    if (sys::getsockname(receiver_.get(), &bound, size) == 0 && bound.sll_ifindex != interface_.index()) {
-      failed_ = true;
-      failure_ = error("af_packet", "receive from", name(), "the interface was deleted",
-                       "open it again when it is there again", ENODEV);
-      return;
-    }
+    if (sys::getsockname(receiver_.get(), &bound, size) == 0 && bound.sll_ifindex != settings_.index()) return fail();
     calls_ += 5;
-    if (const auto status = interface_.status(); status && status->up) down_ = false;
+    if (const auto status = settings_.status(); status && status->up) down_ = false;
+  }
+  void fail() noexcept {
+    if (failed_) return;
+    failed_ = true;
+    failure_ =
+        error("af_packet", "use", name(), "the interface was deleted", "open it again when it is there again", ENODEV);
   }
   void ask_for_drops() noexcept {
     if (receiver_.get() < 0) return;
@@ -447,7 +488,7 @@ class af_packet {
     ring_full_ += s.tp_freeze_q_cnt;
   }
 
-  network_interface interface_;
+  network_interface settings_;
   detail::device_memory memory_;
   lender lender_;
   detail::file_handle receiver_;

@@ -12,7 +12,7 @@
 //     tap:tap0?mtu=9000&vnet_header            also create, multi_queue, segmentation, up, persist, mac, netns,
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
-//                                              block_timeout, headroom, send_buffer
+//                                              block_timeout, headroom, transmit_slots
 //     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
@@ -151,7 +151,7 @@ inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
       .number("fanout_group", o.fanout_group, 0, 65535);
   uri.flag("defragment", o.defragment).flag("bypass_qdisc", o.bypass_qdisc).number("blocks", o.blocks, 0, 1u << 16);
   uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
-  uri.number("headroom", o.headroom, 0, 4096).number("send_buffer", o.send_buffer, 1, 1u << 30);
+  uri.number("headroom", o.headroom, 0, 4096).number("transmit_slots", o.transmit_slots, 1, 1u << 20);
   uri.number("packets", o.packets, 1, 1u << 24);
   if (const error* wrong = uri.problem()) return *wrong;
   auto made = device::af_packet::open(uri.name(), o);
