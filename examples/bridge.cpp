@@ -5,12 +5,15 @@
 //     eth1 -> decide -> send -+-> tap0     send:   one transmit for each port and burst; floods are clones
 //     tap0 -> decide -> send -+-> eth0
 //
-//     bridge [-f floods-per-second] device device...        bridge af_packet:eth0?promiscuous tap:tap0?segmentation
+//     bridge [-f floods-per-second] device device...        bridge af_packet:eth0?promiscuous af_xdp:eth1 tap:tap0
 //
 // Follows IEEE 802.1D and 802.1Q: addresses are learned for each VLAN by itself (frames without a tag, or with VLAN id
 // 0, are one more) and forgotten after 300 seconds; a frame never leaves by the port that it came from; what is sent to
 // 01:80:c2:00:00:00 to 0f, spanning tree among it, stays here. There is no spanning tree of its own: do not close a
 // circle. The flood limit, by default 10'000 frames a second from each port, keeps one that was closed from melting.
+//
+// AF_PACKET and TAP with segmentation may bring packets of 64 KiB that stand for many frames. AF_XDP cannot send those:
+// where it is among the devices, `ethtool -K eth0 gro off lro off` for the others, and TAP as it is.
 #include <runnel/runnel.hpp>
 
 #include <algorithm>
