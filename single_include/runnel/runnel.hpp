@@ -13396,14 +13396,16 @@ struct busy_polling {
 
 /// How an AF_XDP device is opened.
 struct af_xdp_options {
-  condition take{};  ///< which packets come to us, as the kernel's XDP hook finds out; all others stay with the kernel
+  /// Which packets come to us, as a program in the kernel's XDP hook finds out; all others stay with the kernel. Sets
+  /// in it are copied when the device is opened.
+  condition take{};
   /// Which queues; packets of the others stay with the kernel.
   queue_set queues = queue_set::all();
   copy_mode mode = copy_mode::automatic;            ///< who moves the bytes
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 2048;               ///< of each queue, for packets to come; at most half of the pool
+  std::uint32_t receive_slots = 1024;               ///< of each queue, for packets to come; at most half of the pool
   std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
   std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
   pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
@@ -16500,6 +16502,11 @@ class af_xdp_handles {
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
+    for (std::size_t i = 0; i < lowered->map_count(); ++i) {
+      if (lowered->map(i).use != bpf::map_use::set) continue;
+      const int number = detail::refresh_set((*maps)[i], lowered->map(i));
+      if (number != 0) return error("af_xdp", "copy a set for", n_.name, ::strerror(number), "", number);
+    }
     const std::size_t sockets = lowered->find(bpf::map_use::sockets);
     for (std::uint32_t i = 0; i < n_.count; ++i) {
       const std::uint32_t queue = n_.queues[i];

@@ -5,9 +5,11 @@
 
 #include <runnel/device/af_xdp.hpp>
 #include <runnel/device/tap.hpp>
+#include <runnel/match.hpp>
 
 #if defined(__linux__)
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -80,6 +82,16 @@ void check_all_there(af_xdp& nic, std::uint32_t out = 0) {
   CHECK(where.free + where.receiving + where.transmitting + out == where.total);
 }
 
+// How many file descriptors this process has.
+int open_files() {
+  ::DIR* directory = ::opendir("/proc/self/fd");
+  REQUIRE(directory != nullptr);
+  int n = 0;
+  while (::readdir(directory) != nullptr) ++n;
+  ::closedir(directory);
+  return n;
+}
+
 // Runs in a child process, which then ends. What it returns is its exit status.
 template <class F>
 int in_child(F f) {
@@ -124,6 +136,28 @@ TEST_CASE("what is sent on a loopback interface is received there, byte for byte
   text<512> line;
   line << counted;
   CHECK(std::strstr(line.c_str(), "received 40 (3180 bytes), transmitted 40 (3180 bytes), ") == line.c_str());
+}
+
+TEST_CASE("only what the condition holds for comes to the device; sets may be in it") {
+  const loopback there;
+  if (!there) return;
+  hash_set_of<mac_address, 10> known("known");
+  REQUIRE(known.insert(mac("01:02:03:04:05:01")));
+  REQUIRE(known.insert(mac("01:02:03:04:05:05")));
+  auto nic = af_xdp::open("lo", {.take = ether::saddr.in(known) && ether::type == 0x88b5});
+  if (!nic) FAIL(nic.error().message());
+  packet p[10];
+  for (std::uint32_t i = 0; i < 10; ++i) {
+    p[i] = numbered(nic->memory(), i);
+    std::byte* bytes = p[i].writable().data();
+    store_be32(bytes + 6, 0x01020304);
+    store_be16(bytes + 10, static_cast<std::uint16_t>(0x0500 + i));
+  }
+  REQUIRE(nic->transmit(p, 10, {}) == 10);
+  std::uint32_t sum = 0;
+  CHECK(take(*nic, 3, [&](const frame& f) { sum = sum * 10 + load_be32(f.data + 14); }) == 2);
+  CHECK(sum == 15);
+  check_all_there(*nic);
 }
 
 TEST_CASE("frames go back as they came, without a packet and without a copy") {
@@ -256,6 +290,7 @@ TEST_CASE("a pool of the caller's has all its slots again when the device is clo
 TEST_CASE("a device can be opened again at once after it was closed") {
   const loopback there;
   if (!there) return;
+  const int files = open_files();
   for (int i = 0; i < 20; ++i) {
     auto nic = af_xdp::open("lo", {.packets = 64});
     if (!nic) FAIL(nic.error().message());
@@ -263,6 +298,7 @@ TEST_CASE("a device can be opened again at once after it was closed") {
     REQUIRE(nic->transmit(&p, 1, {}) == 1);
     CHECK(take(*nic, 1) == 1);
   }
+  CHECK(open_files() == files);
 }
 
 TEST_CASE("a second device on the same interface is an error that says what is there") {
@@ -296,7 +332,9 @@ TEST_CASE("an interface that is deleted while the device runs: it is done, says 
   for (std::uint32_t i = 0; i < 4; ++i) p[i] = numbered(nic->memory(), i);
   REQUIRE(nic->transmit(p, 3, {}) == 3);
   CHECK(nic->wait_handle() >= 0);
+  const int files = open_files();
   { const device::tap gone(static_cast<device::tap&&>(*tap)); }
+  CHECK(open_files() < files);
   CHECK(take(*nic, 1) == 0);
   CHECK(nic->done());
   REQUIRE(nic->failure() != nullptr);
@@ -304,6 +342,7 @@ TEST_CASE("an interface that is deleted while the device runs: it is done, says 
       nic->failure()->message(),
       "af_xdp: receive from tap7: Network is down: the interface was deleted: open it again when it is back"));
   CHECK(nic->wait_handle() == -1);
+  CHECK(nic->next_due() == never);
   CHECK(memory->available() == 63);
   CHECK(nic->transmit(p + 3, 1, {}) == 1);
   CHECK(nic->lost() == 1);
@@ -383,6 +422,9 @@ TEST_CASE("what cannot be opened is an error that says what to do") {
     const auto nic = af_xdp::open(name, options);
     return nic ? error("", "", "", "it was opened") : nic.error();
   };
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  const int files = open_files();
   CHECK(std::strstr(message("eth-none").message(), "af_xdp: open eth-none: no such interface: there are lo") !=
         nullptr);
   CHECK(same_text(message("lo", {.queues = {0, 1}}).message(),
@@ -395,13 +437,13 @@ TEST_CASE("what cannot be opened is an error that says what to do") {
   CHECK(std::strstr(message("lo", {.memory = &tiny.get()}).message(), "do not fit a slot") != nullptr);
   static_pool<pool_config{.packets = 1, .bytes = 1984, .headroom = 128, .bare = 1}> single;
   CHECK(std::strstr(message("lo", {.memory = &single.get()}).message(), "too few slots") != nullptr);
-  auto lo = device::network_interface::open("lo");
   REQUIRE(lo->set_mtu(9000));
   CHECK(same_text(message("lo").message(),
                   "af_xdp: open lo: packets of its MTU, 9000, do not fit a slot: ip link set dev lo mtu 3758"));
   REQUIRE(lo->set_mtu(3758));
   CHECK(af_xdp::open("lo"));
   CHECK(bpf::attached(1)->id == 0);
+  CHECK(open_files() == files);
 }
 
 #endif

@@ -75,14 +75,16 @@ struct busy_polling {
 
 /// How an AF_XDP device is opened.
 struct af_xdp_options {
-  condition take{};  ///< which packets come to us, as the kernel's XDP hook finds out; all others stay with the kernel
+  /// Which packets come to us, as a program in the kernel's XDP hook finds out; all others stay with the kernel. Sets
+  /// in it are copied when the device is opened.
+  condition take{};
   /// Which queues; packets of the others stay with the kernel.
   queue_set queues = queue_set::all();
   copy_mode mode = copy_mode::automatic;            ///< who moves the bytes
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 2048;               ///< of each queue, for packets to come; at most half of the pool
+  std::uint32_t receive_slots = 1024;               ///< of each queue, for packets to come; at most half of the pool
   std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
   std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
   pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
