@@ -23637,7 +23637,7 @@ struct steer_stage : stage_defaults {
     struct ring_to {
       handoff* end;
       unsigned to;
-      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
+      std::size_t push(packet* packets, std::size_t k) const noexcept { return end->push(to, packets, k); }
       std::size_t room() const noexcept { return end->room(to); }
     } ring{end, to};
     push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
@@ -24741,6 +24741,7 @@ inline result<unsigned, error> workers::run_all(void* function, void (*call)(voi
     break;
   }
   for (unsigned i = 0; i < started; ++i) (void)::pthread_join((*this)[i].thread_, nullptr);
+  function_ = nullptr;
   if (error_) return *error_;
   if (failed_ >= 0) return *(*this)[static_cast<unsigned>(failed_)].error_;
   return count_;

@@ -347,6 +347,7 @@ inline result<unsigned, error> workers::run_all(void* function, void (*call)(voi
     break;
   }
   for (unsigned i = 0; i < started; ++i) (void)::pthread_join((*this)[i].thread_, nullptr);
+  function_ = nullptr;
   if (error_) return *error_;
   if (failed_ >= 0) return *(*this)[static_cast<unsigned>(failed_)].error_;
   return count_;

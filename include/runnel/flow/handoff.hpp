@@ -224,7 +224,7 @@ struct steer_stage : stage_defaults {
     struct ring_to {
       handoff* end;
       unsigned to;
-      std::size_t push(packet* packets, std::size_t k) noexcept { return end->push(to, packets, k); }
+      std::size_t push(packet* packets, std::size_t k) const noexcept { return end->push(to, packets, k); }
       std::size_t room() const noexcept { return end->room(to); }
     } ring{end, to};
     push_all(ring, part.data(), n, [&](std::size_t i, drop_reason why) noexcept {
