@@ -11,6 +11,8 @@
 #include <runnel/match/interval_set.hpp>
 #include <runnel/match/locate.hpp>
 #include <runnel/match/meta.hpp>
+#include <runnel/match/parse_condition.hpp>
+#include <runnel/match/parse_rules.hpp>
 #include <runnel/match/prefix_set.hpp>
 #include <runnel/match/print.hpp>
 #include <runnel/match/rule_list.hpp>

@@ -12434,7 +12434,7 @@ class condition_builder {
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
   [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
   [[nodiscard]] constexpr bool full() const noexcept { return full_; }
-  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
+  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) const noexcept { return nodes_[i]; }
   [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
 
   // Returns where the node is. Words that are appended next are its own.
@@ -13572,9 +13572,9 @@ struct named_value {
 };
 // A list of names. The printer knows the first `printed` of them; the others are only understood.
 struct name_list {
-  const named_value* begin;
-  std::size_t size;
-  std::size_t printed;
+  const named_value* begin = nullptr;
+  std::size_t size = 0;
+  std::size_t printed = 0;
 
   [[nodiscard]] constexpr const char* word_for(std::uint64_t value) const noexcept {
     for (std::size_t i = 0; i < printed; ++i)
@@ -13625,14 +13625,22 @@ inline constexpr named_value icmp_type_names[] = {
     {"echo-reply", 0},         {"destination-unreachable", 3}, {"source-quench", 4},        {"redirect", 5},
     {"echo-request", 8},       {"router-advertisement", 9},    {"router-solicitation", 10}, {"time-exceeded", 11},
     {"parameter-problem", 12}, {"timestamp-request", 13},      {"timestamp-reply", 14},     {"info-request", 15},
-    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},
+    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},  {"icmp-echoreply", 0},
+    {"icmp-unreach", 3},       {"icmp-sourcequench", 4},       {"icmp-redirect", 5},        {"icmp-echo", 8},
+    {"icmp-routeradvert", 9},  {"icmp-routersolicit", 10},     {"icmp-timxceed", 11},       {"icmp-paramprob", 12},
+    {"icmp-tstamp", 13},       {"icmp-tstampreply", 14},       {"icmp-ireq", 15},           {"icmp-ireqreply", 16},
+    {"icmp-maskreq", 17},      {"icmp-maskreply", 18},
 };
 inline constexpr named_value icmpv6_type_names[] = {
-    {"destination-unreachable", 1}, {"packet-too-big", 2},        {"time-exceeded", 3},
-    {"parameter-problem", 4},       {"echo-request", 128},        {"echo-reply", 129},
-    {"mld-listener-query", 130},    {"mld-listener-report", 131}, {"mld-listener-done", 132},
-    {"nd-router-solicit", 133},     {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
-    {"nd-neighbor-advert", 136},    {"nd-redirect", 137},         {"mld2-listener-report", 143},
+    {"destination-unreachable", 1},  {"packet-too-big", 2},        {"time-exceeded", 3},
+    {"parameter-problem", 4},        {"echo-request", 128},        {"echo-reply", 129},
+    {"mld-listener-query", 130},     {"mld-listener-report", 131}, {"mld-listener-done", 132},
+    {"nd-router-solicit", 133},      {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
+    {"nd-neighbor-advert", 136},     {"nd-redirect", 137},         {"mld2-listener-report", 143},
+    {"icmp6-destinationunreach", 1}, {"icmp6-packettoobig", 2},    {"icmp6-timeexceeded", 3},
+    {"icmp6-parameterproblem", 4},   {"icmp6-echo", 128},          {"icmp6-echoreply", 129},
+    {"icmp6-routersolicit", 133},    {"icmp6-routeradvert", 134},  {"icmp6-neighborsolicit", 135},
+    {"icmp6-neighboradvert", 136},   {"icmp6-redirect", 137},
 };
 inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
                                                       {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
@@ -13742,9 +13750,32 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
   if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
   return manner::hex;
 }
-// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
+// The names of values that an operand may have, whatever mask is over it.
+[[nodiscard]] constexpr name_list names_of(operand_description d) noexcept {
+  d.is_masked = false;
+  switch (manner_of(d)) {
+    case manner::ethertype: return ethertype_list;
+    case manner::ip_protocol: return protocol_list;
+    case manner::family: return family_list;
+    case manner::tcp_flags: return tcp_flag_list;
+    default: break;
+  }
+  if (d.is_meta || d.name == nullptr || d.is_custom) return {};
+  const auto is = [&d](header h, unsigned offset, unsigned bits) {
+    return d.in_header == h && d.offset == offset && d.bits == bits;
+  };
+  const bool transport = d.in_header == header::tcp || d.in_header == header::udp || d.in_header == header::th;
+  if (transport && d.offset <= 16 && d.bits == 16) return list_of(port_names, 0);
+  if (is(header::icmp, 0, 8)) return list_of(icmp_type_names, 0);
+  if (is(header::icmpv6, 0, 8)) return list_of(icmpv6_type_names, 0);
+  if (is(header::arp, 48, 16)) return list_of(arp_operation_names, 0);
+  if (is(header::ipv4, 8, 6) || is(header::ipv6, 4, 6)) return list_of(dscp_names, 0);
+  if (is(header::ipv4, 14, 2) || is(header::ipv6, 10, 2)) return list_of(ecn_names, 0);
+  return {};
+}
+// Whether the bare `tcp flags syn` would mean something else: "has one of these bits". tcpdump wants it for bytes.
 [[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
-  return d.is_masked || manner_of(d) == manner::tcp_flags;
+  return d.is_masked || manner_of(d) == manner::tcp_flags || (d.name == nullptr && !d.is_meta && !d.is_custom);
 }
 
 }  // namespace runnel::match::detail
@@ -14017,6 +14048,14 @@ constexpr void print_missing(text_writer& out, header h) noexcept {
   if (h == header::ipv6_fragment) out << "exthdr frag";
   else print_numbered(out, h, false);
   out << " missing";
+}
+
+// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
+[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
+  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
+  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
+  const header inner = t[i - 2].operand.in_header;
+  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
 }
 
 constexpr const char* symbol(relation r) noexcept {
@@ -14424,14 +14463,6 @@ namespace runnel {
 namespace match {
 namespace detail {
 
-// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
-[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
-  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
-  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
-  const header inner = t[i - 2].operand.in_header;
-  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
-}
-
 // How many lines it takes to say that the tree at `i` holds, or that it does not; 65 and more are all one.
 [[nodiscard]] constexpr std::size_t lines_of(const printed_tree& t, std::size_t i, bool positive) noexcept {
   const condition_node& n = t[i];
@@ -14685,7 +14716,7 @@ class basic_rule_list {
   /// The same for a condition that `fill(builder)` makes; see `condition::build`.
   template <class Fill>
   [[nodiscard]] constexpr bool add_built(Fill fill, const verdict& target) noexcept {
-    if (size_ == Rules) return false;
+    if (size_ == Rules || node_count_ == Nodes) return false;
     match::detail::condition_builder to{nodes_ + node_count_, Nodes - node_count_, words_ + word_count_,
                                         Words - word_count_};
     fill(to);
@@ -27565,6 +27596,1702 @@ template <class Counters, class... Stages>
 class pipeline;
 class any_pipeline;
 class connection;
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/field_table.hpp ===================================================================================
+// All fields by their names: what the parser of rule texts looks them up in.
+#ifndef RUNNEL_MATCH_FIELD_TABLE_HPP
+#define RUNNEL_MATCH_FIELD_TABLE_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::match::detail {
+
+template <class Operand>
+[[nodiscard]] constexpr operand_description describe(const Operand& o) noexcept {
+  return description_of<Operand>::make(o);
+}
+
+// Fields that are found by `name` alone.
+inline constexpr operand_description plain_fields[] = {describe(ether::daddr),
+                                                       describe(ether::saddr),
+                                                       describe(ether::type),
+                                                       describe(vlan::pcp),
+                                                       describe(vlan::dei),
+                                                       describe(vlan::id),
+                                                       describe(vlan::type),
+                                                       describe(cvlan::pcp),
+                                                       describe(cvlan::dei),
+                                                       describe(cvlan::id),
+                                                       describe(cvlan::type),
+                                                       describe(mpls::label),
+                                                       describe(mpls::tc),
+                                                       describe(mpls::bos),
+                                                       describe(mpls::ttl),
+                                                       describe(arp::htype),
+                                                       describe(arp::ptype),
+                                                       describe(arp::hlen),
+                                                       describe(arp::plen),
+                                                       describe(arp::operation),
+                                                       describe(arp::saddr_ether),
+                                                       describe(arp::saddr_ip),
+                                                       describe(arp::daddr_ether),
+                                                       describe(arp::daddr_ip),
+                                                       describe(ip::version),
+                                                       describe(ip::hdrlength),
+                                                       describe(ip::dscp),
+                                                       describe(ip::ecn),
+                                                       describe(ip::length),
+                                                       describe(ip::id),
+                                                       describe(ip::frag_off),
+                                                       describe(ip::ttl),
+                                                       describe(ip::protocol),
+                                                       describe(ip::checksum),
+                                                       describe(ip::saddr),
+                                                       describe(ip::daddr),
+                                                       describe(ip6::version),
+                                                       describe(ip6::dscp),
+                                                       describe(ip6::ecn),
+                                                       describe(ip6::flowlabel),
+                                                       describe(ip6::length),
+                                                       describe(ip6::nexthdr),
+                                                       describe(ip6::hoplimit),
+                                                       describe(ip6::saddr),
+                                                       describe(ip6::daddr),
+                                                       describe(ipv6_fragment::nexthdr),
+                                                       describe(ipv6_fragment::frag_off),
+                                                       describe(ipv6_fragment::mf),
+                                                       describe(ipv6_fragment::id),
+                                                       describe(icmp::type),
+                                                       describe(icmp::code),
+                                                       describe(icmp::checksum),
+                                                       describe(icmp::id),
+                                                       describe(icmp::sequence),
+                                                       describe(icmp::mtu),
+                                                       describe(icmp::gateway),
+                                                       describe(icmpv6::type),
+                                                       describe(icmpv6::code),
+                                                       describe(icmpv6::checksum),
+                                                       describe(icmpv6::mtu),
+                                                       describe(icmpv6::param_problem),
+                                                       describe(icmpv6::id),
+                                                       describe(icmpv6::sequence),
+                                                       describe(icmpv6::max_delay),
+                                                       describe(icmpv6::taddr),
+                                                       describe(icmpv6::daddr),
+                                                       describe(icmpv6::ra::cur_hop_limit),
+                                                       describe(icmpv6::ra::managed),
+                                                       describe(icmpv6::ra::other),
+                                                       describe(icmpv6::ra::router_lifetime),
+                                                       describe(icmpv6::ra::reachable_time),
+                                                       describe(icmpv6::ra::retrans_timer),
+                                                       describe(icmpv6::na::router),
+                                                       describe(icmpv6::na::solicited),
+                                                       describe(icmpv6::na::overrides),
+                                                       describe(tcp::sport),
+                                                       describe(tcp::dport),
+                                                       describe(tcp::sequence),
+                                                       describe(tcp::ackseq),
+                                                       describe(tcp::doff),
+                                                       describe(tcp::flags),
+                                                       describe(tcp::window),
+                                                       describe(tcp::checksum),
+                                                       describe(tcp::urgptr),
+                                                       describe(udp::sport),
+                                                       describe(udp::dport),
+                                                       describe(udp::length),
+                                                       describe(udp::checksum),
+                                                       describe(th::sport),
+                                                       describe(th::dport),
+                                                       describe(gre::flags),
+                                                       describe(gre::version),
+                                                       describe(gre::protocol),
+                                                       describe(vxlan::flags),
+                                                       describe(vxlan::vni),
+                                                       describe(llc::dsap),
+                                                       describe(llc::ssap),
+                                                       describe(llc::ctrl),
+                                                       describe(snap::oui),
+                                                       describe(snap::type)};
+
+// Fields of options and the like: `name` behind what the option is called.
+inline constexpr operand_description option_fields[] = {describe(tcp::option::maxseg::size),
+                                                        describe(tcp::option::window::count),
+                                                        describe(tcp::option::sack::left),
+                                                        describe(tcp::option::sack::right),
+                                                        describe(tcp::option::timestamp::tsval),
+                                                        describe(tcp::option::timestamp::tsecr),
+                                                        describe(tcp::option::mptcp::subtype),
+                                                        describe(ip::option::rr::ptr),
+                                                        describe(ip::option::rr::addr),
+                                                        describe(ip::option::lsrr::ptr),
+                                                        describe(ip::option::lsrr::addr),
+                                                        describe(ip::option::ssrr::ptr),
+                                                        describe(ip::option::ssrr::addr),
+                                                        describe(ip::option::ra::value),
+                                                        describe(ip6::exthdr::rt::type),
+                                                        describe(ip6::exthdr::rt::seg_left),
+                                                        describe(ip6::exthdr::mh::type),
+                                                        describe(ip6::exthdr::mh::checksum),
+                                                        describe(icmpv6::option::slla::address),
+                                                        describe(icmpv6::option::tlla::address),
+                                                        describe(icmpv6::option::prefix::prefix_length),
+                                                        describe(icmpv6::option::prefix::on_link),
+                                                        describe(icmpv6::option::prefix::autonomous),
+                                                        describe(icmpv6::option::prefix::valid_lifetime),
+                                                        describe(icmpv6::option::prefix::preferred_lifetime),
+                                                        describe(icmpv6::option::prefix::address),
+                                                        describe(icmpv6::option::mtu::value),
+                                                        describe(icmpv6::option::route::prefix_length),
+                                                        describe(icmpv6::option::route::lifetime),
+                                                        describe(icmpv6::option::rdnss::lifetime),
+                                                        describe(icmpv6::option::rdnss::address)};
+// Those that each of a family has, whatever its number.
+inline constexpr operand_description fields_of_families[] = {
+    describe(tcp::option::number<0>::length), describe(ip::option::number<0>::length),
+    describe(ip6::exthdr::number<0>::nexthdr), describe(ip6::exthdr::number<0>::hdrlength),
+    describe(icmpv6::option::number<0>::length)};
+// The word of GRE is all of its header.
+inline constexpr operand_description gre_words[] = {
+    describe(gre::option::checksum::value), describe(gre::option::key::value), describe(gre::option::sequence::value)};
+inline constexpr operand_description meta_fields[] = {
+    describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
+    describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
+    describe(meta::hash),     describe(meta::queue)};
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_text.hpp ====================================================================================
+// Where a parser of rule texts stands, and what was wrong first.
+#ifndef RUNNEL_MATCH_PARSE_TEXT_HPP
+#define RUNNEL_MATCH_PARSE_TEXT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool is_letter(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+[[nodiscard]] constexpr int hex_digit(char c) noexcept {
+  if (is_digit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// A text up to `end`, of which the byte at `end` may be read too. After the first failure nothing is accepted any more.
+class text_cursor {
+ public:
+  text_cursor(const char* text, std::size_t end) noexcept : text_(text), end_(end) {}
+  text_cursor(const text_cursor&) = delete;
+  text_cursor& operator=(const text_cursor&) = delete;
+
+  [[nodiscard]] bool good() const noexcept { return !failed_; }
+  [[nodiscard]] std::size_t at() const noexcept { return at_; }
+  void go_to(std::size_t at) noexcept {
+    if (!failed_) at_ = at;
+  }
+  [[nodiscard]] const char* rest() const noexcept { return text_ + at_; }
+  [[nodiscard]] char ahead(std::size_t n = 0) const noexcept {
+    return failed_ || at_ + n >= end_ ? '\0' : text_[at_ + n];
+  }
+  [[nodiscard]] bool at_end() noexcept {
+    skip_gap();
+    return failed_ || at_ >= end_;
+  }
+  void skip_gap() noexcept {
+    while (at_ < end_ && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+  }
+
+  // Whether `sign` stands next, and is not the beginning of a longer one.
+  [[nodiscard]] bool sees(const char* sign) noexcept {
+    skip_gap();
+    std::size_t n = 0;
+    for (; sign[n] != '\0'; ++n)
+      if (ahead(n) != sign[n]) return false;
+    const char next = ahead(n);
+    const char last = sign[n - 1];
+    return (last != '&' && last != '|') || n == 2 || next != last;
+  }
+  bool accept(const char* sign) noexcept {
+    if (failed_ || !sees(sign)) return false;
+    while (*sign++ != '\0') ++at_;
+    return true;
+  }
+  // Whether these words stand next, with any gaps between them.
+  [[nodiscard]] bool sees_words(const char* words) noexcept {
+    const std::size_t before = at_;
+    const bool found = accept_words(words);
+    at_ = before;
+    return found;
+  }
+  bool accept_words(const char* words) noexcept {
+    if (failed_) return false;
+    const std::size_t before = at_;
+    skip_gap();
+    for (; *words != '\0'; ++words) {
+      if (*words == ' ') {
+        const std::size_t gap = at_;
+        skip_gap();
+        if (at_ != gap) continue;
+      } else if (ahead() == *words) {
+        ++at_;
+        continue;
+      }
+      at_ = before;
+      return false;
+    }
+    if (!goes_on(ahead()) && ahead() != '-') return true;
+    at_ = before;
+    return false;
+  }
+  // Whether a character would make a word or number longer.
+  [[nodiscard]] static constexpr bool goes_on(char c) noexcept { return is_letter(c) || is_digit(c); }
+
+  // A decimal or hexadecimal number. False, and nothing read, when there is none here, or it has more than 64 bits.
+  bool number(std::uint64_t& to) noexcept {
+    skip_gap();
+    const bool hex = ahead() == '0' && (ahead(1) == 'x' || ahead(1) == 'X') && hex_digit(ahead(2)) >= 0;
+    const unsigned base = hex ? 16 : 10;
+    std::size_t n = hex ? 2 : 0;
+    const std::size_t start = n;
+    std::uint64_t value = 0;
+    for (int digit = 0; (digit = hex_digit(ahead(n))) >= 0 && static_cast<unsigned>(digit) < base; ++n) {
+      const auto d = static_cast<unsigned>(digit);
+      if (value > (~std::uint64_t{0} - d) / base) return false;
+      value = value * base + d;
+    }
+    if (n == start || goes_on(ahead(n))) return false;
+    at_ += n;
+    to = value;
+    return true;
+  }
+
+  // The same up to `highest`; all else is a failure.
+  std::uint64_t number_up_to(std::uint64_t highest, const char* what) noexcept {
+    skip_gap();
+    const std::size_t before = at_;
+    std::uint64_t value = 0;
+    if (number(value) && value <= highest) return value;
+    at_ = before;
+    expected(what);
+    return 0;
+  }
+
+  // What was wrong: `expected` and what stands here instead.
+  void expected(const char* what) noexcept {
+    if (failed_) return;
+    skip_gap();
+    why_ << "expected " << what << ", not ";
+    if (at_ >= end_) why_ << "the end";
+    else print_here();
+    failed_ = true;
+  }
+  void fail(const char* why) noexcept {
+    if (failed_) return;
+    why_ << why;
+    failed_ = true;
+  }
+  void fail_at(std::size_t at, const char* why) noexcept {
+    if (failed_) return;
+    at_ = at;
+    fail(why);
+  }
+  [[nodiscard]] const char* why() const noexcept { return why_.c_str(); }
+
+ private:
+  // A word, or one character of something else.
+  void print_here() noexcept {
+    why_ << '"';
+    for (std::size_t n = 0; n < 24; ++n) {
+      const char c = ahead(n);
+      const bool of_word = goes_on(c) || c == '-' || c == '.' || c == ':';
+      if (c == '\0' || (n != 0 && !of_word)) break;
+      why_ << (c >= ' ' && c <= '~' ? c : '?');
+      if (!of_word) break;
+    }
+    why_ << '"';
+  }
+
+  const char* text_;
+  std::size_t end_;
+  std::size_t at_ = 0;
+  bool failed_ = false;
+  text<176> why_;
+};
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_state.hpp ===================================================================================
+// What the parts of the parser of rule texts share: where they read, where nodes go, which sets have names.
+#ifndef RUNNEL_MATCH_PARSE_STATE_HPP
+#define RUNNEL_MATCH_PARSE_STATE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint64_t
+
+namespace runnel {
+
+/// The sets that a text may name, `ip saddr @blocklist`: a list that the caller keeps. The sets must outlive what was
+/// read.
+///
+///     const match::set_reference sets[] = {blocklist, ports};
+///     auto read = parse_rules(text, sets);
+struct named_sets {
+  /// The sets, and how many there are. @{
+  const match::set_reference* begin = nullptr;
+  std::size_t size = 0;
+  /// @}
+
+  constexpr named_sets() noexcept = default;
+  /// All of a list.
+  template <std::size_t N>
+  constexpr named_sets(const match::set_reference (&all)[N]) noexcept : begin(all), size(N) {}
+};
+
+namespace match::detail {
+
+// Where nodes go, with what they all need. The tree that was added last is at `last()`.
+class node_writer {
+ public:
+  node_writer(text_cursor& in, condition_builder& to) noexcept : in_(in), to_(to) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return to_.size(); }
+  [[nodiscard]] std::size_t last() const noexcept { return to_.size() - 1; }
+  [[nodiscard]] const condition_node& operator[](std::size_t i) const noexcept { return to_[i]; }
+  [[nodiscard]] condition_view view() const noexcept { return to_.view(); }
+
+  void always() noexcept { add({}); }
+  void has(header h) noexcept {
+    condition_node n;
+    n.kind = node_kind::has;
+    n.operand.in_header = h;
+    add(n);
+  }
+  // A node about an operand, its mask and values; the values follow in `keys`.
+  template <class Key>
+  void leaf(const condition_node& n, const Key& mask, const Key* keys) noexcept {
+    if (!add(n)) return;
+    if (n.operand.is_masked) to_.add_key(mask);
+    for (std::size_t i = 0; i < n.values; ++i) to_.add_key(keys[i]);
+    check();
+  }
+  template <class Key>
+  void compare(const operand_description& d, relation how, const Key& key) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::comparison;
+    n.how = how;
+    n.values = 1;
+    leaf(n, Key{}, &key);
+  }
+  template <class Key>
+  void prefix(const operand_description& d, const Key& address, unsigned length) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_prefix;
+    n.length = static_cast<std::uint8_t>(length);
+    n.values = 1;
+    leaf(n, Key{}, &address);
+  }
+  template <class Key>
+  void range(const operand_description& d, const Key& first, const Key& last) noexcept {
+    const Key both[] = {first, last};
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_range;
+    n.values = 2;
+    leaf(n, Key{}, both);
+  }
+  template <std::size_t N>
+  void constants(const operand_description& d, const std::uint64_t (&keys)[N]) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_constants;
+    n.values = N;
+    leaf(n, std::uint64_t{0}, keys);
+  }
+  void negate() noexcept {
+    condition_node n;
+    n.kind = node_kind::negation;
+    add(n);
+  }
+  // `both` or `either` of the tree at `left` and the last one. A chain leans to the left, however it was written, as
+  // the brackets of a chain are not printed.
+  void join(node_kind kind, std::size_t left) noexcept {
+    std::size_t first = last();
+    if (!in_.good()) return;
+    while (to_[first].kind == kind && !is_missing({to_.view()}, first)) first = to_[first].left;
+    const bool leans = first == last();
+    condition_node n;
+    n.kind = kind;
+    n.left = static_cast<std::uint16_t>(left);
+    if (!add(n) || leans) return;
+    for (std::size_t i = last(); i > first + 1; --i) {
+      const std::size_t word = to_[i].word;
+      to_[i] = to_[i - 1];
+      if (i == last()) to_[i].word = static_cast<std::uint16_t>(word);
+      if (to_[i].has_children() && to_[i].left >= first) ++to_[i].left;
+    }
+    const std::uint16_t word = to_[first + 2].word;
+    to_[first + 1] = n;
+    to_[first + 1].word = word;
+  }
+  // Drops nodes from the end.
+  void cut(std::size_t size) noexcept { to_.cut(size); }
+
+ private:
+  bool add(const condition_node& n) noexcept {
+    if (!in_.good()) return false;
+    to_.add(n);
+    return check();
+  }
+  bool check() noexcept {
+    if (to_.full()) in_.fail("too many parts: put values into a set with a name, or make several rules of it");
+    return in_.good();
+  }
+
+  text_cursor& in_;
+  condition_builder& to_;
+};
+
+// What stood before a value in tcpdump's way: `src host`, `tcp dst port`.
+struct qualifiers {
+  enum class kind : std::uint8_t { none, host, net, port, portrange, protocol, ether };
+  enum class direction : std::uint8_t { either, both, source, destination };
+  kind what = kind::none;
+  direction way = direction::either;
+  const char* header = "";  // "ip", "tcp" and so on; empty when it was not said
+};
+
+struct parser {
+  text_cursor& in;
+  node_writer to;
+  named_sets sets{};
+  unsigned depth = 0;  // how many brackets are open
+  unsigned tags = 0;   // how many VLAN tags were asked for, side by side
+  // For `port 80 or 443`: what stood before the value that was last.
+  qualifiers said{};
+  // The last condition in its group when it is a single node: it may only tell what the next one implies.
+  std::size_t told = none;
+  bool took_told = false;
+  static constexpr std::size_t none = ~std::size_t{0};
+};
+
+}  // namespace match::detail
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/parse_value.hpp ===================================================================================
+// Reads the values that an operand is compared with: in the forms that rules are printed in, and by name.
+#ifndef RUNNEL_MATCH_PARSE_VALUE_HPP
+#define RUNNEL_MATCH_PARSE_VALUE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint8_t, uint32_t, uint64_t
+
+namespace runnel::match::detail {
+
+// Reads an address; `read` is a member of address_reader.
+template <class Address>
+Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what) {
+  in.skip_gap();
+  runnel::detail::address_reader reader{in.rest()};
+  const Address a = (reader.*read)();
+  const address_error e = reader.error();
+  if (!reader.good()) {
+    if (e.position == 0) {
+      in.expected(what);
+    } else {
+      text<128> why;
+      why << what << ": " << e.reason;
+      in.fail_at(in.at() + e.position, why.c_str());
+    }
+    return {};
+  }
+  in.go_to(in.at() + e.position);
+  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || in.ahead() == ':') in.expected(what);
+  return a;
+}
+inline ipv4_address parse_address4(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address");
+}
+inline ipv6_address parse_address6(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv6, "an IPv6 address");
+}
+inline mac_address parse_address_mac(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::mac, "a link-layer address");
+}
+
+// The longest of the names that stands next.
+inline bool parse_name(text_cursor& in, const name_list& names, std::uint64_t& to) noexcept {
+  in.skip_gap();
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < names.size; ++i) {
+    const char* const word = names.begin[i].word;
+    std::size_t n = 0;
+    while (word[n] != '\0' && in.ahead(n) == word[n]) ++n;
+    if (word[n] != '\0' || n <= best || text_cursor::goes_on(in.ahead(n))) continue;
+    best = n;
+    to = names.begin[i].value;
+  }
+  in.go_to(in.at() + best);
+  return best != 0;
+}
+inline std::uint64_t parse_number(text_cursor& in, const operand_description& d) noexcept {
+  in.skip_gap();
+  const std::size_t before = in.at();
+  const name_list names = names_of(d);
+  std::uint64_t k = 0;
+  if (!parse_name(in, names, k) && !in.number(k)) {
+    in.expected(names.size != 0 ? "a name or a number" : "a number");
+    return 0;
+  }
+  if (k <= ~std::uint64_t{0} >> (64 - d.bits)) return k;
+  text<64> why;
+  why << "a number that does not fit into " << d.bits << (d.bits == 1 ? " bit" : " bits");
+  in.fail_at(before, why.c_str());
+  return 0;
+}
+// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`.
+inline std::uint64_t parse_tcp_flags(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
+  std::uint64_t all = 0;
+  do {
+    in.skip_gap();
+    if (in.ahead() == 't' && in.ahead(1) == 'c' && in.ahead(2) == 'p' && in.ahead(3) == '-') in.go_to(in.at() + 4);
+    all |= parse_number(in, d);
+  } while (in.accept("|") || (commas && in.accept(",")));
+  return all;
+}
+// `0:a`, as tc(8) writes a class; a number alone is taken for the part behind the colon.
+inline std::uint64_t parse_handle(text_cursor& in, const operand_description& d) noexcept {
+  in.skip_gap();
+  if (in.ahead() != '0' || in.ahead(1) != ':') return parse_number(in, d);
+  in.go_to(in.at() + 2);
+  std::uint64_t k = 0;
+  std::size_t n = 0;
+  for (; hex_digit(in.ahead(n)) >= 0 && n < 3; ++n) k = k * 16 + static_cast<unsigned>(hex_digit(in.ahead(n)));
+  if (n == 0 || k > 0xff || text_cursor::goes_on(in.ahead(n))) in.expected("a hexadecimal number up to ff");
+  else in.go_to(in.at() + n);
+  return k;
+}
+// `-1.500000000`: seconds.
+inline std::uint64_t parse_seconds(text_cursor& in) noexcept {
+  const bool negative = in.accept("-");
+  std::uint64_t seconds = 0, ns = 0;
+  const std::size_t before = in.at();
+  if (!is_digit(in.ahead()) && negative) in.expected("a number of seconds");
+  in.skip_gap();
+  std::size_t n = 0;
+  for (; is_digit(in.ahead(n)) && n < 12; ++n) seconds = seconds * 10 + static_cast<unsigned>(in.ahead(n) - '0');
+  if (n == 0) in.expected("a number of seconds");
+  if (in.ahead(n) == '.') {
+    ++n;
+    for (unsigned digits = 0; digits < 9; ++digits) {
+      const bool more = is_digit(in.ahead(n));
+      ns = ns * 10 + (more ? static_cast<unsigned>(in.ahead(n) - '0') : 0u);
+      n += more ? 1u : 0u;
+    }
+  }
+  const std::uint64_t last = (std::uint64_t{1} << 63) - (negative ? 0u : 1u);
+  if (seconds > last / 1'000'000'000 || seconds * 1'000'000'000 + ns > last || text_cursor::goes_on(in.ahead(n)))
+    in.fail_at(before, "a time that does not fit, in seconds");
+  if (!in.good()) return 0;
+  in.go_to(in.at() + n);
+  const std::uint64_t all = seconds * 1'000'000'000 + ns;
+  return (negative ? 0 - all : all) ^ std::uint64_t{1} << 63;
+}
+
+// One value of an operand. Nothing of use after a failure.
+inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
+  in.skip_gap();
+  const bool hex = in.ahead() == '0' && in.ahead(1) == 'x';
+  switch (d.value) {
+    case value_kind::ipv4: to = hex ? parse_number(in, d) : to_key(parse_address4(in)); return;
+    case value_kind::mac: to = to_key(parse_address_mac(in)); return;
+    case value_kind::time: to = parse_seconds(in); return;
+    case value_kind::number:
+    case value_kind::ipv6: break;
+  }
+  const manner how = manner_of(d);
+  if (how == manner::tcp_flags) to = parse_tcp_flags(in, d, false);
+  else if (how == manner::tc_handle) to = parse_handle(in, d);
+  else to = parse_number(in, d);
+}
+inline void parse_key(text_cursor& in, const operand_description&, ipv6_address& to) noexcept {
+  to = parse_address6(in);
+}
+// What a mask is: a value, or some in brackets joined by `|`.
+template <class Key>
+void parse_mask(text_cursor& in, const operand_description& d, Key& to) noexcept {
+  const bool brackets = in.accept("(");
+  parse_key(in, d, to);
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    while (brackets && in.accept("|")) {
+      Key more{};
+      parse_key(in, d, more);
+      to |= more;
+    }
+  }
+  if (brackets && !in.accept(")")) in.expected("\")\"");
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_field.hpp ===================================================================================
+// Reads one condition in nft's way: `tcp dport { 22, 80-90 }`, `ip saddr != @blocklist`, `tcp option maxseg missing`.
+#ifndef RUNNEL_MATCH_PARSE_FIELD_HPP
+#define RUNNEL_MATCH_PARSE_FIELD_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+// ---- operands
+
+// The longest name of the list that stands next.
+template <std::size_t N>
+bool parse_field_name(text_cursor& in, const operand_description (&all)[N], header only, bool any_header,
+                      operand_description& to) noexcept {
+  std::size_t best = 0;
+  const operand_description* found = nullptr;
+  for (const operand_description& d : all) {
+    if (!any_header && d.in_header != only) continue;
+    const char* const name = d.is_meta ? runnel::match::name(d.which) : d.name;
+    std::size_t size = 0;
+    while (name[size] != '\0') ++size;
+    if (size <= best || !in.sees_words(name)) continue;
+    best = size;
+    found = &d;
+  }
+  if (found == nullptr) return false;
+  in.accept_words(found->is_meta ? runnel::match::name(found->which) : found->name);
+  to = *found;
+  return true;
+}
+// `tcp option maxseg`, `exthdr 51`, `hbh`, `gre key`: what is one of a family.
+inline bool parse_numbered(text_cursor& in, header& to, bool& bare) noexcept {
+  in.skip_gap();
+  const std::size_t before = in.at();
+  for (const named_header& n : header_names) {
+    const header_family f = family_of(n.in);
+    text<32> name;
+    name << prefix_of(f) << n.word;
+    bare = f == header_family::ipv6_extension && in.accept_words(n.word);
+    if (bare || in.accept_words(name.c_str())) return to = n.in, true;
+  }
+  constexpr struct {
+    const char* words;
+    header_family family;
+  } families[] = {{"ip option", header_family::ipv4_option},
+                  {"tcp option", header_family::tcp_option},
+                  {"exthdr", header_family::ipv6_extension},
+                  {"icmpv6 option", header_family::nd_option}};
+  for (const auto& f : families) {
+    if (!in.accept_words(f.words)) continue;
+    const std::uint64_t number = in.number_up_to(255, "the name of an option, or its number");
+    to = header_in(f.family, static_cast<std::uint8_t>(number));
+    return in.good();
+  }
+  in.go_to(before);
+  return false;
+}
+
+// ---- the right side
+
+// Bytes of TCP or UDP by number: for tcpdump those of IPv4 packets only.
+[[nodiscard]] constexpr bool is_raw_transport(const operand_description& d) noexcept {
+  return d.name == nullptr && !d.is_meta && (d.in_header == header::tcp || d.in_header == header::udp);
+}
+// Whether a condition only tells what the operand behind it implies.
+inline bool tells_before(const parser& p, const condition_node& n, const operand_description& d) noexcept {
+  const condition_view v = p.to.view();
+  if (d.is_meta) return false;
+  if (is_raw_transport(d))
+    return n.kind == node_kind::comparison && n.how == relation::equal && n.operand.is_meta && !n.operand.is_masked &&
+           n.operand.which == meta_key::protocol && v.value<std::uint64_t>(n, 0) == ethertype::ipv4;
+  if (!is_told_before(d)) return false;
+  if (told_before(d) == header::th)
+    return n.kind == node_kind::in_constants && n.inside && n.operand.is_meta && !n.operand.is_masked &&
+           n.operand.which == meta_key::l4proto && n.values == 2 && v.value<std::uint64_t>(n, 0) == 6 &&
+           v.value<std::uint64_t>(n, 1) == 17;
+  return n.kind == node_kind::comparison && n.how == relation::equal && !n.operand.is_inner && !n.operand.is_meta &&
+         !n.operand.is_masked && n.operand.in_header == header::udp && n.operand.offset == 16 && n.operand.bits == 16 &&
+         v.value<std::uint64_t>(n, 0) == 4789;
+}
+inline void take_what_was_told(parser& p, const operand_description& d) noexcept {
+  if (p.told == parser::none || !tells_before(p, p.to[p.told], d)) return;
+  p.to.cut(p.told);
+  p.told = parser::none;
+  p.took_told = true;
+}
+
+struct parsed_relation {
+  relation how = relation::equal;
+  bool written = false;
+};
+inline parsed_relation parse_relation(text_cursor& in) noexcept {
+  constexpr struct {
+    const char* sign;
+    relation how;
+  } signs[] = {{"==", relation::equal},         {"!=", relation::not_equal}, {"<=", relation::less_equal},
+               {">=", relation::greater_equal}, {"=", relation::equal},      {"<", relation::less},
+               {">", relation::greater}};
+  for (const auto& s : signs)
+    if (in.accept(s.sign)) return {s.how, true};
+  constexpr struct {
+    const char* word;
+    relation how;
+  } words[] = {{"eq", relation::equal},      {"ne", relation::not_equal}, {"lt", relation::less},
+               {"le", relation::less_equal}, {"gt", relation::greater},   {"ge", relation::greater_equal}};
+  for (const auto& w : words)
+    if (in.accept_words(w.word)) return {w.how, true};
+  return {};
+}
+
+// The part of an operand's condition that is the same for all its values.
+template <class Key>
+struct test {
+  condition_node node;
+  Key mask{};
+};
+template <class Key>
+void write(parser& p, const test<Key>& t, node_kind kind, const Key* keys, std::size_t count) noexcept {
+  condition_node n = t.node;
+  n.kind = kind;
+  if (kind != node_kind::comparison) n.how = relation::equal;
+  n.values = static_cast<std::uint16_t>(count);
+  p.to.leaf(n, t.mask, keys);
+}
+// What may follow a value: `-` and the last one of a range, `/` and the length of a prefix. False when nothing does.
+template <class Key>
+bool parse_range_or_prefix(parser& p, const test<Key>& t, const Key& first, std::size_t at) noexcept {
+  const operand_description& d = t.node.operand;
+  if (p.in.accept("-")) {
+    Key last{};
+    parse_key(p.in, d, last);
+    if (p.in.good() && key_less(last, first)) p.in.fail_at(at, "the first value of this range is above its last");
+    const Key both[] = {first, last};
+    write(p, t, node_kind::in_range, both, 2);
+    return true;
+  }
+  if ((d.value != value_kind::ipv4 && d.value != value_kind::ipv6) || !p.in.accept("/")) return false;
+  const std::uint64_t length = p.in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+  if (!p.in.good()) return true;
+  test<Key> with_length = t;
+  with_length.node.length = static_cast<std::uint8_t>(length);
+  condition_node whole = with_length.node;
+  if (!(key_and(first, prefix_mask_of(whole, first)) == first))
+    p.in.fail_at(at, "a length that cuts off bits of the address");
+  write(p, with_length, node_kind::in_prefix, &first, 1);
+  return true;
+}
+// `{ 22, 80-90, 443 }`: the single values as one set, each range and prefix by itself.
+template <class Key>
+void parse_braces(parser& p, const test<Key>& t) noexcept {
+  constexpr std::size_t room = 128;
+  Key singles[room]{};
+  std::size_t count = 0, parts = 0, all = parser::none;
+  const node_kind joint = t.node.inside ? node_kind::either : node_kind::both;
+  const auto join = [&] {
+    if (parts++ != 0) p.to.join(joint, all);
+    all = p.to.last();
+  };
+  do {
+    p.in.skip_gap();
+    const std::size_t at = p.in.at();
+    Key k{};
+    parse_key(p.in, t.node.operand, k);
+    if (!p.in.good()) return;
+    if (parse_range_or_prefix(p, t, k, at)) {
+      join();
+      continue;
+    }
+    if (count == room) p.in.fail("too many values in one list: put them into a set with a name");
+    std::size_t i = count;
+    while (i != 0 && key_less(k, singles[i - 1])) --i;
+    if (i != 0 && singles[i - 1] == k) continue;
+    for (std::size_t j = count; p.in.good() && j > i; --j) singles[j] = singles[j - 1];
+    if (p.in.good()) singles[i] = k, ++count;
+  } while (p.in.good() && p.in.accept(","));
+  if (!p.in.accept("}")) p.in.expected("\",\" or \"}\"");
+  if (!p.in.good() || count == 0) return;
+  write(p, t, node_kind::in_constants, singles, count);
+  join();
+}
+// `@blocklist`
+template <class Key>
+void parse_set(parser& p, test<Key>& t) noexcept {
+  const std::size_t at = p.in.at();
+  for (std::size_t i = 0; i < p.sets.size; ++i) {
+    const set_reference& r = p.sets.begin[i];
+    if (!p.in.accept_words(r.name())) continue;
+    const operand_description& d = t.node.operand;
+    if (r.functions->value != d.value) p.in.fail_at(at, "this set holds values of another kind");
+    t.node.set = r;
+    return write(p, t, node_kind::in_set, static_cast<const Key*>(nullptr), 0);
+  }
+  if (!p.in.good()) return;
+  text<176> known;
+  known << "one of the sets that the program named";
+  for (std::size_t i = 0; i < p.sets.size && i < 6; ++i) known << (i == 0 ? ": @" : ", @") << p.sets.begin[i].name();
+  if (p.sets.size == 0) known << ", and it named none";
+  p.in.expected(known.c_str());
+}
+// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
+inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
+  std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
+  t.node.operand.is_masked = true;
+  t.node.how = unequal ? relation::not_equal : relation::equal;
+  t.mask = wanted;
+  if (p.in.accept("/")) {
+    t.mask = parse_tcp_flags(p.in, t.node.operand);
+  } else {
+    t.node.how = relation::not_equal;
+    wanted = 0;
+  }
+  write(p, t, node_kind::comparison, &wanted, 1);
+}
+
+// What stands behind an operand: a mask, a relation, values. `mask` is the one that was read already, or null.
+template <class Key>
+void parse_rest(parser& p, const operand_description& d, const Key* mask, bool must_compare = false) noexcept {
+  test<Key> t;
+  t.node.operand = d;
+  if (mask != nullptr) {
+    t.mask = *mask;
+  } else if (p.in.accept("&")) {
+    t.node.operand.is_masked = true;
+    parse_mask(p.in, t.node.operand, t.mask);
+  }
+  const parsed_relation r = parse_relation(p.in);
+  if (must_compare && !r.written) return p.in.expected("a comparison, such as = 5");
+  t.node.how = r.how;
+  t.node.inside = r.how != relation::not_equal;
+  const bool in_or_not = r.how == relation::equal || r.how == relation::not_equal;
+  if (in_or_not && p.in.accept("{")) return parse_braces(p, t);
+  if (in_or_not && p.in.accept("@")) return parse_set(p, t);
+  p.in.skip_gap();
+  const std::size_t at = p.in.at();
+  Key k{};
+  parse_key(p.in, t.node.operand, k);
+  if (!p.in.good()) return;
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    const bool flags = manner_of(d) == manner::tcp_flags && in_or_not && !t.node.operand.is_masked;
+    if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
+      p.in.go_to(at);
+      return parse_flags(p, t, r.how == relation::not_equal);
+    }
+  }
+  if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
+  t.node.inside = true;
+  write(p, t, node_kind::comparison, &k, 1);
+}
+inline void parse_test(parser& p, const operand_description& d) noexcept {
+  if (d.value == value_kind::ipv6) parse_rest<ipv6_address>(p, d, nullptr);
+  else parse_rest<std::uint64_t>(p, d, nullptr);
+}
+
+// ---- whole conditions
+
+inline void write_missing(parser& p, header h) noexcept {
+  const header outer = around_missing(h);
+  const bool alone = !can_be_missing(h);
+  if (!alone) p.to.has(outer);
+  const std::size_t left = p.to.last();
+  p.to.has(h);
+  p.to.negate();
+  if (!alone) p.to.join(node_kind::both, left);
+}
+// `exists`, `missing`. False when neither stands here.
+inline bool parse_presence(parser& p, header h) noexcept {
+  if (p.in.accept_words("exists")) return p.to.has(h), true;
+  if (p.in.accept_words("missing")) return write_missing(p, h), true;
+  return false;
+}
+// A field of a header, without what may stand around it.
+inline bool parse_header_field(parser& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, plain_fields, header::ethernet, true, to)) return true;
+  header h{};
+  bool bare = false;
+  const std::size_t before = p.in.at();
+  if (!parse_numbered(p.in, h, bare)) return false;
+  if (family_of(h) == header_family::gre_word) {
+    for (const operand_description& d : gre_words)
+      if (d.in_header == h) to = d;
+    return true;
+  }
+  if (parse_field_name(p.in, option_fields, h, false, to)) return true;
+  if (parse_field_name(p.in, fields_of_families, header_in(family_of(h), 0), false, to)) {
+    to.in_header = h;
+    return true;
+  }
+  p.in.go_to(before);
+  return false;
+}
+// Any operand in nft's way. False, and nothing read, when there is none.
+inline bool parse_operand(parser& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, meta_fields, header::ethernet, true, to)) return true;
+  if (parse_header_field(p, to)) return true;
+  if (p.in.accept_words("len")) return to = describe(meta::length), true;
+  const std::size_t before = p.in.at();
+  constexpr tunnel tunnels[] = {tunnel::vxlan, tunnel::gre, tunnel::gretap, tunnel::ipip};
+  for (const tunnel t : tunnels) {
+    if (!p.in.accept_words(name_of(t))) continue;
+    if (parse_header_field(p, to)) {
+      to.is_inner = true;
+      to.around = t;
+      return true;
+    }
+    p.in.go_to(before);
+  }
+  return false;
+}
+// A condition in nft's way. False, and nothing read, when there is none.
+inline bool parse_field_condition(parser& p) noexcept {
+  if (p.in.accept_words("meta iiftype")) {
+    const parsed_relation r = parse_relation(p.in);
+    if ((r.how != relation::equal && r.how != relation::not_equal) || !p.in.accept_words("ether"))
+      p.in.expected("ether");
+    p.to.has(header::ethernet);
+    if (r.how == relation::not_equal) p.to.negate();
+    return true;
+  }
+  constexpr struct {
+    const char* word;
+    header in;
+  } single[] = {
+      {"exthdr frag", header::ipv6_fragment}, {"cvlan", header::cvlan}, {"llc", header::llc}, {"snap", header::snap}};
+  const std::size_t before = p.in.at();
+  for (const auto& s : single) {
+    if (p.in.accept_words(s.word) && parse_presence(p, s.in)) return true;
+    p.in.go_to(before);
+  }
+  operand_description d;
+  if (parse_operand(p, d)) {
+    if (d.in_header != header::ethernet && family_of(d.in_header) == header_family::gre_word && !d.is_inner &&
+        parse_presence(p, d.in_header))
+      return true;
+    take_what_was_told(p, d);
+    parse_test(p, d);
+    return true;
+  }
+  header h{};
+  bool bare = false;
+  if (!parse_numbered(p.in, h, bare)) {
+    p.in.go_to(before);
+    return false;
+  }
+  if (!bare && parse_presence(p, h)) return true;
+  if (bare) {  // perhaps a word of tcpdump's: `dst host 10.0.0.1`
+    p.in.go_to(before);
+    return false;
+  }
+  p.in.expected("exists, missing, or a field of it");
+  return true;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_tcpdump.hpp =================================================================================
+// Reads one condition in tcpdump's way: `host 10.0.0.1`, `tcp dst port 80`, `net 10/8`, `tcp[tcpflags] & tcp-syn != 0`.
+// pcap-filter(7).
+#ifndef RUNNEL_MATCH_PARSE_TCPDUMP_HPP
+#define RUNNEL_MATCH_PARSE_TCPDUMP_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::match::detail {
+
+// ---- addresses and ports
+
+// `either` or `both` of the source and the destination, or one of them; `one(field)` writes each.
+template <class One>
+void write_directions(parser& p, qualifiers::direction way, const operand_description& source,
+                      const operand_description& destination, One one) noexcept {
+  using direction = qualifiers::direction;
+  if (way != direction::destination) one(source);
+  const std::size_t left = p.to.last();
+  if (way != direction::source) one(destination);
+  if (way == direction::either) p.to.join(node_kind::either, left);
+  if (way == direction::both) p.to.join(node_kind::both, left);
+}
+// A block of IPv4 addresses; a whole address has a length of 32.
+inline void write_net4(parser& p, const qualifiers& q, ipv4_address a, unsigned length) noexcept {
+  const std::uint64_t key = to_key(a);
+  const auto one = [&](const operand_description& d) {
+    if (length == 32) p.to.compare(d, relation::equal, key);
+    else p.to.prefix(d, key, length);
+  };
+  const bool ip_too = !same_text(q.header, "arp"), arp_too = !same_text(q.header, "ip");
+  if (ip_too) write_directions(p, q.way, describe(ip::saddr), describe(ip::daddr), one);
+  const std::size_t left = p.to.last();
+  if (arp_too) write_directions(p, q.way, describe(arp::saddr_ip), describe(arp::daddr_ip), one);
+  if (ip_too && arp_too) p.to.join(node_kind::either, left);
+}
+inline void write_net6(parser& p, const qualifiers& q, const ipv6_address& a, unsigned length) noexcept {
+  write_directions(p, q.way, describe(ip6::saddr), describe(ip6::daddr), [&](const operand_description& d) {
+    if (length == 128) p.to.compare(d, relation::equal, a);
+    else p.to.prefix(d, a, length);
+  });
+}
+// Whether what stands next has a colon before anything that is not hexadecimal.
+inline bool sees_colon(text_cursor& in) noexcept {
+  in.skip_gap();
+  std::size_t n = 0;
+  while (hex_digit(in.ahead(n)) >= 0) ++n;
+  return in.ahead(n) == ':';
+}
+// `10.1`: the first bytes of an address, and how many bits they are.
+inline std::uint32_t parse_beginning(text_cursor& in, unsigned& bits) noexcept {
+  std::uint32_t a = 0;
+  bits = 0;
+  do {
+    std::uint64_t part = 0;
+    in.skip_gap();
+    std::size_t n = 0;
+    for (; is_digit(in.ahead(n)) && n < 4; ++n) part = part * 10 + static_cast<unsigned>(in.ahead(n) - '0');
+    if (n == 0 || part > 255 || bits == 32) {
+      in.expected("an address, of which the end may be left away");
+      return 0;
+    }
+    in.go_to(in.at() + n);
+    bits += 8;
+    a |= static_cast<std::uint32_t>(part) << (32 - bits);
+  } while (in.ahead() == '.' && in.accept("."));
+  return a;
+}
+inline void parse_net(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const bool six = sees_colon(in);
+  unsigned bits = 128;
+  const ipv6_address a6 = six ? parse_address6(in) : ipv6_address{};
+  const std::uint32_t a4 = six ? 0 : parse_beginning(in, bits);
+  std::uint64_t length = bits;
+  if (in.accept("/")) {
+    length = in.number_up_to(six ? 128 : 32, six ? "a length up to 128" : "a length up to 32");
+  } else if (!six && in.accept_words("mask")) {
+    const std::uint32_t mask = parse_address4(in).value();
+    length = 0;
+    while (length < 32 && (mask << length & 0x8000'0000u) != 0) ++length;
+    if (in.good() && (length < 32 && (mask << length) != 0))
+      in.fail("a mask with holes: write ip saddr & MASK == ADDRESS");
+  }
+  if (!in.good()) return;
+  const auto n = static_cast<unsigned>(length);
+  const bool cut = six ? ipv6_prefix(a6, n).address() != a6 : ipv4_prefix(ipv4_address{a4}, n).address().value() != a4;
+  if (cut) return in.fail_at(at, "a length that cuts off bits of the address");
+  if (six && *q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
+  if (!six && same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
+  if (six) write_net6(p, q, a6, n);
+  else write_net4(p, q, ipv4_address{a4}, n);
+}
+inline void parse_host(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const bool six = sees_colon(in);
+  if (!six && !is_digit(in.ahead())) return in.expected("an address");
+  if (six) {
+    const ipv6_address a = parse_address6(in);
+    if (!in.good()) return;
+    if (*q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
+    return write_net6(p, q, a, 128);
+  }
+  const ipv4_address a = parse_address4(in);
+  if (in.sees("/")) {  // `src 10.0.0.0/8`
+    in.go_to(at);
+    return parse_net(p, q);
+  }
+  if (!in.good()) return;
+  if (same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
+  write_net4(p, q, a, 32);
+}
+inline void parse_ether_host(parser& p, const qualifiers& q) noexcept {
+  const std::uint64_t key = to_key(parse_address_mac(p.in));
+  write_directions(p, q.way, describe(ether::saddr), describe(ether::daddr),
+                   [&](const operand_description& d) { p.to.compare(d, relation::equal, key); });
+}
+inline void parse_port(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  const bool tcp_only = same_text(q.header, "tcp"), udp_only = same_text(q.header, "udp");
+  const operand_description source = tcp_only   ? describe(tcp::sport)
+                                     : udp_only ? describe(udp::sport)
+                                                : describe(th::sport);
+  const operand_description destination = tcp_only   ? describe(tcp::dport)
+                                          : udp_only ? describe(udp::dport)
+                                                     : describe(th::dport);
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const std::uint64_t first = parse_number(in, source);
+  std::uint64_t last = first;
+  if (q.what == qualifiers::kind::portrange) {
+    if (!in.accept("-")) in.expected("\"-\" and the last port");
+    last = parse_number(in, source);
+    if (last < first) in.fail_at(at, "the first value of this range is above its last");
+  }
+  if (!in.good()) return;
+  write_directions(p, q.way, source, destination, [&](const operand_description& d) {
+    if (q.what == qualifiers::kind::portrange) p.to.range(d, first, last);
+    else p.to.compare(d, relation::equal, first);
+  });
+}
+
+// ---- protocols
+
+inline void write_l4proto(parser& p, std::uint64_t number) noexcept {
+  p.to.compare(describe(meta::l4proto), relation::equal, number);
+}
+// An IP protocol: of IPv4, of IPv6, or of both when `header` is empty.
+inline void write_protocol(parser& p, const char* header, std::uint64_t number) noexcept {
+  const bool extension = number == 0 || number == 43 || number == 44 || number == 51 || number == 60;
+  const bool four = same_text(header, "ip"), six = same_text(header, "ip6");
+  if (four) return p.to.compare(describe(ip::protocol), relation::equal, number);
+  if (extension) {  // l4proto is what stands behind these
+    if (!six) p.to.compare(describe(ip::protocol), relation::equal, number);
+    const std::size_t left = p.to.last();
+    p.to.compare(describe(ip6::nexthdr), relation::equal, number);
+    if (!six) p.to.join(node_kind::either, left);
+    return;
+  }
+  if (six) p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv6});
+  const std::size_t left = p.to.last();
+  write_l4proto(p, number);
+  if (six) p.to.join(node_kind::both, left);
+}
+inline void parse_protocol(parser& p, const qualifiers& q) noexcept {
+  (void)p.in.accept("\\");  // tcpdump wants one before names that are also its own words
+  const bool ether_type = same_text(q.header, "ether");
+  const std::uint64_t number = parse_number(p.in, ether_type ? describe(ether::type) : describe(ip::protocol));
+  if (!p.in.good()) return;
+  if (ether_type) p.to.compare(describe(meta::protocol), relation::equal, number);
+  else write_protocol(p, q.header, number);
+}
+// `ip`, `tcp` and so on by themselves.
+inline bool write_protocol_word(parser& p, const char* word) noexcept {
+  constexpr struct {
+    const char* word;
+    std::uint16_t type;
+  } types[] = {{"ip", ethertype::ipv4}, {"ip6", ethertype::ipv6}, {"arp", ethertype::arp}, {"rarp", 0x8035}};
+  for (const auto& t : types)
+    if (same_text(word, t.word)) {
+      p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{t.type});
+      return true;
+    }
+  constexpr struct {
+    const char* word;
+    const char* header;
+    std::uint8_t number;
+  } protocols[] = {{"tcp", "", 6},  {"udp", "", 17}, {"icmp", "ip", 1}, {"icmp6", "ip6", 58}, {"igmp", "ip", 2},
+                   {"esp", "", 50}, {"ah", "", 51},  {"pim", "", 103},  {"sctp", "", 132},    {"vrrp", "ip", 112}};
+  for (const auto& t : protocols)
+    if (same_text(word, t.word)) return write_protocol(p, t.header, t.number), true;
+  return false;
+}
+
+// ---- bytes of a header
+
+// `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
+inline bool parse_bytes(parser& p, operand_description& to) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t before = in.at();
+  constexpr header all[] = {header::ethernet, header::arp,    header::ipv4, header::ipv6,
+                            header::icmp,     header::icmpv6, header::tcp,  header::udp};
+  const header* found = nullptr;
+  for (const header& h : all)
+    if (found == nullptr && in.accept_words(raw_name_of(h))) {
+      if (in.accept("[")) found = &h;
+      else in.go_to(before);
+    }
+  if (found == nullptr) return false;
+  std::uint64_t offset = 0, size = 1;
+  constexpr struct {
+    const char* word;
+    std::uint8_t offset;
+  } words[] = {{"tcpflags", 13}, {"icmptype", 0}, {"icmpcode", 1}, {"icmp6type", 0}, {"icmp6code", 1}};
+  bool named = false;
+  for (const auto& w : words)
+    if (!named && in.accept_words(w.word)) offset = w.offset, named = true;
+  if (!named) offset = in.number_up_to(255, "a number of bytes up to 255, or tcpflags, icmptype");
+  if (in.accept(":")) {
+    const std::size_t at = in.at();
+    size = in.number_up_to(4, "1, 2 or 4 bytes");
+    if (size == 0 || size == 3) in.fail_at(at, "fields have 1, 2 or 4 bytes");
+  }
+  if (!in.accept("]")) in.expected("\"]\"");
+  if (!in.good()) return true;
+  to = {};
+  to.in_header = *found;
+  to.offset = static_cast<std::uint16_t>(offset * 8);
+  to.bits = static_cast<std::uint8_t>(size * 8);
+  for (const operand_description& d : plain_fields)
+    if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
+      to = d;
+  return true;
+}
+// A condition on them. TCP and UDP are those of IPv4, as tcpdump has it; one that was read already stays what it is.
+inline void parse_bytes_condition(parser& p, const operand_description& d, const std::uint64_t* mask) noexcept {
+  const bool transport = d.in_header == header::tcp || d.in_header == header::udp;
+  if (transport) {
+    operand_description raw = d;
+    raw.name = nullptr;
+    take_what_was_told(p, raw);
+    p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv4});
+  }
+  const std::size_t left = p.to.last();
+  parse_rest(p, d, mask, true);
+  if (transport && p.in.good()) p.to.join(node_kind::both, left);
+}
+// `(tcp[13] & 2) != 0`, `(tcp flags & syn) != 0`. False, and nothing read, when the brackets hold something else.
+inline bool parse_masked_in_brackets(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const std::size_t before = in.at();
+  operand_description d;
+  if (!in.accept("(")) return false;
+  const bool bytes = parse_bytes(p, d);
+  if (in.good() && (bytes || parse_operand(p, d)) && d.value != value_kind::ipv6 && in.accept("&")) {
+    d.is_masked = true;
+    std::uint64_t mask = 0;
+    parse_mask(in, d, mask);
+    if (in.good() && in.accept(")")) {
+      if (bytes) {
+        parse_bytes_condition(p, d, &mask);
+      } else {
+        take_what_was_told(p, d);
+        parse_rest<std::uint64_t>(p, d, &mask);
+      }
+      return true;
+    }
+  }
+  if (in.good()) in.go_to(before);
+  return !in.good();
+}
+
+// ---- all of it
+
+inline void parse_value_of(parser& p, const qualifiers& q) noexcept {
+  p.said = q;
+  switch (q.what) {
+    case qualifiers::kind::net: return parse_net(p, q);
+    case qualifiers::kind::port:
+    case qualifiers::kind::portrange: return parse_port(p, q);
+    case qualifiers::kind::protocol: return parse_protocol(p, q);
+    case qualifiers::kind::ether: return parse_ether_host(p, q);
+    case qualifiers::kind::none:
+    case qualifiers::kind::host: return parse_host(p, q);
+  }
+}
+// `vlan 5`, `mpls`: whether the header is there, and its number. The second one in a group is the inner tag.
+inline void parse_tag(parser& p, bool is_vlan) noexcept {
+  p.in.skip_gap();
+  const std::size_t at = p.in.at();
+  std::uint64_t number = 0;
+  const bool given = p.in.number(number);
+  if (given && number >= (is_vlan ? 0x1000u : 0x10'0000u))
+    return p.in.fail_at(at, is_vlan ? "a VLAN id above 4095" : "a label above 1048575");
+  if (!is_vlan) {
+    if (given) return p.to.compare(describe(mpls::label), relation::equal, number);
+    return p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{0x8847});
+  }
+  const bool inner = p.tags++ != 0;
+  if (given) return p.to.compare(inner ? describe(cvlan::id) : describe(vlan::id), relation::equal, number);
+  if (inner) return p.to.has(header::cvlan);
+  p.to.constants(describe(ether::type), {0x8100, 0x88a8, 0x9100});
+}
+// `less 100`, `greater 100`, `broadcast` and so on. False, and nothing read, for other words.
+inline bool parse_single_word(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const bool less = in.accept_words("less");
+  if (less || in.accept_words("greater")) {
+    const std::uint64_t size = parse_number(in, describe(meta::length));
+    p.to.compare(describe(meta::length), less ? relation::less_equal : relation::greater_equal, size);
+    return true;
+  }
+  if (in.accept_words("vlan")) return parse_tag(p, true), true;
+  if (in.accept_words("mpls")) return parse_tag(p, false), true;
+  if (in.accept_words("ip6 multicast")) {
+    p.to.prefix(describe(ip6::daddr), ipv6_address{0xff00'0000'0000'0000, 0}, 8);
+    return true;
+  }
+  if (in.accept_words("ip multicast")) {
+    p.to.compare(describe(ip::daddr), relation::greater_equal, std::uint64_t{0xe000'0000});
+    return true;
+  }
+  if (in.accept_words("ether multicast") || in.accept_words("multicast")) {
+    condition_node n;
+    n.kind = node_kind::comparison;
+    n.how = relation::not_equal;
+    n.values = 1;
+    n.operand.bits = 8;
+    n.operand.is_masked = true;
+    const std::uint64_t zero = 0;
+    p.to.leaf(n, std::uint64_t{1}, &zero);
+    return true;
+  }
+  if (in.accept_words("ether broadcast") || in.accept_words("broadcast")) {
+    p.to.compare(describe(ether::daddr), relation::equal, to_key(mac_broadcast));
+    return true;
+  }
+  return false;
+}
+inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept {
+  using direction = qualifiers::direction;
+  constexpr struct {
+    const char* words;
+    direction way;
+  } all[] = {{"src or dst", direction::either}, {"dst or src", direction::either}, {"src and dst", direction::both},
+             {"dst and src", direction::both},  {"src", direction::source},        {"dst", direction::destination}};
+  for (const auto& d : all)
+    if (in.accept_words(d.words)) return to = d.way, true;
+  return false;
+}
+// A condition in tcpdump's way. False, and nothing read, when there is none.
+inline bool parse_tcpdump_condition(parser& p) noexcept {
+  text_cursor& in = p.in;
+  using kind = qualifiers::kind;
+  operand_description d;
+  if (parse_bytes(p, d)) {
+    if (in.good()) parse_bytes_condition(p, d, nullptr);
+    return true;
+  }
+  if (parse_single_word(p)) return true;
+  in.skip_gap();
+  const std::size_t before = in.at();
+  qualifiers q;
+  constexpr const char* headers[] = {"ether", "ip6",  "ip",  "arp", "rarp", "tcp",  "udp", "icmp6",
+                                     "icmp",  "igmp", "esp", "ah",  "pim",  "sctp", "vrrp"};
+  for (const char* const h : headers)
+    if (*q.header == '\0' && in.accept_words(h)) q.header = h;
+  const bool way = parse_direction(in, q.way);
+  constexpr struct {
+    const char* word;
+    kind what;
+  } kinds[] = {{"host", kind::host},
+               {"net", kind::net},
+               {"portrange", kind::portrange},
+               {"port", kind::port},
+               {"proto", kind::protocol}};
+  for (const auto& k : kinds)
+    if (q.what == kind::none && in.accept_words(k.word)) q.what = k.what;
+  const bool is_ether = same_text(q.header, "ether");
+  const bool port = q.what == kind::port || q.what == kind::portrange;
+  const bool transport = same_text(q.header, "tcp") || same_text(q.header, "udp");
+  const bool network = same_text(q.header, "ip") || same_text(q.header, "ip6");
+  if (q.what == kind::none && !way) {
+    if (is_ether) return in.expected("host, src, dst, proto, broadcast or multicast"), true;
+    if (*q.header != '\0') return write_protocol_word(p, q.header);
+    if (!is_digit(in.ahead()) && !sees_colon(in)) return in.go_to(before), false;
+    // A value alone: with what the last one had, else a host.
+    if (p.said.what != kind::none) q = p.said;
+    return parse_value_of(p, q), true;
+  }
+  if (*q.header != '\0' && !is_ether) {
+    const bool good = port ? transport : q.what == kind::protocol ? network : network || same_text(q.header, "arp");
+    if (!good) {
+      text<96> why;
+      why << '"' << q.header << "\" does not go with this: leave it away, or write \"" << q.header << " and ...\"";
+      return in.fail_at(before, why.c_str()), true;
+    }
+  }
+  if (q.what == kind::protocol && way) return in.fail_at(before, "a protocol has no direction"), true;
+  if (is_ether && q.what == kind::net) return in.fail_at(before, "ether has hosts, and no nets"), true;
+  if (is_ether && port) return in.fail_at(before, "ether has no ports"), true;
+  if (is_ether && q.what != kind::protocol) q.what = kind::ether;
+  if (q.what == kind::none) q.what = kind::host;
+  return parse_value_of(p, q), true;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_condition.hpp ===============================================================================
+// Reads conditions from text: what match expressions print, what nft users write, what tcpdump users write.
+//
+//     tcp dport { 22, 80-90 } ip saddr != 10.0.0.0/8        nft; side by side means "and"
+//     tcp dport 22 && !(ip saddr @blocklist)                with && || ! or with and, or, not
+//     host 10.0.0.1 and not arp                             tcpdump
+//
+// One grammar takes all. Where a word begins both a field of nft's and something of tcpdump's, the field is tried
+// first: `ip saddr ...` is nft's and `ip src ...` tcpdump's, `vlan id 5` nft's and `vlan 5` tcpdump's. "and" and "or"
+// side by side are refused without brackets: C binds one tighter, and tcpdump does not. Names are never looked up
+// anywhere: there is a short list of port names, and no host names.
+//
+// What tcpdump's words mean here is what they mean there, but that headers are found as everywhere in this library:
+// behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
+// that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
+// SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
+// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
+// nft's `ct`, `iifname` and other words about what is not in the packet.
+#ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
+#define RUNNEL_MATCH_PARSE_CONDITION_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+namespace match::detail {
+
+inline constexpr unsigned max_brackets = 32;
+
+inline void parse_list(parser& p) noexcept;
+
+// A condition, one that is negated, or any in brackets.
+inline void parse_one(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
+  const bool brackets = !negated && in.sees("(");
+  if ((negated || brackets) && ++p.depth > max_brackets)
+    in.fail("more than 32 brackets or negations inside each other");
+  if (!in.good()) return;
+  if (negated) {
+    p.told = parser::none;
+    parse_one(p);
+    p.to.negate();
+    --p.depth;
+  } else if (brackets) {
+    if (!parse_masked_in_brackets(p)) {
+      p.told = parser::none;
+      (void)in.accept("(");
+      parse_list(p);
+      if (!in.accept(")")) in.expected("\")\", \"and\" or \"or\"");
+    }
+    --p.depth;
+  } else if (in.accept_words("always")) {
+    p.to.always();
+  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
+    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
+  }
+}
+// Words that end a condition: what stands behind it in a rule.
+inline bool sees_verdict(text_cursor& in) noexcept {
+  constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
+  for (const char* const word : words)
+    if (in.sees_words(word)) return true;
+  return false;
+}
+// Whether one more condition stands here.
+inline bool goes_on_with_condition(text_cursor& in) noexcept {
+  in.skip_gap();
+  const char c = in.ahead();
+  const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
+  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
+}
+// Conditions side by side.
+inline void parse_group(parser& p) noexcept {
+  std::size_t left = parser::none;  // all but the last one
+  const std::size_t begin = p.to.size();
+  parse_one(p);
+  while (p.in.good() && goes_on_with_condition(p.in)) {
+    // What has one node is the last one, or the last but one behind which stands the "both" of all.
+    const std::size_t all = p.to.last();
+    const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
+                               : p.to[all - 1].has_children() ? parser::none
+                                                              : all - 1;
+    const std::size_t before = left;
+    p.told = single;
+    p.took_told = false;
+    const std::size_t size = p.to.size();
+    parse_one(p);
+    p.told = parser::none;
+    if (!p.in.good()) return;
+    if (p.took_told) {
+      p.took_told = false;
+      if (before == parser::none) continue;
+      p.to.join(node_kind::both, single - 1);
+    } else {
+      left = size - 1;
+      p.to.join(node_kind::both, left);
+    }
+  }
+}
+// Groups joined by "and" or by "or".
+inline void parse_list(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const unsigned tags = p.tags;
+  parse_group(p);
+  node_kind joint = node_kind::always;
+  while (in.good()) {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const bool any = in.accept_words("or") || in.accept("||");
+    if (!any && !in.accept_words("and") && !in.accept("&&")) break;
+    const node_kind kind = any ? node_kind::either : node_kind::both;
+    if (joint != node_kind::always && joint != kind)
+      in.fail_at(at, "\"and\" and \"or\" side by side: put brackets around what belongs together");
+    joint = kind;
+    if (any) p.tags = tags;
+    const std::size_t left = p.to.last();
+    parse_group(p);
+    if (in.good()) p.to.join(kind, left);
+  }
+  p.tags = tags;
+}
+// All of a condition; nothing is one that always holds.
+inline void parse_whole(parser& p) noexcept {
+  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
+  else parse_list(p);
+}
+
+}  // namespace match::detail
+
+/// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
+/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
+/// that holds for every packet.
+///
+/// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
+/// are those that the text may name. Takes microseconds, needs no memory but the condition.
+[[nodiscard]] inline result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
+  std::size_t size = 0;
+  while (text[size] != '\0') ++size;
+  match::detail::text_cursor in{text, size};
+  condition made;
+  made.build([&](match::detail::condition_builder& to) {
+    match::detail::parser p{in, {in, to}, sets};
+    match::detail::parse_whole(p);
+    if (!in.at_end()) in.expected("\"and\", \"or\" or the end");
+    if (to.size() == 0) to.add({});
+  });
+  if (in.good()) return made;
+  runnel::text<48> where;
+  where << "column " << in.at() + 1;
+  return error{"condition", where.c_str(), "", in.why()};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/parse_rules.hpp ===================================================================================
+// Reads rules from text: a condition and a verdict on each line, as rules are printed and as nft lists them.
+//
+//     # comments, empty lines
+//     tcp dport { 22, 80-90 } ip saddr @friends counter accept
+//     host 10.0.0.1 and not arp drop comment "blocklist"
+//     drop
+//
+// The verdicts are nft's `accept` and `drop`, and `pass`, `tx`, `redirect 2`, `aborted`, `stolen`. The comment of a
+// drop becomes its cause where it is the name of a drop_reason; all others are only comments. Whether there is a
+// `counter` or not, rules are counted, from 0 on. A `;` ends a rule like the end of a line.
+#ifndef RUNNEL_MATCH_PARSE_RULES_HPP
+#define RUNNEL_MATCH_PARSE_RULES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+namespace match::detail {
+
+// `comment "blocklist"`, if it stands here. `reason` stays when that is the name of none.
+inline void parse_comment(text_cursor& in, drop_reason& reason) noexcept {
+  if (!in.accept_words("comment")) return;
+  if (!in.accept("\"")) return in.expected("a text in quotes");
+  text<64> words;
+  for (; in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) words << in.ahead();
+  if (!in.accept("\"")) return in.expected("the closing quote");
+  for (std::size_t i = 0; i < drop_reason_count; ++i)
+    if (same_text(words.c_str(), name(static_cast<drop_reason>(i)))) reason = static_cast<drop_reason>(i);
+}
+// `counter`, `counter packets 1 bytes 54`
+inline void parse_counter(text_cursor& in) noexcept {
+  if (!in.accept_words("counter")) return;
+  std::uint64_t ignored = 0;
+  if (in.accept_words("packets") && !in.number(ignored)) in.expected("a number of packets");
+  if (in.accept_words("bytes") && !in.number(ignored)) in.expected("a number of bytes");
+}
+inline verdict parse_verdict(text_cursor& in) noexcept {
+  parse_counter(in);
+  verdict v = accept;
+  if (in.accept_words("redirect")) {
+    const std::uint64_t port = in.number_up_to(0xffff, "the number of a device, up to 65535");
+    v = redirect(static_cast<std::uint16_t>(port));
+  } else if (in.accept_words("drop")) {
+    v = drop;
+  } else if (in.accept_words("tx")) {
+    v = tx;
+  } else if (in.accept_words("aborted")) {
+    v = aborted;
+  } else if (in.accept_words("stolen")) {
+    v = stolen;
+  } else if (!in.accept_words("accept") && !in.accept_words("pass")) {
+    in.expected("a condition, or accept, drop, tx, redirect");
+  }
+  drop_reason reason = v.reason;
+  parse_comment(in, reason);
+  if (v.code == verdict_code::drop && reason != drop_reason::none) v.reason = reason;
+  if (in.good() && !in.at_end()) in.expected("the end of the rule");
+  return v;
+}
+// How far a rule goes: to the end of the line, `;`, or `#`, but not inside quotes.
+inline std::size_t end_of_rule(const char* text) noexcept {
+  bool quoted = false;
+  std::size_t n = 0;
+  for (; text[n] != '\0' && text[n] != '\n' && (quoted || (text[n] != '#' && text[n] != ';')); ++n)
+    if (text[n] == '"') quoted = !quoted;
+  return n;
+}
+
+}  // namespace match::detail
+
+/// Reads rules: what rules print, and what nft and tcpdump users write; see `parse_condition`. Without a last `drop`,
+/// what no rule decides about is accepted, as with `rules(...)`.
+///
+///     auto policy = parse_rules("tcp dport 22 accept\n drop\n");
+///     if (!policy) std::puts(policy.error().message());   // "rules: line 3, column 14: expected an IPv4 address, ..."
+///
+/// For more than 128 rules: `parse_rules<basic_rule_list<1000>>(text)`. `sets` are those that the text may name.
+template <class List = rule_list>
+[[nodiscard]] result<List, error> parse_rules(const char* text, const named_sets& sets = {}) noexcept {
+  List made;
+  for (unsigned line = 1; *text != '\0';) {
+    const char* const begin_of_line = text;
+    for (bool more = true; more;) {
+      const std::size_t size = match::detail::end_of_rule(text);
+      match::detail::text_cursor in{text, size};
+      if (!in.at_end()) {
+        verdict target = accept;
+        const bool added = made.add_built(
+            [&](match::detail::condition_builder& to) {
+              match::detail::parser p{in, {in, to}, sets};
+              match::detail::parse_whole(p);
+              target = match::detail::parse_verdict(in);
+            },
+            target);
+        if (!added) in.fail("more rules than there is room for: parse_rules<basic_rule_list<N>>");
+      }
+      if (!in.good()) {
+        runnel::text<48> where;
+        where << "line " << line << ", column " << static_cast<std::size_t>(text - begin_of_line) + in.at() + 1;
+        return error{"rules", where.c_str(), "", in.why()};
+      }
+      text += size;
+      more = *text == ';';
+      if (more) ++text;
+    }
+    while (*text != '\0' && *text != '\n') ++text;  // a comment
+    if (*text == '\n') ++text;
+    ++line;
+  }
+  return made;
+}
 
 }  // namespace runnel
 

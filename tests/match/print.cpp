@@ -2,11 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <type_traits>
-
-#include <unistd.h>
 
 #include <runnel/wire/arp.hpp>
 #include <runnel/wire/gre.hpp>
@@ -18,8 +15,11 @@
 #include <runnel/wire/vxlan.hpp>
 
 #include "literal_packets.hpp"
+#include "nft.hpp"
 
 using namespace runnel;
+using runnel_test::can_ask_nft;
+using runnel_test::nft_says;
 
 namespace {
 
@@ -256,45 +256,6 @@ TEST_CASE("counted rules print their counters") {
   CHECK(printed(counting) ==
         "tcp dport 22 counter packets 1 bytes 54 accept\ntcp dport 23 accept\ncounter packets 0 bytes 0 drop\n");
 }
-
-namespace {
-// What nft says to a table with these rules: nothing when they are right.
-std::string nft_says(const char* family, const std::string& rules_of_chain) {
-  std::string table = "table ";
-  table += family;
-  table += " t {\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
-  table += rules_of_chain;
-  table += " }\n}\n";
-  char name[] = "/tmp/runnel-rules-XXXXXX";
-  const int fd = mkstemp(name);
-  REQUIRE(fd >= 0);
-  REQUIRE(write(fd, table.data(), table.size()) == static_cast<ssize_t>(table.size()));
-  close(fd);
-  text<> command;
-  command << "unshare -n nft -c -f " << name << " 2>&1";
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string said;
-  char buffer[512];
-  while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) said += buffer;
-  const bool good = pclose(pipe) == 0;
-  unlink(name);
-  if (good) return {};
-  said += table;
-  return said;
-}
-bool can_ask_nft() {
-  if (geteuid() != 0) {
-    std::puts("skipped: printed rules are not shown to nft: not root");
-    return false;
-  }
-  if (std::system("command -v nft >/dev/null 2>&1 && unshare -n nft list ruleset >/dev/null 2>&1") != 0) {
-    std::puts("skipped: printed rules are not shown to nft: no nft, or no network namespaces");
-    return false;
-  }
-  return true;
-}
-}  // namespace
 
 TEST_CASE("nft accepts the printed rules") {
   if (!can_ask_nft()) return;

@@ -30,7 +30,7 @@ class condition_builder {
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
   [[nodiscard]] constexpr std::size_t words() const noexcept { return word_count_; }
   [[nodiscard]] constexpr bool full() const noexcept { return full_; }
-  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) noexcept { return nodes_[i]; }
+  [[nodiscard]] constexpr condition_node& operator[](std::size_t i) const noexcept { return nodes_[i]; }
   [[nodiscard]] constexpr condition_view view() const noexcept { return {nodes_, size_, words_}; }
 
   // Returns where the node is. Words that are appended next are its own.

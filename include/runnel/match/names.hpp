@@ -18,9 +18,9 @@ struct named_value {
 };
 // A list of names. The printer knows the first `printed` of them; the others are only understood.
 struct name_list {
-  const named_value* begin;
-  std::size_t size;
-  std::size_t printed;
+  const named_value* begin = nullptr;
+  std::size_t size = 0;
+  std::size_t printed = 0;
 
   [[nodiscard]] constexpr const char* word_for(std::uint64_t value) const noexcept {
     for (std::size_t i = 0; i < printed; ++i)
@@ -71,14 +71,22 @@ inline constexpr named_value icmp_type_names[] = {
     {"echo-reply", 0},         {"destination-unreachable", 3}, {"source-quench", 4},        {"redirect", 5},
     {"echo-request", 8},       {"router-advertisement", 9},    {"router-solicitation", 10}, {"time-exceeded", 11},
     {"parameter-problem", 12}, {"timestamp-request", 13},      {"timestamp-reply", 14},     {"info-request", 15},
-    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},
+    {"info-reply", 16},        {"address-mask-request", 17},   {"address-mask-reply", 18},  {"icmp-echoreply", 0},
+    {"icmp-unreach", 3},       {"icmp-sourcequench", 4},       {"icmp-redirect", 5},        {"icmp-echo", 8},
+    {"icmp-routeradvert", 9},  {"icmp-routersolicit", 10},     {"icmp-timxceed", 11},       {"icmp-paramprob", 12},
+    {"icmp-tstamp", 13},       {"icmp-tstampreply", 14},       {"icmp-ireq", 15},           {"icmp-ireqreply", 16},
+    {"icmp-maskreq", 17},      {"icmp-maskreply", 18},
 };
 inline constexpr named_value icmpv6_type_names[] = {
-    {"destination-unreachable", 1}, {"packet-too-big", 2},        {"time-exceeded", 3},
-    {"parameter-problem", 4},       {"echo-request", 128},        {"echo-reply", 129},
-    {"mld-listener-query", 130},    {"mld-listener-report", 131}, {"mld-listener-done", 132},
-    {"nd-router-solicit", 133},     {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
-    {"nd-neighbor-advert", 136},    {"nd-redirect", 137},         {"mld2-listener-report", 143},
+    {"destination-unreachable", 1},  {"packet-too-big", 2},        {"time-exceeded", 3},
+    {"parameter-problem", 4},        {"echo-request", 128},        {"echo-reply", 129},
+    {"mld-listener-query", 130},     {"mld-listener-report", 131}, {"mld-listener-done", 132},
+    {"nd-router-solicit", 133},      {"nd-router-advert", 134},    {"nd-neighbor-solicit", 135},
+    {"nd-neighbor-advert", 136},     {"nd-redirect", 137},         {"mld2-listener-report", 143},
+    {"icmp6-destinationunreach", 1}, {"icmp6-packettoobig", 2},    {"icmp6-timeexceeded", 3},
+    {"icmp6-parameterproblem", 4},   {"icmp6-echo", 128},          {"icmp6-echoreply", 129},
+    {"icmp6-routersolicit", 133},    {"icmp6-routeradvert", 134},  {"icmp6-neighborsolicit", 135},
+    {"icmp6-neighboradvert", 136},   {"icmp6-redirect", 137},
 };
 inline constexpr named_value arp_operation_names[] = {{"request", 1},   {"reply", 2},   {"rrequest", 3}, {"rreply", 4},
                                                       {"inrequest", 8}, {"inreply", 9}, {"nak", 10}};
@@ -188,9 +196,32 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
   if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
   return manner::hex;
 }
-// Whether the bare `tcp flags syn` would mean something else: "has one of these bits".
+// The names of values that an operand may have, whatever mask is over it.
+[[nodiscard]] constexpr name_list names_of(operand_description d) noexcept {
+  d.is_masked = false;
+  switch (manner_of(d)) {
+    case manner::ethertype: return ethertype_list;
+    case manner::ip_protocol: return protocol_list;
+    case manner::family: return family_list;
+    case manner::tcp_flags: return tcp_flag_list;
+    default: break;
+  }
+  if (d.is_meta || d.name == nullptr || d.is_custom) return {};
+  const auto is = [&d](header h, unsigned offset, unsigned bits) {
+    return d.in_header == h && d.offset == offset && d.bits == bits;
+  };
+  const bool transport = d.in_header == header::tcp || d.in_header == header::udp || d.in_header == header::th;
+  if (transport && d.offset <= 16 && d.bits == 16) return list_of(port_names, 0);
+  if (is(header::icmp, 0, 8)) return list_of(icmp_type_names, 0);
+  if (is(header::icmpv6, 0, 8)) return list_of(icmpv6_type_names, 0);
+  if (is(header::arp, 48, 16)) return list_of(arp_operation_names, 0);
+  if (is(header::ipv4, 8, 6) || is(header::ipv6, 4, 6)) return list_of(dscp_names, 0);
+  if (is(header::ipv4, 14, 2) || is(header::ipv6, 10, 2)) return list_of(ecn_names, 0);
+  return {};
+}
+// Whether the bare `tcp flags syn` would mean something else: "has one of these bits". tcpdump wants it for bytes.
 [[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
-  return d.is_masked || manner_of(d) == manner::tcp_flags;
+  return d.is_masked || manner_of(d) == manner::tcp_flags || (d.name == nullptr && !d.is_meta && !d.is_custom);
 }
 
 }  // namespace runnel::match::detail

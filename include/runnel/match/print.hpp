@@ -35,14 +35,6 @@ namespace runnel {
 namespace match {
 namespace detail {
 
-// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
-[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
-  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
-  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
-  const header inner = t[i - 2].operand.in_header;
-  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
-}
-
 // How many lines it takes to say that the tree at `i` holds, or that it does not; 65 and more are all one.
 [[nodiscard]] constexpr std::size_t lines_of(const printed_tree& t, std::size_t i, bool positive) noexcept {
   const condition_node& n = t[i];

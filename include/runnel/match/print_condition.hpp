@@ -155,6 +155,14 @@ constexpr void print_missing(text_writer& out, header h) noexcept {
   out << " missing";
 }
 
+// `tcp option maxseg missing`: there is a TCP header, and not this in it. The node at `i` is "both" of these.
+[[nodiscard]] constexpr bool is_missing(const printed_tree& t, std::size_t i) noexcept {
+  if (i < 3 || t[i].kind != node_kind::both || t[i].left != i - 3 || t[i - 1].kind != node_kind::negation) return false;
+  if (t[i - 2].kind != node_kind::has || t[i - 3].kind != node_kind::has) return false;
+  const header inner = t[i - 2].operand.in_header;
+  return can_be_missing(inner) && t[i - 3].operand.in_header == around_missing(inner);
+}
+
 constexpr const char* symbol(relation r) noexcept {
   switch (r) {
     case relation::equal: return " == ";

@@ -77,7 +77,7 @@ class basic_rule_list {
   /// The same for a condition that `fill(builder)` makes; see `condition::build`.
   template <class Fill>
   [[nodiscard]] constexpr bool add_built(Fill fill, const verdict& target) noexcept {
-    if (size_ == Rules) return false;
+    if (size_ == Rules || node_count_ == Nodes) return false;
     match::detail::condition_builder to{nodes_ + node_count_, Nodes - node_count_, words_ + word_count_,
                                         Words - word_count_};
     fill(to);

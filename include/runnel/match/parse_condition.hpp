@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Reads conditions from text: what match expressions print, what nft users write, what tcpdump users write.
+//
+//     tcp dport { 22, 80-90 } ip saddr != 10.0.0.0/8        nft; side by side means "and"
+//     tcp dport 22 && !(ip saddr @blocklist)                with && || ! or with and, or, not
+//     host 10.0.0.1 and not arp                             tcpdump
+//
+// One grammar takes all. Where a word begins both a field of nft's and something of tcpdump's, the field is tried
+// first: `ip saddr ...` is nft's and `ip src ...` tcpdump's, `vlan id 5` nft's and `vlan 5` tcpdump's. "and" and "or"
+// side by side are refused without brackets: C binds one tighter, and tcpdump does not. Names are never looked up
+// anywhere: there is a short list of port names, and no host names.
+//
+// What tcpdump's words mean here is what they mean there, but that headers are found as everywhere in this library:
+// behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
+// that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
+// SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
+// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
+// nft's `ct`, `iifname` and other words about what is not in the packet.
+#ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
+#define RUNNEL_MATCH_PARSE_CONDITION_HPP
+
+#include <cstddef>  // size_t
+
+#include <runnel/base/error.hpp>
+#include <runnel/base/result.hpp>
+#include <runnel/base/text.hpp>
+#include <runnel/match/condition.hpp>
+#include <runnel/match/condition_build.hpp>
+#include <runnel/match/condition_node.hpp>
+#include <runnel/match/parse_field.hpp>
+#include <runnel/match/parse_state.hpp>
+#include <runnel/match/parse_tcpdump.hpp>
+#include <runnel/match/parse_text.hpp>
+
+namespace runnel {
+namespace match::detail {
+
+inline constexpr unsigned max_brackets = 32;
+
+inline void parse_list(parser& p) noexcept;
+
+// A condition, one that is negated, or any in brackets.
+inline void parse_one(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
+  const bool brackets = !negated && in.sees("(");
+  if ((negated || brackets) && ++p.depth > max_brackets)
+    in.fail("more than 32 brackets or negations inside each other");
+  if (!in.good()) return;
+  if (negated) {
+    p.told = parser::none;
+    parse_one(p);
+    p.to.negate();
+    --p.depth;
+  } else if (brackets) {
+    if (!parse_masked_in_brackets(p)) {
+      p.told = parser::none;
+      (void)in.accept("(");
+      parse_list(p);
+      if (!in.accept(")")) in.expected("\")\", \"and\" or \"or\"");
+    }
+    --p.depth;
+  } else if (in.accept_words("always")) {
+    p.to.always();
+  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
+    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
+  }
+}
+// Words that end a condition: what stands behind it in a rule.
+inline bool sees_verdict(text_cursor& in) noexcept {
+  constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
+  for (const char* const word : words)
+    if (in.sees_words(word)) return true;
+  return false;
+}
+// Whether one more condition stands here.
+inline bool goes_on_with_condition(text_cursor& in) noexcept {
+  in.skip_gap();
+  const char c = in.ahead();
+  const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
+  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
+}
+// Conditions side by side.
+inline void parse_group(parser& p) noexcept {
+  std::size_t left = parser::none;  // all but the last one
+  const std::size_t begin = p.to.size();
+  parse_one(p);
+  while (p.in.good() && goes_on_with_condition(p.in)) {
+    // What has one node is the last one, or the last but one behind which stands the "both" of all.
+    const std::size_t all = p.to.last();
+    const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
+                               : p.to[all - 1].has_children() ? parser::none
+                                                              : all - 1;
+    const std::size_t before = left;
+    p.told = single;
+    p.took_told = false;
+    const std::size_t size = p.to.size();
+    parse_one(p);
+    p.told = parser::none;
+    if (!p.in.good()) return;
+    if (p.took_told) {
+      p.took_told = false;
+      if (before == parser::none) continue;
+      p.to.join(node_kind::both, single - 1);
+    } else {
+      left = size - 1;
+      p.to.join(node_kind::both, left);
+    }
+  }
+}
+// Groups joined by "and" or by "or".
+inline void parse_list(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const unsigned tags = p.tags;
+  parse_group(p);
+  node_kind joint = node_kind::always;
+  while (in.good()) {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const bool any = in.accept_words("or") || in.accept("||");
+    if (!any && !in.accept_words("and") && !in.accept("&&")) break;
+    const node_kind kind = any ? node_kind::either : node_kind::both;
+    if (joint != node_kind::always && joint != kind)
+      in.fail_at(at, "\"and\" and \"or\" side by side: put brackets around what belongs together");
+    joint = kind;
+    if (any) p.tags = tags;
+    const std::size_t left = p.to.last();
+    parse_group(p);
+    if (in.good()) p.to.join(kind, left);
+  }
+  p.tags = tags;
+}
+// All of a condition; nothing is one that always holds.
+inline void parse_whole(parser& p) noexcept {
+  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
+  else parse_list(p);
+}
+
+}  // namespace match::detail
+
+/// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
+/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
+/// that holds for every packet.
+///
+/// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
+/// are those that the text may name. Takes microseconds, needs no memory but the condition.
+[[nodiscard]] inline result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
+  std::size_t size = 0;
+  while (text[size] != '\0') ++size;
+  match::detail::text_cursor in{text, size};
+  condition made;
+  made.build([&](match::detail::condition_builder& to) {
+    match::detail::parser p{in, {in, to}, sets};
+    match::detail::parse_whole(p);
+    if (!in.at_end()) in.expected("\"and\", \"or\" or the end");
+    if (to.size() == 0) to.add({});
+  });
+  if (in.good()) return made;
+  runnel::text<48> where;
+  where << "column " << in.at() + 1;
+  return error{"condition", where.c_str(), "", in.why()};
+}
+
+}  // namespace runnel
+
+#endif
