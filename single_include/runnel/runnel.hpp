@@ -24024,13 +24024,15 @@ constexpr bool early_resizes() {
   else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
 
-// Takes frames into an array, and lets their bytes come near meanwhile.
+// Takes frames into an array, and lets their bytes come near meanwhile, when somebody may look at them: bytes that are
+// not asked for stay with the core that wrote them, which then writes the next ones there sooner.
+template <bool MayLook>
 class frame_taker {
  public:
   frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
-    prefetch_to_read(f.data);
+    if constexpr (MayLook) prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
 
@@ -24200,7 +24202,8 @@ class attachment {
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
+      constexpr bool may_look = list_type::first_stage::kind == stage_kind::early;
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker<may_look>{frames.data(), room});
       if (n == 0) return 0;
       see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);

@@ -255,13 +255,15 @@ constexpr bool early_resizes() {
   else return List::first_stage::asks_for_frame || early_resizes<typename List::rest_list, Steps - 1>();
 }
 
-// Takes frames into an array, and lets their bytes come near meanwhile.
+// Takes frames into an array, and lets their bytes come near meanwhile, when somebody may look at them: bytes that are
+// not asked for stay with the core that wrote them, which then writes the next ones there sooner.
+template <bool MayLook>
 class frame_taker {
  public:
   frame_taker(frame* to, std::size_t room) noexcept : to_(to), end_(to + room) {}
   RUNNEL_INLINE void operator()(const frame& f) noexcept {
     RUNNEL_ASSERT(to_ != end_ && "a device hands out more frames than it was asked for");
-    prefetch_to_read(f.data);
+    if constexpr (MayLook) prefetch_to_read(f.data);
     copy_members(*to_++, f);
   }
 

@@ -112,7 +112,8 @@ class attachment {
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
-      const std::size_t n = source_->receive(room, c.now, detail::frame_taker{frames.data(), room});
+      constexpr bool may_look = list_type::first_stage::kind == stage_kind::early;
+      const std::size_t n = source_->receive(room, c.now, detail::frame_taker<may_look>{frames.data(), room});
       if (n == 0) return 0;
       see(clock, frames[n - 1].timestamp, c);
       detail::run_frames<start>(path_.stages(), frames.data(), n, source_->memory(), c);
