@@ -11533,10 +11533,10 @@ enum class imm64_kind : std::uint8_t {
 
 /// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
 struct instruction {
-  std::uint8_t opcode = 0;
+  std::uint8_t opcode = 0;     ///< class, and what the class does
   std::uint8_t registers = 0;  ///< both; use `dst` and `src`
   std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
-  std::int32_t imm = 0;
+  std::int32_t imm = 0;        ///< a constant operand, the number of a helper, half of a 64-bit immediate
 
   /// From its parts.
   [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,
@@ -11595,11 +11595,11 @@ enum class map_kind : std::uint32_t {
 
 /// How large a map is.
 struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+  map_kind kind = map_kind::array;  ///< what it is
+  std::uint32_t key_bytes = 4;      ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;    ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;        ///< at most
+  const char* name = "runnel";      ///< for `bpftool map`; 15 characters are kept
 };
 
 /// What a program uses a map for.
@@ -16154,8 +16154,9 @@ struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Rig
 #ifndef RUNNEL_XDP_LOWER_HPP
 #define RUNNEL_XDP_LOWER_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // is_convertible_v
 
 namespace runnel::bpf {
 
@@ -16306,12 +16307,15 @@ class rules_writer {
   std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
 };
 
-// The condition of a rule whatever its type, and of a condition.
-[[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
-[[nodiscard]] constexpr const match::condition_view& as_condition(const match::condition_view& c) noexcept { return c; }
-template <class Expression>
-[[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
-  return condition(e);
+// Calls `f(condition_view)` for an expression of whatever type.
+template <class Expression, class F>
+void with_view(const Expression& e, F f) noexcept {
+  if constexpr (std::is_convertible_v<const Expression&, match::condition_view>) {
+    f(match::condition_view(e));
+  } else {
+    const condition c(e);
+    f(match::condition_view(c));
+  }
 }
 template <class Rule>
 void check_rule(const Rule&) noexcept {
@@ -16325,10 +16329,12 @@ template <class Rules>
   rules_writer w(options);
   rules.for_each([&](const auto& rule) {
     check_rule(rule);
-    w.look_at(as_condition(rule.condition), rule.target);
+    with_view(rule.condition, [&](const match::condition_view& c) { w.look_at(c, rule.target); });
   });
   w.begin();
-  rules.for_each([&](const auto& rule) { w.add(as_condition(rule.condition), rule.target); });
+  rules.for_each([&](const auto& rule) {
+    with_view(rule.condition, [&](const match::condition_view& c) { w.add(c, rule.target); });
+  });
   return w.end(otherwise);
 }
 

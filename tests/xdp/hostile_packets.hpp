@@ -78,6 +78,7 @@ class hostile_packets {
           add16(o, inner);
         }
         append(o, inside);
+        if (one_in(20)) add_random(o, 1400 + random_.below(200));  // lengths are at most 1500, types at least 1536
         type = static_cast<unsigned>(o.size()) + static_cast<unsigned>(one_in(6) ? random_.below(8) : 0);
         if (!o.empty() && one_in(6)) type = static_cast<unsigned>(random_.below(0x700));
         return o;
@@ -128,16 +129,16 @@ class hostile_packets {
     type = 0x86dd;
     unsigned number = 0;
     octets inside = transport(number, true);
-    // Half of them in an order that is good, so that long ones are not refused for another reason.
-    const bool good = one_in(2);
+    // Half of them in an order that is good, so that long ones are not refused for another reason; some of fragments.
+    const bool good = one_in(2), only_fragments = one_in(3);
     for (std::uint64_t n = one_in(2) ? random_.below(one_in(4) ? 11 : 4) : 0; n != 0; --n) {
-      const unsigned kind = good ? one_of({43, 60}) : one_of({0, 43, 44, 51, 60, 60, 43, 135});
+      const unsigned kind = good ? one_of({43, 60}) : only_fragments ? 44 : one_of({0, 43, 44, 51, 60, 60, 43, 135});
       const std::uint64_t length = kind == 51 ? random_.below(5) : kind == 44 ? random_.below(2) * 9 : random_.below(3);
       octets o;
       add8(o, number);
       add8(o, length);
       if (kind == 44) {
-        add16(o, one_of({0, 0, 1, 8, 9, 0xfff8, 0xfff9, 6}));
+        add16(o, one_of({0, 1, 1, 1, 8, 9, 0xfff8, 0xfff9, 6}));
         add_random(o, 4);
       } else {
         add_random(o, (kind == 51 ? (length + 2) * 4 : (length + 1) * 8) - 2);
@@ -181,7 +182,7 @@ class hostile_packets {
       case 3:
         number = 17;
         add16(o, port()), add16(o, port());
-        add16(o, one_in(8) ? random_.below(60) : 8 + data);
+        add16(o, one_in(4) ? random_.below(100) : 8 + data);
         add_random(o, 2);
         break;
       case 4:

@@ -24,11 +24,11 @@ enum class map_kind : std::uint32_t {
 
 /// How large a map is.
 struct map_config {
-  map_kind kind = map_kind::array;
-  std::uint32_t key_bytes = 4;    ///< of an lpm_trie 4 and the address
-  std::uint32_t value_bytes = 4;  ///< of one processor, for per-CPU kinds
-  std::uint32_t entries = 1;      ///< at most
-  const char* name = "runnel";    ///< for `bpftool map`; 15 characters are kept
+  map_kind kind = map_kind::array;  ///< what it is
+  std::uint32_t key_bytes = 4;      ///< of an lpm_trie 4 and the address
+  std::uint32_t value_bytes = 4;    ///< of one processor, for per-CPU kinds
+  std::uint32_t entries = 1;        ///< at most
+  const char* name = "runnel";      ///< for `bpftool map`; 15 characters are kept
 };
 
 /// What a program uses a map for.

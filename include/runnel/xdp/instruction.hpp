@@ -95,10 +95,10 @@ enum class imm64_kind : std::uint8_t {
 
 /// One instruction, or half of a 64-bit immediate load: eight bytes, as `struct bpf_insn` on this host.
 struct instruction {
-  std::uint8_t opcode = 0;
+  std::uint8_t opcode = 0;     ///< class, and what the class does
   std::uint8_t registers = 0;  ///< both; use `dst` and `src`
   std::int16_t offset = 0;     ///< of a jump in instructions behind the next one; of a load or store in bytes
-  std::int32_t imm = 0;
+  std::int32_t imm = 0;        ///< a constant operand, the number of a helper, half of a 64-bit immediate
 
   /// From its parts.
   [[nodiscard]] static constexpr instruction make(unsigned opcode, reg dst, unsigned src, int offset,

@@ -18,8 +18,9 @@
 #ifndef RUNNEL_XDP_LOWER_HPP
 #define RUNNEL_XDP_LOWER_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // is_convertible_v
 
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
@@ -184,12 +185,15 @@ class rules_writer {
   std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
 };
 
-// The condition of a rule whatever its type, and of a condition.
-[[nodiscard]] constexpr const condition& as_condition(const condition& c) noexcept { return c; }
-[[nodiscard]] constexpr const match::condition_view& as_condition(const match::condition_view& c) noexcept { return c; }
-template <class Expression>
-[[nodiscard]] constexpr condition as_condition(const Expression& e) noexcept {
-  return condition(e);
+// Calls `f(condition_view)` for an expression of whatever type.
+template <class Expression, class F>
+void with_view(const Expression& e, F f) noexcept {
+  if constexpr (std::is_convertible_v<const Expression&, match::condition_view>) {
+    f(match::condition_view(e));
+  } else {
+    const condition c(e);
+    f(match::condition_view(c));
+  }
 }
 template <class Rule>
 void check_rule(const Rule&) noexcept {
@@ -203,10 +207,12 @@ template <class Rules>
   rules_writer w(options);
   rules.for_each([&](const auto& rule) {
     check_rule(rule);
-    w.look_at(as_condition(rule.condition), rule.target);
+    with_view(rule.condition, [&](const match::condition_view& c) { w.look_at(c, rule.target); });
   });
   w.begin();
-  rules.for_each([&](const auto& rule) { w.add(as_condition(rule.condition), rule.target); });
+  rules.for_each([&](const auto& rule) {
+    with_view(rule.condition, [&](const match::condition_view& c) { w.add(c, rule.target); });
+  });
   return w.end(otherwise);
 }
 
