@@ -303,7 +303,7 @@ class af_packet {
   }
 
   static result<bool, error> prepare_to_send(const detail::file_handle& socket, const char* name,
-                                             const af_packet_options& options, std::size_t bytes_waiting) noexcept {
+                                             const af_packet_options& options, std::uint64_t bytes_waiting) noexcept {
     using namespace detail;
     const int fd = socket.get();
     if (fd < 0) return problem("open", name, errno, errno == EAFNOSUPPORT ? "load the module af_packet" : "");
@@ -340,7 +340,7 @@ class af_packet {
     if (slots <= (1u << 30) / slot) {
       if (set(by_ring.get(), PACKET_VERSION, TPACKET_V2) &&
           sys::setsockopt(by_ring.get(), sys::sol_packet, PACKET_TX_RING, &ask, sizeof ask) == 0)
-        memory = mapping::of(by_ring.get(), slots * slot);
+        memory = mapping::of(by_ring.get(), static_cast<std::size_t>(slots) * slot);
       number = errno;
     }
     if (memory.data() == nullptr) {
