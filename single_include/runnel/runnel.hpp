@@ -12909,12 +12909,24 @@ struct description_of<masked<Operand>> {
   static custom_part part(const masked<Operand>& m) noexcept { return whole::part(m.whole); }
 };
 
+// The compile error that names `Part`, an operand or an expression, when that is of a type of the user's.
+template <class Part, bool Known>
+constexpr bool has_run_time_form() noexcept {
+  static_assert(
+      Known,
+      "runnel: this part of an expression has no run-time form: conditions and rule lists are made of fields, "
+      "meta::, has<>, ranges, prefixes, constants and sets, and know no operands or expressions of your own; "
+      "use it in rules(...) or a handler");
+  return Known;
+}
+
 // Each kind of expression: whether a condition can be made of it, how many nodes and words it takes, and `append`,
 // which makes them. For printing there is a form of everything: `customs` counts the parts of types of the user's, and
 // `conditions` those whose size is known when the program runs.
 template <class Expression>
 struct run_time_form {
   static constexpr bool exists = false;
+  static constexpr bool check() noexcept { return has_run_time_form<Expression, false>(); }
   static constexpr std::size_t nodes = 1, words = 0, customs = 1, conditions = 0;
   static void append(condition_builder& to, const Expression& e) noexcept {
     condition_node n;
@@ -12934,6 +12946,7 @@ struct leaf_form {
   using operand_type = typename Expression::operand_type;
   using description = description_of<operand_type>;
   static constexpr bool exists = description::exists;
+  static constexpr bool check() noexcept { return has_run_time_form<operand_type, exists>(); }
   static constexpr bool is_masked = requires { &description::mask; };
   static constexpr std::size_t nodes = 1, customs = exists ? 0 : 1, conditions = 0;
   static constexpr std::size_t words =
@@ -12998,6 +13011,7 @@ struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, S
 template <header H>
 struct run_time_form<has_header<H>> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
     condition_node n;
@@ -13009,6 +13023,7 @@ struct run_time_form<has_header<H>> {
 template <>
 struct run_time_form<always> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
 };
@@ -13016,6 +13031,7 @@ template <class Inner>
 struct run_time_form<negation<Inner>> {
   using inner = run_time_form<Inner>;
   static constexpr bool exists = inner::exists;
+  static constexpr bool check() noexcept { return inner::check(); }
   static constexpr std::size_t nodes = inner::nodes + 1, words = inner::words, customs = inner::customs,
                                conditions = inner::conditions;
   static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
@@ -13028,6 +13044,7 @@ struct pair_form {
   using left = run_time_form<Left>;
   using right = run_time_form<Right>;
   static constexpr bool exists = left::exists && right::exists;
+  static constexpr bool check() noexcept { return left::check() && right::check(); }
   static constexpr std::size_t nodes = left::nodes + right::nodes + 1, words = left::words + right::words,
                                customs = left::customs + right::customs,
                                conditions = left::conditions + right::conditions;
@@ -13046,6 +13063,7 @@ struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left,
 template <>
 struct run_time_form<condition> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 1;
   static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
 };
@@ -13271,11 +13289,7 @@ class condition : public match::expression_operators {
     requires(!std::is_same_v<Expression, condition>)
   constexpr condition(const Expression& e) noexcept {
     using form = match::detail::run_time_form<Expression>;
-    static_assert(form::exists,
-                  "runnel: this expression has no run-time form: a condition is made of fields, meta::, has<>, ranges, "
-                  "prefixes, constants and sets, and knows no operands or expressions of your own; use it in "
-                  "rules(...) or a handler");
-    if constexpr (form::exists) {
+    if constexpr (form::check()) {
       static_assert(form::nodes <= max_nodes && form::words <= max_words,
                     "runnel: this expression has too many parts for a condition (condition::max_nodes, max_words): put "
                     "values into a set");
@@ -14702,10 +14716,7 @@ class basic_rule_list {
   template <match::match_expression Expression>
   [[nodiscard]] constexpr bool add(const Expression& when, const verdict& target) noexcept {
     using form = match::detail::run_time_form<Expression>;
-    static_assert(form::exists,
-                  "runnel: this expression has no run-time form: a rule list is made of fields, meta::, has<>, ranges, "
-                  "prefixes, constants and sets, and knows no operands or expressions of your own; use rules(...)");
-    if constexpr (form::exists)
+    if constexpr (form::check())
       return add_built([&](match::detail::condition_builder& to) { form::append(to, when); }, target);
     else return false;
   }

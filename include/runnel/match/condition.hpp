@@ -44,11 +44,7 @@ class condition : public match::expression_operators {
     requires(!std::is_same_v<Expression, condition>)
   constexpr condition(const Expression& e) noexcept {
     using form = match::detail::run_time_form<Expression>;
-    static_assert(form::exists,
-                  "runnel: this expression has no run-time form: a condition is made of fields, meta::, has<>, ranges, "
-                  "prefixes, constants and sets, and knows no operands or expressions of your own; use it in "
-                  "rules(...) or a handler");
-    if constexpr (form::exists) {
+    if constexpr (form::check()) {
       static_assert(form::nodes <= max_nodes && form::words <= max_words,
                     "runnel: this expression has too many parts for a condition (condition::max_nodes, max_words): put "
                     "values into a set");

@@ -102,12 +102,24 @@ struct description_of<masked<Operand>> {
   static custom_part part(const masked<Operand>& m) noexcept { return whole::part(m.whole); }
 };
 
+// The compile error that names `Part`, an operand or an expression, when that is of a type of the user's.
+template <class Part, bool Known>
+constexpr bool has_run_time_form() noexcept {
+  static_assert(
+      Known,
+      "runnel: this part of an expression has no run-time form: conditions and rule lists are made of fields, "
+      "meta::, has<>, ranges, prefixes, constants and sets, and know no operands or expressions of your own; "
+      "use it in rules(...) or a handler");
+  return Known;
+}
+
 // Each kind of expression: whether a condition can be made of it, how many nodes and words it takes, and `append`,
 // which makes them. For printing there is a form of everything: `customs` counts the parts of types of the user's, and
 // `conditions` those whose size is known when the program runs.
 template <class Expression>
 struct run_time_form {
   static constexpr bool exists = false;
+  static constexpr bool check() noexcept { return has_run_time_form<Expression, false>(); }
   static constexpr std::size_t nodes = 1, words = 0, customs = 1, conditions = 0;
   static void append(condition_builder& to, const Expression& e) noexcept {
     condition_node n;
@@ -127,6 +139,7 @@ struct leaf_form {
   using operand_type = typename Expression::operand_type;
   using description = description_of<operand_type>;
   static constexpr bool exists = description::exists;
+  static constexpr bool check() noexcept { return has_run_time_form<operand_type, exists>(); }
   static constexpr bool is_masked = requires { &description::mask; };
   static constexpr std::size_t nodes = 1, customs = exists ? 0 : 1, conditions = 0;
   static constexpr std::size_t words =
@@ -191,6 +204,7 @@ struct run_time_form<in_set<Operand, Set, Inside>> : leaf_form<in_set<Operand, S
 template <header H>
 struct run_time_form<has_header<H>> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const has_header<H>&) noexcept {
     condition_node n;
@@ -202,6 +216,7 @@ struct run_time_form<has_header<H>> {
 template <>
 struct run_time_form<always> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 0;
   static constexpr void append(condition_builder& to, const always&) noexcept { to.add({}); }
 };
@@ -209,6 +224,7 @@ template <class Inner>
 struct run_time_form<negation<Inner>> {
   using inner = run_time_form<Inner>;
   static constexpr bool exists = inner::exists;
+  static constexpr bool check() noexcept { return inner::check(); }
   static constexpr std::size_t nodes = inner::nodes + 1, words = inner::words, customs = inner::customs,
                                conditions = inner::conditions;
   static constexpr void append(condition_builder& to, const negation<Inner>& e) noexcept {
@@ -221,6 +237,7 @@ struct pair_form {
   using left = run_time_form<Left>;
   using right = run_time_form<Right>;
   static constexpr bool exists = left::exists && right::exists;
+  static constexpr bool check() noexcept { return left::check() && right::check(); }
   static constexpr std::size_t nodes = left::nodes + right::nodes + 1, words = left::words + right::words,
                                customs = left::customs + right::customs,
                                conditions = left::conditions + right::conditions;
@@ -239,6 +256,7 @@ struct run_time_form<either<Left, Right>> : pair_form<either<Left, Right>, Left,
 template <>
 struct run_time_form<condition> {
   static constexpr bool exists = true;
+  static constexpr bool check() noexcept { return true; }
   static constexpr std::size_t nodes = 1, words = 0, customs = 0, conditions = 1;
   static constexpr void append(condition_builder& to, const condition_view& c) noexcept { to.add_tree(c); }
 };

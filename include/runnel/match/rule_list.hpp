@@ -63,10 +63,7 @@ class basic_rule_list {
   template <match::match_expression Expression>
   [[nodiscard]] constexpr bool add(const Expression& when, const verdict& target) noexcept {
     using form = match::detail::run_time_form<Expression>;
-    static_assert(form::exists,
-                  "runnel: this expression has no run-time form: a rule list is made of fields, meta::, has<>, ranges, "
-                  "prefixes, constants and sets, and knows no operands or expressions of your own; use rules(...)");
-    if constexpr (form::exists)
+    if constexpr (form::check())
       return add_built([&](match::detail::condition_builder& to) { form::append(to, when); }, target);
     else return false;
   }
