@@ -16929,7 +16929,9 @@ struct xsk_umem {
     RUNNEL_ASSERT(slot < memory->capacity());
     return slot;
   }
-  [[nodiscard]] mutable_bytes whole() const noexcept { return {base, first + stride * memory->capacity()}; }
+  [[nodiscard]] mutable_bytes whole() const noexcept {
+    return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
+  }
 };
 
 /// A bound socket and what is under way on it.
@@ -19427,7 +19429,8 @@ class real_clock : public sleeper {
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
     const std::int64_t left = due.ns - now().ns;
     constexpr std::int64_t second = 1'000'000'000;
-    const ::timespec timeout{static_cast<::time_t>(left > 0 ? left / second : 0), left > 0 ? left % second : 0};
+    const std::int64_t wait = left > 0 ? left : 0;
+    const ::timespec timeout{static_cast<::time_t>(wait / second), static_cast<long>(wait % second)};
     return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
   }
 #else

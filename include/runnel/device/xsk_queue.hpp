@@ -62,7 +62,9 @@ struct xsk_umem {
     RUNNEL_ASSERT(slot < memory->capacity());
     return slot;
   }
-  [[nodiscard]] mutable_bytes whole() const noexcept { return {base, first + stride * memory->capacity()}; }
+  [[nodiscard]] mutable_bytes whole() const noexcept {
+    return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
+  }
 };
 
 /// A bound socket and what is under way on it.
