@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+// A small tcpdump: shows or writes the packets of a device that a condition holds for.
+//
+//     device -> filter -> print, or write -> discard            no packet is made: all of it looks at frames
+//
+//     sniff -i DEVICE [-w out.pcapng] [-c count] [condition]
+//
+//     sniff -i af_packet:eth0 tcp dport 22 and ip saddr != 10.0.0.0/8      a condition as rules have them
+//     sniff -i af_packet:eth0?promiscuous -w - udp and not host 10.0.0.1 | tshark -r -       or tcpdump's words
+//     sniff -i pcap:examples/capture.pcap -c 10 icmp6
+//
+// Ctrl-C ends it. It keeps up with the wire, whoever reads its lines: when the terminal is too slow, lines are left
+// out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees what the
+// kernel sees; AF_XDP takes packets away from the kernel, so that it is not for looking on.
+#include <runnel/runnel.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <poll.h>    // poll
+#include <unistd.h>  // isatty, write
+
+using namespace runnel;
+
+namespace {
+
+// ---- lines for standard output, which never make the wire wait
+
+class screen {
+ public:
+  // A patient one waits for the reader: of a file no line should be lost.
+  explicit screen(bool patient) : patient_(patient) {}
+
+  void add(const char* line, std::size_t n) {
+    if (end_ + n > sizeof buffer_) show_some();
+    if (end_ + n > sizeof buffer_) {
+      ++left_out_;
+      return;
+    }
+    std::memcpy(buffer_ + end_, line, n);
+    end_ += n;
+  }
+  // As much as goes out without waiting.
+  void show_some() {
+    ::pollfd out{1, POLLOUT, 0};
+    while (begin_ != end_ && (patient_ || ::poll(&out, 1, 0) == 1)) show_part();
+    std::memmove(buffer_, buffer_ + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  void show_all() {
+    patient_ = true;
+    show_some();
+  }
+  [[nodiscard]] bool empty() const { return begin_ == end_; }
+  [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
+  // Whether the reader has gone away.
+  [[nodiscard]] bool broken() const { return broken_; }
+
+ private:
+  // A pipe or terminal that has any room takes this much at once.
+  static constexpr std::size_t part = 512;
+
+  void show_part() {
+    const ::ssize_t n = ::write(1, buffer_ + begin_, end_ - begin_ < part ? end_ - begin_ : part);
+    if (n < 0 && errno != EINTR && errno != EAGAIN) broken_ = true, begin_ = end_;
+    if (n > 0) begin_ += static_cast<std::size_t>(n);
+  }
+
+  char buffer_[1 << 20];
+  std::size_t begin_ = 0, end_ = 0;
+  std::uint64_t left_out_ = 0;
+  bool patient_, broken_ = false;
+};
+
+// "12:34:56.789012 ". The system is asked for the time of day once a second.
+class time_of_day {
+ public:
+  void print(text_writer& out, instant t) {
+    const std::int64_t second = t.ns / 1'000'000'000;
+    if (second != second_) {
+      second_ = second;
+      const std::time_t now = second;
+      std::tm parts{};
+      ::localtime_r(&now, &parts);
+      std::strftime(text_, sizeof text_, "%H:%M:%S.", &parts);
+    }
+    (out << text_).number(static_cast<std::uint64_t>(t.ns % 1'000'000'000) / 1000, 10, 6) << ' ';
+  }
+
+ private:
+  std::int64_t second_ = -1;
+  char text_[16] = {};
+};
+
+// ---- what becomes of a packet
+
+class sniffer {
+ public:
+  sniffer(device::any_device& nic, std::optional<pcap_writer> out, std::uint64_t count, bool patient,
+          timer_wheel& timers, instant now)
+      : nic_(nic), out_(std::move(out)), left_(count), lines_(patient), timers_(timers), told_(now) {
+    timers_.schedule(next_look_, now);
+  }
+
+  // Counts a packet, and shows or writes it when it matches. False when it is to be the last one.
+  bool see(const frame& f, const subject& s, bool matches) {
+    ++received_;
+    if (!matches || left_ == 0) return true;
+    ++matched_;
+    if (out_) out_->write(f);
+    else show(f, s);
+    return --left_ != 0 && !nobody_takes_it();
+  }
+  // Null when all is written.
+  const error* finish() {
+    lines_.show_all();
+    report(out_ && terminal_ ? "\r" : "", "\n");
+    return out_ ? out_->close() : nullptr;
+  }
+
+ private:
+  // The disk is full, or whoever read the lines has gone away.
+  [[nodiscard]] bool nobody_takes_it() const { return out_ ? out_->failure() != nullptr : lines_.broken(); }
+  // Every 50 ms: what was not shown yet; every second: what is not in the file yet, and how it goes.
+  void look_after(instant now) {
+    timers_.schedule(next_look_, now + milliseconds(50));
+    lines_.show_some();
+    if (now - told_ < seconds(1)) return;
+    told_ = now;
+    if (out_) out_->flush();
+    if (out_ && terminal_) report("\r", "");
+  }
+  void show(const frame& f, const subject& s) {
+    text<1024> line;
+    time_.print(line, f.timestamp);
+    print_packet(line, s.headers);
+    line << '\n';
+    lines_.add(line.c_str(), line.size());
+  }
+  void report(const char* before, const char* behind) const {
+    text<256> line;
+    line.grouped(received_) << " received, ";
+    line.grouped(matched_) << " matched, ";
+    line.grouped(nic_.statistics().dropped) << " dropped by the kernel";
+    if (lines_.left_out() != 0) (line << ", ").grouped(lines_.left_out()) << " lines left out";
+    std::fprintf(stderr, "%s%s%s", before, line.c_str(), behind);
+  }
+
+  device::any_device& nic_;
+  std::optional<pcap_writer> out_;
+  std::uint64_t left_, received_ = 0, matched_ = 0;
+  screen lines_;
+  time_of_day time_;
+  const bool terminal_ = ::isatty(2) == 1;
+  timer_wheel& timers_;
+  instant told_;
+  timer next_look_ = timer::calling<&sniffer::look_after>(*this);
+};
+
+// ---- what a person asks for
+
+struct arguments {
+  const char* device = nullptr;
+  const char* to = nullptr;
+  std::uint64_t count = UINT64_MAX;
+  std::string condition;
+
+  bool read(int argc, char** argv) {
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i += 2) {
+      if (i + 1 == argc) return false;
+      if (same_text(argv[i], "-i")) device = argv[i + 1];
+      else if (same_text(argv[i], "-w")) to = argv[i + 1];
+      else if (same_text(argv[i], "-c")) count = std::strtoull(argv[i + 1], nullptr, 10);
+      else return false;
+    }
+    for (; i < argc; ++i) (condition += condition.empty() ? "" : " ") += argv[i];
+    return device != nullptr && count != 0;
+  }
+};
+
+int fail(const error& e) { return std::fprintf(stderr, "sniff: %s\n", e.message()), 2; }
+int usage() { return std::fprintf(stderr, "sniff -i device [-w out.pcapng] [-c count] [condition]\n"), 2; }
+stoppable* running = nullptr;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  arguments asked;
+  if (!asked.read(argc, argv)) return usage();
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away ends its lines, and then us
+
+  condition wanted;
+  if (!asked.condition.empty()) {
+    auto parsed = parse_condition(asked.condition.c_str());
+    if (!parsed) return fail(parsed.error());
+    wanted = *parsed;
+  }
+  auto nic = device::open(asked.device);
+  if (!nic) return fail(nic.error());
+  std::optional<pcap_writer> out;
+  if (asked.to != nullptr) {
+    auto opened = pcap_writer::open(asked.to);
+    if (!opened) return fail(opened.error());
+    out.emplace(std::move(*opened));
+  }
+
+  real_clock time;
+  timer_wheel timers(milliseconds(1), time.now());
+  const bool patient = std::strncmp(asked.device, "pcap:", 5) == 0;
+  static sniffer sniff(*nic, std::move(out), asked.count, patient, timers, time.now());
+  auto path = xdp([&](frame& f, const subject& s) {
+                if (!sniff.see(f, s, wanted(s))) running->stop();
+              }) |
+              discard;
+  loop work{time, attach(*nic, path), attach(timers)};
+  running = &work;
+  std::signal(SIGINT, [](int) { running->stop(); });
+  std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
+  work.run();
+
+  const error* unwritten = sniff.finish();
+  return unwritten != nullptr ? fail(*unwritten) : 0;
+}
