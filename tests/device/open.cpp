@@ -189,6 +189,10 @@ TEST_CASE("a TAP and a packet socket on the same interface, each opened by a str
     auto tap = device::open("tap:tap0?mtu=2000&mac=02:00:00:00:00:09&packets=32");
     REQUIRE_MESSAGE(tap, tap.error().message());
     auto nic = device::open("af_packet:tap0?promiscuous&block_timeout=1ms&packets=64&blocks=4");
+    if (!nic && nic.error().number() == ENOPROTOOPT) {
+      MESSAGE("skipped: packet sockets have no rings here, in an emulator");
+      return;
+    }
     REQUIRE_MESSAGE(nic, nic.error().message());
     CHECK(same_text(tap->name(), "tap0"));
     CHECK(same_text(nic->name(), "tap0"));

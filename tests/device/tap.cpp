@@ -158,7 +158,10 @@ TEST_CASE("with vnet_header, checksums and segments stay undone on both ways") {
   REQUIRE_MESSAGE(tap, message(tap));
   CHECK(tap->memory().capacity() == 8);
   raw_socket kernel("tap0");
-  kernel.with_header();
+  if (!kernel.with_header()) {
+    MESSAGE("skipped: packet sockets have no PACKET_VNET_HDR here");
+    return;
+  }
   // A header of the kernel's lies before what the socket sends and sees.
   const auto with_header = [](const detail::virtio_net_header& h, const byte_vector& frame) {
     byte_vector all(sizeof h + frame.size());

@@ -14,7 +14,7 @@ namespace {
 enum class colour { red, green };
 constexpr uri_choice<colour> colours[] = {{"red", colour::red}, {"green", colour::green}};
 
-struct read {
+struct settings {
   bool flag = false, other = true;
   unsigned number = 7;
   colour paint = colour::red;
@@ -33,7 +33,7 @@ struct read {
 
 std::string problem(const std::string& text) {
   device_uri u(text.c_str());
-  read r;
+  settings r;
   const error* e = r.from(u);
   return e != nullptr ? e->message() : "nothing";
 }
@@ -63,7 +63,7 @@ TEST_CASE("a device string is a kind, a name, and options, each of which may be 
 
 TEST_CASE("options are read where they are there, and left alone where not") {
   device_uri none("test:name");
-  read r;
+  settings r;
   REQUIRE(r.from(none) == nullptr);
   CHECK_FALSE(r.flag);
   CHECK(r.other);
@@ -162,7 +162,7 @@ TEST_CASE("any bytes are read or refused") {
     text = "t:n?";
     for (unsigned i = 0, rest = n; i < 5; ++i, rest /= 8) text += alphabet[rest % 8];
     device_uri u(text.c_str());
-    read r;
+    settings r;
     if (r.from(u) != nullptr) ++refused;
   }
   // All but "t:n?" with flags that it has, none of which begins with these letters.
