@@ -35,7 +35,7 @@ class loopback {
     REQUIRE(lo->set_up(true));
     const auto nic = af_xdp::open("lo");
     if (!nic) {
-      MESSAGE("skipped: ", nic.error().message());
+      MESSAGE("skipped: ", doctest::String(nic.error().message()));
       const int number = nic.error().number();
       CHECK((number == EPERM || number == ENOSYS || number == EAFNOSUPPORT));
     }
@@ -145,7 +145,7 @@ TEST_CASE("only what the condition holds for comes to the device; sets may be in
   REQUIRE(known.insert(mac("01:02:03:04:05:01")));
   REQUIRE(known.insert(mac("01:02:03:04:05:05")));
   auto nic = af_xdp::open("lo", {.take = ether::saddr.in(known) && ether::type == 0x88b5});
-  if (!nic) FAIL(nic.error().message());
+  if (!nic) FAIL(doctest::String(nic.error().message()));
   packet p[10];
   for (std::uint32_t i = 0; i < 10; ++i) {
     p[i] = numbered(nic->memory(), i);
@@ -293,7 +293,7 @@ TEST_CASE("a device can be opened again at once after it was closed") {
   const int files = open_files();
   for (int i = 0; i < 20; ++i) {
     auto nic = af_xdp::open("lo", {.packets = 64});
-    if (!nic) FAIL(nic.error().message());
+    if (!nic) FAIL(doctest::String(nic.error().message()));
     packet p = numbered(nic->memory(), 1);
     REQUIRE(nic->transmit(&p, 1, {}) == 1);
     CHECK(take(*nic, 1) == 1);
@@ -319,7 +319,7 @@ TEST_CASE("an interface that is deleted while the device runs: it is done, says 
   if (!there) return;
   auto tap = device::tap::open("tap7", {});
   if (!tap) {
-    MESSAGE("skipped: ", tap.error().message());
+    MESSAGE("skipped: ", doctest::String(tap.error().message()));
     return;
   }
   auto found = device::network_interface::open("tap7");
@@ -327,7 +327,7 @@ TEST_CASE("an interface that is deleted while the device runs: it is done, says 
   REQUIRE(found->set_up(true));
   static_pool<pool_config{.packets = 64, .bytes = 1984, .headroom = 128, .bare = 4}> memory;
   auto nic = af_xdp::open("tap7", {.memory = &memory.get()});
-  if (!nic) FAIL(nic.error().message());
+  if (!nic) FAIL(doctest::String(nic.error().message()));
   packet p[4];
   for (std::uint32_t i = 0; i < 4; ++i) p[i] = numbered(nic->memory(), i);
   REQUIRE(nic->transmit(p, 3, {}) == 3);

@@ -29,7 +29,7 @@ constexpr ::bpf_insn verdict_is(int v) { return instruction(BPF_ALU64 | BPF_MOV 
 bool can_use_bpf() {
   const auto m = bpf::map::create({});
   if (m) return true;
-  MESSAGE("skipped: ", m.error().message());
+  MESSAGE("skipped: ", doctest::String(m.error().message()));
   const int number = m.error().number();
   CHECK((number == EPERM || number == ENOSYS));
   return false;
@@ -63,7 +63,7 @@ TEST_CASE("a program that the verifier refuses is an error with the verifier's r
   const ::bpf_insn no_verdict[] = {leave};
   const auto refused = bpf::loaded_program::load(no_verdict, 1, {.name = "no_verdict"});
   REQUIRE_FALSE(refused);
-  CAPTURE(refused.error().message());
+  INFO(doctest::String(refused.error().message()));
   CHECK(std::strstr(refused.error().message(), "bpf: load program no_verdict: ") != nullptr);
   CHECK(std::strstr(refused.error().message(), "R0 !read_ok") != nullptr);
   CHECK(refused.error().number() == EACCES);
@@ -99,7 +99,7 @@ TEST_CASE("an assembled program finds its maps") {
   const auto maps = bpf::program_maps::create(*p);
   REQUIRE(maps);
   const auto loaded = bpf::loaded_program::load(*p, *maps);
-  if (!loaded) FAIL(loaded.error().message());
+  if (!loaded) FAIL(doctest::String(loaded.error().message()));
   const std::byte in[60] = {};
   const auto ran = loaded->test_run({in, sizeof in}, {}, 7);
   REQUIRE(ran);

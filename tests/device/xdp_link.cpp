@@ -23,7 +23,7 @@ result<bpf::loaded_program, error> pass_program() {
   i[0].imm = 2;
   i[1].code = BPF_JMP | BPF_EXIT;
   auto p = bpf::loaded_program::load(i, 2);
-  if (!p) MESSAGE("skipped: ", p.error().message());
+  if (!p) MESSAGE("skipped: ", doctest::String(p.error().message()));
   return p;
 }
 
