@@ -66,12 +66,14 @@ struct tap_options {
   /// The kernel hands over TCP and UDP in pieces of up to 64 KiB, to be cut to `segment_size` by whoever puts them on a
   /// wire, and takes such pieces. Implies `vnet_header`, and slots of 64 KiB.
   bool segmentation = false;
-  bool up = true;                           ///< set the interface up
-  bool persist = false;                     ///< the interface stays when the last device on it is closed
-  std::uint32_t mtu = 0;                    ///< longest packet in bytes, without the Ethernet header; 0: as it is
-  mac_address mac{};                        ///< of the kernel's side; zeros: as it is
-  const char* network_namespace = nullptr;  ///< where to open it: a name of `ip netns`, or a path; null: here
-  pool* memory = nullptr;                   ///< whose slots to receive into; null: a pool of its own
+  bool up = true;         ///< set the interface up
+  bool persist = false;   ///< the interface stays when the last device on it is closed
+  std::uint32_t mtu = 0;  ///< longest packet in bytes, without the Ethernet header; 0: as it is
+  mac_address mac{};      ///< of the kernel's side; zeros: as it is
+  /// Where to open it: a name of `ip netns`, or a path, as /proc/PID/ns/net or, of an open descriptor,
+  /// /proc/self/fd/N. Null: in the namespace of the thread, which stays there in any case.
+  const char* network_namespace = nullptr;
+  pool* memory = nullptr;  ///< whose slots to receive into; null: a pool of its own
   /// Of its own pool: how many slots; 0 is 4096, with `segmentation` 512.
   std::uint32_t packets = 0;
   /// Of its own pool: bytes of a slot, at most 65535; 0 is what the MTU needs, with `segmentation` 65535.
