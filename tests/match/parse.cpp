@@ -96,6 +96,15 @@ TEST_CASE("every header that is there or missing is understood as it is printed"
     comes_back(c);
 }
 
+TEST_CASE("as many negations and brackets as are understood are understood when they are printed") {
+  std::string nots(32, '!');
+  comes_back(*parse_condition((nots + "tcp").c_str()));
+  std::string mixed = "ip ttl 1";
+  for (int i = 0; i < 16; ++i)
+    mixed = "(" + mixed + " ip id " + std::to_string(i) + " or ip ttl " + std::to_string(i) + ")";
+  comes_back(*parse_condition(mixed.c_str()));
+}
+
 TEST_CASE("trees of and, or, not come back with the same answers") {
   runnel_test::xorshift random;
   const condition leaves[] = {tcp::dport == 22,
@@ -238,8 +247,10 @@ TEST_CASE("an error says at which column what was expected") {
   CHECK(read("ip6 host 10.0.0.1") == "condition: column 10: not an IPv6 address");
   CHECK(read("tcp[tcpflags]") == "condition: column 14: expected a comparison, such as = 5, not the end");
   CHECK(read("ip[0:3] = 1") == "condition: column 6: fields have 1, 2 or 4 bytes");
-  std::string deep(40, '(');
-  CHECK(read(deep.c_str()) == "condition: column 33: more than 32 brackets or negations inside each other");
+  const std::string deep(100, '(');
+  CHECK(read(deep.c_str()) == "condition: column 65: too many brackets or negations inside each other");
+  CHECK(read((std::string(33, '!') + "tcp").c_str()) ==
+        "condition: column 37: too many brackets or negations inside each other");
   std::string many = "ip id 0";
   for (int i = 1; i < 100; ++i) many += " or ip id " + std::to_string(i);
   CHECK(read(many.c_str()).find(": too many parts: put values into a set with a name, or make several rules of it") !=

@@ -25,9 +25,9 @@ template <header H>
   const std::byte* p = locate<H, fixed_size(H)>(m);
   return p == nullptr || m.size_from(p) < need ? nullptr : p;
 }
-// `locate` of a header that is known at run time.
-[[nodiscard, gnu::noinline]] constexpr const std::byte* locate_any(const header_map& m, header h,
-                                                                   std::size_t need) noexcept {
+// `locate` of an option or the like that is known at run time.
+[[nodiscard, gnu::noinline]] constexpr const std::byte* locate_one_of_many(const header_map& m, header h,
+                                                                           std::size_t need) noexcept {
   const std::uint8_t number = number_of(h);
   switch (family_of(h)) {
     case header_family::single: break;
@@ -41,6 +41,10 @@ template <header H>
     case header_family::nd_option: return find_nd_option(whole<icmpv6>(m), number, need);
     case header_family::gre_word: return find_gre_word(whole<gre>(m), number);
   }
+  return nullptr;
+}
+// `locate` of a header that is known at run time.
+[[nodiscard]] constexpr const std::byte* locate_any(const header_map& m, header h, std::size_t need) noexcept {
   switch (h) {
     case header::ethernet: return locate_one<header::ethernet>(m, need);
     case header::vlan: return locate_one<header::vlan>(m, need);
@@ -63,7 +67,7 @@ template <header H>
     case header::icmpv6_echo: return find_message(whole<icmpv6>(m), 128, 129, need);
     case header::icmpv6_target: return find_target(whole<icmpv6>(m), need);
   }
-  return nullptr;
+  return locate_one_of_many(m, h, need);
 }
 
 [[nodiscard]] constexpr header_map inside_any(const header_map& m, tunnel around) noexcept {
@@ -113,7 +117,13 @@ template <header H>
   if (p == nullptr) return false;
   const unsigned first = o.offset % 8u, size = (first + o.bits + 7) / 8;
   std::uint64_t k = 0;
-  for (unsigned i = 0; i < size; ++i) k = k << 8 | load_u8(p + i);
+  switch (size) {
+    case 1: k = load_u8(p); break;
+    case 2: k = load_be16(p); break;
+    case 4: k = load_be32(p); break;
+    default:
+      for (unsigned i = 0; i < size; ++i) k = k << 8 | load_u8(p + i);
+  }
   to = k >> (size * 8 - first - o.bits) & ~std::uint64_t{0} >> (64 - o.bits);
   return true;
 }

@@ -35,7 +35,9 @@
 namespace runnel {
 namespace match::detail {
 
-inline constexpr unsigned max_brackets = 32;
+// How deep a text may go. What it becomes is printed with brackets of its own, at most half as deep: each "not" has
+// some.
+inline constexpr unsigned max_brackets = 64;
 
 inline void parse_list(parser& p) noexcept;
 
@@ -44,8 +46,7 @@ inline void parse_one(parser& p) noexcept {
   text_cursor& in = p.in;
   const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
   const bool brackets = !negated && in.sees("(");
-  if ((negated || brackets) && ++p.depth > max_brackets)
-    in.fail("more than 32 brackets or negations inside each other");
+  if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
   if (!in.good()) return;
   if (negated) {
     p.told = parser::none;
@@ -134,6 +135,8 @@ inline void parse_list(parser& p) noexcept {
 inline void parse_whole(parser& p) noexcept {
   if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
   else parse_list(p);
+  if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
+    p.in.fail("too many brackets or negations inside each other");
 }
 
 }  // namespace match::detail

@@ -119,6 +119,22 @@ class node_writer {
     to_[first + 1] = n;
     to_[first + 1].word = word;
   }
+  // How many brackets stand inside each other when the last tree is printed. Kept where the jumps will be.
+  [[nodiscard]] unsigned printed_depth() noexcept {
+    for (std::size_t i = 0; i < size(); ++i) {
+      condition_node& n = to_[i];
+      n.yes = 0;
+      if (n.kind == node_kind::negation) n.yes = static_cast<std::uint16_t>(to_[i - 1].yes + 1u);
+      if (n.kind != node_kind::both && n.kind != node_kind::either) continue;
+      const auto depth_of = [&n](const condition_node& part) {
+        const node_kind other = n.kind == node_kind::both ? node_kind::either : node_kind::both;
+        return static_cast<std::uint16_t>(part.yes + (part.kind == other ? 1u : 0u));
+      };
+      const std::uint16_t left = depth_of(to_[n.left]), right = depth_of(to_[i - 1]);
+      n.yes = left < right ? right : left;
+    }
+    return to_[last()].yes;
+  }
   // Drops nodes from the end.
   void cut(std::size_t size) noexcept { to_.cut(size); }
 
