@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// How an interface is opened by a packet socket, and what such a device has done.
+#ifndef RUNNEL_DEVICE_AF_PACKET_OPTIONS_HPP
+#define RUNNEL_DEVICE_AF_PACKET_OPTIONS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/text.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/fwd.hpp>
+
+namespace runnel::device {
+
+/// How several devices on one interface, one for each thread, share what it receives. PACKET_FANOUT in packet(7).
+enum class fanout_mode : std::uint8_t {
+  none,      ///< each device gets every packet
+  hash,      ///< by a hash of addresses and ports; both directions of a flow go to the same device
+  lb,        ///< in turn
+  cpu,       ///< by the processor on which the packet came
+  rollover,  ///< to the first device as long as its ring has room, then to the next one
+};
+
+/// How an interface is opened.
+struct af_packet_options {
+  bool promiscuous = false;                ///< take frames to other stations too, for as long as the device is open
+  fanout_mode fanout = fanout_mode::none;  ///< share what is received with other devices
+  std::uint16_t fanout_group = 0;          ///< with which ones; 0: those of this process on this interface
+  bool defragment = false;              ///< with fanout: IPv4 fragments are put together before, so flows stay together
+  bool bypass_qdisc = false;            ///< send without traffic control, and unseen by tcpdump (PACKET_QDISC_BYPASS)
+  std::uint32_t blocks = 64;            ///< of the receive ring; 0: the device only sends
+  std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
+  duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
+  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
+  std::uint32_t transmit_slots = 512;        ///< packets that the interface may have taken and not sent yet
+  pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
+  std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
+};
+
+/// What a device has done, since it was opened.
+struct af_packet_statistics {
+  std::uint64_t arrived = 0;       ///< packets that the kernel had for the device, those that it dropped included
+  std::uint64_t received = 0;      ///< packets handed out
+  std::uint64_t dropped = 0;       ///< received and lost: the ring was full (drop_reason::queue_full)
+  std::uint64_t ring_full = 0;     ///< how often it became full
+  std::uint64_t outgoing = 0;      ///< packets passed over because this machine sent them
+  std::uint64_t cut = 0;           ///< handed out shorter than they were: longer than a block
+  std::uint64_t malformed = 0;     ///< received and lost: the kernel's header cannot be right
+  std::uint64_t transmitted = 0;   ///< packets that the kernel took
+  std::uint64_t refused = 0;       ///< packets left with the caller, because the interface had no room
+  std::uint64_t while_down = 0;    ///< transmitted and lost: the interface was down, or gone
+  std::uint64_t invalid = 0;       ///< transmitted and lost: too long or too short for the interface
+  std::uint64_t times_down = 0;    ///< how often the interface was found to have gone down
+  std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
+};
+
+/// One line: `arrived 12, received 12; transmitted 12, 3 system calls; dropped 3`. Counters of what went wrong only
+/// where they are not 0.
+inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
+  out << "arrived " << s.arrived << ", received " << s.received << "; transmitted " << s.transmitted << ", "
+      << s.system_calls << " system calls";
+  const auto also = [&](const char* what, std::uint64_t n) {
+    if (n != 0) out << "; " << what << ' ' << n;
+  };
+  also("dropped", s.dropped);
+  also("ring_full", s.ring_full);
+  also("outgoing", s.outgoing);
+  also("cut", s.cut);
+  also("malformed", s.malformed);
+  also("refused", s.refused);
+  also("while_down", s.while_down);
+  also("invalid", s.invalid);
+  also("times_down", s.times_down);
+}
+
+}  // namespace runnel::device
+
+#endif
