@@ -152,6 +152,7 @@ class Namespace:
         with self.entered():
             for where in ("all", "default"):
                 self._set(f"ipv6/conf/{where}/accept_dad", 0)
+                self._set(f"ipv6/conf/{where}/router_solicitations", 0)
                 self._set(f"ipv6/conf/{where}/disable_ipv6", int(quiet))
         self.ip("link", "set", "lo", "up")
 
@@ -259,8 +260,8 @@ class Namespace:
             report = json.loads(self.run("iperf3", "-c", address, "-J", "-t", seconds, *options, seconds=seconds + 120, check=False))
             if "error" not in report:
                 return report["end"]
-            # The server does not listen for a moment, between one test and the next.
-            if "refused" not in report["error"] and "busy" not in report["error"]:
+            # The server does not listen for a moment, between one test and the next, or resets who came too early.
+            if not re.search("refused|busy|reset", report["error"]):
                 break
             time.sleep(0.1)
         raise AssertionError(f"iperf3 {address} {' '.join(map(str, options))}: {report['error']}")
