@@ -3,7 +3,7 @@
 //   forward A B     what comes at the one goes out at the other
 //   count A [us]    counts what comes, so long a packet at least
 //   spread A        counts what comes to two devices of a fanout group
-//   flood A N       sends N UDP datagrams of 60 bytes
+//   flood A N       sends N UDP datagrams of 60 bytes, none of which it gives up
 // Says "ready", and at its end - a signal, or no interface any more - what the devices did, and "home" when all is.
 #include <csignal>
 #include <cstdio>
@@ -82,20 +82,11 @@ int flood(const char* name, unsigned long n) {
   if (!a) return fail(a.error());
   const std::uint8_t head[] = {2, 0, 0,  0,  0, 2, 2,  0, 0, 0, 0,  1, 8, 0, 0x45, 0, 0, 46, 0, 0,
                                0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 4,    0, 0, 9,  0, 26};
-  while (n != 0) {
-    packet burst[64];
-    std::size_t filled = 0;
-    for (; filled < 64 && filled < n; ++filled) {
-      burst[filled] = a->memory().allocate();
-      std::byte* const to = burst[filled].put(60);
-      std::memset(to, 0, 60);
-      std::memcpy(to, head, sizeof head);
-      store_be16(to + 34, static_cast<std::uint16_t>(n - filled));
-    }
-    std::size_t done = 0;
-    while (done < filled) done += a->transmit(burst + done, filled - done, instant{});
-    n -= filled;
-  }
+  std::byte frame[60] = {};
+  std::memcpy(frame, head, sizeof head);
+  null_device source(a->memory(), {.length = 60, .fill = bytes{frame, sizeof frame}, .limit = n});
+  std::uint16_t port = 0;
+  run_until_signal(attach(source, parse() | [&port](mut<udp> u) { u.source_port(++port); } | transmit<hold>(*a)));
   report(*a);
   return 0;
 }

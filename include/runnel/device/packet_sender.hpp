@@ -77,8 +77,8 @@ class packet_sender {
         // A call that says it went well and did nothing would do so again.
         s = o.wrong ? step::invalid : after_error(was_called && o.done == 0 ? EAGAIN : number, by_ring_.get());
         if (s == step::refused && has_no_way(packets[done], number)) s = step::invalid;
-      } else if (s == step::full) {  // of what the driver has not sent yet
-        s = refuse(by_ring_.get());
+      } else if (s == step::full) {  // of what the driver has not sent yet; the socket could be written to all the time
+        s = refuse(-1);
       } else {
         s = send_alone(packets[done]);
       }
