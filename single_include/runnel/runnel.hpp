@@ -13983,8 +13983,8 @@ constexpr void print_numbered(text_writer& out, header h, bool before_field) noe
 }
 // Bytes of a header without a name, as tcpdump writes them: `tcp[20:4]`.
 constexpr void print_raw(text_writer& out, const operand_description& d) noexcept {
-  out << raw_name_of(d.in_header) << '[' << d.offset / 8u;
-  if (d.bits != 8) out << ':' << d.bits / 8u;
+  out << raw_name_of(d.in_header) << '[' << std::uint64_t{d.offset / 8u};
+  if (d.bits != 8) out << ':' << std::uint64_t{d.bits / 8u};
   out << ']';
 }
 constexpr void print_field(text_writer& out, const operand_description& d) noexcept {
@@ -29154,6 +29154,7 @@ inline bool parse_tcpdump_condition(parser& p) noexcept {
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
 #include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
 
 namespace runnel {
 namespace match::detail {
@@ -29283,7 +29284,7 @@ inline void parse_whole(parser& p) noexcept {
   });
   if (in.good()) return made;
   runnel::text<48> where;
-  where << "column " << in.at() + 1;
+  where << "column " << std::uint64_t{in.at() + 1};
   return error{"condition", where.c_str(), "", in.why()};
 }
 
@@ -29390,7 +29391,8 @@ template <class List = rule_list>
       }
       if (!in.good()) {
         runnel::text<48> where;
-        where << "line " << line << ", column " << static_cast<std::size_t>(text - begin_of_line) + in.at() + 1;
+        where << "line " << std::uint64_t{line} << ", column "
+              << std::uint64_t{static_cast<std::size_t>(text - begin_of_line) + in.at() + 1};
         return error{"rules", where.c_str(), "", in.why()};
       }
       text += size;
@@ -29757,7 +29759,7 @@ using namespace bpf;
   return "?";
 }
 constexpr void print_register(text_writer& out, reg r, bool half = false) noexcept {
-  out << (half ? 'w' : 'r') << static_cast<unsigned>(r);
+  out << (half ? 'w' : 'r') << static_cast<std::uint32_t>(r);
 }
 constexpr void print_signed(text_writer& out, std::int32_t v) noexcept {
   if (v >= 0) out << '+';
@@ -29766,7 +29768,7 @@ constexpr void print_signed(text_writer& out, std::int32_t v) noexcept {
 constexpr void print_place(text_writer& out, width w, reg base, int offset) noexcept {
   out << "*(" << name_of(w) << " *)(";
   print_register(out, base);
-  out << (offset < 0 ? " - " : " + ") << (offset < 0 ? -offset : offset) << ')';
+  out << (offset < 0 ? " - " : " + ") << std::int32_t{offset < 0 ? -offset : offset} << ')';
 }
 constexpr void print_alu(text_writer& out, const instruction& i) noexcept {
   const bool half = i.kind() == op_class::alu;

@@ -20,6 +20,7 @@
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
 #include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
 
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
@@ -160,7 +161,7 @@ inline void parse_whole(parser& p) noexcept {
   });
   if (in.good()) return made;
   runnel::text<48> where;
-  where << "column " << in.at() + 1;
+  where << "column " << std::uint64_t{in.at() + 1};
   return error{"condition", where.c_str(), "", in.why()};
 }
 

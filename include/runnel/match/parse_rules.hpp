@@ -108,7 +108,8 @@ template <class List = rule_list>
       }
       if (!in.good()) {
         runnel::text<48> where;
-        where << "line " << line << ", column " << static_cast<std::size_t>(text - begin_of_line) + in.at() + 1;
+        where << "line " << std::uint64_t{line} << ", column "
+              << std::uint64_t{static_cast<std::size_t>(text - begin_of_line) + in.at() + 1};
         return error{"rules", where.c_str(), "", in.why()};
       }
       text += size;

@@ -92,8 +92,8 @@ constexpr void print_numbered(text_writer& out, header h, bool before_field) noe
 }
 // Bytes of a header without a name, as tcpdump writes them: `tcp[20:4]`.
 constexpr void print_raw(text_writer& out, const operand_description& d) noexcept {
-  out << raw_name_of(d.in_header) << '[' << d.offset / 8u;
-  if (d.bits != 8) out << ':' << d.bits / 8u;
+  out << raw_name_of(d.in_header) << '[' << std::uint64_t{d.offset / 8u};
+  if (d.bits != 8) out << ':' << std::uint64_t{d.bits / 8u};
   out << ']';
 }
 constexpr void print_field(text_writer& out, const operand_description& d) noexcept {

@@ -85,7 +85,7 @@ using namespace bpf;
   return "?";
 }
 constexpr void print_register(text_writer& out, reg r, bool half = false) noexcept {
-  out << (half ? 'w' : 'r') << static_cast<unsigned>(r);
+  out << (half ? 'w' : 'r') << static_cast<std::uint32_t>(r);
 }
 constexpr void print_signed(text_writer& out, std::int32_t v) noexcept {
   if (v >= 0) out << '+';
@@ -94,7 +94,7 @@ constexpr void print_signed(text_writer& out, std::int32_t v) noexcept {
 constexpr void print_place(text_writer& out, width w, reg base, int offset) noexcept {
   out << "*(" << name_of(w) << " *)(";
   print_register(out, base);
-  out << (offset < 0 ? " - " : " + ") << (offset < 0 ? -offset : offset) << ')';
+  out << (offset < 0 ? " - " : " + ") << std::int32_t{offset < 0 ? -offset : offset} << ')';
 }
 constexpr void print_alu(text_writer& out, const instruction& i) noexcept {
   const bool half = i.kind() == op_class::alu;
