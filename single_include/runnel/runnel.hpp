@@ -13520,11 +13520,11 @@ struct af_xdp_options {
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 1024;               ///< of each queue, for packets to come; at most half of the pool
-  std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
-  std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;                          ///< use the pool and the UMEM of this device, which must outlive it
+  std::uint32_t receive_slots = 1024;   ///< of each queue, for packets to come; at most half of what is free
+  std::uint32_t transmit_slots = 2048;  ///< of each queue, packets at most that were not sent yet
+  std::uint32_t packets = 4096;         ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;               ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;              ///< use the pool and the UMEM of this device, which must outlive it
 };
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
@@ -16849,7 +16849,7 @@ class xsk_socket {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
   /// Makes memory known to the kernel: it is pinned. `start` is aligned to a page, `chunk` is 2048 to 4096.
-  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) noexcept {
+  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) const noexcept {
     struct {  // struct xdp_umem_reg without what newer kernels put at its end
       std::uint64_t start, length;
       std::uint32_t chunk_size, headroom, flags, padding;
@@ -16882,7 +16882,7 @@ class xsk_socket {
   }
   /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
   /// which the kernel does in the background.
-  [[nodiscard]] int bind(const xsk_binding& to) noexcept {
+  [[nodiscard]] int bind(const xsk_binding& to) const noexcept {
     ::sockaddr_xdp address{};
     address.sxdp_family = sys::af_xdp;
     address.sxdp_ifindex = to.interface_index;
@@ -17029,6 +17029,12 @@ struct xsk_umem {
     const std::uint32_t slot = lines * inverse;
     RUNNEL_ASSERT(slot < memory->capacity());
     return slot;
+  }
+  /// Whether a slot lies across two huge pages: side by side in the mapping, they need not be in memory.
+  [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
+    return at / huge_page != (at + chunk - 1) / huge_page;
   }
   [[nodiscard]] mutable_bytes whole() const noexcept {
     return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
@@ -17490,7 +17496,7 @@ class af_xdp {
   [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
     pool& memory = memory_.get();
     const std::uint32_t queues = handles_.get().count;
-    const std::uint32_t most = memory.capacity() / (2 * queues);
+    const std::uint32_t most = memory.available() / (2 * queues);
     const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
     if (level == 0 || options.transmit_slots == 0)
       return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
@@ -17549,7 +17555,7 @@ class af_xdp {
   }
 
   // The kernel takes closed sockets down in the background, and the queue is busy until then: waits for up to a second.
-  [[nodiscard]] static int bind(detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
+  [[nodiscard]] static int bind(const detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
     int number = s.bind(to);
     for (int tries = 0; number == EBUSY && tries < 200; ++tries) {
       const ::timespec five_milliseconds{0, 5'000'000};
@@ -17571,15 +17577,12 @@ class af_xdp {
     return true;
   }
 
-  // A driver that reads and writes the pool itself sees pages, not the mapping: two huge pages that lie side by side
-  // here need not in memory. Slots across two of them are not used.
+  // A driver that reads and writes the pool itself takes no slot that is in two places of the memory.
   void set_aside_crossing_slots() noexcept {
-    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
     pool& memory = memory_.get();
     (void)memory.allocate_frames(memory.available(), frame{}, [&](const frame& f) noexcept {
-      const auto at = reinterpret_cast<std::uintptr_t>(umem_.base) + umem_.address_of(f.slot);
-      if (at / huge_page == (at + umem_.chunk - 1) / huge_page) memory.release(&f, 1);
-      else umem_.custody[f.slot] = detail::xsk_custody::unused;
+      if (umem_.crosses_huge_page(f.slot)) umem_.custody[f.slot] = detail::xsk_custody::unused;
+      else memory.release(&f, 1);
     });
   }
 

@@ -148,6 +148,23 @@ TEST_CASE("slots and addresses are each other's inverse, for any stride") {
   }
 }
 
+TEST_CASE("slots across two huge pages are found") {
+  const pool_config config{.packets = 3000, .bytes = 1984, .headroom = 128, .bare = 1};
+  detail::mapping memory(pool::bytes_needed(config));
+  pool* p = pool::create({memory.data(), memory.size()}, config);
+  REQUIRE(p != nullptr);
+  const auto u = detail::xsk_umem::of(*p, 4096);
+  std::uint32_t crossing = 0;
+  for (std::uint32_t i = 0; i < 3000; ++i) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(p->slots() + i * p->slot_stride());
+    bool boundary_inside = false;
+    for (std::uintptr_t at = begin + 64; at < begin + 2112; at += 64) boundary_inside |= at % (2u << 20) == 0;
+    CHECK(u.crosses_huge_page(i) == boundary_inside);
+    crossing += boundary_inside;
+  }
+  CHECK(crossing >= 2);  // 6 MB of slots; a boundary may lie between two
+}
+
 TEST_CASE("a slot goes its way from the pool through the rings and back, and is somewhere all the time") {
   plain_queue k;
   CHECK(k.with(detail::xsk_custody::receive) == 8);

@@ -258,7 +258,7 @@ class af_xdp {
   [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
     pool& memory = memory_.get();
     const std::uint32_t queues = handles_.get().count;
-    const std::uint32_t most = memory.capacity() / (2 * queues);
+    const std::uint32_t most = memory.available() / (2 * queues);
     const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
     if (level == 0 || options.transmit_slots == 0)
       return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
@@ -317,7 +317,7 @@ class af_xdp {
   }
 
   // The kernel takes closed sockets down in the background, and the queue is busy until then: waits for up to a second.
-  [[nodiscard]] static int bind(detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
+  [[nodiscard]] static int bind(const detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
     int number = s.bind(to);
     for (int tries = 0; number == EBUSY && tries < 200; ++tries) {
       const ::timespec five_milliseconds{0, 5'000'000};
@@ -339,15 +339,12 @@ class af_xdp {
     return true;
   }
 
-  // A driver that reads and writes the pool itself sees pages, not the mapping: two huge pages that lie side by side
-  // here need not in memory. Slots across two of them are not used.
+  // A driver that reads and writes the pool itself takes no slot that is in two places of the memory.
   void set_aside_crossing_slots() noexcept {
-    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
     pool& memory = memory_.get();
     (void)memory.allocate_frames(memory.available(), frame{}, [&](const frame& f) noexcept {
-      const auto at = reinterpret_cast<std::uintptr_t>(umem_.base) + umem_.address_of(f.slot);
-      if (at / huge_page == (at + umem_.chunk - 1) / huge_page) memory.release(&f, 1);
-      else umem_.custody[f.slot] = detail::xsk_custody::unused;
+      if (umem_.crosses_huge_page(f.slot)) umem_.custody[f.slot] = detail::xsk_custody::unused;
+      else memory.release(&f, 1);
     });
   }
 

@@ -84,11 +84,11 @@ struct af_xdp_options {
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 1024;               ///< of each queue, for packets to come; at most half of the pool
-  std::uint32_t transmit_slots = 2048;              ///< of each queue, packets at most that were not sent yet
-  std::uint32_t packets = 4096;                     ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;                           ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;                          ///< use the pool and the UMEM of this device, which must outlive it
+  std::uint32_t receive_slots = 1024;   ///< of each queue, for packets to come; at most half of what is free
+  std::uint32_t transmit_slots = 2048;  ///< of each queue, packets at most that were not sent yet
+  std::uint32_t packets = 4096;         ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;               ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;              ///< use the pool and the UMEM of this device, which must outlive it
 };
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.

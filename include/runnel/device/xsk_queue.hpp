@@ -62,6 +62,12 @@ struct xsk_umem {
     RUNNEL_ASSERT(slot < memory->capacity());
     return slot;
   }
+  /// Whether a slot lies across two huge pages: side by side in the mapping, they need not be in memory.
+  [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
+    return at / huge_page != (at + chunk - 1) / huge_page;
+  }
   [[nodiscard]] mutable_bytes whole() const noexcept {
     return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
   }

@@ -49,7 +49,7 @@ class xsk_socket {
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
   /// Makes memory known to the kernel: it is pinned. `start` is aligned to a page, `chunk` is 2048 to 4096.
-  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) noexcept {
+  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) const noexcept {
     struct {  // struct xdp_umem_reg without what newer kernels put at its end
       std::uint64_t start, length;
       std::uint32_t chunk_size, headroom, flags, padding;
@@ -82,7 +82,7 @@ class xsk_socket {
   }
   /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
   /// which the kernel does in the background.
-  [[nodiscard]] int bind(const xsk_binding& to) noexcept {
+  [[nodiscard]] int bind(const xsk_binding& to) const noexcept {
     ::sockaddr_xdp address{};
     address.sxdp_family = sys::af_xdp;
     address.sxdp_ifindex = to.interface_index;
