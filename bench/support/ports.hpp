@@ -58,13 +58,15 @@ class memory_port {
     const std::size_t n = filled_ < room ? filled_ : room;
     frame f = blank_;
     std::size_t at = first_;
+    const buffer_c* const ring = ring_.data();
+    const std::size_t size = ring_.size();
     for (std::size_t i = 0; i < n; ++i) {
-      const buffer_c& b = ring_[at];
+      const buffer_c& b = ring[at];
       f.data = reinterpret_cast<std::byte*>(b.data);
       f.length = b.length;
       f.slot = b.slot;
       take(f);
-      if (++at == ring_.size()) at = 0;
+      if (++at == size) at = 0;
     }
     first_ = at;
     filled_ -= n;

@@ -2701,7 +2701,7 @@ class packet {
       if ((d->special & detail::is_lent) != 0) return true;
     return false;
   }
-  [[nodiscard]] std::size_t total_length_slow() const noexcept {
+  [[nodiscard, gnu::noinline, gnu::cold, gnu::pure]] std::size_t total_length_slow() const noexcept {
     std::size_t sum = 0;
     for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) sum += d->length;
     return sum;
@@ -2778,8 +2778,9 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
-  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif,
-                                            f.missing != 0 ? f.missing : f.segment_size);
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
+  if (f.segment_size != 0 && f.missing == 0) [[unlikely]]
+    d->segment_size = f.segment_size;
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
@@ -7705,23 +7706,23 @@ class basic_header_map {
  public:
   /// `just_found`: `dissect` said just that of just these bytes, and nothing was moved since, which is the caller's
   /// promise. Saves the bounds checks that it has made already.
-  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
-                             bool just_found = false) noexcept
+  RUNNEL_INLINE constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset,
+                                           const runnel::layers& found, bool just_found = false) noexcept
       : begin_(contents.data()),
         head_(contents.data() - head_offset),
         end_(contents.data() + contents.size()),
         found_(known(found, head_offset)),
         just_found_(just_found) {}
   /// Of a packet, where `parse` found them.
-  explicit basic_header_map(const packet& p) noexcept
+  RUNNEL_INLINE explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
   /// Of a packet, where `parse` found them.
-  explicit basic_header_map(packet& p) noexcept
+  RUNNEL_INLINE explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
   /// Of a frame, in which `found` was found.
-  basic_header_map(const frame& f, const runnel::layers& found) noexcept
+  RUNNEL_INLINE basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
   /// What was found.
@@ -8692,7 +8693,10 @@ class basic_ipv4 {
   constexpr void time_to_live(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
+    const auto from = detail::load<std::uint16_t>(p_ + 8);
+    const unsigned to = little_endian_host ? (from & 0xff00u) | v : (from & 0xffu) | unsigned{v} << 8;
+    update_checksum(from, static_cast<std::uint16_t>(to));
+    store_u8(p_ + 8, v);
   }
   /// @}
   /// Stores a checksum as given.
@@ -8724,8 +8728,12 @@ class basic_ipv4 {
  private:
   constexpr basic_ipv4(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
   constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 10, update_checksum16(load_be16(p_ + 10), load_be16(p_ + at), v));
+    update_checksum(detail::load<std::uint16_t>(p_ + at), detail::to_big(v));
     store_be16(p_ + at, v);
+  }
+  // In the order of the host: the bytes of the sum are the same in either (RFC 1071 §2 (B)).
+  constexpr void update_checksum(std::uint16_t from, std::uint16_t to) const noexcept {
+    detail::store(p_ + 10, update_checksum16(detail::load<std::uint16_t>(p_ + 10), from, to));
   }
   constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
     store_be16(p_ + 10, update_checksum32(load_be16(p_ + 10), load_be32(p_ + at), v));
@@ -18001,6 +18009,7 @@ enum class stage_kind : std::uint8_t {
 struct place {
   bool packets = false;                 ///< descriptors have been attached; before that there are only frames
   bool parsed = false;                  ///< `parse()` lies behind
+  bool dissected = false;               ///< all packets were dissected, and none can have been cut or moved since
   bool tracked = false;                 ///< `track()` lies behind
   bool shared = false;                  ///< the bytes may belong to a clone as well
   bool traced = false;                  ///< a `trace` lies behind
@@ -18094,6 +18103,7 @@ struct demands<type_list<A...>> {
   static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
   static constexpr bool views = (is_view<A> || ...);
   static constexpr bool parsed = (view_needs_parse<A>() || ...);
+  static constexpr bool only_headers = ((is_view<A> || is_time<A>) && ...);
   static constexpr bool writes = (is_writing_view<A> || ...);
   static constexpr bool packets = (is_packet<A> || ...);
   static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
@@ -18106,9 +18116,10 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
-// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
-// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
-// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+// What is sure to be in the packet that is on its way through a segment, in registers: stages that only look at headers
+// need neither load it nor check it again. Valid from the beginning where the place says `dissected`, else when a stage
+// has looked in this loop - what a packet brought with it may have been found before it was shortened - and until one
+// has moved something.
 struct known_layers {
   layers found;
   bool valid = false;
@@ -18213,8 +18224,11 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
 /// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
-///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+///   called for each packet some time before the object sees it, 16 packets of the same burst before if there are as
+///   many: the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in
+///   it (RUNNEL_ASSERT). One that asks for nothing but header views may be called before a stage in front of it has
+///   decided on the packet, if that stage writes to no packet. A stage that moves the packet out of the handle returns
+///   `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -18237,6 +18251,7 @@ struct stage_defaults {
   static constexpr bool makes_own = false;  // makes shared bytes the packet's own
   static constexpr bool traces = false;
   static constexpr bool asks_for_frame = false;
+  static constexpr bool prefetches_by_headers = false;  // its prefetch() looks at nothing but headers
 };
 
 constexpr const char* header_name(header h) noexcept {
@@ -18304,6 +18319,7 @@ struct handler_stage : stage_defaults {
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
   static_assert(
       prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
       "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");
@@ -18562,7 +18578,8 @@ struct check_stage {
 template <class Stage>
 constexpr place after(place at) noexcept {
   if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
-  if (Stage::gives_parsed) at.parsed = true;
+  if (Stage::resizes || Stage::makes_own) at.dissected = false;
+  if (Stage::gives_parsed) at.parsed = at.dissected = true;
   if (Stage::gives_tracked) at.tracked = true;
   if (Stage::makes_shared) at.shared = true;
   if (Stage::makes_own) at.shared = false;
@@ -18780,15 +18797,163 @@ template <class Left, class Right>
 
 #endif
 
+// ==== runnel/flow/step.hpp ===========================================================================================
+// Which stages of a pipeline run together on a packet, and one packet through those: the inner part of the engine.
+#ifndef RUNNEL_FLOW_STEP_HPP
+#define RUNNEL_FLOW_STEP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+template <class Stage>
+concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
+
+// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time; a
+// branch may be the last.
+template <class List>
+constexpr unsigned segment_length() {
+  if constexpr (List::size == 0) return 0;
+  else if constexpr (List::first_stage::kind == stage_kind::branch) return 1;
+  else if constexpr (List::first_stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list>();
+  else return 0;
+}
+
+// Whether headers are the same behind a stage as before it.
+template <class Stage>
+inline constexpr bool leaves_headers = !Stage::writes && !Stage::resizes && !Stage::makes_own && !Stage::gives_parsed;
+
+// How many of the first `Steps` stages of a list run together on a packet, in one group: up to the next that is to be
+// prefetched for behind them. One whose prefetch looks at nothing but headers, which all stages before it in the group
+// leave alone, can be prefetched for before the group instead, if there is such a place: `Ahead`.
+template <class List, unsigned Steps, bool Ahead, bool First = true>
+constexpr unsigned group_length() {
+  if constexpr (Steps == 0) {
+    return 0;
+  } else {
+    using stage = typename List::first_stage;
+    if constexpr (!First && prefetches<stage> && !(Ahead && stage::prefetches_by_headers)) return 0;
+    else return 1 + group_length<typename List::rest_list, Steps - 1, Ahead && leaves_headers<stage>, false>();
+  }
+}
+template <class List, unsigned Steps>
+struct skip {
+  using type = typename skip<typename List::rest_list, Steps - 1>::type;
+  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
+};
+template <class List>
+struct skip<List, 0> {
+  using type = List;
+  static List& get(List& list) noexcept { return list; }
+};
+
+template <place At, class List, unsigned Steps>
+constexpr place place_after_steps() {
+  if constexpr (Steps == 0) return At;
+  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
+}
+
+template <place At, class Stage>
+void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
+
+// Where the first fragment of a packet lies, and what was found in it: as long as this is the same, so are its headers.
+// For a handler that asks for `packet&` and only reads or marks it the compiler sees that it is.
+struct extent {
+  const std::byte* data;
+  std::uint32_t length;
+  std::size_t headroom;
+  std::uint64_t found;
+  [[nodiscard]] RUNNEL_INLINE static extent of(const packet& p) noexcept {
+    return {p.data(), p.length(), p.headroom(), __builtin_bit_cast(std::uint64_t, p.layers())};
+  }
+  friend bool operator==(const extent&, const extent&) noexcept = default;
+};
+
+// Prefetches for the group of `Steps` stages at the front of a list.
+template <unsigned Steps, class List>
+RUNNEL_INLINE void prefetch_group(List& list, packet& p, context& c, const layers* found) noexcept {
+  if constexpr (prefetches<typename List::first_stage>) {
+    [[maybe_unused]] const extent before = extent::of(p);
+    list.stage.prefetch(p, c, found);
+    RUNNEL_ASSERT(extent::of(p) == before && "prefetch() may mark a packet, and changes nothing else in it");
+  }
+  if constexpr (Steps > 1) prefetch_group<Steps - 1>(list.rest, p, c, found);
+}
+
+// What is sure of a packet that comes to a place.
+template <place At>
+[[nodiscard]] RUNNEL_INLINE known_layers known_at(const packet& p) noexcept {
+  if constexpr (At.dissected) {
+    const layers found = p.layers();
+    // What had a fault was dropped by parse().
+    if (At.parsed && !found.has(protocol::parsed)) __builtin_unreachable();
+    return {found, true};
+  } else {
+    return {};
+  }
+}
+
+// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
+// stage that decided.
+template <place At, unsigned Steps, class List>
+RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
+  using stage = typename List::first_stage;
+  // Asked before, for a stage may take the packet.
+  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
+  if constexpr (stage::kind == stage_kind::branch) {
+    verdict v = list.stage.decide(p, c, known.get());
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    if (v.code != verdict_code::pass) v.port = number;
+    return v;
+  } else {
+    verdict v;
+    extent before{};
+    if constexpr (stage::resizes && Steps != 1) before = extent::of(p);
+    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
+    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
+    else v = list.stage(p, c);
+    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
+    if constexpr (At.traced)
+      if (followed) report<At>(list.stage, p, v, c);
+    v.port = number;
+    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
+      return v;
+    if constexpr (stage::gives_parsed) {
+      // It would have a fault, and have been dropped: no stage behind has to ask again.
+      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
+    } else if constexpr (stage::makes_own || (stage::resizes && Steps == 1)) {
+      known.valid = false;
+    } else if constexpr (stage::resizes) {
+      known.valid = known.valid && extent::of(p) == before;
+    }
+    if constexpr (Steps == 1) return v;
+    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/flow/engine.hpp =========================================================================================
 // The burst engine: runs a pipeline over an array of packets.
 //
 // Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
 // loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
-// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
-// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
-// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
-// keeping the order, by compare and compress. Counters are added to once a burst.
+// than `pass`, or, where the segment ends in a branch, its way. When all outcomes are the same the array is handed on
+// as it is. Otherwise it is partitioned, keeping the order, by compare and compress. Counters are added to once a
+// burst.
+//
+// A stage that prefetches begins a new *group* of its segment. The loop runs the groups at a distance, so that memory
+// works for the packets in front while the processor works on those behind:
+//
+//     packets   0 .......... 47 | 48 .. 51 | 52 .......... 67 | 68 .. 71 | 72 ...
+//                    done       | group 2  |   on their way   | group 1, |  to come
+//                               | on them  |   from memory    | prefetch |
+//
+// What can be prefetched by headers alone is prefetched together with what the group before it needs.
 #ifndef RUNNEL_FLOW_ENGINE_HPP
 #define RUNNEL_FLOW_ENGINE_HPP
 
@@ -18847,79 +19012,6 @@ RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   return sum;
 }
 
-template <class Stage>
-concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
-
-// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
-// the next that prefetches; a branch may be the last.
-template <class List, bool First = true>
-constexpr unsigned segment_length() {
-  if constexpr (List::size == 0) {
-    return 0;
-  } else {
-    using stage = typename List::first_stage;
-    if constexpr (!First && prefetches<stage>) return 0;
-    else if constexpr (stage::kind == stage_kind::branch) return 1;
-    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
-    else return 0;
-  }
-}
-
-template <class List, unsigned Steps>
-struct skip {
-  using type = typename skip<typename List::rest_list, Steps - 1>::type;
-  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
-};
-template <class List>
-struct skip<List, 0> {
-  using type = List;
-  static List& get(List& list) noexcept { return list; }
-};
-
-template <place At, class List, unsigned Steps>
-constexpr place place_after_steps() {
-  if constexpr (Steps == 0) return At;
-  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
-}
-
-template <place At, class Stage>
-void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
-
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
-template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
-  using stage = typename List::first_stage;
-  // Asked before, for a stage may take the packet.
-  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
-  if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, known.get());
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    if (v.code != verdict_code::pass) v.port = number;
-    return v;
-  } else {
-    verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
-    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
-    else v = list.stage(p, c);
-    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    v.port = number;
-    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
-      return v;
-    if constexpr (stage::gives_parsed) {
-      // It would have a fault, and have been dropped: no stage behind has to ask again.
-      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::resizes || stage::makes_own) {
-      known.valid = false;
-    }
-    if constexpr (Steps == 1) return v;
-    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
-  }
-}
-
 template <class List>
 inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
 
@@ -18969,7 +19061,7 @@ inline verdict settle(packet& p, verdict v, context& c) noexcept {
   return v;
 }
 
-template <place At, bool Prefetched = false, class List>
+template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
@@ -18988,7 +19080,7 @@ template <place At, unsigned Steps, class List>
     const bool on = v.code == verdict_code::pass;
     relocate(&out[gone], &packets[i]);
     why[gone] = v;
-    if (lengths != nullptr) lengths[gone] = lengths[i];
+    if (lengths != nullptr && !on) lengths[gone] = lengths[i];
     relocate(&packets[kept], &packets[i]);
     if constexpr (branches) outcomes[kept] = v;
     kept += on ? 1u : 0u;
@@ -19026,68 +19118,152 @@ void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::si
   }
 }
 
-// Whether the stage behind the first `Steps` of a list prefetches.
-template <class List, unsigned Steps>
-constexpr bool prefetches_behind() {
-  if constexpr (List::size == 0) return false;
-  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetches<typename List::first_stage>;
+// How many packets lie between those that two groups of a segment work on, and how many a group takes in a row. In the
+// router of bench/ a distance of 8 is too short for memory, and 12 to 24 do alike; 1 in a row costs instructions, and 8
+// leave memory idle for too long.
+inline constexpr std::size_t group_distance = 16, group_stride = 4;
+
+// What a segment on its way over a burst keeps of each packet. Apart from the rest, which then is in registers.
+template <place At, class List>
+struct segment_arrays {
+  static constexpr unsigned steps = segment_length<List>();
+  static constexpr bool branches = skip<List, steps - 1>::type::first_stage::kind == stage_kind::branch;
+  static constexpr bool resizes = segment_resizes<steps, List>();
+  static constexpr bool keeps_lengths = resizes && is_counted<List>;
+
+  // A branch writes every outcome, other stages only those that are not `pass`, and which those are.
+  raw_array<verdict, At.burst> outcomes;
+  raw_array<std::uint64_t, (std::size_t{At.burst} + 63) / 64> decided;
+  raw_array<std::uint32_t, keeps_lengths ? At.burst : 1> lengths;  // as they were when the segment began
+};
+
+// A segment on its way over a burst: `each`, which is given what calls `first` for a packet, and then `finish`.
+template <place At, class List>
+class segment {
+  using arrays = segment_arrays<At, List>;
+  static constexpr unsigned steps = arrays::steps;
+  // The first group is empty where the first stage is to be prefetched for.
+  static constexpr unsigned first_length =
+      prefetches<typename List::first_stage> ? 0 : group_length<List, steps, false>();
+  template <unsigned Left, class Rest>
+  static constexpr unsigned count_groups() {
+    if constexpr (Left == 0) {
+      return 0;
+    } else {
+      constexpr unsigned length = group_length<Rest, Left, true>();
+      return 1 + count_groups<Left - length, typename skip<Rest, length>::type>();
+    }
+  }
+  static constexpr unsigned groups_behind =
+      count_groups<steps - first_length, typename skip<List, first_length>::type>();
+
+ public:
+  RUNNEL_INLINE segment(List& list, packet* packets, segment_arrays<At, List>& memory, context& c) noexcept
+      : list_(list), packets_(packets), arrays_(memory), context_(c) {
+    for (std::size_t i = 0; i < (std::size_t{At.burst} + 63) / 64; ++i) arrays_.decided[i] = 0;
+  }
+  // Calls `take(i)` for all i < n, and lets the groups behind the first follow.
+  template <class Take>
+  RUNNEL_INLINE void each(std::size_t n, Take take) noexcept {
+    if constexpr (groups_behind == 0) {
+      for (std::size_t i = 0; i < n; ++i) take(i);
+    } else {
+      for (std::size_t i = 0; i < n;) {
+        const std::size_t end = n - i < group_stride ? n : i + group_stride;
+        for (; i < end; ++i) take(i);
+        run_behind<place_after_steps<At, List, first_length>(), steps - first_length, first_length, 0>(
+            skip<List, first_length>::get(list_), n_, i == n ? 0 : group_distance);
+      }
+    }
+  }
+  // The first group on the packet that was put behind those that came before.
+  RUNNEL_INLINE void first(const known_layers& known) noexcept {
+    run_group<At, steps, first_length, 0>(list_, n_++, known);
+  }
+  // How many packets came.
+  [[nodiscard]] RUNNEL_INLINE std::size_t size() const noexcept { return n_; }
+  // Counts, settles what does not go on, and runs the rest of the pipeline over the others. `length` is the sum of all
+  // lengths when the segment began.
+  RUNNEL_INLINE void finish(std::uint64_t length) noexcept;
+
+ private:
+  // Packet `i` through a group of `Length` stages, the first of which has the number `Number`; `Left` are those of the
+  // segment from there on.
+  template <place There, unsigned Left, unsigned Length, unsigned Number, class Rest>
+  RUNNEL_INLINE void run_group(Rest& list, std::size_t i, known_layers known) noexcept {
+    packet& p = packets_[i];
+    verdict v = pass;
+    if constexpr (arrays::keeps_lengths && Number == 0)
+      arrays_.lengths[i] = static_cast<std::uint32_t>(p.total_length());
+    if constexpr (Length != 0) v = step<There, Length>(list, p, context_, known, Number);
+    if constexpr (arrays::branches && Left == Length) {
+      store(arrays_.outcomes[i], v);
+      different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different_ |= bits_of(v) ^ bits_of(pass);
+      arrays_.decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(arrays_.outcomes[i], v);
+    } else if constexpr (Left != Length) {
+      using next = typename skip<Rest, Length>::type;
+      prefetch_group<group_length<next, Left - Length, true>()>(skip<Rest, Length>::get(list), p, context_,
+                                                                known.get());
+    }
+  }
+  // Those of the first `ready` packets that are `distance` from the last of them, or more.
+  template <place There, unsigned Left, unsigned Number, unsigned Group, class Rest>
+  RUNNEL_INLINE void run_behind(Rest& list, std::size_t ready, std::size_t distance) noexcept {
+    constexpr unsigned length = group_length<Rest, Left, true>();
+    std::size_t i = done_[Group];
+    for (; i + distance < ready; ++i)
+      if (different_ == 0 || (arrays_.decided[i / 64] >> i % 64 & 1u) == 0)
+        run_group<There, Left, length, Number>(list, i, known_at<There>(packets_[i]));
+    done_[Group] = i;
+    if constexpr (Left != length)
+      run_behind<place_after_steps<There, Rest, length>(), Left - length, Number + length, Group + 1>(
+          skip<Rest, length>::get(list), i, distance);
+  }
+
+  List& list_;
+  packet* packets_;
+  arrays& arrays_;
+  context& context_;
+  std::size_t n_ = 0;
+  std::size_t done_[groups_behind + 1] = {};  // how many packets each of the groups behind has taken; one more for none
+  std::uint32_t different_ = 0;
+};
+
+template <place At, class List>
+RUNNEL_INLINE void segment<At, List>::finish(std::uint64_t length) noexcept {
+  count_in<steps>(list_, n_, length);
+  auto& branch_or_last = skip<List, steps - 1>::get(list_);
+  constexpr place there = place_after_steps<At, List, steps>();
+  verdict* const outcomes = arrays_.outcomes.data();
+
+  if (different_ == 0 && (!arrays::branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (arrays::resizes) length = sum_of_lengths(packets_, n_);
+    if constexpr (arrays::branches)
+      branch_or_last.stage.template run_way<there>(outcomes[0].port, packets_, n_, length, context_);
+    else run<there>(branch_or_last.rest, packets_, n_, length, context_);
+    return;
+  }
+  const std::size_t n =
+      settle_some<At, steps>(list_, packets_, outcomes, arrays::branches ? nullptr : arrays_.decided.data(),
+                             arrays::keeps_lengths ? arrays_.lengths.data() : nullptr, n_, context_);
+  if (n == 0) return;
+  if constexpr (arrays::branches) hand_over<there>(branch_or_last.stage, packets_, outcomes, n, context_);
+  else run<there>(branch_or_last.rest, packets_, n, sum_of_lengths(packets_, n), context_);
 }
 
-// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
-template <place At, bool Prefetched, class List>
+template <place At, class List>
 void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  constexpr unsigned steps = segment_length<List>();
-  using last = typename skip<List, steps - 1>::type;
-  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
   RUNNEL_ASSERT(n <= At.burst);
   if (n == 0) [[unlikely]]
     return;
-  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
-
-  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
-
-  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
-
-  constexpr bool resizes = segment_resizes<steps, List>();
-  constexpr bool keep_lengths = resizes && is_counted<List>;
-  std::uint32_t lengths[keep_lengths ? At.burst : 1];
-
-  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
-  raw_array<verdict, At.burst> outcomes;
-  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
-  std::uint32_t different = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    known_layers known;
-    const verdict v = step<At, steps>(list, packets[i], c, known);
-    if constexpr (branches) {
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    } else if (v.code != verdict_code::pass) [[unlikely]] {
-      different = 1;
-      decided[i / 64] |= std::uint64_t{1} << i % 64;
-      store(outcomes[i], v);
-    } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
-    }
-  }
-  count_in<steps>(list, n, length);
-  auto& branch_or_last = skip<List, steps - 1>::get(list);
-  constexpr place there = place_after_steps<At, List, steps>();
-
-  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (resizes) length = sum_of_lengths(packets, n);
-    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
-    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
-    return;
-  }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
-                             keep_lengths ? lengths : nullptr, n, c);
-  if (n == 0) return;
-  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
-  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays
+  segment_arrays<At, List> arrays;
+  segment<At, List> on{list, packets, arrays, c};
+  on.each(n, [&](std::size_t i) noexcept { on.first(known_at<At>(packets[i])); });
+  on.finish(length);
 }
 
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
@@ -19122,12 +19298,12 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
 }
 
 // Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
-template <place At, bool Prefetched, class List>
+template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   using stage = typename List::first_stage;
   constexpr place there = after<stage>(At);
   if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
-    run_segment<At, Prefetched>(list, packets, n, length, c);
+    run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::aside) {
@@ -23903,10 +24079,10 @@ template <class Attachment>
 // The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
 // packets of those that go on.
 //
-// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
-// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
-// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
-// descriptors are attached; what the early verdicts found out about headers goes with them.
+// Theory of operation. A device's frames go through all early verdicts in one loop. The first stage that wants a packet
+// is where descriptors are attached, in that same loop, which takes the packet through its first segment as well; what
+// the early verdicts found out about headers goes with it. Frames that do not go on are settled behind the loop, in
+// runs of equal verdicts. Where no stage wants a packet, the gaps are closed and the array is handed on.
 #ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
 #define RUNNEL_FLOW_FRAME_ENGINE_HPP
 
@@ -23976,8 +24152,10 @@ constexpr context context_of(Device& device, instant now) noexcept {
   return c;
 }
 
-constexpr place with_packets(place at) noexcept {
+// Where descriptors are attached; `dissected` says that an early verdict has looked.
+constexpr place with_packets(place at, bool dissected) noexcept {
   at.packets = true;
+  at.dissected = dissected;
   return at;
 }
 
@@ -24009,41 +24187,54 @@ class attacher {
   }
 
   // The bytes come near meanwhile, for whoever looks at them first.
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+  RUNNEL_INLINE bool operator()(const frame& f) noexcept {
     prefetch_to_read(f.data);
     last_ = f.timestamp;
-    if (packet p = memory_->attach(f)) [[likely]]
-      add(static_cast<packet&&>(p), f.length);
-    else lose(f);
+    packet p = memory_->attach(f);
+    if (!p) [[unlikely]]
+      return lose(f);
+    return add(static_cast<packet&&>(p), f.length);
   }
-  // With what an early verdict has found in it already.
-  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
-    if (packet p = memory_->attach(f)) [[likely]] {
-      p.layers(unpack_layers(found));
-      add(static_cast<packet&&>(p), f.length);
-    } else {
-      lose(f);
-    }
+  // With what an early verdict has found in it, if one has looked.
+  template <bool Looked>
+  RUNNEL_INLINE bool with_layers(const frame& f, const found_layers& found) noexcept {
+    packet p = memory_->attach(f);
+    if (!p) [[unlikely]]
+      return lose(f);
+    if constexpr (Looked) p.layers(unpack_layers(found.packed));
+    return add(static_cast<packet&&>(p), f.length);
   }
   template <place At>
   void run_rest(context& c) noexcept {
-    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+    if (count_ != 0) run<At>(*list_, packets_, count_, length_, c);
   }
   [[nodiscard]] instant last() const noexcept { return last_; }
+  // The sum of the lengths of the packets that it made.
+  [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
   // How many frames it took, those included for which there was no descriptor.
   [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
-  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+  RUNNEL_INLINE bool add(packet&& p, std::uint64_t length) noexcept {
     RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
     length_ += length;
     ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+    return true;
   }
-  [[gnu::noinline]] void lose(const frame& f) noexcept {
-    list_->counters.add(1, f.length);
-    list_->counters.add(drop(drop_reason::no_packet));
-    memory_->release(&f, 1);
+  RUNNEL_INLINE bool lose(const frame& f) noexcept {
     ++lost_;
+    lose(*list_, *memory_, f.length, f.slot, f.lender);
+    return false;
+  }
+  // Takes no address of what is in registers.
+  [[gnu::noinline]] static void lose(List& list, pool& memory, std::uint32_t length, std::uint32_t slot,
+                                     std::uint8_t lender) noexcept {
+    frame f;
+    f.slot = slot;
+    f.lender = lender;
+    list.counters.add(1, length);
+    list.counters.add(drop(drop_reason::no_packet));
+    memory.release(&f, 1);
   }
 
   List* list_;
@@ -24055,25 +24246,6 @@ class attacher {
   std::uint64_t length_ = 0;
   instant last_{};  // when the last frame was received
 };
-
-// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
-template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
-                                   context& c) noexcept {
-  using stage = typename List::first_stage;
-  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
-  } else {
-    handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data(), n};
-    for (std::size_t i = 0; i < n; ++i) {
-      if constexpr (HaveLayers) attach(frames[i], found[i]);
-      else attach(frames[i]);
-    }
-    attach.template run_rest<At>(c);
-  }
-}
 
 // A frame that leaves as a packet.
 template <unsigned Steps, class List>
@@ -24119,16 +24291,13 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
 // The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
 // time, and closes the gaps. Returns how many are left.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
-                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
-                                                 pool& memory, context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, const verdict* outcomes,
+                                                 const std::uint32_t* lengths, std::size_t n, pool& memory,
+                                                 context& c) noexcept {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n;) {
     if (outcomes[i].code == verdict_code::pass) {
-      if (kept != i) {
-        frames[kept] = frames[i];
-        if (found != nullptr) found[kept] = found[i];
-      }
+      if (kept != i) frames[kept] = frames[i];
       ++kept;
       ++i;
       continue;
@@ -24173,49 +24342,99 @@ inline constexpr bool begins_with_packets =
     List::first_stage::kind != stage_kind::early &&
     !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
 
+// What was said of the frames of a burst.
+template <place At, class List>
+struct early_arrays {
+  static constexpr unsigned steps = early_length<List>();
+  static constexpr bool looks = early_needs_layers<List, steps>();
+  static constexpr bool resizes = early_resizes<List, steps>();
+
+  raw_array<verdict, At.burst> outcomes;
+  raw_array<std::uint32_t, resizes ? At.burst : 1> lengths;  // as they were before a program resized the frame
+};
+
+// The early verdicts of a pipeline on their way over a burst: `passes` for each frame in turn, then `finish`.
+template <place At, class List>
+class early_verdicts {
+ public:
+  RUNNEL_INLINE early_verdicts(List& list, early_arrays<At, List>& memory) noexcept : list_(list), arrays_(memory) {}
+  // Whether frame `i` goes on. Leaves in `found` what is in it, if somebody has to look.
+  [[nodiscard]] RUNNEL_INLINE bool passes(frame& f, std::size_t i, found_layers& found, context& c) noexcept {
+    if constexpr (arrays::looks) found = dissect(f);
+    if constexpr (arrays::resizes) arrays_.lengths[i] = f.length;
+    length_ += f.length;
+    const verdict v = early_step<arrays::looks, steps>(list_, f, found, c);
+    store(arrays_.outcomes[i], v);
+    if (v.code == verdict_code::pass) return true;
+    ++stopped_;
+    different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+    return false;
+  }
+  // Counts, settles the frames that do not go on, and closes the gaps. Returns how many are left.
+  RUNNEL_INLINE std::size_t finish(frame* frames, std::size_t n, pool& memory, context& c) noexcept {
+    count_in<steps>(list_, n, length_);
+    const verdict* const outcomes = arrays_.outcomes.data();
+    const std::uint32_t* const lengths = arrays::resizes ? arrays_.lengths.data() : nullptr;
+    if (stopped_ == 0) [[likely]]
+      return n;
+    if (stopped_ != n || different_ != 0)
+      return settle_some_frames<At, steps>(list_, frames, outcomes, lengths, n, memory, c);
+    settle_run<steps>(list_, frames, n, outcomes[0], lengths, length_, memory, c);
+    return 0;
+  }
+
+ private:
+  using arrays = early_arrays<At, List>;
+  static constexpr unsigned steps = arrays::steps;
+  List& list_;
+  arrays& arrays_;
+  std::uint64_t length_ = 0;
+  std::size_t stopped_ = 0;      // how many do not go on
+  std::uint32_t different_ = 0;  // whether not the same was said of all of these
+};
+
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
-  constexpr unsigned steps = early_length<List>();
+  using stage = typename List::first_stage;
   RUNNEL_ASSERT(n <= At.burst);
   if (n == 0) [[unlikely]]
     return;
   if (n > At.burst) __builtin_unreachable();
-  if constexpr (steps == 0) {
-    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
+  if constexpr (stage::kind != stage_kind::early) {
+    static_assert(stage::kind == stage_kind::end && !stage::wants_packet);
+    list.counters.add(n, sum_of_lengths(frames, n));
+    list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
-    using next_list = typename skip<List, steps>::type;
+    using next_list = typename skip<List, early_length<List>()>::type;
     using next_stage = typename next_list::first_stage;
-    constexpr bool look = early_needs_layers<List, steps>();
-    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
-    constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
-    raw_array<verdict, At.burst> outcomes;
-    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    std::uint64_t length = 0;
-    std::uint32_t different = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      frame& f = frames[i];
-      found_layers l;
-      if constexpr (look) l = dissect(f);
-      if constexpr (resizes) lengths[i] = f.length;
-      length += f.length;
-      const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l.packed;
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    auto& next = skip<List, early_length<List>()>::get(list);
+    early_arrays<At, List> arrays;
+    early_verdicts<At, List> early{list, arrays};
+    constexpr place there = with_packets(At, early_arrays<At, List>::looks);
+    found_layers found;
+    if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
+      for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
+      n = early.finish(frames, n, memory, c);
+      run_frames<At>(next, frames, n, memory, c);
+    } else if constexpr (segment_length<next_list>() == 0) {
+      handle_array<At.burst> packets;
+      attacher<next_list> attach{next, memory, packets.data(), n};
+      for (std::size_t i = 0; i < n; ++i)
+        if (early.passes(frames[i], i, found, c)) (void)attach.template with_layers<there.dissected>(frames[i], found);
+      (void)early.finish(frames, n, memory, c);
+      attach.template run_rest<there>(c);
+    } else {
+      handle_array<At.burst> packets;
+      attacher<next_list> attach{next, memory, packets.data(), n};
+      segment_arrays<there, next_list> segment_memory;
+      segment<there, next_list> on{next, packets.data(), segment_memory, c};
+      on.each(n, [&](std::size_t i) noexcept {
+        if (early.passes(frames[i], i, found, c) && attach.template with_layers<there.dissected>(frames[i], found))
+          on.first({found.parts, there.dissected});
+      });
+      (void)early.finish(frames, n, memory, c);
+      if (on.size() != 0) on.finish(attach.length());
     }
-    count_in<steps>(list, n, length);
-    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
-    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
-    if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
-      return;
-    }
-    if (different != 0) {
-      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
-      if (n == 0) return;
-    }
-    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
   }
 }
 
@@ -24324,7 +24543,7 @@ class attachment {
       RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, attach.last(), c);
-      attach.template run_rest<start>(c);
+      attach.template run_rest<detail::with_packets(start, false)>(c);
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;
@@ -25551,6 +25770,7 @@ class branch_stage : public stage_defaults {
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 
   constexpr branch_stage(F f, connection_list<ways, Connections...> connections) noexcept
       : function_(std::move(f)), connections_(std::move(connections)) {}
@@ -26209,8 +26429,10 @@ struct parse_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "parse";
 
-  // Leaves what it found in `known` as well, for the stages behind it in the same loop.
+  // Leaves what it found in `known` as well, for the stages behind it in the same loop. Where that is known already,
+  // as behind an early verdict that looked, nothing is left to do.
   RUNNEL_INLINE verdict find(packet& p, known_layers& known) noexcept {
+    if (known.valid) return known.found.fault == drop_reason::none ? pass : drop(known.found.fault);
     known.valid = true;
     // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
     const packed_layers before = pack_layers(p.layers());

@@ -160,6 +160,7 @@ class branch_stage : public stage_defaults {
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 
   constexpr branch_stage(F f, connection_list<ways, Connections...> connections) noexcept
       : function_(std::move(f)), connections_(std::move(connections)) {}

@@ -3,10 +3,18 @@
 //
 // Theory of operation. Neighbouring stages that look at one packet at a time form a *segment*, and a segment is one
 // loop over the burst in which every stage is inlined; each packet leaves it with an outcome: the first verdict other
-// than `pass`, or, where the segment ends in a branch, its way. A stage that prefetches begins a new segment: the loop
-// of the segment before prefetches for each packet that comes out of it, so that all of them have been before the stage
-// runs on the first. When all outcomes are the same the array is handed on as it is. Otherwise it is partitioned,
-// keeping the order, by compare and compress. Counters are added to once a burst.
+// than `pass`, or, where the segment ends in a branch, its way. When all outcomes are the same the array is handed on
+// as it is. Otherwise it is partitioned, keeping the order, by compare and compress. Counters are added to once a
+// burst.
+//
+// A stage that prefetches begins a new *group* of its segment. The loop runs the groups at a distance, so that memory
+// works for the packets in front while the processor works on those behind:
+//
+//     packets   0 .......... 47 | 48 .. 51 | 52 .......... 67 | 68 .. 71 | 72 ...
+//                    done       | group 2  |   on their way   | group 1, |  to come
+//                               | on them  |   from memory    | prefetch |
+//
+// What can be prefetched by headers alone is prefetched together with what the group before it needs.
 #ifndef RUNNEL_FLOW_ENGINE_HPP
 #define RUNNEL_FLOW_ENGINE_HPP
 
@@ -17,6 +25,7 @@
 #include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
 #include <runnel/flow/pipeline.hpp>
+#include <runnel/flow/step.hpp>
 
 namespace runnel::detail {
 
@@ -69,79 +78,6 @@ RUNNEL_INLINE void store(verdict& to, verdict v) noexcept {
   return sum;
 }
 
-template <class Stage>
-concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
-
-// How many of the stages at the front of a list belong to one segment: those that look at one packet at a time, up to
-// the next that prefetches; a branch may be the last.
-template <class List, bool First = true>
-constexpr unsigned segment_length() {
-  if constexpr (List::size == 0) {
-    return 0;
-  } else {
-    using stage = typename List::first_stage;
-    if constexpr (!First && prefetches<stage>) return 0;
-    else if constexpr (stage::kind == stage_kind::branch) return 1;
-    else if constexpr (stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list, false>();
-    else return 0;
-  }
-}
-
-template <class List, unsigned Steps>
-struct skip {
-  using type = typename skip<typename List::rest_list, Steps - 1>::type;
-  static type& get(List& list) noexcept { return skip<typename List::rest_list, Steps - 1>::get(list.rest); }
-};
-template <class List>
-struct skip<List, 0> {
-  using type = List;
-  static List& get(List& list) noexcept { return list; }
-};
-
-template <place At, class List, unsigned Steps>
-constexpr place place_after_steps() {
-  if constexpr (Steps == 0) return At;
-  else return place_after_steps<after<typename List::first_stage>(At), typename List::rest_list, Steps - 1>();
-}
-
-template <place At, class Stage>
-void report(Stage& stage, packet& p, verdict v, context& c) noexcept;
-
-// One packet through a segment. The outcome's `port` is the way for a branch's `pass`, and otherwise the number of the
-// stage that decided.
-template <place At, unsigned Steps, class List>
-RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& known, std::uint16_t number = 0) noexcept {
-  using stage = typename List::first_stage;
-  // Asked before, for a stage may take the packet.
-  [[maybe_unused]] const bool followed = At.traced && c.trace != nullptr && p.traced();
-  if constexpr (stage::kind == stage_kind::branch) {
-    verdict v = list.stage.decide(p, c, known.get());
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    if (v.code != verdict_code::pass) v.port = number;
-    return v;
-  } else {
-    verdict v;
-    if constexpr (stage::gives_parsed) v = list.stage.find(p, known);
-    else if constexpr (requires { list.stage(p, c, known.get()); }) v = list.stage(p, c, known.get());
-    else v = list.stage(p, c);
-    RUNNEL_ASSERT((p || v.code != verdict_code::pass) && "a stage that moves the packet out of the handle says stolen");
-    if constexpr (At.traced)
-      if (followed) report<At>(list.stage, p, v, c);
-    v.port = number;
-    if (Steps != 1 && v.code != verdict_code::pass) [[unlikely]]
-      return v;
-    if constexpr (stage::gives_parsed) {
-      // It would have a fault, and have been dropped: no stage behind has to ask again.
-      if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::resizes || stage::makes_own) {
-      known.valid = false;
-    }
-    if constexpr (Steps == 1) return v;
-    else return step<after<stage>(At), Steps - 1>(list.rest, p, c, known, static_cast<std::uint16_t>(number + 1));
-  }
-}
-
 template <class List>
 inline constexpr bool is_counted = std::same_as<decltype(List::counters), stage_counters>;
 
@@ -191,7 +127,7 @@ inline verdict settle(packet& p, verdict v, context& c) noexcept {
   return v;
 }
 
-template <place At, bool Prefetched = false, class List>
+template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept;
 
 // The packets of a segment whose outcomes differ: settles those that do not go on and closes the gaps. Returns how many
@@ -210,7 +146,7 @@ template <place At, unsigned Steps, class List>
     const bool on = v.code == verdict_code::pass;
     relocate(&out[gone], &packets[i]);
     why[gone] = v;
-    if (lengths != nullptr) lengths[gone] = lengths[i];
+    if (lengths != nullptr && !on) lengths[gone] = lengths[i];
     relocate(&packets[kept], &packets[i]);
     if constexpr (branches) outcomes[kept] = v;
     kept += on ? 1u : 0u;
@@ -248,68 +184,152 @@ void hand_over(Branch& branch, packet* packets, const verdict* outcomes, std::si
   }
 }
 
-// Whether the stage behind the first `Steps` of a list prefetches.
-template <class List, unsigned Steps>
-constexpr bool prefetches_behind() {
-  if constexpr (List::size == 0) return false;
-  else if constexpr (Steps != 0) return prefetches_behind<typename List::rest_list, Steps - 1>();
-  else return prefetches<typename List::first_stage>;
+// How many packets lie between those that two groups of a segment work on, and how many a group takes in a row. In the
+// router of bench/ a distance of 8 is too short for memory, and 12 to 24 do alike; 1 in a row costs instructions, and 8
+// leave memory idle for too long.
+inline constexpr std::size_t group_distance = 16, group_stride = 4;
+
+// What a segment on its way over a burst keeps of each packet. Apart from the rest, which then is in registers.
+template <place At, class List>
+struct segment_arrays {
+  static constexpr unsigned steps = segment_length<List>();
+  static constexpr bool branches = skip<List, steps - 1>::type::first_stage::kind == stage_kind::branch;
+  static constexpr bool resizes = segment_resizes<steps, List>();
+  static constexpr bool keeps_lengths = resizes && is_counted<List>;
+
+  // A branch writes every outcome, other stages only those that are not `pass`, and which those are.
+  raw_array<verdict, At.burst> outcomes;
+  raw_array<std::uint64_t, (std::size_t{At.burst} + 63) / 64> decided;
+  raw_array<std::uint32_t, keeps_lengths ? At.burst : 1> lengths;  // as they were when the segment began
+};
+
+// A segment on its way over a burst: `each`, which is given what calls `first` for a packet, and then `finish`.
+template <place At, class List>
+class segment {
+  using arrays = segment_arrays<At, List>;
+  static constexpr unsigned steps = arrays::steps;
+  // The first group is empty where the first stage is to be prefetched for.
+  static constexpr unsigned first_length =
+      prefetches<typename List::first_stage> ? 0 : group_length<List, steps, false>();
+  template <unsigned Left, class Rest>
+  static constexpr unsigned count_groups() {
+    if constexpr (Left == 0) {
+      return 0;
+    } else {
+      constexpr unsigned length = group_length<Rest, Left, true>();
+      return 1 + count_groups<Left - length, typename skip<Rest, length>::type>();
+    }
+  }
+  static constexpr unsigned groups_behind =
+      count_groups<steps - first_length, typename skip<List, first_length>::type>();
+
+ public:
+  RUNNEL_INLINE segment(List& list, packet* packets, segment_arrays<At, List>& memory, context& c) noexcept
+      : list_(list), packets_(packets), arrays_(memory), context_(c) {
+    for (std::size_t i = 0; i < (std::size_t{At.burst} + 63) / 64; ++i) arrays_.decided[i] = 0;
+  }
+  // Calls `take(i)` for all i < n, and lets the groups behind the first follow.
+  template <class Take>
+  RUNNEL_INLINE void each(std::size_t n, Take take) noexcept {
+    if constexpr (groups_behind == 0) {
+      for (std::size_t i = 0; i < n; ++i) take(i);
+    } else {
+      for (std::size_t i = 0; i < n;) {
+        const std::size_t end = n - i < group_stride ? n : i + group_stride;
+        for (; i < end; ++i) take(i);
+        run_behind<place_after_steps<At, List, first_length>(), steps - first_length, first_length, 0>(
+            skip<List, first_length>::get(list_), n_, i == n ? 0 : group_distance);
+      }
+    }
+  }
+  // The first group on the packet that was put behind those that came before.
+  RUNNEL_INLINE void first(const known_layers& known) noexcept {
+    run_group<At, steps, first_length, 0>(list_, n_++, known);
+  }
+  // How many packets came.
+  [[nodiscard]] RUNNEL_INLINE std::size_t size() const noexcept { return n_; }
+  // Counts, settles what does not go on, and runs the rest of the pipeline over the others. `length` is the sum of all
+  // lengths when the segment began.
+  RUNNEL_INLINE void finish(std::uint64_t length) noexcept;
+
+ private:
+  // Packet `i` through a group of `Length` stages, the first of which has the number `Number`; `Left` are those of the
+  // segment from there on.
+  template <place There, unsigned Left, unsigned Length, unsigned Number, class Rest>
+  RUNNEL_INLINE void run_group(Rest& list, std::size_t i, known_layers known) noexcept {
+    packet& p = packets_[i];
+    verdict v = pass;
+    if constexpr (arrays::keeps_lengths && Number == 0)
+      arrays_.lengths[i] = static_cast<std::uint32_t>(p.total_length());
+    if constexpr (Length != 0) v = step<There, Length>(list, p, context_, known, Number);
+    if constexpr (arrays::branches && Left == Length) {
+      store(arrays_.outcomes[i], v);
+      different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+    } else if (v.code != verdict_code::pass) [[unlikely]] {
+      different_ |= bits_of(v) ^ bits_of(pass);
+      arrays_.decided[i / 64] |= std::uint64_t{1} << i % 64;
+      store(arrays_.outcomes[i], v);
+    } else if constexpr (Left != Length) {
+      using next = typename skip<Rest, Length>::type;
+      prefetch_group<group_length<next, Left - Length, true>()>(skip<Rest, Length>::get(list), p, context_,
+                                                                known.get());
+    }
+  }
+  // Those of the first `ready` packets that are `distance` from the last of them, or more.
+  template <place There, unsigned Left, unsigned Number, unsigned Group, class Rest>
+  RUNNEL_INLINE void run_behind(Rest& list, std::size_t ready, std::size_t distance) noexcept {
+    constexpr unsigned length = group_length<Rest, Left, true>();
+    std::size_t i = done_[Group];
+    for (; i + distance < ready; ++i)
+      if (different_ == 0 || (arrays_.decided[i / 64] >> i % 64 & 1u) == 0)
+        run_group<There, Left, length, Number>(list, i, known_at<There>(packets_[i]));
+    done_[Group] = i;
+    if constexpr (Left != length)
+      run_behind<place_after_steps<There, Rest, length>(), Left - length, Number + length, Group + 1>(
+          skip<Rest, length>::get(list), i, distance);
+  }
+
+  List& list_;
+  packet* packets_;
+  arrays& arrays_;
+  context& context_;
+  std::size_t n_ = 0;
+  std::size_t done_[groups_behind + 1] = {};  // how many packets each of the groups behind has taken; one more for none
+  std::uint32_t different_ = 0;
+};
+
+template <place At, class List>
+RUNNEL_INLINE void segment<At, List>::finish(std::uint64_t length) noexcept {
+  count_in<steps>(list_, n_, length);
+  auto& branch_or_last = skip<List, steps - 1>::get(list_);
+  constexpr place there = place_after_steps<At, List, steps>();
+  verdict* const outcomes = arrays_.outcomes.data();
+
+  if (different_ == 0 && (!arrays::branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
+    if constexpr (arrays::resizes) length = sum_of_lengths(packets_, n_);
+    if constexpr (arrays::branches)
+      branch_or_last.stage.template run_way<there>(outcomes[0].port, packets_, n_, length, context_);
+    else run<there>(branch_or_last.rest, packets_, n_, length, context_);
+    return;
+  }
+  const std::size_t n =
+      settle_some<At, steps>(list_, packets_, outcomes, arrays::branches ? nullptr : arrays_.decided.data(),
+                             arrays::keeps_lengths ? arrays_.lengths.data() : nullptr, n_, context_);
+  if (n == 0) return;
+  if constexpr (arrays::branches) hand_over<there>(branch_or_last.stage, packets_, outcomes, n, context_);
+  else run<there>(branch_or_last.rest, packets_, n, sum_of_lengths(packets_, n), context_);
 }
 
-// `Prefetched` says that the segment before has called the first stage's `prefetch` for each packet already.
-template <place At, bool Prefetched, class List>
+template <place At, class List>
 void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  constexpr unsigned steps = segment_length<List>();
-  using last = typename skip<List, steps - 1>::type;
-  constexpr bool branches = last::first_stage::kind == stage_kind::branch;
   RUNNEL_ASSERT(n <= At.burst);
   if (n == 0) [[unlikely]]
     return;
-  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays below
-
-  constexpr bool prefetch_next = !branches && prefetches_behind<List, steps>();
-
-  if constexpr (prefetches<typename List::first_stage> && !Prefetched)
-    for (std::size_t i = 0; i < n; ++i) list.stage.prefetch(packets[i], c, nullptr);
-
-  constexpr bool resizes = segment_resizes<steps, List>();
-  constexpr bool keep_lengths = resizes && is_counted<List>;
-  std::uint32_t lengths[keep_lengths ? At.burst : 1];
-
-  // A branch writes every outcome, other segments only those that are not `pass`, and which those are.
-  raw_array<verdict, At.burst> outcomes;
-  std::uint64_t decided[(std::size_t{At.burst} + 63) / 64] = {};
-  std::uint32_t different = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (keep_lengths) lengths[i] = static_cast<std::uint32_t>(packets[i].total_length());
-    known_layers known;
-    const verdict v = step<At, steps>(list, packets[i], c, known);
-    if constexpr (branches) {
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
-    } else if (v.code != verdict_code::pass) [[unlikely]] {
-      different = 1;
-      decided[i / 64] |= std::uint64_t{1} << i % 64;
-      store(outcomes[i], v);
-    } else if constexpr (prefetch_next) {
-      skip<List, steps>::get(list).stage.prefetch(packets[i], c, known.get());
-    }
-  }
-  count_in<steps>(list, n, length);
-  auto& branch_or_last = skip<List, steps - 1>::get(list);
-  constexpr place there = place_after_steps<At, List, steps>();
-
-  if (different == 0 && (!branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (resizes) length = sum_of_lengths(packets, n);
-    if constexpr (branches) branch_or_last.stage.template run_way<there>(outcomes[0].port, packets, n, length, c);
-    else run<there, prefetch_next>(branch_or_last.rest, packets, n, length, c);
-    return;
-  }
-  n = settle_some<At, steps>(list, packets, outcomes.data(), branches ? nullptr : decided,
-                             keep_lengths ? lengths : nullptr, n, c);
-  if (n == 0) return;
-  if constexpr (branches) hand_over<there>(branch_or_last.stage, packets, outcomes.data(), n, c);
-  else run<there, prefetch_next>(branch_or_last.rest, packets, n, sum_of_lengths(packets, n), c);
+  if (n > At.burst) __builtin_unreachable();  // so that the compiler knows it for the arrays
+  segment_arrays<At, List> arrays;
+  segment<At, List> on{list, packets, arrays, c};
+  on.each(n, [&](std::size_t i) noexcept { on.first(known_at<At>(packets[i])); });
+  on.finish(length);
 }
 
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
@@ -344,12 +364,12 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
 }
 
 // Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
-template <place At, bool Prefetched, class List>
+template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   using stage = typename List::first_stage;
   constexpr place there = after<stage>(At);
   if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
-    run_segment<At, Prefetched>(list, packets, n, length, c);
+    run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::aside) {

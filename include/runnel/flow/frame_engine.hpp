@@ -2,10 +2,10 @@
 // The burst engine, before there are packets: runs the early verdicts at the front of a pipeline over frames, and makes
 // packets of those that go on.
 //
-// Theory of operation. A device's frames go through all early verdicts in one loop. When the same was said of all, the
-// array is handed on as it is: to the next stage, back to the device, or to the pool. Otherwise the frames that do not
-// go on are settled in runs of equal verdicts, and the gaps are closed. The first stage that wants a packet is where
-// descriptors are attached; what the early verdicts found out about headers goes with them.
+// Theory of operation. A device's frames go through all early verdicts in one loop. The first stage that wants a packet
+// is where descriptors are attached, in that same loop, which takes the packet through its first segment as well; what
+// the early verdicts found out about headers goes with it. Frames that do not go on are settled behind the loop, in
+// runs of equal verdicts. Where no stage wants a packet, the gaps are closed and the array is handed on.
 #ifndef RUNNEL_FLOW_FRAME_ENGINE_HPP
 #define RUNNEL_FLOW_FRAME_ENGINE_HPP
 
@@ -81,8 +81,10 @@ constexpr context context_of(Device& device, instant now) noexcept {
   return c;
 }
 
-constexpr place with_packets(place at) noexcept {
+// Where descriptors are attached; `dissected` says that an early verdict has looked.
+constexpr place with_packets(place at, bool dissected) noexcept {
   at.packets = true;
+  at.dissected = dissected;
   return at;
 }
 
@@ -114,41 +116,54 @@ class attacher {
   }
 
   // The bytes come near meanwhile, for whoever looks at them first.
-  RUNNEL_INLINE void operator()(const frame& f) noexcept {
+  RUNNEL_INLINE bool operator()(const frame& f) noexcept {
     prefetch_to_read(f.data);
     last_ = f.timestamp;
-    if (packet p = memory_->attach(f)) [[likely]]
-      add(static_cast<packet&&>(p), f.length);
-    else lose(f);
+    packet p = memory_->attach(f);
+    if (!p) [[unlikely]]
+      return lose(f);
+    return add(static_cast<packet&&>(p), f.length);
   }
-  // With what an early verdict has found in it already.
-  RUNNEL_INLINE void operator()(const frame& f, packed_layers found) noexcept {
-    if (packet p = memory_->attach(f)) [[likely]] {
-      p.layers(unpack_layers(found));
-      add(static_cast<packet&&>(p), f.length);
-    } else {
-      lose(f);
-    }
+  // With what an early verdict has found in it, if one has looked.
+  template <bool Looked>
+  RUNNEL_INLINE bool with_layers(const frame& f, const found_layers& found) noexcept {
+    packet p = memory_->attach(f);
+    if (!p) [[unlikely]]
+      return lose(f);
+    if constexpr (Looked) p.layers(unpack_layers(found.packed));
+    return add(static_cast<packet&&>(p), f.length);
   }
   template <place At>
   void run_rest(context& c) noexcept {
-    if (count_ != 0) run<with_packets(At)>(*list_, packets_, count_, length_, c);
+    if (count_ != 0) run<At>(*list_, packets_, count_, length_, c);
   }
   [[nodiscard]] instant last() const noexcept { return last_; }
+  // The sum of the lengths of the packets that it made.
+  [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
   // How many frames it took, those included for which there was no descriptor.
   [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
-  RUNNEL_INLINE void add(packet&& p, std::uint64_t length) noexcept {
+  RUNNEL_INLINE bool add(packet&& p, std::uint64_t length) noexcept {
     RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
     length_ += length;
     ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+    return true;
   }
-  [[gnu::noinline]] void lose(const frame& f) noexcept {
-    list_->counters.add(1, f.length);
-    list_->counters.add(drop(drop_reason::no_packet));
-    memory_->release(&f, 1);
+  RUNNEL_INLINE bool lose(const frame& f) noexcept {
     ++lost_;
+    lose(*list_, *memory_, f.length, f.slot, f.lender);
+    return false;
+  }
+  // Takes no address of what is in registers.
+  [[gnu::noinline]] static void lose(List& list, pool& memory, std::uint32_t length, std::uint32_t slot,
+                                     std::uint8_t lender) noexcept {
+    frame f;
+    f.slot = slot;
+    f.lender = lender;
+    list.counters.add(1, length);
+    list.counters.add(drop(drop_reason::no_packet));
+    memory.release(&f, 1);
   }
 
   List* list_;
@@ -160,25 +175,6 @@ class attacher {
   std::uint64_t length_ = 0;
   instant last_{};  // when the last frame was received
 };
-
-// Hands frames to the first stage that is not an early verdict: as they are when it can do with frames.
-template <place At, bool HaveLayers, class List>
-RUNNEL_INLINE void run_after_early(List& list, frame* frames, const packed_layers* found, std::size_t n, pool& memory,
-                                   context& c) noexcept {
-  using stage = typename List::first_stage;
-  if constexpr (stage::kind == stage_kind::end && !stage::wants_packet) {
-    list.counters.add(n, sum_of_lengths(frames, n));
-    list.stage.take_frames(frames, n, memory, list.counters, c);
-  } else {
-    handle_array<At.burst> packets;
-    attacher<List> attach{list, memory, packets.data(), n};
-    for (std::size_t i = 0; i < n; ++i) {
-      if constexpr (HaveLayers) attach(frames[i], found[i]);
-      else attach(frames[i]);
-    }
-    attach.template run_rest<At>(c);
-  }
-}
 
 // A frame that leaves as a packet.
 template <unsigned Steps, class List>
@@ -224,16 +220,13 @@ void settle_run(List& list, const frame* frames, std::size_t n, verdict v, const
 // The frames of a burst of which not the same was said: settles those that do not go on, a run of equal verdicts at a
 // time, and closes the gaps. Returns how many are left.
 template <place At, unsigned Steps, class List>
-[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, packed_layers* found,
-                                                 const verdict* outcomes, const std::uint32_t* lengths, std::size_t n,
-                                                 pool& memory, context& c) noexcept {
+[[gnu::noinline]] std::size_t settle_some_frames(List& list, frame* frames, const verdict* outcomes,
+                                                 const std::uint32_t* lengths, std::size_t n, pool& memory,
+                                                 context& c) noexcept {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n;) {
     if (outcomes[i].code == verdict_code::pass) {
-      if (kept != i) {
-        frames[kept] = frames[i];
-        if (found != nullptr) found[kept] = found[i];
-      }
+      if (kept != i) frames[kept] = frames[i];
       ++kept;
       ++i;
       continue;
@@ -278,49 +271,99 @@ inline constexpr bool begins_with_packets =
     List::first_stage::kind != stage_kind::early &&
     !(List::first_stage::kind == stage_kind::end && !List::first_stage::wants_packet);
 
+// What was said of the frames of a burst.
+template <place At, class List>
+struct early_arrays {
+  static constexpr unsigned steps = early_length<List>();
+  static constexpr bool looks = early_needs_layers<List, steps>();
+  static constexpr bool resizes = early_resizes<List, steps>();
+
+  raw_array<verdict, At.burst> outcomes;
+  raw_array<std::uint32_t, resizes ? At.burst : 1> lengths;  // as they were before a program resized the frame
+};
+
+// The early verdicts of a pipeline on their way over a burst: `passes` for each frame in turn, then `finish`.
+template <place At, class List>
+class early_verdicts {
+ public:
+  RUNNEL_INLINE early_verdicts(List& list, early_arrays<At, List>& memory) noexcept : list_(list), arrays_(memory) {}
+  // Whether frame `i` goes on. Leaves in `found` what is in it, if somebody has to look.
+  [[nodiscard]] RUNNEL_INLINE bool passes(frame& f, std::size_t i, found_layers& found, context& c) noexcept {
+    if constexpr (arrays::looks) found = dissect(f);
+    if constexpr (arrays::resizes) arrays_.lengths[i] = f.length;
+    length_ += f.length;
+    const verdict v = early_step<arrays::looks, steps>(list_, f, found, c);
+    store(arrays_.outcomes[i], v);
+    if (v.code == verdict_code::pass) return true;
+    ++stopped_;
+    different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
+    return false;
+  }
+  // Counts, settles the frames that do not go on, and closes the gaps. Returns how many are left.
+  RUNNEL_INLINE std::size_t finish(frame* frames, std::size_t n, pool& memory, context& c) noexcept {
+    count_in<steps>(list_, n, length_);
+    const verdict* const outcomes = arrays_.outcomes.data();
+    const std::uint32_t* const lengths = arrays::resizes ? arrays_.lengths.data() : nullptr;
+    if (stopped_ == 0) [[likely]]
+      return n;
+    if (stopped_ != n || different_ != 0)
+      return settle_some_frames<At, steps>(list_, frames, outcomes, lengths, n, memory, c);
+    settle_run<steps>(list_, frames, n, outcomes[0], lengths, length_, memory, c);
+    return 0;
+  }
+
+ private:
+  using arrays = early_arrays<At, List>;
+  static constexpr unsigned steps = arrays::steps;
+  List& list_;
+  arrays& arrays_;
+  std::uint64_t length_ = 0;
+  std::size_t stopped_ = 0;      // how many do not go on
+  std::uint32_t different_ = 0;  // whether not the same was said of all of these
+};
+
 template <place At, class List>
 void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context& c) noexcept {
-  constexpr unsigned steps = early_length<List>();
+  using stage = typename List::first_stage;
   RUNNEL_ASSERT(n <= At.burst);
   if (n == 0) [[unlikely]]
     return;
   if (n > At.burst) __builtin_unreachable();
-  if constexpr (steps == 0) {
-    run_after_early<At, false>(list, frames, nullptr, n, memory, c);
+  if constexpr (stage::kind != stage_kind::early) {
+    static_assert(stage::kind == stage_kind::end && !stage::wants_packet);
+    list.counters.add(n, sum_of_lengths(frames, n));
+    list.stage.take_frames(frames, n, memory, list.counters, c);
   } else {
-    using next_list = typename skip<List, steps>::type;
+    using next_list = typename skip<List, early_length<List>()>::type;
     using next_stage = typename next_list::first_stage;
-    constexpr bool look = early_needs_layers<List, steps>();
-    constexpr bool keep_layers = look && !(next_stage::kind == stage_kind::end && !next_stage::wants_packet);
-    constexpr bool resizes = early_resizes<List, steps>();
-    raw_array<packed_layers, keep_layers ? At.burst : 1> found;
-    raw_array<verdict, At.burst> outcomes;
-    std::uint32_t lengths[resizes ? At.burst : 1];  // as they were before a program resized the frame
-    std::uint64_t length = 0;
-    std::uint32_t different = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      frame& f = frames[i];
-      found_layers l;
-      if constexpr (look) l = dissect(f);
-      if constexpr (resizes) lengths[i] = f.length;
-      length += f.length;
-      const verdict v = early_step<look, steps>(list, f, l, c);
-      if constexpr (keep_layers) found[i] = l.packed;
-      store(outcomes[i], v);
-      different |= bits_of(v) ^ bits_of(outcomes[0]);
+    auto& next = skip<List, early_length<List>()>::get(list);
+    early_arrays<At, List> arrays;
+    early_verdicts<At, List> early{list, arrays};
+    constexpr place there = with_packets(At, early_arrays<At, List>::looks);
+    found_layers found;
+    if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
+      for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
+      n = early.finish(frames, n, memory, c);
+      run_frames<At>(next, frames, n, memory, c);
+    } else if constexpr (segment_length<next_list>() == 0) {
+      handle_array<At.burst> packets;
+      attacher<next_list> attach{next, memory, packets.data(), n};
+      for (std::size_t i = 0; i < n; ++i)
+        if (early.passes(frames[i], i, found, c)) (void)attach.template with_layers<there.dissected>(frames[i], found);
+      (void)early.finish(frames, n, memory, c);
+      attach.template run_rest<there>(c);
+    } else {
+      handle_array<At.burst> packets;
+      attacher<next_list> attach{next, memory, packets.data(), n};
+      segment_arrays<there, next_list> segment_memory;
+      segment<there, next_list> on{next, packets.data(), segment_memory, c};
+      on.each(n, [&](std::size_t i) noexcept {
+        if (early.passes(frames[i], i, found, c) && attach.template with_layers<there.dissected>(frames[i], found))
+          on.first({found.parts, there.dissected});
+      });
+      (void)early.finish(frames, n, memory, c);
+      if (on.size() != 0) on.finish(attach.length());
     }
-    count_in<steps>(list, n, length);
-    packed_layers* const layers_found = keep_layers ? found.data() : nullptr;
-    const std::uint32_t* const lengths_before = resizes ? lengths : nullptr;
-    if (different == 0 && outcomes[0].code != verdict_code::pass) {
-      settle_run<steps>(list, frames, n, outcomes[0], lengths_before, length, memory, c);
-      return;
-    }
-    if (different != 0) {
-      n = settle_some_frames<At, steps>(list, frames, layers_found, outcomes.data(), lengths_before, n, memory, c);
-      if (n == 0) return;
-    }
-    run_after_early<At, keep_layers>(skip<List, steps>::get(list), frames, layers_found, n, memory, c);
   }
 }
 

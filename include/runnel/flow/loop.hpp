@@ -108,7 +108,7 @@ class attachment {
       RUNNEL_ASSERT(n == attach.taken() && "a device says how often it called take, which it may not copy");
       if (n == 0) return 0;
       see(clock, attach.last(), c);
-      attach.template run_rest<start>(c);
+      attach.template run_rest<detail::with_packets(start, false)>(c);
       return n;
     } else {
       detail::raw_array<frame, Burst> frames;

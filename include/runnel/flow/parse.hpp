@@ -15,8 +15,10 @@ struct parse_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "parse";
 
-  // Leaves what it found in `known` as well, for the stages behind it in the same loop.
+  // Leaves what it found in `known` as well, for the stages behind it in the same loop. Where that is known already,
+  // as behind an early verdict that looked, nothing is left to do.
   RUNNEL_INLINE verdict find(packet& p, known_layers& known) noexcept {
+    if (known.valid) return known.found.fault == drop_reason::none ? pass : drop(known.found.fault);
     known.valid = true;
     // Ethernet of which nothing is known, and which the short way understands, is nearly every packet.
     const packed_layers before = pack_layers(p.layers());

@@ -40,6 +40,7 @@ enum class stage_kind : std::uint8_t {
 struct place {
   bool packets = false;                 ///< descriptors have been attached; before that there are only frames
   bool parsed = false;                  ///< `parse()` lies behind
+  bool dissected = false;               ///< all packets were dissected, and none can have been cut or moved since
   bool tracked = false;                 ///< `track()` lies behind
   bool shared = false;                  ///< the bytes may belong to a clone as well
   bool traced = false;                  ///< a `trace` lies behind
@@ -133,6 +134,7 @@ struct demands<type_list<A...>> {
   static constexpr bool known = (sizeof...(A) > 0) && (is_argument<A> && ...);
   static constexpr bool views = (is_view<A> || ...);
   static constexpr bool parsed = (view_needs_parse<A>() || ...);
+  static constexpr bool only_headers = ((is_view<A> || is_time<A>) && ...);
   static constexpr bool writes = (is_writing_view<A> || ...);
   static constexpr bool packets = (is_packet<A> || ...);
   static constexpr bool whole_packets = (std::same_as<A, packet&> || ...);
@@ -145,9 +147,10 @@ struct demands<type_list<A...>> {
 template <class R>
 inline constexpr bool is_verdict = std::is_void_v<R> || std::is_convertible_v<R, verdict>;
 
-// What a stage of a segment has just found in the packet that is on its way through it, in registers: stages that only
-// look at headers need neither load it nor check it again. Not valid when nobody has looked in this loop - what a
-// packet brought with it may have been found before it was shortened - or when a stage may have moved something since.
+// What is sure to be in the packet that is on its way through a segment, in registers: stages that only look at headers
+// need neither load it nor check it again. Valid from the beginning where the place says `dissected`, else when a stage
+// has looked in this loop - what a packet brought with it may have been found before it was shortened - and until one
+// has moved something.
 struct known_layers {
   layers found;
   bool valid = false;
@@ -252,8 +255,11 @@ RUNNEL_INLINE void prefetch_for(F& function, packet& p, context& c, const layers
 ///   `instant` (the time) or `const subject&`, and which returns a `verdict` or nothing. It runs for the packets
 ///   that have all these headers; the others pass it by;
 /// - an object with one such `operator()`, and perhaps `void prefetch(...)` with parameters of the same kinds, which is
-///   called for every packet of a burst before the object sees the first: the place for `prefetch_to_read`. A stage
-///   that moves the packet out of the handle returns `stolen` (RUNNEL_ASSERT), or nothing;
+///   called for each packet some time before the object sees it, 16 packets of the same burst before if there are as
+///   many: the place for `prefetch_to_read`. It may mark the packet, as with a flow hash, and changes nothing else in
+///   it (RUNNEL_ASSERT). One that asks for nothing but header views may be called before a stage in front of it has
+///   decided on the packet, if that stage writes to no packet. A stage that moves the packet out of the handle returns
+///   `stolen` (RUNNEL_ASSERT), or nothing;
 /// - an object with `void operator()(burst&)`;
 /// - rules;
 /// - what the functions of this library return: `parse()`, `xdp(...)`, `branch(...)`, `tee(...)`, `transmit(...)`, ...
@@ -276,6 +282,7 @@ struct stage_defaults {
   static constexpr bool makes_own = false;  // makes shared bytes the packet's own
   static constexpr bool traces = false;
   static constexpr bool asks_for_frame = false;
+  static constexpr bool prefetches_by_headers = false;  // its prefetch() looks at nothing but headers
 };
 
 constexpr const char* header_name(header h) noexcept {
@@ -343,6 +350,7 @@ struct handler_stage : stage_defaults {
   static constexpr bool writes = needs::writes;
   static constexpr bool resizes = needs::whole_packets;
   static constexpr bool asks_for_frame = needs::frames;
+  static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
   static_assert(
       prefetching<F> || !requires(F& f, packet& p) { f.prefetch(p); },
       "runnel: prefetch() is one function, neither overloaded nor a template: its parameters say what it needs");

@@ -30,8 +30,9 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->data = f.data;
   d->timestamp = f.timestamp;
   d->length = f.length;
-  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif,
-                                            f.missing != 0 ? f.missing : f.segment_size);
+  detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
+  if (f.segment_size != 0 && f.missing == 0) [[unlikely]]
+    d->segment_size = f.segment_size;
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;

@@ -287,7 +287,7 @@ class packet {
       if ((d->special & detail::is_lent) != 0) return true;
     return false;
   }
-  [[nodiscard]] std::size_t total_length_slow() const noexcept {
+  [[nodiscard, gnu::noinline, gnu::cold, gnu::pure]] std::size_t total_length_slow() const noexcept {
     std::size_t sum = 0;
     for (const detail::descriptor* d = d_; d != nullptr; d = following(d)) sum += d->length;
     return sum;

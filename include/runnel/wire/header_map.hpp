@@ -31,23 +31,23 @@ class basic_header_map {
  public:
   /// `just_found`: `dissect` said just that of just these bytes, and nothing was moved since, which is the caller's
   /// promise. Saves the bounds checks that it has made already.
-  constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset, const runnel::layers& found,
-                             bool just_found = false) noexcept
+  RUNNEL_INLINE constexpr basic_header_map(byte_window<Byte> contents, std::size_t head_offset,
+                                           const runnel::layers& found, bool just_found = false) noexcept
       : begin_(contents.data()),
         head_(contents.data() - head_offset),
         end_(contents.data() + contents.size()),
         found_(known(found, head_offset)),
         just_found_(just_found) {}
   /// Of a packet, where `parse` found them.
-  explicit basic_header_map(const packet& p) noexcept
+  RUNNEL_INLINE explicit basic_header_map(const packet& p) noexcept
     requires std::is_const_v<Byte>
       : basic_header_map(p.contents(), p.headroom(), p.layers()) {}
   /// Of a packet, where `parse` found them.
-  explicit basic_header_map(packet& p) noexcept
+  RUNNEL_INLINE explicit basic_header_map(packet& p) noexcept
     requires(!std::is_const_v<Byte>)
       : basic_header_map(p.writable(), p.headroom(), p.layers()) {}
   /// Of a frame, in which `found` was found.
-  basic_header_map(const frame& f, const runnel::layers& found) noexcept
+  RUNNEL_INLINE basic_header_map(const frame& f, const runnel::layers& found) noexcept
       : basic_header_map({f.data, f.length}, f.headroom, found) {}
 
   /// What was found.

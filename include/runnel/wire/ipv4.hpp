@@ -145,7 +145,10 @@ class basic_ipv4 {
   constexpr void time_to_live(std::uint8_t v) const noexcept
     requires(!std::is_const_v<Byte>)
   {
-    set16(8, static_cast<std::uint16_t>((load_be16(p_ + 8) & 0xffu) | unsigned{v} << 8));
+    const auto from = detail::load<std::uint16_t>(p_ + 8);
+    const unsigned to = little_endian_host ? (from & 0xff00u) | v : (from & 0xffu) | unsigned{v} << 8;
+    update_checksum(from, static_cast<std::uint16_t>(to));
+    store_u8(p_ + 8, v);
   }
   /// @}
   /// Stores a checksum as given.
@@ -177,8 +180,12 @@ class basic_ipv4 {
  private:
   constexpr basic_ipv4(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
   constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    store_be16(p_ + 10, update_checksum16(load_be16(p_ + 10), load_be16(p_ + at), v));
+    update_checksum(detail::load<std::uint16_t>(p_ + at), detail::to_big(v));
     store_be16(p_ + at, v);
+  }
+  // In the order of the host: the bytes of the sum are the same in either (RFC 1071 §2 (B)).
+  constexpr void update_checksum(std::uint16_t from, std::uint16_t to) const noexcept {
+    detail::store(p_ + 10, update_checksum16(detail::load<std::uint16_t>(p_ + 10), from, to));
   }
   constexpr void set32(std::size_t at, std::uint32_t v) const noexcept {
     store_be16(p_ + 10, update_checksum32(load_be16(p_ + 10), load_be32(p_ + at), v));
