@@ -40,7 +40,7 @@ void same_answers(const auto& expression, std::size_t rounds = 5) {
   CHECK(compare(expression, rounds).same == rounds * runnel_test::frames_of_all_kinds().size());
 }
 // Asks all of some conditions; `answers` says what is right, a bit for each.
-bool all_agree(const condition (&conditions)[9], const std::function<unsigned(const subject&)>& answers) {
+bool all_agree(const condition (&conditions)[3], const std::function<unsigned(const subject&)>& answers) {
   bool good = true;
   for_many_packets(5, [&](const subject& s) {
     unsigned bits = 0;
@@ -82,27 +82,35 @@ TEST_CASE("every field compares as it does in an expression, on good and on brok
     CHECK_MESSAGE(!seen.empty(), "no packet has this field: ", std::string(name.c_str()));
     for (const key& k : seen) {
       const value v = match::from_key<value>(k);
-      const condition conditions[] = {field == v,
-                                      field != v,
-                                      field<v, field>
-                                          v,
-                                      field <= v,
-                                      field >= v,
-                                      field.in(range(v, v)),
-                                      field.not_in(constant_set{v, v}),
-                                      (field & v) == v};
-      const auto answers = [&](const subject& s) -> unsigned {
-        const bool all[] = {
-            (field == v)(s),      (field != v)(s), (field < v)(s),           (field > v)(s),
-            (field <= v)(s),      (field >= v)(s), field.in(range(v, v))(s), field.not_in(constant_set{v, v})(s),
-            ((field & v) == v)(s)};
-        unsigned bits = 0;
-        for (std::size_t i = 0; i < std::size(all); ++i) bits |= (all[i] ? 1u : 0u) << i;
-        return bits;
+      const condition conditions[] = {field == v, field != v, (field & v) <= v};
+      const auto answers = [&](const subject& s) {
+        return ((field == v)(s) ? 1u : 0u) | ((field != v)(s) ? 2u : 0u) | (((field & v) <= v)(s) ? 4u : 0u);
       };
       CHECK(all_agree(conditions, answers));
     }
   });
+}
+
+TEST_CASE("every relation, range and list compares as it does in an expression") {
+  const auto on_each = [](const auto& field, const auto& v) {
+    same_answers(field < v);
+    same_answers(field <= v);
+    same_answers(field > v);
+    same_answers(field >= v);
+    same_answers(field.in(range(v, v)) || field.not_in(range(v, v)));
+    same_answers(field.in(constant_set{v, v}) || !field.not_in(constant_set{v}));
+    same_answers((field & v).not_in(constant_set{v, v}));
+    same_answers((field & v) != v);
+  };
+  on_each(th::dport, std::uint16_t{53});
+  on_each(ip::ecn, std::uint8_t{0});
+  on_each(ip::saddr, ipv4_address{10, 1, 2, 3});
+  on_each(ip6::daddr, addr6("ff02::1"));
+  on_each(ether::saddr, mac("02:00:00:00:00:01"));
+  on_each(tcp::option::maxseg::size, std::uint16_t{1460});
+  on_each(vxlan::inner(ip::ttl), std::uint8_t{5});
+  on_each(meta::time, instant{1});
+  on_each(meta::length, std::uint32_t{60});
 }
 
 TEST_CASE("every header is there as it is for an expression") {
