@@ -12,6 +12,7 @@
 #include <runnel/device/bpf.hpp>
 #include <runnel/device/mapped_pool.hpp>
 #include <runnel/device/pcap_reader.hpp>
+#include <runnel/match/parse_condition.hpp>
 #include <runnel/xdp/lower.hpp>
 #include <runnel/xdp/print_instruction.hpp>
 
@@ -296,6 +297,44 @@ TEST_CASE("every field and header that can be lowered compares in the kernel as 
   for_all_leaves(packets, 2, [&](const condition& leaf) { c.add(leaf); });
   c.flush();
   CHECK(c.held);
+  CHECK(c.wrong == 0);
+}
+
+TEST_CASE("conditions that were read from text decide in the kernel as here") {
+  if (!can_load_programs()) return;
+  std::vector<octets> packets = make_packets(3000, 6);
+  const std::vector<octets> real = captured();
+  packets.insert(packets.end(), real.begin(), real.end());
+  comparison c(packets);
+  for (const char* words : {
+           "tcp port 80",
+           "host 10.0.0.1 and not arp",
+           "net 10/8",
+           "vlan",
+           "icmp6",
+           "ip6",
+           "udp src port 53 or udp dst port 53",
+           "ether host 02:02:02:02:02:02",
+           "portrange 20-80",
+           "less 60",
+           "not (ip or ip6 or arp)",
+           "tcp dport { 22, 80-90 } ip saddr 10.0.0.0/8",
+           "meta l4proto { tcp, udp } th dport != 53",
+           "icmp type echo-request",
+           "tcp flags & (syn|ack) == syn",
+           "ip6 saddr 2000::/7 ip6 hoplimit 1-64",
+           "vlan id 1-4000 meta protocol ip6",
+           "ether type 0x88cc",
+           "proto 47",
+           "greater 100 and multicast",
+       }) {
+    CAPTURE(words);
+    const auto read = parse_condition(words);
+    if (!read) FAIL_CHECK(read.error().message());
+    else if (!is_lowerable(*read)) FAIL_CHECK("is not lowerable");
+    else c.add(*read);
+  }
+  c.flush();
   CHECK(c.wrong == 0);
 }
 
