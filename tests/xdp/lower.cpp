@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// Programs decide as the expressions that they were made of: in an interpreter, which every machine can run.
+// tests/device/lower.cpp has the same in the kernel.
+#include <cstring>
+
+#include <doctest/doctest.h>
+
+#include "interpreter.hpp"
+#include "lowering.hpp"
+
+using namespace runnel_test;
+
+namespace {
+
+// A set of one's own.
+struct even_ports {
+  bool contains(std::uint16_t v) const noexcept { return v % 2 == 0; }
+  const char* name() const noexcept { return "even"; }
+};
+
+}  // namespace
+
+TEST_CASE("every field and header that can be lowered compares in a program as in an expression") {
+  const std::vector<octets> packets = make_packets(400, 7, 5);
+  comparison<interpreter> c(packets);
+  for_all_leaves(make_packets(3000, 7), 1, [&](const condition& leaf) { c.add(leaf); });
+  c.flush();
+  CHECK(c.held);
+  CHECK(c.wrong == 0);
+}
+
+TEST_CASE("random conditions with sets decide in a program as in an expression, and read nothing behind the packet") {
+  static prefix_set_of<ipv4_address, 8> four("four");
+  static prefix_set_of<ipv6_address, 8> six("six");
+  static hash_set_of<ipv6_address, 8> hosts("hosts");
+  static hash_set_of<std::uint16_t, 8> ports("ports");
+  four.clear(), six.clear(), hosts.clear(), ports.clear();
+  REQUIRE(four.insert(net("10.0.0.0/9")));
+  REQUIRE(six.insert(net("2000::/7")));
+  REQUIRE(hosts.insert(addr6("fe00::2")));
+  REQUIRE(ports.insert(53));
+  const std::vector<octets> packets = make_packets(2000, 8, 5);
+  std::vector<condition> leaves = {ip::saddr.in(four),    ip::daddr.not_in(four), ip6::saddr.in(six),
+                                   ip6::daddr.in(hosts),  udp::dport.in(ports),   th::sport.not_in(ports),
+                                   arp::saddr_ip.in(four)};
+  for_all_leaves(packets, 2, [&](const condition& leaf) { leaves.push_back(leaf); });
+  random_generator random(9);
+  std::size_t held = 0, differ = 0;
+  for (int round = 0; round < 60; ++round) {
+    const condition take =
+        random_tree(leaves, random, 4) || (leaves[random.below(7)] && random_tree(leaves, random, 2));
+    const auto p = bpf::lower(take, drop, aborted, {.counters = round % 2 == 0});
+    if (!p) FAIL(p.error().message());
+    const interpreter program = interpreter::load(*p);
+    for (std::size_t i = 0; i < 200; ++i) {
+      const octets& packet = packets[random.below(packets.size())];
+      const bool here = take(as_subject(packet));
+      held += here;
+      differ += program.run(packet) != returned_for(here ? verdict(drop) : aborted);
+      if (program.failure() != nullptr) FAIL(program.failure());
+    }
+  }
+  CHECK(held > 500);
+  CHECK(differ == 0);
+}
+
+TEST_CASE("what cannot be lowered is an error that says which part and why") {
+  const auto why = [](const condition& c) {
+    const auto p = bpf::lower(c, drop);
+    return std::string(p ? "" : p.error().message());
+  };
+  static interval_set<std::uint16_t, 2> games("games");
+  static const even_ports even;
+  CHECK(why(tcp::dport == 1 && has<tcp::option::maxseg>) ==
+        "xdp: lower rule 1, tcp option maxseg exists: an XDP program does not search options and extension headers: "
+        "ask for them in user space");
+  CHECK(why(tcp::dport == 1 && tcp::option::maxseg::size == 5) ==
+        "xdp: lower rule 1, tcp option maxseg size 5: an XDP program does not search options and extension headers: "
+        "ask for them in user "
+        "space");
+  CHECK(why(vxlan::inner(ip::ttl) == 5) ==
+        "xdp: lower rule 1, udp dport 4789 vxlan ip ttl 5: an XDP program does not look into tunnels: ask for it in "
+        "user space");
+  CHECK(why(!has<llc>) ==
+        "xdp: lower rule 1, llc exists: an XDP program does not look for LLC and SNAP headers: ask for them in user "
+        "space");
+  CHECK(why(meta::time < instant{5}) ==
+        "xdp: lower rule 1, meta time < 0.000000005: the kernel's clock is not the one of the device: leave meta time "
+        "out of "
+        "what runs "
+        "in the kernel");
+  CHECK(why(udp::dport.in(games)) ==
+        "xdp: lower rule 1, udp dport @games: the kernel has no map of intervals: use in(range(...)), a prefix_set or "
+        "a hash_set");
+  CHECK(why(udp::dport.in(even)) ==
+        "xdp: lower rule 1, udp dport @even: the kernel cannot ask a set of your own: use a hash_set or a prefix_set");
+  const auto p = bpf::lower(rules(when(has<arp>) >> drop, when(has<ipv4>) >> stolen));
+  REQUIRE_FALSE(p);
+  CHECK(std::string(p.error().message()) ==
+        "xdp: lower rule 2: the kernel has no verdict like this: use accept, drop, tx or redirect");
+}
+
+TEST_CASE("metadata that a program cannot see is what an early verdict sees") {
+  const octets packet = frames_of_all_kinds().front();
+  const auto decides = [&](const condition& c, const bpf::lower_options& options) {
+    const auto p = bpf::lower(c, drop, pass, options);
+    REQUIRE(p);
+    return interpreter::load(*p).run(packet) == 1;
+  };
+  CHECK(decides(meta::mark == 0 && meta::priority == 0 && meta::hash == 0, {}));
+  CHECK(decides(meta::iif == 0, {}));
+  CHECK(decides(meta::iif == 7, {.iif = 7}));
+  CHECK(decides(meta::length == 74 && meta::queue == 0, {}));
+}
+
+TEST_CASE("a condition on the Ethernet header alone needs no dissection") {
+  const auto p = bpf::lower(ether::type == 0x88cc, drop);
+  REQUIRE(p);
+  CHECK(p->size() < 30);
+  const auto q = bpf::lower(has<ipv4>, drop);
+  REQUIRE(q);
+  CHECK(q->size() > 300);
+}
