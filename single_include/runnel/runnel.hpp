@@ -16308,9 +16308,9 @@ class rules_writer {
     for (std::size_t i = 0; i < c.size; ++i) {
       const match::condition_node& n = c.nodes[i];
       if (needs_dissection(n)) dissects_ = true;
-      refuse(obstacle_in(n), n);
+      refuse(obstacle_in(n), &c, i);
     }
-    if (what.kind == action_kind::none) refuse(obstacle::stolen, {});
+    if (what.kind == action_kind::none) refuse(obstacle::stolen, nullptr, 0);
     if (what.kind == action_kind::socket) has_sockets_ = true;
     if (what.kind == action_kind::device) has_devices_ = true;
     ++rules_;
@@ -16400,20 +16400,18 @@ class rules_writer {
     a_.exit();
   }
 
-  void refuse(obstacle o, const match::condition_node& n) noexcept {
+  // Remembers the first part that cannot be lowered, as nft would write it.
+  void refuse(obstacle o, const match::condition_view* c, std::size_t at) noexcept {
     if (o == obstacle::none || obstacle_ != obstacle::none) return;
     obstacle_ = o;
-    refused_ = n;
-    refused_rule_ = rules_;
+    refused_ << "rule " << std::uint64_t{rules_ + 1};
+    if (c == nullptr) return;
+    refused_ << ", ";
+    match::detail::line l{refused_};
+    match::detail::print_line(l, {*c}, at, true, 0);
   }
   [[nodiscard]] error refusal() const noexcept {
-    text<96> part;
-    part << "rule " << std::uint64_t{refused_rule_ + 1};
-    const match::operand_description& o = refused_.operand;
-    if (obstacle_ == obstacle::own_set || obstacle_ == obstacle::interval_set) part << ", @" << refused_.set.name();
-    else if (o.is_meta) part << ", " << match::name(o.which);
-    else if (o.name != nullptr) part << ", " << o.name;
-    return {"xdp", "lower", part.c_str(), text_of(obstacle_).why, text_of(obstacle_).advice};
+    return {"xdp", "lower", refused_.c_str(), text_of(obstacle_).why, text_of(obstacle_).advice};
   }
 
   lower_options options_;
@@ -16422,8 +16420,7 @@ class rules_writer {
   label decided_;
   bool dissects_ = false, has_sockets_ = false, has_devices_ = false;
   obstacle obstacle_ = obstacle::none;
-  match::condition_node refused_{};
-  std::size_t refused_rule_ = 0;
+  text<80> refused_;
   std::size_t counters_ = 0, sockets_ = 0, devices_ = 0, rules_ = 0, at_ = 0;
 };
 
@@ -16659,11 +16656,6 @@ class af_xdp_handles {
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
-    for (std::size_t i = 0; i < lowered->map_count(); ++i) {
-      if (lowered->map(i).use != bpf::map_use::set) continue;
-      const int number = detail::refresh_set((*maps)[i], lowered->map(i));
-      if (number != 0) return error("af_xdp", "copy a set for", n_.name, ::strerror(number), "", number);
-    }
     const std::size_t sockets = lowered->find(bpf::map_use::sockets);
     for (std::uint32_t i = 0; i < n_.count; ++i) {
       const std::uint32_t queue = n_.queues[i];

@@ -168,11 +168,6 @@ class af_xdp_handles {
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
-    for (std::size_t i = 0; i < lowered->map_count(); ++i) {
-      if (lowered->map(i).use != bpf::map_use::set) continue;
-      const int number = detail::refresh_set((*maps)[i], lowered->map(i));
-      if (number != 0) return error("af_xdp", "copy a set for", n_.name, ::strerror(number), "", number);
-    }
     const std::size_t sockets = lowered->find(bpf::map_use::sockets);
     for (std::uint32_t i = 0; i < n_.count; ++i) {
       const std::uint32_t queue = n_.queues[i];
