@@ -22949,6 +22949,2265 @@ class device_uri {
 
 #endif
 
+// ==== runnel/wire/arp.hpp ============================================================================================
+// ARP for Ethernet and IPv4: a checked view over the packet's own bytes, the builder. RFC 826, RFC 5227.
+#ifndef RUNNEL_WIRE_ARP_HPP
+#define RUNNEL_WIRE_ARP_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// What an ARP packet wants (RFC 826; the others are of RARP and its kin).
+namespace arp_operation {
+
+/// An operation code. @{
+inline constexpr std::uint16_t request = 1;
+inline constexpr std::uint16_t reply = 2;
+/// @}
+
+}  // namespace arp_operation
+
+/// A view of an ARP packet that resolves IPv4 addresses to MAC addresses, the only kind there is today. `arp` reads,
+/// `mut<arp>` also writes. Does not own: valid as long as the bytes.
+template <class Byte>
+class basic_arp {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_arp<std::byte>;
+  static constexpr header in_header = header::arp;
+  static constexpr std::size_t min_size = 28;
+  /// @}
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::arp, 0, 16, std::uint16_t> htype{"arp htype"};
+  static constexpr field<header::arp, 16, 16, std::uint16_t> ptype{"arp ptype"};
+  static constexpr field<header::arp, 32, 8, std::uint8_t> hlen{"arp hlen"};
+  static constexpr field<header::arp, 40, 8, std::uint8_t> plen{"arp plen"};
+  static constexpr field<header::arp, 48, 16, std::uint16_t> operation{"arp operation"};
+  static constexpr field<header::arp, 64, 48, mac_address> saddr_ether{"arp saddr ether"};
+  static constexpr field<header::arp, 112, 32, ipv4_address> saddr_ip{"arp saddr ip"};
+  static constexpr field<header::arp, 144, 48, mac_address> daddr_ether{"arp daddr ether"};
+  static constexpr field<header::arp, 192, 32, ipv4_address> daddr_ip{"arp daddr ip"};
+  /// @}
+
+  /// Checks that all is there, and that it is about Ethernet (hardware type 1, or 6 as some old bridges say) and IPv4.
+  [[nodiscard]] static constexpr result<basic_arp, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::arp_malformed;
+    const std::byte* p = b.data();
+    const std::uint16_t hardware = load_be16(p);
+    if ((hardware != 1 && hardware != 6) || load_be16(p + 2) != ethertype::ipv4 || load_be16(p + 4) != 0x0604)
+      return drop_reason::arp_malformed;
+    return basic_arp{b.data(), min_size};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_arp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_arp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_arp<const Byte>::unchecked({p_, n_});
+  }
+
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint16_t hardware_type() const noexcept { return load_be16(p_); }
+  [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
+  /// @}
+  /// One of `arp_operation::…`.
+  [[nodiscard]] constexpr std::uint16_t operation_code() const noexcept { return load_be16(p_ + 6); }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr mac_address sender_hardware() const noexcept { return mac_address::load(p_ + 8); }
+  [[nodiscard]] constexpr ipv4_address sender_protocol() const noexcept { return ipv4_address::load(p_ + 14); }
+  [[nodiscard]] constexpr mac_address target_hardware() const noexcept { return mac_address::load(p_ + 18); }
+  [[nodiscard]] constexpr ipv4_address target_protocol() const noexcept { return ipv4_address::load(p_ + 24); }
+  /// @}
+  /// What kind of message it is. @{
+  [[nodiscard]] constexpr bool is_request() const noexcept { return operation_code() == arp_operation::request; }
+  [[nodiscard]] constexpr bool is_reply() const noexcept { return operation_code() == arp_operation::reply; }
+  /// @}
+  /// A request from nobody: somebody asks whether an address is free before using it (RFC 5227 §2.1). Nothing may be
+  /// learned from it.
+  [[nodiscard]] constexpr bool is_probe() const noexcept { return is_request() && sender_protocol().is_unspecified(); }
+  /// Somebody says that an address is now its own: a request for it (RFC 5227 §2.3), or an unasked reply, which older
+  /// systems send ("gratuitous ARP").
+  [[nodiscard]] constexpr bool is_announcement() const noexcept {
+    return sender_protocol() == target_protocol() && !sender_protocol().is_unspecified();
+  }
+
+  /// Writes the field. @{
+  constexpr void operation_code(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 6, v);
+  }
+  constexpr void sender_hardware(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 8);
+  }
+  constexpr void sender_protocol(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 14);
+  }
+  constexpr void target_hardware(const mac_address& a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 18);
+  }
+  constexpr void target_protocol(ipv4_address a) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    a.store(p_ + 24);
+  }
+  /// @}
+
+ private:
+  constexpr basic_arp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using arp = basic_arp<const std::byte>;
+
+/// An ARP packet to be written: `write_headers(packet, ethernet_header{.destination = mac_broadcast, ...},
+/// arp_header{.sender_hardware = ..., .sender_protocol = ..., .target_protocol = ...})`. Nothing goes inside it.
+struct arp_header {
+  static constexpr std::uint16_t ethertype = runnel::ethertype::arp;  ///< what a link header says of this one
+
+  /// A field of the header, in host byte order. @{
+  std::uint16_t operation = arp_operation::request;
+  mac_address sender_hardware{};
+  ipv4_address sender_protocol{};
+  mac_address target_hardware{};
+  ipv4_address target_protocol{};
+  /// @}
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 28; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    std::byte* p = whole.data();
+    store_be16(p, 1);
+    store_be16(p + 2, runnel::ethertype::ipv4);
+    store_be16(p + 4, 0x0604);
+    store_be16(p + 6, operation);
+    sender_hardware.store(p + 8);
+    sender_protocol.store(p + 14);
+    target_hardware.store(p + 18);
+    target_protocol.store(p + 24);
+  }
+  /// @}
+};
+
+/// One line in tcpdump's manner: `ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28`, `ARP, Reply 10.0.0.2 is-at
+/// 02:00:00:00:00:02, length 28`, `ARP, Probe 10.0.0.2, length 28`, `ARP, Announcement 10.0.0.2, length 28`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_arp<Byte>& v) noexcept {
+  out << "ARP, ";
+  if (v.is_probe() || (v.is_request() && v.is_announcement())) {
+    out << (v.is_probe() ? "Probe " : "Announcement ");
+    print(out, v.target_protocol());
+  } else if (v.is_request()) {
+    out << "Request who-has ";
+    print(out, v.target_protocol());
+    out << " tell ";
+    print(out, v.sender_protocol());
+  } else if (v.is_reply()) {
+    out << "Reply ";
+    print(out, v.sender_protocol());
+    out << " is-at ";
+    print(out, v.sender_hardware());
+  } else {
+    out << "operation " << v.operation_code();
+  }
+  out << ", length " << std::uint64_t{v.min_size};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/llc.hpp ============================================================================================
+// LLC and SNAP, what 802.3 frames carry in place of an EtherType: a checked view, the builders. IEEE 802.2, RFC 1042.
+#ifndef RUNNEL_WIRE_LLC_HPP
+#define RUNNEL_WIRE_LLC_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// A view of an LLC header, with the SNAP header behind it where there is one. `llc` reads, `mut<llc>` also writes.
+/// Does not own: valid as long as the bytes. No accessor reads outside the bytes that it was made over, even when they
+/// change after `parse`.
+template <class Byte>
+class basic_llc {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_llc<std::byte>;
+  static constexpr header in_header = header::llc;
+  static constexpr std::size_t min_size = 3;
+  /// @}
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::llc, 0, 8, std::uint8_t> dsap{"llc dsap"};
+  static constexpr field<header::llc, 8, 8, std::uint8_t> ssap{"llc ssap"};
+  static constexpr field<header::llc, 16, 8, std::uint8_t> ctrl{"llc ctrl"};
+  /// @}
+
+  /// Checks that the header is there, the SNAP header included when it says that there is one.
+  [[nodiscard]] static constexpr result<basic_llc, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::llc_malformed;
+    const basic_llc v{b.data(), b.size()};
+    if (v.said_size() > b.size()) return drop_reason::llc_malformed;
+    return v;
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_llc unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_llc<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_llc<const Byte>::unchecked({p_, n_});
+  }
+
+  /// 3 bytes; 4 with a control field of two; 8 with SNAP. Never more than the view holds.
+  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
+  /// Who it is for: 0x42 spanning tree, 0xaa SNAP, 0xfe OSI.
+  [[nodiscard]] constexpr std::uint8_t destination_sap() const noexcept { return load_u8(p_); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint8_t source_sap() const noexcept { return load_u8(p_ + 1); }
+  /// The first byte of the control field; 3 is "unnumbered information", which all but old protocols use.
+  [[nodiscard]] constexpr std::uint8_t control() const noexcept { return load_u8(p_ + 2); }
+  /// Whether a SNAP header follows.
+  [[nodiscard]] constexpr bool is_snap() const noexcept { return load_be16(p_) == 0xaaaa && control() == 3 && n_ >= 8; }
+  /// SNAP: who numbers the protocols, 24 bits; 0 for EtherTypes. 0 without SNAP.
+  [[nodiscard]] constexpr std::uint32_t organisation() const noexcept { return is_snap() ? load_be24(p_ + 3) : 0; }
+  /// SNAP: the protocol, an EtherType when the organisation is 0. 0 without SNAP.
+  [[nodiscard]] constexpr std::uint16_t protocol_identifier() const noexcept {
+    return is_snap() ? load_be16(p_ + 6) : std::uint16_t{0};
+  }
+  /// What follows the header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
+    return byte_window<Byte>{p_, n_}.from(header_size());
+  }
+
+  /// Writes the field. @{
+  constexpr void destination_sap(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, v);
+  }
+  constexpr void source_sap(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_ + 1, v);
+  }
+  /// @}
+
+ private:
+  constexpr basic_llc(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  // Information and supervisory frames have sequence numbers in a second control byte.
+  [[nodiscard]] constexpr std::size_t said_size() const noexcept {
+    if (load_be16(p_) == 0xaaaa && control() == 3) return 8;
+    return (control() & 3u) == 3 ? 3 : 4;
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using llc = basic_llc<const std::byte>;
+
+/// The fields of a SNAP header for match expressions, which call it by this name: `snap::type == ethertype::arp`. The
+/// view is that of `llc`. nft knows neither.
+struct snap {
+  /// What the library asks of a header view; see `header_view`.
+  static constexpr header in_header = header::snap;
+  /// A field, for match expressions. @{
+  static constexpr field<header::snap, 24, 24, std::uint32_t> oui{"snap oui"};
+  static constexpr field<header::snap, 48, 16, std::uint16_t> type{"snap type"};
+  /// @}
+};
+
+/// An LLC header to be written; the Ethernet header around it writes the length.
+struct llc_header {
+  /// A field of the header, in host byte order. @{
+  std::uint8_t destination_sap = 0;
+  std::uint8_t source_sap = 0;
+  std::uint8_t control = 3;
+  /// @}
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 3; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
+    std::byte* p = whole.data();
+    store_u8(p, destination_sap);
+    store_u8(p + 1, source_sap);
+    store_u8(p + 2, control);
+  }
+  /// @}
+};
+
+/// LLC with SNAP to be written: `write_headers(packet, ethernet_header{...}, snap_header{}, ipv4_header{...})`.
+struct snap_header {
+  /// A field of the header, in host byte order.
+  std::uint32_t organisation = 0;
+  std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    std::byte* p = whole.data();
+    store_be24(p, 0xaaaa03);
+    store_be24(p + 3, organisation);
+    store_be16(p + 6, protocol != 0 ? protocol : around.ethertype);
+  }
+  /// @}
+};
+
+/// One line in tcpdump's manner: `LLC, dsap 0x42, ssap 0x42, ctrl 0x03, length 38`, or `SNAP, oui 0x000000, ethertype
+/// IPv4 (0x0800), length 28`, the length being the payload's.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_llc<Byte>& v) noexcept {
+  if (v.is_snap()) {
+    out << "SNAP, oui 0x";
+    out.hex(v.organisation(), 6);
+    if (v.organisation() == 0) out << ", ethertype " << ethertype::name(v.protocol_identifier()) << " (0x";
+    else out << ", pid (0x";
+    out.hex(v.protocol_identifier(), 4) << ')';
+  } else {
+    out << "LLC, dsap 0x";
+    out.hex(v.destination_sap(), 2) << ", ssap 0x";
+    out.hex(v.source_sap(), 2) << ", ctrl 0x";
+    out.hex(v.control(), 2);
+  }
+  out << ", length " << std::uint64_t{v.payload().size()};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/udp.hpp ============================================================================================
+// UDP header: a checked view over the packet's own bytes, and the builder. RFC 768, RFC 6935 for checksums of zero.
+#ifndef RUNNEL_WIRE_UDP_HPP
+#define RUNNEL_WIRE_UDP_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t, uint32_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// A view of a UDP header and what it carries. `udp` reads, `mut<udp>` also writes. Does not own: valid as long as
+/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
+template <class Byte>
+class basic_udp {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_udp<std::byte>;
+  static constexpr header in_header = header::udp;
+  static constexpr std::size_t min_size = 8;
+  /// @}
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::udp, 0, 16, std::uint16_t> sport{"udp sport"};
+  static constexpr field<header::udp, 16, 16, std::uint16_t> dport{"udp dport"};
+  static constexpr field<header::udp, 32, 16, std::uint16_t> length{"udp length"};
+  static constexpr field<header::udp, 48, 16, std::uint16_t> checksum{"udp checksum"};
+  /// @}
+
+  /// Checks the length against `b`, the payload of an IP datagram, which may run on behind what UDP uses of it. The
+  /// checksum is not looked at.
+  [[nodiscard]] static constexpr result<basic_udp, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::udp_too_short;
+    const std::size_t said = load_be16(b.data() + 4);
+    if (said < min_size || said > b.size()) return drop_reason::udp_length;
+    return basic_udp{b.data(), said};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_udp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_udp<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_udp<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// The field of the header, in host byte order. @{
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
+  /// @}
+  /// Both ports as they lie there, the source in the upper half.
+  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
+  /// Header and payload in bytes, as the header says.
+  [[nodiscard]] constexpr std::uint16_t datagram_length() const noexcept { return load_be16(p_ + 4); }
+  /// The field of the header, in host byte order.
+  [[nodiscard]] constexpr std::uint16_t datagram_checksum() const noexcept { return load_be16(p_ + 6); }
+  /// Whether the sender computed a checksum. Without one IPv6 accepts tunnels only (RFC 6935, RFC 6936).
+  [[nodiscard]] constexpr bool has_checksum() const noexcept { return datagram_checksum() != 0; }
+  /// What the datagram carries, as far as the view reaches.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return datagram().from(min_size); }
+  /// Whether the checksum is right, or the sender computed none. `pseudo_header` is the `pseudo_header_sum()` of the
+  /// IP header around it. Reads the whole datagram.
+  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header) const noexcept {
+    return !has_checksum() || fold_checksum(sum(pseudo_header)) == 0xffff;
+  }
+
+  // Setters of ports also update the checksum (RFC 1624) when there is one.
+  /// Writes the port and updates the checksum (RFC 1624), if there is one. @{
+  constexpr void source_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(0, v);
+  }
+  constexpr void destination_port(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    set16(2, v);
+  }
+  /// @}
+  /// Stores a length as given; the checksum, which covers it twice, is the caller's to update.
+  constexpr void datagram_length(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 4, v);
+  }
+  /// Stores a checksum as given.
+  constexpr void datagram_checksum(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 6, v);
+  }
+  /// Computes the checksum anew; one that comes out as 0 is stored as 0xffff, for 0 means none.
+  constexpr void update_checksum(std::uint32_t pseudo_header) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    datagram_checksum(0);
+    datagram_checksum(not_zero(static_cast<std::uint16_t>(~fold_checksum(sum(pseudo_header)))));
+  }
+  /// Updates the checksum, when there is one, after an address of the IP header around it changed.
+  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    if (has_checksum()) datagram_checksum(not_zero(update_checksum32(datagram_checksum(), from, to)));
+  }
+
+ private:
+  constexpr basic_udp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+  [[nodiscard]] constexpr byte_window<Byte> datagram() const noexcept {
+    return byte_window<Byte>{p_, n_}.first(datagram_length());
+  }
+  [[nodiscard]] constexpr std::uint64_t sum(std::uint32_t pseudo_header) const noexcept {
+    return add_checksum(datagram(), std::uint64_t{pseudo_header} + 17 + datagram_length());
+  }
+  [[nodiscard]] static constexpr std::uint16_t not_zero(std::uint16_t v) noexcept { return v != 0 ? v : 0xffff; }
+  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
+    if (has_checksum()) datagram_checksum(not_zero(update_checksum16(datagram_checksum(), load_be16(p_ + at), v)));
+    store_be16(p_ + at, v);
+  }
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using udp = basic_udp<const std::byte>;
+
+/// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.destination_port = 53})`.
+/// Length and checksum are computed, so the payload must be in place before.
+struct udp_header {
+  static constexpr std::uint8_t ip_protocol = 17;  ///< what an IP header around this one says
+
+  /// A field of the header, in host byte order.
+  std::uint16_t source_port = 0;
+  std::uint16_t destination_port = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
+  bool checksum = true;                ///< false: send none (IPv4, and tunnels over IPv6)
+
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    RUNNEL_ASSERT(whole.size() <= 65535);
+    std::byte* p = whole.data();
+    store_be16(p, source_port);
+    store_be16(p + 2, destination_port != 0 ? destination_port : around.udp_port);
+    store_be16(p + 4, static_cast<std::uint16_t>(whole.size()));
+    store_be16(p + 6, 0);
+    if (checksum) basic_udp<std::byte>::unchecked(whole).update_checksum(around.pseudo_header);
+  }
+  /// @}
+};
+
+/// One line in tcpdump's manner, the length being the payload's: `5000 > 53: UDP, length 20`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_udp<Byte>& v) noexcept {
+  out << v.source_port() << " > " << v.destination_port() << ": UDP, length " << std::uint64_t{v.payload().size()};
+  if (v.datagram_length() < v.min_size) out << ", bad length " << v.datagram_length();
+  if (!v.has_checksum()) out << ", no checksum";
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/wire/vlan.hpp ===========================================================================================
+// VLAN tag: a checked view over the four bytes behind a type field of 0x8100 or 0x88a8, and the builder.
+// IEEE 802.1Q clause 9, 802.1ad.
+#ifndef RUNNEL_WIRE_VLAN_HPP
+#define RUNNEL_WIRE_VLAN_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t
+#include <type_traits>  // is_const_v
+
+namespace runnel {
+
+/// A view of a VLAN tag and what it carries. The tag is seen as a header between two others: the type field in
+/// front of it (the TPID, 0x8100 or 0x88a8) belongs to the header before, and the tag ends with the type field of
+/// what it carries. So the tag of an Ethernet frame begins at byte 14.
+template <class Byte>
+class basic_vlan {
+ public:
+  /// What the library asks of a header view; see `header_view`. @{
+  using mutable_view = basic_vlan<std::byte>;
+  static constexpr header in_header = header::vlan;
+  static constexpr std::size_t min_size = 4;
+  /// @}
+
+  /// A field, for match expressions. @{
+  static constexpr field<header::vlan, 0, 3, std::uint8_t> pcp{"vlan pcp"};
+  static constexpr field<header::vlan, 3, 1, std::uint8_t> dei{"vlan dei"};
+  static constexpr field<header::vlan, 4, 12, std::uint16_t> id{"vlan id"};
+  static constexpr field<header::vlan, 16, 16, std::uint16_t> type{"vlan type"};
+  /// @}
+
+  /// Checks that the tag is there.
+  [[nodiscard]] static constexpr result<basic_vlan, drop_reason> parse(byte_window<Byte> b) noexcept {
+    if (b.size() < min_size) return drop_reason::vlan_malformed;
+    return basic_vlan{b.data(), b.size()};
+  }
+  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
+  [[nodiscard]] static constexpr basic_vlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
+
+  /// A view that may write can be read through as well.
+  constexpr operator basic_vlan<const std::byte>() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    return basic_vlan<const Byte>::unchecked({p_, n_});
+  }
+
+  /// What `build` asks of a header; see `header_value`.
+  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
+  /// PCP, 0 to 7.
+  [[nodiscard]] constexpr std::uint8_t priority_code() const noexcept {
+    return static_cast<std::uint8_t>(load_u8(p_) >> 5);
+  }
+  /// DEI: may be dropped first. In 802.1Q before 2011 it was the CFI bit.
+  [[nodiscard]] constexpr bool drop_eligible() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
+  /// VID, 0 to 4095; 0 means that the tag only carries a priority.
+  [[nodiscard]] constexpr std::uint16_t vlan_id() const noexcept {
+    return static_cast<std::uint16_t>(load_be16(p_) & 0x0fffu);
+  }
+  /// What the tag carries: an EtherType (perhaps of another tag), or a length below 0x0600.
+  [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 2); }
+  /// What follows the header.
+  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
+
+  /// Writes the field. @{
+  constexpr void priority_code(std::uint8_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0x1fu) | (v & 7u) << 5));
+  }
+  constexpr void drop_eligible(bool v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0xefu) | (v ? 0x10u : 0u)));
+  }
+  constexpr void vlan_id(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf000u) | (v & 0x0fffu)));
+  }
+  constexpr void ethertype(std::uint16_t v) const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    store_be16(p_ + 2, v);
+  }
+  /// @}
+
+ private:
+  constexpr basic_vlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
+
+  Byte* p_;
+  std::size_t n_;
+};
+
+/// The view to read; `mut<>` of it also writes.
+using vlan = basic_vlan<const std::byte>;
+
+/// The fields of the second tag of a frame with two: `cvlan::id`, as the customer's tag in 802.1ad is called.
+struct cvlan {
+  /// A field, for match expressions. @{
+  static constexpr field<header::cvlan, 0, 3, std::uint8_t> pcp{"cvlan pcp"};
+  static constexpr field<header::cvlan, 3, 1, std::uint8_t> dei{"cvlan dei"};
+  static constexpr field<header::cvlan, 4, 12, std::uint16_t> id{"cvlan id"};
+  static constexpr field<header::cvlan, 16, 16, std::uint16_t> type{"cvlan type"};
+  /// @}
+};
+
+/// A VLAN tag to be written: `write_headers(packet, ethernet_header{...}, vlan_header{.id = 5}, ipv4_header{...})`.
+struct vlan_header {
+  std::uint16_t id = 0;  ///< 0 to 4095
+  std::uint8_t pcp = 0;  ///< 0 to 7
+  /// A field of the header, in host byte order.
+  bool drop_eligible = false;
+  bool service = false;    ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
+  std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload
+
+  /// What the header in front of the tag says of it: the TPID.
+  [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept {
+    return service ? runnel::ethertype::qinq : runnel::ethertype::vlan;
+  }
+  /// What `build` asks of a header; see `header_value`. @{
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 4; }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    RUNNEL_ASSERT(id <= 4095 && pcp <= 7);
+    std::byte* p = whole.data();
+    store_be16(p, static_cast<std::uint16_t>((pcp & 7u) << 13 | (drop_eligible ? 0x1000u : 0u) | (id & 0x0fffu)));
+    store_be16(p + 2, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
+  }
+  /// @}
+};
+
+/// One line in tcpdump's manner: `vlan 5, p 3, DEI, ethertype IPv4 (0x0800)`.
+template <class Byte>
+constexpr void print(text_writer& out, const basic_vlan<Byte>& v) noexcept {
+  out << "vlan " << v.vlan_id() << ", p " << v.priority_code();
+  if (v.drop_eligible()) out << ", DEI";
+  if (v.ethertype() < ethertype::first) {
+    out << ", length " << v.ethertype();
+    return;
+  }
+  out << ", ethertype " << ethertype::name(v.ethertype()) << " (0x";
+  out.hex(v.ethertype(), 4) << ')';
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/field_table.hpp ===================================================================================
+// All fields by their names: what the parser of rule texts looks them up in.
+#ifndef RUNNEL_MATCH_FIELD_TABLE_HPP
+#define RUNNEL_MATCH_FIELD_TABLE_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::match::detail {
+
+template <class Operand>
+[[nodiscard]] constexpr operand_description describe(const Operand& o) noexcept {
+  return description_of<Operand>::make(o);
+}
+
+// Fields that are found by `name` alone.
+inline constexpr operand_description plain_fields[] = {describe(ether::daddr),
+                                                       describe(ether::saddr),
+                                                       describe(ether::type),
+                                                       describe(vlan::pcp),
+                                                       describe(vlan::dei),
+                                                       describe(vlan::id),
+                                                       describe(vlan::type),
+                                                       describe(cvlan::pcp),
+                                                       describe(cvlan::dei),
+                                                       describe(cvlan::id),
+                                                       describe(cvlan::type),
+                                                       describe(mpls::label),
+                                                       describe(mpls::tc),
+                                                       describe(mpls::bos),
+                                                       describe(mpls::ttl),
+                                                       describe(arp::htype),
+                                                       describe(arp::ptype),
+                                                       describe(arp::hlen),
+                                                       describe(arp::plen),
+                                                       describe(arp::operation),
+                                                       describe(arp::saddr_ether),
+                                                       describe(arp::saddr_ip),
+                                                       describe(arp::daddr_ether),
+                                                       describe(arp::daddr_ip),
+                                                       describe(ip::version),
+                                                       describe(ip::hdrlength),
+                                                       describe(ip::dscp),
+                                                       describe(ip::ecn),
+                                                       describe(ip::length),
+                                                       describe(ip::id),
+                                                       describe(ip::frag_off),
+                                                       describe(ip::ttl),
+                                                       describe(ip::protocol),
+                                                       describe(ip::checksum),
+                                                       describe(ip::saddr),
+                                                       describe(ip::daddr),
+                                                       describe(ip6::version),
+                                                       describe(ip6::dscp),
+                                                       describe(ip6::ecn),
+                                                       describe(ip6::flowlabel),
+                                                       describe(ip6::length),
+                                                       describe(ip6::nexthdr),
+                                                       describe(ip6::hoplimit),
+                                                       describe(ip6::saddr),
+                                                       describe(ip6::daddr),
+                                                       describe(ipv6_fragment::nexthdr),
+                                                       describe(ipv6_fragment::frag_off),
+                                                       describe(ipv6_fragment::mf),
+                                                       describe(ipv6_fragment::id),
+                                                       describe(icmp::type),
+                                                       describe(icmp::code),
+                                                       describe(icmp::checksum),
+                                                       describe(icmp::id),
+                                                       describe(icmp::sequence),
+                                                       describe(icmp::mtu),
+                                                       describe(icmp::gateway),
+                                                       describe(icmpv6::type),
+                                                       describe(icmpv6::code),
+                                                       describe(icmpv6::checksum),
+                                                       describe(icmpv6::mtu),
+                                                       describe(icmpv6::param_problem),
+                                                       describe(icmpv6::id),
+                                                       describe(icmpv6::sequence),
+                                                       describe(icmpv6::max_delay),
+                                                       describe(icmpv6::taddr),
+                                                       describe(icmpv6::daddr),
+                                                       describe(icmpv6::ra::cur_hop_limit),
+                                                       describe(icmpv6::ra::managed),
+                                                       describe(icmpv6::ra::other),
+                                                       describe(icmpv6::ra::router_lifetime),
+                                                       describe(icmpv6::ra::reachable_time),
+                                                       describe(icmpv6::ra::retrans_timer),
+                                                       describe(icmpv6::na::router),
+                                                       describe(icmpv6::na::solicited),
+                                                       describe(icmpv6::na::overrides),
+                                                       describe(tcp::sport),
+                                                       describe(tcp::dport),
+                                                       describe(tcp::sequence),
+                                                       describe(tcp::ackseq),
+                                                       describe(tcp::doff),
+                                                       describe(tcp::flags),
+                                                       describe(tcp::window),
+                                                       describe(tcp::checksum),
+                                                       describe(tcp::urgptr),
+                                                       describe(udp::sport),
+                                                       describe(udp::dport),
+                                                       describe(udp::length),
+                                                       describe(udp::checksum),
+                                                       describe(th::sport),
+                                                       describe(th::dport),
+                                                       describe(gre::flags),
+                                                       describe(gre::version),
+                                                       describe(gre::protocol),
+                                                       describe(vxlan::flags),
+                                                       describe(vxlan::vni),
+                                                       describe(llc::dsap),
+                                                       describe(llc::ssap),
+                                                       describe(llc::ctrl),
+                                                       describe(snap::oui),
+                                                       describe(snap::type)};
+
+// Fields of options and the like: `name` behind what the option is called.
+inline constexpr operand_description option_fields[] = {describe(tcp::option::maxseg::size),
+                                                        describe(tcp::option::window::count),
+                                                        describe(tcp::option::sack::left),
+                                                        describe(tcp::option::sack::right),
+                                                        describe(tcp::option::timestamp::tsval),
+                                                        describe(tcp::option::timestamp::tsecr),
+                                                        describe(tcp::option::mptcp::subtype),
+                                                        describe(ip::option::rr::ptr),
+                                                        describe(ip::option::rr::addr),
+                                                        describe(ip::option::lsrr::ptr),
+                                                        describe(ip::option::lsrr::addr),
+                                                        describe(ip::option::ssrr::ptr),
+                                                        describe(ip::option::ssrr::addr),
+                                                        describe(ip::option::ra::value),
+                                                        describe(ip6::exthdr::rt::type),
+                                                        describe(ip6::exthdr::rt::seg_left),
+                                                        describe(ip6::exthdr::mh::type),
+                                                        describe(ip6::exthdr::mh::checksum),
+                                                        describe(icmpv6::option::slla::address),
+                                                        describe(icmpv6::option::tlla::address),
+                                                        describe(icmpv6::option::prefix::prefix_length),
+                                                        describe(icmpv6::option::prefix::on_link),
+                                                        describe(icmpv6::option::prefix::autonomous),
+                                                        describe(icmpv6::option::prefix::valid_lifetime),
+                                                        describe(icmpv6::option::prefix::preferred_lifetime),
+                                                        describe(icmpv6::option::prefix::address),
+                                                        describe(icmpv6::option::mtu::value),
+                                                        describe(icmpv6::option::route::prefix_length),
+                                                        describe(icmpv6::option::route::lifetime),
+                                                        describe(icmpv6::option::rdnss::lifetime),
+                                                        describe(icmpv6::option::rdnss::address)};
+// Those that each of a family has, whatever its number.
+inline constexpr operand_description fields_of_families[] = {
+    describe(tcp::option::number<0>::length), describe(ip::option::number<0>::length),
+    describe(ip6::exthdr::number<0>::nexthdr), describe(ip6::exthdr::number<0>::hdrlength),
+    describe(icmpv6::option::number<0>::length)};
+// The word of GRE is all of its header.
+inline constexpr operand_description gre_words[] = {
+    describe(gre::option::checksum::value), describe(gre::option::key::value), describe(gre::option::sequence::value)};
+inline constexpr operand_description meta_fields[] = {
+    describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
+    describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
+    describe(meta::hash),     describe(meta::queue)};
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_text.hpp ====================================================================================
+// Where a parser of rule texts stands, and what was wrong first.
+#ifndef RUNNEL_MATCH_PARSE_TEXT_HPP
+#define RUNNEL_MATCH_PARSE_TEXT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool is_letter(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+[[nodiscard]] constexpr int hex_digit(char c) noexcept {
+  if (is_digit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// A text up to `end`, of which the byte at `end` may be read too. After the first failure nothing is accepted any more.
+class text_cursor {
+ public:
+  text_cursor(const char* text, std::size_t end) noexcept : text_(text), end_(end) {}
+  text_cursor(const text_cursor&) = delete;
+  text_cursor& operator=(const text_cursor&) = delete;
+
+  [[nodiscard]] bool good() const noexcept { return !failed_; }
+  [[nodiscard]] std::size_t at() const noexcept { return at_; }
+  void go_to(std::size_t at) noexcept {
+    if (!failed_) at_ = at;
+  }
+  [[nodiscard]] const char* rest() const noexcept { return text_ + at_; }
+  [[nodiscard]] char ahead(std::size_t n = 0) const noexcept {
+    return failed_ || at_ + n >= end_ ? '\0' : text_[at_ + n];
+  }
+  [[nodiscard]] bool at_end() noexcept {
+    skip_gap();
+    return failed_ || at_ >= end_;
+  }
+  void skip_gap() noexcept {
+    while (at_ < end_ && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+  }
+
+  // Whether `sign` stands next, and is not the beginning of a longer one.
+  [[nodiscard]] bool sees(const char* sign) noexcept {
+    skip_gap();
+    std::size_t n = 0;
+    for (; sign[n] != '\0'; ++n)
+      if (ahead(n) != sign[n]) return false;
+    const char next = ahead(n);
+    const char last = sign[n - 1];
+    return (last != '&' && last != '|') || n == 2 || next != last;
+  }
+  bool accept(const char* sign) noexcept {
+    if (failed_ || !sees(sign)) return false;
+    while (*sign++ != '\0') ++at_;
+    return true;
+  }
+  // Whether these words stand next, with any gaps between them.
+  [[nodiscard]] bool sees_words(const char* words) noexcept {
+    const std::size_t before = at_;
+    const bool found = accept_words(words);
+    at_ = before;
+    return found;
+  }
+  bool accept_words(const char* words) noexcept {
+    if (failed_) return false;
+    const std::size_t before = at_;
+    skip_gap();
+    for (; *words != '\0'; ++words) {
+      if (*words == ' ') {
+        const std::size_t gap = at_;
+        skip_gap();
+        if (at_ != gap) continue;
+      } else if (ahead() == *words) {
+        ++at_;
+        continue;
+      }
+      at_ = before;
+      return false;
+    }
+    if (!goes_on(ahead()) && ahead() != '-') return true;
+    at_ = before;
+    return false;
+  }
+  // Whether a character would make a word or number longer.
+  [[nodiscard]] static constexpr bool goes_on(char c) noexcept { return is_letter(c) || is_digit(c); }
+
+  // A decimal or hexadecimal number. False, and nothing read, when there is none here, or it has more than 64 bits.
+  bool number(std::uint64_t& to) noexcept {
+    skip_gap();
+    const bool hex = ahead() == '0' && (ahead(1) == 'x' || ahead(1) == 'X') && hex_digit(ahead(2)) >= 0;
+    const unsigned base = hex ? 16 : 10;
+    std::size_t n = hex ? 2 : 0;
+    const std::size_t start = n;
+    std::uint64_t value = 0;
+    for (int digit = 0; (digit = hex_digit(ahead(n))) >= 0 && static_cast<unsigned>(digit) < base; ++n) {
+      const auto d = static_cast<unsigned>(digit);
+      if (value > (~std::uint64_t{0} - d) / base) return false;
+      value = value * base + d;
+    }
+    if (n == start || goes_on(ahead(n))) return false;
+    at_ += n;
+    to = value;
+    return true;
+  }
+
+  // The same up to `highest`; all else is a failure.
+  std::uint64_t number_up_to(std::uint64_t highest, const char* what) noexcept {
+    skip_gap();
+    const std::size_t before = at_;
+    std::uint64_t value = 0;
+    if (number(value) && value <= highest) return value;
+    at_ = before;
+    expected(what);
+    return 0;
+  }
+
+  // What was wrong: `expected` and what stands here instead.
+  void expected(const char* what) noexcept {
+    if (failed_) return;
+    skip_gap();
+    why_ << "expected " << what << ", not ";
+    if (at_ >= end_) why_ << "the end";
+    else print_here();
+    failed_ = true;
+  }
+  void fail(const char* why) noexcept {
+    if (failed_) return;
+    why_ << why;
+    failed_ = true;
+  }
+  void fail_at(std::size_t at, const char* why) noexcept {
+    if (failed_) return;
+    at_ = at;
+    fail(why);
+  }
+  [[nodiscard]] const char* why() const noexcept { return why_.c_str(); }
+
+ private:
+  // A word, or one character of something else.
+  void print_here() noexcept {
+    why_ << '"';
+    for (std::size_t n = 0; n < 24; ++n) {
+      const char c = ahead(n);
+      const bool of_word = goes_on(c) || c == '-' || c == '.' || c == ':';
+      if (c == '\0' || (n != 0 && !of_word)) break;
+      why_ << (c >= ' ' && c <= '~' ? c : '?');
+      if (!of_word) break;
+    }
+    why_ << '"';
+  }
+
+  const char* text_;
+  std::size_t end_;
+  std::size_t at_ = 0;
+  bool failed_ = false;
+  text<176> why_;
+};
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_state.hpp ===================================================================================
+// What the parts of the parser of rule texts share: where they read, where nodes go, which sets have names.
+#ifndef RUNNEL_MATCH_PARSE_STATE_HPP
+#define RUNNEL_MATCH_PARSE_STATE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint64_t
+
+namespace runnel {
+
+/// The sets that a text may name, `ip saddr @blocklist`: a list that the caller keeps. The sets must outlive what was
+/// read.
+///
+///     const match::set_reference sets[] = {blocklist, ports};
+///     auto read = parse_rules(text, sets);
+struct named_sets {
+  /// The sets, and how many there are. @{
+  const match::set_reference* begin = nullptr;
+  std::size_t size = 0;
+  /// @}
+
+  constexpr named_sets() noexcept = default;
+  /// All of a list.
+  template <std::size_t N>
+  constexpr named_sets(const match::set_reference (&all)[N]) noexcept : begin(all), size(N) {}
+};
+
+namespace match::detail {
+
+// Where nodes go, with what they all need. The tree that was added last is at `last()`.
+class node_writer {
+ public:
+  node_writer(text_cursor& in, condition_builder& to) noexcept : in_(in), to_(to) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return to_.size(); }
+  [[nodiscard]] std::size_t last() const noexcept { return to_.size() - 1; }
+  [[nodiscard]] const condition_node& operator[](std::size_t i) const noexcept { return to_[i]; }
+  [[nodiscard]] condition_view view() const noexcept { return to_.view(); }
+
+  void always() noexcept { add({}); }
+  void has(header h) noexcept {
+    condition_node n;
+    n.kind = node_kind::has;
+    n.operand.in_header = h;
+    add(n);
+  }
+  // A node about an operand, its mask and values; the values follow in `keys`.
+  template <class Key>
+  void leaf(const condition_node& n, const Key& mask, const Key* keys) noexcept {
+    if (!add(n)) return;
+    if (n.operand.is_masked) to_.add_key(mask);
+    for (std::size_t i = 0; i < n.values; ++i) to_.add_key(keys[i]);
+    check();
+  }
+  template <class Key>
+  void compare(const operand_description& d, relation how, const Key& key) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::comparison;
+    n.how = how;
+    n.values = 1;
+    leaf(n, Key{}, &key);
+  }
+  template <class Key>
+  void prefix(const operand_description& d, const Key& address, unsigned length) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_prefix;
+    n.length = static_cast<std::uint8_t>(length);
+    n.values = 1;
+    leaf(n, Key{}, &address);
+  }
+  template <class Key>
+  void range(const operand_description& d, const Key& first, const Key& last) noexcept {
+    const Key both[] = {first, last};
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_range;
+    n.values = 2;
+    leaf(n, Key{}, both);
+  }
+  template <std::size_t N>
+  void constants(const operand_description& d, const std::uint64_t (&keys)[N]) noexcept {
+    condition_node n;
+    n.operand = d;
+    n.kind = node_kind::in_constants;
+    n.values = N;
+    leaf(n, std::uint64_t{0}, keys);
+  }
+  void negate() noexcept {
+    condition_node n;
+    n.kind = node_kind::negation;
+    add(n);
+  }
+  // `both` or `either` of the tree at `left` and the last one. A chain leans to the left, however it was written, as
+  // the brackets of a chain are not printed.
+  void join(node_kind kind, std::size_t left) noexcept {
+    std::size_t first = last();
+    if (!in_.good()) return;
+    while (to_[first].kind == kind && !is_missing({to_.view()}, first)) first = to_[first].left;
+    const bool leans = first == last();
+    condition_node n;
+    n.kind = kind;
+    n.left = static_cast<std::uint16_t>(left);
+    if (!add(n) || leans) return;
+    for (std::size_t i = last(); i > first + 1; --i) {
+      const std::size_t word = to_[i].word;
+      to_[i] = to_[i - 1];
+      if (i == last()) to_[i].word = static_cast<std::uint16_t>(word);
+      if (to_[i].has_children() && to_[i].left >= first) ++to_[i].left;
+    }
+    const std::uint16_t word = to_[first + 2].word;
+    to_[first + 1] = n;
+    to_[first + 1].word = word;
+  }
+  // How many brackets stand inside each other when the last tree is printed. Kept where the jumps will be.
+  [[nodiscard]] unsigned printed_depth() noexcept {
+    for (std::size_t i = 0; i < size(); ++i) {
+      condition_node& n = to_[i];
+      n.yes = 0;
+      if (n.kind == node_kind::negation) n.yes = static_cast<std::uint16_t>(to_[i - 1].yes + 1u);
+      if (n.kind != node_kind::both && n.kind != node_kind::either) continue;
+      const auto depth_of = [&n](const condition_node& part) {
+        const node_kind other = n.kind == node_kind::both ? node_kind::either : node_kind::both;
+        return static_cast<std::uint16_t>(part.yes + (part.kind == other ? 1u : 0u));
+      };
+      const std::uint16_t left = depth_of(to_[n.left]), right = depth_of(to_[i - 1]);
+      n.yes = left < right ? right : left;
+    }
+    return to_[last()].yes;
+  }
+  // Drops nodes from the end.
+  void cut(std::size_t size) noexcept { to_.cut(size); }
+
+ private:
+  bool add(const condition_node& n) noexcept {
+    if (!in_.good()) return false;
+    to_.add(n);
+    return check();
+  }
+  bool check() noexcept {
+    if (to_.full()) in_.fail("too many parts: put values into a set with a name, or make several rules of it");
+    return in_.good();
+  }
+
+  text_cursor& in_;
+  condition_builder& to_;
+};
+
+// What stood before a value in tcpdump's way: `src host`, `tcp dst port`.
+struct qualifiers {
+  enum class kind : std::uint8_t { none, host, net, port, portrange, protocol, ether };
+  enum class direction : std::uint8_t { either, both, source, destination };
+  kind what = kind::none;
+  direction way = direction::either;
+  const char* header = "";  // "ip", "tcp" and so on; empty when it was not said
+};
+
+struct parser {
+  text_cursor& in;
+  node_writer to;
+  named_sets sets{};
+  unsigned depth = 0;  // how many brackets are open
+  unsigned tags = 0;   // how many VLAN tags were asked for, side by side
+  // For `port 80 or 443`: what stood before the value that was last.
+  qualifiers said{};
+  // The last condition in its group when it is a single node: it may only tell what the next one implies.
+  std::size_t told = none;
+  bool took_told = false;
+  static constexpr std::size_t none = ~std::size_t{0};
+};
+
+}  // namespace match::detail
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/parse_value.hpp ===================================================================================
+// Reads the values that an operand is compared with: in the forms that rules are printed in, and by name.
+#ifndef RUNNEL_MATCH_PARSE_VALUE_HPP
+#define RUNNEL_MATCH_PARSE_VALUE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint8_t, uint32_t, uint64_t
+
+namespace runnel::match::detail {
+
+// Reads an address; `read` is a member of address_reader.
+template <class Address>
+Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what) {
+  in.skip_gap();
+  runnel::detail::address_reader reader{in.rest()};
+  const Address a = (reader.*read)();
+  const address_error e = reader.error();
+  if (!reader.good()) {
+    if (e.position == 0) {
+      in.expected(what);
+    } else {
+      text<128> why;
+      why << what << ": " << e.reason;
+      in.fail_at(in.at() + e.position, why.c_str());
+    }
+    return {};
+  }
+  in.go_to(in.at() + e.position);
+  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || in.ahead() == ':') in.expected(what);
+  return a;
+}
+inline ipv4_address parse_address4(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address");
+}
+inline ipv6_address parse_address6(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv6, "an IPv6 address");
+}
+inline mac_address parse_address_mac(text_cursor& in) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::mac, "a link-layer address");
+}
+
+// The longest of the names that stands next.
+inline bool parse_name(text_cursor& in, const name_list& names, std::uint64_t& to) noexcept {
+  in.skip_gap();
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < names.size; ++i) {
+    const char* const word = names.begin[i].word;
+    std::size_t n = 0;
+    while (word[n] != '\0' && in.ahead(n) == word[n]) ++n;
+    if (word[n] != '\0' || n <= best || text_cursor::goes_on(in.ahead(n))) continue;
+    best = n;
+    to = names.begin[i].value;
+  }
+  in.go_to(in.at() + best);
+  return best != 0;
+}
+inline std::uint64_t parse_number(text_cursor& in, const operand_description& d) noexcept {
+  in.skip_gap();
+  const std::size_t before = in.at();
+  const name_list names = names_of(d);
+  std::uint64_t k = 0;
+  if (!parse_name(in, names, k) && !in.number(k)) {
+    in.expected(names.size != 0 ? "a name or a number" : "a number");
+    return 0;
+  }
+  if (k <= ~std::uint64_t{0} >> (64 - d.bits)) return k;
+  text<64> why;
+  why << "a number that does not fit into " << d.bits << (d.bits == 1 ? " bit" : " bits");
+  in.fail_at(before, why.c_str());
+  return 0;
+}
+// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`.
+inline std::uint64_t parse_tcp_flags(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
+  std::uint64_t all = 0;
+  do {
+    in.skip_gap();
+    if (in.ahead() == 't' && in.ahead(1) == 'c' && in.ahead(2) == 'p' && in.ahead(3) == '-') in.go_to(in.at() + 4);
+    all |= parse_number(in, d);
+  } while (in.accept("|") || (commas && in.accept(",")));
+  return all;
+}
+// `0:a`, as tc(8) writes a class; a number alone is taken for the part behind the colon.
+inline std::uint64_t parse_handle(text_cursor& in, const operand_description& d) noexcept {
+  in.skip_gap();
+  if (in.ahead() != '0' || in.ahead(1) != ':') return parse_number(in, d);
+  in.go_to(in.at() + 2);
+  std::uint64_t k = 0;
+  std::size_t n = 0;
+  for (; hex_digit(in.ahead(n)) >= 0 && n < 3; ++n) k = k * 16 + static_cast<unsigned>(hex_digit(in.ahead(n)));
+  if (n == 0 || k > 0xff || text_cursor::goes_on(in.ahead(n))) in.expected("a hexadecimal number up to ff");
+  else in.go_to(in.at() + n);
+  return k;
+}
+// `-1.500000000`: seconds.
+inline std::uint64_t parse_seconds(text_cursor& in) noexcept {
+  const bool negative = in.accept("-");
+  std::uint64_t seconds = 0, ns = 0;
+  const std::size_t before = in.at();
+  if (!is_digit(in.ahead()) && negative) in.expected("a number of seconds");
+  in.skip_gap();
+  std::size_t n = 0;
+  for (; is_digit(in.ahead(n)) && n < 12; ++n) seconds = seconds * 10 + static_cast<unsigned>(in.ahead(n) - '0');
+  if (n == 0) in.expected("a number of seconds");
+  if (in.ahead(n) == '.') {
+    ++n;
+    for (unsigned digits = 0; digits < 9; ++digits) {
+      const bool more = is_digit(in.ahead(n));
+      ns = ns * 10 + (more ? static_cast<unsigned>(in.ahead(n) - '0') : 0u);
+      n += more ? 1u : 0u;
+    }
+  }
+  const std::uint64_t last = (std::uint64_t{1} << 63) - (negative ? 0u : 1u);
+  if (seconds > last / 1'000'000'000 || seconds * 1'000'000'000 + ns > last || text_cursor::goes_on(in.ahead(n)))
+    in.fail_at(before, "a time that does not fit, in seconds");
+  if (!in.good()) return 0;
+  in.go_to(in.at() + n);
+  const std::uint64_t all = seconds * 1'000'000'000 + ns;
+  return (negative ? 0 - all : all) ^ std::uint64_t{1} << 63;
+}
+
+// One value of an operand. Nothing of use after a failure.
+inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
+  in.skip_gap();
+  const bool hex = in.ahead() == '0' && in.ahead(1) == 'x';
+  switch (d.value) {
+    case value_kind::ipv4: to = hex ? parse_number(in, d) : to_key(parse_address4(in)); return;
+    case value_kind::mac: to = to_key(parse_address_mac(in)); return;
+    case value_kind::time: to = parse_seconds(in); return;
+    case value_kind::number:
+    case value_kind::ipv6: break;
+  }
+  const manner how = manner_of(d);
+  if (how == manner::tcp_flags) to = parse_tcp_flags(in, d, false);
+  else if (how == manner::tc_handle) to = parse_handle(in, d);
+  else to = parse_number(in, d);
+}
+inline void parse_key(text_cursor& in, const operand_description&, ipv6_address& to) noexcept {
+  to = parse_address6(in);
+}
+// What a mask is: a value, or some in brackets joined by `|`.
+template <class Key>
+void parse_mask(text_cursor& in, const operand_description& d, Key& to) noexcept {
+  const bool brackets = in.accept("(");
+  parse_key(in, d, to);
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    while (brackets && in.accept("|")) {
+      Key more{};
+      parse_key(in, d, more);
+      to |= more;
+    }
+  }
+  if (brackets && !in.accept(")")) in.expected("\")\"");
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_field.hpp ===================================================================================
+// Reads one condition in nft's way: `tcp dport { 22, 80-90 }`, `ip saddr != @blocklist`, `tcp option maxseg missing`.
+#ifndef RUNNEL_MATCH_PARSE_FIELD_HPP
+#define RUNNEL_MATCH_PARSE_FIELD_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+// ---- operands
+
+// The longest name of the list that stands next.
+template <std::size_t N>
+bool parse_field_name(text_cursor& in, const operand_description (&all)[N], header only, bool any_header,
+                      operand_description& to) noexcept {
+  std::size_t best = 0;
+  const operand_description* found = nullptr;
+  for (const operand_description& d : all) {
+    if (!any_header && d.in_header != only) continue;
+    const char* const name = d.is_meta ? runnel::match::name(d.which) : d.name;
+    std::size_t size = 0;
+    while (name[size] != '\0') ++size;
+    if (size <= best || !in.sees_words(name)) continue;
+    best = size;
+    found = &d;
+  }
+  if (found == nullptr) return false;
+  in.accept_words(found->is_meta ? runnel::match::name(found->which) : found->name);
+  to = *found;
+  return true;
+}
+// `tcp option maxseg`, `exthdr 51`, `hbh`, `gre key`: what is one of a family.
+inline bool parse_numbered(text_cursor& in, header& to, bool& bare) noexcept {
+  in.skip_gap();
+  const std::size_t before = in.at();
+  for (const named_header& n : header_names) {
+    const header_family f = family_of(n.in);
+    text<32> name;
+    name << prefix_of(f) << n.word;
+    bare = f == header_family::ipv6_extension && in.accept_words(n.word);
+    if (bare || in.accept_words(name.c_str())) return to = n.in, true;
+  }
+  constexpr struct {
+    const char* words;
+    header_family family;
+  } families[] = {{"ip option", header_family::ipv4_option},
+                  {"tcp option", header_family::tcp_option},
+                  {"exthdr", header_family::ipv6_extension},
+                  {"icmpv6 option", header_family::nd_option}};
+  for (const auto& f : families) {
+    if (!in.accept_words(f.words)) continue;
+    const std::uint64_t number = in.number_up_to(255, "the name of an option, or its number");
+    to = header_in(f.family, static_cast<std::uint8_t>(number));
+    return in.good();
+  }
+  in.go_to(before);
+  return false;
+}
+
+// ---- the right side
+
+// Bytes of TCP or UDP by number: for tcpdump those of IPv4 packets only.
+[[nodiscard]] constexpr bool is_raw_transport(const operand_description& d) noexcept {
+  return d.name == nullptr && !d.is_meta && (d.in_header == header::tcp || d.in_header == header::udp);
+}
+// Whether a condition only tells what the operand behind it implies.
+inline bool tells_before(const parser& p, const condition_node& n, const operand_description& d) noexcept {
+  const condition_view v = p.to.view();
+  if (d.is_meta) return false;
+  if (is_raw_transport(d))
+    return n.kind == node_kind::comparison && n.how == relation::equal && n.operand.is_meta && !n.operand.is_masked &&
+           n.operand.which == meta_key::protocol && v.value<std::uint64_t>(n, 0) == ethertype::ipv4;
+  if (!is_told_before(d)) return false;
+  if (told_before(d) == header::th)
+    return n.kind == node_kind::in_constants && n.inside && n.operand.is_meta && !n.operand.is_masked &&
+           n.operand.which == meta_key::l4proto && n.values == 2 && v.value<std::uint64_t>(n, 0) == 6 &&
+           v.value<std::uint64_t>(n, 1) == 17;
+  return n.kind == node_kind::comparison && n.how == relation::equal && !n.operand.is_inner && !n.operand.is_meta &&
+         !n.operand.is_masked && n.operand.in_header == header::udp && n.operand.offset == 16 && n.operand.bits == 16 &&
+         v.value<std::uint64_t>(n, 0) == 4789;
+}
+inline void take_what_was_told(parser& p, const operand_description& d) noexcept {
+  if (p.told == parser::none || !tells_before(p, p.to[p.told], d)) return;
+  p.to.cut(p.told);
+  p.told = parser::none;
+  p.took_told = true;
+}
+
+struct parsed_relation {
+  relation how = relation::equal;
+  bool written = false;
+};
+inline parsed_relation parse_relation(text_cursor& in) noexcept {
+  constexpr struct {
+    const char* sign;
+    relation how;
+  } signs[] = {{"==", relation::equal},         {"!=", relation::not_equal}, {"<=", relation::less_equal},
+               {">=", relation::greater_equal}, {"=", relation::equal},      {"<", relation::less},
+               {">", relation::greater}};
+  for (const auto& s : signs)
+    if (in.accept(s.sign)) return {s.how, true};
+  constexpr struct {
+    const char* word;
+    relation how;
+  } words[] = {{"eq", relation::equal},      {"ne", relation::not_equal}, {"lt", relation::less},
+               {"le", relation::less_equal}, {"gt", relation::greater},   {"ge", relation::greater_equal}};
+  for (const auto& w : words)
+    if (in.accept_words(w.word)) return {w.how, true};
+  return {};
+}
+
+// The part of an operand's condition that is the same for all its values.
+template <class Key>
+struct test {
+  condition_node node;
+  Key mask{};
+};
+template <class Key>
+void write(parser& p, const test<Key>& t, node_kind kind, const Key* keys, std::size_t count) noexcept {
+  condition_node n = t.node;
+  n.kind = kind;
+  if (kind != node_kind::comparison) n.how = relation::equal;
+  n.values = static_cast<std::uint16_t>(count);
+  p.to.leaf(n, t.mask, keys);
+}
+// What may follow a value: `-` and the last one of a range, `/` and the length of a prefix. False when nothing does.
+template <class Key>
+bool parse_range_or_prefix(parser& p, const test<Key>& t, const Key& first, std::size_t at) noexcept {
+  const operand_description& d = t.node.operand;
+  if (p.in.accept("-")) {
+    Key last{};
+    parse_key(p.in, d, last);
+    if (p.in.good() && key_less(last, first)) p.in.fail_at(at, "the first value of this range is above its last");
+    const Key both[] = {first, last};
+    write(p, t, node_kind::in_range, both, 2);
+    return true;
+  }
+  if ((d.value != value_kind::ipv4 && d.value != value_kind::ipv6) || !p.in.accept("/")) return false;
+  const std::uint64_t length = p.in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+  if (!p.in.good()) return true;
+  test<Key> with_length = t;
+  with_length.node.length = static_cast<std::uint8_t>(length);
+  condition_node whole = with_length.node;
+  if (!(key_and(first, prefix_mask_of(whole, first)) == first))
+    p.in.fail_at(at, "a length that cuts off bits of the address");
+  write(p, with_length, node_kind::in_prefix, &first, 1);
+  return true;
+}
+// `{ 22, 80-90, 443 }`: the single values as one set, each range and prefix by itself.
+template <class Key>
+void parse_braces(parser& p, const test<Key>& t) noexcept {
+  constexpr std::size_t room = 128;
+  Key singles[room]{};
+  std::size_t count = 0, parts = 0, all = parser::none;
+  const node_kind joint = t.node.inside ? node_kind::either : node_kind::both;
+  const auto join = [&] {
+    if (parts++ != 0) p.to.join(joint, all);
+    all = p.to.last();
+  };
+  do {
+    p.in.skip_gap();
+    const std::size_t at = p.in.at();
+    Key k{};
+    parse_key(p.in, t.node.operand, k);
+    if (!p.in.good()) return;
+    if (parse_range_or_prefix(p, t, k, at)) {
+      join();
+      continue;
+    }
+    if (count == room) p.in.fail("too many values in one list: put them into a set with a name");
+    std::size_t i = count;
+    while (i != 0 && key_less(k, singles[i - 1])) --i;
+    if (i != 0 && singles[i - 1] == k) continue;
+    for (std::size_t j = count; p.in.good() && j > i; --j) singles[j] = singles[j - 1];
+    if (p.in.good()) singles[i] = k, ++count;
+  } while (p.in.good() && p.in.accept(","));
+  if (!p.in.accept("}")) p.in.expected("\",\" or \"}\"");
+  if (!p.in.good() || count == 0) return;
+  write(p, t, node_kind::in_constants, singles, count);
+  join();
+}
+// `@blocklist`
+template <class Key>
+void parse_set(parser& p, test<Key>& t) noexcept {
+  const std::size_t at = p.in.at();
+  for (std::size_t i = 0; i < p.sets.size; ++i) {
+    const set_reference& r = p.sets.begin[i];
+    if (!p.in.accept_words(r.name())) continue;
+    const operand_description& d = t.node.operand;
+    if (r.functions->value != d.value) p.in.fail_at(at, "this set holds values of another kind");
+    t.node.set = r;
+    return write(p, t, node_kind::in_set, static_cast<const Key*>(nullptr), 0);
+  }
+  if (!p.in.good()) return;
+  text<176> known;
+  known << "one of the sets that the program named";
+  for (std::size_t i = 0; i < p.sets.size && i < 6; ++i) known << (i == 0 ? ": @" : ", @") << p.sets.begin[i].name();
+  if (p.sets.size == 0) known << ", and it named none";
+  p.in.expected(known.c_str());
+}
+// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
+inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
+  std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
+  t.node.operand.is_masked = true;
+  t.node.how = unequal ? relation::not_equal : relation::equal;
+  t.mask = wanted;
+  if (p.in.accept("/")) {
+    t.mask = parse_tcp_flags(p.in, t.node.operand);
+  } else {
+    t.node.how = relation::not_equal;
+    wanted = 0;
+  }
+  write(p, t, node_kind::comparison, &wanted, 1);
+}
+
+// What stands behind an operand: a mask, a relation, values. `mask` is the one that was read already, or null.
+template <class Key>
+void parse_rest(parser& p, const operand_description& d, const Key* mask, bool must_compare = false) noexcept {
+  test<Key> t;
+  t.node.operand = d;
+  if (mask != nullptr) {
+    t.mask = *mask;
+  } else if (p.in.accept("&")) {
+    t.node.operand.is_masked = true;
+    parse_mask(p.in, t.node.operand, t.mask);
+  }
+  const parsed_relation r = parse_relation(p.in);
+  if (must_compare && !r.written) return p.in.expected("a comparison, such as = 5");
+  t.node.how = r.how;
+  t.node.inside = r.how != relation::not_equal;
+  const bool in_or_not = r.how == relation::equal || r.how == relation::not_equal;
+  if (in_or_not && p.in.accept("{")) return parse_braces(p, t);
+  if (in_or_not && p.in.accept("@")) return parse_set(p, t);
+  p.in.skip_gap();
+  const std::size_t at = p.in.at();
+  Key k{};
+  parse_key(p.in, t.node.operand, k);
+  if (!p.in.good()) return;
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    const bool flags = manner_of(d) == manner::tcp_flags && in_or_not && !t.node.operand.is_masked;
+    if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
+      p.in.go_to(at);
+      return parse_flags(p, t, r.how == relation::not_equal);
+    }
+  }
+  if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
+  t.node.inside = true;
+  write(p, t, node_kind::comparison, &k, 1);
+}
+inline void parse_test(parser& p, const operand_description& d) noexcept {
+  if (d.value == value_kind::ipv6) parse_rest<ipv6_address>(p, d, nullptr);
+  else parse_rest<std::uint64_t>(p, d, nullptr);
+}
+
+// ---- whole conditions
+
+inline void write_missing(parser& p, header h) noexcept {
+  const header outer = around_missing(h);
+  const bool alone = !can_be_missing(h);
+  if (!alone) p.to.has(outer);
+  const std::size_t left = p.to.last();
+  p.to.has(h);
+  p.to.negate();
+  if (!alone) p.to.join(node_kind::both, left);
+}
+// `exists`, `missing`. False when neither stands here.
+inline bool parse_presence(parser& p, header h) noexcept {
+  if (p.in.accept_words("exists")) return p.to.has(h), true;
+  if (p.in.accept_words("missing")) return write_missing(p, h), true;
+  return false;
+}
+// A field of a header, without what may stand around it.
+inline bool parse_header_field(parser& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, plain_fields, header::ethernet, true, to)) return true;
+  header h{};
+  bool bare = false;
+  const std::size_t before = p.in.at();
+  if (!parse_numbered(p.in, h, bare)) return false;
+  if (family_of(h) == header_family::gre_word) {
+    for (const operand_description& d : gre_words)
+      if (d.in_header == h) to = d;
+    return true;
+  }
+  if (parse_field_name(p.in, option_fields, h, false, to)) return true;
+  if (parse_field_name(p.in, fields_of_families, header_in(family_of(h), 0), false, to)) {
+    to.in_header = h;
+    return true;
+  }
+  p.in.go_to(before);
+  return false;
+}
+// Any operand in nft's way. False, and nothing read, when there is none.
+inline bool parse_operand(parser& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, meta_fields, header::ethernet, true, to)) return true;
+  if (parse_header_field(p, to)) return true;
+  if (p.in.accept_words("len")) return to = describe(meta::length), true;
+  const std::size_t before = p.in.at();
+  constexpr tunnel tunnels[] = {tunnel::vxlan, tunnel::gre, tunnel::gretap, tunnel::ipip};
+  for (const tunnel t : tunnels) {
+    if (!p.in.accept_words(name_of(t))) continue;
+    if (parse_header_field(p, to)) {
+      to.is_inner = true;
+      to.around = t;
+      return true;
+    }
+    p.in.go_to(before);
+  }
+  return false;
+}
+// A condition in nft's way. False, and nothing read, when there is none.
+inline bool parse_field_condition(parser& p) noexcept {
+  if (p.in.accept_words("meta iiftype")) {
+    const parsed_relation r = parse_relation(p.in);
+    if ((r.how != relation::equal && r.how != relation::not_equal) || !p.in.accept_words("ether"))
+      p.in.expected("ether");
+    p.to.has(header::ethernet);
+    if (r.how == relation::not_equal) p.to.negate();
+    return true;
+  }
+  constexpr struct {
+    const char* word;
+    header in;
+  } single[] = {
+      {"exthdr frag", header::ipv6_fragment}, {"cvlan", header::cvlan}, {"llc", header::llc}, {"snap", header::snap}};
+  const std::size_t before = p.in.at();
+  for (const auto& s : single) {
+    if (p.in.accept_words(s.word) && parse_presence(p, s.in)) return true;
+    p.in.go_to(before);
+  }
+  operand_description d;
+  if (parse_operand(p, d)) {
+    if (d.in_header != header::ethernet && family_of(d.in_header) == header_family::gre_word && !d.is_inner &&
+        parse_presence(p, d.in_header))
+      return true;
+    take_what_was_told(p, d);
+    parse_test(p, d);
+    return true;
+  }
+  header h{};
+  bool bare = false;
+  if (!parse_numbered(p.in, h, bare)) {
+    p.in.go_to(before);
+    return false;
+  }
+  if (!bare && parse_presence(p, h)) return true;
+  if (bare) {  // perhaps a word of tcpdump's: `dst host 10.0.0.1`
+    p.in.go_to(before);
+    return false;
+  }
+  p.in.expected("exists, missing, or a field of it");
+  return true;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_tcpdump.hpp =================================================================================
+// Reads one condition in tcpdump's way: `host 10.0.0.1`, `tcp dst port 80`, `net 10/8`, `tcp[tcpflags] & tcp-syn != 0`.
+// pcap-filter(7).
+#ifndef RUNNEL_MATCH_PARSE_TCPDUMP_HPP
+#define RUNNEL_MATCH_PARSE_TCPDUMP_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::match::detail {
+
+// ---- addresses and ports
+
+// `either` or `both` of the source and the destination, or one of them; `one(field)` writes each.
+template <class One>
+void write_directions(parser& p, qualifiers::direction way, const operand_description& source,
+                      const operand_description& destination, One one) noexcept {
+  using direction = qualifiers::direction;
+  if (way != direction::destination) one(source);
+  const std::size_t left = p.to.last();
+  if (way != direction::source) one(destination);
+  if (way == direction::either) p.to.join(node_kind::either, left);
+  if (way == direction::both) p.to.join(node_kind::both, left);
+}
+// A block of IPv4 addresses; a whole address has a length of 32.
+inline void write_net4(parser& p, const qualifiers& q, ipv4_address a, unsigned length) noexcept {
+  const std::uint64_t key = to_key(a);
+  const auto one = [&](const operand_description& d) {
+    if (length == 32) p.to.compare(d, relation::equal, key);
+    else p.to.prefix(d, key, length);
+  };
+  const bool ip_too = !same_text(q.header, "arp"), arp_too = !same_text(q.header, "ip");
+  if (ip_too) write_directions(p, q.way, describe(ip::saddr), describe(ip::daddr), one);
+  const std::size_t left = p.to.last();
+  if (arp_too) write_directions(p, q.way, describe(arp::saddr_ip), describe(arp::daddr_ip), one);
+  if (ip_too && arp_too) p.to.join(node_kind::either, left);
+}
+inline void write_net6(parser& p, const qualifiers& q, const ipv6_address& a, unsigned length) noexcept {
+  write_directions(p, q.way, describe(ip6::saddr), describe(ip6::daddr), [&](const operand_description& d) {
+    if (length == 128) p.to.compare(d, relation::equal, a);
+    else p.to.prefix(d, a, length);
+  });
+}
+// Whether what stands next has a colon before anything that is not hexadecimal.
+inline bool sees_colon(text_cursor& in) noexcept {
+  in.skip_gap();
+  std::size_t n = 0;
+  while (hex_digit(in.ahead(n)) >= 0) ++n;
+  return in.ahead(n) == ':';
+}
+// `10.1`: the first bytes of an address, and how many bits they are.
+inline std::uint32_t parse_beginning(text_cursor& in, unsigned& bits) noexcept {
+  std::uint32_t a = 0;
+  bits = 0;
+  do {
+    std::uint64_t part = 0;
+    in.skip_gap();
+    std::size_t n = 0;
+    for (; is_digit(in.ahead(n)) && n < 4; ++n) part = part * 10 + static_cast<unsigned>(in.ahead(n) - '0');
+    if (n == 0 || part > 255 || bits == 32) {
+      in.expected("an address, of which the end may be left away");
+      return 0;
+    }
+    in.go_to(in.at() + n);
+    bits += 8;
+    a |= static_cast<std::uint32_t>(part) << (32 - bits);
+  } while (in.ahead() == '.' && in.accept("."));
+  return a;
+}
+inline void parse_net(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const bool six = sees_colon(in);
+  unsigned bits = 128;
+  const ipv6_address a6 = six ? parse_address6(in) : ipv6_address{};
+  const std::uint32_t a4 = six ? 0 : parse_beginning(in, bits);
+  std::uint64_t length = bits;
+  if (in.accept("/")) {
+    length = in.number_up_to(six ? 128 : 32, six ? "a length up to 128" : "a length up to 32");
+  } else if (!six && in.accept_words("mask")) {
+    const std::uint32_t mask = parse_address4(in).value();
+    length = 0;
+    while (length < 32 && (mask << length & 0x8000'0000u) != 0) ++length;
+    if (in.good() && (length < 32 && (mask << length) != 0))
+      in.fail("a mask with holes: write ip saddr & MASK == ADDRESS");
+  }
+  if (!in.good()) return;
+  const auto n = static_cast<unsigned>(length);
+  const bool cut = six ? ipv6_prefix(a6, n).address() != a6 : ipv4_prefix(ipv4_address{a4}, n).address().value() != a4;
+  if (cut) return in.fail_at(at, "a length that cuts off bits of the address");
+  if (six && *q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
+  if (!six && same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
+  if (six) write_net6(p, q, a6, n);
+  else write_net4(p, q, ipv4_address{a4}, n);
+}
+inline void parse_host(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const bool six = sees_colon(in);
+  if (!six && !is_digit(in.ahead())) return in.expected("an address");
+  if (six) {
+    const ipv6_address a = parse_address6(in);
+    if (!in.good()) return;
+    if (*q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
+    return write_net6(p, q, a, 128);
+  }
+  const ipv4_address a = parse_address4(in);
+  if (in.sees("/")) {  // `src 10.0.0.0/8`
+    in.go_to(at);
+    return parse_net(p, q);
+  }
+  if (!in.good()) return;
+  if (same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
+  write_net4(p, q, a, 32);
+}
+inline void parse_ether_host(parser& p, const qualifiers& q) noexcept {
+  const std::uint64_t key = to_key(parse_address_mac(p.in));
+  write_directions(p, q.way, describe(ether::saddr), describe(ether::daddr),
+                   [&](const operand_description& d) { p.to.compare(d, relation::equal, key); });
+}
+inline void parse_port(parser& p, const qualifiers& q) noexcept {
+  text_cursor& in = p.in;
+  const bool tcp_only = same_text(q.header, "tcp"), udp_only = same_text(q.header, "udp");
+  const operand_description source = tcp_only   ? describe(tcp::sport)
+                                     : udp_only ? describe(udp::sport)
+                                                : describe(th::sport);
+  const operand_description destination = tcp_only   ? describe(tcp::dport)
+                                          : udp_only ? describe(udp::dport)
+                                                     : describe(th::dport);
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const std::uint64_t first = parse_number(in, source);
+  std::uint64_t last = first;
+  if (q.what == qualifiers::kind::portrange) {
+    if (!in.accept("-")) in.expected("\"-\" and the last port");
+    last = parse_number(in, source);
+    if (last < first) in.fail_at(at, "the first value of this range is above its last");
+  }
+  if (!in.good()) return;
+  write_directions(p, q.way, source, destination, [&](const operand_description& d) {
+    if (q.what == qualifiers::kind::portrange) p.to.range(d, first, last);
+    else p.to.compare(d, relation::equal, first);
+  });
+}
+
+// ---- protocols
+
+inline void write_l4proto(parser& p, std::uint64_t number) noexcept {
+  p.to.compare(describe(meta::l4proto), relation::equal, number);
+}
+// An IP protocol: of IPv4, of IPv6, or of both when `header` is empty.
+inline void write_protocol(parser& p, const char* header, std::uint64_t number) noexcept {
+  const bool extension = number == 0 || number == 43 || number == 44 || number == 51 || number == 60;
+  const bool four = same_text(header, "ip"), six = same_text(header, "ip6");
+  if (four) return p.to.compare(describe(ip::protocol), relation::equal, number);
+  if (extension) {  // l4proto is what stands behind these
+    if (!six) p.to.compare(describe(ip::protocol), relation::equal, number);
+    const std::size_t left = p.to.last();
+    p.to.compare(describe(ip6::nexthdr), relation::equal, number);
+    if (!six) p.to.join(node_kind::either, left);
+    return;
+  }
+  if (six) p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv6});
+  const std::size_t left = p.to.last();
+  write_l4proto(p, number);
+  if (six) p.to.join(node_kind::both, left);
+}
+inline void parse_protocol(parser& p, const qualifiers& q) noexcept {
+  (void)p.in.accept("\\");  // tcpdump wants one before names that are also its own words
+  const bool ether_type = same_text(q.header, "ether");
+  const std::uint64_t number = parse_number(p.in, ether_type ? describe(ether::type) : describe(ip::protocol));
+  if (!p.in.good()) return;
+  if (ether_type) p.to.compare(describe(meta::protocol), relation::equal, number);
+  else write_protocol(p, q.header, number);
+}
+// `ip`, `tcp` and so on by themselves.
+inline bool write_protocol_word(parser& p, const char* word) noexcept {
+  constexpr struct {
+    const char* word;
+    std::uint16_t type;
+  } types[] = {{"ip", ethertype::ipv4}, {"ip6", ethertype::ipv6}, {"arp", ethertype::arp}, {"rarp", 0x8035}};
+  for (const auto& t : types)
+    if (same_text(word, t.word)) {
+      p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{t.type});
+      return true;
+    }
+  constexpr struct {
+    const char* word;
+    const char* header;
+    std::uint8_t number;
+  } protocols[] = {{"tcp", "", 6},  {"udp", "", 17}, {"icmp", "ip", 1}, {"icmp6", "ip6", 58}, {"igmp", "ip", 2},
+                   {"esp", "", 50}, {"ah", "", 51},  {"pim", "", 103},  {"sctp", "", 132},    {"vrrp", "ip", 112}};
+  for (const auto& t : protocols)
+    if (same_text(word, t.word)) return write_protocol(p, t.header, t.number), true;
+  return false;
+}
+
+// ---- bytes of a header
+
+// `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
+inline bool parse_bytes(parser& p, operand_description& to) noexcept {
+  text_cursor& in = p.in;
+  in.skip_gap();
+  const std::size_t before = in.at();
+  constexpr header all[] = {header::ethernet, header::arp,    header::ipv4, header::ipv6,
+                            header::icmp,     header::icmpv6, header::tcp,  header::udp};
+  const header* found = nullptr;
+  for (const header& h : all)
+    if (found == nullptr && in.accept_words(raw_name_of(h))) {
+      if (in.accept("[")) found = &h;
+      else in.go_to(before);
+    }
+  if (found == nullptr) return false;
+  std::uint64_t offset = 0, size = 1;
+  constexpr struct {
+    const char* word;
+    std::uint8_t offset;
+  } words[] = {{"tcpflags", 13}, {"icmptype", 0}, {"icmpcode", 1}, {"icmp6type", 0}, {"icmp6code", 1}};
+  bool named = false;
+  for (const auto& w : words)
+    if (!named && in.accept_words(w.word)) offset = w.offset, named = true;
+  if (!named) offset = in.number_up_to(255, "a number of bytes up to 255, or tcpflags, icmptype");
+  if (in.accept(":")) {
+    const std::size_t at = in.at();
+    size = in.number_up_to(4, "1, 2 or 4 bytes");
+    if (size == 0 || size == 3) in.fail_at(at, "fields have 1, 2 or 4 bytes");
+  }
+  if (!in.accept("]")) in.expected("\"]\"");
+  if (!in.good()) return true;
+  to = {};
+  to.in_header = *found;
+  to.offset = static_cast<std::uint16_t>(offset * 8);
+  to.bits = static_cast<std::uint8_t>(size * 8);
+  for (const operand_description& d : plain_fields)
+    if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
+      to = d;
+  return true;
+}
+// A condition on them. TCP and UDP are those of IPv4, as tcpdump has it; one that was read already stays what it is.
+inline void parse_bytes_condition(parser& p, const operand_description& d, const std::uint64_t* mask) noexcept {
+  const bool transport = d.in_header == header::tcp || d.in_header == header::udp;
+  if (transport) {
+    operand_description raw = d;
+    raw.name = nullptr;
+    take_what_was_told(p, raw);
+    p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv4});
+  }
+  const std::size_t left = p.to.last();
+  parse_rest(p, d, mask, true);
+  if (transport && p.in.good()) p.to.join(node_kind::both, left);
+}
+// `(tcp[13] & 2) != 0`, `(tcp flags & syn) != 0`. False, and nothing read, when the brackets hold something else.
+inline bool parse_masked_in_brackets(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const std::size_t before = in.at();
+  operand_description d;
+  if (!in.accept("(")) return false;
+  const bool bytes = parse_bytes(p, d);
+  if (in.good() && (bytes || parse_operand(p, d)) && d.value != value_kind::ipv6 && in.accept("&")) {
+    d.is_masked = true;
+    std::uint64_t mask = 0;
+    parse_mask(in, d, mask);
+    if (in.good() && in.accept(")")) {
+      if (bytes) {
+        parse_bytes_condition(p, d, &mask);
+      } else {
+        take_what_was_told(p, d);
+        parse_rest<std::uint64_t>(p, d, &mask);
+      }
+      return true;
+    }
+  }
+  if (in.good()) in.go_to(before);
+  return !in.good();
+}
+
+// ---- all of it
+
+inline void parse_value_of(parser& p, const qualifiers& q) noexcept {
+  p.said = q;
+  switch (q.what) {
+    case qualifiers::kind::net: return parse_net(p, q);
+    case qualifiers::kind::port:
+    case qualifiers::kind::portrange: return parse_port(p, q);
+    case qualifiers::kind::protocol: return parse_protocol(p, q);
+    case qualifiers::kind::ether: return parse_ether_host(p, q);
+    case qualifiers::kind::none:
+    case qualifiers::kind::host: return parse_host(p, q);
+  }
+}
+// `vlan 5`, `mpls`: whether the header is there, and its number. The second one in a group is the inner tag.
+inline void parse_tag(parser& p, bool is_vlan) noexcept {
+  p.in.skip_gap();
+  const std::size_t at = p.in.at();
+  std::uint64_t number = 0;
+  const bool given = p.in.number(number);
+  if (given && number >= (is_vlan ? 0x1000u : 0x10'0000u))
+    return p.in.fail_at(at, is_vlan ? "a VLAN id above 4095" : "a label above 1048575");
+  if (!is_vlan) {
+    if (given) return p.to.compare(describe(mpls::label), relation::equal, number);
+    return p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{0x8847});
+  }
+  const bool inner = p.tags++ != 0;
+  if (given) return p.to.compare(inner ? describe(cvlan::id) : describe(vlan::id), relation::equal, number);
+  if (inner) return p.to.has(header::cvlan);
+  p.to.constants(describe(ether::type), {0x8100, 0x88a8, 0x9100});
+}
+// `less 100`, `greater 100`, `broadcast` and so on. False, and nothing read, for other words.
+inline bool parse_single_word(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const bool less = in.accept_words("less");
+  if (less || in.accept_words("greater")) {
+    const std::uint64_t size = parse_number(in, describe(meta::length));
+    p.to.compare(describe(meta::length), less ? relation::less_equal : relation::greater_equal, size);
+    return true;
+  }
+  if (in.accept_words("vlan")) return parse_tag(p, true), true;
+  if (in.accept_words("mpls")) return parse_tag(p, false), true;
+  if (in.accept_words("ip6 multicast")) {
+    p.to.prefix(describe(ip6::daddr), ipv6_address{0xff00'0000'0000'0000, 0}, 8);
+    return true;
+  }
+  if (in.accept_words("ip multicast")) {
+    p.to.compare(describe(ip::daddr), relation::greater_equal, std::uint64_t{0xe000'0000});
+    return true;
+  }
+  if (in.accept_words("ether multicast") || in.accept_words("multicast")) {
+    condition_node n;
+    n.kind = node_kind::comparison;
+    n.how = relation::not_equal;
+    n.values = 1;
+    n.operand.bits = 8;
+    n.operand.is_masked = true;
+    const std::uint64_t zero = 0;
+    p.to.leaf(n, std::uint64_t{1}, &zero);
+    return true;
+  }
+  if (in.accept_words("ether broadcast") || in.accept_words("broadcast")) {
+    p.to.compare(describe(ether::daddr), relation::equal, to_key(mac_broadcast));
+    return true;
+  }
+  return false;
+}
+inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept {
+  using direction = qualifiers::direction;
+  constexpr struct {
+    const char* words;
+    direction way;
+  } all[] = {{"src or dst", direction::either}, {"dst or src", direction::either}, {"src and dst", direction::both},
+             {"dst and src", direction::both},  {"src", direction::source},        {"dst", direction::destination}};
+  for (const auto& d : all)
+    if (in.accept_words(d.words)) return to = d.way, true;
+  return false;
+}
+// A condition in tcpdump's way. False, and nothing read, when there is none.
+inline bool parse_tcpdump_condition(parser& p) noexcept {
+  text_cursor& in = p.in;
+  using kind = qualifiers::kind;
+  operand_description d;
+  if (parse_bytes(p, d)) {
+    if (in.good()) parse_bytes_condition(p, d, nullptr);
+    return true;
+  }
+  if (parse_single_word(p)) return true;
+  in.skip_gap();
+  const std::size_t before = in.at();
+  qualifiers q;
+  constexpr const char* headers[] = {"ether", "ip6",  "ip",  "arp", "rarp", "tcp",  "udp", "icmp6",
+                                     "icmp",  "igmp", "esp", "ah",  "pim",  "sctp", "vrrp"};
+  for (const char* const h : headers)
+    if (*q.header == '\0' && in.accept_words(h)) q.header = h;
+  const bool way = parse_direction(in, q.way);
+  constexpr struct {
+    const char* word;
+    kind what;
+  } kinds[] = {{"host", kind::host},
+               {"net", kind::net},
+               {"portrange", kind::portrange},
+               {"port", kind::port},
+               {"proto", kind::protocol}};
+  for (const auto& k : kinds)
+    if (q.what == kind::none && in.accept_words(k.word)) q.what = k.what;
+  const bool is_ether = same_text(q.header, "ether");
+  const bool port = q.what == kind::port || q.what == kind::portrange;
+  const bool transport = same_text(q.header, "tcp") || same_text(q.header, "udp");
+  const bool network = same_text(q.header, "ip") || same_text(q.header, "ip6");
+  if (q.what == kind::none && !way) {
+    if (is_ether) return in.expected("host, src, dst, proto, broadcast or multicast"), true;
+    if (*q.header != '\0') return write_protocol_word(p, q.header);
+    if (!is_digit(in.ahead()) && !sees_colon(in)) return in.go_to(before), false;
+    // A value alone: with what the last one had, else a host.
+    if (p.said.what != kind::none) q = p.said;
+    return parse_value_of(p, q), true;
+  }
+  if (*q.header != '\0' && !is_ether) {
+    const bool good = port ? transport : q.what == kind::protocol ? network : network || same_text(q.header, "arp");
+    if (!good) {
+      text<96> why;
+      why << '"' << q.header << "\" does not go with this: leave it away, or write \"" << q.header << " and ...\"";
+      return in.fail_at(before, why.c_str()), true;
+    }
+  }
+  if (q.what == kind::protocol && way) return in.fail_at(before, "a protocol has no direction"), true;
+  if (is_ether && q.what == kind::net) return in.fail_at(before, "ether has hosts, and no nets"), true;
+  if (is_ether && port) return in.fail_at(before, "ether has no ports"), true;
+  if (is_ether && q.what != kind::protocol) q.what = kind::ether;
+  if (q.what == kind::none) q.what = kind::host;
+  return parse_value_of(p, q), true;
+}
+
+}  // namespace runnel::match::detail
+
+#endif
+
+// ==== runnel/match/parse_condition.hpp ===============================================================================
+// Reads conditions from text: what match expressions print, what nft users write, what tcpdump users write.
+//
+//     tcp dport { 22, 80-90 } ip saddr != 10.0.0.0/8        nft; side by side means "and"
+//     tcp dport 22 && !(ip saddr @blocklist)                with && || ! or with and, or, not
+//     host 10.0.0.1 and not arp                             tcpdump
+//
+// One grammar takes all. Where a word begins both a field of nft's and something of tcpdump's, the field is tried
+// first: `ip saddr ...` is nft's and `ip src ...` tcpdump's, `vlan id 5` nft's and `vlan 5` tcpdump's. "and" and "or"
+// side by side are refused without brackets: C binds one tighter, and tcpdump does not. Names are never looked up
+// anywhere: there is a short list of port names, and no host names.
+//
+// What tcpdump's words mean here is what they mean there, but that headers are found as everywhere in this library:
+// behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
+// that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
+// SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
+// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
+// nft's `ct`, `iifname` and other words about what is not in the packet.
+#ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
+#define RUNNEL_MATCH_PARSE_CONDITION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+namespace match::detail {
+
+// How deep a text may go. What it becomes is printed with brackets of its own, at most half as deep: each "not" has
+// some.
+inline constexpr unsigned max_brackets = 64;
+
+inline void parse_list(parser& p) noexcept;
+
+// A condition, one that is negated, or any in brackets.
+inline void parse_one(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
+  const bool brackets = !negated && in.sees("(");
+  if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
+  if (!in.good()) return;
+  if (negated) {
+    p.told = parser::none;
+    parse_one(p);
+    p.to.negate();
+    --p.depth;
+  } else if (brackets) {
+    if (!parse_masked_in_brackets(p)) {
+      p.told = parser::none;
+      (void)in.accept("(");
+      parse_list(p);
+      if (!in.accept(")")) in.expected("\")\", \"and\" or \"or\"");
+    }
+    --p.depth;
+  } else if (in.accept_words("always")) {
+    p.to.always();
+  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
+    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
+  }
+}
+// Words that end a condition: what stands behind it in a rule.
+inline bool sees_verdict(text_cursor& in) noexcept {
+  constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
+  for (const char* const word : words)
+    if (in.sees_words(word)) return true;
+  return false;
+}
+// Whether one more condition stands here.
+inline bool goes_on_with_condition(text_cursor& in) noexcept {
+  in.skip_gap();
+  const char c = in.ahead();
+  const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
+  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
+}
+// Conditions side by side.
+inline void parse_group(parser& p) noexcept {
+  std::size_t left = parser::none;  // all but the last one
+  const std::size_t begin = p.to.size();
+  parse_one(p);
+  while (p.in.good() && goes_on_with_condition(p.in)) {
+    // What has one node is the last one, or the last but one behind which stands the "both" of all.
+    const std::size_t all = p.to.last();
+    const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
+                               : p.to[all - 1].has_children() ? parser::none
+                                                              : all - 1;
+    const std::size_t before = left;
+    p.told = single;
+    p.took_told = false;
+    const std::size_t size = p.to.size();
+    parse_one(p);
+    p.told = parser::none;
+    if (!p.in.good()) return;
+    if (p.took_told) {
+      p.took_told = false;
+      if (before == parser::none) continue;
+      p.to.join(node_kind::both, single - 1);
+    } else {
+      left = size - 1;
+      p.to.join(node_kind::both, left);
+    }
+  }
+}
+// Groups joined by "and" or by "or".
+inline void parse_list(parser& p) noexcept {
+  text_cursor& in = p.in;
+  const unsigned tags = p.tags;
+  parse_group(p);
+  node_kind joint = node_kind::always;
+  while (in.good()) {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const bool any = in.accept_words("or") || in.accept("||");
+    if (!any && !in.accept_words("and") && !in.accept("&&")) break;
+    const node_kind kind = any ? node_kind::either : node_kind::both;
+    if (joint != node_kind::always && joint != kind)
+      in.fail_at(at, "\"and\" and \"or\" side by side: put brackets around what belongs together");
+    joint = kind;
+    if (any) p.tags = tags;
+    const std::size_t left = p.to.last();
+    parse_group(p);
+    if (in.good()) p.to.join(kind, left);
+  }
+  p.tags = tags;
+}
+// All of a condition; nothing is one that always holds.
+inline void parse_whole(parser& p) noexcept {
+  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
+  else parse_list(p);
+  if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
+    p.in.fail("too many brackets or negations inside each other");
+}
+
+}  // namespace match::detail
+
+/// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
+/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
+/// that holds for every packet.
+///
+/// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
+/// are those that the text may name. Takes microseconds, needs no memory but the condition.
+[[nodiscard]] inline result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
+  std::size_t size = 0;
+  while (text[size] != '\0') ++size;
+  match::detail::text_cursor in{text, size};
+  condition made;
+  made.build([&](match::detail::condition_builder& to) {
+    match::detail::parser p{in, {in, to}, sets};
+    match::detail::parse_whole(p);
+    if (!in.at_end()) in.expected("\"and\", \"or\" or the end");
+    if (to.size() == 0) to.add({});
+  });
+  if (in.good()) return made;
+  runnel::text<48> where;
+  where << "column " << std::uint64_t{in.at() + 1};
+  return error{"condition", where.c_str(), "", in.why()};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/device/open.hpp =========================================================================================
 // Any device by a string, for programs that are configured at run time.
 //
@@ -22964,7 +25223,8 @@ class device_uri {
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
 //                                              block_timeout, headroom, transmit_slots
-//     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
+//     af_xdp:eth0?queues=0,1&mode=copy         also take=udp dport 7 (the rest stays with the kernel),
+//                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
 // it. A kind of one's own needs no string: `any_device::make`.
@@ -23103,12 +25363,19 @@ inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
   constexpr uri_choice<xdp_mode> places[] = {
       {"automatic", xdp_mode::automatic}, {"native", xdp_mode::native}, {"generic", xdp_mode::generic}};
   std::uint64_t queues = ~std::uint64_t{0};
+  const char* take = nullptr;
+  uri.word("take", take);
   uri.bits("queues", queues).choice("mode", o.mode, modes).choice("attach", o.attach, places);
   uri.flag("replace", o.replace).number("busy_poll", o.busy_poll.microseconds, 0, 1'000'000);
   uri.number("receive_slots", o.receive_slots, 1, 1u << 24).number("transmit_slots", o.transmit_slots, 1, 1u << 24);
   uri.number("packets", o.packets, 1, 1u << 24);
   if (const error* wrong = uri.problem()) return *wrong;
   o.queues = device::queue_set::of_bits(queues);
+  if (take != nullptr) {
+    const auto wanted = parse_condition(take);
+    if (!wanted) return wanted.error();
+    o.take = *wanted;
+  }
   auto made = device::af_xdp::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
@@ -25442,171 +27709,6 @@ struct replaceable_stage : stage_defaults {
 
 #endif
 
-// ==== runnel/wire/udp.hpp ============================================================================================
-// UDP header: a checked view over the packet's own bytes, and the builder. RFC 768, RFC 6935 for checksums of zero.
-#ifndef RUNNEL_WIRE_UDP_HPP
-#define RUNNEL_WIRE_UDP_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of a UDP header and what it carries. `udp` reads, `mut<udp>` also writes. Does not own: valid as long as
-/// the bytes. No accessor reads outside the bytes that it was made over, even when they change after `parse`.
-template <class Byte>
-class basic_udp {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_udp<std::byte>;
-  static constexpr header in_header = header::udp;
-  static constexpr std::size_t min_size = 8;
-  /// @}
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::udp, 0, 16, std::uint16_t> sport{"udp sport"};
-  static constexpr field<header::udp, 16, 16, std::uint16_t> dport{"udp dport"};
-  static constexpr field<header::udp, 32, 16, std::uint16_t> length{"udp length"};
-  static constexpr field<header::udp, 48, 16, std::uint16_t> checksum{"udp checksum"};
-  /// @}
-
-  /// Checks the length against `b`, the payload of an IP datagram, which may run on behind what UDP uses of it. The
-  /// checksum is not looked at.
-  [[nodiscard]] static constexpr result<basic_udp, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::udp_too_short;
-    const std::size_t said = load_be16(b.data() + 4);
-    if (said < min_size || said > b.size()) return drop_reason::udp_length;
-    return basic_udp{b.data(), said};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_udp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_udp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_udp<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept { return load_be16(p_); }
-  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept { return load_be16(p_ + 2); }
-  /// @}
-  /// Both ports as they lie there, the source in the upper half.
-  [[nodiscard]] constexpr std::uint32_t ports() const noexcept { return load_be32(p_); }
-  /// Header and payload in bytes, as the header says.
-  [[nodiscard]] constexpr std::uint16_t datagram_length() const noexcept { return load_be16(p_ + 4); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint16_t datagram_checksum() const noexcept { return load_be16(p_ + 6); }
-  /// Whether the sender computed a checksum. Without one IPv6 accepts tunnels only (RFC 6935, RFC 6936).
-  [[nodiscard]] constexpr bool has_checksum() const noexcept { return datagram_checksum() != 0; }
-  /// What the datagram carries, as far as the view reaches.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return datagram().from(min_size); }
-  /// Whether the checksum is right, or the sender computed none. `pseudo_header` is the `pseudo_header_sum()` of the
-  /// IP header around it. Reads the whole datagram.
-  [[nodiscard]] constexpr bool checksum_ok(std::uint32_t pseudo_header) const noexcept {
-    return !has_checksum() || fold_checksum(sum(pseudo_header)) == 0xffff;
-  }
-
-  // Setters of ports also update the checksum (RFC 1624) when there is one.
-  /// Writes the port and updates the checksum (RFC 1624), if there is one. @{
-  constexpr void source_port(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(0, v);
-  }
-  constexpr void destination_port(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    set16(2, v);
-  }
-  /// @}
-  /// Stores a length as given; the checksum, which covers it twice, is the caller's to update.
-  constexpr void datagram_length(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 4, v);
-  }
-  /// Stores a checksum as given.
-  constexpr void datagram_checksum(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 6, v);
-  }
-  /// Computes the checksum anew; one that comes out as 0 is stored as 0xffff, for 0 means none.
-  constexpr void update_checksum(std::uint32_t pseudo_header) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    datagram_checksum(0);
-    datagram_checksum(not_zero(static_cast<std::uint16_t>(~fold_checksum(sum(pseudo_header)))));
-  }
-  /// Updates the checksum, when there is one, after an address of the IP header around it changed.
-  constexpr void update_checksum(std::uint32_t from, std::uint32_t to) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    if (has_checksum()) datagram_checksum(not_zero(update_checksum32(datagram_checksum(), from, to)));
-  }
-
- private:
-  constexpr basic_udp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  [[nodiscard]] constexpr byte_window<Byte> datagram() const noexcept {
-    return byte_window<Byte>{p_, n_}.first(datagram_length());
-  }
-  [[nodiscard]] constexpr std::uint64_t sum(std::uint32_t pseudo_header) const noexcept {
-    return add_checksum(datagram(), std::uint64_t{pseudo_header} + 17 + datagram_length());
-  }
-  [[nodiscard]] static constexpr std::uint16_t not_zero(std::uint16_t v) noexcept { return v != 0 ? v : 0xffff; }
-  constexpr void set16(std::size_t at, std::uint16_t v) const noexcept {
-    if (has_checksum()) datagram_checksum(not_zero(update_checksum16(datagram_checksum(), load_be16(p_ + at), v)));
-    store_be16(p_ + at, v);
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using udp = basic_udp<const std::byte>;
-
-/// A UDP header to be written: `write_headers(packet, ..., ipv4_header{...}, udp_header{.destination_port = 53})`.
-/// Length and checksum are computed, so the payload must be in place before.
-struct udp_header {
-  static constexpr std::uint8_t ip_protocol = 17;  ///< what an IP header around this one says
-
-  /// A field of the header, in host byte order.
-  std::uint16_t source_port = 0;
-  std::uint16_t destination_port = 0;  ///< 0: that of the header inside, when it has one (VXLAN)
-  bool checksum = true;                ///< false: send none (IPv4, and tunnels over IPv6)
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    RUNNEL_ASSERT(whole.size() <= 65535);
-    std::byte* p = whole.data();
-    store_be16(p, source_port);
-    store_be16(p + 2, destination_port != 0 ? destination_port : around.udp_port);
-    store_be16(p + 4, static_cast<std::uint16_t>(whole.size()));
-    store_be16(p + 6, 0);
-    if (checksum) basic_udp<std::byte>::unchecked(whole).update_checksum(around.pseudo_header);
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner, the length being the payload's: `5000 > 53: UDP, length 20`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_udp<Byte>& v) noexcept {
-  out << v.source_port() << " > " << v.destination_port() << ": UDP, length " << std::uint64_t{v.payload().size()};
-  if (v.datagram_length() < v.min_size) out << ", bad length " << v.datagram_length();
-  if (!v.has_checksum()) out << ", no checksum";
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/flow/branch.hpp =========================================================================================
 // Branches: a decision between named ways, each of them connected to a pipeline of its own.
 #ifndef RUNNEL_FLOW_BRANCH_HPP
@@ -26699,354 +28801,6 @@ template <class Writer>
 
 #endif
 
-// ==== runnel/wire/arp.hpp ============================================================================================
-// ARP for Ethernet and IPv4: a checked view over the packet's own bytes, the builder. RFC 826, RFC 5227.
-#ifndef RUNNEL_WIRE_ARP_HPP
-#define RUNNEL_WIRE_ARP_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// What an ARP packet wants (RFC 826; the others are of RARP and its kin).
-namespace arp_operation {
-
-/// An operation code. @{
-inline constexpr std::uint16_t request = 1;
-inline constexpr std::uint16_t reply = 2;
-/// @}
-
-}  // namespace arp_operation
-
-/// A view of an ARP packet that resolves IPv4 addresses to MAC addresses, the only kind there is today. `arp` reads,
-/// `mut<arp>` also writes. Does not own: valid as long as the bytes.
-template <class Byte>
-class basic_arp {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_arp<std::byte>;
-  static constexpr header in_header = header::arp;
-  static constexpr std::size_t min_size = 28;
-  /// @}
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::arp, 0, 16, std::uint16_t> htype{"arp htype"};
-  static constexpr field<header::arp, 16, 16, std::uint16_t> ptype{"arp ptype"};
-  static constexpr field<header::arp, 32, 8, std::uint8_t> hlen{"arp hlen"};
-  static constexpr field<header::arp, 40, 8, std::uint8_t> plen{"arp plen"};
-  static constexpr field<header::arp, 48, 16, std::uint16_t> operation{"arp operation"};
-  static constexpr field<header::arp, 64, 48, mac_address> saddr_ether{"arp saddr ether"};
-  static constexpr field<header::arp, 112, 32, ipv4_address> saddr_ip{"arp saddr ip"};
-  static constexpr field<header::arp, 144, 48, mac_address> daddr_ether{"arp daddr ether"};
-  static constexpr field<header::arp, 192, 32, ipv4_address> daddr_ip{"arp daddr ip"};
-  /// @}
-
-  /// Checks that all is there, and that it is about Ethernet (hardware type 1, or 6 as some old bridges say) and IPv4.
-  [[nodiscard]] static constexpr result<basic_arp, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::arp_malformed;
-    const std::byte* p = b.data();
-    const std::uint16_t hardware = load_be16(p);
-    if ((hardware != 1 && hardware != 6) || load_be16(p + 2) != ethertype::ipv4 || load_be16(p + 4) != 0x0604)
-      return drop_reason::arp_malformed;
-    return basic_arp{b.data(), min_size};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_arp unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_arp<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_arp<const Byte>::unchecked({p_, n_});
-  }
-
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr std::uint16_t hardware_type() const noexcept { return load_be16(p_); }
-  [[nodiscard]] constexpr std::uint16_t protocol_type() const noexcept { return load_be16(p_ + 2); }
-  /// @}
-  /// One of `arp_operation::…`.
-  [[nodiscard]] constexpr std::uint16_t operation_code() const noexcept { return load_be16(p_ + 6); }
-  /// The field of the header, in host byte order. @{
-  [[nodiscard]] constexpr mac_address sender_hardware() const noexcept { return mac_address::load(p_ + 8); }
-  [[nodiscard]] constexpr ipv4_address sender_protocol() const noexcept { return ipv4_address::load(p_ + 14); }
-  [[nodiscard]] constexpr mac_address target_hardware() const noexcept { return mac_address::load(p_ + 18); }
-  [[nodiscard]] constexpr ipv4_address target_protocol() const noexcept { return ipv4_address::load(p_ + 24); }
-  /// @}
-  /// What kind of message it is. @{
-  [[nodiscard]] constexpr bool is_request() const noexcept { return operation_code() == arp_operation::request; }
-  [[nodiscard]] constexpr bool is_reply() const noexcept { return operation_code() == arp_operation::reply; }
-  /// @}
-  /// A request from nobody: somebody asks whether an address is free before using it (RFC 5227 §2.1). Nothing may be
-  /// learned from it.
-  [[nodiscard]] constexpr bool is_probe() const noexcept { return is_request() && sender_protocol().is_unspecified(); }
-  /// Somebody says that an address is now its own: a request for it (RFC 5227 §2.3), or an unasked reply, which older
-  /// systems send ("gratuitous ARP").
-  [[nodiscard]] constexpr bool is_announcement() const noexcept {
-    return sender_protocol() == target_protocol() && !sender_protocol().is_unspecified();
-  }
-
-  /// Writes the field. @{
-  constexpr void operation_code(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 6, v);
-  }
-  constexpr void sender_hardware(const mac_address& a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 8);
-  }
-  constexpr void sender_protocol(ipv4_address a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 14);
-  }
-  constexpr void target_hardware(const mac_address& a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 18);
-  }
-  constexpr void target_protocol(ipv4_address a) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    a.store(p_ + 24);
-  }
-  /// @}
-
- private:
-  constexpr basic_arp(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using arp = basic_arp<const std::byte>;
-
-/// An ARP packet to be written: `write_headers(packet, ethernet_header{.destination = mac_broadcast, ...},
-/// arp_header{.sender_hardware = ..., .sender_protocol = ..., .target_protocol = ...})`. Nothing goes inside it.
-struct arp_header {
-  static constexpr std::uint16_t ethertype = runnel::ethertype::arp;  ///< what a link header says of this one
-
-  /// A field of the header, in host byte order. @{
-  std::uint16_t operation = arp_operation::request;
-  mac_address sender_hardware{};
-  ipv4_address sender_protocol{};
-  mac_address target_hardware{};
-  ipv4_address target_protocol{};
-  /// @}
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 28; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    std::byte* p = whole.data();
-    store_be16(p, 1);
-    store_be16(p + 2, runnel::ethertype::ipv4);
-    store_be16(p + 4, 0x0604);
-    store_be16(p + 6, operation);
-    sender_hardware.store(p + 8);
-    sender_protocol.store(p + 14);
-    target_hardware.store(p + 18);
-    target_protocol.store(p + 24);
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner: `ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28`, `ARP, Reply 10.0.0.2 is-at
-/// 02:00:00:00:00:02, length 28`, `ARP, Probe 10.0.0.2, length 28`, `ARP, Announcement 10.0.0.2, length 28`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_arp<Byte>& v) noexcept {
-  out << "ARP, ";
-  if (v.is_probe() || (v.is_request() && v.is_announcement())) {
-    out << (v.is_probe() ? "Probe " : "Announcement ");
-    print(out, v.target_protocol());
-  } else if (v.is_request()) {
-    out << "Request who-has ";
-    print(out, v.target_protocol());
-    out << " tell ";
-    print(out, v.sender_protocol());
-  } else if (v.is_reply()) {
-    out << "Reply ";
-    print(out, v.sender_protocol());
-    out << " is-at ";
-    print(out, v.sender_hardware());
-  } else {
-    out << "operation " << v.operation_code();
-  }
-  out << ", length " << std::uint64_t{v.min_size};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/llc.hpp ============================================================================================
-// LLC and SNAP, what 802.3 frames carry in place of an EtherType: a checked view, the builders. IEEE 802.2, RFC 1042.
-#ifndef RUNNEL_WIRE_LLC_HPP
-#define RUNNEL_WIRE_LLC_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t, uint32_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of an LLC header, with the SNAP header behind it where there is one. `llc` reads, `mut<llc>` also writes.
-/// Does not own: valid as long as the bytes. No accessor reads outside the bytes that it was made over, even when they
-/// change after `parse`.
-template <class Byte>
-class basic_llc {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_llc<std::byte>;
-  static constexpr header in_header = header::llc;
-  static constexpr std::size_t min_size = 3;
-  /// @}
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::llc, 0, 8, std::uint8_t> dsap{"llc dsap"};
-  static constexpr field<header::llc, 8, 8, std::uint8_t> ssap{"llc ssap"};
-  static constexpr field<header::llc, 16, 8, std::uint8_t> ctrl{"llc ctrl"};
-  /// @}
-
-  /// Checks that the header is there, the SNAP header included when it says that there is one.
-  [[nodiscard]] static constexpr result<basic_llc, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::llc_malformed;
-    const basic_llc v{b.data(), b.size()};
-    if (v.said_size() > b.size()) return drop_reason::llc_malformed;
-    return v;
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_llc unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_llc<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_llc<const Byte>::unchecked({p_, n_});
-  }
-
-  /// 3 bytes; 4 with a control field of two; 8 with SNAP. Never more than the view holds.
-  [[nodiscard]] constexpr std::size_t header_size() const noexcept { return said_size() < n_ ? said_size() : n_; }
-  /// Who it is for: 0x42 spanning tree, 0xaa SNAP, 0xfe OSI.
-  [[nodiscard]] constexpr std::uint8_t destination_sap() const noexcept { return load_u8(p_); }
-  /// The field of the header, in host byte order.
-  [[nodiscard]] constexpr std::uint8_t source_sap() const noexcept { return load_u8(p_ + 1); }
-  /// The first byte of the control field; 3 is "unnumbered information", which all but old protocols use.
-  [[nodiscard]] constexpr std::uint8_t control() const noexcept { return load_u8(p_ + 2); }
-  /// Whether a SNAP header follows.
-  [[nodiscard]] constexpr bool is_snap() const noexcept { return load_be16(p_) == 0xaaaa && control() == 3 && n_ >= 8; }
-  /// SNAP: who numbers the protocols, 24 bits; 0 for EtherTypes. 0 without SNAP.
-  [[nodiscard]] constexpr std::uint32_t organisation() const noexcept { return is_snap() ? load_be24(p_ + 3) : 0; }
-  /// SNAP: the protocol, an EtherType when the organisation is 0. 0 without SNAP.
-  [[nodiscard]] constexpr std::uint16_t protocol_identifier() const noexcept {
-    return is_snap() ? load_be16(p_ + 6) : std::uint16_t{0};
-  }
-  /// What follows the header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept {
-    return byte_window<Byte>{p_, n_}.from(header_size());
-  }
-
-  /// Writes the field. @{
-  constexpr void destination_sap(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_, v);
-  }
-  constexpr void source_sap(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_ + 1, v);
-  }
-  /// @}
-
- private:
-  constexpr basic_llc(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-  // Information and supervisory frames have sequence numbers in a second control byte.
-  [[nodiscard]] constexpr std::size_t said_size() const noexcept {
-    if (load_be16(p_) == 0xaaaa && control() == 3) return 8;
-    return (control() & 3u) == 3 ? 3 : 4;
-  }
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using llc = basic_llc<const std::byte>;
-
-/// The fields of a SNAP header for match expressions, which call it by this name: `snap::type == ethertype::arp`. The
-/// view is that of `llc`. nft knows neither.
-struct snap {
-  /// What the library asks of a header view; see `header_view`.
-  static constexpr header in_header = header::snap;
-  /// A field, for match expressions. @{
-  static constexpr field<header::snap, 24, 24, std::uint32_t> oui{"snap oui"};
-  static constexpr field<header::snap, 48, 16, std::uint16_t> type{"snap type"};
-  /// @}
-};
-
-/// An LLC header to be written; the Ethernet header around it writes the length.
-struct llc_header {
-  /// A field of the header, in host byte order. @{
-  std::uint8_t destination_sap = 0;
-  std::uint8_t source_sap = 0;
-  std::uint8_t control = 3;
-  /// @}
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 3; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header&) const noexcept {
-    std::byte* p = whole.data();
-    store_u8(p, destination_sap);
-    store_u8(p + 1, source_sap);
-    store_u8(p + 2, control);
-  }
-  /// @}
-};
-
-/// LLC with SNAP to be written: `write_headers(packet, ethernet_header{...}, snap_header{}, ipv4_header{...})`.
-struct snap_header {
-  /// A field of the header, in host byte order.
-  std::uint32_t organisation = 0;
-  std::uint16_t protocol = 0;  ///< 0: the EtherType of the header inside
-
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 8; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    std::byte* p = whole.data();
-    store_be24(p, 0xaaaa03);
-    store_be24(p + 3, organisation);
-    store_be16(p + 6, protocol != 0 ? protocol : around.ethertype);
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner: `LLC, dsap 0x42, ssap 0x42, ctrl 0x03, length 38`, or `SNAP, oui 0x000000, ethertype
-/// IPv4 (0x0800), length 28`, the length being the payload's.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_llc<Byte>& v) noexcept {
-  if (v.is_snap()) {
-    out << "SNAP, oui 0x";
-    out.hex(v.organisation(), 6);
-    if (v.organisation() == 0) out << ", ethertype " << ethertype::name(v.protocol_identifier()) << " (0x";
-    else out << ", pid (0x";
-    out.hex(v.protocol_identifier(), 4) << ')';
-  } else {
-    out << "LLC, dsap 0x";
-    out.hex(v.destination_sap(), 2) << ", ssap 0x";
-    out.hex(v.source_sap(), 2) << ", ctrl 0x";
-    out.hex(v.control(), 2);
-  }
-  out << ", length " << std::uint64_t{v.payload().size()};
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/wire/ndp.hpp ============================================================================================
 // Neighbour discovery for IPv6: checked views of its five messages, and builders. RFC 4861, RFC 4191, RFC 6980.
 // What it does not do: secure neighbour discovery (RFC 3971); keep any state.
@@ -27372,153 +29126,6 @@ constexpr void print(text_writer& out, const ndp_redirect& m) noexcept {
   print(out << "ICMP6, redirect, ", m.destination());
   print(out << " to ", m.target());
   print(out, ndp_options{m.options()});
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/wire/vlan.hpp ===========================================================================================
-// VLAN tag: a checked view over the four bytes behind a type field of 0x8100 or 0x88a8, and the builder.
-// IEEE 802.1Q clause 9, 802.1ad.
-#ifndef RUNNEL_WIRE_VLAN_HPP
-#define RUNNEL_WIRE_VLAN_HPP
-
-#include <cstddef>      // byte, size_t
-#include <cstdint>      // uint8_t, uint16_t
-#include <type_traits>  // is_const_v
-
-namespace runnel {
-
-/// A view of a VLAN tag and what it carries. The tag is seen as a header between two others: the type field in
-/// front of it (the TPID, 0x8100 or 0x88a8) belongs to the header before, and the tag ends with the type field of
-/// what it carries. So the tag of an Ethernet frame begins at byte 14.
-template <class Byte>
-class basic_vlan {
- public:
-  /// What the library asks of a header view; see `header_view`. @{
-  using mutable_view = basic_vlan<std::byte>;
-  static constexpr header in_header = header::vlan;
-  static constexpr std::size_t min_size = 4;
-  /// @}
-
-  /// A field, for match expressions. @{
-  static constexpr field<header::vlan, 0, 3, std::uint8_t> pcp{"vlan pcp"};
-  static constexpr field<header::vlan, 3, 1, std::uint8_t> dei{"vlan dei"};
-  static constexpr field<header::vlan, 4, 12, std::uint16_t> id{"vlan id"};
-  static constexpr field<header::vlan, 16, 16, std::uint16_t> type{"vlan type"};
-  /// @}
-
-  /// Checks that the tag is there.
-  [[nodiscard]] static constexpr result<basic_vlan, drop_reason> parse(byte_window<Byte> b) noexcept {
-    if (b.size() < min_size) return drop_reason::vlan_malformed;
-    return basic_vlan{b.data(), b.size()};
-  }
-  /// A view over bytes that were checked before: at least `min_size` of them. Checks nothing.
-  [[nodiscard]] static constexpr basic_vlan unchecked(byte_window<Byte> b) noexcept { return {b.data(), b.size()}; }
-
-  /// A view that may write can be read through as well.
-  constexpr operator basic_vlan<const std::byte>() const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    return basic_vlan<const Byte>::unchecked({p_, n_});
-  }
-
-  /// What `build` asks of a header; see `header_value`.
-  [[nodiscard]] static constexpr std::size_t header_size() noexcept { return min_size; }
-  /// PCP, 0 to 7.
-  [[nodiscard]] constexpr std::uint8_t priority_code() const noexcept {
-    return static_cast<std::uint8_t>(load_u8(p_) >> 5);
-  }
-  /// DEI: may be dropped first. In 802.1Q before 2011 it was the CFI bit.
-  [[nodiscard]] constexpr bool drop_eligible() const noexcept { return (load_u8(p_) & 0x10u) != 0; }
-  /// VID, 0 to 4095; 0 means that the tag only carries a priority.
-  [[nodiscard]] constexpr std::uint16_t vlan_id() const noexcept {
-    return static_cast<std::uint16_t>(load_be16(p_) & 0x0fffu);
-  }
-  /// What the tag carries: an EtherType (perhaps of another tag), or a length below 0x0600.
-  [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept { return load_be16(p_ + 2); }
-  /// What follows the header.
-  [[nodiscard]] constexpr byte_window<Byte> payload() const noexcept { return {p_ + min_size, n_ - min_size}; }
-
-  /// Writes the field. @{
-  constexpr void priority_code(std::uint8_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0x1fu) | (v & 7u) << 5));
-  }
-  constexpr void drop_eligible(bool v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_u8(p_, static_cast<std::uint8_t>((load_u8(p_) & 0xefu) | (v ? 0x10u : 0u)));
-  }
-  constexpr void vlan_id(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_, static_cast<std::uint16_t>((load_be16(p_) & 0xf000u) | (v & 0x0fffu)));
-  }
-  constexpr void ethertype(std::uint16_t v) const noexcept
-    requires(!std::is_const_v<Byte>)
-  {
-    store_be16(p_ + 2, v);
-  }
-  /// @}
-
- private:
-  constexpr basic_vlan(Byte* p, std::size_t n) noexcept : p_(p), n_(n) {}
-
-  Byte* p_;
-  std::size_t n_;
-};
-
-/// The view to read; `mut<>` of it also writes.
-using vlan = basic_vlan<const std::byte>;
-
-/// The fields of the second tag of a frame with two: `cvlan::id`, as the customer's tag in 802.1ad is called.
-struct cvlan {
-  /// A field, for match expressions. @{
-  static constexpr field<header::cvlan, 0, 3, std::uint8_t> pcp{"cvlan pcp"};
-  static constexpr field<header::cvlan, 3, 1, std::uint8_t> dei{"cvlan dei"};
-  static constexpr field<header::cvlan, 4, 12, std::uint16_t> id{"cvlan id"};
-  static constexpr field<header::cvlan, 16, 16, std::uint16_t> type{"cvlan type"};
-  /// @}
-};
-
-/// A VLAN tag to be written: `write_headers(packet, ethernet_header{...}, vlan_header{.id = 5}, ipv4_header{...})`.
-struct vlan_header {
-  std::uint16_t id = 0;  ///< 0 to 4095
-  std::uint8_t pcp = 0;  ///< 0 to 7
-  /// A field of the header, in host byte order.
-  bool drop_eligible = false;
-  bool service = false;    ///< an 802.1ad service tag: the header in front of it says 0x88a8, not 0x8100
-  std::uint16_t type = 0;  ///< 0: that of the header inside; when it has none, the length of the payload
-
-  /// What the header in front of the tag says of it: the TPID.
-  [[nodiscard]] constexpr std::uint16_t ethertype() const noexcept {
-    return service ? runnel::ethertype::qinq : runnel::ethertype::vlan;
-  }
-  /// What `build` asks of a header; see `header_value`. @{
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 4; }
-  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
-    RUNNEL_ASSERT(id <= 4095 && pcp <= 7);
-    std::byte* p = whole.data();
-    store_be16(p, static_cast<std::uint16_t>((pcp & 7u) << 13 | (drop_eligible ? 0x1000u : 0u) | (id & 0x0fffu)));
-    store_be16(p + 2, detail::type_or_length(type != 0 ? type : around.ethertype, whole.size() - size()));
-  }
-  /// @}
-};
-
-/// One line in tcpdump's manner: `vlan 5, p 3, DEI, ethertype IPv4 (0x0800)`.
-template <class Byte>
-constexpr void print(text_writer& out, const basic_vlan<Byte>& v) noexcept {
-  out << "vlan " << v.vlan_id() << ", p " << v.priority_code();
-  if (v.drop_eligible()) out << ", DEI";
-  if (v.ethertype() < ethertype::first) {
-    out << ", length " << v.ethertype();
-    return;
-  }
-  out << ", ethertype " << ethertype::name(v.ethertype()) << " (0x";
-  out.hex(v.ethertype(), 4) << ')';
 }
 
 }  // namespace runnel
@@ -27907,1605 +29514,6 @@ template <class Condition>
 // Pipelines: stages, branches, ends, queues, counters, the loop.
 #ifndef RUNNEL_FLOW_ALL_HPP
 #define RUNNEL_FLOW_ALL_HPP
-
-#endif
-
-// ==== runnel/match/field_table.hpp ===================================================================================
-// All fields by their names: what the parser of rule texts looks them up in.
-#ifndef RUNNEL_MATCH_FIELD_TABLE_HPP
-#define RUNNEL_MATCH_FIELD_TABLE_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel::match::detail {
-
-template <class Operand>
-[[nodiscard]] constexpr operand_description describe(const Operand& o) noexcept {
-  return description_of<Operand>::make(o);
-}
-
-// Fields that are found by `name` alone.
-inline constexpr operand_description plain_fields[] = {describe(ether::daddr),
-                                                       describe(ether::saddr),
-                                                       describe(ether::type),
-                                                       describe(vlan::pcp),
-                                                       describe(vlan::dei),
-                                                       describe(vlan::id),
-                                                       describe(vlan::type),
-                                                       describe(cvlan::pcp),
-                                                       describe(cvlan::dei),
-                                                       describe(cvlan::id),
-                                                       describe(cvlan::type),
-                                                       describe(mpls::label),
-                                                       describe(mpls::tc),
-                                                       describe(mpls::bos),
-                                                       describe(mpls::ttl),
-                                                       describe(arp::htype),
-                                                       describe(arp::ptype),
-                                                       describe(arp::hlen),
-                                                       describe(arp::plen),
-                                                       describe(arp::operation),
-                                                       describe(arp::saddr_ether),
-                                                       describe(arp::saddr_ip),
-                                                       describe(arp::daddr_ether),
-                                                       describe(arp::daddr_ip),
-                                                       describe(ip::version),
-                                                       describe(ip::hdrlength),
-                                                       describe(ip::dscp),
-                                                       describe(ip::ecn),
-                                                       describe(ip::length),
-                                                       describe(ip::id),
-                                                       describe(ip::frag_off),
-                                                       describe(ip::ttl),
-                                                       describe(ip::protocol),
-                                                       describe(ip::checksum),
-                                                       describe(ip::saddr),
-                                                       describe(ip::daddr),
-                                                       describe(ip6::version),
-                                                       describe(ip6::dscp),
-                                                       describe(ip6::ecn),
-                                                       describe(ip6::flowlabel),
-                                                       describe(ip6::length),
-                                                       describe(ip6::nexthdr),
-                                                       describe(ip6::hoplimit),
-                                                       describe(ip6::saddr),
-                                                       describe(ip6::daddr),
-                                                       describe(ipv6_fragment::nexthdr),
-                                                       describe(ipv6_fragment::frag_off),
-                                                       describe(ipv6_fragment::mf),
-                                                       describe(ipv6_fragment::id),
-                                                       describe(icmp::type),
-                                                       describe(icmp::code),
-                                                       describe(icmp::checksum),
-                                                       describe(icmp::id),
-                                                       describe(icmp::sequence),
-                                                       describe(icmp::mtu),
-                                                       describe(icmp::gateway),
-                                                       describe(icmpv6::type),
-                                                       describe(icmpv6::code),
-                                                       describe(icmpv6::checksum),
-                                                       describe(icmpv6::mtu),
-                                                       describe(icmpv6::param_problem),
-                                                       describe(icmpv6::id),
-                                                       describe(icmpv6::sequence),
-                                                       describe(icmpv6::max_delay),
-                                                       describe(icmpv6::taddr),
-                                                       describe(icmpv6::daddr),
-                                                       describe(icmpv6::ra::cur_hop_limit),
-                                                       describe(icmpv6::ra::managed),
-                                                       describe(icmpv6::ra::other),
-                                                       describe(icmpv6::ra::router_lifetime),
-                                                       describe(icmpv6::ra::reachable_time),
-                                                       describe(icmpv6::ra::retrans_timer),
-                                                       describe(icmpv6::na::router),
-                                                       describe(icmpv6::na::solicited),
-                                                       describe(icmpv6::na::overrides),
-                                                       describe(tcp::sport),
-                                                       describe(tcp::dport),
-                                                       describe(tcp::sequence),
-                                                       describe(tcp::ackseq),
-                                                       describe(tcp::doff),
-                                                       describe(tcp::flags),
-                                                       describe(tcp::window),
-                                                       describe(tcp::checksum),
-                                                       describe(tcp::urgptr),
-                                                       describe(udp::sport),
-                                                       describe(udp::dport),
-                                                       describe(udp::length),
-                                                       describe(udp::checksum),
-                                                       describe(th::sport),
-                                                       describe(th::dport),
-                                                       describe(gre::flags),
-                                                       describe(gre::version),
-                                                       describe(gre::protocol),
-                                                       describe(vxlan::flags),
-                                                       describe(vxlan::vni),
-                                                       describe(llc::dsap),
-                                                       describe(llc::ssap),
-                                                       describe(llc::ctrl),
-                                                       describe(snap::oui),
-                                                       describe(snap::type)};
-
-// Fields of options and the like: `name` behind what the option is called.
-inline constexpr operand_description option_fields[] = {describe(tcp::option::maxseg::size),
-                                                        describe(tcp::option::window::count),
-                                                        describe(tcp::option::sack::left),
-                                                        describe(tcp::option::sack::right),
-                                                        describe(tcp::option::timestamp::tsval),
-                                                        describe(tcp::option::timestamp::tsecr),
-                                                        describe(tcp::option::mptcp::subtype),
-                                                        describe(ip::option::rr::ptr),
-                                                        describe(ip::option::rr::addr),
-                                                        describe(ip::option::lsrr::ptr),
-                                                        describe(ip::option::lsrr::addr),
-                                                        describe(ip::option::ssrr::ptr),
-                                                        describe(ip::option::ssrr::addr),
-                                                        describe(ip::option::ra::value),
-                                                        describe(ip6::exthdr::rt::type),
-                                                        describe(ip6::exthdr::rt::seg_left),
-                                                        describe(ip6::exthdr::mh::type),
-                                                        describe(ip6::exthdr::mh::checksum),
-                                                        describe(icmpv6::option::slla::address),
-                                                        describe(icmpv6::option::tlla::address),
-                                                        describe(icmpv6::option::prefix::prefix_length),
-                                                        describe(icmpv6::option::prefix::on_link),
-                                                        describe(icmpv6::option::prefix::autonomous),
-                                                        describe(icmpv6::option::prefix::valid_lifetime),
-                                                        describe(icmpv6::option::prefix::preferred_lifetime),
-                                                        describe(icmpv6::option::prefix::address),
-                                                        describe(icmpv6::option::mtu::value),
-                                                        describe(icmpv6::option::route::prefix_length),
-                                                        describe(icmpv6::option::route::lifetime),
-                                                        describe(icmpv6::option::rdnss::lifetime),
-                                                        describe(icmpv6::option::rdnss::address)};
-// Those that each of a family has, whatever its number.
-inline constexpr operand_description fields_of_families[] = {
-    describe(tcp::option::number<0>::length), describe(ip::option::number<0>::length),
-    describe(ip6::exthdr::number<0>::nexthdr), describe(ip6::exthdr::number<0>::hdrlength),
-    describe(icmpv6::option::number<0>::length)};
-// The word of GRE is all of its header.
-inline constexpr operand_description gre_words[] = {
-    describe(gre::option::checksum::value), describe(gre::option::key::value), describe(gre::option::sequence::value)};
-inline constexpr operand_description meta_fields[] = {
-    describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
-    describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
-    describe(meta::hash),     describe(meta::queue)};
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/parse_text.hpp ====================================================================================
-// Where a parser of rule texts stands, and what was wrong first.
-#ifndef RUNNEL_MATCH_PARSE_TEXT_HPP
-#define RUNNEL_MATCH_PARSE_TEXT_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-
-namespace runnel::match::detail {
-
-[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool is_letter(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-[[nodiscard]] constexpr int hex_digit(char c) noexcept {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-// A text up to `end`, of which the byte at `end` may be read too. After the first failure nothing is accepted any more.
-class text_cursor {
- public:
-  text_cursor(const char* text, std::size_t end) noexcept : text_(text), end_(end) {}
-  text_cursor(const text_cursor&) = delete;
-  text_cursor& operator=(const text_cursor&) = delete;
-
-  [[nodiscard]] bool good() const noexcept { return !failed_; }
-  [[nodiscard]] std::size_t at() const noexcept { return at_; }
-  void go_to(std::size_t at) noexcept {
-    if (!failed_) at_ = at;
-  }
-  [[nodiscard]] const char* rest() const noexcept { return text_ + at_; }
-  [[nodiscard]] char ahead(std::size_t n = 0) const noexcept {
-    return failed_ || at_ + n >= end_ ? '\0' : text_[at_ + n];
-  }
-  [[nodiscard]] bool at_end() noexcept {
-    skip_gap();
-    return failed_ || at_ >= end_;
-  }
-  void skip_gap() noexcept {
-    while (at_ < end_ && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
-  }
-
-  // Whether `sign` stands next, and is not the beginning of a longer one.
-  [[nodiscard]] bool sees(const char* sign) noexcept {
-    skip_gap();
-    std::size_t n = 0;
-    for (; sign[n] != '\0'; ++n)
-      if (ahead(n) != sign[n]) return false;
-    const char next = ahead(n);
-    const char last = sign[n - 1];
-    return (last != '&' && last != '|') || n == 2 || next != last;
-  }
-  bool accept(const char* sign) noexcept {
-    if (failed_ || !sees(sign)) return false;
-    while (*sign++ != '\0') ++at_;
-    return true;
-  }
-  // Whether these words stand next, with any gaps between them.
-  [[nodiscard]] bool sees_words(const char* words) noexcept {
-    const std::size_t before = at_;
-    const bool found = accept_words(words);
-    at_ = before;
-    return found;
-  }
-  bool accept_words(const char* words) noexcept {
-    if (failed_) return false;
-    const std::size_t before = at_;
-    skip_gap();
-    for (; *words != '\0'; ++words) {
-      if (*words == ' ') {
-        const std::size_t gap = at_;
-        skip_gap();
-        if (at_ != gap) continue;
-      } else if (ahead() == *words) {
-        ++at_;
-        continue;
-      }
-      at_ = before;
-      return false;
-    }
-    if (!goes_on(ahead()) && ahead() != '-') return true;
-    at_ = before;
-    return false;
-  }
-  // Whether a character would make a word or number longer.
-  [[nodiscard]] static constexpr bool goes_on(char c) noexcept { return is_letter(c) || is_digit(c); }
-
-  // A decimal or hexadecimal number. False, and nothing read, when there is none here, or it has more than 64 bits.
-  bool number(std::uint64_t& to) noexcept {
-    skip_gap();
-    const bool hex = ahead() == '0' && (ahead(1) == 'x' || ahead(1) == 'X') && hex_digit(ahead(2)) >= 0;
-    const unsigned base = hex ? 16 : 10;
-    std::size_t n = hex ? 2 : 0;
-    const std::size_t start = n;
-    std::uint64_t value = 0;
-    for (int digit = 0; (digit = hex_digit(ahead(n))) >= 0 && static_cast<unsigned>(digit) < base; ++n) {
-      const auto d = static_cast<unsigned>(digit);
-      if (value > (~std::uint64_t{0} - d) / base) return false;
-      value = value * base + d;
-    }
-    if (n == start || goes_on(ahead(n))) return false;
-    at_ += n;
-    to = value;
-    return true;
-  }
-
-  // The same up to `highest`; all else is a failure.
-  std::uint64_t number_up_to(std::uint64_t highest, const char* what) noexcept {
-    skip_gap();
-    const std::size_t before = at_;
-    std::uint64_t value = 0;
-    if (number(value) && value <= highest) return value;
-    at_ = before;
-    expected(what);
-    return 0;
-  }
-
-  // What was wrong: `expected` and what stands here instead.
-  void expected(const char* what) noexcept {
-    if (failed_) return;
-    skip_gap();
-    why_ << "expected " << what << ", not ";
-    if (at_ >= end_) why_ << "the end";
-    else print_here();
-    failed_ = true;
-  }
-  void fail(const char* why) noexcept {
-    if (failed_) return;
-    why_ << why;
-    failed_ = true;
-  }
-  void fail_at(std::size_t at, const char* why) noexcept {
-    if (failed_) return;
-    at_ = at;
-    fail(why);
-  }
-  [[nodiscard]] const char* why() const noexcept { return why_.c_str(); }
-
- private:
-  // A word, or one character of something else.
-  void print_here() noexcept {
-    why_ << '"';
-    for (std::size_t n = 0; n < 24; ++n) {
-      const char c = ahead(n);
-      const bool of_word = goes_on(c) || c == '-' || c == '.' || c == ':';
-      if (c == '\0' || (n != 0 && !of_word)) break;
-      why_ << (c >= ' ' && c <= '~' ? c : '?');
-      if (!of_word) break;
-    }
-    why_ << '"';
-  }
-
-  const char* text_;
-  std::size_t end_;
-  std::size_t at_ = 0;
-  bool failed_ = false;
-  text<176> why_;
-};
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/parse_state.hpp ===================================================================================
-// What the parts of the parser of rule texts share: where they read, where nodes go, which sets have names.
-#ifndef RUNNEL_MATCH_PARSE_STATE_HPP
-#define RUNNEL_MATCH_PARSE_STATE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint64_t
-
-namespace runnel {
-
-/// The sets that a text may name, `ip saddr @blocklist`: a list that the caller keeps. The sets must outlive what was
-/// read.
-///
-///     const match::set_reference sets[] = {blocklist, ports};
-///     auto read = parse_rules(text, sets);
-struct named_sets {
-  /// The sets, and how many there are. @{
-  const match::set_reference* begin = nullptr;
-  std::size_t size = 0;
-  /// @}
-
-  constexpr named_sets() noexcept = default;
-  /// All of a list.
-  template <std::size_t N>
-  constexpr named_sets(const match::set_reference (&all)[N]) noexcept : begin(all), size(N) {}
-};
-
-namespace match::detail {
-
-// Where nodes go, with what they all need. The tree that was added last is at `last()`.
-class node_writer {
- public:
-  node_writer(text_cursor& in, condition_builder& to) noexcept : in_(in), to_(to) {}
-
-  [[nodiscard]] std::size_t size() const noexcept { return to_.size(); }
-  [[nodiscard]] std::size_t last() const noexcept { return to_.size() - 1; }
-  [[nodiscard]] const condition_node& operator[](std::size_t i) const noexcept { return to_[i]; }
-  [[nodiscard]] condition_view view() const noexcept { return to_.view(); }
-
-  void always() noexcept { add({}); }
-  void has(header h) noexcept {
-    condition_node n;
-    n.kind = node_kind::has;
-    n.operand.in_header = h;
-    add(n);
-  }
-  // A node about an operand, its mask and values; the values follow in `keys`.
-  template <class Key>
-  void leaf(const condition_node& n, const Key& mask, const Key* keys) noexcept {
-    if (!add(n)) return;
-    if (n.operand.is_masked) to_.add_key(mask);
-    for (std::size_t i = 0; i < n.values; ++i) to_.add_key(keys[i]);
-    check();
-  }
-  template <class Key>
-  void compare(const operand_description& d, relation how, const Key& key) noexcept {
-    condition_node n;
-    n.operand = d;
-    n.kind = node_kind::comparison;
-    n.how = how;
-    n.values = 1;
-    leaf(n, Key{}, &key);
-  }
-  template <class Key>
-  void prefix(const operand_description& d, const Key& address, unsigned length) noexcept {
-    condition_node n;
-    n.operand = d;
-    n.kind = node_kind::in_prefix;
-    n.length = static_cast<std::uint8_t>(length);
-    n.values = 1;
-    leaf(n, Key{}, &address);
-  }
-  template <class Key>
-  void range(const operand_description& d, const Key& first, const Key& last) noexcept {
-    const Key both[] = {first, last};
-    condition_node n;
-    n.operand = d;
-    n.kind = node_kind::in_range;
-    n.values = 2;
-    leaf(n, Key{}, both);
-  }
-  template <std::size_t N>
-  void constants(const operand_description& d, const std::uint64_t (&keys)[N]) noexcept {
-    condition_node n;
-    n.operand = d;
-    n.kind = node_kind::in_constants;
-    n.values = N;
-    leaf(n, std::uint64_t{0}, keys);
-  }
-  void negate() noexcept {
-    condition_node n;
-    n.kind = node_kind::negation;
-    add(n);
-  }
-  // `both` or `either` of the tree at `left` and the last one. A chain leans to the left, however it was written, as
-  // the brackets of a chain are not printed.
-  void join(node_kind kind, std::size_t left) noexcept {
-    std::size_t first = last();
-    if (!in_.good()) return;
-    while (to_[first].kind == kind && !is_missing({to_.view()}, first)) first = to_[first].left;
-    const bool leans = first == last();
-    condition_node n;
-    n.kind = kind;
-    n.left = static_cast<std::uint16_t>(left);
-    if (!add(n) || leans) return;
-    for (std::size_t i = last(); i > first + 1; --i) {
-      const std::size_t word = to_[i].word;
-      to_[i] = to_[i - 1];
-      if (i == last()) to_[i].word = static_cast<std::uint16_t>(word);
-      if (to_[i].has_children() && to_[i].left >= first) ++to_[i].left;
-    }
-    const std::uint16_t word = to_[first + 2].word;
-    to_[first + 1] = n;
-    to_[first + 1].word = word;
-  }
-  // How many brackets stand inside each other when the last tree is printed. Kept where the jumps will be.
-  [[nodiscard]] unsigned printed_depth() noexcept {
-    for (std::size_t i = 0; i < size(); ++i) {
-      condition_node& n = to_[i];
-      n.yes = 0;
-      if (n.kind == node_kind::negation) n.yes = static_cast<std::uint16_t>(to_[i - 1].yes + 1u);
-      if (n.kind != node_kind::both && n.kind != node_kind::either) continue;
-      const auto depth_of = [&n](const condition_node& part) {
-        const node_kind other = n.kind == node_kind::both ? node_kind::either : node_kind::both;
-        return static_cast<std::uint16_t>(part.yes + (part.kind == other ? 1u : 0u));
-      };
-      const std::uint16_t left = depth_of(to_[n.left]), right = depth_of(to_[i - 1]);
-      n.yes = left < right ? right : left;
-    }
-    return to_[last()].yes;
-  }
-  // Drops nodes from the end.
-  void cut(std::size_t size) noexcept { to_.cut(size); }
-
- private:
-  bool add(const condition_node& n) noexcept {
-    if (!in_.good()) return false;
-    to_.add(n);
-    return check();
-  }
-  bool check() noexcept {
-    if (to_.full()) in_.fail("too many parts: put values into a set with a name, or make several rules of it");
-    return in_.good();
-  }
-
-  text_cursor& in_;
-  condition_builder& to_;
-};
-
-// What stood before a value in tcpdump's way: `src host`, `tcp dst port`.
-struct qualifiers {
-  enum class kind : std::uint8_t { none, host, net, port, portrange, protocol, ether };
-  enum class direction : std::uint8_t { either, both, source, destination };
-  kind what = kind::none;
-  direction way = direction::either;
-  const char* header = "";  // "ip", "tcp" and so on; empty when it was not said
-};
-
-struct parser {
-  text_cursor& in;
-  node_writer to;
-  named_sets sets{};
-  unsigned depth = 0;  // how many brackets are open
-  unsigned tags = 0;   // how many VLAN tags were asked for, side by side
-  // For `port 80 or 443`: what stood before the value that was last.
-  qualifiers said{};
-  // The last condition in its group when it is a single node: it may only tell what the next one implies.
-  std::size_t told = none;
-  bool took_told = false;
-  static constexpr std::size_t none = ~std::size_t{0};
-};
-
-}  // namespace match::detail
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/match/parse_value.hpp ===================================================================================
-// Reads the values that an operand is compared with: in the forms that rules are printed in, and by name.
-#ifndef RUNNEL_MATCH_PARSE_VALUE_HPP
-#define RUNNEL_MATCH_PARSE_VALUE_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // int64_t, uint8_t, uint32_t, uint64_t
-
-namespace runnel::match::detail {
-
-// Reads an address; `read` is a member of address_reader.
-template <class Address>
-Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what) {
-  in.skip_gap();
-  runnel::detail::address_reader reader{in.rest()};
-  const Address a = (reader.*read)();
-  const address_error e = reader.error();
-  if (!reader.good()) {
-    if (e.position == 0) {
-      in.expected(what);
-    } else {
-      text<128> why;
-      why << what << ": " << e.reason;
-      in.fail_at(in.at() + e.position, why.c_str());
-    }
-    return {};
-  }
-  in.go_to(in.at() + e.position);
-  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || in.ahead() == ':') in.expected(what);
-  return a;
-}
-inline ipv4_address parse_address4(text_cursor& in) noexcept {
-  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address");
-}
-inline ipv6_address parse_address6(text_cursor& in) noexcept {
-  return parse_address(in, &runnel::detail::address_reader::ipv6, "an IPv6 address");
-}
-inline mac_address parse_address_mac(text_cursor& in) noexcept {
-  return parse_address(in, &runnel::detail::address_reader::mac, "a link-layer address");
-}
-
-// The longest of the names that stands next.
-inline bool parse_name(text_cursor& in, const name_list& names, std::uint64_t& to) noexcept {
-  in.skip_gap();
-  std::size_t best = 0;
-  for (std::size_t i = 0; i < names.size; ++i) {
-    const char* const word = names.begin[i].word;
-    std::size_t n = 0;
-    while (word[n] != '\0' && in.ahead(n) == word[n]) ++n;
-    if (word[n] != '\0' || n <= best || text_cursor::goes_on(in.ahead(n))) continue;
-    best = n;
-    to = names.begin[i].value;
-  }
-  in.go_to(in.at() + best);
-  return best != 0;
-}
-inline std::uint64_t parse_number(text_cursor& in, const operand_description& d) noexcept {
-  in.skip_gap();
-  const std::size_t before = in.at();
-  const name_list names = names_of(d);
-  std::uint64_t k = 0;
-  if (!parse_name(in, names, k) && !in.number(k)) {
-    in.expected(names.size != 0 ? "a name or a number" : "a number");
-    return 0;
-  }
-  if (k <= ~std::uint64_t{0} >> (64 - d.bits)) return k;
-  text<64> why;
-  why << "a number that does not fit into " << d.bits << (d.bits == 1 ? " bit" : " bits");
-  in.fail_at(before, why.c_str());
-  return 0;
-}
-// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`.
-inline std::uint64_t parse_tcp_flags(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
-  std::uint64_t all = 0;
-  do {
-    in.skip_gap();
-    if (in.ahead() == 't' && in.ahead(1) == 'c' && in.ahead(2) == 'p' && in.ahead(3) == '-') in.go_to(in.at() + 4);
-    all |= parse_number(in, d);
-  } while (in.accept("|") || (commas && in.accept(",")));
-  return all;
-}
-// `0:a`, as tc(8) writes a class; a number alone is taken for the part behind the colon.
-inline std::uint64_t parse_handle(text_cursor& in, const operand_description& d) noexcept {
-  in.skip_gap();
-  if (in.ahead() != '0' || in.ahead(1) != ':') return parse_number(in, d);
-  in.go_to(in.at() + 2);
-  std::uint64_t k = 0;
-  std::size_t n = 0;
-  for (; hex_digit(in.ahead(n)) >= 0 && n < 3; ++n) k = k * 16 + static_cast<unsigned>(hex_digit(in.ahead(n)));
-  if (n == 0 || k > 0xff || text_cursor::goes_on(in.ahead(n))) in.expected("a hexadecimal number up to ff");
-  else in.go_to(in.at() + n);
-  return k;
-}
-// `-1.500000000`: seconds.
-inline std::uint64_t parse_seconds(text_cursor& in) noexcept {
-  const bool negative = in.accept("-");
-  std::uint64_t seconds = 0, ns = 0;
-  const std::size_t before = in.at();
-  if (!is_digit(in.ahead()) && negative) in.expected("a number of seconds");
-  in.skip_gap();
-  std::size_t n = 0;
-  for (; is_digit(in.ahead(n)) && n < 12; ++n) seconds = seconds * 10 + static_cast<unsigned>(in.ahead(n) - '0');
-  if (n == 0) in.expected("a number of seconds");
-  if (in.ahead(n) == '.') {
-    ++n;
-    for (unsigned digits = 0; digits < 9; ++digits) {
-      const bool more = is_digit(in.ahead(n));
-      ns = ns * 10 + (more ? static_cast<unsigned>(in.ahead(n) - '0') : 0u);
-      n += more ? 1u : 0u;
-    }
-  }
-  const std::uint64_t last = (std::uint64_t{1} << 63) - (negative ? 0u : 1u);
-  if (seconds > last / 1'000'000'000 || seconds * 1'000'000'000 + ns > last || text_cursor::goes_on(in.ahead(n)))
-    in.fail_at(before, "a time that does not fit, in seconds");
-  if (!in.good()) return 0;
-  in.go_to(in.at() + n);
-  const std::uint64_t all = seconds * 1'000'000'000 + ns;
-  return (negative ? 0 - all : all) ^ std::uint64_t{1} << 63;
-}
-
-// One value of an operand. Nothing of use after a failure.
-inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
-  in.skip_gap();
-  const bool hex = in.ahead() == '0' && in.ahead(1) == 'x';
-  switch (d.value) {
-    case value_kind::ipv4: to = hex ? parse_number(in, d) : to_key(parse_address4(in)); return;
-    case value_kind::mac: to = to_key(parse_address_mac(in)); return;
-    case value_kind::time: to = parse_seconds(in); return;
-    case value_kind::number:
-    case value_kind::ipv6: break;
-  }
-  const manner how = manner_of(d);
-  if (how == manner::tcp_flags) to = parse_tcp_flags(in, d, false);
-  else if (how == manner::tc_handle) to = parse_handle(in, d);
-  else to = parse_number(in, d);
-}
-inline void parse_key(text_cursor& in, const operand_description&, ipv6_address& to) noexcept {
-  to = parse_address6(in);
-}
-// What a mask is: a value, or some in brackets joined by `|`.
-template <class Key>
-void parse_mask(text_cursor& in, const operand_description& d, Key& to) noexcept {
-  const bool brackets = in.accept("(");
-  parse_key(in, d, to);
-  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    while (brackets && in.accept("|")) {
-      Key more{};
-      parse_key(in, d, more);
-      to |= more;
-    }
-  }
-  if (brackets && !in.accept(")")) in.expected("\")\"");
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/parse_field.hpp ===================================================================================
-// Reads one condition in nft's way: `tcp dport { 22, 80-90 }`, `ip saddr != @blocklist`, `tcp option maxseg missing`.
-#ifndef RUNNEL_MATCH_PARSE_FIELD_HPP
-#define RUNNEL_MATCH_PARSE_FIELD_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-
-namespace runnel::match::detail {
-
-// ---- operands
-
-// The longest name of the list that stands next.
-template <std::size_t N>
-bool parse_field_name(text_cursor& in, const operand_description (&all)[N], header only, bool any_header,
-                      operand_description& to) noexcept {
-  std::size_t best = 0;
-  const operand_description* found = nullptr;
-  for (const operand_description& d : all) {
-    if (!any_header && d.in_header != only) continue;
-    const char* const name = d.is_meta ? runnel::match::name(d.which) : d.name;
-    std::size_t size = 0;
-    while (name[size] != '\0') ++size;
-    if (size <= best || !in.sees_words(name)) continue;
-    best = size;
-    found = &d;
-  }
-  if (found == nullptr) return false;
-  in.accept_words(found->is_meta ? runnel::match::name(found->which) : found->name);
-  to = *found;
-  return true;
-}
-// `tcp option maxseg`, `exthdr 51`, `hbh`, `gre key`: what is one of a family.
-inline bool parse_numbered(text_cursor& in, header& to, bool& bare) noexcept {
-  in.skip_gap();
-  const std::size_t before = in.at();
-  for (const named_header& n : header_names) {
-    const header_family f = family_of(n.in);
-    text<32> name;
-    name << prefix_of(f) << n.word;
-    bare = f == header_family::ipv6_extension && in.accept_words(n.word);
-    if (bare || in.accept_words(name.c_str())) return to = n.in, true;
-  }
-  constexpr struct {
-    const char* words;
-    header_family family;
-  } families[] = {{"ip option", header_family::ipv4_option},
-                  {"tcp option", header_family::tcp_option},
-                  {"exthdr", header_family::ipv6_extension},
-                  {"icmpv6 option", header_family::nd_option}};
-  for (const auto& f : families) {
-    if (!in.accept_words(f.words)) continue;
-    const std::uint64_t number = in.number_up_to(255, "the name of an option, or its number");
-    to = header_in(f.family, static_cast<std::uint8_t>(number));
-    return in.good();
-  }
-  in.go_to(before);
-  return false;
-}
-
-// ---- the right side
-
-// Bytes of TCP or UDP by number: for tcpdump those of IPv4 packets only.
-[[nodiscard]] constexpr bool is_raw_transport(const operand_description& d) noexcept {
-  return d.name == nullptr && !d.is_meta && (d.in_header == header::tcp || d.in_header == header::udp);
-}
-// Whether a condition only tells what the operand behind it implies.
-inline bool tells_before(const parser& p, const condition_node& n, const operand_description& d) noexcept {
-  const condition_view v = p.to.view();
-  if (d.is_meta) return false;
-  if (is_raw_transport(d))
-    return n.kind == node_kind::comparison && n.how == relation::equal && n.operand.is_meta && !n.operand.is_masked &&
-           n.operand.which == meta_key::protocol && v.value<std::uint64_t>(n, 0) == ethertype::ipv4;
-  if (!is_told_before(d)) return false;
-  if (told_before(d) == header::th)
-    return n.kind == node_kind::in_constants && n.inside && n.operand.is_meta && !n.operand.is_masked &&
-           n.operand.which == meta_key::l4proto && n.values == 2 && v.value<std::uint64_t>(n, 0) == 6 &&
-           v.value<std::uint64_t>(n, 1) == 17;
-  return n.kind == node_kind::comparison && n.how == relation::equal && !n.operand.is_inner && !n.operand.is_meta &&
-         !n.operand.is_masked && n.operand.in_header == header::udp && n.operand.offset == 16 && n.operand.bits == 16 &&
-         v.value<std::uint64_t>(n, 0) == 4789;
-}
-inline void take_what_was_told(parser& p, const operand_description& d) noexcept {
-  if (p.told == parser::none || !tells_before(p, p.to[p.told], d)) return;
-  p.to.cut(p.told);
-  p.told = parser::none;
-  p.took_told = true;
-}
-
-struct parsed_relation {
-  relation how = relation::equal;
-  bool written = false;
-};
-inline parsed_relation parse_relation(text_cursor& in) noexcept {
-  constexpr struct {
-    const char* sign;
-    relation how;
-  } signs[] = {{"==", relation::equal},         {"!=", relation::not_equal}, {"<=", relation::less_equal},
-               {">=", relation::greater_equal}, {"=", relation::equal},      {"<", relation::less},
-               {">", relation::greater}};
-  for (const auto& s : signs)
-    if (in.accept(s.sign)) return {s.how, true};
-  constexpr struct {
-    const char* word;
-    relation how;
-  } words[] = {{"eq", relation::equal},      {"ne", relation::not_equal}, {"lt", relation::less},
-               {"le", relation::less_equal}, {"gt", relation::greater},   {"ge", relation::greater_equal}};
-  for (const auto& w : words)
-    if (in.accept_words(w.word)) return {w.how, true};
-  return {};
-}
-
-// The part of an operand's condition that is the same for all its values.
-template <class Key>
-struct test {
-  condition_node node;
-  Key mask{};
-};
-template <class Key>
-void write(parser& p, const test<Key>& t, node_kind kind, const Key* keys, std::size_t count) noexcept {
-  condition_node n = t.node;
-  n.kind = kind;
-  if (kind != node_kind::comparison) n.how = relation::equal;
-  n.values = static_cast<std::uint16_t>(count);
-  p.to.leaf(n, t.mask, keys);
-}
-// What may follow a value: `-` and the last one of a range, `/` and the length of a prefix. False when nothing does.
-template <class Key>
-bool parse_range_or_prefix(parser& p, const test<Key>& t, const Key& first, std::size_t at) noexcept {
-  const operand_description& d = t.node.operand;
-  if (p.in.accept("-")) {
-    Key last{};
-    parse_key(p.in, d, last);
-    if (p.in.good() && key_less(last, first)) p.in.fail_at(at, "the first value of this range is above its last");
-    const Key both[] = {first, last};
-    write(p, t, node_kind::in_range, both, 2);
-    return true;
-  }
-  if ((d.value != value_kind::ipv4 && d.value != value_kind::ipv6) || !p.in.accept("/")) return false;
-  const std::uint64_t length = p.in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
-  if (!p.in.good()) return true;
-  test<Key> with_length = t;
-  with_length.node.length = static_cast<std::uint8_t>(length);
-  condition_node whole = with_length.node;
-  if (!(key_and(first, prefix_mask_of(whole, first)) == first))
-    p.in.fail_at(at, "a length that cuts off bits of the address");
-  write(p, with_length, node_kind::in_prefix, &first, 1);
-  return true;
-}
-// `{ 22, 80-90, 443 }`: the single values as one set, each range and prefix by itself.
-template <class Key>
-void parse_braces(parser& p, const test<Key>& t) noexcept {
-  constexpr std::size_t room = 128;
-  Key singles[room]{};
-  std::size_t count = 0, parts = 0, all = parser::none;
-  const node_kind joint = t.node.inside ? node_kind::either : node_kind::both;
-  const auto join = [&] {
-    if (parts++ != 0) p.to.join(joint, all);
-    all = p.to.last();
-  };
-  do {
-    p.in.skip_gap();
-    const std::size_t at = p.in.at();
-    Key k{};
-    parse_key(p.in, t.node.operand, k);
-    if (!p.in.good()) return;
-    if (parse_range_or_prefix(p, t, k, at)) {
-      join();
-      continue;
-    }
-    if (count == room) p.in.fail("too many values in one list: put them into a set with a name");
-    std::size_t i = count;
-    while (i != 0 && key_less(k, singles[i - 1])) --i;
-    if (i != 0 && singles[i - 1] == k) continue;
-    for (std::size_t j = count; p.in.good() && j > i; --j) singles[j] = singles[j - 1];
-    if (p.in.good()) singles[i] = k, ++count;
-  } while (p.in.good() && p.in.accept(","));
-  if (!p.in.accept("}")) p.in.expected("\",\" or \"}\"");
-  if (!p.in.good() || count == 0) return;
-  write(p, t, node_kind::in_constants, singles, count);
-  join();
-}
-// `@blocklist`
-template <class Key>
-void parse_set(parser& p, test<Key>& t) noexcept {
-  const std::size_t at = p.in.at();
-  for (std::size_t i = 0; i < p.sets.size; ++i) {
-    const set_reference& r = p.sets.begin[i];
-    if (!p.in.accept_words(r.name())) continue;
-    const operand_description& d = t.node.operand;
-    if (r.functions->value != d.value) p.in.fail_at(at, "this set holds values of another kind");
-    t.node.set = r;
-    return write(p, t, node_kind::in_set, static_cast<const Key*>(nullptr), 0);
-  }
-  if (!p.in.good()) return;
-  text<176> known;
-  known << "one of the sets that the program named";
-  for (std::size_t i = 0; i < p.sets.size && i < 6; ++i) known << (i == 0 ? ": @" : ", @") << p.sets.begin[i].name();
-  if (p.sets.size == 0) known << ", and it named none";
-  p.in.expected(known.c_str());
-}
-// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
-inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
-  std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
-  t.node.operand.is_masked = true;
-  t.node.how = unequal ? relation::not_equal : relation::equal;
-  t.mask = wanted;
-  if (p.in.accept("/")) {
-    t.mask = parse_tcp_flags(p.in, t.node.operand);
-  } else {
-    t.node.how = relation::not_equal;
-    wanted = 0;
-  }
-  write(p, t, node_kind::comparison, &wanted, 1);
-}
-
-// What stands behind an operand: a mask, a relation, values. `mask` is the one that was read already, or null.
-template <class Key>
-void parse_rest(parser& p, const operand_description& d, const Key* mask, bool must_compare = false) noexcept {
-  test<Key> t;
-  t.node.operand = d;
-  if (mask != nullptr) {
-    t.mask = *mask;
-  } else if (p.in.accept("&")) {
-    t.node.operand.is_masked = true;
-    parse_mask(p.in, t.node.operand, t.mask);
-  }
-  const parsed_relation r = parse_relation(p.in);
-  if (must_compare && !r.written) return p.in.expected("a comparison, such as = 5");
-  t.node.how = r.how;
-  t.node.inside = r.how != relation::not_equal;
-  const bool in_or_not = r.how == relation::equal || r.how == relation::not_equal;
-  if (in_or_not && p.in.accept("{")) return parse_braces(p, t);
-  if (in_or_not && p.in.accept("@")) return parse_set(p, t);
-  p.in.skip_gap();
-  const std::size_t at = p.in.at();
-  Key k{};
-  parse_key(p.in, t.node.operand, k);
-  if (!p.in.good()) return;
-  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    const bool flags = manner_of(d) == manner::tcp_flags && in_or_not && !t.node.operand.is_masked;
-    if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
-      p.in.go_to(at);
-      return parse_flags(p, t, r.how == relation::not_equal);
-    }
-  }
-  if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
-  t.node.inside = true;
-  write(p, t, node_kind::comparison, &k, 1);
-}
-inline void parse_test(parser& p, const operand_description& d) noexcept {
-  if (d.value == value_kind::ipv6) parse_rest<ipv6_address>(p, d, nullptr);
-  else parse_rest<std::uint64_t>(p, d, nullptr);
-}
-
-// ---- whole conditions
-
-inline void write_missing(parser& p, header h) noexcept {
-  const header outer = around_missing(h);
-  const bool alone = !can_be_missing(h);
-  if (!alone) p.to.has(outer);
-  const std::size_t left = p.to.last();
-  p.to.has(h);
-  p.to.negate();
-  if (!alone) p.to.join(node_kind::both, left);
-}
-// `exists`, `missing`. False when neither stands here.
-inline bool parse_presence(parser& p, header h) noexcept {
-  if (p.in.accept_words("exists")) return p.to.has(h), true;
-  if (p.in.accept_words("missing")) return write_missing(p, h), true;
-  return false;
-}
-// A field of a header, without what may stand around it.
-inline bool parse_header_field(parser& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, plain_fields, header::ethernet, true, to)) return true;
-  header h{};
-  bool bare = false;
-  const std::size_t before = p.in.at();
-  if (!parse_numbered(p.in, h, bare)) return false;
-  if (family_of(h) == header_family::gre_word) {
-    for (const operand_description& d : gre_words)
-      if (d.in_header == h) to = d;
-    return true;
-  }
-  if (parse_field_name(p.in, option_fields, h, false, to)) return true;
-  if (parse_field_name(p.in, fields_of_families, header_in(family_of(h), 0), false, to)) {
-    to.in_header = h;
-    return true;
-  }
-  p.in.go_to(before);
-  return false;
-}
-// Any operand in nft's way. False, and nothing read, when there is none.
-inline bool parse_operand(parser& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, meta_fields, header::ethernet, true, to)) return true;
-  if (parse_header_field(p, to)) return true;
-  if (p.in.accept_words("len")) return to = describe(meta::length), true;
-  const std::size_t before = p.in.at();
-  constexpr tunnel tunnels[] = {tunnel::vxlan, tunnel::gre, tunnel::gretap, tunnel::ipip};
-  for (const tunnel t : tunnels) {
-    if (!p.in.accept_words(name_of(t))) continue;
-    if (parse_header_field(p, to)) {
-      to.is_inner = true;
-      to.around = t;
-      return true;
-    }
-    p.in.go_to(before);
-  }
-  return false;
-}
-// A condition in nft's way. False, and nothing read, when there is none.
-inline bool parse_field_condition(parser& p) noexcept {
-  if (p.in.accept_words("meta iiftype")) {
-    const parsed_relation r = parse_relation(p.in);
-    if ((r.how != relation::equal && r.how != relation::not_equal) || !p.in.accept_words("ether"))
-      p.in.expected("ether");
-    p.to.has(header::ethernet);
-    if (r.how == relation::not_equal) p.to.negate();
-    return true;
-  }
-  constexpr struct {
-    const char* word;
-    header in;
-  } single[] = {
-      {"exthdr frag", header::ipv6_fragment}, {"cvlan", header::cvlan}, {"llc", header::llc}, {"snap", header::snap}};
-  const std::size_t before = p.in.at();
-  for (const auto& s : single) {
-    if (p.in.accept_words(s.word) && parse_presence(p, s.in)) return true;
-    p.in.go_to(before);
-  }
-  operand_description d;
-  if (parse_operand(p, d)) {
-    if (d.in_header != header::ethernet && family_of(d.in_header) == header_family::gre_word && !d.is_inner &&
-        parse_presence(p, d.in_header))
-      return true;
-    take_what_was_told(p, d);
-    parse_test(p, d);
-    return true;
-  }
-  header h{};
-  bool bare = false;
-  if (!parse_numbered(p.in, h, bare)) {
-    p.in.go_to(before);
-    return false;
-  }
-  if (!bare && parse_presence(p, h)) return true;
-  if (bare) {  // perhaps a word of tcpdump's: `dst host 10.0.0.1`
-    p.in.go_to(before);
-    return false;
-  }
-  p.in.expected("exists, missing, or a field of it");
-  return true;
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/parse_tcpdump.hpp =================================================================================
-// Reads one condition in tcpdump's way: `host 10.0.0.1`, `tcp dst port 80`, `net 10/8`, `tcp[tcpflags] & tcp-syn != 0`.
-// pcap-filter(7).
-#ifndef RUNNEL_MATCH_PARSE_TCPDUMP_HPP
-#define RUNNEL_MATCH_PARSE_TCPDUMP_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel::match::detail {
-
-// ---- addresses and ports
-
-// `either` or `both` of the source and the destination, or one of them; `one(field)` writes each.
-template <class One>
-void write_directions(parser& p, qualifiers::direction way, const operand_description& source,
-                      const operand_description& destination, One one) noexcept {
-  using direction = qualifiers::direction;
-  if (way != direction::destination) one(source);
-  const std::size_t left = p.to.last();
-  if (way != direction::source) one(destination);
-  if (way == direction::either) p.to.join(node_kind::either, left);
-  if (way == direction::both) p.to.join(node_kind::both, left);
-}
-// A block of IPv4 addresses; a whole address has a length of 32.
-inline void write_net4(parser& p, const qualifiers& q, ipv4_address a, unsigned length) noexcept {
-  const std::uint64_t key = to_key(a);
-  const auto one = [&](const operand_description& d) {
-    if (length == 32) p.to.compare(d, relation::equal, key);
-    else p.to.prefix(d, key, length);
-  };
-  const bool ip_too = !same_text(q.header, "arp"), arp_too = !same_text(q.header, "ip");
-  if (ip_too) write_directions(p, q.way, describe(ip::saddr), describe(ip::daddr), one);
-  const std::size_t left = p.to.last();
-  if (arp_too) write_directions(p, q.way, describe(arp::saddr_ip), describe(arp::daddr_ip), one);
-  if (ip_too && arp_too) p.to.join(node_kind::either, left);
-}
-inline void write_net6(parser& p, const qualifiers& q, const ipv6_address& a, unsigned length) noexcept {
-  write_directions(p, q.way, describe(ip6::saddr), describe(ip6::daddr), [&](const operand_description& d) {
-    if (length == 128) p.to.compare(d, relation::equal, a);
-    else p.to.prefix(d, a, length);
-  });
-}
-// Whether what stands next has a colon before anything that is not hexadecimal.
-inline bool sees_colon(text_cursor& in) noexcept {
-  in.skip_gap();
-  std::size_t n = 0;
-  while (hex_digit(in.ahead(n)) >= 0) ++n;
-  return in.ahead(n) == ':';
-}
-// `10.1`: the first bytes of an address, and how many bits they are.
-inline std::uint32_t parse_beginning(text_cursor& in, unsigned& bits) noexcept {
-  std::uint32_t a = 0;
-  bits = 0;
-  do {
-    std::uint64_t part = 0;
-    in.skip_gap();
-    std::size_t n = 0;
-    for (; is_digit(in.ahead(n)) && n < 4; ++n) part = part * 10 + static_cast<unsigned>(in.ahead(n) - '0');
-    if (n == 0 || part > 255 || bits == 32) {
-      in.expected("an address, of which the end may be left away");
-      return 0;
-    }
-    in.go_to(in.at() + n);
-    bits += 8;
-    a |= static_cast<std::uint32_t>(part) << (32 - bits);
-  } while (in.ahead() == '.' && in.accept("."));
-  return a;
-}
-inline void parse_net(parser& p, const qualifiers& q) noexcept {
-  text_cursor& in = p.in;
-  in.skip_gap();
-  const std::size_t at = in.at();
-  const bool six = sees_colon(in);
-  unsigned bits = 128;
-  const ipv6_address a6 = six ? parse_address6(in) : ipv6_address{};
-  const std::uint32_t a4 = six ? 0 : parse_beginning(in, bits);
-  std::uint64_t length = bits;
-  if (in.accept("/")) {
-    length = in.number_up_to(six ? 128 : 32, six ? "a length up to 128" : "a length up to 32");
-  } else if (!six && in.accept_words("mask")) {
-    const std::uint32_t mask = parse_address4(in).value();
-    length = 0;
-    while (length < 32 && (mask << length & 0x8000'0000u) != 0) ++length;
-    if (in.good() && (length < 32 && (mask << length) != 0))
-      in.fail("a mask with holes: write ip saddr & MASK == ADDRESS");
-  }
-  if (!in.good()) return;
-  const auto n = static_cast<unsigned>(length);
-  const bool cut = six ? ipv6_prefix(a6, n).address() != a6 : ipv4_prefix(ipv4_address{a4}, n).address().value() != a4;
-  if (cut) return in.fail_at(at, "a length that cuts off bits of the address");
-  if (six && *q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
-  if (!six && same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
-  if (six) write_net6(p, q, a6, n);
-  else write_net4(p, q, ipv4_address{a4}, n);
-}
-inline void parse_host(parser& p, const qualifiers& q) noexcept {
-  text_cursor& in = p.in;
-  in.skip_gap();
-  const std::size_t at = in.at();
-  const bool six = sees_colon(in);
-  if (!six && !is_digit(in.ahead())) return in.expected("an address");
-  if (six) {
-    const ipv6_address a = parse_address6(in);
-    if (!in.good()) return;
-    if (*q.header != '\0' && !same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv4 address");
-    return write_net6(p, q, a, 128);
-  }
-  const ipv4_address a = parse_address4(in);
-  if (in.sees("/")) {  // `src 10.0.0.0/8`
-    in.go_to(at);
-    return parse_net(p, q);
-  }
-  if (!in.good()) return;
-  if (same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
-  write_net4(p, q, a, 32);
-}
-inline void parse_ether_host(parser& p, const qualifiers& q) noexcept {
-  const std::uint64_t key = to_key(parse_address_mac(p.in));
-  write_directions(p, q.way, describe(ether::saddr), describe(ether::daddr),
-                   [&](const operand_description& d) { p.to.compare(d, relation::equal, key); });
-}
-inline void parse_port(parser& p, const qualifiers& q) noexcept {
-  text_cursor& in = p.in;
-  const bool tcp_only = same_text(q.header, "tcp"), udp_only = same_text(q.header, "udp");
-  const operand_description source = tcp_only   ? describe(tcp::sport)
-                                     : udp_only ? describe(udp::sport)
-                                                : describe(th::sport);
-  const operand_description destination = tcp_only   ? describe(tcp::dport)
-                                          : udp_only ? describe(udp::dport)
-                                                     : describe(th::dport);
-  in.skip_gap();
-  const std::size_t at = in.at();
-  const std::uint64_t first = parse_number(in, source);
-  std::uint64_t last = first;
-  if (q.what == qualifiers::kind::portrange) {
-    if (!in.accept("-")) in.expected("\"-\" and the last port");
-    last = parse_number(in, source);
-    if (last < first) in.fail_at(at, "the first value of this range is above its last");
-  }
-  if (!in.good()) return;
-  write_directions(p, q.way, source, destination, [&](const operand_description& d) {
-    if (q.what == qualifiers::kind::portrange) p.to.range(d, first, last);
-    else p.to.compare(d, relation::equal, first);
-  });
-}
-
-// ---- protocols
-
-inline void write_l4proto(parser& p, std::uint64_t number) noexcept {
-  p.to.compare(describe(meta::l4proto), relation::equal, number);
-}
-// An IP protocol: of IPv4, of IPv6, or of both when `header` is empty.
-inline void write_protocol(parser& p, const char* header, std::uint64_t number) noexcept {
-  const bool extension = number == 0 || number == 43 || number == 44 || number == 51 || number == 60;
-  const bool four = same_text(header, "ip"), six = same_text(header, "ip6");
-  if (four) return p.to.compare(describe(ip::protocol), relation::equal, number);
-  if (extension) {  // l4proto is what stands behind these
-    if (!six) p.to.compare(describe(ip::protocol), relation::equal, number);
-    const std::size_t left = p.to.last();
-    p.to.compare(describe(ip6::nexthdr), relation::equal, number);
-    if (!six) p.to.join(node_kind::either, left);
-    return;
-  }
-  if (six) p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv6});
-  const std::size_t left = p.to.last();
-  write_l4proto(p, number);
-  if (six) p.to.join(node_kind::both, left);
-}
-inline void parse_protocol(parser& p, const qualifiers& q) noexcept {
-  (void)p.in.accept("\\");  // tcpdump wants one before names that are also its own words
-  const bool ether_type = same_text(q.header, "ether");
-  const std::uint64_t number = parse_number(p.in, ether_type ? describe(ether::type) : describe(ip::protocol));
-  if (!p.in.good()) return;
-  if (ether_type) p.to.compare(describe(meta::protocol), relation::equal, number);
-  else write_protocol(p, q.header, number);
-}
-// `ip`, `tcp` and so on by themselves.
-inline bool write_protocol_word(parser& p, const char* word) noexcept {
-  constexpr struct {
-    const char* word;
-    std::uint16_t type;
-  } types[] = {{"ip", ethertype::ipv4}, {"ip6", ethertype::ipv6}, {"arp", ethertype::arp}, {"rarp", 0x8035}};
-  for (const auto& t : types)
-    if (same_text(word, t.word)) {
-      p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{t.type});
-      return true;
-    }
-  constexpr struct {
-    const char* word;
-    const char* header;
-    std::uint8_t number;
-  } protocols[] = {{"tcp", "", 6},  {"udp", "", 17}, {"icmp", "ip", 1}, {"icmp6", "ip6", 58}, {"igmp", "ip", 2},
-                   {"esp", "", 50}, {"ah", "", 51},  {"pim", "", 103},  {"sctp", "", 132},    {"vrrp", "ip", 112}};
-  for (const auto& t : protocols)
-    if (same_text(word, t.word)) return write_protocol(p, t.header, t.number), true;
-  return false;
-}
-
-// ---- bytes of a header
-
-// `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
-inline bool parse_bytes(parser& p, operand_description& to) noexcept {
-  text_cursor& in = p.in;
-  in.skip_gap();
-  const std::size_t before = in.at();
-  constexpr header all[] = {header::ethernet, header::arp,    header::ipv4, header::ipv6,
-                            header::icmp,     header::icmpv6, header::tcp,  header::udp};
-  const header* found = nullptr;
-  for (const header& h : all)
-    if (found == nullptr && in.accept_words(raw_name_of(h))) {
-      if (in.accept("[")) found = &h;
-      else in.go_to(before);
-    }
-  if (found == nullptr) return false;
-  std::uint64_t offset = 0, size = 1;
-  constexpr struct {
-    const char* word;
-    std::uint8_t offset;
-  } words[] = {{"tcpflags", 13}, {"icmptype", 0}, {"icmpcode", 1}, {"icmp6type", 0}, {"icmp6code", 1}};
-  bool named = false;
-  for (const auto& w : words)
-    if (!named && in.accept_words(w.word)) offset = w.offset, named = true;
-  if (!named) offset = in.number_up_to(255, "a number of bytes up to 255, or tcpflags, icmptype");
-  if (in.accept(":")) {
-    const std::size_t at = in.at();
-    size = in.number_up_to(4, "1, 2 or 4 bytes");
-    if (size == 0 || size == 3) in.fail_at(at, "fields have 1, 2 or 4 bytes");
-  }
-  if (!in.accept("]")) in.expected("\"]\"");
-  if (!in.good()) return true;
-  to = {};
-  to.in_header = *found;
-  to.offset = static_cast<std::uint16_t>(offset * 8);
-  to.bits = static_cast<std::uint8_t>(size * 8);
-  for (const operand_description& d : plain_fields)
-    if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
-      to = d;
-  return true;
-}
-// A condition on them. TCP and UDP are those of IPv4, as tcpdump has it; one that was read already stays what it is.
-inline void parse_bytes_condition(parser& p, const operand_description& d, const std::uint64_t* mask) noexcept {
-  const bool transport = d.in_header == header::tcp || d.in_header == header::udp;
-  if (transport) {
-    operand_description raw = d;
-    raw.name = nullptr;
-    take_what_was_told(p, raw);
-    p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{ethertype::ipv4});
-  }
-  const std::size_t left = p.to.last();
-  parse_rest(p, d, mask, true);
-  if (transport && p.in.good()) p.to.join(node_kind::both, left);
-}
-// `(tcp[13] & 2) != 0`, `(tcp flags & syn) != 0`. False, and nothing read, when the brackets hold something else.
-inline bool parse_masked_in_brackets(parser& p) noexcept {
-  text_cursor& in = p.in;
-  const std::size_t before = in.at();
-  operand_description d;
-  if (!in.accept("(")) return false;
-  const bool bytes = parse_bytes(p, d);
-  if (in.good() && (bytes || parse_operand(p, d)) && d.value != value_kind::ipv6 && in.accept("&")) {
-    d.is_masked = true;
-    std::uint64_t mask = 0;
-    parse_mask(in, d, mask);
-    if (in.good() && in.accept(")")) {
-      if (bytes) {
-        parse_bytes_condition(p, d, &mask);
-      } else {
-        take_what_was_told(p, d);
-        parse_rest<std::uint64_t>(p, d, &mask);
-      }
-      return true;
-    }
-  }
-  if (in.good()) in.go_to(before);
-  return !in.good();
-}
-
-// ---- all of it
-
-inline void parse_value_of(parser& p, const qualifiers& q) noexcept {
-  p.said = q;
-  switch (q.what) {
-    case qualifiers::kind::net: return parse_net(p, q);
-    case qualifiers::kind::port:
-    case qualifiers::kind::portrange: return parse_port(p, q);
-    case qualifiers::kind::protocol: return parse_protocol(p, q);
-    case qualifiers::kind::ether: return parse_ether_host(p, q);
-    case qualifiers::kind::none:
-    case qualifiers::kind::host: return parse_host(p, q);
-  }
-}
-// `vlan 5`, `mpls`: whether the header is there, and its number. The second one in a group is the inner tag.
-inline void parse_tag(parser& p, bool is_vlan) noexcept {
-  p.in.skip_gap();
-  const std::size_t at = p.in.at();
-  std::uint64_t number = 0;
-  const bool given = p.in.number(number);
-  if (given && number >= (is_vlan ? 0x1000u : 0x10'0000u))
-    return p.in.fail_at(at, is_vlan ? "a VLAN id above 4095" : "a label above 1048575");
-  if (!is_vlan) {
-    if (given) return p.to.compare(describe(mpls::label), relation::equal, number);
-    return p.to.compare(describe(meta::protocol), relation::equal, std::uint64_t{0x8847});
-  }
-  const bool inner = p.tags++ != 0;
-  if (given) return p.to.compare(inner ? describe(cvlan::id) : describe(vlan::id), relation::equal, number);
-  if (inner) return p.to.has(header::cvlan);
-  p.to.constants(describe(ether::type), {0x8100, 0x88a8, 0x9100});
-}
-// `less 100`, `greater 100`, `broadcast` and so on. False, and nothing read, for other words.
-inline bool parse_single_word(parser& p) noexcept {
-  text_cursor& in = p.in;
-  const bool less = in.accept_words("less");
-  if (less || in.accept_words("greater")) {
-    const std::uint64_t size = parse_number(in, describe(meta::length));
-    p.to.compare(describe(meta::length), less ? relation::less_equal : relation::greater_equal, size);
-    return true;
-  }
-  if (in.accept_words("vlan")) return parse_tag(p, true), true;
-  if (in.accept_words("mpls")) return parse_tag(p, false), true;
-  if (in.accept_words("ip6 multicast")) {
-    p.to.prefix(describe(ip6::daddr), ipv6_address{0xff00'0000'0000'0000, 0}, 8);
-    return true;
-  }
-  if (in.accept_words("ip multicast")) {
-    p.to.compare(describe(ip::daddr), relation::greater_equal, std::uint64_t{0xe000'0000});
-    return true;
-  }
-  if (in.accept_words("ether multicast") || in.accept_words("multicast")) {
-    condition_node n;
-    n.kind = node_kind::comparison;
-    n.how = relation::not_equal;
-    n.values = 1;
-    n.operand.bits = 8;
-    n.operand.is_masked = true;
-    const std::uint64_t zero = 0;
-    p.to.leaf(n, std::uint64_t{1}, &zero);
-    return true;
-  }
-  if (in.accept_words("ether broadcast") || in.accept_words("broadcast")) {
-    p.to.compare(describe(ether::daddr), relation::equal, to_key(mac_broadcast));
-    return true;
-  }
-  return false;
-}
-inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept {
-  using direction = qualifiers::direction;
-  constexpr struct {
-    const char* words;
-    direction way;
-  } all[] = {{"src or dst", direction::either}, {"dst or src", direction::either}, {"src and dst", direction::both},
-             {"dst and src", direction::both},  {"src", direction::source},        {"dst", direction::destination}};
-  for (const auto& d : all)
-    if (in.accept_words(d.words)) return to = d.way, true;
-  return false;
-}
-// A condition in tcpdump's way. False, and nothing read, when there is none.
-inline bool parse_tcpdump_condition(parser& p) noexcept {
-  text_cursor& in = p.in;
-  using kind = qualifiers::kind;
-  operand_description d;
-  if (parse_bytes(p, d)) {
-    if (in.good()) parse_bytes_condition(p, d, nullptr);
-    return true;
-  }
-  if (parse_single_word(p)) return true;
-  in.skip_gap();
-  const std::size_t before = in.at();
-  qualifiers q;
-  constexpr const char* headers[] = {"ether", "ip6",  "ip",  "arp", "rarp", "tcp",  "udp", "icmp6",
-                                     "icmp",  "igmp", "esp", "ah",  "pim",  "sctp", "vrrp"};
-  for (const char* const h : headers)
-    if (*q.header == '\0' && in.accept_words(h)) q.header = h;
-  const bool way = parse_direction(in, q.way);
-  constexpr struct {
-    const char* word;
-    kind what;
-  } kinds[] = {{"host", kind::host},
-               {"net", kind::net},
-               {"portrange", kind::portrange},
-               {"port", kind::port},
-               {"proto", kind::protocol}};
-  for (const auto& k : kinds)
-    if (q.what == kind::none && in.accept_words(k.word)) q.what = k.what;
-  const bool is_ether = same_text(q.header, "ether");
-  const bool port = q.what == kind::port || q.what == kind::portrange;
-  const bool transport = same_text(q.header, "tcp") || same_text(q.header, "udp");
-  const bool network = same_text(q.header, "ip") || same_text(q.header, "ip6");
-  if (q.what == kind::none && !way) {
-    if (is_ether) return in.expected("host, src, dst, proto, broadcast or multicast"), true;
-    if (*q.header != '\0') return write_protocol_word(p, q.header);
-    if (!is_digit(in.ahead()) && !sees_colon(in)) return in.go_to(before), false;
-    // A value alone: with what the last one had, else a host.
-    if (p.said.what != kind::none) q = p.said;
-    return parse_value_of(p, q), true;
-  }
-  if (*q.header != '\0' && !is_ether) {
-    const bool good = port ? transport : q.what == kind::protocol ? network : network || same_text(q.header, "arp");
-    if (!good) {
-      text<96> why;
-      why << '"' << q.header << "\" does not go with this: leave it away, or write \"" << q.header << " and ...\"";
-      return in.fail_at(before, why.c_str()), true;
-    }
-  }
-  if (q.what == kind::protocol && way) return in.fail_at(before, "a protocol has no direction"), true;
-  if (is_ether && q.what == kind::net) return in.fail_at(before, "ether has hosts, and no nets"), true;
-  if (is_ether && port) return in.fail_at(before, "ether has no ports"), true;
-  if (is_ether && q.what != kind::protocol) q.what = kind::ether;
-  if (q.what == kind::none) q.what = kind::host;
-  return parse_value_of(p, q), true;
-}
-
-}  // namespace runnel::match::detail
-
-#endif
-
-// ==== runnel/match/parse_condition.hpp ===============================================================================
-// Reads conditions from text: what match expressions print, what nft users write, what tcpdump users write.
-//
-//     tcp dport { 22, 80-90 } ip saddr != 10.0.0.0/8        nft; side by side means "and"
-//     tcp dport 22 && !(ip saddr @blocklist)                with && || ! or with and, or, not
-//     host 10.0.0.1 and not arp                             tcpdump
-//
-// One grammar takes all. Where a word begins both a field of nft's and something of tcpdump's, the field is tried
-// first: `ip saddr ...` is nft's and `ip src ...` tcpdump's, `vlan id 5` nft's and `vlan 5` tcpdump's. "and" and "or"
-// side by side are refused without brackets: C binds one tighter, and tcpdump does not. Names are never looked up
-// anywhere: there is a short list of port names, and no host names.
-//
-// What tcpdump's words mean here is what they mean there, but that headers are found as everywhere in this library:
-// behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
-// that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
-// SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
-// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
-// nft's `ct`, `iifname` and other words about what is not in the packet.
-#ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
-#define RUNNEL_MATCH_PARSE_CONDITION_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-
-namespace runnel {
-namespace match::detail {
-
-// How deep a text may go. What it becomes is printed with brackets of its own, at most half as deep: each "not" has
-// some.
-inline constexpr unsigned max_brackets = 64;
-
-inline void parse_list(parser& p) noexcept;
-
-// A condition, one that is negated, or any in brackets.
-inline void parse_one(parser& p) noexcept {
-  text_cursor& in = p.in;
-  const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
-  const bool brackets = !negated && in.sees("(");
-  if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
-  if (!in.good()) return;
-  if (negated) {
-    p.told = parser::none;
-    parse_one(p);
-    p.to.negate();
-    --p.depth;
-  } else if (brackets) {
-    if (!parse_masked_in_brackets(p)) {
-      p.told = parser::none;
-      (void)in.accept("(");
-      parse_list(p);
-      if (!in.accept(")")) in.expected("\")\", \"and\" or \"or\"");
-    }
-    --p.depth;
-  } else if (in.accept_words("always")) {
-    p.to.always();
-  } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
-    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
-  }
-}
-// Words that end a condition: what stands behind it in a rule.
-inline bool sees_verdict(text_cursor& in) noexcept {
-  constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
-  for (const char* const word : words)
-    if (in.sees_words(word)) return true;
-  return false;
-}
-// Whether one more condition stands here.
-inline bool goes_on_with_condition(text_cursor& in) noexcept {
-  in.skip_gap();
-  const char c = in.ahead();
-  const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
-  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
-}
-// Conditions side by side.
-inline void parse_group(parser& p) noexcept {
-  std::size_t left = parser::none;  // all but the last one
-  const std::size_t begin = p.to.size();
-  parse_one(p);
-  while (p.in.good() && goes_on_with_condition(p.in)) {
-    // What has one node is the last one, or the last but one behind which stands the "both" of all.
-    const std::size_t all = p.to.last();
-    const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
-                               : p.to[all - 1].has_children() ? parser::none
-                                                              : all - 1;
-    const std::size_t before = left;
-    p.told = single;
-    p.took_told = false;
-    const std::size_t size = p.to.size();
-    parse_one(p);
-    p.told = parser::none;
-    if (!p.in.good()) return;
-    if (p.took_told) {
-      p.took_told = false;
-      if (before == parser::none) continue;
-      p.to.join(node_kind::both, single - 1);
-    } else {
-      left = size - 1;
-      p.to.join(node_kind::both, left);
-    }
-  }
-}
-// Groups joined by "and" or by "or".
-inline void parse_list(parser& p) noexcept {
-  text_cursor& in = p.in;
-  const unsigned tags = p.tags;
-  parse_group(p);
-  node_kind joint = node_kind::always;
-  while (in.good()) {
-    in.skip_gap();
-    const std::size_t at = in.at();
-    const bool any = in.accept_words("or") || in.accept("||");
-    if (!any && !in.accept_words("and") && !in.accept("&&")) break;
-    const node_kind kind = any ? node_kind::either : node_kind::both;
-    if (joint != node_kind::always && joint != kind)
-      in.fail_at(at, "\"and\" and \"or\" side by side: put brackets around what belongs together");
-    joint = kind;
-    if (any) p.tags = tags;
-    const std::size_t left = p.to.last();
-    parse_group(p);
-    if (in.good()) p.to.join(kind, left);
-  }
-  p.tags = tags;
-}
-// All of a condition; nothing is one that always holds.
-inline void parse_whole(parser& p) noexcept {
-  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
-  else parse_list(p);
-  if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
-    p.in.fail("too many brackets or negations inside each other");
-}
-
-}  // namespace match::detail
-
-/// Reads a condition: `parse_condition("tcp dport 22 && ip saddr 10.0.0.0/8")`, or tcpdump's "host 10.0.0.1 and not
-/// arp". All that match expressions print is understood, and means what nft means by it. An empty text is a condition
-/// that holds for every packet.
-///
-/// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
-/// are those that the text may name. Takes microseconds, needs no memory but the condition.
-[[nodiscard]] inline result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
-  std::size_t size = 0;
-  while (text[size] != '\0') ++size;
-  match::detail::text_cursor in{text, size};
-  condition made;
-  made.build([&](match::detail::condition_builder& to) {
-    match::detail::parser p{in, {in, to}, sets};
-    match::detail::parse_whole(p);
-    if (!in.at_end()) in.expected("\"and\", \"or\" or the end");
-    if (to.size() == 0) to.add({});
-  });
-  if (in.good()) return made;
-  runnel::text<48> where;
-  where << "column " << std::uint64_t{in.at() + 1};
-  return error{"condition", where.c_str(), "", in.why()};
-}
-
-}  // namespace runnel
 
 #endif
 

@@ -70,6 +70,8 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
   CHECK(
       problem("af_xdp:runnel-none?queues=0,2&mode=copy&attach=generic").rfind("af_xdp: open runnel-none: no such", 0) ==
       0);
+  CHECK(problem("af_xdp:runnel-none?take=udp dport 7 and not arp").rfind("af_xdp: open runnel-none: no such", 0) == 0);
+  CHECK(problem("af_xdp:eth0?take=udp dprt 7").find("dprt") != std::string::npos);
   CHECK(problem("af_packet:runnel-none").rfind("af_packet: open runnel-none: no such interface: there are ", 0) == 0);
 #endif
   CHECK(problem("null:?length=70000") == "open: null: length cannot be '70000': give a number from 0 to 65535");

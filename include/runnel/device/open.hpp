@@ -13,7 +13,8 @@
 //     tun:tun0                                 packet_bytes
 //     af_packet:eth0?promiscuous&fanout=hash   also fanout_group, defragment, bypass_qdisc, blocks, block_size,
 //                                              block_timeout, headroom, transmit_slots
-//     af_xdp:eth0?queues=0,1&mode=copy         also attach=native, replace, busy_poll=50, receive_slots, transmit_slots
+//     af_xdp:eth0?queues=0,1&mode=copy         also take=udp dport 7 (the rest stays with the kernel),
+//                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
 // it. A kind of one's own needs no string: `any_device::make`.
@@ -37,6 +38,7 @@
 #include <runnel/device/pcap_writer.hpp>
 #include <runnel/device/tap.hpp>
 #include <runnel/device/uri.hpp>
+#include <runnel/match/parse_condition.hpp>
 #include <runnel/packet/pool.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -168,12 +170,19 @@ inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
   constexpr uri_choice<xdp_mode> places[] = {
       {"automatic", xdp_mode::automatic}, {"native", xdp_mode::native}, {"generic", xdp_mode::generic}};
   std::uint64_t queues = ~std::uint64_t{0};
+  const char* take = nullptr;
+  uri.word("take", take);
   uri.bits("queues", queues).choice("mode", o.mode, modes).choice("attach", o.attach, places);
   uri.flag("replace", o.replace).number("busy_poll", o.busy_poll.microseconds, 0, 1'000'000);
   uri.number("receive_slots", o.receive_slots, 1, 1u << 24).number("transmit_slots", o.transmit_slots, 1, 1u << 24);
   uri.number("packets", o.packets, 1, 1u << 24);
   if (const error* wrong = uri.problem()) return *wrong;
   o.queues = device::queue_set::of_bits(queues);
+  if (take != nullptr) {
+    const auto wanted = parse_condition(take);
+    if (!wanted) return wanted.error();
+    o.take = *wanted;
+  }
   auto made = device::af_xdp::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
