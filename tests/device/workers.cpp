@@ -156,7 +156,7 @@ TEST_CASE("the flows of the example capture meet, each on one worker, and every 
   });
   REQUIRE_MESSAGE(ended, ended.error().message());
   std::map<std::string, unsigned> together;
-  std::size_t received = 0, flows = 0, handed_over = 0;
+  std::uint64_t received = 0, flows = 0, handed_over = 0;
   for (const part& p : parts) {
     CHECK(p.lost == 0);
     received += p.received;
