@@ -153,7 +153,7 @@ class learning_switch {
  public:
   using port_number = station_table::port_number;
 
-  learning_switch(std::vector<Device*> ports, std::int64_t floods_per_second, std::uint64_t seed)
+  learning_switch(const std::vector<Device*>& ports, std::int64_t floods_per_second, std::uint64_t seed)
       : stations_(ports.size(), seed) {
     for (Device* device : ports) ports_.emplace_back(device, floods_per_second);
   }
@@ -306,16 +306,18 @@ int main(int argc, char** argv) {
   if (argc - first < 2 || floods_per_second < 1) return usage();
 
   std::vector<device::any_device> devices;
+  devices.reserve(static_cast<std::size_t>(argc));
   for (int i = first; i < argc; ++i) {
     auto opened = device::open(argv[i]);
     if (!opened) return fail(opened.error());
     devices.push_back(std::move(*opened));
   }
-  std::vector<device::any_device*> ports;
-  for (auto& d : devices) ports.push_back(&d);
+  std::vector<device::any_device*> ports(devices.size());
+  std::transform(devices.begin(), devices.end(), ports.begin(), [](device::any_device& d) { return &d; });
   learning_switch<device::any_device> bridge(ports, floods_per_second, std::random_device{}());
 
   std::vector<decltype(attach(devices[0], bridge.path(0)))> inputs;
+  inputs.reserve(devices.size());
   for (std::uint32_t i = 0; i < devices.size(); ++i) inputs.push_back(attach(devices[i], bridge.path(i)));
 
   real_clock time;
