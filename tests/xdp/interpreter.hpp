@@ -75,6 +75,8 @@ class interpreter {
   }
   [[nodiscard]] const char* failure() const { return failure_; }
 
+  std::uint32_t queue = 0;  // by which the packet came
+
  private:
   static constexpr std::uint64_t context_at = 0x1'0000, packet_at = 0x10'0000, stack_at = 0x100'0000,
                                  value_at = 0x200'0000, map_at = 0x300'0000;
@@ -108,7 +110,8 @@ class interpreter {
   [[nodiscard]] std::uint64_t read(std::uint64_t at, std::size_t size) const {
     if (at >= context_at && at < context_at + 24 && size == 4) {
       if (at == context_at) return packet_at;
-      return at == context_at + 4 ? packet_at + packet_->size() : 0;
+      if (at == context_at + 4) return packet_at + packet_->size();
+      return at == context_at + 16 ? queue : 0;
     }
     const std::byte* p = find(at, size, false);
     if (p == nullptr) return fail("reads out of bounds");

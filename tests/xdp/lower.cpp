@@ -111,6 +111,11 @@ TEST_CASE("metadata that a program cannot see is what an early verdict sees") {
   CHECK(decides(meta::iif == 0, {}));
   CHECK(decides(meta::iif == 7, {.iif = 7}));
   CHECK(decides(meta::length == 74 && meta::queue == 0, {}));
+  const auto by_queue = bpf::lower(condition(meta::queue == 5), drop);
+  REQUIRE(by_queue);
+  interpreter program = interpreter::load(*by_queue);
+  program.queue = 0x105;  // a frame keeps eight bits
+  CHECK(program.run(packet) == 1);
 }
 
 TEST_CASE("a condition on the Ethernet header alone needs no dissection") {
