@@ -12,7 +12,7 @@
 
 using namespace runnel;
 
-stoppable* running = nullptr;
+static stoppable* running = nullptr;
 
 int main(int argc, char** argv) {
   auto nic = device::af_xdp::open(argc > 1 ? argv[1] : "eth0", {.take = udp::dport == 7});
