@@ -61,7 +61,8 @@ class Program:
     def __init__(self, command, ready=None, seconds=10):
         self.command = [str(part) for part in command]
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, preexec_fn=_dies_with_the_test)
+                                        stderr=subprocess.STDOUT, preexec_fn=_dies_with_the_test,
+                                        start_new_session=True)
         self.pid = self.process.pid
         self._said, self._news = bytearray(), threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -119,9 +120,9 @@ class Program:
         return status
 
     def kill(self):
-        """kill -9."""
-        if self.running():
-            self.process.kill()
+        """kill -9, for what it has started as well."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.wait()
 
     def cpu_seconds(self):
