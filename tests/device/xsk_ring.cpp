@@ -289,4 +289,33 @@ TEST_CASE("a partial checksum is completed before a packet leaves") {
   CHECK(sum.checksum() == 0);
 }
 
+TEST_CASE(
+    "a packet may fill what the kernel knows of a slot: all up to the next one, which is more than was asked for") {
+  // 1900 + 128 bytes lie in 33 cache lines.
+  constexpr pool_config config{.packets = 4, .bytes = 1900, .headroom = 128, .bare = 0};
+  static_pool<config> memory;
+  detail::xsk_custody custody[4] = {};
+  auto umem = detail::xsk_umem::of(memory, 4096);
+  umem.custody = custody;
+  REQUIRE(umem.chunk == memory->slot_stride());
+  REQUIRE(umem.chunk > 1900 + 128);
+  plain_ring<detail::xsk_descriptor, 4> received;
+  plain_ring<std::uint64_t, 4> free;
+  detail::xsk_socket socket;
+  socket.receive = detail::xsk_consumer<detail::xsk_descriptor>(received.memory());
+  socket.fill = detail::xsk_producer<std::uint64_t>(free.memory());
+  detail::xsk_queue queue(static_cast<detail::xsk_socket&&>(socket), 0, 1, false);
+  queue.refill(umem);
+  // As much as the kernel puts there: all but the 256 bytes before.
+  received.entries[0] = {free.entries[0] | std::uint64_t{256} << 48, umem.chunk - 256, 0};
+  received.producer = 1;
+  frame f[1];
+  into_array take(f);
+  device::af_xdp_statistics counts;
+  REQUIRE(queue.receive(umem, 1, instant{}, take, counts) == 1);
+  CHECK(f[0].length == umem.chunk - 256);
+  CHECK(f[0].tailroom == 0);
+  memory->release(f, 1);
+}
+
 #endif

@@ -39,7 +39,6 @@ struct xsk_umem {
   std::uint64_t stride = 0;
   std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
   std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
-  std::uint32_t slot_bytes = 0;
 
   /// All but custody. `page` is the size of a page.
   [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
@@ -49,7 +48,6 @@ struct xsk_umem {
     u.base = memory.slots() - u.first;
     u.stride = memory.slot_stride();
     u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
-    u.slot_bytes = memory.headroom() + memory.packet_bytes();
     const auto lines = static_cast<std::uint32_t>(u.stride / 64);
     u.inverse = lines;  // right in three bits; each step doubles them
     for (int i = 0; i < 4; ++i) u.inverse *= 2u - lines * u.inverse;
@@ -101,8 +99,9 @@ class xsk_queue {
       f.data = umem.base + (d.address & xsk_chunk_mask) + offset;
       f.length = d.length;
       f.headroom = static_cast<std::uint16_t>(offset);
-      f.tailroom = static_cast<std::uint16_t>(umem.slot_bytes - offset - d.length);
-      RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.slot_bytes);
+      RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.chunk);
+      // Not what the pool was asked for, which may be less: the kernel fills all that it knows of.
+      f.tailroom = static_cast<std::uint16_t>(umem.chunk - offset - d.length);
       umem.custody[f.slot] = xsk_custody::ours;
       length += d.length;
       take(f);
