@@ -5498,6 +5498,14 @@ struct transport_checksum_place {
   return {found.transport, tcp ? std::size_t{16} : std::size_t{6}, found.network + size, header, ipv4};
 }
 
+/// Whether a packet of `length` bytes, of which `first` is the first fragment, is at most one segment with `segment`
+/// bytes of payload, and so need not be cut by a device that cannot. False when it is neither TCP nor UDP.
+[[nodiscard]] inline bool is_one_segment(bytes first, link_type link, std::size_t length,
+                                         std::size_t segment) noexcept {
+  const transport_checksum_place at = find_transport_checksum(first, link, length - first.size());
+  return at.start != 0 && at.end <= at.start + at.header + segment;
+}
+
 /// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
 /// does not count. Leaves alone what is something else.
 inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {
@@ -13542,7 +13550,7 @@ struct af_xdp_statistics {
   std::uint64_t transmitted = 0;        ///< packets put on transmit rings
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
-  std::uint64_t lost = 0;               ///< packets taken and not sent: too long or too short, or the interface is gone
+  std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
   std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
   std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
   std::uint64_t system_calls = 0;       ///< made on the data path
@@ -17090,7 +17098,8 @@ class xsk_queue {
                                      device::af_xdp_statistics& counts) noexcept {
     return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
       packet& p = packets[i];
-      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial) [[unlikely]]
+      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
+          p.segment_size() != 0) [[unlikely]]
         if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
       f = p.detach();
       return fate::ready;
@@ -17180,7 +17189,10 @@ class xsk_queue {
   // A packet that cannot go as it is becomes one that can, or is lost, or stays because there is no slot for its copy.
   [[gnu::noinline]] fate make_plain(const xsk_umem& umem, packet& p, device::af_xdp_statistics& counts) noexcept {
     const std::size_t length = p.total_length();
-    if (length < shortest || length > umem.chunk) {
+    // Nobody behind this cuts it.
+    const bool whole =
+        p.segment_size() == 0 || is_one_segment(p.contents(), p.layers().link_kind(), length, p.segment_size());
+    if (length < shortest || length > umem.chunk || !whole) {
       p.reset();
       return fate::lost;
     }
@@ -17388,8 +17400,8 @@ class af_xdp {
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
-  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, and all when the interface
-  /// is gone, are taken and lost: see `lost()`.
+  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, or stand for several
+  /// segments, and all when the interface is gone, are taken and lost: see `lost()`.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     if (count_ == 0) [[unlikely]] {
       pool::release(packets, n);
@@ -22582,7 +22594,8 @@ class tap {
   bool send(packet& p) noexcept {
     const std::size_t length = p.total_length();
     if (!header_) {
-      if (p.segment_size() != 0 && !fits_segment(p.contents(), length, p.segment_size())) return lose();
+      if (p.segment_size() != 0 && !detail::is_one_segment(p.contents(), link_, length, p.segment_size()))
+        return lose();
       if (p.checksum() == checksum_status::partial && !detail::complete_transport_checksum(p, link_)) return lose();
       if (!p.is_chained()) [[likely]]
         return count(::write(file_.get(), p.data(), length), length);
@@ -22605,7 +22618,7 @@ class tap {
   }
   bool send(const frame& f) noexcept {
     if (!header_) {
-      if (f.segment_size != 0 && !fits_segment(f.contents(), f.length, f.segment_size)) return lose();
+      if (f.segment_size != 0 && !detail::is_one_segment(f.contents(), link_, f.length, f.segment_size)) return lose();
       if (f.checksum == checksum_status::partial) detail::complete_transport_checksum(f.contents(), link_);
       return count(::write(file_.get(), f.data, f.length), f.length);
     }
@@ -22618,11 +22631,6 @@ class tap {
     const std::size_t first = header_ ? 0 : 1;
     parts[0] = {&h, sizeof h};
     return count(::writev(file_.get(), parts + first, static_cast<int>(used - first)), length);
-  }
-  // Whether it need not be cut.
-  bool fits_segment(bytes first, std::size_t length, std::size_t segment) const noexcept {
-    const detail::transport_checksum_place at = detail::find_transport_checksum(first, link_, length - first.size());
-    return at.start != 0 && at.end <= at.start + at.header + segment;
   }
   bool count(::ssize_t written, std::size_t length) noexcept {
     ++statistics_.writes;

@@ -318,4 +318,24 @@ TEST_CASE(
   memory->release(f, 1);
 }
 
+TEST_CASE("a packet that stands for several segments is lost and counted, for nobody cuts it; one segment goes") {
+  plain_queue k;
+  // A UDP datagram from 192.0.2.1 to 192.0.2.2 with 20 bytes of payload.
+  const std::uint8_t header[] = {2, 0,  0,  0, 0, 2,   2, 0, 0, 0,   0, 1, 8, 0, 0x45, 0, 0, 48, 0,  0, 0,
+                                 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0, 7,    0, 7, 0,  28, 0, 0};
+  constexpr std::uint16_t segments[] = {10, 19, 20, 1448};
+  for (const std::uint16_t segment : segments) {
+    packet p = k.memory->allocate();
+    std::byte* to = p.put(sizeof header + 20);
+    for (std::size_t i = 0; i < sizeof header; ++i) to[i] = std::byte{header[i]};
+    p.segment_size(segment);
+    CHECK(k.queue.transmit(k.umem, &p, 1, k.counts) == 1);
+    CHECK_FALSE(p);
+  }
+  CHECK(k.counts.lost == 2);
+  CHECK(k.counts.transmitted == 2);
+  CHECK(k.counts.copied == 0);
+  CHECK(k.with(detail::xsk_custody::transmit) == 2);
+}
+
 #endif

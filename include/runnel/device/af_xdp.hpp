@@ -151,8 +151,8 @@ class af_xdp {
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
-  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, and all when the interface
-  /// is gone, are taken and lost: see `lost()`.
+  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, or stand for several
+  /// segments, and all when the interface is gone, are taken and lost: see `lost()`.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     if (count_ == 0) [[unlikely]] {
       pool::release(packets, n);

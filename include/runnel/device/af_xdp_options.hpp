@@ -98,7 +98,7 @@ struct af_xdp_statistics {
   std::uint64_t transmitted = 0;        ///< packets put on transmit rings
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
-  std::uint64_t lost = 0;               ///< packets taken and not sent: too long or too short, or the interface is gone
+  std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
   std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
   std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
   std::uint64_t system_calls = 0;       ///< made on the data path

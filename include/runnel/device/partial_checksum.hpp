@@ -37,6 +37,14 @@ struct transport_checksum_place {
   return {found.transport, tcp ? std::size_t{16} : std::size_t{6}, found.network + size, header, ipv4};
 }
 
+/// Whether a packet of `length` bytes, of which `first` is the first fragment, is at most one segment with `segment`
+/// bytes of payload, and so need not be cut by a device that cannot. False when it is neither TCP nor UDP.
+[[nodiscard]] inline bool is_one_segment(bytes first, link_type link, std::size_t length,
+                                         std::size_t segment) noexcept {
+  const transport_checksum_place at = find_transport_checksum(first, link, length - first.size());
+  return at.start != 0 && at.end <= at.start + at.header + segment;
+}
+
 /// Completes the partial checksum of a TCP or UDP packet that begins with its link header; padding behind the IP packet
 /// does not count. Leaves alone what is something else.
 inline void complete_transport_checksum(mutable_bytes whole, link_type link) noexcept {

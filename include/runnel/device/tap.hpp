@@ -353,7 +353,8 @@ class tap {
   bool send(packet& p) noexcept {
     const std::size_t length = p.total_length();
     if (!header_) {
-      if (p.segment_size() != 0 && !fits_segment(p.contents(), length, p.segment_size())) return lose();
+      if (p.segment_size() != 0 && !detail::is_one_segment(p.contents(), link_, length, p.segment_size()))
+        return lose();
       if (p.checksum() == checksum_status::partial && !detail::complete_transport_checksum(p, link_)) return lose();
       if (!p.is_chained()) [[likely]]
         return count(::write(file_.get(), p.data(), length), length);
@@ -376,7 +377,7 @@ class tap {
   }
   bool send(const frame& f) noexcept {
     if (!header_) {
-      if (f.segment_size != 0 && !fits_segment(f.contents(), f.length, f.segment_size)) return lose();
+      if (f.segment_size != 0 && !detail::is_one_segment(f.contents(), link_, f.length, f.segment_size)) return lose();
       if (f.checksum == checksum_status::partial) detail::complete_transport_checksum(f.contents(), link_);
       return count(::write(file_.get(), f.data, f.length), f.length);
     }
@@ -389,11 +390,6 @@ class tap {
     const std::size_t first = header_ ? 0 : 1;
     parts[0] = {&h, sizeof h};
     return count(::writev(file_.get(), parts + first, static_cast<int>(used - first)), length);
-  }
-  // Whether it need not be cut.
-  bool fits_segment(bytes first, std::size_t length, std::size_t segment) const noexcept {
-    const detail::transport_checksum_place at = detail::find_transport_checksum(first, link_, length - first.size());
-    return at.start != 0 && at.end <= at.start + at.header + segment;
   }
   bool count(::ssize_t written, std::size_t length) noexcept {
     ++statistics_.writes;

@@ -122,7 +122,8 @@ class xsk_queue {
                                      device::af_xdp_statistics& counts) noexcept {
     return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
       packet& p = packets[i];
-      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial) [[unlikely]]
+      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
+          p.segment_size() != 0) [[unlikely]]
         if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
       f = p.detach();
       return fate::ready;
@@ -212,7 +213,10 @@ class xsk_queue {
   // A packet that cannot go as it is becomes one that can, or is lost, or stays because there is no slot for its copy.
   [[gnu::noinline]] fate make_plain(const xsk_umem& umem, packet& p, device::af_xdp_statistics& counts) noexcept {
     const std::size_t length = p.total_length();
-    if (length < shortest || length > umem.chunk) {
+    // Nobody behind this cuts it.
+    const bool whole =
+        p.segment_size() == 0 || is_one_segment(p.contents(), p.layers().link_kind(), length, p.segment_size());
+    if (length < shortest || length > umem.chunk || !whole) {
       p.reset();
       return fate::lost;
     }
