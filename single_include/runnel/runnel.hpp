@@ -19708,17 +19708,21 @@ class real_clock : public sleeper {
       if (watched[i].revents != 0) watched[i].fd = -1;
     (void)wait_on(watched, n, due < limit ? due : limit);
   }
+  // Nanoseconds, 0 when it is over; a source that always has something says the earliest instant there is.
+  std::int64_t until(instant due) const noexcept {
+    const instant at = now();
+    return due > at ? (due - at).ns : 0;
+  }
 #if defined(__linux__)
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
     constexpr std::int64_t second = 1'000'000'000;
-    const std::int64_t wait = left > 0 ? left : 0;
+    const std::int64_t wait = until(due);
     const ::timespec timeout{static_cast<::time_t>(wait / second), static_cast<long>(wait % second)};
     return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
   }
 #else
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
+    const std::int64_t left = until(due);
     const std::int64_t rounded_up = left > 0 ? (left - 1) / 1'000'000 + 1 : 0;
     const int timeout = due == never ? -1 : rounded_up < INT_MAX ? static_cast<int>(rounded_up) : INT_MAX;
     return ::poll(watched, static_cast<::nfds_t>(n), timeout);
@@ -26754,11 +26758,15 @@ class attachment {
   template <class Clock>
   std::size_t poll(Clock& clock) noexcept {
     std::size_t total = 0;
+    held_back_ = false;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
       const std::size_t downstream = detail::room_in(path_.stages(), clock);
       if (downstream < room) room = downstream;
-      if (room == 0) break;
+      if (room == 0) {
+        held_back_ = true;
+        break;
+      }
       const std::size_t n = poll_once(clock, room);
       total += n;
       if (n < room) break;
@@ -26772,6 +26780,8 @@ class attachment {
   void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
     if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
     if (source_->done()) return;
+    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
+    if (held_back_) return waits.ready();
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
@@ -26780,9 +26790,12 @@ class attachment {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
       if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    // What an attachment behind it, or another thread, has filled since it had its turn.
+    if constexpr (requires { source_->empty(); })
+      if (!source_->empty()) waits.ready();
+    // What other threads fill later, perhaps without a word to this loop.
     if constexpr (requires { source_->wakes(*by); }) {
-      if (by == nullptr || !source_->empty()) waits.ready();
+      if (by == nullptr) waits.ready();
       else if (!source_->wakes(*by)) waits.again();
     }
   }
@@ -26833,6 +26846,7 @@ class attachment {
   Source* source_;
   Pipeline path_;
   attach_options options_;
+  bool held_back_ = false;  // it was not polled in the last round, for lack of room
 };
 
 namespace detail {
@@ -28652,6 +28666,8 @@ class queue {
     }
     return n;
   }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   /// Whether it is empty: a loop ends when its other sources are done too.
   [[nodiscard]] bool done() const noexcept { return size_ == 0; }
 

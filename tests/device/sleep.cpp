@@ -333,4 +333,75 @@ TEST_CASE("a loop before a full device sleeps until there is room, and every pac
   CHECK(device.offered < total * 3);
 }
 
+TEST_CASE("no sleep when something is due since the earliest instant, as a capture that can be read says") {
+  real_clock time;
+  wait_entry none[1];
+  const instant begin = time.now();
+  time.wait_until(instant{INT64_MIN}, none, 0);
+  CHECK(time.now() - begin < seconds(1));
+}
+
+namespace {
+// Full until it was asked so often.
+struct slow_to_take {
+  int refuses;
+  std::size_t sent = 0;
+  std::size_t transmit(packet* packets, std::size_t n, instant) {
+    if (refuses-- > 0) return 0;
+    for (std::size_t i = 0; i < n; ++i) packets[i].reset();
+    sent += n;
+    return n;
+  }
+};
+// What is late is seen when this is due, which is too late.
+struct wakes_later {
+  timer_wheel timers{microseconds(100)};
+  timer once = timer::calling<&wakes_later::nothing>(*this);
+  explicit wakes_later(instant now) { timers.schedule(once, now + seconds(2)); }
+  void nothing(instant) {}
+};
+}  // namespace
+
+TEST_CASE("a full device that has room again when the loop is about to sleep: what waits before it is not forgotten") {
+  for (int refuses = 1; refuses < 9; ++refuses) {
+    for (const bool queued : {true, false}) {
+      CAPTURE(refuses);
+      CAPTURE(queued);
+      counted_pool memory{pool_config{.packets = 400, .bytes = 128, .headroom = 16, .bare = 64}};
+      test_device wire{memory};  // has neither a descriptor nor a time to tell
+      wire.several(1, 300);
+      slow_to_take out{refuses};
+      real_clock time;
+      const instant begin = time.now();
+      wakes_later later{begin};
+      queue<hold, 64> q;
+      if (queued) loop{time, attach(wire, enqueue(q)), attach(q, transmit<hold>(out)), attach(later.timers)}.run();
+      else loop{time, attach(wire, transmit<hold>(out)), attach(later.timers)}.run();
+      CHECK(out.sent == 300);
+      CHECK(time.now() - begin < seconds(1));
+    }
+  }
+}
+
+TEST_CASE("a timer fills a queue whose turn was before: the loop does not sleep over it") {
+  counted_pool memory;
+  queue<drop_tail, 4> q;
+  struct filler {
+    pool* memory;
+    queue<drop_tail, 4>* to;
+    timer once = timer::calling<&filler::fill>(*this);
+    void fill(instant) { CHECK(to->push(memory->allocate()).code == verdict_code::pass); }
+  } fills{&memory.get(), &q};
+  real_clock time;
+  const instant begin = time.now();
+  wakes_later later{begin};
+  later.timers.schedule(fills.once, begin + milliseconds(1));
+  idle_source source{&memory.get()};
+  stoppable* work = nullptr;
+  loop l{time, attach(source, discard), attach(q, deliver([&](packet) { work->stop(); })), attach(later.timers)};
+  work = &l;
+  l.run();
+  CHECK(time.now() - begin < seconds(1));
+}
+
 #endif

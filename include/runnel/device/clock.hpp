@@ -71,17 +71,21 @@ class real_clock : public sleeper {
       if (watched[i].revents != 0) watched[i].fd = -1;
     (void)wait_on(watched, n, due < limit ? due : limit);
   }
+  // Nanoseconds, 0 when it is over; a source that always has something says the earliest instant there is.
+  std::int64_t until(instant due) const noexcept {
+    const instant at = now();
+    return due > at ? (due - at).ns : 0;
+  }
 #if defined(__linux__)
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
     constexpr std::int64_t second = 1'000'000'000;
-    const std::int64_t wait = left > 0 ? left : 0;
+    const std::int64_t wait = until(due);
     const ::timespec timeout{static_cast<::time_t>(wait / second), static_cast<long>(wait % second)};
     return ::ppoll(watched, static_cast<::nfds_t>(n), due == never ? nullptr : &timeout, nullptr);
   }
 #else
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {
-    const std::int64_t left = due.ns - now().ns;
+    const std::int64_t left = until(due);
     const std::int64_t rounded_up = left > 0 ? (left - 1) / 1'000'000 + 1 : 0;
     const int timeout = due == never ? -1 : rounded_up < INT_MAX ? static_cast<int>(rounded_up) : INT_MAX;
     return ::poll(watched, static_cast<::nfds_t>(n), timeout);

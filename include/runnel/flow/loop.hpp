@@ -53,11 +53,15 @@ class attachment {
   template <class Clock>
   std::size_t poll(Clock& clock) noexcept {
     std::size_t total = 0;
+    held_back_ = false;
     while (total < options_.budget) {
       std::size_t room = options_.budget - total < Burst ? options_.budget - total : Burst;
       const std::size_t downstream = detail::room_in(path_.stages(), clock);
       if (downstream < room) room = downstream;
-      if (room == 0) break;
+      if (room == 0) {
+        held_back_ = true;
+        break;
+      }
       const std::size_t n = poll_once(clock, room);
       total += n;
       if (n < room) break;
@@ -71,6 +75,8 @@ class attachment {
   void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
     if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
     if (source_->done()) return;
+    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
+    if (held_back_) return waits.ready();
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
@@ -79,9 +85,12 @@ class attachment {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
       if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
-    // What other threads fill: it may have been filled since, or be filled later without a word to this loop.
+    // What an attachment behind it, or another thread, has filled since it had its turn.
+    if constexpr (requires { source_->empty(); })
+      if (!source_->empty()) waits.ready();
+    // What other threads fill later, perhaps without a word to this loop.
     if constexpr (requires { source_->wakes(*by); }) {
-      if (by == nullptr || !source_->empty()) waits.ready();
+      if (by == nullptr) waits.ready();
       else if (!source_->wakes(*by)) waits.again();
     }
   }
@@ -132,6 +141,7 @@ class attachment {
   Source* source_;
   Pipeline path_;
   attach_options options_;
+  bool held_back_ = false;  // it was not polled in the last round, for lack of room
 };
 
 namespace detail {

@@ -67,6 +67,8 @@ class queue {
     }
     return n;
   }
+  /// Whether there is none.
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   /// Whether it is empty: a loop ends when its other sources are done too.
   [[nodiscard]] bool done() const noexcept { return size_ == 0; }
 
