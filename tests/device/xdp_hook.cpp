@@ -6,6 +6,8 @@
 #if defined(__linux__)
 
 #include <linux/if_packet.h>  // sockaddr_ll
+#include <sys/mount.h>        // mount
+#include <sys/wait.h>         // waitpid
 
 #include <cstring>
 #include <string>
@@ -105,6 +107,28 @@ TEST_CASE("each rule counts its packets and bytes, and each verdict those of its
   CHECK(hook->counters(verdict_code::drop).bytes == 5 * 42 + 3 * 62);
   CHECK(hook->counters(verdict_code::pass).packets == hook->counters(3).packets);
   CHECK(hook->counters(verdict_code::tx).packets == 0);
+}
+
+TEST_CASE("rules count also where /sys does not say how many processors there are") {
+  const own_namespace inside;
+  if (!inside || !attach(rules(otherwise >> pass))) return;
+  REQUIRE(set_up_lo());
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("none", "/sys", "tmpfs", 0, nullptr) != 0 || bpf::possible_processors() != 0)
+      ::_exit(77);
+    const auto hook = device::xdp_hook::attach("lo", rules(when(ip::saddr.in(net("10.0.0.0/8"))) >> drop));
+    if (!hook) ::_exit(1);
+    const sender s;
+    for (int i = 0; i < 5; ++i) s.send(from_10);
+    ::_exit(hook->counters(0).packets == 5 && hook->counters(0).bytes == 5 * 42 ? 0 : 2);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) MESSAGE("skipped: no file system can be mounted here");
+  else CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("a set that changes while the rules run changes what they do") {

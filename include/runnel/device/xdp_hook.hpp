@@ -165,7 +165,7 @@ class xdp_hook {
         link_(static_cast<bpf::xdp_link&&>(link)),
         verdicts_(verdicts),
         map_count_(p.map_count()),
-        processors_(bpf::possible_processors()),
+        processors_(processor_count()),
         counters_((processors_ + 1) * sizeof(rule_counter)) {
     for (std::size_t i = 0; i < map_count_; ++i) descriptions_[i] = p.map(i);
     for (std::size_t i = 0; i + 1 < sizeof name_ && name[i] != '\0'; ++i) name_[i] = name[i];
@@ -192,6 +192,12 @@ class xdp_hook {
     if (!link) return link.error();
     return xdp_hook(p, verdicts, interface_name, static_cast<bpf::program_maps&&>(*maps),
                     static_cast<bpf::loaded_program&&>(*loaded), static_cast<bpf::xdp_link&&>(*link));
+  }
+  // Where /sys is not mounted, as many as there can be: the kernel writes a counter for each that the system may have,
+  // and nothing behind them.
+  [[nodiscard]] static std::size_t processor_count() noexcept {
+    const std::size_t known = bpf::possible_processors();
+    return known != 0 ? known : 8192;
   }
   [[nodiscard]] std::size_t find(bpf::map_use use) const noexcept {
     std::size_t i = 0;
