@@ -113,6 +113,7 @@ TEST_CASE("what cannot be opened is explained") {
   CHECK(says(why({}, "eth7"), "af_packet: open eth7: no such interface: there are lo"));
   CHECK(says(why({.block_size = 65536}), "MTU, 65536, does not fit a block of 65536 bytes: a smaller MTU"));
   CHECK(says(why({.block_size = 200'000}), "block_size is not a power of two"));
+  CHECK(says(why({.headroom = 65'001}), "the headroom is more than 65000 bytes"));
   CHECK(says(why({.blocks = 4'000'000'000, .block_size = 1u << 30}), "choose fewer or smaller blocks"));
   CHECK(says(why({.blocks = 2, .transmit_slots = 4'000'000'000}), "choose fewer transmit_slots"));
   {

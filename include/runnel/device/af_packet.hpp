@@ -59,6 +59,8 @@ class af_packet {
     if (!status) return status.error();
     const link_type link = detail::link_of_hardware(status->hardware);
     if (link == link_type::unknown) return strange_link(name, status->hardware);
+    if (options.headroom > most_headroom)
+      return error("af_packet", "open", name, "the headroom is more than 65000 bytes", "64 is a good one", EINVAL);
     const std::size_t longest = std::size_t{status->mtu} + 18 + detail::packet_block::front + options.headroom + 48;
     if (options.blocks != 0 && longest > options.block_size) return too_long(name, status->mtu, options);
     auto memory = detail::device_memory::open(
@@ -162,6 +164,9 @@ class af_packet {
   }
 
  private:
+  // The kernel drops every packet that would begin more than 65535 bytes behind its header.
+  static constexpr std::uint16_t most_headroom = 65000;
+
   // A number from the pool, given back at the end.
   class lender {
    public:

@@ -30,7 +30,7 @@ struct af_packet_options {
   std::uint32_t blocks = 64;            ///< of the receive ring; 0: the device only sends
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
-  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
+  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers; at most 65000
   std::uint32_t transmit_slots = 512;        ///< packets that the interface may have taken and not sent yet
   pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
   std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
