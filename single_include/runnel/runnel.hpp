@@ -1657,7 +1657,7 @@ struct af_packet_options {
   std::uint32_t blocks = 64;            ///< of the receive ring; 0: the device only sends
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
-  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers still to come
+  std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers; at most 65000
   std::uint32_t transmit_slots = 512;        ///< packets that the interface may have taken and not sent yet
   pool* memory = nullptr;        ///< for descriptors, and for packets that are kept; null: a pool of its own
   std::uint32_t packets = 2048;  ///< of its own pool: how many slots, and descriptors of received packets
@@ -7286,6 +7286,8 @@ class af_packet {
     if (!status) return status.error();
     const link_type link = detail::link_of_hardware(status->hardware);
     if (link == link_type::unknown) return strange_link(name, status->hardware);
+    if (options.headroom > most_headroom)
+      return error("af_packet", "open", name, "the headroom is more than 65000 bytes", "64 is a good one", EINVAL);
     const std::size_t longest = std::size_t{status->mtu} + 18 + detail::packet_block::front + options.headroom + 48;
     if (options.blocks != 0 && longest > options.block_size) return too_long(name, status->mtu, options);
     auto memory = detail::device_memory::open(
@@ -7389,6 +7391,9 @@ class af_packet {
   }
 
  private:
+  // The kernel drops every packet that would begin more than 65535 bytes behind its header.
+  static constexpr std::uint16_t most_headroom = 65000;
+
   // A number from the pool, given back at the end.
   class lender {
    public:
@@ -25237,8 +25242,8 @@ inline void parse_whole(parser& p) noexcept {
 //     af_xdp:eth0?queues=0,1&mode=copy         also take=udp dport 7 (the rest stays with the kernel),
 //                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
-// All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
-// it. A kind of one's own needs no string: `any_device::make`.
+// All but captures and links take `packets`, the size of the device's own pool. What an option means stands where the
+// device has it. A kind of one's own needs no string: `any_device::make`.
 #ifndef RUNNEL_DEVICE_OPEN_HPP
 #define RUNNEL_DEVICE_OPEN_HPP
 
@@ -27567,7 +27572,7 @@ class xdp_hook {
         link_(static_cast<bpf::xdp_link&&>(link)),
         verdicts_(verdicts),
         map_count_(p.map_count()),
-        processors_(bpf::possible_processors()),
+        processors_(processor_count()),
         counters_((processors_ + 1) * sizeof(rule_counter)) {
     for (std::size_t i = 0; i < map_count_; ++i) descriptions_[i] = p.map(i);
     for (std::size_t i = 0; i + 1 < sizeof name_ && name[i] != '\0'; ++i) name_[i] = name[i];
@@ -27594,6 +27599,12 @@ class xdp_hook {
     if (!link) return link.error();
     return xdp_hook(p, verdicts, interface_name, static_cast<bpf::program_maps&&>(*maps),
                     static_cast<bpf::loaded_program&&>(*loaded), static_cast<bpf::xdp_link&&>(*link));
+  }
+  // Where /sys is not mounted, as many as there can be: the kernel writes a counter for each that the system may have,
+  // and nothing behind them.
+  [[nodiscard]] static std::size_t processor_count() noexcept {
+    const std::size_t known = bpf::possible_processors();
+    return known != 0 ? known : 8192;
   }
   [[nodiscard]] std::size_t find(bpf::map_use use) const noexcept {
     std::size_t i = 0;

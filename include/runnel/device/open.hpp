@@ -16,8 +16,8 @@
 //     af_xdp:eth0?queues=0,1&mode=copy         also take=udp dport 7 (the rest stays with the kernel),
 //                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
-// All but captures take `packets`, the size of the device's own pool. What an option means stands where the device has
-// it. A kind of one's own needs no string: `any_device::make`.
+// All but captures and links take `packets`, the size of the device's own pool. What an option means stands where the
+// device has it. A kind of one's own needs no string: `any_device::make`.
 #ifndef RUNNEL_DEVICE_OPEN_HPP
 #define RUNNEL_DEVICE_OPEN_HPP
 
