@@ -6442,7 +6442,7 @@ inline constexpr std::uint8_t virtio_gso_ecn = 0x80;  // with one of TCP: the fi
 
 #endif
 
-// ==== runnel/device/packet_ring.hpp ==================================================================================
+// ==== runnel/device/packet_receive_ring.hpp ==========================================================================
 // The receive ring of a packet socket: blocks that kernel and program pass to one another. packet(7), and
 // Documentation/networking/packet_mmap.rst in Linux's sources. Nothing here is for users.
 //
@@ -6460,8 +6460,8 @@ inline constexpr std::uint8_t virtio_gso_ecn = 0x80;  // with one of TCP: the fi
 // A packet is shown as a frame where it lies. Once its header was read, the header is headroom. Blocks go back when
 // nothing of them is out any more, which the pool knows (`lent`). No length that stands in a block is trusted: what
 // would lead out of it ends the walk through it.
-#ifndef RUNNEL_DEVICE_PACKET_RING_HPP
-#define RUNNEL_DEVICE_PACKET_RING_HPP
+#ifndef RUNNEL_DEVICE_PACKET_RECEIVE_RING_HPP
+#define RUNNEL_DEVICE_PACKET_RECEIVE_RING_HPP
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
@@ -6594,11 +6594,11 @@ class packet_block {
 
 /// Blocks in memory that somebody else keeps, `count` of `size` bytes each, in the order in which the kernel fills
 /// them.
-class packet_ring {
+class packet_receive_ring {
  public:
   /// A ring without blocks.
-  packet_ring() noexcept = default;
-  packet_ring(std::byte* memory, std::size_t size, std::uint32_t count) noexcept
+  packet_receive_ring() noexcept = default;
+  packet_receive_ring(std::byte* memory, std::size_t size, std::uint32_t count) noexcept
       : memory_(memory), size_(size), count_(count) {}
 
   /// Calls `take` for up to `room` packets. How many there were. What was taken stays valid until `give_back`.
@@ -7134,7 +7134,7 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
 struct packet_receiver {
   file_handle socket;
   mapping memory;
-  packet_ring ring;
+  packet_receive_ring ring;
 };
 
 [[nodiscard]] inline result<bool, error> map_receive_ring(packet_receiver& to, const char* name,
@@ -7163,7 +7163,7 @@ struct packet_receiver {
     what << "a ring of " << options.blocks << " blocks of " << size << " bytes on " << name;
     return packet_socket_problem("make", what.c_str(), number, "choose fewer or smaller blocks");
   }
-  to.ring = packet_ring(to.memory.data(), size, options.blocks);
+  to.ring = packet_receive_ring(to.memory.data(), size, options.blocks);
   return true;
 }
 [[nodiscard]] inline result<bool, error> bind_receiver(int fd, const char* name, int index) noexcept {
@@ -7251,7 +7251,7 @@ struct packet_receiver {
 //
 // Theory of operation. One socket receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
 // when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
-// when nothing of them is out (packet_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
+// when nothing of them is out (packet_receive_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
 // each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp). With
 // all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
 // segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can

@@ -23,8 +23,8 @@ namespace {
 
 hash_set_of<ipv4_address, 4> blocklist{"blocklist"};
 hash_set_of<ipv6_address, 4> six{"six"};
-const interval_set<std::uint16_t, 1> ports{"ports", range(1024, 65535)};
-const match::set_reference sets[] = {blocklist, six, ports};
+const interval_set<std::uint16_t, 1> high_ports{"ports", range(1024, 65535)};
+const match::set_reference sets[] = {blocklist, six, high_ports};
 
 std::string printed(const auto& what) {
   text<16384> out;
@@ -125,7 +125,7 @@ TEST_CASE("every condition on every field is understood as it is printed") {
     if (d.value == match::value_kind::ipv6) all_come_back<ipv6_address>(d, ambiguous);
     else all_come_back<std::uint64_t>(d, ambiguous);
   });
-  comes_back(ip::saddr.in(blocklist) || ip6::daddr.not_in(six) || (udp::dport & 0xff0f).in(ports));
+  comes_back(ip::saddr.in(blocklist) || ip6::daddr.not_in(six) || (udp::dport & 0xff0f).in(high_ports));
 }
 
 TEST_CASE("every header that is there or missing is understood as it is printed") {

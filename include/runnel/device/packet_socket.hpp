@@ -14,7 +14,7 @@
 #include <runnel/device/af_packet_options.hpp>
 #include <runnel/device/linux.hpp>
 #include <runnel/device/network_interface.hpp>
-#include <runnel/device/packet_ring.hpp>
+#include <runnel/device/packet_receive_ring.hpp>
 #include <runnel/device/packet_sender.hpp>
 #include <runnel/device/packet_transmit_ring.hpp>
 #include <runnel/device/posix.hpp>
@@ -125,7 +125,7 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
 struct packet_receiver {
   file_handle socket;
   mapping memory;
-  packet_ring ring;
+  packet_receive_ring ring;
 };
 
 [[nodiscard]] inline result<bool, error> map_receive_ring(packet_receiver& to, const char* name,
@@ -154,7 +154,7 @@ struct packet_receiver {
     what << "a ring of " << options.blocks << " blocks of " << size << " bytes on " << name;
     return packet_socket_problem("make", what.c_str(), number, "choose fewer or smaller blocks");
   }
-  to.ring = packet_ring(to.memory.data(), size, options.blocks);
+  to.ring = packet_receive_ring(to.memory.data(), size, options.blocks);
   return true;
 }
 [[nodiscard]] inline result<bool, error> bind_receiver(int fd, const char* name, int index) noexcept {

@@ -2,14 +2,14 @@
 // Fuzz target: the walk through a block of a packet socket's ring. Whatever stands in it, frames lie inside of it, what
 // is written to them stays there, and the block goes back.
 //
-//     clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/packet_ring.cpp -o fuzz_ring
-//     ./fuzz_ring tests/fuzz/corpus/packet_ring
+//     clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/packet_receive_ring.cpp -o fuzz_ring
+//     ./fuzz_ring tests/fuzz/corpus/packet_receive_ring
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
-#include <runnel/device/packet_ring.hpp>
+#include <runnel/device/packet_receive_ring.hpp>
 
 #if defined(__linux__)
 
@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size != 0) std::memcpy(memory.get(), data, size);
   const std::uint32_t user = TP_STATUS_USER;
   std::memcpy(memory.get() + 8, &user, sizeof user);
-  detail::packet_ring ring(memory.get(), block, 1);
+  detail::packet_receive_ring ring(memory.get(), block, 1);
   detail::packet_block_counters count;
   for (;;) {
     frame frames[3];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
-#include <runnel/device/packet_ring.hpp>
+#include <runnel/device/packet_receive_ring.hpp>
 
 #if defined(__linux__)
 
@@ -13,7 +13,7 @@
 using namespace runnel;
 using detail::packet_block;
 using detail::packet_block_counters;
-using detail::packet_ring;
+using detail::packet_receive_ring;
 
 namespace {
 
@@ -72,7 +72,7 @@ struct written_ring {
     at[i] = 48;
     put32(i, 12, 0);
   }
-  packet_ring ring() { return {memory.data(), block_size, static_cast<std::uint32_t>(at.size())}; }
+  packet_receive_ring ring() { return {memory.data(), block_size, static_cast<std::uint32_t>(at.size())}; }
 
   std::vector<std::byte> memory;
   std::vector<std::size_t> at;
@@ -89,7 +89,7 @@ std::vector<std::byte> udp_packet(std::uint8_t mark = 0) {
 }
 bytes view(const std::vector<std::byte>& v) { return {v.data(), v.size()}; }
 
-std::vector<frame> all_of(packet_ring& ring, packet_block_counters& count, std::size_t room = 100) {
+std::vector<frame> all_of(packet_receive_ring& ring, packet_block_counters& count, std::size_t room = 100) {
   std::vector<frame> frames(room);
   into_array take(frames.data());
   frames.resize(ring.receive(room, frame{}, count, take));
@@ -103,7 +103,7 @@ TEST_CASE("packets of a block are shown where they lie, with the kernel's time")
   const auto one = udp_packet(1), two = udp_packet(2);
   const std::size_t first = memory.add(0, view(one));
   memory.add(0, view(two));
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   CHECK(all_of(ring, count).empty());
   memory.hand_over(0);
@@ -128,7 +128,7 @@ TEST_CASE("a block goes back when it was walked through, and not before") {
     memory.add(i, view(packet));
     memory.hand_over(i);
   }
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   CHECK(all_of(ring, count, 3).size() == 3);
   CHECK(ring.held() == 3);
@@ -158,7 +158,7 @@ TEST_CASE("blocks that were not given back are not walked through twice") {
     memory.add(i, view(packet));
     memory.hand_over(i);
   }
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   CHECK(all_of(ring, count).size() == 4);
   CHECK(all_of(ring, count).empty());
@@ -171,7 +171,7 @@ TEST_CASE("an empty block, and one that is full of what is passed over, go back 
   memory.hand_over(0);
   memory.add(1, view(udp_packet()), {.type = PACKET_OUTGOING});
   memory.hand_over(1);
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   CHECK(all_of(ring, count).empty());
   CHECK(count.outgoing == 1);
@@ -186,7 +186,7 @@ TEST_CASE("the VLAN tag that the kernel took out is put back") {
   memory.add(0, view(packet), {.status = TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID, .tci = 7, .tpid = 0x88a8});
   memory.add(0, view(packet).first(13), {.status = TP_STATUS_VLAN_VALID, .tci = 7});
   memory.hand_over(0);
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   const auto got = all_of(ring, count);
   REQUIRE(got.size() == 3);
@@ -213,7 +213,7 @@ TEST_CASE("partial and verified checksums, segment sizes, and what was cut") {
       0, view(packet),
       {.virtio = {.flags = 1, .checksum_start = 34, .checksum_offset = 6}, .status = TP_STATUS_VLAN_VALID, .tci = 5});
   memory.hand_over(0);
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   const auto got = all_of(ring, count);
   REQUIRE(got.size() == 5);
@@ -237,7 +237,7 @@ TEST_CASE("a packet that the kernel gave up after it had its place is passed ove
   memory.add(0, view(udp_packet(2)));
   memory.put32(0, at + 20, 0);  // tp_status
   memory.hand_over(0);
-  packet_ring ring = memory.ring();
+  packet_receive_ring ring = memory.ring();
   packet_block_counters count;
   const auto got = all_of(ring, count);
   REQUIRE(got.size() == 1);
@@ -271,7 +271,7 @@ TEST_CASE("no length in a block leads out of it") {
     }
     // A copy whose end is the end of an allocation: a sanitizer sees what is read behind it.
     std::vector<std::byte> tight(memory.memory);
-    packet_ring ring(tight.data(), written_ring::block_size, 1);
+    packet_receive_ring ring(tight.data(), written_ring::block_size, 1);
     packet_block_counters count;
     std::vector<frame> got(64);
     std::size_t n = 0;

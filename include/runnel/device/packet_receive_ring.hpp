@@ -16,8 +16,8 @@
 // A packet is shown as a frame where it lies. Once its header was read, the header is headroom. Blocks go back when
 // nothing of them is out any more, which the pool knows (`lent`). No length that stands in a block is trusted: what
 // would lead out of it ends the walk through it.
-#ifndef RUNNEL_DEVICE_PACKET_RING_HPP
-#define RUNNEL_DEVICE_PACKET_RING_HPP
+#ifndef RUNNEL_DEVICE_PACKET_RECEIVE_RING_HPP
+#define RUNNEL_DEVICE_PACKET_RECEIVE_RING_HPP
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
@@ -158,11 +158,11 @@ class packet_block {
 
 /// Blocks in memory that somebody else keeps, `count` of `size` bytes each, in the order in which the kernel fills
 /// them.
-class packet_ring {
+class packet_receive_ring {
  public:
   /// A ring without blocks.
-  packet_ring() noexcept = default;
-  packet_ring(std::byte* memory, std::size_t size, std::uint32_t count) noexcept
+  packet_receive_ring() noexcept = default;
+  packet_receive_ring(std::byte* memory, std::size_t size, std::uint32_t count) noexcept
       : memory_(memory), size_(size), count_(count) {}
 
   /// Calls `take` for up to `room` packets. How many there were. What was taken stays valid until `give_back`.
