@@ -396,6 +396,18 @@ TEST_CASE("a rate of 0 is no limit, and parts of a nanosecond are not lost") {
   CHECK(n <= 5861);
 }
 
+TEST_CASE("a larger burst lets more through, up to 2^30 bytes") {
+  std::size_t before = 0;
+  for (const std::uint32_t burst : {1u << 20, 1u << 30, 2'400'000'000u, 0xffff'ffffu}) {
+    const detail::token_bucket bucket(1'000'000'000, burst);
+    REQUIRE(bucket.open(instant{}));
+    CHECK(bucket.packets(instant{}) >= before);
+    before = bucket.packets(instant{});
+  }
+  CHECK(before > (1u << 30) / 1600);
+  CHECK(before < (1u << 30) / 1500);
+}
+
 TEST_CASE("devices around devices around a device: a pipeline through all of them accounts for every packet") {
   counted_pool memory(sizes);
   null_device source(memory, {.length = 100, .limit = 2000});

@@ -23,7 +23,8 @@ namespace runnel::device {
 struct limited_options {
   std::uint64_t receive_rate = 0;   ///< bits a second, counting the packets' bytes
   std::uint64_t transmit_rate = 0;  ///< the same for what is sent
-  std::uint32_t burst = 16 * 1024;  ///< bytes that may pass at once after a pause, in each direction; at least 1
+  /// Bytes that may pass at once after a pause, in each direction; from 1 to 2^30, and more is the same as that.
+  std::uint32_t burst = 16 * 1024;
 };
 
 }  // namespace runnel::device
@@ -33,7 +34,11 @@ namespace runnel::detail {
 class token_bucket {
  public:
   token_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
-      : rate_(rate), burst_(rate != 0 ? time_of(burst != 0 ? burst : 1) : duration{}) {}
+      : rate_(rate),
+        burst_(rate != 0 ? time_of(burst == 0     ? 1
+                                   : burst < most ? burst
+                                                  : most)
+                         : duration{}) {}
   /// Whether something may pass at `now`.
   [[nodiscard]] bool open(instant now) const noexcept { return rate_ == 0 || full_at_ < now + burst_; }
   /// From when on something may pass.
@@ -56,6 +61,8 @@ class token_bucket {
   }
 
  private:
+  static constexpr std::uint32_t most = 1u << 30;  // beyond twice that, the product below does not fit 64 bits
+
   // Parts of a nanosecond are kept for the next time.
   duration time_of(std::uint64_t bytes) noexcept {
     const std::uint64_t all = bytes * 8'000'000'000 + part_;
