@@ -81,7 +81,7 @@ TEST_CASE("where a program is already: an error with its id, or it is replaced w
   CHECK(refused.error().number() == EBUSY);
   text<256> expected;
   expected << "xdp: attach to lo: program id " << first->id()
-           << " (generic) is attached already: pass .replace = true, or detach it: ip link set dev lo xdpgeneric off";
+           << " (generic) is attached already: pass .replace = true, or end the program that has attached it";
   CHECK(same_text(refused.error().message(), expected.c_str()));
   CHECK(id_on_lo() == first->id());
   {
@@ -105,7 +105,9 @@ TEST_CASE("a program that was attached without a link is replaced too") {
   ask.add(IFLA_XDP_FLAGS, XDP_FLAGS_SKB_MODE);
   REQUIRE(ask.send([](unsigned, std::uint32_t) {}) == 0);
   REQUIRE(id_on_lo() == first->id());
-  CHECK_FALSE(bpf::xdp_link::attach(*second, "lo"));
+  const auto refused = bpf::xdp_link::attach(*second, "lo");
+  REQUIRE_FALSE(refused);
+  CHECK(std::strstr(refused.error().message(), "or detach it: ip link set dev lo xdpgeneric off") != nullptr);
   const auto link = bpf::xdp_link::attach(*second, "lo", {.replace = true});
   REQUIRE(link);
   CHECK(id_on_lo() == second->id());

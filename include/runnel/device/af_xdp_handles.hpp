@@ -2,7 +2,7 @@
 // What of an AF_XDP device needs privileges: its sockets, its program, and the link that holds the program on the
 // interface. A privileged process opens them, another one adopts them.
 //
-//     // with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF:
+//     // with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON:
 //     auto handles = device::af_xdp_handles::open("eth0");
 //     const device::af_xdp_handles::numbers n = handles->release();   // plain file descriptors, to be sent by
 //     SCM_RIGHTS
@@ -137,7 +137,7 @@ class af_xdp_handles {
       if (n_.sockets[i] >= 0) continue;
       const int number = errno;
       return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
-                   number == EPERM          ? "needs CAP_NET_RAW (root)"
+                   number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
                    : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
                    : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
                                             : "",

@@ -54,7 +54,7 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
 /// What a person can do about an errno of bpf(2).
 [[nodiscard]] inline const char* bpf_advice(int number) noexcept {
   switch (number) {
-    case EPERM: return "needs CAP_BPF and CAP_NET_ADMIN (root); before Linux 5.11 also a higher ulimit -l";
+    case EPERM: return "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN; before Linux 5.11 raise ulimit -l";
     case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
     case ENOMEM: return "free memory, or ask for fewer entries";
     case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
@@ -297,8 +297,10 @@ class loaded_program {
     text<192> reason;
     reason << "the verifier refused it: ";
     for (std::size_t i = begin; i < end; ++i) reason << (log[i] == '\n' ? '|' : log[i]);
-    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number),
-                 detail::bpf_advice(number), number);
+    // "R4 pointer -= pointer prohibited" is what it says to those who lack a capability.
+    const char* advice = ::strstr(reason.c_str(), "prohibited") != nullptr ? "run as root, or with CAP_PERFMON as well"
+                                                                           : detail::bpf_advice(number);
+    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number), advice, number);
   }
   detail::file_handle file_;
 };

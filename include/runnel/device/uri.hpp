@@ -42,7 +42,7 @@ class device_uri {
     char* at = text_;
     while (*at != '\0' && *at != ':') ++at;
     if (*at != ':' || at == text_) {
-      bad(text, "it names no kind of device", "write kind:name?option=value, as in tap:tap0");
+      bad(text, "it names no kind of device", "write kind:name?option=value, as in af_packet:eth0");
       return;
     }
     *at++ = '\0';

@@ -255,12 +255,16 @@ class xdp_link {
     if ((number == EBUSY || number == EEXIST) && other && other->id != 0) {
       text<64> why;
       why << "program id " << other->id << " (" << name(other->mode) << ") is attached already";
-      advice << "pass .replace = true, or detach it: ip link set dev " << on << " xdp"
-             << (other->mode == xdp_mode::generic ? "generic" : "") << " off";
+      advice << "pass .replace = true, or ";
+      // ip cannot detach what hangs on a link: that ends with the program that holds it.
+      if (detail::find_xdp_link(other->id, index) != 0) advice << "end the program that has attached it";
+      else
+        advice << "detach it: ip link set dev " << on << " xdp" << (other->mode == xdp_mode::generic ? "generic" : "")
+               << " off";
       return {"xdp", "attach to", on, why.c_str(), advice.c_str(), EBUSY};
     }
     if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
-    else if (number == EPERM) advice << "needs CAP_BPF and CAP_NET_ADMIN (root)";
+    else if (number == EPERM) advice << "run as root, or give the program CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
     return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
   }
