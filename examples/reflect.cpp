@@ -2,6 +2,9 @@
 // UDP echo (RFC 862) by AF_XDP: each datagram to port 7 goes back in the slot that it came in. All other packets stay
 // with the kernel, your SSH session among them.
 //
+// On a veth pair, `ethtool -K eth0 tx off` at the other end first: it leaves UDP checksums out that go to its peer, and
+// would drop what comes back without.
+//
 //     eth0 -> xdp(reflect) -> eth0
 //
 //     reflect [interface]

@@ -10,8 +10,9 @@
 //     sniff -i pcap:examples/capture.pcap -c 10 icmp6
 //
 // Ctrl-C ends it. It keeps up with the wire, whoever reads its lines: when the terminal is too slow, lines are left
-// out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees what the
-// kernel sees; AF_XDP takes packets away from the kernel, so that it is not for looking on.
+// out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees what comes in,
+// as the kernel does, and not what this machine sends; AF_XDP takes packets away from the kernel, so that it is not for
+// looking on.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>

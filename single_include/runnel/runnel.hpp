@@ -11966,7 +11966,7 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
 /// What a person can do about an errno of bpf(2).
 [[nodiscard]] inline const char* bpf_advice(int number) noexcept {
   switch (number) {
-    case EPERM: return "needs CAP_BPF and CAP_NET_ADMIN (root); before Linux 5.11 also a higher ulimit -l";
+    case EPERM: return "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN; before Linux 5.11 raise ulimit -l";
     case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
     case ENOMEM: return "free memory, or ask for fewer entries";
     case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
@@ -12209,8 +12209,10 @@ class loaded_program {
     text<192> reason;
     reason << "the verifier refused it: ";
     for (std::size_t i = begin; i < end; ++i) reason << (log[i] == '\n' ? '|' : log[i]);
-    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number),
-                 detail::bpf_advice(number), number);
+    // "R4 pointer -= pointer prohibited" is what it says to those who lack a capability.
+    const char* advice = ::strstr(reason.c_str(), "prohibited") != nullptr ? "run as root, or with CAP_PERFMON as well"
+                                                                           : detail::bpf_advice(number);
+    return error("bpf", "load program", name, begin != end ? reason.c_str() : ::strerror(number), advice, number);
   }
   detail::file_handle file_;
 };
@@ -12472,12 +12474,16 @@ class xdp_link {
     if ((number == EBUSY || number == EEXIST) && other && other->id != 0) {
       text<64> why;
       why << "program id " << other->id << " (" << name(other->mode) << ") is attached already";
-      advice << "pass .replace = true, or detach it: ip link set dev " << on << " xdp"
-             << (other->mode == xdp_mode::generic ? "generic" : "") << " off";
+      advice << "pass .replace = true, or ";
+      // ip cannot detach what hangs on a link: that ends with the program that holds it.
+      if (detail::find_xdp_link(other->id, index) != 0) advice << "end the program that has attached it";
+      else
+        advice << "detach it: ip link set dev " << on << " xdp" << (other->mode == xdp_mode::generic ? "generic" : "")
+               << " off";
       return {"xdp", "attach to", on, why.c_str(), advice.c_str(), EBUSY};
     }
     if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
-    else if (number == EPERM) advice << "needs CAP_BPF and CAP_NET_ADMIN (root)";
+    else if (number == EPERM) advice << "run as root, or give the program CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
     return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
   }
@@ -16516,7 +16522,7 @@ template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
 // What of an AF_XDP device needs privileges: its sockets, its program, and the link that holds the program on the
 // interface. A privileged process opens them, another one adopts them.
 //
-//     // with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF:
+//     // with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON:
 //     auto handles = device::af_xdp_handles::open("eth0");
 //     const device::af_xdp_handles::numbers n = handles->release();   // plain file descriptors, to be sent by
 //     SCM_RIGHTS
@@ -16638,7 +16644,7 @@ class af_xdp_handles {
       if (n_.sockets[i] >= 0) continue;
       const int number = errno;
       return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
-                   number == EPERM          ? "needs CAP_NET_RAW (root)"
+                   number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
                    : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
                    : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
                                             : "",
@@ -17314,7 +17320,7 @@ namespace runnel::device {
 /// it. When it is destroyed every packet of a pool of its own must have come home (RUNNEL_ASSERT).
 class af_xdp {
  public:
-  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF. Memory is taken here only. Fails
+  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here only. Fails
   /// where there is no such interface, queue or privilege, where an XDP program or another socket is already, and where
   /// the MTU is larger than a slot.
   [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
@@ -22727,7 +22733,7 @@ class device_uri {
     char* at = text_;
     while (*at != '\0' && *at != ':') ++at;
     if (*at != ':' || at == text_) {
-      bad(text, "it names no kind of device", "write kind:name?option=value, as in tap:tap0");
+      bad(text, "it names no kind of device", "write kind:name?option=value, as in af_packet:eth0");
       return;
     }
     *at++ = '\0';
