@@ -43,4 +43,5 @@ int main(int argc, char** argv) {
   text<512> counters;
   counters << nic->statistics();
   std::printf("\n%s\n", counters.c_str());
+  if (nic->failure() != nullptr) return std::fprintf(stderr, "reflect: %s\n", nic->failure()->message()), 1;
 }
