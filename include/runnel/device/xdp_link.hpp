@@ -96,9 +96,9 @@ class xdp_request {
     each_attribute(answer + sizeof header + sizeof(::ifinfomsg), answer + header.nlmsg_len,
                    [&](unsigned type, const char* at, const char* end) {
                      if (type == IFLA_XDP)
-                       each_attribute(at, end, [&](unsigned t, const char* value, const char* stop) {
+                       each_attribute(at, end, [&](unsigned t, const char* value, const char* value_end) {
                          std::uint32_t n = 0;
-                         const auto size = static_cast<std::size_t>(stop - value);
+                         const auto size = static_cast<std::size_t>(value_end - value);
                          if (size == sizeof n) ::memcpy(&n, value, sizeof n);
                          else if (size == 1) n = static_cast<unsigned char>(*value);
                          found(t, n);
