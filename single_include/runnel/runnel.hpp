@@ -19688,10 +19688,10 @@ class real_clock : public sleeper {
     sleeper::prepare_to_wait();
   }
   /// Sleeps, in one system call, until `due`, until one of the first `n` entries has something to read or room to
-  /// write, until `wake_up`, or until a signal. Returns at once when `due` is over; otherwise as late as the system's
-  /// timers are, 50 us unless the thread set its timer slack (prctl), up to a millisecond where there is no ppoll. A
-  /// descriptor that only reports an error, as that of a device that is gone, cuts the sleep to a millisecond instead
-  /// of ending it, so that it costs no core.
+  /// write, until `wake_up`, until a signal, or for a day. Returns at once when `due` is over; otherwise as late as the
+  /// system's timers are, 50 us unless the thread set its timer slack (prctl), up to a millisecond where there is no
+  /// ppoll. A descriptor that only reports an error, as that of a device that is gone, cuts the sleep to a millisecond
+  /// instead of ending it, so that it costs no core.
   template <std::size_t Most>
   void wait_until(instant due, const wait_entry (&entries)[Most], std::size_t n) noexcept {
     ::pollfd watched[Most + 1];
@@ -19719,10 +19719,13 @@ class real_clock : public sleeper {
       if (watched[i].revents != 0) watched[i].fd = -1;
     (void)wait_on(watched, n, due < limit ? due : limit);
   }
-  // Nanoseconds, 0 when it is over; a source that always has something says the earliest instant there is.
+  // Nanoseconds, 0 when it is over; a source that always has something says the earliest instant there is. At most a
+  // day, for a time of the system's may have 32 bits: the loop then looks once, and sleeps again.
   std::int64_t until(instant due) const noexcept {
     const instant at = now();
-    return due > at ? (due - at).ns : 0;
+    if (due <= at) return 0;
+    constexpr duration day = seconds(86'400);
+    return (due - at < day ? due - at : day).ns;
   }
 #if defined(__linux__)
   int wait_on(::pollfd* watched, std::size_t n, instant due) const noexcept {

@@ -362,6 +362,21 @@ struct wakes_later {
 };
 }  // namespace
 
+// Where a time of the system's has 32 bits, it ends in 2038.
+TEST_CASE("a source that is due in two hundred years does not keep a loop awake") {
+  real_clock time;
+  const wait_entry none[1]{};
+  std::thread other([&time] {
+    ::usleep(50'000);
+    time.wake_up();
+  });
+  time.prepare_to_wait();
+  const instant start = time.now();
+  time.wait_until(instant{never.ns - 1}, none, 0);
+  CHECK(time.now() - start >= milliseconds(30));
+  other.join();
+}
+
 TEST_CASE("a full device that has room again when the loop is about to sleep: what waits before it is not forgotten") {
   for (int refuses = 1; refuses < 9; ++refuses) {
     for (const bool queued : {true, false}) {
