@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   work.run();
 
   text<512> counters;
-  counters << nic->statistics();
+  print(counters, nic->statistics());
   std::printf("\n%s\n", counters.c_str());
   if (nic->failure() != nullptr) return std::fprintf(stderr, "reflect: %s\n", nic->failure()->message()), 1;
 }

@@ -13572,7 +13572,7 @@ struct af_xdp_statistics {
 };
 
 /// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
-inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noexcept {
+inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
   const struct {
@@ -13588,7 +13588,7 @@ inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noe
               {s.kernel_invalid, "invalid descriptors"}};
   for (const auto& m : more)
     if (m.count != 0) out << ", " << m.count << ' ' << m.what;
-  return out << ", " << s.system_calls << " system calls";
+  out << ", " << s.system_calls << " system calls";
 }
 
 /// Where the slots of a device's pool are. All together are `total`; none is ever lost.
@@ -19407,14 +19407,10 @@ template <class Statistics>
   return sum;
 }
 
-// A device prints its statistics as it does, with a function or an operator of its own.
+// Where a member function called print hides the others.
 template <class Statistics>
 auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(print(out, s)) {
   print(out, s);
-}
-template <class Statistics>
-auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(static_cast<void>(out << s)) {
-  out << s;
 }
 
 template <class Device>

@@ -43,7 +43,7 @@ int report(device::af_xdp& nic, std::uint32_t out = 0) {
   }
   const auto where = nic.frames();
   text<512> counted;
-  counted << nic.statistics();
+  print(counted, nic.statistics());
   std::printf("%s: %s\n", nic.name(), counted.c_str());
   std::printf("%s slots: %u total, %u free, %u receiving, %u transmitting, %u out\n", nic.name(), where.total,
               where.free, where.receiving, where.transmitting, where.out);

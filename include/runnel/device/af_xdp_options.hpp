@@ -109,7 +109,7 @@ struct af_xdp_statistics {
 };
 
 /// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
-inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noexcept {
+inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
   const struct {
@@ -125,7 +125,7 @@ inline text_writer& operator<<(text_writer& out, const af_xdp_statistics& s) noe
               {s.kernel_invalid, "invalid descriptors"}};
   for (const auto& m : more)
     if (m.count != 0) out << ", " << m.count << ' ' << m.what;
-  return out << ", " << s.system_calls << " system calls";
+  out << ", " << s.system_calls << " system calls";
 }
 
 /// Where the slots of a device's pool are. All together are `total`; none is ever lost.

@@ -78,14 +78,10 @@ template <class Statistics>
   return sum;
 }
 
-// A device prints its statistics as it does, with a function or an operator of its own.
+// Where a member function called print hides the others.
 template <class Statistics>
 auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(print(out, s)) {
   print(out, s);
-}
-template <class Statistics>
-auto print_statistics(text_writer& out, const Statistics& s) noexcept -> decltype(static_cast<void>(out << s)) {
-  out << s;
 }
 
 template <class Device>
