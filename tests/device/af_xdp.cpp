@@ -134,7 +134,7 @@ TEST_CASE("what is sent on a loopback interface is received there, byte for byte
   CHECK(counted.kernel_dropped + counted.kernel_ring_full + counted.kernel_no_slot + counted.kernel_invalid == 0);
   CHECK(counted.system_calls != 0);
   text<512> line;
-  line << counted;
+  print(line, counted);
   CHECK(std::strstr(line.c_str(), "received 40 (3180 bytes), transmitted 40 (3180 bytes), ") == line.c_str());
 }
 
