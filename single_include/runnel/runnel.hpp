@@ -7251,9 +7251,9 @@ struct packet_receiver {
 //
 // Theory of operation. One socket receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
 // when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
-// when nothing of them is out (packet_receive_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
-// each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp). With
-// all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
+// when nothing of them is out (packet_receive_ring.hpp). Packets are sent a burst in a system call, by a ring of slots
+// that each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp).
+// With all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
 // segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can
 // be sent on.
 //
@@ -17320,9 +17320,9 @@ namespace runnel::device {
 /// it. When it is destroyed every packet of a pool of its own must have come home (RUNNEL_ASSERT).
 class af_xdp {
  public:
-  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here only. Fails
-  /// where there is no such interface, queue or privilege, where an XDP program or another socket is already, and where
-  /// the MTU is larger than a slot.
+  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here
+  /// only. Fails where there is no such interface, queue or privilege, where an XDP program or another socket is
+  /// already, and where the MTU is larger than a slot.
   [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
     auto handles = af_xdp_handles::prepare(name, options);
     if (!handles) return handles.error();

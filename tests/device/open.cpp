@@ -50,7 +50,8 @@ using list = std::vector<std::uint32_t>;
 }  // namespace
 
 TEST_CASE("a kind, an option or a value that there is not is an error that lists those that there are") {
-  CHECK(problem("eth0") == "open: read eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
+  CHECK(problem("eth0") ==
+        "open: read eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
 #if defined(__linux__)
   CHECK(problem("ethernet:eth0")
             .rfind("open: read ethernet:eth0: there is no such kind of device: there are pcap, null, "

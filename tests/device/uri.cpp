@@ -94,7 +94,8 @@ TEST_CASE("options are read where they are there, and left alone where not") {
 
 TEST_CASE("a string that is none says why") {
   CHECK(problem("") == "open: read: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
-  CHECK(problem("eth0") == "open: read eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
+  CHECK(problem("eth0") ==
+        "open: read eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
   CHECK(problem(":eth0") ==
         "open: read :eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
   const std::string longest = "test:" + std::string(250, 'x');

@@ -2,7 +2,8 @@
 // Fuzz target: the walk through a block of a packet socket's ring. Whatever stands in it, frames lie inside of it, what
 // is written to them stays there, and the block goes back.
 //
-//     clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/packet_receive_ring.cpp -o fuzz_ring
+//     clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude tests/fuzz/packet_receive_ring.cpp -o
+//     fuzz_ring
 //     ./fuzz_ring tests/fuzz/corpus/packet_receive_ring
 #include <cstdint>
 #include <cstdlib>

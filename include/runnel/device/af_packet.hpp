@@ -8,9 +8,9 @@
 //
 // Theory of operation. One socket receives by a ring of blocks (TPACKET_V3) that the kernel fills and hands over
 // when they are full or `block_timeout` is over; frames show the packets where they lie, and blocks go back as a whole
-// when nothing of them is out (packet_receive_ring.hpp). Packets are sent a burst in a system call, by a ring of slots that
-// each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp). With
-// all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
+// when nothing of them is out (packet_receive_ring.hpp). Packets are sent a burst in a system call, by a ring of slots
+// that each is copied into (packet_transmit_ring.hpp); those that do not fit a slot go one by one (packet_sender.hpp).
+// With all of them go virtio net headers, so that partial checksums and packets of up to 64 KiB that stand for many
 // segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can
 // be sent on.
 //

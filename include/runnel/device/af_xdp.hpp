@@ -60,9 +60,9 @@ namespace runnel::device {
 /// it. When it is destroyed every packet of a pool of its own must have come home (RUNNEL_ASSERT).
 class af_xdp {
  public:
-  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here only. Fails
-  /// where there is no such interface, queue or privilege, where an XDP program or another socket is already, and where
-  /// the MTU is larger than a slot.
+  /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here
+  /// only. Fails where there is no such interface, queue or privilege, where an XDP program or another socket is
+  /// already, and where the MTU is larger than a slot.
   [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
     auto handles = af_xdp_handles::prepare(name, options);
     if (!handles) return handles.error();
