@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include <flow/flow_of.hpp>
 #include <flow/test_device.hpp>
 
 #include <runnel/base/text.hpp>
@@ -31,17 +32,6 @@ std::string example_capture() {
 }
 
 constexpr pool_config small{.packets = 1024, .bytes = 1600, .headroom = 64, .bare = 256};
-
-// The addresses of a packet, and its ports where `steer` looks at them, the same for both directions.
-std::string flow_of(const packet& p) {
-  const header_map found{p};
-  const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
-  const bytes two = ports == nullptr ? bytes{} : bytes{ports, 4};
-  text<160> out;
-  if (found.has<ipv4>()) print(out, flow_key4::from(found.get<ipv4>(), two).canonical());
-  else if (found.has<ipv6>()) print(out, flow_key6::from(found.get<ipv6>(), 0, two).canonical());
-  return out.c_str();
-}
 
 // Lets one of `n` packets pass, the one whose turn it is.
 auto every(unsigned n, unsigned which) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <flow/flow_of.hpp>
+
 #include <runnel/base/random.hpp>
 #include <runnel/base/text.hpp>
 
@@ -41,16 +43,6 @@ struct crew {
   std::byte* memory;
   std::unique_ptr<handoff_mesh> mesh;
 };
-
-std::string flow_of(const packet& p) {
-  const header_map found{p};
-  const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
-  const bytes two = ports == nullptr ? bytes{} : bytes{ports, 4};
-  text<160> out;
-  if (found.has<ipv4>()) print(out, flow_key4::from(found.get<ipv4>(), two).canonical());
-  else if (found.has<ipv6>()) print(out, flow_key6::from(found.get<ipv6>(), 0, two).canonical());
-  return out.c_str();
-}
 
 }  // namespace
 
