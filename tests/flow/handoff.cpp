@@ -212,3 +212,16 @@ TEST_CASE("every thread's ring has its turn") {
   CHECK(first[1] >= 2);
   CHECK(first[2] >= 2);
 }
+
+TEST_CASE("what a ring has no room for is not copied") {
+  counted_pool memory, own;
+  crew threads{2, 4};
+  threads[0].copies_to(own.get());
+  packet p[7];
+  for (packet& one : p) one = memory->allocate();
+  CHECK(threads[0].push(1, p, 7) == 4);
+  CHECK(own->capacity() - own->available() == 4);
+  for (std::size_t i = 4; i < 7; ++i) CHECK(&p[i].home() == &memory.get());
+  CHECK(threads[0].push(1, p + 4, 3) == 0);
+  CHECK(own->capacity() - own->available() == 4);
+}

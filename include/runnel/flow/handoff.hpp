@@ -71,6 +71,7 @@ class alignas(detail::ring_line) handoff {
 
   /// Gives packets to another thread: as `packet_ring::push`.
   [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
+    if (const std::size_t fit = room(to); fit < n) n = fit;
     std::size_t own = 0;
     for (; own < n; ++own) {
       packet& p = packets[own];
