@@ -117,6 +117,22 @@ TEST_CASE("prefixes cover the addresses that begin with them, of their own famil
   CHECK(holds(ssh, ip::saddr.in(ipv4_prefix{{10, 9, 9, 9}, 8})));
 }
 
+TEST_CASE("a number that is too large for a set's type is not in it, also where its low bits are") {
+  static hash_set_of<std::uint16_t, 4> numbers("numbers");
+  REQUIRE(numbers.insert(22));
+  static constexpr interval_set<std::uint16_t, 2> intervals("intervals", range(20, 22));
+  constexpr literal_packet small =
+      make(0, eth, from_10_1_2_3, tcp_header{.destination_port = 22, .sequence_number = 22});
+  constexpr literal_packet large =
+      make(0, eth, from_10_1_2_3, tcp_header{.destination_port = 22, .sequence_number = 0x1'0016});
+  static_assert(on(small, tcp::sequence.in(intervals)) && !on(large, tcp::sequence.in(intervals)));
+  static_assert(!on(small, tcp::sequence.not_in(intervals)) && on(large, tcp::sequence.not_in(intervals)));
+  CHECK(holds(small, tcp::sequence.in(numbers)));
+  CHECK_FALSE(holds(large, tcp::sequence.in(numbers)));
+  CHECK(holds(large, tcp::sequence.not_in(numbers)));
+  CHECK_FALSE(holds(large, condition(tcp::sequence.in(numbers))));
+}
+
 TEST_CASE("and, or, not") {
   static_assert(on(ssh, tcp::dport == 22 && ip::ttl == 64));
   static_assert(!on(ssh, tcp::dport == 22 && ip::ttl == 63));

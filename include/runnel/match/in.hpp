@@ -5,7 +5,7 @@
 #define RUNNEL_MATCH_IN_HPP
 
 #include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
+#include <type_traits>  // remove_cvref_t, is_integral_v, is_lvalue_reference_v, is_same_v
 
 #include <runnel/config.hpp>
 #include <runnel/match/constant_set.hpp>
@@ -125,13 +125,27 @@ struct in_set : expression_operators {
   /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key_t<value> k{};
-    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
+    return load(s, left, k) && contains(k) == Inside;
   }
 
   /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   const Set* set;
   /// @}
+
+ private:
+  // A number that the set's type cannot hold is not in it: it would become another one on the way there.
+  template <class Stored>
+  static constexpr bool is_narrower =
+      std::is_integral_v<value> && std::is_integral_v<Stored> && sizeof(Stored) < sizeof(value);
+  [[nodiscard]] RUNNEL_INLINE constexpr bool contains(const key_t<value>& k) const noexcept {
+    if constexpr (requires { requires is_narrower<typename Set::value_type>; }) {
+      const auto same = from_key<typename Set::value_type>(k);
+      return to_key(same) == k && set->contains(same);
+    } else {
+      return set->contains(from_key<value>(k));
+    }
+  }
 };
 
 namespace detail {
