@@ -185,6 +185,46 @@ TEST_CASE("a set that changes while the rules run changes what they do") {
   CHECK_FALSE(hook->insert(unknown, 1));
 }
 
+TEST_CASE("what the kernel refuses does not come into the set, nor what the set refuses into the kernel") {
+  const own_namespace inside;
+  if (!inside) return;
+  static hash_set_of<std::uint16_t, 3> ports("ports");
+  static prefix_set_of<ipv4_address, 2> nets("nets");
+  for (std::size_t i = 0; i < ports.capacity(); ++i) REQUIRE(ports.insert(static_cast<std::uint16_t>(100 + i)));
+  for (std::size_t i = 0; nets.insert(ipv4_prefix{{10, static_cast<std::uint8_t>(i), 0, 0}, 16}); ++i) {}
+  auto hook = attach(rules(when(udp::dport.in(ports)) >> drop, when(ip::saddr.in(nets)) >> drop));
+  if (!hook) return;
+  REQUIRE(set_up_lo());
+  const sender s;
+  const auto dropped = [&](const char* frame) {
+    const std::uint64_t before = hook->counters(verdict_code::drop).packets;
+    s.send(frame);
+    return hook->counters(verdict_code::drop).packets - before;
+  };
+  // The set is full, and what it has can be put in again.
+  CHECK_FALSE(hook->insert(ports, 7));
+  CHECK_FALSE(hook->insert(nets, net("192.0.2.0/24")));
+  CHECK(hook->insert(ports, 100));
+  CHECK(hook->insert(nets, net("10.0.0.0/16")));
+  CHECK(dropped(from_six) == 0);
+  CHECK(dropped(from_192) == 0);
+  // Only the kernel's map is full.
+  REQUIRE(ports.erase(101));
+  REQUIRE(nets.erase(net("10.1.0.0/16")));
+  const std::size_t ports_before = ports.size(), nets_before = nets.size();
+  CHECK_FALSE(hook->insert(ports, 7));
+  CHECK_FALSE(hook->insert(nets, net("192.0.2.0/24")));
+  CHECK_FALSE(ports.contains(7));
+  CHECK_FALSE(nets.contains(addr4("192.0.2.1")));
+  CHECK(ports.size() == ports_before);
+  CHECK(nets.size() == nets_before);
+  CHECK(dropped(from_192) == 0);
+  CHECK(hook->refresh(ports));
+  CHECK(hook->insert(ports, 7));
+  CHECK(ports.contains(7));
+  CHECK(dropped(from_192) == 1);
+}
+
 TEST_CASE("where a program is already the error has its id; it goes when that is asked for") {
   const own_namespace inside;
   if (!inside) return;

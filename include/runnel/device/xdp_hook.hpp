@@ -117,21 +117,28 @@ class xdp_hook {
     return sum;
   }
 
-  /// Adds a value or prefix to a set and to what the kernel has of it. False when the set is full, when no rule asks
-  /// it, or when the kernel refuses.
+  /// Adds a value or prefix to a set and to what the kernel has of it. False, and in neither of them more than before,
+  /// when the set is full, when no rule asks it, or when the kernel refuses: as where its map is full of what was
+  /// removed from the set alone (`refresh` helps).
   template <class Set, class Value>
   bool insert(Set& set, const Value& value) noexcept {
     const std::size_t i = find(&set);
-    if (i == map_count_ || !set.insert(detail::value_for<Set>(value))) return false;
-    return detail::insert_into_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) == 0;
+    if (i == map_count_) return false;
+    const auto element = detail::element_of<Set>(value);
+    if (detail::insert_into_set(maps_[i], descriptions_[i], element) != 0) return false;
+    if (set.insert(detail::value_for<Set>(value))) return true;
+    // A set that is full takes what it has already: the kernel did not have it either.
+    (void)detail::erase_from_set(maps_[i], descriptions_[i], element);
+    return false;
   }
   /// Removes a value or prefix from a set and from what the kernel has of it. False when it was not in the set, when no
-  /// rule asks it, or when the kernel refuses.
+  /// rule asks it, or when the kernel refuses: the set keeps it then.
   template <class Set, class Value>
   bool erase(Set& set, const Value& value) noexcept {
     const std::size_t i = find(&set);
-    if (i == map_count_ || !set.erase(detail::value_for<Set>(value))) return false;
-    return detail::erase_from_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) == 0;
+    if (i == map_count_) return false;
+    if (detail::erase_from_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) != 0) return false;
+    return set.erase(detail::value_for<Set>(value));
   }
   /// Makes the kernel have what the set holds now, after changes to the set alone. False when no rule asks it, or when
   /// the kernel refuses. Three system calls for each element.
