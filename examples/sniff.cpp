@@ -16,6 +16,7 @@
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +24,7 @@
 #include <ctime>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <poll.h>    // poll
@@ -180,11 +182,17 @@ struct arguments {
       if (i + 1 == argc) return false;
       if (same_text(argv[i], "-i")) device = argv[i + 1];
       else if (same_text(argv[i], "-w")) to = argv[i + 1];
-      else if (same_text(argv[i], "-c")) count = std::strtoull(argv[i + 1], nullptr, 10);
-      else return false;
+      else if (!same_text(argv[i], "-c") || !read_count(argv[i + 1])) return false;
     }
     for (; i < argc; ++i) (condition += condition.empty() ? "" : " ") += argv[i];
-    return device != nullptr && count != 0;
+    return device != nullptr;
+  }
+
+ private:
+  bool read_count(const char* text) {
+    const char* const end = text + std::strlen(text);
+    const auto [stop, wrong] = std::from_chars(text, end, count);
+    return wrong == std::errc{} && stop == end && count != 0;
   }
 };
 

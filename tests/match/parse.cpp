@@ -337,7 +337,20 @@ TEST_CASE("an error in rules says the line and the column") {
         "rules: line 3, column 23: expected an IPv4 address, not \"foo\"");
   CHECK(read_rules("drop; tcp dport x drop") == "rules: line 1, column 17: expected a name or a number, not \"x\"");
   CHECK(read_rules("tcp dport 22") ==
-        "rules: line 1, column 13: expected a condition, or accept, drop, tx, redirect, not the end");
+        "rules: line 1, column 13: expected one of accept, drop, pass, tx, redirect, aborted, stolen, not the end");
+  // Where a verdict may stand, a word that is none may be one that is misspelled.
+  const std::string either =
+      "expected a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
+      "aborted, stolen, not \"acept\"";
+  CHECK(read_rules("acept") == "rules: line 1, column 1: " + either);
+  CHECK(read_rules("tcp dport 22 acept") == "rules: line 1, column 14: " + either);
+  CHECK(read_rules("arp or host 10.0.0.1 acept") == "rules: line 1, column 22: " + either);
+  CHECK(read_rules("tcp dport 22 counter acept") ==
+        "rules: line 1, column 22: expected one of accept, drop, pass, tx, redirect, aborted, stolen, not \"acept\"");
+  CHECK(read_rules("(arp acept) drop") ==
+        "rules: line 1, column 6: expected a condition, such as tcp dport 22 or host 10.0.0.1, not \"acept\"");
+  CHECK(read_rules("arp and acept") ==
+        "rules: line 1, column 9: expected a condition, such as tcp dport 22 or host 10.0.0.1, not \"acept\"");
   CHECK(read_rules("tcp dport 22 accept drop") ==
         "rules: line 1, column 21: expected the end of the rule, not \"drop\"");
   CHECK(read_rules("redirect 70000") ==

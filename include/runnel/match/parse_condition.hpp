@@ -45,6 +45,8 @@ inline void parse_list(parser& p) noexcept;
 // A condition, one that is negated, or any in brackets.
 inline void parse_one(parser& p) noexcept {
   text_cursor& in = p.in;
+  const bool verdict_may_be = p.verdict_may_be;
+  p.verdict_may_be = false;
   const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
   const bool brackets = !negated && in.sees("(");
   if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
@@ -65,7 +67,9 @@ inline void parse_one(parser& p) noexcept {
   } else if (in.accept_words("always")) {
     p.to.always();
   } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
-    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
+    in.expected(verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
+                                 "aborted, stolen"
+                               : "a condition, such as tcp dport 22 or host 10.0.0.1");
   }
 }
 // Words that end a condition: what stands behind it in a rule.
@@ -96,6 +100,7 @@ inline void parse_group(parser& p) noexcept {
     const std::size_t before = left;
     p.told = single;
     p.took_told = false;
+    p.verdict_may_be = p.of_rule && p.depth == 0;
     const std::size_t size = p.to.size();
     parse_one(p);
     p.told = parser::none;
@@ -134,6 +139,7 @@ inline void parse_list(parser& p) noexcept {
 }
 // All of a condition; nothing is one that always holds.
 inline void parse_whole(parser& p) noexcept {
+  p.verdict_may_be = p.of_rule;
   if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
   else parse_list(p);
   if (p.in.good() && p.to.printed_depth() > max_brackets / 2)

@@ -61,7 +61,7 @@ inline verdict parse_verdict(text_cursor& in) noexcept {
   } else if (in.accept_words("stolen")) {
     v = stolen;
   } else if (!in.accept_words("accept") && !in.accept_words("pass")) {
-    in.expected("a condition, or accept, drop, tx, redirect");
+    in.expected("one of accept, drop, pass, tx, redirect, aborted, stolen");
   }
   drop_reason reason = v.reason;
   parse_comment(in, reason);
@@ -100,6 +100,7 @@ template <class List = rule_list>
         const bool added = made.add_built(
             [&](match::detail::condition_builder& to) {
               match::detail::parser p{in, {in, to}, sets};
+              p.of_rule = true;
               match::detail::parse_whole(p);
               target = match::detail::parse_verdict(in);
             },

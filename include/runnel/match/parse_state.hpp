@@ -173,6 +173,8 @@ struct parser {
   // The last condition in its group when it is a single node: it may only tell what the next one implies.
   std::size_t told = none;
   bool took_told = false;
+  bool of_rule = false;         // a verdict may follow the whole
+  bool verdict_may_be = false;  // a verdict may stand in the place of the next condition
   static constexpr std::size_t none = ~std::size_t{0};
 };
 
