@@ -3156,6 +3156,13 @@ class mapping {
   std::size_t size_ = 0;
 };
 
+/// What a person can do about an errno of mmap(2): `otherwise`, but for a program that locks all of its memory, of
+/// which there may only be so much.
+[[nodiscard]] inline const char* mapping_advice(int number, const char* otherwise) noexcept {
+  return number == EAGAIN ? "the program locks its memory (mlockall): raise the limit of locked memory (ulimit -l)"
+                          : otherwise;
+}
+
 /// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
 class short_name {
  public:
@@ -3235,7 +3242,8 @@ class mapped_pool {
         const int number = errno;
         text<32> amount;
         amount << std::uint64_t{size} << " bytes";
-        return error("pool", "map", amount.c_str(), ::strerror(number), "configure fewer or smaller packets", number);
+        return error("pool", "map", amount.c_str(), ::strerror(number),
+                     detail::mapping_advice(number, "configure fewer or smaller packets"), number);
       }
       const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
       start = memory.data() + (huge_page - address % huge_page) % huge_page;
@@ -7121,7 +7129,7 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   if (memory.data() == nullptr) {
     text<96> what;
     what << "a ring of " << slots << " slots of " << std::uint64_t{slot} << " bytes on " << name;
-    return packet_socket_problem("make", what.c_str(), number, "choose fewer transmit_slots");
+    return packet_socket_problem("make", what.c_str(), number, mapping_advice(number, "choose fewer transmit_slots"));
   }
   if (!bind_packet_socket(by_ring.get(), status.index, 0) || !bind_packet_socket(one_by_one.get(), status.index, 0))
     return packet_socket_problem("bind to", name, errno);
@@ -7161,7 +7169,8 @@ struct packet_receiver {
   if (to.memory.data() == nullptr) {
     text<96> what;
     what << "a ring of " << options.blocks << " blocks of " << size << " bytes on " << name;
-    return packet_socket_problem("make", what.c_str(), number, "choose fewer or smaller blocks");
+    return packet_socket_problem("make", what.c_str(), number,
+                                 mapping_advice(number, "choose fewer or smaller blocks"));
   }
   to.ring = packet_receive_ring(to.memory.data(), size, options.blocks);
   return true;
@@ -12741,7 +12750,7 @@ constant_set(First, More...) -> constant_set<std::common_type_t<First, More...>,
 #define RUNNEL_MATCH_IN_HPP
 
 #include <cstddef>      // size_t
-#include <type_traits>  // remove_cvref_t, is_lvalue_reference_v, is_same_v
+#include <type_traits>  // remove_cvref_t, is_integral_v, is_lvalue_reference_v, is_same_v
 
 namespace runnel::match {
 
@@ -12853,13 +12862,27 @@ struct in_set : expression_operators {
   /// Whether it holds for a packet.
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject& s) const noexcept {
     key_t<value> k{};
-    return load(s, left, k) && set->contains(from_key<value>(k)) == Inside;
+    return load(s, left, k) && contains(k) == Inside;
   }
 
   /// What is compared, and with what. @{
   [[no_unique_address]] Operand left;
   const Set* set;
   /// @}
+
+ private:
+  // A number that the set's type cannot hold is not in it: it would become another one on the way there.
+  template <class Stored>
+  static constexpr bool is_narrower =
+      std::is_integral_v<value> && std::is_integral_v<Stored> && sizeof(Stored) < sizeof(value);
+  [[nodiscard]] RUNNEL_INLINE constexpr bool contains(const key_t<value>& k) const noexcept {
+    if constexpr (requires { requires is_narrower<typename Set::value_type>; }) {
+      const auto same = from_key<typename Set::value_type>(k);
+      return to_key(same) == k && set->contains(same);
+    } else {
+      return set->contains(from_key<value>(k));
+    }
+  }
 };
 
 namespace detail {
@@ -17311,8 +17334,9 @@ class xsk_queue {
 
 #if defined(__linux__)
 
-#include <sys/epoll.h>  // epoll_create1
-#include <time.h>       // nanosleep
+#include <sys/epoll.h>     // epoll_create1
+#include <sys/resource.h>  // getrlimit
+#include <time.h>          // nanosleep
 
 namespace runnel::device {
 
@@ -17525,7 +17549,7 @@ class af_xdp {
     umem_ = detail::xsk_umem::of(memory, page_size());
     const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
     state_ = detail::mapping(queue_bytes + memory.capacity());
-    if (state_.data() == nullptr) return failed("take memory for", errno, "");
+    if (state_.data() == nullptr) return failed("take memory for", errno, detail::mapping_advice(errno, ""));
     queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
@@ -17550,13 +17574,14 @@ class af_xdp {
     if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
     else if (i != 0) to.shares_memory_of = n.sockets[0];
     int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
-    if (number != 0) return failed("share memory with the kernel for", number, memory_advice(number));
+    if (number != 0) return cannot_share(number);
     const auto ring = [](std::uint32_t entries) {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
     number = s.make_rings(ring(level), ring(options.transmit_slots));
-    if (number != 0) return failed("make rings for", number, "Linux 5.11 is needed, or fewer slots");
+    if (number != 0)
+      return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
     const std::uint32_t budget = ring(options.transmit_slots);
     const std::uint32_t buffer = 1u << 30;
@@ -17658,13 +17683,18 @@ class af_xdp {
       default: return "";
     }
   }
-  [[nodiscard]] static const char* memory_advice(int number) noexcept {
-    switch (number) {
-      case ENOBUFS:
-      case ENOMEM: return "raise the limit of locked memory (ulimit -l), or ask for fewer packets";
-      case EINVAL: return "Linux 5.11 is needed, and slots of 2048 bytes to a page";
-      default: return "";
-    }
+  [[nodiscard]] error cannot_share(int number) const noexcept {
+    constexpr const char* what = "share memory with the kernel for";
+    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed, and slots of 2048 bytes to a page");
+    ::rlimit limit{};
+    // xdp_umem_account_pages() in net/xdp/xdp_umem.c: without CAP_IPC_LOCK, what all programs of a user share counts.
+    if (number != ENOBUFS || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+      return failed(what, number, number == ENOMEM ? "free memory, or ask for fewer packets" : "");
+    text<96> why;
+    why << "its " << std::uint64_t{umem_.whole().size()} / 1024 << " KiB exceed the limit of locked memory, "
+        << std::uint64_t{limit.rlim_cur} / 1024 << " KiB";
+    return {"af_xdp", what, name(), why.c_str(), "raise it (ulimit -l), give CAP_IPC_LOCK, or ask for fewer packets",
+            number};
   }
   [[nodiscard]] error failed(const char* what, int number, const char* advice) const noexcept {
     return {"af_xdp", what, name(), ::strerror(number), advice, number};
@@ -24136,6 +24166,8 @@ struct parser {
   // The last condition in its group when it is a single node: it may only tell what the next one implies.
   std::size_t told = none;
   bool took_told = false;
+  bool of_rule = false;         // a verdict may follow the whole
+  bool verdict_may_be = false;  // a verdict may stand in the place of the next condition
   static constexpr std::size_t none = ~std::size_t{0};
 };
 
@@ -25112,6 +25144,8 @@ inline void parse_list(parser& p) noexcept;
 // A condition, one that is negated, or any in brackets.
 inline void parse_one(parser& p) noexcept {
   text_cursor& in = p.in;
+  const bool verdict_may_be = p.verdict_may_be;
+  p.verdict_may_be = false;
   const bool negated = in.accept_words("not") || (!in.sees("!=") && in.accept("!"));
   const bool brackets = !negated && in.sees("(");
   if ((negated || brackets) && ++p.depth > max_brackets) in.fail("too many brackets or negations inside each other");
@@ -25132,7 +25166,9 @@ inline void parse_one(parser& p) noexcept {
   } else if (in.accept_words("always")) {
     p.to.always();
   } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
-    in.expected("a condition, such as tcp dport 22 or host 10.0.0.1");
+    in.expected(verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
+                                 "aborted, stolen"
+                               : "a condition, such as tcp dport 22 or host 10.0.0.1");
   }
 }
 // Words that end a condition: what stands behind it in a rule.
@@ -25163,6 +25199,7 @@ inline void parse_group(parser& p) noexcept {
     const std::size_t before = left;
     p.told = single;
     p.took_told = false;
+    p.verdict_may_be = p.of_rule && p.depth == 0;
     const std::size_t size = p.to.size();
     parse_one(p);
     p.told = parser::none;
@@ -25201,6 +25238,7 @@ inline void parse_list(parser& p) noexcept {
 }
 // All of a condition; nothing is one that always holds.
 inline void parse_whole(parser& p) noexcept {
+  p.verdict_may_be = p.of_rule;
   if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
   else parse_list(p);
   if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
@@ -26104,6 +26142,7 @@ class alignas(detail::ring_line) handoff {
 
   /// Gives packets to another thread: as `packet_ring::push`.
   [[nodiscard]] std::size_t push(unsigned to, packet* packets, std::size_t n) noexcept {
+    if (const std::size_t fit = room(to); fit < n) n = fit;
     std::size_t own = 0;
     for (; own < n; ++own) {
       packet& p = packets[own];
@@ -27536,21 +27575,28 @@ class xdp_hook {
     return sum;
   }
 
-  /// Adds a value or prefix to a set and to what the kernel has of it. False when the set is full, when no rule asks
-  /// it, or when the kernel refuses.
+  /// Adds a value or prefix to a set and to what the kernel has of it. False, and in neither of them more than before,
+  /// when the set is full, when no rule asks it, or when the kernel refuses: as where its map is full of what was
+  /// removed from the set alone (`refresh` helps).
   template <class Set, class Value>
   bool insert(Set& set, const Value& value) noexcept {
     const std::size_t i = find(&set);
-    if (i == map_count_ || !set.insert(detail::value_for<Set>(value))) return false;
-    return detail::insert_into_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) == 0;
+    if (i == map_count_) return false;
+    const auto element = detail::element_of<Set>(value);
+    if (detail::insert_into_set(maps_[i], descriptions_[i], element) != 0) return false;
+    if (set.insert(detail::value_for<Set>(value))) return true;
+    // A set that is full takes what it has already: the kernel did not have it either.
+    (void)detail::erase_from_set(maps_[i], descriptions_[i], element);
+    return false;
   }
   /// Removes a value or prefix from a set and from what the kernel has of it. False when it was not in the set, when no
-  /// rule asks it, or when the kernel refuses.
+  /// rule asks it, or when the kernel refuses: the set keeps it then.
   template <class Set, class Value>
   bool erase(Set& set, const Value& value) noexcept {
     const std::size_t i = find(&set);
-    if (i == map_count_ || !set.erase(detail::value_for<Set>(value))) return false;
-    return detail::erase_from_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) == 0;
+    if (i == map_count_) return false;
+    if (detail::erase_from_set(maps_[i], descriptions_[i], detail::element_of<Set>(value)) != 0) return false;
+    return set.erase(detail::value_for<Set>(value));
   }
   /// Makes the kernel have what the set holds now, after changes to the set alone. False when no rule asks it, or when
   /// the kernel refuses. Three system calls for each element.
@@ -29615,7 +29661,7 @@ inline verdict parse_verdict(text_cursor& in) noexcept {
   } else if (in.accept_words("stolen")) {
     v = stolen;
   } else if (!in.accept_words("accept") && !in.accept_words("pass")) {
-    in.expected("a condition, or accept, drop, tx, redirect");
+    in.expected("one of accept, drop, pass, tx, redirect, aborted, stolen");
   }
   drop_reason reason = v.reason;
   parse_comment(in, reason);
@@ -29654,6 +29700,7 @@ template <class List = rule_list>
         const bool added = made.add_built(
             [&](match::detail::condition_builder& to) {
               match::detail::parser p{in, {in, to}, sets};
+              p.of_rule = true;
               match::detail::parse_whole(p);
               target = match::detail::parse_verdict(in);
             },

@@ -10,7 +10,11 @@
 #include <vector>
 
 #include <dirent.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <runnel/device/clock.hpp>
 #include <runnel/flow.hpp>
@@ -445,6 +449,37 @@ TEST_CASE("what is left to do for a packet goes with it, both ways") {
     CHECK(again[0].checksum == checksum_status::partial);
     eth->memory().release(again.data(), 1);
   }
+}
+
+TEST_CASE("where a program locks its memory, the limit of that is what to raise") {
+  const own_namespace inside;
+  if (!inside) return;
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    auto given = mapped_pool::open({.packets = 64, .bytes = 512});
+    const auto raise_it = [](const error& e) {
+      return std::strstr(e.message(), "raise the limit of locked memory (ulimit -l)") != nullptr;
+    };
+    ::__user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    ::__user_cap_data_struct may[2]{};
+    const ::rlimit little{2 << 20, 2 << 20};
+    if (!given || ::syscall(SYS_capget, &header, may) != 0) ::_exit(1);
+    may[0].effective &= ~(1u << CAP_IPC_LOCK);
+    // Not by the C library: the sanitizers make nothing of that call.
+    if (::setrlimit(RLIMIT_MEMLOCK, &little) != 0 || ::syscall(SYS_capset, &header, may) != 0 ||
+        ::syscall(SYS_mlockall, MCL_FUTURE) != 0)
+      ::_exit(2);
+    const auto no_pool = af_packet::open("lo");
+    if (no_pool || !raise_it(no_pool.error())) ::_exit(3);
+    const auto no_receive_ring = af_packet::open("lo", {.transmit_slots = 1, .memory = &given->get()});
+    if (no_receive_ring || !raise_it(no_receive_ring.error())) ::_exit(4);
+    const auto no_transmit_ring = af_packet::open("lo", {.blocks = 0, .memory = &given->get()});
+    if (no_transmit_ring || !raise_it(no_transmit_ring.error())) ::_exit(5);
+    ::_exit(af_packet::open("lo", {.blocks = 1, .transmit_slots = 1, .memory = &given->get()}) ? 0 : 6);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
 
 TEST_CASE("a device without a ring only sends") {

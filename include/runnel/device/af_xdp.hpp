@@ -51,8 +51,9 @@
 
 #if defined(__linux__)
 
-#include <sys/epoll.h>  // epoll_create1
-#include <time.h>       // nanosleep
+#include <sys/epoll.h>     // epoll_create1
+#include <sys/resource.h>  // getrlimit
+#include <time.h>          // nanosleep
 
 namespace runnel::device {
 
@@ -265,7 +266,7 @@ class af_xdp {
     umem_ = detail::xsk_umem::of(memory, page_size());
     const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
     state_ = detail::mapping(queue_bytes + memory.capacity());
-    if (state_.data() == nullptr) return failed("take memory for", errno, "");
+    if (state_.data() == nullptr) return failed("take memory for", errno, detail::mapping_advice(errno, ""));
     queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
@@ -290,13 +291,14 @@ class af_xdp {
     if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
     else if (i != 0) to.shares_memory_of = n.sockets[0];
     int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
-    if (number != 0) return failed("share memory with the kernel for", number, memory_advice(number));
+    if (number != 0) return cannot_share(number);
     const auto ring = [](std::uint32_t entries) {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
     number = s.make_rings(ring(level), ring(options.transmit_slots));
-    if (number != 0) return failed("make rings for", number, "Linux 5.11 is needed, or fewer slots");
+    if (number != 0)
+      return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
     const std::uint32_t budget = ring(options.transmit_slots);
     const std::uint32_t buffer = 1u << 30;
@@ -398,13 +400,18 @@ class af_xdp {
       default: return "";
     }
   }
-  [[nodiscard]] static const char* memory_advice(int number) noexcept {
-    switch (number) {
-      case ENOBUFS:
-      case ENOMEM: return "raise the limit of locked memory (ulimit -l), or ask for fewer packets";
-      case EINVAL: return "Linux 5.11 is needed, and slots of 2048 bytes to a page";
-      default: return "";
-    }
+  [[nodiscard]] error cannot_share(int number) const noexcept {
+    constexpr const char* what = "share memory with the kernel for";
+    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed, and slots of 2048 bytes to a page");
+    ::rlimit limit{};
+    // xdp_umem_account_pages() in net/xdp/xdp_umem.c: without CAP_IPC_LOCK, what all programs of a user share counts.
+    if (number != ENOBUFS || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+      return failed(what, number, number == ENOMEM ? "free memory, or ask for fewer packets" : "");
+    text<96> why;
+    why << "its " << std::uint64_t{umem_.whole().size()} / 1024 << " KiB exceed the limit of locked memory, "
+        << std::uint64_t{limit.rlim_cur} / 1024 << " KiB";
+    return {"af_xdp", what, name(), why.c_str(), "raise it (ulimit -l), give CAP_IPC_LOCK, or ask for fewer packets",
+            number};
   }
   [[nodiscard]] error failed(const char* what, int number, const char* advice) const noexcept {
     return {"af_xdp", what, name(), ::strerror(number), advice, number};

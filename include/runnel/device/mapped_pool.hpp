@@ -56,7 +56,8 @@ class mapped_pool {
         const int number = errno;
         text<32> amount;
         amount << std::uint64_t{size} << " bytes";
-        return error("pool", "map", amount.c_str(), ::strerror(number), "configure fewer or smaller packets", number);
+        return error("pool", "map", amount.c_str(), ::strerror(number),
+                     detail::mapping_advice(number, "configure fewer or smaller packets"), number);
       }
       const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
       start = memory.data() + (huge_page - address % huge_page) % huge_page;

@@ -112,7 +112,7 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   if (memory.data() == nullptr) {
     text<96> what;
     what << "a ring of " << slots << " slots of " << std::uint64_t{slot} << " bytes on " << name;
-    return packet_socket_problem("make", what.c_str(), number, "choose fewer transmit_slots");
+    return packet_socket_problem("make", what.c_str(), number, mapping_advice(number, "choose fewer transmit_slots"));
   }
   if (!bind_packet_socket(by_ring.get(), status.index, 0) || !bind_packet_socket(one_by_one.get(), status.index, 0))
     return packet_socket_problem("bind to", name, errno);
@@ -152,7 +152,8 @@ struct packet_receiver {
   if (to.memory.data() == nullptr) {
     text<96> what;
     what << "a ring of " << options.blocks << " blocks of " << size << " bytes on " << name;
-    return packet_socket_problem("make", what.c_str(), number, "choose fewer or smaller blocks");
+    return packet_socket_problem("make", what.c_str(), number,
+                                 mapping_advice(number, "choose fewer or smaller blocks"));
   }
   to.ring = packet_receive_ring(to.memory.data(), size, options.blocks);
   return true;

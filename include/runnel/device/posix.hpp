@@ -100,6 +100,13 @@ class mapping {
   std::size_t size_ = 0;
 };
 
+/// What a person can do about an errno of mmap(2): `otherwise`, but for a program that locks all of its memory, of
+/// which there may only be so much.
+[[nodiscard]] inline const char* mapping_advice(int number, const char* otherwise) noexcept {
+  return number == EAGAIN ? "the program locks its memory (mlockall): raise the limit of locked memory (ulimit -l)"
+                          : otherwise;
+}
+
 /// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
 class short_name {
  public:
