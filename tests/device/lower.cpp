@@ -100,7 +100,7 @@ void same_verdicts(const Rules& policy, const std::vector<octets>& packets) {
   const bpf::map& counters = program.maps[p->find(bpf::map_use::counters)];
   REQUIRE(p->rule_count() == Rules::size);
   std::vector<rule_counter> of_all(bpf::possible_processors());
-  std::size_t decided = 0;
+  std::uint64_t decided = 0;
   for (std::uint32_t rule = 0; rule <= Rules::size; ++rule) {
     REQUIRE(counters.look_up(&rule, of_all.data()) == 0);
     rule_counter sum;
@@ -176,7 +176,7 @@ TEST_CASE("random conditions decide in the kernel as here") {
     if (!p) FAIL(p.error().message());
     const in_kernel program = in_kernel::load(*p);
     for (std::size_t i = 0; i < packets.size() / 4; ++i) {
-      const octets& packet = packets[random.below(packets.size())];
+      const octets& packet = any_of(packets, random);
       const bool here = take(as_subject(packet));
       held += here;
       differ += program.run(packet) != returned_for(here ? verdict(drop) : tx);

@@ -77,7 +77,7 @@ struct cuts {
     const std::uint64_t c = r->chance(n, K + 32);
     r->see(n, K, p.length());
     switch (c % 10) {
-      case 0: (void)(p.length() > 14 && p.trim(14 + c / 10 % (p.length() - 13))); break;
+      case 0: (void)(p.length() > 14 && p.trim(static_cast<std::size_t>(14 + c / 10 % (p.length() - 13)))); break;
       case 1:  // ends as it began
         (void)(p.length() > 4 && p.pull(4) && p.push(4) != nullptr);
         break;
@@ -253,7 +253,7 @@ void run_both(unsigned packets, std::uint64_t round, unsigned percent) {
   CHECK(here.seen == there.seen);
   CHECK_FALSE(here.missed);
   compare(path.stages(), t);
-  std::size_t sent = 0;
+  std::uint64_t sent = 0;
   for (const auto& said : t.said) sent += said[static_cast<unsigned>(verdict_code::tx)];
   CHECK(wire.sent.count() == sent);
 }

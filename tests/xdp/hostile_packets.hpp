@@ -40,6 +40,7 @@ class hostile_packets {
 
  private:
   bool one_in(std::uint64_t n) { return random_.below(n) == 0; }
+  std::size_t place(std::size_t n) { return static_cast<std::size_t>(random_.below(n)); }
   template <std::size_t N>
   unsigned one_of(const unsigned (&values)[N]) {
     return values[random_.below(N)];
@@ -207,13 +208,13 @@ class hostile_packets {
 
   void spoil(octets& frame) {
     switch (random_.below(6)) {
-      case 0: frame.resize(14 + random_.below(frame.size() - 13)); break;
+      case 0: frame.resize(14 + place(frame.size() - 13)); break;
       case 1:
         for (std::uint64_t n = 1 + random_.below(4); n != 0; --n)
-          frame[random_.below(frame.size())] ^= static_cast<std::byte>(1u << random_.below(8));
+          frame[place(frame.size())] ^= static_cast<std::byte>(1u << random_.below(8));
         break;
       case 2: {
-        const std::size_t at = 12 + random_.below(frame.size() - 13);
+        const std::size_t at = 12 + place(frame.size() - 13);
         frame[at] = static_cast<std::byte>(random_.next());
         frame[at + 1] = static_cast<std::byte>(random_.next());
         break;

@@ -47,13 +47,13 @@ TEST_CASE("random conditions with sets decide in a program as in an expression, 
   random_generator random(9);
   std::size_t held = 0, differ = 0;
   for (int round = 0; round < 60; ++round) {
-    const condition take =
-        random_tree(leaves, random, 4) || (leaves[random.below(7)] && random_tree(leaves, random, 2));
+    const condition take = random_tree(leaves, random, 4) ||
+                           (leaves[static_cast<std::size_t>(random.below(7))] && random_tree(leaves, random, 2));
     const auto p = bpf::lower(take, drop, aborted, {.counters = round % 2 == 0});
     if (!p) FAIL(p.error().message());
     const interpreter program = interpreter::load(*p);
     for (std::size_t i = 0; i < 200; ++i) {
-      const octets& packet = packets[random.below(packets.size())];
+      const octets& packet = any_of(packets, random);
       const bool here = take(as_subject(packet));
       held += here;
       differ += program.run(packet) != returned_for(here ? verdict(drop) : aborted);

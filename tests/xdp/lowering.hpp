@@ -189,9 +189,15 @@ void for_all_leaves(const std::vector<octets>& packets, std::size_t values, Take
   });
 }
 
+// One of them.
+template <class T>
+const T& any_of(const std::vector<T>& all, random_generator& random) {
+  return all[static_cast<std::size_t>(random.below(all.size()))];
+}
+
 // A tree of tests.
 inline condition random_tree(const std::vector<condition>& leaves, random_generator& random, unsigned depth) {
-  if (depth == 0 || random.below(6) == 0) return leaves[random.below(leaves.size())];
+  if (depth == 0 || random.below(6) == 0) return any_of(leaves, random);
   const condition left = random_tree(leaves, random, depth - 1);
   if (random.below(4) == 0) return !left;
   const condition right = random_tree(leaves, random, depth - 1);
