@@ -29609,6 +29609,1003 @@ template <class Condition>
 
 #endif
 
+// ==== runnel/ip/fib.hpp ==============================================================================================
+// What a table for the longest prefix match offers, whatever it is made of: routes go in and out one by one, and an
+// address, or many at once, asks for the number of its next hop.
+//
+// There are three, behind one concept. Speed and memory are those of `bench/run fib`:
+//
+//     dir_24_8                       IPv4; 32 MiB, and a compact_trie behind it. One load for most addresses
+//     compact_trie<ipv4_address>     8 MiB for a million routes of the internet, less for fewer
+//     compact_trie<ipv6_address>     the same for IPv6
+//     sorted_routes<Address>         12 or 32 bytes a route, no more: for microcontrollers. Slow to change when large
+#ifndef RUNNEL_IP_FIB_HPP
+#define RUNNEL_IP_FIB_HPP
+
+#include <concepts>  // same_as, convertible_to
+#include <cstddef>   // size_t
+#include <cstdint>   // uint16_t
+
+namespace runnel {
+
+/// The number of a next hop, or of whatever else a route leads to: an index into a table of the caller's. At most
+/// `no_next_hop - 1`.
+using next_hop_number = std::uint16_t;
+/// What a lookup gives for an address that no route covers.
+inline constexpr next_hop_number no_next_hop = 0x7fff;
+
+/// A table of routes of one family. `insert` adds a route or gives the one that is there another next hop; it is false,
+/// and nothing has changed, when the table is full. `erase` is false when the very route is not there. `find` gives the
+/// next hop of the very route, `lookup` that of the longest route which covers the address, and the last form does so
+/// for `n` addresses: what they need is on its way from memory for all of them at once. `no_next_hop` is the answer
+/// where there is none. One thread changes it; several may ask while none changes it.
+template <class F>
+concept fib = requires(F& f, const F& c, const typename F::address_type* addresses, const typename F::prefix_type& p,
+                       next_hop_number* answers, std::size_t n) {
+  requires std::same_as<typename F::prefix_type, basic_prefix<typename F::address_type>>;
+  { f.insert(p, next_hop_number{}) } -> std::same_as<bool>;
+  { f.erase(p) } -> std::same_as<bool>;
+  { c.find(p) } -> std::same_as<next_hop_number>;
+  { c.lookup(*addresses) } -> std::same_as<next_hop_number>;
+  c.lookup(addresses, answers, n);
+  { c.size() } -> std::convertible_to<std::size_t>;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/trie_node.hpp ========================================================================================
+// The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
+#ifndef RUNNEL_IP_TRIE_NODE_HPP
+#define RUNNEL_IP_TRIE_NODE_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // conditional_t
+
+namespace runnel::detail {
+
+// 256 slots, each for one value of 8 bits of an address. Routes are numbered as in a heap: those that look at d of the
+// 8 bits are 2^d and what follows, so a route's number halved is that of the prefix one bit shorter.
+struct trie_node {
+  std::uint64_t runs[4];    // bit s: a run of equal entries begins at slot s; bit 0 of each word is always set
+  std::uint32_t first[4];   // of each word: where the entry of its first run lies in the log, less one
+  std::uint64_t routes[8];  // bit h: the route of this number is there
+  std::uint32_t block;      // where its part of the log begins; the next free node in one that is not used
+  std::uint32_t inherited;  // the next hop of what no route of this node covers
+  std::uint16_t entries;    // how many runs
+  std::uint16_t hidden;     // how many routes of which nothing is visible: pairs of number and next hop behind them
+  std::uint16_t capacity;   // how many words of the log it has
+  std::uint16_t children;   // how many slots lead to further nodes
+
+  [[nodiscard]] bool has(unsigned h) const noexcept { return (routes[h / 64] >> h % 64 & 1) != 0; }
+  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (runs[slot / 64] >> slot % 64 & 1) != 0; }
+  [[nodiscard]] bool is_empty() const noexcept {
+    std::uint64_t any = children;
+    for (const std::uint64_t r : routes) any |= r;
+    return any == 0;
+  }
+  // The longest route that covers a slot or a prefix, itself counted; 0 when there is none.
+  [[nodiscard]] unsigned longest(unsigned h) const noexcept {
+    while (h > 1 && !has(h)) h >>= 1;
+    return h > 1 ? h : 0;
+  }
+  [[nodiscard]] unsigned owner(unsigned slot) const noexcept { return longest(256 | slot); }
+  // The slot behind the run that `slot` is in.
+  [[nodiscard]] unsigned behind_run(unsigned slot) const noexcept {
+    const std::uint64_t later = slot % 64 == 63 ? 0 : runs[slot / 64] >> (slot % 64 + 1);
+    return later == 0 ? (slot / 64 + 1) * 64 : slot + 1 + static_cast<unsigned>(__builtin_ctzll(later));
+  }
+  // The slots that a route covers.
+  [[nodiscard]] static unsigned first_slot(unsigned h) noexcept { return (h << (8 - floor_log2(h))) & 255; }
+  [[nodiscard]] static unsigned behind_slot(unsigned h) noexcept { return first_slot(h) + (256u >> floor_log2(h)); }
+};
+static_assert(sizeof(trie_node) == 128);
+
+template <class Address>
+class trie_store {
+ public:
+  using node = trie_node;
+  using entry = std::conditional_t<sizeof(Address) == 4, std::uint16_t, std::uint32_t>;
+  // Set in an entry that leads to a further node, whose number follows. For IPv4 15 bits are too few for that, and the
+  // number is found in a table of its own.
+  static constexpr entry child = static_cast<entry>(entry{1} << (sizeof(entry) * 8 - 1));
+  static constexpr std::uint32_t most_links = sizeof(entry) == 2 ? 32768 : 0;
+  static constexpr std::size_t fixed_bytes = most_links * sizeof(std::uint32_t);
+
+  explicit trie_store(mutable_bytes memory) noexcept
+      : links_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        nodes_(static_cast<node*>(static_cast<void*>(memory.data() + fixed_bytes))),
+        words_(static_cast<entry*>(static_cast<void*>(memory.data() + fixed_bytes))) {
+    const std::size_t n = (memory.size() - fixed_bytes) / sizeof(entry);
+    // Numbers of nodes have 31 bits, places in the log 32: 4 GiB of entries, far beyond any table.
+    end_ = static_cast<std::uint32_t>(n < 0xffff'fff0 ? n : 0xffff'fff0) & ~std::uint32_t{1};
+    clear();
+  }
+  void clear() noexcept {
+    low_ = end_;
+    garbage_ = fresh_node_ = free_nodes_ = fresh_link_ = free_links_ = 0;
+    free_node_ = free_link_ = none;
+  }
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    return fixed_bytes + std::size_t{fresh_node_ - free_nodes_} * sizeof(node) +
+           std::size_t{end_ - low_ - garbage_} * sizeof(entry);
+  }
+
+  // ---- lookup
+
+  [[nodiscard]] RUNNEL_INLINE node& at(std::uint32_t number) const noexcept { return nodes_[number]; }
+  [[nodiscard]] RUNNEL_INLINE node& of(entry e) const noexcept { return nodes_[number_of(e)]; }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t number_of(entry e) const noexcept {
+    const auto n = static_cast<std::uint32_t>(e & (child - 1));
+    if constexpr (most_links != 0) return links_[n];
+    else return n;
+  }
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t place(const node& n, unsigned slot) noexcept {
+    const unsigned w = slot / 64;
+    return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
+  }
+  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+
+  // ---- changes: those that need memory are made after `make_room`
+
+  // How many words a route adds to a node: one for each run that it begins or ends, and a pair for what is hidden then.
+  [[nodiscard]] unsigned words_for(const node& n, unsigned h) const noexcept {
+    if (n.has(h)) return 0;
+    const unsigned first = node::first_slot(h), behind = node::behind_slot(h), above = n.longest(h >> 1);
+    unsigned words = words_for_runs(n, first, behind);
+    if (!owns_any(n, above, first, behind)) words += 2;
+    else if (above != 0 && !owns_any(n, above, node::first_slot(above), first) &&
+             !owns_any(n, above, behind, node::behind_slot(above)))
+      words += 2;
+    return words;
+  }
+  [[nodiscard]] static unsigned words_for_runs(const node& n, unsigned first, unsigned behind) noexcept {
+    return (n.begins(first) ? 0u : 1u) + (behind == 256 || n.begins(behind) ? 0u : 1u);
+  }
+  // Room for `nodes` new nodes, `links` of them below others, and for `extra` words more in `n`, if any.
+  [[nodiscard]] bool make_room(unsigned nodes, unsigned links, node* n, unsigned extra) noexcept {
+    if (most_links != 0 && links > free_links_ + (most_links - fresh_link_)) return false;
+    const std::uint32_t fresh = nodes > free_nodes_ ? nodes - free_nodes_ : 0;
+    std::uint32_t words = nodes * (new_capacity + tag_words);
+    if (n != nullptr && n->entries + 2u * n->hidden + extra > n->capacity)
+      words += grown(n->entries + 2u * n->hidden + extra) + tag_words;
+    constexpr std::uint64_t node_words = sizeof(node) / sizeof(entry);
+    const std::uint64_t need = fresh * node_words + words;
+    const std::uint64_t gap = low_ - fresh_node_ * node_words;
+    if (need > gap) {
+      if (need + end_ / 32 > gap + garbage_) return false;
+      move_together();
+    }
+    if (n != nullptr) reserve(*n, extra);
+    return true;
+  }
+  // A node without routes.
+  std::uint32_t make(entry inherited) noexcept {
+    std::uint32_t number = free_node_;
+    if (number != none) {
+      free_node_ = nodes_[number].block;
+      --free_nodes_;
+    } else {
+      number = fresh_node_++;
+    }
+    node& n = nodes_[number];
+    n = node{};
+    n.inherited = inherited;
+    n.entries = 4;
+    allocate(n, new_capacity);
+    for (unsigned i = 0; i < 4; ++i) {
+      n.runs[i] = 1;
+      n.first[i] = n.block + i - 1;
+      words_[n.block + i] = inherited;
+    }
+    return number;
+  }
+  void release(std::uint32_t number) noexcept {
+    free_block(nodes_[number]);
+    nodes_[number].block = free_node_;
+    free_node_ = number;
+    ++free_nodes_;
+  }
+  node& add_child(node& n, unsigned slot) noexcept {
+    split(n, slot);
+    split(n, slot + 1);
+    entry& e = words_[place(n, slot)];
+    const std::uint32_t number = make(e);
+    words_[place(n, slot)] = static_cast<entry>(child | link(number));
+    ++n.children;
+    return nodes_[number];
+  }
+  void remove_child(node& n, unsigned slot, entry inherited) noexcept {
+    entry& e = words_[place(n, slot)];
+    release(number_of(e));
+    unlink(e);
+    e = inherited;
+    --n.children;
+    join(n, slot);
+    join(n, slot + 1);
+  }
+  // Adds a route or replaces its next hop. True when it is new.
+  bool insert(node& n, unsigned h, entry next_hop) noexcept {
+    const bool is_new = !n.has(h);
+    const unsigned above = n.longest(h >> 1);
+    const auto of_above = is_new && above != 0 ? value_of(n, above) : entry{};
+    if (is_new) {
+      n.routes[h / 64] |= std::uint64_t{1} << h % 64;
+      split(n, node::first_slot(h));
+      split(n, node::behind_slot(h));
+    }
+    if (!paint(n, h, h, next_hop)) hide(n, h, next_hop);
+    if (is_new && above != 0 && !owns_any(n, above, node::first_slot(above), node::behind_slot(above)))
+      hide(n, above, of_above);
+    return is_new;
+  }
+  void erase(node& n, unsigned h) noexcept {
+    const unsigned above = n.longest(h >> 1);
+    const auto next_hop = above != 0 ? value_of(n, above) : static_cast<entry>(n.inherited);
+    if (!paint(n, h, h, next_hop)) unhide(n, h);
+    else if (above != 0) unhide(n, above);
+    n.routes[h / 64] &= ~(std::uint64_t{1} << h % 64);
+    join(n, node::first_slot(h));
+    join(n, node::behind_slot(h));
+  }
+  void set_inherited(node& n, entry next_hop) noexcept {
+    n.inherited = next_hop;
+    for (unsigned slot = 0; slot < 256; slot = n.behind_run(slot))
+      if (n.owner(slot) == 0) set(words_[place(n, slot)], next_hop);
+  }
+  // The next hop of a route that is there.
+  [[nodiscard]] entry value_of(const node& n, unsigned h) const noexcept {
+    for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
+      if (n.owner(slot) == h) {
+        const entry e = get(n, slot);
+        return (e & child) != 0 ? static_cast<entry>(of(e).inherited) : e;
+      }
+    return *find_hidden(n, h);
+  }
+
+ private:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+  // Behind each block of the log: the number of its node, or that it is garbage and how long, itself counted.
+  static constexpr std::uint32_t tag_words = sizeof(std::uint32_t) / sizeof(entry);
+  static constexpr std::uint32_t is_garbage = 0x8000'0000;
+  static constexpr unsigned new_capacity = 8;
+  static constexpr std::uint32_t grown(std::uint32_t words) noexcept { return (words + 3) & ~std::uint32_t{3}; }
+
+  [[nodiscard]] std::uint32_t load_tag(std::uint32_t behind) const noexcept {
+    std::uint32_t tag = 0;
+    __builtin_memcpy(&tag, words_ + behind - tag_words, sizeof tag);
+    return tag;
+  }
+  void store_tag(std::uint32_t behind, std::uint32_t tag) noexcept {
+    __builtin_memcpy(words_ + behind - tag_words, &tag, sizeof tag);
+  }
+  void allocate(node& n, std::uint32_t capacity) noexcept {
+    const std::uint32_t behind = low_;
+    low_ -= capacity + tag_words;
+    store_tag(behind, static_cast<std::uint32_t>(&n - nodes_));
+    n.block = low_;
+    n.capacity = static_cast<std::uint16_t>(capacity);
+  }
+  void free_block(const node& n) noexcept {
+    const std::uint32_t whole = n.capacity + tag_words;
+    store_tag(n.block + whole, is_garbage | whole);
+    garbage_ += whole;
+  }
+  // Moves what is in use to the end of the memory, from the last block to the first.
+  void move_together() noexcept {
+    std::uint32_t to = end_;
+    for (std::uint32_t from = end_; from != low_;) {
+      const std::uint32_t tag = load_tag(from);
+      if ((tag & is_garbage) != 0) {
+        from -= tag & ~is_garbage;
+        continue;
+      }
+      node& n = nodes_[tag];
+      const std::uint32_t whole = n.capacity + tag_words;
+      from -= whole;
+      to -= whole;
+      if (to == from) continue;
+      __builtin_memmove(words_ + to, words_ + from, whole * sizeof(entry));
+      n.block = to;
+      for (std::uint32_t& f : n.first) f += to - from;
+    }
+    low_ = to;
+    garbage_ = 0;
+  }
+  void reserve(node& n, unsigned extra) noexcept {
+    const std::uint32_t used = n.entries + 2u * n.hidden;
+    if (used + extra <= n.capacity) return;
+    const std::uint32_t old = n.block;
+    free_block(n);
+    allocate(n, grown(used + extra));
+    __builtin_memcpy(words_ + n.block, words_ + old, used * sizeof(entry));
+    for (std::uint32_t& f : n.first) f += n.block - old;  // modulo 2^32
+  }
+  // Begins a run at a slot that is inside of one.
+  void split(node& n, unsigned slot) noexcept {
+    if (slot == 256 || n.begins(slot)) return;
+    reserve(n, 1);
+    const std::uint32_t at = place(n, slot);
+    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    __builtin_memmove(words_ + at + 1, words_ + at, (behind - at) * sizeof(entry));
+    n.runs[slot / 64] |= std::uint64_t{1} << slot % 64;
+    for (unsigned w = slot / 64 + 1; w < 4; ++w) ++n.first[w];
+    ++n.entries;
+  }
+  // Ends the run that begins at a slot when what lies before it has the same owner.
+  void join(node& n, unsigned slot) noexcept {
+    if (slot % 64 == 0 || !n.begins(slot)) return;
+    const std::uint32_t at = place(n, slot);
+    if (((words_[at] | words_[at - 1]) & child) != 0 || n.owner(slot) != n.owner(slot - 1)) return;
+    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    __builtin_memmove(words_ + at, words_ + at + 1, (behind - at - 1) * sizeof(entry));
+    n.runs[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
+    for (unsigned w = slot / 64 + 1; w < 4; ++w) --n.first[w];
+    --n.entries;
+  }
+  void set(entry& e, entry next_hop) noexcept {
+    if ((e & child) != 0) set_inherited(of(e), next_hop);
+    else e = next_hop;
+  }
+  // Gives the slots in the range of `h` that belong to `owner` a next hop. False when there are none.
+  bool paint(node& n, unsigned h, unsigned owner, entry next_hop) noexcept {
+    bool any = false;
+    for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
+      if (n.owner(slot) == owner) {
+        set(words_[place(n, slot)], next_hop);
+        any = true;
+      }
+    return any;
+  }
+  // Whether anything from `slot` on, before `behind`, belongs to a route.
+  [[nodiscard]] static bool owns_any(const node& n, unsigned h, unsigned slot, unsigned behind) noexcept {
+    for (; slot < behind; slot = n.behind_run(slot))
+      if (n.owner(slot) == h) return true;
+    return false;
+  }
+  [[nodiscard]] entry* find_hidden(const node& n, unsigned h) const noexcept {
+    entry* pair = words_ + n.block + n.entries;
+    for (unsigned i = 0; i < n.hidden; ++i, pair += 2)
+      if (pair[0] == h) return pair + 1;
+    return nullptr;
+  }
+  void hide(node& n, unsigned h, entry next_hop) noexcept {
+    if (entry* const there = find_hidden(n, h)) {
+      *there = next_hop;
+      return;
+    }
+    reserve(n, 2);
+    entry* const pair = words_ + n.block + n.entries + 2u * n.hidden++;
+    pair[0] = static_cast<entry>(h);
+    pair[1] = next_hop;
+  }
+  void unhide(node& n, unsigned h) noexcept {
+    entry* const there = find_hidden(n, h);
+    if (there == nullptr) return;
+    const entry* const last = words_ + n.block + n.entries + 2u * --n.hidden;
+    there[-1] = last[0];
+    there[0] = last[1];
+  }
+  entry link(std::uint32_t number) noexcept {
+    if constexpr (most_links == 0) return number;
+    else {
+      std::uint32_t l = free_link_;
+      if (l != none) {
+        free_link_ = links_[l];
+        --free_links_;
+      } else {
+        l = fresh_link_++;
+      }
+      links_[l] = number;
+      return static_cast<entry>(l);
+    }
+  }
+  void unlink(entry e) noexcept {
+    if constexpr (most_links != 0) {
+      const std::uint32_t l = e & (child - 1u);
+      links_[l] = free_link_;
+      free_link_ = l;
+      ++free_links_;
+    }
+  }
+
+  std::uint32_t* links_;
+  node* nodes_;   // from the beginning of the memory on
+  entry* words_;  // the same memory, seen as entries: the log lies at its end
+  std::uint32_t end_ = 0;
+  std::uint32_t low_ = 0;      // where the log begins
+  std::uint32_t garbage_ = 0;  // how much of it is none's
+  std::uint32_t fresh_node_ = 0, free_node_ = none, free_nodes_ = 0;
+  std::uint32_t fresh_link_ = 0, free_link_ = none, free_links_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/compact_trie.hpp =====================================================================================
+// Routes in a compact trie: a million of the internet's in 8 MiB, and a lookup that takes a few loads.
+//
+// Theory of operation. A table of 65536 entries is indexed by the first 16 bits of an address. An entry is the next
+// hop, or a node for the 8 bits that follow; the node's entries are next hops, or nodes for the next 8 bits, and so on.
+// Only runs of equal entries are kept: a bit for each of the 256 slots says whether a run begins there, and the number
+// of bits up to a slot is the place of its entry. (Degermark et al., "Small forwarding tables for fast routing
+// lookups", 1997, with the population count of Asai and Ohara's Poptrie, 2015.)
+//
+//     root[2^16] ──> node: runs     1 0 0 0 1 1 0 0 ...      which slots begin a run
+//                          first    ────────────┐            where the entries of each 64 slots lie
+//                          routes   a bit for each prefix    /17 to /24 of this /16, as a heap: 2, 3 are the two /17
+//                                               v
+//                    log of entries  [ A  B  C  node ... | hidden routes | owner ]
+//
+// The routes themselves are the second bitmap, and their next hops are read back from the entries, where each route
+// that covers anything can be seen; the few that longer ones cover wholly are kept in pairs behind the entries. A run
+// ends where another route begins to be the longest, whatever its next hop: so a change of a next hop changes no
+// layout.
+//
+// Memory is one piece. Nodes grow from its beginning, entries from its end, as a log: what is replaced stays as garbage
+// until the two meet, then the entries are moved together, which takes about a millisecond for a million routes. A
+// table is full when there would be less than 1/32 of the memory to gain; an insert makes sure of its room before it
+// changes anything.
+#ifndef RUNNEL_IP_COMPACT_TRIE_HPP
+#define RUNNEL_IP_COMPACT_TRIE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
+
+namespace runnel {
+
+/// Routes of one family in memory that the caller owns. Never allocates.
+///
+///     alignas(64) static std::byte memory[compact_trie<ipv4_address>::bytes_for(10'000)];
+///     compact_trie<ipv4_address> routes{memory};
+///     if (!routes.insert({addr4("192.0.2.0"), 24}, 7)) ...  // full
+///     routes.lookup(addr4("192.0.2.1"));                    // 7
+///
+/// Limits: the memory, next hops up to `no_next_hop - 1`, and for IPv4 routes longer than /24 in at most 32768
+/// different /24. For one thread, or for several that only ask.
+template <class Address>
+class compact_trie {
+  using store = detail::trie_store<Address>;
+  using node = typename store::node;
+  using entry = typename store::entry;
+
+ public:
+  /// What it finds, and what routes cover. @{
+  using address_type = Address;
+  using prefix_type = basic_prefix<Address>;
+  /// @}
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+
+  /// The memory for `routes` routes that are spread as those of the internet are: 8 MiB for a million, 640 KiB and up
+  /// to 160 bytes each for few (IPv6: 160 bytes each). Routes that all lie apart take more: a node of 128 bytes (IPv6:
+  /// up to 14) for each /16, and for each /24 with longer ones.
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
+    constexpr std::size_t apart = sizeof(Address) == 4 ? 16384 : ~std::size_t{0};
+    const std::size_t n = routes <= apart ? 160 * routes : 160 * apart + 5 * (routes - apart);
+    return align_up(fixed_bytes + n + 8192, alignment);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
+  /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`; others are touched when they are needed.
+  explicit compact_trie(mutable_bytes memory) noexcept
+      : root_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        short_(static_cast<std::uint16_t*>(static_cast<void*>(memory.data() + root_bytes))),
+        store_(memory.from(root_bytes + short_bytes)) {
+    RUNNEL_ASSERT(memory.size() >= bytes_for(0));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    clear();
+  }
+  compact_trie(const compact_trie&) = delete;
+  compact_trie& operator=(const compact_trie&) = delete;
+
+  /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
+  /// nothing has changed, when the table is full. Below a microsecond on average; a short prefix of which much is
+  /// visible takes as long as writing to all of that.
+  [[nodiscard]] bool insert(const prefix_type& p, next_hop_number next_hop) noexcept {
+    RUNNEL_ASSERT(next_hop < no_next_hop);
+    if (p.length() <= 16) {
+      std::uint16_t& at = short_[short_index(p)];
+      if (at == absent) ++size_;
+      at = next_hop;
+      paint_short(short_index(p), next_hop);
+      return true;
+    }
+    node* n = reach(p);
+    if (n == nullptr) return false;
+    if (store_.insert(*n, index_in_node(p), next_hop)) ++size_;
+    return true;
+  }
+  /// Removes a route. False when the very route is not there.
+  bool erase(const prefix_type& p) noexcept {
+    if (p.length() <= 16) {
+      const std::uint32_t h = short_index(p);
+      if (short_[h] == absent) return false;
+      short_[h] = absent;
+      paint_short(h, short_above(h));
+      --size_;
+      return true;
+    }
+    path way;
+    if (!follow(p, way) || !way.at[way.last]->has(index_in_node(p))) return false;
+    store_.erase(*way.at[way.last], index_in_node(p));
+    --size_;
+    for (unsigned k = way.last + 1; k-- != 0 && way.at[k]->is_empty();) {
+      const auto inherited = static_cast<entry>(way.at[k]->inherited);
+      if (k == 0) {
+        store_.release(root_[top(p.address())] & ~is_node);
+        root_[top(p.address())] = inherited;
+      } else {
+        store_.remove_child(*way.at[k - 1], octet(p.address(), k + 1), inherited);
+      }
+    }
+    return true;
+  }
+  /// The next hop of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] next_hop_number find(const prefix_type& p) const noexcept {
+    if (p.length() <= 16) {
+      const std::uint16_t at = short_[short_index(p)];
+      return at == absent ? no_next_hop : at;
+    }
+    path way;
+    if (!follow(p, way) || !way.at[way.last]->has(index_in_node(p))) return no_next_hop;
+    return static_cast<next_hop_number>(store_.value_of(*way.at[way.last], index_in_node(p)));
+  }
+  /// The next hop of the longest route that covers the address. Loads: 1 for what no longer route than /16 covers, else
+  /// 4, and 3 for each 8 bits beyond the 24th that routes there look at.
+  [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(const Address& a) const noexcept {
+    const std::uint32_t r = root_[top(a)];
+    if ((r & is_node) == 0) return static_cast<next_hop_number>(r);
+    entry e = store_.get(store_.at(r & ~is_node), octet(a, 2));
+    for (unsigned i = 3; (e & store::child) != 0; ++i) e = store_.get(store_.of(e), octet(a, i));
+    return static_cast<next_hop_number>(e);
+  }
+  /// The same for `n` addresses, whose loads overlap. On x86-64 it counts bits with the processor's instruction where
+  /// there is one, whatever the compiler was told.
+  void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+#if defined(__x86_64__) && defined(__gnu_linux__)
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2"))
+      return lookup_counting(addresses, answers, n);
+#endif
+    lookup_each(addresses, answers, n);
+  }
+  /// How many routes it holds.
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How much of its memory is in use, garbage of former changes not counted.
+  [[nodiscard]] std::size_t bytes_used() const noexcept { return root_bytes + short_bytes + store_.bytes_used(); }
+  /// Removes all routes.
+  void clear() noexcept {
+    for (std::size_t i = 0; i < 65536; ++i) root_[i] = no_next_hop;
+    for (std::size_t i = 0; i < 131072; ++i) short_[i] = absent;
+    store_.clear();
+    size_ = 0;
+  }
+  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  template <class F>
+  void for_each(F f) const {
+    for (unsigned length = 0; length <= 16; ++length)
+      for (std::uint32_t i = 0; i < 1u << length; ++i)
+        if (const std::uint16_t at = short_[1u << length | i]; at != absent)
+          f(prefix_type{put_top(static_cast<std::uint32_t>(std::uint64_t{i} << (16 - length))), length}, at);
+    for (std::uint32_t i = 0; i < 65536; ++i)
+      if ((root_[i] & is_node) != 0) each_in(store_.at(root_[i] & ~is_node), put_top(i), 2, f);
+  }
+
+ private:
+  friend class dir_24_8;
+  static constexpr std::uint32_t is_node = 0x8000'0000;
+  static constexpr std::uint16_t absent = 0xffff;
+  static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
+  static constexpr std::size_t short_bytes = 131072 * sizeof(std::uint16_t);
+  static constexpr std::size_t fixed_bytes = root_bytes + short_bytes + store::fixed_bytes;
+  static constexpr unsigned levels = (sizeof(Address) * 8 - 16) / 8;
+
+  // The nodes from the root to where a route lies, or to where the trie ends before.
+  struct path {
+    node* at[levels];
+    unsigned last = 0;
+  };
+
+  static constexpr std::uint32_t top(ipv4_address a) noexcept { return a.value() >> 16; }
+  static constexpr std::uint32_t top(const ipv6_address& a) noexcept {
+    return static_cast<std::uint32_t>(a.high() >> 48);
+  }
+  static constexpr unsigned octet(ipv4_address a, unsigned i) noexcept { return a.value() >> (24 - 8 * i) & 255; }
+  static constexpr unsigned octet(const ipv6_address& a, unsigned i) noexcept {
+    return static_cast<unsigned>((i < 8 ? a.high() : a.low()) >> (56 - 8 * (i & 7)) & 255);
+  }
+  static constexpr Address put_top(std::uint32_t t) noexcept {
+    if constexpr (sizeof(Address) == 4) return Address{t << 16};
+    else return Address{std::uint64_t{t} << 48, 0};
+  }
+  static constexpr Address put_octet(const Address& a, unsigned i, unsigned value) noexcept {
+    if constexpr (sizeof(Address) == 4) return Address{a.value() | value << (24 - 8 * i)};
+    else {
+      const std::uint64_t v = std::uint64_t{value} << (56 - 8 * (i & 7));
+      return i < 8 ? Address{a.high() | v, 0} : Address{a.high(), a.low() | v};
+    }
+  }
+  // Where a route of up to 16 bits lies in the heap of these.
+  static constexpr std::uint32_t short_index(const prefix_type& p) noexcept {
+    return 1u << p.length() | top(p.address()) >> (16 - p.length());
+  }
+  // The level of the node that a longer one lies in, and its place in the heap of that.
+  static constexpr unsigned level(const prefix_type& p) noexcept { return (p.length() - 17) / 8; }
+  static constexpr unsigned index_in_node(const prefix_type& p) noexcept {
+    const unsigned depth = (p.length() - 17) % 8 + 1;
+    return 1u << depth | octet(p.address(), 2 + level(p)) >> (8 - depth);
+  }
+
+  [[nodiscard]] entry short_above(std::uint32_t h) const noexcept {
+    while ((h >>= 1) != 0)
+      if (short_[h] != absent) return short_[h];
+    return no_next_hop;
+  }
+  // Gives what is covered by the route at `h`, and by no longer one, its next hop.
+  void paint_short(std::uint32_t h, entry next_hop) noexcept {
+    if (h >= 65536) {
+      std::uint32_t& r = root_[h - 65536];
+      if ((r & is_node) != 0) store_.set_inherited(store_.at(r & ~is_node), next_hop);
+      else r = next_hop;
+      return;
+    }
+    if (short_[2 * h] == absent) paint_short(2 * h, next_hop);
+    if (short_[2 * h + 1] == absent) paint_short(2 * h + 1, next_hop);
+  }
+  // Whether there is a node for the route; `way` ends there, or before.
+  bool follow(const prefix_type& p, path& way) const noexcept {
+    const std::uint32_t r = root_[top(p.address())];
+    if ((r & is_node) == 0) return false;
+    way.at[0] = &store_.at(r & ~is_node);
+    for (way.last = 0; way.last != level(p); ++way.last) {
+      const entry e = store_.get(*way.at[way.last], octet(p.address(), 2 + way.last));
+      if ((e & store::child) == 0) return false;
+      way.at[way.last + 1] = &store_.of(e);
+    }
+    return true;
+  }
+  // The node for a route, made when it is not there, with room in it for one more route; null when there is none.
+  node* reach(const prefix_type& p) noexcept {
+    path way;
+    if (follow(p, way)) {
+      node& n = *way.at[way.last];
+      return store_.make_room(0, 0, &n, store_.words_for(n, index_in_node(p))) ? &n : nullptr;
+    }
+    std::uint32_t& r = root_[top(p.address())];
+    const bool begun = (r & is_node) != 0;
+    unsigned made = begun ? way.last + 1 : 0;
+    const unsigned links = level(p) - (begun ? way.last : 0);
+    if (!store_.make_room(level(p) + 1 - made, links, begun ? way.at[way.last] : nullptr, 2)) return nullptr;
+    if (!begun) {
+      const std::uint32_t number = store_.make(static_cast<entry>(r));
+      r = is_node | number;
+      way.at[0] = &store_.at(number);
+      made = 1;
+    }
+    for (; made <= level(p); ++made) way.at[made] = &store_.add_child(*way.at[made - 1], octet(p.address(), 1 + made));
+    return way.at[level(p)];
+  }
+  template <class F>
+  void each_in(const node& n, const Address& base, unsigned i, F& f) const {
+    for (unsigned h = 2; h < 512; ++h)
+      if (n.has(h)) {
+        const unsigned depth = floor_log2(h);
+        f(prefix_type{put_octet(base, i, (h << (8 - depth)) & 255), 8 * i + depth},
+          static_cast<next_hop_number>(store_.value_of(n, h)));
+      }
+    if (n.children == 0) return;
+    for (unsigned slot = 0; slot < 256; ++slot)
+      if (const entry e = store_.get(n, slot); (e & store::child) != 0)
+        each_in(store_.of(e), put_octet(base, i, slot), i + 1, f);
+  }
+  RUNNEL_INLINE void lookup_each(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+  }
+#if defined(__x86_64__) && defined(__gnu_linux__)
+  [[gnu::target("popcnt,bmi,bmi2")]] void lookup_counting(const Address* addresses, next_hop_number* answers,
+                                                          std::size_t n) const noexcept {
+    lookup_each(addresses, answers, n);
+  }
+#endif
+
+  std::uint32_t* root_;
+  std::uint16_t* short_;
+  store store_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/dir_24_8.hpp =========================================================================================
+// IPv4 routes for the fastest lookup: an entry for each of the 16 million /24, so that one load answers for most
+// addresses. (Gupta, Lin and McKeown, "Routing lookups in hardware at memory access speeds", 1998.)
+//
+// The routes lie in a compact trie. The table of 2^24 entries of 16 bits in front of it is what the trie says, written
+// out; where a /24 has longer routes, its entry leads to the node that the trie has for them. So there are no groups of
+// 256 entries to run out of, and no second list of the routes: 32 MiB, and the trie.
+#ifndef RUNNEL_IP_DIR_24_8_HPP
+#define RUNNEL_IP_DIR_24_8_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uintptr_t
+
+namespace runnel {
+
+/// IPv4 routes in memory that the caller owns, on huge pages if possible. Limits as for `compact_trie`. Never
+/// allocates. For one thread, or for several that only ask.
+class dir_24_8 {
+  using trie = compact_trie<ipv4_address>;
+
+ public:
+  /// What it finds, and what routes cover. @{
+  using address_type = ipv4_address;
+  using prefix_type = ipv4_prefix;
+  /// @}
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = trie::alignment;
+
+  /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB more than for a compact trie.
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
+    return table_bytes + trie::bytes_for(routes);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
+  /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`.
+  explicit dir_24_8(mutable_bytes memory) noexcept
+      : table_(static_cast<std::uint16_t*>(static_cast<void*>(memory.data()))), routes_(memory.from(table_bytes)) {
+    clear();
+  }
+
+  /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
+  /// nothing has changed, when the table is full. A route of length n takes 2^(24 - n) writes: below a microsecond on
+  /// average for those of the internet, about 10 ms for a default route.
+  [[nodiscard]] bool insert(const ipv4_prefix& p, next_hop_number next_hop) noexcept {
+    if (!routes_.insert(p, next_hop)) return false;
+    write_out(p);
+    return true;
+  }
+  /// Removes a route. False when the very route is not there.
+  bool erase(const ipv4_prefix& p) noexcept {
+    if (!routes_.erase(p)) return false;
+    write_out(p);
+    return true;
+  }
+  /// The next hop of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] next_hop_number find(const ipv4_prefix& p) const noexcept { return routes_.find(p); }
+  /// The next hop of the longest route that covers the address. One load, 3 more where the /24 has longer routes.
+  [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(ipv4_address a) const noexcept {
+    const std::uint16_t e = table_[a.value() >> 8];
+    return (e & trie::store::child) == 0 ? e : in_node(e, a);
+  }
+  /// The same for `n` addresses. The entries are fetched some addresses ahead.
+  void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    constexpr std::size_t ahead = 16;
+    for (std::size_t i = 0; i < n && i < ahead; ++i) prefetch(addresses[i]);
+    std::size_t i = 0;
+    for (; i + ahead < n; ++i) {
+      prefetch(addresses[i + ahead]);
+      answers[i] = lookup(addresses[i]);
+    }
+    for (; i < n; ++i) answers[i] = lookup(addresses[i]);
+  }
+  /// Begins to load the entry of an address.
+  RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
+  /// How many routes it holds.
+  [[nodiscard]] std::size_t size() const noexcept { return routes_.size(); }
+  /// How much of its memory is in use, garbage of former changes not counted.
+  [[nodiscard]] std::size_t bytes_used() const noexcept { return table_bytes + routes_.bytes_used(); }
+  /// Removes all routes.
+  void clear() noexcept {
+    routes_.clear();
+    for (std::size_t i = 0; i < table_bytes / sizeof *table_; ++i) table_[i] = no_next_hop;
+  }
+  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  template <class F>
+  void for_each(F f) const {
+    routes_.for_each(f);
+  }
+
+ private:
+  static constexpr std::size_t table_bytes = std::size_t{32} << 20;
+
+  [[gnu::noinline]] next_hop_number in_node(std::uint16_t e, ipv4_address a) const noexcept {
+    return routes_.store_.get(routes_.store_.of(e), a.value() & 255);
+  }
+  // Copies what the trie says about a prefix.
+  void write_out(const ipv4_prefix& p) noexcept {
+    const std::uint32_t first = p.address().value() >> 8;
+    const std::uint32_t last = first + (p.length() >= 24 ? 0 : (1u << (24 - p.length())) - 1);
+    for (std::uint32_t block = first >> 8; block <= last >> 8; ++block) {
+      const std::uint32_t from = block == first >> 8 ? first & 255 : 0;
+      const std::uint32_t to = block == last >> 8 ? (last & 255) + 1 : 256;
+      std::uint16_t* const at = table_ + std::size_t{block} * 256;
+      const std::uint32_t r = routes_.root_[block];
+      if ((r & trie::is_node) == 0) {
+        for (std::uint32_t i = from; i < to; ++i) at[i] = static_cast<std::uint16_t>(r);
+        continue;
+      }
+      const auto& n = routes_.store_.at(r & ~trie::is_node);
+      for (std::uint32_t i = from; i < to;) {
+        const std::uint16_t e = routes_.store_.get(n, i);
+        const std::uint32_t behind = n.behind_run(i) < to ? n.behind_run(i) : to;
+        for (; i < behind; ++i) at[i] = e;
+      }
+    }
+  }
+
+  std::uint16_t* table_;
+  trie routes_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/sorted_routes.hpp ====================================================================================
+// Routes in a sorted array: the smallest table there is, for microcontrollers and for tables of a few hundred routes.
+//
+// Routes are ordered by address, then by length: a route that lies inside another comes behind it. The last route that
+// does not begin behind an address covers it, or lies inside the one that does: each route knows the next shorter one
+// that it lies in, so a lookup is a binary search and a few steps up.
+#ifndef RUNNEL_IP_SORTED_ROUTES_HPP
+#define RUNNEL_IP_SORTED_ROUTES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t
+
+namespace runnel {
+
+/// Routes of one family in slots that the caller owns (`sorted_routes_of` has its own), at most 65534. Never allocates.
+/// For one thread, or for several that only ask.
+template <class Address>
+class sorted_routes {
+ public:
+  /// What it finds, and what routes cover. @{
+  using address_type = Address;
+  using prefix_type = basic_prefix<Address>;
+  /// @}
+  /// One place in its memory: 12 bytes for IPv4, 32 for IPv6.
+  struct slot {
+    /// What the route covers.
+    prefix_type covered{};
+    /// Where it leads.
+    next_hop_number next_hop = no_next_hop;
+    /// The place of the next shorter route that it lies in.
+    std::uint16_t around = no_slot;
+  };
+
+  /// An empty table in `n` slots at `memory`, which must outlive it; slots beyond 65534 stay unused.
+  constexpr sorted_routes(slot* memory, std::size_t n) noexcept
+      : slots_(memory), capacity_(n < no_slot ? n : no_slot) {}
+  sorted_routes(const sorted_routes&) = delete;
+  sorted_routes& operator=(const sorted_routes&) = delete;
+
+  /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
+  /// nothing has changed, when the table is full. O(n).
+  [[nodiscard]] constexpr bool insert(const prefix_type& p, next_hop_number next_hop) noexcept {
+    RUNNEL_ASSERT(next_hop < no_next_hop);
+    const std::size_t at = behind(p);
+    if (at != 0 && slots_[at - 1].covered == p) {
+      slots_[at - 1].next_hop = next_hop;
+      return true;
+    }
+    if (size_ == capacity_) return false;
+    const std::uint16_t around = at == 0 ? no_slot : covering(at - 1, p.address(), p.length());
+    for (std::size_t i = size_; i != at; --i) slots_[i] = slots_[i - 1];
+    ++size_;
+    slots_[at] = {p, next_hop, around};
+    for (std::size_t i = at + 1; i < size_; ++i) {
+      std::uint16_t& up = slots_[i].around;
+      if (up != no_slot && up >= at) ++up;
+      if (up == around && p.contains(slots_[i].covered.address())) up = static_cast<std::uint16_t>(at);
+    }
+    return true;
+  }
+  /// Removes a route. False when the very route is not there. O(n).
+  constexpr bool erase(const prefix_type& p) noexcept {
+    const std::size_t after = behind(p);
+    if (after == 0 || slots_[after - 1].covered != p) return false;
+    const std::size_t at = after - 1;
+    const std::uint16_t around = slots_[at].around;
+    --size_;
+    for (std::size_t i = at; i < size_; ++i) {
+      slots_[i] = slots_[i + 1];
+      std::uint16_t& up = slots_[i].around;
+      if (up == at) up = around;
+      else if (up != no_slot && up > at) --up;
+    }
+    return true;
+  }
+  /// The next hop of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] constexpr next_hop_number find(const prefix_type& p) const noexcept {
+    const std::size_t after = behind(p);
+    return after != 0 && slots_[after - 1].covered == p ? slots_[after - 1].next_hop : no_next_hop;
+  }
+  /// The next hop of the longest route that covers the address. O(log n), and a step for each route on the way up to
+  /// it.
+  [[nodiscard]] constexpr next_hop_number lookup(const Address& a) const noexcept {
+    const std::size_t after = behind(prefix_type{a, prefix_type::bits});
+    if (after == 0) return no_next_hop;
+    const std::uint16_t found = covering(after - 1, a, prefix_type::bits);
+    return found == no_slot ? no_next_hop : slots_[found].next_hop;
+  }
+  /// The same for `n` addresses.
+  constexpr void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+  }
+  /// How many routes it holds.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  /// How many it can hold.
+  [[nodiscard]] constexpr std::size_t capacity() const noexcept { return capacity_; }
+  /// Removes all routes.
+  constexpr void clear() noexcept { size_ = 0; }
+  /// Calls `f(prefix, next hop)` for each route, by address, then by length.
+  template <class F>
+  constexpr void for_each(F f) const {
+    for (std::size_t i = 0; i < size_; ++i) f(slots_[i].covered, slots_[i].next_hop);
+  }
+
+ private:
+  static constexpr std::uint16_t no_slot = 0xffff;
+
+  static constexpr bool is_less(ipv4_address a, ipv4_address b) noexcept { return a.value() < b.value(); }
+  static constexpr bool is_less(const ipv6_address& a, const ipv6_address& b) noexcept {
+    return a.high() != b.high() ? a.high() < b.high() : a.low() < b.low();
+  }
+  // The place behind all routes that come before `p`, and behind `p` itself.
+  [[nodiscard]] constexpr std::size_t behind(const prefix_type& p) const noexcept {
+    std::size_t from = 0, to = size_;
+    while (from != to) {
+      const std::size_t middle = from + (to - from) / 2;
+      const prefix_type& other = slots_[middle].covered;
+      const bool later =
+          is_less(p.address(), other.address()) || (p.address() == other.address() && p.length() < other.length());
+      if (later) to = middle;
+      else from = middle + 1;
+    }
+    return from;
+  }
+  // The route at `i`, or the nearest around it, that covers the address and is no longer than `length`.
+  [[nodiscard]] constexpr std::uint16_t covering(std::size_t i, const Address& a, unsigned length) const noexcept {
+    auto at = static_cast<std::uint16_t>(i);
+    while (at != no_slot && !(slots_[at].covered.length() <= length && slots_[at].covered.contains(a)))
+      at = slots_[at].around;
+    return at;
+  }
+
+  slot* slots_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+};
+
+/// The same with room of its own for `Capacity` routes.
+///
+///     static sorted_routes_of<ipv4_address, 32> routes;
+///     if (!routes.insert(net("192.0.2.0/24").as<ipv4_address>(), 1)) ...  // full
+template <class Address, std::size_t Capacity>
+class sorted_routes_of : public sorted_routes<Address> {
+ public:
+  /// An empty table.
+  constexpr sorted_routes_of() noexcept : sorted_routes<Address>(memory_, Capacity) {}
+
+ private:
+  typename sorted_routes<Address>::slot memory_[Capacity]{};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip.hpp ==================================================================================================
+// The network layer: routes.
+#ifndef RUNNEL_IP_ALL_HPP
+#define RUNNEL_IP_ALL_HPP
+
+#endif
+
 // ==== runnel/match/parse_rules.hpp ===================================================================================
 // Reads rules from text: a condition and a verdict on each line, as rules are printed and as nft lists them.
 //

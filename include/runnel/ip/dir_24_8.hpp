@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// IPv4 routes for the fastest lookup: an entry for each of the 16 million /24, so that one load answers for most
+// addresses. (Gupta, Lin and McKeown, "Routing lookups in hardware at memory access speeds", 1998.)
+//
+// The routes lie in a compact trie. The table of 2^24 entries of 16 bits in front of it is what the trie says, written
+// out; where a /24 has longer routes, its entry leads to the node that the trie has for them. So there are no groups of
+// 256 entries to run out of, and no second list of the routes: 32 MiB, and the trie.
+#ifndef RUNNEL_IP_DIR_24_8_HPP
+#define RUNNEL_IP_DIR_24_8_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uintptr_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/prefetch.hpp>
+#include <runnel/config.hpp>
+#include <runnel/ip/compact_trie.hpp>
+#include <runnel/ip/fib.hpp>
+#include <runnel/wire/address.hpp>
+
+namespace runnel {
+
+/// IPv4 routes in memory that the caller owns, on huge pages if possible. Limits as for `compact_trie`. Never
+/// allocates. For one thread, or for several that only ask.
+class dir_24_8 {
+  using trie = compact_trie<ipv4_address>;
+
+ public:
+  /// What it finds, and what routes cover. @{
+  using address_type = ipv4_address;
+  using prefix_type = ipv4_prefix;
+  /// @}
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = trie::alignment;
+
+  /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB more than for a compact trie.
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
+    return table_bytes + trie::bytes_for(routes);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
+  /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`.
+  explicit dir_24_8(mutable_bytes memory) noexcept
+      : table_(static_cast<std::uint16_t*>(static_cast<void*>(memory.data()))), routes_(memory.from(table_bytes)) {
+    clear();
+  }
+
+  /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
+  /// nothing has changed, when the table is full. A route of length n takes 2^(24 - n) writes: below a microsecond on
+  /// average for those of the internet, about 10 ms for a default route.
+  [[nodiscard]] bool insert(const ipv4_prefix& p, next_hop_number next_hop) noexcept {
+    if (!routes_.insert(p, next_hop)) return false;
+    write_out(p);
+    return true;
+  }
+  /// Removes a route. False when the very route is not there.
+  bool erase(const ipv4_prefix& p) noexcept {
+    if (!routes_.erase(p)) return false;
+    write_out(p);
+    return true;
+  }
+  /// The next hop of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] next_hop_number find(const ipv4_prefix& p) const noexcept { return routes_.find(p); }
+  /// The next hop of the longest route that covers the address. One load, 3 more where the /24 has longer routes.
+  [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(ipv4_address a) const noexcept {
+    const std::uint16_t e = table_[a.value() >> 8];
+    return (e & trie::store::child) == 0 ? e : in_node(e, a);
+  }
+  /// The same for `n` addresses. The entries are fetched some addresses ahead.
+  void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    constexpr std::size_t ahead = 16;
+    for (std::size_t i = 0; i < n && i < ahead; ++i) prefetch(addresses[i]);
+    std::size_t i = 0;
+    for (; i + ahead < n; ++i) {
+      prefetch(addresses[i + ahead]);
+      answers[i] = lookup(addresses[i]);
+    }
+    for (; i < n; ++i) answers[i] = lookup(addresses[i]);
+  }
+  /// Begins to load the entry of an address.
+  RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
+  /// How many routes it holds.
+  [[nodiscard]] std::size_t size() const noexcept { return routes_.size(); }
+  /// How much of its memory is in use, garbage of former changes not counted.
+  [[nodiscard]] std::size_t bytes_used() const noexcept { return table_bytes + routes_.bytes_used(); }
+  /// Removes all routes.
+  void clear() noexcept {
+    routes_.clear();
+    for (std::size_t i = 0; i < table_bytes / sizeof *table_; ++i) table_[i] = no_next_hop;
+  }
+  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  template <class F>
+  void for_each(F f) const {
+    routes_.for_each(f);
+  }
+
+ private:
+  static constexpr std::size_t table_bytes = std::size_t{32} << 20;
+
+  [[gnu::noinline]] next_hop_number in_node(std::uint16_t e, ipv4_address a) const noexcept {
+    return routes_.store_.get(routes_.store_.of(e), a.value() & 255);
+  }
+  // Copies what the trie says about a prefix.
+  void write_out(const ipv4_prefix& p) noexcept {
+    const std::uint32_t first = p.address().value() >> 8;
+    const std::uint32_t last = first + (p.length() >= 24 ? 0 : (1u << (24 - p.length())) - 1);
+    for (std::uint32_t block = first >> 8; block <= last >> 8; ++block) {
+      const std::uint32_t from = block == first >> 8 ? first & 255 : 0;
+      const std::uint32_t to = block == last >> 8 ? (last & 255) + 1 : 256;
+      std::uint16_t* const at = table_ + std::size_t{block} * 256;
+      const std::uint32_t r = routes_.root_[block];
+      if ((r & trie::is_node) == 0) {
+        for (std::uint32_t i = from; i < to; ++i) at[i] = static_cast<std::uint16_t>(r);
+        continue;
+      }
+      const auto& n = routes_.store_.at(r & ~trie::is_node);
+      for (std::uint32_t i = from; i < to;) {
+        const std::uint16_t e = routes_.store_.get(n, i);
+        const std::uint32_t behind = n.behind_run(i) < to ? n.behind_run(i) : to;
+        for (; i < behind; ++i) at[i] = e;
+      }
+    }
+  }
+
+  std::uint16_t* table_;
+  trie routes_;
+};
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+// The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
+#ifndef RUNNEL_IP_TRIE_NODE_HPP
+#define RUNNEL_IP_TRIE_NODE_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // conditional_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/numeric.hpp>
+#include <runnel/config.hpp>
+#include <runnel/ip/fib.hpp>
+
+namespace runnel::detail {
+
+// 256 slots, each for one value of 8 bits of an address. Routes are numbered as in a heap: those that look at d of the
+// 8 bits are 2^d and what follows, so a route's number halved is that of the prefix one bit shorter.
+struct trie_node {
+  std::uint64_t runs[4];    // bit s: a run of equal entries begins at slot s; bit 0 of each word is always set
+  std::uint32_t first[4];   // of each word: where the entry of its first run lies in the log, less one
+  std::uint64_t routes[8];  // bit h: the route of this number is there
+  std::uint32_t block;      // where its part of the log begins; the next free node in one that is not used
+  std::uint32_t inherited;  // the next hop of what no route of this node covers
+  std::uint16_t entries;    // how many runs
+  std::uint16_t hidden;     // how many routes of which nothing is visible: pairs of number and next hop behind them
+  std::uint16_t capacity;   // how many words of the log it has
+  std::uint16_t children;   // how many slots lead to further nodes
+
+  [[nodiscard]] bool has(unsigned h) const noexcept { return (routes[h / 64] >> h % 64 & 1) != 0; }
+  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (runs[slot / 64] >> slot % 64 & 1) != 0; }
+  [[nodiscard]] bool is_empty() const noexcept {
+    std::uint64_t any = children;
+    for (const std::uint64_t r : routes) any |= r;
+    return any == 0;
+  }
+  // The longest route that covers a slot or a prefix, itself counted; 0 when there is none.
+  [[nodiscard]] unsigned longest(unsigned h) const noexcept {
+    while (h > 1 && !has(h)) h >>= 1;
+    return h > 1 ? h : 0;
+  }
+  [[nodiscard]] unsigned owner(unsigned slot) const noexcept { return longest(256 | slot); }
+  // The slot behind the run that `slot` is in.
+  [[nodiscard]] unsigned behind_run(unsigned slot) const noexcept {
+    const std::uint64_t later = slot % 64 == 63 ? 0 : runs[slot / 64] >> (slot % 64 + 1);
+    return later == 0 ? (slot / 64 + 1) * 64 : slot + 1 + static_cast<unsigned>(__builtin_ctzll(later));
+  }
+  // The slots that a route covers.
+  [[nodiscard]] static unsigned first_slot(unsigned h) noexcept { return (h << (8 - floor_log2(h))) & 255; }
+  [[nodiscard]] static unsigned behind_slot(unsigned h) noexcept { return first_slot(h) + (256u >> floor_log2(h)); }
+};
+static_assert(sizeof(trie_node) == 128);
+
+template <class Address>
+class trie_store {
+ public:
+  using node = trie_node;
+  using entry = std::conditional_t<sizeof(Address) == 4, std::uint16_t, std::uint32_t>;
+  // Set in an entry that leads to a further node, whose number follows. For IPv4 15 bits are too few for that, and the
+  // number is found in a table of its own.
+  static constexpr entry child = static_cast<entry>(entry{1} << (sizeof(entry) * 8 - 1));
+  static constexpr std::uint32_t most_links = sizeof(entry) == 2 ? 32768 : 0;
+  static constexpr std::size_t fixed_bytes = most_links * sizeof(std::uint32_t);
+
+  explicit trie_store(mutable_bytes memory) noexcept
+      : links_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        nodes_(static_cast<node*>(static_cast<void*>(memory.data() + fixed_bytes))),
+        words_(static_cast<entry*>(static_cast<void*>(memory.data() + fixed_bytes))) {
+    const std::size_t n = (memory.size() - fixed_bytes) / sizeof(entry);
+    // Numbers of nodes have 31 bits, places in the log 32: 4 GiB of entries, far beyond any table.
+    end_ = static_cast<std::uint32_t>(n < 0xffff'fff0 ? n : 0xffff'fff0) & ~std::uint32_t{1};
+    clear();
+  }
+  void clear() noexcept {
+    low_ = end_;
+    garbage_ = fresh_node_ = free_nodes_ = fresh_link_ = free_links_ = 0;
+    free_node_ = free_link_ = none;
+  }
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    return fixed_bytes + std::size_t{fresh_node_ - free_nodes_} * sizeof(node) +
+           std::size_t{end_ - low_ - garbage_} * sizeof(entry);
+  }
+
+  // ---- lookup
+
+  [[nodiscard]] RUNNEL_INLINE node& at(std::uint32_t number) const noexcept { return nodes_[number]; }
+  [[nodiscard]] RUNNEL_INLINE node& of(entry e) const noexcept { return nodes_[number_of(e)]; }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t number_of(entry e) const noexcept {
+    const auto n = static_cast<std::uint32_t>(e & (child - 1));
+    if constexpr (most_links != 0) return links_[n];
+    else return n;
+  }
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t place(const node& n, unsigned slot) noexcept {
+    const unsigned w = slot / 64;
+    return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
+  }
+  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+
+  // ---- changes: those that need memory are made after `make_room`
+
+  // How many words a route adds to a node: one for each run that it begins or ends, and a pair for what is hidden then.
+  [[nodiscard]] unsigned words_for(const node& n, unsigned h) const noexcept {
+    if (n.has(h)) return 0;
+    const unsigned first = node::first_slot(h), behind = node::behind_slot(h), above = n.longest(h >> 1);
+    unsigned words = words_for_runs(n, first, behind);
+    if (!owns_any(n, above, first, behind)) words += 2;
+    else if (above != 0 && !owns_any(n, above, node::first_slot(above), first) &&
+             !owns_any(n, above, behind, node::behind_slot(above)))
+      words += 2;
+    return words;
+  }
+  [[nodiscard]] static unsigned words_for_runs(const node& n, unsigned first, unsigned behind) noexcept {
+    return (n.begins(first) ? 0u : 1u) + (behind == 256 || n.begins(behind) ? 0u : 1u);
+  }
+  // Room for `nodes` new nodes, `links` of them below others, and for `extra` words more in `n`, if any.
+  [[nodiscard]] bool make_room(unsigned nodes, unsigned links, node* n, unsigned extra) noexcept {
+    if (most_links != 0 && links > free_links_ + (most_links - fresh_link_)) return false;
+    const std::uint32_t fresh = nodes > free_nodes_ ? nodes - free_nodes_ : 0;
+    std::uint32_t words = nodes * (new_capacity + tag_words);
+    if (n != nullptr && n->entries + 2u * n->hidden + extra > n->capacity)
+      words += grown(n->entries + 2u * n->hidden + extra) + tag_words;
+    constexpr std::uint64_t node_words = sizeof(node) / sizeof(entry);
+    const std::uint64_t need = fresh * node_words + words;
+    const std::uint64_t gap = low_ - fresh_node_ * node_words;
+    if (need > gap) {
+      if (need + end_ / 32 > gap + garbage_) return false;
+      move_together();
+    }
+    if (n != nullptr) reserve(*n, extra);
+    return true;
+  }
+  // A node without routes.
+  std::uint32_t make(entry inherited) noexcept {
+    std::uint32_t number = free_node_;
+    if (number != none) {
+      free_node_ = nodes_[number].block;
+      --free_nodes_;
+    } else {
+      number = fresh_node_++;
+    }
+    node& n = nodes_[number];
+    n = node{};
+    n.inherited = inherited;
+    n.entries = 4;
+    allocate(n, new_capacity);
+    for (unsigned i = 0; i < 4; ++i) {
+      n.runs[i] = 1;
+      n.first[i] = n.block + i - 1;
+      words_[n.block + i] = inherited;
+    }
+    return number;
+  }
+  void release(std::uint32_t number) noexcept {
+    free_block(nodes_[number]);
+    nodes_[number].block = free_node_;
+    free_node_ = number;
+    ++free_nodes_;
+  }
+  node& add_child(node& n, unsigned slot) noexcept {
+    split(n, slot);
+    split(n, slot + 1);
+    entry& e = words_[place(n, slot)];
+    const std::uint32_t number = make(e);
+    words_[place(n, slot)] = static_cast<entry>(child | link(number));
+    ++n.children;
+    return nodes_[number];
+  }
+  void remove_child(node& n, unsigned slot, entry inherited) noexcept {
+    entry& e = words_[place(n, slot)];
+    release(number_of(e));
+    unlink(e);
+    e = inherited;
+    --n.children;
+    join(n, slot);
+    join(n, slot + 1);
+  }
+  // Adds a route or replaces its next hop. True when it is new.
+  bool insert(node& n, unsigned h, entry next_hop) noexcept {
+    const bool is_new = !n.has(h);
+    const unsigned above = n.longest(h >> 1);
+    const auto of_above = is_new && above != 0 ? value_of(n, above) : entry{};
+    if (is_new) {
+      n.routes[h / 64] |= std::uint64_t{1} << h % 64;
+      split(n, node::first_slot(h));
+      split(n, node::behind_slot(h));
+    }
+    if (!paint(n, h, h, next_hop)) hide(n, h, next_hop);
+    if (is_new && above != 0 && !owns_any(n, above, node::first_slot(above), node::behind_slot(above)))
+      hide(n, above, of_above);
+    return is_new;
+  }
+  void erase(node& n, unsigned h) noexcept {
+    const unsigned above = n.longest(h >> 1);
+    const auto next_hop = above != 0 ? value_of(n, above) : static_cast<entry>(n.inherited);
+    if (!paint(n, h, h, next_hop)) unhide(n, h);
+    else if (above != 0) unhide(n, above);
+    n.routes[h / 64] &= ~(std::uint64_t{1} << h % 64);
+    join(n, node::first_slot(h));
+    join(n, node::behind_slot(h));
+  }
+  void set_inherited(node& n, entry next_hop) noexcept {
+    n.inherited = next_hop;
+    for (unsigned slot = 0; slot < 256; slot = n.behind_run(slot))
+      if (n.owner(slot) == 0) set(words_[place(n, slot)], next_hop);
+  }
+  // The next hop of a route that is there.
+  [[nodiscard]] entry value_of(const node& n, unsigned h) const noexcept {
+    for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
+      if (n.owner(slot) == h) {
+        const entry e = get(n, slot);
+        return (e & child) != 0 ? static_cast<entry>(of(e).inherited) : e;
+      }
+    return *find_hidden(n, h);
+  }
+
+ private:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+  // Behind each block of the log: the number of its node, or that it is garbage and how long, itself counted.
+  static constexpr std::uint32_t tag_words = sizeof(std::uint32_t) / sizeof(entry);
+  static constexpr std::uint32_t is_garbage = 0x8000'0000;
+  static constexpr unsigned new_capacity = 8;
+  static constexpr std::uint32_t grown(std::uint32_t words) noexcept { return (words + 3) & ~std::uint32_t{3}; }
+
+  [[nodiscard]] std::uint32_t load_tag(std::uint32_t behind) const noexcept {
+    std::uint32_t tag = 0;
+    __builtin_memcpy(&tag, words_ + behind - tag_words, sizeof tag);
+    return tag;
+  }
+  void store_tag(std::uint32_t behind, std::uint32_t tag) noexcept {
+    __builtin_memcpy(words_ + behind - tag_words, &tag, sizeof tag);
+  }
+  void allocate(node& n, std::uint32_t capacity) noexcept {
+    const std::uint32_t behind = low_;
+    low_ -= capacity + tag_words;
+    store_tag(behind, static_cast<std::uint32_t>(&n - nodes_));
+    n.block = low_;
+    n.capacity = static_cast<std::uint16_t>(capacity);
+  }
+  void free_block(const node& n) noexcept {
+    const std::uint32_t whole = n.capacity + tag_words;
+    store_tag(n.block + whole, is_garbage | whole);
+    garbage_ += whole;
+  }
+  // Moves what is in use to the end of the memory, from the last block to the first.
+  void move_together() noexcept {
+    std::uint32_t to = end_;
+    for (std::uint32_t from = end_; from != low_;) {
+      const std::uint32_t tag = load_tag(from);
+      if ((tag & is_garbage) != 0) {
+        from -= tag & ~is_garbage;
+        continue;
+      }
+      node& n = nodes_[tag];
+      const std::uint32_t whole = n.capacity + tag_words;
+      from -= whole;
+      to -= whole;
+      if (to == from) continue;
+      __builtin_memmove(words_ + to, words_ + from, whole * sizeof(entry));
+      n.block = to;
+      for (std::uint32_t& f : n.first) f += to - from;
+    }
+    low_ = to;
+    garbage_ = 0;
+  }
+  void reserve(node& n, unsigned extra) noexcept {
+    const std::uint32_t used = n.entries + 2u * n.hidden;
+    if (used + extra <= n.capacity) return;
+    const std::uint32_t old = n.block;
+    free_block(n);
+    allocate(n, grown(used + extra));
+    __builtin_memcpy(words_ + n.block, words_ + old, used * sizeof(entry));
+    for (std::uint32_t& f : n.first) f += n.block - old;  // modulo 2^32
+  }
+  // Begins a run at a slot that is inside of one.
+  void split(node& n, unsigned slot) noexcept {
+    if (slot == 256 || n.begins(slot)) return;
+    reserve(n, 1);
+    const std::uint32_t at = place(n, slot);
+    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    __builtin_memmove(words_ + at + 1, words_ + at, (behind - at) * sizeof(entry));
+    n.runs[slot / 64] |= std::uint64_t{1} << slot % 64;
+    for (unsigned w = slot / 64 + 1; w < 4; ++w) ++n.first[w];
+    ++n.entries;
+  }
+  // Ends the run that begins at a slot when what lies before it has the same owner.
+  void join(node& n, unsigned slot) noexcept {
+    if (slot % 64 == 0 || !n.begins(slot)) return;
+    const std::uint32_t at = place(n, slot);
+    if (((words_[at] | words_[at - 1]) & child) != 0 || n.owner(slot) != n.owner(slot - 1)) return;
+    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    __builtin_memmove(words_ + at, words_ + at + 1, (behind - at - 1) * sizeof(entry));
+    n.runs[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
+    for (unsigned w = slot / 64 + 1; w < 4; ++w) --n.first[w];
+    --n.entries;
+  }
+  void set(entry& e, entry next_hop) noexcept {
+    if ((e & child) != 0) set_inherited(of(e), next_hop);
+    else e = next_hop;
+  }
+  // Gives the slots in the range of `h` that belong to `owner` a next hop. False when there are none.
+  bool paint(node& n, unsigned h, unsigned owner, entry next_hop) noexcept {
+    bool any = false;
+    for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
+      if (n.owner(slot) == owner) {
+        set(words_[place(n, slot)], next_hop);
+        any = true;
+      }
+    return any;
+  }
+  // Whether anything from `slot` on, before `behind`, belongs to a route.
+  [[nodiscard]] static bool owns_any(const node& n, unsigned h, unsigned slot, unsigned behind) noexcept {
+    for (; slot < behind; slot = n.behind_run(slot))
+      if (n.owner(slot) == h) return true;
+    return false;
+  }
+  [[nodiscard]] entry* find_hidden(const node& n, unsigned h) const noexcept {
+    entry* pair = words_ + n.block + n.entries;
+    for (unsigned i = 0; i < n.hidden; ++i, pair += 2)
+      if (pair[0] == h) return pair + 1;
+    return nullptr;
+  }
+  void hide(node& n, unsigned h, entry next_hop) noexcept {
+    if (entry* const there = find_hidden(n, h)) {
+      *there = next_hop;
+      return;
+    }
+    reserve(n, 2);
+    entry* const pair = words_ + n.block + n.entries + 2u * n.hidden++;
+    pair[0] = static_cast<entry>(h);
+    pair[1] = next_hop;
+  }
+  void unhide(node& n, unsigned h) noexcept {
+    entry* const there = find_hidden(n, h);
+    if (there == nullptr) return;
+    const entry* const last = words_ + n.block + n.entries + 2u * --n.hidden;
+    there[-1] = last[0];
+    there[0] = last[1];
+  }
+  entry link(std::uint32_t number) noexcept {
+    if constexpr (most_links == 0) return number;
+    else {
+      std::uint32_t l = free_link_;
+      if (l != none) {
+        free_link_ = links_[l];
+        --free_links_;
+      } else {
+        l = fresh_link_++;
+      }
+      links_[l] = number;
+      return static_cast<entry>(l);
+    }
+  }
+  void unlink(entry e) noexcept {
+    if constexpr (most_links != 0) {
+      const std::uint32_t l = e & (child - 1u);
+      links_[l] = free_link_;
+      free_link_ = l;
+      ++free_links_;
+    }
+  }
+
+  std::uint32_t* links_;
+  node* nodes_;   // from the beginning of the memory on
+  entry* words_;  // the same memory, seen as entries: the log lies at its end
+  std::uint32_t end_ = 0;
+  std::uint32_t low_ = 0;      // where the log begins
+  std::uint32_t garbage_ = 0;  // how much of it is none's
+  std::uint32_t fresh_node_ = 0, free_node_ = none, free_nodes_ = 0;
+  std::uint32_t fresh_link_ = 0, free_link_ = none, free_links_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif

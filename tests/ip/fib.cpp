@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+// The tables for the longest prefix match against a list that is searched from its beginning to its end.
+#include <runnel/ip/fib.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <runnel/base/random.hpp>
+#include <runnel/ip/compact_trie.hpp>
+#include <runnel/ip/dir_24_8.hpp>
+#include <runnel/ip/sorted_routes.hpp>
+
+using namespace runnel;
+
+namespace {
+
+static_assert(fib<compact_trie<ipv4_address>>);
+static_assert(fib<compact_trie<ipv6_address>>);
+static_assert(fib<dir_24_8>);
+static_assert(fib<sorted_routes<ipv4_address>>);
+static_assert(fib<sorted_routes<ipv6_address>>);
+
+// What is right, as plainly as it can be said.
+template <class Address>
+struct reference {
+  struct route {
+    basic_prefix<Address> covered;
+    next_hop_number next_hop;
+  };
+  std::vector<route> routes;
+
+  route* find(const basic_prefix<Address>& p) {
+    for (route& r : routes)
+      if (r.covered == p) return &r;
+    return nullptr;
+  }
+  void insert(const basic_prefix<Address>& p, next_hop_number next_hop) {
+    if (route* const there = find(p)) there->next_hop = next_hop;
+    else routes.push_back({p, next_hop});
+  }
+  bool erase(const basic_prefix<Address>& p) {
+    route* const there = find(p);
+    if (there == nullptr) return false;
+    *there = routes.back();
+    routes.pop_back();
+    return true;
+  }
+  next_hop_number lookup(const Address& a) const {
+    const route* best = nullptr;
+    for (const route& r : routes)
+      if (r.covered.contains(a) && (best == nullptr || r.covered.length() > best->covered.length())) best = &r;
+    return best == nullptr ? no_next_hop : best->next_hop;
+  }
+};
+
+// A table with memory of its own for the test's time.
+template <class F>
+struct with_memory {
+  std::size_t size;
+  std::unique_ptr<std::byte[]> memory;
+  F table;
+
+  explicit with_memory(std::size_t n)
+      : size(n), memory(new std::byte[n + 64]), table(mutable_bytes{aligned(memory.get()), n}) {}
+  static std::byte* aligned(std::byte* p) { return p + (64 - reinterpret_cast<std::uintptr_t>(p) % 64) % 64; }
+};
+template <class Address>
+struct with_memory<sorted_routes<Address>> {
+  std::vector<typename sorted_routes<Address>::slot> memory;
+  sorted_routes<Address> table;
+
+  explicit with_memory(std::size_t n) : memory(n), table(memory.data(), n) {}
+};
+
+// Addresses that differ in few bits, so that routes lie inside one another in every way.
+template <class Address>
+Address draw(random_generator& r) {
+  const std::uint64_t v = r.next();
+  if constexpr (sizeof(Address) == 4) {
+    const std::uint32_t tops[] = {0x0a00'0000, 0x0a00'0100, 0x0a01'0000, 0xc0a8'0000, 0xffff'ff00, 0};
+    return Address{tops[v % 6] | (static_cast<std::uint32_t>(v >> 32) & (v & 0x100 ? 0x0000'00ffu : 0x0003'030fu))};
+  } else {
+    const std::uint64_t tops[] = {0x2001'0db8'0000'0000, 0x2001'0db8'0001'0000, ~std::uint64_t{0}, 0};
+    const std::uint64_t low = r.next();
+    return {tops[v % 4] ^ (v >> 16 & 0x0000'0301'0103'0003), v & 0x100 ? low & 0x0300'0000'0000'0007 : low >> 62};
+  }
+}
+template <class Address>
+basic_prefix<Address> draw_prefix(random_generator& r) {
+  constexpr unsigned bits = basic_prefix<Address>::bits;
+  const Address a = draw<Address>(r);
+  const std::uint64_t kind = r.below(8);
+  const auto length = kind == 0 ? bits : kind == 1 ? r.below(18) : r.below(bits + 1);
+  return {a, static_cast<unsigned>(length)};
+}
+
+template <class F>
+void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) {
+  using address = typename F::address_type;
+  random_generator r{seed};
+  reference<address> right;
+  for (std::size_t step = 0; step < steps; ++step) {
+    // It grows, then shrinks, then grows again.
+    const bool more =
+        right.routes.size() < most && (step / (2 * most) % 2 == 0 ? !r.chance(200'000) : r.chance(200'000));
+    if (more || right.routes.empty()) {
+      const auto p = draw_prefix<address>(r);
+      const auto next_hop = static_cast<next_hop_number>(r.below(20));
+      REQUIRE(table.insert(p, next_hop));
+      right.insert(p, next_hop);
+      REQUIRE(table.find(p) == next_hop);
+    } else {
+      const auto p = r.chance(100'000) ? draw_prefix<address>(r) : right.routes[r.below(right.routes.size())].covered;
+      REQUIRE(table.erase(p) == right.erase(p));
+      REQUIRE(table.find(p) == no_next_hop);
+    }
+    REQUIRE(table.size() == right.routes.size());
+    address asked[40];
+    next_hop_number answers[40];
+    const std::size_t n = r.below(41);
+    for (address& a : asked) a = draw<address>(r);
+    table.lookup(asked, answers, n);
+    for (std::size_t i = 0; i < n; ++i) {
+      REQUIRE(answers[i] == right.lookup(asked[i]));
+      REQUIRE(table.lookup(asked[i]) == answers[i]);
+    }
+    if (step % 64 == 0) {
+      std::size_t seen = 0;
+      table.for_each([&](const auto& p, next_hop_number next_hop) {
+        ++seen;
+        const auto* const there = right.find(p);
+        REQUIRE(there != nullptr);
+        REQUIRE(there->next_hop == next_hop);
+      });
+      REQUIRE(seen == right.routes.size());
+    }
+  }
+  while (!right.routes.empty()) {
+    const auto p = right.routes[r.below(right.routes.size())].covered;
+    REQUIRE(table.erase(p));
+    right.erase(p);
+    const auto a = draw<address>(r);
+    REQUIRE(table.lookup(a) == right.lookup(a));
+  }
+  REQUIRE(table.size() == 0);
+}
+
+TEST_CASE_TEMPLATE("random changes: as a list of routes that is searched in order", F, compact_trie<ipv4_address>,
+                   compact_trie<ipv6_address>) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    with_memory<F> made{F::bytes_for(2000)};
+    compare(made.table, seed, 3000, seed * 60);
+    // What was given back is whole again.
+    CHECK(made.table.bytes_used() == with_memory<F>{F::bytes_for(0)}.table.bytes_used());
+  }
+}
+TEST_CASE("random changes: DIR-24-8") {
+  with_memory<dir_24_8> made{dir_24_8::bytes_for(2000)};
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) compare(made.table, seed, 1500, seed * 100);
+}
+TEST_CASE_TEMPLATE("random changes: the sorted array", F, sorted_routes<ipv4_address>, sorted_routes<ipv6_address>) {
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    with_memory<F> made{seed * 60};
+    compare(made.table, seed, 3000, seed * 60);
+  }
+}
+
+template <class Address>
+basic_prefix<Address> place(const char* text) {
+  const auto p = parse_prefix(text);
+  REQUIRE(p);
+  return p->as<Address>();
+}
+ipv4_address four(const char* text) { return *parse_ipv4(text); }
+ipv6_address six(const char* text) { return *parse_ipv6(text); }
+
+template <class F>
+void nest_ipv4(F& table) {
+  const char* const nested[] = {"0.0.0.0/0",   "10.0.0.0/8",    "10.1.0.0/16",   "10.1.2.0/23",
+                                "10.1.2.0/24", "10.1.2.128/25", "10.1.2.192/31", "10.1.2.192/32"};
+  next_hop_number next = 0;
+  for (const char* const p : nested) REQUIRE(table.insert(place<ipv4_address>(p), next++));
+  const struct {
+    const char* address;
+    next_hop_number next_hop;
+  } expected[] = {{"192.0.2.1", 0},  {"10.2.0.1", 1},   {"10.1.9.1", 2},   {"10.1.3.1", 3},        {"10.1.2.1", 4},
+                  {"10.1.2.129", 5}, {"10.1.2.193", 6}, {"10.1.2.192", 7}, {"255.255.255.255", 0}, {"0.0.0.0", 0}};
+  for (const auto& e : expected) CHECK(table.lookup(four(e.address)) == e.next_hop);
+  // From the middle: what lay inside stays, what showed goes to the next shorter one.
+  CHECK(table.erase(place<ipv4_address>("10.1.2.0/24")));
+  CHECK_FALSE(table.erase(place<ipv4_address>("10.1.2.0/24")));
+  CHECK(table.lookup(four("10.1.2.1")) == 3);
+  CHECK(table.lookup(four("10.1.2.129")) == 5);
+  CHECK(table.erase(place<ipv4_address>("0.0.0.0/0")));
+  CHECK(table.lookup(four("192.0.2.1")) == no_next_hop);
+  CHECK(table.erase(place<ipv4_address>("10.1.2.192/32")));
+  CHECK(table.lookup(four("10.1.2.192")) == 6);
+  CHECK(table.erase(place<ipv4_address>("10.0.0.0/8")));
+  CHECK(table.lookup(four("10.2.0.1")) == no_next_hop);
+  CHECK(table.lookup(four("10.1.9.1")) == 2);
+  CHECK(table.size() == 4);
+}
+TEST_CASE("routes inside routes, and removed from the middle") {
+  with_memory<compact_trie<ipv4_address>> trie{compact_trie<ipv4_address>::bytes_for(100)};
+  nest_ipv4(trie.table);
+  with_memory<dir_24_8> direct{dir_24_8::bytes_for(100)};
+  nest_ipv4(direct.table);
+  static sorted_routes_of<ipv4_address, 8> sorted;
+  nest_ipv4(sorted);
+}
+
+TEST_CASE("two halves hide a route, which is there again when one of them goes") {
+  with_memory<compact_trie<ipv4_address>> made{compact_trie<ipv4_address>::bytes_for(100)};
+  auto& table = made.table;
+  CHECK(table.insert(place<ipv4_address>("10.1.2.0/23"), 1));
+  CHECK(table.insert(place<ipv4_address>("10.1.2.0/24"), 2));
+  CHECK(table.insert(place<ipv4_address>("10.1.3.0/24"), 3));
+  CHECK(table.find(place<ipv4_address>("10.1.2.0/23")) == 1);
+  CHECK(table.insert(place<ipv4_address>("10.1.2.0/23"), 9));  // unseen
+  CHECK(table.lookup(four("10.1.2.1")) == 2);
+  CHECK(table.erase(place<ipv4_address>("10.1.2.0/24")));
+  CHECK(table.lookup(four("10.1.2.1")) == 9);
+  CHECK(table.lookup(four("10.1.3.1")) == 3);
+}
+
+TEST_CASE("IPv6: from the default route to a single address") {
+  with_memory<compact_trie<ipv6_address>> made{compact_trie<ipv6_address>::bytes_for(100)};
+  auto& table = made.table;
+  for (unsigned length = 0; length <= 128; ++length)
+    REQUIRE(table.insert({six("2001:db8:1:2:3:4:5:6"), length}, static_cast<next_hop_number>(length)));
+  CHECK(table.lookup(six("2001:db8:1:2:3:4:5:6")) == 128);
+  CHECK(table.lookup(six("2001:db8:1:2:3:4:5:7")) == 127);
+  CHECK(table.lookup(six("2001:db8:1:2:83:4:5:6")) == 72);
+  CHECK(table.lookup(six("8000::")) == 0);
+  for (unsigned length = 0; length < 128; ++length) CHECK(table.erase({six("2001:db8:1:2:3:4:5:6"), length}));
+  CHECK(table.lookup(six("2001:db8:1:2:3:4:5:6")) == 128);
+  CHECK(table.lookup(six("2001:db8:1:2:3:4:5:7")) == no_next_hop);
+}
+
+template <class F>
+void fill(F& table, std::size_t most) {
+  using address = typename F::address_type;
+  random_generator r{7};
+  reference<address> right;
+  std::size_t refused = 0;
+  while (refused < 200 && right.routes.size() < most) {
+    const auto p = draw_prefix<address>(r);
+    const auto next_hop = static_cast<next_hop_number>(r.below(100));
+    const next_hop_number before = table.find(p);
+    const std::size_t size = table.size();
+    if (table.insert(p, next_hop)) {
+      right.insert(p, next_hop);
+    } else {
+      ++refused;
+      CHECK(table.find(p) == before);
+      CHECK(table.size() == size);
+    }
+  }
+  CHECK(refused == 200);
+  CHECK(right.routes.size() > 4);
+  for (int i = 0; i < 2000; ++i) {
+    const auto a = draw<address>(r);
+    REQUIRE(table.lookup(a) == right.lookup(a));
+  }
+  // Known routes still take another next hop, and there is room again for as many as go.
+  const auto known = right.routes.front().covered;
+  CHECK(table.insert(known, 5));
+  CHECK(table.find(known) == 5);
+  while (!right.routes.empty()) {
+    CHECK(table.erase(right.routes.back().covered));
+    right.routes.pop_back();
+  }
+  CHECK(table.size() == 0);
+  compare(table, 3, 200, 4);
+}
+TEST_CASE_TEMPLATE("a full table refuses what is new and stays right", F, compact_trie<ipv4_address>,
+                   compact_trie<ipv6_address>) {
+  with_memory<F> made{F::bytes_for(0) + (sizeof(typename F::address_type) == 4 ? 2048 : 8192)};
+  fill(made.table, 1u << 20);
+}
+TEST_CASE_TEMPLATE("a full array refuses what is new and stays right", F, sorted_routes<ipv4_address>,
+                   sorted_routes<ipv6_address>) {
+  with_memory<F> made{50};
+  fill(made.table, 1u << 20);
+}
+TEST_CASE("more than 32768 /24 with longer routes are refused, and nothing breaks") {
+  with_memory<compact_trie<ipv4_address>> made{compact_trie<ipv4_address>::bytes_for(2'000'000)};
+  std::uint32_t done = 0;
+  while (done < 40'000 && made.table.insert({ipv4_address{0x0a00'0000 + done * 256}, 32}, 1)) ++done;
+  CHECK(done == 32768);
+  CHECK(made.table.lookup(ipv4_address{0x0a00'0000 + 32767 * 256}) == 1);
+  CHECK(made.table.lookup(ipv4_address{0x0a00'0000 + 32768 * 256}) == no_next_hop);
+  CHECK(made.table.erase({ipv4_address{0x0a00'0000}, 32}));
+  CHECK(made.table.insert({ipv4_address{0x0b00'0000}, 32}, 2));
+  CHECK(made.table.lookup(ipv4_address{0x0b00'0000}) == 2);
+}
+
+}  // namespace
