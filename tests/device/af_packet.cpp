@@ -176,7 +176,7 @@ TEST_CASE("packets come as they were sent, in order, and everything goes home") 
     CHECK(s.dropped + s.outgoing + s.malformed + s.cut + s.refused + s.invalid + s.while_down == 0);
     text<256> line;
     print(line, s);
-    CHECK(std::strstr(line.c_str(), "arrived 71, received 71; transmitted 71, ") == line.c_str());
+    CHECK(std::strstr(line.c_str(), "arrived 71, received 71, transmitted 71, ") == line.c_str());
     CHECK(all_home(eth.memory()));
     CHECK(eth.lost() == 0);
     CHECK(!eth.done());

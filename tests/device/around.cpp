@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <device/numbered.hpp>
 #include <flow/test_device.hpp>
 #include <packet/counted_pool.hpp>
 
@@ -23,6 +24,7 @@ using namespace runnel;
 using runnel::test::counted_pool;
 using runnel::test::note;
 using runnel::test::number_of;
+using runnel::test::numbered;
 using runnel::test::numbers;
 using runnel::test::test_device;
 
@@ -32,15 +34,6 @@ constexpr pool_config sizes{.packets = 512, .bytes = 512, .headroom = 64, .bare 
 
 instant at_us(std::int64_t us) { return instant{us * 1000}; }
 
-packet numbered(pool& memory, unsigned number, std::size_t length = 100) {
-  packet p = memory.allocate();
-  REQUIRE(p);
-  std::byte* at = p.put(length);
-  REQUIRE(at != nullptr);
-  zero_bytes(at, length);
-  store_be16(at + length - 2, static_cast<std::uint16_t>(number));
-  return p;
-}
 template <class Device>
 bool sends(Device& to, packet p, instant now) {
   return to.transmit(&p, 1, now) == 1 && !p;
@@ -172,8 +165,11 @@ TEST_CASE("a faulty device without faults changes nothing, in both directions, f
   REQUIRE(same.transmit(f, 1, at_us(13)) == 1);
   CHECK(arrivals(wire.a(), at_us(13)) == "2 3");
   CHECK(same.next_due() == never);
-  CHECK(same.received().sent == 2);
-  CHECK(same.transmitted().delivered == 2);
+  CHECK(same.statistics().received.sent == 2);
+  text<200> line;
+  print(line, same.statistics());
+  CHECK(same_text(line.c_str(), "received: sent 2, delivered 2; transmitted: sent 2, delivered 2"));
+  CHECK(same.statistics().transmitted.delivered == 2);
   wire.close();
   CHECK(same.done());
 }
@@ -227,7 +223,7 @@ TEST_CASE("faults are counted, come as often as they were asked for, and the sam
       arrived += some;
       memory->release(f, some);
     }
-    const link_counters& c = faulty.received();
+    const link_counters c = faulty.statistics().received;
     CHECK(c.sent == n);
     CHECK(c.delivered == arrived);
     CHECK(arrived == n - faulty.dropped_in(drop_reason::link_loss) + c.duplicated);
@@ -251,13 +247,14 @@ TEST_CASE("corruption turns over one bit, behind a checksum that was left to the
   virtual_link wire(memory);
   device::faulty faulty(wire.b(), {}, {.corruption = 1'000'000});
   std::map<unsigned, unsigned> bits;
+  const packet sent = numbered(memory, 0);
   for (unsigned i = 0; i < 50; ++i) {
     CHECK(sends(faulty, numbered(memory, 0), at_us(i)));
     frame f[1];
     REQUIRE(wire.a().receive(1, at_us(i), into_array(f)) == 1);
     unsigned wrong = 0;
     for (std::size_t k = 0; k < f[0].length; ++k) {
-      const unsigned difference = load_u8(f[0].data + k);
+      const unsigned difference = load_u8(f[0].data + k) ^ load_u8(sent.data() + k);
       wrong += static_cast<unsigned>(__builtin_popcount(difference));
       ++bits[difference];
     }
@@ -265,7 +262,7 @@ TEST_CASE("corruption turns over one bit, behind a checksum that was left to the
     memory->release(f, 1);
   }
   CHECK(bits.size() == 9);  // each of the eight bits once at least, and bytes that are right
-  CHECK(faulty.transmitted().corrupted == 50);
+  CHECK(faulty.statistics().transmitted.corrupted == 50);
   // A partial checksum that were completed behind the fault would hide it.
   std::byte whole[14 + 20 + 8 + 64];
   REQUIRE(write_headers({whole, sizeof whole}, test::eth,
@@ -360,7 +357,7 @@ TEST_CASE("a limited device takes packets at its rate; the rest stays with the c
   test_device sink(memory.get());
   device::limited slow(sink, {.transmit_rate = 8'000'000, .burst = 250});
   packet p[10];
-  for (unsigned i = 0; i < 10; ++i) p[i] = numbered(memory, i);
+  for (unsigned i = 0; i < 10; ++i) p[i] = numbered(memory, i, 100);
   CHECK(slow.transmit(p, 10, at_us(0)) == 3);
   CHECK(sink.sent == "0 1 2");
   for (unsigned i = 3; i < 10; ++i) CHECK(p[i]);
@@ -423,10 +420,10 @@ TEST_CASE("devices around devices around a device: a pipeline through all of the
     if (work.poll() == 0) time.advance(microseconds(1));
   }
   CHECK(work.done());
-  CHECK(got == faulty.received().delivered);
-  CHECK(got == 2000 - faulty.dropped_in(drop_reason::link_loss) + faulty.received().duplicated);
+  CHECK(got == faulty.statistics().received.delivered);
+  CHECK(got == 2000 - faulty.dropped_in(drop_reason::link_loss) + faulty.statistics().received.duplicated);
   // Sent and received at half the rate: what the limit refused, the pipeline dropped.
-  CHECK(source.transmitted() == faulty.transmitted().delivered);
-  CHECK(faulty.transmitted().sent < got);
+  CHECK(source.transmitted() == faulty.statistics().transmitted.delivered);
+  CHECK(faulty.statistics().transmitted.sent < got);
   CHECK(std::count(seen.text.begin(), seen.text.end(), '<') == static_cast<std::ptrdiff_t>(got));
 }

@@ -7,24 +7,18 @@
 #include <map>
 #include <vector>
 
+#include <device/numbered.hpp>
+
 #include <runnel/base/endian.hpp>
 #include <runnel/device/link.hpp>
 
 using namespace runnel;
+using runnel::test::number_in;
+using runnel::test::numbered;
 
 namespace {
 
 using memory_type = static_pool<pool_config{.packets = 64, .bytes = 256, .headroom = 64, .bare = 16}>;
-
-packet numbered(pool& memory, std::uint32_t number, std::size_t length = 64) {
-  packet p = memory.allocate();
-  REQUIRE(p);
-  std::byte* at = p.put(length);
-  REQUIRE(at != nullptr);
-  zero_bytes(at, length);
-  store_be32(at, number);
-  return p;
-}
 
 void send(link_end& from, packet p, instant now) {
   REQUIRE(from.transmit(&p, 1, now) == 1);
@@ -41,7 +35,7 @@ std::vector<arrival> arrivals(link_end& to, instant now) {
   std::vector<arrival> all;
   frame f[4];
   while (const std::size_t n = to.receive(4, now, into_array(f))) {
-    for (std::size_t i = 0; i < n; ++i) all.push_back({load_be32(f[i].data), f[i].timestamp.ns});
+    for (std::size_t i = 0; i < n; ++i) all.push_back({number_in(f[i]), f[i].timestamp.ns});
     to.memory().release(f, n);
   }
   return all;
@@ -169,7 +163,7 @@ TEST_CASE("the queue is in order for any times (against a sorted list)") {
       const instant next = wire.b().next_due();
       CHECK(wire.b().receive(1, next - nanoseconds(1), into_array(&f)) == 0);
       REQUIRE(wire.b().receive(1, next, into_array(&f)) == 1);
-      all.push_back({load_be32(f.data), f.timestamp.ns});
+      all.push_back({number_in(f), f.timestamp.ns});
       wire.b().memory().release(&f, 1);
     }
     REQUIRE(all.size() == 40);

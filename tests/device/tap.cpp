@@ -111,7 +111,7 @@ TEST_CASE("a TAP is made, is up, sends and receives frames as they are, and is g
     CHECK(kernel.next() == out);
     text<200> line;
     print(line, tap->statistics());
-    CHECK(same_text(line.c_str(), "received 2, 284 bytes, 4 reads; transmitted 2, 1584 bytes, 2 writes"));
+    CHECK(same_text(line.c_str(), "received 2 (284 bytes), transmitted 2 (1584 bytes), 6 system calls"));
     CHECK(tap->lost() == 0);
     CHECK(tap->memory().available() == tap->memory().capacity());
   }

@@ -154,8 +154,15 @@ class Namespace:
             for where in ("all", "default"):
                 self._set(f"ipv6/conf/{where}/accept_dad", 0)
                 self._set(f"ipv6/conf/{where}/router_solicitations", 0)
-                self._set(f"ipv6/conf/{where}/disable_ipv6", int(quiet))
+        if quiet:
+            self.hush()
         self.ip("link", "set", "lo", "up")
+
+    def hush(self):
+        """From now on the kernel says nothing by itself: it is without IPv6."""
+        with self.entered():
+            for where in ("all", "default"):
+                self._set(f"ipv6/conf/{where}/disable_ipv6", 1)
 
     @staticmethod
     def _set(path, value):

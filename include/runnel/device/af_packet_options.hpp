@@ -7,6 +7,7 @@
 
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/device/counted.hpp>
 #include <runnel/fwd.hpp>
 
 namespace runnel::device {
@@ -53,23 +54,20 @@ struct af_packet_statistics {
   std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
 };
 
-/// One line: `arrived 12, received 12; transmitted 12, 3 system calls; dropped 3`. Counters of what went wrong only
-/// where they are not 0.
+/// One line: "arrived 12, received 12, transmitted 12, 3 dropped by a full receive ring, 5 system calls". Counters of
+/// trouble only when not 0.
 inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
-  out << "arrived " << s.arrived << ", received " << s.received << "; transmitted " << s.transmitted << ", "
-      << s.system_calls << " system calls";
-  const auto also = [&](const char* what, std::uint64_t n) {
-    if (n != 0) out << "; " << what << ' ' << n;
-  };
-  also("dropped", s.dropped);
-  also("ring_full", s.ring_full);
-  also("outgoing", s.outgoing);
-  also("cut", s.cut);
-  also("malformed", s.malformed);
-  also("refused", s.refused);
-  also("while_down", s.while_down);
-  also("invalid", s.invalid);
-  also("times_down", s.times_down);
+  out << "arrived " << s.arrived << ", received " << s.received << ", transmitted " << s.transmitted;
+  detail::print_counted(out, {{s.dropped, "dropped by a full receive ring"},
+                              {s.ring_full, "times that it became full"},
+                              {s.outgoing, "of our own passed over"},
+                              {s.cut, "cut short"},
+                              {s.malformed, "lost as malformed"},
+                              {s.refused, "refused by a full interface"},
+                              {s.while_down, "lost while it was down"},
+                              {s.invalid, "lost as too long or too short"},
+                              {s.times_down, "times down"}});
+  out << ", " << s.system_calls << " system calls";
 }
 
 }  // namespace runnel::device

@@ -8,6 +8,7 @@
 
 #include <runnel/base/text.hpp>
 #include <runnel/config.hpp>
+#include <runnel/device/counted.hpp>
 #include <runnel/device/xdp_link.hpp>
 #include <runnel/match/condition.hpp>
 #include <runnel/packet/pool.hpp>
@@ -108,23 +109,19 @@ struct af_xdp_statistics {
   std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
 };
 
-/// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
+/// One line: "received 10 (640 bytes), transmitted 2 (128 bytes), 3 lost, 5 system calls". Counters of trouble only
+/// when not 0.
 inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  const struct {
-    std::uint64_t count;
-    const char* what;
-  } more[] = {{s.copied, "copied"},
-              {s.lost, "lost"},
-              {s.refused, "refused by a full ring"},
-              {s.no_slot, "without a slot to copy to"},
-              {s.kernel_dropped, "dropped by the kernel"},
-              {s.kernel_ring_full, "dropped by a full receive ring"},
-              {s.kernel_no_slot, "dropped without a free slot"},
-              {s.kernel_invalid, "invalid descriptors"}};
-  for (const auto& m : more)
-    if (m.count != 0) out << ", " << m.count << ' ' << m.what;
+  detail::print_counted(out, {{s.copied, "copied"},
+                              {s.lost, "lost"},
+                              {s.refused, "refused by a full ring"},
+                              {s.no_slot, "without a slot to copy to"},
+                              {s.kernel_dropped, "dropped by the kernel"},
+                              {s.kernel_ring_full, "dropped by a full receive ring"},
+                              {s.kernel_no_slot, "dropped without a free slot"},
+                              {s.kernel_invalid, "invalid descriptors"}});
   out << ", " << s.system_calls << " system calls";
 }
 

@@ -20,6 +20,7 @@
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/device/counted.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/device/device_memory.hpp>
 #include <runnel/flow/engine.hpp>  // raw_array
@@ -228,9 +229,8 @@ class any_device {
   friend void print(text_writer& out, any_device& d) noexcept {
     if (d.held_->print(out)) return;
     const any_statistics s = d.statistics();
-    out << "received " << s.received << "; transmitted " << s.transmitted;
-    if (s.lost != 0) out << "; lost " << s.lost;
-    if (s.refused != 0) out << "; refused " << s.refused;
+    out << "received " << s.received << ", transmitted " << s.transmitted;
+    detail::print_counted(out, {{s.lost, "lost"}, {s.refused, "refused"}});
   }
 
  private:

@@ -54,6 +54,11 @@ class around_device {
   {
     return device_->name();
   }
+  [[nodiscard]] auto statistics() noexcept
+    requires requires(Device& d) { d.statistics(); }
+  {
+    return device_->statistics();
+  }
   /// The device itself.
   [[nodiscard]] Device& inner() noexcept { return *device_; }
   /// @}

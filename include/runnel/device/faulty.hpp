@@ -30,6 +30,18 @@
 
 namespace runnel::device {
 
+/// What a faulty device did to packets, in each direction.
+struct faulty_statistics {
+  link_counters received;     ///< on their way from the device
+  link_counters transmitted;  ///< on their way to it
+};
+
+/// One line: "received: sent 10, delivered 8, 2 lost; transmitted: sent 3, delivered 3".
+inline void print(text_writer& out, const faulty_statistics& s) noexcept {
+  print(out << "received: ", s.received);
+  print(out << "; transmitted: ", s.transmitted);
+}
+
 /// Refers to `device`, which must outlive it, and holds up to `Capacity` packets on the way in each direction, in slots
 /// of the device's pool. Packets that lie elsewhere, or are lent, are copied there.
 template <class Device, std::size_t Capacity = 1024>
@@ -92,10 +104,8 @@ class faulty : public detail::around_device<Device> {
   [[nodiscard]] std::uint64_t dropped_in(drop_reason why) const noexcept { return in_.dropped(why); }
   [[nodiscard]] std::uint64_t dropped_out(drop_reason why) const noexcept { return out_.dropped(why); }
   /// @}
-  /// What else was done to received and to transmitted packets. @{
-  [[nodiscard]] const link_counters& received() const noexcept { return in_.counters(); }
-  [[nodiscard]] const link_counters& transmitted() const noexcept { return out_.counters(); }
-  /// @}
+  /// What was done to received and to transmitted packets. The device itself has its own: `inner().statistics()`.
+  [[nodiscard]] faulty_statistics statistics() const noexcept { return {in_.counters(), out_.counters()}; }
   /// How many packets are on the way outwards, those included that the device has no room for.
   [[nodiscard]] std::size_t in_flight() const noexcept { return out_.size() + waiting_; }
 
@@ -107,7 +117,7 @@ class faulty : public detail::around_device<Device> {
     if (p) return in_.send(static_cast<packet&&>(p), now);
     // No descriptor for lent bytes.
     this->memory().release(&f, 1);
-    in_.lose(drop_reason::no_packet);
+    in_.lose_newcomer(drop_reason::no_packet);
   }
   // A full device gets the same packets again the next time, at most 100 us later.
   void send_due(instant now) noexcept {

@@ -19,6 +19,7 @@
 #include <runnel/base/random.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/device/counted.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/device/partial_checksum.hpp>
 #include <runnel/packet/drop_reason.hpp>
@@ -42,14 +43,22 @@ struct link_options {
   std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
 };
 
-/// What one direction of a wire did to packets, beside losing some.
+/// What one direction of a wire did to packets.
 struct link_counters {
   std::uint64_t sent = 0;        ///< packets that were given to it, those that it lost included
   std::uint64_t corrupted = 0;   ///< a bit was turned over
   std::uint64_t duplicated = 0;  ///< came twice
   std::uint64_t reordered = 0;   ///< went before their time, `reordering`; what jitter does is not counted
   std::uint64_t delivered = 0;   ///< packets that arrived, second copies included
+  std::uint64_t lost = 0;        ///< packets that did not, second copies included, for whatever reason
 };
+
+/// One line: "sent 10, delivered 8, 2 lost, 1 reordered". What did not happen is not printed.
+inline void print(text_writer& out, const link_counters& c) noexcept {
+  out << "sent " << c.sent << ", delivered " << c.delivered;
+  detail::print_counted(
+      out, {{c.lost, "lost"}, {c.corrupted, "corrupted"}, {c.duplicated, "duplicated"}, {c.reordered, "reordered"}});
+}
 
 namespace detail {
 
@@ -82,7 +91,11 @@ class link_direction {
   }
   [[nodiscard]] const link_counters& counters() const noexcept { return counters_; }
   [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
-  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
+  // A packet that could not even be given to it.
+  void lose_newcomer(drop_reason why) noexcept {
+    ++counters_.sent;
+    lose(why);
+  }
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
 
@@ -127,6 +140,10 @@ class link_direction {
   }
 
  private:
+  void lose(drop_reason why) noexcept {
+    ++dropped_[static_cast<std::size_t>(why)];
+    ++counters_.lost;
+  }
   // Behind the checksum, as on a real line: one that was left to the device is completed before.
   void corrupt(packet& p) noexcept {
     if (p.length() == 0 || !complete_transport_checksum(p, p.layers().link_kind())) return;

@@ -28,6 +28,7 @@
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/device/counted.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/device/device_memory.hpp>
 #include <runnel/device/network_interface.hpp>
@@ -95,19 +96,17 @@ struct tap_statistics {
   std::uint64_t invalid = 0;            ///< transmitted and lost: the kernel, or the lack of a header, did not allow it
 };
 
-/// One line: `received 12, 1176 bytes, 13 reads; transmitted 12, 1176 bytes, 12 writes; too_long 3`. Counters of what
-/// went wrong only where they are not 0.
+/// One line: "received 12 (1176 bytes), transmitted 12 (1176 bytes), 3 lost as too long, 25 system calls". Counters of
+/// trouble only when not 0.
 inline void print(text_writer& out, const tap_statistics& s) noexcept {
-  out << "received " << s.received << ", " << s.received_bytes << " bytes, " << s.reads << " reads; transmitted "
-      << s.transmitted << ", " << s.transmitted_bytes << " bytes, " << s.writes << " writes";
-  const auto also = [&](const char* what, std::uint64_t n) {
-    if (n != 0) out << "; " << what << ' ' << n;
-  };
-  also("too_long", s.too_long);
-  also("malformed", s.malformed);
-  also("refused", s.refused);
-  also("while_down", s.while_down);
-  also("invalid", s.invalid);
+  out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
+      << s.transmitted_bytes << " bytes)";
+  detail::print_counted(out, {{s.too_long, "lost as too long"},
+                              {s.malformed, "lost as malformed"},
+                              {s.refused, "refused by a full interface"},
+                              {s.while_down, "lost while it was down"},
+                              {s.invalid, "lost as not allowed"}});
+  out << ", " << s.reads + s.writes << " system calls";
 }
 
 /// One queue of a TAP or TUN interface. Move-only; all its packets must have come home when it is destroyed, if it owns
