@@ -1595,6 +1595,34 @@ using timer_wheel = basic_timer_wheel<6>;
 
 #endif
 
+// ==== runnel/device/counted.hpp ======================================================================================
+// How all devices print their counters: what a device has done, then what went wrong, in words, where it did. Nothing
+// here is for users.
+#ifndef RUNNEL_DEVICE_COUNTED_HPP
+#define RUNNEL_DEVICE_COUNTED_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel::detail {
+
+/// A counter, and what it counts in words.
+struct counted {
+  std::uint64_t count;
+  const char* what;
+};
+
+/// Adds ", 3 refused by a full ring" for each that is not 0.
+template <std::size_t N>
+void print_counted(text_writer& out, const counted (&all)[N]) noexcept {
+  for (const counted& c : all)
+    if (c.count != 0) out << ", " << c.count << ' ' << c.what;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/fwd.hpp =================================================================================================
 // The names of the types that headers pass by reference, for those who need no more.
 #ifndef RUNNEL_FWD_HPP
@@ -1680,23 +1708,20 @@ struct af_packet_statistics {
   std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
 };
 
-/// One line: `arrived 12, received 12; transmitted 12, 3 system calls; dropped 3`. Counters of what went wrong only
-/// where they are not 0.
+/// One line: "arrived 12, received 12, transmitted 12, 3 dropped by a full receive ring, 5 system calls". Counters of
+/// trouble only when not 0.
 inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
-  out << "arrived " << s.arrived << ", received " << s.received << "; transmitted " << s.transmitted << ", "
-      << s.system_calls << " system calls";
-  const auto also = [&](const char* what, std::uint64_t n) {
-    if (n != 0) out << "; " << what << ' ' << n;
-  };
-  also("dropped", s.dropped);
-  also("ring_full", s.ring_full);
-  also("outgoing", s.outgoing);
-  also("cut", s.cut);
-  also("malformed", s.malformed);
-  also("refused", s.refused);
-  also("while_down", s.while_down);
-  also("invalid", s.invalid);
-  also("times_down", s.times_down);
+  out << "arrived " << s.arrived << ", received " << s.received << ", transmitted " << s.transmitted;
+  detail::print_counted(out, {{s.dropped, "dropped by a full receive ring"},
+                              {s.ring_full, "times that it became full"},
+                              {s.outgoing, "of our own passed over"},
+                              {s.cut, "cut short"},
+                              {s.malformed, "lost as malformed"},
+                              {s.refused, "refused by a full interface"},
+                              {s.while_down, "lost while it was down"},
+                              {s.invalid, "lost as too long or too short"},
+                              {s.times_down, "times down"}});
+  out << ", " << s.system_calls << " system calls";
 }
 
 }  // namespace runnel::device
@@ -13594,23 +13619,19 @@ struct af_xdp_statistics {
   std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
 };
 
-/// Prints one line: "received 10 (640 bytes), transmitted 2 (128 bytes), ...". Counters of trouble only when not 0.
+/// One line: "received 10 (640 bytes), transmitted 2 (128 bytes), 3 lost, 5 system calls". Counters of trouble only
+/// when not 0.
 inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  const struct {
-    std::uint64_t count;
-    const char* what;
-  } more[] = {{s.copied, "copied"},
-              {s.lost, "lost"},
-              {s.refused, "refused by a full ring"},
-              {s.no_slot, "without a slot to copy to"},
-              {s.kernel_dropped, "dropped by the kernel"},
-              {s.kernel_ring_full, "dropped by a full receive ring"},
-              {s.kernel_no_slot, "dropped without a free slot"},
-              {s.kernel_invalid, "invalid descriptors"}};
-  for (const auto& m : more)
-    if (m.count != 0) out << ", " << m.count << ' ' << m.what;
+  detail::print_counted(out, {{s.copied, "copied"},
+                              {s.lost, "lost"},
+                              {s.refused, "refused by a full ring"},
+                              {s.no_slot, "without a slot to copy to"},
+                              {s.kernel_dropped, "dropped by the kernel"},
+                              {s.kernel_ring_full, "dropped by a full receive ring"},
+                              {s.kernel_no_slot, "dropped without a free slot"},
+                              {s.kernel_invalid, "invalid descriptors"}});
   out << ", " << s.system_calls << " system calls";
 }
 
@@ -19587,9 +19608,8 @@ class any_device {
   friend void print(text_writer& out, any_device& d) noexcept {
     if (d.held_->print(out)) return;
     const any_statistics s = d.statistics();
-    out << "received " << s.received << "; transmitted " << s.transmitted;
-    if (s.lost != 0) out << "; lost " << s.lost;
-    if (s.refused != 0) out << "; refused " << s.refused;
+    out << "received " << s.received << ", transmitted " << s.transmitted;
+    detail::print_counted(out, {{s.lost, "lost"}, {s.refused, "refused"}});
   }
 
  private:
@@ -19839,6 +19859,11 @@ class around_device {
   {
     return device_->name();
   }
+  [[nodiscard]] auto statistics() noexcept
+    requires requires(Device& d) { d.statistics(); }
+  {
+    return device_->statistics();
+  }
   /// The device itself.
   [[nodiscard]] Device& inner() noexcept { return *device_; }
   /// @}
@@ -19886,14 +19911,22 @@ struct link_options {
   std::uint64_t seed = 1;           ///< of all that is random; the two directions differ even with the same one
 };
 
-/// What one direction of a wire did to packets, beside losing some.
+/// What one direction of a wire did to packets.
 struct link_counters {
   std::uint64_t sent = 0;        ///< packets that were given to it, those that it lost included
   std::uint64_t corrupted = 0;   ///< a bit was turned over
   std::uint64_t duplicated = 0;  ///< came twice
   std::uint64_t reordered = 0;   ///< went before their time, `reordering`; what jitter does is not counted
   std::uint64_t delivered = 0;   ///< packets that arrived, second copies included
+  std::uint64_t lost = 0;        ///< packets that did not, second copies included, for whatever reason
 };
+
+/// One line: "sent 10, delivered 8, 2 lost, 1 reordered". What did not happen is not printed.
+inline void print(text_writer& out, const link_counters& c) noexcept {
+  out << "sent " << c.sent << ", delivered " << c.delivered;
+  detail::print_counted(
+      out, {{c.lost, "lost"}, {c.corrupted, "corrupted"}, {c.duplicated, "duplicated"}, {c.reordered, "reordered"}});
+}
 
 namespace detail {
 
@@ -19926,7 +19959,11 @@ class link_direction {
   }
   [[nodiscard]] const link_counters& counters() const noexcept { return counters_; }
   [[nodiscard]] instant next_due() const noexcept { return size_ != 0 ? heap_[0].due : never; }
-  void lose(drop_reason why) noexcept { ++dropped_[static_cast<std::size_t>(why)]; }
+  // A packet that could not even be given to it.
+  void lose_newcomer(drop_reason why) noexcept {
+    ++counters_.sent;
+    lose(why);
+  }
   void close() noexcept { closed_ = true; }
   [[nodiscard]] bool done() const noexcept { return closed_ && size_ == 0; }
 
@@ -19971,6 +20008,10 @@ class link_direction {
   }
 
  private:
+  void lose(drop_reason why) noexcept {
+    ++dropped_[static_cast<std::size_t>(why)];
+    ++counters_.lost;
+  }
   // Behind the checksum, as on a real line: one that was left to the device is completed before.
   void corrupt(packet& p) noexcept {
     if (p.length() == 0 || !complete_transport_checksum(p, p.layers().link_kind())) return;
@@ -20158,6 +20199,18 @@ class virtual_link {
 
 namespace runnel::device {
 
+/// What a faulty device did to packets, in each direction.
+struct faulty_statistics {
+  link_counters received;     ///< on their way from the device
+  link_counters transmitted;  ///< on their way to it
+};
+
+/// One line: "received: sent 10, delivered 8, 2 lost; transmitted: sent 3, delivered 3".
+inline void print(text_writer& out, const faulty_statistics& s) noexcept {
+  print(out << "received: ", s.received);
+  print(out << "; transmitted: ", s.transmitted);
+}
+
 /// Refers to `device`, which must outlive it, and holds up to `Capacity` packets on the way in each direction, in slots
 /// of the device's pool. Packets that lie elsewhere, or are lent, are copied there.
 template <class Device, std::size_t Capacity = 1024>
@@ -20220,10 +20273,8 @@ class faulty : public detail::around_device<Device> {
   [[nodiscard]] std::uint64_t dropped_in(drop_reason why) const noexcept { return in_.dropped(why); }
   [[nodiscard]] std::uint64_t dropped_out(drop_reason why) const noexcept { return out_.dropped(why); }
   /// @}
-  /// What else was done to received and to transmitted packets. @{
-  [[nodiscard]] const link_counters& received() const noexcept { return in_.counters(); }
-  [[nodiscard]] const link_counters& transmitted() const noexcept { return out_.counters(); }
-  /// @}
+  /// What was done to received and to transmitted packets. The device itself has its own: `inner().statistics()`.
+  [[nodiscard]] faulty_statistics statistics() const noexcept { return {in_.counters(), out_.counters()}; }
   /// How many packets are on the way outwards, those included that the device has no room for.
   [[nodiscard]] std::size_t in_flight() const noexcept { return out_.size() + waiting_; }
 
@@ -20235,7 +20286,7 @@ class faulty : public detail::around_device<Device> {
     if (p) return in_.send(static_cast<packet&&>(p), now);
     // No descriptor for lent bytes.
     this->memory().release(&f, 1);
-    in_.lose(drop_reason::no_packet);
+    in_.lose_newcomer(drop_reason::no_packet);
   }
   // A full device gets the same packets again the next time, at most 100 us later.
   void send_due(instant now) noexcept {
@@ -22387,19 +22438,17 @@ struct tap_statistics {
   std::uint64_t invalid = 0;            ///< transmitted and lost: the kernel, or the lack of a header, did not allow it
 };
 
-/// One line: `received 12, 1176 bytes, 13 reads; transmitted 12, 1176 bytes, 12 writes; too_long 3`. Counters of what
-/// went wrong only where they are not 0.
+/// One line: "received 12 (1176 bytes), transmitted 12 (1176 bytes), 3 lost as too long, 25 system calls". Counters of
+/// trouble only when not 0.
 inline void print(text_writer& out, const tap_statistics& s) noexcept {
-  out << "received " << s.received << ", " << s.received_bytes << " bytes, " << s.reads << " reads; transmitted "
-      << s.transmitted << ", " << s.transmitted_bytes << " bytes, " << s.writes << " writes";
-  const auto also = [&](const char* what, std::uint64_t n) {
-    if (n != 0) out << "; " << what << ' ' << n;
-  };
-  also("too_long", s.too_long);
-  also("malformed", s.malformed);
-  also("refused", s.refused);
-  also("while_down", s.while_down);
-  also("invalid", s.invalid);
+  out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
+      << s.transmitted_bytes << " bytes)";
+  detail::print_counted(out, {{s.too_long, "lost as too long"},
+                              {s.malformed, "lost as malformed"},
+                              {s.refused, "refused by a full interface"},
+                              {s.while_down, "lost while it was down"},
+                              {s.invalid, "lost as not allowed"}});
+  out << ", " << s.reads + s.writes << " system calls";
 }
 
 /// One queue of a TAP or TUN interface. Move-only; all its packets must have come home when it is destroyed, if it owns
