@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -25,29 +24,63 @@ constexpr literal_packet dns = make(4, eth, from_10_1_2_3, udp_to(53));
 struct number_of_rows {
   std::size_t same = 0, held = 0;
 };
+// An expression without its type: most of what is tested here would otherwise be compiled hundreds of times.
+struct untyped_expression {
+  const void* expression;
+  bool (*ask)(const void* expression, const subject&);
+};
 // Asks both about every packet; counts those where they agree, and those where the condition holds.
-number_of_rows compare(const auto& expression, std::size_t rounds) {
-  const condition c = expression;
+number_of_rows compare_untyped(const condition& c, const untyped_expression& e, std::size_t rounds) {
   number_of_rows n;
   for_many_packets(rounds, [&](const subject& s) {
-    const bool expected = expression(s);
+    const bool expected = e.ask(e.expression, s);
     n.same += c(s) == expected ? 1u : 0u;
     n.held += expected ? 1u : 0u;
   });
   return n;
 }
-void same_answers(const auto& expression, std::size_t rounds = 5) {
-  CHECK(compare(expression, rounds).same == rounds * runnel_test::frames_of_all_kinds().size());
+template <class Expression>
+number_of_rows compare(const Expression& e, std::size_t rounds) {
+  const auto ask = [](const void* what, const subject& s) { return (*static_cast<const Expression*>(what))(s); };
+  return compare_untyped(e, {&e, ask}, rounds);
 }
-// Asks all of some conditions; `answers` says what is right, a bit for each.
-bool all_agree(const condition (&conditions)[3], const std::function<unsigned(const subject&)>& answers) {
-  bool good = true;
-  for_many_packets(5, [&](const subject& s) {
-    unsigned bits = 0;
-    for (std::size_t i = 0; i < std::size(conditions); ++i) bits |= (conditions[i](s) ? 1u : 0u) << i;
-    good = good && bits == answers(s);
+void check_all_same(const number_of_rows& n, std::size_t rounds) {
+  CHECK(n.same == rounds * runnel_test::frames_of_all_kinds().size());
+}
+void same_answers(const auto& expression, std::size_t rounds = 5) {
+  check_all_same(compare(expression, rounds), rounds);
+}
+
+// What is asked about a field, without its type.
+template <class Key>
+struct questions_about {
+  const void* field;
+  bool (*load)(const void* field, const subject&, Key&);
+  void (*make)(const void* field, const Key&, condition (&)[3]);
+  unsigned (*ask)(const void* field, const Key&, const subject&);  // what is right, a bit for each condition
+};
+template <class Key>
+void check_field(const condition& is_zero, const questions_about<Key>& field) {
+  // Values that the field has in some packet, and their neighbours.
+  std::vector<Key> seen;
+  for_many_packets(2, [&](const subject& s) {
+    Key k{};
+    if (field.load(field.field, s, k) && seen.size() < 6) seen.push_back(k);
   });
-  return good;
+  text<> name;
+  print(name, is_zero);
+  CHECK_MESSAGE(!seen.empty(), "no packet has this field: ", std::string(name.c_str()));
+  for (const Key& k : seen) {
+    condition conditions[3];
+    field.make(field.field, k, conditions);
+    bool all_agree = true;
+    for_many_packets(5, [&](const subject& s) {
+      unsigned bits = 0;
+      for (std::size_t i = 0; i < std::size(conditions); ++i) bits |= (conditions[i](s) ? 1u : 0u) << i;
+      all_agree = all_agree && bits == field.ask(field.field, k, s);
+    });
+    CHECK(all_agree);
+  }
 }
 struct parity {
   bool contains(ipv4_address a) const noexcept { return a.value() % 2 == 0; }
@@ -68,26 +101,26 @@ TEST_CASE("a condition is made from a match expression, and means the same") {
 }
 
 TEST_CASE("every field compares as it does in an expression, on good and on broken packets") {
-  for_all_fields([&](const auto& field) {
-    using value = typename std::remove_cvref_t<decltype(field)>::value_type;
+  for_all_fields([](const auto& field) {
+    using field_type = std::remove_cvref_t<decltype(field)>;
+    using value = typename field_type::value_type;
     using key = match::key_t<value>;
-    // Values that the field has in some packet, and their neighbours.
-    std::vector<key> seen;
-    for_many_packets(2, [&](const subject& s) {
-      key k{};
-      if (match::load(s, field, k) && seen.size() < 6) seen.push_back(k);
-    });
-    text<> name;
-    print(name, field == value{});
-    CHECK_MESSAGE(!seen.empty(), "no packet has this field: ", std::string(name.c_str()));
-    for (const key& k : seen) {
-      const value v = match::from_key<value>(k);
-      const condition conditions[] = {field == v, field != v, (field & v) <= v};
-      const auto answers = [&](const subject& s) {
-        return ((field == v)(s) ? 1u : 0u) | ((field != v)(s) ? 2u : 0u) | (((field & v) <= v)(s) ? 4u : 0u);
-      };
-      CHECK(all_agree(conditions, answers));
-    }
+    const questions_about<key> questions = {
+        &field,
+        [](const void* f, const subject& s, key& k) { return match::load(s, *static_cast<const field_type*>(f), k); },
+        [](const void* f, const key& k, condition(&to)[3]) {
+          const field_type& asked = *static_cast<const field_type*>(f);
+          const value v = match::from_key<value>(k);
+          to[0] = asked == v;
+          to[1] = asked != v;
+          to[2] = (asked & v) <= v;
+        },
+        [](const void* f, const key& k, const subject& s) {
+          const field_type& asked = *static_cast<const field_type*>(f);
+          const value v = match::from_key<value>(k);
+          return ((asked == v)(s) ? 1u : 0u) | ((asked != v)(s) ? 2u : 0u) | (((asked & v) <= v)(s) ? 4u : 0u);
+        }};
+    check_field(field == value{}, questions);
   });
 }
 

@@ -5,6 +5,7 @@
 #define TESTS_XDP_LOWERING_HPP
 
 #include <algorithm>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
@@ -124,6 +125,8 @@ inline bool is_lowerable(const condition& c) {
   return true;
 }
 
+using take_condition = std::function<void(const condition&)>;
+
 // A test of one operand with other values. Not by the types of expressions: they are many, and compiling them takes
 // minutes.
 template <class Key>
@@ -139,8 +142,8 @@ condition with(match::condition_node n, match::node_kind kind, std::vector<Key> 
   return c;
 }
 // Everything that can be asked about an operand, with two of its values.
-template <class Key, class Take>
-void for_all_tests(match::condition_node n, const Key& v, const Key& w, Take take) {
+template <class Key>
+void for_all_tests(match::condition_node n, const Key& v, const Key& w, const take_condition& take) {
   using kind = match::node_kind;
   using match::relation;
   const Key low = match::key_less(v, w) ? v : w, high = match::key_less(v, w) ? w : v;
@@ -163,28 +166,42 @@ void for_all_tests(match::condition_node n, const Key& v, const Key& w, Take tak
     take(with<Key>(n, kind::in_prefix, {prefix}));
   }
 }
+// What a field is without its type.
+template <class Key>
+struct untyped_field {
+  const void* field;
+  bool (*load)(const void* field, const subject&, Key&);
+};
+template <class Key>
+void for_all_tests_of(const condition& equal, const untyped_field<Key>& field, const std::vector<octets>& packets,
+                      std::size_t values, const take_condition& take) {
+  if (!is_lowerable(equal)) return;
+  const match::condition_node node = match::condition_view(equal).nodes[0];
+  std::vector<Key> seen;
+  for (std::size_t i = 0; i < packets.size() && seen.size() < values; ++i) {
+    Key k{};
+    if (!field.load(field.field, as_subject(packets[(i * 7919) % packets.size()]), k)) continue;
+    if (std::find(seen.begin(), seen.end(), k) == seen.end()) seen.push_back(k);
+  }
+  const char* name = node.operand.is_meta ? match::name(node.operand.which) : node.operand.name;
+  CHECK_MESSAGE(!seen.empty(), "no packet has this field: ", std::string(name));
+  if (!seen.empty()) for_all_tests(node, seen.back(), seen.front(), take);
+}
 // The same for all fields and headers that can be lowered, with values that some packet has.
-template <class Take>
-void for_all_leaves(const std::vector<octets>& packets, std::size_t values, Take take) {
+inline void for_all_leaves(const std::vector<octets>& packets, std::size_t values, const take_condition& take) {
   for_all_fields([&](const auto& field) {
-    using value = typename std::remove_cvref_t<decltype(field)>::value_type;
+    using field_type = std::remove_cvref_t<decltype(field)>;
+    using value = typename field_type::value_type;
     using key = match::key_t<value>;
-    const condition equal = field == value{};
-    const match::condition_node node = match::condition_view(equal).nodes[0];
-    if (!is_lowerable(equal)) return;
-    std::vector<key> seen;
-    for (std::size_t i = 0; i < packets.size() && seen.size() < values; ++i) {
-      key k{};
-      if (!match::load(as_subject(packets[(i * 7919) % packets.size()]), field, k)) continue;
-      if (std::find(seen.begin(), seen.end(), k) == seen.end()) seen.push_back(k);
-    }
-    const char* name = node.operand.is_meta ? match::name(node.operand.which) : node.operand.name;
-    CHECK_MESSAGE(!seen.empty(), "no packet has this field: ", std::string(name));
-    if (!seen.empty()) for_all_tests(node, seen.back(), seen.front(), take);
+    const untyped_field<key> f = {&field, [](const void* what, const subject& s, key& k) {
+                                    return match::load(s, *static_cast<const field_type*>(what), k);
+                                  }};
+    for_all_tests_of(field == value{}, f, packets, values, take);
   });
   for_all_headers([&](const auto& has_it) {
-    if (!is_lowerable(has_it)) return;
-    take(has_it);
+    const condition there = has_it;
+    if (!is_lowerable(there)) return;
+    take(there);
     take(!has_it);
   });
 }
