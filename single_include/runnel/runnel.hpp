@@ -3031,8 +3031,9 @@ struct any_taker {
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
-/// has
-///   nothing to do sleeps on those of all its devices;
+///   has nothing to do sleeps on those of all its devices;
+/// - `lacks_memory()`: whether `receive` can hand out nothing before packets come home, for want of slots. The handle
+///   may be readable all the while: a loop does not wait on it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
@@ -7373,6 +7374,8 @@ class af_packet {
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
   /// The file descriptor to wait on until there is something to receive; -1 when nothing ever will be.
   [[nodiscard]] int wait_handle() const noexcept { return failed_ ? -1 : receiver_.socket.get(); }
+  /// Whether it can hand out nothing before packets come home: some of those that it has lent are out.
+  [[nodiscard]] bool lacks_memory() const noexcept { return memory_.get().lent(lender_.number()) != 0; }
   /// When to look again without having been waked: while the interface is down, nobody says that it was deleted.
   [[nodiscard]] instant next_due() const noexcept { return down_ && !failed_ ? next_look_ : never; }
 
@@ -17113,6 +17116,9 @@ class xsk_queue {
   /// Whether packets are on the transmit ring because the driver was busy.
   [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
 
+  /// Whether the kernel has fewer slots to receive into than it should have.
+  [[nodiscard]] bool lacks_slots() const noexcept { return receiving_ < level_; }
+
   template <class Take>
   RUNNEL_INLINE std::size_t receive(const xsk_umem& umem, std::size_t room, instant now, Take& take,
                                     device::af_xdp_statistics& counts) noexcept {
@@ -17450,6 +17456,13 @@ class af_xdp {
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+  /// Whether the kernel lacks slots to receive into and the pool is empty.
+  [[nodiscard]] bool lacks_memory() const noexcept {
+    if (count_ == 0 || memory_.get().available() != 0) return false;
+    for (std::size_t i = 0; i < count_; ++i)
+      if (queues_[i].lacks_slots()) return true;
+    return false;
+  }
 
   /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
   [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }
@@ -19437,6 +19450,7 @@ class device_holder {
   virtual bool done() noexcept = 0;
   virtual instant next_due() noexcept = 0;
   virtual int wait_handle() noexcept = 0;
+  virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
   virtual std::uint64_t dropped() noexcept = 0;
@@ -19494,6 +19508,10 @@ class device_holder_of final : public device_holder {
   int wait_handle() noexcept override {
     if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
     else return -1;
+  }
+  bool lacks_memory() noexcept override {
+    if constexpr (requires { device_.lacks_memory(); }) return device_.lacks_memory();
+    else return false;
   }
   int transmit_handle() noexcept override {
     if constexpr (requires { device_.transmit_handle(); }) return device_.transmit_handle();
@@ -19589,6 +19607,8 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
+  /// Whether it can hand out nothing before packets come home, for want of slots.
+  [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
   /// The name of its interface, or what it was opened by.
@@ -19845,6 +19865,10 @@ class around_device {
   [[nodiscard]] int wait_handle() noexcept {
     if constexpr (requires(Device& d) { d.wait_handle(); }) return device_->wait_handle();
     else return -1;
+  }
+  [[nodiscard]] bool lacks_memory() noexcept {
+    if constexpr (requires(Device& d) { d.lacks_memory(); }) return device_->lacks_memory();
+    else return false;
   }
   [[nodiscard]] int transmit_handle() noexcept {
     if constexpr (requires(Device& d) { d.transmit_handle(); }) return device_->transmit_handle();
@@ -22536,6 +22560,8 @@ class tap {
   [[nodiscard]] bool done() const noexcept { return gone_; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
+  /// Whether it can hand out nothing before packets come home: its pool is empty.
+  [[nodiscard]] bool lacks_memory() const noexcept { return memory_.get().available() == 0; }
   /// The file descriptor to wait on (POLLOUT) until the kernel has room again; -1 when the interface was deleted.
   [[nodiscard]] int transmit_handle() const noexcept { return wait_handle(); }
 
@@ -26891,10 +26917,12 @@ class attachment {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
       waits.until(source_->next_due());
+    // Nobody says when packets come home, and the handle would wake us for what we cannot take.
+    if (lacks_memory()) waits.again();
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks_memory()) waits.add({handle, false});
     // What an attachment behind it, or another thread, has filled since it had its turn.
     if constexpr (requires { source_->empty(); })
       if (!source_->empty()) waits.ready();
@@ -26912,6 +26940,13 @@ class attachment {
   [[nodiscard]] auto& path() noexcept { return path_; }
 
  private:
+  [[nodiscard]] bool lacks_memory() noexcept {
+    if constexpr (requires {
+                    { source_->lacks_memory() } -> std::same_as<bool>;
+                  })
+      return source_->lacks_memory();
+    else return false;
+  }
   template <class Clock>
   std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
     context c = detail::context_of(*source_, clock.now());

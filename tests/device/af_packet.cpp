@@ -220,7 +220,9 @@ TEST_CASE("received frames are sent on from where they lie") {
   for (std::size_t sent = 0; sent < 10;) {
     const auto frames = receive(*eth, 10 - sent);
     REQUIRE(!frames.empty());
+    CHECK(eth->lacks_memory());  // it waits for these
     CHECK(eth->transmit(frames.data(), frames.size(), instant{}) == frames.size());
+    CHECK_FALSE(eth->lacks_memory());
     CHECK(eth->memory().lent(frames[0].lender) == 0);
     sent += frames.size();
   }

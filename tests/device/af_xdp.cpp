@@ -241,7 +241,9 @@ TEST_CASE("a consumer that is too slow: the kernel counts what it drops, and no 
   }
   check_all_there(*nic, static_cast<std::uint32_t>(n));
   CHECK(nic->frames().free == 0);
+  CHECK(nic->lacks_memory());
   nic->memory().release(held, n);
+  CHECK_FALSE(nic->lacks_memory());
   CHECK(nic->frames().receiving == 16);
   packet again = numbered(nic->memory(), 7);
   REQUIRE(nic->transmit(&again, 1, {}) == 1);

@@ -112,6 +112,8 @@ class af_packet {
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
   /// The file descriptor to wait on until there is something to receive; -1 when nothing ever will be.
   [[nodiscard]] int wait_handle() const noexcept { return failed_ ? -1 : receiver_.socket.get(); }
+  /// Whether it can hand out nothing before packets come home: some of those that it has lent are out.
+  [[nodiscard]] bool lacks_memory() const noexcept { return memory_.get().lent(lender_.number()) != 0; }
   /// When to look again without having been waked: while the interface is down, nobody says that it was deleted.
   [[nodiscard]] instant next_due() const noexcept { return down_ && !failed_ ? next_look_ : never; }
 

@@ -146,6 +146,13 @@ class af_xdp {
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
+  /// Whether the kernel lacks slots to receive into and the pool is empty.
+  [[nodiscard]] bool lacks_memory() const noexcept {
+    if (count_ == 0 || memory_.get().available() != 0) return false;
+    for (std::size_t i = 0; i < count_; ++i)
+      if (queues_[i].lacks_slots()) return true;
+    return false;
+  }
 
   /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
   [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }

@@ -58,6 +58,7 @@ class device_holder {
   virtual bool done() noexcept = 0;
   virtual instant next_due() noexcept = 0;
   virtual int wait_handle() noexcept = 0;
+  virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
   virtual std::uint64_t dropped() noexcept = 0;
@@ -115,6 +116,10 @@ class device_holder_of final : public device_holder {
   int wait_handle() noexcept override {
     if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
     else return -1;
+  }
+  bool lacks_memory() noexcept override {
+    if constexpr (requires { device_.lacks_memory(); }) return device_.lacks_memory();
+    else return false;
   }
   int transmit_handle() noexcept override {
     if constexpr (requires { device_.transmit_handle(); }) return device_.transmit_handle();
@@ -210,6 +215,8 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
+  /// Whether it can hand out nothing before packets come home, for want of slots.
+  [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
   /// The name of its interface, or what it was opened by.

@@ -41,6 +41,10 @@ class around_device {
     if constexpr (requires(Device& d) { d.wait_handle(); }) return device_->wait_handle();
     else return -1;
   }
+  [[nodiscard]] bool lacks_memory() noexcept {
+    if constexpr (requires(Device& d) { d.lacks_memory(); }) return device_->lacks_memory();
+    else return false;
+  }
   [[nodiscard]] int transmit_handle() noexcept {
     if constexpr (requires(Device& d) { d.transmit_handle(); }) return device_->transmit_handle();
     else return -1;

@@ -194,6 +194,8 @@ class tap {
   [[nodiscard]] bool done() const noexcept { return gone_; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
+  /// Whether it can hand out nothing before packets come home: its pool is empty.
+  [[nodiscard]] bool lacks_memory() const noexcept { return memory_.get().available() == 0; }
   /// The file descriptor to wait on (POLLOUT) until the kernel has room again; -1 when the interface was deleted.
   [[nodiscard]] int transmit_handle() const noexcept { return wait_handle(); }
 

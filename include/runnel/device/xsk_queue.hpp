@@ -82,6 +82,9 @@ class xsk_queue {
   /// Whether packets are on the transmit ring because the driver was busy.
   [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
 
+  /// Whether the kernel has fewer slots to receive into than it should have.
+  [[nodiscard]] bool lacks_slots() const noexcept { return receiving_ < level_; }
+
   template <class Take>
   RUNNEL_INLINE std::size_t receive(const xsk_umem& umem, std::size_t room, instant now, Take& take,
                                     device::af_xdp_statistics& counts) noexcept {

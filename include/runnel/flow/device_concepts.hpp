@@ -32,8 +32,9 @@ struct any_taker {
 /// - `done()`: whether nothing will ever come again (the end of a capture).
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
-/// has
-///   nothing to do sleeps on those of all its devices;
+///   has nothing to do sleeps on those of all its devices;
+/// - `lacks_memory()`: whether `receive` can hand out nothing before packets come home, for want of slots. The handle
+///   may be readable all the while: a loop does not wait on it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {

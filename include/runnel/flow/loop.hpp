@@ -81,10 +81,12 @@ class attachment {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
       waits.until(source_->next_due());
+    // Nobody says when packets come home, and the handle would wake us for what we cannot take.
+    if (lacks_memory()) waits.again();
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      if (const int handle = source_->wait_handle(); handle >= 0) waits.add({handle, false});
+      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks_memory()) waits.add({handle, false});
     // What an attachment behind it, or another thread, has filled since it had its turn.
     if constexpr (requires { source_->empty(); })
       if (!source_->empty()) waits.ready();
@@ -102,6 +104,13 @@ class attachment {
   [[nodiscard]] auto& path() noexcept { return path_; }
 
  private:
+  [[nodiscard]] bool lacks_memory() noexcept {
+    if constexpr (requires {
+                    { source_->lacks_memory() } -> std::same_as<bool>;
+                  })
+      return source_->lacks_memory();
+    else return false;
+  }
   template <class Clock>
   std::size_t poll_once(Clock& clock, std::size_t room) noexcept {
     context c = detail::context_of(*source_, clock.now());
