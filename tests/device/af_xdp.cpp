@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "device/fresh_namespace.hpp"
 #include "device/numbered.hpp"
 #include "device/own_namespace.hpp"
 
@@ -241,9 +242,15 @@ TEST_CASE("a consumer that is too slow: the kernel counts what it drops, and no 
   }
   check_all_there(*nic, static_cast<std::uint32_t>(n));
   CHECK(nic->frames().free == 0);
+  CHECK_FALSE(nic->lacks_memory());  // the kernel has some still
+  const std::byte another[60]{};
+  REQUIRE(runnel::test::raw_socket("lo").send({another, sizeof another}));
+  for (int i = 0; i < 1000 && !nic->lacks_memory(); ++i) n += nic->receive(1, {}, into_array(held + n)), ::usleep(1000);
   CHECK(nic->lacks_memory());
+  CHECK(nic->frames().receiving == 15);
   nic->memory().release(held, n);
   CHECK_FALSE(nic->lacks_memory());
+  CHECK(nic->receive(1, {}, into_array(held)) == 0);
   CHECK(nic->frames().receiving == 16);
   packet again = numbered(nic->memory(), 7);
   REQUIRE(nic->transmit(&again, 1, {}) == 1);
