@@ -42,7 +42,9 @@
 #endif
 #endif
 
-/// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body.
+/// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body, and for those that
+/// put stages together: where GCC 12 calls a function with a stage by value, it forgets what the stage refers to, and
+/// counts that a handler adds to are lost (-fipa-modref).
 #define RUNNEL_INLINE [[gnu::always_inline]] inline
 
 #endif
@@ -18464,7 +18466,7 @@ struct not_a_stage : stage_defaults {
 
 // Turns whatever a user writes between two bars into a stage that the engine can call.
 template <class S>
-constexpr auto as_stage(S s) noexcept {
+RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
   static_assert(stage<S>,
                 "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
@@ -18504,7 +18506,7 @@ struct named_stage : S {
 
 /// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
 template <class S>
-[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto named(const char* label, S s) noexcept {
   return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
 }
 
@@ -18780,12 +18782,12 @@ constexpr auto fit(Stage&& stage) noexcept {
 }
 
 template <class Counters, class Last>
-constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
+RUNNEL_INLINE constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
   using stage = decltype(fit<Counters>(std::move(last)));
   return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
 }
 template <class Counters, class First, class... Stages, class Last>
-constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
+RUNNEL_INLINE constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
   (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
   if constexpr (ends<First, Stages...>) {
     return std::move(left);
@@ -27989,7 +27991,7 @@ struct way_must_end {
                 "enqueue(queue), discard, shared(pipeline) or a branch");
 };
 template <class Path>
-constexpr auto as_way(Path path) noexcept {
+RUNNEL_INLINE constexpr auto as_way(Path path) noexcept {
   auto whole = as_pipeline(std::move(path));
   (void)sizeof(way_must_end<decltype(whole)>);
   if constexpr (whole.complete) return whole;
@@ -28045,7 +28047,7 @@ class branch_stage : public stage_defaults {
 
   /// Connects the way `Way` to a pipeline, or to a single end such as `discard`. Ways are connected once each.
   template <class Way, class Path>
-  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto on(Path path) && noexcept {
     (void)sizeof(check_connection<ways, Way, Connections...>);
     auto whole = as_way(std::move(path));
     using link = connection_to<Way, decltype(whole)>;
@@ -28125,7 +28127,7 @@ struct decide_by_protocol {
 ///         .on<dns>(transmit(resolver))
 ///         .on<other>(discard)
 template <class F>
-[[nodiscard]] constexpr auto branch(F decision) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto branch(F decision) noexcept {
   using from = detail::branch_signature<F>;
   static_assert(detail::is_ports<typename from::ways>,
                 "runnel: branch() needs a handler that returns ports<...>: [](udp u) -> ports<dns, other> {...}, or an "
@@ -28663,7 +28665,7 @@ inline constexpr detail::discard_stage discard{};
 /// Ends a path at a function that takes ownership: `deliver([&](packet p) {...})`. A packet that it keeps beyond the
 /// call needs `keep()`.
 template <class F>
-[[nodiscard]] constexpr auto deliver(F function) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto deliver(F function) noexcept {
   static_assert(std::is_invocable_v<F&, packet>,
                 "runnel: deliver() needs a function that takes a packet: [](packet p) {...}");
   return detail::deliver_stage<F>{std::move(function)};
@@ -28958,7 +28960,7 @@ struct tap_stage : stage_defaults {
 /// cloned (counted as drop_reason::no_packet at the tee), nor is one that another thread sent, for only that thread's
 /// pool could describe its bytes (drop_reason::other_thread); both go on all the same.
 template <class Path>
-[[nodiscard]] constexpr auto tee(Path path) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto tee(Path path) noexcept {
   auto whole = detail::as_way(std::move(path));
   return detail::tee_stage<decltype(whole)>{std::move(whole)};
 }
@@ -29667,7 +29669,7 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept {
 /// the pipeline ends, at a queue and at `replaceable` too: what is built without a trace pays nothing for it, so the
 /// pipeline behind needs one that goes on, `trace(out)`. Refers to `out`, which must outlive the pipeline.
 template <class Condition>
-[[nodiscard]] constexpr auto trace(Condition condition, text_writer& out) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto trace(Condition condition, text_writer& out) noexcept {
   static_assert(
       requires(const subject& s) { static_cast<bool>(condition(s)); },
       "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "
@@ -31062,7 +31064,7 @@ constexpr void check_early() noexcept {
 /// most 255), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
 /// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
 template <class F, transmitting_device... Targets>
-[[nodiscard]] constexpr auto xdp(F program, Targets&... targets) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto xdp(F program, Targets&... targets) noexcept {
   static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");
   detail::check_early<F>();
   using list = detail::target_list<Targets...>;

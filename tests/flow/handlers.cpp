@@ -13,6 +13,12 @@ struct fixture {
   numbers arrived;
 };
 
+// As much as does not fit into registers.
+struct six_counts {
+  std::uint64_t *a, *b, *c, *d, *e, *f;
+  void operator()(const packet&) const { ++*a, ++*b, ++*c, ++*d, ++*e, ++*f; }
+};
+
 verdict plain_function(ipv4 ip) { return ip.time_to_live() == 1 ? drop : pass; }
 
 }  // namespace
@@ -68,6 +74,19 @@ TEST_CASE("a handler may keep state of its own") {
   auto path = parse() | [n = 0](udp) mutable { return ++n % 2 == 0 ? drop : pass; } | note(t.arrived);
   run(attach(t.wire, path));
   CHECK(t.arrived == "1 3 5");
+}
+
+TEST_CASE("what a handler refers to, its author reads afterwards") {
+  fixture t;
+  for (std::uint16_t port = 1; port <= 20; ++port) t.wire.udp(port);
+  std::uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, captured = 0;
+  {
+    auto path = parse() | six_counts{&a, &b, &c, &d, &e, &f} | named("counts", [&](udp) { ++captured; }) |
+                deliver([&](packet) { ++a, ++b, ++c, ++captured; });
+    run(attach(t.wire, path));
+  }
+  CHECK(a + b + c + d + e + f == 180);
+  CHECK(captured == 40);
 }
 
 TEST_CASE("a handler can ask for the packet, the time and a subject beside headers, in any order") {

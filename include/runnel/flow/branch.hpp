@@ -111,7 +111,7 @@ struct way_must_end {
                 "enqueue(queue), discard, shared(pipeline) or a branch");
 };
 template <class Path>
-constexpr auto as_way(Path path) noexcept {
+RUNNEL_INLINE constexpr auto as_way(Path path) noexcept {
   auto whole = as_pipeline(std::move(path));
   (void)sizeof(way_must_end<decltype(whole)>);
   if constexpr (whole.complete) return whole;
@@ -167,7 +167,7 @@ class branch_stage : public stage_defaults {
 
   /// Connects the way `Way` to a pipeline, or to a single end such as `discard`. Ways are connected once each.
   template <class Way, class Path>
-  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto on(Path path) && noexcept {
     (void)sizeof(check_connection<ways, Way, Connections...>);
     auto whole = as_way(std::move(path));
     using link = connection_to<Way, decltype(whole)>;
@@ -247,7 +247,7 @@ struct decide_by_protocol {
 ///         .on<dns>(transmit(resolver))
 ///         .on<other>(discard)
 template <class F>
-[[nodiscard]] constexpr auto branch(F decision) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto branch(F decision) noexcept {
   using from = detail::branch_signature<F>;
   static_assert(detail::is_ports<typename from::ways>,
                 "runnel: branch() needs a handler that returns ports<...>: [](udp u) -> ports<dns, other> {...}, or an "

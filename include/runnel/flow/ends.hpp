@@ -208,7 +208,7 @@ inline constexpr detail::discard_stage discard{};
 /// Ends a path at a function that takes ownership: `deliver([&](packet p) {...})`. A packet that it keeps beyond the
 /// call needs `keep()`.
 template <class F>
-[[nodiscard]] constexpr auto deliver(F function) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto deliver(F function) noexcept {
   static_assert(std::is_invocable_v<F&, packet>,
                 "runnel: deliver() needs a function that takes a packet: [](packet p) {...}");
   return detail::deliver_stage<F>{std::move(function)};

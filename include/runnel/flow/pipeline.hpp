@@ -210,12 +210,12 @@ constexpr auto fit(Stage&& stage) noexcept {
 }
 
 template <class Counters, class Last>
-constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
+RUNNEL_INLINE constexpr auto join(pipeline<Counters>&& left, Last last) noexcept {
   using stage = decltype(fit<Counters>(std::move(last)));
   return pipeline<Counters, stage>{append(std::move(left).stages(), fit<Counters>(std::move(last)))};
 }
 template <class Counters, class First, class... Stages, class Last>
-constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
+RUNNEL_INLINE constexpr auto join(pipeline<Counters, First, Stages...>&& left, Last last) noexcept {
   (void)sizeof(stage_after_an_end<Last, typename last_of<First, Stages...>::type>);
   if constexpr (ends<First, Stages...>) {
     return std::move(left);

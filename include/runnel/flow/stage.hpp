@@ -417,7 +417,7 @@ struct not_a_stage : stage_defaults {
 
 // Turns whatever a user writes between two bars into a stage that the engine can call.
 template <class S>
-constexpr auto as_stage(S s) noexcept {
+RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
   static_assert(stage<S>,
                 "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
@@ -457,7 +457,7 @@ struct named_stage : S {
 
 /// Gives a stage a name for the drawing of the graph and for traces. `label` must outlive the pipeline: a literal.
 template <class S>
-[[nodiscard]] constexpr auto named(const char* label, S s) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto named(const char* label, S s) noexcept {
   return detail::named_stage<detail::stage_of<S>>{detail::as_stage(std::move(s)), label};
 }
 

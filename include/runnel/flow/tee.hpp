@@ -72,7 +72,7 @@ struct tap_stage : stage_defaults {
 /// cloned (counted as drop_reason::no_packet at the tee), nor is one that another thread sent, for only that thread's
 /// pool could describe its bytes (drop_reason::other_thread); both go on all the same.
 template <class Path>
-[[nodiscard]] constexpr auto tee(Path path) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto tee(Path path) noexcept {
   auto whole = detail::as_way(std::move(path));
   return detail::tee_stage<decltype(whole)>{std::move(whole)};
 }

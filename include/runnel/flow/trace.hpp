@@ -81,7 +81,7 @@ void report(Stage& stage, packet& p, verdict v, context& c) noexcept {
 /// the pipeline ends, at a queue and at `replaceable` too: what is built without a trace pays nothing for it, so the
 /// pipeline behind needs one that goes on, `trace(out)`. Refers to `out`, which must outlive the pipeline.
 template <class Condition>
-[[nodiscard]] constexpr auto trace(Condition condition, text_writer& out) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto trace(Condition condition, text_writer& out) noexcept {
   static_assert(
       requires(const subject& s) { static_cast<bool>(condition(s)); },
       "runnel: trace() needs a match expression, such as ip::saddr == addr4(\"192.0.2.1\"), or a function of a "

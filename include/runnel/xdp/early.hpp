@@ -131,7 +131,7 @@ constexpr void check_early() noexcept {
 /// most 255), `pass` goes on. Any header may be asked for: frames are dissected where one is. Frames that lack a header
 /// asked for pass. Stands at the beginning of a pipeline. Refers to the targets, which must outlive it.
 template <class F, transmitting_device... Targets>
-[[nodiscard]] constexpr auto xdp(F program, Targets&... targets) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto xdp(F program, Targets&... targets) noexcept {
   static_assert(sizeof...(Targets) <= 255, "runnel: an early verdict redirects to at most 255 devices");
   detail::check_early<F>();
   using list = detail::target_list<Targets...>;
