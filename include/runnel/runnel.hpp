@@ -11,6 +11,7 @@
 #include <runnel/ip.hpp>
 #include <runnel/match.hpp>
 #include <runnel/packet.hpp>
+#include <runnel/track.hpp>
 #include <runnel/version.hpp>
 #include <runnel/wire.hpp>
 #include <runnel/xdp.hpp>

@@ -1775,6 +1775,8 @@ enum class drop_reason : std::uint8_t {
   neighbour_malformed,  ///< a neighbour discovery message that RFC 4861 says to discard
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
+  connections_full,     ///< the connection table has no room for a new connection
+  connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -1824,6 +1826,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "neighbour_malformed",
                                    "gre_malformed",
                                    "vxlan_malformed",
+                                   "connections_full",
+                                   "connection_clash",
                                    "no_packet",
                                    "other_thread",
                                    "queue_full",
@@ -17837,6 +17841,7 @@ struct context {
   std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
   /// Internal: the device of the source.
   void* device = nullptr;
+  void* connections = nullptr;   ///< Internal: the records of the table that `track` asked, by their numbers.
   text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
 };
 
@@ -18072,7 +18077,8 @@ class burst_of : public burst {
 
 namespace runnel {
 
-/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
+/// A tracked connection: see track/connection.hpp. A handler may only ask for one behind `track()`, and runs for the
+/// packets that belong to one.
 class connection;
 
 /// How the engine calls a stage.
@@ -18228,10 +18234,26 @@ struct packet_source {
     else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
+    else if constexpr (is_connection<A>) return (*connection_at<std::remove_reference_t<A>>());
     else return subject{static_cast<const packet&>(p), map()};
+  }
+  // The packet's connection, as `track()` has numbered it; null when it has none, or it is over. A template, for here
+  // nothing is known of connections.
+  template <class Connection>
+  [[nodiscard]] RUNNEL_INLINE Connection* connection_at() const noexcept {
+    const std::uint32_t number = p.connection() >> 4;
+    if (number == 0 || c.connections == nullptr) return nullptr;
+    Connection* const known = static_cast<Connection*>(c.connections) + (number - 1);
+    return known->is_alive() ? known : nullptr;
   }
 };
 
+template <class A, class Source>
+RUNNEL_INLINE bool has_connection(const Source& source) noexcept {
+  if constexpr (is_connection<A> && requires { source.p; })
+    return source.template connection_at<std::remove_reference_t<A>>() != nullptr;
+  else return true;
+}
 template <class A, class Map>
 RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
   if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
@@ -18245,6 +18267,8 @@ RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, ty
     const auto map = source.map();
     if (!(has_argument<A>(map) && ...)) return missing;
   }
+  if constexpr (demands<type_list<A...>>::connections)
+    if (!(has_connection<A>(source) && ...)) return missing;
   if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
     f(source.template give<A>()...);
     return missing;
@@ -30911,6 +30935,2380 @@ class cursor {
 // Packets: frames, packets, the pools they come from, bursts, cursors.
 #ifndef RUNNEL_PACKET_ALL_HPP
 #define RUNNEL_PACKET_ALL_HPP
+
+#endif
+
+// ==== runnel/track/connection_state.hpp ==============================================================================
+// What connection tracking says about one packet, in the 32 bits that travel with it: the state, the direction, and
+// which connection. The names are the kernel's (include/uapi/linux/netfilter/nf_conntrack_common.h).
+#ifndef RUNNEL_TRACK_CONNECTION_STATE_HPP
+#define RUNNEL_TRACK_CONNECTION_STATE_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// What a packet is to its connection; `ct::state == established`.
+enum class connection_state : std::uint8_t {
+  none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
+  new_,         ///< of a connection of which nothing came back yet
+  established,  ///< of a connection that was seen in both directions
+  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
+  invalid,      ///< belongs to no connection, and begins none
+  untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
+};
+
+/// The states of a tracked TCP connection; the kernel's `enum tcp_conntrack`.
+enum class tcp_connection_state : std::uint8_t {
+  none,         ///< not TCP
+  syn_sent,     ///< a SYN was seen
+  syn_recv,     ///< and a SYN/ACK
+  established,  ///< and the ACK; or picked up in its middle
+  fin_wait,     ///< one side sent a FIN
+  close_wait,   ///< which was acknowledged
+  last_ack,     ///< the other side sent one too
+  time_wait,    ///< which was acknowledged
+  close,        ///< a reset was seen
+  syn_sent2,    ///< both sides sent a SYN
+};
+
+/// The name as `conntrack -L` writes it.
+[[nodiscard]] constexpr const char* name(tcp_connection_state s) noexcept {
+  constexpr const char* names[] = {"NONE",       "SYN_SENT", "SYN_RECV",  "ESTABLISHED", "FIN_WAIT",
+                                   "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",       "SYN_SENT2"};
+  const auto i = static_cast<std::uint8_t>(s);
+  return i < sizeof names / sizeof *names ? names[i] : "UNKNOWN";
+}
+
+/// The states by name, for `ct::state == established`. @{
+inline constexpr connection_state new_ = connection_state::new_;
+inline constexpr connection_state established = connection_state::established;
+inline constexpr connection_state related = connection_state::related;
+inline constexpr connection_state invalid = connection_state::invalid;
+inline constexpr connection_state untracked = connection_state::untracked;
+/// @}
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_state s) noexcept {
+  switch (s) {
+    case connection_state::none: return "none";
+    case connection_state::new_: return "new";
+    case connection_state::established: return "established";
+    case connection_state::related: return "related";
+    case connection_state::invalid: return "invalid";
+    case connection_state::untracked: return "untracked";
+  }
+  return "unknown";
+}
+
+/// Which way a packet goes: that of the packet that began the connection, or back; `ct::direction == original`.
+enum class connection_direction : std::uint8_t { original, reply };
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_direction d) noexcept {
+  return d == connection_direction::original ? "original" : "reply";
+}
+
+/// Bits of `connection::status()`, those of the kernel's `enum ip_conntrack_status`, which has more. They are numbers,
+/// to be joined with `|`.
+namespace connection_status {
+inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announced it
+inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
+inline constexpr std::uint16_t assured = 1u << 2;     ///< never given up for a new one when the table is full
+inline constexpr std::uint16_t confirmed = 1u << 3;   ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;     ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;     ///< its destination is translated
+inline constexpr std::uint16_t dying = 1u << 9;       ///< it is being destroyed: seen in its last event only
+}  // namespace connection_status
+
+/// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
+/// the connection in its table plus one; 0 there when it has none. All zero: never tracked.
+struct connection_word {
+  /// The number.
+  std::uint32_t value = 0;
+
+  /// What the packet is to its connection.
+  [[nodiscard]] constexpr connection_state state() const noexcept { return static_cast<connection_state>(value & 7u); }
+  /// Which way it goes.
+  [[nodiscard]] constexpr connection_direction direction() const noexcept {
+    return static_cast<connection_direction>(value >> 3 & 1u);
+  }
+  /// Whether it belongs to a connection.
+  [[nodiscard]] constexpr bool has_connection() const noexcept { return (value >> 4) != 0; }
+  /// The number of its connection; `has_connection()` is the caller's promise.
+  [[nodiscard]] constexpr std::uint32_t number() const noexcept { return (value >> 4) - 1; }
+  /// Of a packet without a connection.
+  [[nodiscard]] static constexpr connection_word of(connection_state s) noexcept {
+    return {static_cast<std::uint32_t>(s)};
+  }
+  /// Of a packet of connection `number`.
+  [[nodiscard]] static constexpr connection_word of(connection_state s, connection_direction d,
+                                                    std::uint32_t number) noexcept {
+    return {(number + 1) << 4 | static_cast<std::uint32_t>(d) << 3 | static_cast<std::uint32_t>(s)};
+  }
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/connection.hpp ====================================================================================
+// One tracked connection: two cache lines in a table. The first has what every packet needs, the second what TCP needs.
+#ifndef RUNNEL_TRACK_CONNECTION_HPP
+#define RUNNEL_TRACK_CONNECTION_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+class connection_table;
+
+namespace detail {
+
+// What was seen of one side of a TCP connection; the kernel's struct ip_ct_tcp_state, after "Real Stateful TCP Packet
+// Filtering in IP Filter" by Guido van Rooij.
+struct tcp_side {
+  std::uint32_t end = 0;         // the highest sequence number that it sent, and its length
+  std::uint32_t max_end = 0;     // the highest that its peer lets it send
+  std::uint32_t max_window = 0;  // the largest window that it offered; 0: nothing seen of it yet
+  std::uint32_t max_ack = 0;     // the highest acknowledgement that it sent
+  std::uint8_t scale = 0;
+  std::uint8_t flags = 0;
+};
+struct tcp_window {
+  tcp_side side[2];
+  std::uint32_t last_sequence = 0;
+  std::uint32_t last_ack = 0;
+  std::uint32_t last_end = 0;
+  std::uint16_t last_window = 0;
+  std::uint8_t last_index = 0;  // of the kind of the last segment: see tcp_tracker.hpp
+  std::uint8_t last_direction = 0;
+  std::uint8_t last_scale = 0;
+  std::uint8_t last_flags = 0;
+  std::uint8_t retransmits = 0;
+};
+static_assert(sizeof(tcp_window) == 60);
+
+struct tracker;
+
+}  // namespace detail
+
+/// A connection: handlers behind `track()` may ask for `connection&`, or `const connection&`. It belongs to its table
+/// and stays where it is as long as it lives; after the burst it may be gone. Counters are those of the packets that
+/// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
+class alignas(64) connection {
+ public:
+  connection() noexcept = default;
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  /// Bits of `connection_status`.
+  [[nodiscard]] std::uint16_t status() const noexcept { return status_ & public_status; }
+  /// Whether all of some bits are set.
+  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (status_ & bits) == bits; }
+  /// The IP protocol.
+  [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
+  /// What has become of a TCP connection; `none` for others.
+  [[nodiscard]] tcp_connection_state tcp_state() const noexcept {
+    return static_cast<tcp_connection_state>(tcp_state_);
+  }
+  /// A number that rules and handlers give it. @{
+  [[nodiscard]] std::uint32_t mark() const noexcept { return mark_; }
+  void mark(std::uint32_t v) noexcept { mark_ = v; }
+  /// @}
+  /// 32 bits, each a label; the kernel has 128. @{
+  [[nodiscard]] std::uint32_t labels() const noexcept { return labels_; }
+  void labels(std::uint32_t v) noexcept { labels_ = v; }
+  /// @}
+  /// What went one way. @{
+  [[nodiscard]] std::uint64_t packets(connection_direction d) const noexcept {
+    return packets_[static_cast<std::uint8_t>(d)];
+  }
+  [[nodiscard]] std::uint64_t octets(connection_direction d) const noexcept {
+    return octets_[static_cast<std::uint8_t>(d)];
+  }
+  /// @}
+  /// Whether it belongs to somebody: false of a place that is free. For those who keep numbers.
+  [[nodiscard]] bool is_alive() const noexcept { return (status_ & alive) != 0; }
+
+ private:
+  friend class connection_table;
+  friend struct detail::tracker;
+  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
+  static constexpr std::uint16_t public_status = 0x03ff;
+
+  // ---- every packet
+  std::uint32_t deadline_ = 0;  // in ticks; of a free one: the next that is free
+  std::uint32_t timer_ = 0;     // its place in the wheel; unconfirmed: its place in the ring of those
+  std::uint32_t original_ = 0;  // places in the index
+  std::uint32_t reply_ = 0;     // that of `original_` when both directions are found in one place
+  std::uint16_t status_ = 0;
+  std::uint8_t protocol_ = 0;
+  std::uint8_t tcp_state_ = 0;
+  std::uint32_t mark_ = 0;
+  std::uint32_t labels_ = 0;
+  std::uint32_t created_ = 0;  // in ticks
+  std::uint64_t packets_[2] = {};
+  std::uint64_t octets_[2] = {};
+  // ---- TCP, and where IPv6 tuples lie
+  detail::tcp_window tcp_;
+  std::uint32_t tuples6_ = 0;
+};
+static_assert(sizeof(connection) == 128);
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/connection_tuple.hpp ==============================================================================
+// One direction of a connection: addresses, ports or what stands for them, protocol and zone, as whole words. What
+// packets are looked up by, and what NAT changes. The kernel's struct nf_conntrack_tuple.
+#ifndef RUNNEL_TRACK_CONNECTION_TUPLE_HPP
+#define RUNNEL_TRACK_CONNECTION_TUPLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+// ---- the last word of a tuple: two ports, protocol, family (0 or 6), zone
+
+inline constexpr std::uint64_t ipv6_tuple = std::uint64_t{6} << 16;
+
+[[nodiscard]] constexpr std::uint64_t tuple_rest(std::uint32_t ports, std::uint8_t protocol,
+                                                 std::uint16_t zone) noexcept {
+  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24 | zone;
+}
+// The type of the message that answers, or that is answered; the type itself when it is no query.
+[[nodiscard]] constexpr std::uint8_t opposite_icmp(std::uint8_t type) noexcept {
+  if (type == 0 || type == 8) return static_cast<std::uint8_t>(8 - type);
+  if (type >= 13 && type <= 18) return static_cast<std::uint8_t>(((type - 1) ^ 1) + 1);
+  return type;
+}
+[[nodiscard]] constexpr std::uint8_t opposite_icmpv6(std::uint8_t type) noexcept {
+  return type == 128 || type == 129 || type == 139 || type == 140
+             ? static_cast<std::uint8_t>(type <= 129 ? type ^ 1 : 279 - type)
+             : type;
+}
+[[nodiscard, gnu::noinline]] constexpr std::uint64_t opposite_rest_slow(std::uint64_t rest) noexcept {
+  const auto protocol = static_cast<std::uint8_t>(rest >> 24);
+  if (protocol == 47) return rest;  // the key of a tunnel is the same both ways
+  if (protocol != 1 && protocol != 58) return swap_ports(rest);
+  const auto type = static_cast<std::uint8_t>(rest >> 40);
+  const std::uint64_t other = protocol == 1 ? opposite_icmp(type) : opposite_icmpv6(type);
+  return (rest & ~(std::uint64_t{0xff} << 40)) | other << 40;
+}
+[[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t opposite_rest(std::uint64_t rest) noexcept {
+  const auto protocol = static_cast<std::uint8_t>(rest >> 24);
+  if (protocol == 6 || protocol == 17) [[likely]]
+    return swap_ports(rest);
+  return opposite_rest_slow(rest);
+}
+
+// What a place in the index is found by: of an IPv4 tuple everything, of an IPv6 tuple a digest. Both directions have
+// the same, the lesser of the two; `turned` says that the tuple is the other one.
+struct tuple_key {
+  std::uint64_t a = 0;
+  std::uint64_t b = 0;
+  unsigned turned = 0;
+};
+[[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
+  const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
+  const bool turned = back < addresses || (back == addresses && rest_back < rest);
+  return {turned ? back : addresses, turned ? rest_back : rest, turned ? 1u : 0u};
+}
+
+}  // namespace detail
+
+/// Addresses, ports, protocol and zone of the packets that go one way. 40 bytes; an IPv4 address lies in the lower half
+/// of a word of its own.
+///
+/// ICMP queries have their identifier for the source port, type and code for the destination port. GRE (version 0) has
+/// the upper and lower half of its key there, zeros without one. All other protocols but TCP and UDP have zeros.
+class connection_tuple {
+ public:
+  constexpr connection_tuple() noexcept = default;
+  /// From its parts; ports are in host order. @{
+  constexpr connection_tuple(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
+                             std::uint16_t destination_port, std::uint8_t protocol, std::uint16_t zone = 0) noexcept
+      : words_{0, source.value(), 0, destination.value(),
+               detail::tuple_rest(std::uint32_t{source_port} << 16 | destination_port, protocol, zone)} {}
+  constexpr connection_tuple(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
+                             std::uint16_t destination_port, std::uint8_t protocol, std::uint16_t zone = 0) noexcept
+      : words_{source.high(), source.low(), destination.high(), destination.low(),
+               detail::ipv6_tuple |
+                   detail::tuple_rest(std::uint32_t{source_port} << 16 | destination_port, protocol, zone)} {}
+  /// @}
+  /// Of the words that `addresses4` and `rest` give back: IPv4.
+  [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
+    connection_tuple t;
+    t.words_[1] = addresses >> 32, t.words_[3] = addresses & 0xffff'ffff, t.words_[4] = rest;
+    return t;
+  }
+
+  /// Whether its addresses are IPv6 addresses.
+  [[nodiscard]] constexpr bool is_ipv6() const noexcept { return (words_[4] & detail::ipv6_tuple) != 0; }
+  /// The address, of an IPv4 tuple. @{
+  [[nodiscard]] constexpr ipv4_address source4() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(words_[1])};
+  }
+  [[nodiscard]] constexpr ipv4_address destination4() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(words_[3])};
+  }
+  /// @}
+  /// The address, of an IPv6 tuple. @{
+  [[nodiscard]] constexpr ipv6_address source6() const noexcept { return {words_[0], words_[1]}; }
+  [[nodiscard]] constexpr ipv6_address destination6() const noexcept { return {words_[2], words_[3]}; }
+  /// @}
+  /// A part, in host order. @{
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(words_[4] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(words_[4] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(words_[4] >> 24);
+  }
+  [[nodiscard]] constexpr std::uint16_t zone() const noexcept { return static_cast<std::uint16_t>(words_[4]); }
+  /// @}
+  /// Of an ICMP query. @{
+  [[nodiscard]] constexpr std::uint16_t icmp_identifier() const noexcept { return source_port(); }
+  [[nodiscard]] constexpr std::uint8_t icmp_type() const noexcept { return static_cast<std::uint8_t>(words_[4] >> 40); }
+  [[nodiscard]] constexpr std::uint8_t icmp_code() const noexcept { return static_cast<std::uint8_t>(words_[4] >> 32); }
+  /// @}
+  /// Both IPv4 addresses in one word, the source in the upper half.
+  [[nodiscard]] constexpr std::uint64_t addresses4() const noexcept { return words_[1] << 32 | words_[3]; }
+  /// Ports, protocol, family and zone in one word.
+  [[nodiscard]] constexpr std::uint64_t rest() const noexcept { return words_[4]; }
+
+  /// The tuple of the packets that go the other way, when nothing is translated: addresses and ports swapped, of an
+  /// ICMP query the type that answers it. Twice is the tuple itself.
+  [[nodiscard]] constexpr connection_tuple inverted() const noexcept {
+    connection_tuple t;
+    t.words_[0] = words_[2], t.words_[1] = words_[3], t.words_[2] = words_[0], t.words_[3] = words_[1];
+    t.words_[4] = detail::opposite_rest(words_[4]);
+    return t;
+  }
+  /// Internal: what the tables find it by.
+  [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
+    if (!is_ipv6()) return detail::key_of(addresses4(), rest());
+    const connection_tuple back = inverted();
+    const bool turned = back.less(*this);
+    const connection_tuple& least = turned ? back : *this;
+    const auto& k = detail::flow_hash_keys;
+    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples.
+    const std::uint64_t* w = least.words_;
+    using detail::multiply_fold;
+    const std::uint64_t a = multiply_fold(
+        multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1]) ^ multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3]) ^ seed,
+        w[4] ^ k[4]);
+    const std::uint64_t b = multiply_fold(
+        multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4]) ^ multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2]) ^ seed,
+        w[4] ^ k[1]);
+    return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
+    return different == 0;
+  }
+
+ private:
+  [[nodiscard]] constexpr bool less(const connection_tuple& other) const noexcept {
+    for (std::size_t i = 0; i < 4; ++i)
+      if (words_[i] != other.words_[i]) return words_[i] < other.words_[i];
+    return words_[4] < other.words_[4];
+  }
+
+  std::uint64_t words_[5] = {};  // source, destination, the rest
+};
+static_assert(sizeof(connection_tuple) == 40);
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/connection_index.hpp ==============================================================================
+// The hash index of a connection table: cache lines of three places each. Nothing here is for users.
+//
+// Theory of operation. A place holds 16 bytes of key and a reference of 4, so a line of 64 bytes has three of them, and
+// a search that finds what it looks for reads one line. A key whose own line is full lies in a line behind it; every
+// line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever moves: connections
+// remember their places.
+//
+// Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
+// are translated: then each has a place of its own, good for its own direction only.
+#ifndef RUNNEL_TRACK_CONNECTION_INDEX_HPP
+#define RUNNEL_TRACK_CONNECTION_INDEX_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// What a place refers to. Bits 0 and 1: packets whose tuple is the key itself, or the one turned round, are meant.
+// Bit 2: the tuple that was put here was turned. Bit 3: it was that of the replies. Then the connection's number + 1.
+// All zero: the place is free.
+struct place_reference {
+  std::uint32_t value = 0;
+
+  static constexpr std::uint32_t both_ways = 3;
+  [[nodiscard]] static constexpr place_reference to(std::uint32_t number, unsigned turned, bool reply,
+                                                    std::uint32_t ways) noexcept {
+    return {(number + 1) << 4 | (reply ? 8u : 0u) | turned << 2 | ways};
+  }
+  [[nodiscard]] constexpr bool means(unsigned turned) const noexcept { return (value >> turned & 1u) != 0; }
+  [[nodiscard]] constexpr unsigned turned() const noexcept { return value >> 2 & 1u; }
+  [[nodiscard]] constexpr std::uint32_t number() const noexcept { return (value >> 4) - 1; }
+  // 0 for a packet in the original direction, 1 for a reply.
+  [[nodiscard]] constexpr unsigned direction(unsigned packet_turned) const noexcept {
+    return (packet_turned ^ value >> 2 ^ value >> 3) & 1u;
+  }
+};
+
+struct alignas(64) index_line {
+  std::uint64_t a[3];
+  std::uint64_t b[3];
+  place_reference to[3];
+  std::uint32_t passed;  // how many keys lie in lines behind this one, on whose way it is
+};
+static_assert(sizeof(index_line) == 64);
+
+class connection_index {
+ public:
+  static constexpr std::uint32_t none = 0xffff'ffff;  // no place
+
+  // `lines` of them, at least one, which are set to zero here.
+  connection_index(index_line* lines, std::uint32_t count, std::uint64_t seed) noexcept
+      : lines_(lines), count_(count), seed_(seed) {
+    for (std::uint32_t i = 0; i < count; ++i) lines_[i] = {};
+  }
+
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+  // The line where the search for a key begins.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t home(std::uint64_t a, std::uint64_t b) const noexcept {
+    const std::uint64_t h =
+        multiply_fold(multiply_fold(a ^ flow_hash_keys[0] ^ seed_, b ^ flow_hash_keys[1]) ^ seed_, flow_hash_keys[4]);
+    return static_cast<std::uint32_t>((h >> 32) * count_ >> 32);
+  }
+  RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
+  void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 3); }
+
+  // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
+  // is asked about a place that fits: a digest may be that of another.
+  template <class Holds>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t line, Holds holds) const noexcept {
+    for (;;) {
+      const index_line& l = lines_[line];
+      for (unsigned i = 0; i < 3; ++i)
+        if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && l.to[i].means(k.turned) && holds(l.to[i].number()))
+          return line * 3 + i;
+      if (l.passed == 0) [[likely]]
+        return none;
+      line = next(line);
+    }
+  }
+  // Puts a key into the first free place from its home on. There is one: see `connection_table`.
+  std::uint32_t insert(const tuple_key& k, place_reference to) noexcept {
+    for (std::uint32_t line = home(k.a, k.b);; line = next(line)) {
+      index_line& l = lines_[line];
+      for (unsigned i = 0; i < 3; ++i) {
+        if (l.to[i].value != 0) continue;
+        l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
+        return line * 3 + i;
+      }
+      ++l.passed;
+    }
+  }
+  void erase(std::uint32_t place) noexcept {
+    const std::uint32_t at = place / 3;
+    index_line& l = lines_[at];
+    l.to[place % 3] = {};
+    for (std::uint32_t line = home(l.a[place % 3], l.b[place % 3]); line != at; line = next(line))
+      --lines_[line].passed;
+  }
+
+  [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 3].to[place % 3]; }
+  [[nodiscard]] tuple_key key_at(std::uint32_t place) const noexcept {
+    const index_line& l = lines_[place / 3];
+    return {l.a[place % 3], l.b[place % 3], l.to[place % 3].turned()};
+  }
+  // The IPv4 tuple that was put at a place.
+  [[nodiscard]] connection_tuple tuple4_at(std::uint32_t place) const noexcept {
+    const tuple_key k = key_at(place);
+    const connection_tuple t = connection_tuple::from4(k.a, k.b);
+    return k.turned != 0 ? t.inverted() : t;
+  }
+  [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
+  [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }
+  [[nodiscard]] const index_line& line(std::uint32_t i) const noexcept { return lines_[i]; }
+
+ private:
+  index_line* lines_;
+  std::uint32_t count_;
+  std::uint64_t seed_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/deadline_wheel.hpp ================================================================================
+// A timing wheel over numbers, for tables whose entries are refreshed with every packet. Nothing here is for users.
+//
+// Theory of operation. As base/timer_wheel.hpp, with four levels of 64 slots, but lazy: who puts off a deadline only
+// writes it down. An entry is looked at when the slot comes up in which it was put last, and then put into the slot of
+// the deadline that it has by then. Slots hold numbers in chunks of one cache line, 14 of them, so that all of a chunk
+// can be fetched at once: a list through the entries would be one cache miss after the other.
+//
+// Time is counted in ticks, of which the wheel keeps 64 bits and the entries the lower 32; a deadline lies less than
+// 2^31 ticks ahead.
+#ifndef RUNNEL_TRACK_DEADLINE_WHEEL_HPP
+#define RUNNEL_TRACK_DEADLINE_WHEEL_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+struct alignas(64) wheel_chunk {
+  static constexpr std::uint32_t room = 14;
+  std::uint32_t next;
+  std::uint16_t list;
+  std::uint16_t count;
+  std::uint32_t entries[room];
+};
+static_assert(sizeof(wheel_chunk) == 64);
+
+class deadline_wheel {
+ public:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+  static constexpr unsigned levels = 4;
+  static constexpr unsigned coarse = 8;  // a slot of the lowest level is 2^8 ticks wide
+
+  // How many chunks hold `n` entries, however they are spread.
+  [[nodiscard]] static constexpr std::uint32_t chunks_for(std::uint32_t n) noexcept {
+    const std::uint32_t spread = n / wheel_chunk::room + lists;
+    return n < spread ? n : spread;
+  }
+  deadline_wheel(wheel_chunk* chunks) noexcept : chunks_(chunks) {
+    for (std::uint32_t& h : heads_) h = none;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+
+  // `place_of(entry)` is where an entry keeps its place: a std::uint32_t&. An empty wheel begins at `now`.
+  template <class PlaceOf>
+  void insert(std::uint32_t entry, std::uint64_t now, std::uint64_t deadline, PlaceOf place_of) noexcept {
+    if (size_ == 0) now_ = now >> coarse;
+    ++size_;
+    append(list_for(deadline), entry, place_of);
+  }
+  template <class PlaceOf>
+  void erase(std::uint32_t entry, PlaceOf place_of) noexcept {
+    --size_;
+    remove(entry, place_of);
+  }
+  // Puts an entry whose deadline came nearer where it is found in time.
+  template <class PlaceOf>
+  void move(std::uint32_t entry, std::uint64_t deadline, PlaceOf place_of) noexcept {
+    remove(entry, place_of);
+    append(list_for(deadline), entry, place_of);
+  }
+  // Whether an entry would be looked at in time for a deadline, where it is.
+  [[nodiscard]] bool in_time(std::uint32_t place, std::uint64_t deadline) const noexcept {
+    const unsigned list = chunks_[place / 16].list;
+    if (list == due_list) return true;
+    const unsigned level = list / 64;
+    const std::uint64_t here = now_ >> 6 * level;
+    const std::uint64_t ahead = (list - here) & 63u;
+    return (here + ahead) << 6 * level <= tick_of(deadline);
+  }
+
+  // Looks at what comes up until `now`, at most `limit` entries: `deadline_of(entry, now)` gives 64 bits,
+  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, and takes it out. How many were looked at.
+  template <class PlaceOf, class DeadlineOf, class Fetch, class Expire>
+  std::size_t advance(std::uint64_t now, std::size_t limit, PlaceOf place_of, DeadlineOf deadline_of, Fetch fetch,
+                      Expire expire) noexcept {
+    std::size_t looked = 0;
+    const std::uint64_t target = now >> coarse;
+    for (;;) {
+      while (heads_[due_list] != none) {
+        const std::uint32_t head = heads_[due_list];
+        wheel_chunk& c = chunks_[head];
+        if (head != fetched_) {
+          for (unsigned i = 0; i < c.count; ++i) prefetch_to_write(&place_of(c.entries[i]));
+          for (unsigned i = c.count; i-- != 0;) fetch(c.entries[i]);
+          fetched_ = head;
+        }
+        if (looked == limit) return looked;
+        ++looked;
+        const std::uint32_t entry = c.entries[c.count - 1];
+        const std::uint64_t deadline = deadline_of(entry);
+        if (deadline <= now) expire(entry);
+        else move(entry, deadline, place_of);
+      }
+      const event e = next_event();
+      if (e.list == none || e.tick > target) {
+        if (target > now_) now_ = target;
+        return looked;
+      }
+      now_ = e.tick;
+      take_over(e.list);
+    }
+  }
+  // The tick before which `advance` has nothing to do; ~0 when there is nothing.
+  [[nodiscard]] std::uint64_t next_due() const noexcept {
+    if (heads_[due_list] != none) return now_ << coarse;
+    const event e = next_event();
+    return e.list == none ? ~std::uint64_t{0} : e.tick << coarse;
+  }
+  // Whether all chunks are in order; `f(entry, place)` is called for each entry.
+  template <class F>
+  [[nodiscard]] bool check(F f) const noexcept {
+    std::uint32_t seen = 0;
+    for (std::uint32_t list = 0; list < lists; ++list) {
+      const bool marked = list == due_list || (occupied_[list / 64] >> list % 64 & 1u) != 0;
+      if (!marked && heads_[list] != none) return false;
+      bool first = true;
+      for (std::uint32_t c = heads_[list]; c != none; c = chunks_[c].next, first = false) {
+        if (chunks_[c].list != list || chunks_[c].count == 0) return false;
+        if (!first && chunks_[c].count != wheel_chunk::room) return false;
+        for (std::uint32_t i = 0; i < chunks_[c].count; ++i)
+          if (!f(chunks_[c].entries[i], c * 16 + i)) return false;
+        seen += chunks_[c].count;
+        if (seen > size_) return false;
+      }
+    }
+    return seen == size_;
+  }
+
+ private:
+  static constexpr std::uint32_t due_list = levels * 64, lists = due_list + 1;
+  static constexpr unsigned top = levels - 1;
+
+  struct event {
+    std::uint32_t list;
+    std::uint64_t tick;
+  };
+  // The first wheel tick that does not begin before a deadline.
+  [[nodiscard]] static constexpr std::uint64_t tick_of(std::uint64_t deadline) noexcept {
+    return (deadline + (1u << coarse) - 1) >> coarse;
+  }
+  [[nodiscard]] std::uint32_t list_for(std::uint64_t deadline) const noexcept {
+    std::uint64_t tick = tick_of(deadline);
+    if (tick <= now_) tick = now_ + 1;
+    unsigned level = floor_log2((tick ^ now_) | 63u) / 6;
+    if (level >= top) {
+      level = top;
+      const std::uint64_t last = (now_ >> 6 * top) + 63;
+      if ((tick >> 6 * top) > last) tick = last << 6 * top;
+    }
+    return level * 64 + static_cast<std::uint32_t>(tick >> 6 * level & 63u);
+  }
+  [[nodiscard]] event next_event() const noexcept {
+    for (unsigned level = 0; level < levels; ++level) {
+      const std::uint64_t bits = occupied_[level];
+      if (bits == 0) continue;
+      const std::uint64_t here = now_ >> 6 * level;
+      const unsigned from = level == top ? static_cast<unsigned>(here & 63u) : 0;
+      const std::uint64_t turned = from == 0 ? bits : bits >> from | bits << (64 - from);
+      const unsigned slot = (from + static_cast<unsigned>(__builtin_ctzll(turned))) & 63u;
+      return {level * 64 + slot, (here + ((slot - here) & 63u)) << 6 * level};
+    }
+    return {none, 0};
+  }
+  // All of a slot becomes due to be looked at; nothing else is.
+  void take_over(std::uint32_t list) noexcept {
+    occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+    heads_[due_list] = heads_[list];
+    heads_[list] = none;
+    for (std::uint32_t c = heads_[due_list]; c != none; c = chunks_[c].next) chunks_[c].list = due_list;
+    fetched_ = none;
+  }
+  template <class PlaceOf>
+  void append(std::uint32_t list, std::uint32_t entry, PlaceOf place_of) noexcept {
+    std::uint32_t head = heads_[list];
+    if (head == none || chunks_[head].count == wheel_chunk::room) {
+      std::uint32_t made = free_;
+      if (made != none) free_ = chunks_[made].next;
+      else made = fresh_++;
+      chunks_[made].next = head;
+      chunks_[made].list = static_cast<std::uint16_t>(list);
+      chunks_[made].count = 0;
+      heads_[list] = head = made;
+      if (list != due_list) occupied_[list / 64] |= std::uint64_t{1} << list % 64;
+    }
+    wheel_chunk& c = chunks_[head];
+    place_of(entry) = head * 16 + c.count;
+    c.entries[c.count++] = entry;
+  }
+  // The last entry of the list's first chunk fills the hole, so that only that chunk is not full.
+  template <class PlaceOf>
+  void remove(std::uint32_t entry, PlaceOf place_of) noexcept {
+    const std::uint32_t place = place_of(entry);
+    wheel_chunk& hole = chunks_[place / 16];
+    const std::uint32_t list = hole.list, head = heads_[list];
+    wheel_chunk& c = chunks_[head];
+    const std::uint32_t last = c.entries[--c.count];
+    hole.entries[place % 16] = last;
+    place_of(last) = place;
+    if (c.count != 0) return;
+    heads_[list] = c.next;
+    c.next = free_;
+    free_ = head;
+    if (heads_[list] == none && list != due_list) occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+  }
+
+  wheel_chunk* chunks_;
+  std::uint64_t now_ = 0;  // in slots of the lowest level
+  std::uint64_t occupied_[levels] = {};
+  std::uint32_t heads_[lists];
+  std::uint32_t free_ = none;
+  std::uint32_t fresh_ = 0;  // chunks from here on were never used
+  std::uint32_t fetched_ = none;
+  std::uint32_t size_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/tracking_options.hpp ==============================================================================
+// What can be set about connection tracking: sizes, timeouts, switches; and what it counts. Names and defaults are
+// those of the kernel's net.netfilter.nf_conntrack_*.
+#ifndef RUNNEL_TRACK_TRACKING_OPTIONS_HPP
+#define RUNNEL_TRACK_TRACKING_OPTIONS_HPP
+
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// How large a connection table is. Its memory is taken at construction: `connection_table::bytes_needed`.
+struct connection_config {
+  std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
+  std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
+  std::uint32_t unconfirmed = 1024;        ///< how many may be between `track()` and `confirm()` at once
+  std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose connections that collide
+};
+
+/// How long a connection lives after its last packet. At most 26 days; longer ones become that.
+struct connection_timeouts {
+  /// A TCP connection in this state: nf_conntrack_tcp_timeout_*. @{
+  duration tcp_syn_sent = seconds(120);
+  duration tcp_syn_recv = seconds(60);
+  duration tcp_established = seconds(432'000);
+  duration tcp_fin_wait = seconds(120);
+  duration tcp_close_wait = seconds(60);
+  duration tcp_last_ack = seconds(30);
+  duration tcp_time_wait = seconds(120);
+  duration tcp_close = seconds(10);
+  /// @}
+  duration tcp_max_retrans = seconds(300);     ///< when one side keeps sending the same
+  duration tcp_unacknowledged = seconds(300);  ///< while something waits for its acknowledgement
+  duration udp = seconds(30);                  ///< until packets went both ways for two seconds
+  duration udp_stream = seconds(120);          ///< then
+  duration icmp = seconds(30);                 ///< queries
+  duration icmpv6 = seconds(30);               ///< queries
+  duration gre = seconds(30);                  ///< until a packet came back
+  duration gre_stream = seconds(180);          ///< then
+  duration generic = seconds(600);             ///< all other protocols
+};
+
+/// How packets are judged.
+struct tracking_options {
+  connection_timeouts timeouts{};       ///< see there
+  bool tcp_loose = true;                ///< a connection may be picked up in its middle
+  bool tcp_be_liberal = false;          ///< what is outside the window is not invalid
+  bool tcp_ignore_invalid_rst = false;  ///< a reset below what was acknowledged is judged like any other
+  std::uint8_t tcp_max_retrans = 3;     ///< as often as this, and the timeout falls to `tcp_max_retrans`
+  /// Packets with a wrong transport checksum are invalid. The kernel's default is on. Here it is off: it reads every
+  /// byte of every packet, and who can forge what the window check lets through can also compute a checksum.
+  bool checksum = false;
+};
+
+/// What a connection table has counted since it was made; in the words of `conntrack -S`.
+struct connection_statistics {
+  std::uint64_t insert = 0;         ///< connections confirmed
+  std::uint64_t invalid = 0;        ///< packets that belong to no connection and begin none
+  std::uint64_t insert_failed = 0;  ///< packets lost because another connection has the same tuple
+  std::uint64_t drop = 0;           ///< packets lost because the table was full
+  std::uint64_t early_drop = 0;     ///< connections given up for new ones because the table was full
+  std::uint64_t unconfirmed = 0;    ///< connections whose first packet did not get through
+  std::uint64_t expired = 0;        ///< connections whose time ran out
+};
+
+/// `insert=3 invalid=0 ...`, in one line.
+constexpr void print(text_writer& out, const connection_statistics& s) noexcept {
+  out << "insert=" << s.insert << " invalid=" << s.invalid << " insert_failed=" << s.insert_failed << " drop=" << s.drop
+      << " early_drop=" << s.early_drop << " unconfirmed=" << s.unconfirmed << " expired=" << s.expired;
+}
+
+/// What happened to a connection.
+enum class connection_event : std::uint8_t {
+  created,    ///< it was confirmed
+  updated,    ///< its status or TCP state changed
+  destroyed,  ///< it is about to go; only confirmed ones say so
+};
+
+/// The name as `conntrack -E` writes it.
+[[nodiscard]] constexpr const char* name(connection_event e) noexcept {
+  return e == connection_event::created ? "NEW" : e == connection_event::updated ? "UPDATE" : "DESTROY";
+}
+
+namespace detail {
+
+// A tick of 2^20 nanoseconds, 1.05 milliseconds: what deadlines are counted in.
+inline constexpr unsigned tick_shift = 20;
+[[nodiscard]] constexpr std::uint64_t ticks_at(instant t) noexcept {
+  return t.ns < 0 ? 0 : static_cast<std::uint64_t>(t.ns) >> tick_shift;
+}
+// Rounded up, and less than half of what 32 bits count.
+[[nodiscard]] constexpr std::uint32_t ticks_in(duration d) noexcept {
+  if (d.ns <= 0) return 0;
+  const std::uint64_t n = (static_cast<std::uint64_t>(d.ns) + (1u << tick_shift) - 1) >> tick_shift;
+  return n < 0x7fff'ffff ? static_cast<std::uint32_t>(n) : 0x7fff'ffffu;
+}
+
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/tcp_tracker.hpp ===================================================================================
+// How a TCP connection looks from its middle: the state that a segment leads to, and whether it lies in the window.
+// The rules are those of Linux 6.x, net/netfilter/nf_conntrack_proto_tcp.c. Nothing here is for users.
+//
+// Theory of operation. A table says for each state, direction and kind of segment which state follows; `ignore` lets a
+// segment pass that may be right although this table says otherwise (the two ends know better), `invalid` does not.
+// What passes the table has to lie in the windows, of which each side's are kept as seen from here:
+//
+//     sequence number    at most what the peer has allowed            (max_end)
+//     its end            not older than one window of the receiver    (end - peer's max_window)
+//     acknowledgement    nothing that was not sent yet, nothing older than one window
+//
+// Selective acknowledgements count as acknowledgements. A connection that is picked up in its middle (`tcp_loose`) is
+// judged liberally for ever, as its window scale is not known. Resets have to fit the last acknowledgement, as
+// RFC 5961 §3.2 says; one that only lies in the window leaves the state as it is, for the challenge that follows.
+#ifndef RUNNEL_TRACK_TCP_TRACKER_HPP
+#define RUNNEL_TRACK_TCP_TRACKER_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel::detail {
+
+// What of a segment counts.
+struct tcp_segment {
+  std::uint32_t sequence = 0;
+  std::uint32_t ack = 0;
+  std::uint32_t end = 0;  // behind its last octet; SYN and FIN count for one each
+  std::uint16_t window = 0;
+  std::uint8_t flags = 0;
+  bytes options{};
+};
+
+enum tcp_kind : std::uint8_t { kind_syn, kind_synack, kind_fin, kind_ack, kind_rst, kind_none };
+[[nodiscard]] constexpr tcp_kind kind_of(std::uint8_t flags) noexcept {
+  if ((flags & tcp_flags::rst) != 0) return kind_rst;
+  if ((flags & tcp_flags::syn) != 0) return (flags & tcp_flags::ack) != 0 ? kind_synack : kind_syn;
+  if ((flags & tcp_flags::fin) != 0) return kind_fin;
+  return (flags & tcp_flags::ack) != 0 ? kind_ack : kind_none;
+}
+// PSH, ECE and CWR may stand beside all others.
+[[nodiscard]] constexpr bool is_sane(std::uint8_t flags) noexcept {
+  using f = tcp_flags;
+  switch (flags & (f::fin | f::syn | f::rst | f::ack | f::urg)) {
+    case f::syn:
+    case f::syn | f::urg:
+    case f::syn | f::ack:
+    case f::rst:
+    case f::rst | f::ack:
+    case f::fin | f::ack:
+    case f::fin | f::ack | f::urg:
+    case f::ack:
+    case f::ack | f::urg: return true;
+    default: return false;
+  }
+}
+
+// Bits of tcp_side::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
+inline constexpr std::uint8_t has_scale = 1, has_sack = 2, close_begun = 4, liberal_side = 8, unacknowledged = 16,
+                              has_max_ack = 32, challenge_expected = 64, opened_by_both = 128;
+
+// What the table says beside the states of tcp_connection_state.
+inline constexpr std::uint8_t state_ignore = 10, state_invalid = 11;
+
+struct tcp_transitions {
+  static constexpr std::uint8_t sent = 1, recv = 2, est = 3, finw = 4, clow = 5, last = 6, timw = 7, clos = 8, snt2 = 9,
+                                ign = state_ignore, inv = state_invalid;
+  static constexpr std::uint8_t next[2][6][10] = {
+      {
+          // none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, syn_sent2
+          {sent, sent, ign, ign, ign, ign, ign, sent, sent, snt2},    // SYN: begins; repeated; reopens what is closed
+          {inv, inv, recv, inv, inv, inv, inv, inv, inv, recv},       // SYN/ACK: of a simultaneous open
+          {inv, inv, finw, finw, last, last, last, timw, clos, inv},  // FIN: closing begins; from both sides
+          {est, inv, est, est, clow, clow, timw, timw, clos, inv},    // ACK: picked up; opened; the last one
+          {inv, clos, clos, clos, clos, clos, clos, clos, clos, clos},
+          {inv, inv, inv, inv, inv, inv, inv, inv, inv, inv},
+      },
+      {
+          {inv, snt2, inv, inv, inv, inv, inv, sent, inv, snt2},  // SYN: simultaneous open; roles turned round
+          {inv, recv, ign, ign, ign, ign, ign, ign, ign, recv},   // SYN/ACK: opens; perhaps of a SYN that was ignored
+          {inv, inv, finw, finw, last, last, last, timw, clos, inv},
+          {inv, ign, recv, est, clow, clow, timw, timw, clos, ign},  // ACK: of a half-open connection
+          {inv, clos, clos, clos, clos, clos, clos, clos, clos, clos},
+          {inv, inv, inv, inv, inv, inv, inv, inv, inv, inv},
+      }};
+};
+
+[[nodiscard]] constexpr bool is_before(std::uint32_t a, std::uint32_t b) noexcept {
+  return static_cast<std::int32_t>(a - b) < 0;
+}
+[[nodiscard]] constexpr bool is_after(std::uint32_t a, std::uint32_t b) noexcept { return is_before(b, a); }
+
+enum class tcp_outcome : std::uint8_t {
+  accept,   // it counts; refresh
+  pass,     // of the connection, but nothing changes
+  invalid,  // no packet of the connection
+  again,    // the connection is over, and this packet begins another
+  end,      // it counts, and ends the connection
+};
+struct tcp_verdict {
+  tcp_outcome outcome = tcp_outcome::accept;
+  std::uint8_t timeout = 0;       // of detail::timeout
+  bool assured = false;           // from now on
+  bool changed = false;           // the state is another
+  bool lower_to_unacked = false;  // of an invalid one: the connection should not live longer than that
+};
+
+// Numbers of timeouts behind those of the states.
+enum timeout : std::uint8_t {
+  timeout_retrans = 10,
+  timeout_unacked,
+  timeout_udp,
+  timeout_udp_stream,
+  timeout_icmp,
+  timeout_icmpv6,
+  timeout_gre,
+  timeout_gre_stream,
+  timeout_generic,
+  timeout_count
+};
+
+inline void read_options(const tcp_segment& s, tcp_side& of) noexcept {
+  of.scale = 0;
+  of.flags &= liberal_side;
+  for (tcp_options o(s.options); o; o.next()) {
+    if (o.is_sack_permitted()) of.flags |= has_sack;
+    if (o.window_scale() == tcp_options::no_window_scale) continue;
+    of.scale = o.window_scale();
+    of.flags |= has_scale;
+  }
+}
+// The highest sequence number that is acknowledged, selectively or not.
+[[nodiscard]] inline std::uint32_t highest_sack(const tcp_segment& s) noexcept {
+  std::uint32_t highest = s.ack;
+  if (s.options.size() == 12 && load_be32(s.options.data()) == 0x0101'080a) return highest;
+  for (tcp_options o(s.options); o; o.next())
+    for (std::size_t i = 0; i < o.sack_count(); ++i)
+      if (is_after(o.sack_block(i).right, highest)) highest = o.sack_block(i).right;
+  return highest;
+}
+
+// The first packet of a connection. False when it cannot be one.
+[[nodiscard]] inline bool tcp_begin(tcp_window& w, const tcp_segment& s, const tracking_options& options) noexcept {
+  const std::uint8_t next = tcp_transitions::next[0][kind_of(s.flags)][0];
+  if (next >= state_ignore) return false;
+  w = {};
+  tcp_side& sender = w.side[0];
+  sender.end = s.end;
+  sender.max_window = s.window == 0 ? 1 : s.window;
+  if (next == tcp_transitions::sent) {
+    sender.max_end = s.end;
+    read_options(s, sender);
+  } else {
+    if (!options.tcp_loose) return false;
+    // Its window scale is not known: what its sides offer is taken to be more.
+    sender.max_end = s.end + sender.max_window;
+    w.side[0].flags = w.side[1].flags = has_sack | liberal_side;
+  }
+  w.last_index = kind_none;
+  return true;
+}
+
+enum class tcp_fit : std::uint8_t { inside, ignored, outside };
+
+// Where a segment lies, and what is learned from one that lies in the window.
+[[nodiscard]] inline tcp_fit tcp_in_window(tcp_window& w, std::uint8_t state, unsigned direction, tcp_kind kind,
+                                           const tcp_segment& s, const tracking_options& options) noexcept {
+  tcp_side& sender = w.side[direction];
+  tcp_side& receiver = w.side[direction ^ 1u];
+  const bool has_ack = (s.flags & tcp_flags::ack) != 0, has_syn = (s.flags & tcp_flags::syn) != 0,
+             has_rst = (s.flags & tcp_flags::rst) != 0;
+  std::uint32_t sequence = s.sequence, end = s.end, ack = s.ack, window = s.window;
+  std::uint32_t sack = (receiver.flags & has_sack) != 0 ? highest_sack(s) : ack;
+
+  const auto begin_sender = [&] {
+    sender.end = sender.max_end = end;
+    sender.max_window = window == 0 ? 1 : window;
+    read_options(s, sender);
+    // RFC 7323 §2.2: both sides have to send it.
+    if (direction == 1 && (sender.flags & receiver.flags & has_scale) == 0) sender.scale = receiver.scale = 0;
+  };
+  if (sender.max_window == 0) {
+    if (has_syn) {
+      begin_sender();
+      if (!has_ack) return tcp_fit::inside;  // simultaneous open
+    } else {
+      sender.end = end;
+      const std::uint32_t scaled = window << sender.scale;
+      sender.max_window = scaled == 0 ? 1 : scaled;
+      sender.max_end = end + sender.max_window;
+      if (receiver.max_window == 0) receiver.end = receiver.max_end = sack;
+      else if (sack == receiver.end + 1) ++receiver.end;  // the answer to a keep-alive
+    }
+  } else if (has_syn && is_after(end, sender.end) &&
+             (state == tcp_transitions::sent || state == tcp_transitions::recv)) {
+    begin_sender();  // another attempt, with other numbers
+    if (direction == 1 && !has_ack) return tcp_fit::inside;
+  }
+  // Some set ACK in a reset without saying what for.
+  if (!has_ack || (has_rst && ack == 0)) ack = sack = receiver.end;
+  if (has_rst && sequence == 0 && state == tcp_transitions::sent) sequence = end = sender.end;
+
+  const auto unless_liberal = [&](tcp_fit otherwise) {
+    return (sender.flags & liberal_side) != 0 || options.tcp_be_liberal ? tcp_fit::inside : otherwise;
+  };
+  const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
+  const bool ack_known = is_before(sack, receiver.end + 1);
+  const bool ack_recent = is_after(sack, receiver.end - ack_window - 1);
+  const bool in_receive_window = receiver.max_window == 0 || is_after(end, sender.end - receiver.max_window - 1);
+  if (!is_before(sequence, sender.max_end + 1)) {
+    const std::uint32_t overshot = end - sender.max_end + 1;
+    if (receiver.max_window != 0 && in_receive_window && ack_recent && overshot <= receiver.max_window && ack_known) {
+      // More than the peer allowed, by a little: some do that. What it sends has to be known when it is acknowledged.
+      sender.end = end;
+      sender.flags |= unacknowledged;
+      return unless_liberal(tcp_fit::ignored);
+    }
+    return unless_liberal(tcp_fit::outside);
+  }
+  if (!ack_known) return unless_liberal(tcp_fit::outside);
+  if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
+
+  if (!has_syn) window <<= sender.scale;
+  const std::uint32_t offered = window + (sack - ack);
+  if (sender.max_window < offered) sender.max_window = offered;
+  if (is_after(end, sender.end)) {
+    sender.end = end;
+    sender.flags |= unacknowledged;
+  }
+  if (has_ack && ((sender.flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+    sender.max_ack = ack;
+    sender.flags |= has_max_ack;
+  }
+  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
+  if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
+  if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (kind == kind_ack) {
+    if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
+        w.last_window == s.window) {
+      if (w.retransmits != 255) ++w.retransmits;
+    } else {
+      w.last_direction = static_cast<std::uint8_t>(direction);
+      w.last_sequence = sequence;
+      w.last_ack = ack;
+      w.last_end = end;
+      w.last_window = s.window;
+      w.retransmits = 0;
+    }
+  }
+  return tcp_fit::inside;
+}
+
+[[nodiscard]] constexpr bool is_closing(std::uint8_t state) noexcept {
+  return state >= tcp_transitions::finw && state <= tcp_transitions::clos;
+}
+
+// One segment of a connection, which may have just begun. `ticks` are the timeouts, as `timeout` numbers them.
+[[nodiscard]] inline tcp_verdict tcp_follow(tcp_window& w, std::uint8_t& state, std::uint16_t status,
+                                            unsigned direction, const tcp_segment& s, const tracking_options& options,
+                                            const std::uint32_t* ticks) noexcept {
+  using t = tcp_transitions;
+  const tcp_kind kind = kind_of(s.flags);
+  const bool assured = (status & connection_status::assured) != 0;
+  const bool seen_reply = (status & connection_status::seen_reply) != 0;
+  std::uint8_t old = state, next = t::next[direction][kind][old];
+  if (next >= state_invalid) return {.outcome = tcp_outcome::invalid};
+
+  bool reopened = false;
+  if (next == t::sent && old >= t::timw) {
+    // RFC 9293 §3.6.1: a new SYN may reopen what is in TIME-WAIT; and what was reset, its sender may begin again.
+    if (((w.side[0].flags | w.side[1].flags) & close_begun) != 0 ||
+        (w.last_direction == direction && w.last_index == kind_rst))
+      return {.outcome = tcp_outcome::again};
+    next = state_ignore;
+  }
+  if (next == state_ignore) {
+    if (kind == kind_synack && w.last_index == kind_syn && w.last_direction != direction && s.ack == w.last_end) {
+      // It answers a SYN that was ignored: the two ends are in step, and from here on we are as well.
+      tcp_side& asked = w.side[w.last_direction];
+      asked.end = asked.max_end = w.last_end;
+      asked.max_window = w.last_window == 0 ? 1 : w.last_window;
+      asked.scale = w.last_scale;
+      w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
+      asked.flags = w.last_flags;
+      w.side[direction] = {};
+      old = t::sent;
+      next = t::recv;
+      reopened = true;
+    } else {
+      w.last_index = kind;
+      w.last_direction = static_cast<std::uint8_t>(direction);
+      w.last_sequence = s.sequence;
+      w.last_end = s.end;
+      w.last_window = s.window;
+      if (kind == kind_syn && direction == 0) {
+        tcp_side said;
+        read_options(s, said);
+        w.last_flags = said.flags;
+        w.last_scale = said.scale;
+        // The answer may be a challenge (RFC 5961 §4), which is no acknowledgement of the last FIN.
+        if (old == t::last) w.last_flags |= challenge_expected;
+      }
+      if (old == t::sent && kind == kind_ack && direction == 1) w.last_ack = s.ack;
+      return {.outcome = tcp_outcome::pass};
+    }
+  }
+  bool judged = false;  // it belongs here whatever the windows say
+  if (next == t::timw && old == t::last && kind == kind_ack && w.last_direction != direction &&
+      w.last_index == kind_syn && (w.last_flags & challenge_expected) != 0) {
+    w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
+    return {.outcome = tcp_outcome::pass};
+  }
+  if (next == t::snt2) w.last_flags |= opened_by_both;
+  if (next == t::recv && !reopened && direction == 1 && kind == kind_ack && (w.last_flags & opened_by_both) != 0)
+    next = t::est;
+  if (next == t::clos && kind == kind_rst) {
+    const tcp_side& peer = w.side[direction ^ 1u];
+    const bool settled = old == t::est && assured;
+    bool checked = false;
+    if (is_closing(old)) {
+      judged = true;  // what is known of it may be out of date
+      checked = true;
+    } else if ((peer.flags & has_max_ack) != 0 && w.last_index != kind_syn) {
+      if (s.sequence == 0 && !settled) {
+        checked = true;
+      } else if (is_before(s.sequence, peer.max_ack) && !options.tcp_ignore_invalid_rst) {
+        return {.outcome = tcp_outcome::invalid};
+      } else if (!settled || s.sequence == peer.max_ack ||
+                 (w.last_index == kind_ack && w.last_direction == direction && s.sequence == w.last_end)) {
+        checked = true;
+      } else {
+        next = old;  // not exact: a challenge follows, and decides (RFC 5961 §3.2)
+      }
+    }
+    if (!checked) {
+      // The answer to a SYN, or to an ACK of a half-open connection, that was let through unjudged.
+      if (((seen_reply && w.last_index == kind_syn) || (!assured && w.last_index == kind_ack)) && s.ack == w.last_end)
+        judged = true;
+      else if (old == t::sent && w.last_index == kind_ack && w.last_direction == 1 && s.sequence == w.last_ack)
+        judged = true;
+    }
+  }
+  if (!judged) {
+    switch (tcp_in_window(w, state, direction, kind, s, options)) {
+      case tcp_fit::inside: break;
+      case tcp_fit::ignored: return {.outcome = tcp_outcome::pass};
+      case tcp_fit::outside: {
+        tcp_verdict v{.outcome = tcp_outcome::invalid};
+        // A connection that both sides try to end should not live for days because we are out of step.
+        if (assured && (kind == kind_rst || kind == kind_fin)) {
+          if (w.last_direction != direction && (w.last_index == kind_fin || w.last_index == kind_rst)) {
+            v.lower_to_unacked = true;
+          } else {
+            w.last_index = kind;
+            w.last_direction = static_cast<std::uint8_t>(direction);
+          }
+        }
+        return v;
+      }
+    }
+  }
+  w.last_index = kind;
+  w.last_direction = static_cast<std::uint8_t>(direction);
+  tcp_verdict v;
+  v.changed = state != next;
+  state = next;
+  if (old != next && next == t::finw) w.side[direction].flags |= close_begun;
+
+  const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
+  const bool waits = ((w.side[0].flags | w.side[1].flags) & unacknowledged) != 0;
+  if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
+  else if (kind == kind_rst) v.timeout = t::clos;
+  else if (waits && longer_than(timeout_unacked)) v.timeout = timeout_unacked;
+  else if (w.last_window == 0 && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
+  else v.timeout = next;
+
+  if (!seen_reply) {
+    if (kind == kind_rst) v.outcome = tcp_outcome::end;
+    // A repeated SYN does not keep a connection alive that nobody answers.
+    else if (kind == kind_syn && old == t::sent) v.outcome = tcp_outcome::pass;
+    else if (next == t::est && ticks[v.timeout] > ticks[timeout_unacked]) v.timeout = timeout_unacked;
+  } else if (!assured && next == t::est && (old == t::recv || old == t::est)) {
+    v.assured = true;
+  }
+  return v;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/connection_table.hpp ==============================================================================
+// The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
+// expire by themselves.
+//
+// Theory of operation. Three arrays, and a small one for IPv6:
+//
+//     index     a line of three places for each connection: key -> number             64 bytes a connection
+//     records   two lines each: counters, deadline, TCP windows                      128 bytes
+//     wheel     chunks of 14 numbers by the time when somebody has to look at them     4.6 bytes
+//     tuples    of IPv6 connections: both, 80 bytes each, for the index has a digest only
+//
+// A packet's tuple leads to a place in the index, mostly by one cache line, and that to the record. A connection that
+// is not translated has one place for both directions, so that half of the places stay free; translated, it has two.
+// An IPv4 tuple is nowhere but in the index. A refreshed connection only gets another deadline; the wheel looks at it
+// when the old one has come. A connection whose deadline has passed is gone for every packet, whether or not the wheel
+// was there already.
+//
+// A connection is made by the first packet that `track()` sees, and is *unconfirmed* until `confirm()` says that this
+// packet got through. When it did not, the connection goes as soon as another packet of it comes, its room is wanted,
+// or it would expire.
+//
+// When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
+// in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
+#ifndef RUNNEL_TRACK_CONNECTION_TABLE_HPP
+#define RUNNEL_TRACK_CONNECTION_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
+/// which does not go back; they begin at any instant from 0 on.
+///
+/// Costs 197 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+class connection_table {
+ public:
+  /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
+  using event_function = void (*)(void* context, connection_event what, const connection& c);
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+  /// The number of no connection.
+  static constexpr std::uint32_t none = 0xffff'ffff;
+
+  /// How much memory a table needs, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
+    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets the third of it to zero where the index
+  /// lies; the rest is first touched when it is first used.
+  connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
+      : index_(reinterpret_cast<detail::index_line*>(memory.data()), lines_for(c), c.seed),
+        wheel_(reinterpret_cast<detail::wheel_chunk*>(memory.data() + chunks_offset(c))),
+        records_(reinterpret_cast<connection*>(memory.data() + records_offset(c))),
+        tuples_(reinterpret_cast<tuple_pair*>(memory.data() + tuples_offset(c))),
+        ring_(reinterpret_cast<std::uint32_t*>(memory.data() + ring_offset(c))),
+        capacity_(c.connections),
+        ipv6_capacity_(ipv6_of(c)),
+        ring_size_(c.unconfirmed) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && c.connections >= 1 && c.connections < (1u << 28) - 1);
+    RUNNEL_ASSERT(c.unconfirmed >= 1 && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    for (std::uint32_t i = 0; i < ring_size_; ++i) ring_[i] = none;
+    this->options(options);
+  }
+  connection_table(const connection_table&) = delete;
+  connection_table& operator=(const connection_table&) = delete;
+
+  // ---- connections
+
+  /// Which connection packets with this tuple belong to, and which way they go: the state is `none`, what they are to
+  /// it is not said. Nothing is changed; a connection whose time has run out is not found.
+  [[nodiscard]] connection_word find(const connection_tuple& t, instant now) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    return word_of(find_place(k, index_.home(k.a, k.b), t), k.turned, detail::ticks_at(now));
+  }
+  /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
+  void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
+  /// The connection with a number below `capacity()`; it may be free: see `is_alive`.
+  [[nodiscard]] connection& operator[](std::uint32_t number) noexcept { return records_[number]; }
+  /// The same to read.
+  [[nodiscard]] const connection& operator[](std::uint32_t number) const noexcept { return records_[number]; }
+  /// The number of a connection of this table.
+  [[nodiscard]] std::uint32_t number_of(const connection& c) const noexcept {
+    return static_cast<std::uint32_t>(&c - records_);
+  }
+  /// The tuple of its packets in the original direction, as they come; of its replies, as they come. @{
+  [[nodiscard]] connection_tuple original(const connection& c) const noexcept { return tuple_of(c, false); }
+  [[nodiscard]] connection_tuple reply(const connection& c) const noexcept { return tuple_of(c, true); }
+  /// @}
+  /// How long it lives without another packet; negative when its time has run out.
+  [[nodiscard]] duration remaining(const connection& c, instant now) const noexcept {
+    const std::int64_t ticks =
+        static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(detail::ticks_at(now)));
+    return {ticks * (std::int64_t{1} << detail::tick_shift)};
+  }
+
+  /// Makes an unconfirmed connection of the packets with this tuple, which belong to none yet. `none` when there is no
+  /// room for it: counted.
+  [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
+    return insert_ticks(t, detail::ticks_at(now));
+  }
+  /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
+  /// Nothing happens to one that is confirmed.
+  [[nodiscard]] bool confirm(connection& c, instant now) noexcept;
+  /// Says what its replies look like: for NAT, before it is confirmed. False, and nothing changed, when these packets
+  /// belong to another connection.
+  [[nodiscard]] bool set_reply(connection& c, const connection_tuple& t) noexcept;
+  /// Makes it live for `d` from now on, at least.
+  void refresh(connection& c, duration d, instant now) noexcept {
+    refresh_ticks(c, detail::ticks_in(d), detail::ticks_at(now));
+  }
+  /// Sets bits of its status.
+  void add_status(connection& c, std::uint16_t bits) noexcept;
+  /// Ends a connection now.
+  void erase(connection& c) noexcept;
+  /// Ends all connections, without a word to those who asked for events.
+  void clear() noexcept;
+  /// Ends those whose time has run out by `now`, having looked at `limit` of them at most, and says how many it looked
+  /// at.
+  std::size_t expire(instant now, std::size_t limit = 4096) noexcept;
+  /// The time before which `expire` has nothing to do; `never` when there are no connections.
+  [[nodiscard]] instant next_due() noexcept;
+  /// Calls `f(connection&)` for each that is confirmed, in the order of their numbers. It may erase that one.
+  template <class F>
+  void for_each(F f) {
+    for (std::uint32_t i = 0; i < fresh_; ++i)
+      if (records_[i].has_status(connection_status::confirmed)) f(records_[i]);
+  }
+
+  // ---- the table
+
+  /// How many connections there are, unconfirmed ones included.
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// How many there can be.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// What was counted.
+  [[nodiscard]] connection_statistics& statistics() noexcept { return statistics_; }
+  /// How packets are judged. @{
+  [[nodiscard]] const tracking_options& options() const noexcept { return options_; }
+  void options(const tracking_options& o) noexcept;
+  /// @}
+  /// Has `f(context, what, connection)` called at each event; null for nobody.
+  void on_event(event_function f, void* context = nullptr) noexcept {
+    event_ = f;
+    event_context_ = context;
+  }
+  /// Whether everything in it fits together: for tests. O(capacity).
+  [[nodiscard]] bool check() const noexcept;
+
+ private:
+  friend struct detail::tracker;
+  struct tuple_pair {
+    connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
+  };
+
+  [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
+    return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
+  }
+  // A line of three places for each connection, which has two at most: a third stays free.
+  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept { return c.connections; }
+  [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
+    return std::size_t{lines_for(c)} * sizeof(detail::index_line);
+  }
+  [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
+    return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
+  }
+  [[nodiscard]] static constexpr std::size_t ring_offset(const connection_config& c) noexcept {
+    return chunks_offset(c) +
+           std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
+  }
+  [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
+    return ring_offset(c) + align_up(std::size_t{c.unconfirmed} * sizeof(std::uint32_t), alignment);
+  }
+
+  [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
+    return (c.status_ & connection_status::confirmed) != 0;
+  }
+  [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
+    return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
+  }
+  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
+                                         const connection_tuple& t) const noexcept {
+    if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
+    return index_.find(k, home, [&](std::uint32_t n) {
+      const connection& c = records_[n];
+      if ((c.status_ & connection::is_ipv6) == 0) return false;
+      const tuple_pair& both = tuples_[c.tuples6_];
+      return both.way[0] == t || both.way[1] == t;
+    });
+  }
+  [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
+    if (place == detail::connection_index::none) return {};
+    const detail::place_reference r = index_.at(place);
+    if (is_over(records_[r.number()], now)) return {};
+    return {(r.value & ~15u) | r.direction(turned) << 3};
+  }
+  [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
+    RUNNEL_ASSERT(c.is_alive());
+    if ((c.status_ & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
+    const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
+    return reply && c.reply_ == c.original_ ? t.inverted() : t;
+  }
+  [[nodiscard]] auto timer_of() noexcept {
+    return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
+  }
+  void refresh_ticks(connection& c, std::uint32_t ticks, std::uint64_t now) noexcept {
+    const std::uint32_t before = c.deadline_;
+    c.deadline_ = static_cast<std::uint32_t>(now) + ticks;
+    // The wheel will be there in time, unless the deadline has come nearer.
+    if (static_cast<std::int32_t>(c.deadline_ - before) >= 0 || !is_confirmed(c)) [[likely]]
+      return;
+    if (!wheel_.in_time(c.timer_, now + ticks)) wheel_.move(number_of(c), now + ticks, timer_of());
+  }
+  void tell(connection_event what, const connection& c) const noexcept {
+    if (event_ != nullptr) event_(event_context_, what, c);
+  }
+  [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept;
+  void make_room_in_ring() noexcept;
+  void forget(connection& c) noexcept;
+
+  detail::connection_index index_;
+  detail::deadline_wheel wheel_;
+  connection* records_;
+  tuple_pair* tuples_;
+  std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  std::uint32_t capacity_;
+  std::uint32_t ipv6_capacity_;
+  std::uint32_t ring_size_;
+  std::uint32_t ring_first_ = 0;
+  std::uint32_t ring_used_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t fresh_ = 0;  // records from here on were never used
+  std::uint32_t free_ = none;
+  std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
+  std::uint32_t free6_ = none;
+  std::uint64_t now_ = 0;      // in ticks: when something was last inserted
+  std::uint32_t burst_ = 0;    // counts the bursts that were tracked
+  std::uint32_t changes_ = 0;  // counts connections that came or went: what was found before may be wrong
+  std::uint32_t ticks_[detail::timeout_count] = {};
+  event_function event_ = nullptr;
+  void* event_context_ = nullptr;
+  connection_statistics statistics_{};
+  tracking_options options_{};
+};
+
+inline void connection_table::options(const tracking_options& o) noexcept {
+  options_ = o;
+  const connection_timeouts& t = o.timeouts;
+  // In the order of tcp_connection_state, then that of detail::timeout.
+  const duration all[] = {t.tcp_syn_sent,
+                          t.tcp_syn_sent,
+                          t.tcp_syn_recv,
+                          t.tcp_established,
+                          t.tcp_fin_wait,
+                          t.tcp_close_wait,
+                          t.tcp_last_ack,
+                          t.tcp_time_wait,
+                          t.tcp_close,
+                          t.tcp_syn_sent,
+                          t.tcp_max_retrans,
+                          t.tcp_unacknowledged,
+                          t.udp,
+                          t.udp_stream,
+                          t.icmp,
+                          t.icmpv6,
+                          t.gre,
+                          t.gre_stream,
+                          t.generic};
+  static_assert(sizeof all / sizeof *all == detail::timeout_count);
+  for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
+}
+
+inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                   instant now) const noexcept {
+  constexpr std::size_t at_once = 32;
+  const std::uint64_t ticks = detail::ticks_at(now);
+  detail::tuple_key keys[at_once];
+  std::uint32_t at[at_once];
+  for (; n != 0;) {
+    const std::size_t m = n < at_once ? n : at_once;
+    for (std::size_t i = 0; i < m; ++i) {
+      keys[i] = tuples[i].key(index_.seed());
+      at[i] = index_.home(keys[i].a, keys[i].b);
+      index_.prefetch(at[i]);
+    }
+    for (std::size_t i = 0; i < m; ++i) {
+      at[i] = find_place(keys[i], at[i], tuples[i]);
+      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
+    }
+    for (std::size_t i = 0; i < m; ++i) words[i] = word_of(at[i], keys[i].turned, ticks);
+    tuples += m, words += m, n -= m;
+  }
+}
+
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
+  detail::tuple_key k = t.key(index_.seed());
+  const std::uint32_t home = index_.home(k.a, k.b);
+  const bool is_ipv6 = t.is_ipv6();
+  const bool full = (free_ == none && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
+    ++statistics_.drop;
+    return none;
+  }
+  std::uint32_t n = free_, pair = none;
+  if (n != none) free_ = records_[n].deadline_;
+  else n = fresh_++;
+  if (is_ipv6) {
+    pair = free6_;
+    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
+    else pair = fresh6_++;
+    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
+  }
+  if (ring_used_ == ring_size_) make_room_in_ring();
+  connection& c = *::new (static_cast<void*>(&records_[n])) connection;
+  c.status_ = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
+  c.protocol_ = t.protocol_number();
+  c.tuples6_ = pair;
+  c.created_ = burst_;
+  c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
+  // Another connection may have the tuple of our replies: then ours is found by its own direction only.
+  k.turned ^= 1u;
+  const bool alone = find_place(k, home, t.inverted()) == detail::connection_index::none || t == t.inverted();
+  k.turned ^= 1u;
+  const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
+  c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
+  if (!alone) c.status_ |= connection::one_way;
+  std::uint32_t last = ring_first_ + ring_used_++;
+  if (last >= ring_size_) last -= ring_size_;
+  ring_[last] = n;
+  c.timer_ = last;
+  now_ = ticks;
+  ++size_;
+  ++changes_;
+  return n;
+}
+
+inline bool connection_table::confirm(connection& c, instant now) noexcept {
+  if (is_confirmed(c)) [[likely]]
+    return true;
+  if ((c.status_ & connection::one_way) != 0) {
+    ++statistics_.insert_failed;
+    forget(c);
+    return false;
+  }
+  ring_[c.timer_] = none;
+  const std::uint64_t ticks = detail::ticks_at(now);
+  c.created_ = static_cast<std::uint32_t>(ticks);
+  c.status_ |= connection_status::confirmed;
+  const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
+  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
+  ++statistics_.insert;
+  tell(connection_event::created, c);
+  return true;
+}
+
+inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
+  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.status_ & connection::is_ipv6) != 0));
+  const connection_tuple original = tuple_of(c, false);
+  const detail::tuple_key k = t.key(index_.seed());
+  const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  const std::uint32_t n = number_of(c);
+  if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
+  if (c.reply_ != c.original_) index_.erase(c.reply_);
+  c.status_ &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
+  detail::place_reference& first = index_.at(c.original_);
+  if (t == original.inverted()) {
+    first.value |= detail::place_reference::both_ways;
+    c.reply_ = c.original_;
+  } else {
+    first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
+    c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+  }
+  if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
+  ++changes_;
+  return true;
+}
+
+inline void connection_table::add_status(connection& c, std::uint16_t bits) noexcept {
+  if ((c.status_ & bits) == bits) return;
+  c.status_ |= bits;
+  if (is_confirmed(c)) tell(connection_event::updated, c);
+}
+
+inline void connection_table::erase(connection& c) noexcept {
+  RUNNEL_ASSERT(c.is_alive());
+  if (is_confirmed(c)) {
+    c.status_ |= connection_status::dying;
+    tell(connection_event::destroyed, c);
+  }
+  forget(c);
+}
+
+// Takes it out of everything.
+inline void connection_table::forget(connection& c) noexcept {
+  const std::uint32_t n = number_of(c);
+  if (is_confirmed(c)) {
+    wheel_.erase(n, timer_of());
+  } else {
+    ring_[c.timer_] = none;
+    ++statistics_.unconfirmed;
+  }
+  if (c.reply_ != c.original_) index_.erase(c.reply_);
+  index_.erase(c.original_);
+  if ((c.status_ & connection::is_ipv6) != 0) {
+    const std::uint32_t pair = c.tuples6_;
+    tuples_[pair].way[0] = connection_tuple::from4(free6_, 0);
+    free6_ = pair;
+  }
+  c.status_ = 0;
+  c.deadline_ = free_;
+  free_ = n;
+  --size_;
+  ++changes_;
+}
+
+inline void connection_table::clear() noexcept {
+  for (std::uint32_t i = 0; i < fresh_; ++i)
+    if (records_[i].is_alive()) forget(records_[i]);
+}
+
+// The oldest unconfirmed connection goes.
+inline void connection_table::make_room_in_ring() noexcept {
+  if (ring_[ring_first_] != none) forget(records_[ring_[ring_first_]]);
+  ring_first_ = ring_first_ + 1 == ring_size_ ? 0 : ring_first_ + 1;
+  --ring_used_;
+}
+
+// Gives up one connection for a new one; an IPv6 one where that is what helps.
+inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
+  const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
+  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.status_ & connection::is_ipv6) != 0; };
+  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
+  if (ring_used_ != 0) {
+    const connection& oldest = records_[ring_[ring_first_]];
+    if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
+  }
+  constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
+  for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
+    for (const detail::place_reference to : index_.line(line).to) {
+      if (to.value == 0) continue;
+      connection& c = records_[to.number()];
+      const bool over = is_over(c, now);
+      if (!is_confirmed(c) || !helps(c) || ((c.status_ & connection_status::assured) != 0 && !over)) continue;
+      if (over) ++statistics_.expired;
+      else ++statistics_.early_drop;
+      erase(c);
+      return true;
+    }
+  return false;
+}
+
+inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
+    make_room_in_ring();
+  return wheel_.advance(
+      ticks, limit, timer_of(),
+      [this, ticks](std::uint32_t n) {
+        const auto left = static_cast<std::int32_t>(records_[n].deadline_ - static_cast<std::uint32_t>(ticks));
+        return left <= 0 ? ticks : ticks + static_cast<std::uint32_t>(left);
+      },
+      [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
+      [this](std::uint32_t n) {
+        ++statistics_.expired;
+        erase(records_[n]);
+      });
+}
+
+inline instant connection_table::next_due() noexcept {
+  std::uint64_t due = wheel_.next_due();
+  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
+  if (ring_used_ != 0) {
+    const std::uint32_t first = records_[ring_[ring_first_]].deadline_;
+    const std::uint64_t of_first =
+        now_ +
+        static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(first - static_cast<std::uint32_t>(now_))});
+    if (of_first < due) due = of_first;
+  }
+  constexpr std::uint64_t most = static_cast<std::uint64_t>(INT64_MAX) >> detail::tick_shift;
+  return due > most ? never : instant{static_cast<std::int64_t>(due << detail::tick_shift)};
+}
+
+// Each connection is where its own members say, and nothing else is anywhere.
+inline bool connection_table::check() const noexcept {
+  std::uint32_t alive = 0, confirmed = 0, places = 0, unconfirmed = 0, used = 0;
+  for (std::uint32_t n = 0; n < fresh_; ++n) {
+    const connection& c = records_[n];
+    if (!c.is_alive()) continue;
+    ++alive;
+    if (is_confirmed(c)) ++confirmed;
+    else if (c.timer_ >= ring_size_ || ring_[c.timer_] != n) return false;
+    const connection_tuple tuples[] = {tuple_of(c, false), tuple_of(c, true)};
+    for (unsigned way = 0; way < 2; ++way) {
+      const detail::tuple_key k = tuples[way].key(index_.seed());
+      const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
+      if (at == detail::connection_index::none) return false;
+      const bool other = index_.at(at).number() != n;
+      if (other && (way == 0 || (c.status_ & connection::one_way) == 0)) return false;
+      if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
+    }
+    places += c.reply_ != c.original_ ? 2 : 1;
+  }
+  for (std::uint32_t line = 0; line < index_.lines(); ++line)
+    for (const detail::place_reference to : index_.line(line).to) used += to.value != 0 ? 1u : 0u;
+  for (std::uint32_t i = 0; i < ring_size_; ++i) unconfirmed += ring_[i] != none ? 1u : 0u;
+  return alive == size_ && alive == confirmed + unconfirmed && places == used && wheel_.size() == confirmed &&
+         wheel_.check([this](std::uint32_t n, std::uint32_t place) {
+           return n < fresh_ && is_confirmed(records_[n]) && records_[n].timer_ == place;
+         });
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/packet_tuple.hpp ==================================================================================
+// Which tuple a packet has, and what else tracking has to know about it. Nothing here is for users.
+#ifndef RUNNEL_TRACK_PACKET_TUPLE_HPP
+#define RUNNEL_TRACK_PACKET_TUPLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel::detail {
+
+enum class tuple_kind : std::uint8_t {
+  none,       // not IP: nothing to track
+  whole,      // it has a tuple
+  error,      // an ICMP error: its tuple is that of the packet that it is about
+  untracked,  // neighbour discovery and the like
+  invalid,    // IP without a tuple: a later fragment, an ICMP message that nobody knows
+};
+
+// What tracking reads in a packet.
+struct packet_tuple {
+  connection_tuple tuple{};
+  const std::byte* transport = nullptr;  // where the transport header begins, whose fixed part is there
+  std::uint32_t size = 0;                // of the IP packet, as it says
+  std::uint32_t payload = 0;             // bytes from the transport header to its end, as it says
+  tuple_kind kind = tuple_kind::none;
+  ipv4_address outer4{};  // of an error: whom it was sent to
+  ipv6_address outer6{};
+};
+
+// ---- ICMP
+
+// Redirects are none of the errors that RFC 1812 names, but are about a packet too.
+[[nodiscard]] inline tuple_kind kind_of_icmp(const icmp& m) noexcept {
+  if (m.is_error()) return tuple_kind::error;
+  return m.message_type() <= 18 ? tuple_kind::whole : tuple_kind::invalid;
+}
+[[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
+  if (type < 128) return tuple_kind::error;
+  // Multicast listeners, neighbour discovery: they come and go without a conversation.
+  if ((type >= 130 && type <= 136) || type == 143) return tuple_kind::untracked;
+  return tuple_kind::whole;
+}
+// The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
+inline bool ports_of(std::uint8_t protocol, const std::byte* p, std::size_t size, std::uint32_t& ports) noexcept {
+  ports = 0;
+  switch (protocol) {
+    case 6:
+    case 17:
+      if (size < 4) return false;
+      ports = load_be32(p);
+      return true;
+    case 1:
+    case 58:
+      if (size < 8) return false;
+      ports = std::uint32_t{load_be16(p + 4)} << 16 | load_be16(p);
+      return true;
+    case 47:
+      if (const auto g = gre::parse({p, size})) ports = g->key();
+      return true;
+    default: return true;
+  }
+}
+// The tuple of a packet of which only the beginning is there, as an error quotes it. False when it has none.
+inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noexcept {
+  std::uint32_t ports = 0;
+  if (b.size() < 20) return false;
+  const std::byte* const p = b.data();
+  if (load_u8(p) >> 4 == 4) {
+    const std::size_t header = (load_u8(p) & 15u) * std::size_t{4};
+    if (header < 20 || header > b.size() || (load_be16(p + 6) & 0x1fffu) != 0) return false;
+    const std::uint8_t protocol = load_u8(p + 9);
+    if (!ports_of(protocol, p + header, b.size() - header, ports)) return false;
+    to = {ipv4_address::load(p + 12),
+          ipv4_address::load(p + 16),
+          static_cast<std::uint16_t>(ports >> 16),
+          static_cast<std::uint16_t>(ports),
+          protocol,
+          zone};
+    return true;
+  }
+  if (load_u8(p) >> 4 != 6 || b.size() < 40) return false;
+  std::uint8_t protocol = load_u8(p + 6);
+  std::size_t at = 40;
+  while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 51 || protocol == 60) {
+    if (at + 8 > b.size()) return false;
+    if (protocol == 44 && (load_be16(p + at + 2) & 0xfff8u) != 0) return false;
+    const std::size_t said = load_u8(p + at + 1);
+    const std::size_t size = protocol == 44 ? 8 : protocol == 51 ? (said + 2) * 4 : (said + 1) * 8;
+    protocol = load_u8(p + at);
+    at += size;
+  }
+  if (at > b.size() || !ports_of(protocol, p + at, b.size() - at, ports)) return false;
+  to = {ipv6_address::load(p + 8),
+        ipv6_address::load(p + 24),
+        static_cast<std::uint16_t>(ports >> 16),
+        static_cast<std::uint16_t>(ports),
+        protocol,
+        zone};
+  return true;
+}
+
+// ---- whole packets
+
+[[gnu::noinline]] inline void read_carefully(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const header_map map{p};
+  const layers& found = map.layers();
+  to.kind = tuple_kind::none;
+  const bool is_ipv4 = map.has<ipv4>();
+  if (!is_ipv4 && !map.has<ipv6>()) return;
+  to.kind = tuple_kind::invalid;
+  const std::byte* const network = p.head() + found.network;
+  to.size = is_ipv4 ? load_be16(network + 2) : load_be16(network + 4) + 40u;
+  if (!found.has(protocol::transport)) return;
+  const std::byte* const transport = p.head() + found.transport;
+  const bytes whole = p.contents();
+  const auto before = static_cast<std::uint32_t>(transport - network);
+  if (transport > whole.end() || before > to.size) return;
+  to.transport = transport;
+  to.payload = to.size - before;
+  auto held = static_cast<std::size_t>(whole.end() - transport);
+  if (held > to.payload) held = to.payload;
+  std::uint64_t number = 0;
+  if (!match::detail::l4proto_of(subject{p, map}, number)) return;
+  const auto protocol_number = static_cast<std::uint8_t>(number);
+
+  if (found.has(protocol::icmp)) {
+    if (held < icmp::min_size) return;
+    const icmp m = icmp::unchecked({transport, held});
+    to.kind = is_ipv4 ? kind_of_icmp(m) : tuple_kind::invalid;
+    if (to.kind == tuple_kind::error) {
+      to.outer4 = map.get<ipv4>().destination();
+      if (!quoted_tuple(m.payload(), zone, to.tuple) || to.tuple.is_ipv6()) to.kind = tuple_kind::invalid;
+    }
+  } else if (found.has(protocol::icmpv6)) {
+    if (held < 8) return;
+    to.kind = is_ipv4 ? tuple_kind::invalid : kind_of_icmpv6(load_u8(transport));
+    if (to.kind == tuple_kind::error) {
+      to.outer6 = map.get<ipv6>().destination();
+      if (!quoted_tuple(bytes{transport, held}.from(8), zone, to.tuple) || !to.tuple.is_ipv6())
+        to.kind = tuple_kind::invalid;
+    }
+  } else {
+    to.kind = tuple_kind::whole;
+  }
+  if (to.kind != tuple_kind::whole) return;
+  std::uint32_t ports = 0;
+  if (!ports_of(protocol_number, transport, held, ports)) {
+    to.kind = tuple_kind::invalid;
+    return;
+  }
+  const auto upper = static_cast<std::uint16_t>(ports >> 16), lower = static_cast<std::uint16_t>(ports);
+  if (is_ipv4) {
+    const ipv4 ip = map.get<ipv4>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
+  } else {
+    const ipv6 ip = map.get<ipv6>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
+  }
+}
+
+// What tracking has to know of a packet; IPv4 with TCP or UDP goes the short way.
+RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const layers found = p.layers();
+  constexpr unsigned wanted = static_cast<unsigned>(protocol::parsed) | static_cast<unsigned>(protocol::ipv4) |
+                              static_cast<unsigned>(protocol::transport);
+  constexpr unsigned either = static_cast<unsigned>(protocol::tcp) | static_cast<unsigned>(protocol::udp);
+  const std::byte* const network = p.head() + found.network;
+  const std::byte* const transport = p.head() + found.transport;
+  const std::byte* const end = p.data() + p.length();
+  if ((found.protocols & wanted) == wanted && (found.protocols & either) != 0 && network + 20 <= end &&
+      transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
+    to.size = load_be16(network + 2);
+    to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+    to.transport = transport;
+    to.kind = tuple_kind::whole;
+    to.tuple = connection_tuple::from4(load_be64(network + 12),
+                                       tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
+    return;
+  }
+  read_carefully(p, zone, to);
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/tracker.hpp =======================================================================================
+// One packet and its connection: finds or makes it, has its protocol judge the packet, and says what the packet is to
+// it. The order is that of the kernel's nf_conntrack_in(). Nothing here is for users.
+#ifndef RUNNEL_TRACK_TRACKER_HPP
+#define RUNNEL_TRACK_TRACKER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+struct tracker {
+  static constexpr std::uint32_t none = connection_index::none;
+
+  // What is known of a packet on its way through a burst.
+  struct slot {
+    packet_tuple found;
+    tuple_key key;
+    std::uint32_t home;
+    std::uint32_t place;  // in the index; none: of no connection, when it was looked for
+  };
+
+  static void begin_burst(connection_table& t) noexcept { ++t.burst_; }
+  static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
+  static connection* records(connection_table& t) noexcept { return t.records_; }
+
+  // ---- three steps: read and hash, search, judge; each over many packets
+
+  RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    read_tuple(p, zone, s.found);
+    // Errors quote what the connection sent: packets of the other direction are meant.
+    if (s.found.kind == tuple_kind::error) [[unlikely]]
+      s.found.tuple = s.found.tuple.inverted();
+    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    s.key = s.found.tuple.key(t.index_.seed());
+    s.home = t.index_.home(s.key.a, s.key.b);
+    t.index_.prefetch(s.home);
+  }
+  RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
+    s.place = none;
+    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    s.place = t.find_place(s.key, s.home, s.found.tuple);
+    if (s.place == none) return;
+    const connection* const c = &t.records_[t.index_.at(s.place).number()];
+    prefetch_to_write(c);
+    if (c->protocol_ == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+  // What the packet is to its connection; a drop when there was no room for a new one.
+  static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
+    switch (s.found.kind) {
+      case tuple_kind::none: return pass;
+      case tuple_kind::untracked: return word = connection_word::of(connection_state::untracked), pass;
+      case tuple_kind::invalid: return count_invalid(t, word);
+      case tuple_kind::error: return judge_error(t, p, s, now, word);
+      case tuple_kind::whole: break;
+    }
+    if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
+    for (;;) {
+      bool fresh = false;
+      if (s.place != none) {
+        // What is over is gone, and so is what was begun by a packet that never got through.
+        connection& c = t.records_[t.index_.at(s.place).number()];
+        const bool begun_before = !t.is_confirmed(c) && c.created_ != t.burst_;
+        if (t.is_over(c, now) || begun_before) [[unlikely]] {
+          if (t.is_confirmed(c)) ++t.statistics_.expired;
+          t.erase(c);
+          s.place = none;
+        }
+      }
+      if (s.place == none) [[unlikely]] {
+        if (!may_begin(t, s)) return count_invalid(t, word);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, now);
+        if (n == none) return drop(drop_reason::connections_full);
+        s.place = t.records_[n].original_;
+        fresh = true;
+      }
+      const place_reference to = t.index_.at(s.place);
+      connection& c = t.records_[to.number()];
+      const unsigned direction = to.direction(s.key.turned);
+      switch (follow(t, c, direction, fresh, s, now)) {
+        case outcome::accept: break;
+        case outcome::invalid:
+          if (fresh) t.forget(c);
+          return count_invalid(t, word);
+        case outcome::again: t.erase(c), s.place = none; continue;
+        case outcome::end: {
+          word = word_for(c, direction, to.number());
+          t.erase(c);
+          word.value &= 15u;  // the state and the direction are all that is left
+          return pass;
+        }
+      }
+      word = word_for(c, direction, to.number());
+      if (direction == 1 && (c.status_ & connection_status::seen_reply) == 0)
+        t.add_status(c, connection_status::seen_reply);
+      return pass;
+    }
+  }
+
+ private:
+  enum class outcome : std::uint8_t { accept, invalid, again, end };
+
+  static verdict count_invalid(connection_table& t, connection_word& word) noexcept {
+    ++t.statistics_.invalid;
+    word = connection_word::of(connection_state::invalid);
+    return pass;
+  }
+  static connection_word word_for(const connection& c, unsigned direction, std::uint32_t number) noexcept {
+    const connection_state state = direction == 1 || (c.status_ & connection_status::seen_reply) != 0
+                                       ? connection_state::established
+                                   : (c.status_ & connection_status::expected) != 0 ? connection_state::related
+                                                                                    : connection_state::new_;
+    return connection_word::of(state, static_cast<connection_direction>(direction), number);
+  }
+  static void account(connection& c, unsigned direction, const slot& s) noexcept {
+    ++c.packets_[direction];
+    c.octets_[direction] += s.found.size;
+  }
+  // Whether a packet that belongs to no connection begins one, as far as that is known without making it.
+  static bool may_begin(const connection_table& t, const slot& s) noexcept {
+    const connection_tuple& tuple = s.found.tuple;
+    switch (tuple.protocol_number()) {
+      case 6: {
+        tcp_window w;
+        const tcp_segment segment = read_segment(s);
+        return is_sane(segment.flags) && tcp_begin(w, segment, t.options_);
+      }
+      case 1: {
+        const std::uint8_t type = tuple.icmp_type();
+        return type == 8 || type == 13 || type == 15 || type == 17;
+      }
+      case 58: return tuple.icmp_type() == 128 || tuple.icmp_type() == 139;
+      default: return true;
+    }
+  }
+  static tcp_segment read_segment(const slot& s) noexcept {
+    const std::byte* const p = s.found.transport;
+    const std::uint32_t header = (load_u8(p + 12) >> 4) * 4u;
+    tcp_segment g;
+    g.sequence = load_be32(p + 4);
+    g.ack = load_be32(p + 8);
+    g.flags = load_u8(p + 13);
+    g.window = load_be16(p + 14);
+    const std::uint32_t data = s.found.payload > header ? s.found.payload - header : 0;
+    g.end = g.sequence + data + ((g.flags & tcp_flags::syn) != 0 ? 1 : 0) + ((g.flags & tcp_flags::fin) != 0 ? 1 : 0);
+    if (header > 20) g.options = {p + 20, header - 20};
+    return g;
+  }
+
+  static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+                        std::uint64_t now) noexcept {
+    const bool seen_reply = (c.status_ & connection_status::seen_reply) != 0;
+    switch (s.found.tuple.protocol_number()) {
+      case 6: return follow_tcp(t, c, direction, fresh, s, now);
+      case 17: {
+        // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
+        std::uint32_t ticks = t.ticks_[timeout_udp];
+        bool stream = false;
+        if (seen_reply && t.is_confirmed(c) &&
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0) {
+          ticks = t.ticks_[timeout_udp_stream];
+          stream = true;
+        }
+        refresh(t, c, direction, s, ticks, now);
+        if (stream) t.add_status(c, connection_status::assured);
+        return outcome::accept;
+      }
+      case 1: return refresh(t, c, direction, s, t.ticks_[timeout_icmp], now);
+      case 58: return refresh(t, c, direction, s, t.ticks_[timeout_icmpv6], now);
+      case 47:
+        refresh(t, c, direction, s, t.ticks_[seen_reply ? timeout_gre_stream : timeout_gre], now);
+        if (seen_reply) t.add_status(c, connection_status::assured);
+        return outcome::accept;
+      default: return refresh(t, c, direction, s, t.ticks_[timeout_generic], now);
+    }
+  }
+  static constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
+
+  static outcome refresh(connection_table& t, connection& c, unsigned direction, const slot& s, std::uint32_t ticks,
+                         std::uint64_t now) noexcept {
+    account(c, direction, s);
+    t.refresh_ticks(c, ticks, now);
+    return outcome::accept;
+  }
+
+  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+                            std::uint64_t now) noexcept {
+    const tcp_segment segment = read_segment(s);
+    if (!is_sane(segment.flags)) return outcome::invalid;
+    if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
+    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.status_, direction, segment, t.options_, t.ticks_);
+    switch (v.outcome) {
+      case tcp_outcome::accept: break;
+      case tcp_outcome::pass: return outcome::accept;
+      case tcp_outcome::again: return outcome::again;
+      case tcp_outcome::invalid:
+        if (v.lower_to_unacked && static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) >
+                                      static_cast<std::int32_t>(t.ticks_[timeout_unacked]))
+          t.refresh_ticks(c, t.ticks_[timeout_unacked], now);
+        return outcome::invalid;
+      case tcp_outcome::end: account(c, direction, s); return outcome::end;
+    }
+    refresh(t, c, direction, s, t.ticks_[v.timeout], now);
+    if (v.assured) t.add_status(c, connection_status::assured);
+    else if (v.changed && t.is_confirmed(c)) t.tell(connection_event::updated, c);
+    return outcome::accept;
+  }
+
+  // An error is related to the connection of the packet that it quotes, and goes to where that packet came from.
+  static verdict judge_error(connection_table& t, const packet& p, const slot& s, std::uint64_t now,
+                             connection_word& word) noexcept {
+    if (s.place == none || (t.options_.checksum && !checksum_ok(p, s))) return count_invalid(t, word);
+    const place_reference to = t.index_.at(s.place);
+    const connection& c = t.records_[to.number()];
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    const unsigned direction = to.direction(s.key.turned);
+    const connection_tuple way = t.tuple_of(c, direction == 1);
+    const bool right = way.is_ipv6() ? way.destination6() == s.found.outer6 : way.destination4() == s.found.outer4;
+    if (!right) return count_invalid(t, word);
+    word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
+    return pass;
+  }
+  // Of what is all there in one piece; the rest is not looked at.
+  [[gnu::noinline]] static bool checksum_ok(const packet& p, const slot& s) noexcept {
+    if (p.checksum() != checksum_status::unknown || s.found.transport + s.found.payload > p.contents().end())
+      return true;
+    const header_map map{p};
+    const bytes whole{s.found.transport, s.found.payload};
+    const layers& found = map.layers();
+    if (found.has(protocol::icmp)) return fold_checksum(add_checksum(whole)) == 0xffff;
+    const std::uint32_t pseudo =
+        map.has<ipv4>() ? map.get<ipv4>().pseudo_header_sum() : map.get<ipv6>().pseudo_header_sum();
+    if (found.has(protocol::tcp)) return tcp::unchecked(whole).checksum_ok(pseudo);
+    if (found.has(protocol::udp)) return udp::unchecked(whole).checksum_ok(pseudo);
+    if (found.has(protocol::icmpv6)) return icmpv6::unchecked(whole).checksum_ok(pseudo);
+    return true;
+  }
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/track.hpp =========================================================================================
+// The stages of connection tracking: `track` finds each packet's connection, `confirm` says that it got through.
+//
+//     static static_connection_table<connection_config{.connections = 100'000}> connections{seed};
+//
+//     constexpr auto policy = rules(
+//         when(ct::state == established || ct::state == related) >> accept,
+//         when(ct::state == new_ && tcp::dport == 443)           >> accept,
+//         otherwise                                              >> drop);
+//
+//     auto path = parse() | track(connections) | policy | confirm(connections) | transmit(wan);
+//     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
+//
+// A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
+// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection is ever
+// established.
+//
+// Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
+// `notrack` has marked, is left as it is.
+#ifndef RUNNEL_TRACK_TRACK_HPP
+#define RUNNEL_TRACK_TRACK_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+
+/// How a `track` stage tracks.
+struct track_options {
+  std::uint16_t zone = 0;  ///< keeps connections apart that have the same addresses on different networks
+};
+
+namespace detail {
+
+struct track_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool gives_tracked = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "track";
+
+  constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
+  void operator()(burst& b, context& c) noexcept {
+    c.connections = tracker::records(*table);
+    tracker::begin_burst(*table);
+    const std::uint64_t now = ticks_at(c.now);
+    for (std::size_t from = 0; from < b.size(); from += at_once)
+      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+  track_options options;
+
+ private:
+  static constexpr std::size_t at_once = 32;
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) noexcept {
+    raw_array<tracker::slot, at_once> slots;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
+      else slots[i].found.kind = tuple_kind::none;
+    }
+    for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
+    const std::uint32_t before = tracker::changes(*table);
+    for (std::size_t i = 0; i < n; ++i) {
+      packet& p = b[from + i];
+      if (p.connection() != 0) continue;
+      // A packet before this one may have begun or ended its connection.
+      if (tracker::changes(*table) != before) tracker::search(*table, slots[i]);
+      connection_word word;
+      b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
+      p.connection(word.value);
+    }
+  }
+};
+
+struct confirm_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "confirm";
+
+  constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const connection_word word{p.connection()};
+    if (word.state() != connection_state::new_ && word.state() != connection_state::related) [[likely]]
+      return pass;
+    return confirm_new(word, c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+
+ private:
+  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) noexcept {
+    if (!word.has_connection() || word.number() >= table->capacity()) return pass;
+    connection& c = (*table)[word.number()];
+    if (!c.is_alive() || table->confirm(c, now)) return pass;
+    return drop(drop_reason::connection_clash);
+  }
+};
+
+struct notrack_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "notrack";
+  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
+    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+};
+
+}  // namespace detail
+
+/// Finds or makes the connection of each packet, and has its protocol look at the packet; see the beginning of this
+/// file. Behind it `ct::` fields have values, and handlers may ask for `connection&`, which run for the packets that
+/// have one. Packets are dropped for one reason only: the table has no room for a new connection
+/// (drop_reason::connections_full). Refers to the table, which must outlive the pipeline; several paths may share one.
+[[nodiscard]] constexpr detail::track_stage track(connection_table& connections, track_options options = {}) noexcept {
+  return {connections, options};
+}
+/// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
+/// to the same packets as another one (drop_reason::connection_clash).
+[[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
+  return detail::confirm_stage{connections};
+}
+/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
+[[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
+
+/// A table among the attachments of a loop: connections expire in time, and the loop knows how long it may sleep.
+class connection_attachment {
+ public:
+  /// Use `attach`.
+  constexpr explicit connection_attachment(connection_table& t) noexcept : table_(&t) {}
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    table_->expire(clock.now(), 256);
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(table_->next_due());
+  }
+  void wait_by_itself() const noexcept {}
+  /// @}
+
+ private:
+  connection_table* table_;
+};
+
+/// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
+/// round. Refers to the table, which must outlive it.
+[[nodiscard]] constexpr connection_attachment attach(connection_table& connections) noexcept {
+  return connection_attachment{connections};
+}
+
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <connection_config Config>
+class static_connection_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), options) {}
+  /// The table. @{
+  operator connection_table&() noexcept { return table_; }
+  [[nodiscard]] connection_table& get() noexcept { return table_; }
+  [[nodiscard]] connection_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr connection_config seeded(std::uint64_t seed) noexcept {
+    connection_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  static_assert(Config.connections >= 1 && Config.connections < (1u << 28) - 1 && Config.unconfirmed >= 1,
+                "runnel: a connection table has room for 1 to 2^28 - 2 connections, and for an unconfirmed one");
+  alignas(connection_table::alignment) std::byte memory_[connection_table::bytes_needed(Config)];
+  connection_table table_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track.hpp ===============================================================================================
+// Connection tracking: which connection a packet belongs to, and what it is to it.
+#ifndef RUNNEL_TRACK_ALL_HPP
+#define RUNNEL_TRACK_ALL_HPP
 
 #endif
 

@@ -20,6 +20,7 @@ struct context {
   std::size_t (*transmit_frames_back)(void* device, const frame* frames, std::size_t n, instant now) noexcept = nullptr;
   /// Internal: the device of the source.
   void* device = nullptr;
+  void* connections = nullptr;   ///< Internal: the records of the table that `track` asked, by their numbers.
   text_writer* trace = nullptr;  ///< where traced packets are reported; set by `trace`
 };
 

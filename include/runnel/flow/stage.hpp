@@ -23,7 +23,8 @@
 
 namespace runnel {
 
-/// Tracked connections; defined by `track/`. A handler may only ask for one behind `track()`.
+/// A tracked connection: see track/connection.hpp. A handler may only ask for one behind `track()`, and runs for the
+/// packets that belong to one.
 class connection;
 
 /// How the engine calls a stage.
@@ -179,10 +180,26 @@ struct packet_source {
     else if constexpr (is_view<A>) return map().template get<std::remove_cvref_t<A>>();
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
+    else if constexpr (is_connection<A>) return (*connection_at<std::remove_reference_t<A>>());
     else return subject{static_cast<const packet&>(p), map()};
+  }
+  // The packet's connection, as `track()` has numbered it; null when it has none, or it is over. A template, for here
+  // nothing is known of connections.
+  template <class Connection>
+  [[nodiscard]] RUNNEL_INLINE Connection* connection_at() const noexcept {
+    const std::uint32_t number = p.connection() >> 4;
+    if (number == 0 || c.connections == nullptr) return nullptr;
+    Connection* const known = static_cast<Connection*>(c.connections) + (number - 1);
+    return known->is_alive() ? known : nullptr;
   }
 };
 
+template <class A, class Source>
+RUNNEL_INLINE bool has_connection(const Source& source) noexcept {
+  if constexpr (is_connection<A> && requires { source.p; })
+    return source.template connection_at<std::remove_reference_t<A>>() != nullptr;
+  else return true;
+}
 template <class A, class Map>
 RUNNEL_INLINE bool has_argument(const Map& map) noexcept {
   if constexpr (is_view<A>) return map.template has<std::remove_cvref_t<A>>();
@@ -196,6 +213,8 @@ RUNNEL_INLINE Result call_handler(F& f, const Source& source, Result missing, ty
     const auto map = source.map();
     if (!(has_argument<A>(map) && ...)) return missing;
   }
+  if constexpr (demands<type_list<A...>>::connections)
+    if (!(has_connection<A>(source) && ...)) return missing;
   if constexpr (std::is_void_v<decltype(f(source.template give<A>()...))>) {
     f(source.template give<A>()...);
     return missing;

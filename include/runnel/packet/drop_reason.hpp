@@ -43,6 +43,8 @@ enum class drop_reason : std::uint8_t {
   neighbour_malformed,  ///< a neighbour discovery message that RFC 4861 says to discard
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
+  connections_full,     ///< the connection table has no room for a new connection
+  connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -92,6 +94,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "neighbour_malformed",
                                    "gre_malformed",
                                    "vxlan_malformed",
+                                   "connections_full",
+                                   "connection_clash",
                                    "no_packet",
                                    "other_thread",
                                    "queue_full",

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Connection tracking: which connection a packet belongs to, and what it is to it.
+#ifndef RUNNEL_TRACK_ALL_HPP
+#define RUNNEL_TRACK_ALL_HPP
+
+#include <runnel/track/connection.hpp>
+#include <runnel/track/connection_state.hpp>
+#include <runnel/track/connection_table.hpp>
+#include <runnel/track/connection_tuple.hpp>
+#include <runnel/track/track.hpp>
+#include <runnel/track/tracking_options.hpp>
+
+#endif

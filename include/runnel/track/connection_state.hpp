@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// What connection tracking says about one packet, in the 32 bits that travel with it: the state, the direction, and
+// which connection. The names are the kernel's (include/uapi/linux/netfilter/nf_conntrack_common.h).
+#ifndef RUNNEL_TRACK_CONNECTION_STATE_HPP
+#define RUNNEL_TRACK_CONNECTION_STATE_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// What a packet is to its connection; `ct::state == established`.
+enum class connection_state : std::uint8_t {
+  none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
+  new_,         ///< of a connection of which nothing came back yet
+  established,  ///< of a connection that was seen in both directions
+  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
+  invalid,      ///< belongs to no connection, and begins none
+  untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
+};
+
+/// The states of a tracked TCP connection; the kernel's `enum tcp_conntrack`.
+enum class tcp_connection_state : std::uint8_t {
+  none,         ///< not TCP
+  syn_sent,     ///< a SYN was seen
+  syn_recv,     ///< and a SYN/ACK
+  established,  ///< and the ACK; or picked up in its middle
+  fin_wait,     ///< one side sent a FIN
+  close_wait,   ///< which was acknowledged
+  last_ack,     ///< the other side sent one too
+  time_wait,    ///< which was acknowledged
+  close,        ///< a reset was seen
+  syn_sent2,    ///< both sides sent a SYN
+};
+
+/// The name as `conntrack -L` writes it.
+[[nodiscard]] constexpr const char* name(tcp_connection_state s) noexcept {
+  constexpr const char* names[] = {"NONE",       "SYN_SENT", "SYN_RECV",  "ESTABLISHED", "FIN_WAIT",
+                                   "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",       "SYN_SENT2"};
+  const auto i = static_cast<std::uint8_t>(s);
+  return i < sizeof names / sizeof *names ? names[i] : "UNKNOWN";
+}
+
+/// The states by name, for `ct::state == established`. @{
+inline constexpr connection_state new_ = connection_state::new_;
+inline constexpr connection_state established = connection_state::established;
+inline constexpr connection_state related = connection_state::related;
+inline constexpr connection_state invalid = connection_state::invalid;
+inline constexpr connection_state untracked = connection_state::untracked;
+/// @}
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_state s) noexcept {
+  switch (s) {
+    case connection_state::none: return "none";
+    case connection_state::new_: return "new";
+    case connection_state::established: return "established";
+    case connection_state::related: return "related";
+    case connection_state::invalid: return "invalid";
+    case connection_state::untracked: return "untracked";
+  }
+  return "unknown";
+}
+
+/// Which way a packet goes: that of the packet that began the connection, or back; `ct::direction == original`.
+enum class connection_direction : std::uint8_t { original, reply };
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_direction d) noexcept {
+  return d == connection_direction::original ? "original" : "reply";
+}
+
+/// Bits of `connection::status()`, those of the kernel's `enum ip_conntrack_status`, which has more. They are numbers,
+/// to be joined with `|`.
+namespace connection_status {
+inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announced it
+inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
+inline constexpr std::uint16_t assured = 1u << 2;     ///< never given up for a new one when the table is full
+inline constexpr std::uint16_t confirmed = 1u << 3;   ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;     ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;     ///< its destination is translated
+inline constexpr std::uint16_t dying = 1u << 9;       ///< it is being destroyed: seen in its last event only
+}  // namespace connection_status
+
+/// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
+/// the connection in its table plus one; 0 there when it has none. All zero: never tracked.
+struct connection_word {
+  /// The number.
+  std::uint32_t value = 0;
+
+  /// What the packet is to its connection.
+  [[nodiscard]] constexpr connection_state state() const noexcept { return static_cast<connection_state>(value & 7u); }
+  /// Which way it goes.
+  [[nodiscard]] constexpr connection_direction direction() const noexcept {
+    return static_cast<connection_direction>(value >> 3 & 1u);
+  }
+  /// Whether it belongs to a connection.
+  [[nodiscard]] constexpr bool has_connection() const noexcept { return (value >> 4) != 0; }
+  /// The number of its connection; `has_connection()` is the caller's promise.
+  [[nodiscard]] constexpr std::uint32_t number() const noexcept { return (value >> 4) - 1; }
+  /// Of a packet without a connection.
+  [[nodiscard]] static constexpr connection_word of(connection_state s) noexcept {
+    return {static_cast<std::uint32_t>(s)};
+  }
+  /// Of a packet of connection `number`.
+  [[nodiscard]] static constexpr connection_word of(connection_state s, connection_direction d,
+                                                    std::uint32_t number) noexcept {
+    return {(number + 1) << 4 | static_cast<std::uint32_t>(d) << 3 | static_cast<std::uint32_t>(s)};
+  }
+};
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: MIT
+// The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
+// expire by themselves.
+//
+// Theory of operation. Three arrays, and a small one for IPv6:
+//
+//     index     a line of three places for each connection: key -> number             64 bytes a connection
+//     records   two lines each: counters, deadline, TCP windows                      128 bytes
+//     wheel     chunks of 14 numbers by the time when somebody has to look at them     4.6 bytes
+//     tuples    of IPv6 connections: both, 80 bytes each, for the index has a digest only
+//
+// A packet's tuple leads to a place in the index, mostly by one cache line, and that to the record. A connection that
+// is not translated has one place for both directions, so that half of the places stay free; translated, it has two.
+// An IPv4 tuple is nowhere but in the index. A refreshed connection only gets another deadline; the wheel looks at it
+// when the old one has come. A connection whose deadline has passed is gone for every packet, whether or not the wheel
+// was there already.
+//
+// A connection is made by the first packet that `track()` sees, and is *unconfirmed* until `confirm()` says that this
+// packet got through. When it did not, the connection goes as soon as another packet of it comes, its room is wanted,
+// or it would expire.
+//
+// When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
+// in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
+#ifndef RUNNEL_TRACK_CONNECTION_TABLE_HPP
+#define RUNNEL_TRACK_CONNECTION_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/track/connection.hpp>
+#include <runnel/track/connection_index.hpp>
+#include <runnel/track/connection_tuple.hpp>
+#include <runnel/track/deadline_wheel.hpp>
+#include <runnel/track/tcp_tracker.hpp>
+#include <runnel/track/tracking_options.hpp>
+
+namespace runnel {
+
+/// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
+/// which does not go back; they begin at any instant from 0 on.
+///
+/// Costs 197 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+class connection_table {
+ public:
+  /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
+  using event_function = void (*)(void* context, connection_event what, const connection& c);
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+  /// The number of no connection.
+  static constexpr std::uint32_t none = 0xffff'ffff;
+
+  /// How much memory a table needs, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
+    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets the third of it to zero where the index
+  /// lies; the rest is first touched when it is first used.
+  connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
+      : index_(reinterpret_cast<detail::index_line*>(memory.data()), lines_for(c), c.seed),
+        wheel_(reinterpret_cast<detail::wheel_chunk*>(memory.data() + chunks_offset(c))),
+        records_(reinterpret_cast<connection*>(memory.data() + records_offset(c))),
+        tuples_(reinterpret_cast<tuple_pair*>(memory.data() + tuples_offset(c))),
+        ring_(reinterpret_cast<std::uint32_t*>(memory.data() + ring_offset(c))),
+        capacity_(c.connections),
+        ipv6_capacity_(ipv6_of(c)),
+        ring_size_(c.unconfirmed) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && c.connections >= 1 && c.connections < (1u << 28) - 1);
+    RUNNEL_ASSERT(c.unconfirmed >= 1 && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    for (std::uint32_t i = 0; i < ring_size_; ++i) ring_[i] = none;
+    this->options(options);
+  }
+  connection_table(const connection_table&) = delete;
+  connection_table& operator=(const connection_table&) = delete;
+
+  // ---- connections
+
+  /// Which connection packets with this tuple belong to, and which way they go: the state is `none`, what they are to
+  /// it is not said. Nothing is changed; a connection whose time has run out is not found.
+  [[nodiscard]] connection_word find(const connection_tuple& t, instant now) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    return word_of(find_place(k, index_.home(k.a, k.b), t), k.turned, detail::ticks_at(now));
+  }
+  /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
+  void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
+  /// The connection with a number below `capacity()`; it may be free: see `is_alive`.
+  [[nodiscard]] connection& operator[](std::uint32_t number) noexcept { return records_[number]; }
+  /// The same to read.
+  [[nodiscard]] const connection& operator[](std::uint32_t number) const noexcept { return records_[number]; }
+  /// The number of a connection of this table.
+  [[nodiscard]] std::uint32_t number_of(const connection& c) const noexcept {
+    return static_cast<std::uint32_t>(&c - records_);
+  }
+  /// The tuple of its packets in the original direction, as they come; of its replies, as they come. @{
+  [[nodiscard]] connection_tuple original(const connection& c) const noexcept { return tuple_of(c, false); }
+  [[nodiscard]] connection_tuple reply(const connection& c) const noexcept { return tuple_of(c, true); }
+  /// @}
+  /// How long it lives without another packet; negative when its time has run out.
+  [[nodiscard]] duration remaining(const connection& c, instant now) const noexcept {
+    const std::int64_t ticks =
+        static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(detail::ticks_at(now)));
+    return {ticks * (std::int64_t{1} << detail::tick_shift)};
+  }
+
+  /// Makes an unconfirmed connection of the packets with this tuple, which belong to none yet. `none` when there is no
+  /// room for it: counted.
+  [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
+    return insert_ticks(t, detail::ticks_at(now));
+  }
+  /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
+  /// Nothing happens to one that is confirmed.
+  [[nodiscard]] bool confirm(connection& c, instant now) noexcept;
+  /// Says what its replies look like: for NAT, before it is confirmed. False, and nothing changed, when these packets
+  /// belong to another connection.
+  [[nodiscard]] bool set_reply(connection& c, const connection_tuple& t) noexcept;
+  /// Makes it live for `d` from now on, at least.
+  void refresh(connection& c, duration d, instant now) noexcept {
+    refresh_ticks(c, detail::ticks_in(d), detail::ticks_at(now));
+  }
+  /// Sets bits of its status.
+  void add_status(connection& c, std::uint16_t bits) noexcept;
+  /// Ends a connection now.
+  void erase(connection& c) noexcept;
+  /// Ends all connections, without a word to those who asked for events.
+  void clear() noexcept;
+  /// Ends those whose time has run out by `now`, having looked at `limit` of them at most, and says how many it looked
+  /// at.
+  std::size_t expire(instant now, std::size_t limit = 4096) noexcept;
+  /// The time before which `expire` has nothing to do; `never` when there are no connections.
+  [[nodiscard]] instant next_due() noexcept;
+  /// Calls `f(connection&)` for each that is confirmed, in the order of their numbers. It may erase that one.
+  template <class F>
+  void for_each(F f) {
+    for (std::uint32_t i = 0; i < fresh_; ++i)
+      if (records_[i].has_status(connection_status::confirmed)) f(records_[i]);
+  }
+
+  // ---- the table
+
+  /// How many connections there are, unconfirmed ones included.
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// How many there can be.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// What was counted.
+  [[nodiscard]] connection_statistics& statistics() noexcept { return statistics_; }
+  /// How packets are judged. @{
+  [[nodiscard]] const tracking_options& options() const noexcept { return options_; }
+  void options(const tracking_options& o) noexcept;
+  /// @}
+  /// Has `f(context, what, connection)` called at each event; null for nobody.
+  void on_event(event_function f, void* context = nullptr) noexcept {
+    event_ = f;
+    event_context_ = context;
+  }
+  /// Whether everything in it fits together: for tests. O(capacity).
+  [[nodiscard]] bool check() const noexcept;
+
+ private:
+  friend struct detail::tracker;
+  struct tuple_pair {
+    connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
+  };
+
+  [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
+    return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
+  }
+  // A line of three places for each connection, which has two at most: a third stays free.
+  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept { return c.connections; }
+  [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
+    return std::size_t{lines_for(c)} * sizeof(detail::index_line);
+  }
+  [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
+    return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
+  }
+  [[nodiscard]] static constexpr std::size_t ring_offset(const connection_config& c) noexcept {
+    return chunks_offset(c) +
+           std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
+  }
+  [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
+    return ring_offset(c) + align_up(std::size_t{c.unconfirmed} * sizeof(std::uint32_t), alignment);
+  }
+
+  [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
+    return (c.status_ & connection_status::confirmed) != 0;
+  }
+  [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
+    return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
+  }
+  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
+                                         const connection_tuple& t) const noexcept {
+    if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
+    return index_.find(k, home, [&](std::uint32_t n) {
+      const connection& c = records_[n];
+      if ((c.status_ & connection::is_ipv6) == 0) return false;
+      const tuple_pair& both = tuples_[c.tuples6_];
+      return both.way[0] == t || both.way[1] == t;
+    });
+  }
+  [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
+    if (place == detail::connection_index::none) return {};
+    const detail::place_reference r = index_.at(place);
+    if (is_over(records_[r.number()], now)) return {};
+    return {(r.value & ~15u) | r.direction(turned) << 3};
+  }
+  [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
+    RUNNEL_ASSERT(c.is_alive());
+    if ((c.status_ & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
+    const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
+    return reply && c.reply_ == c.original_ ? t.inverted() : t;
+  }
+  [[nodiscard]] auto timer_of() noexcept {
+    return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
+  }
+  void refresh_ticks(connection& c, std::uint32_t ticks, std::uint64_t now) noexcept {
+    const std::uint32_t before = c.deadline_;
+    c.deadline_ = static_cast<std::uint32_t>(now) + ticks;
+    // The wheel will be there in time, unless the deadline has come nearer.
+    if (static_cast<std::int32_t>(c.deadline_ - before) >= 0 || !is_confirmed(c)) [[likely]]
+      return;
+    if (!wheel_.in_time(c.timer_, now + ticks)) wheel_.move(number_of(c), now + ticks, timer_of());
+  }
+  void tell(connection_event what, const connection& c) const noexcept {
+    if (event_ != nullptr) event_(event_context_, what, c);
+  }
+  [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept;
+  void make_room_in_ring() noexcept;
+  void forget(connection& c) noexcept;
+
+  detail::connection_index index_;
+  detail::deadline_wheel wheel_;
+  connection* records_;
+  tuple_pair* tuples_;
+  std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  std::uint32_t capacity_;
+  std::uint32_t ipv6_capacity_;
+  std::uint32_t ring_size_;
+  std::uint32_t ring_first_ = 0;
+  std::uint32_t ring_used_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t fresh_ = 0;  // records from here on were never used
+  std::uint32_t free_ = none;
+  std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
+  std::uint32_t free6_ = none;
+  std::uint64_t now_ = 0;      // in ticks: when something was last inserted
+  std::uint32_t burst_ = 0;    // counts the bursts that were tracked
+  std::uint32_t changes_ = 0;  // counts connections that came or went: what was found before may be wrong
+  std::uint32_t ticks_[detail::timeout_count] = {};
+  event_function event_ = nullptr;
+  void* event_context_ = nullptr;
+  connection_statistics statistics_{};
+  tracking_options options_{};
+};
+
+inline void connection_table::options(const tracking_options& o) noexcept {
+  options_ = o;
+  const connection_timeouts& t = o.timeouts;
+  // In the order of tcp_connection_state, then that of detail::timeout.
+  const duration all[] = {t.tcp_syn_sent,
+                          t.tcp_syn_sent,
+                          t.tcp_syn_recv,
+                          t.tcp_established,
+                          t.tcp_fin_wait,
+                          t.tcp_close_wait,
+                          t.tcp_last_ack,
+                          t.tcp_time_wait,
+                          t.tcp_close,
+                          t.tcp_syn_sent,
+                          t.tcp_max_retrans,
+                          t.tcp_unacknowledged,
+                          t.udp,
+                          t.udp_stream,
+                          t.icmp,
+                          t.icmpv6,
+                          t.gre,
+                          t.gre_stream,
+                          t.generic};
+  static_assert(sizeof all / sizeof *all == detail::timeout_count);
+  for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
+}
+
+inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                   instant now) const noexcept {
+  constexpr std::size_t at_once = 32;
+  const std::uint64_t ticks = detail::ticks_at(now);
+  detail::tuple_key keys[at_once];
+  std::uint32_t at[at_once];
+  for (; n != 0;) {
+    const std::size_t m = n < at_once ? n : at_once;
+    for (std::size_t i = 0; i < m; ++i) {
+      keys[i] = tuples[i].key(index_.seed());
+      at[i] = index_.home(keys[i].a, keys[i].b);
+      index_.prefetch(at[i]);
+    }
+    for (std::size_t i = 0; i < m; ++i) {
+      at[i] = find_place(keys[i], at[i], tuples[i]);
+      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
+    }
+    for (std::size_t i = 0; i < m; ++i) words[i] = word_of(at[i], keys[i].turned, ticks);
+    tuples += m, words += m, n -= m;
+  }
+}
+
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
+  detail::tuple_key k = t.key(index_.seed());
+  const std::uint32_t home = index_.home(k.a, k.b);
+  const bool is_ipv6 = t.is_ipv6();
+  const bool full = (free_ == none && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
+    ++statistics_.drop;
+    return none;
+  }
+  std::uint32_t n = free_, pair = none;
+  if (n != none) free_ = records_[n].deadline_;
+  else n = fresh_++;
+  if (is_ipv6) {
+    pair = free6_;
+    if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
+    else pair = fresh6_++;
+    ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
+  }
+  if (ring_used_ == ring_size_) make_room_in_ring();
+  connection& c = *::new (static_cast<void*>(&records_[n])) connection;
+  c.status_ = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
+  c.protocol_ = t.protocol_number();
+  c.tuples6_ = pair;
+  c.created_ = burst_;
+  c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
+  // Another connection may have the tuple of our replies: then ours is found by its own direction only.
+  k.turned ^= 1u;
+  const bool alone = find_place(k, home, t.inverted()) == detail::connection_index::none || t == t.inverted();
+  k.turned ^= 1u;
+  const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
+  c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
+  if (!alone) c.status_ |= connection::one_way;
+  std::uint32_t last = ring_first_ + ring_used_++;
+  if (last >= ring_size_) last -= ring_size_;
+  ring_[last] = n;
+  c.timer_ = last;
+  now_ = ticks;
+  ++size_;
+  ++changes_;
+  return n;
+}
+
+inline bool connection_table::confirm(connection& c, instant now) noexcept {
+  if (is_confirmed(c)) [[likely]]
+    return true;
+  if ((c.status_ & connection::one_way) != 0) {
+    ++statistics_.insert_failed;
+    forget(c);
+    return false;
+  }
+  ring_[c.timer_] = none;
+  const std::uint64_t ticks = detail::ticks_at(now);
+  c.created_ = static_cast<std::uint32_t>(ticks);
+  c.status_ |= connection_status::confirmed;
+  const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
+  wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
+  ++statistics_.insert;
+  tell(connection_event::created, c);
+  return true;
+}
+
+inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
+  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.status_ & connection::is_ipv6) != 0));
+  const connection_tuple original = tuple_of(c, false);
+  const detail::tuple_key k = t.key(index_.seed());
+  const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  const std::uint32_t n = number_of(c);
+  if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
+  if (c.reply_ != c.original_) index_.erase(c.reply_);
+  c.status_ &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
+  detail::place_reference& first = index_.at(c.original_);
+  if (t == original.inverted()) {
+    first.value |= detail::place_reference::both_ways;
+    c.reply_ = c.original_;
+  } else {
+    first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
+    c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+  }
+  if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
+  ++changes_;
+  return true;
+}
+
+inline void connection_table::add_status(connection& c, std::uint16_t bits) noexcept {
+  if ((c.status_ & bits) == bits) return;
+  c.status_ |= bits;
+  if (is_confirmed(c)) tell(connection_event::updated, c);
+}
+
+inline void connection_table::erase(connection& c) noexcept {
+  RUNNEL_ASSERT(c.is_alive());
+  if (is_confirmed(c)) {
+    c.status_ |= connection_status::dying;
+    tell(connection_event::destroyed, c);
+  }
+  forget(c);
+}
+
+// Takes it out of everything.
+inline void connection_table::forget(connection& c) noexcept {
+  const std::uint32_t n = number_of(c);
+  if (is_confirmed(c)) {
+    wheel_.erase(n, timer_of());
+  } else {
+    ring_[c.timer_] = none;
+    ++statistics_.unconfirmed;
+  }
+  if (c.reply_ != c.original_) index_.erase(c.reply_);
+  index_.erase(c.original_);
+  if ((c.status_ & connection::is_ipv6) != 0) {
+    const std::uint32_t pair = c.tuples6_;
+    tuples_[pair].way[0] = connection_tuple::from4(free6_, 0);
+    free6_ = pair;
+  }
+  c.status_ = 0;
+  c.deadline_ = free_;
+  free_ = n;
+  --size_;
+  ++changes_;
+}
+
+inline void connection_table::clear() noexcept {
+  for (std::uint32_t i = 0; i < fresh_; ++i)
+    if (records_[i].is_alive()) forget(records_[i]);
+}
+
+// The oldest unconfirmed connection goes.
+inline void connection_table::make_room_in_ring() noexcept {
+  if (ring_[ring_first_] != none) forget(records_[ring_[ring_first_]]);
+  ring_first_ = ring_first_ + 1 == ring_size_ ? 0 : ring_first_ + 1;
+  --ring_used_;
+}
+
+// Gives up one connection for a new one; an IPv6 one where that is what helps.
+inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
+  const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
+  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.status_ & connection::is_ipv6) != 0; };
+  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
+  if (ring_used_ != 0) {
+    const connection& oldest = records_[ring_[ring_first_]];
+    if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
+  }
+  constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
+  for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
+    for (const detail::place_reference to : index_.line(line).to) {
+      if (to.value == 0) continue;
+      connection& c = records_[to.number()];
+      const bool over = is_over(c, now);
+      if (!is_confirmed(c) || !helps(c) || ((c.status_ & connection_status::assured) != 0 && !over)) continue;
+      if (over) ++statistics_.expired;
+      else ++statistics_.early_drop;
+      erase(c);
+      return true;
+    }
+  return false;
+}
+
+inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
+    make_room_in_ring();
+  return wheel_.advance(
+      ticks, limit, timer_of(),
+      [this, ticks](std::uint32_t n) {
+        const auto left = static_cast<std::int32_t>(records_[n].deadline_ - static_cast<std::uint32_t>(ticks));
+        return left <= 0 ? ticks : ticks + static_cast<std::uint32_t>(left);
+      },
+      [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
+      [this](std::uint32_t n) {
+        ++statistics_.expired;
+        erase(records_[n]);
+      });
+}
+
+inline instant connection_table::next_due() noexcept {
+  std::uint64_t due = wheel_.next_due();
+  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
+  if (ring_used_ != 0) {
+    const std::uint32_t first = records_[ring_[ring_first_]].deadline_;
+    const std::uint64_t of_first =
+        now_ +
+        static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(first - static_cast<std::uint32_t>(now_))});
+    if (of_first < due) due = of_first;
+  }
+  constexpr std::uint64_t most = static_cast<std::uint64_t>(INT64_MAX) >> detail::tick_shift;
+  return due > most ? never : instant{static_cast<std::int64_t>(due << detail::tick_shift)};
+}
+
+// Each connection is where its own members say, and nothing else is anywhere.
+inline bool connection_table::check() const noexcept {
+  std::uint32_t alive = 0, confirmed = 0, places = 0, unconfirmed = 0, used = 0;
+  for (std::uint32_t n = 0; n < fresh_; ++n) {
+    const connection& c = records_[n];
+    if (!c.is_alive()) continue;
+    ++alive;
+    if (is_confirmed(c)) ++confirmed;
+    else if (c.timer_ >= ring_size_ || ring_[c.timer_] != n) return false;
+    const connection_tuple tuples[] = {tuple_of(c, false), tuple_of(c, true)};
+    for (unsigned way = 0; way < 2; ++way) {
+      const detail::tuple_key k = tuples[way].key(index_.seed());
+      const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
+      if (at == detail::connection_index::none) return false;
+      const bool other = index_.at(at).number() != n;
+      if (other && (way == 0 || (c.status_ & connection::one_way) == 0)) return false;
+      if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
+    }
+    places += c.reply_ != c.original_ ? 2 : 1;
+  }
+  for (std::uint32_t line = 0; line < index_.lines(); ++line)
+    for (const detail::place_reference to : index_.line(line).to) used += to.value != 0 ? 1u : 0u;
+  for (std::uint32_t i = 0; i < ring_size_; ++i) unconfirmed += ring_[i] != none ? 1u : 0u;
+  return alive == size_ && alive == confirmed + unconfirmed && places == used && wheel_.size() == confirmed &&
+         wheel_.check([this](std::uint32_t n, std::uint32_t place) {
+           return n < fresh_ && is_confirmed(records_[n]) && records_[n].timer_ == place;
+         });
+}
+
+}  // namespace runnel
+
+#endif

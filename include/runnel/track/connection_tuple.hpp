@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// One direction of a connection: addresses, ports or what stands for them, protocol and zone, as whole words. What
+// packets are looked up by, and what NAT changes. The kernel's struct nf_conntrack_tuple.
+#ifndef RUNNEL_TRACK_CONNECTION_TUPLE_HPP
+#define RUNNEL_TRACK_CONNECTION_TUPLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/hash.hpp>
+#include <runnel/config.hpp>
+#include <runnel/wire/address.hpp>
+#include <runnel/wire/flow_key.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// ---- the last word of a tuple: two ports, protocol, family (0 or 6), zone
+
+inline constexpr std::uint64_t ipv6_tuple = std::uint64_t{6} << 16;
+
+[[nodiscard]] constexpr std::uint64_t tuple_rest(std::uint32_t ports, std::uint8_t protocol,
+                                                 std::uint16_t zone) noexcept {
+  return std::uint64_t{ports} << 32 | std::uint64_t{protocol} << 24 | zone;
+}
+// The type of the message that answers, or that is answered; the type itself when it is no query.
+[[nodiscard]] constexpr std::uint8_t opposite_icmp(std::uint8_t type) noexcept {
+  if (type == 0 || type == 8) return static_cast<std::uint8_t>(8 - type);
+  if (type >= 13 && type <= 18) return static_cast<std::uint8_t>(((type - 1) ^ 1) + 1);
+  return type;
+}
+[[nodiscard]] constexpr std::uint8_t opposite_icmpv6(std::uint8_t type) noexcept {
+  return type == 128 || type == 129 || type == 139 || type == 140
+             ? static_cast<std::uint8_t>(type <= 129 ? type ^ 1 : 279 - type)
+             : type;
+}
+[[nodiscard, gnu::noinline]] constexpr std::uint64_t opposite_rest_slow(std::uint64_t rest) noexcept {
+  const auto protocol = static_cast<std::uint8_t>(rest >> 24);
+  if (protocol == 47) return rest;  // the key of a tunnel is the same both ways
+  if (protocol != 1 && protocol != 58) return swap_ports(rest);
+  const auto type = static_cast<std::uint8_t>(rest >> 40);
+  const std::uint64_t other = protocol == 1 ? opposite_icmp(type) : opposite_icmpv6(type);
+  return (rest & ~(std::uint64_t{0xff} << 40)) | other << 40;
+}
+[[nodiscard]] RUNNEL_INLINE constexpr std::uint64_t opposite_rest(std::uint64_t rest) noexcept {
+  const auto protocol = static_cast<std::uint8_t>(rest >> 24);
+  if (protocol == 6 || protocol == 17) [[likely]]
+    return swap_ports(rest);
+  return opposite_rest_slow(rest);
+}
+
+// What a place in the index is found by: of an IPv4 tuple everything, of an IPv6 tuple a digest. Both directions have
+// the same, the lesser of the two; `turned` says that the tuple is the other one.
+struct tuple_key {
+  std::uint64_t a = 0;
+  std::uint64_t b = 0;
+  unsigned turned = 0;
+};
+[[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
+  const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
+  const bool turned = back < addresses || (back == addresses && rest_back < rest);
+  return {turned ? back : addresses, turned ? rest_back : rest, turned ? 1u : 0u};
+}
+
+}  // namespace detail
+
+/// Addresses, ports, protocol and zone of the packets that go one way. 40 bytes; an IPv4 address lies in the lower half
+/// of a word of its own.
+///
+/// ICMP queries have their identifier for the source port, type and code for the destination port. GRE (version 0) has
+/// the upper and lower half of its key there, zeros without one. All other protocols but TCP and UDP have zeros.
+class connection_tuple {
+ public:
+  constexpr connection_tuple() noexcept = default;
+  /// From its parts; ports are in host order. @{
+  constexpr connection_tuple(ipv4_address source, ipv4_address destination, std::uint16_t source_port,
+                             std::uint16_t destination_port, std::uint8_t protocol, std::uint16_t zone = 0) noexcept
+      : words_{0, source.value(), 0, destination.value(),
+               detail::tuple_rest(std::uint32_t{source_port} << 16 | destination_port, protocol, zone)} {}
+  constexpr connection_tuple(const ipv6_address& source, const ipv6_address& destination, std::uint16_t source_port,
+                             std::uint16_t destination_port, std::uint8_t protocol, std::uint16_t zone = 0) noexcept
+      : words_{source.high(), source.low(), destination.high(), destination.low(),
+               detail::ipv6_tuple |
+                   detail::tuple_rest(std::uint32_t{source_port} << 16 | destination_port, protocol, zone)} {}
+  /// @}
+  /// Of the words that `addresses4` and `rest` give back: IPv4.
+  [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
+    connection_tuple t;
+    t.words_[1] = addresses >> 32, t.words_[3] = addresses & 0xffff'ffff, t.words_[4] = rest;
+    return t;
+  }
+
+  /// Whether its addresses are IPv6 addresses.
+  [[nodiscard]] constexpr bool is_ipv6() const noexcept { return (words_[4] & detail::ipv6_tuple) != 0; }
+  /// The address, of an IPv4 tuple. @{
+  [[nodiscard]] constexpr ipv4_address source4() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(words_[1])};
+  }
+  [[nodiscard]] constexpr ipv4_address destination4() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(words_[3])};
+  }
+  /// @}
+  /// The address, of an IPv6 tuple. @{
+  [[nodiscard]] constexpr ipv6_address source6() const noexcept { return {words_[0], words_[1]}; }
+  [[nodiscard]] constexpr ipv6_address destination6() const noexcept { return {words_[2], words_[3]}; }
+  /// @}
+  /// A part, in host order. @{
+  [[nodiscard]] constexpr std::uint16_t source_port() const noexcept {
+    return static_cast<std::uint16_t>(words_[4] >> 48);
+  }
+  [[nodiscard]] constexpr std::uint16_t destination_port() const noexcept {
+    return static_cast<std::uint16_t>(words_[4] >> 32);
+  }
+  [[nodiscard]] constexpr std::uint8_t protocol_number() const noexcept {
+    return static_cast<std::uint8_t>(words_[4] >> 24);
+  }
+  [[nodiscard]] constexpr std::uint16_t zone() const noexcept { return static_cast<std::uint16_t>(words_[4]); }
+  /// @}
+  /// Of an ICMP query. @{
+  [[nodiscard]] constexpr std::uint16_t icmp_identifier() const noexcept { return source_port(); }
+  [[nodiscard]] constexpr std::uint8_t icmp_type() const noexcept { return static_cast<std::uint8_t>(words_[4] >> 40); }
+  [[nodiscard]] constexpr std::uint8_t icmp_code() const noexcept { return static_cast<std::uint8_t>(words_[4] >> 32); }
+  /// @}
+  /// Both IPv4 addresses in one word, the source in the upper half.
+  [[nodiscard]] constexpr std::uint64_t addresses4() const noexcept { return words_[1] << 32 | words_[3]; }
+  /// Ports, protocol, family and zone in one word.
+  [[nodiscard]] constexpr std::uint64_t rest() const noexcept { return words_[4]; }
+
+  /// The tuple of the packets that go the other way, when nothing is translated: addresses and ports swapped, of an
+  /// ICMP query the type that answers it. Twice is the tuple itself.
+  [[nodiscard]] constexpr connection_tuple inverted() const noexcept {
+    connection_tuple t;
+    t.words_[0] = words_[2], t.words_[1] = words_[3], t.words_[2] = words_[0], t.words_[3] = words_[1];
+    t.words_[4] = detail::opposite_rest(words_[4]);
+    return t;
+  }
+  /// Internal: what the tables find it by.
+  [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
+    if (!is_ipv6()) return detail::key_of(addresses4(), rest());
+    const connection_tuple back = inverted();
+    const bool turned = back.less(*this);
+    const connection_tuple& least = turned ? back : *this;
+    const auto& k = detail::flow_hash_keys;
+    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples.
+    const std::uint64_t* w = least.words_;
+    using detail::multiply_fold;
+    const std::uint64_t a = multiply_fold(
+        multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1]) ^ multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3]) ^ seed,
+        w[4] ^ k[4]);
+    const std::uint64_t b = multiply_fold(
+        multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4]) ^ multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2]) ^ seed,
+        w[4] ^ k[1]);
+    return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
+    return different == 0;
+  }
+
+ private:
+  [[nodiscard]] constexpr bool less(const connection_tuple& other) const noexcept {
+    for (std::size_t i = 0; i < 4; ++i)
+      if (words_[i] != other.words_[i]) return words_[i] < other.words_[i];
+    return words_[4] < other.words_[4];
+  }
+
+  std::uint64_t words_[5] = {};  // source, destination, the rest
+};
+static_assert(sizeof(connection_tuple) == 40);
+
+}  // namespace runnel
+
+#endif

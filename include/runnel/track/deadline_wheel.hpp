@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+// A timing wheel over numbers, for tables whose entries are refreshed with every packet. Nothing here is for users.
+//
+// Theory of operation. As base/timer_wheel.hpp, with four levels of 64 slots, but lazy: who puts off a deadline only
+// writes it down. An entry is looked at when the slot comes up in which it was put last, and then put into the slot of
+// the deadline that it has by then. Slots hold numbers in chunks of one cache line, 14 of them, so that all of a chunk
+// can be fetched at once: a list through the entries would be one cache miss after the other.
+//
+// Time is counted in ticks, of which the wheel keeps 64 bits and the entries the lower 32; a deadline lies less than
+// 2^31 ticks ahead.
+#ifndef RUNNEL_TRACK_DEADLINE_WHEEL_HPP
+#define RUNNEL_TRACK_DEADLINE_WHEEL_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
+#include <runnel/config.hpp>
+
+namespace runnel::detail {
+
+struct alignas(64) wheel_chunk {
+  static constexpr std::uint32_t room = 14;
+  std::uint32_t next;
+  std::uint16_t list;
+  std::uint16_t count;
+  std::uint32_t entries[room];
+};
+static_assert(sizeof(wheel_chunk) == 64);
+
+class deadline_wheel {
+ public:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+  static constexpr unsigned levels = 4;
+  static constexpr unsigned coarse = 8;  // a slot of the lowest level is 2^8 ticks wide
+
+  // How many chunks hold `n` entries, however they are spread.
+  [[nodiscard]] static constexpr std::uint32_t chunks_for(std::uint32_t n) noexcept {
+    const std::uint32_t spread = n / wheel_chunk::room + lists;
+    return n < spread ? n : spread;
+  }
+  deadline_wheel(wheel_chunk* chunks) noexcept : chunks_(chunks) {
+    for (std::uint32_t& h : heads_) h = none;
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+
+  // `place_of(entry)` is where an entry keeps its place: a std::uint32_t&. An empty wheel begins at `now`.
+  template <class PlaceOf>
+  void insert(std::uint32_t entry, std::uint64_t now, std::uint64_t deadline, PlaceOf place_of) noexcept {
+    if (size_ == 0) now_ = now >> coarse;
+    ++size_;
+    append(list_for(deadline), entry, place_of);
+  }
+  template <class PlaceOf>
+  void erase(std::uint32_t entry, PlaceOf place_of) noexcept {
+    --size_;
+    remove(entry, place_of);
+  }
+  // Puts an entry whose deadline came nearer where it is found in time.
+  template <class PlaceOf>
+  void move(std::uint32_t entry, std::uint64_t deadline, PlaceOf place_of) noexcept {
+    remove(entry, place_of);
+    append(list_for(deadline), entry, place_of);
+  }
+  // Whether an entry would be looked at in time for a deadline, where it is.
+  [[nodiscard]] bool in_time(std::uint32_t place, std::uint64_t deadline) const noexcept {
+    const unsigned list = chunks_[place / 16].list;
+    if (list == due_list) return true;
+    const unsigned level = list / 64;
+    const std::uint64_t here = now_ >> 6 * level;
+    const std::uint64_t ahead = (list - here) & 63u;
+    return (here + ahead) << 6 * level <= tick_of(deadline);
+  }
+
+  // Looks at what comes up until `now`, at most `limit` entries: `deadline_of(entry, now)` gives 64 bits,
+  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, and takes it out. How many were looked at.
+  template <class PlaceOf, class DeadlineOf, class Fetch, class Expire>
+  std::size_t advance(std::uint64_t now, std::size_t limit, PlaceOf place_of, DeadlineOf deadline_of, Fetch fetch,
+                      Expire expire) noexcept {
+    std::size_t looked = 0;
+    const std::uint64_t target = now >> coarse;
+    for (;;) {
+      while (heads_[due_list] != none) {
+        const std::uint32_t head = heads_[due_list];
+        wheel_chunk& c = chunks_[head];
+        if (head != fetched_) {
+          for (unsigned i = 0; i < c.count; ++i) prefetch_to_write(&place_of(c.entries[i]));
+          for (unsigned i = c.count; i-- != 0;) fetch(c.entries[i]);
+          fetched_ = head;
+        }
+        if (looked == limit) return looked;
+        ++looked;
+        const std::uint32_t entry = c.entries[c.count - 1];
+        const std::uint64_t deadline = deadline_of(entry);
+        if (deadline <= now) expire(entry);
+        else move(entry, deadline, place_of);
+      }
+      const event e = next_event();
+      if (e.list == none || e.tick > target) {
+        if (target > now_) now_ = target;
+        return looked;
+      }
+      now_ = e.tick;
+      take_over(e.list);
+    }
+  }
+  // The tick before which `advance` has nothing to do; ~0 when there is nothing.
+  [[nodiscard]] std::uint64_t next_due() const noexcept {
+    if (heads_[due_list] != none) return now_ << coarse;
+    const event e = next_event();
+    return e.list == none ? ~std::uint64_t{0} : e.tick << coarse;
+  }
+  // Whether all chunks are in order; `f(entry, place)` is called for each entry.
+  template <class F>
+  [[nodiscard]] bool check(F f) const noexcept {
+    std::uint32_t seen = 0;
+    for (std::uint32_t list = 0; list < lists; ++list) {
+      const bool marked = list == due_list || (occupied_[list / 64] >> list % 64 & 1u) != 0;
+      if (!marked && heads_[list] != none) return false;
+      bool first = true;
+      for (std::uint32_t c = heads_[list]; c != none; c = chunks_[c].next, first = false) {
+        if (chunks_[c].list != list || chunks_[c].count == 0) return false;
+        if (!first && chunks_[c].count != wheel_chunk::room) return false;
+        for (std::uint32_t i = 0; i < chunks_[c].count; ++i)
+          if (!f(chunks_[c].entries[i], c * 16 + i)) return false;
+        seen += chunks_[c].count;
+        if (seen > size_) return false;
+      }
+    }
+    return seen == size_;
+  }
+
+ private:
+  static constexpr std::uint32_t due_list = levels * 64, lists = due_list + 1;
+  static constexpr unsigned top = levels - 1;
+
+  struct event {
+    std::uint32_t list;
+    std::uint64_t tick;
+  };
+  // The first wheel tick that does not begin before a deadline.
+  [[nodiscard]] static constexpr std::uint64_t tick_of(std::uint64_t deadline) noexcept {
+    return (deadline + (1u << coarse) - 1) >> coarse;
+  }
+  [[nodiscard]] std::uint32_t list_for(std::uint64_t deadline) const noexcept {
+    std::uint64_t tick = tick_of(deadline);
+    if (tick <= now_) tick = now_ + 1;
+    unsigned level = floor_log2((tick ^ now_) | 63u) / 6;
+    if (level >= top) {
+      level = top;
+      const std::uint64_t last = (now_ >> 6 * top) + 63;
+      if ((tick >> 6 * top) > last) tick = last << 6 * top;
+    }
+    return level * 64 + static_cast<std::uint32_t>(tick >> 6 * level & 63u);
+  }
+  [[nodiscard]] event next_event() const noexcept {
+    for (unsigned level = 0; level < levels; ++level) {
+      const std::uint64_t bits = occupied_[level];
+      if (bits == 0) continue;
+      const std::uint64_t here = now_ >> 6 * level;
+      const unsigned from = level == top ? static_cast<unsigned>(here & 63u) : 0;
+      const std::uint64_t turned = from == 0 ? bits : bits >> from | bits << (64 - from);
+      const unsigned slot = (from + static_cast<unsigned>(__builtin_ctzll(turned))) & 63u;
+      return {level * 64 + slot, (here + ((slot - here) & 63u)) << 6 * level};
+    }
+    return {none, 0};
+  }
+  // All of a slot becomes due to be looked at; nothing else is.
+  void take_over(std::uint32_t list) noexcept {
+    occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+    heads_[due_list] = heads_[list];
+    heads_[list] = none;
+    for (std::uint32_t c = heads_[due_list]; c != none; c = chunks_[c].next) chunks_[c].list = due_list;
+    fetched_ = none;
+  }
+  template <class PlaceOf>
+  void append(std::uint32_t list, std::uint32_t entry, PlaceOf place_of) noexcept {
+    std::uint32_t head = heads_[list];
+    if (head == none || chunks_[head].count == wheel_chunk::room) {
+      std::uint32_t made = free_;
+      if (made != none) free_ = chunks_[made].next;
+      else made = fresh_++;
+      chunks_[made].next = head;
+      chunks_[made].list = static_cast<std::uint16_t>(list);
+      chunks_[made].count = 0;
+      heads_[list] = head = made;
+      if (list != due_list) occupied_[list / 64] |= std::uint64_t{1} << list % 64;
+    }
+    wheel_chunk& c = chunks_[head];
+    place_of(entry) = head * 16 + c.count;
+    c.entries[c.count++] = entry;
+  }
+  // The last entry of the list's first chunk fills the hole, so that only that chunk is not full.
+  template <class PlaceOf>
+  void remove(std::uint32_t entry, PlaceOf place_of) noexcept {
+    const std::uint32_t place = place_of(entry);
+    wheel_chunk& hole = chunks_[place / 16];
+    const std::uint32_t list = hole.list, head = heads_[list];
+    wheel_chunk& c = chunks_[head];
+    const std::uint32_t last = c.entries[--c.count];
+    hole.entries[place % 16] = last;
+    place_of(last) = place;
+    if (c.count != 0) return;
+    heads_[list] = c.next;
+    c.next = free_;
+    free_ = head;
+    if (heads_[list] == none && list != due_list) occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+  }
+
+  wheel_chunk* chunks_;
+  std::uint64_t now_ = 0;  // in slots of the lowest level
+  std::uint64_t occupied_[levels] = {};
+  std::uint32_t heads_[lists];
+  std::uint32_t free_ = none;
+  std::uint32_t fresh_ = 0;  // chunks from here on were never used
+  std::uint32_t fetched_ = none;
+  std::uint32_t size_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif

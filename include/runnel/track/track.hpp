@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// The stages of connection tracking: `track` finds each packet's connection, `confirm` says that it got through.
+//
+//     static static_connection_table<connection_config{.connections = 100'000}> connections{seed};
+//
+//     constexpr auto policy = rules(
+//         when(ct::state == established || ct::state == related) >> accept,
+//         when(ct::state == new_ && tcp::dport == 443)           >> accept,
+//         otherwise                                              >> drop);
+//
+//     auto path = parse() | track(connections) | policy | confirm(connections) | transmit(wan);
+//     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
+//
+// A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
+// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection is ever
+// established.
+//
+// Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
+// `notrack` has marked, is left as it is.
+#ifndef RUNNEL_TRACK_TRACK_HPP
+#define RUNNEL_TRACK_TRACK_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+#include <runnel/flow/engine.hpp>
+#include <runnel/flow/loop.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/flow/wait.hpp>
+#include <runnel/track/connection_table.hpp>
+#include <runnel/track/tracker.hpp>
+
+namespace runnel {
+
+/// How a `track` stage tracks.
+struct track_options {
+  std::uint16_t zone = 0;  ///< keeps connections apart that have the same addresses on different networks
+};
+
+namespace detail {
+
+struct track_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool gives_tracked = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "track";
+
+  constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
+  void operator()(burst& b, context& c) noexcept {
+    c.connections = tracker::records(*table);
+    tracker::begin_burst(*table);
+    const std::uint64_t now = ticks_at(c.now);
+    for (std::size_t from = 0; from < b.size(); from += at_once)
+      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+  track_options options;
+
+ private:
+  static constexpr std::size_t at_once = 32;
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) noexcept {
+    raw_array<tracker::slot, at_once> slots;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
+      else slots[i].found.kind = tuple_kind::none;
+    }
+    for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
+    const std::uint32_t before = tracker::changes(*table);
+    for (std::size_t i = 0; i < n; ++i) {
+      packet& p = b[from + i];
+      if (p.connection() != 0) continue;
+      // A packet before this one may have begun or ended its connection.
+      if (tracker::changes(*table) != before) tracker::search(*table, slots[i]);
+      connection_word word;
+      b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
+      p.connection(word.value);
+    }
+  }
+};
+
+struct confirm_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "confirm";
+
+  constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const connection_word word{p.connection()};
+    if (word.state() != connection_state::new_ && word.state() != connection_state::related) [[likely]]
+      return pass;
+    return confirm_new(word, c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+
+ private:
+  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) noexcept {
+    if (!word.has_connection() || word.number() >= table->capacity()) return pass;
+    connection& c = (*table)[word.number()];
+    if (!c.is_alive() || table->confirm(c, now)) return pass;
+    return drop(drop_reason::connection_clash);
+  }
+};
+
+struct notrack_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "notrack";
+  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
+    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+};
+
+}  // namespace detail
+
+/// Finds or makes the connection of each packet, and has its protocol look at the packet; see the beginning of this
+/// file. Behind it `ct::` fields have values, and handlers may ask for `connection&`, which run for the packets that
+/// have one. Packets are dropped for one reason only: the table has no room for a new connection
+/// (drop_reason::connections_full). Refers to the table, which must outlive the pipeline; several paths may share one.
+[[nodiscard]] constexpr detail::track_stage track(connection_table& connections, track_options options = {}) noexcept {
+  return {connections, options};
+}
+/// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
+/// to the same packets as another one (drop_reason::connection_clash).
+[[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
+  return detail::confirm_stage{connections};
+}
+/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
+[[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
+
+/// A table among the attachments of a loop: connections expire in time, and the loop knows how long it may sleep.
+class connection_attachment {
+ public:
+  /// Use `attach`.
+  constexpr explicit connection_attachment(connection_table& t) noexcept : table_(&t) {}
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    table_->expire(clock.now(), 256);
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(table_->next_due());
+  }
+  void wait_by_itself() const noexcept {}
+  /// @}
+
+ private:
+  connection_table* table_;
+};
+
+/// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
+/// round. Refers to the table, which must outlive it.
+[[nodiscard]] constexpr connection_attachment attach(connection_table& connections) noexcept {
+  return connection_attachment{connections};
+}
+
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <connection_config Config>
+class static_connection_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), options) {}
+  /// The table. @{
+  operator connection_table&() noexcept { return table_; }
+  [[nodiscard]] connection_table& get() noexcept { return table_; }
+  [[nodiscard]] connection_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr connection_config seeded(std::uint64_t seed) noexcept {
+    connection_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  static_assert(Config.connections >= 1 && Config.connections < (1u << 28) - 1 && Config.unconfirmed >= 1,
+                "runnel: a connection table has room for 1 to 2^28 - 2 connections, and for an unconfirmed one");
+  alignas(connection_table::alignment) std::byte memory_[connection_table::bytes_needed(Config)];
+  connection_table table_;
+};
+
+}  // namespace runnel
+
+#endif

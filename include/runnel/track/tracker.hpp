@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+// One packet and its connection: finds or makes it, has its protocol judge the packet, and says what the packet is to
+// it. The order is that of the kernel's nf_conntrack_in(). Nothing here is for users.
+#ifndef RUNNEL_TRACK_TRACKER_HPP
+#define RUNNEL_TRACK_TRACKER_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/prefetch.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
+#include <runnel/track/connection_table.hpp>
+#include <runnel/track/packet_tuple.hpp>
+#include <runnel/track/tcp_tracker.hpp>
+#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/tcp.hpp>
+#include <runnel/wire/udp.hpp>
+
+namespace runnel::detail {
+
+struct tracker {
+  static constexpr std::uint32_t none = connection_index::none;
+
+  // What is known of a packet on its way through a burst.
+  struct slot {
+    packet_tuple found;
+    tuple_key key;
+    std::uint32_t home;
+    std::uint32_t place;  // in the index; none: of no connection, when it was looked for
+  };
+
+  static void begin_burst(connection_table& t) noexcept { ++t.burst_; }
+  static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
+  static connection* records(connection_table& t) noexcept { return t.records_; }
+
+  // ---- three steps: read and hash, search, judge; each over many packets
+
+  RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    read_tuple(p, zone, s.found);
+    // Errors quote what the connection sent: packets of the other direction are meant.
+    if (s.found.kind == tuple_kind::error) [[unlikely]]
+      s.found.tuple = s.found.tuple.inverted();
+    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    s.key = s.found.tuple.key(t.index_.seed());
+    s.home = t.index_.home(s.key.a, s.key.b);
+    t.index_.prefetch(s.home);
+  }
+  RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
+    s.place = none;
+    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    s.place = t.find_place(s.key, s.home, s.found.tuple);
+    if (s.place == none) return;
+    const connection* const c = &t.records_[t.index_.at(s.place).number()];
+    prefetch_to_write(c);
+    if (c->protocol_ == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+  // What the packet is to its connection; a drop when there was no room for a new one.
+  static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
+    switch (s.found.kind) {
+      case tuple_kind::none: return pass;
+      case tuple_kind::untracked: return word = connection_word::of(connection_state::untracked), pass;
+      case tuple_kind::invalid: return count_invalid(t, word);
+      case tuple_kind::error: return judge_error(t, p, s, now, word);
+      case tuple_kind::whole: break;
+    }
+    if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
+    for (;;) {
+      bool fresh = false;
+      if (s.place != none) {
+        // What is over is gone, and so is what was begun by a packet that never got through.
+        connection& c = t.records_[t.index_.at(s.place).number()];
+        const bool begun_before = !t.is_confirmed(c) && c.created_ != t.burst_;
+        if (t.is_over(c, now) || begun_before) [[unlikely]] {
+          if (t.is_confirmed(c)) ++t.statistics_.expired;
+          t.erase(c);
+          s.place = none;
+        }
+      }
+      if (s.place == none) [[unlikely]] {
+        if (!may_begin(t, s)) return count_invalid(t, word);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, now);
+        if (n == none) return drop(drop_reason::connections_full);
+        s.place = t.records_[n].original_;
+        fresh = true;
+      }
+      const place_reference to = t.index_.at(s.place);
+      connection& c = t.records_[to.number()];
+      const unsigned direction = to.direction(s.key.turned);
+      switch (follow(t, c, direction, fresh, s, now)) {
+        case outcome::accept: break;
+        case outcome::invalid:
+          if (fresh) t.forget(c);
+          return count_invalid(t, word);
+        case outcome::again: t.erase(c), s.place = none; continue;
+        case outcome::end: {
+          word = word_for(c, direction, to.number());
+          t.erase(c);
+          word.value &= 15u;  // the state and the direction are all that is left
+          return pass;
+        }
+      }
+      word = word_for(c, direction, to.number());
+      if (direction == 1 && (c.status_ & connection_status::seen_reply) == 0)
+        t.add_status(c, connection_status::seen_reply);
+      return pass;
+    }
+  }
+
+ private:
+  enum class outcome : std::uint8_t { accept, invalid, again, end };
+
+  static verdict count_invalid(connection_table& t, connection_word& word) noexcept {
+    ++t.statistics_.invalid;
+    word = connection_word::of(connection_state::invalid);
+    return pass;
+  }
+  static connection_word word_for(const connection& c, unsigned direction, std::uint32_t number) noexcept {
+    const connection_state state = direction == 1 || (c.status_ & connection_status::seen_reply) != 0
+                                       ? connection_state::established
+                                   : (c.status_ & connection_status::expected) != 0 ? connection_state::related
+                                                                                    : connection_state::new_;
+    return connection_word::of(state, static_cast<connection_direction>(direction), number);
+  }
+  static void account(connection& c, unsigned direction, const slot& s) noexcept {
+    ++c.packets_[direction];
+    c.octets_[direction] += s.found.size;
+  }
+  // Whether a packet that belongs to no connection begins one, as far as that is known without making it.
+  static bool may_begin(const connection_table& t, const slot& s) noexcept {
+    const connection_tuple& tuple = s.found.tuple;
+    switch (tuple.protocol_number()) {
+      case 6: {
+        tcp_window w;
+        const tcp_segment segment = read_segment(s);
+        return is_sane(segment.flags) && tcp_begin(w, segment, t.options_);
+      }
+      case 1: {
+        const std::uint8_t type = tuple.icmp_type();
+        return type == 8 || type == 13 || type == 15 || type == 17;
+      }
+      case 58: return tuple.icmp_type() == 128 || tuple.icmp_type() == 139;
+      default: return true;
+    }
+  }
+  static tcp_segment read_segment(const slot& s) noexcept {
+    const std::byte* const p = s.found.transport;
+    const std::uint32_t header = (load_u8(p + 12) >> 4) * 4u;
+    tcp_segment g;
+    g.sequence = load_be32(p + 4);
+    g.ack = load_be32(p + 8);
+    g.flags = load_u8(p + 13);
+    g.window = load_be16(p + 14);
+    const std::uint32_t data = s.found.payload > header ? s.found.payload - header : 0;
+    g.end = g.sequence + data + ((g.flags & tcp_flags::syn) != 0 ? 1 : 0) + ((g.flags & tcp_flags::fin) != 0 ? 1 : 0);
+    if (header > 20) g.options = {p + 20, header - 20};
+    return g;
+  }
+
+  static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+                        std::uint64_t now) noexcept {
+    const bool seen_reply = (c.status_ & connection_status::seen_reply) != 0;
+    switch (s.found.tuple.protocol_number()) {
+      case 6: return follow_tcp(t, c, direction, fresh, s, now);
+      case 17: {
+        // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
+        std::uint32_t ticks = t.ticks_[timeout_udp];
+        bool stream = false;
+        if (seen_reply && t.is_confirmed(c) &&
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0) {
+          ticks = t.ticks_[timeout_udp_stream];
+          stream = true;
+        }
+        refresh(t, c, direction, s, ticks, now);
+        if (stream) t.add_status(c, connection_status::assured);
+        return outcome::accept;
+      }
+      case 1: return refresh(t, c, direction, s, t.ticks_[timeout_icmp], now);
+      case 58: return refresh(t, c, direction, s, t.ticks_[timeout_icmpv6], now);
+      case 47:
+        refresh(t, c, direction, s, t.ticks_[seen_reply ? timeout_gre_stream : timeout_gre], now);
+        if (seen_reply) t.add_status(c, connection_status::assured);
+        return outcome::accept;
+      default: return refresh(t, c, direction, s, t.ticks_[timeout_generic], now);
+    }
+  }
+  static constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
+
+  static outcome refresh(connection_table& t, connection& c, unsigned direction, const slot& s, std::uint32_t ticks,
+                         std::uint64_t now) noexcept {
+    account(c, direction, s);
+    t.refresh_ticks(c, ticks, now);
+    return outcome::accept;
+  }
+
+  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+                            std::uint64_t now) noexcept {
+    const tcp_segment segment = read_segment(s);
+    if (!is_sane(segment.flags)) return outcome::invalid;
+    if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
+    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.status_, direction, segment, t.options_, t.ticks_);
+    switch (v.outcome) {
+      case tcp_outcome::accept: break;
+      case tcp_outcome::pass: return outcome::accept;
+      case tcp_outcome::again: return outcome::again;
+      case tcp_outcome::invalid:
+        if (v.lower_to_unacked && static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) >
+                                      static_cast<std::int32_t>(t.ticks_[timeout_unacked]))
+          t.refresh_ticks(c, t.ticks_[timeout_unacked], now);
+        return outcome::invalid;
+      case tcp_outcome::end: account(c, direction, s); return outcome::end;
+    }
+    refresh(t, c, direction, s, t.ticks_[v.timeout], now);
+    if (v.assured) t.add_status(c, connection_status::assured);
+    else if (v.changed && t.is_confirmed(c)) t.tell(connection_event::updated, c);
+    return outcome::accept;
+  }
+
+  // An error is related to the connection of the packet that it quotes, and goes to where that packet came from.
+  static verdict judge_error(connection_table& t, const packet& p, const slot& s, std::uint64_t now,
+                             connection_word& word) noexcept {
+    if (s.place == none || (t.options_.checksum && !checksum_ok(p, s))) return count_invalid(t, word);
+    const place_reference to = t.index_.at(s.place);
+    const connection& c = t.records_[to.number()];
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    const unsigned direction = to.direction(s.key.turned);
+    const connection_tuple way = t.tuple_of(c, direction == 1);
+    const bool right = way.is_ipv6() ? way.destination6() == s.found.outer6 : way.destination4() == s.found.outer4;
+    if (!right) return count_invalid(t, word);
+    word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
+    return pass;
+  }
+  // Of what is all there in one piece; the rest is not looked at.
+  [[gnu::noinline]] static bool checksum_ok(const packet& p, const slot& s) noexcept {
+    if (p.checksum() != checksum_status::unknown || s.found.transport + s.found.payload > p.contents().end())
+      return true;
+    const header_map map{p};
+    const bytes whole{s.found.transport, s.found.payload};
+    const layers& found = map.layers();
+    if (found.has(protocol::icmp)) return fold_checksum(add_checksum(whole)) == 0xffff;
+    const std::uint32_t pseudo =
+        map.has<ipv4>() ? map.get<ipv4>().pseudo_header_sum() : map.get<ipv6>().pseudo_header_sum();
+    if (found.has(protocol::tcp)) return tcp::unchecked(whole).checksum_ok(pseudo);
+    if (found.has(protocol::udp)) return udp::unchecked(whole).checksum_ok(pseudo);
+    if (found.has(protocol::icmpv6)) return icmpv6::unchecked(whole).checksum_ok(pseudo);
+    return true;
+  }
+};
+
+}  // namespace runnel::detail
+
+#endif
