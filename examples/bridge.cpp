@@ -290,6 +290,38 @@ class ageing {
   timer next_ = timer::calling<&ageing::run>(*this);
 };
 
+// Says which interfaces are down, at first and whenever one goes down or comes up again. What is none, a capture, is
+// left alone, and so is one that is deleted or goes to another namespace.
+class watch {
+ public:
+  watch(const std::vector<device::any_device*>& ports, timer_wheel& timers, instant now) : timers_(timers) {
+    for (device::any_device* port : ports)
+      if (auto found = device::network_interface::open(port->name())) seen_.push_back({std::move(*found), true});
+    run(now);
+  }
+
+ private:
+  struct interface {
+    device::network_interface settings;
+    bool up;
+  };
+  void run(instant now) {
+    for (interface& i : seen_) {
+      const auto status = i.settings.status();
+      if (!status || status->up == i.up) continue;
+      i.up = status->up;
+      if (i.up) std::printf("%s is up again\n", i.settings.name());
+      else std::printf("%s is down, nothing passes: ip link set dev %s up\n", i.settings.name(), i.settings.name());
+      std::fflush(stdout);
+    }
+    timers_.schedule(next_, now + seconds(1));
+  }
+
+  timer_wheel& timers_;
+  std::vector<interface> seen_;
+  timer next_ = timer::calling<&watch::run>(*this);
+};
+
 stoppable* running = nullptr;
 int usage() { return std::fprintf(stderr, "bridge [-f floods-per-second] device device...\n"), 2; }
 int fail(const error& e) { return std::fprintf(stderr, "bridge: %s\n", e.message()), 2; }
@@ -327,6 +359,7 @@ int main(int argc, char** argv) {
   running = &work;
   std::signal(SIGINT, [](int) { running->stop(); });
   std::printf("forwarding between %zu ports; Ctrl-C ends it\n", devices.size());
+  const watch interfaces(ports, timers, time.now());
   std::fflush(stdout);
   work.run();
 
