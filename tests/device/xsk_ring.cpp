@@ -88,7 +88,7 @@ struct plain_queue {
   device::af_xdp_statistics counts{};
   detail::xsk_queue queue;
 
-  plain_queue() noexcept : queue(socket(), 3, 8, false) {
+  plain_queue() noexcept : queue(receiver(), sender(), 3, 8, false) {
     umem.custody = custody;
     queue.refill(umem);
   }
@@ -96,10 +96,14 @@ struct plain_queue {
     for (std::uint32_t i = 0; i < 16; ++i)
       if (custody[i] != detail::xsk_custody::ours) memory->release_slots(&i, 1);
   }
-  detail::xsk_socket socket() noexcept {
+  detail::xsk_socket sender() noexcept {
+    detail::xsk_socket s;
+    s.transmit = detail::xsk_producer<detail::xsk_descriptor>(transmit.memory());
+    return s;
+  }
+  detail::xsk_socket receiver() noexcept {
     detail::xsk_socket s;
     s.receive = detail::xsk_consumer<detail::xsk_descriptor>(receive.memory());
-    s.transmit = detail::xsk_producer<detail::xsk_descriptor>(transmit.memory());
     s.fill = detail::xsk_producer<std::uint64_t>(fill.memory());
     s.completion = detail::xsk_consumer<std::uint64_t>(completion.memory());
     return s;
@@ -304,7 +308,7 @@ TEST_CASE(
   detail::xsk_socket socket;
   socket.receive = detail::xsk_consumer<detail::xsk_descriptor>(received.memory());
   socket.fill = detail::xsk_producer<std::uint64_t>(free.memory());
-  detail::xsk_queue queue(static_cast<detail::xsk_socket&&>(socket), 0, 1, false);
+  detail::xsk_queue queue(static_cast<detail::xsk_socket&&>(socket), {}, 0, 1, false);
   queue.refill(umem);
   // As much as the kernel puts there: all but the 256 bytes before.
   received.entries[0] = {free.entries[0] | std::uint64_t{256} << 48, umem.chunk - 256, 0};

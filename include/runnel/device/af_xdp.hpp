@@ -19,8 +19,8 @@
 // `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
 // the device is closed, or when the interface is deleted while it runs.
 //
-// One socket serves each queue; `receive` takes from one queue after the other. A packet is sent by the queue with the
-// number that it was received by, so that packets of one flow keep their order.
+// Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
+// sent by the queue with the number that it was received by, so that packets of one flow keep their order.
 //
 // A veth interface hands over what its peer's own stack sends with TCP and UDP checksums that are not complete, and
 // nothing says so: `ethtool -K PEER tx off` there.
@@ -155,7 +155,7 @@ class af_xdp {
   }
 
   /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
-  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }
+  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().senders[0] : -1; }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
@@ -205,10 +205,10 @@ class af_xdp {
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
 
-  /// What came to pass so far. One system call a queue.
+  /// What came to pass so far. Two system calls a queue.
   [[nodiscard]] af_xdp_statistics statistics() const noexcept {
     af_xdp_statistics s = counts_;
-    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i].socket());
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i]);
     return s;
   }
   /// Where the slots are. Counts them one by one: not for the data path.
@@ -278,7 +278,7 @@ class af_xdp {
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options); !done) return done.error();
-    mode_.zero_copy = queues_[0].socket().zero_copy();
+    mode_.zero_copy = queues_[0].receiver().zero_copy();
     if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
@@ -293,34 +293,40 @@ class af_xdp {
     const auto& n = handles_.get();
     text<48> which;
     which << n.name << " queue " << n.queues[i];
-    detail::xsk_socket s(detail::file_handle(n.sockets[i], false));
+    detail::xsk_socket receiver(detail::file_handle(n.sockets[i], false));
+    detail::xsk_socket sender(detail::file_handle(n.senders[i], false));
     detail::xsk_binding to{.interface_index = static_cast<std::uint32_t>(n.index), .queue = n.queues[i]};
     if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
     else if (i != 0) to.shares_memory_of = n.sockets[0];
-    int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
+    int number = to.shares_memory_of < 0 ? receiver.register_memory(umem_.whole(), umem_.chunk) : 0;
     if (number != 0) return cannot_share(number);
     const auto ring = [](std::uint32_t entries) {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
-    number = s.make_rings(ring(level), ring(options.transmit_slots));
+    number = receiver.make_receive_rings(ring(level), ring(options.transmit_slots));
+    if (number == 0) number = sender.make_transmit_ring(ring(options.transmit_slots));
     if (number != 0)
       return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
     const std::uint32_t budget = ring(options.transmit_slots);
     const std::uint32_t buffer = 1u << 30;
-    (void)s.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
-    (void)s.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
+    (void)sender.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
+    (void)sender.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
     // With neither flag the kernel tries without copying first.
     const bool copy =
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
     to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
-    number = bind(s, to);
+    number = bind(receiver, to);
+    // On the same queue, that also means: with its fill and completion rings.
+    to.shares_memory_of = n.sockets[i];
+    if (number == 0) number = sender.bind(to);
     if (number != 0)
       return error("af_xdp", "bind", which.c_str(), ::strerror(number), bind_advice(number, zero_copy), number);
     ::new (static_cast<void*>(queues_ + i))
-        detail::xsk_queue(static_cast<detail::xsk_socket&&>(s), n.queues[i], level, n.busy_polling);
+        detail::xsk_queue(static_cast<detail::xsk_socket&&>(receiver), static_cast<detail::xsk_socket&&>(sender),
+                          n.queues[i], level, n.busy_polling);
     ++count_;
     return true;
   }
@@ -342,7 +348,7 @@ class af_xdp {
     for (std::size_t i = 0; i < count_; ++i) {
       ::epoll_event e{};
       e.events = EPOLLIN;
-      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].socket().fd(), &e) != 0)
+      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].receiver().fd(), &e) != 0)
         return failed("wait for", errno, "");
     }
     return true;
@@ -366,7 +372,7 @@ class af_xdp {
     if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
     check_due_ = now + check_interval;
     int number = 0;
-    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].socket().take_error();
+    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].receiver().take_error();
     counts_.system_calls += count_;
     if (number == 0) return;
     failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
@@ -377,7 +383,7 @@ class af_xdp {
 
   // Closes the sockets and takes back every slot that the kernel had.
   void shut_down() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i].socket());
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i]);
     handles_.close();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].~xsk_queue();
     count_ = 0;
@@ -390,13 +396,13 @@ class af_xdp {
     }
   }
 
-  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
-    const auto k = of.statistics();
+  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_queue& of) noexcept {
+    const auto k = of.receiver().statistics();
     // What found no slot is among the dropped ones, too.
     to.kernel_dropped += k.rx_dropped > k.rx_fill_ring_empty_descs ? k.rx_dropped - k.rx_fill_ring_empty_descs : 0;
     to.kernel_ring_full += k.rx_ring_full;
     to.kernel_no_slot += k.rx_fill_ring_empty_descs;
-    to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;
+    to.kernel_invalid += k.rx_invalid_descs + of.sender().statistics().tx_invalid_descs;
   }
   [[nodiscard]] static const char* bind_advice(int number, bool zero_copy) noexcept {
     switch (number) {

@@ -45,13 +45,14 @@ class af_xdp_handles {
     int index = 0;                                   ///< of the interface
     bpf::xdp_mode attached = bpf::xdp_mode::native;  ///< where the program runs
     int link = -1;                                   ///< holds the program on the interface
-    std::uint32_t count = 0;                         ///< of sockets
-    int sockets[max_queues] = {};                    ///< of each chosen queue
+    std::uint32_t count = 0;                         ///< of queues
+    int sockets[max_queues] = {};                    ///< of each chosen queue, the one that receives
+    int senders[max_queues] = {};                    ///< the one that sends
     std::uint8_t queues[max_queues] = {};            ///< which queue that is
     bool busy_polling = false;                       ///< whether the sockets were set to poll
   };
 
-  /// Opens a socket for each chosen queue, loads the program and attaches it. Of the options those of the interface
+  /// Opens two sockets for each chosen queue, loads the program and attaches it. Of the options those of the interface
   /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. A condition that the kernel cannot decide
   /// about is an error that says which part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
@@ -78,8 +79,10 @@ class af_xdp_handles {
   /// Detaches the program and closes the sockets, before the destructor does.
   void close() noexcept {
     if (n_.link >= 0) (void)::close(n_.link);  // first, so that nothing is sent to a socket that is gone
-    for (std::size_t i = 0; i < n_.count; ++i)
+    for (std::size_t i = 0; i < n_.count; ++i) {
+      if (n_.senders[i] >= 0) (void)::close(n_.senders[i]);
       if (n_.sockets[i] >= 0) (void)::close(n_.sockets[i]);
+    }
     n_.link = -1;
     n_.count = 0;
   }
@@ -128,33 +131,40 @@ class af_xdp_handles {
     for (unsigned q = 0; q < 64; ++q)
       if ((wanted.bits() & existing) >> q & 1u) n_.queues[n_.count++] = static_cast<std::uint8_t>(q);
     for (int& s : n_.sockets) s = -1;
+    for (int& s : n_.senders) s = -1;
     return true;
   }
 
+  [[nodiscard]] result<bool, error> open_socket(int& to) const noexcept {
+    to = detail::sys::socket(detail::sys::af_xdp, detail::sys::sock_raw | detail::sys::sock_cloexec, 0);
+    if (to >= 0) return true;
+    const int number = errno;
+    return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
+                 number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
+                 : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
+                 : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
+                                          : "",
+                 number);
+  }
+  [[nodiscard]] result<bool, error> set_busy_polling(int s, const busy_polling& poll) const noexcept {
+    using namespace detail::sys;
+    const int prefer = 1, time = static_cast<int>(poll.microseconds), budget = static_cast<int>(poll.budget);
+    if (setsockopt(s, sol_socket, so_prefer_busy_poll, &prefer, sizeof prefer) == 0 &&
+        setsockopt(s, sol_socket, so_busy_poll, &time, sizeof time) == 0 &&
+        setsockopt(s, sol_socket, so_busy_poll_budget, &budget, sizeof budget) == 0)
+      return true;
+    return error("af_xdp", "set busy polling of", n_.name, ::strerror(errno), "needs CAP_NET_ADMIN, and Linux 5.11",
+                 errno);
+  }
   [[nodiscard]] result<bool, error> open_sockets(const busy_polling& poll) noexcept {
     for (std::size_t i = 0; i < n_.count; ++i) {
-      n_.sockets[i] = detail::sys::socket(detail::sys::af_xdp, detail::sys::sock_raw | detail::sys::sock_cloexec, 0);
-      if (n_.sockets[i] >= 0) continue;
-      const int number = errno;
-      return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
-                   number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
-                   : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
-                   : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
-                                            : "",
-                   number);
+      for (int* const s : {&n_.sockets[i], &n_.senders[i]}) {
+        if (const auto done = open_socket(*s); !done) return done.error();
+        if (poll.microseconds == 0) continue;
+        if (const auto done = set_busy_polling(*s, poll); !done) return done.error();
+      }
     }
     if (poll.microseconds == 0) return true;
-    using namespace detail::sys;
-    for (std::size_t i = 0; i < n_.count; ++i) {
-      const int prefer = 1, time = static_cast<int>(poll.microseconds), budget = static_cast<int>(poll.budget);
-      const int s = n_.sockets[i];
-      if (setsockopt(s, sol_socket, so_prefer_busy_poll, &prefer, sizeof prefer) == 0 &&
-          setsockopt(s, sol_socket, so_busy_poll, &time, sizeof time) == 0 &&
-          setsockopt(s, sol_socket, so_busy_poll_budget, &budget, sizeof budget) == 0)
-        continue;
-      return error("af_xdp", "set busy polling of", n_.name, ::strerror(errno), "needs CAP_NET_ADMIN, and Linux 5.11",
-                   errno);
-    }
     n_.busy_polling = true;
     const int number = deferral_.set(n_.name, poll.defer_hard_irqs, poll.gro_flush_timeout);
     if (number == 0) return true;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // One queue of an AF_XDP device: moves slots of a pool to the kernel and back. Nothing here is for users.
 //
+// Two sockets share the queue, with its fill and completion rings: one receives, the other one sends. The kernel counts
+// what it drops in a socket, in a cache line that it reads for each packet that it sends from the same one: on an
+// interface that gets more than we take, another processor would have that line most of the time.
+//
 // How many slots are with the kernel is counted here, so that neither index that the kernel writes has to be read to
 // know whether there is room: at most as many slots are under way as the smallest ring on their way has entries.
 #ifndef RUNNEL_DEVICE_XSK_QUEUE_HPP
@@ -71,14 +75,20 @@ struct xsk_umem {
   }
 };
 
-/// A bound socket and what is under way on it.
+/// The two bound sockets of a queue, and what is under way on them.
 class xsk_queue {
  public:
   /// `level` slots are kept with the kernel for packets to come: at most what the receive ring holds.
-  xsk_queue(xsk_socket&& socket, std::uint8_t number, std::uint32_t level, bool busy_polling) noexcept
-      : socket_(static_cast<xsk_socket&&>(socket)), level_(level), number_(number), busy_polling_(busy_polling) {}
+  xsk_queue(xsk_socket&& receiver, xsk_socket&& sender, std::uint8_t number, std::uint32_t level,
+            bool busy_polling) noexcept
+      : receiver_(static_cast<xsk_socket&&>(receiver)),
+        sender_(static_cast<xsk_socket&&>(sender)),
+        level_(level),
+        number_(number),
+        busy_polling_(busy_polling) {}
 
-  [[nodiscard]] const xsk_socket& socket() const noexcept { return socket_; }
+  [[nodiscard]] const xsk_socket& receiver() const noexcept { return receiver_; }
+  [[nodiscard]] const xsk_socket& sender() const noexcept { return sender_; }
   /// Whether packets are on the transmit ring because the driver was busy.
   [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
 
@@ -90,13 +100,13 @@ class xsk_queue {
                                     device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const auto most = static_cast<std::uint32_t>(room < level_ ? room : level_);
-    const std::uint32_t n = socket_.receive.available(most);
+    const std::uint32_t n = receiver_.receive.available(most);
     frame f;
     f.timestamp = now;
     f.queue = number_;
     std::uint64_t length = 0;
     for (std::uint32_t i = 0; i < n; ++i) {
-      const xsk_descriptor d = socket_.receive[i];
+      const xsk_descriptor d = receiver_.receive[i];
       const auto offset = static_cast<std::uint32_t>(d.address >> xsk_offset_shift);
       f.slot = umem.slot_at(d.address);
       f.data = umem.base + (d.address & xsk_chunk_mask) + offset;
@@ -110,7 +120,7 @@ class xsk_queue {
       take(f);
     }
     if (n != 0) {
-      socket_.receive.release(n);
+      receiver_.receive.release(n);
       receiving_ -= n;
       counts.received += n;
       counts.received_bytes += length;
@@ -143,11 +153,11 @@ class xsk_queue {
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
   void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    if (busy_polling_ || socket_.fill.needs_wakeup()) {
-      socket_.kick_receive();
+    if (busy_polling_ || receiver_.fill.needs_wakeup()) {
+      receiver_.kick_receive();
       ++counts.system_calls;
     }
-    if (transmitting_ != 0 && socket_.transmit.waiting() != 0) kick(counts);
+    if (transmitting_ != 0 && sender_.transmit.waiting() != 0) kick(counts);
   }
 
   /// Lets the kernel have free slots for packets to come, as many as are missing and free.
@@ -161,10 +171,10 @@ class xsk_queue {
     if (n == 0) return;
     std::uint32_t i = 0;
     (void)memory.allocate_frames(n, frame{}, [&](const frame& f) noexcept {
-      socket_.fill[i++] = umem.address_of(f.slot);
+      receiver_.fill[i++] = umem.address_of(f.slot);
       umem.custody[f.slot] = xsk_custody::receive;
     });
-    socket_.fill.submit(n);
+    receiver_.fill.submit(n);
     receiving_ += n;
   }
 
@@ -181,7 +191,7 @@ class xsk_queue {
   RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
                                  Get get) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    const std::uint32_t room = socket_.transmit.size() - transmitting_;
+    const std::uint32_t room = sender_.transmit.size() - transmitting_;
     std::uint32_t put = 0;
     std::uint64_t length = 0;
     std::size_t i = 0;
@@ -199,12 +209,12 @@ class xsk_queue {
       }
       const std::uint64_t address = umem.address_of(f.slot);
       const auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-      socket_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
+      sender_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
       umem.custody[f.slot] = xsk_custody::transmit;
       length += f.length;
     }
     if (put != 0) {
-      socket_.transmit.submit(put);
+      sender_.transmit.submit(put);
       transmitting_ += put;
       counts.transmitted += put;
       counts.transmitted_bytes += length;
@@ -245,14 +255,14 @@ class xsk_queue {
   void take_back_sent(const xsk_umem& umem) noexcept {
     std::uint32_t slots[64], n = 0;
     do {
-      n = socket_.completion.available(64);
+      n = receiver_.completion.available(64);
       for (std::uint32_t i = 0; i < n; ++i) {
-        slots[i] = umem.slot_at(socket_.completion[i]);
+        slots[i] = umem.slot_at(receiver_.completion[i]);
         RUNNEL_ASSERT(umem.custody[slots[i]] == xsk_custody::transmit);
         umem.custody[slots[i]] = xsk_custody::ours;
       }
       if (n == 0) return;
-      socket_.completion.release(n);
+      receiver_.completion.release(n);
       umem.memory->release_slots(slots, n);
       transmitting_ -= n;
     } while (n == 64);
@@ -261,14 +271,14 @@ class xsk_queue {
   // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
   void kick(device::af_xdp_statistics& counts) noexcept {
     driver_was_busy_ = false;
-    if (!socket_.transmit.needs_wakeup()) return;
-    std::uint32_t waiting = socket_.transmit.waiting();
+    if (!sender_.transmit.needs_wakeup()) return;
+    std::uint32_t waiting = sender_.transmit.waiting();
     while (waiting != 0) {
-      const int number = socket_.kick_transmit();
+      const int number = sender_.kick_transmit();
       ++counts.system_calls;
       // What is none of these is for `take_error` to find out, or will be over when the interface is up again.
       if (number != EAGAIN && number != EBUSY && number != ENOBUFS) return;
-      const std::uint32_t left = socket_.transmit.waiting();
+      const std::uint32_t left = sender_.transmit.waiting();
       if (left == waiting) {
         driver_was_busy_ = true;
         return;
@@ -277,7 +287,8 @@ class xsk_queue {
     }
   }
 
-  xsk_socket socket_;
+  xsk_socket receiver_;
+  xsk_socket sender_;
   std::uint32_t level_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
   std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. Nothing here is for
-// users.
+// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. A queue has two: one
+// receives, the other one sends (xsk_queue.hpp). Nothing here is for users.
 //
 // Everything follows Documentation/networking/af_xdp.rst. Needs Linux 5.11: unaligned chunks, memory shared between
 // queues, and wake-ups of the receive side by recvfrom(2).
@@ -56,28 +56,35 @@ class xsk_socket {
     } r{reinterpret_cast<std::uintptr_t>(memory.data()), memory.size(), chunk, 0, XDP_UMEM_UNALIGNED_CHUNK_FLAG, 0};
     return option(XDP_UMEM_REG, &r, sizeof r);
   }
-  /// Makes all four rings and maps them. Sizes are powers of two.
-  [[nodiscard]] int make_rings(std::uint32_t receive_size, std::uint32_t transmit_size) noexcept {
-    const std::uint32_t r = receive_size, t = transmit_size;
+  /// Makes the rings of a socket that receives, and maps them: `receive`, and of its queue `fill` and `completion`.
+  /// Sizes are powers of two.
+  [[nodiscard]] int make_receive_rings(std::uint32_t receive_size, std::uint32_t completion_size) noexcept {
+    const std::uint32_t r = receive_size, c = completion_size;
     int failed = option(XDP_UMEM_FILL_RING, &r, sizeof r);
-    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &t, sizeof t);
+    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &c, sizeof c);
     if (failed == 0) failed = option(XDP_RX_RING, &r, sizeof r);
-    if (failed == 0) failed = option(XDP_TX_RING, &t, sizeof t);
-    if (failed != 0) return failed;
     ::xdp_mmap_offsets at{};
-    std::uint32_t size = sizeof at;
-    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
-    if (size != sizeof at) return EOPNOTSUPP;  // Linux before 5.4
+    if (failed == 0) failed = find_rings(at);
     xsk_ring_memory where;
-    if (failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where); failed != 0) return failed;
+    if (failed == 0) failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
     receive = xsk_consumer<xsk_descriptor>(where);
-    if (failed = map(1, XDP_PGOFF_TX_RING, at.tx, t, sizeof(xsk_descriptor), where); failed != 0) return failed;
-    transmit = xsk_producer<xsk_descriptor>(where);
-    if (failed = map(2, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
+    if (failed = map(1, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
     fill = xsk_producer<std::uint64_t>(where);
-    if (failed = map(3, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, t, sizeof(std::uint64_t), where); failed != 0)
+    if (failed = map(2, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, c, sizeof(std::uint64_t), where); failed != 0)
       return failed;
     completion = xsk_consumer<std::uint64_t>(where);
+    return 0;
+  }
+  /// Makes the ring of a socket that sends, `transmit`, and maps it. The size is a power of two.
+  [[nodiscard]] int make_transmit_ring(std::uint32_t transmit_size) noexcept {
+    int failed = option(XDP_TX_RING, &transmit_size, sizeof transmit_size);
+    ::xdp_mmap_offsets at{};
+    if (failed == 0) failed = find_rings(at);
+    xsk_ring_memory where;
+    if (failed == 0) failed = map(0, XDP_PGOFF_TX_RING, at.tx, transmit_size, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
+    transmit = xsk_producer<xsk_descriptor>(where);
     return 0;
   }
   /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
@@ -145,6 +152,11 @@ class xsk_socket {
     std::size_t size_ = 0;
   };
 
+  [[nodiscard]] int find_rings(::xdp_mmap_offsets& at) const noexcept {
+    std::uint32_t size = sizeof at;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
+    return size == sizeof at ? 0 : EOPNOTSUPP;  // Linux before 5.4
+  }
   int map(std::size_t which, std::uint64_t page_offset, const ::xdp_ring_offset& at, std::uint32_t entries,
           std::size_t entry_size, xsk_ring_memory& to) noexcept {
     const std::size_t size = static_cast<std::size_t>(at.desc) + entries * entry_size;
@@ -166,7 +178,7 @@ class xsk_socket {
   }
 
   file_handle socket_;
-  shared_mapping mapped_[4];
+  shared_mapping mapped_[3];
 };
 
 }  // namespace runnel::detail
