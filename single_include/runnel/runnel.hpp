@@ -3475,6 +3475,25 @@ inline int sendmmsg(int fd, counted_message* m, unsigned n, int flags) noexcept 
   return static_cast<int>(::syscall(SYS_sendmmsg, fd, m, n, flags));
 }
 
+// read(2) and write(2), for who makes one call a packet. The kernel calls deeper than a processor remembers where to
+// return to: the return from a function of the C library is mispredicted, every time. So the instruction is here, where
+// we know it.
+#if defined(__x86_64__) && defined(__LP64__)
+inline long call(long number, int fd, const void* data, std::size_t size) noexcept {
+  long result;
+  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(fd), "S"(data), "d"(size) : "rcx", "r11", "memory");
+  if (result >= 0) [[likely]]
+    return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
+inline ::ssize_t read(int fd, void* to, std::size_t size) noexcept { return call(SYS_read, fd, to, size); }
+inline ::ssize_t write(int fd, const void* from, std::size_t size) noexcept { return call(SYS_write, fd, from, size); }
+#else
+inline ::ssize_t read(int fd, void* to, std::size_t size) noexcept { return ::read(fd, to, size); }
+inline ::ssize_t write(int fd, const void* from, std::size_t size) noexcept { return ::write(fd, from, size); }
+#endif
+
 // struct ifreq of netdevice(7). 32 bytes where pointers have 32 bits, else 40.
 struct interface_request {
   char name[16] = {};
@@ -6764,6 +6783,8 @@ class packet_transmit_ring {
   template <class Packet>
   RUNNEL_INLINE bool put(const Packet& p, std::size_t length, const virtio_net_header& todo) noexcept {
     std::byte* const to = slot(next_);
+    // The kernel has read all of it since, on its way to an inner cache; a copy alone waits for line after line.
+    for (std::size_t at = 0; at < front + length; at += 64) prefetch_to_write(to + at);
     if (put_ == count_ || load_status(to) != TP_STATUS_AVAILABLE) [[unlikely]]
       return false;
     virtio_net_header header = todo;
@@ -16605,13 +16626,14 @@ class af_xdp_handles {
     int index = 0;                                   ///< of the interface
     bpf::xdp_mode attached = bpf::xdp_mode::native;  ///< where the program runs
     int link = -1;                                   ///< holds the program on the interface
-    std::uint32_t count = 0;                         ///< of sockets
-    int sockets[max_queues] = {};                    ///< of each chosen queue
+    std::uint32_t count = 0;                         ///< of queues
+    int sockets[max_queues] = {};                    ///< of each chosen queue, the one that receives
+    int senders[max_queues] = {};                    ///< the one that sends
     std::uint8_t queues[max_queues] = {};            ///< which queue that is
     bool busy_polling = false;                       ///< whether the sockets were set to poll
   };
 
-  /// Opens a socket for each chosen queue, loads the program and attaches it. Of the options those of the interface
+  /// Opens two sockets for each chosen queue, loads the program and attaches it. Of the options those of the interface
   /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. A condition that the kernel cannot decide
   /// about is an error that says which part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
@@ -16638,8 +16660,10 @@ class af_xdp_handles {
   /// Detaches the program and closes the sockets, before the destructor does.
   void close() noexcept {
     if (n_.link >= 0) (void)::close(n_.link);  // first, so that nothing is sent to a socket that is gone
-    for (std::size_t i = 0; i < n_.count; ++i)
+    for (std::size_t i = 0; i < n_.count; ++i) {
+      if (n_.senders[i] >= 0) (void)::close(n_.senders[i]);
       if (n_.sockets[i] >= 0) (void)::close(n_.sockets[i]);
+    }
     n_.link = -1;
     n_.count = 0;
   }
@@ -16688,33 +16712,40 @@ class af_xdp_handles {
     for (unsigned q = 0; q < 64; ++q)
       if ((wanted.bits() & existing) >> q & 1u) n_.queues[n_.count++] = static_cast<std::uint8_t>(q);
     for (int& s : n_.sockets) s = -1;
+    for (int& s : n_.senders) s = -1;
     return true;
   }
 
+  [[nodiscard]] result<bool, error> open_socket(int& to) const noexcept {
+    to = detail::sys::socket(detail::sys::af_xdp, detail::sys::sock_raw | detail::sys::sock_cloexec, 0);
+    if (to >= 0) return true;
+    const int number = errno;
+    return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
+                 number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
+                 : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
+                 : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
+                                          : "",
+                 number);
+  }
+  [[nodiscard]] result<bool, error> set_busy_polling(int s, const busy_polling& poll) const noexcept {
+    using namespace detail::sys;
+    const int prefer = 1, time = static_cast<int>(poll.microseconds), budget = static_cast<int>(poll.budget);
+    if (setsockopt(s, sol_socket, so_prefer_busy_poll, &prefer, sizeof prefer) == 0 &&
+        setsockopt(s, sol_socket, so_busy_poll, &time, sizeof time) == 0 &&
+        setsockopt(s, sol_socket, so_busy_poll_budget, &budget, sizeof budget) == 0)
+      return true;
+    return error("af_xdp", "set busy polling of", n_.name, ::strerror(errno), "needs CAP_NET_ADMIN, and Linux 5.11",
+                 errno);
+  }
   [[nodiscard]] result<bool, error> open_sockets(const busy_polling& poll) noexcept {
     for (std::size_t i = 0; i < n_.count; ++i) {
-      n_.sockets[i] = detail::sys::socket(detail::sys::af_xdp, detail::sys::sock_raw | detail::sys::sock_cloexec, 0);
-      if (n_.sockets[i] >= 0) continue;
-      const int number = errno;
-      return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
-                   number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
-                   : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
-                   : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
-                                            : "",
-                   number);
+      for (int* const s : {&n_.sockets[i], &n_.senders[i]}) {
+        if (const auto done = open_socket(*s); !done) return done.error();
+        if (poll.microseconds == 0) continue;
+        if (const auto done = set_busy_polling(*s, poll); !done) return done.error();
+      }
     }
     if (poll.microseconds == 0) return true;
-    using namespace detail::sys;
-    for (std::size_t i = 0; i < n_.count; ++i) {
-      const int prefer = 1, time = static_cast<int>(poll.microseconds), budget = static_cast<int>(poll.budget);
-      const int s = n_.sockets[i];
-      if (setsockopt(s, sol_socket, so_prefer_busy_poll, &prefer, sizeof prefer) == 0 &&
-          setsockopt(s, sol_socket, so_busy_poll, &time, sizeof time) == 0 &&
-          setsockopt(s, sol_socket, so_busy_poll_budget, &budget, sizeof budget) == 0)
-        continue;
-      return error("af_xdp", "set busy polling of", n_.name, ::strerror(errno), "needs CAP_NET_ADMIN, and Linux 5.11",
-                   errno);
-    }
     n_.busy_polling = true;
     const int number = deferral_.set(n_.name, poll.defer_hard_irqs, poll.gro_flush_timeout);
     if (number == 0) return true;
@@ -16877,8 +16908,8 @@ class xsk_consumer {
 #endif
 
 // ==== runnel/device/xsk_socket.hpp ===================================================================================
-// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. Nothing here is for
-// users.
+// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. A queue has two: one
+// receives, the other one sends (xsk_queue.hpp). Nothing here is for users.
 //
 // Everything follows Documentation/networking/af_xdp.rst. Needs Linux 5.11: unaligned chunks, memory shared between
 // queues, and wake-ups of the receive side by recvfrom(2).
@@ -16928,28 +16959,35 @@ class xsk_socket {
     } r{reinterpret_cast<std::uintptr_t>(memory.data()), memory.size(), chunk, 0, XDP_UMEM_UNALIGNED_CHUNK_FLAG, 0};
     return option(XDP_UMEM_REG, &r, sizeof r);
   }
-  /// Makes all four rings and maps them. Sizes are powers of two.
-  [[nodiscard]] int make_rings(std::uint32_t receive_size, std::uint32_t transmit_size) noexcept {
-    const std::uint32_t r = receive_size, t = transmit_size;
+  /// Makes the rings of a socket that receives, and maps them: `receive`, and of its queue `fill` and `completion`.
+  /// Sizes are powers of two.
+  [[nodiscard]] int make_receive_rings(std::uint32_t receive_size, std::uint32_t completion_size) noexcept {
+    const std::uint32_t r = receive_size, c = completion_size;
     int failed = option(XDP_UMEM_FILL_RING, &r, sizeof r);
-    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &t, sizeof t);
+    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &c, sizeof c);
     if (failed == 0) failed = option(XDP_RX_RING, &r, sizeof r);
-    if (failed == 0) failed = option(XDP_TX_RING, &t, sizeof t);
-    if (failed != 0) return failed;
     ::xdp_mmap_offsets at{};
-    std::uint32_t size = sizeof at;
-    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
-    if (size != sizeof at) return EOPNOTSUPP;  // Linux before 5.4
+    if (failed == 0) failed = find_rings(at);
     xsk_ring_memory where;
-    if (failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where); failed != 0) return failed;
+    if (failed == 0) failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
     receive = xsk_consumer<xsk_descriptor>(where);
-    if (failed = map(1, XDP_PGOFF_TX_RING, at.tx, t, sizeof(xsk_descriptor), where); failed != 0) return failed;
-    transmit = xsk_producer<xsk_descriptor>(where);
-    if (failed = map(2, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
+    if (failed = map(1, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
     fill = xsk_producer<std::uint64_t>(where);
-    if (failed = map(3, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, t, sizeof(std::uint64_t), where); failed != 0)
+    if (failed = map(2, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, c, sizeof(std::uint64_t), where); failed != 0)
       return failed;
     completion = xsk_consumer<std::uint64_t>(where);
+    return 0;
+  }
+  /// Makes the ring of a socket that sends, `transmit`, and maps it. The size is a power of two.
+  [[nodiscard]] int make_transmit_ring(std::uint32_t transmit_size) noexcept {
+    int failed = option(XDP_TX_RING, &transmit_size, sizeof transmit_size);
+    ::xdp_mmap_offsets at{};
+    if (failed == 0) failed = find_rings(at);
+    xsk_ring_memory where;
+    if (failed == 0) failed = map(0, XDP_PGOFF_TX_RING, at.tx, transmit_size, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
+    transmit = xsk_producer<xsk_descriptor>(where);
     return 0;
   }
   /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
@@ -17017,6 +17055,11 @@ class xsk_socket {
     std::size_t size_ = 0;
   };
 
+  [[nodiscard]] int find_rings(::xdp_mmap_offsets& at) const noexcept {
+    std::uint32_t size = sizeof at;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
+    return size == sizeof at ? 0 : EOPNOTSUPP;  // Linux before 5.4
+  }
   int map(std::size_t which, std::uint64_t page_offset, const ::xdp_ring_offset& at, std::uint32_t entries,
           std::size_t entry_size, xsk_ring_memory& to) noexcept {
     const std::size_t size = static_cast<std::size_t>(at.desc) + entries * entry_size;
@@ -17038,7 +17081,7 @@ class xsk_socket {
   }
 
   file_handle socket_;
-  shared_mapping mapped_[4];
+  shared_mapping mapped_[3];
 };
 
 }  // namespace runnel::detail
@@ -17049,6 +17092,10 @@ class xsk_socket {
 
 // ==== runnel/device/xsk_queue.hpp ====================================================================================
 // One queue of an AF_XDP device: moves slots of a pool to the kernel and back. Nothing here is for users.
+//
+// Two sockets share the queue, with its fill and completion rings: one receives, the other one sends. The kernel counts
+// what it drops in a socket, in a cache line that it reads for each packet that it sends from the same one: on an
+// interface that gets more than we take, another processor would have that line most of the time.
 //
 // How many slots are with the kernel is counted here, so that neither index that the kernel writes has to be read to
 // know whether there is room: at most as many slots are under way as the smallest ring on their way has entries.
@@ -17111,14 +17158,20 @@ struct xsk_umem {
   }
 };
 
-/// A bound socket and what is under way on it.
+/// The two bound sockets of a queue, and what is under way on them.
 class xsk_queue {
  public:
   /// `level` slots are kept with the kernel for packets to come: at most what the receive ring holds.
-  xsk_queue(xsk_socket&& socket, std::uint8_t number, std::uint32_t level, bool busy_polling) noexcept
-      : socket_(static_cast<xsk_socket&&>(socket)), level_(level), number_(number), busy_polling_(busy_polling) {}
+  xsk_queue(xsk_socket&& receiver, xsk_socket&& sender, std::uint8_t number, std::uint32_t level,
+            bool busy_polling) noexcept
+      : receiver_(static_cast<xsk_socket&&>(receiver)),
+        sender_(static_cast<xsk_socket&&>(sender)),
+        level_(level),
+        number_(number),
+        busy_polling_(busy_polling) {}
 
-  [[nodiscard]] const xsk_socket& socket() const noexcept { return socket_; }
+  [[nodiscard]] const xsk_socket& receiver() const noexcept { return receiver_; }
+  [[nodiscard]] const xsk_socket& sender() const noexcept { return sender_; }
   /// Whether packets are on the transmit ring because the driver was busy.
   [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
 
@@ -17130,13 +17183,13 @@ class xsk_queue {
                                     device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const auto most = static_cast<std::uint32_t>(room < level_ ? room : level_);
-    const std::uint32_t n = socket_.receive.available(most);
+    const std::uint32_t n = receiver_.receive.available(most);
     frame f;
     f.timestamp = now;
     f.queue = number_;
     std::uint64_t length = 0;
     for (std::uint32_t i = 0; i < n; ++i) {
-      const xsk_descriptor d = socket_.receive[i];
+      const xsk_descriptor d = receiver_.receive[i];
       const auto offset = static_cast<std::uint32_t>(d.address >> xsk_offset_shift);
       f.slot = umem.slot_at(d.address);
       f.data = umem.base + (d.address & xsk_chunk_mask) + offset;
@@ -17150,7 +17203,7 @@ class xsk_queue {
       take(f);
     }
     if (n != 0) {
-      socket_.receive.release(n);
+      receiver_.receive.release(n);
       receiving_ -= n;
       counts.received += n;
       counts.received_bytes += length;
@@ -17183,11 +17236,11 @@ class xsk_queue {
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
   void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    if (busy_polling_ || socket_.fill.needs_wakeup()) {
-      socket_.kick_receive();
+    if (busy_polling_ || receiver_.fill.needs_wakeup()) {
+      receiver_.kick_receive();
       ++counts.system_calls;
     }
-    if (transmitting_ != 0 && socket_.transmit.waiting() != 0) kick(counts);
+    if (transmitting_ != 0 && sender_.transmit.waiting() != 0) kick(counts);
   }
 
   /// Lets the kernel have free slots for packets to come, as many as are missing and free.
@@ -17201,10 +17254,10 @@ class xsk_queue {
     if (n == 0) return;
     std::uint32_t i = 0;
     (void)memory.allocate_frames(n, frame{}, [&](const frame& f) noexcept {
-      socket_.fill[i++] = umem.address_of(f.slot);
+      receiver_.fill[i++] = umem.address_of(f.slot);
       umem.custody[f.slot] = xsk_custody::receive;
     });
-    socket_.fill.submit(n);
+    receiver_.fill.submit(n);
     receiving_ += n;
   }
 
@@ -17221,7 +17274,7 @@ class xsk_queue {
   RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
                                  Get get) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    const std::uint32_t room = socket_.transmit.size() - transmitting_;
+    const std::uint32_t room = sender_.transmit.size() - transmitting_;
     std::uint32_t put = 0;
     std::uint64_t length = 0;
     std::size_t i = 0;
@@ -17239,12 +17292,12 @@ class xsk_queue {
       }
       const std::uint64_t address = umem.address_of(f.slot);
       const auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-      socket_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
+      sender_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
       umem.custody[f.slot] = xsk_custody::transmit;
       length += f.length;
     }
     if (put != 0) {
-      socket_.transmit.submit(put);
+      sender_.transmit.submit(put);
       transmitting_ += put;
       counts.transmitted += put;
       counts.transmitted_bytes += length;
@@ -17285,14 +17338,14 @@ class xsk_queue {
   void take_back_sent(const xsk_umem& umem) noexcept {
     std::uint32_t slots[64], n = 0;
     do {
-      n = socket_.completion.available(64);
+      n = receiver_.completion.available(64);
       for (std::uint32_t i = 0; i < n; ++i) {
-        slots[i] = umem.slot_at(socket_.completion[i]);
+        slots[i] = umem.slot_at(receiver_.completion[i]);
         RUNNEL_ASSERT(umem.custody[slots[i]] == xsk_custody::transmit);
         umem.custody[slots[i]] = xsk_custody::ours;
       }
       if (n == 0) return;
-      socket_.completion.release(n);
+      receiver_.completion.release(n);
       umem.memory->release_slots(slots, n);
       transmitting_ -= n;
     } while (n == 64);
@@ -17301,14 +17354,14 @@ class xsk_queue {
   // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
   void kick(device::af_xdp_statistics& counts) noexcept {
     driver_was_busy_ = false;
-    if (!socket_.transmit.needs_wakeup()) return;
-    std::uint32_t waiting = socket_.transmit.waiting();
+    if (!sender_.transmit.needs_wakeup()) return;
+    std::uint32_t waiting = sender_.transmit.waiting();
     while (waiting != 0) {
-      const int number = socket_.kick_transmit();
+      const int number = sender_.kick_transmit();
       ++counts.system_calls;
       // What is none of these is for `take_error` to find out, or will be over when the interface is up again.
       if (number != EAGAIN && number != EBUSY && number != ENOBUFS) return;
-      const std::uint32_t left = socket_.transmit.waiting();
+      const std::uint32_t left = sender_.transmit.waiting();
       if (left == waiting) {
         driver_was_busy_ = true;
         return;
@@ -17317,7 +17370,8 @@ class xsk_queue {
     }
   }
 
-  xsk_socket socket_;
+  xsk_socket receiver_;
+  xsk_socket sender_;
   std::uint32_t level_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
   std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
@@ -17353,8 +17407,8 @@ class xsk_queue {
 // `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
 // the device is closed, or when the interface is deleted while it runs.
 //
-// One socket serves each queue; `receive` takes from one queue after the other. A packet is sent by the queue with the
-// number that it was received by, so that packets of one flow keep their order.
+// Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
+// sent by the queue with the number that it was received by, so that packets of one flow keep their order.
 //
 // A veth interface hands over what its peer's own stack sends with TCP and UDP checksums that are not complete, and
 // nothing says so: `ethtool -K PEER tx off` there.
@@ -17471,7 +17525,7 @@ class af_xdp {
   }
 
   /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
-  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : -1; }
+  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().senders[0] : -1; }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
@@ -17521,10 +17575,10 @@ class af_xdp {
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
 
-  /// What came to pass so far. One system call a queue.
+  /// What came to pass so far. Two system calls a queue.
   [[nodiscard]] af_xdp_statistics statistics() const noexcept {
     af_xdp_statistics s = counts_;
-    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i].socket());
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i]);
     return s;
   }
   /// Where the slots are. Counts them one by one: not for the data path.
@@ -17594,7 +17648,7 @@ class af_xdp {
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options); !done) return done.error();
-    mode_.zero_copy = queues_[0].socket().zero_copy();
+    mode_.zero_copy = queues_[0].receiver().zero_copy();
     if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
@@ -17609,34 +17663,40 @@ class af_xdp {
     const auto& n = handles_.get();
     text<48> which;
     which << n.name << " queue " << n.queues[i];
-    detail::xsk_socket s(detail::file_handle(n.sockets[i], false));
+    detail::xsk_socket receiver(detail::file_handle(n.sockets[i], false));
+    detail::xsk_socket sender(detail::file_handle(n.senders[i], false));
     detail::xsk_binding to{.interface_index = static_cast<std::uint32_t>(n.index), .queue = n.queues[i]};
     if (options.share != nullptr) to.shares_memory_of = options.share->handles_.get().sockets[0];
     else if (i != 0) to.shares_memory_of = n.sockets[0];
-    int number = to.shares_memory_of < 0 ? s.register_memory(umem_.whole(), umem_.chunk) : 0;
+    int number = to.shares_memory_of < 0 ? receiver.register_memory(umem_.whole(), umem_.chunk) : 0;
     if (number != 0) return cannot_share(number);
     const auto ring = [](std::uint32_t entries) {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
-    number = s.make_rings(ring(level), ring(options.transmit_slots));
+    number = receiver.make_receive_rings(ring(level), ring(options.transmit_slots));
+    if (number == 0) number = sender.make_transmit_ring(ring(options.transmit_slots));
     if (number != 0)
       return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
     const std::uint32_t budget = ring(options.transmit_slots);
     const std::uint32_t buffer = 1u << 30;
-    (void)s.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
-    (void)s.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
+    (void)sender.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
+    (void)sender.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
     // With neither flag the kernel tries without copying first.
     const bool copy =
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
     to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
-    number = bind(s, to);
+    number = bind(receiver, to);
+    // On the same queue, that also means: with its fill and completion rings.
+    to.shares_memory_of = n.sockets[i];
+    if (number == 0) number = sender.bind(to);
     if (number != 0)
       return error("af_xdp", "bind", which.c_str(), ::strerror(number), bind_advice(number, zero_copy), number);
     ::new (static_cast<void*>(queues_ + i))
-        detail::xsk_queue(static_cast<detail::xsk_socket&&>(s), n.queues[i], level, n.busy_polling);
+        detail::xsk_queue(static_cast<detail::xsk_socket&&>(receiver), static_cast<detail::xsk_socket&&>(sender),
+                          n.queues[i], level, n.busy_polling);
     ++count_;
     return true;
   }
@@ -17658,7 +17718,7 @@ class af_xdp {
     for (std::size_t i = 0; i < count_; ++i) {
       ::epoll_event e{};
       e.events = EPOLLIN;
-      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].socket().fd(), &e) != 0)
+      if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, queues_[i].receiver().fd(), &e) != 0)
         return failed("wait for", errno, "");
     }
     return true;
@@ -17682,7 +17742,7 @@ class af_xdp {
     if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
     check_due_ = now + check_interval;
     int number = 0;
-    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].socket().take_error();
+    for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].receiver().take_error();
     counts_.system_calls += count_;
     if (number == 0) return;
     failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
@@ -17693,7 +17753,7 @@ class af_xdp {
 
   // Closes the sockets and takes back every slot that the kernel had.
   void shut_down() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i].socket());
+    for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(counts_, queues_[i]);
     handles_.close();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].~xsk_queue();
     count_ = 0;
@@ -17706,13 +17766,13 @@ class af_xdp {
     }
   }
 
-  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_socket& of) noexcept {
-    const auto k = of.statistics();
+  static void add_kernel_counts(af_xdp_statistics& to, const detail::xsk_queue& of) noexcept {
+    const auto k = of.receiver().statistics();
     // What found no slot is among the dropped ones, too.
     to.kernel_dropped += k.rx_dropped > k.rx_fill_ring_empty_descs ? k.rx_dropped - k.rx_fill_ring_empty_descs : 0;
     to.kernel_ring_full += k.rx_ring_full;
     to.kernel_no_slot += k.rx_fill_ring_empty_descs;
-    to.kernel_invalid += k.rx_invalid_descs + k.tx_invalid_descs;
+    to.kernel_invalid += k.rx_invalid_descs + of.sender().statistics().tx_invalid_descs;
   }
   [[nodiscard]] static const char* bind_advice(int number, bool zero_copy) noexcept {
     switch (number) {
@@ -22716,7 +22776,7 @@ class tap {
   outcome read_into(frame& f) noexcept {
     const std::size_t before = header_ ? header_bytes : 0;
     ++statistics_.reads;
-    const ::ssize_t got = ::read(file_.get(), f.data - before, before + room_);
+    const ::ssize_t got = detail::sys::read(file_.get(), f.data - before, before + room_);
     if (got < static_cast<::ssize_t>(before)) {
       gone_ = got < 0 && errno == EBADFD;
       return outcome::nothing;
@@ -22750,7 +22810,7 @@ class tap {
         return lose();
       if (p.checksum() == checksum_status::partial && !detail::complete_transport_checksum(p, link_)) return lose();
       if (!p.is_chained()) [[likely]]
-        return count(::write(file_.get(), p.data(), length), length);
+        return count(detail::sys::write(file_.get(), p.data(), length), length);
     }
     ::iovec parts[1 + max_parts];
     std::size_t used = 1;
@@ -22772,7 +22832,7 @@ class tap {
     if (!header_) {
       if (f.segment_size != 0 && !detail::is_one_segment(f.contents(), link_, f.length, f.segment_size)) return lose();
       if (f.checksum == checksum_status::partial) detail::complete_transport_checksum(f.contents(), link_);
-      return count(::write(file_.get(), f.data, f.length), f.length);
+      return count(detail::sys::write(file_.get(), f.data, f.length), f.length);
     }
     ::iovec parts[2] = {{}, {f.data, f.length}};
     return write_parts(parts, 2, f.length,

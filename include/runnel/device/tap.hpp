@@ -31,6 +31,7 @@
 #include <runnel/device/counted.hpp>
 #include <runnel/device/device.hpp>
 #include <runnel/device/device_memory.hpp>
+#include <runnel/device/linux.hpp>
 #include <runnel/device/network_interface.hpp>
 #include <runnel/device/network_namespace.hpp>
 #include <runnel/device/partial_checksum.hpp>
@@ -324,7 +325,7 @@ class tap {
   outcome read_into(frame& f) noexcept {
     const std::size_t before = header_ ? header_bytes : 0;
     ++statistics_.reads;
-    const ::ssize_t got = ::read(file_.get(), f.data - before, before + room_);
+    const ::ssize_t got = detail::sys::read(file_.get(), f.data - before, before + room_);
     if (got < static_cast<::ssize_t>(before)) {
       gone_ = got < 0 && errno == EBADFD;
       return outcome::nothing;
@@ -358,7 +359,7 @@ class tap {
         return lose();
       if (p.checksum() == checksum_status::partial && !detail::complete_transport_checksum(p, link_)) return lose();
       if (!p.is_chained()) [[likely]]
-        return count(::write(file_.get(), p.data(), length), length);
+        return count(detail::sys::write(file_.get(), p.data(), length), length);
     }
     ::iovec parts[1 + max_parts];
     std::size_t used = 1;
@@ -380,7 +381,7 @@ class tap {
     if (!header_) {
       if (f.segment_size != 0 && !detail::is_one_segment(f.contents(), link_, f.length, f.segment_size)) return lose();
       if (f.checksum == checksum_status::partial) detail::complete_transport_checksum(f.contents(), link_);
-      return count(::write(file_.get(), f.data, f.length), f.length);
+      return count(detail::sys::write(file_.get(), f.data, f.length), f.length);
     }
     ::iovec parts[2] = {{}, {f.data, f.length}};
     return write_parts(parts, 2, f.length,
