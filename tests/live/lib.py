@@ -263,9 +263,11 @@ class Namespace:
         return self.start(["iperf3", "-s", "--forceflush"], wait="listening")
 
     def iperf3(self, address, *options, seconds=2):
-        """Runs a client: what it measured, the "end" of its report."""
+        """Runs a client, for so long or, with None, as its options say: what it measured, the "end" of its report."""
+        if seconds is not None:
+            options = ("-t", seconds, *options)
         for tries in range(20):
-            report = json.loads(self.run("iperf3", "-c", address, "-J", "-t", seconds, *options, seconds=seconds + 120, check=False))
+            report = json.loads(self.run("iperf3", "-c", address, "-J", *options, seconds=120, check=False))
             if "error" not in report:
                 return report["end"]
             # The server does not listen for a moment, between one test and the next, or resets who came too early.
