@@ -33,7 +33,7 @@ bool can_load_programs() {
   REQUIRE(p);
   const auto loaded = bpf::loaded_program::load(p->instructions(), p->size());
   if (loaded) return true;
-  MESSAGE("skipped: ", loaded.error().message());
+  MESSAGE("skipped: ", doctest::String(loaded.error().message()));
   const int number = loaded.error().number();
   CHECK((number == EPERM || number == ENOSYS));
   return false;
@@ -46,19 +46,19 @@ struct in_kernel {
 
   static in_kernel load(const bpf::program& p) {
     auto maps = bpf::program_maps::create(p);
-    if (!maps) FAIL(maps.error().message());
+    if (!maps) FAIL(doctest::String(maps.error().message()));
     auto loaded = bpf::loaded_program::load(p, *maps, {.name = "test"});
     if (!loaded) {
       std::vector<char> screen(1 << 18);
       text_writer out(screen.data(), screen.size());
       print(out, p);
-      FAIL(loaded.error().message(), "\n", screen.data());
+      FAIL(doctest::String(loaded.error().message()), "\n", screen.data());
     }
     return {static_cast<bpf::program_maps&&>(*maps), static_cast<bpf::loaded_program&&>(*loaded)};
   }
   std::uint32_t run(const octets& packet) const {
     const auto ran = loaded.test_run({packet.data(), packet.size()});
-    if (!ran) FAIL(ran.error().message());
+    if (!ran) FAIL(doctest::String(ran.error().message()));
     return ran->verdict;
   }
 };
@@ -71,7 +71,7 @@ std::vector<octets> captured() {
   auto memory = mapped_pool::open({.packets = 64});
   REQUIRE(memory);
   auto in = pcap_reader::open(path.c_str(), *memory);
-  if (!in) FAIL(in.error().message());
+  if (!in) FAIL(doctest::String(in.error().message()));
   std::vector<octets> all;
   while (!in->done()) {
     frame frames[64];
@@ -87,7 +87,7 @@ std::vector<octets> captured() {
 template <class Rules>
 void same_verdicts(const Rules& policy, const std::vector<octets>& packets) {
   const auto p = bpf::lower(policy);
-  if (!p) FAIL(p.error().message());
+  if (!p) FAIL(doctest::String(p.error().message()));
   const in_kernel program = in_kernel::load(*p);
   const auto here = counted(policy);
   std::size_t differ = 0;
@@ -173,7 +173,7 @@ TEST_CASE("random conditions decide in the kernel as here") {
   for (int round = 0; round < 40; ++round) {
     const condition take = random_tree(leaves, random, 5);
     const auto p = bpf::lower(take, drop, tx);
-    if (!p) FAIL(p.error().message());
+    if (!p) FAIL(doctest::String(p.error().message()));
     const in_kernel program = in_kernel::load(*p);
     for (std::size_t i = 0; i < packets.size() / 4; ++i) {
       const octets& packet = any_of(packets, random);

@@ -17,7 +17,7 @@ TEST_CASE("an interface that is not there: the error lists those that are") {
   for (const char* name : names) {
     const auto opened = network_interface::open(name);
     REQUIRE(!opened);
-    CAPTURE(opened.error().message());
+    CAPTURE(doctest::String(opened.error().message()));
     CHECK(std::strstr(opened.error().message(), "network_interface: open") == opened.error().message());
     CHECK(std::strstr(opened.error().message(), "no such interface") != nullptr);
     CHECK(opened.error().number() == ENODEV);

@@ -81,7 +81,7 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
 TEST_CASE("null: hands out frames up to its limit, and takes packets") {
   counted_pool memory;
   auto opened = device::open("null:?length=100&limit=70&copy", &memory.get());
-  REQUIRE_MESSAGE(opened, opened.error().message());
+  REQUIRE_MESSAGE(opened, doctest::String(opened.error().message()));
   device::any_device d = std::move(*opened);
   CHECK(&d.memory() == &memory.get());
   CHECK(same_text(d.name(), "null"));
@@ -108,14 +108,14 @@ TEST_CASE("a capture is written and read again, by pipelines that know nothing o
     auto from = device::open("null:?length=64&limit=300");
     auto to = device::open(("pcap:" + path + "?write").c_str());
     REQUIRE(from);
-    REQUIRE_MESSAGE(to, to.error().message());
+    REQUIRE_MESSAGE(to, doctest::String(to.error().message()));
     CHECK(to->done());
     CHECK(same_text(to->name(), path.c_str()));
     run(attach(*from, [](packet&) {} | transmit(*to)));
     CHECK(to->failure() == nullptr);
     CHECK(to->statistics().transmitted == 300);
     auto back = device::open(("pcap:" + path).c_str());
-    REQUIRE_MESSAGE(back, back.error().message());
+    REQUIRE_MESSAGE(back, doctest::String(back.error().message()));
     std::uint64_t seen = 0;
     run(attach<256>(*back, [&](packet& p) { seen += p.length() == 64; } | discard));
     CHECK(seen == 300);
@@ -140,11 +140,11 @@ TEST_CASE("two that open a link by the same name are its two ends") {
   counted_pool memory;
   {
     auto a = device::open("link:wire?latency=20ms&capacity=2", &memory.get());
-    REQUIRE_MESSAGE(a, a.error().message());
+    REQUIRE_MESSAGE(a, doctest::String(a.error().message()));
     CHECK(problem("link:wire?latency=1ms") ==
           "link: open wire: the other end has made it: give options and memory to the first that is opened");
     auto b = device::open("link:wire", &memory.get());
-    REQUIRE_MESSAGE(b, b.error().message());
+    REQUIRE_MESSAGE(b, doctest::String(b.error().message()));
     CHECK(problem("link:wire") == "link: open wire: both of its ends are open: take another name, or close one");
     packet p[3];
     for (std::uint32_t i = 0; i < 3; ++i) p[i] = numbered(memory, i);
@@ -184,13 +184,13 @@ TEST_CASE("a TAP and a packet socket on the same interface, each opened by a str
   const std::size_t files = open_files();
   {
     auto tap = device::open("tap:tap0?mtu=2000&mac=02:00:00:00:00:09&packets=32");
-    REQUIRE_MESSAGE(tap, tap.error().message());
+    REQUIRE_MESSAGE(tap, doctest::String(tap.error().message()));
     auto nic = device::open("af_packet:tap0?promiscuous&block_timeout=1ms&packets=64&blocks=4");
     if (!nic && nic.error().number() == ENOPROTOOPT) {
       MESSAGE("skipped: packet sockets have no rings here, in an emulator");
       return;
     }
-    REQUIRE_MESSAGE(nic, nic.error().message());
+    REQUIRE_MESSAGE(nic, doctest::String(nic.error().message()));
     CHECK(same_text(tap->name(), "tap0"));
     CHECK(same_text(nic->name(), "tap0"));
     CHECK(tap->wait_handle() >= 0);
@@ -212,7 +212,7 @@ TEST_CASE("a TAP and a packet socket on the same interface, each opened by a str
   }
   CHECK(problem("tap:tap0?create=no") == "tap: open tap0: no such interface: there are lo");
   auto tun = device::open("tun:tun%d?mtu=1280");
-  REQUIRE_MESSAGE(tun, tun.error().message());
+  REQUIRE_MESSAGE(tun, doctest::String(tun.error().message()));
   CHECK(same_text(tun->name(), "tun0"));
   CHECK(open_files() == files + 2);  // the queue, and a socket for its settings
 }

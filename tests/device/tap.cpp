@@ -437,7 +437,7 @@ TEST_CASE("a TAP is opened in another network namespace, and the thread stays in
   REQUIRE_MESSAGE(tap, message(tap));
   CHECK_FALSE(device::network_interface::open("tap0"));
   auto about = tap->settings().status();
-  REQUIRE_MESSAGE(about, about.error().message());
+  REQUIRE_MESSAGE(about, doctest::String(about.error().message()));
   CHECK(about->up);
 }
 

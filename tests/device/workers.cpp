@@ -144,7 +144,7 @@ TEST_CASE("the flows of the example capture meet, each on one worker, and every 
         counters_of<2>(all).dropped(drop_reason::queue_full) + counters_of<2>(all).dropped(drop_reason::no_packet);
     mine.handed_over = counters_of<2>(all).count(stolen.code);
   });
-  REQUIRE_MESSAGE(ended, ended.error().message());
+  REQUIRE_MESSAGE(ended, doctest::String(ended.error().message()));
   std::map<std::string, unsigned> together;
   std::uint64_t received = 0, flows = 0, handed_over = 0;
   for (const part& p : parts) {

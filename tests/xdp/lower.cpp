@@ -50,7 +50,7 @@ TEST_CASE("random conditions with sets decide in a program as in an expression, 
     const condition take = random_tree(leaves, random, 4) ||
                            (leaves[static_cast<std::size_t>(random.below(7))] && random_tree(leaves, random, 2));
     const auto p = bpf::lower(take, drop, aborted, {.counters = round % 2 == 0});
-    if (!p) FAIL(p.error().message());
+    if (!p) FAIL(doctest::String(p.error().message()));
     const interpreter program = interpreter::load(*p);
     for (std::size_t i = 0; i < 200; ++i) {
       const octets& packet = any_of(packets, random);

@@ -68,7 +68,7 @@ inline bpf::program test_all(const condition* conditions, std::size_t n) {
   a.load(bpf::width::w, bpf::r0, bpf::r10, bits_at);
   a.exit();
   const auto p = a.finish();
-  if (!p) FAIL(p.error().message());
+  if (!p) FAIL(doctest::String(p.error().message()));
   return *p;
 }
 
