@@ -231,6 +231,22 @@ TEST_CASE("partial and verified checksums, segment sizes, and what was cut") {
   CHECK(got[4].length == 64);
 }
 
+TEST_CASE("segments that were put together inside of a tunnel are lost, and counted as such") {
+  written_ring memory(1);
+  const auto packet = udp_packet();  // in which somebody may see VXLAN
+  memory.add(0, view(packet),
+             {.virtio = {.flags = 1, .gso_type = 1, .segment_size = 8, .checksum_start = 54, .checksum_offset = 16}});
+  memory.add(0, view(packet), {.virtio = {.gso_type = 0x84, .segment_size = 8}});
+  memory.add(0, view(packet), {.virtio = {.gso_type = 1}});
+  memory.add(0, view(packet), {.virtio = {.gso_type = 9, .segment_size = 8}});
+  memory.hand_over(0);
+  packet_receive_ring ring = memory.ring();
+  packet_block_counters count;
+  CHECK(all_of(ring, count).empty());
+  CHECK(count.in_tunnel == 2);
+  CHECK(count.malformed == 2);  // without a size, and of an unknown kind
+}
+
 TEST_CASE("a packet that the kernel gave up after it had its place is passed over") {
   written_ring memory(1);
   const std::size_t at = memory.add(0, view(udp_packet(1)));

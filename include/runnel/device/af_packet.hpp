@@ -14,6 +14,11 @@
 // segments, as the kernel's own TCP makes them on veth, arrive as such (`packet::checksum()`, `segment_size()`) and can
 // be sent on.
 //
+// Of a packet that stands for segments of TCP inside of a tunnel over UDP (VXLAN, Geneve) that header does not tell the
+// tunnel, and none can be sent that does: such packets are lost and counted, `statistics().in_tunnel`, and TCP through
+// the tunnel stands nearly still. They come from an interface that puts together what is for a tunnel of this host:
+// `ethtool -K eth0 gro off`; and from a veth whose other end's host has the tunnel: `ethtool -K PEER tx off` there.
+//
 // The kernel's stack sees the same packets. A program that answers in its place gives the interface no addresses, or
 // drops what comes there by nft.
 #ifndef RUNNEL_DEVICE_AF_PACKET_HPP
@@ -156,6 +161,7 @@ class af_packet {
     s.outgoing = seen_.outgoing;
     s.cut = seen_.cut;
     s.malformed = seen_.malformed;
+    s.in_tunnel = seen_.in_tunnel;
     s.transmitted = sent.transmitted;
     s.refused = sent.refused;
     s.while_down = sent.while_down;

@@ -39,18 +39,19 @@ struct af_packet_options {
 
 /// What a device has done, since it was opened.
 struct af_packet_statistics {
-  std::uint64_t arrived = 0;       ///< packets that the kernel had for the device, those that it dropped included
-  std::uint64_t received = 0;      ///< packets handed out
-  std::uint64_t dropped = 0;       ///< received and lost: the ring was full (drop_reason::queue_full)
-  std::uint64_t ring_full = 0;     ///< how often it became full
-  std::uint64_t outgoing = 0;      ///< packets passed over because this machine sent them
-  std::uint64_t cut = 0;           ///< handed out shorter than they were: longer than a block
-  std::uint64_t malformed = 0;     ///< received and lost: the kernel's header cannot be right
-  std::uint64_t transmitted = 0;   ///< packets that the kernel took
-  std::uint64_t refused = 0;       ///< packets left with the caller, because the interface had no room
-  std::uint64_t while_down = 0;    ///< transmitted and lost: the interface was down, or gone
-  std::uint64_t invalid = 0;       ///< transmitted and lost: too long or too short for the interface
-  std::uint64_t times_down = 0;    ///< how often the interface was found to have gone down
+  std::uint64_t arrived = 0;      ///< packets that the kernel had for the device, those that it dropped included
+  std::uint64_t received = 0;     ///< packets handed out
+  std::uint64_t dropped = 0;      ///< received and lost: the ring was full (drop_reason::queue_full)
+  std::uint64_t ring_full = 0;    ///< how often it became full
+  std::uint64_t outgoing = 0;     ///< packets passed over because this machine sent them
+  std::uint64_t cut = 0;          ///< handed out shorter than they were: longer than a block
+  std::uint64_t malformed = 0;    ///< received and lost: the kernel's header cannot be right
+  std::uint64_t in_tunnel = 0;    ///< received and lost: segments of TCP put together inside of a tunnel; af_packet.hpp
+  std::uint64_t transmitted = 0;  ///< packets that the kernel took
+  std::uint64_t refused = 0;      ///< packets left with the caller, because the interface had no room
+  std::uint64_t while_down = 0;   ///< transmitted and lost: the interface was down, or gone
+  std::uint64_t invalid = 0;      ///< transmitted and lost: too long or too short for the interface
+  std::uint64_t times_down = 0;   ///< how often the interface was found to have gone down
   std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
 };
 
@@ -63,6 +64,7 @@ inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
                               {s.outgoing, "of our own passed over"},
                               {s.cut, "cut short"},
                               {s.malformed, "lost as malformed"},
+                              {s.in_tunnel, "lost as segments in a tunnel"},
                               {s.refused, "refused by a full interface"},
                               {s.while_down, "lost while it was down"},
                               {s.invalid, "lost as too long or too short"},

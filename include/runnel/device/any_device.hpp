@@ -74,6 +74,7 @@ template <class Statistics>
   if constexpr (requires { s.dropped; }) sum += s.dropped;
   if constexpr (requires { s.too_long; }) sum += s.too_long;
   if constexpr (requires { s.malformed; }) sum += s.malformed;
+  if constexpr (requires { s.in_tunnel; }) sum += s.in_tunnel;
   if constexpr (requires { s.kernel_dropped; }) sum += s.kernel_dropped;
   if constexpr (requires { s.kernel_ring_full; }) sum += s.kernel_ring_full;
   if constexpr (requires { s.kernel_no_slot; }) sum += s.kernel_no_slot;

@@ -41,6 +41,7 @@ struct packet_block_counters {
   std::uint64_t outgoing = 0;   ///< packets that this machine sent itself, passed over
   std::uint64_t cut = 0;        ///< packets handed out shorter than they were on the wire
   std::uint64_t malformed = 0;  ///< packets with a header that cannot be right, and the rest of a block behind one
+  std::uint64_t in_tunnel = 0;  ///< packets that stand for segments of TCP inside of a tunnel
 };
 
 /// A walk through the packets of one block.
@@ -137,7 +138,7 @@ class packet_block {
       ++count.cut;
     }
     if (!read_virtio_net_header(about, f)) {
-      ++count.malformed;
+      ++(is_segmented_in_tunnel(about, f) ? count.in_tunnel : count.malformed);
       return false;
     }
     // The kernel takes the outer tag out of the packet: it goes back between the addresses and the type.
