@@ -4,6 +4,7 @@
 #define RUNNEL_PACKET_ALL_HPP
 
 #include <runnel/packet/burst.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/cursor.hpp>
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/frame.hpp>

@@ -4,7 +4,7 @@
 #define RUNNEL_TRACK_ALL_HPP
 
 #include <runnel/track/connection.hpp>
-#include <runnel/track/connection_state.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/track/connection_table.hpp>
 #include <runnel/track/connection_tuple.hpp>
 #include <runnel/track/track.hpp>

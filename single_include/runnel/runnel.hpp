@@ -10181,6 +10181,136 @@ template <header H, std::size_t Need>
 
 #endif
 
+// ==== runnel/packet/connection_state.hpp =============================================================================
+// What connection tracking says about one packet, in the 32 bits that travel with it: the state, the direction, and
+// which connection; and what rules may ask about the connection itself. The names are the kernel's
+// (include/uapi/linux/netfilter/nf_conntrack_common.h).
+#ifndef RUNNEL_PACKET_CONNECTION_STATE_HPP
+#define RUNNEL_PACKET_CONNECTION_STATE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// What a packet is to its connection; `ct::state == established`.
+enum class connection_state : std::uint8_t {
+  none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
+  new_,         ///< of a connection of which nothing came back yet
+  established,  ///< of a connection that was seen in both directions
+  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
+  invalid,      ///< belongs to no connection, and begins none
+  untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
+};
+
+/// The states of a tracked TCP connection; the kernel's `enum tcp_conntrack`.
+enum class tcp_connection_state : std::uint8_t {
+  none,         ///< not TCP
+  syn_sent,     ///< a SYN was seen
+  syn_recv,     ///< and a SYN/ACK
+  established,  ///< and the ACK; or picked up in its middle
+  fin_wait,     ///< one side sent a FIN
+  close_wait,   ///< which was acknowledged
+  last_ack,     ///< the other side sent one too
+  time_wait,    ///< which was acknowledged
+  close,        ///< a reset was seen
+  syn_sent2,    ///< both sides sent a SYN
+};
+
+/// The name as `conntrack -L` writes it.
+[[nodiscard]] constexpr const char* name(tcp_connection_state s) noexcept {
+  constexpr const char* names[] = {"NONE",       "SYN_SENT", "SYN_RECV",  "ESTABLISHED", "FIN_WAIT",
+                                   "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",       "SYN_SENT2"};
+  const auto i = static_cast<std::uint8_t>(s);
+  return i < sizeof names / sizeof *names ? names[i] : "UNKNOWN";
+}
+
+/// The states by name, for `ct::state == established`. @{
+inline constexpr connection_state new_ = connection_state::new_;
+inline constexpr connection_state established = connection_state::established;
+inline constexpr connection_state related = connection_state::related;
+inline constexpr connection_state invalid = connection_state::invalid;
+inline constexpr connection_state untracked = connection_state::untracked;
+/// @}
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_state s) noexcept {
+  switch (s) {
+    case connection_state::none: return "none";
+    case connection_state::new_: return "new";
+    case connection_state::established: return "established";
+    case connection_state::related: return "related";
+    case connection_state::invalid: return "invalid";
+    case connection_state::untracked: return "untracked";
+  }
+  return "unknown";
+}
+
+/// Which way a packet goes: that of the packet that began the connection, or back; `ct::direction == original`.
+enum class connection_direction : std::uint8_t { original, reply };
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(connection_direction d) noexcept {
+  return d == connection_direction::original ? "original" : "reply";
+}
+
+/// Bits of `connection::status()`, those of the kernel's `enum ip_conntrack_status`, which has more. They are numbers,
+/// to be joined with `|`.
+namespace connection_status {
+inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announced it
+inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
+inline constexpr std::uint16_t assured = 1u << 2;     ///< never given up for a new one when the table is full
+inline constexpr std::uint16_t confirmed = 1u << 3;   ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;     ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;     ///< its destination is translated
+inline constexpr std::uint16_t dying = 1u << 9;       ///< it is being destroyed: seen in its last event only
+}  // namespace connection_status
+
+/// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
+/// the connection in its table plus one; 0 there when it has none. All zero: never tracked.
+struct connection_word {
+  /// The number.
+  std::uint32_t value = 0;
+
+  /// What the packet is to its connection.
+  [[nodiscard]] constexpr connection_state state() const noexcept { return static_cast<connection_state>(value & 7u); }
+  /// Which way it goes.
+  [[nodiscard]] constexpr connection_direction direction() const noexcept {
+    return static_cast<connection_direction>(value >> 3 & 1u);
+  }
+  /// Whether it belongs to a connection.
+  [[nodiscard]] constexpr bool has_connection() const noexcept { return (value >> 4) != 0; }
+  /// The number of its connection; `has_connection()` is the caller's promise.
+  [[nodiscard]] constexpr std::uint32_t number() const noexcept { return (value >> 4) - 1; }
+  /// Of a packet without a connection.
+  [[nodiscard]] static constexpr connection_word of(connection_state s) noexcept {
+    return {static_cast<std::uint32_t>(s)};
+  }
+  /// Of a packet of connection `number`.
+  [[nodiscard]] static constexpr connection_word of(connection_state s, connection_direction d,
+                                                    std::uint32_t number) noexcept {
+    return {(number + 1) << 4 | static_cast<std::uint32_t>(d) << 3 | static_cast<std::uint32_t>(s)};
+  }
+};
+
+/// What is known of a connection besides its packets: the beginning of each record in a connection table. Zero in one
+/// that has just begun.
+struct connection_facts {
+  std::uint32_t mark = 0;    ///< a number that rules and handlers give it
+  std::uint32_t labels = 0;  ///< 32 bits, each a label; the kernel has 128
+  std::uint16_t status = 0;  ///< bits of connection_status; those above `dying` are internal, and mean nothing to you
+  std::uint16_t zone = 0;    ///< of the track stage that it began at
+};
+
+namespace detail {
+// How far apart the records of connections lie in a table.
+inline constexpr std::size_t connection_stride = 128;
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/match/subject.hpp =======================================================================================
 // What a match expression is asked about: one packet's bytes, the places of its headers, and what is known beside
 // them. The same for frames, packets and literal bytes.
@@ -10210,8 +10340,9 @@ struct subject {
         queue(f.queue) {}
   /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
   subject(const packet& p) noexcept : subject(p, header_map{p}) {}
-  /// The same with a map of its headers that somebody has made already.
-  subject(const packet& p, const header_map& map) noexcept
+  /// The same with a map of its headers that somebody has made already, and the records of connections that stages
+  /// are given in `context::connections`.
+  subject(const packet& p, const header_map& map, const void* records = nullptr) noexcept
       : contents(p.contents()),
         headers(map),
         length(p.total_length()),
@@ -10219,6 +10350,7 @@ struct subject {
         mark(p.mark()),
         flow_hash(p.flow_hash()),
         connection(p.connection()),
+        connections(records),
         iif(p.iif()),
         priority(p.priority()),
         queue(p.queue()) {}
@@ -10233,10 +10365,18 @@ struct subject {
   std::uint32_t mark = 0;
   /// As `packet::flow_hash()`; 0 for a frame.
   std::uint32_t flow_hash = 0;
-  std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
-  std::uint16_t iif = 0;         ///< by which interface of the device it came
+  std::uint32_t connection = 0;       ///< as `packet::connection()`: 0 when untracked, which a frame always is
+  const void* connections = nullptr;  ///< the records of the connection table; null when not known
+  std::uint16_t iif = 0;              ///< by which interface of the device it came
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
+  /// What is known of its connection; null when it has none, or that is not known.
+  [[nodiscard]] RUNNEL_INLINE const connection_facts* facts() const noexcept {
+    const std::uint32_t number = connection >> 4;
+    if (number == 0 || connections == nullptr) return nullptr;
+    return static_cast<const connection_facts*>(static_cast<const void*>(static_cast<const std::byte*>(connections) +
+                                                                         (number - 1) * detail::connection_stride));
+  }
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };
 
@@ -11075,8 +11215,24 @@ class interval_set {
 namespace runnel {
 namespace match {
 
-/// Which value of namespace `meta`.
-enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
+/// Which value of namespace `meta` or `ct`.
+enum class meta_key : std::uint8_t {
+  length,
+  iif,
+  mark,
+  priority,
+  protocol,
+  nfproto,
+  l4proto,
+  time,
+  hash,
+  queue,
+  ct_state,
+  ct_direction,
+  ct_mark,
+  ct_status,
+  ct_zone
+};
 
 /// The name as nft spells it.
 [[nodiscard]] constexpr const char* name(meta_key k) noexcept {
@@ -11091,6 +11247,11 @@ enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfpr
     case meta_key::time: return "meta time";
     case meta_key::hash: return "meta hash";
     case meta_key::queue: return "meta queue";
+    case meta_key::ct_state: return "ct state";
+    case meta_key::ct_direction: return "ct direction";
+    case meta_key::ct_mark: return "ct mark";
+    case meta_key::ct_status: return "ct status";
+    case meta_key::ct_zone: return "ct zone";
   }
   return "meta";
 }
@@ -11142,7 +11303,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// One of the values in namespace `meta`.
+/// One of the values in namespace `meta` or `ct`.
 template <meta_key Key, unsigned Bits, class Value>
 struct meta_field : operand<meta_field<Key, Bits, Value>> {
   /// The type of its values.
@@ -11163,7 +11324,15 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
     else if constexpr (Key == meta_key::queue) to = s.queue;
     else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
     else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
-    else if constexpr (Key == meta_key::nfproto)
+    else if constexpr (Key == meta_key::ct_state) return (to = s.connection & 7u) != 0;
+    else if constexpr (Key == meta_key::ct_direction) return to = s.connection >> 3 & 1u, s.connection >> 4 != 0;
+    else if constexpr (Key == meta_key::ct_mark || Key == meta_key::ct_status || Key == meta_key::ct_zone) {
+      const connection_facts* const known = s.facts();
+      if (known == nullptr) return false;
+      if constexpr (Key == meta_key::ct_mark) to = known->mark;
+      else if constexpr (Key == meta_key::ct_status) to = known->status & 0x03ffu;
+      else to = known->zone;
+    } else if constexpr (Key == meta_key::nfproto)
       to = s.headers.layers().has(protocol::ipv4)   ? 2
            : s.headers.layers().has(protocol::ipv6) ? 10
            : s.headers.layers().has(protocol::arp)  ? 3
@@ -11175,7 +11344,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 }  // namespace match
 
 /// Every packet has all of these but `l4proto`, which only IP has. In an early verdict nobody has set `mark`,
-/// `priority` and `hash` yet: they are 0. What connection a packet belongs to is not among them.
+/// `priority` and `hash` yet: they are 0. What is known of its connection is in namespace `ct`.
 namespace meta {
 
 /// Bytes of the packet, link header included.
@@ -11201,6 +11370,23 @@ inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> has
 inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queue{};
 
 }  // namespace meta
+
+/// What connection tracking knows of a packet, behind `track()`; no packet has any of these where nobody tracked it,
+/// and none but `state` when it belongs to no connection. The names are nft's.
+namespace ct {
+
+/// What the packet is to its connection: `ct::state == established`.
+inline constexpr match::meta_field<match::meta_key::ct_state, 3, connection_state> state{};
+/// Which way it goes.
+inline constexpr match::meta_field<match::meta_key::ct_direction, 1, connection_direction> direction{};
+/// The mark of the connection.
+inline constexpr match::meta_field<match::meta_key::ct_mark, 32, std::uint32_t> mark{};
+/// Its status: `(ct::status & connection_status::assured) != 0`.
+inline constexpr match::meta_field<match::meta_key::ct_status, 16, std::uint16_t> status{};
+/// The zone that it is tracked in.
+inline constexpr match::meta_field<match::meta_key::ct_zone, 16, std::uint16_t> zone{};
+
+}  // namespace ct
 
 /// Values of `meta::nfproto`, as the kernel numbers them.
 namespace nfproto {
@@ -13370,6 +13556,11 @@ template <header H>
     case meta_key::time: return meta::time.load(s, to);
     case meta_key::hash: return meta::hash.load(s, to);
     case meta_key::queue: return meta::queue.load(s, to);
+    case meta_key::ct_state: return ct::state.load(s, to);
+    case meta_key::ct_direction: return ct::direction.load(s, to);
+    case meta_key::ct_mark: return ct::mark.load(s, to);
+    case meta_key::ct_status: return ct::status.load(s, to);
+    case meta_key::ct_zone: return ct::zone.load(s, to);
   }
   return false;
 }
@@ -13884,6 +14075,12 @@ inline constexpr named_value dscp_names[] = {
     {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
 inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
 
+inline constexpr named_value ct_state_names[] = {
+    {"new", 1}, {"established", 2}, {"related", 3}, {"invalid", 4}, {"untracked", 5}};
+inline constexpr named_value ct_direction_names[] = {{"original", 0}, {"reply", 1}};
+
+inline constexpr name_list ct_state_list = list_of(ct_state_names, 5);
+inline constexpr name_list ct_direction_list = list_of(ct_direction_names, 2);
 inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
 inline constexpr name_list protocol_list = list_of(protocol_names, 5);
 inline constexpr name_list family_list = list_of(family_names, 2);
@@ -13951,7 +14148,18 @@ inline constexpr named_header header_names[] = {
 }
 
 // How a number is written.
-enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+enum class manner {
+  decimal,
+  hex,
+  bare_address,
+  ethertype,
+  ip_protocol,
+  tcp_flags,
+  family,
+  tc_handle,
+  ct_state,
+  ct_direction
+};
 
 [[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
   switch (k) {
@@ -13959,7 +14167,11 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
     case meta_key::l4proto: return manner::ip_protocol;
     case meta_key::nfproto: return manner::family;
     case meta_key::priority: return manner::tc_handle;
+    case meta_key::ct_state: return manner::ct_state;
+    case meta_key::ct_direction: return manner::ct_direction;
     case meta_key::mark:
+    case meta_key::ct_mark:
+    case meta_key::ct_status:
     case meta_key::hash: return manner::hex;
     default: return manner::decimal;
   }
@@ -13992,6 +14204,8 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
     case manner::ip_protocol: return protocol_list;
     case manner::family: return family_list;
     case manner::tcp_flags: return tcp_flag_list;
+    case manner::ct_state: return ct_state_list;
+    case manner::ct_direction: return ct_direction_list;
     default: break;
   }
   if (d.is_meta || d.name == nullptr || d.is_custom) return {};
@@ -14045,6 +14259,8 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
     case manner::ethertype: word = ethertype_list.word_for(k); break;
     case manner::family: word = family_list.word_for(k); break;
     case manner::tcp_flags: return print_tcp_flags(out, k);
+    case manner::ct_state: word = ct_state_list.word_for(k); break;
+    case manner::ct_direction: word = ct_direction_list.word_for(k); break;
     case manner::tc_handle: word = "0:"; break;
     case manner::decimal:
     case manner::hex:
@@ -15913,6 +16129,14 @@ class locate_writer {
       case match::meta_key::l4proto:
         found(bit(protocol::ipv4) | bit(protocol::ipv6));
         load_slot(a_, r0, slot::number);
+        break;
+      case match::meta_key::ct_state:  // nobody has tracked it: it has none of these
+      case match::meta_key::ct_direction:
+      case match::meta_key::ct_mark:
+      case match::meta_key::ct_status:
+      case match::meta_key::ct_zone:
+        a_.move(r0, std::uint64_t{0});
+        a_.jump_if(jump::jeq, r0, 0, missing_);
         break;
       case match::meta_key::mark:  // nobody has set these yet
       case match::meta_key::priority:
@@ -18313,7 +18537,7 @@ struct packet_source {
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
     else if constexpr (is_connection<A>) return (*connection_at<std::remove_reference_t<A>>());
-    else return subject{static_cast<const packet&>(p), map()};
+    else return subject{static_cast<const packet&>(p), map(), c.connections};
   }
   // The packet's connection, as `track()` has numbered it; null when it has none, or it is over. A template, for here
   // nothing is known of connections.
@@ -18544,7 +18768,7 @@ struct rules_stage : stage_defaults {
   static constexpr bool resizes = false;
   constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map(), c.connections});
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
   R rules;
@@ -24006,7 +24230,8 @@ inline constexpr operand_description gre_words[] = {
 inline constexpr operand_description meta_fields[] = {
     describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
     describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
-    describe(meta::hash),     describe(meta::queue)};
+    describe(meta::hash),     describe(meta::queue),   describe(ct::state),     describe(ct::direction),
+    describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
 
 }  // namespace runnel::match::detail
 
@@ -24715,6 +24940,20 @@ void parse_set(parser& p, test<Key>& t) noexcept {
   if (p.sets.size == 0) known << ", and it named none";
   p.in.expected(known.c_str());
 }
+// `ct state established,related`: one of these, the first of which was read already.
+inline void parse_states(parser& p, const test<std::uint64_t>& t, std::uint64_t first) noexcept {
+  std::uint64_t named = std::uint64_t{1} << first, all[8] = {};
+  while (p.in.good() && p.in.accept(",")) {
+    std::uint64_t k = 0;
+    parse_key(p.in, t.node.operand, k);
+    named |= std::uint64_t{1} << k;
+  }
+  if (!p.in.good()) return;
+  std::size_t count = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if ((named >> i & 1u) != 0) all[count++] = i;
+  write(p, t, node_kind::in_constants, all, count);
+}
 // `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
 inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
   std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
@@ -24759,6 +24998,9 @@ void parse_rest(parser& p, const operand_description& d, const Key* mask, bool m
       p.in.go_to(at);
       return parse_flags(p, t, r.how == relation::not_equal);
     }
+  }
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    if (manner_of(d) == manner::ct_state && in_or_not && p.in.sees(",")) return parse_states(p, t, k);
   }
   if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
   t.node.inside = true;
@@ -31017,120 +31259,6 @@ class cursor {
 
 #endif
 
-// ==== runnel/track/connection_state.hpp ==============================================================================
-// What connection tracking says about one packet, in the 32 bits that travel with it: the state, the direction, and
-// which connection. The names are the kernel's (include/uapi/linux/netfilter/nf_conntrack_common.h).
-#ifndef RUNNEL_TRACK_CONNECTION_STATE_HPP
-#define RUNNEL_TRACK_CONNECTION_STATE_HPP
-
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-/// What a packet is to its connection; `ct::state == established`.
-enum class connection_state : std::uint8_t {
-  none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
-  new_,         ///< of a connection of which nothing came back yet
-  established,  ///< of a connection that was seen in both directions
-  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
-  invalid,      ///< belongs to no connection, and begins none
-  untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
-};
-
-/// The states of a tracked TCP connection; the kernel's `enum tcp_conntrack`.
-enum class tcp_connection_state : std::uint8_t {
-  none,         ///< not TCP
-  syn_sent,     ///< a SYN was seen
-  syn_recv,     ///< and a SYN/ACK
-  established,  ///< and the ACK; or picked up in its middle
-  fin_wait,     ///< one side sent a FIN
-  close_wait,   ///< which was acknowledged
-  last_ack,     ///< the other side sent one too
-  time_wait,    ///< which was acknowledged
-  close,        ///< a reset was seen
-  syn_sent2,    ///< both sides sent a SYN
-};
-
-/// The name as `conntrack -L` writes it.
-[[nodiscard]] constexpr const char* name(tcp_connection_state s) noexcept {
-  constexpr const char* names[] = {"NONE",       "SYN_SENT", "SYN_RECV",  "ESTABLISHED", "FIN_WAIT",
-                                   "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",       "SYN_SENT2"};
-  const auto i = static_cast<std::uint8_t>(s);
-  return i < sizeof names / sizeof *names ? names[i] : "UNKNOWN";
-}
-
-/// The states by name, for `ct::state == established`. @{
-inline constexpr connection_state new_ = connection_state::new_;
-inline constexpr connection_state established = connection_state::established;
-inline constexpr connection_state related = connection_state::related;
-inline constexpr connection_state invalid = connection_state::invalid;
-inline constexpr connection_state untracked = connection_state::untracked;
-/// @}
-
-/// The name as nft spells it.
-[[nodiscard]] constexpr const char* name(connection_state s) noexcept {
-  switch (s) {
-    case connection_state::none: return "none";
-    case connection_state::new_: return "new";
-    case connection_state::established: return "established";
-    case connection_state::related: return "related";
-    case connection_state::invalid: return "invalid";
-    case connection_state::untracked: return "untracked";
-  }
-  return "unknown";
-}
-
-/// Which way a packet goes: that of the packet that began the connection, or back; `ct::direction == original`.
-enum class connection_direction : std::uint8_t { original, reply };
-
-/// The name as nft spells it.
-[[nodiscard]] constexpr const char* name(connection_direction d) noexcept {
-  return d == connection_direction::original ? "original" : "reply";
-}
-
-/// Bits of `connection::status()`, those of the kernel's `enum ip_conntrack_status`, which has more. They are numbers,
-/// to be joined with `|`.
-namespace connection_status {
-inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announced it
-inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
-inline constexpr std::uint16_t assured = 1u << 2;     ///< never given up for a new one when the table is full
-inline constexpr std::uint16_t confirmed = 1u << 3;   ///< its first packet got through: it counts
-inline constexpr std::uint16_t src_nat = 1u << 4;     ///< its source is translated
-inline constexpr std::uint16_t dst_nat = 1u << 5;     ///< its destination is translated
-inline constexpr std::uint16_t dying = 1u << 9;       ///< it is being destroyed: seen in its last event only
-}  // namespace connection_status
-
-/// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
-/// the connection in its table plus one; 0 there when it has none. All zero: never tracked.
-struct connection_word {
-  /// The number.
-  std::uint32_t value = 0;
-
-  /// What the packet is to its connection.
-  [[nodiscard]] constexpr connection_state state() const noexcept { return static_cast<connection_state>(value & 7u); }
-  /// Which way it goes.
-  [[nodiscard]] constexpr connection_direction direction() const noexcept {
-    return static_cast<connection_direction>(value >> 3 & 1u);
-  }
-  /// Whether it belongs to a connection.
-  [[nodiscard]] constexpr bool has_connection() const noexcept { return (value >> 4) != 0; }
-  /// The number of its connection; `has_connection()` is the caller's promise.
-  [[nodiscard]] constexpr std::uint32_t number() const noexcept { return (value >> 4) - 1; }
-  /// Of a packet without a connection.
-  [[nodiscard]] static constexpr connection_word of(connection_state s) noexcept {
-    return {static_cast<std::uint32_t>(s)};
-  }
-  /// Of a packet of connection `number`.
-  [[nodiscard]] static constexpr connection_word of(connection_state s, connection_direction d,
-                                                    std::uint32_t number) noexcept {
-    return {(number + 1) << 4 | static_cast<std::uint32_t>(d) << 3 | static_cast<std::uint32_t>(s)};
-  }
-};
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/track/connection.hpp ====================================================================================
 // One tracked connection: two cache lines in a table. The first has what every packet needs, the second what TCP needs.
 #ifndef RUNNEL_TRACK_CONNECTION_HPP
@@ -31151,11 +31279,11 @@ struct tcp_side {
   std::uint32_t max_end = 0;     // the highest that its peer lets it send
   std::uint32_t max_window = 0;  // the largest window that it offered; 0: nothing seen of it yet
   std::uint32_t max_ack = 0;     // the highest acknowledgement that it sent
-  std::uint8_t scale = 0;
-  std::uint8_t flags = 0;
 };
 struct tcp_window {
   tcp_side side[2];
+  std::uint8_t scale[2] = {};  // of each side
+  std::uint8_t flags[2] = {};
   std::uint32_t last_sequence = 0;
   std::uint32_t last_ack = 0;
   std::uint32_t last_end = 0;
@@ -31166,7 +31294,7 @@ struct tcp_window {
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
 };
-static_assert(sizeof(tcp_window) == 60);
+static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
 
@@ -31175,16 +31303,16 @@ struct tracker;
 /// A connection: handlers behind `track()` may ask for `connection&`, or `const connection&`. It belongs to its table
 /// and stays where it is as long as it lives; after the burst it may be gone. Counters are those of the packets that
 /// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
-class alignas(64) connection {
+class alignas(64) connection : private connection_facts {
  public:
   connection() noexcept = default;
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   /// Bits of `connection_status`.
-  [[nodiscard]] std::uint16_t status() const noexcept { return status_ & public_status; }
+  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
   /// Whether all of some bits are set.
-  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (status_ & bits) == bits; }
+  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
   /// The IP protocol.
   [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
   /// What has become of a TCP connection; `none` for others.
@@ -31192,13 +31320,15 @@ class alignas(64) connection {
     return static_cast<tcp_connection_state>(tcp_state_);
   }
   /// A number that rules and handlers give it. @{
-  [[nodiscard]] std::uint32_t mark() const noexcept { return mark_; }
-  void mark(std::uint32_t v) noexcept { mark_ = v; }
+  [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
+  void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
   /// @}
   /// 32 bits, each a label; the kernel has 128. @{
-  [[nodiscard]] std::uint32_t labels() const noexcept { return labels_; }
-  void labels(std::uint32_t v) noexcept { labels_ = v; }
+  [[nodiscard]] std::uint32_t labels() const noexcept { return facts().labels; }
+  void labels(std::uint32_t v) noexcept { connection_facts::labels = v; }
   /// @}
+  /// The zone of the track stage that it began at.
+  [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
   /// What went one way. @{
   [[nodiscard]] std::uint64_t packets(connection_direction d) const noexcept {
     return packets_[static_cast<std::uint8_t>(d)];
@@ -31208,7 +31338,7 @@ class alignas(64) connection {
   }
   /// @}
   /// Whether it belongs to somebody: false of a place that is free. For those who keep numbers.
-  [[nodiscard]] bool is_alive() const noexcept { return (status_ & alive) != 0; }
+  [[nodiscard]] bool is_alive() const noexcept { return (facts().status & alive) != 0; }
 
  private:
   friend class connection_table;
@@ -31216,24 +31346,25 @@ class alignas(64) connection {
   static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
   static constexpr std::uint16_t public_status = 0x03ff;
 
+  [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
+  [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
+  [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
+
   // ---- every packet
   std::uint32_t deadline_ = 0;  // in ticks; of a free one: the next that is free
   std::uint32_t timer_ = 0;     // its place in the wheel; unconfirmed: its place in the ring of those
   std::uint32_t original_ = 0;  // places in the index
   std::uint32_t reply_ = 0;     // that of `original_` when both directions are found in one place
-  std::uint16_t status_ = 0;
   std::uint8_t protocol_ = 0;
   std::uint8_t tcp_state_ = 0;
-  std::uint32_t mark_ = 0;
-  std::uint32_t labels_ = 0;
-  std::uint32_t created_ = 0;  // in ticks
   std::uint64_t packets_[2] = {};
   std::uint64_t octets_[2] = {};
-  // ---- TCP, and where IPv6 tuples lie
+  // ---- TCP, where IPv6 tuples lie, and when it began
   detail::tcp_window tcp_;
   std::uint32_t tuples6_ = 0;
+  std::uint32_t created_ = 0;  // in ticks; unconfirmed: in which burst
 };
-static_assert(sizeof(connection) == 128);
+static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 12);
 
 }  // namespace runnel
 
@@ -31916,7 +32047,7 @@ enum tcp_kind : std::uint8_t { kind_syn, kind_synack, kind_fin, kind_ack, kind_r
   }
 }
 
-// Bits of tcp_side::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
+// Bits of tcp_window::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
 inline constexpr std::uint8_t has_scale = 1, has_sack = 2, close_begun = 4, liberal_side = 8, unacknowledged = 16,
                               has_max_ack = 32, challenge_expected = 64, opened_by_both = 128;
 
@@ -31980,14 +32111,14 @@ enum timeout : std::uint8_t {
   timeout_count
 };
 
-inline void read_options(const tcp_segment& s, tcp_side& of) noexcept {
-  of.scale = 0;
-  of.flags &= liberal_side;
+inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t& flags) noexcept {
+  scale = 0;
+  flags &= liberal_side;
   for (tcp_options o(s.options); o; o.next()) {
-    if (o.is_sack_permitted()) of.flags |= has_sack;
+    if (o.is_sack_permitted()) flags |= has_sack;
     if (o.window_scale() == tcp_options::no_window_scale) continue;
-    of.scale = o.window_scale();
-    of.flags |= has_scale;
+    scale = o.window_scale();
+    flags |= has_scale;
   }
 }
 // The highest sequence number that is acknowledged, selectively or not.
@@ -32010,12 +32141,12 @@ inline void read_options(const tcp_segment& s, tcp_side& of) noexcept {
   sender.max_window = s.window == 0 ? 1 : s.window;
   if (next == tcp_transitions::sent) {
     sender.max_end = s.end;
-    read_options(s, sender);
+    read_options(s, w.scale[0], w.flags[0]);
   } else {
     if (!options.tcp_loose) return false;
     // Its window scale is not known: what its sides offer is taken to be more.
     sender.max_end = s.end + sender.max_window;
-    w.side[0].flags = w.side[1].flags = has_sack | liberal_side;
+    w.flags[0] = w.flags[1] = has_sack | liberal_side;
   }
   w.last_index = kind_none;
   return true;
@@ -32028,17 +32159,18 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
                                            const tcp_segment& s, const tracking_options& options) noexcept {
   tcp_side& sender = w.side[direction];
   tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
   const bool has_ack = (s.flags & tcp_flags::ack) != 0, has_syn = (s.flags & tcp_flags::syn) != 0,
              has_rst = (s.flags & tcp_flags::rst) != 0;
   std::uint32_t sequence = s.sequence, end = s.end, ack = s.ack, window = s.window;
-  std::uint32_t sack = (receiver.flags & has_sack) != 0 ? highest_sack(s) : ack;
+  std::uint32_t sack = (receiver_flags & has_sack) != 0 ? highest_sack(s) : ack;
 
   const auto begin_sender = [&] {
     sender.end = sender.max_end = end;
     sender.max_window = window == 0 ? 1 : window;
-    read_options(s, sender);
+    read_options(s, w.scale[direction], sender_flags);
     // RFC 7323 §2.2: both sides have to send it.
-    if (direction == 1 && (sender.flags & receiver.flags & has_scale) == 0) sender.scale = receiver.scale = 0;
+    if (direction == 1 && (sender_flags & receiver_flags & has_scale) == 0) w.scale[0] = w.scale[1] = 0;
   };
   if (sender.max_window == 0) {
     if (has_syn) {
@@ -32046,7 +32178,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       if (!has_ack) return tcp_fit::inside;  // simultaneous open
     } else {
       sender.end = end;
-      const std::uint32_t scaled = window << sender.scale;
+      const std::uint32_t scaled = window << w.scale[direction];
       sender.max_window = scaled == 0 ? 1 : scaled;
       sender.max_end = end + sender.max_window;
       if (receiver.max_window == 0) receiver.end = receiver.max_end = sack;
@@ -32062,7 +32194,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (has_rst && sequence == 0 && state == tcp_transitions::sent) sequence = end = sender.end;
 
   const auto unless_liberal = [&](tcp_fit otherwise) {
-    return (sender.flags & liberal_side) != 0 || options.tcp_be_liberal ? tcp_fit::inside : otherwise;
+    return (sender_flags & liberal_side) != 0 || options.tcp_be_liberal ? tcp_fit::inside : otherwise;
   };
   const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
   const bool ack_known = is_before(sack, receiver.end + 1);
@@ -32073,7 +32205,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     if (receiver.max_window != 0 && in_receive_window && ack_recent && overshot <= receiver.max_window && ack_known) {
       // More than the peer allowed, by a little: some do that. What it sends has to be known when it is acknowledged.
       sender.end = end;
-      sender.flags |= unacknowledged;
+      sender_flags |= unacknowledged;
       return unless_liberal(tcp_fit::ignored);
     }
     return unless_liberal(tcp_fit::outside);
@@ -32081,20 +32213,20 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  if (!has_syn) window <<= sender.scale;
+  if (!has_syn) window <<= w.scale[direction];
   const std::uint32_t offered = window + (sack - ack);
   if (sender.max_window < offered) sender.max_window = offered;
   if (is_after(end, sender.end)) {
     sender.end = end;
-    sender.flags |= unacknowledged;
+    sender_flags |= unacknowledged;
   }
-  if (has_ack && ((sender.flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+  if (has_ack && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
     sender.max_ack = ack;
-    sender.flags |= has_max_ack;
+    sender_flags |= has_max_ack;
   }
   if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
   if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
   if (kind == kind_ack) {
     if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
         w.last_window == s.window) {
@@ -32129,8 +32261,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   bool reopened = false;
   if (next == t::sent && old >= t::timw) {
     // RFC 9293 §3.6.1: a new SYN may reopen what is in TIME-WAIT; and what was reset, its sender may begin again.
-    if (((w.side[0].flags | w.side[1].flags) & close_begun) != 0 ||
-        (w.last_direction == direction && w.last_index == kind_rst))
+    if (((w.flags[0] | w.flags[1]) & close_begun) != 0 || (w.last_direction == direction && w.last_index == kind_rst))
       return {.outcome = tcp_outcome::again};
     next = state_ignore;
   }
@@ -32140,10 +32271,11 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       tcp_side& asked = w.side[w.last_direction];
       asked.end = asked.max_end = w.last_end;
       asked.max_window = w.last_window == 0 ? 1 : w.last_window;
-      asked.scale = w.last_scale;
+      w.scale[w.last_direction] = w.last_scale;
       w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
-      asked.flags = w.last_flags;
+      w.flags[w.last_direction] = w.last_flags;
       w.side[direction] = {};
+      w.scale[direction] = w.flags[direction] = 0;
       old = t::sent;
       next = t::recv;
       reopened = true;
@@ -32154,10 +32286,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       w.last_end = s.end;
       w.last_window = s.window;
       if (kind == kind_syn && direction == 0) {
-        tcp_side said;
-        read_options(s, said);
-        w.last_flags = said.flags;
-        w.last_scale = said.scale;
+        w.last_flags = 0;
+        read_options(s, w.last_scale, w.last_flags);
         // The answer may be a challenge (RFC 5961 §4), which is no acknowledgement of the last FIN.
         if (old == t::last) w.last_flags |= challenge_expected;
       }
@@ -32181,7 +32311,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     if (is_closing(old)) {
       judged = true;  // what is known of it may be out of date
       checked = true;
-    } else if ((peer.flags & has_max_ack) != 0 && w.last_index != kind_syn) {
+    } else if ((w.flags[direction ^ 1u] & has_max_ack) != 0 && w.last_index != kind_syn) {
       if (s.sequence == 0 && !settled) {
         checked = true;
       } else if (is_before(s.sequence, peer.max_ack) && !options.tcp_ignore_invalid_rst) {
@@ -32225,10 +32355,10 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   tcp_verdict v;
   v.changed = state != next;
   state = next;
-  if (old != next && next == t::finw) w.side[direction].flags |= close_begun;
+  if (old != next && next == t::finw) w.flags[direction] |= close_begun;
 
   const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
-  const bool waits = ((w.side[0].flags | w.side[1].flags) & unacknowledged) != 0;
+  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
   if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
   else if (kind == kind_rst) v.timeout = t::clos;
   else if (waits && longer_than(timeout_unacked)) v.timeout = timeout_unacked;
@@ -32427,7 +32557,7 @@ class connection_table {
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
-    return (c.status_ & connection_status::confirmed) != 0;
+    return (c.bits() & connection_status::confirmed) != 0;
   }
   [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
     return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
@@ -32437,7 +32567,7 @@ class connection_table {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
     return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
-      if ((c.status_ & connection::is_ipv6) == 0) return false;
+      if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
       return both.way[0] == t || both.way[1] == t;
     });
@@ -32450,7 +32580,7 @@ class connection_table {
   }
   [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
     RUNNEL_ASSERT(c.is_alive());
-    if ((c.status_ & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
+    if ((c.bits() & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
     const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
     return reply && c.reply_ == c.original_ ? t.inverted() : t;
   }
@@ -32567,8 +32697,9 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   }
   if (ring_used_ == ring_size_) make_room_in_ring();
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
-  c.status_ = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
+  c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
+  c.connection_facts::zone = t.zone();
   c.tuples6_ = pair;
   c.created_ = burst_;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
@@ -32578,7 +32709,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
-  if (!alone) c.status_ |= connection::one_way;
+  if (!alone) c.bits() |= connection::one_way;
   std::uint32_t last = ring_first_ + ring_used_++;
   if (last >= ring_size_) last -= ring_size_;
   ring_[last] = n;
@@ -32592,7 +32723,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
 inline bool connection_table::confirm(connection& c, instant now) noexcept {
   if (is_confirmed(c)) [[likely]]
     return true;
-  if ((c.status_ & connection::one_way) != 0) {
+  if ((c.bits() & connection::one_way) != 0) {
     ++statistics_.insert_failed;
     forget(c);
     return false;
@@ -32600,7 +32731,7 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
   ring_[c.timer_] = none;
   const std::uint64_t ticks = detail::ticks_at(now);
   c.created_ = static_cast<std::uint32_t>(ticks);
-  c.status_ |= connection_status::confirmed;
+  c.bits() |= connection_status::confirmed;
   const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
   wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
   ++statistics_.insert;
@@ -32609,14 +32740,14 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
 }
 
 inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
-  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.status_ & connection::is_ipv6) != 0));
+  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
   const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
   const std::uint32_t n = number_of(c);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
-  c.status_ &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
+  c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
   if (t == original.inverted()) {
     first.value |= detail::place_reference::both_ways;
@@ -32631,15 +32762,15 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
 }
 
 inline void connection_table::add_status(connection& c, std::uint16_t bits) noexcept {
-  if ((c.status_ & bits) == bits) return;
-  c.status_ |= bits;
+  if ((c.bits() & bits) == bits) return;
+  c.bits() |= bits;
   if (is_confirmed(c)) tell(connection_event::updated, c);
 }
 
 inline void connection_table::erase(connection& c) noexcept {
   RUNNEL_ASSERT(c.is_alive());
   if (is_confirmed(c)) {
-    c.status_ |= connection_status::dying;
+    c.bits() |= connection_status::dying;
     tell(connection_event::destroyed, c);
   }
   forget(c);
@@ -32656,12 +32787,12 @@ inline void connection_table::forget(connection& c) noexcept {
   }
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);
-  if ((c.status_ & connection::is_ipv6) != 0) {
+  if ((c.bits() & connection::is_ipv6) != 0) {
     const std::uint32_t pair = c.tuples6_;
     tuples_[pair].way[0] = connection_tuple::from4(free6_, 0);
     free6_ = pair;
   }
-  c.status_ = 0;
+  c.bits() = 0;
   c.deadline_ = free_;
   free_ = n;
   --size_;
@@ -32683,7 +32814,7 @@ inline void connection_table::make_room_in_ring() noexcept {
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
 inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
-  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.status_ & connection::is_ipv6) != 0; };
+  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
   if (ring_used_ != 0) {
     const connection& oldest = records_[ring_[ring_first_]];
@@ -32695,7 +32826,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       const bool over = is_over(c, now);
-      if (!is_confirmed(c) || !helps(c) || ((c.status_ & connection_status::assured) != 0 && !over)) continue;
+      if (!is_confirmed(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over)) continue;
       if (over) ++statistics_.expired;
       else ++statistics_.early_drop;
       erase(c);
@@ -32750,7 +32881,7 @@ inline bool connection_table::check() const noexcept {
       const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
       if (at == detail::connection_index::none) return false;
       const bool other = index_.at(at).number() != n;
-      if (other && (way == 0 || (c.status_ & connection::one_way) == 0)) return false;
+      if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;
       if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
     }
     places += c.reply_ != c.original_ ? 2 : 1;
@@ -33047,7 +33178,7 @@ struct tracker {
         }
       }
       word = word_for(c, direction, to.number());
-      if (direction == 1 && (c.status_ & connection_status::seen_reply) == 0)
+      if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)
         t.add_status(c, connection_status::seen_reply);
       return pass;
     }
@@ -33062,10 +33193,10 @@ struct tracker {
     return pass;
   }
   static connection_word word_for(const connection& c, unsigned direction, std::uint32_t number) noexcept {
-    const connection_state state = direction == 1 || (c.status_ & connection_status::seen_reply) != 0
+    const connection_state state = direction == 1 || (c.bits() & connection_status::seen_reply) != 0
                                        ? connection_state::established
-                                   : (c.status_ & connection_status::expected) != 0 ? connection_state::related
-                                                                                    : connection_state::new_;
+                                   : (c.bits() & connection_status::expected) != 0 ? connection_state::related
+                                                                                   : connection_state::new_;
     return connection_word::of(state, static_cast<connection_direction>(direction), number);
   }
   static void account(connection& c, unsigned direction, const slot& s) noexcept {
@@ -33105,20 +33236,17 @@ struct tracker {
 
   static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
                         std::uint64_t now) noexcept {
-    const bool seen_reply = (c.status_ & connection_status::seen_reply) != 0;
+    const bool seen_reply = (c.bits() & connection_status::seen_reply) != 0;
     switch (s.found.tuple.protocol_number()) {
       case 6: return follow_tcp(t, c, direction, fresh, s, now);
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
-        std::uint32_t ticks = t.ticks_[timeout_udp];
-        bool stream = false;
-        if (seen_reply && t.is_confirmed(c) &&
-            static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0) {
-          ticks = t.ticks_[timeout_udp_stream];
-          stream = true;
-        }
-        refresh(t, c, direction, s, ticks, now);
-        if (stream) t.add_status(c, connection_status::assured);
+        const bool was_stream = (c.bits() & connection_status::assured) != 0;
+        const bool stream =
+            was_stream || (seen_reply && t.is_confirmed(c) &&
+                           static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0);
+        refresh(t, c, direction, s, t.ticks_[stream ? timeout_udp_stream : timeout_udp], now);
+        if (stream && !was_stream) t.add_status(c, connection_status::assured);
         return outcome::accept;
       }
       case 1: return refresh(t, c, direction, s, t.ticks_[timeout_icmp], now);
@@ -33144,7 +33272,7 @@ struct tracker {
     const tcp_segment segment = read_segment(s);
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
-    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.status_, direction, segment, t.options_, t.ticks_);
+    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;

@@ -181,7 +181,7 @@ struct packet_source {
     else if constexpr (is_packet<A>) return (p);
     else if constexpr (is_time<A>) return instant{c.now};
     else if constexpr (is_connection<A>) return (*connection_at<std::remove_reference_t<A>>());
-    else return subject{static_cast<const packet&>(p), map()};
+    else return subject{static_cast<const packet&>(p), map(), c.connections};
   }
   // The packet's connection, as `track()` has numbered it; null when it has none, or it is over. A template, for here
   // nothing is known of connections.
@@ -412,7 +412,7 @@ struct rules_stage : stage_defaults {
   static constexpr bool resizes = false;
   constexpr explicit rules_stage(R r) noexcept : rules(std::move(r)) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map()});
+    return rules(subject{static_cast<const packet&>(p), packet_source{p, c, found}.map(), c.connections});
   }
   constexpr void print_name(text_writer& out) const noexcept { runnel::detail::print_name(out, rules, "rules"); }
   R rules;

@@ -92,6 +92,11 @@ template <header H>
     case meta_key::time: return meta::time.load(s, to);
     case meta_key::hash: return meta::hash.load(s, to);
     case meta_key::queue: return meta::queue.load(s, to);
+    case meta_key::ct_state: return ct::state.load(s, to);
+    case meta_key::ct_direction: return ct::direction.load(s, to);
+    case meta_key::ct_mark: return ct::mark.load(s, to);
+    case meta_key::ct_status: return ct::status.load(s, to);
+    case meta_key::ct_zone: return ct::zone.load(s, to);
   }
   return false;
 }

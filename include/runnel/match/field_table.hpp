@@ -177,7 +177,8 @@ inline constexpr operand_description gre_words[] = {
 inline constexpr operand_description meta_fields[] = {
     describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
     describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
-    describe(meta::hash),     describe(meta::queue)};
+    describe(meta::hash),     describe(meta::queue),   describe(ct::state),     describe(ct::direction),
+    describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
 
 }  // namespace runnel::match::detail
 

@@ -11,6 +11,7 @@
 #include <runnel/config.hpp>
 #include <runnel/match/load.hpp>
 #include <runnel/match/subject.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/layers.hpp>
 #include <runnel/wire/ethernet.hpp>
 #include <runnel/wire/field.hpp>
@@ -18,8 +19,24 @@
 namespace runnel {
 namespace match {
 
-/// Which value of namespace `meta`.
-enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfproto, l4proto, time, hash, queue };
+/// Which value of namespace `meta` or `ct`.
+enum class meta_key : std::uint8_t {
+  length,
+  iif,
+  mark,
+  priority,
+  protocol,
+  nfproto,
+  l4proto,
+  time,
+  hash,
+  queue,
+  ct_state,
+  ct_direction,
+  ct_mark,
+  ct_status,
+  ct_zone
+};
 
 /// The name as nft spells it.
 [[nodiscard]] constexpr const char* name(meta_key k) noexcept {
@@ -34,6 +51,11 @@ enum class meta_key : std::uint8_t { length, iif, mark, priority, protocol, nfpr
     case meta_key::time: return "meta time";
     case meta_key::hash: return "meta hash";
     case meta_key::queue: return "meta queue";
+    case meta_key::ct_state: return "ct state";
+    case meta_key::ct_direction: return "ct direction";
+    case meta_key::ct_mark: return "ct mark";
+    case meta_key::ct_status: return "ct status";
+    case meta_key::ct_zone: return "ct zone";
   }
   return "meta";
 }
@@ -85,7 +107,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// One of the values in namespace `meta`.
+/// One of the values in namespace `meta` or `ct`.
 template <meta_key Key, unsigned Bits, class Value>
 struct meta_field : operand<meta_field<Key, Bits, Value>> {
   /// The type of its values.
@@ -106,7 +128,15 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
     else if constexpr (Key == meta_key::queue) to = s.queue;
     else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
     else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
-    else if constexpr (Key == meta_key::nfproto)
+    else if constexpr (Key == meta_key::ct_state) return (to = s.connection & 7u) != 0;
+    else if constexpr (Key == meta_key::ct_direction) return to = s.connection >> 3 & 1u, s.connection >> 4 != 0;
+    else if constexpr (Key == meta_key::ct_mark || Key == meta_key::ct_status || Key == meta_key::ct_zone) {
+      const connection_facts* const known = s.facts();
+      if (known == nullptr) return false;
+      if constexpr (Key == meta_key::ct_mark) to = known->mark;
+      else if constexpr (Key == meta_key::ct_status) to = known->status & 0x03ffu;
+      else to = known->zone;
+    } else if constexpr (Key == meta_key::nfproto)
       to = s.headers.layers().has(protocol::ipv4)   ? 2
            : s.headers.layers().has(protocol::ipv6) ? 10
            : s.headers.layers().has(protocol::arp)  ? 3
@@ -118,7 +148,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
 }  // namespace match
 
 /// Every packet has all of these but `l4proto`, which only IP has. In an early verdict nobody has set `mark`,
-/// `priority` and `hash` yet: they are 0. What connection a packet belongs to is not among them.
+/// `priority` and `hash` yet: they are 0. What is known of its connection is in namespace `ct`.
 namespace meta {
 
 /// Bytes of the packet, link header included.
@@ -144,6 +174,23 @@ inline constexpr match::meta_field<match::meta_key::hash, 32, std::uint32_t> has
 inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queue{};
 
 }  // namespace meta
+
+/// What connection tracking knows of a packet, behind `track()`; no packet has any of these where nobody tracked it,
+/// and none but `state` when it belongs to no connection. The names are nft's.
+namespace ct {
+
+/// What the packet is to its connection: `ct::state == established`.
+inline constexpr match::meta_field<match::meta_key::ct_state, 3, connection_state> state{};
+/// Which way it goes.
+inline constexpr match::meta_field<match::meta_key::ct_direction, 1, connection_direction> direction{};
+/// The mark of the connection.
+inline constexpr match::meta_field<match::meta_key::ct_mark, 32, std::uint32_t> mark{};
+/// Its status: `(ct::status & connection_status::assured) != 0`.
+inline constexpr match::meta_field<match::meta_key::ct_status, 16, std::uint16_t> status{};
+/// The zone that it is tracked in.
+inline constexpr match::meta_field<match::meta_key::ct_zone, 16, std::uint16_t> zone{};
+
+}  // namespace ct
 
 /// Values of `meta::nfproto`, as the kernel numbers them.
 namespace nfproto {

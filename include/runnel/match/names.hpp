@@ -96,6 +96,12 @@ inline constexpr named_value dscp_names[] = {
     {"af31", 26}, {"af32", 28}, {"af33", 30}, {"af41", 34}, {"af42", 36}, {"af43", 38}, {"ef", 46}};
 inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0", 2}, {"ce", 3}};
 
+inline constexpr named_value ct_state_names[] = {
+    {"new", 1}, {"established", 2}, {"related", 3}, {"invalid", 4}, {"untracked", 5}};
+inline constexpr named_value ct_direction_names[] = {{"original", 0}, {"reply", 1}};
+
+inline constexpr name_list ct_state_list = list_of(ct_state_names, 5);
+inline constexpr name_list ct_direction_list = list_of(ct_direction_names, 2);
 inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
 inline constexpr name_list protocol_list = list_of(protocol_names, 5);
 inline constexpr name_list family_list = list_of(family_names, 2);
@@ -163,7 +169,18 @@ inline constexpr named_header header_names[] = {
 }
 
 // How a number is written.
-enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flags, family, tc_handle };
+enum class manner {
+  decimal,
+  hex,
+  bare_address,
+  ethertype,
+  ip_protocol,
+  tcp_flags,
+  family,
+  tc_handle,
+  ct_state,
+  ct_direction
+};
 
 [[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
   switch (k) {
@@ -171,7 +188,11 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
     case meta_key::l4proto: return manner::ip_protocol;
     case meta_key::nfproto: return manner::family;
     case meta_key::priority: return manner::tc_handle;
+    case meta_key::ct_state: return manner::ct_state;
+    case meta_key::ct_direction: return manner::ct_direction;
     case meta_key::mark:
+    case meta_key::ct_mark:
+    case meta_key::ct_status:
     case meta_key::hash: return manner::hex;
     default: return manner::decimal;
   }
@@ -204,6 +225,8 @@ enum class manner { decimal, hex, bare_address, ethertype, ip_protocol, tcp_flag
     case manner::ip_protocol: return protocol_list;
     case manner::family: return family_list;
     case manner::tcp_flags: return tcp_flag_list;
+    case manner::ct_state: return ct_state_list;
+    case manner::ct_direction: return ct_direction_list;
     default: break;
   }
   if (d.is_meta || d.name == nullptr || d.is_custom) return {};

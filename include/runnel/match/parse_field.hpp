@@ -212,6 +212,20 @@ void parse_set(parser& p, test<Key>& t) noexcept {
   if (p.sets.size == 0) known << ", and it named none";
   p.in.expected(known.c_str());
 }
+// `ct state established,related`: one of these, the first of which was read already.
+inline void parse_states(parser& p, const test<std::uint64_t>& t, std::uint64_t first) noexcept {
+  std::uint64_t named = std::uint64_t{1} << first, all[8] = {};
+  while (p.in.good() && p.in.accept(",")) {
+    std::uint64_t k = 0;
+    parse_key(p.in, t.node.operand, k);
+    named |= std::uint64_t{1} << k;
+  }
+  if (!p.in.good()) return;
+  std::size_t count = 0;
+  for (unsigned i = 0; i < 8; ++i)
+    if ((named >> i & 1u) != 0) all[count++] = i;
+  write(p, t, node_kind::in_constants, all, count);
+}
 // `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
 inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
   std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
@@ -256,6 +270,9 @@ void parse_rest(parser& p, const operand_description& d, const Key* mask, bool m
       p.in.go_to(at);
       return parse_flags(p, t, r.how == relation::not_equal);
     }
+  }
+  if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
+    if (manner_of(d) == manner::ct_state && in_or_not && p.in.sees(",")) return parse_states(p, t, k);
   }
   if (in_or_not && parse_range_or_prefix(p, t, k, at)) return;
   t.node.inside = true;

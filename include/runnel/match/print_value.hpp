@@ -35,6 +35,8 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
     case manner::ethertype: word = ethertype_list.word_for(k); break;
     case manner::family: word = family_list.word_for(k); break;
     case manner::tcp_flags: return print_tcp_flags(out, k);
+    case manner::ct_state: word = ct_state_list.word_for(k); break;
+    case manner::ct_direction: word = ct_direction_list.word_for(k); break;
     case manner::tc_handle: word = "0:"; break;
     case manner::decimal:
     case manner::hex:

@@ -9,6 +9,8 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/layers.hpp>
 #include <runnel/packet/packet.hpp>
@@ -34,8 +36,9 @@ struct subject {
         queue(f.queue) {}
   /// A packet that `parse` has seen. Implicit, so that rules can be called with a packet.
   subject(const packet& p) noexcept : subject(p, header_map{p}) {}
-  /// The same with a map of its headers that somebody has made already.
-  subject(const packet& p, const header_map& map) noexcept
+  /// The same with a map of its headers that somebody has made already, and the records of connections that stages
+  /// are given in `context::connections`.
+  subject(const packet& p, const header_map& map, const void* records = nullptr) noexcept
       : contents(p.contents()),
         headers(map),
         length(p.total_length()),
@@ -43,6 +46,7 @@ struct subject {
         mark(p.mark()),
         flow_hash(p.flow_hash()),
         connection(p.connection()),
+        connections(records),
         iif(p.iif()),
         priority(p.priority()),
         queue(p.queue()) {}
@@ -57,10 +61,18 @@ struct subject {
   std::uint32_t mark = 0;
   /// As `packet::flow_hash()`; 0 for a frame.
   std::uint32_t flow_hash = 0;
-  std::uint32_t connection = 0;  ///< as `packet::connection()`: 0 when untracked, which a frame always is
-  std::uint16_t iif = 0;         ///< by which interface of the device it came
+  std::uint32_t connection = 0;       ///< as `packet::connection()`: 0 when untracked, which a frame always is
+  const void* connections = nullptr;  ///< the records of the connection table; null when not known
+  std::uint16_t iif = 0;              ///< by which interface of the device it came
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
+  /// What is known of its connection; null when it has none, or that is not known.
+  [[nodiscard]] RUNNEL_INLINE const connection_facts* facts() const noexcept {
+    const std::uint32_t number = connection >> 4;
+    if (number == 0 || connections == nullptr) return nullptr;
+    return static_cast<const connection_facts*>(static_cast<const void*>(static_cast<const std::byte*>(connections) +
+                                                                         (number - 1) * detail::connection_stride));
+  }
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };
 

@@ -6,7 +6,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
 #include <runnel/flow/stage.hpp>
-#include <runnel/track/connection_state.hpp>
+#include <runnel/packet/connection_state.hpp>
 
 namespace runnel {
 
@@ -21,11 +21,11 @@ struct tcp_side {
   std::uint32_t max_end = 0;     // the highest that its peer lets it send
   std::uint32_t max_window = 0;  // the largest window that it offered; 0: nothing seen of it yet
   std::uint32_t max_ack = 0;     // the highest acknowledgement that it sent
-  std::uint8_t scale = 0;
-  std::uint8_t flags = 0;
 };
 struct tcp_window {
   tcp_side side[2];
+  std::uint8_t scale[2] = {};  // of each side
+  std::uint8_t flags[2] = {};
   std::uint32_t last_sequence = 0;
   std::uint32_t last_ack = 0;
   std::uint32_t last_end = 0;
@@ -36,7 +36,7 @@ struct tcp_window {
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
 };
-static_assert(sizeof(tcp_window) == 60);
+static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
 
@@ -45,16 +45,16 @@ struct tracker;
 /// A connection: handlers behind `track()` may ask for `connection&`, or `const connection&`. It belongs to its table
 /// and stays where it is as long as it lives; after the burst it may be gone. Counters are those of the packets that
 /// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
-class alignas(64) connection {
+class alignas(64) connection : private connection_facts {
  public:
   connection() noexcept = default;
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   /// Bits of `connection_status`.
-  [[nodiscard]] std::uint16_t status() const noexcept { return status_ & public_status; }
+  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
   /// Whether all of some bits are set.
-  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (status_ & bits) == bits; }
+  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
   /// The IP protocol.
   [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
   /// What has become of a TCP connection; `none` for others.
@@ -62,13 +62,15 @@ class alignas(64) connection {
     return static_cast<tcp_connection_state>(tcp_state_);
   }
   /// A number that rules and handlers give it. @{
-  [[nodiscard]] std::uint32_t mark() const noexcept { return mark_; }
-  void mark(std::uint32_t v) noexcept { mark_ = v; }
+  [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
+  void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
   /// @}
   /// 32 bits, each a label; the kernel has 128. @{
-  [[nodiscard]] std::uint32_t labels() const noexcept { return labels_; }
-  void labels(std::uint32_t v) noexcept { labels_ = v; }
+  [[nodiscard]] std::uint32_t labels() const noexcept { return facts().labels; }
+  void labels(std::uint32_t v) noexcept { connection_facts::labels = v; }
   /// @}
+  /// The zone of the track stage that it began at.
+  [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
   /// What went one way. @{
   [[nodiscard]] std::uint64_t packets(connection_direction d) const noexcept {
     return packets_[static_cast<std::uint8_t>(d)];
@@ -78,7 +80,7 @@ class alignas(64) connection {
   }
   /// @}
   /// Whether it belongs to somebody: false of a place that is free. For those who keep numbers.
-  [[nodiscard]] bool is_alive() const noexcept { return (status_ & alive) != 0; }
+  [[nodiscard]] bool is_alive() const noexcept { return (facts().status & alive) != 0; }
 
  private:
   friend class connection_table;
@@ -86,24 +88,25 @@ class alignas(64) connection {
   static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
   static constexpr std::uint16_t public_status = 0x03ff;
 
+  [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
+  [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
+  [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
+
   // ---- every packet
   std::uint32_t deadline_ = 0;  // in ticks; of a free one: the next that is free
   std::uint32_t timer_ = 0;     // its place in the wheel; unconfirmed: its place in the ring of those
   std::uint32_t original_ = 0;  // places in the index
   std::uint32_t reply_ = 0;     // that of `original_` when both directions are found in one place
-  std::uint16_t status_ = 0;
   std::uint8_t protocol_ = 0;
   std::uint8_t tcp_state_ = 0;
-  std::uint32_t mark_ = 0;
-  std::uint32_t labels_ = 0;
-  std::uint32_t created_ = 0;  // in ticks
   std::uint64_t packets_[2] = {};
   std::uint64_t octets_[2] = {};
-  // ---- TCP, and where IPv6 tuples lie
+  // ---- TCP, where IPv6 tuples lie, and when it began
   detail::tcp_window tcp_;
   std::uint32_t tuples6_ = 0;
+  std::uint32_t created_ = 0;  // in ticks; unconfirmed: in which burst
 };
-static_assert(sizeof(connection) == 128);
+static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 12);
 
 }  // namespace runnel
 

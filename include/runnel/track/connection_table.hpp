@@ -187,7 +187,7 @@ class connection_table {
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
-    return (c.status_ & connection_status::confirmed) != 0;
+    return (c.bits() & connection_status::confirmed) != 0;
   }
   [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
     return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
@@ -197,7 +197,7 @@ class connection_table {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
     return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
-      if ((c.status_ & connection::is_ipv6) == 0) return false;
+      if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
       return both.way[0] == t || both.way[1] == t;
     });
@@ -210,7 +210,7 @@ class connection_table {
   }
   [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
     RUNNEL_ASSERT(c.is_alive());
-    if ((c.status_ & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
+    if ((c.bits() & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
     const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
     return reply && c.reply_ == c.original_ ? t.inverted() : t;
   }
@@ -327,8 +327,9 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   }
   if (ring_used_ == ring_size_) make_room_in_ring();
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
-  c.status_ = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
+  c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
+  c.connection_facts::zone = t.zone();
   c.tuples6_ = pair;
   c.created_ = burst_;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
@@ -338,7 +339,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
-  if (!alone) c.status_ |= connection::one_way;
+  if (!alone) c.bits() |= connection::one_way;
   std::uint32_t last = ring_first_ + ring_used_++;
   if (last >= ring_size_) last -= ring_size_;
   ring_[last] = n;
@@ -352,7 +353,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
 inline bool connection_table::confirm(connection& c, instant now) noexcept {
   if (is_confirmed(c)) [[likely]]
     return true;
-  if ((c.status_ & connection::one_way) != 0) {
+  if ((c.bits() & connection::one_way) != 0) {
     ++statistics_.insert_failed;
     forget(c);
     return false;
@@ -360,7 +361,7 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
   ring_[c.timer_] = none;
   const std::uint64_t ticks = detail::ticks_at(now);
   c.created_ = static_cast<std::uint32_t>(ticks);
-  c.status_ |= connection_status::confirmed;
+  c.bits() |= connection_status::confirmed;
   const std::uint64_t left = c.deadline_ - static_cast<std::uint32_t>(ticks);
   wheel_.insert(number_of(c), ticks, ticks + (left < 0x8000'0000u ? left : 0), timer_of());
   ++statistics_.insert;
@@ -369,14 +370,14 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
 }
 
 inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
-  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.status_ & connection::is_ipv6) != 0));
+  RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
   const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
   const std::uint32_t n = number_of(c);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
-  c.status_ &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
+  c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
   if (t == original.inverted()) {
     first.value |= detail::place_reference::both_ways;
@@ -391,15 +392,15 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
 }
 
 inline void connection_table::add_status(connection& c, std::uint16_t bits) noexcept {
-  if ((c.status_ & bits) == bits) return;
-  c.status_ |= bits;
+  if ((c.bits() & bits) == bits) return;
+  c.bits() |= bits;
   if (is_confirmed(c)) tell(connection_event::updated, c);
 }
 
 inline void connection_table::erase(connection& c) noexcept {
   RUNNEL_ASSERT(c.is_alive());
   if (is_confirmed(c)) {
-    c.status_ |= connection_status::dying;
+    c.bits() |= connection_status::dying;
     tell(connection_event::destroyed, c);
   }
   forget(c);
@@ -416,12 +417,12 @@ inline void connection_table::forget(connection& c) noexcept {
   }
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);
-  if ((c.status_ & connection::is_ipv6) != 0) {
+  if ((c.bits() & connection::is_ipv6) != 0) {
     const std::uint32_t pair = c.tuples6_;
     tuples_[pair].way[0] = connection_tuple::from4(free6_, 0);
     free6_ = pair;
   }
-  c.status_ = 0;
+  c.bits() = 0;
   c.deadline_ = free_;
   free_ = n;
   --size_;
@@ -443,7 +444,7 @@ inline void connection_table::make_room_in_ring() noexcept {
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
 inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
-  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.status_ & connection::is_ipv6) != 0; };
+  const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
   if (ring_used_ != 0) {
     const connection& oldest = records_[ring_[ring_first_]];
@@ -455,7 +456,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       const bool over = is_over(c, now);
-      if (!is_confirmed(c) || !helps(c) || ((c.status_ & connection_status::assured) != 0 && !over)) continue;
+      if (!is_confirmed(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over)) continue;
       if (over) ++statistics_.expired;
       else ++statistics_.early_drop;
       erase(c);
@@ -510,7 +511,7 @@ inline bool connection_table::check() const noexcept {
       const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
       if (at == detail::connection_index::none) return false;
       const bool other = index_.at(at).number() != n;
-      if (other && (way == 0 || (c.status_ & connection::one_way) == 0)) return false;
+      if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;
       if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
     }
     places += c.reply_ != c.original_ ? 2 : 1;

@@ -60,7 +60,7 @@ enum tcp_kind : std::uint8_t { kind_syn, kind_synack, kind_fin, kind_ack, kind_r
   }
 }
 
-// Bits of tcp_side::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
+// Bits of tcp_window::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
 inline constexpr std::uint8_t has_scale = 1, has_sack = 2, close_begun = 4, liberal_side = 8, unacknowledged = 16,
                               has_max_ack = 32, challenge_expected = 64, opened_by_both = 128;
 
@@ -124,14 +124,14 @@ enum timeout : std::uint8_t {
   timeout_count
 };
 
-inline void read_options(const tcp_segment& s, tcp_side& of) noexcept {
-  of.scale = 0;
-  of.flags &= liberal_side;
+inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t& flags) noexcept {
+  scale = 0;
+  flags &= liberal_side;
   for (tcp_options o(s.options); o; o.next()) {
-    if (o.is_sack_permitted()) of.flags |= has_sack;
+    if (o.is_sack_permitted()) flags |= has_sack;
     if (o.window_scale() == tcp_options::no_window_scale) continue;
-    of.scale = o.window_scale();
-    of.flags |= has_scale;
+    scale = o.window_scale();
+    flags |= has_scale;
   }
 }
 // The highest sequence number that is acknowledged, selectively or not.
@@ -154,12 +154,12 @@ inline void read_options(const tcp_segment& s, tcp_side& of) noexcept {
   sender.max_window = s.window == 0 ? 1 : s.window;
   if (next == tcp_transitions::sent) {
     sender.max_end = s.end;
-    read_options(s, sender);
+    read_options(s, w.scale[0], w.flags[0]);
   } else {
     if (!options.tcp_loose) return false;
     // Its window scale is not known: what its sides offer is taken to be more.
     sender.max_end = s.end + sender.max_window;
-    w.side[0].flags = w.side[1].flags = has_sack | liberal_side;
+    w.flags[0] = w.flags[1] = has_sack | liberal_side;
   }
   w.last_index = kind_none;
   return true;
@@ -172,17 +172,18 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
                                            const tcp_segment& s, const tracking_options& options) noexcept {
   tcp_side& sender = w.side[direction];
   tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
   const bool has_ack = (s.flags & tcp_flags::ack) != 0, has_syn = (s.flags & tcp_flags::syn) != 0,
              has_rst = (s.flags & tcp_flags::rst) != 0;
   std::uint32_t sequence = s.sequence, end = s.end, ack = s.ack, window = s.window;
-  std::uint32_t sack = (receiver.flags & has_sack) != 0 ? highest_sack(s) : ack;
+  std::uint32_t sack = (receiver_flags & has_sack) != 0 ? highest_sack(s) : ack;
 
   const auto begin_sender = [&] {
     sender.end = sender.max_end = end;
     sender.max_window = window == 0 ? 1 : window;
-    read_options(s, sender);
+    read_options(s, w.scale[direction], sender_flags);
     // RFC 7323 §2.2: both sides have to send it.
-    if (direction == 1 && (sender.flags & receiver.flags & has_scale) == 0) sender.scale = receiver.scale = 0;
+    if (direction == 1 && (sender_flags & receiver_flags & has_scale) == 0) w.scale[0] = w.scale[1] = 0;
   };
   if (sender.max_window == 0) {
     if (has_syn) {
@@ -190,7 +191,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       if (!has_ack) return tcp_fit::inside;  // simultaneous open
     } else {
       sender.end = end;
-      const std::uint32_t scaled = window << sender.scale;
+      const std::uint32_t scaled = window << w.scale[direction];
       sender.max_window = scaled == 0 ? 1 : scaled;
       sender.max_end = end + sender.max_window;
       if (receiver.max_window == 0) receiver.end = receiver.max_end = sack;
@@ -206,7 +207,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (has_rst && sequence == 0 && state == tcp_transitions::sent) sequence = end = sender.end;
 
   const auto unless_liberal = [&](tcp_fit otherwise) {
-    return (sender.flags & liberal_side) != 0 || options.tcp_be_liberal ? tcp_fit::inside : otherwise;
+    return (sender_flags & liberal_side) != 0 || options.tcp_be_liberal ? tcp_fit::inside : otherwise;
   };
   const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
   const bool ack_known = is_before(sack, receiver.end + 1);
@@ -217,7 +218,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     if (receiver.max_window != 0 && in_receive_window && ack_recent && overshot <= receiver.max_window && ack_known) {
       // More than the peer allowed, by a little: some do that. What it sends has to be known when it is acknowledged.
       sender.end = end;
-      sender.flags |= unacknowledged;
+      sender_flags |= unacknowledged;
       return unless_liberal(tcp_fit::ignored);
     }
     return unless_liberal(tcp_fit::outside);
@@ -225,20 +226,20 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  if (!has_syn) window <<= sender.scale;
+  if (!has_syn) window <<= w.scale[direction];
   const std::uint32_t offered = window + (sack - ack);
   if (sender.max_window < offered) sender.max_window = offered;
   if (is_after(end, sender.end)) {
     sender.end = end;
-    sender.flags |= unacknowledged;
+    sender_flags |= unacknowledged;
   }
-  if (has_ack && ((sender.flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+  if (has_ack && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
     sender.max_ack = ack;
-    sender.flags |= has_max_ack;
+    sender_flags |= has_max_ack;
   }
   if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
   if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) receiver.flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
   if (kind == kind_ack) {
     if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
         w.last_window == s.window) {
@@ -273,8 +274,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   bool reopened = false;
   if (next == t::sent && old >= t::timw) {
     // RFC 9293 §3.6.1: a new SYN may reopen what is in TIME-WAIT; and what was reset, its sender may begin again.
-    if (((w.side[0].flags | w.side[1].flags) & close_begun) != 0 ||
-        (w.last_direction == direction && w.last_index == kind_rst))
+    if (((w.flags[0] | w.flags[1]) & close_begun) != 0 || (w.last_direction == direction && w.last_index == kind_rst))
       return {.outcome = tcp_outcome::again};
     next = state_ignore;
   }
@@ -284,10 +284,11 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       tcp_side& asked = w.side[w.last_direction];
       asked.end = asked.max_end = w.last_end;
       asked.max_window = w.last_window == 0 ? 1 : w.last_window;
-      asked.scale = w.last_scale;
+      w.scale[w.last_direction] = w.last_scale;
       w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
-      asked.flags = w.last_flags;
+      w.flags[w.last_direction] = w.last_flags;
       w.side[direction] = {};
+      w.scale[direction] = w.flags[direction] = 0;
       old = t::sent;
       next = t::recv;
       reopened = true;
@@ -298,10 +299,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       w.last_end = s.end;
       w.last_window = s.window;
       if (kind == kind_syn && direction == 0) {
-        tcp_side said;
-        read_options(s, said);
-        w.last_flags = said.flags;
-        w.last_scale = said.scale;
+        w.last_flags = 0;
+        read_options(s, w.last_scale, w.last_flags);
         // The answer may be a challenge (RFC 5961 §4), which is no acknowledgement of the last FIN.
         if (old == t::last) w.last_flags |= challenge_expected;
       }
@@ -325,7 +324,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     if (is_closing(old)) {
       judged = true;  // what is known of it may be out of date
       checked = true;
-    } else if ((peer.flags & has_max_ack) != 0 && w.last_index != kind_syn) {
+    } else if ((w.flags[direction ^ 1u] & has_max_ack) != 0 && w.last_index != kind_syn) {
       if (s.sequence == 0 && !settled) {
         checked = true;
       } else if (is_before(s.sequence, peer.max_ack) && !options.tcp_ignore_invalid_rst) {
@@ -369,10 +368,10 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   tcp_verdict v;
   v.changed = state != next;
   state = next;
-  if (old != next && next == t::finw) w.side[direction].flags |= close_begun;
+  if (old != next && next == t::finw) w.flags[direction] |= close_begun;
 
   const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
-  const bool waits = ((w.side[0].flags | w.side[1].flags) & unacknowledged) != 0;
+  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
   if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
   else if (kind == kind_rst) v.timeout = t::clos;
   else if (waits && longer_than(timeout_unacked)) v.timeout = timeout_unacked;

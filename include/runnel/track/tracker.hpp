@@ -102,7 +102,7 @@ struct tracker {
         }
       }
       word = word_for(c, direction, to.number());
-      if (direction == 1 && (c.status_ & connection_status::seen_reply) == 0)
+      if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)
         t.add_status(c, connection_status::seen_reply);
       return pass;
     }
@@ -117,10 +117,10 @@ struct tracker {
     return pass;
   }
   static connection_word word_for(const connection& c, unsigned direction, std::uint32_t number) noexcept {
-    const connection_state state = direction == 1 || (c.status_ & connection_status::seen_reply) != 0
+    const connection_state state = direction == 1 || (c.bits() & connection_status::seen_reply) != 0
                                        ? connection_state::established
-                                   : (c.status_ & connection_status::expected) != 0 ? connection_state::related
-                                                                                    : connection_state::new_;
+                                   : (c.bits() & connection_status::expected) != 0 ? connection_state::related
+                                                                                   : connection_state::new_;
     return connection_word::of(state, static_cast<connection_direction>(direction), number);
   }
   static void account(connection& c, unsigned direction, const slot& s) noexcept {
@@ -160,20 +160,17 @@ struct tracker {
 
   static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
                         std::uint64_t now) noexcept {
-    const bool seen_reply = (c.status_ & connection_status::seen_reply) != 0;
+    const bool seen_reply = (c.bits() & connection_status::seen_reply) != 0;
     switch (s.found.tuple.protocol_number()) {
       case 6: return follow_tcp(t, c, direction, fresh, s, now);
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
-        std::uint32_t ticks = t.ticks_[timeout_udp];
-        bool stream = false;
-        if (seen_reply && t.is_confirmed(c) &&
-            static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0) {
-          ticks = t.ticks_[timeout_udp_stream];
-          stream = true;
-        }
-        refresh(t, c, direction, s, ticks, now);
-        if (stream) t.add_status(c, connection_status::assured);
+        const bool was_stream = (c.bits() & connection_status::assured) != 0;
+        const bool stream =
+            was_stream || (seen_reply && t.is_confirmed(c) &&
+                           static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0);
+        refresh(t, c, direction, s, t.ticks_[stream ? timeout_udp_stream : timeout_udp], now);
+        if (stream && !was_stream) t.add_status(c, connection_status::assured);
         return outcome::accept;
       }
       case 1: return refresh(t, c, direction, s, t.ticks_[timeout_icmp], now);
@@ -199,7 +196,7 @@ struct tracker {
     const tcp_segment segment = read_segment(s);
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
-    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.status_, direction, segment, t.options_, t.ticks_);
+    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What connection tracking says about one packet, in the 32 bits that travel with it: the state, the direction, and
-// which connection. The names are the kernel's (include/uapi/linux/netfilter/nf_conntrack_common.h).
-#ifndef RUNNEL_TRACK_CONNECTION_STATE_HPP
-#define RUNNEL_TRACK_CONNECTION_STATE_HPP
+// which connection; and what rules may ask about the connection itself. The names are the kernel's
+// (include/uapi/linux/netfilter/nf_conntrack_common.h).
+#ifndef RUNNEL_PACKET_CONNECTION_STATE_HPP
+#define RUNNEL_PACKET_CONNECTION_STATE_HPP
 
+#include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 namespace runnel {
@@ -107,6 +109,20 @@ struct connection_word {
     return {(number + 1) << 4 | static_cast<std::uint32_t>(d) << 3 | static_cast<std::uint32_t>(s)};
   }
 };
+
+/// What is known of a connection besides its packets: the beginning of each record in a connection table. Zero in one
+/// that has just begun.
+struct connection_facts {
+  std::uint32_t mark = 0;    ///< a number that rules and handlers give it
+  std::uint32_t labels = 0;  ///< 32 bits, each a label; the kernel has 128
+  std::uint16_t status = 0;  ///< bits of connection_status; those above `dying` are internal, and mean nothing to you
+  std::uint16_t zone = 0;    ///< of the track stage that it began at
+};
+
+namespace detail {
+// How far apart the records of connections lie in a table.
+inline constexpr std::size_t connection_stride = 128;
+}  // namespace detail
 
 }  // namespace runnel
 
