@@ -32433,11 +32433,11 @@ class connection_table {
   /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets the third of it to zero where the index
   /// lies; the rest is first touched when it is first used.
   connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
-      : index_(reinterpret_cast<detail::index_line*>(memory.data()), lines_for(c), c.seed),
-        wheel_(reinterpret_cast<detail::wheel_chunk*>(memory.data() + chunks_offset(c))),
-        records_(reinterpret_cast<connection*>(memory.data() + records_offset(c))),
-        tuples_(reinterpret_cast<tuple_pair*>(memory.data() + tuples_offset(c))),
-        ring_(reinterpret_cast<std::uint32_t*>(memory.data() + ring_offset(c))),
+      : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
+        wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
+        records_(object_at<connection>(memory, records_offset(c))),
+        tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
+        ring_(object_at<std::uint32_t>(memory, ring_offset(c))),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -32537,6 +32537,11 @@ class connection_table {
     connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
   };
 
+  // What lies so far behind the beginning, which is where it is aligned.
+  template <class T>
+  [[nodiscard]] static T* object_at(mutable_bytes memory, std::size_t offset) noexcept {
+    return static_cast<T*>(static_cast<void*>(memory.data() + offset));
+  }
   [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
     return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
   }

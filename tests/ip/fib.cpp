@@ -98,6 +98,7 @@ basic_prefix<Address> draw_prefix(random_generator& r) {
   return {a, static_cast<unsigned>(length)};
 }
 
+std::size_t index(random_generator& r, std::size_t n) { return static_cast<std::size_t>(r.below(n)); }
 template <class F>
 void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) {
   using address = typename F::address_type;
@@ -114,14 +115,14 @@ void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) 
       right.insert(p, next_hop);
       REQUIRE(table.find(p) == next_hop);
     } else {
-      const auto p = r.chance(100'000) ? draw_prefix<address>(r) : right.routes[r.below(right.routes.size())].covered;
+      const auto p = r.chance(100'000) ? draw_prefix<address>(r) : right.routes[index(r, right.routes.size())].covered;
       REQUIRE(table.erase(p) == right.erase(p));
       REQUIRE(table.find(p) == no_next_hop);
     }
     REQUIRE(table.size() == right.routes.size());
     address asked[40];
     next_hop_number answers[40];
-    const std::size_t n = r.below(41);
+    const std::size_t n = index(r, 41);
     for (address& a : asked) a = draw<address>(r);
     table.lookup(asked, answers, n);
     for (std::size_t i = 0; i < n; ++i) {
@@ -140,7 +141,7 @@ void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) 
     }
   }
   while (!right.routes.empty()) {
-    const auto p = right.routes[r.below(right.routes.size())].covered;
+    const auto p = right.routes[index(r, right.routes.size())].covered;
     REQUIRE(table.erase(p));
     right.erase(p);
     const auto a = draw<address>(r);
@@ -151,7 +152,7 @@ void compare(F& table, std::uint64_t seed, std::size_t steps, std::size_t most) 
 
 TEST_CASE_TEMPLATE("random changes: as a list of routes that is searched in order", F, compact_trie<ipv4_address>,
                    compact_trie<ipv6_address>) {
-  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+  for (std::size_t seed = 1; seed <= 8; ++seed) {
     with_memory<F> made{F::bytes_for(2000)};
     compare(made.table, seed, 3000, seed * 60);
     // What was given back is whole again.
@@ -160,10 +161,10 @@ TEST_CASE_TEMPLATE("random changes: as a list of routes that is searched in orde
 }
 TEST_CASE("random changes: DIR-24-8") {
   with_memory<dir_24_8> made{dir_24_8::bytes_for(2000)};
-  for (std::uint64_t seed = 1; seed <= 3; ++seed) compare(made.table, seed, 1500, seed * 100);
+  for (std::size_t seed = 1; seed <= 3; ++seed) compare(made.table, seed, 1500, seed * 100);
 }
 TEST_CASE_TEMPLATE("random changes: the sorted array", F, sorted_routes<ipv4_address>, sorted_routes<ipv6_address>) {
-  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+  for (std::size_t seed = 1; seed <= 8; ++seed) {
     with_memory<F> made{seed * 60};
     compare(made.table, seed, 3000, seed * 60);
   }
