@@ -138,6 +138,19 @@ inline std::vector<wide_address> addresses6(const std::vector<route6>& routes, m
 }
 
 // What a table has to find, by hand: one set of prefixes for each length, asked from the longest on.
+inline std::uint64_t expected4(const std::vector<route4>& routes, const std::vector<std::uint32_t>& all) {
+  std::unordered_map<std::uint32_t, std::uint16_t> by_length[33];
+  for (const route4& r : routes) by_length[r.length].emplace(r.address, r.next_hop);
+  std::uint64_t sum = 0;
+  for (const std::uint32_t a : all)
+    for (unsigned length = 32; length != 0; --length) {
+      const auto found = by_length[length].find(a & ~std::uint32_t{0} << (32 - length));
+      if (found == by_length[length].end()) continue;
+      sum += found->second;
+      break;
+    }
+  return sum;
+}
 inline std::uint64_t expected6(const std::vector<route6>& routes, const std::vector<wide_address>& all) {
   std::unordered_map<std::uint64_t, std::uint16_t> by_length[65];
   for (const route6& r : routes) by_length[r.length].emplace(r.high, r.next_hop);

@@ -6,6 +6,9 @@
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/next_hop.hpp>
+#include <runnel/ip/route.hpp>
+#include <runnel/ip/route_table.hpp>
 #include <runnel/ip/sorted_routes.hpp>
 
 #endif

@@ -1779,6 +1779,8 @@ enum class drop_reason : std::uint8_t {
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   connections_full,     ///< the connection table has no room for a new connection
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
+  not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
+  route_blackhole,      ///< a blackhole route covers the destination
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -1830,6 +1832,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "vxlan_malformed",
                                    "connections_full",
                                    "connection_clash",
+                                   "not_ip",
+                                   "route_blackhole",
                                    "no_packet",
                                    "other_thread",
                                    "queue_full",
@@ -30870,6 +30874,635 @@ class dir_24_8 {
   std::uint16_t* table_;
   trie routes_;
 };
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/next_hop.hpp =========================================================================================
+// Next hops: where a route leads, and groups of them among which flows are spread (ECMP).
+//
+// A route holds a number. Those below 16384 are next hops, the others groups, which have 128 buckets each: the hash of
+// a flow picks a bucket, and the bucket names a next hop. When a member goes, only its own buckets are given to others,
+// so that the flows of the others stay where they are; when one comes, it takes no more than its share. (The kernel's
+// resilient groups, Documentation/networking/nexthop-group-resilient.rst.)
+#ifndef RUNNEL_IP_NEXT_HOP_HPP
+#define RUNNEL_IP_NEXT_HOP_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// What becomes of a packet whose destination a route covers: the kernel's RTN_ types.
+enum class route_type : std::uint8_t {
+  unicast,      ///< it is forwarded
+  local,        ///< it is for this host
+  broadcast,    ///< it is for this host and others on the link
+  blackhole,    ///< it is dropped without a word
+  unreachable,  ///< its sender is told that there is no way
+  prohibit,     ///< its sender is told that somebody does not want it to pass
+  throw_,       ///< the search ends in this table and goes on with the next rule
+};
+/// As `ip route` writes it.
+[[nodiscard]] constexpr const char* name(route_type t) noexcept {
+  constexpr const char* names[] = {"unicast", "local", "broadcast", "blackhole", "unreachable", "prohibit", "throw"};
+  const auto i = static_cast<std::size_t>(t);
+  return i < sizeof names / sizeof *names ? names[i] : "?";
+}
+/// What the sender of a packet is told that no route of `t` lets pass, as the kernel does (net/ipv4/route.c,
+/// net/ipv6/route.c): `unicast` stands for no route at all. @{
+[[nodiscard]] constexpr icmp_kind icmp_for(route_type t) noexcept {
+  if (t == route_type::prohibit) return icmp::unreachable::prohibited;
+  return t == route_type::unreachable ? icmp::unreachable::host : icmp::unreachable::network;
+}
+[[nodiscard]] constexpr icmpv6_kind icmpv6_for(route_type t) noexcept {
+  return t == route_type::prohibit ? icmpv6::unreachable::prohibited : icmpv6::unreachable::no_route;
+}
+/// @}
+
+/// Where packets go. 24 bytes.
+struct next_hop {
+  /// The router that takes them; unspecified (`::`) when the destination itself is on the link. An IPv4 address is here
+  /// as `::ffff:192.0.2.1`.
+  ipv6_address gateway{};
+  /// The number of the interface to send by.
+  std::uint16_t oif = 0;
+  /// The largest packet that this way takes, in bytes; 0: that of the interface.
+  std::uint16_t mtu = 0;
+  /// What becomes of the packets.
+  route_type type = route_type::unicast;
+
+  /// By a router. @{
+  [[nodiscard]] static constexpr next_hop via(ipv4_address gateway, std::uint16_t oif, std::uint16_t mtu = 0) noexcept {
+    return {ipv6_address{0, std::uint64_t{0xffff} << 32 | gateway.value()}, oif, mtu, route_type::unicast};
+  }
+  [[nodiscard]] static constexpr next_hop via(const ipv6_address& gateway, std::uint16_t oif,
+                                              std::uint16_t mtu = 0) noexcept {
+    return {gateway, oif, mtu, route_type::unicast};
+  }
+  /// @}
+  /// To hosts on the link itself.
+  [[nodiscard]] static constexpr next_hop on_link(std::uint16_t oif, std::uint16_t mtu = 0) noexcept {
+    return {{}, oif, mtu, route_type::unicast};
+  }
+  /// Nowhere further: `local`, `broadcast`, `blackhole` and the like.
+  [[nodiscard]] static constexpr next_hop of(route_type type, std::uint16_t oif = 0) noexcept {
+    return {{}, oif, 0, type};
+  }
+  /// Whether there is a router in between.
+  [[nodiscard]] constexpr bool has_gateway() const noexcept { return gateway != ipv6_address{}; }
+  /// Whether that has an IPv4 address, and which.
+  [[nodiscard]] constexpr bool has_ipv4_gateway() const noexcept {
+    return gateway.high() == 0 && gateway.low() >> 32 == 0xffff;
+  }
+  /// The router's IPv4 address, if it has one.
+  [[nodiscard]] constexpr ipv4_address ipv4_gateway() const noexcept {
+    return ipv4_address{static_cast<std::uint32_t>(gateway.low())};
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const next_hop&, const next_hop&) noexcept = default;
+};
+
+/// A member of a group: a next hop, and how many parts of the traffic it takes.
+struct weighted_hop {
+  /// Its number.
+  next_hop_number hop = no_next_hop;
+  /// 1 to 255; a member with twice the weight takes twice the flows.
+  std::uint8_t weight = 1;
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const weighted_hop&, const weighted_hop&) noexcept = default;
+};
+
+/// Next hops and groups in memory that the caller owns (`next_hop_table_of` has its own). For one thread, or for
+/// several that only ask. Never allocates.
+class next_hop_table {
+ public:
+  /// How many next hops, and how many groups, a table has at most.
+  static constexpr std::size_t most = 16383;
+  /// How many members a group has at most.
+  static constexpr std::size_t most_members = 16;
+  /// How many buckets a group has.
+  static constexpr std::size_t buckets = 128;
+  /// One place for a next hop: 28 bytes and what alignment adds.
+  struct slot {
+    /// What lies there.
+    next_hop hop{};
+    /// How many routes and groups hold it; 0: the place is free.
+    std::uint32_t users = 0;
+  };
+  /// One place for a group: 328 bytes.
+  struct group {
+    /// Which next hop each bucket leads to.
+    next_hop_number bucket[buckets]{};
+    /// Who is in it.
+    weighted_hop member[most_members]{};
+    /// How many; 0: the place is free, or nobody is left.
+    std::uint16_t members = 0;
+    /// Whether the place is taken.
+    bool used = false;
+    /// How many routes hold it.
+    std::uint32_t users = 0;
+  };
+
+  /// An empty table in slots that must outlive it; those beyond `most` stay unused.
+  constexpr next_hop_table(slot* hops, std::size_t n, group* groups, std::size_t m) noexcept
+      : hops_(hops), groups_(groups), n_(n < most ? n : most), m_(m < most ? m : most) {}
+  next_hop_table(const next_hop_table&) = delete;
+  next_hop_table& operator=(const next_hop_table&) = delete;
+
+  /// The number of a next hop: that of an equal one which is there, else a new one. `no_next_hop` when the table is
+  /// full. Each call is to be undone by a `release`. O(n).
+  [[nodiscard]] constexpr next_hop_number add(const next_hop& hop) noexcept {
+    std::size_t free = n_;
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (hops_[i].users == 0) free = free == n_ ? i : free;
+      else if (hops_[i].hop == hop) return ++hops_[i].users, static_cast<next_hop_number>(i);
+    }
+    if (free == n_) return no_next_hop;
+    hops_[free] = {hop, 1};
+    return static_cast<next_hop_number>(free);
+  }
+  /// The number of a new group of `n` members, 1 to `most_members` of different next hops which are there, with weights
+  /// from 1 on. `no_next_hop` when that is not so, or when there is no place. To be undone by a `release`.
+  [[nodiscard]] constexpr next_hop_number add_group(const weighted_hop* members, std::size_t n) noexcept {
+    if (n == 0 || n > most_members) return no_next_hop;
+    for (std::size_t i = 0; i < n; ++i)
+      if (!is_good(members[i]) || holds(members, i, members[i].hop)) return no_next_hop;
+    for (std::size_t i = 0; i < m_; ++i) {
+      group& g = groups_[i];
+      if (g.used) continue;
+      g = group{};
+      g.used = true;
+      g.users = 1;
+      for (next_hop_number& b : g.bucket) b = no_next_hop;
+      for (; g.members < n; ++g.members) {
+        g.member[g.members] = members[g.members];
+        ++hops_[members[g.members].hop].users;
+      }
+      rebalance(g, true);
+      return static_cast<next_hop_number>(first_group + i);
+    }
+    return no_next_hop;
+  }
+  /// Adds a member to a group, or gives one another weight: it takes what its share lacks from those that have most
+  /// above theirs. False when the group is full, or when either is not there.
+  [[nodiscard]] constexpr bool join(next_hop_number group_number, weighted_hop w) noexcept {
+    if (!is_group(group_number) || !is_good(w)) return false;
+    group& g = group_of(group_number);
+    std::size_t i = 0;
+    while (i < g.members && g.member[i].hop != w.hop) ++i;
+    if (i == most_members) return false;
+    if (i == g.members) {
+      ++g.members;
+      ++hops_[w.hop].users;
+    }
+    g.member[i] = w;
+    rebalance(g, true);
+    return true;
+  }
+  /// Takes a member out of a group: its flows go to the others, and no other flow moves. False when it is not in there.
+  /// A group without members leads nowhere: its packets have no route.
+  constexpr bool leave(next_hop_number group_number, next_hop_number hop) noexcept {
+    if (!is_group(group_number)) return false;
+    group& g = group_of(group_number);
+    for (std::size_t i = 0; i < g.members; ++i) {
+      if (g.member[i].hop != hop) continue;
+      g.member[i] = g.member[--g.members];
+      for (next_hop_number& b : g.bucket)
+        if (b == hop) b = no_next_hop;
+      rebalance(g, false);
+      --hops_[hop].users;
+      return true;
+    }
+    return false;
+  }
+  /// Another user of what has this number: `release` undoes it.
+  constexpr void hold(next_hop_number number) noexcept { ++users_of(number); }
+  /// One user less: the place is free when that was the last. The members of a group are released with it.
+  constexpr void release(next_hop_number number) noexcept {
+    std::uint32_t& users = users_of(number);
+    RUNNEL_ASSERT(users != 0);
+    if (--users != 0 || !is_group(number)) return;
+    group& g = group_of(number);
+    for (std::size_t i = 0; i < g.members; ++i) --hops_[g.member[i].hop].users;
+    g.used = false;
+  }
+
+  /// Whether a number is that of a group.
+  [[nodiscard]] constexpr bool is_group(next_hop_number n) const noexcept {
+    return n >= first_group && std::size_t{n} - first_group < m_ && group_of(n).used;
+  }
+  /// Whether a number is that of a next hop.
+  [[nodiscard]] constexpr bool is_hop(next_hop_number n) const noexcept { return n < n_ && hops_[n].users != 0; }
+  /// The next hop of this number, which is there (asserted).
+  [[nodiscard]] constexpr const next_hop& operator[](next_hop_number n) const noexcept {
+    RUNNEL_ASSERT(is_hop(n));
+    return hops_[n].hop;
+  }
+  /// The group of this number, which is there (asserted).
+  [[nodiscard]] constexpr const group& group_at(next_hop_number n) const noexcept {
+    RUNNEL_ASSERT(is_group(n));
+    return group_of(n);
+  }
+  /// The next hop for a flow: of a group the one whose bucket the hash picks, else the number itself. `hash()` is
+  /// called for groups only.
+  template <class Hash>
+  [[nodiscard]] RUNNEL_INLINE constexpr next_hop_number choose(next_hop_number n, Hash&& hash) const noexcept {
+    if (n < first_group || n == no_next_hop) [[likely]]
+      return n;
+    return group_of(n).bucket[hash() % buckets];
+  }
+
+ private:
+  static constexpr next_hop_number first_group = 16384;
+
+  [[nodiscard]] constexpr group& group_of(next_hop_number n) const noexcept { return groups_[n - first_group]; }
+  [[nodiscard]] constexpr std::uint32_t& users_of(next_hop_number n) noexcept {
+    RUNNEL_ASSERT(is_hop(n) || is_group(n));
+    return n < first_group ? hops_[n].users : group_of(n).users;
+  }
+  [[nodiscard]] constexpr bool is_good(weighted_hop w) const noexcept { return w.weight != 0 && is_hop(w.hop); }
+  static constexpr bool holds(const weighted_hop* members, std::size_t n, next_hop_number hop) noexcept {
+    for (std::size_t i = 0; i < n; ++i)
+      if (members[i].hop == hop) return true;
+    return false;
+  }
+  // Gives buckets without a next hop to the members that lack most, then, if asked to, moves buckets of those that have
+  // too many until each has its share.
+  static constexpr void rebalance(group& g, bool move) noexcept {
+    if (g.members == 0) return;
+    unsigned sum = 0;
+    int lacks[most_members]{};
+    for (std::size_t i = 0; i < g.members; ++i) sum += g.member[i].weight;
+    int left = buckets;
+    for (std::size_t i = 0; i < g.members; ++i) {
+      lacks[i] = static_cast<int>(buckets * g.member[i].weight / sum);
+      left -= lacks[i];
+    }
+    for (std::size_t i = 0; left > 0; --left) ++lacks[i++ % g.members];
+    for (const next_hop_number b : g.bucket)
+      for (std::size_t i = 0; i < g.members; ++i)
+        if (g.member[i].hop == b) --lacks[i];
+    const auto most_lacking = [&] {
+      std::size_t best = 0;
+      for (std::size_t i = 1; i < g.members; ++i)
+        if (lacks[i] > lacks[best]) best = i;
+      return best;
+    };
+    for (next_hop_number& b : g.bucket) {
+      if (b != no_next_hop) continue;
+      const std::size_t to = most_lacking();
+      b = g.member[to].hop;
+      --lacks[to];
+    }
+    for (next_hop_number& b : g.bucket) {
+      if (!move) break;
+      for (std::size_t i = 0; i < g.members; ++i) {
+        if (g.member[i].hop != b || lacks[i] >= 0) continue;
+        const std::size_t to = most_lacking();
+        b = g.member[to].hop;
+        --lacks[to];
+        ++lacks[i];
+        break;
+      }
+    }
+  }
+
+  slot* hops_;
+  group* groups_;
+  std::size_t n_, m_;
+};
+
+/// The same with room of its own.
+template <std::size_t Hops, std::size_t Groups = 1>
+class next_hop_table_of : public next_hop_table {
+ public:
+  /// An empty table.
+  constexpr next_hop_table_of() noexcept : next_hop_table(hop_slots_, Hops, group_slots_, Groups) {}
+
+ private:
+  slot hop_slots_[Hops]{};
+  group group_slots_[Groups]{};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/route_table.hpp ======================================================================================
+// A table of routes: prefixes of one or both families, and where they lead. What `ip route` shows of one table.
+#ifndef RUNNEL_IP_ROUTE_TABLE_HPP
+#define RUNNEL_IP_ROUTE_TABLE_HPP
+
+#include <concepts>     // same_as
+#include <cstddef>      // size_t
+#include <cstdint>      // uint16_t, uint32_t
+#include <type_traits>  // remove_cvref_t
+
+namespace runnel {
+
+/// What the search for a route may look at beside the destination.
+template <class Address>
+struct route_query {
+  Address destination{};   ///< where the packet is going
+  Address source{};        ///< where it says that it comes from
+  std::uint32_t mark = 0;  ///< the packet's mark
+  std::uint16_t iif = 0;   ///< the interface that it came by
+};
+
+namespace detail {
+template <fib F>
+struct table_of_family {
+  F* of_family;
+};
+}  // namespace detail
+
+/// Routes in tables for one or two families, which it refers to, with their next hops. Tables are changed through it
+/// alone: it counts who uses which next hop.
+///
+///     static next_hop_table_of<16> hops;
+///     static sorted_routes_of<ipv4_address, 32> v4;
+///     static sorted_routes_of<ipv6_address, 32> v6;
+///     route_table routes{hops, v4, v6};
+///     if (!routes.insert(net("0.0.0.0/0"), next_hop::via(addr4("192.0.2.1"), wan))) ...  // full
+template <fib... Fibs>
+class route_table : detail::table_of_family<Fibs>... {
+ public:
+  /// Over tables that are empty, and next hops, all of which must outlive it.
+  constexpr explicit route_table(next_hop_table& hops, Fibs&... tables) noexcept
+      : detail::table_of_family<Fibs>{&tables}..., hops_(&hops) {}
+
+  /// Adds a route, or gives the one that is there another next hop. False, and nothing has changed, when there is no
+  /// room for the one or the other, or no table of this family.
+  [[nodiscard]] constexpr bool insert(const prefix& p, const next_hop& hop) noexcept {
+    const next_hop_number number = hops_->add(hop);
+    if (number == no_next_hop) return false;
+    const bool done = insert(p, number);
+    hops_->release(number);
+    return done;
+  }
+  /// The same for a next hop or a group by its number, which is there (asserted).
+  [[nodiscard]] constexpr bool insert(const prefix& p, next_hop_number number) noexcept {
+    RUNNEL_ASSERT(hops_->is_hop(number) || hops_->is_group(number));
+    return with_table(p, false, [&](auto& table, const auto& own) {
+      const next_hop_number before = table.find(own);
+      if (!table.insert(own, number)) return false;
+      hops_->hold(number);
+      if (before != no_next_hop) hops_->release(before);
+      return true;
+    });
+  }
+  /// Removes a route. False when the very route is not there.
+  constexpr bool erase(const prefix& p) noexcept {
+    return with_table(p, false, [&](auto& table, const auto& own) {
+      const next_hop_number before = table.find(own);
+      if (before == no_next_hop) return false;
+      table.erase(own);
+      hops_->release(before);
+      return true;
+    });
+  }
+  /// The number of the next hop, or the group, of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] constexpr next_hop_number find(const prefix& p) const noexcept {
+    return with_table(p, no_next_hop, [](auto& table, const auto& own) { return table.find(own); });
+  }
+  /// The next hop, or the group, for a destination; `no_next_hop` without one.
+  template <class Address>
+  [[nodiscard]] RUNNEL_INLINE constexpr next_hop_number lookup(const Address& a) const noexcept {
+    next_hop_number found = no_next_hop;
+    (look_in<Fibs>(a, found), ...);
+    return found;
+  }
+  /// The same: one table looks at nothing but the destination.
+  template <class Address>
+  [[nodiscard]] RUNNEL_INLINE constexpr next_hop_number lookup(const route_query<Address>& q) const noexcept {
+    return lookup(q.destination);
+  }
+  /// Begins to load what the search for a destination will read.
+  template <class Address>
+  RUNNEL_INLINE constexpr void prefetch(const Address& a) const noexcept {
+    (prefetch_in<Fibs>(a), ...);
+  }
+  /// How many routes there are.
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    return (std::size_t{0} + ... + static_cast<std::size_t>(table_for<Fibs>().size()));
+  }
+  /// Its next hops.
+  [[nodiscard]] constexpr next_hop_table& hops() const noexcept { return *hops_; }
+  /// Calls `f(prefix, number of the next hop)` for each route, family by family.
+  template <class F>
+  constexpr void for_each(F f) const {
+    (table_for<Fibs>().for_each([&f](const auto& p, next_hop_number n) { f(prefix{p}, n); }), ...);
+  }
+
+ private:
+  template <class F>
+  [[nodiscard]] constexpr F& table_for() const noexcept {
+    return *static_cast<const detail::table_of_family<F>*>(this)->of_family;
+  }
+  template <class F, class Address>
+  RUNNEL_INLINE constexpr void look_in(const Address& a, next_hop_number& found) const noexcept {
+    if constexpr (std::same_as<typename F::address_type, Address>) found = table_for<F>().lookup(a);
+  }
+  template <class F, class Address>
+  RUNNEL_INLINE constexpr void prefetch_in(const Address& a) const noexcept {
+    if constexpr (std::same_as<typename F::address_type, Address> && requires(const F& f) { f.prefetch(a); })
+      table_for<F>().prefetch(a);
+  }
+  // Calls `f(table, prefix)` with the table of the prefix's family, if there is one.
+  template <class R, class F>
+  constexpr R with_table(const prefix& p, R answer, F f) const noexcept {
+    const auto one = [&](auto& table) {
+      using address = typename std::remove_cvref_t<decltype(table)>::address_type;
+      if (sizeof(address) == 4 ? p.is_v4() : p.is_v6()) answer = f(table, p.as<address>());
+    };
+    (one(table_for<Fibs>()), ...);
+    return answer;
+  }
+
+  next_hop_table* hops_;
+};
+
+/// How interfaces are called, for printing.
+using interface_name = const char* (*)(std::uint16_t);
+
+namespace detail {
+inline void print_hop(text_writer& out, const next_hop& h, interface_name called) noexcept {
+  if (h.has_gateway()) {
+    out << " via ";
+    if (h.has_ipv4_gateway()) print(out, h.ipv4_gateway());
+    else print(out, h.gateway);
+  }
+  if (h.oif != 0) {
+    out << " dev ";
+    if (called != nullptr) out << called(h.oif);
+    else out << "if" << std::uint32_t{h.oif};
+  }
+}
+}  // namespace detail
+
+/// One route in the form of `ip route`, with a newline: `10.0.0.0/8 via 192.0.2.1 dev eth0 mtu 1400`, or
+/// `blackhole 192.0.2.0/24`; the members of a group follow in lines of their own. Without names, interfaces are called
+/// `if1`, `if2`, ...
+inline void print_route(text_writer& out, const prefix& p, next_hop_number number, const next_hop_table& hops,
+                        interface_name called = nullptr) noexcept {
+  const bool group = hops.is_group(number);
+  if (!group && hops[number].type != route_type::unicast) out << name(hops[number].type) << ' ';
+  if (p.length() == 0) out << "default";
+  else if (p.is_v4() && p.length() == 32) print(out, p.as<ipv4_address>().address());
+  else if (p.is_v6() && p.length() == 128) print(out, p.as<ipv6_address>().address());
+  else print(out, p);
+  if (!group) {
+    const next_hop& h = hops[number];
+    detail::print_hop(out, h, called);
+    if (p.is_v4() && !h.has_gateway() && h.oif != 0 && h.type == route_type::unicast) out << " scope link";
+    if (h.mtu != 0) out << " mtu " << std::uint32_t{h.mtu};
+    out << '\n';
+    return;
+  }
+  const next_hop_table::group& g = hops.group_at(number);
+  out << '\n';
+  for (std::size_t i = 0; i < g.members; ++i) {
+    out << "\tnexthop";
+    detail::print_hop(out, hops[g.member[i].hop], called);
+    out << " weight " << std::uint32_t{g.member[i].weight} << '\n';
+  }
+}
+/// All routes of a table, in that form, in the table's order.
+template <fib... Fibs>
+void print(text_writer& out, const route_table<Fibs...>& routes, interface_name called = nullptr) noexcept {
+  routes.for_each([&](const prefix& p, next_hop_number n) { print_route(out, p, n, routes.hops(), called); });
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/route.hpp ============================================================================================
+// The routing decision as a branch of a pipeline: for this host, onwards, or nowhere.
+//
+//     auto path = parse()
+//               | route(routes).on<local>   (answer)
+//                              .on<forward> (to_next_hop)
+//                              .on<no_route>(reject);
+//
+// The number of the next hop is left in the packet's `scratch` for the stages behind it: `routes.hops()[number]`.
+#ifndef RUNNEL_IP_ROUTE_HPP
+#define RUNNEL_IP_ROUTE_HPP
+
+#include <concepts>  // same_as
+#include <cstdint>   // uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// The way of packets for this host: local and broadcast routes.
+struct local {
+  static constexpr const char* name = "local";  ///< in drawings
+};
+/// The way of packets that go on to a next hop.
+struct forward {
+  static constexpr const char* name = "forward";  ///< in drawings
+};
+/// The way of packets that no route takes: there is none, or it is `unreachable` or `prohibit`. `refusal_of` says
+/// which.
+struct no_route {
+  static constexpr const char* name = "no_route";  ///< in drawings
+};
+
+/// Something that knows a next hop for a packet: a `route_table`, or `routing_rules` over several.
+template <class R>
+concept routing_source = requires(const R& r, const route_query<ipv4_address>& a, const route_query<ipv6_address>& b) {
+  { r.lookup(a) } -> std::same_as<next_hop_number>;
+  { r.lookup(b) } -> std::same_as<next_hop_number>;
+  { r.hops() } -> std::same_as<next_hop_table&>;
+};
+
+/// The hash that spreads flows over a group of next hops: addresses, protocol and ports. A fragment, the first too,
+/// goes by addresses and protocol alone (IPv6: and flow label, RFC 6437), so that all of a datagram take one way (RFC
+/// 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding alike, and strangers from choosing.
+[[nodiscard]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
+  const header_map found{p};
+  const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
+  if (found.has<ipv4>()) {
+    const auto outer = found.get<ipv4>();
+    return (ports == nullptr ? flow_key4::from(outer) : flow_key4::from(outer, bytes{ports, 4})).hash(seed);
+  }
+  if (found.has<ipv6>()) {
+    const auto outer = found.get<ipv6>();
+    if (ports != nullptr) return flow_key6::from(outer, 0, bytes{ports, 4}).hash(seed);
+    const std::uint32_t label = outer.flow_label();
+    return flow_key6::from(outer, 0, static_cast<std::uint16_t>(label >> 16), static_cast<std::uint16_t>(label))
+        .hash(seed);
+  }
+  return 0;
+}
+
+namespace detail {
+
+template <routing_source R>
+struct routing_decision {
+  using ways = ports<local, forward, no_route>;
+  static constexpr const char* name = "route";
+  static constexpr bool needs_parsed = true;
+  const R* routes;
+  std::uint64_t seed;
+
+  void prefetch(packet& p) const noexcept {
+    if constexpr (requires { routes->prefetch(ipv4_address{}); }) {
+      const header_map found{static_cast<const packet&>(p)};
+      if (found.has<ipv4>()) routes->prefetch(found.get<ipv4>().destination());
+      else if (found.has<ipv6>()) routes->prefetch(found.get<ipv6>().destination());
+    }
+  }
+  ways operator()(packet& p) const noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    next_hop_number n = no_next_hop;
+    if (found.has<ipv4>()) [[likely]] {
+      const auto ip = found.get<ipv4>();
+      n = routes->lookup(route_query<ipv4_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
+    } else if (found.has<ipv6>()) {
+      const auto ip = found.get<ipv6>();
+      n = routes->lookup(route_query<ipv6_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
+    } else {
+      return drop(drop_reason::not_ip);
+    }
+    const next_hop_table& hops = routes->hops();
+    n = hops.choose(n, [&] { return multipath_hash(p, seed); });
+    p.scratch(n);
+    if (n == no_next_hop) return no_route{};
+    switch (hops[n].type) {
+      case route_type::unicast: return forward{};
+      case route_type::local:
+      case route_type::broadcast: return local{};
+      case route_type::blackhole: return drop(drop_reason::route_blackhole);
+      default: return no_route{};
+    }
+  }
+};
+
+}  // namespace detail
+
+/// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the packet's
+/// `scratch`, `no_next_hop` without a route. Blackhole routes drop (`drop_reason::route_blackhole`), and so does what
+/// is not IP
+/// (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here, addresses of
+/// multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must
+/// outlive the pipeline, and is not changed while a burst is under way.
+template <routing_source R>
+[[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
+  return branch(detail::routing_decision<R>{&routes, seed});
+}
+/// Refused: the routes would be gone before the pipeline runs.
+template <routing_source R>
+void route(const R&& routes, std::uint64_t seed = 0) = delete;
+
+/// Why a packet that took the way `no_route` has none, for the ICMP error: `route_type::unicast` when there was no
+/// route at all, else `unreachable` or `prohibit`. See `icmp_for` and `icmpv6_for`.
+[[nodiscard]] inline route_type refusal_of(const packet& p, const next_hop_table& hops) noexcept {
+  const auto n = static_cast<next_hop_number>(p.scratch());
+  return hops.is_hop(n) ? hops[n].type : route_type::unicast;
+}
 
 }  // namespace runnel
 

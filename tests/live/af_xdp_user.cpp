@@ -83,7 +83,7 @@ int echo(device::af_xdp& nic) {
   return report(nic);
 }
 
-int forward(device::af_xdp& a, device::af_xdp& b) {
+int exchange(device::af_xdp& a, device::af_xdp& b) {
   real_clock time;
   loop work{time, attach(a, transmit(b)), attach(b, transmit(a))};
   run_until_interrupted(work);
@@ -168,7 +168,7 @@ int main(int count_of_arguments, char** arguments) {
     auto other = device::af_xdp::open(arguments[1], options);
     if (!other) return fail(other.error());
     say_mode(*other);
-    return forward(*nic, *other);
+    return exchange(*nic, *other);
   }
   if (same_text(what, "send") && arguments[1] != nullptr && arguments[2] != nullptr && arguments[3] != nullptr) {
     const auto to = parse_mac(arguments[2]), from = parse_mac(arguments[3]);

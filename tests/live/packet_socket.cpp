@@ -45,7 +45,7 @@ int fail(const error& why) {
   return 1;
 }
 
-int forward(const char* a_name, const char* b_name) {
+int exchange(const char* a_name, const char* b_name) {
   auto a = af_packet::open(a_name, {.promiscuous = true});
   if (!a) return fail(a.error());
   auto b = af_packet::open(b_name, {.promiscuous = true});
@@ -103,7 +103,7 @@ int main(int n, char** arguments) {
   const auto is = [&](const char* command, int wanted) {
     return n >= wanted && std::strcmp(arguments[1], command) == 0;
   };
-  if (is("forward", 4)) return forward(arguments[2], arguments[3]);
+  if (is("forward", 4)) return exchange(arguments[2], arguments[3]);
   if (is("count", 3)) return count(arguments[2], n > 3 ? std::atol(arguments[3]) : 0);
   if (is("spread", 3)) return spread(arguments[2]);
   if (is("flood", 4)) return flood(arguments[2], std::strtoul(arguments[3], nullptr, 10));

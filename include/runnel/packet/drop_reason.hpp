@@ -45,6 +45,8 @@ enum class drop_reason : std::uint8_t {
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   connections_full,     ///< the connection table has no room for a new connection
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
+  not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
+  route_blackhole,      ///< a blackhole route covers the destination
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -96,6 +98,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "vxlan_malformed",
                                    "connections_full",
                                    "connection_clash",
+                                   "not_ip",
+                                   "route_blackhole",
                                    "no_packet",
                                    "other_thread",
                                    "queue_full",
