@@ -39,6 +39,7 @@ struct tcp_window {
 static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
+struct transfer;
 
 }  // namespace detail
 
@@ -85,6 +86,7 @@ class alignas(64) connection : private connection_facts {
  private:
   friend class connection_table;
   friend struct detail::tracker;
+  friend struct detail::transfer;
   static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
   static constexpr std::uint16_t public_status = 0x03ff;
 

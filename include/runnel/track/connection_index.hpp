@@ -74,20 +74,28 @@ class connection_index {
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t line, Holds holds) const noexcept {
     for (;;) {
       const index_line& l = lines_[line];
+      // All three without a branch: nobody can predict which it is.
+      unsigned fits = 0;
       for (unsigned i = 0; i < 3; ++i)
-        if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && l.to[i].means(k.turned) && holds(l.to[i].number()))
+        fits |= (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 ? 1u : 0u) << i & (l.to[i].value >> k.turned & 1u) << i;
+      for (; fits != 0; fits &= fits - 1) {
+        const auto i = static_cast<unsigned>(__builtin_ctz(fits));
+        if (holds(l.to[i].number())) [[likely]]
           return line * 3 + i;
+      }
       if (l.passed == 0) [[likely]]
         return none;
       line = next(line);
     }
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
-  std::uint32_t insert(const tuple_key& k, place_reference to) noexcept {
-    for (std::uint32_t line = home(k.a, k.b);; line = next(line)) {
+  std::uint32_t insert(const tuple_key& k, std::uint32_t line, place_reference to) noexcept {
+    for (;; line = next(line)) {
       index_line& l = lines_[line];
-      for (unsigned i = 0; i < 3; ++i) {
-        if (l.to[i].value != 0) continue;
+      const unsigned free =
+          (l.to[0].value == 0 ? 1u : 0u) | (l.to[1].value == 0 ? 2u : 0u) | (l.to[2].value == 0 ? 4u : 0u);
+      if (free != 0) [[likely]] {
+        const auto i = static_cast<unsigned>(__builtin_ctz(free));
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
         return line * 3 + i;
       }

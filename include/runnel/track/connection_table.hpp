@@ -89,6 +89,8 @@ class connection_table {
   }
   /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
   void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
+  /// The same without a look at the connections: also those are found whose time has run out. One cache line for each.
+  void find_numbers(const connection_tuple* tuples, std::size_t n, connection_word* words) const noexcept;
   /// The connection with a number below `capacity()`; it may be free: see `is_alive`.
   [[nodiscard]] connection& operator[](std::uint32_t number) noexcept { return records_[number]; }
   /// The same to read.
@@ -163,6 +165,7 @@ class connection_table {
 
  private:
   friend struct detail::tracker;
+  friend struct detail::transfer;
   struct tuple_pair {
     connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
   };
@@ -207,6 +210,8 @@ class connection_table {
       return both.way[0] == t || both.way[1] == t;
     });
   }
+  template <class Found>
+  void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
     if (place == detail::connection_index::none) return {};
     const detail::place_reference r = index_.at(place);
@@ -290,10 +295,10 @@ inline void connection_table::options(const tracking_options& o) noexcept {
   for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
 }
 
-inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
-                                   instant now) const noexcept {
+template <class Found>
+RUNNEL_INLINE void connection_table::find_places(const connection_tuple* tuples, std::size_t n,
+                                                 Found found) const noexcept {
   constexpr std::size_t at_once = 32;
-  const std::uint64_t ticks = detail::ticks_at(now);
   detail::tuple_key keys[at_once];
   std::uint32_t at[at_once];
   for (; n != 0;) {
@@ -303,13 +308,31 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
       at[i] = index_.home(keys[i].a, keys[i].b);
       index_.prefetch(at[i]);
     }
-    for (std::size_t i = 0; i < m; ++i) {
-      at[i] = find_place(keys[i], at[i], tuples[i]);
-      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
-    }
-    for (std::size_t i = 0; i < m; ++i) words[i] = word_of(at[i], keys[i].turned, ticks);
-    tuples += m, words += m, n -= m;
+    for (std::size_t i = 0; i < m; ++i) at[i] = find_place(keys[i], at[i], tuples[i]);
+    found(keys, at, m);
+    tuples += m, n -= m;
   }
+}
+
+inline void connection_table::find_numbers(const connection_tuple* tuples, std::size_t n,
+                                           connection_word* words) const noexcept {
+  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
+    for (std::size_t i = 0; i < m; ++i) {
+      const detail::place_reference r =
+          at[i] == detail::connection_index::none ? detail::place_reference{} : index_.at(at[i]);
+      *words++ = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(keys[i].turned) << 3};
+    }
+  });
+}
+
+inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                   instant now) const noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
+    for (std::size_t i = 0; i < m; ++i)
+      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
+    for (std::size_t i = 0; i < m; ++i) *words++ = word_of(at[i], keys[i].turned, ticks);
+  });
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
@@ -340,10 +363,12 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
-  const bool alone = find_place(k, home, t.inverted()) == detail::connection_index::none || t == t.inverted();
+  bool alone = true;
+  if (!is_ipv6) alone = index_.find(k, home, [](std::uint32_t) { return true; }) == detail::connection_index::none;
+  else alone = find_place(k, home, t.inverted()) == detail::connection_index::none;
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
-  c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
+  c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
   std::uint32_t last = ring_first_ + ring_used_++;
   if (last >= ring_size_) last -= ring_size_;
@@ -389,7 +414,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, index_.home(k.a, k.b), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
   ++changes_;

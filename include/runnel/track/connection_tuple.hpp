@@ -59,8 +59,10 @@ struct tuple_key {
 };
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
   const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
-  const bool turned = back < addresses || (back == addresses && rest_back < rest);
-  return {turned ? back : addresses, turned ? rest_back : rest, turned ? 1u : 0u};
+  const bool turned = (back < addresses) | ((back == addresses) & (rest_back < rest));
+  // Nobody can predict which: not by a branch.
+  const std::uint64_t mask = std::uint64_t{0} - (turned ? 1u : 0u);
+  return {addresses ^ ((addresses ^ back) & mask), rest ^ ((rest ^ rest_back) & mask), turned ? 1u : 0u};
 }
 
 }  // namespace detail
