@@ -31930,6 +31930,7 @@ struct tcp_window {
 static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
+struct transfer;
 
 }  // namespace detail
 
@@ -31976,6 +31977,7 @@ class alignas(64) connection : private connection_facts {
  private:
   friend class connection_table;
   friend struct detail::tracker;
+  friend struct detail::transfer;
   static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
   static constexpr std::uint16_t public_status = 0x03ff;
 
@@ -32059,8 +32061,10 @@ struct tuple_key {
 };
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
   const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
-  const bool turned = back < addresses || (back == addresses && rest_back < rest);
-  return {turned ? back : addresses, turned ? rest_back : rest, turned ? 1u : 0u};
+  const bool turned = (back < addresses) | ((back == addresses) & (rest_back < rest));
+  // Nobody can predict which: not by a branch.
+  const std::uint64_t mask = std::uint64_t{0} - (turned ? 1u : 0u);
+  return {addresses ^ ((addresses ^ back) & mask), rest ^ ((rest ^ rest_back) & mask), turned ? 1u : 0u};
 }
 
 }  // namespace detail
@@ -32247,20 +32251,28 @@ class connection_index {
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t line, Holds holds) const noexcept {
     for (;;) {
       const index_line& l = lines_[line];
+      // All three without a branch: nobody can predict which it is.
+      unsigned fits = 0;
       for (unsigned i = 0; i < 3; ++i)
-        if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && l.to[i].means(k.turned) && holds(l.to[i].number()))
+        fits |= (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 ? 1u : 0u) << i & (l.to[i].value >> k.turned & 1u) << i;
+      for (; fits != 0; fits &= fits - 1) {
+        const auto i = static_cast<unsigned>(__builtin_ctz(fits));
+        if (holds(l.to[i].number())) [[likely]]
           return line * 3 + i;
+      }
       if (l.passed == 0) [[likely]]
         return none;
       line = next(line);
     }
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
-  std::uint32_t insert(const tuple_key& k, place_reference to) noexcept {
-    for (std::uint32_t line = home(k.a, k.b);; line = next(line)) {
+  std::uint32_t insert(const tuple_key& k, std::uint32_t line, place_reference to) noexcept {
+    for (;; line = next(line)) {
       index_line& l = lines_[line];
-      for (unsigned i = 0; i < 3; ++i) {
-        if (l.to[i].value != 0) continue;
+      const unsigned free =
+          (l.to[0].value == 0 ? 1u : 0u) | (l.to[1].value == 0 ? 2u : 0u) | (l.to[2].value == 0 ? 4u : 0u);
+      if (free != 0) [[likely]] {
+        const auto i = static_cast<unsigned>(__builtin_ctz(free));
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
         return line * 3 + i;
       }
@@ -33092,6 +33104,8 @@ class connection_table {
   }
   /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
   void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
+  /// The same without a look at the connections: also those are found whose time has run out. One cache line for each.
+  void find_numbers(const connection_tuple* tuples, std::size_t n, connection_word* words) const noexcept;
   /// The connection with a number below `capacity()`; it may be free: see `is_alive`.
   [[nodiscard]] connection& operator[](std::uint32_t number) noexcept { return records_[number]; }
   /// The same to read.
@@ -33166,6 +33180,7 @@ class connection_table {
 
  private:
   friend struct detail::tracker;
+  friend struct detail::transfer;
   struct tuple_pair {
     connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
   };
@@ -33210,6 +33225,8 @@ class connection_table {
       return both.way[0] == t || both.way[1] == t;
     });
   }
+  template <class Found>
+  void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
     if (place == detail::connection_index::none) return {};
     const detail::place_reference r = index_.at(place);
@@ -33293,10 +33310,10 @@ inline void connection_table::options(const tracking_options& o) noexcept {
   for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
 }
 
-inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
-                                   instant now) const noexcept {
+template <class Found>
+RUNNEL_INLINE void connection_table::find_places(const connection_tuple* tuples, std::size_t n,
+                                                 Found found) const noexcept {
   constexpr std::size_t at_once = 32;
-  const std::uint64_t ticks = detail::ticks_at(now);
   detail::tuple_key keys[at_once];
   std::uint32_t at[at_once];
   for (; n != 0;) {
@@ -33306,13 +33323,31 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
       at[i] = index_.home(keys[i].a, keys[i].b);
       index_.prefetch(at[i]);
     }
-    for (std::size_t i = 0; i < m; ++i) {
-      at[i] = find_place(keys[i], at[i], tuples[i]);
-      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
-    }
-    for (std::size_t i = 0; i < m; ++i) words[i] = word_of(at[i], keys[i].turned, ticks);
-    tuples += m, words += m, n -= m;
+    for (std::size_t i = 0; i < m; ++i) at[i] = find_place(keys[i], at[i], tuples[i]);
+    found(keys, at, m);
+    tuples += m, n -= m;
   }
+}
+
+inline void connection_table::find_numbers(const connection_tuple* tuples, std::size_t n,
+                                           connection_word* words) const noexcept {
+  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
+    for (std::size_t i = 0; i < m; ++i) {
+      const detail::place_reference r =
+          at[i] == detail::connection_index::none ? detail::place_reference{} : index_.at(at[i]);
+      *words++ = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(keys[i].turned) << 3};
+    }
+  });
+}
+
+inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                   instant now) const noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
+    for (std::size_t i = 0; i < m; ++i)
+      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
+    for (std::size_t i = 0; i < m; ++i) *words++ = word_of(at[i], keys[i].turned, ticks);
+  });
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
@@ -33343,10 +33378,12 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
-  const bool alone = find_place(k, home, t.inverted()) == detail::connection_index::none || t == t.inverted();
+  bool alone = true;
+  if (!is_ipv6) alone = index_.find(k, home, [](std::uint32_t) { return true; }) == detail::connection_index::none;
+  else alone = find_place(k, home, t.inverted()) == detail::connection_index::none;
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
-  c.original_ = c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, false, ways));
+  c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
   std::uint32_t last = ring_first_ + ring_used_++;
   if (last >= ring_size_) last -= ring_size_;
@@ -33392,7 +33429,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, index_.home(k.a, k.b), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
   ++changes_;
@@ -33531,6 +33568,344 @@ inline bool connection_table::check() const noexcept {
          wheel_.check([this](std::uint32_t n, std::uint32_t place) {
            return n < fresh_ && is_confirmed(records_[n]) && records_[n].timer_ == place;
          });
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/export.hpp ========================================================================================
+// Connections as bytes, so that a restart or a standby does not lose them: export here, import there.
+//
+// Theory of operation. A header, one record for each confirmed connection, and a checksum over both. All numbers are
+// big-endian, so that the two machines need not be alike. Times are what is left, not when. What does not belong to a
+// connection, such as its number and its place in the table, is not in it: an import makes new ones.
+//
+//     header     "RNLCT" 0, version (2 bytes), how many records (4), bytes of a record (4)
+//     record     flags, protocol, TCP state, 0; status (2), zone (2); mark, labels, milliseconds left, milliseconds of
+//                age (4 each); packets and octets of both directions (8 each); two tuples (36 each: two addresses of 16
+//                bytes, ports); the TCP windows (56)
+//     trailer    a hash of all before (8): against damage, not against forgery
+//
+// An import is checked whole before the first connection is made: it is all or nothing.
+#ifndef RUNNEL_TRACK_EXPORT_HPP
+#define RUNNEL_TRACK_EXPORT_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+inline constexpr std::size_t export_header = 16, export_trailer = 8, export_record = 24 + 32 + 72 + 56;
+inline constexpr std::uint16_t export_version = 1;
+inline constexpr std::uint8_t export_magic[6] = {'R', 'N', 'L', 'C', 'T', 0};
+
+// Words one after the other, written or read.
+class byte_sink {
+ public:
+  explicit constexpr byte_sink(std::byte* p) noexcept : p_(p) {}
+  constexpr void u8(std::uint8_t v) noexcept { store_u8(p_, v), ++p_; }
+  constexpr void u16(std::uint16_t v) noexcept { store_be16(p_, v), p_ += 2; }
+  constexpr void u32(std::uint32_t v) noexcept { store_be32(p_, v), p_ += 4; }
+  constexpr void u64(std::uint64_t v) noexcept { store_be64(p_, v), p_ += 8; }
+
+ private:
+  std::byte* p_;
+};
+class byte_source {
+ public:
+  explicit constexpr byte_source(const std::byte* p) noexcept : p_(p) {}
+  constexpr std::uint8_t u8() noexcept { return load_u8((p_ += 1) - 1); }
+  constexpr std::uint16_t u16() noexcept { return load_be16((p_ += 2) - 2); }
+  constexpr std::uint32_t u32() noexcept { return load_be32((p_ += 4) - 4); }
+  constexpr std::uint64_t u64() noexcept { return load_be64((p_ += 8) - 8); }
+
+ private:
+  const std::byte* p_;
+};
+
+// The same for all hosts.
+[[nodiscard]] constexpr std::uint64_t export_sum(bytes all) noexcept {
+  std::uint64_t sum = hash_a;
+  std::size_t i = 0;
+  for (; i + 8 <= all.size(); i += 8) sum = mix(sum ^ load_be64(all.data() + i));
+  for (; i < all.size(); ++i) sum = mix(sum ^ load_u8(all.data() + i));
+  return sum;
+}
+// TCP windows in the order of their members.
+template <class Word32, class Word16, class Word8>
+constexpr void each_of_window(tcp_window& w, Word32 word, Word16 half, Word8 octet) noexcept {
+  for (tcp_side& s : w.side) word(s.end), word(s.max_end), word(s.max_window), word(s.max_ack);
+  for (std::uint8_t& v : w.scale) octet(v);
+  for (std::uint8_t& v : w.flags) octet(v);
+  word(w.last_sequence), word(w.last_ack), word(w.last_end);
+  half(w.last_window);
+  octet(w.last_index), octet(w.last_direction), octet(w.last_scale), octet(w.last_flags), octet(w.retransmits);
+}
+
+// One connection and its record.
+struct transfer {
+  [[nodiscard]] static constexpr std::uint32_t milliseconds_in(std::int64_t ns) noexcept {
+    const std::int64_t ms = ns / 1'000'000;
+    return ms < 0 ? 0 : ms > 0xffff'ffff ? 0xffff'ffffu : static_cast<std::uint32_t>(ms);
+  }
+  static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
+    byte_sink to{p};
+    const connection_tuple ways[] = {table.original(c), table.reply(c)};
+    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(c.tcp_state_), to.u8(0);
+    to.u16(c.status()), to.u16(c.zone());
+    to.u32(c.mark()), to.u32(c.labels());
+    to.u32(milliseconds_in(table.remaining(c, now).ns));
+    const std::uint32_t age = static_cast<std::uint32_t>(ticks_at(now)) - c.created_;
+    to.u32(milliseconds_in(static_cast<std::int64_t>(std::uint64_t{age} << tick_shift)));
+    for (const std::uint64_t v : c.packets_) to.u64(v);
+    for (const std::uint64_t v : c.octets_) to.u64(v);
+    for (const connection_tuple& t : ways) {
+      const ipv6_address from = t.source6(), whom = t.destination6();
+      to.u64(from.high()), to.u64(from.low()), to.u64(whom.high()), to.u64(whom.low());
+      to.u16(t.source_port()), to.u16(t.destination_port());
+    }
+    each_of_window(
+        c.tcp_, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
+        [&](std::uint8_t v) { to.u8(v); });
+    to.u8(0);
+  }
+
+  struct record {
+    std::uint8_t flags = 0, protocol = 0, state = 0, zero = 0;
+    std::uint16_t status = 0, zone = 0;
+    std::uint32_t mark = 0, labels = 0, left = 0, age = 0;
+    std::uint64_t packets[2] = {}, octets[2] = {};
+    std::uint64_t address[2][4] = {};
+    std::uint16_t port[2][2] = {};
+    tcp_window window;
+
+    explicit record(const std::byte* p) noexcept {
+      byte_source from{p};
+      flags = from.u8(), protocol = from.u8(), state = from.u8(), zero = from.u8();
+      status = from.u16(), zone = from.u16();
+      mark = from.u32(), labels = from.u32(), left = from.u32(), age = from.u32();
+      for (std::uint64_t& v : packets) v = from.u64();
+      for (std::uint64_t& v : octets) v = from.u64();
+      for (unsigned way = 0; way < 2; ++way) {
+        for (std::uint64_t& v : address[way]) v = from.u64();
+        for (std::uint16_t& v : port[way]) v = from.u16();
+      }
+      each_of_window(
+          window, [&](std::uint32_t& v) { v = from.u32(); }, [&](std::uint16_t& v) { v = from.u16(); },
+          [&](std::uint8_t& v) { v = from.u8(); });
+      zero |= from.u8();
+    }
+    [[nodiscard]] connection_tuple tuple(unsigned way) const noexcept {
+      const std::uint64_t* const a = address[way];
+      const std::uint16_t* const ports = port[way];
+      if (flags == 0)
+        return {ipv4_address{static_cast<std::uint32_t>(a[1])},
+                ipv4_address{static_cast<std::uint32_t>(a[3])},
+                ports[0],
+                ports[1],
+                protocol,
+                zone};
+      return {ipv6_address{a[0], a[1]}, ipv6_address{a[2], a[3]}, ports[0], ports[1], protocol, zone};
+    }
+    [[nodiscard]] bool is_sound() const noexcept {
+      using namespace connection_status;
+      constexpr unsigned known = expected | seen_reply | assured | confirmed | src_nat | dst_nat;
+      if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
+      if (protocol == 6 ? state < 1 || state > 9 : state != 0) return false;
+      for (unsigned way = 0; way < 2; ++way) {
+        const std::uint64_t* const a = address[way];
+        if (flags == 0 && ((a[0] | a[2]) != 0 || (a[1] | a[3]) > 0xffff'ffff)) return false;
+        if (window.scale[way] > 14) return false;
+      }
+      return window.last_index <= 5 && window.last_direction <= 1 && window.last_scale <= 14;
+    }
+  };
+  [[nodiscard]] static bool is_sound(const std::byte* p) noexcept { return record{p}.is_sound(); }
+
+  [[nodiscard]] static bool restore(connection_table& table, const std::byte* p, instant now) noexcept {
+    const record r{p};
+    const connection_tuple original = r.tuple(0), reply = r.tuple(1);
+    const bool full = table.size_ == table.capacity_ ||
+                      (r.flags != 0 && table.free6_ == connection_table::none && table.fresh6_ == table.ipv6_capacity_);
+    if (full || table.find(original, now).has_connection() || table.find(reply, now).has_connection()) return false;
+    const std::uint32_t n = table.insert(original, now);
+    if (n == connection_table::none) return false;
+    connection& c = table[n];
+    if (!(reply == original.inverted()) && !table.set_reply(c, reply)) return table.erase(c), false;
+    c.bits() |= static_cast<std::uint16_t>(r.status & ~connection_status::confirmed);
+    c.mark(r.mark);
+    c.labels(r.labels);
+    c.tcp_state_ = r.state;
+    c.tcp_ = r.window;
+    for (unsigned way = 0; way < 2; ++way) c.packets_[way] = r.packets[way], c.octets_[way] = r.octets[way];
+    const auto ticks = static_cast<std::uint32_t>(ticks_at(now));
+    c.deadline_ = ticks + ticks_in(milliseconds(r.left));
+    if (!table.confirm(c, now)) return false;
+    c.created_ = ticks - ticks_in(milliseconds(r.age));
+    return true;
+  }
+};
+
+}  // namespace detail
+
+/// How many bytes `export_connections` writes at most for a table.
+[[nodiscard]] inline std::size_t export_size(const connection_table& table) noexcept {
+  return detail::export_header + table.size() * detail::export_record + detail::export_trailer;
+}
+
+/// Writes all confirmed connections whose time has not run out to `to`, and says how many bytes that took; 0 when they
+/// do not fit: see `export_size`. 184 bytes a connection.
+[[nodiscard]] inline std::size_t export_connections(connection_table& table, mutable_bytes to, instant now) noexcept {
+  std::size_t used = detail::export_header;
+  std::uint32_t count = 0;
+  bool fits = to.size() >= detail::export_header + detail::export_trailer;
+  table.for_each([&](connection& c) {
+    if (table.remaining(c, now).ns <= 0) return;
+    fits = fits && to.size() - used >= detail::export_record + detail::export_trailer;
+    if (!fits) return;
+    detail::transfer::store(table, c, to.data() + used, now);
+    used += detail::export_record;
+    ++count;
+  });
+  if (!fits) return 0;
+  detail::byte_sink head{to.data()};
+  for (const std::uint8_t b : detail::export_magic) head.u8(b);
+  head.u16(detail::export_version);
+  head.u32(count);
+  head.u32(detail::export_record);
+  store_be64(to.data() + used, detail::export_sum(to.first(used)));
+  return used + detail::export_trailer;
+}
+
+/// What an import did.
+struct import_result {
+  std::uint32_t imported = 0;  ///< connections that are there now
+  std::uint32_t refused = 0;   ///< for which there was no room, or whose packets belong to another one already
+};
+
+/// Makes the connections that `export_connections` has written, as of `now`; those that are in the table stay. Input
+/// that is cut, damaged or not of this version is refused whole: nothing is changed then.
+[[nodiscard]] inline result<import_result, error> import_connections(connection_table& table, bytes from,
+                                                                     instant now) noexcept {
+  const auto refuse = [](const char* why, const char* advice) {
+    return error("connections", "import", "", why, advice);
+  };
+  constexpr std::size_t around = detail::export_header + detail::export_trailer;
+  if (from.size() < around) return refuse("too short for a header", "give all that was exported");
+  detail::byte_source head{from.data()};
+  for (const std::uint8_t b : detail::export_magic)
+    if (head.u8() != b) return refuse("not an export of connections", "give what export_connections() has written");
+  if (head.u16() != detail::export_version)
+    return refuse("of another version", "export it again, by the version that imports it");
+  const std::uint32_t count = head.u32();
+  if (head.u32() != detail::export_record || (from.size() - around) / detail::export_record != count ||
+      (from.size() - around) % detail::export_record != 0)
+    return refuse("its length is not what its header says", "give all that was exported");
+  const bytes summed = from.first(from.size() - detail::export_trailer);
+  if (load_be64(from.data() + summed.size()) != detail::export_sum(summed))
+    return refuse("damaged: its checksum is wrong", "export it again");
+  const std::byte* const first = from.data() + detail::export_header;
+  for (std::uint32_t i = 0; i < count; ++i)
+    if (!detail::transfer::is_sound(first + i * detail::export_record))
+      return refuse("a connection in it cannot be", "give what export_connections() has written");
+  import_result done;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (detail::transfer::restore(table, first + i * detail::export_record, now)) ++done.imported;
+    else ++done.refused;
+  }
+  return done;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/list.hpp ==========================================================================================
+// Connections as text, line for line as `conntrack -L` of conntrack-tools writes them.
+#ifndef RUNNEL_TRACK_LIST_HPP
+#define RUNNEL_TRACK_LIST_HPP
+
+#include <cstdint>  // int64_t, uint8_t
+
+namespace runnel {
+
+namespace detail {
+
+constexpr void print_protocol_column(text_writer& out, std::uint8_t protocol) noexcept {
+  const char* name = "unknown";
+  switch (protocol) {
+    case 1: name = "icmp"; break;
+    case 6: name = "tcp"; break;
+    case 17: name = "udp"; break;
+    case 47: name = "gre"; break;
+    case 58: name = "icmpv6"; break;
+    default: break;
+  }
+  text<16> column;
+  column << name;
+  column.pad_to(8);
+  out << column.c_str() << ' ' << protocol << ' ';
+}
+
+}  // namespace detail
+
+/// One direction as `conntrack -L` writes it: `src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80`.
+constexpr void print(text_writer& out, const connection_tuple& t) noexcept {
+  out << "src=";
+  if (t.is_ipv6()) print(out, t.source6());
+  else print(out, t.source4());
+  out << " dst=";
+  if (t.is_ipv6()) print(out, t.destination6());
+  else print(out, t.destination4());
+  switch (t.protocol_number()) {
+    case 6:
+    case 17: out << " sport=" << t.source_port() << " dport=" << t.destination_port(); break;
+    case 1:
+    case 58: out << " type=" << t.icmp_type() << " code=" << t.icmp_code() << " id=" << t.icmp_identifier(); break;
+    case 47:
+      out << " srckey=0x";
+      out.hex(t.source_port());
+      out << " dstkey=0x";
+      out.hex(t.destination_port());
+      break;
+    default: break;
+  }
+}
+
+/// One line of `conntrack -L` without its end:
+///
+///     tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80 packets=5 bytes=260 src=192.0.2.1
+///     dst=10.0.0.1 sport=80 dport=40000 packets=3 bytes=156 [ASSURED] mark=0 use=1
+///
+/// `now` is what the remaining time counts from, in seconds rounded down. `use` is the kernel's count of references, of
+/// which there are none here: always 1.
+inline void print(text_writer& out, const connection_table& table, const connection& c, instant now) noexcept {
+  detail::print_protocol_column(out, c.protocol_number());
+  const std::int64_t left = table.remaining(c, now).ns;
+  out << (left < 0 ? 0 : left / 1'000'000'000) << ' ';
+  if (c.protocol_number() == 6) out << name(c.tcp_state()) << ' ';
+  const auto way = [&](const connection_tuple& t, connection_direction d) {
+    print(out, t);
+    out << " packets=" << c.packets(d) << " bytes=" << c.octets(d) << ' ';
+  };
+  way(table.original(c), connection_direction::original);
+  if (!c.has_status(connection_status::seen_reply)) out << "[UNREPLIED] ";
+  way(table.reply(c), connection_direction::reply);
+  if (c.has_status(connection_status::assured)) out << "[ASSURED] ";
+  out << "mark=" << c.mark() << ' ';
+  if (c.zone() != 0) out << "zone=" << c.zone() << ' ';
+  out << "use=1";
+}
+
+/// All confirmed connections, a line each: `conntrack -L`. Longer than most buffers: give it a writer that flushes.
+inline void print(text_writer& out, connection_table& table, instant now) noexcept {
+  table.for_each([&](const connection& c) {
+    print(out, table, c, now);
+    out << '\n';
+  });
 }
 
 }  // namespace runnel

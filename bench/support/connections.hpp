@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// A million connections, and the tuples that are looked for among them, one after the other in random order.
+#ifndef BENCH_SUPPORT_CONNECTIONS_HPP
+#define BENCH_SUPPORT_CONNECTIONS_HPP
+
+#include <chrono>   // steady_clock, duration
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t
+#include <vector>   // vector
+
+#include <benchmark/benchmark.h>
+
+#include <runnel/track/connection_tuple.hpp>
+
+#include "support/traffic.hpp"
+
+namespace bench {
+
+inline std::chrono::steady_clock::time_point now() { return std::chrono::steady_clock::now(); }
+inline double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(now() - begin).count();
+}
+
+struct million_connections {
+  static constexpr std::int64_t count = 1'000'000;
+  static constexpr std::size_t asked = 1 << 21;
+  std::vector<runnel::connection_tuple> tuples, wanted;
+
+  million_connections() : tuples(count), wanted(asked) {
+    for (std::size_t i = 0; i < tuples.size(); ++i) {
+      const std::uint64_t r = scramble(i);
+      tuples[i] = {runnel::ipv4_address{static_cast<std::uint32_t>(r)},
+                   runnel::ipv4_address{static_cast<std::uint32_t>(r >> 32)}, static_cast<std::uint16_t>(i), 443, 17};
+    }
+    for (std::size_t i = 0; i < asked; ++i) wanted[i] = tuples[scramble(i + count) % count];
+  }
+  static const million_connections& get() {
+    static const million_connections made;
+    return made;
+  }
+  // Bursts of 32; `ask(first of 32)` says how many of them are there: all.
+  template <class Ask>
+  void measure(benchmark::State& state, Ask ask) const {
+    std::size_t at = 0, found = 0;
+    for (auto _ : state) {
+      found += ask(wanted.data() + at);
+      at = (at + 32) % asked;
+    }
+    const auto all = static_cast<std::size_t>(state.iterations()) * 32;
+    if (found != all) state.SkipWithError("does not find all");
+    state.SetItemsProcessed(static_cast<std::int64_t>(all));
+  }
+};
+
+}  // namespace bench
+
+#endif
