@@ -45,6 +45,8 @@
 
 namespace runnel::detail {
 
+// All functions here are templates over the type of `uri`, so that only a program that opens devices by their names
+// compiles what each device does.
 using opened_device = result<device::any_device, error>;
 
 // A capture being written: nothing comes from it.
@@ -64,7 +66,8 @@ class capture_sink {
   pcap_writer out_;
 };
 
-inline opened_device open_capture_sink(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_capture_sink(Uri& uri, pool* memory) noexcept {
   pcap_writer_options o;
   constexpr uri_choice<capture_format> formats[] = {{"pcapng", capture_format::pcapng}, {"pcap", capture_format::pcap}};
   constexpr uri_choice<link_type> links[] = {{"ethernet", link_type::ethernet}, {"raw_ip", link_type::raw_ip}};
@@ -77,7 +80,8 @@ inline opened_device open_capture_sink(device_uri& uri, pool* memory) noexcept {
   if (!out) return out.error();
   return device::any_device::make_with<capture_sink>(std::move(*slots), uri.name(), std::move(*out));
 }
-inline opened_device open_capture(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_capture(Uri& uri, pool* memory) noexcept {
   if (bool write = false; uri.flag("write", write), write) return open_capture_sink(uri, memory);
   pcap_reader_options o;
   constexpr uri_choice<pace> paces[] = {{"unlimited", pace::unlimited}, {"capture", pace::capture}};
@@ -89,7 +93,8 @@ inline opened_device open_capture(device_uri& uri, pool* memory) noexcept {
   if (!in) return in.error();
   return device::any_device::make_with<pcap_reader>(std::move(*slots), uri.name(), std::move(*in));
 }
-inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_null(Uri& uri, pool* memory) noexcept {
   null_device_options o;
   pool_config config;
   uri.number("length", o.length, 0, 65535).number("limit", o.limit, 0, 999'999'999'999'999'999).flag("copy", o.copy);
@@ -105,7 +110,8 @@ inline opened_device open_null(device_uri& uri, pool* memory) noexcept {
   }
   return device::any_device::make_with<null_device>(std::move(*slots), "null", from, o);
 }
-inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_link(Uri& uri, pool* memory) noexcept {
   link_options o;
   uri.time("latency", o.latency).time("jitter", o.jitter).flag("keep_order", o.keep_order).share("loss", o.loss);
   uri.share("corruption", o.corruption)
@@ -122,7 +128,8 @@ inline opened_device open_link(device_uri& uri, pool* memory) noexcept {
 
 #if defined(__linux__)
 
-inline opened_device open_tap_as(device::tap_mode mode, device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_tap_as(device::tap_mode mode, Uri& uri, pool* memory) noexcept {
   device::tap_options o{.mode = mode, .memory = memory};
   uri.flag("create", o.create).flag("multi_queue", o.multi_queue).flag("vnet_header", o.vnet_header);
   uri.flag("segmentation", o.segmentation).flag("up", o.up).flag("persist", o.persist).number("mtu", o.mtu, 1, 65535);
@@ -134,13 +141,16 @@ inline opened_device open_tap_as(device::tap_mode mode, device_uri& uri, pool* m
   if (!made) return made.error();
   return device::any_device::make<device::tap>(uri.name(), std::move(*made));
 }
-inline opened_device open_tap(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_tap(Uri& uri, pool* memory) noexcept {
   return open_tap_as(device::tap_mode::tap, uri, memory);
 }
-inline opened_device open_tun(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_tun(Uri& uri, pool* memory) noexcept {
   return open_tap_as(device::tap_mode::tun, uri, memory);
 }
-inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_af_packet(Uri& uri, pool* memory) noexcept {
   using device::fanout_mode;
   device::af_packet_options o{.memory = memory};
   constexpr uri_choice<fanout_mode> modes[] = {{"none", fanout_mode::none},
@@ -161,7 +171,8 @@ inline opened_device open_af_packet(device_uri& uri, pool* memory) noexcept {
   return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
 }
 
-inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
+template <class Uri>
+opened_device open_af_xdp(Uri& uri, pool* memory) noexcept {
   using bpf::xdp_mode;
   using device::copy_mode;
   device::af_xdp_options o{.memory = memory};
@@ -191,14 +202,17 @@ inline opened_device open_af_xdp(device_uri& uri, pool* memory) noexcept {
 #endif  // defined(__linux__)
 
 // A kind that is added needs a function above, and a line here.
+template <class Uri>
 struct device_kind {
   const char* name;
-  opened_device (*open)(device_uri&, pool*) noexcept;
+  opened_device (*open)(Uri&, pool*) noexcept;
 };
-inline constexpr device_kind device_kinds[] = {
-    {"pcap", open_capture}, {"null", open_null}, {"link", open_link},
+template <class Uri>
+inline constexpr device_kind<Uri> device_kinds[] = {
+    {"pcap", open_capture<Uri>},  {"null", open_null<Uri>}, {"link", open_link<Uri>},
 #if defined(__linux__)
-    {"tap", open_tap},      {"tun", open_tun},   {"af_packet", open_af_packet}, {"af_xdp", open_af_xdp},
+    {"tap", open_tap<Uri>},       {"tun", open_tun<Uri>},   {"af_packet", open_af_packet<Uri>},
+    {"af_xdp", open_af_xdp<Uri>},
 #endif
 };
 
@@ -209,14 +223,15 @@ namespace runnel::device {
 /// Opens the device that `uri` describes: `kind:name?option=value&option`, at most 255 characters, no escapes. Its pool
 /// is its own, or `memory`, which must outlive it then. An unknown kind, option or value is an error that lists those
 /// that there are; what else fails is said by the device.
-[[nodiscard]] inline result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
-  detail::device_uri parts(uri);
-  for (const detail::device_kind& kind : detail::device_kinds)
+template <class Uri = detail::device_uri>
+[[nodiscard]] result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
+  Uri parts(uri);
+  for (const auto& kind : detail::device_kinds<Uri>)
     if (same_text(kind.name, parts.kind())) return kind.open(parts, memory);
   if (parts.kind()[0] == '\0') return *parts.problem();
   text<96> advice;
   const char* between = "there are ";
-  for (const detail::device_kind& kind : detail::device_kinds) {
+  for (const auto& kind : detail::device_kinds<Uri>) {
     advice << between << kind.name;
     between = ", ";
   }

@@ -56,6 +56,7 @@ class condition : public match::expression_operators {
   }
 
   /// Whether it holds for a packet.
+  template <class = void>
   [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
     return match::detail::holds({nodes_, size_, words_}, s);
   }

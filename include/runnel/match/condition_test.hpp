@@ -26,6 +26,7 @@ template <header H>
   return p == nullptr || m.size_from(p) < need ? nullptr : p;
 }
 // `locate` of an option or the like that is known at run time.
+template <class = void>
 [[nodiscard, gnu::noinline]] constexpr const std::byte* locate_one_of_many(const header_map& m, header h,
                                                                            std::size_t need) noexcept {
   const std::uint8_t number = number_of(h);
@@ -44,7 +45,7 @@ template <header H>
   return nullptr;
 }
 // `locate` of a header that is known at run time.
-[[nodiscard]] constexpr const std::byte* locate_any(const header_map& m, header h, std::size_t need) noexcept {
+[[nodiscard]] constexpr const std::byte* locate_any(const auto& m, header h, std::size_t need) noexcept {
   switch (h) {
     case header::ethernet: return locate_one<header::ethernet>(m, need);
     case header::vlan: return locate_one<header::vlan>(m, need);
@@ -70,7 +71,7 @@ template <header H>
   return locate_one_of_many(m, h, need);
 }
 
-[[nodiscard]] constexpr header_map inside_any(const header_map& m, tunnel around) noexcept {
+[[nodiscard]] constexpr header_map inside_any(const auto& m, tunnel around) noexcept {
   switch (around) {
     case tunnel::vxlan: return inside_of<tunnel::vxlan>(m);
     case tunnel::gre: return inside_of<tunnel::gre>(m);
@@ -80,7 +81,7 @@ template <header H>
   return inside_of<tunnel::ipip>(m);
 }
 
-[[nodiscard]] constexpr bool load_meta(const subject& s, meta_key which, std::uint64_t& to) noexcept {
+[[nodiscard]] constexpr bool load_meta(const auto& s, meta_key which, std::uint64_t& to) noexcept {
   switch (which) {
     case meta_key::length: return meta::length.load(s, to);
     case meta_key::iif: return meta::iif.load(s, to);
@@ -102,7 +103,7 @@ template <header H>
 }
 
 // Where the field lies; null when the packet has none.
-[[nodiscard]] constexpr const std::byte* find_field(const subject& s, const operand_description& o) noexcept {
+[[nodiscard]] constexpr const std::byte* find_field(const auto& s, const operand_description& o) noexcept {
   const std::size_t needed = (std::size_t{o.offset} + o.bits + 7) / 8;
   const std::size_t fixed = fixed_size(o.in_header);
   const std::size_t need = needed > fixed ? needed : fixed;
@@ -110,13 +111,13 @@ template <header H>
                                   : locate_any(s.headers, o.in_header, need);
   return p == nullptr ? nullptr : p + o.offset / 8;
 }
-[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, ipv6_address& to) noexcept {
+[[nodiscard]] constexpr bool load_key(const auto& s, const operand_description& o, ipv6_address& to) noexcept {
   const std::byte* p = find_field(s, o);
   if (p == nullptr) return false;
   to = ipv6_address::load(p);
   return true;
 }
-[[nodiscard]] constexpr bool load_key(const subject& s, const operand_description& o, std::uint64_t& to) noexcept {
+[[nodiscard]] constexpr bool load_key(const auto& s, const operand_description& o, std::uint64_t& to) noexcept {
   if (o.is_meta) return load_meta(s, o.which, to);
   const std::byte* p = find_field(s, o);
   if (p == nullptr) return false;
@@ -170,7 +171,7 @@ template <class Key>
 }
 
 template <class Key>
-[[nodiscard]] constexpr bool test_operand(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+[[nodiscard]] constexpr bool test_operand(const condition_view& c, const condition_node& n, const auto& s) noexcept {
   Key k{};
   if (!load_key(s, n.operand, k)) return false;
   if (n.operand.is_masked) k = key_and(k, c.mask<Key>(n));
@@ -184,7 +185,7 @@ template <class Key>
   }
 }
 // Whether a node without children holds.
-[[nodiscard]] constexpr bool test_node(const condition_view& c, const condition_node& n, const subject& s) noexcept {
+[[nodiscard]] constexpr bool test_node(const condition_view& c, const condition_node& n, const auto& s) noexcept {
   if (n.kind == node_kind::always) return true;
   if (n.kind == node_kind::has)
     return locate_any(s.headers, n.operand.in_header, fixed_size(n.operand.in_header)) != nullptr;
@@ -192,7 +193,7 @@ template <class Key>
                                              : test_operand<std::uint64_t>(c, n, s);
 }
 // Whether the condition holds. The first node has no children, and all jumps go forward to others without.
-[[nodiscard]] constexpr bool holds(const condition_view& c, const subject& s) noexcept {
+[[nodiscard]] constexpr bool holds(const condition_view& c, const auto& s) noexcept {
   std::size_t at = 0;
   while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;
   return at == condition_node::holds;

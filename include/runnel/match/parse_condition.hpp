@@ -40,10 +40,10 @@ namespace match::detail {
 // some.
 inline constexpr unsigned max_brackets = 64;
 
-inline void parse_list(parser& p) noexcept;
+void parse_list(auto& p) noexcept;
 
 // A condition, one that is negated, or any in brackets.
-inline void parse_one(parser& p) noexcept {
+void parse_one(auto& p) noexcept {
   text_cursor& in = p.in;
   const bool verdict_may_be = p.verdict_may_be;
   p.verdict_may_be = false;
@@ -87,7 +87,7 @@ inline bool goes_on_with_condition(text_cursor& in) noexcept {
   return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
 }
 // Conditions side by side.
-inline void parse_group(parser& p) noexcept {
+void parse_group(auto& p) noexcept {
   std::size_t left = parser::none;  // all but the last one
   const std::size_t begin = p.to.size();
   parse_one(p);
@@ -116,7 +116,7 @@ inline void parse_group(parser& p) noexcept {
   }
 }
 // Groups joined by "and" or by "or".
-inline void parse_list(parser& p) noexcept {
+void parse_list(auto& p) noexcept {
   text_cursor& in = p.in;
   const unsigned tags = p.tags;
   parse_group(p);
@@ -138,7 +138,7 @@ inline void parse_list(parser& p) noexcept {
   p.tags = tags;
 }
 // All of a condition; nothing is one that always holds.
-inline void parse_whole(parser& p) noexcept {
+void parse_whole(auto& p) noexcept {
   p.verdict_may_be = p.of_rule;
   if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
   else parse_list(p);
@@ -154,13 +154,14 @@ inline void parse_whole(parser& p) noexcept {
 ///
 /// The error says at which column what was expected: "condition: column 4: expected an address, not \"foo\"". `sets`
 /// are those that the text may name. Takes microseconds, needs no memory but the condition.
-[[nodiscard]] inline result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
+template <class Parser = match::detail::parser>
+[[nodiscard]] result<condition, error> parse_condition(const char* text, const named_sets& sets = {}) noexcept {
   std::size_t size = 0;
   while (text[size] != '\0') ++size;
   match::detail::text_cursor in{text, size};
   condition made;
   made.build([&](match::detail::condition_builder& to) {
-    match::detail::parser p{in, {in, to}, sets};
+    Parser p{in, {in, to}, sets};
     match::detail::parse_whole(p);
     if (!in.at_end()) in.expected("\"and\", \"or\" or the end");
     if (to.size() == 0) to.add({});

@@ -78,7 +78,7 @@ inline bool parse_numbered(text_cursor& in, header& to, bool& bare) noexcept {
   return d.name == nullptr && !d.is_meta && (d.in_header == header::tcp || d.in_header == header::udp);
 }
 // Whether a condition only tells what the operand behind it implies.
-inline bool tells_before(const parser& p, const condition_node& n, const operand_description& d) noexcept {
+bool tells_before(const auto& p, const condition_node& n, const operand_description& d) noexcept {
   const condition_view v = p.to.view();
   if (d.is_meta) return false;
   if (is_raw_transport(d))
@@ -93,7 +93,7 @@ inline bool tells_before(const parser& p, const condition_node& n, const operand
          !n.operand.is_masked && n.operand.in_header == header::udp && n.operand.offset == 16 && n.operand.bits == 16 &&
          v.value<std::uint64_t>(n, 0) == 4789;
 }
-inline void take_what_was_told(parser& p, const operand_description& d) noexcept {
+void take_what_was_told(auto& p, const operand_description& d) noexcept {
   if (p.told == parser::none || !tells_before(p, p.to[p.told], d)) return;
   p.to.cut(p.told);
   p.told = parser::none;
@@ -130,7 +130,7 @@ struct test {
   Key mask{};
 };
 template <class Key>
-void write(parser& p, const test<Key>& t, node_kind kind, const Key* keys, std::size_t count) noexcept {
+void write(auto& p, const test<Key>& t, node_kind kind, const Key* keys, std::size_t count) noexcept {
   condition_node n = t.node;
   n.kind = kind;
   if (kind != node_kind::comparison) n.how = relation::equal;
@@ -139,7 +139,7 @@ void write(parser& p, const test<Key>& t, node_kind kind, const Key* keys, std::
 }
 // What may follow a value: `-` and the last one of a range, `/` and the length of a prefix. False when nothing does.
 template <class Key>
-bool parse_range_or_prefix(parser& p, const test<Key>& t, const Key& first, std::size_t at) noexcept {
+bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::size_t at) noexcept {
   const operand_description& d = t.node.operand;
   if (p.in.accept("-")) {
     Key last{};
@@ -162,7 +162,7 @@ bool parse_range_or_prefix(parser& p, const test<Key>& t, const Key& first, std:
 }
 // `{ 22, 80-90, 443 }`: the single values as one set, each range and prefix by itself.
 template <class Key>
-void parse_braces(parser& p, const test<Key>& t) noexcept {
+void parse_braces(auto& p, const test<Key>& t) noexcept {
   constexpr std::size_t room = 128;
   Key singles[room]{};
   std::size_t count = 0, parts = 0, all = parser::none;
@@ -195,7 +195,7 @@ void parse_braces(parser& p, const test<Key>& t) noexcept {
 }
 // `@blocklist`
 template <class Key>
-void parse_set(parser& p, test<Key>& t) noexcept {
+void parse_set(auto& p, test<Key>& t) noexcept {
   const std::size_t at = p.in.at();
   for (std::size_t i = 0; i < p.sets.size; ++i) {
     const set_reference& r = p.sets.begin[i];
@@ -227,7 +227,7 @@ inline void parse_states(parser& p, const test<std::uint64_t>& t, std::uint64_t 
   write(p, t, node_kind::in_constants, all, count);
 }
 // `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
-inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept {
+void parse_flags(auto& p, test<std::uint64_t> t, bool unequal) noexcept {
   std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
   t.node.operand.is_masked = true;
   t.node.how = unequal ? relation::not_equal : relation::equal;
@@ -243,7 +243,7 @@ inline void parse_flags(parser& p, test<std::uint64_t> t, bool unequal) noexcept
 
 // What stands behind an operand: a mask, a relation, values. `mask` is the one that was read already, or null.
 template <class Key>
-void parse_rest(parser& p, const operand_description& d, const Key* mask, bool must_compare = false) noexcept {
+void parse_rest(auto& p, const operand_description& d, const Key* mask, bool must_compare = false) noexcept {
   test<Key> t;
   t.node.operand = d;
   if (mask != nullptr) {
@@ -278,14 +278,14 @@ void parse_rest(parser& p, const operand_description& d, const Key* mask, bool m
   t.node.inside = true;
   write(p, t, node_kind::comparison, &k, 1);
 }
-inline void parse_test(parser& p, const operand_description& d) noexcept {
+void parse_test(auto& p, const operand_description& d) noexcept {
   if (d.value == value_kind::ipv6) parse_rest<ipv6_address>(p, d, nullptr);
   else parse_rest<std::uint64_t>(p, d, nullptr);
 }
 
 // ---- whole conditions
 
-inline void write_missing(parser& p, header h) noexcept {
+void write_missing(auto& p, header h) noexcept {
   const header outer = around_missing(h);
   const bool alone = !can_be_missing(h);
   if (!alone) p.to.has(outer);
@@ -295,25 +295,25 @@ inline void write_missing(parser& p, header h) noexcept {
   if (!alone) p.to.join(node_kind::both, left);
 }
 // `exists`, `missing`. False when neither stands here.
-inline bool parse_presence(parser& p, header h) noexcept {
+bool parse_presence(auto& p, header h) noexcept {
   if (p.in.accept_words("exists")) return p.to.has(h), true;
   if (p.in.accept_words("missing")) return write_missing(p, h), true;
   return false;
 }
 // A field of a header, without what may stand around it.
-inline bool parse_header_field(parser& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, plain_fields, header::ethernet, true, to)) return true;
+bool parse_header_field(auto& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, plain_fields<>, header::ethernet, true, to)) return true;
   header h{};
   bool bare = false;
   const std::size_t before = p.in.at();
   if (!parse_numbered(p.in, h, bare)) return false;
   if (family_of(h) == header_family::gre_word) {
-    for (const operand_description& d : gre_words)
+    for (const operand_description& d : gre_words<>)
       if (d.in_header == h) to = d;
     return true;
   }
-  if (parse_field_name(p.in, option_fields, h, false, to)) return true;
-  if (parse_field_name(p.in, fields_of_families, header_in(family_of(h), 0), false, to)) {
+  if (parse_field_name(p.in, option_fields<>, h, false, to)) return true;
+  if (parse_field_name(p.in, fields_of_families<>, header_in(family_of(h), 0), false, to)) {
     to.in_header = h;
     return true;
   }
@@ -321,8 +321,8 @@ inline bool parse_header_field(parser& p, operand_description& to) noexcept {
   return false;
 }
 // Any operand in nft's way. False, and nothing read, when there is none.
-inline bool parse_operand(parser& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, meta_fields, header::ethernet, true, to)) return true;
+bool parse_operand(auto& p, operand_description& to) noexcept {
+  if (parse_field_name(p.in, meta_fields<>, header::ethernet, true, to)) return true;
   if (parse_header_field(p, to)) return true;
   if (p.in.accept_words("len")) return to = describe(meta::length), true;
   const std::size_t before = p.in.at();
@@ -339,7 +339,7 @@ inline bool parse_operand(parser& p, operand_description& to) noexcept {
   return false;
 }
 // A condition in nft's way. False, and nothing read, when there is none.
-inline bool parse_field_condition(parser& p) noexcept {
+bool parse_field_condition(auto& p) noexcept {
   if (p.in.accept_words("meta iiftype")) {
     const parsed_relation r = parse_relation(p.in);
     if ((r.how != relation::equal && r.how != relation::not_equal) || !p.in.accept_words("ether"))

@@ -25,7 +25,7 @@ namespace runnel::match::detail {
 
 // `either` or `both` of the source and the destination, or one of them; `one(field)` writes each.
 template <class One>
-void write_directions(parser& p, qualifiers::direction way, const operand_description& source,
+void write_directions(auto& p, qualifiers::direction way, const operand_description& source,
                       const operand_description& destination, One one) noexcept {
   using direction = qualifiers::direction;
   if (way != direction::destination) one(source);
@@ -35,7 +35,7 @@ void write_directions(parser& p, qualifiers::direction way, const operand_descri
   if (way == direction::both) p.to.join(node_kind::both, left);
 }
 // A block of IPv4 addresses; a whole address has a length of 32.
-inline void write_net4(parser& p, const qualifiers& q, ipv4_address a, unsigned length) noexcept {
+void write_net4(auto& p, const qualifiers& q, ipv4_address a, unsigned length) noexcept {
   const std::uint64_t key = to_key(a);
   const auto one = [&](const operand_description& d) {
     if (length == 32) p.to.compare(d, relation::equal, key);
@@ -47,7 +47,7 @@ inline void write_net4(parser& p, const qualifiers& q, ipv4_address a, unsigned 
   if (arp_too) write_directions(p, q.way, describe(arp::saddr_ip), describe(arp::daddr_ip), one);
   if (ip_too && arp_too) p.to.join(node_kind::either, left);
 }
-inline void write_net6(parser& p, const qualifiers& q, const ipv6_address& a, unsigned length) noexcept {
+void write_net6(auto& p, const qualifiers& q, const ipv6_address& a, unsigned length) noexcept {
   write_directions(p, q.way, describe(ip6::saddr), describe(ip6::daddr), [&](const operand_description& d) {
     if (length == 128) p.to.compare(d, relation::equal, a);
     else p.to.prefix(d, a, length);
@@ -79,7 +79,7 @@ inline std::uint32_t parse_beginning(text_cursor& in, unsigned& bits) noexcept {
   } while (in.ahead() == '.' && in.accept("."));
   return a;
 }
-inline void parse_net(parser& p, const qualifiers& q) noexcept {
+void parse_net(auto& p, const qualifiers& q) noexcept {
   text_cursor& in = p.in;
   in.skip_gap();
   const std::size_t at = in.at();
@@ -106,7 +106,7 @@ inline void parse_net(parser& p, const qualifiers& q) noexcept {
   if (six) write_net6(p, q, a6, n);
   else write_net4(p, q, ipv4_address{a4}, n);
 }
-inline void parse_host(parser& p, const qualifiers& q) noexcept {
+void parse_host(auto& p, const qualifiers& q) noexcept {
   text_cursor& in = p.in;
   in.skip_gap();
   const std::size_t at = in.at();
@@ -127,12 +127,12 @@ inline void parse_host(parser& p, const qualifiers& q) noexcept {
   if (same_text(q.header, "ip6")) return in.fail_at(at, "not an IPv6 address");
   write_net4(p, q, a, 32);
 }
-inline void parse_ether_host(parser& p, const qualifiers& q) noexcept {
+void parse_ether_host(auto& p, const qualifiers& q) noexcept {
   const std::uint64_t key = to_key(parse_address_mac(p.in));
   write_directions(p, q.way, describe(ether::saddr), describe(ether::daddr),
                    [&](const operand_description& d) { p.to.compare(d, relation::equal, key); });
 }
-inline void parse_port(parser& p, const qualifiers& q) noexcept {
+void parse_port(auto& p, const qualifiers& q) noexcept {
   text_cursor& in = p.in;
   const bool tcp_only = same_text(q.header, "tcp"), udp_only = same_text(q.header, "udp");
   const operand_description source = tcp_only   ? describe(tcp::sport)
@@ -159,11 +159,11 @@ inline void parse_port(parser& p, const qualifiers& q) noexcept {
 
 // ---- protocols
 
-inline void write_l4proto(parser& p, std::uint64_t number) noexcept {
+void write_l4proto(auto& p, std::uint64_t number) noexcept {
   p.to.compare(describe(meta::l4proto), relation::equal, number);
 }
 // An IP protocol: of IPv4, of IPv6, or of both when `header` is empty.
-inline void write_protocol(parser& p, const char* header, std::uint64_t number) noexcept {
+void write_protocol(auto& p, const char* header, std::uint64_t number) noexcept {
   const bool extension = number == 0 || number == 43 || number == 44 || number == 51 || number == 60;
   const bool four = same_text(header, "ip"), six = same_text(header, "ip6");
   if (four) return p.to.compare(describe(ip::protocol), relation::equal, number);
@@ -179,7 +179,7 @@ inline void write_protocol(parser& p, const char* header, std::uint64_t number) 
   write_l4proto(p, number);
   if (six) p.to.join(node_kind::both, left);
 }
-inline void parse_protocol(parser& p, const qualifiers& q) noexcept {
+void parse_protocol(auto& p, const qualifiers& q) noexcept {
   (void)p.in.accept("\\");  // tcpdump wants one before names that are also its own words
   const bool ether_type = same_text(q.header, "ether");
   const std::uint64_t number = parse_number(p.in, ether_type ? describe(ether::type) : describe(ip::protocol));
@@ -188,7 +188,7 @@ inline void parse_protocol(parser& p, const qualifiers& q) noexcept {
   else write_protocol(p, q.header, number);
 }
 // `ip`, `tcp` and so on by themselves.
-inline bool write_protocol_word(parser& p, const char* word) noexcept {
+bool write_protocol_word(auto& p, const char* word) noexcept {
   constexpr struct {
     const char* word;
     std::uint16_t type;
@@ -212,7 +212,7 @@ inline bool write_protocol_word(parser& p, const char* word) noexcept {
 // ---- bytes of a header
 
 // `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
-inline bool parse_bytes(parser& p, operand_description& to) noexcept {
+bool parse_bytes(auto& p, operand_description& to) noexcept {
   text_cursor& in = p.in;
   in.skip_gap();
   const std::size_t before = in.at();
@@ -245,13 +245,13 @@ inline bool parse_bytes(parser& p, operand_description& to) noexcept {
   to.in_header = *found;
   to.offset = static_cast<std::uint16_t>(offset * 8);
   to.bits = static_cast<std::uint8_t>(size * 8);
-  for (const operand_description& d : plain_fields)
+  for (const operand_description& d : plain_fields<>)
     if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
       to = d;
   return true;
 }
 // A condition on them. TCP and UDP are those of IPv4, as tcpdump has it; one that was read already stays what it is.
-inline void parse_bytes_condition(parser& p, const operand_description& d, const std::uint64_t* mask) noexcept {
+void parse_bytes_condition(auto& p, const operand_description& d, const std::uint64_t* mask) noexcept {
   const bool transport = d.in_header == header::tcp || d.in_header == header::udp;
   if (transport) {
     operand_description raw = d;
@@ -264,7 +264,7 @@ inline void parse_bytes_condition(parser& p, const operand_description& d, const
   if (transport && p.in.good()) p.to.join(node_kind::both, left);
 }
 // `(tcp[13] & 2) != 0`, `(tcp flags & syn) != 0`. False, and nothing read, when the brackets hold something else.
-inline bool parse_masked_in_brackets(parser& p) noexcept {
+bool parse_masked_in_brackets(auto& p) noexcept {
   text_cursor& in = p.in;
   const std::size_t before = in.at();
   operand_description d;
@@ -290,7 +290,7 @@ inline bool parse_masked_in_brackets(parser& p) noexcept {
 
 // ---- all of it
 
-inline void parse_value_of(parser& p, const qualifiers& q) noexcept {
+void parse_value_of(auto& p, const qualifiers& q) noexcept {
   p.said = q;
   switch (q.what) {
     case qualifiers::kind::net: return parse_net(p, q);
@@ -303,7 +303,7 @@ inline void parse_value_of(parser& p, const qualifiers& q) noexcept {
   }
 }
 // `vlan 5`, `mpls`: whether the header is there, and its number. The second one in a group is the inner tag.
-inline void parse_tag(parser& p, bool is_vlan) noexcept {
+void parse_tag(auto& p, bool is_vlan) noexcept {
   p.in.skip_gap();
   const std::size_t at = p.in.at();
   std::uint64_t number = 0;
@@ -320,7 +320,7 @@ inline void parse_tag(parser& p, bool is_vlan) noexcept {
   p.to.constants(describe(ether::type), {0x8100, 0x88a8, 0x9100});
 }
 // `less 100`, `greater 100`, `broadcast` and so on. False, and nothing read, for other words.
-inline bool parse_single_word(parser& p) noexcept {
+bool parse_single_word(auto& p) noexcept {
   text_cursor& in = p.in;
   const bool less = in.accept_words("less");
   if (less || in.accept_words("greater")) {
@@ -367,7 +367,7 @@ inline bool parse_direction(text_cursor& in, qualifiers::direction& to) noexcept
   return false;
 }
 // A condition in tcpdump's way. False, and nothing read, when there is none.
-inline bool parse_tcpdump_condition(parser& p) noexcept {
+bool parse_tcpdump_condition(auto& p) noexcept {
   text_cursor& in = p.in;
   using kind = qualifiers::kind;
   operand_description d;
