@@ -59,9 +59,10 @@ enum class header_family : std::uint8_t {
 namespace match {
 
 /// Base of everything that may stand left of a comparison in a match expression, `Self` being the type itself. The
-/// operators are found through it; they, and what `in` needs, come with <runnel/match.hpp>.
-template <class Self>
-struct operand {
+/// operators are found through it; they, and what `in` needs, come with <runnel/match.hpp>. `Members` are classes whose
+/// members it has.
+template <class Self, class... Members>
+struct operand : Members... {
   /// What the library knows it by.
   static constexpr bool is_match_operand = true;
 
@@ -79,11 +80,22 @@ struct operand {
 
 }  // namespace match
 
+/// What a field is called.
+struct field_name {
+  /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
+  /// "size" for "tcp option maxseg size". A literal.
+  const char* name;
+};
+
 /// `Bits` bits at bit `Offset` of header `Header`, most significant first (RFC numbering: bit 0 is the highest
 /// of byte 0), read as a `Value` in host order. A field of at most 64 bits lies within 8 bytes; addresses are
 /// whole bytes. Costs nothing: an empty-ish constant that only carries its name.
+///
+///     static constexpr field<header::ipv4, 64, 8, std::uint8_t> ttl{"ip ttl"};
+// An aggregate without members of its own: who uses a view makes all of its fields, and a constructor would be compiled
+// for each. With a single base and nothing else no compiler asks for more braces.
 template <header Header, unsigned Offset, unsigned Bits, class Value>
-struct field : match::operand<field<Header, Offset, Bits, Value>> {
+struct field : match::operand<field<Header, Offset, Bits, Value>, field_name> {
   /// What the library asks of a header view; see `header_view`.
   static constexpr header in_header = Header;
   static constexpr unsigned offset = Offset;  ///< in bits
@@ -91,13 +103,6 @@ struct field : match::operand<field<Header, Offset, Bits, Value>> {
   static constexpr unsigned bits = Bits;
   /// The type of its values.
   using value_type = Value;
-
-  /// `as_in_nft` is its name, a literal.
-  constexpr explicit field(const char* as_in_nft) noexcept : name(as_in_nft) {}
-
-  /// As nft spells it, header included: "ip saddr". Of an option or extension header without what its number says:
-  /// "size" for "tcp option maxseg size".
-  const char* name;
 };
 
 namespace match {
