@@ -20,6 +20,8 @@
 
 namespace runnel::match::detail {
 
+// A template each, if only for `auto&`: so only a program that asks conditions compiles the ways to all headers.
+
 template <header H>
 [[nodiscard]] constexpr const std::byte* locate_one(const header_map& m, std::size_t need) noexcept {
   const std::byte* p = locate<H, fixed_size(H)>(m);

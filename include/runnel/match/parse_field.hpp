@@ -213,7 +213,7 @@ void parse_set(auto& p, test<Key>& t) noexcept {
   p.in.expected(known.c_str());
 }
 // `ct state established,related`: one of these, the first of which was read already.
-inline void parse_states(parser& p, const test<std::uint64_t>& t, std::uint64_t first) noexcept {
+void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) noexcept {
   std::uint64_t named = std::uint64_t{1} << first, all[8] = {};
   while (p.in.good() && p.in.accept(",")) {
     std::uint64_t k = 0;

@@ -162,6 +162,7 @@ struct qualifiers {
   const char* header = "";  // "ip", "tcp" and so on; empty when it was not said
 };
 
+// Functions take it as `auto&`: so only a program that reads rules compiles them and what they call.
 struct parser {
   text_cursor& in;
   node_writer to;
