@@ -221,16 +221,16 @@ class arriving_port {
   bool done() const noexcept { return false; }
   template <class Take>
   std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
-    std::size_t next = next_;
-    const std::size_t last = arrivals_->size() - 1;
-    const std::size_t n =
-        port_.receive(room, now, [&take, &next, last, a = arrivals_->data()](const frame& f) noexcept {
-          __builtin_memcpy(f.data + 22, a[next].bytes, sizeof a->bytes);
-          prefetch_to_read(a + ((next + 32) & last));
-          next = (next + 1) & last;
+    const arrival* next = arrivals_->data() + next_;
+    const std::size_t n = port_.receive(
+        room, now,
+        [&take, &next, a = arrivals_->data(), end = arrivals_->data() + arrivals_->size()](const frame& f) noexcept {
+          __builtin_memcpy(f.data + 22, next->bytes, sizeof next->bytes);
+          prefetch_to_read(next + 128);
+          if (++next == end) next = a;
           take(f);
         });
-    next_ = next;
+    next_ = static_cast<std::size_t>(next - arrivals_->data());
     return n;
   }
   std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept { return port_.transmit(packets, n, now); }

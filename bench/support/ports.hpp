@@ -57,28 +57,28 @@ class memory_port {
       refill();
     const std::size_t n = filled_ < room ? filled_ : room;
     frame f = blank_;
-    std::size_t at = first_;
-    const buffer_c* const ring = ring_.data();
-    const std::size_t size = ring_.size();
+    const buffer_c* b = ring_.data() + first_;
+    const buffer_c* const end = ring_.data() + ring_.size();
     for (std::size_t i = 0; i < n; ++i) {
-      const buffer_c& b = ring[at];
-      f.data = reinterpret_cast<std::byte*>(b.data);
-      f.length = b.length;
-      f.slot = b.slot;
+      f.data = reinterpret_cast<std::byte*>(b->data);
+      f.length = b->length;
+      f.slot = b->slot;
       take(f);
-      if (++at == size) at = 0;
+      if (++b == end) b = ring_.data();
     }
-    first_ = at;
+    first_ = static_cast<std::size_t>(b - ring_.data());
     filled_ -= n;
     return n;
   }
   std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     std::size_t at = first_ + filled_;
     if (at >= ring_.size()) at -= ring_.size();
+    buffer_c* b = ring_.data() + at;
+    const buffer_c* const end = ring_.data() + ring_.size();
     for (std::size_t i = 0; i < n; ++i) {
       const frame f = packets[i].detach();
-      ring_[at] = {reinterpret_cast<std::uint8_t*>(f.data), f.length, f.slot};
-      if (++at == ring_.size()) at = 0;
+      *b = {reinterpret_cast<std::uint8_t*>(f.data), f.length, f.slot};
+      if (++b == end) b = ring_.data();
     }
     filled_ += n;
     return n;

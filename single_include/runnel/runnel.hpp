@@ -2076,6 +2076,8 @@ inline constexpr std::uint8_t is_clone = 2;      // the bytes belong to the slot
 inline constexpr std::uint8_t maybe_shared = 4;  // the slot had more than one reference once
 inline constexpr std::uint8_t is_chained = 8;    // `next` is valid
 inline constexpr std::uint8_t is_away = 16;      // on another thread than its pool's
+// A bit of descriptor::status: segment_size says what is missing.
+inline constexpr std::uint8_t is_missing = 4;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -2100,10 +2102,16 @@ struct alignas(64) descriptor {
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
+
+// As one word: stored member by member, which compilers like, it could not be read whole for a while.
+RUNNEL_INLINE void store_whole(runnel::layers& to, const runnel::layers& l) noexcept {
+  const auto word = __builtin_bit_cast(std::uint64_t, l);
+  __builtin_memcpy(static_cast<void*>(&to), &word, sizeof word);
+}
 
 }  // namespace runnel::detail
 
@@ -2178,6 +2186,8 @@ class alignas(64) pool {
   /// A packet that takes over the frame's slot or lent bytes, and what is known about it. An empty handle when no
   /// descriptor is left for lent bytes (counted in `exhausted()`); the frame is then still the caller's.
   [[nodiscard]] packet attach(const frame& f) noexcept;
+  /// The same with what was found in it: its layers, or nothing but the kind of its first header.
+  [[nodiscard]] packet attach(const frame& f, const layers& found) noexcept;
   /// A free slot as an empty frame, for a device to receive into. `slot` is `no_slot` when there is none (counted).
   [[nodiscard]] frame allocate_frame() noexcept {
     const std::uint32_t i = take_slot();
@@ -2624,11 +2634,7 @@ class packet {
   /// What `parse` found.
   [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
   /// Sets what `parse` found.
-  void layers(const runnel::layers& l) noexcept {
-    // As one word: stored member by member, which compilers like, it could not be read whole for a while.
-    const auto word = __builtin_bit_cast(std::uint64_t, l);
-    __builtin_memcpy(static_cast<void*>(&d_->layers), &word, sizeof word);
-  }
+  void layers(const runnel::layers& l) noexcept { detail::store_whole(d_->layers, l); }
   /// When it was received, by the clock of its device.
   [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
   /// Sets the time.
@@ -2669,21 +2675,21 @@ class packet {
   }
   /// Payload bytes of each segment that this packet stands for; 0 when it is a single one.
   [[nodiscard]] std::uint16_t segment_size() const noexcept {
-    return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size;
+    return (d_->status & detail::is_missing) != 0 ? std::uint16_t{0} : d_->segment_size;
   }
   /// Sets the segment size.
   void segment_size(std::uint16_t v) noexcept {
     d_->segment_size = v;
-    d_->status &= static_cast<std::uint8_t>(~4u);
+    d_->status &= static_cast<std::uint8_t>(~detail::is_missing);
   }
   /// Bytes that a capture's snap length cut off its end; 65535 is "that many or more".
   [[nodiscard]] std::uint16_t missing() const noexcept {
-    return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0};
+    return (d_->status & detail::is_missing) != 0 ? d_->segment_size : std::uint16_t{0};
   }
   /// Sets how many bytes are missing.
   void missing(std::uint16_t v) noexcept {
     d_->segment_size = v;
-    d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
+    d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | detail::is_missing : d_->status & ~detail::is_missing);
   }
   /// Whether `trace` follows this packet.
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }
@@ -2801,12 +2807,14 @@ static_assert(sizeof(packet) == sizeof(void*));
 
 namespace runnel {
 
-RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
-  const bool lent = f.slot == no_slot;
+RUNNEL_INLINE packet pool::attach(const frame& f, const layers& found) noexcept {
   detail::descriptor* d;
-  if (lent) [[unlikely]] {
+  std::uint8_t lender_or_queue = f.queue, special = 0;
+  if (f.slot == no_slot) [[unlikely]] {
     d = take_bare();
     if (d == nullptr) return {};
+    lender_or_queue = f.lender;
+    special = detail::is_lent;
   } else {
     d = descriptors() + f.slot;
   }
@@ -2816,18 +2824,22 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->timestamp = f.timestamp;
   d->length = f.length;
   detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
-  if (f.segment_size != 0 && f.missing == 0) [[unlikely]]
-    d->segment_size = f.segment_size;
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
   d->scratch = 0;
-  packet p{d};
-  p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
-  const unsigned status = static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u);
-  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lent ? f.lender : f.queue,
-                                            lent ? detail::is_lent : std::uint8_t{0}, status);
-  return p;
+  detail::store_whole(d->layers, found);
+  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lender_or_queue, special,
+                                            static_cast<std::uint32_t>(f.checksum));
+  if ((f.segment_size | f.missing) != 0) [[unlikely]] {
+    if (f.missing != 0) d->status |= detail::is_missing;
+    else d->segment_size = f.segment_size;
+  }
+  return packet{d};
+}
+
+RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
+  return attach(f, {.protocols = static_cast<std::uint16_t>(f.link)});
 }
 
 inline packet pool::allocate() noexcept {
@@ -19615,6 +19627,9 @@ class segment {
     if constexpr (arrays::keeps_lengths && Number == 0)
       arrays_.lengths[i] = static_cast<std::uint32_t>(p.total_length());
     if constexpr (Length != 0) v = step<There, Length>(list, p, context_, known, Number);
+    if constexpr (arrays::resizes && Left == Length)
+      if (v.code == verdict_code::pass) [[likely]]
+        length_ += p.total_length();
     if constexpr (arrays::branches && Left == Length) {
       store(arrays_.outcomes[i], v);
       different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
@@ -19633,7 +19648,8 @@ class segment {
   RUNNEL_INLINE void run_behind(Rest& list, std::size_t ready, std::size_t distance) noexcept {
     constexpr unsigned length = group_length<Rest, Left, true>();
     std::size_t i = done_[Group];
-    for (; i + distance < ready; ++i)
+    const std::size_t end = ready > distance ? ready - distance : 0;
+    for (; i < end; ++i)
       if (different_ == 0 || (arrays_.decided[i / 64] >> i % 64 & 1u) == 0)
         run_group<There, Left, length, Number>(list, i, known_at<There>(packets_[i]));
     done_[Group] = i;
@@ -19648,6 +19664,7 @@ class segment {
   context& context_;
   std::size_t n_ = 0;
   std::size_t done_[groups_behind + 1] = {};  // how many packets each of the groups behind has taken; one more for none
+  std::uint64_t length_ = 0;                  // of those that passed, where a stage may have changed it
   std::uint32_t different_ = 0;
 };
 
@@ -19659,7 +19676,7 @@ RUNNEL_INLINE void segment<At, List>::finish(std::uint64_t length) noexcept {
   verdict* const outcomes = arrays_.outcomes.data();
 
   if (different_ == 0 && (!arrays::branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (arrays::resizes) length = sum_of_lengths(packets_, n_);
+    if constexpr (arrays::resizes) length = length_;
     if constexpr (arrays::branches)
       branch_or_last.stage.template run_way<there>(outcomes[0].port, packets_, n_, length, context_);
     else run<there>(branch_or_last.rest, packets_, n_, length, context_);
@@ -26996,24 +27013,22 @@ class attacher {
   RUNNEL_INLINE bool operator()(const frame& f) noexcept {
     prefetch_to_read(f.data);
     last_ = f.timestamp;
-    packet p = memory_->attach(f);
-    if (!p) [[unlikely]]
-      return lose(f);
-    return add(static_cast<packet&&>(p), f.length);
+    length_ += f.length;
+    return add(f, {.protocols = static_cast<std::uint16_t>(f.link)});
   }
   // With what an early verdict has found in it, if one has looked.
-  template <bool Looked>
+  template <bool Looked, bool Sum>
   RUNNEL_INLINE bool with_layers(const frame& f, const found_layers& found) noexcept {
-    packet p = memory_->attach(f);
-    if (!p) [[unlikely]]
-      return lose(f);
-    if constexpr (Looked) p.layers(unpack_layers(found.packed));
-    return add(static_cast<packet&&>(p), f.length);
+    if constexpr (Sum) length_ += f.length;
+    if constexpr (Looked) return add(f, unpack_layers(found.packed));
+    else return add(f, {.protocols = static_cast<std::uint16_t>(f.link)});
   }
   template <place At>
   void run_rest(context& c) noexcept {
     if (count_ != 0) run<At>(*list_, packets_, count_, length_, c);
   }
+  // Instead of the sums of `with_layers`: how long the frames were that it took.
+  void took(std::uint64_t length) noexcept { length_ += length; }
   [[nodiscard]] instant last() const noexcept { return last_; }
   // The sum of the lengths of the packets that it made.
   [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
@@ -27021,14 +27036,18 @@ class attacher {
   [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
-  RUNNEL_INLINE bool add(packet&& p, std::uint64_t length) noexcept {
+  RUNNEL_INLINE bool add(const frame& f, const layers& found) noexcept {
     RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
-    length_ += length;
-    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+    handle_array<1> made;
+    ::new (static_cast<void*>(made.data())) packet{memory_->attach(f, found)};
+    if (!made[0]) [[unlikely]]
+      return lose(f);
+    relocate(&packets_[count_++], made.data());
     return true;
   }
   RUNNEL_INLINE bool lose(const frame& f) noexcept {
     ++lost_;
+    length_ -= f.length;
     lose(*list_, *memory_, f.length, f.slot, f.lender);
     return false;
   }
@@ -27173,9 +27192,12 @@ class early_verdicts {
     store(arrays_.outcomes[i], v);
     if (v.code == verdict_code::pass) return true;
     ++stopped_;
+    stopped_length_ += f.length;
     different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
     return false;
   }
+  // How long the frames are that go on, where no program can have changed that.
+  [[nodiscard]] RUNNEL_INLINE std::uint64_t length_that_passed() const noexcept { return length_ - stopped_length_; }
   // Counts, settles the frames that do not go on, and closes the gaps. Returns how many are left.
   RUNNEL_INLINE std::size_t finish(frame* frames, std::size_t n, pool& memory, context& c) noexcept {
     count_in<steps>(list_, n, length_);
@@ -27195,6 +27217,7 @@ class early_verdicts {
   List& list_;
   arrays& arrays_;
   std::uint64_t length_ = 0;
+  std::uint64_t stopped_length_ = 0;
   std::size_t stopped_ = 0;      // how many do not go on
   std::uint32_t different_ = 0;  // whether not the same was said of all of these
 };
@@ -27217,6 +27240,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     early_arrays<At, List> arrays;
     early_verdicts<At, List> early{list, arrays};
     constexpr place there = with_packets(At, early_arrays<At, List>::looks);
+    [[maybe_unused]] constexpr bool resizes = early_arrays<At, List>::resizes;
     found_layers found;
     if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
       for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
@@ -27226,7 +27250,9 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       handle_array<At.burst> packets;
       attacher<next_list> attach{next, memory, packets.data(), n};
       for (std::size_t i = 0; i < n; ++i)
-        if (early.passes(frames[i], i, found, c)) (void)attach.template with_layers<there.dissected>(frames[i], found);
+        if (early.passes(frames[i], i, found, c))
+          (void)attach.template with_layers<there.dissected, resizes>(frames[i], found);
+      if constexpr (!resizes) attach.took(early.length_that_passed());
       (void)early.finish(frames, n, memory, c);
       attach.template run_rest<there>(c);
     } else {
@@ -27235,9 +27261,11 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       segment_arrays<there, next_list> segment_memory;
       segment<there, next_list> on{next, packets.data(), segment_memory, c};
       on.each(n, [&](std::size_t i) noexcept {
-        if (early.passes(frames[i], i, found, c) && attach.template with_layers<there.dissected>(frames[i], found))
+        if (early.passes(frames[i], i, found, c) &&
+            attach.template with_layers<there.dissected, resizes>(frames[i], found))
           on.first({found.parts, there.dissected});
       });
+      if constexpr (!resizes) attach.took(early.length_that_passed());
       (void)early.finish(frames, n, memory, c);
       if (on.size() != 0) on.finish(attach.length());
     }

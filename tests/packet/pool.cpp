@@ -169,7 +169,7 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(p.missing() == 9);
   CHECK(p.segment_size() == 0);
   CHECK(p.checksum() == checksum_status::verified);
-  CHECK(p.layers().link_kind() == link_type::raw_ip);
+  CHECK(p.layers() == layers{.protocols = static_cast<std::uint16_t>(link_type::raw_ip)});
   CHECK(p.is_plain());
   CHECK_FALSE(p.is_lent());
 
@@ -187,6 +187,25 @@ TEST_CASE("frames of a pool become packets and packets frames, on the same slot"
   CHECK(g.checksum == checksum_status::verified);
   CHECK(pool->available() == 1);
   pool->release(&g, 1);
+}
+
+TEST_CASE("a packet is made with what was found in its frame, and with a segment size where nothing is missing") {
+  counted_pool pool{{.packets = 1, .bytes = 100, .headroom = 30, .bare = 1}};
+  frame f = pool->allocate_frame();
+  f.missing = 9;
+  f.segment_size = 40;
+  const layers found{.protocols = static_cast<std::uint16_t>(protocol::parsed), .network = 44, .link = 14};
+  packet p = pool->attach(f, found);
+  CHECK(p.layers() == found);
+  CHECK(p.missing() == 9);
+  CHECK(p.segment_size() == 0);
+  f = p.detach();
+  f.missing = 0;
+  f.segment_size = 40;
+  p = pool->attach(f, found);
+  CHECK(p.missing() == 0);
+  CHECK(p.segment_size() == 40);
+  p = {};
 }
 
 TEST_CASE("a packet whose clones are gone is plain again, and so is a clone that is left alone") {

@@ -262,6 +262,9 @@ class segment {
     if constexpr (arrays::keeps_lengths && Number == 0)
       arrays_.lengths[i] = static_cast<std::uint32_t>(p.total_length());
     if constexpr (Length != 0) v = step<There, Length>(list, p, context_, known, Number);
+    if constexpr (arrays::resizes && Left == Length)
+      if (v.code == verdict_code::pass) [[likely]]
+        length_ += p.total_length();
     if constexpr (arrays::branches && Left == Length) {
       store(arrays_.outcomes[i], v);
       different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
@@ -280,7 +283,8 @@ class segment {
   RUNNEL_INLINE void run_behind(Rest& list, std::size_t ready, std::size_t distance) noexcept {
     constexpr unsigned length = group_length<Rest, Left, true>();
     std::size_t i = done_[Group];
-    for (; i + distance < ready; ++i)
+    const std::size_t end = ready > distance ? ready - distance : 0;
+    for (; i < end; ++i)
       if (different_ == 0 || (arrays_.decided[i / 64] >> i % 64 & 1u) == 0)
         run_group<There, Left, length, Number>(list, i, known_at<There>(packets_[i]));
     done_[Group] = i;
@@ -295,6 +299,7 @@ class segment {
   context& context_;
   std::size_t n_ = 0;
   std::size_t done_[groups_behind + 1] = {};  // how many packets each of the groups behind has taken; one more for none
+  std::uint64_t length_ = 0;                  // of those that passed, where a stage may have changed it
   std::uint32_t different_ = 0;
 };
 
@@ -306,7 +311,7 @@ RUNNEL_INLINE void segment<At, List>::finish(std::uint64_t length) noexcept {
   verdict* const outcomes = arrays_.outcomes.data();
 
   if (different_ == 0 && (!arrays::branches || outcomes[0].code == verdict_code::pass)) [[likely]] {
-    if constexpr (arrays::resizes) length = sum_of_lengths(packets_, n_);
+    if constexpr (arrays::resizes) length = length_;
     if constexpr (arrays::branches)
       branch_or_last.stage.template run_way<there>(outcomes[0].port, packets_, n_, length, context_);
     else run<there>(branch_or_last.rest, packets_, n_, length, context_);

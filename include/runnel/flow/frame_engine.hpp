@@ -119,24 +119,22 @@ class attacher {
   RUNNEL_INLINE bool operator()(const frame& f) noexcept {
     prefetch_to_read(f.data);
     last_ = f.timestamp;
-    packet p = memory_->attach(f);
-    if (!p) [[unlikely]]
-      return lose(f);
-    return add(static_cast<packet&&>(p), f.length);
+    length_ += f.length;
+    return add(f, {.protocols = static_cast<std::uint16_t>(f.link)});
   }
   // With what an early verdict has found in it, if one has looked.
-  template <bool Looked>
+  template <bool Looked, bool Sum>
   RUNNEL_INLINE bool with_layers(const frame& f, const found_layers& found) noexcept {
-    packet p = memory_->attach(f);
-    if (!p) [[unlikely]]
-      return lose(f);
-    if constexpr (Looked) p.layers(unpack_layers(found.packed));
-    return add(static_cast<packet&&>(p), f.length);
+    if constexpr (Sum) length_ += f.length;
+    if constexpr (Looked) return add(f, unpack_layers(found.packed));
+    else return add(f, {.protocols = static_cast<std::uint16_t>(f.link)});
   }
   template <place At>
   void run_rest(context& c) noexcept {
     if (count_ != 0) run<At>(*list_, packets_, count_, length_, c);
   }
+  // Instead of the sums of `with_layers`: how long the frames were that it took.
+  void took(std::uint64_t length) noexcept { length_ += length; }
   [[nodiscard]] instant last() const noexcept { return last_; }
   // The sum of the lengths of the packets that it made.
   [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
@@ -144,14 +142,18 @@ class attacher {
   [[nodiscard]] std::size_t taken() const noexcept { return count_ + lost_; }
 
  private:
-  RUNNEL_INLINE bool add(packet&& p, std::uint64_t length) noexcept {
+  RUNNEL_INLINE bool add(const frame& f, const layers& found) noexcept {
     RUNNEL_ASSERT(count_ < room_ && "a device hands out more frames than it was asked for");
-    length_ += length;
-    ::new (static_cast<void*>(&packets_[count_++])) packet{static_cast<packet&&>(p)};
+    handle_array<1> made;
+    ::new (static_cast<void*>(made.data())) packet{memory_->attach(f, found)};
+    if (!made[0]) [[unlikely]]
+      return lose(f);
+    relocate(&packets_[count_++], made.data());
     return true;
   }
   RUNNEL_INLINE bool lose(const frame& f) noexcept {
     ++lost_;
+    length_ -= f.length;
     lose(*list_, *memory_, f.length, f.slot, f.lender);
     return false;
   }
@@ -296,9 +298,12 @@ class early_verdicts {
     store(arrays_.outcomes[i], v);
     if (v.code == verdict_code::pass) return true;
     ++stopped_;
+    stopped_length_ += f.length;
     different_ |= bits_of(v) ^ bits_of(arrays_.outcomes[0]);
     return false;
   }
+  // How long the frames are that go on, where no program can have changed that.
+  [[nodiscard]] RUNNEL_INLINE std::uint64_t length_that_passed() const noexcept { return length_ - stopped_length_; }
   // Counts, settles the frames that do not go on, and closes the gaps. Returns how many are left.
   RUNNEL_INLINE std::size_t finish(frame* frames, std::size_t n, pool& memory, context& c) noexcept {
     count_in<steps>(list_, n, length_);
@@ -318,6 +323,7 @@ class early_verdicts {
   List& list_;
   arrays& arrays_;
   std::uint64_t length_ = 0;
+  std::uint64_t stopped_length_ = 0;
   std::size_t stopped_ = 0;      // how many do not go on
   std::uint32_t different_ = 0;  // whether not the same was said of all of these
 };
@@ -340,6 +346,7 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
     early_arrays<At, List> arrays;
     early_verdicts<At, List> early{list, arrays};
     constexpr place there = with_packets(At, early_arrays<At, List>::looks);
+    [[maybe_unused]] constexpr bool resizes = early_arrays<At, List>::resizes;
     found_layers found;
     if constexpr (next_stage::kind == stage_kind::end && !next_stage::wants_packet) {
       for (std::size_t i = 0; i < n; ++i) (void)early.passes(frames[i], i, found, c);
@@ -349,7 +356,9 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       handle_array<At.burst> packets;
       attacher<next_list> attach{next, memory, packets.data(), n};
       for (std::size_t i = 0; i < n; ++i)
-        if (early.passes(frames[i], i, found, c)) (void)attach.template with_layers<there.dissected>(frames[i], found);
+        if (early.passes(frames[i], i, found, c))
+          (void)attach.template with_layers<there.dissected, resizes>(frames[i], found);
+      if constexpr (!resizes) attach.took(early.length_that_passed());
       (void)early.finish(frames, n, memory, c);
       attach.template run_rest<there>(c);
     } else {
@@ -358,9 +367,11 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
       segment_arrays<there, next_list> segment_memory;
       segment<there, next_list> on{next, packets.data(), segment_memory, c};
       on.each(n, [&](std::size_t i) noexcept {
-        if (early.passes(frames[i], i, found, c) && attach.template with_layers<there.dissected>(frames[i], found))
+        if (early.passes(frames[i], i, found, c) &&
+            attach.template with_layers<there.dissected, resizes>(frames[i], found))
           on.first({found.parts, there.dissected});
       });
+      if constexpr (!resizes) attach.took(early.length_that_passed());
       (void)early.finish(frames, n, memory, c);
       if (on.size() != 0) on.finish(attach.length());
     }

@@ -7,6 +7,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 #include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
 #include <runnel/packet/frame.hpp>
 #include <runnel/packet/layers.hpp>
 
@@ -19,6 +20,8 @@ inline constexpr std::uint8_t is_clone = 2;      // the bytes belong to the slot
 inline constexpr std::uint8_t maybe_shared = 4;  // the slot had more than one reference once
 inline constexpr std::uint8_t is_chained = 8;    // `next` is valid
 inline constexpr std::uint8_t is_away = 16;      // on another thread than its pool's
+// A bit of descriptor::status: segment_size says what is missing.
+inline constexpr std::uint8_t is_missing = 4;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -43,10 +46,16 @@ struct alignas(64) descriptor {
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, whether segment_size is `missing` in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
+
+// As one word: stored member by member, which compilers like, it could not be read whole for a while.
+RUNNEL_INLINE void store_whole(runnel::layers& to, const runnel::layers& l) noexcept {
+  const auto word = __builtin_bit_cast(std::uint64_t, l);
+  __builtin_memcpy(static_cast<void*>(&to), &word, sizeof word);
+}
 
 }  // namespace runnel::detail
 

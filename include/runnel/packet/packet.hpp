@@ -16,12 +16,14 @@
 
 namespace runnel {
 
-RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
-  const bool lent = f.slot == no_slot;
+RUNNEL_INLINE packet pool::attach(const frame& f, const layers& found) noexcept {
   detail::descriptor* d;
-  if (lent) [[unlikely]] {
+  std::uint8_t lender_or_queue = f.queue, special = 0;
+  if (f.slot == no_slot) [[unlikely]] {
     d = take_bare();
     if (d == nullptr) return {};
+    lender_or_queue = f.lender;
+    special = detail::is_lent;
   } else {
     d = descriptors() + f.slot;
   }
@@ -31,18 +33,22 @@ RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
   d->timestamp = f.timestamp;
   d->length = f.length;
   detail::store_side_by_side<std::uint64_t>(&d->headroom, f.headroom, f.tailroom, f.iif, f.missing);
-  if (f.segment_size != 0 && f.missing == 0) [[unlikely]]
-    d->segment_size = f.segment_size;
   d->hash = 0;
   d->mark = 0;
   d->connection = 0;
   d->scratch = 0;
-  packet p{d};
-  p.layers({.protocols = static_cast<std::uint16_t>(f.link)});
-  const unsigned status = static_cast<unsigned>(f.checksum) | (f.missing != 0 ? 4u : 0u);
-  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lent ? f.lender : f.queue,
-                                            lent ? detail::is_lent : std::uint8_t{0}, status);
-  return p;
+  detail::store_whole(d->layers, found);
+  detail::store_side_by_side<std::uint32_t>(&d->priority, 0, lender_or_queue, special,
+                                            static_cast<std::uint32_t>(f.checksum));
+  if ((f.segment_size | f.missing) != 0) [[unlikely]] {
+    if (f.missing != 0) d->status |= detail::is_missing;
+    else d->segment_size = f.segment_size;
+  }
+  return packet{d};
+}
+
+RUNNEL_INLINE packet pool::attach(const frame& f) noexcept {
+  return attach(f, {.protocols = static_cast<std::uint16_t>(f.link)});
 }
 
 inline packet pool::allocate() noexcept {

@@ -173,11 +173,7 @@ class packet {
   /// What `parse` found.
   [[nodiscard]] const runnel::layers& layers() const noexcept { return d_->layers; }
   /// Sets what `parse` found.
-  void layers(const runnel::layers& l) noexcept {
-    // As one word: stored member by member, which compilers like, it could not be read whole for a while.
-    const auto word = __builtin_bit_cast(std::uint64_t, l);
-    __builtin_memcpy(static_cast<void*>(&d_->layers), &word, sizeof word);
-  }
+  void layers(const runnel::layers& l) noexcept { detail::store_whole(d_->layers, l); }
   /// When it was received, by the clock of its device.
   [[nodiscard]] instant timestamp() const noexcept { return d_->timestamp; }
   /// Sets the time.
@@ -218,21 +214,21 @@ class packet {
   }
   /// Payload bytes of each segment that this packet stands for; 0 when it is a single one.
   [[nodiscard]] std::uint16_t segment_size() const noexcept {
-    return (d_->status & 4u) != 0 ? std::uint16_t{0} : d_->segment_size;
+    return (d_->status & detail::is_missing) != 0 ? std::uint16_t{0} : d_->segment_size;
   }
   /// Sets the segment size.
   void segment_size(std::uint16_t v) noexcept {
     d_->segment_size = v;
-    d_->status &= static_cast<std::uint8_t>(~4u);
+    d_->status &= static_cast<std::uint8_t>(~detail::is_missing);
   }
   /// Bytes that a capture's snap length cut off its end; 65535 is "that many or more".
   [[nodiscard]] std::uint16_t missing() const noexcept {
-    return (d_->status & 4u) != 0 ? d_->segment_size : std::uint16_t{0};
+    return (d_->status & detail::is_missing) != 0 ? d_->segment_size : std::uint16_t{0};
   }
   /// Sets how many bytes are missing.
   void missing(std::uint16_t v) noexcept {
     d_->segment_size = v;
-    d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | 4u : d_->status & ~4u);
+    d_->status = static_cast<std::uint8_t>(v != 0 ? d_->status | detail::is_missing : d_->status & ~detail::is_missing);
   }
   /// Whether `trace` follows this packet.
   [[nodiscard]] bool traced() const noexcept { return (d_->status & 8u) != 0; }

@@ -72,6 +72,8 @@ class alignas(64) pool {
   /// A packet that takes over the frame's slot or lent bytes, and what is known about it. An empty handle when no
   /// descriptor is left for lent bytes (counted in `exhausted()`); the frame is then still the caller's.
   [[nodiscard]] packet attach(const frame& f) noexcept;
+  /// The same with what was found in it: its layers, or nothing but the kind of its first header.
+  [[nodiscard]] packet attach(const frame& f, const layers& found) noexcept;
   /// A free slot as an empty frame, for a device to receive into. `slot` is `no_slot` when there is none (counted).
   [[nodiscard]] frame allocate_frame() noexcept {
     const std::uint32_t i = take_slot();
