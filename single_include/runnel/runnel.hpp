@@ -30649,7 +30649,8 @@ class compact_trie {
     if (!follow(p, way) || !way.at[way.last]->has(index_in_node(p))) return false;
     store_.erase(*way.at[way.last], index_in_node(p));
     --size_;
-    for (unsigned k = way.last + 1; k-- != 0 && way.at[k]->is_empty();) {
+    for (unsigned k = way.last + 1; k != 0 && way.at[k - 1]->is_empty();) {
+      --k;
       const auto inherited = static_cast<entry>(way.at[k]->inherited);
       if (k == 0) {
         store_.release(root_[top(p.address())] & ~is_node);
@@ -30768,8 +30769,9 @@ class compact_trie {
       else r = next_hop;
       return;
     }
-    if (short_[2 * h] == absent) paint_short(2 * h, next_hop);
-    if (short_[2 * h + 1] == absent) paint_short(2 * h + 1, next_hop);
+    const std::size_t below = std::size_t{h} * 2;
+    if (short_[below] == absent) paint_short(2 * h, next_hop);
+    if (short_[below + 1] == absent) paint_short(2 * h + 1, next_hop);
   }
   // Whether there is a node for the route; `way` ends there, or before.
   bool follow(const prefix_type& p, path& way) const noexcept {
@@ -31118,10 +31120,11 @@ class next_hop_table {
       g.used = true;
       g.users = 1;
       for (next_hop_number& b : g.bucket) b = no_next_hop;
-      for (; g.members < n; ++g.members) {
-        g.member[g.members] = members[g.members];
-        ++hops_[members[g.members].hop].users;
+      for (std::size_t k = 0; k < n; ++k) {
+        g.member[k] = members[k];
+        ++hops_[members[k].hop].users;
       }
+      g.members = static_cast<std::uint16_t>(n);
       rebalance(g, true);
       return static_cast<next_hop_number>(first_group + i);
     }
@@ -34476,7 +34479,7 @@ struct track_stage : stage_defaults {
 
  private:
   static constexpr std::size_t at_once = 32;
-  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) noexcept {
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) const noexcept {
     raw_array<tracker::slot, at_once> slots;
     for (std::size_t i = 0; i < n; ++i) {
       if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
@@ -34513,7 +34516,7 @@ struct confirm_stage : stage_defaults {
   connection_table* table;
 
  private:
-  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) noexcept {
+  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) const noexcept {
     if (!word.has_connection() || word.number() >= table->capacity()) return pass;
     connection& c = (*table)[word.number()];
     if (!c.is_alive() || table->confirm(c, now)) return pass;

@@ -112,7 +112,8 @@ class compact_trie {
     if (!follow(p, way) || !way.at[way.last]->has(index_in_node(p))) return false;
     store_.erase(*way.at[way.last], index_in_node(p));
     --size_;
-    for (unsigned k = way.last + 1; k-- != 0 && way.at[k]->is_empty();) {
+    for (unsigned k = way.last + 1; k != 0 && way.at[k - 1]->is_empty();) {
+      --k;
       const auto inherited = static_cast<entry>(way.at[k]->inherited);
       if (k == 0) {
         store_.release(root_[top(p.address())] & ~is_node);
@@ -231,8 +232,9 @@ class compact_trie {
       else r = next_hop;
       return;
     }
-    if (short_[2 * h] == absent) paint_short(2 * h, next_hop);
-    if (short_[2 * h + 1] == absent) paint_short(2 * h + 1, next_hop);
+    const std::size_t below = std::size_t{h} * 2;
+    if (short_[below] == absent) paint_short(2 * h, next_hop);
+    if (short_[below + 1] == absent) paint_short(2 * h + 1, next_hop);
   }
   // Whether there is a node for the route; `way` ends there, or before.
   bool follow(const prefix_type& p, path& way) const noexcept {

@@ -162,10 +162,11 @@ class next_hop_table {
       g.used = true;
       g.users = 1;
       for (next_hop_number& b : g.bucket) b = no_next_hop;
-      for (; g.members < n; ++g.members) {
-        g.member[g.members] = members[g.members];
-        ++hops_[members[g.members].hop].users;
+      for (std::size_t k = 0; k < n; ++k) {
+        g.member[k] = members[k];
+        ++hops_[members[k].hop].users;
       }
+      g.members = static_cast<std::uint16_t>(n);
       rebalance(g, true);
       return static_cast<next_hop_number>(first_group + i);
     }

@@ -61,7 +61,7 @@ struct track_stage : stage_defaults {
 
  private:
   static constexpr std::size_t at_once = 32;
-  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) noexcept {
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) const noexcept {
     raw_array<tracker::slot, at_once> slots;
     for (std::size_t i = 0; i < n; ++i) {
       if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
@@ -98,7 +98,7 @@ struct confirm_stage : stage_defaults {
   connection_table* table;
 
  private:
-  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) noexcept {
+  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) const noexcept {
     if (!word.has_connection() || word.number() >= table->capacity()) return pass;
     connection& c = (*table)[word.number()];
     if (!c.is_alive() || table->confirm(c, now)) return pass;
