@@ -216,7 +216,7 @@ class loaded_program {
     a.insn_cnt = static_cast<std::uint32_t>(count);
     a.license = detail::address_of("Dual MIT/GPL");
     detail::copy_bpf_name(a.prog_name, options.name);
-    int fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    int fd = verify(a);
     if (fd >= 0) return loaded_program({fd, true});
     const int number = errno;
     // Once more, for the log: writing it costs more than the check itself.
@@ -228,7 +228,7 @@ class loaded_program {
     a.log_level = 1;
     a.log_buf = detail::address_of(log);
     a.log_size = static_cast<std::uint32_t>(room);
-    fd = detail::bpf_call(BPF_PROG_LOAD, a);
+    fd = verify(a);
     if (fd >= 0) return loaded_program({fd, true});
     log[room - 1] = '\0';
     return refused(options.name, number, log);
@@ -284,6 +284,15 @@ class loaded_program {
  private:
   explicit loaded_program(detail::file_handle&& file) noexcept : file_(static_cast<detail::file_handle&&>(file)) {}
 
+  // A signal interrupts the verifier, which then says EAGAIN: also a stop and its end. As libbpf does, a few times.
+  [[nodiscard]] static int verify(::bpf_attr& a) noexcept {
+    int fd = -1;
+    for (int tries = 0; tries < 5; ++tries) {
+      fd = detail::bpf_call(BPF_PROG_LOAD, a);
+      if (fd >= 0 || errno != EAGAIN) break;
+    }
+    return fd;
+  }
   // The log's last line but for the statistics is the reason; the line before is the instruction.
   [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
     if (number != EINVAL && number != EACCES && *log == '\0')
