@@ -20,13 +20,15 @@
 
 namespace bench {
 
-// `devices`: virtual ones, as `--vdev` names them; `mebibytes`: how much memory it takes. Ends the program when DPDK
-// cannot start: what it says then is the last line that it prints.
-inline void start_dpdk(const std::vector<std::string>& devices = {}, unsigned mebibytes = 256) {
+// `devices`: virtual ones, as `--vdev` names them; `mebibytes`: how much memory it takes; `widest`: AVX-512, which it
+// leaves alone unless asked. Ends the program when DPDK cannot start: what it says then is the last line that it
+// prints.
+inline void start_dpdk(const std::vector<std::string>& devices = {}, unsigned mebibytes = 256, bool widest = false) {
   std::vector<std::string> words = {"bench",         "-l", std::to_string(sched_getcpu()), "--no-pci", "--no-telemetry",
                                     "--log-level=4", "-m", std::to_string(mebibytes)};
   if (wanted_pages() == page_size::huge) words.push_back("--in-memory");
   else words.insert(words.end(), {"--no-huge", "--no-shconf"});
+  if (widest) words.push_back("--force-max-simd-bitwidth=512");
   for (const std::string& device : devices) words.push_back("--vdev=" + device);
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());

@@ -205,6 +205,6 @@ BENCHMARK(look_fib6<RTE_FIB6_LOOKUP_TRIE_VECTOR_AVX512, mix::local>)->Name("fib6
 }  // namespace
 
 int main(int argc, char** argv) {
-  start_dpdk({}, 2600);
+  start_dpdk({}, 2600, true);
   return run_benchmarks(argc, argv);
 }

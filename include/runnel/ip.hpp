@@ -9,6 +9,7 @@
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/route.hpp>
 #include <runnel/ip/route_table.hpp>
+#include <runnel/ip/routing_rules.hpp>
 #include <runnel/ip/sorted_routes.hpp>
 
 #endif

@@ -30272,6 +30272,7 @@ class trie_store {
     const unsigned w = slot / 64;
     return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
   }
+  [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
 
   // ---- changes: those that need memory are made after `make_room`
@@ -30828,8 +30829,42 @@ class compact_trie {
       if (const entry e = store_.get(n, slot); (e & store::child) != 0)
         each_in(store_.of(e), put_octet(base, i, slot), i + 1, f);
   }
+  // Level by level for all addresses at once, so that their loads overlap; those that have arrived leave the list,
+  // without a branch that would be guessed wrong.
   RUNNEL_INLINE void lookup_each(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+    if constexpr (levels == 2) {
+      for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+      return;
+    }
+    constexpr std::size_t most = 32;
+    for (std::size_t done = 0; done < n; done += most) {
+      const std::size_t part = n - done < most ? n - done : most;
+      lookup_some(addresses + done, answers + done, static_cast<unsigned>(part));
+    }
+  }
+  RUNNEL_INLINE void lookup_some(const Address* addresses, next_hop_number* answers, unsigned n) const noexcept {
+    std::uint32_t number[32], at[32];
+    std::uint8_t who[32];
+    unsigned left = 0;
+    for (unsigned j = 0; j < n; ++j) {
+      const std::uint32_t r = root_[top(addresses[j])];
+      answers[j] = static_cast<next_hop_number>(r);
+      number[left] = r & ~is_node;
+      who[left] = static_cast<std::uint8_t>(j);
+      left += r >> 31;
+    }
+    for (unsigned i = 2; left != 0; ++i) {
+      for (unsigned j = 0; j < left; ++j) { at[j] = store::place(store_.at(number[j]), octet(addresses[who[j]], i)); }
+      unsigned still = 0;
+      for (unsigned j = 0; j < left; ++j) {
+        const entry e = *store_.word(at[j]);
+        answers[who[j]] = static_cast<next_hop_number>(e);
+        who[still] = who[j];
+        if (store::most_links == 0 || (e & store::child) != 0) number[still] = store_.number_of(e);
+        still += (e & store::child) != 0 ? 1u : 0u;
+      }
+      left = still;
+    }
   }
 #if defined(__x86_64__) && defined(__gnu_linux__)
   [[gnu::target("popcnt,bmi,bmi2")]] void lookup_counting(const Address* addresses, next_hop_number* answers,
@@ -30908,16 +30943,18 @@ class dir_24_8 {
     const std::uint16_t e = table_[a.value() >> 8];
     return (e & trie::store::child) == 0 ? e : in_node(e, a);
   }
-  /// The same for `n` addresses. The entries are fetched some addresses ahead.
+  /// The same for `n` addresses, whose loads overlap.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    constexpr std::size_t ahead = 16;
-    for (std::size_t i = 0; i < n && i < ahead; ++i) prefetch(addresses[i]);
-    std::size_t i = 0;
-    for (; i + ahead < n; ++i) {
-      prefetch(addresses[i + ahead]);
-      answers[i] = lookup(addresses[i]);
+    constexpr std::size_t step = 16;
+    for (; n >= step; n -= step, addresses += step, answers += step) {
+      unsigned any = 0;
+      for (std::size_t i = 0; i < step; ++i) any |= answers[i] = table_[addresses[i].value() >> 8];
+      if ((any & trie::store::child) == 0) [[likely]]
+        continue;
+      for (std::size_t i = 0; i < step; ++i)
+        if ((answers[i] & trie::store::child) != 0) answers[i] = in_node(answers[i], addresses[i]);
     }
-    for (; i < n; ++i) answers[i] = lookup(addresses[i]);
+    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
   }
   /// Begins to load the entry of an address.
   RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
@@ -31422,17 +31459,17 @@ class route_table : detail::table_of_family<Fibs>... {
 using interface_name = const char* (*)(std::uint16_t);
 
 namespace detail {
+constexpr void print_interface(text_writer& out, std::uint16_t n, interface_name called) noexcept {
+  if (called != nullptr) out << called(n);
+  else out << "if" << std::uint32_t{n};
+}
 inline void print_hop(text_writer& out, const next_hop& h, interface_name called) noexcept {
   if (h.has_gateway()) {
     out << " via ";
     if (h.has_ipv4_gateway()) print(out, h.ipv4_gateway());
     else print(out, h.gateway);
   }
-  if (h.oif != 0) {
-    out << " dev ";
-    if (called != nullptr) out << called(h.oif);
-    else out << "if" << std::uint32_t{h.oif};
-  }
+  if (h.oif != 0) print_interface(out << " dev ", h.oif, called);
 }
 }  // namespace detail
 
@@ -31596,6 +31633,151 @@ void route(const R&& routes, std::uint64_t seed = 0) = delete;
 [[nodiscard]] inline route_type refusal_of(const packet& p, const next_hop_table& hops) noexcept {
   const auto n = static_cast<next_hop_number>(p.scratch());
   return hops.is_hop(n) ? hops[n].type : route_type::unicast;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/routing_rules.hpp ====================================================================================
+// Several route tables and the rules that choose between them: what `ip rule` shows. (Policy routing, ip-rule(8).)
+#ifndef RUNNEL_IP_ROUTING_RULES_HPP
+#define RUNNEL_IP_ROUTING_RULES_HPP
+
+#include <concepts>  // same_as
+#include <cstddef>   // size_t
+#include <cstdint>   // uint16_t, uint32_t
+
+namespace runnel {
+
+/// Which packets a rule is about. What is not set does not matter; a rule with a prefix is for its family alone.
+struct rule_selector {
+  prefix from{};                ///< of the source address
+  prefix to{};                  ///< of the destination
+  std::uint32_t mark = 0;       ///< the packet's mark, in the bits of `mark_mask`
+  std::uint32_t mark_mask = 0;  ///< 0: any mark
+  std::uint16_t iif = 0;        ///< the interface that it came by; 0: any
+  /// Whether it is about this packet.
+  template <class Address>
+  [[nodiscard]] constexpr bool matches(const route_query<Address>& q) const noexcept {
+    const bool any_source = !from.is_v4() && !from.is_v6(), any_destination = !to.is_v4() && !to.is_v6();
+    return ((q.mark ^ mark) & mark_mask) == 0 && (iif == 0 || iif == q.iif) &&
+           (any_source || from.contains(q.source)) && (any_destination || to.contains(q.destination));
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const rule_selector&, const rule_selector&) noexcept = default;
+};
+
+/// Rules over route tables of type `Table`, which share their next hops, at most `Capacity` of them. The rule of the
+/// lowest priority that is about the packet asks its table; where that has no route, or one of type `throw`, the next
+/// one is asked. Of rules with equal priority the one that was added first. A search costs a comparison for each rule
+/// and a lookup for each table that is asked. For one thread, or for several that only ask.
+///
+///     routing_rules<route_table<...>, 8> rules{hops};
+///     rules.add(100, {.from = net("10.2.0.0/16")}, second_uplink, 100);   // from 10.2.0.0/16 lookup 100
+///     rules.add(32766, {}, main_table, 254);
+///     parse() | route(rules)...
+template <routing_source Table, std::size_t Capacity>
+class routing_rules {
+ public:
+  /// No rules: no packet has a route. `hops` are those of all tables, and must outlive it as they must.
+  constexpr explicit routing_rules(next_hop_table& hops) noexcept : hops_(&hops) {}
+
+  /// Adds a rule that asks a table, which has a number for printing. False, and nothing has changed, when there is no
+  /// room. The table uses the same next hops (asserted).
+  [[nodiscard]] constexpr bool add(std::uint32_t priority, const rule_selector& about, const Table& table,
+                                   std::uint32_t table_number) noexcept {
+    RUNNEL_ASSERT(&table.hops() == hops_);
+    return put({priority, about, &table, table_number, no_next_hop});
+  }
+  /// Adds a rule that decides itself: `blackhole`, `unreachable` or `prohibit` (asserted). False, and nothing has
+  /// changed, when there is no room for it, or for a next hop of this type.
+  [[nodiscard]] constexpr bool add(std::uint32_t priority, const rule_selector& about, route_type action) noexcept {
+    RUNNEL_ASSERT(action == route_type::blackhole || action == route_type::unreachable ||
+                  action == route_type::prohibit);
+    if (size_ == Capacity) return false;
+    const next_hop_number number = hops_->add(next_hop::of(action));
+    return number != no_next_hop && put({priority, about, nullptr, 0, number});
+  }
+  /// Removes the first rule of this priority about just these packets. False when there is none.
+  constexpr bool erase(std::uint32_t priority, const rule_selector& about) noexcept {
+    for (std::size_t i = 0; i < size_; ++i) {
+      if (rules_[i].priority != priority || rules_[i].about != about) continue;
+      if (rules_[i].table == nullptr) hops_->release(rules_[i].decided);
+      --size_;
+      for (; i < size_; ++i) rules_[i] = rules_[i + 1];
+      return true;
+    }
+    return false;
+  }
+  /// The next hop, or the group, for a packet; `no_next_hop` without one.
+  template <class Address>
+  [[nodiscard]] constexpr next_hop_number lookup(const route_query<Address>& q) const noexcept {
+    for (std::size_t i = 0; i < size_; ++i) {
+      const rule& r = rules_[i];
+      if (!r.about.matches(q)) continue;
+      if (r.table == nullptr) return r.decided;
+      const next_hop_number n = r.table->lookup(q);
+      if (n == no_next_hop || (hops_->is_hop(n) && (*hops_)[n].type == route_type::throw_)) continue;
+      return n;
+    }
+    return no_next_hop;
+  }
+  /// The next hops of all tables.
+  [[nodiscard]] constexpr next_hop_table& hops() const noexcept { return *hops_; }
+  /// How many rules there are.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+  /// As `ip rule` does: `100:	from 10.2.0.0/16 fwmark 0x1/0xff iif eth0 lookup 100`, a line for each.
+  constexpr void print_rules(text_writer& out, interface_name called = nullptr) const noexcept {
+    for (std::size_t i = 0; i < size_; ++i) {
+      const rule& r = rules_[i];
+      out << r.priority << ":\tfrom ";
+      if (r.about.from == prefix{}) out << "all";
+      else print(out, r.about.from);
+      if (r.about.to != prefix{}) print(out << " to ", r.about.to);
+      if (r.about.mark_mask != 0) (out << " fwmark 0x").hex(r.about.mark);
+      if (r.about.mark_mask != 0 && r.about.mark_mask != 0xffff'ffff) (out << "/0x").hex(r.about.mark_mask);
+      if (r.about.iif != 0) detail::print_interface(out << " iif ", r.about.iif, called);
+      if (r.table == nullptr) out << ' ' << name((*hops_)[r.decided].type) << '\n';
+      else print_table(out << " lookup ", r.table_number);
+    }
+  }
+
+ private:
+  struct rule {
+    std::uint32_t priority = 0;
+    rule_selector about{};
+    const Table* table = nullptr;  // null: `decided` is the answer
+    std::uint32_t table_number = 0;
+    next_hop_number decided = no_next_hop;
+  };
+
+  // The three that every Linux has by name (/etc/iproute2/rt_tables).
+  static constexpr void print_table(text_writer& out, std::uint32_t n) noexcept {
+    if (n == 255) out << "local\n";
+    else if (n == 254) out << "main\n";
+    else if (n == 253) out << "default\n";
+    else out << n << '\n';
+  }
+  constexpr bool put(const rule& r) noexcept {
+    if (size_ == Capacity) return false;
+    std::size_t at = size_++;
+    for (; at != 0 && rules_[at - 1].priority > r.priority; --at) rules_[at] = rules_[at - 1];
+    rules_[at] = r;
+    return true;
+  }
+
+  next_hop_table* hops_;
+  rule rules_[Capacity]{};
+  std::size_t size_ = 0;
+};
+
+/// All rules, in the order in which they are tried.
+template <class Table, std::size_t Capacity>
+constexpr void print(text_writer& out, const routing_rules<Table, Capacity>& rules,
+                     interface_name called = nullptr) noexcept {
+  rules.print_rules(out, called);
 }
 
 }  // namespace runnel

@@ -30,6 +30,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/fib.hpp>
 #include <runnel/ip/trie_node.hpp>
@@ -282,8 +283,42 @@ class compact_trie {
       if (const entry e = store_.get(n, slot); (e & store::child) != 0)
         each_in(store_.of(e), put_octet(base, i, slot), i + 1, f);
   }
+  // Level by level for all addresses at once, so that their loads overlap; those that have arrived leave the list,
+  // without a branch that would be guessed wrong.
   RUNNEL_INLINE void lookup_each(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+    if constexpr (levels == 2) {
+      for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+      return;
+    }
+    constexpr std::size_t most = 32;
+    for (std::size_t done = 0; done < n; done += most) {
+      const std::size_t part = n - done < most ? n - done : most;
+      lookup_some(addresses + done, answers + done, static_cast<unsigned>(part));
+    }
+  }
+  RUNNEL_INLINE void lookup_some(const Address* addresses, next_hop_number* answers, unsigned n) const noexcept {
+    std::uint32_t number[32], at[32];
+    std::uint8_t who[32];
+    unsigned left = 0;
+    for (unsigned j = 0; j < n; ++j) {
+      const std::uint32_t r = root_[top(addresses[j])];
+      answers[j] = static_cast<next_hop_number>(r);
+      number[left] = r & ~is_node;
+      who[left] = static_cast<std::uint8_t>(j);
+      left += r >> 31;
+    }
+    for (unsigned i = 2; left != 0; ++i) {
+      for (unsigned j = 0; j < left; ++j) { at[j] = store::place(store_.at(number[j]), octet(addresses[who[j]], i)); }
+      unsigned still = 0;
+      for (unsigned j = 0; j < left; ++j) {
+        const entry e = *store_.word(at[j]);
+        answers[who[j]] = static_cast<next_hop_number>(e);
+        who[still] = who[j];
+        if (store::most_links == 0 || (e & store::child) != 0) number[still] = store_.number_of(e);
+        still += (e & store::child) != 0 ? 1u : 0u;
+      }
+      left = still;
+    }
   }
 #if defined(__x86_64__) && defined(__gnu_linux__)
   [[gnu::target("popcnt,bmi,bmi2")]] void lookup_counting(const Address* addresses, next_hop_number* answers,

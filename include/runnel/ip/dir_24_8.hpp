@@ -65,16 +65,18 @@ class dir_24_8 {
     const std::uint16_t e = table_[a.value() >> 8];
     return (e & trie::store::child) == 0 ? e : in_node(e, a);
   }
-  /// The same for `n` addresses. The entries are fetched some addresses ahead.
+  /// The same for `n` addresses, whose loads overlap.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-    constexpr std::size_t ahead = 16;
-    for (std::size_t i = 0; i < n && i < ahead; ++i) prefetch(addresses[i]);
-    std::size_t i = 0;
-    for (; i + ahead < n; ++i) {
-      prefetch(addresses[i + ahead]);
-      answers[i] = lookup(addresses[i]);
+    constexpr std::size_t step = 16;
+    for (; n >= step; n -= step, addresses += step, answers += step) {
+      unsigned any = 0;
+      for (std::size_t i = 0; i < step; ++i) any |= answers[i] = table_[addresses[i].value() >> 8];
+      if ((any & trie::store::child) == 0) [[likely]]
+        continue;
+      for (std::size_t i = 0; i < step; ++i)
+        if ((answers[i] & trie::store::child) != 0) answers[i] = in_node(answers[i], addresses[i]);
     }
-    for (; i < n; ++i) answers[i] = lookup(addresses[i]);
+    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
   }
   /// Begins to load the entry of an address.
   RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }

@@ -141,17 +141,17 @@ class route_table : detail::table_of_family<Fibs>... {
 using interface_name = const char* (*)(std::uint16_t);
 
 namespace detail {
+constexpr void print_interface(text_writer& out, std::uint16_t n, interface_name called) noexcept {
+  if (called != nullptr) out << called(n);
+  else out << "if" << std::uint32_t{n};
+}
 inline void print_hop(text_writer& out, const next_hop& h, interface_name called) noexcept {
   if (h.has_gateway()) {
     out << " via ";
     if (h.has_ipv4_gateway()) print(out, h.ipv4_gateway());
     else print(out, h.gateway);
   }
-  if (h.oif != 0) {
-    out << " dev ";
-    if (called != nullptr) out << called(h.oif);
-    else out << "if" << std::uint32_t{h.oif};
-  }
+  if (h.oif != 0) print_interface(out << " dev ", h.oif, called);
 }
 }  // namespace detail
 

@@ -94,6 +94,7 @@ class trie_store {
     const unsigned w = slot / 64;
     return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
   }
+  [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
 
   // ---- changes: those that need memory are made after `make_room`
