@@ -13,6 +13,7 @@
 #include "peers/dpdk.hpp"
 #include "support/across.hpp"
 #include "support/addresses.hpp"
+#include "support/flow_map.hpp"
 
 namespace {
 
@@ -163,6 +164,81 @@ void burst(benchmark::State& state) {
   });
 }
 
+// ---- a map of connections, with keys of 16 bytes: the length that it has a comparison of its own for
+
+struct flows {
+  rte_hash* table;
+  std::vector<flow_map_key> keys;
+
+  flows() {
+    rte_hash_parameters p{};
+    p.name = "flows";
+    p.entries = 1 << 20;
+    p.key_len = 16;
+    p.hash_func = [](const void* key, std::uint32_t, std::uint32_t seed) {
+      std::uint64_t words[2];
+      std::memcpy(words, key, 16);
+      return rte_hash_crc_8byte(words[1], rte_hash_crc_8byte(words[0], seed));
+    };
+    p.socket_id = SOCKET_ID_ANY;
+    table = rte_hash_create(&p);
+    if (table == nullptr) std::_Exit(3);
+    for (const runnel::connection_tuple& t : million_connections::get().tuples) keys.emplace_back(t);
+  }
+  void fill() const {
+    for (const flow_map_key& k : keys)
+      if (rte_hash_add_key_data(table, &k, table) < 0) std::_Exit(3);
+  }
+  void empty() const {
+    for (const flow_map_key& k : keys) rte_hash_del_key(table, &k);
+  }
+  static const flows& get() {
+    static const flows made;
+    return made;
+  }
+};
+void find_flows(benchmark::State& state) {
+  const flows& f = flows::get();
+  if (rte_hash_count(f.table) == 0) f.fill();
+  million_connections::get().measure(state, [&](const runnel::connection_tuple* t) {
+    alignas(16) unsigned char keys[32][16];
+    const void* pointers[32];
+    void* data[32];
+    std::uint64_t hits = 0;
+    for (std::size_t i = 0; i < 32; ++i) {
+      const flow_map_key k{t[i]};
+      std::memcpy(keys[i], &k, 16);
+      pointers[i] = keys[i];
+    }
+    rte_hash_lookup_bulk_data(f.table, pointers, 32, &hits, data);
+    benchmark::DoNotOptimize(data);
+    return static_cast<std::size_t>(__builtin_popcountll(hits));
+  });
+}
+void insert_flows(benchmark::State& state) {
+  const flows& f = flows::get();
+  for (auto _ : state) {
+    f.empty();
+    const auto begin = now();
+    f.fill();
+    state.SetIterationTime(seconds_since(begin));
+  }
+  state.SetItemsProcessed(state.iterations() * million_connections::count);
+}
+void expire_flows(benchmark::State& state) {
+  const flows& f = flows::get();
+  for (auto _ : state) {
+    f.fill();
+    const auto begin = now();
+    f.empty();
+    state.SetIterationTime(seconds_since(begin));
+  }
+  state.SetItemsProcessed(state.iterations() * million_connections::count);
+}
+
+BENCHMARK(find_flows)->Name("connections/find/rte_hash");
+BENCHMARK(insert_flows)->Name("connections/insert/rte_hash")->UseManualTime();
+BENCHMARK(expire_flows)->Name("connections/expire/rte_hash")->UseManualTime();
 BENCHMARK(checksum_of<20>)->Name("checksum/20/rte_raw_cksum");
 BENCHMARK(checksum_of<64>)->Name("checksum/64/rte_raw_cksum");
 BENCHMARK(checksum_of<1500>)->Name("checksum/1500/rte_raw_cksum");

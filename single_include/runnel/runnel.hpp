@@ -10323,7 +10323,6 @@ struct connection_word {
 /// that has just begun.
 struct connection_facts {
   std::uint32_t mark = 0;    ///< a number that rules and handlers give it
-  std::uint32_t labels = 0;  ///< 32 bits, each a label; the kernel has 128
   std::uint16_t status = 0;  ///< bits of connection_status; those above `dying` are internal, and mean nothing to you
   std::uint16_t zone = 0;    ///< of the track stage that it began at
 };
@@ -32220,7 +32219,8 @@ struct transfer;
 /// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
 class alignas(64) connection : private connection_facts {
  public:
-  connection() noexcept = default;
+  /// Made by tables.
+  connection() noexcept {}  // what is not set there is set when it is first wanted: the second line may never be
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
@@ -32239,8 +32239,11 @@ class alignas(64) connection : private connection_facts {
   void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
   /// @}
   /// 32 bits, each a label; the kernel has 128. @{
-  [[nodiscard]] std::uint32_t labels() const noexcept { return facts().labels; }
-  void labels(std::uint32_t v) noexcept { connection_facts::labels = v; }
+  [[nodiscard]] std::uint32_t labels() const noexcept { return (facts().status & has_labels) != 0 ? labels_ : 0; }
+  void labels(std::uint32_t v) noexcept {
+    labels_ = v;
+    bits() |= has_labels;
+  }
   /// @}
   /// The zone of the track stage that it began at.
   [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
@@ -32259,7 +32262,7 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
-  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
+  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13, has_labels = 1u << 12;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
@@ -32267,20 +32270,23 @@ class alignas(64) connection : private connection_facts {
   [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
 
   // ---- every packet
-  std::uint32_t deadline_ = 0;  // in ticks; of a free one: the next that is free
-  std::uint32_t timer_ = 0;     // its place in the wheel; unconfirmed: its place in the ring of those
-  std::uint32_t original_ = 0;  // places in the index
-  std::uint32_t reply_ = 0;     // that of `original_` when both directions are found in one place
-  std::uint8_t protocol_ = 0;
-  std::uint8_t tcp_state_ = 0;
-  std::uint64_t packets_[2] = {};
-  std::uint64_t octets_[2] = {};
-  // ---- TCP, where IPv6 tuples lie, and when it began
-  detail::tcp_window tcp_;
-  std::uint32_t tuples6_ = 0;
-  std::uint32_t created_ = 0;  // in ticks; unconfirmed: in which burst
+  std::uint32_t deadline_;  // in ticks
+  std::uint32_t timer_;     // its place in the wheel; unconfirmed: its place in the ring of those
+  std::uint32_t original_;  // places in the index
+  std::uint32_t reply_;     // that of `original_` when both directions are found in one place
+  std::uint32_t created_;   // in ticks; unconfirmed: in which burst
+  std::uint8_t protocol_;
+  std::uint8_t tcp_state_;
+  std::uint64_t packets_[2];
+  std::uint64_t octets_[2];
+  // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
+  union {
+    detail::tcp_window tcp_;
+  };
+  std::uint32_t labels_;
+  std::uint32_t tuples6_;
 };
-static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 12);
+static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 8);
 
 }  // namespace runnel
 
@@ -32936,6 +32942,7 @@ inline constexpr unsigned tick_shift = 20;
 #define RUNNEL_TRACK_TCP_TRACKER_HPP
 
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <new>      // placement new
 
 namespace runnel::detail {
 
@@ -33061,7 +33068,7 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 [[nodiscard]] inline bool tcp_begin(tcp_window& w, const tcp_segment& s, const tracking_options& options) noexcept {
   const std::uint8_t next = tcp_transitions::next[0][kind_of(s.flags)][0];
   if (next >= state_ignore) return false;
-  w = {};
+  ::new (static_cast<void*>(&w)) tcp_window;
   tcp_side& sender = w.side[0];
   sender.end = s.end;
   sender.max_window = s.window == 0 ? 1 : s.window;
@@ -33310,15 +33317,16 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 // The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
 // expire by themselves.
 //
-// Theory of operation. Three arrays, and a small one for IPv6:
+// Theory of operation. Four arrays, and one for IPv6:
 //
-//     index     a line of three places for each connection: key -> number             64 bytes a connection
-//     records   two lines each: counters, deadline, TCP windows                      128 bytes
-//     wheel     chunks of 14 numbers by the time when somebody has to look at them     4.6 bytes
+//     index     lines of three places, 27 for 32 connections: key -> number            54 bytes a connection
+//     records   two lines each: counters, deadline; TCP windows                       128 bytes
+//     wheel     chunks of 14 numbers by the time when somebody has to look at them      4.6 bytes
+//     free      numbers that were given back                                            4 bytes
 //     tuples    of IPv6 connections: both, 80 bytes each, for the index has a digest only
 //
 // A packet's tuple leads to a place in the index, mostly by one cache line, and that to the record. A connection that
-// is not translated has one place for both directions, so that half of the places stay free; translated, it has two.
+// is not translated has one place for both directions, so that most places stay free; translated, it has two.
 // An IPv4 tuple is nowhere but in the index. A refreshed connection only gets another deadline; the wheel looks at it
 // when the old one has come. A connection whose deadline has passed is gone for every packet, whether or not the wheel
 // was there already.
@@ -33341,7 +33349,7 @@ namespace runnel {
 /// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
 /// which does not go back; they begin at any instant from 0 on.
 ///
-/// Costs 197 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+/// Costs 191 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
 class connection_table {
  public:
   /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
@@ -33356,14 +33364,15 @@ class connection_table {
     return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
-  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets the third of it to zero where the index
-  /// lies; the rest is first touched when it is first used.
+  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
+  /// rest is first touched when it is first used.
   connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
       : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
         wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
         records_(object_at<connection>(memory, records_offset(c))),
         tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
-        ring_(object_at<std::uint32_t>(memory, ring_offset(c))),
+        free_(object_at<std::uint32_t>(memory, free_offset(c))),
+        ring_(free_ + c.connections),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -33409,7 +33418,13 @@ class connection_table {
   /// Makes an unconfirmed connection of the packets with this tuple, which belong to none yet. `none` when there is no
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
-    return insert_ticks(t, detail::ticks_at(now));
+    const detail::tuple_key k = t.key(index_.seed());
+    return insert_ticks(t, k, index_.home(k.a, k.b), detail::ticks_at(now));
+  }
+  /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
+  void prefetch(const connection_tuple& t) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    index_.prefetch(index_.home(k.a, k.b));
   }
   /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
   /// Nothing happens to one that is confirmed.
@@ -33474,20 +33489,22 @@ class connection_table {
   [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
     return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
   }
-  // A line of three places for each connection, which has two at most: a third stays free.
-  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept { return c.connections; }
+  // 81 places for 32 connections, which have two each at most: a fifth stays free.
+  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
+    return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
+  }
   [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
     return std::size_t{lines_for(c)} * sizeof(detail::index_line);
   }
   [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
     return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
   }
-  [[nodiscard]] static constexpr std::size_t ring_offset(const connection_config& c) noexcept {
+  [[nodiscard]] static constexpr std::size_t free_offset(const connection_config& c) noexcept {
     return chunks_offset(c) +
            std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
   }
   [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
-    return ring_offset(c) + align_up(std::size_t{c.unconfirmed} * sizeof(std::uint32_t), alignment);
+    return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
@@ -33535,7 +33552,8 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
-  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
+                                           std::uint64_t ticks) noexcept;
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -33543,6 +33561,7 @@ class connection_table {
   detail::deadline_wheel wheel_;
   connection* records_;
   tuple_pair* tuples_;
+  std::uint32_t* free_;  // numbers that were given back, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
@@ -33551,7 +33570,7 @@ class connection_table {
   std::uint32_t ring_used_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
-  std::uint32_t free_ = none;
+  std::uint32_t free_count_ = 0;
   std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
   std::uint32_t free6_ = none;
   std::uint64_t now_ = 0;      // in ticks: when something was last inserted
@@ -33631,18 +33650,22 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
   });
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
-  detail::tuple_key k = t.key(index_.seed());
-  const std::uint32_t home = index_.home(k.a, k.b);
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
+                                                    std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
-  const bool full = (free_ == none && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  const bool full =
+      (free_count_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
   if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
     ++statistics_.drop;
     return none;
   }
-  std::uint32_t n = free_, pair = none;
-  if (n != none) free_ = records_[n].deadline_;
-  else n = fresh_++;
+  std::uint32_t n = 0, pair = none;
+  if (free_count_ == 0) {
+    n = fresh_++;
+  } else {
+    n = free_[--free_count_];
+    if (free_count_ >= 8) prefetch_to_write(records_ + free_[free_count_ - 8]);  // for one that comes soon
+  }
   if (is_ipv6) {
     pair = free6_;
     if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
@@ -33654,8 +33677,10 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
   c.connection_facts::zone = t.zone();
-  c.tuples6_ = pair;
+  if (is_ipv6) c.tuples6_ = pair;
   c.created_ = burst_;
+  c.tcp_state_ = 0;
+  c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
@@ -33749,8 +33774,7 @@ inline void connection_table::forget(connection& c) noexcept {
     free6_ = pair;
   }
   c.bits() = 0;
-  c.deadline_ = free_;
-  free_ = n;
+  free_[free_count_++] = n;
   --size_;
   ++changes_;
 }
@@ -33874,6 +33898,7 @@ inline bool connection_table::check() const noexcept {
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
 
 namespace runnel {
 
@@ -33948,8 +33973,10 @@ struct transfer {
       to.u64(from.high()), to.u64(from.low()), to.u64(whom.high()), to.u64(whom.low());
       to.u16(t.source_port()), to.u16(t.destination_port());
     }
+    tcp_window window;
+    if (c.protocol_ == 6) window = c.tcp_;
     each_of_window(
-        c.tcp_, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
+        window, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
         [&](std::uint8_t v) { to.u8(v); });
     to.u8(0);
   }
@@ -34020,7 +34047,7 @@ struct transfer {
     c.mark(r.mark);
     c.labels(r.labels);
     c.tcp_state_ = r.state;
-    c.tcp_ = r.window;
+    ::new (static_cast<void*>(&c.tcp_)) tcp_window(r.window);
     for (unsigned way = 0; way < 2; ++way) c.packets_[way] = r.packets[way], c.octets_[way] = r.octets[way];
     const auto ticks = static_cast<std::uint32_t>(ticks_at(now));
     c.deadline_ = ticks + ticks_in(milliseconds(r.left));
@@ -34450,7 +34477,7 @@ struct tracker {
       }
       if (s.place == none) [[unlikely]] {
         if (!may_begin(t, s)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, now);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;

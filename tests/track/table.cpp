@@ -261,3 +261,11 @@ TEST_CASE("the table agrees with a plain map, whatever is done to it") {
     for (std::size_t i = 0; i < asked.size(); ++i) CHECK(words_of[i].value == t->find(asked[i], {}).value);
   }
 }
+
+TEST_CASE("a connection takes 191 bytes, 80 more when it may be IPv6") {
+  constexpr std::uint32_t million = 1'000'000;
+  constexpr std::size_t plain = connection_table::bytes_needed({.connections = million, .ipv6_connections = 0});
+  constexpr std::size_t both = connection_table::bytes_needed({.connections = million, .ipv6_connections = million});
+  CHECK(plain / million == 190);
+  CHECK((both - plain) / million == 80);
+}

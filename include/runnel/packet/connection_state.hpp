@@ -114,7 +114,6 @@ struct connection_word {
 /// that has just begun.
 struct connection_facts {
   std::uint32_t mark = 0;    ///< a number that rules and handlers give it
-  std::uint32_t labels = 0;  ///< 32 bits, each a label; the kernel has 128
   std::uint16_t status = 0;  ///< bits of connection_status; those above `dying` are internal, and mean nothing to you
   std::uint16_t zone = 0;    ///< of the track stage that it began at
 };

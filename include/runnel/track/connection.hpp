@@ -48,7 +48,8 @@ struct transfer;
 /// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
 class alignas(64) connection : private connection_facts {
  public:
-  connection() noexcept = default;
+  /// Made by tables.
+  connection() noexcept {}  // what is not set there is set when it is first wanted: the second line may never be
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
@@ -67,8 +68,11 @@ class alignas(64) connection : private connection_facts {
   void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
   /// @}
   /// 32 bits, each a label; the kernel has 128. @{
-  [[nodiscard]] std::uint32_t labels() const noexcept { return facts().labels; }
-  void labels(std::uint32_t v) noexcept { connection_facts::labels = v; }
+  [[nodiscard]] std::uint32_t labels() const noexcept { return (facts().status & has_labels) != 0 ? labels_ : 0; }
+  void labels(std::uint32_t v) noexcept {
+    labels_ = v;
+    bits() |= has_labels;
+  }
   /// @}
   /// The zone of the track stage that it began at.
   [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
@@ -87,7 +91,7 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
-  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13;
+  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13, has_labels = 1u << 12;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
@@ -95,20 +99,23 @@ class alignas(64) connection : private connection_facts {
   [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
 
   // ---- every packet
-  std::uint32_t deadline_ = 0;  // in ticks; of a free one: the next that is free
-  std::uint32_t timer_ = 0;     // its place in the wheel; unconfirmed: its place in the ring of those
-  std::uint32_t original_ = 0;  // places in the index
-  std::uint32_t reply_ = 0;     // that of `original_` when both directions are found in one place
-  std::uint8_t protocol_ = 0;
-  std::uint8_t tcp_state_ = 0;
-  std::uint64_t packets_[2] = {};
-  std::uint64_t octets_[2] = {};
-  // ---- TCP, where IPv6 tuples lie, and when it began
-  detail::tcp_window tcp_;
-  std::uint32_t tuples6_ = 0;
-  std::uint32_t created_ = 0;  // in ticks; unconfirmed: in which burst
+  std::uint32_t deadline_;  // in ticks
+  std::uint32_t timer_;     // its place in the wheel; unconfirmed: its place in the ring of those
+  std::uint32_t original_;  // places in the index
+  std::uint32_t reply_;     // that of `original_` when both directions are found in one place
+  std::uint32_t created_;   // in ticks; unconfirmed: in which burst
+  std::uint8_t protocol_;
+  std::uint8_t tcp_state_;
+  std::uint64_t packets_[2];
+  std::uint64_t octets_[2];
+  // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
+  union {
+    detail::tcp_window tcp_;
+  };
+  std::uint32_t labels_;
+  std::uint32_t tuples6_;
 };
-static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 12);
+static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 8);
 
 }  // namespace runnel
 

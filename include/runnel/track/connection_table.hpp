@@ -2,15 +2,16 @@
 // The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
 // expire by themselves.
 //
-// Theory of operation. Three arrays, and a small one for IPv6:
+// Theory of operation. Four arrays, and one for IPv6:
 //
-//     index     a line of three places for each connection: key -> number             64 bytes a connection
-//     records   two lines each: counters, deadline, TCP windows                      128 bytes
-//     wheel     chunks of 14 numbers by the time when somebody has to look at them     4.6 bytes
+//     index     lines of three places, 27 for 32 connections: key -> number            54 bytes a connection
+//     records   two lines each: counters, deadline; TCP windows                       128 bytes
+//     wheel     chunks of 14 numbers by the time when somebody has to look at them      4.6 bytes
+//     free      numbers that were given back                                            4 bytes
 //     tuples    of IPv6 connections: both, 80 bytes each, for the index has a digest only
 //
 // A packet's tuple leads to a place in the index, mostly by one cache line, and that to the record. A connection that
-// is not translated has one place for both directions, so that half of the places stay free; translated, it has two.
+// is not translated has one place for both directions, so that most places stay free; translated, it has two.
 // An IPv4 tuple is nowhere but in the index. A refreshed connection only gets another deadline; the wheel looks at it
 // when the old one has come. A connection whose deadline has passed is gone for every packet, whether or not the wheel
 // was there already.
@@ -45,7 +46,7 @@ namespace runnel {
 /// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
 /// which does not go back; they begin at any instant from 0 on.
 ///
-/// Costs 197 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+/// Costs 191 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
 class connection_table {
  public:
   /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
@@ -60,14 +61,15 @@ class connection_table {
     return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
-  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets the third of it to zero where the index
-  /// lies; the rest is first touched when it is first used.
+  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
+  /// rest is first touched when it is first used.
   connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
       : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
         wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
         records_(object_at<connection>(memory, records_offset(c))),
         tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
-        ring_(object_at<std::uint32_t>(memory, ring_offset(c))),
+        free_(object_at<std::uint32_t>(memory, free_offset(c))),
+        ring_(free_ + c.connections),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -113,7 +115,13 @@ class connection_table {
   /// Makes an unconfirmed connection of the packets with this tuple, which belong to none yet. `none` when there is no
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
-    return insert_ticks(t, detail::ticks_at(now));
+    const detail::tuple_key k = t.key(index_.seed());
+    return insert_ticks(t, k, index_.home(k.a, k.b), detail::ticks_at(now));
+  }
+  /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
+  void prefetch(const connection_tuple& t) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    index_.prefetch(index_.home(k.a, k.b));
   }
   /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
   /// Nothing happens to one that is confirmed.
@@ -178,20 +186,22 @@ class connection_table {
   [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
     return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
   }
-  // A line of three places for each connection, which has two at most: a third stays free.
-  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept { return c.connections; }
+  // 81 places for 32 connections, which have two each at most: a fifth stays free.
+  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
+    return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
+  }
   [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
     return std::size_t{lines_for(c)} * sizeof(detail::index_line);
   }
   [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
     return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
   }
-  [[nodiscard]] static constexpr std::size_t ring_offset(const connection_config& c) noexcept {
+  [[nodiscard]] static constexpr std::size_t free_offset(const connection_config& c) noexcept {
     return chunks_offset(c) +
            std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
   }
   [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
-    return ring_offset(c) + align_up(std::size_t{c.unconfirmed} * sizeof(std::uint32_t), alignment);
+    return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
@@ -239,7 +249,8 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
-  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
+                                           std::uint64_t ticks) noexcept;
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -247,6 +258,7 @@ class connection_table {
   detail::deadline_wheel wheel_;
   connection* records_;
   tuple_pair* tuples_;
+  std::uint32_t* free_;  // numbers that were given back, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
@@ -255,7 +267,7 @@ class connection_table {
   std::uint32_t ring_used_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
-  std::uint32_t free_ = none;
+  std::uint32_t free_count_ = 0;
   std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
   std::uint32_t free6_ = none;
   std::uint64_t now_ = 0;      // in ticks: when something was last inserted
@@ -335,18 +347,22 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
   });
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, std::uint64_t ticks) noexcept {
-  detail::tuple_key k = t.key(index_.seed());
-  const std::uint32_t home = index_.home(k.a, k.b);
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
+                                                    std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
-  const bool full = (free_ == none && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  const bool full =
+      (free_count_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
   if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
     ++statistics_.drop;
     return none;
   }
-  std::uint32_t n = free_, pair = none;
-  if (n != none) free_ = records_[n].deadline_;
-  else n = fresh_++;
+  std::uint32_t n = 0, pair = none;
+  if (free_count_ == 0) {
+    n = fresh_++;
+  } else {
+    n = free_[--free_count_];
+    if (free_count_ >= 8) prefetch_to_write(records_ + free_[free_count_ - 8]);  // for one that comes soon
+  }
   if (is_ipv6) {
     pair = free6_;
     if (pair != none) free6_ = static_cast<std::uint32_t>(tuples_[pair].way[0].addresses4());
@@ -358,8 +374,10 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, s
   c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
   c.connection_facts::zone = t.zone();
-  c.tuples6_ = pair;
+  if (is_ipv6) c.tuples6_ = pair;
   c.created_ = burst_;
+  c.tcp_state_ = 0;
+  c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
@@ -453,8 +471,7 @@ inline void connection_table::forget(connection& c) noexcept {
     free6_ = pair;
   }
   c.bits() = 0;
-  c.deadline_ = free_;
-  free_ = n;
+  free_[free_count_++] = n;
   --size_;
   ++changes_;
 }

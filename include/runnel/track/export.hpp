@@ -17,6 +17,7 @@
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
@@ -99,8 +100,10 @@ struct transfer {
       to.u64(from.high()), to.u64(from.low()), to.u64(whom.high()), to.u64(whom.low());
       to.u16(t.source_port()), to.u16(t.destination_port());
     }
+    tcp_window window;
+    if (c.protocol_ == 6) window = c.tcp_;
     each_of_window(
-        c.tcp_, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
+        window, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
         [&](std::uint8_t v) { to.u8(v); });
     to.u8(0);
   }
@@ -171,7 +174,7 @@ struct transfer {
     c.mark(r.mark);
     c.labels(r.labels);
     c.tcp_state_ = r.state;
-    c.tcp_ = r.window;
+    ::new (static_cast<void*>(&c.tcp_)) tcp_window(r.window);
     for (unsigned way = 0; way < 2; ++way) c.packets_[way] = r.packets[way], c.octets_[way] = r.octets[way];
     const auto ticks = static_cast<std::uint32_t>(ticks_at(now));
     c.deadline_ = ticks + ticks_in(milliseconds(r.left));

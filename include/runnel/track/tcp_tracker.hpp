@@ -17,6 +17,7 @@
 #define RUNNEL_TRACK_TCP_TRACKER_HPP
 
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <new>      // placement new
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/track/connection.hpp>
@@ -148,7 +149,7 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 [[nodiscard]] inline bool tcp_begin(tcp_window& w, const tcp_segment& s, const tracking_options& options) noexcept {
   const std::uint8_t next = tcp_transitions::next[0][kind_of(s.flags)][0];
   if (next >= state_ignore) return false;
-  w = {};
+  ::new (static_cast<void*>(&w)) tcp_window;
   tcp_side& sender = w.side[0];
   sender.end = s.end;
   sender.max_window = s.window == 0 ? 1 : s.window;

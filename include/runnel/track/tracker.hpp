@@ -80,7 +80,7 @@ struct tracker {
       }
       if (s.place == none) [[unlikely]] {
         if (!may_begin(t, s)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, now);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
