@@ -15,6 +15,7 @@
 #include <runnel/base/ring.hpp>
 #include <runnel/base/slab.hpp>
 #include <runnel/base/sleeper.hpp>
+#include <runnel/base/snapshot.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/timer_wheel.hpp>

@@ -8,6 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/base/snapshot.hpp>
+
 #include <flow/flow_of.hpp>
 #include <flow/test_device.hpp>
 
@@ -222,4 +224,33 @@ TEST_CASE("a flow keeps its next hop, and all fragments of a datagram go one way
   }
   for (const bool one : taken) CHECK(one);
   for (unsigned i = 101; i < 110; ++i) CHECK(by[i] == by[100]);
+}
+
+TEST_CASE("routes are replaced between two bursts, and the old ones are free when the reader has come by") {
+  fixture t;
+  sorted_routes_of<ipv4_address, 16> next4;
+  sorted_routes_of<ipv6_address, 16> next6;
+  decltype(t.routes) next{t.hops, next4, next6};
+  REQUIRE(t.routes.insert(net("0.0.0.0/0"), next_hop::on_link(lan)));
+  REQUIRE(next.insert(net("0.0.0.0/0"), next_hop::on_link(wan)));
+  snapshot<decltype(t.routes), 1> current{t.routes};
+  auto& mine = current.reader(0);
+  std::uint16_t by[8] = {};
+  numbers on;
+  auto path = parse() | [&](burst&) { mine.refresh(); } |
+              route(mine)
+                  .on<local>(discard)
+                  .on<forward>([&](packet& p) {
+                    by[number_of(p)] = t.hops[static_cast<next_hop_number>(p.scratch())].oif;
+                  } | note(on))
+                  .on<no_route>(discard);
+  t.to(1, addr4("192.0.2.1"));
+  run(attach(t.wire, path));
+  CHECK(&current.replace(next) == &t.routes);
+  CHECK_FALSE(current.is_quiet());
+  t.to(2, addr4("192.0.2.1"));
+  run(attach(t.wire, path));
+  CHECK(current.is_quiet());
+  CHECK(by[1] == lan);
+  CHECK(by[2] == wan);
 }

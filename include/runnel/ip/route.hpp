@@ -10,8 +10,9 @@
 #ifndef RUNNEL_IP_ROUTE_HPP
 #define RUNNEL_IP_ROUTE_HPP
 
-#include <concepts>  // same_as
-#include <cstdint>   // uint16_t, uint32_t, uint64_t
+#include <concepts>     // same_as
+#include <cstdint>      // uint16_t, uint32_t, uint64_t
+#include <type_traits>  // remove_cvref_t
 
 #include <runnel/config.hpp>
 #include <runnel/flow/branch.hpp>
@@ -69,19 +70,28 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
 
 namespace detail {
 
-template <routing_source R>
+template <class R>
+concept routing_snapshot =
+    requires(const R& r) { requires routing_source<std::remove_cvref_t<decltype(r.current())>>; };
+
+template <class R>
 struct routing_decision {
   using ways = ports<local, forward, no_route>;
   static constexpr const char* name = "route";
   static constexpr bool needs_parsed = true;
-  const R* routes;
+  const R* from;
   std::uint64_t seed;
 
+  [[nodiscard]] RUNNEL_INLINE const auto& routes() const noexcept {
+    if constexpr (routing_snapshot<R>) return from->current();
+    else return *from;
+  }
+
   void prefetch(packet& p) const noexcept {
-    if constexpr (requires { routes->prefetch(ipv4_address{}); }) {
+    if constexpr (requires { routes().prefetch(ipv4_address{}); }) {
       const header_map found{static_cast<const packet&>(p)};
-      if (found.has<ipv4>()) routes->prefetch(found.get<ipv4>().destination());
-      else if (found.has<ipv6>()) routes->prefetch(found.get<ipv6>().destination());
+      if (found.has<ipv4>()) routes().prefetch(found.get<ipv4>().destination());
+      else if (found.has<ipv6>()) routes().prefetch(found.get<ipv6>().destination());
     }
   }
   ways operator()(packet& p) const noexcept {
@@ -89,14 +99,14 @@ struct routing_decision {
     next_hop_number n = no_next_hop;
     if (found.has<ipv4>()) [[likely]] {
       const auto ip = found.get<ipv4>();
-      n = routes->lookup(route_query<ipv4_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
+      n = routes().lookup(route_query<ipv4_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
     } else if (found.has<ipv6>()) {
       const auto ip = found.get<ipv6>();
-      n = routes->lookup(route_query<ipv6_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
+      n = routes().lookup(route_query<ipv6_address>{ip.destination(), ip.source(), p.mark(), p.iif()});
     } else {
       return drop(drop_reason::not_ip);
     }
-    const next_hop_table& hops = routes->hops();
+    const next_hop_table& hops = routes().hops();
     n = hops.choose(n, [&] { return multipath_hash(p, seed); });
     p.scratch(n);
     if (n == no_next_hop) return no_route{};
@@ -117,13 +127,16 @@ struct routing_decision {
 /// is not IP
 /// (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here, addresses of
 /// multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must
-/// outlive the pipeline, and is not changed while a burst is under way.
-template <routing_source R>
+/// outlive the pipeline, and is not changed while a burst is under way: where other threads change routes, it is the
+/// thread's own `snapshot_reader` of them, which a stage before refreshes.
+template <class R>
+  requires routing_source<R> || detail::routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
   return branch(detail::routing_decision<R>{&routes, seed});
 }
 /// Refused: the routes would be gone before the pipeline runs.
-template <routing_source R>
+template <class R>
+  requires routing_source<R> || detail::routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
 /// Why a packet that took the way `no_route` has none, for the ICMP error: `route_type::unicast` when there was no
