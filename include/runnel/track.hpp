@@ -8,6 +8,7 @@
 #include <runnel/track/connection_table.hpp>
 #include <runnel/track/connection_tuple.hpp>
 #include <runnel/track/export.hpp>
+#include <runnel/track/helpers.hpp>
 #include <runnel/track/list.hpp>
 #include <runnel/track/track.hpp>
 #include <runnel/track/tracking_options.hpp>

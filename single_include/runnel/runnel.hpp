@@ -32950,6 +32950,97 @@ class deadline_wheel {
 
 #endif
 
+// ==== runnel/track/expectation.hpp ===================================================================================
+// Connections that another connection has announced, as FTP announces those for its data: when they come, they are
+// `related`. A bounded set of them. Nothing here is for users: see helpers.hpp, and connection_table::expect.
+//
+// Theory of operation. An expectation says whom a connection goes to, perhaps from whom, and is found by the former: it
+// lies in one of the eight places from the one that its hash names on. Where all eight are taken, the one that would
+// end first makes room. It ends after its time, or with the connection that announced it, or when it is met.
+#ifndef RUNNEL_TRACK_EXPECTATION_HPP
+#define RUNNEL_TRACK_EXPECTATION_HPP
+
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel::detail {
+
+struct expectation {
+  connection_tuple tuple{};       // its source port counts for nothing
+  std::uint32_t master = 0;       // who announced it
+  std::uint32_t master_born = 0;  // its created_, to tell it from one that has its number later
+  std::uint32_t deadline = 0;     // in ticks
+  bool any_source = false;        // nor does its source address
+  bool used = false;
+};
+
+class expectation_set {
+ public:
+  expectation_set(expectation* places, std::uint32_t count, std::uint64_t seed) noexcept
+      : places_(places), count_(count), seed_(seed) {
+    for (std::uint32_t i = 0; i < count; ++i) places_[i] = {};
+  }
+  [[nodiscard]] bool empty() const noexcept { return used_ == 0; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return used_; }
+
+  void insert(const expectation& e, std::uint32_t now) noexcept {
+    if (count_ == 0) return;
+    expectation* to = nullptr;
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      expectation& p = at(e.tuple, i);
+      if (p.used && p.tuple == e.tuple && p.any_source == e.any_source) {  // said again
+        to = &p;
+        break;
+      }
+      if (to == nullptr || left(p, now) < left(*to, now)) to = &p;
+    }
+    if (!to->used) ++used_;
+    *to = e;
+    to->used = true;
+  }
+  // The expectation that a new connection meets; it is taken out. False when there is none.
+  bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      expectation& p = at(t, i);
+      if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
+      if (!p.any_source && !same_source(p.tuple, t)) continue;
+      to = p;
+      p.used = false;
+      --used_;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
+    return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
+  }
+  [[nodiscard]] static bool same_source(const connection_tuple& a, const connection_tuple& b) noexcept {
+    return a.source6() == b.source6();
+  }
+  [[nodiscard]] static std::int32_t left(const expectation& e, std::uint32_t now) noexcept {
+    return e.used ? static_cast<std::int32_t>(e.deadline - now) : INT32_MIN;
+  }
+  static constexpr std::uint64_t not_source = ~std::uint64_t{0} >> 16;
+
+  [[nodiscard]] std::uint32_t reach() const noexcept { return count_ < 8 ? count_ : 8; }
+  [[nodiscard]] expectation& at(const connection_tuple& t, std::uint32_t i) const noexcept {
+    const std::uint64_t h =
+        hash_words(t.destination6().low() ^ mix(t.destination6().high()), t.rest() & not_source, seed_);
+    const auto place = static_cast<std::uint32_t>((h >> 32) * count_ >> 32) + i;
+    return places_[place < count_ ? place : place - count_];
+  }
+
+  expectation* places_;
+  std::uint32_t count_;
+  std::uint32_t used_ = 0;
+  std::uint64_t seed_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/track/tracking_options.hpp ==============================================================================
 // What can be set about connection tracking: sizes, timeouts, switches; and what it counts. Names and defaults are
 // those of the kernel's net.netfilter.nf_conntrack_*.
@@ -32965,6 +33056,7 @@ struct connection_config {
   std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
   std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
   std::uint32_t unconfirmed = 1024;        ///< how many may be between `track()` and `confirm()` at once
+  std::uint32_t expectations = 64;         ///< how many announced connections may be waited for; 0: none
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose connections that collide
 };
 
@@ -32998,6 +33090,7 @@ struct tracking_options {
   bool tcp_be_liberal = false;          ///< what is outside the window is not invalid
   bool tcp_ignore_invalid_rst = false;  ///< a reset below what was acknowledged is judged like any other
   std::uint8_t tcp_max_retrans = 3;     ///< as often as this, and the timeout falls to `tcp_max_retrans`
+
   /// Packets with a wrong transport checksum are invalid. The kernel's default is on. Here it is off: it reads every
   /// byte of every packet, and who can forge what the window check lets through can also compute a checksum.
   bool checksum = false;
@@ -33490,7 +33583,7 @@ class connection_table {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
-    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+    return expectations_offset(c) + std::size_t{c.expectations} * sizeof(detail::expectation);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
@@ -33502,6 +33595,7 @@ class connection_table {
         tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
         free_(object_at<std::uint32_t>(memory, free_offset(c))),
         ring_(free_ + c.connections),
+        expectations_(object_at<detail::expectation>(memory, expectations_offset(c)), c.expectations, c.seed),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -33565,6 +33659,20 @@ class connection_table {
   void refresh(connection& c, duration d, instant now) noexcept {
     refresh_ticks(c, detail::ticks_in(d), detail::ticks_at(now));
   }
+  /// Announces a connection, as a helper does that has read of it: the next one that goes from the source address of
+  /// `t` to its destination address and port, with its protocol and zone, is `related` to `master`, and gets its mark.
+  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
+  void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
+    const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
+    expectations_.insert({.tuple = t,
+                          .master = number_of(master),
+                          .master_born = master.created_,
+                          .deadline = ticks + detail::ticks_in(d),
+                          .any_source = any_source},
+                         ticks);
+  }
+  /// How many announced connections are waited for, those included whose time is over.
+  [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
   /// Sets bits of its status.
   void add_status(connection& c, std::uint16_t bits) noexcept;
   /// Ends a connection now.
@@ -33636,6 +33744,10 @@ class connection_table {
     return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
   }
 
+  [[nodiscard]] static constexpr std::size_t expectations_offset(const connection_config& c) noexcept {
+    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  }
+
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
     return (c.bits() & connection_status::confirmed) != 0;
   }
@@ -33683,6 +33795,15 @@ class connection_table {
   [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
                                            std::uint64_t ticks) noexcept;
+  // A connection that has just begun, when it was announced.
+  [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
+    detail::expectation met;
+    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met)) return;
+    const connection& master = records_[met.master];
+    if (!is_confirmed(master) || master.created_ != met.master_born) return;
+    c.bits() |= connection_status::expected;
+    c.mark(master.mark());
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -33692,6 +33813,7 @@ class connection_table {
   tuple_pair* tuples_;
   std::uint32_t* free_;  // numbers that were given back, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  detail::expectation_set expectations_;
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
   std::uint32_t ring_size_;
@@ -34260,6 +34382,206 @@ struct import_result {
 
 #endif
 
+// ==== runnel/track/helpers.hpp =======================================================================================
+// Helpers: stages that read in one connection of others to come, so that these are `related`. FTP (RFC 959, RFC 2428)
+// and TFTP (RFC 1350).
+//
+//     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
+//
+// What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
+// with the end of its line, and may only announce the address of who sends it. Otherwise an attacker could have
+// somebody else's ports opened. Addresses inside the text are not translated.
+#ifndef RUNNEL_TRACK_HELPERS_HPP
+#define RUNNEL_TRACK_HELPERS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// Reads text that somebody sent, to its end and no further.
+class line_reader {
+ public:
+  constexpr explicit line_reader(bytes b) noexcept : rest_(b) {}
+  [[nodiscard]] constexpr bool accept(char c) noexcept {
+    if (rest_.empty() || load_u8(rest_.data()) != static_cast<std::uint8_t>(c)) return false;
+    rest_ = rest_.from(1);
+    return true;
+  }
+  // A word, small letters or capital ones.
+  [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
+    std::size_t n = 0;
+    for (; word[n] != '\0'; ++n)
+      if (n >= rest_.size() || (load_u8(rest_.data() + n) & 0xdfu) != (static_cast<std::uint8_t>(word[n]) & 0xdfu))
+        return false;
+    rest_ = rest_.from(n);
+    return true;
+  }
+  [[nodiscard]] constexpr bool number(std::uint32_t most, std::uint32_t& to) noexcept {
+    std::size_t n = 0;
+    to = 0;
+    for (; n < rest_.size() && n < 6; ++n) {
+      const std::uint32_t digit = load_u8(rest_.data() + n) - std::uint32_t{'0'};
+      if (digit > 9) break;
+      to = to * 10 + digit;
+    }
+    rest_ = rest_.from(n);
+    return n != 0 && to <= most;
+  }
+  // Goes behind the next `c` of this line.
+  [[nodiscard]] constexpr bool skip_to(char c) noexcept {
+    for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
+      if (accept(c)) return true;
+    return false;
+  }
+  [[nodiscard]] constexpr bool has_line_end() const noexcept {
+    for (const std::byte b : rest_)
+      if (load_u8(&b) == '\n' || load_u8(&b) == '\r') return true;
+    return false;
+  }
+  // Text up to `c`, which is stepped over, as far as it fits.
+  template <std::size_t N>
+  [[nodiscard]] constexpr bool text_to(char c, char (&to)[N]) noexcept {
+    std::size_t n = 0;
+    for (; n + 1 < N && n < rest_.size() && load_u8(rest_.data() + n) != static_cast<std::uint8_t>(c); ++n)
+      to[n] = static_cast<char>(load_u8(rest_.data() + n));
+    to[n] = '\0';
+    rest_ = rest_.from(n);
+    return accept(c);
+  }
+
+ private:
+  bytes rest_;
+};
+
+// What FTP announces: where a connection will be accepted.
+struct ftp_place {
+  bool found = false;
+  bool has_address = false;  // else that of the connection
+  connection_tuple to{};     // its destination
+};
+// `10,0,0,1,4,1`
+[[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
+  std::uint32_t v[6] = {};
+  for (unsigned i = 0; i < 6; ++i)
+    if ((i != 0 && !in.accept(',')) || !in.number(255, v[i])) return false;
+  address = v[0] << 24 | v[1] << 16 | v[2] << 8 | v[3];
+  port = v[4] << 8 | v[5];
+  return port != 0;
+}
+// The announcement at the beginning of what was sent: by the client (`reply` false) or the server.
+[[nodiscard]] inline ftp_place read_ftp(bytes said, bool reply) noexcept {
+  line_reader in{said};
+  ftp_place p;
+  std::uint32_t address = 0, port = 0;
+  bool six = false, extended = false;
+  if (!reply) {
+    if (in.accept_word("PORT")) six = in.accept(' ') && read_six(in, address, port);
+    else extended = in.accept_word("EPRT") && in.accept(' ');
+  } else {
+    std::uint32_t code = 0;
+    if (!in.number(999, code)) return p;
+    if (code == 227) six = in.skip_to('(') && read_six(in, address, port);
+    else if (code == 229) extended = in.skip_to('(');
+  }
+  if (six) {
+    if (!in.has_line_end()) return p;
+    p.found = p.has_address = true;
+    p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
+    return p;
+  }
+  // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
+  char mark = '|';
+  if (!extended || !in.accept(mark)) return p;
+  char text[48];
+  std::uint32_t family = 0;
+  if (!reply) {
+    if (!in.number(2, family) || family == 0 || !in.accept(mark) || !in.text_to(mark, text)) return p;
+  } else if (!in.accept(mark) || !in.accept(mark)) {
+    return p;
+  }
+  if (!in.number(65535, port) || port == 0 || !in.accept(mark) || !in.has_line_end()) return p;
+  const auto to_port = static_cast<std::uint16_t>(port);
+  if (family == 0) {
+    p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
+  } else if (family == 1) {
+    const auto a = parse_ipv4(text);
+    if (!a) return p;
+    p.has_address = true;
+    p.to = {ipv4_address{}, *a, 0, to_port, 6};
+  } else {
+    const auto a = parse_ipv6(text);
+    if (!a) return p;
+    p.has_address = true;
+    p.to = {ipv6_address{}, *a, 0, to_port, 6};
+  }
+  p.found = true;
+  return p;
+}
+
+// The tuple of a connection between the ends of another one, to a port: what packets of that direction look like, with
+// NAT as it is.
+[[nodiscard]] inline connection_tuple beside(const connection_tuple& way, std::uint16_t port,
+                                             std::uint8_t protocol) noexcept {
+  if (way.is_ipv6()) return {way.source6(), way.destination6(), 0, port, protocol, way.zone()};
+  return {way.source4(), way.destination4(), 0, port, protocol, way.zone()};
+}
+
+struct ftp_stage {
+  static constexpr const char* name = "ftp helper";
+  connection_table* table;
+  std::uint16_t port;
+
+  void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
+    const bytes said = segment.payload();
+    const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
+    if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
+    const ftp_place place = read_ftp(said, reply);
+    if (!place.found) return;
+    const connection_tuple way = reply ? table->reply(c) : table->original(c);
+    if (place.has_address) {
+      const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
+      if (!own) return;  // somebody else's address
+    }
+    const connection_tuple back = reply ? table->original(c) : table->reply(c);
+    table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
+  }
+};
+
+struct tftp_stage {
+  static constexpr const char* name = "tftp helper";
+  connection_table* table;
+  std::uint16_t port;
+
+  void operator()(const connection& c, packet& p, udp datagram, instant now) const noexcept {
+    if (datagram.destination_port() != port || datagram.payload().size() < 2) return;
+    if (connection_word{p.connection()}.direction() == connection_direction::reply) return;
+    const std::uint16_t code = load_be16(datagram.payload().data());
+    if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
+    const connection_tuple back = table->reply(c);
+    table->expect(c, beside(back, back.destination_port(), 17), false, seconds(300), now);
+  }
+};
+
+}  // namespace detail
+
+/// Reads what FTP clients and servers say to one another on TCP port `port`, and has the connections for data expected
+/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV. Stands behind `track`. The table must outlive it.
+[[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
+  return {&connections, port};
+}
+/// The same for TFTP, whose server answers from a port of its own.
+[[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
+                                                       std::uint16_t port = 69) noexcept {
+  return {&connections, port};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/track/list.hpp ==========================================================================================
 // Connections as text, line for line as `conntrack -L` of conntrack-tools writes them.
 #ifndef RUNNEL_TRACK_LIST_HPP
@@ -34610,6 +34932,7 @@ struct tracker {
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
+        if (!t.expectations_.empty()) t.meet_expectation(t.records_[n], s.found.tuple, now);
       }
       const place_reference to = t.index_.at(s.place);
       connection& c = t.records_[to.number()];

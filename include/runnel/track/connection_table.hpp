@@ -38,6 +38,7 @@
 #include <runnel/track/connection_index.hpp>
 #include <runnel/track/connection_tuple.hpp>
 #include <runnel/track/deadline_wheel.hpp>
+#include <runnel/track/expectation.hpp>
 #include <runnel/track/tcp_tracker.hpp>
 #include <runnel/track/tracking_options.hpp>
 
@@ -58,7 +59,7 @@ class connection_table {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
-    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+    return expectations_offset(c) + std::size_t{c.expectations} * sizeof(detail::expectation);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
@@ -70,6 +71,7 @@ class connection_table {
         tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
         free_(object_at<std::uint32_t>(memory, free_offset(c))),
         ring_(free_ + c.connections),
+        expectations_(object_at<detail::expectation>(memory, expectations_offset(c)), c.expectations, c.seed),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -133,6 +135,20 @@ class connection_table {
   void refresh(connection& c, duration d, instant now) noexcept {
     refresh_ticks(c, detail::ticks_in(d), detail::ticks_at(now));
   }
+  /// Announces a connection, as a helper does that has read of it: the next one that goes from the source address of
+  /// `t` to its destination address and port, with its protocol and zone, is `related` to `master`, and gets its mark.
+  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
+  void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
+    const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
+    expectations_.insert({.tuple = t,
+                          .master = number_of(master),
+                          .master_born = master.created_,
+                          .deadline = ticks + detail::ticks_in(d),
+                          .any_source = any_source},
+                         ticks);
+  }
+  /// How many announced connections are waited for, those included whose time is over.
+  [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
   /// Sets bits of its status.
   void add_status(connection& c, std::uint16_t bits) noexcept;
   /// Ends a connection now.
@@ -204,6 +220,10 @@ class connection_table {
     return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
   }
 
+  [[nodiscard]] static constexpr std::size_t expectations_offset(const connection_config& c) noexcept {
+    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  }
+
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
     return (c.bits() & connection_status::confirmed) != 0;
   }
@@ -251,6 +271,15 @@ class connection_table {
   [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
                                            std::uint64_t ticks) noexcept;
+  // A connection that has just begun, when it was announced.
+  [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
+    detail::expectation met;
+    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met)) return;
+    const connection& master = records_[met.master];
+    if (!is_confirmed(master) || master.created_ != met.master_born) return;
+    c.bits() |= connection_status::expected;
+    c.mark(master.mark());
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -260,6 +289,7 @@ class connection_table {
   tuple_pair* tuples_;
   std::uint32_t* free_;  // numbers that were given back, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  detail::expectation_set expectations_;
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
   std::uint32_t ring_size_;

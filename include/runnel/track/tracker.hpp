@@ -84,6 +84,7 @@ struct tracker {
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
+        if (!t.expectations_.empty()) t.meet_expectation(t.records_[n], s.found.tuple, now);
       }
       const place_reference to = t.index_.at(s.place);
       connection& c = t.records_[to.number()];

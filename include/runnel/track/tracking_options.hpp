@@ -16,6 +16,7 @@ struct connection_config {
   std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
   std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
   std::uint32_t unconfirmed = 1024;        ///< how many may be between `track()` and `confirm()` at once
+  std::uint32_t expectations = 64;         ///< how many announced connections may be waited for; 0: none
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose connections that collide
 };
 
@@ -49,6 +50,7 @@ struct tracking_options {
   bool tcp_be_liberal = false;          ///< what is outside the window is not invalid
   bool tcp_ignore_invalid_rst = false;  ///< a reset below what was acknowledged is judged like any other
   std::uint8_t tcp_max_retrans = 3;     ///< as often as this, and the timeout falls to `tcp_max_retrans`
+
   /// Packets with a wrong transport checksum are invalid. The kernel's default is on. Here it is off: it reads every
   /// byte of every packet, and who can forge what the window check lets through can also compute a checksum.
   bool checksum = false;

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Connections that another connection has announced, as FTP announces those for its data: when they come, they are
+// `related`. A bounded set of them. Nothing here is for users: see helpers.hpp, and connection_table::expect.
+//
+// Theory of operation. An expectation says whom a connection goes to, perhaps from whom, and is found by the former: it
+// lies in one of the eight places from the one that its hash names on. Where all eight are taken, the one that would
+// end first makes room. It ends after its time, or with the connection that announced it, or when it is met.
+#ifndef RUNNEL_TRACK_EXPECTATION_HPP
+#define RUNNEL_TRACK_EXPECTATION_HPP
+
+#include <cstdint>  // uint32_t, uint64_t
+
+#include <runnel/base/hash.hpp>
+#include <runnel/track/connection_tuple.hpp>
+
+namespace runnel::detail {
+
+struct expectation {
+  connection_tuple tuple{};       // its source port counts for nothing
+  std::uint32_t master = 0;       // who announced it
+  std::uint32_t master_born = 0;  // its created_, to tell it from one that has its number later
+  std::uint32_t deadline = 0;     // in ticks
+  bool any_source = false;        // nor does its source address
+  bool used = false;
+};
+
+class expectation_set {
+ public:
+  expectation_set(expectation* places, std::uint32_t count, std::uint64_t seed) noexcept
+      : places_(places), count_(count), seed_(seed) {
+    for (std::uint32_t i = 0; i < count; ++i) places_[i] = {};
+  }
+  [[nodiscard]] bool empty() const noexcept { return used_ == 0; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return used_; }
+
+  void insert(const expectation& e, std::uint32_t now) noexcept {
+    if (count_ == 0) return;
+    expectation* to = nullptr;
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      expectation& p = at(e.tuple, i);
+      if (p.used && p.tuple == e.tuple && p.any_source == e.any_source) {  // said again
+        to = &p;
+        break;
+      }
+      if (to == nullptr || left(p, now) < left(*to, now)) to = &p;
+    }
+    if (!to->used) ++used_;
+    *to = e;
+    to->used = true;
+  }
+  // The expectation that a new connection meets; it is taken out. False when there is none.
+  bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      expectation& p = at(t, i);
+      if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
+      if (!p.any_source && !same_source(p.tuple, t)) continue;
+      to = p;
+      p.used = false;
+      --used_;
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
+    return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
+  }
+  [[nodiscard]] static bool same_source(const connection_tuple& a, const connection_tuple& b) noexcept {
+    return a.source6() == b.source6();
+  }
+  [[nodiscard]] static std::int32_t left(const expectation& e, std::uint32_t now) noexcept {
+    return e.used ? static_cast<std::int32_t>(e.deadline - now) : INT32_MIN;
+  }
+  static constexpr std::uint64_t not_source = ~std::uint64_t{0} >> 16;
+
+  [[nodiscard]] std::uint32_t reach() const noexcept { return count_ < 8 ? count_ : 8; }
+  [[nodiscard]] expectation& at(const connection_tuple& t, std::uint32_t i) const noexcept {
+    const std::uint64_t h =
+        hash_words(t.destination6().low() ^ mix(t.destination6().high()), t.rest() & not_source, seed_);
+    const auto place = static_cast<std::uint32_t>((h >> 32) * count_ >> 32) + i;
+    return places_[place < count_ ? place : place - count_];
+  }
+
+  expectation* places_;
+  std::uint32_t count_;
+  std::uint32_t used_ = 0;
+  std::uint64_t seed_;
+};
+
+}  // namespace runnel::detail
+
+#endif
