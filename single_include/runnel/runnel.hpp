@@ -1884,6 +1884,8 @@ enum class drop_reason : std::uint8_t {
   ip_total_length,      ///< total or payload length beyond the end of the frame, or below the header
   ip_checksum,          ///< wrong IPv4 header checksum
   ip_fragment,          ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
+  fragment_duplicate,   ///< the same fragment was there already
+  fragments_full,       ///< a datagram in more fragments, or more memory, than reassembly may spend on it
   ip_option,            ///< an IP option with an impossible length
   ipv6_extension,       ///< an IPv6 extension header that is cut off or in an impossible order
   tcp_too_short,        ///< shorter than a TCP header
@@ -1937,6 +1939,8 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
                                    "ip_total_length",
                                    "ip_checksum",
                                    "ip_fragment",
+                                   "fragment_duplicate",
+                                   "fragments_full",
                                    "ip_option",
                                    "ipv6_extension",
                                    "tcp_too_short",
