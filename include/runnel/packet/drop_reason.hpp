@@ -31,7 +31,7 @@ enum class drop_reason : std::uint8_t {
   ip_fragment,          ///< a fragment that cannot be right (beyond 65535 bytes, tiny first, overlapping)
   fragment_duplicate,   ///< the same fragment was there already
   fragments_full,       ///< a datagram in more fragments, or more memory, than reassembly may spend on it
-  ip_option,            ///< an IP option with an impossible length
+  ip_option,            ///< an IP option with an impossible length, or an unknown one that says to drop
   ipv6_extension,       ///< an IPv6 extension header that is cut off or in an impossible order
   tcp_too_short,        ///< shorter than a TCP header
   tcp_data_offset,      ///< data offset below 5 or beyond the segment
@@ -48,7 +48,13 @@ enum class drop_reason : std::uint8_t {
   connections_full,     ///< the connection table has no room for a new connection
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
   not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
+  link_broadcast,       ///< sent to all or many on the link, where only what is meant for one may pass
+  martian,              ///< a source or destination that no forwarded packet has (RFC 1812 §5.3.7)
+  reverse_path,         ///< its source is not reached by the interface that it came by (RFC 3704)
+  source_route,         ///< its sender chooses the way (loose or strict source route)
   route_blackhole,      ///< a blackhole route covers the destination
+  unanswerable,         ///< no ICMP error, echo reply or reset may be sent about it, and it ends here
+  icmp_rate,            ///< it would be answered, but more were answered lately than the limit allows
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -105,7 +111,13 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "connections_full",
       "connection_clash",
       "not_ip",
+      "link_broadcast",
+      "martian",
+      "reverse_path",
+      "source_route",
       "route_blackhole",
+      "unanswerable",
+      "icmp_rate",
       "no_packet",
       "other_thread",
       "queue_full",
