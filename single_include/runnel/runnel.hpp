@@ -33555,9 +33555,9 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
 #endif
 
-// ==== runnel/track/connection_table.hpp ==============================================================================
+// ==== runnel/track/connection_table_class.hpp ========================================================================
 // The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
-// expire by themselves.
+// expire by themselves. Include connection_table.hpp, which has the longer members.
 //
 // Theory of operation. Four arrays, and one for IPv6:
 //
@@ -33579,8 +33579,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
 // in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
-#ifndef RUNNEL_TRACK_CONNECTION_TABLE_HPP
-#define RUNNEL_TRACK_CONNECTION_TABLE_HPP
+#ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
+#define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint32_t, uint64_t, uintptr_t
@@ -33853,6 +33853,22 @@ class connection_table {
   connection_statistics statistics_{};
   tracking_options options_{};
 };
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/connection_table.hpp ==============================================================================
+// The connection table, whose class and theory of operation are in connection_table_class.hpp: how connections come,
+// change and go.
+#ifndef RUNNEL_TRACK_CONNECTION_TABLE_HPP
+#define RUNNEL_TRACK_CONNECTION_TABLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel {
 
 inline void connection_table::options(const tracking_options& o) noexcept {
   options_ = o;

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT
+// The connection table: IPv4 and IPv6 connections in memory that the user gives, found from both directions, which
+// expire by themselves. Include connection_table.hpp, which has the longer members.
+//
+// Theory of operation. Four arrays, and one for IPv6:
+//
+//     index     lines of three places, 27 for 32 connections: key -> number            54 bytes a connection
+//     records   two lines each: counters, deadline; TCP windows                       128 bytes
+//     wheel     chunks of 14 numbers by the time when somebody has to look at them      4.6 bytes
+//     free      numbers that were given back                                            4 bytes
+//     tuples    of IPv6 connections: both, 80 bytes each, for the index has a digest only
+//
+// A packet's tuple leads to a place in the index, mostly by one cache line, and that to the record. A connection that
+// is not translated has one place for both directions, so that most places stay free; translated, it has two.
+// An IPv4 tuple is nowhere but in the index. A refreshed connection only gets another deadline; the wheel looks at it
+// when the old one has come. A connection whose deadline has passed is gone for every packet, whether or not the wheel
+// was there already.
+//
+// A connection is made by the first packet that `track()` sees, and is *unconfirmed* until `confirm()` says that this
+// packet got through. When it did not, the connection goes as soon as another packet of it comes, its room is wanted,
+// or it would expire.
+//
+// When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
+// in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
+#ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
+#define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/numeric.hpp>
+#include <runnel/base/prefetch.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/track/connection.hpp>
+#include <runnel/track/connection_index.hpp>
+#include <runnel/track/connection_tuple.hpp>
+#include <runnel/track/deadline_wheel.hpp>
+#include <runnel/track/expectation.hpp>
+#include <runnel/track/tcp_tracker.hpp>
+#include <runnel/track/tracking_options.hpp>
+
+namespace runnel {
+
+/// The tracked connections of one thread. Never grows, never allocates. All times that it is given come from one clock,
+/// which does not go back; they begin at any instant from 0 on.
+///
+/// Costs 191 bytes for each connection, 80 more for each that may be IPv6, and 4 for each that may be unconfirmed.
+class connection_table {
+ public:
+  /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
+  using event_function = void (*)(void* context, connection_event what, const connection& c);
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+  /// The number of no connection.
+  static constexpr std::uint32_t none = 0xffff'ffff;
+
+  /// How much memory a table needs, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
+    return expectations_offset(c) + std::size_t{c.expectations} * sizeof(detail::expectation);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
+  /// rest is first touched when it is first used.
+  connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
+      : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
+        wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
+        records_(object_at<connection>(memory, records_offset(c))),
+        tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
+        free_(object_at<std::uint32_t>(memory, free_offset(c))),
+        ring_(free_ + c.connections),
+        expectations_(object_at<detail::expectation>(memory, expectations_offset(c)), c.expectations, c.seed),
+        capacity_(c.connections),
+        ipv6_capacity_(ipv6_of(c)),
+        ring_size_(c.unconfirmed) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && c.connections >= 1 && c.connections < (1u << 28) - 1);
+    RUNNEL_ASSERT(c.unconfirmed >= 1 && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    for (std::uint32_t i = 0; i < ring_size_; ++i) ring_[i] = none;
+    this->options(options);
+  }
+  connection_table(const connection_table&) = delete;
+  connection_table& operator=(const connection_table&) = delete;
+
+  // ---- connections
+
+  /// Which connection packets with this tuple belong to, and which way they go: the state is `none`, what they are to
+  /// it is not said. Nothing is changed; a connection whose time has run out is not found.
+  [[nodiscard]] connection_word find(const connection_tuple& t, instant now) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    return word_of(find_place(k, index_.home(k.a, k.b), t), k.turned, detail::ticks_at(now));
+  }
+  /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
+  void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
+  /// The same without a look at the connections: also those are found whose time has run out. One cache line for each.
+  void find_numbers(const connection_tuple* tuples, std::size_t n, connection_word* words) const noexcept;
+  /// The connection with a number below `capacity()`; it may be free: see `is_alive`.
+  [[nodiscard]] connection& operator[](std::uint32_t number) noexcept { return records_[number]; }
+  /// The same to read.
+  [[nodiscard]] const connection& operator[](std::uint32_t number) const noexcept { return records_[number]; }
+  /// The number of a connection of this table.
+  [[nodiscard]] std::uint32_t number_of(const connection& c) const noexcept {
+    return static_cast<std::uint32_t>(&c - records_);
+  }
+  /// The tuple of its packets in the original direction, as they come; of its replies, as they come. @{
+  [[nodiscard]] connection_tuple original(const connection& c) const noexcept { return tuple_of(c, false); }
+  [[nodiscard]] connection_tuple reply(const connection& c) const noexcept { return tuple_of(c, true); }
+  /// @}
+  /// How long it lives without another packet; negative when its time has run out.
+  [[nodiscard]] duration remaining(const connection& c, instant now) const noexcept {
+    const std::int64_t ticks =
+        static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(detail::ticks_at(now)));
+    return {ticks * (std::int64_t{1} << detail::tick_shift)};
+  }
+
+  /// Makes an unconfirmed connection of the packets with this tuple, which belong to none yet. `none` when there is no
+  /// room for it: counted.
+  [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    return insert_ticks(t, k, index_.home(k.a, k.b), detail::ticks_at(now));
+  }
+  /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
+  void prefetch(const connection_tuple& t) const noexcept {
+    const detail::tuple_key k = t.key(index_.seed());
+    index_.prefetch(index_.home(k.a, k.b));
+  }
+  /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
+  /// Nothing happens to one that is confirmed.
+  [[nodiscard]] bool confirm(connection& c, instant now) noexcept;
+  /// Says what its replies look like: for NAT, before it is confirmed. False, and nothing changed, when these packets
+  /// belong to another connection.
+  [[nodiscard]] bool set_reply(connection& c, const connection_tuple& t) noexcept;
+  /// Makes it live for `d` from now on, at least.
+  void refresh(connection& c, duration d, instant now) noexcept {
+    refresh_ticks(c, detail::ticks_in(d), detail::ticks_at(now));
+  }
+  /// Announces a connection, as a helper does that has read of it: the next one that goes from the source address of
+  /// `t` to its destination address and port, with its protocol and zone, is `related` to `master`, and gets its mark.
+  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
+  void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
+    const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
+    expectations_.insert({.tuple = t,
+                          .master = number_of(master),
+                          .master_born = master.created_,
+                          .deadline = ticks + detail::ticks_in(d),
+                          .any_source = any_source},
+                         ticks);
+  }
+  /// How many announced connections are waited for, those included whose time is over.
+  [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
+  /// Sets bits of its status.
+  void add_status(connection& c, std::uint16_t bits) noexcept;
+  /// Ends a connection now.
+  void erase(connection& c) noexcept;
+  /// Ends all connections, without a word to those who asked for events.
+  void clear() noexcept;
+  /// Ends those whose time has run out by `now`, having looked at `limit` of them at most, and says how many it looked
+  /// at.
+  std::size_t expire(instant now, std::size_t limit = 4096) noexcept;
+  /// The time before which `expire` has nothing to do; `never` when there are no connections.
+  [[nodiscard]] instant next_due() noexcept;
+  /// Calls `f(connection&)` for each that is confirmed, in the order of their numbers. It may erase that one.
+  template <class F>
+  void for_each(F f) {
+    for (std::uint32_t i = 0; i < fresh_; ++i)
+      if (records_[i].has_status(connection_status::confirmed)) f(records_[i]);
+  }
+
+  // ---- the table
+
+  /// How many connections there are, unconfirmed ones included.
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  /// How many there can be.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  /// What was counted.
+  [[nodiscard]] connection_statistics& statistics() noexcept { return statistics_; }
+  /// How packets are judged. @{
+  [[nodiscard]] const tracking_options& options() const noexcept { return options_; }
+  void options(const tracking_options& o) noexcept;
+  /// @}
+  /// Has `f(context, what, connection)` called at each event; null for nobody.
+  void on_event(event_function f, void* context = nullptr) noexcept {
+    event_ = f;
+    event_context_ = context;
+  }
+  /// Whether everything in it fits together: for tests. O(capacity).
+  [[nodiscard]] bool check() const noexcept;
+
+ private:
+  friend struct detail::tracker;
+  friend struct detail::transfer;
+  struct tuple_pair {
+    connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
+  };
+
+  // What lies so far behind the beginning, which is where it is aligned.
+  template <class T>
+  [[nodiscard]] static T* object_at(mutable_bytes memory, std::size_t offset) noexcept {
+    return static_cast<T*>(static_cast<void*>(memory.data() + offset));
+  }
+  [[nodiscard]] static constexpr std::uint32_t ipv6_of(const connection_config& c) noexcept {
+    return c.ipv6_connections < c.connections ? c.ipv6_connections : c.connections;
+  }
+  // 81 places for 32 connections, which have two each at most: a fifth stays free.
+  [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
+    return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
+  }
+  [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
+    return std::size_t{lines_for(c)} * sizeof(detail::index_line);
+  }
+  [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
+    return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
+  }
+  [[nodiscard]] static constexpr std::size_t free_offset(const connection_config& c) noexcept {
+    return chunks_offset(c) +
+           std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
+  }
+  [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
+    return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
+  }
+
+  [[nodiscard]] static constexpr std::size_t expectations_offset(const connection_config& c) noexcept {
+    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  }
+
+  [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
+    return (c.bits() & connection_status::confirmed) != 0;
+  }
+  [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
+    return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
+  }
+  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
+                                         const connection_tuple& t) const noexcept {
+    if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
+    return index_.find(k, home, [&](std::uint32_t n) {
+      const connection& c = records_[n];
+      if ((c.bits() & connection::is_ipv6) == 0) return false;
+      const tuple_pair& both = tuples_[c.tuples6_];
+      return both.way[0] == t || both.way[1] == t;
+    });
+  }
+  template <class Found>
+  void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
+  [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
+    if (place == detail::connection_index::none) return {};
+    const detail::place_reference r = index_.at(place);
+    if (is_over(records_[r.number()], now)) return {};
+    return {(r.value & ~15u) | r.direction(turned) << 3};
+  }
+  [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
+    RUNNEL_ASSERT(c.is_alive());
+    if ((c.bits() & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
+    const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
+    return reply && c.reply_ == c.original_ ? t.inverted() : t;
+  }
+  [[nodiscard]] auto timer_of() noexcept {
+    return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
+  }
+  void refresh_ticks(connection& c, std::uint32_t ticks, std::uint64_t now) noexcept {
+    const std::uint32_t before = c.deadline_;
+    c.deadline_ = static_cast<std::uint32_t>(now) + ticks;
+    // The wheel will be there in time, unless the deadline has come nearer.
+    if (static_cast<std::int32_t>(c.deadline_ - before) >= 0 || !is_confirmed(c)) [[likely]]
+      return;
+    if (!wheel_.in_time(c.timer_, now + ticks)) wheel_.move(number_of(c), now + ticks, timer_of());
+  }
+  void tell(connection_event what, const connection& c) const noexcept {
+    if (event_ != nullptr) event_(event_context_, what, c);
+  }
+  [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
+                                           std::uint64_t ticks) noexcept;
+  // A connection that has just begun, when it was announced.
+  [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
+    detail::expectation met;
+    if (!expectations_.take(t, static_cast<std::uint32_t>(now), met)) return;
+    const connection& master = records_[met.master];
+    if (!is_confirmed(master) || master.created_ != met.master_born) return;
+    c.bits() |= connection_status::expected;
+    c.mark(master.mark());
+  }
+  void make_room_in_ring() noexcept;
+  void forget(connection& c) noexcept;
+
+  detail::connection_index index_;
+  detail::deadline_wheel wheel_;
+  connection* records_;
+  tuple_pair* tuples_;
+  std::uint32_t* free_;  // numbers that were given back, the last on top
+  std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  detail::expectation_set expectations_;
+  std::uint32_t capacity_;
+  std::uint32_t ipv6_capacity_;
+  std::uint32_t ring_size_;
+  std::uint32_t ring_first_ = 0;
+  std::uint32_t ring_used_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t fresh_ = 0;  // records from here on were never used
+  std::uint32_t free_count_ = 0;
+  std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
+  std::uint32_t free6_ = none;
+  std::uint64_t now_ = 0;      // in ticks: when something was last inserted
+  std::uint32_t burst_ = 0;    // counts the bursts that were tracked
+  std::uint32_t changes_ = 0;  // counts connections that came or went: what was found before may be wrong
+  std::uint32_t ticks_[detail::timeout_count] = {};
+  event_function event_ = nullptr;
+  void* event_context_ = nullptr;
+  connection_statistics statistics_{};
+  tracking_options options_{};
+};
+
+}  // namespace runnel
+
+#endif
