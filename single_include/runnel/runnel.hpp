@@ -30839,6 +30839,11 @@ class compact_trie {
 #endif
     lookup_each(addresses, answers, n);
   }
+  /// Begins to load the first node for an address. Reads the entry of its first 16 bits.
+  RUNNEL_INLINE void prefetch(const Address& a) const noexcept {
+    const std::uint32_t r = root_[top(a)];
+    if ((r & is_node) != 0) prefetch_to_read(&store_.at(r & ~is_node));
+  }
   /// How many routes it holds.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// How much of its memory is in use, garbage of former changes not counted.
@@ -31193,8 +31198,8 @@ enum class route_type : std::uint8_t {
 
 /// Where packets go. 24 bytes.
 struct next_hop {
-  /// The router that takes them; unspecified (`::`) when the destination itself is on the link. An IPv4 address is here
-  /// as `::ffff:192.0.2.1`.
+  /// The router that takes them; unspecified when the destination itself is on the link. An IPv4 address is here in its
+  /// IPv4-mapped form (RFC 4291 §2.5.5.2).
   ipv6_address gateway{};
   /// The number of the interface to send by.
   std::uint16_t oif = 0;

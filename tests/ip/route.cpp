@@ -254,3 +254,26 @@ TEST_CASE("routes are replaced between two bursts, and the old ones are free whe
   CHECK(by[1] == lan);
   CHECK(by[2] == wan);
 }
+
+TEST_CASE("the routes of a pipeline may lie in tables of any kind") {
+  using trie4 = compact_trie<ipv4_address>;
+  using trie6 = compact_trie<ipv6_address>;
+  alignas(64) static std::byte memory4[trie4::bytes_for(16)];
+  alignas(64) static std::byte memory6[trie6::bytes_for(16)];
+  fixture t;
+  trie4 v4{memory4};
+  trie6 v6{memory6};
+  route_table routes{t.hops, v4, v6};
+  REQUIRE(routes.insert(net("192.0.2.0/24"), next_hop::on_link(wan)));
+  REQUIRE(routes.insert(net("192.0.2.64/26"), next_hop::of(route_type::local)));
+  REQUIRE(routes.insert(net("2001:db8:2::/48"), next_hop::via(addr6("fe80::1"), wan)));
+  for (unsigned i = 0; i < 128; ++i) t.to(i, ipv4_address{addr4("192.0.2.0").value() + i});
+  t.to(128, addr6("2001:db8:2::1"));
+  t.to(129, addr6("2001:db8:3::1"));
+  numbers here, on, nowhere;
+  auto path = parse() | route(routes).on<local>(note(here)).on<forward>(note(on)).on<no_route>(note(nowhere));
+  run(attach(t.wire, path));
+  CHECK(here.count() == 64);
+  CHECK(on.count() == 65);
+  CHECK(nowhere == "129");
+}

@@ -49,8 +49,8 @@ enum class route_type : std::uint8_t {
 
 /// Where packets go. 24 bytes.
 struct next_hop {
-  /// The router that takes them; unspecified (`::`) when the destination itself is on the link. An IPv4 address is here
-  /// as `::ffff:192.0.2.1`.
+  /// The router that takes them; unspecified when the destination itself is on the link. An IPv4 address is here in its
+  /// IPv4-mapped form (RFC 4291 §2.5.5.2).
   ipv6_address gateway{};
   /// The number of the interface to send by.
   std::uint16_t oif = 0;
