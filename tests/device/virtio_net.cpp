@@ -25,7 +25,7 @@ namespace {
 constexpr ethernet_header eth{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
 constexpr ipv4_header v4{.source = {10, 0, 0, 1}, .destination = {10, 0, 0, 2}};
 constexpr ipv6_header v6{.source = {0x2001'0db8'0000'0000, 1}, .destination = {0x2001'0db8'0000'0000, 2}};
-constexpr tcp_header tcp_segment{.source_port = 1000, .destination_port = 80};
+constexpr tcp_header a_segment{.source_port = 1000, .destination_port = 80};
 constexpr udp_header datagram{.source_port = 1000, .destination_port = 7};
 
 template <class... Headers>
@@ -55,7 +55,7 @@ std::uint16_t make_partial(std::vector<std::byte>& p, std::size_t start, std::si
 }  // namespace
 
 TEST_CASE("a header of zeros says nothing, and DATA_VALID that the checksum is right") {
-  std::vector<std::byte> p = packet_of(100, eth, v4, tcp_segment);
+  std::vector<std::byte> p = packet_of(100, eth, v4, a_segment);
   frame f = frame_of(p);
   f.checksum = checksum_status::partial;
   f.segment_size = 7;
@@ -72,11 +72,11 @@ TEST_CASE("a partial checksum where dissect finds it stays partial, and goes out
     link_type link;
     std::uint16_t start, offset;
   } cases[] = {
-      {packet_of(100, eth, v4, tcp_segment), link_type::ethernet, 34, 16},
+      {packet_of(100, eth, v4, a_segment), link_type::ethernet, 34, 16},
       {packet_of(101, eth, v4, datagram), link_type::ethernet, 34, 6},
-      {packet_of(100, eth, v6, tcp_segment), link_type::ethernet, 54, 16},
+      {packet_of(100, eth, v6, a_segment), link_type::ethernet, 54, 16},
       {packet_of(100, eth, vlan_header{.id = 5}, v6, datagram), link_type::ethernet, 58, 6},
-      {packet_of(100, v4, tcp_segment), link_type::raw_ip, 20, 16},
+      {packet_of(100, v4, a_segment), link_type::raw_ip, 20, 16},
   };
   for (auto& c : cases) {
     CAPTURE(c.start);
@@ -117,8 +117,8 @@ TEST_CASE("segments come and go with their size, their kind and the ECN bit") {
     std::uint8_t kind;
     std::uint16_t start, offset, headers;
   } cases[] = {
-      {packet_of(4000, eth, v4, tcp_segment), virtio_gso_tcpv4, 34, 16, 54},
-      {packet_of(4000, eth, v6, tcp_segment), virtio_gso_tcpv6, 54, 16, 74},
+      {packet_of(4000, eth, v4, a_segment), virtio_gso_tcpv4, 34, 16, 54},
+      {packet_of(4000, eth, v6, a_segment), virtio_gso_tcpv6, 54, 16, 74},
       {packet_of(4000, eth, v4, tcp_header{.source_port = 1, .destination_port = 2, .flags = tcp_flags::cwr}),
        virtio_gso_tcpv4 | virtio_gso_ecn, 34, 16, 54},
       {packet_of(4000, eth, v6, datagram), virtio_gso_udp, 54, 6, 62},
@@ -146,7 +146,7 @@ TEST_CASE("segments come and go with their size, their kind and the ECN bit") {
 }
 
 TEST_CASE("a header that cannot be right is refused") {
-  std::vector<std::byte> p = packet_of(400, eth, v4, tcp_segment);
+  std::vector<std::byte> p = packet_of(400, eth, v4, a_segment);
   const auto size = static_cast<std::uint16_t>(p.size());
   const std::vector<std::byte> before = p;
   const auto refused = [&](virtio_net_header h) {
@@ -177,7 +177,7 @@ TEST_CASE("a header that cannot be right is refused") {
 }
 
 TEST_CASE("of a frame that was cut off nothing is completed or cut into segments") {
-  std::vector<std::byte> p = packet_of(400, eth, v4, tcp_segment);
+  std::vector<std::byte> p = packet_of(400, eth, v4, a_segment);
   frame f = frame_of(p);
   f.length = 60;
   f.missing = static_cast<std::uint16_t>(p.size() - 60);
@@ -215,7 +215,7 @@ TEST_CASE("a frame keeps its segment size as a packet, in copies, and back; miss
 
 TEST_CASE("the checksum of a chained packet is completed over all fragments, of odd lengths too, and not the padding") {
   counted_pool memory;
-  std::vector<std::byte> whole = packet_of(201, eth, v4, tcp_segment);
+  std::vector<std::byte> whole = packet_of(201, eth, v4, a_segment);
   const std::uint16_t right = make_partial(whole, 34, 16);
   whole.resize(whole.size() + 3, std::byte{0xff});  // padding
   for (std::size_t cut : {std::size_t{54}, std::size_t{55}, std::size_t{200}, std::size_t{254}, std::size_t{256}}) {
