@@ -19,5 +19,6 @@
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/timer_wheel.hpp>
+#include <runnel/base/token_bucket.hpp>
 
 #endif

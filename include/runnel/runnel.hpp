@@ -8,6 +8,7 @@
 #include <runnel/device.hpp>
 #include <runnel/flow.hpp>
 #include <runnel/fwd.hpp>
+#include <runnel/hook.hpp>
 #include <runnel/ip.hpp>
 #include <runnel/match.hpp>
 #include <runnel/packet.hpp>

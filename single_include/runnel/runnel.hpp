@@ -1710,6 +1710,57 @@ using timer_wheel = basic_timer_wheel<6>;
 
 #endif
 
+// ==== runnel/base/token_bucket.hpp ===================================================================================
+// A token bucket: so many in a second, and some at once.
+#ifndef RUNNEL_BASE_TOKEN_BUCKET_HPP
+#define RUNNEL_BASE_TOKEN_BUCKET_HPP
+
+#include <cstdint>  // int64_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// Lets `rate` tokens pass in each unit of time, and `burst` more at once after a pause. Holds no tokens but the time
+/// at which the bucket is full again, as GCRA does (ITU-T I.371): 40 bytes, a few instructions to ask. For one thread.
+class token_bucket {
+ public:
+  /// A full bucket of `burst` tokens, which gains `rate` tokens in each `unit`. A rate of 0 gains none; a burst of 0
+  /// is one of 1. Rates above one a nanosecond count as that.
+  constexpr explicit token_bucket(std::uint64_t rate, std::uint32_t burst = 5, duration unit = seconds(1)) noexcept
+      : rate_(rate),
+        gap_(rate == 0 ? 0 : static_cast<std::uint64_t>(unit.ns) / rate),
+        burst_(burst == 0 ? 1 : burst),
+        left_(burst_) {
+    if (rate != 0 && gap_ == 0) gap_ = 1;
+  }
+
+  /// Takes a token. False when there is none at `now`. Time that goes back brings no tokens, and takes none.
+  constexpr bool take(instant now) noexcept {
+    if (rate_ == 0) {
+      if (left_ != 0) --left_;
+      else return false;
+      return true;
+    }
+    const auto room = static_cast<std::int64_t>(gap_ > most / burst_ ? most : gap_ * burst_);
+    const instant full = full_at_ < now ? now : full_at_;
+    if (full - now > duration{room - static_cast<std::int64_t>(gap_)}) return false;
+    full_at_ = full + nanoseconds(static_cast<std::int64_t>(gap_));
+    return true;
+  }
+
+ private:
+  static constexpr std::uint64_t most = std::uint64_t{1} << 61;
+
+  std::uint64_t rate_;
+  std::uint64_t gap_;  // nanoseconds for a token
+  std::uint32_t burst_;
+  std::uint32_t left_;
+  instant full_at_{INT64_MIN};
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/base.hpp ================================================================================================
 // What everything else stands on: bytes, numbers, text, time, results, timers, sleep, rings, slabs, hashes,
 // random numbers.
@@ -14842,18 +14893,51 @@ inline constexpr verdict stolen{verdict_code::stolen, drop_reason::none, 0};
 
 namespace runnel {
 
-/// A condition and what happens with the packets that meet it.
-template <match::match_expression Expression>
+namespace detail {
+
+// Two targets, one after the other.
+template <class First, class Next>
+struct target_steps {
+  First first;
+  Next next;
+};
+// What may stand as a target beside verdicts: what a chain of hook/ runs. Which of them it can run, it says itself.
+template <class T>
+concept acting_target = requires { T::kind; } || requires { T::is_target; } || requires { &T::operator(); };
+template <class Target>
+constexpr auto as_target(const Target& t) noexcept {
+  static_assert(std::is_convertible_v<const Target&, verdict> || acting_target<Target>,
+                "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n); "
+                "or for chains something that acts: set_mark(5), jump(rules), a stage or a handler");
+  if constexpr (std::is_convertible_v<const Target&, verdict>) return verdict{t};
+  else if constexpr (acting_target<Target>) return t;
+  else return verdict{drop};
+}
+
+}  // namespace detail
+
+/// A condition and what happens with the packets that meet it. The target is a verdict; in the rules of a chain (see
+/// hook/chain.hpp) it may be something that acts on the packet, and another target may follow.
+template <match::match_expression Expression, class Target = verdict>
 struct rule {
   /// What the library knows it by. @{
   static constexpr bool is_rule = true;
-  static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+  static constexpr bool only_decides = std::is_same_v<Target, verdict>;
+  static constexpr bool is_otherwise = only_decides && std::is_same_v<Expression, match::always>;
   /// @}
 
   /// When the rule decides.
   Expression condition;
   /// What it decides.
-  verdict target;
+  Target target;
+
+  /// One more target behind one that acts: `when(...) >> set_mark(5) >> accept`.
+  template <class Next>
+  [[nodiscard]] constexpr auto operator>>(const Next& next) const noexcept {
+    static_assert(!only_decides, "runnel: no packet comes to a target behind a verdict: make the verdict the last one");
+    using second = decltype(detail::as_target(next));
+    return rule<Expression, detail::target_steps<Target, second>>{condition, {target, detail::as_target(next)}};
+  }
 };
 
 namespace detail {
@@ -14863,13 +14947,9 @@ template <match::match_expression Expression>
 struct when_clause {
   Expression expression;
 
-  template <class Verdict>
-  [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
-    static_assert(
-        std::is_convertible_v<const Verdict&, verdict>,
-        "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
-    if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
-    else return {expression, drop};
+  template <class Target>
+  [[nodiscard]] constexpr auto operator>>(const Target& t) const noexcept {
+    return rule<Expression, decltype(as_target(t))>{expression, as_target(t)};
   }
 };
 
@@ -14951,22 +15031,26 @@ constexpr bool some_rule_is_out_of_reach() noexcept {
 template <class... Rules>
 class rules_of {
  public:
-  /// What the library knows it by.
-  static constexpr bool is_rules = true;
+  /// What the library knows it by. Rules that act are for chains only.
+  static constexpr bool is_rules = (true && ... && Rules::only_decides);
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
   /// Use `rules(...)`.
   constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
-  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
+  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept
+    requires is_rules
+  {
     verdict v = accept;
     std::size_t unused = 0;
     (void)list_.decide(s, v, unused);
     return v;
   }
   /// The same, and which rule it was, counting from 0; `size` when none matched.
-  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
+  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept
+    requires is_rules
+  {
     verdict v = accept;
     which = 0;
     (void)list_.decide(s, v, which);
@@ -14977,6 +15061,8 @@ class rules_of {
   constexpr void for_each(F f) const {
     list_.for_each(f);
   }
+  /// Internal: what a chain is made from.
+  [[nodiscard]] constexpr const detail::rule_chain<Rules...>& list() const noexcept { return list_; }
 
  private:
   [[no_unique_address]] detail::rule_chain<Rules...> list_;
@@ -20882,9 +20968,9 @@ struct limited_options {
 
 namespace runnel::detail {
 
-class token_bucket {
+class rate_bucket {
  public:
-  token_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
+  rate_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
       : rate_(rate),
         burst_(rate != 0 ? time_of(burst == 0     ? 1
                                    : burst < most ? burst
@@ -21006,7 +21092,7 @@ class limited : public detail::around_device<Device> {
       // As many as there is something in the bucket for; what the device leaves is not paid.
       constexpr std::size_t most = 64;
       std::size_t lengths[most];
-      detail::token_bucket paid = out_;
+      detail::rate_bucket paid = out_;
       std::size_t some = 0;
       for (; some < most && sent + some < n && paid.open(now); ++some) {
         lengths[some] = length_of(items[sent + some]);
@@ -21020,8 +21106,8 @@ class limited : public detail::around_device<Device> {
     return sent;
   }
 
-  detail::token_bucket in_;
-  detail::token_bucket out_;
+  detail::rate_bucket in_;
+  detail::rate_bucket out_;
   bool closed_ = false;  // at the last `receive`
   bool out_closed_ = false;
 };
@@ -30272,6 +30358,562 @@ template <class Condition>
 // Pipelines: stages, branches, ends, queues, counters, the loop.
 #ifndef RUNNEL_FLOW_ALL_HPP
 #define RUNNEL_FLOW_ALL_HPP
+
+#endif
+
+// ==== runnel/hook/hook_point.hpp =====================================================================================
+// Where chains stand on a packet's way, and in which order: netfilter's five hooks and its priorities.
+#ifndef RUNNEL_HOOK_HOOK_POINT_HPP
+#define RUNNEL_HOOK_HOOK_POINT_HPP
+
+#include <cstdint>  // uint8_t
+
+namespace runnel {
+
+/// The five places of <linux/netfilter.h>. `prerouting` and `postrouting` have short names too; the others would
+/// clash with what routes call their ways: write `hook_point::forward`.
+enum class hook_point : std::uint8_t {
+  prerouting,   ///< before the routing decision
+  input,        ///< what is for this host
+  forward,      ///< what goes on to another
+  output,       ///< what this host sends
+  postrouting,  ///< before a packet leaves
+};
+/// The hook points around routing. @{
+inline constexpr hook_point prerouting = hook_point::prerouting;
+inline constexpr hook_point postrouting = hook_point::postrouting;
+/// @}
+
+/// The name as nft spells it.
+[[nodiscard]] constexpr const char* name(hook_point p) noexcept {
+  switch (p) {
+    case hook_point::prerouting: return "prerouting";
+    case hook_point::input: return "input";
+    case hook_point::forward: return "forward";
+    case hook_point::output: return "output";
+    case hook_point::postrouting: return "postrouting";
+  }
+  return "unknown";
+}
+
+/// Priorities of chains, those of <linux/netfilter_ipv4.h>: chains of one hook run from the lowest to the highest.
+/// Numbers between are as good.
+namespace hook_priority {
+inline constexpr int raw = -300;     ///< before tracking: what shall not be tracked
+inline constexpr int mangle = -150;  ///< marks, DSCP, TTL
+inline constexpr int dstnat = -100;  ///< destination NAT
+inline constexpr int filter = 0;     ///< what may pass
+inline constexpr int security = 50;  ///< what may pass, a second time
+inline constexpr int srcnat = 100;   ///< source NAT
+}  // namespace hook_priority
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/targets.hpp ========================================================================================
+// What rules of a chain do with packets beside deciding about them: set marks, rewrite a field, count, log, wait for a
+// token. Each that changes a packet is a stage, and may as well stand in a pipeline by itself.
+#ifndef RUNNEL_HOOK_TARGETS_HPP
+#define RUNNEL_HOOK_TARGETS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+namespace detail {
+
+// How a target ends: the next one, no more of this rule, a verdict, back to the rules that jumped here.
+enum class target_end : std::uint8_t { next, next_rule, verdict, back };
+
+// Changes the words beside a packet.
+template <class Change>
+struct metadata_target : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  Change change;
+  const char* label;
+  constexpr metadata_target(Change f, const char* l) noexcept : change(f), label(l) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context&, const layers* = nullptr) noexcept {
+    change(p);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << label; }
+};
+// Changes headers.
+template <class Change>
+struct header_target : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  Change change;
+  const char* label;
+  constexpr header_target(Change f, const char* l) noexcept : change(f), label(l) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    change(packet_source{p, c, found}.writable_map());
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << label; }
+};
+
+// What each does to the headers: a chain of a rule_table does the same.
+inline void write_dscp(const mutable_header_map& m, std::uint8_t v) noexcept {
+  if (m.has<mut<ipv4>>()) m.get<mut<ipv4>>().codepoint(v);
+  else if (m.has<mut<ipv6>>()) m.get<mut<ipv6>>().codepoint(v);
+}
+inline void write_hop_limit(const mutable_header_map& m, std::uint8_t v) noexcept {
+  if (m.has<mut<ipv4>>()) m.get<mut<ipv4>>().time_to_live(v);
+  else if (m.has<mut<ipv6>>()) m.get<mut<ipv6>>().hop_limit(v);
+}
+inline void write_maximum_segment_size(const mutable_header_map& m, std::uint16_t v) noexcept {
+  if (!m.has<mut<tcp>>()) return;
+  const mut<tcp> t = m.get<mut<tcp>>();
+  if (t.syn()) (void)t.clamp_maximum_segment_size(v);
+}
+
+struct return_target {
+  static constexpr bool is_target = true;
+  RUNNEL_INLINE target_end run(packet&, context&) const noexcept { return target_end::back; }
+};
+struct limit_target {
+  static constexpr bool is_target = true;
+  token_bucket* bucket;
+  bool over;
+  RUNNEL_INLINE target_end run(packet&, context& c) const noexcept {
+    return bucket->take(c.now) != over ? target_end::next : target_end::next_rule;
+  }
+};
+struct count_target {
+  static constexpr bool is_target = true;
+  rule_counter* hits;
+  RUNNEL_INLINE target_end run(packet& p, context&) const noexcept {
+    ++hits->packets;
+    hits->bytes += p.total_length();
+    return target_end::next;
+  }
+};
+template <class Function>
+struct log_target {
+  static constexpr bool is_target = true;
+  const char* prefix;
+  Function* function;
+  token_bucket* bucket;
+  RUNNEL_INLINE target_end run(packet& p, context& c) const noexcept {
+    if (bucket->take(c.now)) (*function)(prefix, static_cast<const packet&>(p));
+    return target_end::next;
+  }
+};
+
+}  // namespace detail
+
+/// Sets the packet's mark, as nft's `meta mark set`.
+[[nodiscard]] constexpr auto set_mark(std::uint32_t v) noexcept {
+  return detail::metadata_target{[v](packet& p) noexcept { p.mark(v); }, "set_mark"};
+}
+/// Sets the packet's priority, as nft's `meta priority set`.
+[[nodiscard]] constexpr auto set_priority(std::uint8_t v) noexcept {
+  return detail::metadata_target{[v](packet& p) noexcept { p.priority(v); }, "set_priority"};
+}
+/// Says whether a `trace` follows the packet, as nft's `meta nftrace set 1`.
+[[nodiscard]] constexpr auto set_traced(bool on = true) noexcept {
+  return detail::metadata_target{[on](packet& p) noexcept { p.traced(on); }, "set_traced"};
+}
+/// Sets the differentiated services code point of IPv4 and IPv6 packets, as nft's `ip dscp set`: the lower 6 bits of
+/// `v` (RFC 2474). Checksums stay right.
+[[nodiscard]] constexpr auto set_dscp(std::uint8_t v) noexcept {
+  return detail::header_target{
+      [v](const mutable_header_map& m) noexcept { detail::write_dscp(m, static_cast<std::uint8_t>(v & 63u)); },
+      "set_dscp"};
+}
+/// Sets the time to live of IPv4 packets and the hop limit of IPv6 packets. Checksums stay right.
+[[nodiscard]] constexpr auto set_hop_limit(std::uint8_t v) noexcept {
+  return detail::header_target{[v](const mutable_header_map& m) noexcept { detail::write_hop_limit(m, v); },
+                               "set_hop_limit"};
+}
+/// Lowers the maximum segment size that a TCP SYN announces to `most`, as nft's `tcp option maxseg size set`; a packet
+/// that announces less or nothing stays as it is.
+[[nodiscard]] constexpr auto clamp_mss(std::uint16_t most) noexcept {
+  return detail::header_target{
+      [most](const mutable_header_map& m) noexcept { detail::write_maximum_segment_size(m, most); }, "clamp_mss"};
+}
+
+/// Counts into `hits`, which must outlive the chain: nft's named counter. Several rules may share one.
+[[nodiscard]] constexpr detail::count_target count(rule_counter& hits) noexcept { return {&hits}; }
+/// The rest of the rule is for packets for which `bucket`, which must outlive the chain, has a token; for others the
+/// rule has not matched. nft's `limit rate`: `when(has<icmp>) >> limit(pings) >> accept`.
+[[nodiscard]] constexpr detail::limit_target limit(token_bucket& bucket) noexcept { return {&bucket, false}; }
+/// The opposite: the rest of the rule is for packets for which there is none. nft's `limit rate over`.
+[[nodiscard]] constexpr detail::limit_target limit_over(token_bucket& bucket) noexcept { return {&bucket, true}; }
+/// Calls `write(prefix, packet)` as long as `bucket` has tokens, and goes on. All three must outlive the chain.
+template <class Function>
+[[nodiscard]] constexpr detail::log_target<Function> log(const char* prefix, Function& write,
+                                                         token_bucket& bucket) noexcept {
+  static_assert(
+      requires(const packet& p) { write(prefix, p); },
+      "runnel: log(prefix, write, bucket) calls write(const char* prefix, const packet&)");
+  return {prefix, &write, &bucket};
+}
+/// Back to the rules that jumped here; in a base chain, its policy. nft's `return`.
+[[nodiscard]] constexpr detail::return_target return_() noexcept { return {}; }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/chain.hpp ==========================================================================================
+// Chains: rules at a hook point, with a priority and a policy, as a stage of a pipeline. Known at compile time; for
+// rules that are loaded while the program runs see rule_table.hpp.
+//
+//     static constexpr auto policy = rules(when(ct::state == established) >> accept,
+//                                          when(tcp::dport == 22) >> limit(logins) >> accept,
+//                                          when(udp::dport == 53) >> set_mark(5),        // and on to the next rule
+//                                          when(ip::saddr.in(guests)) >> jump(guest_rules));
+//     parse() | track(connections) | chain<hook_point::forward>(policy, drop) | ...
+//
+// Verdicts mean what they mean in netfilter: `accept` ends its own chain, and the next one of the hook goes on; every
+// other one is final. A packet about which no rule decides meets the policy of the chain.
+//
+// A target that acts goes on to what stands behind it, and then to the next rule. Any stage or handler is one: a
+// verdict other than `pass` that it returns is that of the rule.
+#ifndef RUNNEL_HOOK_CHAIN_HPP
+#define RUNNEL_HOOK_CHAIN_HPP
+
+#include <cstddef>      // size_t
+#include <cstdint>      // int32_t
+#include <type_traits>  // is_same_v
+#include <utility>      // declval
+
+namespace runnel {
+namespace detail {
+
+template <class T>
+inline constexpr bool is_rules_of = false;
+template <class... Rules>
+inline constexpr bool is_rules_of<rules_of<Rules...>> = true;
+
+// One packet on its way through the rules.
+struct rule_run {
+  packet& p;
+  context& c;
+  const layers* found;
+  subject s;
+  verdict decided = pass;
+
+  rule_run(packet& of, context& in, const layers* f) noexcept : p(of), c(in), found(f), s(look()) {}
+  [[nodiscard]] RUNNEL_INLINE subject look() const noexcept {
+    return subject{static_cast<const packet&>(p), packet_source{p, c, found}.map(), c.connections};
+  }
+};
+
+template <class Stage>
+RUNNEL_INLINE verdict call_stage(Stage& s, packet& p, context& c, const layers* found) noexcept {
+  if constexpr (requires { s(p, c, found); }) return s(p, c, found);
+  else return s(p, c);
+}
+
+// Each kind of target as the chain holds and runs it. This one is a stage.
+template <class Stage>
+struct prepared : Stage {
+  static_assert(Stage::kind == stage_kind::each,
+                "runnel: a target of a rule looks at one packet at a time: a verdict, set_mark(...) and the like, a "
+                "handler, or a stage that is neither a branch nor an end of a pipeline");
+  RUNNEL_INLINE target_end run(rule_run& r) noexcept {
+    const verdict v = call_stage(static_cast<Stage&>(*this), r.p, r.c, r.found);
+    if (v.code != verdict_code::pass) {
+      r.decided = v;
+      return target_end::verdict;
+    }
+    if constexpr (Stage::resizes) r.found = nullptr;
+    r.s = r.look();
+    return target_end::next;
+  }
+};
+template <>
+struct prepared<verdict> : stage_defaults {
+  static constexpr bool resizes = false;
+  verdict v;
+  RUNNEL_INLINE target_end run(rule_run& r) const noexcept {
+    r.decided = v;
+    return target_end::verdict;
+  }
+};
+template <class Target>
+struct prepared_simple : stage_defaults {
+  static constexpr bool resizes = false;
+  Target target;
+  RUNNEL_INLINE target_end run(rule_run& r) const noexcept { return target.run(r.p, r.c); }
+};
+template <class First, class Next>
+struct prepared_steps {
+  static constexpr bool needs_tracked = First::needs_tracked || Next::needs_tracked;
+  static constexpr bool writes = First::writes || Next::writes;
+  static constexpr bool resizes = First::resizes || Next::resizes;
+  static constexpr bool asks_for_frame = First::asks_for_frame || Next::asks_for_frame;
+  First first;
+  Next next;
+  RUNNEL_INLINE target_end run(rule_run& r) noexcept {
+    const target_end e = first.run(r);
+    return e == target_end::next ? next.run(r) : e;
+  }
+};
+
+template <class T>
+constexpr auto prepare(const T& t) noexcept {
+  if constexpr (std::is_same_v<T, verdict>) return prepared<verdict>{{}, t};
+  else if constexpr (requires { t.prepare(); }) return t.prepare();
+  else if constexpr (requires { T::is_target; }) return prepared_simple<T>{{}, t};
+  else return prepared<stage_of<T>>{as_stage(t)};
+}
+template <class First, class Next>
+constexpr auto prepare(const target_steps<First, Next>& t) noexcept {
+  using one = decltype(prepare(t.first));
+  using two = decltype(prepare(t.next));
+  return prepared_steps<one, two>{prepare(t.first), prepare(t.next)};
+}
+
+// The rules of a chain, prepared. `Number` is the place of the first one.
+template <std::size_t Number, class... Rules>
+struct prepared_rules {
+  static constexpr bool needs_tracked = false, writes = false, resizes = false, asks_for_frame = false;
+  RUNNEL_INLINE target_end run(rule_run&, rule_counter*) noexcept { return target_end::next; }
+};
+template <std::size_t Number, class Expression, class Target, class... More>
+struct prepared_rules<Number, rule<Expression, Target>, More...> {
+  using target_type = decltype(prepare(std::declval<const Target&>()));
+  using more_type = prepared_rules<Number + 1, More...>;
+  static constexpr bool needs_tracked = target_type::needs_tracked || more_type::needs_tracked;
+  static constexpr bool writes = target_type::writes || more_type::writes;
+  static constexpr bool resizes = target_type::resizes || more_type::resizes;
+  static constexpr bool asks_for_frame = target_type::asks_for_frame || more_type::asks_for_frame;
+
+  Expression condition;
+  target_type target;
+  more_type more;
+
+  RUNNEL_INLINE target_end run(rule_run& r, rule_counter* hits) noexcept {
+    if (condition(r.s)) {
+      const std::size_t length = r.s.length;  // the target may take the packet away
+      const target_end e = target.run(r);
+      if (hits != nullptr && e != target_end::next_rule) {
+        ++hits[Number].packets;
+        hits[Number].bytes += length;
+      }
+      if (e == target_end::verdict || e == target_end::back) return e;
+    }
+    return more.run(r, hits);
+  }
+};
+template <std::size_t Number>
+constexpr prepared_rules<Number> prepare_rules(const rule_chain<>&) noexcept {
+  return {};
+}
+template <std::size_t Number, class First, class... More>
+constexpr prepared_rules<Number, First, More...> prepare_rules(const rule_chain<First, More...>& all) noexcept {
+  return {all.first.condition, prepare(all.first.target), prepare_rules<Number + 1>(all.more)};
+}
+
+// `jump` and `goto`. They lead to rules that are there already, and so never in a circle.
+template <class Rules, bool ComesBack>
+struct jump_target {
+  static constexpr bool is_target = true;
+  Rules to;
+  rule_counter* hits;
+
+  [[nodiscard]] constexpr auto prepare() const noexcept {
+    using body = decltype(prepare_rules<0>(to.list()));
+    struct jump_there : body {
+      rule_counter* hits;
+      RUNNEL_INLINE target_end run(rule_run& r) noexcept {
+        const target_end e = body::run(r, hits);
+        if (e == target_end::verdict) return e;
+        return ComesBack ? target_end::next : target_end::back;
+      }
+    };
+    return jump_there{prepare_rules<0>(to.list()), hits};
+  }
+};
+
+// What a chain consists of: rules, or any stage.
+template <hook_point Point, int Priority, class Body>
+struct chain_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr hook_point point = Point;
+  static constexpr int priority = Priority;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = Body::needs_tracked;
+  static constexpr bool writes = Body::writes;
+  static constexpr bool resizes = Body::resizes;
+  static constexpr bool asks_for_frame = Body::asks_for_frame;
+
+  Body body;
+  verdict policy;
+  rule_counter* hits;
+  std::size_t size;
+
+  constexpr chain_stage(const Body& b, verdict p, rule_counter* h, std::size_t n) noexcept
+      : body(b), policy(p), hits(h), size(n) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    if constexpr (requires(rule_run& r) { body.run(r, hits); }) {
+      rule_run r{p, c, found};
+      if (body.run(r, hits) == target_end::verdict) return r.decided;
+      if (hits != nullptr) {
+        ++hits[size].packets;
+        hits[size].bytes += p.total_length();
+      }
+      return policy;
+    } else {
+      return call_stage(body, p, c, found);
+    }
+  }
+  constexpr void print_name(text_writer& out) const noexcept {
+    out << "chain " << runnel::name(Point);
+    if constexpr (Priority != hook_priority::filter) out << ' ' << std::int32_t{Priority};
+  }
+};
+
+// Chains in the order of their priorities; those with the same one stay as they were given.
+template <class... Chains>
+struct chain_list {
+  static constexpr bool needs_tracked = false, writes = false, resizes = false, asks_for_frame = false;
+  RUNNEL_INLINE verdict run(packet&, context&, const layers*) noexcept { return pass; }
+  constexpr void print(text_writer&) const noexcept {}
+};
+template <class First, class... More>
+struct chain_list<First, More...> {
+  using more_type = chain_list<More...>;
+  static constexpr bool needs_tracked = First::needs_tracked || more_type::needs_tracked;
+  static constexpr bool writes = First::writes || more_type::writes;
+  static constexpr bool resizes = First::resizes || more_type::resizes;
+  static constexpr bool asks_for_frame = First::asks_for_frame || more_type::asks_for_frame;
+  First first;
+  more_type more;
+  RUNNEL_INLINE verdict run(packet& p, context& c, const layers* found) noexcept {
+    const verdict v = first(p, c, found);
+    if (v.code != verdict_code::pass) return v;
+    return more.run(p, c, First::resizes ? nullptr : found);
+  }
+  constexpr void print(text_writer& out) const noexcept {
+    out << ' ' << std::int32_t{First::priority};
+    more.print(out);
+  }
+};
+template <class Chain>
+constexpr chain_list<Chain> insert_chain(const Chain& c, const chain_list<>&) noexcept {
+  return {c, {}};
+}
+template <class Chain, class First, class... More>
+constexpr auto insert_chain(const Chain& c, const chain_list<First, More...>& all) noexcept {
+  if constexpr (Chain::priority < First::priority) {
+    return chain_list<Chain, First, More...>{c, all};
+  } else {
+    return [&]<class... Rest>(const chain_list<Rest...>& rest) {
+      return chain_list<First, Rest...>{all.first, rest};
+    }(insert_chain(c, all.more));
+  }
+}
+constexpr chain_list<> sort_chains(const chain_list<>& sorted) noexcept { return sorted; }
+template <class... Sorted, class First, class... More>
+constexpr auto sort_chains(const chain_list<Sorted...>& sorted, const First& first, const More&... more) noexcept {
+  if constexpr (sizeof...(More) == 0) return insert_chain(first, sorted);
+  else return sort_chains(insert_chain(first, sorted), more...);
+}
+
+template <class List, hook_point Point>
+struct hook_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr hook_point point = Point;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = List::needs_tracked;
+  static constexpr bool writes = List::writes;
+  static constexpr bool resizes = List::resizes;
+  static constexpr bool asks_for_frame = List::asks_for_frame;
+  List chains;
+  constexpr explicit hook_stage(const List& all) noexcept : chains(all) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return chains.run(p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept {
+    out << "hook " << runnel::name(Point);
+    chains.print(out);
+  }
+};
+template <class T>
+inline constexpr bool is_chain = false;
+template <hook_point Point, int Priority, class Body>
+inline constexpr bool is_chain<chain_stage<Point, Priority, Body>> = true;
+
+}  // namespace detail
+
+/// Runs other rules. When none of them decides, what stands behind the jump goes on. `hits`, if there is one, counts
+/// for each of them; it has room for `to.size` and must outlive the chain.
+template <class... Rules>
+[[nodiscard]] constexpr auto jump(const rules_of<Rules...>& to, rule_counter* hits = nullptr) noexcept {
+  return detail::jump_target<rules_of<Rules...>, true>{to, hits};
+}
+/// The same without coming back: when none of them decides, what goes on is where these rules were jumped from, or the
+/// policy of the chain. nft's `goto`.
+template <class... Rules>
+[[nodiscard]] constexpr auto go_to(const rules_of<Rules...>& to, rule_counter* hits = nullptr) noexcept {
+  return detail::jump_target<rules_of<Rules...>, false>{to, hits};
+}
+
+/// A chain at a hook point: rules, and what is decided where none of them does. Copies the rules. A stage, which may
+/// stand alone, or among others in `hook(...)`.
+///
+///     chain<prerouting>(port_forwards)
+///     chain<hook_point::forward, hook_priority::filter>(policy, drop)
+template <hook_point Point, int Priority = hook_priority::filter, class... Rules>
+[[nodiscard]] constexpr auto chain(const rules_of<Rules...>& all, verdict policy = accept) noexcept {
+  using body = decltype(detail::prepare_rules<0>(all.list()));
+  return detail::chain_stage<Point, Priority, body>{detail::prepare_rules<0>(all.list()), policy, nullptr,
+                                                    sizeof...(Rules)};
+}
+/// The same with counters: `hits[i]` for rule `i`, and the last one for packets that met the policy. They must outlive
+/// the chain, and are for its thread.
+template <hook_point Point, int Priority = hook_priority::filter, class... Rules, std::size_t Counters>
+[[nodiscard]] constexpr auto chain(const rules_of<Rules...>& all, verdict policy,
+                                   rule_counter (&hits)[Counters]) noexcept {
+  static_assert(Counters == sizeof...(Rules) + 1,
+                "runnel: a chain counts for each of its rules and for its policy: rule_counter hits[rules.size + 1]");
+  auto made = chain<Point, Priority>(all, policy);
+  made.hits = hits;
+  return made;
+}
+/// A stage or a handler as a chain: `chain<postrouting, hook_priority::srcnat>(masquerade(wan))`. It is its own policy.
+template <hook_point Point, int Priority = hook_priority::filter, class Stage>
+  requires(!detail::is_rules_of<Stage>)
+[[nodiscard]] constexpr auto chain(const Stage& stage) noexcept {
+  using body = detail::stage_of<Stage>;
+  static_assert(body::kind == stage_kind::each,
+                "runnel: a chain is made of rules(...), or of a stage that looks at one packet at a time");
+  return detail::chain_stage<Point, Priority, body>{detail::as_stage(stage), accept, nullptr, 0};
+}
+
+/// All chains of one hook point, given in any order: they run in the order of their priorities, and those with the same
+/// one as they were given. What one of them does not accept, the next does not see.
+///
+///     hook(chain<prerouting, hook_priority::dstnat>(port_forwards), chain<prerouting, hook_priority::raw>(early))
+template <class First, class... More>
+[[nodiscard]] constexpr auto hook(const First& first, const More&... more) noexcept {
+  constexpr bool good = (detail::is_chain<First> && ... && detail::is_chain<More>);
+  static_assert(good, "runnel: hook(...) takes chains: chain<prerouting>(rules(...)), ...");
+  if constexpr (good) {
+    static_assert(((First::point == More::point) && ...), "runnel: the chains of hook(...) stand at one hook point");
+    using list = decltype(detail::sort_chains(detail::chain_list<>{}, first, more...));
+    return detail::hook_stage<list, First::point>{detail::sort_chains(detail::chain_list<>{}, first, more...)};
+  } else {
+    return detail::not_a_stage{};
+  }
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook.hpp ================================================================================================
+// Hook points, chains in the order of their priorities, and the targets of their rules.
+#ifndef RUNNEL_HOOK_ALL_HPP
+#define RUNNEL_HOOK_ALL_HPP
 
 #endif
 

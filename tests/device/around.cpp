@@ -396,7 +396,7 @@ TEST_CASE("a rate of 0 is no limit, and parts of a nanosecond are not lost") {
 TEST_CASE("a larger burst lets more through, up to 2^30 bytes") {
   std::size_t before = 0;
   for (const std::uint32_t burst : {1u << 20, 1u << 30, 2'400'000'000u, 0xffff'ffffu}) {
-    const detail::token_bucket bucket(1'000'000'000, burst);
+    const detail::rate_bucket bucket(1'000'000'000, burst);
     REQUIRE(bucket.open(instant{}));
     CHECK(bucket.packets(instant{}) >= before);
     before = bucket.packets(instant{});

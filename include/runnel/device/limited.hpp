@@ -31,9 +31,9 @@ struct limited_options {
 
 namespace runnel::detail {
 
-class token_bucket {
+class rate_bucket {
  public:
-  token_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
+  rate_bucket(std::uint64_t rate, std::uint32_t burst) noexcept
       : rate_(rate),
         burst_(rate != 0 ? time_of(burst == 0     ? 1
                                    : burst < most ? burst
@@ -155,7 +155,7 @@ class limited : public detail::around_device<Device> {
       // As many as there is something in the bucket for; what the device leaves is not paid.
       constexpr std::size_t most = 64;
       std::size_t lengths[most];
-      detail::token_bucket paid = out_;
+      detail::rate_bucket paid = out_;
       std::size_t some = 0;
       for (; some < most && sent + some < n && paid.open(now); ++some) {
         lengths[some] = length_of(items[sent + some]);
@@ -169,8 +169,8 @@ class limited : public detail::around_device<Device> {
     return sent;
   }
 
-  detail::token_bucket in_;
-  detail::token_bucket out_;
+  detail::rate_bucket in_;
+  detail::rate_bucket out_;
   bool closed_ = false;  // at the last `receive`
   bool out_closed_ = false;
 };

@@ -14,18 +14,51 @@
 
 namespace runnel {
 
-/// A condition and what happens with the packets that meet it.
-template <match::match_expression Expression>
+namespace detail {
+
+// Two targets, one after the other.
+template <class First, class Next>
+struct target_steps {
+  First first;
+  Next next;
+};
+// What may stand as a target beside verdicts: what a chain of hook/ runs. Which of them it can run, it says itself.
+template <class T>
+concept acting_target = requires { T::kind; } || requires { T::is_target; } || requires { &T::operator(); };
+template <class Target>
+constexpr auto as_target(const Target& t) noexcept {
+  static_assert(std::is_convertible_v<const Target&, verdict> || acting_target<Target>,
+                "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n); "
+                "or for chains something that acts: set_mark(5), jump(rules), a stage or a handler");
+  if constexpr (std::is_convertible_v<const Target&, verdict>) return verdict{t};
+  else if constexpr (acting_target<Target>) return t;
+  else return verdict{drop};
+}
+
+}  // namespace detail
+
+/// A condition and what happens with the packets that meet it. The target is a verdict; in the rules of a chain (see
+/// hook/chain.hpp) it may be something that acts on the packet, and another target may follow.
+template <match::match_expression Expression, class Target = verdict>
 struct rule {
   /// What the library knows it by. @{
   static constexpr bool is_rule = true;
-  static constexpr bool is_otherwise = std::is_same_v<Expression, match::always>;
+  static constexpr bool only_decides = std::is_same_v<Target, verdict>;
+  static constexpr bool is_otherwise = only_decides && std::is_same_v<Expression, match::always>;
   /// @}
 
   /// When the rule decides.
   Expression condition;
   /// What it decides.
-  verdict target;
+  Target target;
+
+  /// One more target behind one that acts: `when(...) >> set_mark(5) >> accept`.
+  template <class Next>
+  [[nodiscard]] constexpr auto operator>>(const Next& next) const noexcept {
+    static_assert(!only_decides, "runnel: no packet comes to a target behind a verdict: make the verdict the last one");
+    using second = decltype(detail::as_target(next));
+    return rule<Expression, detail::target_steps<Target, second>>{condition, {target, detail::as_target(next)}};
+  }
 };
 
 namespace detail {
@@ -35,13 +68,9 @@ template <match::match_expression Expression>
 struct when_clause {
   Expression expression;
 
-  template <class Verdict>
-  [[nodiscard]] constexpr rule<Expression> operator>>(const Verdict& v) const noexcept {
-    static_assert(
-        std::is_convertible_v<const Verdict&, verdict>,
-        "runnel: behind when(...) >> stands a verdict: accept, drop, drop(drop_reason::...), tx, redirect(n)");
-    if constexpr (std::is_convertible_v<const Verdict&, verdict>) return {expression, v};
-    else return {expression, drop};
+  template <class Target>
+  [[nodiscard]] constexpr auto operator>>(const Target& t) const noexcept {
+    return rule<Expression, decltype(as_target(t))>{expression, as_target(t)};
   }
 };
 
@@ -123,22 +152,26 @@ constexpr bool some_rule_is_out_of_reach() noexcept {
 template <class... Rules>
 class rules_of {
  public:
-  /// What the library knows it by.
-  static constexpr bool is_rules = true;
+  /// What the library knows it by. Rules that act are for chains only.
+  static constexpr bool is_rules = (true && ... && Rules::only_decides);
   static constexpr std::size_t size = sizeof...(Rules);  ///< how many rules, `otherwise` included
 
   /// Use `rules(...)`.
   constexpr explicit rules_of(const Rules&... all) noexcept : list_(detail::make_rule_chain(all...)) {}
 
   /// The verdict of the first rule that matches; `accept`, as with nft's default policy, when none does.
-  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept {
+  RUNNEL_INLINE constexpr verdict operator()(const subject& s) const noexcept
+    requires is_rules
+  {
     verdict v = accept;
     std::size_t unused = 0;
     (void)list_.decide(s, v, unused);
     return v;
   }
   /// The same, and which rule it was, counting from 0; `size` when none matched.
-  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept {
+  RUNNEL_INLINE constexpr verdict decide(const subject& s, std::size_t& which) const noexcept
+    requires is_rules
+  {
     verdict v = accept;
     which = 0;
     (void)list_.decide(s, v, which);
@@ -149,6 +182,8 @@ class rules_of {
   constexpr void for_each(F f) const {
     list_.for_each(f);
   }
+  /// Internal: what a chain is made from.
+  [[nodiscard]] constexpr const detail::rule_chain<Rules...>& list() const noexcept { return list_; }
 
  private:
   [[no_unique_address]] detail::rule_chain<Rules...> list_;
