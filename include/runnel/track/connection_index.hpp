@@ -71,8 +71,8 @@ class connection_index {
   // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
   // is asked about a place that fits: a digest may be that of another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t line, Holds holds) const noexcept {
-    for (;;) {
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t home, Holds holds) const noexcept {
+    for (std::uint32_t line = home;;) {
       const index_line& l = lines_[line];
       // All three without a branch: nobody can predict which it is.
       unsigned fits = 0;
@@ -86,6 +86,7 @@ class connection_index {
       if (l.passed == 0) [[likely]]
         return none;
       line = next(line);
+      if (line == home) return none;  // of few lines, all may have been overrun at some time
     }
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
