@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <vector>
 
 #include <runnel/track.hpp>
@@ -120,6 +121,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(gone <= 1 && (gone == 0 || (s.what & 7u) <= 1));
     if ((s.what & 8u) != 0 && w.has_connection()) (void)take(b[0], c);
     CHECK(table.check());
+  }
+  for (const bool reply : {false, true}) {
+    const detail::ftp_place place = detail::read_ftp({reinterpret_cast<const std::byte*>(data), size}, reply);
+    CHECK(!place.found || place.to.destination_port() != 0);
   }
   text<4096> list;
   print(list, table, c.now);
