@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT
-// The network layer: routes.
+// The network layer: routes, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
+#include <runnel/ip/answer.hpp>
+#include <runnel/ip/answer_echo.hpp>
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/icmp_error.hpp>
+#include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/next_hop.hpp>
+#include <runnel/ip/reject.hpp>
 #include <runnel/ip/route.hpp>
 #include <runnel/ip/route_table.hpp>
 #include <runnel/ip/routing_rules.hpp>
 #include <runnel/ip/sorted_routes.hpp>
+#include <runnel/ip/tcp_reset.hpp>
 
 #endif

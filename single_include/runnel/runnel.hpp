@@ -30963,6 +30963,314 @@ concept fib = requires(F& f, const F& c, const typename F::address_type* address
 
 #endif
 
+// ==== runnel/ip/interfaces.hpp =======================================================================================
+// The interfaces of this host as the network layer sees them: addresses and MTU, by number.
+#ifndef RUNNEL_IP_INTERFACES_HPP
+#define RUNNEL_IP_INTERFACES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// One interface: an address of each family with the length of its subnet's prefix, and how long packets may be.
+struct ip_interface {
+  ipv4_address v4{};             ///< unspecified: none
+  std::uint8_t v4_length = 32;   ///< of the subnet, bits
+  ipv6_address v6{};             ///< unspecified: none
+  std::uint8_t v6_length = 128;  ///< of the subnet, bits
+  std::uint16_t mtu = 1500;      ///< bytes of the longest IP packet
+};
+
+/// A window over the interfaces of this host; their numbers are those of `packet::iif()` and `next_hop::oif`. Further
+/// addresses of the host stand behind the last interface, at numbers that no packet has. Does not own: the array must
+/// outlive it. A question about an address costs a comparison for each entry.
+class ip_interfaces {
+ public:
+  /// No interface.
+  constexpr ip_interfaces() noexcept = default;
+  /// `n` of them.
+  constexpr ip_interfaces(const ip_interface* first, std::size_t n) noexcept : first_(first), n_(n) {}
+  /// All of an array.
+  template <std::size_t N>
+  constexpr ip_interfaces(const ip_interface (&all)[N]) noexcept : first_(all), n_(N) {}
+
+  /// The interface of this number; one without addresses when there is none.
+  [[nodiscard]] constexpr const ip_interface& operator[](std::uint16_t number) const noexcept {
+    return number < n_ ? first_[number] : nothing;
+  }
+  /// Whether an address is this host's own. @{
+  [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].v4 == a) return !a.is_unspecified();
+    return false;
+  }
+  [[nodiscard]] constexpr bool is_own(const ipv6_address& a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].v6 == a) return !a.is_unspecified();
+    return false;
+  }
+  /// @}
+  /// Whether an address means all hosts of a subnet that an interface is on: its last address, or the obsolete first
+  /// one (RFC 1812 §4.2.3.1). Subnets of one or two addresses have none (RFC 3021).
+  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i) {
+      const ip_interface& one = first_[i];
+      if (one.v4.is_unspecified() || one.v4_length > 30) continue;
+      const std::uint32_t hosts = 0xffff'ffffu >> one.v4_length;
+      const std::uint32_t differs = a.value() ^ one.v4.value(), host = a.value() & hosts;
+      if ((differs & ~hosts) == 0 && (host == hosts || host == 0)) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr ip_interface nothing{};
+
+  const ip_interface* first_ = nullptr;
+  std::size_t n_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/answer.hpp ===========================================================================================
+// What everything has in common that turns a packet into an answer to its sender: who may be answered, the link header
+// turned round, and what is known of the packet afterwards. RFC 1122 §3.2.2, RFC 1812 §4.3.2, RFC 4443 §2.4.
+#ifndef RUNNEL_IP_ANSWER_HPP
+#define RUNNEL_IP_ANSWER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// Who answers, and how often: the addresses of this host, and a limit for ICMP errors and TCP resets together (RFC
+/// 1812 §4.3.2.8, RFC 4443 §2.4 (f)). Lives outside pipelines, which refer to it; for one thread.
+class icmp_sender {
+ public:
+  /// Answers come from these interfaces, with this TTL or hop limit; at first as many as Linux sends: 1000 a second, 50
+  /// at once (icmp_msgs_per_sec, icmp_msgs_burst).
+  constexpr explicit icmp_sender(ip_interfaces interfaces, token_bucket limit = token_bucket{1000, 50},
+                                 std::uint8_t ttl = 64) noexcept
+      : interfaces_(interfaces), limit_(limit), ttl_(ttl) {}
+
+  /// The interfaces.
+  [[nodiscard]] constexpr const ip_interfaces& interfaces() const noexcept { return interfaces_; }
+  /// TTL or hop limit of answers.
+  [[nodiscard]] constexpr std::uint8_t ttl() const noexcept { return ttl_; }
+  /// Takes one from the limit; false when it is used up for now.
+  [[nodiscard]] constexpr bool take(instant now) noexcept { return limit_.take(now); }
+
+ private:
+  ip_interfaces interfaces_;
+  token_bucket limit_;
+  std::uint8_t ttl_;
+};
+
+namespace detail {
+
+// Whether a source address stands for one host that can be answered (RFC 1812 §4.3.2.7, RFC 4443 §2.4 (e.6)).
+[[nodiscard]] constexpr bool is_one_host(ipv4_address a) noexcept {
+  const std::uint32_t first = a.value() >> 24;
+  return first != 0 && first != 127 && first < 224;
+}
+[[nodiscard]] constexpr bool is_one_host(const ipv6_address& a) noexcept {
+  return !a.is_unspecified() && !a.is_loopback() && !a.is_multicast();
+}
+
+// Options by which the sender chooses the way (RFC 791 §3.1): the type octets.
+inline constexpr std::uint8_t loose_source_route = 131, strict_source_route = 137;
+
+// Where the parts of a packet lie that was dissected: `link` bytes of link header at its very beginning, then the
+// network header.
+struct answer_place {
+  std::size_t link = 0;
+  bool good = false;     // the packet begins with its link header, and that can be turned round
+  bool to_many = false;  // the link header says: to all, or to a group
+};
+[[nodiscard]] inline answer_place place_of(const packet& p) noexcept {
+  const layers& l = p.layers();
+  answer_place a;
+  // Labels are not turned round: the way back has others, or none.
+  if (!l.has(protocol::parsed) || l.has(protocol::mpls)) return a;
+  if (l.network != p.headroom() + l.link || l.link > p.length()) return a;
+  a.link = l.link;
+  a.good = true;
+  const std::byte* const at = p.data();
+  switch (l.link_kind()) {
+    case link_type::ethernet:
+      a.to_many = (load_u8(at) & 1u) != 0;
+      a.good = l.link >= 14 && (load_u8(at + 6) & 1u) == 0;
+      break;
+    // "Broadcast" and "multicast", as a cooked capture says it.
+    case link_type::linux_sll: a.to_many = l.link >= 16 && (load_be16(at) == 1 || load_be16(at) == 2); break;
+    case link_type::linux_sll2: a.to_many = l.link >= 20 && (load_u8(at + 10) == 1 || load_u8(at + 10) == 2); break;
+    default: break;
+  }
+  return a;
+}
+
+// Sends the frame back to where it came from: the addresses change places, tags stay. An 802.3 frame says how long its
+// payload is, which is `payload` bytes of datagram now.
+inline void turn_link_round(mutable_bytes frame, std::size_t link, link_type kind, std::size_t payload) noexcept {
+  if (kind != link_type::ethernet) return;
+  std::byte* const p = frame.data();
+  basic_ethernet<std::byte>::unchecked(frame).swap_addresses();
+  std::size_t type_at = 12;
+  while (ethertype::is_vlan(load_be16(p + type_at)) && type_at + 6 <= link) type_at += 4;
+  if (load_be16(p + type_at) < ethertype::first)
+    store_be16(p + type_at, static_cast<std::uint16_t>(link - type_at - 2 + payload));
+}
+
+// What is known of a packet that has become one of this host's own: its headers, and nothing of what it was.
+inline void know_answer(packet& p, std::size_t link, protocol family, std::size_t header, protocol transport) noexcept {
+  constexpr auto bit = [](protocol b) { return static_cast<unsigned>(b); };
+  layers l = p.layers();
+  l.protocols = static_cast<std::uint16_t>((l.protocols & (7u | bit(protocol::vlan))) | bit(protocol::parsed) |
+                                           bit(protocol::transport) | bit(family) | bit(transport));
+  l.network = static_cast<std::uint16_t>(p.headroom() + link);
+  l.transport = static_cast<std::uint16_t>(l.network + header);
+  l.link = static_cast<std::uint8_t>(link);
+  p.layers(l);
+  p.connection(0);
+  p.scratch(no_next_hop);
+  p.flow_hash(0);
+  p.mark(0);
+  p.segment_size(0);
+  p.checksum(checksum_status::unknown);
+}
+
+}  // namespace detail
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/answer_echo.hpp ======================================================================================
+// Answers ping: echo requests in both families. RFC 1122 §3.2.2.6, RFC 1812 §4.3.3.6, RFC 4443 §4.1.
+//
+//     route(routes).on<local>(answer_echo(interfaces).on<answered>(shared(output)).on<other>(deliver(host)))
+#ifndef RUNNEL_IP_ANSWER_ECHO_HPP
+#define RUNNEL_IP_ANSWER_ECHO_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t
+
+namespace runnel {
+
+/// The way of packets that have become an answer.
+struct answered {
+  static constexpr const char* name = "answered";  ///< in drawings
+};
+
+namespace detail {
+
+// Takes `n` bytes out of a packet which lie behind its first `before` ones.
+[[nodiscard]] inline bool cut_out(packet& p, std::size_t before, std::size_t n) noexcept {
+  if (n == 0) return true;
+  std::byte* const at = p.writable().data();
+  __builtin_memmove(at + n, at, before);
+  return p.pull(n);
+}
+
+struct echo_decision {
+  using ways = ports<answered, other>;
+  static constexpr const char* name = "answer_echo";
+  static constexpr bool needs_parsed = true;
+  ip_interfaces here;
+  std::uint8_t ttl;
+
+  ways operator()(packet& p) const noexcept {
+    const layers& l = p.layers();
+    if (!l.has(protocol::icmp) && !l.has(protocol::icmpv6)) return other{};
+    const header_map found{static_cast<const packet&>(p)};
+    if (found.has<ipv4>() && found.has<icmp>()) {
+      if (l.has(protocol::fragment) || found.get<icmp>().message_type() != icmp::echo_request.type) return other{};
+      return here.is_own(found.get<ipv4>().destination()) ? answer4(p, found) : ways{other{}};
+    }
+    if (found.has<ipv6>() && found.has<icmpv6>()) {
+      if (found.get<icmpv6>().message_type() != icmpv6::echo_request.type) return other{};
+      return here.is_own(found.get<ipv6>().destination()) ? answer6(p, found) : ways{other{}};
+    }
+    return other{};
+  }
+
+ private:
+  // The header's identification and its "don't fragment" stay: what is too long for the way back may be cut as the
+  // request was, and the numbers are the asker's own, who does not use them twice for this host.
+  [[nodiscard]] ways answer4(packet& p, const header_map& found) const noexcept {
+    const ipv4 ip = found.get<ipv4>();
+    const answer_place at = place_of(p);
+    if (!at.good || !is_one_host(ip.source()) || here.is_directed_broadcast(ip.source()))
+      return drop(drop_reason::unanswerable);
+    if (at.to_many) return drop(drop_reason::link_broadcast);
+    if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
+    ipv4_options options{ip.options()};
+    for (; options; options.next())
+      if (options.kind() == loose_source_route || options.kind() == strict_source_route)
+        return drop(drop_reason::source_route);
+    const std::size_t cut = ip.header_size() - 20;
+    if (!p.unshare() || !cut_out(p, at.link + 20, cut)) return drop(drop_reason::no_packet);
+    const mutable_bytes frame = p.writable();
+    const auto header = basic_ipv4<std::byte>::unchecked(frame.from(at.link));
+    store_u8(frame.data() + at.link, 0x45);
+    store_be16(frame.data() + at.link + 2, static_cast<std::uint16_t>(header.total_length() - cut));
+    const ipv4_address asker = header.source();
+    header.source(header.destination());
+    header.destination(asker);
+    header.time_to_live(ttl);
+    header.update_checksum();
+    basic_icmp<std::byte>::unchecked(frame.from(at.link + 20)).kind(icmp::echo_reply);
+    turn_link_round(frame, at.link, p.layers().link_kind(), header.total_length());
+    know_answer(p, at.link, protocol::ipv4, 20, protocol::icmp);
+    return answered{};
+  }
+  [[nodiscard]] ways answer6(packet& p, const header_map& found) const noexcept {
+    const ipv6 ip = found.get<ipv6>();
+    const answer_place at = place_of(p);
+    if (!at.good || !is_one_host(ip.source())) return drop(drop_reason::unanswerable);
+    if (at.to_many) return drop(drop_reason::link_broadcast);
+    // The checksum is over the final destination, which a routing header may keep elsewhere.
+    ipv6_extensions chain{ip};
+    for (; chain; chain.next())
+      if (chain.kind() == ipv6_extension::routing) return drop(drop_reason::source_route);
+    if (chain.is_fragment()) return other{};  // an atomic one is whole (RFC 6946)
+    const std::size_t cut = std::size_t{p.layers().transport} - p.layers().network - 40;
+    if (!p.unshare() || !cut_out(p, at.link + 40, cut)) return drop(drop_reason::no_packet);
+    const mutable_bytes frame = p.writable();
+    const auto header = basic_ipv6<std::byte>::unchecked(frame.from(at.link));
+    header.payload_length(static_cast<std::uint16_t>(header.payload_length() - cut));
+    header.next_header(icmpv6_header::ip_protocol);
+    header.hop_limit(ttl);
+    const ipv6_address asker = header.source();
+    header.source(header.destination());
+    header.destination(asker);
+    basic_icmpv6<std::byte>::unchecked(frame.from(at.link + 40)).kind(icmpv6::echo_reply);
+    turn_link_round(frame, at.link, p.layers().link_kind(), std::size_t{header.payload_length()} + 40);
+    know_answer(p, at.link, protocol::ipv6, 40, protocol::icmpv6);
+    return answered{};
+  }
+};
+
+}  // namespace detail
+
+/// A branch with the ways `answered` and `other`. An echo request to an address of these interfaces becomes the reply,
+/// from the very address that it was sent to, with its data and its type of service; it does not matter how long the
+/// data are, or in how many pieces behind the headers. Everything else goes by `other`: fragments too, so reassemble
+/// before, and requests to broadcast and multicast addresses. Requests that come from no single host (`unanswerable`),
+/// by a broadcast of the link (`link_broadcast`), with a wrong header checksum or by a source route are dropped. The
+/// reply has no options and no extension headers. Its checksum is updated, not computed: a request with a wrong one
+/// gets a reply with a wrong one. Needs `parse()` before it; the interfaces must outlive the pipeline.
+[[nodiscard]] constexpr auto answer_echo(ip_interfaces interfaces, std::uint8_t ttl = 64) noexcept {
+  return branch(detail::echo_decision{interfaces, ttl});
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/trie_node.hpp ========================================================================================
 // The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
 #ifndef RUNNEL_IP_TRIE_NODE_HPP
@@ -31796,6 +32104,209 @@ class dir_24_8 {
 
 #endif
 
+// ==== runnel/ip/icmp_error.hpp =======================================================================================
+// Turns a packet into the ICMP or ICMPv6 error about it. RFC 792, RFC 1122 §3.2.2, RFC 1191, RFC 1812 §4.3, RFC 4443.
+//
+//     [ link | IP |   the packet ...    ]        becomes
+//     [ link | IP | ICMP | IP |   the packet ... ]       with the link header turned round,
+//
+// in its own memory, moved there only as far as the room in front of it is too small. As much of it is quoted as may
+// be: 576 bytes of IPv4 datagram in all (RFC 1812 §4.3.2.3), 1280 of IPv6 (RFC 4443 §2.4 (c)).
+//
+// What it does not do: IPv6 redirects, which are neighbour discovery; extensions of RFC 4884.
+#ifndef RUNNEL_IP_ICMP_ERROR_HPP
+#define RUNNEL_IP_ICMP_ERROR_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// An error in both families: what is sent about an IPv4 packet, and what about an IPv6 one.
+struct icmp_error {
+  icmp_kind v4{};    ///< about IPv4; a kind that is no error: nothing
+  icmpv6_kind v6{};  ///< about IPv6; a kind that is no error: nothing
+  /// What the kind has beside: the MTU of the next hop in bytes, the octet that a parameter problem points at, the
+  /// better router's address (`ipv4_address::value()`) of a redirect.
+  std::uint32_t value = 0;
+
+  /// The kind for each family.
+  constexpr icmp_error(icmp_kind about4, icmpv6_kind about6, std::uint32_t extra = 0) noexcept
+      : v4(about4), v6(about6), value(extra) {}
+  /// An ICMP error, and ICMPv6's nearest to it.
+  constexpr icmp_error(icmp_kind about4, std::uint32_t extra = 0) noexcept
+      : v4(about4), v6(nearest(about4)), value(extra) {}
+  /// About IPv6 alone.
+  constexpr icmp_error(icmpv6_kind about6, std::uint32_t extra = 0) noexcept : v6(about6), value(extra) {}
+
+  /// The ICMPv6 error that says the same, as far as there is one (RFC 7915 §4.2, nft's icmpx).
+  [[nodiscard]] static constexpr icmpv6_kind nearest(icmp_kind k) noexcept {
+    if (k == icmp::unreachable::fragmentation_needed) return icmpv6::packet_too_big;
+    if (k.type == icmp::time_exceeded::type) return {icmpv6::time_exceeded::type, k.code};
+    if (k.type == icmp::parameter_problem::type) return icmpv6::parameter_problem::header_field;
+    if (k.type != icmp::unreachable::type) return {};
+    switch (k.code) {
+      case 1:  // host, its network not known either, or not with this service
+      case 7:
+      case 12: return icmpv6::unreachable::address;
+      case 2: return icmpv6::parameter_problem::next_header;
+      case 3: return icmpv6::unreachable::port;
+      case 9:  // prohibited, in five ways
+      case 10:
+      case 13:
+      case 14:
+      case 15: return icmpv6::unreachable::prohibited;
+      default: return icmpv6::unreachable::no_route;
+    }
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const icmp_error&, const icmp_error&) noexcept = default;
+};
+
+namespace detail {
+
+// DSCP CS6: ICMP errors have precedence 6, "internetwork control", and the rest of the packet's own type of service
+// (RFC 1812 §4.3.2.5).
+[[nodiscard]] constexpr std::uint8_t precedence_6(std::uint8_t codepoint) noexcept {
+  return static_cast<std::uint8_t>(0x30u | (codepoint & 7u));
+}
+
+// Whether an ICMP error may be sent about an IPv4 packet: RFC 1122 §3.2.2, RFC 1812 §4.3.2.7.
+[[nodiscard]] inline bool may_report(const header_map& found, const ipv4& ip, const ip_interfaces& here) noexcept {
+  const ipv4_address from = ip.source(), to = ip.destination();
+  if (!is_one_host(from) || here.is_directed_broadcast(from)) return false;
+  if (to.is_multicast() || to.is_broadcast() || here.is_directed_broadcast(to)) return false;
+  if (ip.fragment_offset() != 0) return false;
+  if (ip.protocol_number() != icmp_header::ip_protocol) return true;
+  // What is neither question nor answer may be an error that this library does not know.
+  return found.has<icmp>() && found.get<icmp>().is_query();
+}
+// Whether an ICMPv6 error may be sent about an IPv6 packet: RFC 4443 §2.4 (e). Two kinds go to the sender of a
+// multicast as well: they tell of a path that only it can mend.
+[[nodiscard]] inline bool may_report(const header_map& found, const ipv6& ip, icmpv6_kind k, bool to_many) noexcept {
+  if (!is_one_host(ip.source())) return false;
+  if ((to_many || ip.destination().is_multicast()) && k != icmpv6::packet_too_big &&
+      k != icmpv6::parameter_problem::option)
+    return false;
+  ipv6_extensions chain{ip};
+  while (chain) chain.next();
+  if (found.layers().has(protocol::fragment) && !found.layers().has(protocol::transport)) return false;
+  if (chain.protocol() != icmpv6_header::ip_protocol) return true;
+  if (!found.has<icmpv6>()) return false;
+  const icmpv6 message = found.get<icmpv6>();
+  return !message.is_error() && message.kind() != icmpv6::redirect;
+}
+
+// Makes room for `more` bytes before the network header of a packet of which `quote` bytes of datagram are to stay
+// behind them, `least` at any rate.
+[[nodiscard]] inline verdict make_room(packet& p, std::size_t link, std::size_t more, std::size_t quote,
+                                       std::size_t least) noexcept {
+  if (p.total_length() > link + quote) (void)p.trim(link + quote);
+  if (!p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
+  const auto room = [&] { return p.headroom() + p.length() + p.tailroom(); };
+  if (room() < p.length() + more && !p.keep()) return drop(drop_reason::no_packet);
+  if (room() < p.length() + more) {
+    if (room() < link + more + least) return drop(drop_reason::no_packet);
+    (void)p.trim(room() - more);
+  }
+  if (p.headroom() < more) {
+    // The same bytes a little further behind.
+    const std::size_t shift = more - p.headroom(), size = p.length();
+    if (p.put(shift) == nullptr) return drop(drop_reason::no_packet);
+    std::byte* const at = p.writable().data();
+    __builtin_memmove(at + shift, at, size);
+    if (!p.pull(shift)) return drop(drop_reason::no_packet);
+  }
+  std::byte* const front = p.push(more);
+  if (front == nullptr) return drop(drop_reason::no_packet);
+  __builtin_memmove(front, front + more, link);
+  return pass;
+}
+
+template <class Outer, class Message>
+[[nodiscard]] verdict become_error(packet& p, std::size_t link, std::size_t quote, std::size_t least,
+                                   const Outer& outer, const Message& message) noexcept {
+  const verdict made = make_room(p, link, size_of_headers(outer, message), quote, least);
+  if (made.code != verdict_code::pass) return made;
+  const mutable_bytes whole = p.writable();
+  turn_link_round(whole, link, p.layers().link_kind(), whole.size() - link);
+  if (!write_headers(whole.from(link), outer, message)) return drop(drop_reason::no_packet);
+  constexpr bool six = sizeof(outer.source) == 16;
+  know_answer(p, link, six ? protocol::ipv6 : protocol::ipv4, outer.size(), six ? protocol::icmpv6 : protocol::icmp);
+  return pass;
+}
+
+[[nodiscard]] inline verdict report4(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
+                                     instant now) noexcept {
+  const header_map found{static_cast<const packet&>(p)};
+  const ipv4 ip = found.get<ipv4>();
+  const ip_interfaces& here = sender.interfaces();
+  const bool is_kind = what.v4.type == icmp::unreachable::type || what.v4.type == icmp::redirect::type ||
+                       what.v4.type == icmp::time_exceeded::type || what.v4.type == icmp::parameter_problem::type;
+  // To whom it was sent knows best; else the one that it came to (RFC 1812 §4.3.2.4).
+  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v4;
+  if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
+    return drop(drop_reason::unanswerable);
+  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+  const ipv4_header outer{
+      .source = from, .destination = ip.source(), .ttl = sender.ttl(), .dscp = precedence_6(ip.codepoint())};
+  const icmp_header message{.kind = what.v4,
+                            .next_hop_mtu = static_cast<std::uint16_t>(what.value < 0xffff ? what.value : 0xffff),
+                            .gateway = ipv4_address{what.value},
+                            .pointer = static_cast<std::uint8_t>(what.value)};
+  const std::size_t most = 576 - outer.size() - message.size();
+  const std::size_t quote = ip.total_length() < most ? ip.total_length() : most;
+  return become_error(p, at.link, quote, ip.header_size() + 8, outer, message);
+}
+
+[[nodiscard]] inline verdict report6(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
+                                     instant now) noexcept {
+  const header_map found{static_cast<const packet&>(p)};
+  const ipv6 ip = found.get<ipv6>();
+  const ip_interfaces& here = sender.interfaces();
+  const bool is_kind = what.v6.type >= 1 && what.v6.type <= 4;
+  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v6;
+  if (!is_kind || from.is_unspecified() || !may_report(found, ip, what.v6, at.to_many))
+    return drop(drop_reason::unanswerable);
+  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+  std::uint32_t pointer = what.value;
+  if (what.v6 == icmpv6::parameter_problem::next_header && pointer == 0) {
+    ipv6_extensions chain{ip};
+    while (chain) chain.next();
+    pointer = static_cast<std::uint32_t>(chain.named_at());
+  }
+  const ipv6_header outer{
+      .source = from, .destination = ip.source(), .hop_limit = sender.ttl(), .dscp = precedence_6(0)};
+  const icmpv6_header message{.kind = what.v6, .next_hop_mtu = what.value, .pointer = pointer};
+  constexpr std::size_t most = 1280 - 40 - 8;
+  const std::size_t datagram = std::size_t{ip.payload_length()} + 40;
+  return become_error(p, at.link, datagram < most ? datagram : most, 48, outer, message);
+}
+
+}  // namespace detail
+
+/// Turns a packet into the error about it, ready to go back by the interface that it came from: source is the address
+/// of this host that it was sent to, else that of the interface; precedence is 6; an Ethernet header is turned round
+/// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
+/// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
+///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
+/// - `icmp_rate` when the sender's limit is used up;
+/// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
+/// The packet must have been parsed. It loses its mark and its connection: this host has sent it.
+[[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
+                                               instant now) noexcept {
+  const detail::answer_place at = detail::place_of(p);
+  if (!at.good) return drop(drop_reason::unanswerable);
+  const header_map found{static_cast<const packet&>(p)};
+  if (found.has<ipv4>()) return detail::report4(p, at, what, sender, now);
+  if (found.has<ipv6>()) return detail::report6(p, at, what, sender, now);
+  return drop(drop_reason::not_ip);
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/next_hop.hpp =========================================================================================
 // Next hops: where a route leads, and groups of them among which flows are spread (ECMP).
 //
@@ -32439,6 +32950,183 @@ void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
 #endif
 
+// ==== runnel/ip/tcp_reset.hpp ========================================================================================
+// Turns a TCP segment into the reset that answers it where no connection is. RFC 9293 §3.5.2, §3.10.7.1.
+#ifndef RUNNEL_IP_TCP_RESET_HPP
+#define RUNNEL_IP_TCP_RESET_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// The reset about a segment with `payload` bytes of data. One that acknowledges something is answered as from whom it
+// acknowledges; else the reset acknowledges all of it, the SYN and the FIN too.
+[[nodiscard]] inline tcp_header reset_for(const tcp& segment, std::size_t payload) noexcept {
+  tcp_header reset{.source_port = segment.destination_port(), .destination_port = segment.source_port()};
+  if (segment.ack()) {
+    reset.sequence_number = segment.acknowledgment_number();
+    reset.flags = tcp_flags::rst;
+    return reset;
+  }
+  reset.acknowledgment_number = segment.sequence_number() + static_cast<std::uint32_t>(payload) +
+                                (segment.syn() ? 1u : 0u) + (segment.fin() ? 1u : 0u);
+  reset.flags = tcp_flags::rst | tcp_flags::ack;
+  return reset;
+}
+
+// The answer takes the place of the headers: there is always room for it.
+template <class Outer>
+[[nodiscard]] verdict become_reset(packet& p, std::size_t link, const Outer& outer, const tcp_header& reset) noexcept {
+  const std::size_t size = size_of_headers(outer, reset);
+  if (!p.linearize() || !p.unshare() || p.length() < link + size) return drop(drop_reason::no_packet);
+  (void)p.trim(link + size);
+  const mutable_bytes whole = p.writable();
+  turn_link_round(whole, link, p.layers().link_kind(), size);
+  if (!write_headers(whole.from(link), outer, reset)) return drop(drop_reason::no_packet);
+  know_answer(p, link, sizeof(outer.source) == 16 ? protocol::ipv6 : protocol::ipv4, outer.size(), protocol::tcp);
+  return pass;
+}
+
+}  // namespace detail
+
+/// Turns a TCP segment into its reset, ready to go back by the interface that it came from; the reset comes from the
+/// address that the segment was for. `pass`, and the packet is the reset; or a drop, and its headers are as they were:
+/// `unanswerable` for what is no TCP segment, a reset itself, a fragment, sent to many, or not from one host;
+/// `icmp_rate` and `no_packet` as with `answer_with_error`. The packet must have been parsed. Whether the segment's
+/// checksum is right is not looked at.
+[[nodiscard]] inline verdict answer_with_tcp_reset(packet& p, icmp_sender& sender, instant now) noexcept {
+  const detail::answer_place at = detail::place_of(p);
+  const header_map found{static_cast<const packet&>(p)};
+  if (!at.good || at.to_many || !found.has<tcp>() || p.layers().has(protocol::fragment))
+    return drop(drop_reason::unanswerable);
+  const tcp segment = found.get<tcp>();
+  if (segment.rst()) return drop(drop_reason::unanswerable);
+  const std::size_t before = std::size_t{p.layers().transport} - p.layers().network + segment.header_size();
+  if (found.has<ipv4>()) {
+    const ipv4 about = found.get<ipv4>();
+    const ip_interfaces& here = sender.interfaces();
+    if (!detail::may_report(found, about, here)) return drop(drop_reason::unanswerable);
+    if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+    const std::size_t payload = about.total_length() < before ? 0 : about.total_length() - before;
+    const ipv4_header outer{.source = about.destination(), .destination = about.source(), .ttl = sender.ttl()};
+    return detail::become_reset(p, at.link, outer, detail::reset_for(segment, payload));
+  }
+  const ipv6 about = found.get<ipv6>();
+  if (!detail::may_report(found, about, icmpv6_kind{}, at.to_many)) return drop(drop_reason::unanswerable);
+  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+  const std::size_t datagram = std::size_t{about.payload_length()} + 40;
+  const std::size_t payload = datagram < before ? 0 : datagram - before;
+  const ipv6_header outer{.source = about.destination(), .destination = about.source(), .hop_limit = sender.ttl()};
+  return detail::become_reset(p, at.link, outer, detail::reset_for(segment, payload));
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/reject.hpp ===========================================================================================
+// Stages that refuse packets, and say so to the sender: with an ICMP error, or with a TCP reset.
+//
+//     icmp_sender errors{interfaces};
+//     auto output = as_pipeline(transmit(lan));
+//
+//     route(routes).on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
+//                  .on<forward> (policy.on<refused>(reject(icmp::unreachable::prohibited, errors) | shared(output)))
+//
+// The packet itself becomes the answer, and goes on.
+#ifndef RUNNEL_IP_REJECT_HPP
+#define RUNNEL_IP_REJECT_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// The same error about every packet.
+struct always_the_same {
+  icmp_error what;
+  [[nodiscard]] constexpr icmp_error operator()(const packet&) const noexcept { return what; }
+};
+// What the type of the route says.
+struct as_the_route_says {
+  const next_hop_table* hops;
+  [[nodiscard]] icmp_error operator()(const packet& p) const noexcept {
+    const route_type t = refusal_of(p, *hops);
+    return {icmp_for(t), icmpv6_for(t)};
+  }
+};
+// What a stage before has left in the packet's scratch: type, code and 16 bits of value, whichever the family.
+struct as_the_packet_says {
+  [[nodiscard]] static constexpr std::uint32_t packed(std::uint8_t type, std::uint8_t code,
+                                                      std::uint32_t value) noexcept {
+    return std::uint32_t{type} << 24 | std::uint32_t{code} << 16 | (value < 0xffff ? value : 0xffff);
+  }
+  [[nodiscard]] icmp_error operator()(const packet& p) const noexcept {
+    const std::uint32_t word = p.scratch();
+    const auto type = static_cast<std::uint8_t>(word >> 24), code = static_cast<std::uint8_t>(word >> 16);
+    return {icmp_kind{type, code}, icmpv6_kind{type, code}, word & 0xffff};
+  }
+};
+
+template <class What>
+struct reject_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool makes_own = true;
+  static constexpr const char* name = "reject";
+
+  constexpr reject_stage(What w, icmp_sender& s) noexcept : what(w), sender(&s) {}
+  verdict operator()(packet& p, context& c) const noexcept { return answer_with_error(p, what(p), *sender, c.now); }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  What what;
+  icmp_sender* sender;
+};
+
+struct tcp_reset_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool makes_own = true;
+  static constexpr const char* name = "reject_with_tcp_reset";
+
+  constexpr explicit tcp_reset_stage(icmp_sender& s) noexcept : sender(&s) {}
+  verdict operator()(packet& p, context& c) const noexcept { return answer_with_tcp_reset(p, *sender, c.now); }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  icmp_sender* sender;
+};
+
+}  // namespace detail
+
+/// Turns each packet into an ICMP error about it, which goes on: `reject(icmp::unreachable::port, errors) |
+/// shared(output)`. An ICMP kind stands for ICMPv6's nearest as well. Packets about which none may be sent are dropped
+/// (see `answer_with_error`). The sender must outlive the pipeline, and is for one thread.
+[[nodiscard]] constexpr auto reject(const icmp_error& what, icmp_sender& sender) noexcept {
+  return detail::reject_stage<detail::always_the_same>{{what}, sender};
+}
+/// The same behind `route(routes)`, on its way `no_route`: `unreachable` and `prohibit` routes are told apart, and the
+/// lack of one. `hops` are `routes.hops()`, and must outlive the pipeline.
+[[nodiscard]] constexpr auto reject(const next_hop_table& hops, icmp_sender& sender) noexcept {
+  return detail::reject_stage<detail::as_the_route_says>{{&hops}, sender};
+}
+/// The same behind `forwarding()`, on its way `refused`, which knows what is wrong with each packet.
+[[nodiscard]] constexpr auto reject(icmp_sender& sender) noexcept {
+  return detail::reject_stage<detail::as_the_packet_says>{{}, sender};
+}
+/// Turns each TCP segment into the reset that a host sends where nobody listens; everything else is dropped (see
+/// `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
+[[nodiscard]] constexpr auto reject_with_tcp_reset(icmp_sender& sender) noexcept {
+  return detail::tcp_reset_stage{sender};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/routing_rules.hpp ====================================================================================
 // Several route tables and the rules that choose between them: what `ip rule` shows. (Policy routing, ip-rule(8).)
 #ifndef RUNNEL_IP_ROUTING_RULES_HPP
@@ -32740,7 +33428,7 @@ class sorted_routes_of : public sorted_routes<Address> {
 #endif
 
 // ==== runnel/ip.hpp ==================================================================================================
-// The network layer: routes.
+// The network layer: routes, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
