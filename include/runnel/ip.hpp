@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The network layer: routes, ICMP errors and echo.
+// The network layer: routes, fragments, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/answer_echo.hpp>
 #include <runnel/ip/compact_trie.hpp>
+#include <runnel/ip/defragment.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/fragment_config.hpp>
+#include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/next_hop.hpp>

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// What the headers of one fragment say: to which datagram it belongs, and where in it. Nothing here is for users.
+#ifndef RUNNEL_IP_FRAGMENT_PLACE_HPP
+#define RUNNEL_IP_FRAGMENT_PLACE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/endian.hpp>
+#include <runnel/base/hash.hpp>
+#include <runnel/packet/drop_reason.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/dissect.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
+
+namespace runnel::detail {
+
+// Source, destination and identification; for IPv4 also the protocol (RFC 791 §3.2, RFC 8200 §4.5).
+struct fragment_key {
+  std::uint64_t addresses[4] = {};
+  std::uint64_t id = 0;  // the identification, the protocol from bit 32 on, the interface from bit 40, the family in 63
+
+  [[nodiscard]] bool is_ipv6() const noexcept { return id >> 63 != 0; }
+  [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
+    return is_ipv6() ? hash_key(*this, seed) : hash_words(addresses[0], id, seed);
+  }
+  friend bool operator==(const fragment_key&, const fragment_key&) noexcept = default;
+};
+
+struct fragment_place {
+  fragment_key key;
+  std::uint32_t header = 0;  // bytes of the packet before the fragment's payload
+  std::uint32_t begin = 0;   // of the payload in that of the datagram
+  std::uint32_t end = 0;
+  bool more = false;
+  std::uint8_t ecn = 0;
+};
+
+// Where the fragment header of an IPv6 packet lies, counted from the IPv6 header, and the octet that announces it; 0
+// when there is none.
+struct fragment_header_place {
+  std::size_t at = 0;
+  std::size_t named_at = 0;
+};
+[[nodiscard]] inline fragment_header_place find_fragment_header(const ipv6& ip) noexcept {
+  for (ipv6_extensions e(ip); e; e.next())
+    if (e.kind() == ipv6_extension::fragment) return {e.offset(), e.named_at()};
+  return {};
+}
+
+// Where the network header begins, in bytes from the data.
+[[nodiscard]] inline std::size_t network_offset(const packet& p) noexcept {
+  return std::size_t{p.layers().network} - p.headroom();
+}
+
+// What is wrong with a fragment by itself, or `none`. `dissect` has looked already: no fragment ends behind byte 65535,
+// and a first one has all headers (RFC 1858, RFC 7112). But the packet may have been cut since.
+[[nodiscard]] inline drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
+  if (p.layers().network < p.headroom()) return drop_reason::ip_too_short;
+  const header_map map{p};
+  std::uint8_t transport = 0;
+  std::size_t size = 0;
+  f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
+  if (map.has<ipv4>()) {
+    const ipv4 ip = map.get<ipv4>();
+    // What was hurt on the wire would name a datagram that is somebody else's.
+    if (!ip.checksum_ok()) return drop_reason::ip_checksum;
+    transport = ip.protocol_number();
+    f.key.addresses[0] = ip.addresses();
+    f.key.id |= std::uint64_t{transport} << 32 | ip.identification();
+    f.header = static_cast<std::uint32_t>(network_offset(p) + ip.header_size());
+    f.begin = static_cast<std::uint32_t>(ip.fragment_offset());
+    f.more = ip.more_fragments();
+    f.ecn = ip.ecn_bits();
+    if (ip.total_length() < ip.header_size()) return drop_reason::ip_total_length;
+    size = ip.total_length() - ip.header_size();
+  } else if (map.has<ipv6_fragment>()) {
+    const ipv6 ip = map.get<ipv6>();
+    const std::size_t at = find_fragment_header(ip).at;
+    if (at == 0) return drop_reason::ipv6_extension;
+    const std::byte* const header = p.head() + p.layers().network;
+    const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
+    transport = fragment.next_header();
+    for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
+    f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
+    f.header = static_cast<std::uint32_t>(network_offset(p) + at + ipv6_fragment::min_size);
+    f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
+    f.more = fragment.more_fragments();
+    f.ecn = ip.ecn_bits();
+    const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
+    if (ip.payload_length() < before) return drop_reason::ip_total_length;
+    size = ip.payload_length() - before;
+  } else {
+    return drop_reason::ip_too_short;
+  }
+  f.end = static_cast<std::uint32_t>(f.begin + size);
+  if (f.header + size > p.total_length())
+    return p.missing() != 0 ? drop_reason::truncated_capture : drop_reason::ip_total_length;
+  if (f.begin == 0 && !f.more) return drop_reason::none;  // an atomic fragment, which may be empty
+  // Not the last one: a multiple of 8 (RFC 8200 §4.5). An empty one has no place. TCP never goes on at byte 8, where
+  // another's flags would be written over (RFC 1858 §3.2.2, RFC 3128).
+  if (size == 0 || f.end > 65535 || (f.more && size % 8 != 0) || (transport == 6 && f.begin == 8))
+    return drop_reason::ip_fragment;
+  return drop_reason::none;
+}
+
+// Whether ECN bits of the fragments go together, one bit for each value that was seen (RFC 3168 §5.3, and Linux'
+// ip_frag_ecn_table): those of a transport that knows no ECN only with their like.
+[[nodiscard]] constexpr bool ecn_fits(unsigned seen) noexcept { return (seen & 1u) == 0 || seen == 1; }
+[[nodiscard]] constexpr bool ecn_congested(unsigned seen) noexcept { return (seen & 8u) != 0; }
+
+// Makes a whole datagram of the packet that begins with fragment 0 and goes on with the rest, `payload` bytes in all,
+// or is an atomic fragment: its headers say so then, and its layers are found anew. The first buffer is the packet's
+// own. What is wrong with the whole, or `none`.
+[[nodiscard]] inline drop_reason make_whole(packet& p, std::size_t payload, bool congested) noexcept {
+  const layers before = p.layers();
+  const std::size_t network = network_offset(p);
+  constexpr std::size_t moved = ipv6_fragment::min_size;
+  if (before.has(protocol::ipv4)) {
+    std::byte* const header = p.writable().data() + network;
+    const mut<ipv4> ip = mut<ipv4>::unchecked({header, p.length() - network});
+    const std::size_t total = ip.header_size() + payload;
+    if (total > 0xffff) return drop_reason::ip_fragment;
+    // DF goes too, as in Linux: a datagram that came in pieces may go on in pieces.
+    const std::uint32_t was = std::uint32_t{load_be16(header + 2)} << 16 | load_be16(header + 6);
+    store_be16(header + 2, static_cast<std::uint16_t>(total));
+    store_be16(header + 6, 0);
+    ip.header_checksum(update_checksum32(ip.header_checksum(), was, static_cast<std::uint32_t>(total) << 16));
+    if (congested) ip.ecn_bits(3);
+  } else {
+    std::byte* const header = p.writable().data() + network;
+    const mut<ipv6> ip = mut<ipv6>::unchecked({header, p.length() - network});
+    const fragment_header_place fragment = find_fragment_header(ip);
+    const std::size_t behind = fragment.at - ipv6::min_size + payload;
+    if (fragment.at == 0 || behind > 0xffff) return drop_reason::ip_fragment;
+    ip.payload_length(static_cast<std::uint16_t>(behind));
+    if (congested) ip.ecn_bits(3);
+    store_u8(header + fragment.named_at, load_u8(header + fragment.at));
+    // What lies before the fragment header moves over it: at least from the link header on, wherever the data begin.
+    const std::size_t link = before.link <= before.network ? before.link : 0u;
+    std::byte* const from = header - (network > link ? network : link);
+    __builtin_memmove(from + moved, from, static_cast<std::size_t>(header - from) + fragment.at);
+    if (!p.pull(moved)) return drop_reason::too_big;
+  }
+  p.flow_hash(0);  // a device has found it without the ports
+  const std::size_t at = network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved);
+  layers found =
+      dissect(p.contents().from(at), link_type::raw_ip,
+              {.head_offset = p.headroom() + at, .chained = p.total_length() - p.length(), .missing = p.missing()});
+  constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
+  found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
+  found.link = before.link;
+  p.layers(found);
+  return found.fault;
+}
+
+}  // namespace runnel::detail
+
+#endif
