@@ -30946,7 +30946,7 @@ inline constexpr next_hop_number no_next_hop = 0x7fff;
 /// and nothing has changed, when the table is full. `erase` is false when the very route is not there. `find` gives the
 /// next hop of the very route, `lookup` that of the longest route which covers the address, and the last form does so
 /// for `n` addresses: what they need is on its way from memory for all of them at once. `no_next_hop` is the answer
-/// where there is none. One thread changes it; several may ask while none changes it.
+/// where there is none. `clear` removes all routes. One thread changes it; several may ask while none changes it.
 template <class F>
 concept fib = requires(F& f, const F& c, const typename F::address_type* addresses, const typename F::prefix_type& p,
                        next_hop_number* answers, std::size_t n) {
@@ -30957,6 +30957,7 @@ concept fib = requires(F& f, const F& c, const typename F::address_type* address
   { c.lookup(*addresses) } -> std::same_as<next_hop_number>;
   c.lookup(addresses, answers, n);
   { c.size() } -> std::convertible_to<std::size_t>;
+  f.clear();
 };
 
 }  // namespace runnel
@@ -31805,7 +31806,7 @@ class compact_trie {
     store_.clear();
     size_ = 0;
   }
-  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  /// Calls `f(prefix, next hop)` for each route: those of up to 16 bits, then /16 by /16, shorter ones first.
   template <class F>
   void for_each(F f) const {
     for (unsigned length = 0; length <= 16; ++length)
@@ -32751,7 +32752,7 @@ class dir_24_8 {
     routes_.clear();
     for (std::size_t i = 0; i < table_bytes / sizeof *table_; ++i) table_[i] = no_next_hop;
   }
-  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  /// Calls `f(prefix, next hop)` for each route: those of up to 16 bits, then /16 by /16, shorter ones first.
   template <class F>
   void for_each(F f) const {
     routes_.for_each(f);
@@ -33085,7 +33086,7 @@ struct next_hop {
 struct weighted_hop {
   /// Its number.
   next_hop_number hop = no_next_hop;
-  /// 1 to 255; a member with twice the weight takes twice the flows.
+  /// 1 to 255; a member with twice the weight takes twice the flows, in 128ths of all: none takes less than one.
   std::uint8_t weight = 1;
   /// Equal when all their parts are.
   friend constexpr bool operator==(const weighted_hop&, const weighted_hop&) noexcept = default;
@@ -33250,18 +33251,8 @@ class next_hop_table {
   // too many until each has its share.
   static constexpr void rebalance(group& g, bool move) noexcept {
     if (g.members == 0) return;
-    unsigned sum = 0;
     int lacks[most_members]{};
-    for (std::size_t i = 0; i < g.members; ++i) sum += g.member[i].weight;
-    int left = buckets;
-    for (std::size_t i = 0; i < g.members; ++i) {
-      lacks[i] = static_cast<int>(buckets * g.member[i].weight / sum);
-      left -= lacks[i];
-    }
-    for (std::size_t i = 0; left > 0; --left) ++lacks[i++ % g.members];
-    for (const next_hop_number b : g.bucket)
-      for (std::size_t i = 0; i < g.members; ++i)
-        if (g.member[i].hop == b) --lacks[i];
+    lack(g, lacks);
     const auto most_lacking = [&] {
       std::size_t best = 0;
       for (std::size_t i = 1; i < g.members; ++i)
@@ -33285,6 +33276,26 @@ class next_hop_table {
         break;
       }
     }
+  }
+  // How many buckets each member lacks to its share. Each has one, and the next one goes to whom the most weight is
+  // left for: so no share grows when a member comes (Sainte-Laguë's way of giving out seats). Among equals who has
+  // more.
+  static constexpr void lack(const group& g, int (&lacks)[most_members]) noexcept {
+    unsigned share[most_members]{}, has[most_members]{};
+    for (std::size_t i = 0; i < g.members; ++i) {
+      share[i] = 1;
+      for (const next_hop_number b : g.bucket) has[i] += b == g.member[i].hop ? 1u : 0u;
+    }
+    for (std::size_t left = buckets - g.members; left != 0; --left) {
+      std::size_t best = 0;
+      for (std::size_t i = 1; i < g.members; ++i) {
+        const unsigned mine = g.member[i].weight * (2 * share[best] + 1),
+                       its = g.member[best].weight * (2 * share[i] + 1);
+        if (mine > its || (mine == its && has[i] > has[best])) best = i;
+      }
+      ++share[best];
+    }
+    for (std::size_t i = 0; i < g.members; ++i) lacks[i] = static_cast<int>(share[i]) - static_cast<int>(has[i]);
   }
 
   slot* hops_;
@@ -33380,6 +33391,11 @@ class route_table : detail::table_of_family<Fibs>... {
       hops_->release(before);
       return true;
     });
+  }
+  /// Removes all routes. To be called before a table goes whose next hops stay: it does not do so by itself.
+  constexpr void clear() noexcept {
+    for_each([this](const prefix&, next_hop_number n) { hops_->release(n); });
+    (table_for<Fibs>().clear(), ...);
   }
   /// The number of the next hop, or the group, of the very route; `no_next_hop` when it is not there.
   [[nodiscard]] constexpr next_hop_number find(const prefix& p) const noexcept {
@@ -33537,9 +33553,10 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
   { r.hops() } -> std::same_as<next_hop_table&>;
 };
 
-/// The hash that spreads flows over a group of next hops: addresses, protocol and ports. A fragment, the first too,
-/// goes by addresses and protocol alone (IPv6: and flow label, RFC 6437), so that all of a datagram take one way (RFC
-/// 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding alike, and strangers from choosing.
+/// The hash that spreads flows over a group of next hops: addresses, the ports of TCP and UDP, for IPv4 the protocol. A
+/// fragment, the first too, and what has no ports goes without them (IPv6: with its flow label, RFC 6437), so that all
+/// of a datagram take one way (RFC 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding
+/// alike, and strangers from choosing.
 [[nodiscard]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
   const header_map found{p};
   const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
@@ -33613,11 +33630,10 @@ struct routing_decision {
 
 /// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the packet's
 /// `scratch`, `no_next_hop` without a route. Blackhole routes drop (`drop_reason::route_blackhole`), and so does what
-/// is not IP
-/// (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here, addresses of
-/// multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must
-/// outlive the pipeline, and is not changed while a burst is under way: where other threads change routes, it is the
-/// thread's own `snapshot_reader` of them, which a stage before refreshes.
+/// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
+/// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
+/// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
+/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes.
 template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
@@ -33628,11 +33644,12 @@ template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
-/// Why a packet that took the way `no_route` has none, for the ICMP error: `route_type::unicast` when there was no
-/// route at all, else `unreachable` or `prohibit`. See `icmp_for` and `icmpv6_for`.
+/// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else
+/// `route_type::unicast`: there was no route, or but one of type `throw`. See `icmp_for` and `icmpv6_for`.
 [[nodiscard]] inline route_type refusal_of(const packet& p, const next_hop_table& hops) noexcept {
   const auto n = static_cast<next_hop_number>(p.scratch());
-  return hops.is_hop(n) ? hops[n].type : route_type::unicast;
+  const route_type t = hops.is_hop(n) ? hops[n].type : route_type::unicast;
+  return t == route_type::unreachable || t == route_type::prohibit ? t : route_type::unicast;
 }
 
 }  // namespace runnel
@@ -33831,15 +33848,19 @@ namespace runnel {
 struct rule_selector {
   prefix from{};                ///< of the source address
   prefix to{};                  ///< of the destination
-  std::uint32_t mark = 0;       ///< the packet's mark, in the bits of `mark_mask`
-  std::uint32_t mark_mask = 0;  ///< 0: any mark
+  std::uint32_t mark = 0;       ///< the packet's mark, in the bits of the mask
+  std::uint32_t mark_mask = 0;  ///< 0: all bits when there is a mark, else any mark, as in `ip rule`
   std::uint16_t iif = 0;        ///< the interface that it came by; 0: any
   /// Whether it is about this packet.
   template <class Address>
   [[nodiscard]] constexpr bool matches(const route_query<Address>& q) const noexcept {
     const bool any_source = !from.is_v4() && !from.is_v6(), any_destination = !to.is_v4() && !to.is_v6();
-    return ((q.mark ^ mark) & mark_mask) == 0 && (iif == 0 || iif == q.iif) &&
-           (any_source || from.contains(q.source)) && (any_destination || to.contains(q.destination));
+    return ((q.mark ^ mark) & mask()) == 0 && (iif == 0 || iif == q.iif) && (any_source || from.contains(q.source)) &&
+           (any_destination || to.contains(q.destination));
+  }
+  /// The bits of the mark that count.
+  [[nodiscard]] constexpr std::uint32_t mask() const noexcept {
+    return mark != 0 && mark_mask == 0 ? 0xffff'ffff : mark_mask;
   }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const rule_selector&, const rule_selector&) noexcept = default;
@@ -33887,6 +33908,12 @@ class routing_rules {
     }
     return false;
   }
+  /// Removes all rules. To be called before rules go whose next hops stay: they do not do so by themselves.
+  constexpr void clear() noexcept {
+    for (std::size_t i = 0; i < size_; ++i)
+      if (rules_[i].table == nullptr) hops_->release(rules_[i].decided);
+    size_ = 0;
+  }
   /// The next hop, or the group, for a packet; `no_next_hop` without one.
   template <class Address>
   [[nodiscard]] constexpr next_hop_number lookup(const route_query<Address>& q) const noexcept {
@@ -33913,8 +33940,9 @@ class routing_rules {
       if (r.about.from == prefix{}) out << "all";
       else print(out, r.about.from);
       if (r.about.to != prefix{}) print(out << " to ", r.about.to);
-      if (r.about.mark_mask != 0) (out << " fwmark 0x").hex(r.about.mark);
-      if (r.about.mark_mask != 0 && r.about.mark_mask != 0xffff'ffff) (out << "/0x").hex(r.about.mark_mask);
+      const std::uint32_t mask = r.about.mask();
+      if (mask != 0) (out << " fwmark 0x").hex(r.about.mark);
+      if (mask != 0 && mask != 0xffff'ffff) (out << "/0x").hex(mask);
       if (r.about.iif != 0) detail::print_interface(out << " iif ", r.about.iif, called);
       if (r.table == nullptr) out << ' ' << name((*hops_)[r.decided].type) << '\n';
       else print_table(out << " lookup ", r.table_number);

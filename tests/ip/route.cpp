@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/base/random.hpp>
 #include <runnel/base/snapshot.hpp>
 
 #include <flow/flow_of.hpp>
@@ -49,6 +50,7 @@ TEST_CASE("each packet goes the way that its route says, and knows its next hop"
   REQUIRE(t.routes.insert(net("10.2.9.0/24"), next_hop::of(route_type::blackhole)));
   REQUIRE(t.routes.insert(net("10.3.0.0/16"), next_hop::of(route_type::unreachable)));
   REQUIRE(t.routes.insert(net("10.4.0.0/16"), next_hop::of(route_type::prohibit)));
+  REQUIRE(t.routes.insert(net("10.6.0.0/16"), next_hop::of(route_type::throw_)));
   REQUIRE(t.routes.insert(net("2001:db8:2::/48"), next_hop::via(addr6("fe80::1"), wan)));
   t.to(1, addr4("10.1.0.9"));
   t.to(2, addr4("10.1.0.1"));
@@ -61,6 +63,7 @@ TEST_CASE("each packet goes the way that its route says, and knows its next hop"
   t.to(9, addr6("2001:db8:2::1"));
   t.to(10, addr6("2001:db8:3::1"));
   t.wire.unknown(11);
+  t.to(12, addr4("10.6.0.1"));
   numbers here, on, nowhere;
   next_hop found[16];
   route_type refused[16] = {};
@@ -74,7 +77,7 @@ TEST_CASE("each packet goes the way that its route says, and knows its next hop"
   run(attach(t.wire, path));
   CHECK(here == "2 3");
   CHECK(on == "1 4 9");
-  CHECK(nowhere == "6 7 8 10");
+  CHECK(nowhere == "6 7 8 10 12");
   CHECK(found[1] == next_hop::on_link(lan));
   CHECK(found[4].ipv4_gateway() == addr4("10.1.0.2"));
   CHECK(found[4].mtu == 1400);
@@ -83,6 +86,7 @@ TEST_CASE("each packet goes the way that its route says, and knows its next hop"
   CHECK(refused[6] == route_type::unreachable);
   CHECK(refused[7] == route_type::prohibit);
   CHECK(refused[8] == route_type::unicast);
+  CHECK(refused[12] == route_type::unicast);  // no further table was asked
   CHECK(icmp_for(refused[6]) == icmp::unreachable::host);
   CHECK(icmp_for(refused[7]) == icmp::unreachable::prohibited);
   CHECK(icmp_for(refused[8]) == icmp::unreachable::network);
@@ -138,6 +142,25 @@ TEST_CASE("equal next hops share a place, which is free again when the last rout
   CHECK(hops[routes.lookup(addr4("10.0.0.1"))].oif == lan);
 }
 
+TEST_CASE("a table that is cleared holds no next hops, and no groups") {
+  fixture t;
+  const weighted_hop both[] = {{t.hops.add(next_hop::on_link(lan)), 1}, {t.hops.add(next_hop::on_link(wan)), 1}};
+  const next_hop_number group = t.hops.add_group(both, 2);
+  REQUIRE(t.routes.insert(net("10.0.0.0/8"), group));
+  REQUIRE(t.routes.insert(net("2001:db8::/32"), group));
+  REQUIRE(t.routes.insert(net("11.0.0.0/8"), next_hop::on_link(7)));
+  for (const weighted_hop& w : both) t.hops.release(w.hop);
+  t.hops.release(group);
+  const next_hop_number seven = t.routes.find(net("11.0.0.0/8"));
+  CHECK(t.hops.is_group(group));
+  t.routes.clear();
+  CHECK(t.routes.size() == 0);
+  CHECK(t.routes.lookup(addr4("10.0.0.1")) == no_next_hop);
+  CHECK_FALSE(t.hops.is_group(group));
+  CHECK_FALSE(t.hops.is_hop(seven));
+  for (const weighted_hop& w : both) CHECK_FALSE(t.hops.is_hop(w.hop));
+}
+
 namespace {
 void count(const next_hop_table& hops, next_hop_number group, std::size_t (&shares)[4]) {
   for (std::size_t& s : shares) s = 0;
@@ -189,6 +212,56 @@ TEST_CASE("flows are spread by weight, and only those of a member that leaves or
   CHECK(hops.choose(g, [] { return std::uint64_t{5}; }) == no_next_hop);
   hops.release(g);
   CHECK_FALSE(hops.is_group(g));
+}
+
+TEST_CASE("whatever the weights, each member has its share of the flows, and no other flow moves than must") {
+  random_generator r{11};
+  for (int round = 0; round < 40; ++round) {
+    next_hop_table_of<16, 1> hops;
+    std::uint32_t weight[16] = {};
+    const std::uint64_t most = round % 2 == 0 ? 255 : 2;
+    const weighted_hop first{hops.add(next_hop::on_link(0)), static_cast<std::uint8_t>(1 + r.below(most))};
+    for (std::uint16_t i = 1; i < 16; ++i) REQUIRE(hops.add(next_hop::on_link(i)) == i);
+    const next_hop_number g = hops.add_group(&first, 1);
+    weight[0] = first.weight;
+    for (int step = 0; step < 60; ++step) {
+      const auto who = static_cast<next_hop_number>(r.below(16));
+      const next_hop_table::group before = hops.group_at(g);
+      const bool goes = weight[who] != 0 && (before.members > 1);
+      const bool joins = weight[who] == 0;
+      if (goes) {
+        REQUIRE(hops.leave(g, who));
+        weight[who] = 0;
+      } else if (joins) {
+        weight[who] = static_cast<std::uint32_t>(1 + r.below(most));
+        REQUIRE(hops.join(g, {who, static_cast<std::uint8_t>(weight[who])}));
+      } else {
+        continue;
+      }
+      std::uint32_t sum = 0;
+      for (const std::uint32_t w : weight) sum += w;
+      std::uint32_t has[16] = {}, had[16] = {};
+      for (std::size_t b = 0; b < next_hop_table::buckets; ++b) {
+        const next_hop_number was = before.bucket[b], is = hops.group_at(g).bucket[b];
+        REQUIRE(is < 16);
+        ++has[is];
+        ++had[was];
+        if (goes && was != who) REQUIRE(is == was);
+        if (goes) REQUIRE(is != who);
+      }
+      for (next_hop_number i = 0; i < 16; ++i) {
+        if (weight[i] == 0) {
+          REQUIRE(has[i] == 0);
+          continue;
+        }
+        REQUIRE(has[i] >= 1);
+        if (joins && i != who) REQUIRE(has[i] <= had[i]);
+        if (most != 2) continue;  // what some have at least is more than their weight says
+        REQUIRE((has[i] + 1) * sum > 128 * weight[i]);
+        if (joins) REQUIRE((has[i] - 1) * sum < 128 * weight[i]);
+      }
+    }
+  }
 }
 
 TEST_CASE("a flow keeps its next hop, and all fragments of a datagram go one way") {

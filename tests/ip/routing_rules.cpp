@@ -75,6 +75,35 @@ TEST_CASE("a rule is about source, destination, mark and interface; the lowest p
   CHECK(t.rules.size() == 4);
 }
 
+TEST_CASE("a mark without a mask is the whole mark, as in ip rule") {
+  fixture t;
+  REQUIRE(t.main.insert(net("0.0.0.0/0"), next_hop::on_link(1)));
+  REQUIRE(t.other.insert(net("0.0.0.0/0"), next_hop::on_link(2)));
+  REQUIRE(t.rules.add(100, {.mark = 1}, t.other, 100));
+  REQUIRE(t.rules.add(101, {.mark = 0, .mark_mask = 0xf0}, t.main, 254));
+  CHECK(t.way(addr4("10.0.0.1"), addr4("192.0.2.1"), 1) == 2);
+  CHECK(t.way(addr4("10.0.0.1"), addr4("192.0.2.1"), 0) == 1);
+  CHECK(t.way(addr4("10.0.0.1"), addr4("192.0.2.1"), 0x101) == 1);
+  CHECK(t.way(addr4("10.0.0.1"), addr4("192.0.2.1"), 0x11) == 0);
+  text<128> screen;
+  print(screen, t.rules);
+  CHECK(std::strcmp(screen.c_str(),
+                    "100:\tfrom all fwmark 0x1 lookup 100\n"
+                    "101:\tfrom all fwmark 0x0/0xf0 lookup main\n") == 0);
+}
+
+TEST_CASE("rules that are cleared hold no next hops") {
+  fixture t;
+  REQUIRE(t.rules.add(1, {}, route_type::prohibit));
+  REQUIRE(t.rules.add(2, {}, t.main, 254));
+  const next_hop_number n = t.rules.lookup(route_query<ipv4_address>{});
+  REQUIRE(t.hops.is_hop(n));
+  t.rules.clear();
+  CHECK(t.rules.size() == 0);
+  CHECK_FALSE(t.hops.is_hop(n));
+  CHECK(t.rules.lookup(route_query<ipv4_address>{}) == no_next_hop);
+}
+
 TEST_CASE("a table without a route, and a throw route, let the next rule try; a refusal does not") {
   fixture t;
   REQUIRE(t.main.insert(net("0.0.0.0/0"), next_hop::on_link(1)));

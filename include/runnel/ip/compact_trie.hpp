@@ -169,7 +169,7 @@ class compact_trie {
     store_.clear();
     size_ = 0;
   }
-  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  /// Calls `f(prefix, next hop)` for each route: those of up to 16 bits, then /16 by /16, shorter ones first.
   template <class F>
   void for_each(F f) const {
     for (unsigned length = 0; length <= 16; ++length)

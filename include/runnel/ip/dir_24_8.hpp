@@ -89,7 +89,7 @@ class dir_24_8 {
     routes_.clear();
     for (std::size_t i = 0; i < table_bytes / sizeof *table_; ++i) table_[i] = no_next_hop;
   }
-  /// Calls `f(prefix, next hop)` for each route, those of up to 16 bits first, then by address.
+  /// Calls `f(prefix, next hop)` for each route: those of up to 16 bits, then /16 by /16, shorter ones first.
   template <class F>
   void for_each(F f) const {
     routes_.for_each(f);

@@ -29,7 +29,7 @@ inline constexpr next_hop_number no_next_hop = 0x7fff;
 /// and nothing has changed, when the table is full. `erase` is false when the very route is not there. `find` gives the
 /// next hop of the very route, `lookup` that of the longest route which covers the address, and the last form does so
 /// for `n` addresses: what they need is on its way from memory for all of them at once. `no_next_hop` is the answer
-/// where there is none. One thread changes it; several may ask while none changes it.
+/// where there is none. `clear` removes all routes. One thread changes it; several may ask while none changes it.
 template <class F>
 concept fib = requires(F& f, const F& c, const typename F::address_type* addresses, const typename F::prefix_type& p,
                        next_hop_number* answers, std::size_t n) {
@@ -40,6 +40,7 @@ concept fib = requires(F& f, const F& c, const typename F::address_type* address
   { c.lookup(*addresses) } -> std::same_as<next_hop_number>;
   c.lookup(addresses, answers, n);
   { c.size() } -> std::convertible_to<std::size_t>;
+  f.clear();
 };
 
 }  // namespace runnel

@@ -94,7 +94,7 @@ struct next_hop {
 struct weighted_hop {
   /// Its number.
   next_hop_number hop = no_next_hop;
-  /// 1 to 255; a member with twice the weight takes twice the flows.
+  /// 1 to 255; a member with twice the weight takes twice the flows, in 128ths of all: none takes less than one.
   std::uint8_t weight = 1;
   /// Equal when all their parts are.
   friend constexpr bool operator==(const weighted_hop&, const weighted_hop&) noexcept = default;
@@ -259,18 +259,8 @@ class next_hop_table {
   // too many until each has its share.
   static constexpr void rebalance(group& g, bool move) noexcept {
     if (g.members == 0) return;
-    unsigned sum = 0;
     int lacks[most_members]{};
-    for (std::size_t i = 0; i < g.members; ++i) sum += g.member[i].weight;
-    int left = buckets;
-    for (std::size_t i = 0; i < g.members; ++i) {
-      lacks[i] = static_cast<int>(buckets * g.member[i].weight / sum);
-      left -= lacks[i];
-    }
-    for (std::size_t i = 0; left > 0; --left) ++lacks[i++ % g.members];
-    for (const next_hop_number b : g.bucket)
-      for (std::size_t i = 0; i < g.members; ++i)
-        if (g.member[i].hop == b) --lacks[i];
+    lack(g, lacks);
     const auto most_lacking = [&] {
       std::size_t best = 0;
       for (std::size_t i = 1; i < g.members; ++i)
@@ -294,6 +284,26 @@ class next_hop_table {
         break;
       }
     }
+  }
+  // How many buckets each member lacks to its share. Each has one, and the next one goes to whom the most weight is
+  // left for: so no share grows when a member comes (Sainte-Laguë's way of giving out seats). Among equals who has
+  // more.
+  static constexpr void lack(const group& g, int (&lacks)[most_members]) noexcept {
+    unsigned share[most_members]{}, has[most_members]{};
+    for (std::size_t i = 0; i < g.members; ++i) {
+      share[i] = 1;
+      for (const next_hop_number b : g.bucket) has[i] += b == g.member[i].hop ? 1u : 0u;
+    }
+    for (std::size_t left = buckets - g.members; left != 0; --left) {
+      std::size_t best = 0;
+      for (std::size_t i = 1; i < g.members; ++i) {
+        const unsigned mine = g.member[i].weight * (2 * share[best] + 1),
+                       its = g.member[best].weight * (2 * share[i] + 1);
+        if (mine > its || (mine == its && has[i] > has[best])) best = i;
+      }
+      ++share[best];
+    }
+    for (std::size_t i = 0; i < g.members; ++i) lacks[i] = static_cast<int>(share[i]) - static_cast<int>(has[i]);
   }
 
   slot* hops_;

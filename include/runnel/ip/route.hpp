@@ -48,9 +48,10 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
   { r.hops() } -> std::same_as<next_hop_table&>;
 };
 
-/// The hash that spreads flows over a group of next hops: addresses, protocol and ports. A fragment, the first too,
-/// goes by addresses and protocol alone (IPv6: and flow label, RFC 6437), so that all of a datagram take one way (RFC
-/// 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding alike, and strangers from choosing.
+/// The hash that spreads flows over a group of next hops: addresses, the ports of TCP and UDP, for IPv4 the protocol. A
+/// fragment, the first too, and what has no ports goes without them (IPv6: with its flow label, RFC 6437), so that all
+/// of a datagram take one way (RFC 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding
+/// alike, and strangers from choosing.
 [[nodiscard]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
   const header_map found{p};
   const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
@@ -124,11 +125,10 @@ struct routing_decision {
 
 /// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the packet's
 /// `scratch`, `no_next_hop` without a route. Blackhole routes drop (`drop_reason::route_blackhole`), and so does what
-/// is not IP
-/// (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here, addresses of
-/// multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must
-/// outlive the pipeline, and is not changed while a burst is under way: where other threads change routes, it is the
-/// thread's own `snapshot_reader` of them, which a stage before refreshes.
+/// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
+/// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
+/// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
+/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes.
 template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
@@ -139,11 +139,12 @@ template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
-/// Why a packet that took the way `no_route` has none, for the ICMP error: `route_type::unicast` when there was no
-/// route at all, else `unreachable` or `prohibit`. See `icmp_for` and `icmpv6_for`.
+/// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else
+/// `route_type::unicast`: there was no route, or but one of type `throw`. See `icmp_for` and `icmpv6_for`.
 [[nodiscard]] inline route_type refusal_of(const packet& p, const next_hop_table& hops) noexcept {
   const auto n = static_cast<next_hop_number>(p.scratch());
-  return hops.is_hop(n) ? hops[n].type : route_type::unicast;
+  const route_type t = hops.is_hop(n) ? hops[n].type : route_type::unicast;
+  return t == route_type::unreachable || t == route_type::prohibit ? t : route_type::unicast;
 }
 
 }  // namespace runnel

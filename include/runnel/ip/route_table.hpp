@@ -76,6 +76,11 @@ class route_table : detail::table_of_family<Fibs>... {
       return true;
     });
   }
+  /// Removes all routes. To be called before a table goes whose next hops stay: it does not do so by itself.
+  constexpr void clear() noexcept {
+    for_each([this](const prefix&, next_hop_number n) { hops_->release(n); });
+    (table_for<Fibs>().clear(), ...);
+  }
   /// The number of the next hop, or the group, of the very route; `no_next_hop` when it is not there.
   [[nodiscard]] constexpr next_hop_number find(const prefix& p) const noexcept {
     return with_table(p, no_next_hop, [](auto& table, const auto& own) { return table.find(own); });

@@ -20,15 +20,19 @@ namespace runnel {
 struct rule_selector {
   prefix from{};                ///< of the source address
   prefix to{};                  ///< of the destination
-  std::uint32_t mark = 0;       ///< the packet's mark, in the bits of `mark_mask`
-  std::uint32_t mark_mask = 0;  ///< 0: any mark
+  std::uint32_t mark = 0;       ///< the packet's mark, in the bits of the mask
+  std::uint32_t mark_mask = 0;  ///< 0: all bits when there is a mark, else any mark, as in `ip rule`
   std::uint16_t iif = 0;        ///< the interface that it came by; 0: any
   /// Whether it is about this packet.
   template <class Address>
   [[nodiscard]] constexpr bool matches(const route_query<Address>& q) const noexcept {
     const bool any_source = !from.is_v4() && !from.is_v6(), any_destination = !to.is_v4() && !to.is_v6();
-    return ((q.mark ^ mark) & mark_mask) == 0 && (iif == 0 || iif == q.iif) &&
-           (any_source || from.contains(q.source)) && (any_destination || to.contains(q.destination));
+    return ((q.mark ^ mark) & mask()) == 0 && (iif == 0 || iif == q.iif) && (any_source || from.contains(q.source)) &&
+           (any_destination || to.contains(q.destination));
+  }
+  /// The bits of the mark that count.
+  [[nodiscard]] constexpr std::uint32_t mask() const noexcept {
+    return mark != 0 && mark_mask == 0 ? 0xffff'ffff : mark_mask;
   }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const rule_selector&, const rule_selector&) noexcept = default;
@@ -76,6 +80,12 @@ class routing_rules {
     }
     return false;
   }
+  /// Removes all rules. To be called before rules go whose next hops stay: they do not do so by themselves.
+  constexpr void clear() noexcept {
+    for (std::size_t i = 0; i < size_; ++i)
+      if (rules_[i].table == nullptr) hops_->release(rules_[i].decided);
+    size_ = 0;
+  }
   /// The next hop, or the group, for a packet; `no_next_hop` without one.
   template <class Address>
   [[nodiscard]] constexpr next_hop_number lookup(const route_query<Address>& q) const noexcept {
@@ -102,8 +112,9 @@ class routing_rules {
       if (r.about.from == prefix{}) out << "all";
       else print(out, r.about.from);
       if (r.about.to != prefix{}) print(out << " to ", r.about.to);
-      if (r.about.mark_mask != 0) (out << " fwmark 0x").hex(r.about.mark);
-      if (r.about.mark_mask != 0 && r.about.mark_mask != 0xffff'ffff) (out << "/0x").hex(r.about.mark_mask);
+      const std::uint32_t mask = r.about.mask();
+      if (mask != 0) (out << " fwmark 0x").hex(r.about.mark);
+      if (mask != 0 && mask != 0xffff'ffff) (out << "/0x").hex(mask);
       if (r.about.iif != 0) detail::print_interface(out << " iif ", r.about.iif, called);
       if (r.table == nullptr) out << ' ' << name((*hops_)[r.decided].type) << '\n';
       else print_table(out << " lookup ", r.table_number);
