@@ -10517,6 +10517,8 @@ struct connection_facts {
 namespace detail {
 // How far apart the records of connections lie in a table.
 inline constexpr std::size_t connection_stride = 128;
+// In `status`: there is such a connection; not in a record that is free.
+inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 }  // namespace detail
 
 }  // namespace runnel
@@ -10582,12 +10584,13 @@ struct subject {
   std::uint16_t iif = 0;              ///< by which interface of the device it came
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
-  /// What is known of its connection; null when it has none, or that is not known.
+  /// What is known of its connection; null when it has none, that is over, or nobody knows.
   [[nodiscard]] RUNNEL_INLINE const connection_facts* facts() const noexcept {
     const std::uint32_t number = connection >> 4;
     if (number == 0 || connections == nullptr) return nullptr;
-    return static_cast<const connection_facts*>(static_cast<const void*>(static_cast<const std::byte*>(connections) +
-                                                                         (number - 1) * detail::connection_stride));
+    const auto* const known = static_cast<const connection_facts*>(static_cast<const void*>(
+        static_cast<const std::byte*>(connections) + (number - 1) * detail::connection_stride));
+    return (known->status & detail::connection_is_alive) != 0 ? known : nullptr;
   }
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };
@@ -34463,7 +34466,8 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
-  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13, has_labels = 1u << 12;
+  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
+                                 has_labels = 1u << 12;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }

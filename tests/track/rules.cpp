@@ -85,6 +85,20 @@ TEST_CASE("the same as text, and printed") {
   CHECK_FALSE(parse_condition("ct state new,"));
 }
 
+TEST_CASE("of a connection that is over since, nothing is known but what the packet says") {
+  counted_table t({.connections = 16});
+  counted_pool memory;
+  test_device device(memory);
+  device.udp(1);
+  numbers seen;
+  run(attach(
+      device, parse() | track(*t, {.zone = 7}) | [&](packet&) { t->clear(); } |
+                  rules(when(ct::zone == 7 || ct::mark == 0 || ct::status == 0) >> drop,
+                        when(ct::state == new_) >> accept, otherwise >> drop) |
+                  note(seen)));
+  CHECK(seen == "1");
+}
+
 TEST_CASE("where nobody tracks, no packet has a state") {
   counted_pool memory;
   test_device device(memory);

@@ -66,12 +66,13 @@ struct subject {
   std::uint16_t iif = 0;              ///< by which interface of the device it came
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
-  /// What is known of its connection; null when it has none, or that is not known.
+  /// What is known of its connection; null when it has none, that is over, or nobody knows.
   [[nodiscard]] RUNNEL_INLINE const connection_facts* facts() const noexcept {
     const std::uint32_t number = connection >> 4;
     if (number == 0 || connections == nullptr) return nullptr;
-    return static_cast<const connection_facts*>(static_cast<const void*>(static_cast<const std::byte*>(connections) +
-                                                                         (number - 1) * detail::connection_stride));
+    const auto* const known = static_cast<const connection_facts*>(static_cast<const void*>(
+        static_cast<const std::byte*>(connections) + (number - 1) * detail::connection_stride));
+    return (known->status & detail::connection_is_alive) != 0 ? known : nullptr;
   }
   std::uint8_t queue = 0;  ///< by which receive queue it came; of a packet as `packet::queue()`
 };

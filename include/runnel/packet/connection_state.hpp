@@ -121,6 +121,8 @@ struct connection_facts {
 namespace detail {
 // How far apart the records of connections lie in a table.
 inline constexpr std::size_t connection_stride = 128;
+// In `status`: there is such a connection; not in a record that is free.
+inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 }  // namespace detail
 
 }  // namespace runnel

@@ -91,7 +91,8 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
-  static constexpr std::uint16_t alive = 1u << 15, is_ipv6 = 1u << 14, one_way = 1u << 13, has_labels = 1u << 12;
+  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
+                                 has_labels = 1u << 12;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
