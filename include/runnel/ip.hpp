@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The network layer: routes, fragments, ICMP errors and echo.
+// The network layer: routes, neighbours, fragments, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/answer_echo.hpp>
+#include <runnel/ip/answer_neighbours.hpp>
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/defragment.hpp>
 #include <runnel/ip/dir_24_8.hpp>
@@ -13,8 +14,14 @@
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/interfaces.hpp>
+#include <runnel/ip/neighbour.hpp>
+#include <runnel/ip/neighbour_messages.hpp>
+#include <runnel/ip/neighbour_store.hpp>
+#include <runnel/ip/neighbour_table.hpp>
 #include <runnel/ip/next_hop.hpp>
+#include <runnel/ip/own_addresses.hpp>
 #include <runnel/ip/reject.hpp>
+#include <runnel/ip/resolve.hpp>
 #include <runnel/ip/route.hpp>
 #include <runnel/ip/route_table.hpp>
 #include <runnel/ip/routing_rules.hpp>

@@ -1961,6 +1961,9 @@ enum class drop_reason : std::uint8_t {
   route_blackhole,      ///< a blackhole route covers the destination
   unanswerable,         ///< no ICMP error, echo reply or reset may be sent about it, and it ends here
   icmp_rate,            ///< it would be answered, but more were answered lately than the limit allows
+  neighbours_full,      ///< the neighbour table has no room for one more that is not known yet
+  neighbour_queue,      ///< it waited for a neighbour's address, and newer packets to it took its place
+  neighbour_failed,     ///< the next hop does not answer ARP or neighbour solicitations
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -2024,6 +2027,9 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "route_blackhole",
       "unanswerable",
       "icmp_rate",
+      "neighbours_full",
+      "neighbour_queue",
+      "neighbour_failed",
       "no_packet",
       "other_thread",
       "queue_full",
@@ -31275,6 +31281,1169 @@ struct echo_decision {
 
 #endif
 
+// ==== runnel/ip/neighbour.hpp ========================================================================================
+// Neighbours: the states of RFC 4861 §7.3.2 by Linux' names, what can be set about a table of them, what it counts, and
+// a line of `ip neigh`.
+#ifndef RUNNEL_IP_NEIGHBOUR_HPP
+#define RUNNEL_IP_NEIGHBOUR_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// What is known about a neighbour: the kernel's NUD_ states.
+enum class neighbour_state : std::uint8_t {
+  none,        ///< nothing
+  incomplete,  ///< it is being asked for its address
+  reachable,   ///< it has answered, or shown to be alive, a short time ago
+  stale,       ///< its address is known; whether it is still there is not
+  delay,       ///< a packet was sent to the address that may be out of date; asked if nothing is heard
+  probe,       ///< it is being asked whether it is still there
+  failed,      ///< it did not answer
+  permanent,   ///< the user has said what its address is
+};
+/// As `ip neigh` writes it.
+[[nodiscard]] constexpr const char* name(neighbour_state s) noexcept {
+  constexpr const char* names[] = {"NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "PERMANENT"};
+  const auto i = static_cast<std::size_t>(s);
+  return i < sizeof names / sizeof *names ? names[i] : "?";
+}
+
+/// An IPv4 address as neighbours and next hops have it: `::ffff:192.0.2.1`.
+[[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
+  return {0, std::uint64_t{0xffff} << 32 | a.value()};
+}
+/// Whether an address is such a one.
+[[nodiscard]] constexpr bool is_mapped(const ipv6_address& a) noexcept {
+  return a.high() == 0 && a.low() >> 32 == 0xffff;
+}
+/// The IPv4 address in it.
+[[nodiscard]] constexpr ipv4_address unmapped(const ipv6_address& a) noexcept {
+  return ipv4_address{static_cast<std::uint32_t>(a.low())};
+}
+/// The Ethernet address of an IPv4 multicast group: its last 23 bits (RFC 1112 §6.4).
+[[nodiscard]] constexpr mac_address multicast_mac(ipv4_address group) noexcept {
+  const std::uint32_t v = group.value();
+  return {{0x01, 0x00, 0x5e, static_cast<std::uint8_t>(v >> 16 & 0x7f), static_cast<std::uint8_t>(v >> 8),
+           static_cast<std::uint8_t>(v)}};
+}
+
+/// A neighbour, as a table tells of it.
+struct neighbour {
+  ipv6_address address{};                         ///< IPv4 ones are `mapped`
+  mac_address lladdr{};                           ///< its link-layer address, in all states from `reachable` to `probe`
+  neighbour_state state = neighbour_state::none;  ///< what is known; `none` when it is not in the table
+  bool router = false;                            ///< it has said so (IPv6)
+
+  /// Whether packets can be sent to it: its link-layer address is known.
+  [[nodiscard]] constexpr bool is_valid() const noexcept {
+    return state != neighbour_state::none && state != neighbour_state::incomplete && state != neighbour_state::failed;
+  }
+};
+/// A line of `ip neigh`: `192.0.2.1 dev eth0 lladdr 02:00:00:00:00:01 REACHABLE`; without `device` the part about it is
+/// left out, as `ip neigh show dev eth0` does.
+constexpr void print(text_writer& out, const neighbour& n, const char* device = "") noexcept {
+  if (is_mapped(n.address)) print(out, unmapped(n.address));
+  else print(out, n.address);
+  if (*device != '\0') out << " dev " << device;
+  if (n.is_valid()) print(out << " lladdr ", n.lladdr);
+  if (n.router) out << " router";
+  out << ' ' << name(n.state);
+}
+
+/// How large a neighbour table is. Its memory is taken at construction: `neighbour_table::bytes_needed`.
+struct neighbour_config {
+  std::uint32_t entries = 1024;    ///< neighbours at most, both families together; at least 1
+  std::uint32_t unresolved = 256;  ///< how many of them may be `incomplete` at once: what a scan may occupy
+  std::uint32_t packets = 512;     ///< that wait, for a neighbour's address or to be sent
+  std::uint64_t seed = 0;  ///< of the hash and of the times that vary: from a random source, or others can collide
+};
+
+/// How neighbours are treated. Names and defaults are those of the kernel's net.ipv[46].neigh.*, where it has one.
+struct neighbour_options {
+  duration base_reachable_time = seconds(30);    ///< `reachable` lasts 0.5 to 1.5 times this, drawn anew all 5 minutes
+  duration delay_first_probe_time = seconds(5);  ///< from the first packet to a stale one to the first question
+  duration retrans_time = seconds(1);            ///< between questions
+  duration gc_age = seconds(5);                  ///< a stale one younger than this does not make room for another
+  std::uint8_t mcast_solicit = 3;                ///< questions to all before it has failed
+  std::uint8_t ucast_solicit = 3;                ///< questions to itself before it has failed
+  std::uint16_t unres_qlen = 16;                 ///< packets that wait for one neighbour, at least 1
+  std::uint32_t solicit_rate = 1000;             ///< questions in a second, over all neighbours; at least 1
+  std::uint32_t solicit_burst = 100;             ///< questions at once after a rest; at least 1
+  bool accept_untracked = false;                 ///< learn also from announcements that nobody asked for (arp_accept)
+  bool router = false;                           ///< this host is one: what its IPv6 advertisements say
+  duration defend_interval = seconds(10);        ///< between two defences of an own address (RFC 5227 §2.4)
+  ipv4_prefix proxy_arp{{}, 32};  ///< answer also for these, which are not on this link; 0.0.0.0/32: none
+  /// Gets the packets whose neighbour has failed, as for an ICMP error; without it they are dropped. It may not call
+  /// the table.
+  void (*failed)(void* context, packet&& p) = nullptr;
+  /// Is told that `who` uses the own address `a` too. It may not call the table.
+  void (*conflict)(void* context, const ipv6_address& a, const mac_address& who) = nullptr;
+  void* context = nullptr;  ///< for both
+};
+
+/// What a neighbour table has counted since it was made. Names are those of /proc/net/stat/arp_cache, where it has one.
+struct neighbour_statistics {
+  std::uint64_t allocs = 0;           ///< neighbours that came into the table
+  std::uint64_t destroys = 0;         ///< that went
+  std::uint64_t forced_gc_runs = 0;   ///< of these, to make room for another
+  std::uint64_t table_fulls = 0;      ///< packets refused for want of room: drop_reason::neighbours_full
+  std::uint64_t res_failed = 0;       ///< neighbours that did not answer
+  std::uint64_t queue_discards = 0;   ///< waiting packets given up for newer ones: drop_reason::neighbour_queue
+  std::uint64_t failed_discards = 0;  ///< waiting packets whose neighbour failed: drop_reason::neighbour_failed
+  std::uint64_t solicitations = 0;    ///< questions sent
+  std::uint64_t advertisements = 0;   ///< answers and announcements sent
+  std::uint64_t no_packet = 0;        ///< messages not sent for want of memory: drop_reason::no_packet
+  std::uint64_t conflicts = 0;        ///< somebody else uses an own address
+};
+/// In one line.
+constexpr void print(text_writer& out, const neighbour_statistics& s) noexcept {
+  out << "allocs " << s.allocs << ", destroys " << s.destroys << ", forced_gc_runs " << s.forced_gc_runs
+      << ", table_fulls " << s.table_fulls << ", res_failed " << s.res_failed << ", queue_discards " << s.queue_discards
+      << ", failed_discards " << s.failed_discards << ", solicitations " << s.solicitations << ", advertisements "
+      << s.advertisements << ", no_packet " << s.no_packet << ", conflicts " << s.conflicts;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/neighbour_messages.hpp ===============================================================================
+// The messages between neighbours as packets: who has this address, I have it. RFC 826, RFC 5227, RFC 4861.
+#ifndef RUNNEL_IP_NEIGHBOUR_MESSAGES_HPP
+#define RUNNEL_IP_NEIGHBOUR_MESSAGES_HPP
+
+#include <cstddef>  // byte, size_t
+
+namespace runnel::detail {
+
+// An empty handle when the pool has no packet, or too small ones.
+template <class... Headers>
+[[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
+  packet p = memory.allocate();
+  if (p && !build(p, bytes{}, headers...)) p.reset();
+  return p;
+}
+
+// Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
+[[nodiscard]] inline packet solicitation(pool& memory, const mac_address& own, const ipv6_address& source,
+                                         const ipv6_address& target, const mac_address* who) noexcept {
+  if (is_mapped(target)) {
+    return message_of(memory, ethernet_header{.source = own, .destination = who == nullptr ? mac_broadcast : *who},
+                      arp_header{.operation = arp_operation::request,
+                                 .sender_hardware = own,
+                                 .sender_protocol = unmapped(source),
+                                 .target_hardware = who == nullptr ? mac_address{} : *who,
+                                 .target_protocol = unmapped(target)});
+  }
+  const ipv6_address to = who == nullptr ? solicited_node_multicast(target) : target;
+  return message_of(memory, ethernet_header{.source = own, .destination = who == nullptr ? multicast_mac(to) : *who},
+                    ipv6_header{.source = source, .destination = to, .hop_limit = 255},
+                    neighbour_solicitation_header{.target = target}, ndp_source_link_address{own});
+}
+// Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
+[[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,
+                                       const mac_address& asker, ipv4_address whose) noexcept {
+  return message_of(memory, ethernet_header{.source = own, .destination = asker},
+                    arp_header{.operation = arp_operation::reply,
+                               .sender_hardware = own,
+                               .sender_protocol = target,
+                               .target_hardware = asker,
+                               .target_protocol = whose});
+}
+// Says that this host has an address: RFC 5227 §2.3, an ARP request for oneself.
+[[nodiscard]] inline packet arp_announcement(pool& memory, const mac_address& own, ipv4_address a) noexcept {
+  return message_of(
+      memory, ethernet_header{.source = own, .destination = mac_broadcast},
+      arp_header{
+          .operation = arp_operation::request, .sender_hardware = own, .sender_protocol = a, .target_protocol = a});
+}
+// Says the same to `to`, or to all (§7.2.4, §7.2.6).
+[[nodiscard]] inline packet advertisement(pool& memory, const mac_address& own, const ipv6_address& target, bool router,
+                                          const ipv6_address* to, const mac_address& to_mac) noexcept {
+  const bool asked = to != nullptr;
+  return message_of(memory,
+                    ethernet_header{.source = own, .destination = asked ? to_mac : multicast_mac(all_nodes_multicast)},
+                    ipv6_header{.source = target, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
+                    neighbour_advertisement_header{.target = target, .router = router, .solicited = asked},
+                    ndp_target_link_address{own});
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/neighbour_store.hpp ==================================================================================
+// Where a neighbour table keeps its neighbours and the packets that wait for them: places, lists and an index, in
+// memory that the user gives. What happens to them when is in neighbour_table.hpp.
+#ifndef RUNNEL_IP_NEIGHBOUR_STORE_HPP
+#define RUNNEL_IP_NEIGHBOUR_STORE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+// Which list a neighbour is in, and so its state. Each list is in the order in which its members came, and all of one
+// list wait for the same time: so the first is always the one to look at, and no timer is needed.
+enum class neighbour_list : std::uint8_t {
+  free,
+  soliciting,  // incomplete, and a question is due
+  incomplete,  // incomplete, and asked
+  reachable,
+  stale,
+  delay,
+  probing,  // probe, and a question is due
+  probe,    // probe, and asked
+  failed,
+  permanent,
+  count_
+};
+
+constexpr neighbour_state state_of(neighbour_list l) noexcept {
+  constexpr neighbour_state states[] = {
+      neighbour_state::none,   neighbour_state::incomplete, neighbour_state::incomplete, neighbour_state::reachable,
+      neighbour_state::stale,  neighbour_state::delay,      neighbour_state::probe,      neighbour_state::probe,
+      neighbour_state::failed, neighbour_state::permanent};
+  return states[static_cast<std::size_t>(l)];
+}
+
+struct neighbour_entry {
+  ipv6_address address{};
+  instant since{};  // when it came into its list
+  std::uint32_t next = 0, previous = 0;
+  std::uint32_t chain = 0;            // the next one in its bucket
+  std::uint32_t first = 0, last = 0;  // of the packets that wait; valid when there are any
+  std::uint16_t waiting = 0;          // how many
+  std::uint8_t asked = 0;             // how often
+  neighbour_list list = neighbour_list::free;
+  mac_address lladdr{};
+  bool router = false;
+};
+
+struct waiting_packet {
+  packet held{};
+  std::uint32_t next = 0;
+};
+
+class neighbour_store {
+ public:
+  static constexpr std::uint32_t none = 0xffff'ffff;
+  static constexpr std::size_t lists = static_cast<std::size_t>(neighbour_list::count_);
+
+  static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
+    return buckets_offset(c) + std::size_t{buckets_of(c)} * sizeof(std::uint32_t);
+  }
+  neighbour_store(mutable_bytes memory, const neighbour_config& c) noexcept
+      : entries_(at<neighbour_entry>(memory, 0)),
+        packets_(at<waiting_packet>(memory, packets_offset(c))),
+        buckets_(at<std::uint32_t>(memory, buckets_offset(c))),
+        capacity_(c.entries),
+        packet_capacity_(c.packets),
+        mask_(buckets_of(c) - 1),
+        seed_(c.seed) {
+    RUNNEL_ASSERT(c.entries >= 1 && c.entries <= 1u << 28 && c.packets >= 1 && c.packets <= 1u << 28);
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(neighbour_entry) == 0);
+    for (std::size_t i = 0; i <= mask_; ++i) ::new (static_cast<void*>(&buckets_[i])) std::uint32_t{none};
+    for (std::size_t i = 0; i < lists; ++i) head_[i] = tail_[i] = none;
+    for (std::uint32_t i = 0; i < capacity_; ++i) {
+      ::new (static_cast<void*>(&entries_[i])) neighbour_entry{};
+      link(i, neighbour_list::free, {});
+    }
+    for (std::uint32_t i = 0; i < packet_capacity_; ++i) {
+      ::new (static_cast<void*>(&packets_[i])) waiting_packet{};
+      packets_[i].next = i + 1 < packet_capacity_ ? i + 1 : none;
+    }
+    free_packet_ = 0;
+  }
+  neighbour_store(const neighbour_store&) = delete;
+  neighbour_store& operator=(const neighbour_store&) = delete;
+  ~neighbour_store() {
+    for (std::uint32_t i = 0; i < packet_capacity_; ++i) packets_[i].~waiting_packet();
+  }
+
+  // ---- neighbours
+
+  [[nodiscard]] neighbour_entry& operator[](std::uint32_t i) noexcept { return entries_[i]; }
+  [[nodiscard]] const neighbour_entry& operator[](std::uint32_t i) const noexcept { return entries_[i]; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::uint32_t head(neighbour_list l) const noexcept { return head_[static_cast<std::size_t>(l)]; }
+  [[nodiscard]] std::uint32_t size(neighbour_list l) const noexcept { return size_[static_cast<std::size_t>(l)]; }
+
+  [[nodiscard]] const std::uint32_t* bucket(const ipv6_address& a) const noexcept {
+    return &buckets_[hash_words(a.high(), a.low(), seed_) & mask_];
+  }
+  [[nodiscard]] std::uint32_t find(const ipv6_address& a) const noexcept {
+    std::uint32_t i = *bucket(a);
+    while (i != none && entries_[i].address != a) i = entries_[i].chain;
+    return i;
+  }
+  // A free place becomes a neighbour in list `l`; `none` without one.
+  [[nodiscard]] std::uint32_t add(const ipv6_address& a, neighbour_list l, instant now) noexcept {
+    const std::uint32_t i = head(neighbour_list::free);
+    if (i == none) return none;
+    move(i, l, now);
+    neighbour_entry& e = entries_[i];
+    e.address = a;
+    e.lladdr = {};
+    e.router = false;
+    e.asked = 0;
+    std::uint32_t& home = buckets_[hash_words(a.high(), a.low(), seed_) & mask_];
+    e.chain = home;
+    home = i;
+    return i;
+  }
+  // Its packets must be gone.
+  void remove(std::uint32_t i) noexcept {
+    RUNNEL_ASSERT(entries_[i].waiting == 0);
+    const ipv6_address& a = entries_[i].address;
+    std::uint32_t* from = &buckets_[hash_words(a.high(), a.low(), seed_) & mask_];
+    while (*from != i) from = &entries_[*from].chain;
+    *from = entries_[i].chain;
+    move(i, neighbour_list::free, {});
+  }
+  // To the end of a list, perhaps the same.
+  void move(std::uint32_t i, neighbour_list l, instant now) noexcept {
+    neighbour_entry& e = entries_[i];
+    const auto from = static_cast<std::size_t>(e.list);
+    (e.previous == none ? head_[from] : entries_[e.previous].next) = e.next;
+    (e.next == none ? tail_[from] : entries_[e.next].previous) = e.previous;
+    --size_[from];
+    link(i, l, now);
+  }
+
+  // ---- packets
+
+  [[nodiscard]] bool has_packet_room() const noexcept { return free_packet_ != none; }
+  // There is room, the caller has looked.
+  void hold(std::uint32_t i, packet&& p) noexcept { append(entries_[i], static_cast<packet&&>(p)); }
+  // The oldest one of a neighbour, which has some.
+  [[nodiscard]] packet take(std::uint32_t i) noexcept { return take(entries_[i]); }
+  // All that wait for a neighbour are ready to be sent. Calls `see(packet&)` for each.
+  template <class See>
+  void release(std::uint32_t i, See see) noexcept {
+    neighbour_entry& e = entries_[i];
+    if (e.waiting == 0) return;
+    for (std::uint32_t k = e.first, n = e.waiting; n != 0; --n, k = packets_[k].next) see(packets_[k].held);
+    if (ready_.waiting == 0) ready_.first = e.first;
+    else packets_[ready_.last].next = e.first;
+    ready_.last = e.last;
+    ready_.waiting += e.waiting;
+    held_ -= e.waiting;
+    e.waiting = 0;
+  }
+  // Something that can be sent as it is. False, and the packet is still the caller's, without room.
+  [[nodiscard]] bool ready(packet&& p) noexcept {
+    if (!has_packet_room()) return false;
+    append(ready_, static_cast<packet&&>(p));
+    --held_;
+    return true;
+  }
+  [[nodiscard]] packet take_ready() noexcept {
+    ++held_;
+    return take(ready_);
+  }
+  [[nodiscard]] std::uint32_t ready_size() const noexcept { return ready_.waiting; }
+  // How many wait for neighbours.
+  [[nodiscard]] std::uint32_t held() const noexcept { return held_; }
+
+  // Whether all lists, buckets and counts fit together: for tests. O(n).
+  [[nodiscard]] bool check() const noexcept {
+    std::uint32_t linked = 0, found = 0, waiting = 0;
+    for (std::size_t l = 0; l < lists; ++l) {
+      std::uint32_t n = 0, before = none;
+      for (std::uint32_t i = head_[l]; i != none; before = i, i = entries_[i].next, ++n) {
+        const neighbour_entry& e = entries_[i];
+        if (n > capacity_ || static_cast<std::size_t>(e.list) != l || e.previous != before) return false;
+        const neighbour_state s = state_of(e.list);
+        if (e.waiting != 0 && s != neighbour_state::incomplete) return false;
+        if (l != 0 && find(e.address) != i) return false;
+        if (before != none && e.since < entries_[before].since) return false;
+        waiting += e.waiting;
+      }
+      if (n != size_[l] || tail_[l] != before) return false;
+      linked += n;
+    }
+    for (std::size_t b = 0; b <= mask_; ++b)
+      for (std::uint32_t i = buckets_[b]; i != none && found <= capacity_; i = entries_[i].chain) ++found;
+    std::uint32_t free = 0, full = 0;
+    for (std::uint32_t k = free_packet_; k != none && free <= packet_capacity_; k = packets_[k].next) ++free;
+    for (std::uint32_t k = 0; k < packet_capacity_; ++k) full += packets_[k].held ? 1u : 0u;
+    return linked == capacity_ && found == capacity_ - size_[0] && waiting == held_ && full == held_ + ready_.waiting &&
+           free + full == packet_capacity_;
+  }
+
+ private:
+  struct packet_queue {
+    std::uint32_t first = 0, last = 0, waiting = 0;
+  };
+
+  static constexpr std::size_t packets_offset(const neighbour_config& c) noexcept {
+    return align_up(std::size_t{c.entries} * sizeof(neighbour_entry), alignof(waiting_packet));
+  }
+  static constexpr std::size_t buckets_offset(const neighbour_config& c) noexcept {
+    return packets_offset(c) + std::size_t{c.packets} * sizeof(waiting_packet);
+  }
+  static constexpr std::uint32_t buckets_of(const neighbour_config& c) noexcept {
+    return static_cast<std::uint32_t>(ceil_power_of_two(c.entries));
+  }
+  template <class T>
+  static T* at(mutable_bytes memory, std::size_t offset) noexcept {
+    return static_cast<T*>(static_cast<void*>(memory.data() + offset));
+  }
+
+  void link(std::uint32_t i, neighbour_list l, instant now) noexcept {
+    const auto to = static_cast<std::size_t>(l);
+    neighbour_entry& e = entries_[i];
+    e.list = l;
+    e.since = now;
+    e.next = none;
+    e.previous = tail_[to];
+    (tail_[to] == none ? head_[to] : entries_[tail_[to]].next) = i;
+    tail_[to] = i;
+    ++size_[to];
+  }
+  // A neighbour, or those that are ready.
+  template <class Queue>
+  void append(Queue& q, packet&& p) noexcept {
+    const std::uint32_t k = free_packet_;
+    free_packet_ = packets_[k].next;
+    packets_[k].held = static_cast<packet&&>(p);
+    packets_[k].next = none;
+    if (q.waiting == 0) q.first = k;
+    else packets_[q.last].next = k;
+    q.last = k;
+    ++q.waiting;
+    ++held_;
+  }
+  template <class Queue>
+  [[nodiscard]] packet take(Queue& q) noexcept {
+    const std::uint32_t k = q.first;
+    q.first = packets_[k].next;
+    --q.waiting;
+    --held_;
+    packets_[k].next = free_packet_;
+    free_packet_ = k;
+    return static_cast<packet&&>(packets_[k].held);
+  }
+
+  neighbour_entry* entries_;
+  waiting_packet* packets_;
+  std::uint32_t* buckets_;
+  std::uint32_t capacity_, packet_capacity_, mask_;
+  std::uint32_t free_packet_ = none;
+  std::uint32_t held_ = 0;
+  packet_queue ready_{};
+  std::uint64_t seed_;
+  std::uint32_t head_[lists], tail_[lists], size_[lists] = {};
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/own_addresses.hpp ====================================================================================
+// The addresses that this host has on a link, and what follows from them: which hosts are neighbours, what the
+// broadcast address is, and from which address one of them is asked.
+#ifndef RUNNEL_IP_OWN_ADDRESSES_HPP
+#define RUNNEL_IP_OWN_ADDRESSES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel {
+
+/// Up to 16 addresses of both families, searched one by one. IPv4 addresses are given as they are, or `mapped`.
+class own_addresses {
+ public:
+  /// How many there may be.
+  static constexpr std::size_t most = 16;
+
+  /// Adds an address in a prefix of this length. False when there are `most`, or it is there. @{
+  [[nodiscard]] bool add(ipv4_address a, unsigned length) noexcept {
+    return add_any(mapped(a), 96 + (length < 32 ? length : 32));
+  }
+  [[nodiscard]] bool add(const ipv6_address& a, unsigned length) noexcept {
+    return add_any(a, length < 128 ? length : 128);
+  }
+  /// @}
+  /// Takes an address away. False when it is not there. @{
+  bool remove(const ipv6_address& a) noexcept {
+    const std::size_t i = find(a);
+    if (i == count_) return false;
+    addresses_[i] = addresses_[--count_];
+    return true;
+  }
+  bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
+  /// @}
+  /// Whether an address is one of them.
+  [[nodiscard]] bool contains(const ipv6_address& a) const noexcept { return find(a) != count_; }
+  /// Whether it lies in the prefix of one of them: a host of this link.
+  [[nodiscard]] bool is_on_link(const ipv6_address& a) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (ipv6_prefix{addresses_[i].address, addresses_[i].length}.contains(a)) return true;
+    return false;
+  }
+  /// Whether it is the broadcast address of the link: all ones, in the whole or behind the prefix of one of them, if
+  /// that has at most 30 bits (RFC 3021).
+  [[nodiscard]] bool is_broadcast(ipv4_address a) const noexcept {
+    if (a.is_broadcast()) return true;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const entry& e = addresses_[i];
+      if (!is_mapped(e.address) || e.length > 96 + 30) continue;
+      const auto host = static_cast<std::uint32_t>((std::uint64_t{1} << (128 - e.length)) - 1);
+      if ((a.value() & host) == host && ipv6_prefix{e.address, e.length}.contains(mapped(a))) return true;
+    }
+    return false;
+  }
+  /// The one of the same family that has most of its first bits in common with `target`; unspecified when there is
+  /// none.
+  [[nodiscard]] ipv6_address source_for(const ipv6_address& target) const noexcept {
+    ipv6_address best;
+    unsigned most_common = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const ipv6_address& a = addresses_[i].address;
+      if (is_mapped(a) != is_mapped(target)) continue;
+      const std::uint64_t high = a.high() ^ target.high(), low = a.low() ^ target.low();
+      const unsigned common = high != 0  ? static_cast<unsigned>(__builtin_clzll(high))
+                              : low != 0 ? 64u + static_cast<unsigned>(__builtin_clzll(low))
+                                         : 128u;
+      if (!best.is_unspecified() && common <= most_common) continue;
+      best = a;
+      most_common = common;
+    }
+    return best;
+  }
+  /// Whether one of them is to be defended now: not when that was less than `interval` ago.
+  [[nodiscard]] bool defends(const ipv6_address& a, duration interval, instant now) noexcept {
+    const std::size_t i = find(a);
+    if (i == count_ || (addresses_[i].defended && now - addresses_[i].defence < interval)) return false;
+    addresses_[i].defended = true;
+    addresses_[i].defence = now;
+    return true;
+  }
+
+ private:
+  struct entry {
+    ipv6_address address{};
+    unsigned length = 0;
+    instant defence{};
+    bool defended = false;
+  };
+
+  [[nodiscard]] std::size_t find(const ipv6_address& a) const noexcept {
+    std::size_t i = 0;
+    while (i < count_ && addresses_[i].address != a) ++i;
+    return i;
+  }
+  [[nodiscard]] bool add_any(const ipv6_address& a, unsigned length) noexcept {
+    if (count_ == most || contains(a)) return false;
+    addresses_[count_] = {};
+    addresses_[count_].address = a;
+    addresses_[count_++].length = length;
+    return true;
+  }
+
+  entry addresses_[most];
+  std::size_t count_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/neighbour_table.hpp ==================================================================================
+// The neighbours of one link, IPv4 and IPv6: their link-layer addresses, whether they are still there, and the packets
+// that wait until that is known. RFC 4861 §7, RFC 826, RFC 5227; the states also for ARP, as Linux does.
+//
+// Theory of operation. A packet for a neighbour that is not known waits in the table, and the table asks. What it has
+// to send - questions, answers, packets that have waited - it hands out as a queue does: it is attached to the loop
+// with the way out behind it, and that also runs its timers.
+//
+//     wan --> parse | answer_neighbours(t) --.          .--> transmit(wan)     known: goes on at once
+//                                             \        /
+//     lan --> parse | ... | route --> ... | resolve(t, routes)
+//                                               |
+//                                               t --attach--> transmit(wan)    questions, answers, what has waited
+//
+// One table is for one link: a router has one for each of its interfaces, or VLANs.
+//
+// A neighbour costs memory from its first packet on, so strangers decide who is in the table. What keeps a scan of a
+// large prefix harmless (RFC 6583):
+// - at most `unresolved` neighbours are being asked at once; a newcomer takes the place of the one that was asked
+//   longest ago, unless that was less than `least_wait` ago: then its packet is dropped;
+// - room is made of failed neighbours first, then of stale ones. One that is reachable, or being asked whether it still
+//   is, stays, and so do permanent ones;
+// - questions are sent at a limited rate, those to neighbours that are known first.
+#ifndef RUNNEL_IP_NEIGHBOUR_TABLE_HPP
+#define RUNNEL_IP_NEIGHBOUR_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// The neighbours of one link. For one thread; never grows, never allocates but messages from its pool. All times come
+/// from one clock that does not go back.
+///
+/// 72 bytes for each neighbour, 16 for each packet that may wait (on 64-bit targets), and what rounding up adds.
+class neighbour_table {
+ public:
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = alignof(detail::neighbour_entry);
+  /// A neighbour that was asked less than this ago is not given up for a newcomer.
+  static constexpr duration least_wait = milliseconds(100);
+  /// What it hands out is nobody else's: see `attach`.
+  static constexpr bool makes_own = true;
+
+  /// How much memory a table needs, in bytes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
+    return detail::neighbour_store::bytes_needed(c);
+  }
+  /// An empty table of a link on which this host has the address `own`, in `memory`, which stays the caller's, must
+  /// outlive it, be aligned and have `bytes_needed(c)` bytes (asserted). Messages come from `packets`, 86 bytes each
+  /// with their headers, which must fit into its headroom; it must outlive the table.
+  neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, const mac_address& own,
+                  const neighbour_options& o = {}) noexcept
+      : store_(memory, c), options_(o), packets_(&packets), own_mac_(own), unresolved_(c.unresolved), random_(c.seed) {
+    RUNNEL_ASSERT(c.unresolved >= 1 && o.unres_qlen >= 1 && o.solicit_rate >= 1 && o.solicit_burst >= 1);
+    draw_reachable_time({});
+  }
+  neighbour_table(const neighbour_table&) = delete;
+  neighbour_table& operator=(const neighbour_table&) = delete;
+
+  // ---- this host
+
+  /// The addresses of this host on the link: it answers for them, and its questions come from them. @{
+  [[nodiscard]] own_addresses& own() noexcept { return own_; }
+  [[nodiscard]] const own_addresses& own() const noexcept { return own_; }
+  /// @}
+  /// The link-layer address of this host.
+  [[nodiscard]] const mac_address& own_mac() const noexcept { return own_mac_; }
+  /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
+  /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
+  bool announce(const ipv6_address& a) noexcept {
+    if (!own_.contains(a)) return false;
+    if (is_mapped(a)) return send(detail::arp_announcement(*packets_, own_mac_, unmapped(a)));
+    return send(detail::advertisement(*packets_, own_mac_, a, options_.router, nullptr, {}));
+  }
+
+  // ---- neighbours
+
+  /// Makes a neighbour permanent. False when the table has no room.
+  [[nodiscard]] bool set_permanent(const ipv6_address& a, const mac_address& lladdr, instant now) noexcept {
+    std::uint32_t i = store_.find(a);
+    if (i == none) i = add(a, list::permanent, now);
+    else store_.move(i, list::permanent, now);
+    if (i == none) return false;
+    set(i, lladdr);
+    return true;
+  }
+  /// Forgets a neighbour; packets that wait for it are dropped. False when it is not there.
+  bool erase(const ipv6_address& a) noexcept {
+    const std::uint32_t i = store_.find(a);
+    if (i == none) return false;
+    discard(i, statistics_.failed_discards);
+    remove(i);
+    return true;
+  }
+  /// What is known about an address (IPv4: `mapped`): state `none` when nothing.
+  [[nodiscard]] neighbour find(const ipv6_address& a, instant now) const noexcept {
+    const std::uint32_t i = store_.find(a);
+    if (i == none) return {.address = a};
+    return told(i, now);
+  }
+  /// Calls `f(const neighbour&)` for each.
+  template <class F>
+  void for_each(instant now, F f) const {
+    for (std::uint32_t i = 0; i < store_.capacity(); ++i)
+      if (store_[i].list != list::free) f(told(i, now));
+  }
+  /// How many there are.
+  [[nodiscard]] std::size_t size() const noexcept { return store_.capacity() - store_.size(list::free); }
+  /// How many packets wait for their neighbours.
+  [[nodiscard]] std::size_t waiting() const noexcept { return store_.held(); }
+  /// A layer above has heard from it just now what only the answer to something sent can be (RFC 4861 §7.3.1).
+  void confirm(const ipv6_address& a, instant now) noexcept {
+    const std::uint32_t i = store_.find(a);
+    if (i != none && told(i, now).is_valid() && store_[i].list != list::permanent) store_.move(i, list::reachable, now);
+  }
+
+  // ---- on the data path
+
+  /// Writes the destination of an Ethernet frame for the neighbour `to`, and returns `pass`. When its address is not
+  /// known, the packet waits: `stolen`. Dropped for want of room: `neighbours_full`, `neighbour_queue`, `no_packet`.
+  [[nodiscard]] RUNNEL_INLINE verdict send_to(const ipv6_address& to, packet& p, instant now) noexcept {
+    const std::uint32_t i = store_.find(to);
+    if (i != none) [[likely]] {
+      const detail::neighbour_entry& e = store_[i];
+      if ((e.list == list::reachable && now - e.since < reachable_time_) || e.list == list::permanent) [[likely]] {
+        e.lladdr.store(p.writable().data());
+        return pass;
+      }
+    }
+    return send_to_other(to, i, p, now);
+  }
+  /// Asks for the memory that `send_to` will want.
+  void prefetch(const ipv6_address& to) const noexcept { prefetch_to_read(store_.bucket(to)); }
+
+  // ---- what neighbours have said
+
+  /// A neighbour has told its address in a question of its own: RFC 826, RFC 4861 §7.2.3. `create`: also if it is not
+  /// in the table.
+  void learn(const ipv6_address& a, const mac_address& lladdr, bool create, instant now) noexcept {
+    const std::uint32_t i = store_.find(a);
+    if (i == none || store_[i].list == list::failed) {
+      if (create) become_stale(i, a, lladdr, now);
+      return;
+    }
+    if (store_[i].list == list::permanent) return;
+    if (!is_unresolved(i) && store_[i].lladdr == lladdr) return;
+    set(i, lladdr);
+    store_.move(i, list::stale, now);
+  }
+  /// A neighbour has told its address, asked or not: RFC 4861 §7.2.5. `lladdr` is null when it has not said it.
+  void advertised(const ipv6_address& a, const mac_address* lladdr, bool solicited, bool override_cached, bool router,
+                  instant now) noexcept {
+    const std::uint32_t i = store_.find(a);
+    if (i == none || store_[i].list == list::failed) {
+      if (options_.accept_untracked && lladdr != nullptr) become_stale(i, a, *lladdr, now);
+      return;
+    }
+    detail::neighbour_entry& e = store_[i];
+    if (e.list == list::permanent) return;
+    if (is_unresolved(i)) {
+      if (lladdr == nullptr) return;
+      set(i, *lladdr);
+      e.router = router;
+      return store_.move(i, solicited ? list::reachable : list::stale, now);
+    }
+    const bool other = lladdr != nullptr && *lladdr != e.lladdr;
+    if (other && !override_cached) {
+      if (e.list == list::reachable) store_.move(i, list::stale, now);
+      return;
+    }
+    if (other) e.lladdr = *lladdr;
+    e.router = router;
+    if (solicited) store_.move(i, list::reachable, now);
+    else if (other) store_.move(i, list::stale, now);
+  }
+  /// Somebody else uses an own address: counts it, tells the user, and defends an IPv4 address once all
+  /// `defend_interval` (RFC 5227 §2.4 b).
+  void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
+    if (!own_.contains(a)) return;
+    ++statistics_.conflicts;
+    if (options_.conflict != nullptr) options_.conflict(options_.context, a, who);
+    if (is_mapped(a) && own_.defends(a, options_.defend_interval, now)) announce(a);
+  }
+  /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
+  bool send(packet&& p) noexcept {
+    if (!p || !store_.ready(static_cast<packet&&>(p))) {
+      ++statistics_.no_packet;
+      return false;
+    }
+    ++statistics_.advertisements;
+    return true;
+  }
+  /// Where messages come from.
+  [[nodiscard]] pool& memory() noexcept { return *packets_; }
+
+  // ---- as a source of packets, for `attach`
+
+  /// Does what is due at `now`: neighbours go from one state to the next.
+  void expire(instant now) noexcept {
+    if (now >= redraw_) draw_reachable_time(now);
+    age_reachable(now);
+    for (std::uint32_t i; (i = due(list::delay, options_.delay_first_probe_time, now)) != none;) {
+      store_[i].asked = 0;
+      store_.move(i, list::probing, now);
+    }
+    for (std::uint32_t i; (i = due(list::incomplete, options_.retrans_time, now)) != none;) {
+      if (store_[i].asked >= options_.mcast_solicit) fail(i, now);
+      else store_.move(i, list::soliciting, now);
+    }
+    for (std::uint32_t i; (i = due(list::probe, options_.retrans_time, now)) != none;) {
+      if (store_[i].asked >= options_.ucast_solicit) fail(i, now);
+      else store_.move(i, list::probing, now);
+    }
+  }
+  /// When `expire` or `pull` has something to do; `never` when not before a packet comes.
+  [[nodiscard]] instant next_due() const noexcept {
+    instant first = never;
+    const auto consider = [&first](instant t) { first = t < first ? t : first; };
+    const auto list_due = [&](list l, duration after) {
+      if (const std::uint32_t i = store_.head(l); i != none) consider(store_[i].since + after);
+    };
+    list_due(list::delay, options_.delay_first_probe_time);
+    list_due(list::incomplete, options_.retrans_time);
+    list_due(list::probe, options_.retrans_time);
+    if (store_.head(list::soliciting) != none || store_.head(list::probing) != none) consider(next_question());
+    if (store_.ready_size() != 0) consider({});
+    return first;
+  }
+  /// Moves up to `room` packets that are to be sent into handles that hold nothing: what has waited, and messages.
+  /// Calls `expire`.
+  std::size_t pull(packet* to, std::size_t room, instant now) noexcept {
+    expire(now);
+    std::size_t n = 0;
+    for (; n < room && store_.ready_size() != 0; ++n) ::new (static_cast<void*>(&to[n])) packet{store_.take_ready()};
+    while (n < room) {
+      const bool known = store_.head(list::probing) != none;
+      const std::uint32_t i = store_.head(known ? list::probing : list::soliciting);
+      if (i == none || now < next_question()) break;
+      packet p = question(i, known);
+      ++store_[i].asked;
+      store_.move(i, known ? list::probe : list::incomplete, now);
+      if (!p) {
+        ++statistics_.no_packet;
+        continue;
+      }
+      const duration each = seconds(1) / options_.solicit_rate;
+      allowed_ = (allowed_ > now ? allowed_ : now) + each;
+      ++statistics_.solicitations;
+      ::new (static_cast<void*>(&to[n++])) packet{static_cast<packet&&>(p)};
+    }
+    return n;
+  }
+  /// Whether nothing is ready to be sent.
+  [[nodiscard]] bool empty() const noexcept { return store_.ready_size() == 0; }
+  /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too.
+  [[nodiscard]] bool done() const noexcept { return next_due() == never; }
+
+  /// What was counted so far.
+  [[nodiscard]] const neighbour_statistics& statistics() const noexcept { return statistics_; }
+  /// How neighbours are treated.
+  [[nodiscard]] const neighbour_options& options() const noexcept { return options_; }
+  /// How long `reachable` lasts at present.
+  [[nodiscard]] duration reachable_time() const noexcept { return reachable_time_; }
+  /// Whether everything in it fits together: for tests. O(n).
+  [[nodiscard]] bool check() const noexcept {
+    return store_.check() && store_.size(list::soliciting) + store_.size(list::incomplete) <= unresolved_;
+  }
+
+ private:
+  using list = detail::neighbour_list;
+  static constexpr std::uint32_t none = detail::neighbour_store::none;
+  [[nodiscard]] bool is_unresolved(std::uint32_t i) const noexcept {
+    return store_[i].list == list::soliciting || store_[i].list == list::incomplete;
+  }
+  [[nodiscard]] neighbour told(std::uint32_t i, instant now) const noexcept {
+    const detail::neighbour_entry& e = store_[i];
+    neighbour n{e.address, e.lladdr, detail::state_of(e.list), e.router};
+    if (e.list == list::reachable && now - e.since >= reachable_time_) n.state = neighbour_state::stale;
+    return n;
+  }
+  // The link-layer address is known now: what has waited goes.
+  void set(std::uint32_t i, const mac_address& lladdr) noexcept {
+    store_[i].lladdr = lladdr;
+    store_.release(i, [&lladdr](packet& p) { lladdr.store(p.writable().data()); });
+  }
+  void become_stale(std::uint32_t i, const ipv6_address& a, const mac_address& lladdr, instant now) noexcept {
+    if (i == none) i = add(a, list::stale, now);
+    else store_.move(i, list::stale, now);
+    if (i != none) set(i, lladdr);
+  }
+
+  // ---- room
+
+  void remove(std::uint32_t i) noexcept {
+    store_.remove(i);
+    ++statistics_.destroys;
+  }
+  void discard(std::uint32_t i, std::uint64_t& counter) noexcept {
+    while (store_[i].waiting != 0) {
+      packet gone = store_.take(i);
+      ++counter;
+    }
+  }
+  [[nodiscard]] bool may_give_up(std::uint32_t i, duration age, instant now) const noexcept {
+    return i != none && now - store_[i].since >= age;
+  }
+  // A new neighbour in a list; one that is of no use has to go for it where there is no room.
+  [[nodiscard]] std::uint32_t add(const ipv6_address& a, list l, instant now) noexcept {
+    if (store_.head(list::free) == none) {
+      std::uint32_t old = store_.head(list::failed);
+      if (old == none) {
+        age_reachable(now);
+        old = store_.head(list::stale);
+        if (!may_give_up(old, options_.gc_age, now)) old = store_.head(list::incomplete);
+        if (old != none && is_unresolved(old) && !may_give_up(old, least_wait, now)) old = none;
+      }
+      if (old == none) return none;
+      ++statistics_.forced_gc_runs;
+      discard(old, statistics_.table_fulls);
+      remove(old);
+    }
+    ++statistics_.allocs;
+    return store_.add(a, l, now);
+  }
+  [[nodiscard]] bool make_room_for_unresolved(instant now) noexcept {
+    if (store_.size(list::soliciting) + store_.size(list::incomplete) < unresolved_) return true;
+    const std::uint32_t old = store_.head(list::incomplete);
+    if (!may_give_up(old, least_wait, now)) return false;
+    ++statistics_.forced_gc_runs;
+    discard(old, statistics_.table_fulls);
+    remove(old);
+    return true;
+  }
+
+  [[nodiscard, gnu::noinline]] verdict send_to_other(const ipv6_address& to, std::uint32_t i, packet& p,
+                                                     instant now) noexcept {
+    if (i == none || store_[i].list == list::failed) {
+      if (make_room_for_unresolved(now)) {
+        if (i == none) i = add(to, list::soliciting, now);
+        else store_.move(i, list::soliciting, now);
+      } else {
+        i = none;
+      }
+      if (i == none) {
+        ++statistics_.table_fulls;
+        return drop(drop_reason::neighbours_full);
+      }
+      store_[i].asked = 0;
+    }
+    if (is_unresolved(i)) return hold(i, p);
+    if (store_[i].list == list::reachable || store_[i].list == list::stale) store_.move(i, list::delay, now);
+    store_[i].lladdr.store(p.writable().data());
+    return pass;
+  }
+  [[nodiscard]] verdict hold(std::uint32_t i, packet& p) noexcept {
+    if (!p.keep() || !p.unshare()) return drop(drop_reason::no_packet);
+    detail::neighbour_entry& e = store_[i];
+    if (e.waiting != 0 && (e.waiting >= options_.unres_qlen || !store_.has_packet_room())) {
+      packet oldest = store_.take(i);
+      ++statistics_.queue_discards;
+    }
+    if (!store_.has_packet_room()) {
+      ++statistics_.queue_discards;
+      return drop(drop_reason::neighbour_queue);
+    }
+    store_.hold(i, static_cast<packet&&>(p));
+    return stolen;
+  }
+
+  // ---- time
+
+  void draw_reachable_time(instant now) noexcept {
+    const std::int64_t base = options_.base_reachable_time.ns;
+    reachable_time_ = {base / 2 + static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(base) + 1))};
+    redraw_ = now + seconds(300);
+  }
+  [[nodiscard]] std::uint32_t due(list l, duration after, instant now) const noexcept {
+    const std::uint32_t i = store_.head(l);
+    return i != none && now - store_[i].since >= after ? i : none;
+  }
+  void age_reachable(instant now) noexcept {
+    for (std::uint32_t i; (i = due(list::reachable, reachable_time_, now)) != none;) store_.move(i, list::stale, now);
+  }
+  void fail(std::uint32_t i, instant now) noexcept {
+    ++statistics_.res_failed;
+    store_.move(i, list::failed, now);
+    if (options_.failed == nullptr) return discard(i, statistics_.failed_discards);
+    while (store_[i].waiting != 0) options_.failed(options_.context, store_.take(i));
+  }
+  // When the next question may be sent: `allowed_` runs ahead of the time by what was sent too early.
+  [[nodiscard]] instant next_question() const noexcept {
+    return allowed_ - (seconds(1) / options_.solicit_rate) * (std::int64_t{options_.solicit_burst} - 1);
+  }
+  // Empty without an own address to ask from.
+  [[nodiscard]] packet question(std::uint32_t i, bool known) noexcept {
+    const ipv6_address source = own_.source_for(store_[i].address);
+    if (source.is_unspecified()) return {};
+    return detail::solicitation(*packets_, own_mac_, source, store_[i].address, known ? &store_[i].lladdr : nullptr);
+  }
+
+  detail::neighbour_store store_;
+  neighbour_options options_;
+  pool* packets_;
+  own_addresses own_;
+  mac_address own_mac_;
+  std::uint32_t unresolved_;
+  random_generator random_;
+  duration reachable_time_{};
+  instant redraw_{};
+  instant allowed_{};
+  neighbour_statistics statistics_;
+};
+
+/// A table in memory of its own, of a size known at compile time.
+template <neighbour_config Config>
+class static_neighbour_table {
+ public:
+  /// An empty table; see `neighbour_table`. `seed` from a random source.
+  static_neighbour_table(pool& packets, const mac_address& own, std::uint64_t seed = Config.seed,
+                         const neighbour_options& o = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), packets, own, o) {}
+  /// The table. @{
+  operator neighbour_table&() noexcept { return table_; }
+  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
+  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr neighbour_config seeded(std::uint64_t seed) noexcept {
+    neighbour_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
+  neighbour_table table_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/answer_neighbours.hpp ================================================================================
+// The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
+// answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
+// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by; nor does
+// it probe whether an own address is free before it is used (RFC 5227 §2.1, RFC 4862 §5.4).
+#ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
+#define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t
+
+namespace runnel {
+
+namespace detail {
+
+// What a neighbour has said, in a frame for this host alone or not. Says why it is refused.
+// RFC 826 with the checks of RFC 1812 §3.3.2, and the kernel's (net/ipv4/arp.c).
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, instant now) noexcept {
+  const mac_address who = m.sender_hardware();
+  const ipv4_address sender = m.sender_protocol(), target = m.target_protocol();
+  if (!m.is_request() && !m.is_reply()) return drop_reason::arp_malformed;
+  if (who.is_multicast() || who == mac_address{}) return drop_reason::arp_malformed;
+  if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
+  if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
+  if (who == table.own_mac()) return drop_reason::none;  // it has come back
+  if (!sender.is_unspecified() && table.own().contains(mapped(sender))) {
+    table.in_conflict(mapped(sender), who, now);
+    return drop_reason::none;
+  }
+  const bool for_us = table.own().contains(mapped(target));
+  if (!sender.is_unspecified() && table.own().is_on_link(mapped(sender))) {
+    const bool answer = m.is_reply() && to_us;
+    if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
+    else table.learn(mapped(sender), who, for_us && m.is_request(), now);
+  }
+  if (!m.is_request() || m.is_announcement()) return drop_reason::none;
+  if (for_us || table.options().proxy_arp.contains(target))
+    table.send(arp_answer(table.memory(), table.own_mac(), target, who, sender));
+  return drop_reason::none;
+}
+
+// RFC 4861 §7.2.3 and §7.2.4.
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
+                                      const mac_address& from, instant now) noexcept {
+  if (!table.own().contains(m.target()) || from == table.own_mac()) return drop_reason::none;
+  const ipv6_address source = around.source();
+  const bool router = table.options().router;
+  if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
+    table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, nullptr, {}));
+    return drop_reason::none;
+  }
+  if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
+  mac_address asker = from;
+  if (const auto said = m.link_address(ndp_option::source_link_address)) {
+    if (said->is_multicast()) return drop_reason::neighbour_malformed;
+    asker = *said;
+    table.learn(source, asker, source.is_link_local() || table.own().is_on_link(source), now);
+  } else if (around.destination().is_multicast()) {
+    return drop_reason::neighbour_malformed;  // §4.3: it must be there
+  }
+  table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, &source, asker));
+  return drop_reason::none;
+}
+
+// §7.2.5.
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
+                                      instant now) noexcept {
+  if (from == table.own_mac()) return drop_reason::none;
+  const auto said = m.link_address(ndp_option::target_link_address);
+  if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+  if (table.own().contains(m.target())) {
+    table.in_conflict(m.target(), said ? *said : from, now);
+    return drop_reason::none;
+  }
+  table.advertised(m.target(), said ? &*said : nullptr, m.is_solicited(), m.is_override(), m.is_router(), now);
+  return drop_reason::none;
+}
+
+struct answer_neighbours_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "answer_neighbours";
+
+  constexpr explicit answer_neighbours_stage(neighbour_table& t) noexcept : table(&t) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (found.has<arp>()) [[unlikely]]
+      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->own_mac(), c.now));
+    if (found.has<icmpv6>()) [[unlikely]]
+      return hear_icmpv6(p, found, c.now);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  neighbour_table* table;
+
+ private:
+  [[nodiscard]] static ethernet frame_of(const header_map& found) noexcept {
+    constexpr static std::byte nothing[14]{};
+    return found.has<ethernet>() ? found.get<ethernet>() : ethernet::unchecked({nothing, sizeof nothing});
+  }
+  [[nodiscard]] static verdict taken(packet& p, drop_reason why) noexcept {
+    if (why != drop_reason::none) return drop(why);
+    p.reset();
+    return stolen;
+  }
+  [[nodiscard]] verdict hear_icmpv6(packet& p, const header_map& found, instant now) const noexcept {
+    const auto message = found.get<icmpv6>();
+    const auto around = found.get<ipv6>();
+    const std::uint8_t type = message.kind().type;
+    const bool asks = type == icmpv6::neighbour_solicitation.type;
+    if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
+    const ipv6_address to = around.destination();
+    if (!to.is_multicast() && !table->own().contains(to)) return pass;
+    if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
+      return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
+    const mac_address from = frame_of(found).source();
+    const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
+    const bytes rest = around.payload();
+    const bytes whole{begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+    if (asks) {
+      const auto m = neighbour_solicitation::parse(whole, around);
+      return taken(p, m ? hear(*table, *m, around, from, now) : m.error());
+    }
+    const auto m = neighbour_advertisement::parse(whole, around);
+    return taken(p, m ? hear(*table, *m, from, now) : m.error());
+  }
+};
+
+}  // namespace detail
+
+/// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
+/// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
+/// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
+/// and for those of `proxy_arp`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
+/// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
+/// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
+/// must outlive the pipeline.
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
+  return detail::answer_neighbours_stage{neighbours};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/trie_node.hpp ========================================================================================
 // The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
 #ifndef RUNNEL_IP_TRIE_NODE_HPP
@@ -33836,6 +35005,135 @@ struct tcp_reset_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/ip/resolve.hpp ==========================================================================================
+// The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
+//
+//     static static_neighbour_table<neighbour_config{}> neighbours{memory, wan.address(), seed};
+//     if (!neighbours->own().add(addr4("192.0.2.1"), 24)) ...
+//
+//     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
+//     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
+//     run(time, attach(wan, in), attach(lan, out), attach(neighbours.get(), transmit(wan)));
+//
+// The third attachment sends questions, answers, and the packets that have waited for them.
+#ifndef RUNNEL_IP_RESOLVE_HPP
+#define RUNNEL_IP_RESOLVE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// Puts an Ethernet header without tags in front of the network header, whatever was there before; its destination is
+// still to be written. False when the bytes cannot be made the packet's own, or there is no room.
+[[nodiscard]] inline bool begin_frame(packet& p, const mac_address& source, std::uint16_t type) noexcept {
+  if (p.is_shared() && !p.unshare()) [[unlikely]]
+    return false;
+  layers l = p.layers();
+  const std::size_t before = std::size_t{l.network} - p.headroom();
+  if (before != 14 || l.link != 14) [[unlikely]] {
+    if (before > 14 ? !p.pull(before - 14) : before < 14 && p.push(14 - before) == nullptr) return false;
+    constexpr auto tags = static_cast<std::uint16_t>(protocol::vlan) | static_cast<std::uint16_t>(protocol::mpls);
+    l.protocols = static_cast<std::uint16_t>(l.protocols & ~(7u | tags));
+    l.link = 14;
+    p.layers(l);
+  }
+  std::byte* const at = p.writable().data();
+  source.store(at + 6);
+  store_be16(at + 12, type);
+  return true;
+}
+
+struct resolve_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool makes_own = true;
+  static constexpr const char* name = "resolve";
+
+  constexpr resolve_stage(neighbour_table& t, const next_hop_table* h) noexcept : table(&t), hops(h) {}
+  RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
+    else if (found.has<ipv4>()) table->prefetch(mapped(found.get<ipv4>().destination()));
+    else if (found.has<ipv6>()) table->prefetch(found.get<ipv6>().destination());
+  }
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    ipv6_address to;
+    std::uint16_t type;
+    if (found.has<ipv4>()) {
+      to = mapped(found.get<ipv4>().destination());
+      type = ethertype::ipv4;
+    } else if (found.has<ipv6>()) {
+      to = found.get<ipv6>().destination();
+      type = ethertype::ipv6;
+    } else {
+      return drop(drop_reason::not_ip);
+    }
+    if (!begin_frame(p, table->own_mac(), type)) [[unlikely]]
+      return drop(drop_reason::no_packet);
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
+      return table->send_to(hop->gateway, p, c.now);
+    if (const verdict v = send_to_many(to, p); v.code != verdict_code::stolen) return v;
+    return table->send_to(to, p, c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  neighbour_table* table;
+  const next_hop_table* hops;  // null: all destinations are on the link
+
+ private:
+  [[nodiscard]] RUNNEL_INLINE const next_hop* hop_of(const packet& p) const noexcept {
+    if (hops == nullptr) return nullptr;
+    const auto n = static_cast<next_hop_number>(p.scratch());
+    return hops->is_hop(n) ? &(*hops)[n] : nullptr;
+  }
+  // Of destinations that are no neighbour; `stolen` when it is one.
+  [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
+    mac_address mac;
+    if (is_mapped(to)) {
+      const ipv4_address a = unmapped(to);
+      if (a.is_multicast()) mac = multicast_mac(a);
+      else if (table->own().is_broadcast(a)) mac = mac_broadcast;
+      else if (!a.is_unspecified()) return stolen;
+      else return drop(drop_reason::neighbour_failed);
+    } else {
+      if (to.is_multicast()) mac = multicast_mac(to);
+      else if (!to.is_unspecified()) return stolen;
+      else return drop(drop_reason::neighbour_failed);
+    }
+    mac.store(p.writable().data());
+    return pass;
+  }
+};
+
+}  // namespace detail
+
+/// Writes the Ethernet header of packets that go out on the link of this table: to the gateway of the next hop whose
+/// number `route` has put into the packet's scratch word, else to the destination itself. Whatever lay before the IP
+/// header, tags too, is replaced. Multicast goes to the group's address (RFC 1112, RFC 2464), broadcast of the link to
+/// all. When the neighbour's address is not known yet, the packet waits in the table, and comes out where that is
+/// attached. Drops: `neighbours_full`, `neighbour_queue`, `no_packet`; `neighbour_failed` when there is no
+/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline. @{
+template <routing_source R>
+[[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
+  return detail::resolve_stage{neighbours, &routes.hops()};
+}
+/// Refused: the routes would be gone before the pipeline runs.
+template <routing_source R>
+void resolve(neighbour_table& neighbours, const R&& routes) = delete;
+/// The same where every destination is on the link.
+[[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
+  return detail::resolve_stage{neighbours, nullptr};
+}
+/// @}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/routing_rules.hpp ====================================================================================
 // Several route tables and the rules that choose between them: what `ip rule` shows. (Policy routing, ip-rule(8).)
 #ifndef RUNNEL_IP_ROUTING_RULES_HPP
@@ -34148,7 +35446,7 @@ class sorted_routes_of : public sorted_routes<Address> {
 #endif
 
 // ==== runnel/ip.hpp ==================================================================================================
-// The network layer: routes, fragments, ICMP errors and echo.
+// The network layer: routes, neighbours, fragments, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 

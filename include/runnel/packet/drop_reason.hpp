@@ -55,6 +55,9 @@ enum class drop_reason : std::uint8_t {
   route_blackhole,      ///< a blackhole route covers the destination
   unanswerable,         ///< no ICMP error, echo reply or reset may be sent about it, and it ends here
   icmp_rate,            ///< it would be answered, but more were answered lately than the limit allows
+  neighbours_full,      ///< the neighbour table has no room for one more that is not known yet
+  neighbour_queue,      ///< it waited for a neighbour's address, and newer packets to it took its place
+  neighbour_failed,     ///< the next hop does not answer ARP or neighbour solicitations
   no_packet,            ///< the pool had no descriptor or slot left
   other_thread,         ///< a packet of another thread's pool, which cannot be cloned here: `copy(pool)` it first
   queue_full,           ///< a bounded queue refused the packet
@@ -118,6 +121,9 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "route_blackhole",
       "unanswerable",
       "icmp_rate",
+      "neighbours_full",
+      "neighbour_queue",
+      "neighbour_failed",
       "no_packet",
       "other_thread",
       "queue_full",

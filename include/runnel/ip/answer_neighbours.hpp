@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
+// answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
+// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by; nor does
+// it probe whether an own address is free before it is used (RFC 5227 §2.1, RFC 4862 §5.4).
+#ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
+#define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/result.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/ip/neighbour.hpp>
+#include <runnel/ip/neighbour_messages.hpp>
+#include <runnel/ip/neighbour_table.hpp>
+#include <runnel/packet/drop_reason.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
+#include <runnel/wire/arp.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmpv6.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ndp.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// What a neighbour has said, in a frame for this host alone or not. Says why it is refused.
+// RFC 826 with the checks of RFC 1812 §3.3.2, and the kernel's (net/ipv4/arp.c).
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const arp& m, bool to_us, instant now) noexcept {
+  const mac_address who = m.sender_hardware();
+  const ipv4_address sender = m.sender_protocol(), target = m.target_protocol();
+  if (!m.is_request() && !m.is_reply()) return drop_reason::arp_malformed;
+  if (who.is_multicast() || who == mac_address{}) return drop_reason::arp_malformed;
+  if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
+  if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
+  if (who == table.own_mac()) return drop_reason::none;  // it has come back
+  if (!sender.is_unspecified() && table.own().contains(mapped(sender))) {
+    table.in_conflict(mapped(sender), who, now);
+    return drop_reason::none;
+  }
+  const bool for_us = table.own().contains(mapped(target));
+  if (!sender.is_unspecified() && table.own().is_on_link(mapped(sender))) {
+    const bool answer = m.is_reply() && to_us;
+    if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
+    else table.learn(mapped(sender), who, for_us && m.is_request(), now);
+  }
+  if (!m.is_request() || m.is_announcement()) return drop_reason::none;
+  if (for_us || table.options().proxy_arp.contains(target))
+    table.send(arp_answer(table.memory(), table.own_mac(), target, who, sender));
+  return drop_reason::none;
+}
+
+// RFC 4861 §7.2.3 and §7.2.4.
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
+                                      const mac_address& from, instant now) noexcept {
+  if (!table.own().contains(m.target()) || from == table.own_mac()) return drop_reason::none;
+  const ipv6_address source = around.source();
+  const bool router = table.options().router;
+  if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
+    table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, nullptr, {}));
+    return drop_reason::none;
+  }
+  if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
+  mac_address asker = from;
+  if (const auto said = m.link_address(ndp_option::source_link_address)) {
+    if (said->is_multicast()) return drop_reason::neighbour_malformed;
+    asker = *said;
+    table.learn(source, asker, source.is_link_local() || table.own().is_on_link(source), now);
+  } else if (around.destination().is_multicast()) {
+    return drop_reason::neighbour_malformed;  // §4.3: it must be there
+  }
+  table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, &source, asker));
+  return drop_reason::none;
+}
+
+// §7.2.5.
+[[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
+                                      instant now) noexcept {
+  if (from == table.own_mac()) return drop_reason::none;
+  const auto said = m.link_address(ndp_option::target_link_address);
+  if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+  if (table.own().contains(m.target())) {
+    table.in_conflict(m.target(), said ? *said : from, now);
+    return drop_reason::none;
+  }
+  table.advertised(m.target(), said ? &*said : nullptr, m.is_solicited(), m.is_override(), m.is_router(), now);
+  return drop_reason::none;
+}
+
+struct answer_neighbours_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "answer_neighbours";
+
+  constexpr explicit answer_neighbours_stage(neighbour_table& t) noexcept : table(&t) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (found.has<arp>()) [[unlikely]]
+      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->own_mac(), c.now));
+    if (found.has<icmpv6>()) [[unlikely]]
+      return hear_icmpv6(p, found, c.now);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  neighbour_table* table;
+
+ private:
+  [[nodiscard]] static ethernet frame_of(const header_map& found) noexcept {
+    constexpr static std::byte nothing[14]{};
+    return found.has<ethernet>() ? found.get<ethernet>() : ethernet::unchecked({nothing, sizeof nothing});
+  }
+  [[nodiscard]] static verdict taken(packet& p, drop_reason why) noexcept {
+    if (why != drop_reason::none) return drop(why);
+    p.reset();
+    return stolen;
+  }
+  [[nodiscard]] verdict hear_icmpv6(packet& p, const header_map& found, instant now) const noexcept {
+    const auto message = found.get<icmpv6>();
+    const auto around = found.get<ipv6>();
+    const std::uint8_t type = message.kind().type;
+    const bool asks = type == icmpv6::neighbour_solicitation.type;
+    if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
+    const ipv6_address to = around.destination();
+    if (!to.is_multicast() && !table->own().contains(to)) return pass;
+    if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
+      return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
+    const mac_address from = frame_of(found).source();
+    const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
+    const bytes rest = around.payload();
+    const bytes whole{begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+    if (asks) {
+      const auto m = neighbour_solicitation::parse(whole, around);
+      return taken(p, m ? hear(*table, *m, around, from, now) : m.error());
+    }
+    const auto m = neighbour_advertisement::parse(whole, around);
+    return taken(p, m ? hear(*table, *m, from, now) : m.error());
+  }
+};
+
+}  // namespace detail
+
+/// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
+/// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
+/// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
+/// and for those of `proxy_arp`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
+/// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
+/// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
+/// must outlive the pipeline.
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
+  return detail::answer_neighbours_stage{neighbours};
+}
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// The messages between neighbours as packets: who has this address, I have it. RFC 826, RFC 5227, RFC 4861.
+#ifndef RUNNEL_IP_NEIGHBOUR_MESSAGES_HPP
+#define RUNNEL_IP_NEIGHBOUR_MESSAGES_HPP
+
+#include <cstddef>  // byte, size_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/ip/neighbour.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/wire/address.hpp>
+#include <runnel/wire/arp.hpp>
+#include <runnel/wire/build.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ndp.hpp>
+#include <runnel/wire/ndp_options.hpp>
+
+namespace runnel::detail {
+
+// An empty handle when the pool has no packet, or too small ones.
+template <class... Headers>
+[[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
+  packet p = memory.allocate();
+  if (p && !build(p, bytes{}, headers...)) p.reset();
+  return p;
+}
+
+// Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
+[[nodiscard]] inline packet solicitation(pool& memory, const mac_address& own, const ipv6_address& source,
+                                         const ipv6_address& target, const mac_address* who) noexcept {
+  if (is_mapped(target)) {
+    return message_of(memory, ethernet_header{.source = own, .destination = who == nullptr ? mac_broadcast : *who},
+                      arp_header{.operation = arp_operation::request,
+                                 .sender_hardware = own,
+                                 .sender_protocol = unmapped(source),
+                                 .target_hardware = who == nullptr ? mac_address{} : *who,
+                                 .target_protocol = unmapped(target)});
+  }
+  const ipv6_address to = who == nullptr ? solicited_node_multicast(target) : target;
+  return message_of(memory, ethernet_header{.source = own, .destination = who == nullptr ? multicast_mac(to) : *who},
+                    ipv6_header{.source = source, .destination = to, .hop_limit = 255},
+                    neighbour_solicitation_header{.target = target}, ndp_source_link_address{own});
+}
+// Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
+[[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,
+                                       const mac_address& asker, ipv4_address whose) noexcept {
+  return message_of(memory, ethernet_header{.source = own, .destination = asker},
+                    arp_header{.operation = arp_operation::reply,
+                               .sender_hardware = own,
+                               .sender_protocol = target,
+                               .target_hardware = asker,
+                               .target_protocol = whose});
+}
+// Says that this host has an address: RFC 5227 §2.3, an ARP request for oneself.
+[[nodiscard]] inline packet arp_announcement(pool& memory, const mac_address& own, ipv4_address a) noexcept {
+  return message_of(
+      memory, ethernet_header{.source = own, .destination = mac_broadcast},
+      arp_header{
+          .operation = arp_operation::request, .sender_hardware = own, .sender_protocol = a, .target_protocol = a});
+}
+// Says the same to `to`, or to all (§7.2.4, §7.2.6).
+[[nodiscard]] inline packet advertisement(pool& memory, const mac_address& own, const ipv6_address& target, bool router,
+                                          const ipv6_address* to, const mac_address& to_mac) noexcept {
+  const bool asked = to != nullptr;
+  return message_of(memory,
+                    ethernet_header{.source = own, .destination = asked ? to_mac : multicast_mac(all_nodes_multicast)},
+                    ipv6_header{.source = target, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
+                    neighbour_advertisement_header{.target = target, .router = router, .solicited = asked},
+                    ndp_target_link_address{own});
+}
+
+}  // namespace runnel::detail
+
+#endif

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
+//
+//     static static_neighbour_table<neighbour_config{}> neighbours{memory, wan.address(), seed};
+//     if (!neighbours->own().add(addr4("192.0.2.1"), 24)) ...
+//
+//     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
+//     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
+//     run(time, attach(wan, in), attach(lan, out), attach(neighbours.get(), transmit(wan)));
+//
+// The third attachment sends questions, answers, and the packets that have waited for them.
+#ifndef RUNNEL_IP_RESOLVE_HPP
+#define RUNNEL_IP_RESOLVE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+#include <runnel/base/endian.hpp>
+#include <runnel/config.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/ip/neighbour_table.hpp>
+#include <runnel/ip/next_hop.hpp>
+#include <runnel/ip/route.hpp>
+#include <runnel/packet/drop_reason.hpp>
+#include <runnel/packet/layers.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
+#include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/ipv4.hpp>
+#include <runnel/wire/ipv6.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// Puts an Ethernet header without tags in front of the network header, whatever was there before; its destination is
+// still to be written. False when the bytes cannot be made the packet's own, or there is no room.
+[[nodiscard]] inline bool begin_frame(packet& p, const mac_address& source, std::uint16_t type) noexcept {
+  if (p.is_shared() && !p.unshare()) [[unlikely]]
+    return false;
+  layers l = p.layers();
+  const std::size_t before = std::size_t{l.network} - p.headroom();
+  if (before != 14 || l.link != 14) [[unlikely]] {
+    if (before > 14 ? !p.pull(before - 14) : before < 14 && p.push(14 - before) == nullptr) return false;
+    constexpr auto tags = static_cast<std::uint16_t>(protocol::vlan) | static_cast<std::uint16_t>(protocol::mpls);
+    l.protocols = static_cast<std::uint16_t>(l.protocols & ~(7u | tags));
+    l.link = 14;
+    p.layers(l);
+  }
+  std::byte* const at = p.writable().data();
+  source.store(at + 6);
+  store_be16(at + 12, type);
+  return true;
+}
+
+struct resolve_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool makes_own = true;
+  static constexpr const char* name = "resolve";
+
+  constexpr resolve_stage(neighbour_table& t, const next_hop_table* h) noexcept : table(&t), hops(h) {}
+  RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
+    else if (found.has<ipv4>()) table->prefetch(mapped(found.get<ipv4>().destination()));
+    else if (found.has<ipv6>()) table->prefetch(found.get<ipv6>().destination());
+  }
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    ipv6_address to;
+    std::uint16_t type;
+    if (found.has<ipv4>()) {
+      to = mapped(found.get<ipv4>().destination());
+      type = ethertype::ipv4;
+    } else if (found.has<ipv6>()) {
+      to = found.get<ipv6>().destination();
+      type = ethertype::ipv6;
+    } else {
+      return drop(drop_reason::not_ip);
+    }
+    if (!begin_frame(p, table->own_mac(), type)) [[unlikely]]
+      return drop(drop_reason::no_packet);
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
+      return table->send_to(hop->gateway, p, c.now);
+    if (const verdict v = send_to_many(to, p); v.code != verdict_code::stolen) return v;
+    return table->send_to(to, p, c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  neighbour_table* table;
+  const next_hop_table* hops;  // null: all destinations are on the link
+
+ private:
+  [[nodiscard]] RUNNEL_INLINE const next_hop* hop_of(const packet& p) const noexcept {
+    if (hops == nullptr) return nullptr;
+    const auto n = static_cast<next_hop_number>(p.scratch());
+    return hops->is_hop(n) ? &(*hops)[n] : nullptr;
+  }
+  // Of destinations that are no neighbour; `stolen` when it is one.
+  [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
+    mac_address mac;
+    if (is_mapped(to)) {
+      const ipv4_address a = unmapped(to);
+      if (a.is_multicast()) mac = multicast_mac(a);
+      else if (table->own().is_broadcast(a)) mac = mac_broadcast;
+      else if (!a.is_unspecified()) return stolen;
+      else return drop(drop_reason::neighbour_failed);
+    } else {
+      if (to.is_multicast()) mac = multicast_mac(to);
+      else if (!to.is_unspecified()) return stolen;
+      else return drop(drop_reason::neighbour_failed);
+    }
+    mac.store(p.writable().data());
+    return pass;
+  }
+};
+
+}  // namespace detail
+
+/// Writes the Ethernet header of packets that go out on the link of this table: to the gateway of the next hop whose
+/// number `route` has put into the packet's scratch word, else to the destination itself. Whatever lay before the IP
+/// header, tags too, is replaced. Multicast goes to the group's address (RFC 1112, RFC 2464), broadcast of the link to
+/// all. When the neighbour's address is not known yet, the packet waits in the table, and comes out where that is
+/// attached. Drops: `neighbours_full`, `neighbour_queue`, `no_packet`; `neighbour_failed` when there is no
+/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline. @{
+template <routing_source R>
+[[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
+  return detail::resolve_stage{neighbours, &routes.hops()};
+}
+/// Refused: the routes would be gone before the pipeline runs.
+template <routing_source R>
+void resolve(neighbour_table& neighbours, const R&& routes) = delete;
+/// The same where every destination is on the link.
+[[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
+  return detail::resolve_stage{neighbours, nullptr};
+}
+/// @}
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,656 @@
+// SPDX-License-Identifier: MIT
+// Neighbours as conversations: what comes in at what time, and what goes out on the link; then scans, and anything.
+#include <runnel/ip.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <runnel/base/random.hpp>
+
+#include <flow/test_device.hpp>
+
+using namespace runnel;
+using namespace runnel::test;
+
+namespace {
+
+constexpr mac_address us{{2, 0, 0, 0, 0, 1}}, peer{{2, 0, 0, 0, 0, 2}}, other_peer{{2, 0, 0, 0, 0, 3}};
+constexpr auto own4 = ipv4_address{192, 0, 2, 1}, peer4 = ipv4_address{192, 0, 2, 2};
+constexpr auto own6 = ipv6_address{0x2001'0db8'0000'0000, 1}, peer6 = ipv6_address{0x2001'0db8'0000'0000, 2};
+constexpr auto far6 = ipv6_address{0x2001'0db8'0000'ffff, 9};
+
+// A host on a link: what is sent to it, what is sent by it, at literal times.
+class host {
+ public:
+  explicit host(const neighbour_options& o = {},
+                const neighbour_config& c = {.entries = 32, .unresolved = 8, .packets = 16, .seed = 1})
+      : memory_(neighbour_table::bytes_needed(c) / 8 + 1), table(space(memory_), c, pool_, us, o), device_(pool_) {
+    REQUIRE(table.own().add(own4, 24));
+    REQUIRE(table.own().add(own6, 64));
+  }
+  ~host() { CHECK(table.check()); }
+
+  // Routes a packet with number `n` out at a time in milliseconds. What went out then, with what had waited.
+  std::string send(std::int64_t ms, unsigned n, ipv4_address to) {
+    return send_it(ms, n, ipv4_header{.source = {10, 0, 0, 1}, .destination = to});
+  }
+  std::string send(std::int64_t ms, unsigned n, const ipv6_address& to) {
+    return send_it(ms, n, ipv6_header{.source = far6, .destination = to});
+  }
+  // A message of a neighbour, in a frame.
+  template <class... Headers>
+  std::string hear(std::int64_t ms, const Headers&... headers) {
+    set(ms);
+    device_.put(0, 0, clock_.now(), headers...);
+    auto path = parse() | answer_neighbours(table) | [this](packet&) { said_ += "passed; "; } | discard;
+    auto in = attach(device_, path);
+    in.poll(clock_);
+    const stage_counters sum = totals(path);
+    faults.clear();
+    for (std::size_t i = 1; i < drop_reason_count; ++i)
+      if (sum.reasons[i] != 0 && static_cast<drop_reason>(i) != drop_reason::discarded)
+        faults += name(static_cast<drop_reason>(i));
+    return at(ms);
+  }
+  std::string hear_arp(std::int64_t ms, const mac_address& to, const arp_header& m) {
+    return hear(ms, ethernet_header{.source = m.sender_hardware, .destination = to}, m);
+  }
+  // What the table sends by itself.
+  std::string at(std::int64_t ms) {
+    set(ms);
+    auto out = attach(table, parse() | deliver([this](packet p) { saw(p); }));
+    out.poll(clock_);
+    CHECK(table.check());
+    std::string s = said_;
+    said_.clear();
+    if (s.size() >= 2) s.resize(s.size() - 2);
+    return s;
+  }
+  std::string line(const ipv6_address& a) {
+    text<160> out;
+    print(out, table.find(a, clock_.now()), "eth0");
+    return out.c_str();
+  }
+  std::string line(ipv4_address a) { return line(mapped(a)); }
+  [[nodiscard]] instant now() const { return clock_.now(); }
+
+  std::string faults;
+
+ private:
+  static mutable_bytes space(std::vector<std::uint64_t>& m) {
+    return {static_cast<std::byte*>(static_cast<void*>(m.data())), m.size() * 8};
+  }
+  void set(std::int64_t ms) { clock_.set(instant{} + milliseconds(ms)); }
+  template <class Header>
+  std::string send_it(std::int64_t ms, unsigned n, const Header& ip) {
+    set(ms);
+    device_.put(n, 18, clock_.now(), eth, ip, udp_header{.source_port = 1000, .destination_port = 7});
+    auto path = parse() | resolve(table) | deliver([this](packet p) { saw(p); });
+    auto in = attach(device_, path);
+    in.poll(clock_);
+    return at(ms);
+  }
+  // "to 02 #7" is packet 7 to 02:00:00:00:00:02, "to all" the broadcast address.
+  void saw(packet& p) {
+    const header_map found{static_cast<const packet&>(p)};
+    const auto frame = found.get<ethernet>();
+    CHECK(frame.source() == us);
+    text<160> out;
+    const mac_address to = frame.destination();
+    if (to.is_broadcast()) out << "to all ";
+    else if (to.is_multicast()) print(out << "to ", to), out << ' ';
+    else (out << "to ").hex(to.octets[5], 2) << ' ';
+    if (found.has<arp>()) {
+      const auto m = found.get<arp>();
+      CHECK(m.sender_hardware() == us);
+      if (m.is_reply()) CHECK(m.target_hardware() == to);
+      print(out << (m.is_announcement() ? "announces "
+                    : m.is_request()    ? "who-has "
+                                        : "tells "),
+            m.is_request() ? m.target_protocol() : m.sender_protocol());
+      if (m.is_reply()) print(out << " to ", m.target_protocol());
+      else if (!m.is_announcement()) print(out << " tell ", m.sender_protocol());
+    } else if (found.has<icmpv6>()) {
+      const auto m = found.get<icmpv6>();
+      const auto around = found.get<ipv6>();
+      CHECK(m.checksum_ok(around.pseudo_header_sum()));
+      const bytes whole = p.contents().from(54);
+      if (const auto asks = neighbour_solicitation::parse(whole, around)) {
+        print(out << "who-has ", asks->target());
+        print(out << " tell ", around.source());
+        CHECK(*asks->link_address(ndp_option::source_link_address) == us);
+        if (to.is_multicast()) CHECK(around.destination() == solicited_node_multicast(asks->target()));
+      } else if (const auto says = neighbour_advertisement::parse(whole, around)) {
+        print(out << "tells ", says->target());
+        print(out << " to ", around.destination());
+        out << (says->is_router() ? " R" : "") << (says->is_solicited() ? " S" : "")
+            << (says->is_override() ? " O" : "");
+        CHECK(*says->link_address(ndp_option::target_link_address) == us);
+        CHECK(around.source() == says->target());
+      } else {
+        out << "nonsense";
+      }
+    } else {
+      CHECK(frame.ethertype() == (found.has<ipv4>() ? ethertype::ipv4 : ethertype::ipv6));
+      out << '#' << number_of(p);
+    }
+    said_ += out.c_str();
+    said_ += "; ";
+  }
+
+  counted_pool pool_{{.packets = 64, .bytes = 256, .headroom = 128, .bare = 64}};
+  std::vector<std::uint64_t> memory_;
+
+ public:
+  neighbour_table table;
+
+ private:
+  test_device device_;
+  manual_clock clock_;
+  std::string said_;
+};
+
+}  // namespace
+
+namespace {
+
+// What neighbours say.
+arp_header reply(ipv4_address from, const mac_address& mac) {
+  return {.operation = arp_operation::reply,
+          .sender_hardware = mac,
+          .sender_protocol = from,
+          .target_hardware = us,
+          .target_protocol = own4};
+}
+arp_header request(ipv4_address from, const mac_address& mac, ipv4_address whom) {
+  return {.sender_hardware = mac, .sender_protocol = from, .target_protocol = whom};
+}
+
+}  // namespace
+
+TEST_CASE("a packet waits until its neighbour has answered, and goes then") {
+  host h;
+  CHECK(h.send(0, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 INCOMPLETE");
+  CHECK(h.send(1, 2, peer4) == "");
+  CHECK(h.hear_arp(5, us, reply(peer4, peer)) == "to 02 #1; to 02 #2");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 REACHABLE");
+  CHECK(h.send(6, 3, peer4) == "to 02 #3");
+  CHECK(h.table.done());
+  CHECK(h.table.statistics().solicitations == 1);
+}
+
+TEST_CASE("the same in IPv6") {
+  host h;
+  CHECK(h.send(0, 1, peer6) == "to 33:33:ff:00:00:02 who-has 2001:db8::2 tell 2001:db8::1");
+  const ethernet_header to_us{.source = peer, .destination = us};
+  CHECK(h.hear(5, to_us, ipv6_header{.source = peer6, .destination = own6, .hop_limit = 255},
+               neighbour_advertisement_header{.target = peer6, .router = true, .solicited = true},
+               ndp_target_link_address{peer}) == "to 02 #1");
+  CHECK(h.faults == "");
+  CHECK(h.line(peer6) == "2001:db8::2 dev eth0 lladdr 02:00:00:00:00:02 router REACHABLE");
+  CHECK(h.send(6, 2, peer6) == "to 02 #2");
+}
+
+TEST_CASE("three questions, a second apart, then it has failed, and its packets with it") {
+  host h;
+  CHECK(h.send(0, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.table.next_due() == instant{} + seconds(1));
+  CHECK(h.at(999) == "");
+  CHECK(h.at(1000) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.at(2000) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.at(2999) == "");
+  CHECK(h.table.waiting() == 1);
+  CHECK(h.at(3000) == "");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 FAILED");
+  CHECK(h.table.statistics().failed_discards == 1);
+  CHECK(h.table.statistics().res_failed == 1);
+  CHECK(h.table.done());
+  CHECK(h.send(3100, 2, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.hear_arp(3101, us, reply(peer4, peer)) == "to 02 #2");
+}
+
+TEST_CASE("the packets of a neighbour that has failed go to who asked for them") {
+  std::vector<packet> given;
+  host h({.failed = [](void* to, packet&& p) { static_cast<std::vector<packet>*>(to)->push_back(std::move(p)); },
+          .context = &given});
+  CHECK(h.send(0, 1, peer4) != "");
+  h.at(1000), h.at(2000), h.at(3000);
+  REQUIRE(given.size() == 1);
+  CHECK(number_of(given[0]) == 1);
+  CHECK(h.table.statistics().failed_discards == 0);
+  given.clear();
+}
+
+TEST_CASE("an address that may be out of date is used, asked for after five seconds, and given up") {
+  host h;
+  h.send(0, 1, peer4);
+  h.hear_arp(5, us, reply(peer4, peer));
+  CHECK(h.send(60'000, 2, peer4) == "to 02 #2");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 DELAY");
+  CHECK(h.table.next_due() == instant{} + seconds(65));
+  CHECK(h.at(64'999) == "");
+  CHECK(h.at(65'000) == "to 02 who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 PROBE");
+  CHECK(h.send(65'500, 3, peer4) == "to 02 #3");
+  CHECK(h.at(66'000) == "to 02 who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.at(67'000) == "to 02 who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.at(68'000) == "");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 FAILED");
+  CHECK(h.table.done());
+}
+
+TEST_CASE("a neighbour that answers the question is reachable again, and one that a layer above hears from too") {
+  host h;
+  h.send(0, 1, peer4);
+  h.hear_arp(5, us, reply(peer4, peer));
+  h.send(60'000, 2, peer4);
+  CHECK(h.at(65'000) == "to 02 who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.hear_arp(65'001, us, reply(peer4, peer)) == "");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 REACHABLE");
+  h.send(120'000, 3, peer4);
+  CHECK(h.table.find(mapped(peer4), h.now()).state == neighbour_state::delay);
+  h.table.confirm(mapped(peer4), h.now());
+  CHECK(h.table.find(mapped(peer4), h.now()).state == neighbour_state::reachable);
+  CHECK(h.table.done());
+}
+
+TEST_CASE("the reachable time lies between half and one and a half of its base, and changes") {
+  host h;
+  std::int64_t least = INT64_MAX, most = 0;
+  for (int i = 0; i < 200; ++i) {
+    h.at(i * 300'000);
+    const std::int64_t t = h.table.reachable_time().ns;
+    CHECK(t >= 15'000'000'000);
+    CHECK(t <= 45'000'000'000);
+    least = t < least ? t : least;
+    most = t > most ? t : most;
+  }
+  CHECK(least < 18'000'000'000);
+  CHECK(most > 42'000'000'000);
+}
+
+TEST_CASE("who asks for our address gets an answer, and is known from then on") {
+  host h;
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, own4)) == "to 02 tells 192.0.2.1 to 192.0.2.2");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
+  const ipv6_address group = solicited_node_multicast(own6);
+  const ethernet_header to_group{.source = peer, .destination = multicast_mac(group)};
+  CHECK(h.hear(1, to_group, ipv6_header{.source = peer6, .destination = group, .hop_limit = 255},
+               neighbour_solicitation_header{.target = own6},
+               ndp_source_link_address{peer}) == "to 02 tells 2001:db8::1 to 2001:db8::2 S O");
+  CHECK(h.line(peer6) == "2001:db8::2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
+  // Duplicate address detection, §7.2.4.
+  CHECK(h.hear(2, to_group, ipv6_header{.source = {}, .destination = group, .hop_limit = 255},
+               neighbour_solicitation_header{.target = own6}) == "to 33:33:00:00:00:01 tells 2001:db8::1 to ff02::1 O");
+  // A probe, RFC 5227 §2.1.1: answered, and nothing is learned.
+  CHECK(h.hear_arp(3, mac_broadcast, request({}, other_peer, own4)) == "to 03 tells 192.0.2.1 to 0.0.0.0");
+  CHECK(h.table.size() == 2);
+  CHECK(h.table.statistics().conflicts == 0);
+}
+
+TEST_CASE("what is not for us is not answered, and teaches us only about neighbours that we know") {
+  host h;
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, {192, 0, 2, 77})) == "");
+  CHECK(h.hear_arp(0, us, reply(peer4, peer)) == "");
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, peer4)) == "");
+  CHECK(h.hear(1, ethernet_header{.source = peer, .destination = multicast_mac(all_nodes_multicast)},
+               ipv6_header{.source = peer6, .destination = all_nodes_multicast, .hop_limit = 255},
+               neighbour_advertisement_header{.target = peer6}, ndp_target_link_address{peer}) == "");
+  CHECK(h.table.size() == 0);
+  h.send(2, 1, peer4);
+  CHECK(h.hear_arp(3, mac_broadcast, request(peer4, peer, {192, 0, 2, 77})) == "to 02 #1");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
+  // Its new address, announced.
+  CHECK(h.hear_arp(4, mac_broadcast, request(peer4, other_peer, peer4)) == "");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:03 STALE");
+  // Not of this link.
+  CHECK(h.hear_arp(5, mac_broadcast, request({10, 0, 0, 9}, peer, own4)) == "to 02 tells 192.0.2.1 to 10.0.0.9");
+  CHECK(h.table.size() == 1);
+}
+
+TEST_CASE("with accept_untracked, announcements are learned") {
+  host h({.accept_untracked = true});
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, peer4)) == "");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
+}
+
+TEST_CASE("RFC 4861 7.2.5: what an advertisement changes, by its flags") {
+  const auto line_after = [](bool known, bool solicited, bool override_cached, const mac_address* said) {
+    host h;
+    h.send(0, 1, peer6);
+    const ethernet_header to_us{.source = peer, .destination = us};
+    const ipv6_header ip{.source = peer6, .destination = own6, .hop_limit = 255};
+    if (known)
+      h.hear(1, to_us, ip, neighbour_advertisement_header{.target = peer6, .solicited = true},
+             ndp_target_link_address{peer});
+    const neighbour_advertisement_header m{.target = peer6, .solicited = solicited, .override_cached = override_cached};
+    if (said != nullptr) h.hear(2, to_us, ip, m, ndp_target_link_address{*said});
+    else h.hear(2, to_us, ip, m);
+    const neighbour n = h.table.find(peer6, h.now());
+    return std::string(name(n.state)) + (n.is_valid() ? n.lladdr == peer ? " 02" : " 03" : "");
+  };
+  CHECK(line_after(false, true, true, &peer) == "REACHABLE 02");
+  CHECK(line_after(false, false, false, &peer) == "STALE 02");
+  CHECK(line_after(false, true, true, nullptr) == "INCOMPLETE");
+  CHECK(line_after(true, true, false, &other_peer) == "STALE 02");
+  CHECK(line_after(true, true, true, &other_peer) == "REACHABLE 03");
+  CHECK(line_after(true, false, true, &other_peer) == "STALE 03");
+  CHECK(line_after(true, false, true, &peer) == "REACHABLE 02");
+  CHECK(line_after(true, false, false, nullptr) == "REACHABLE 02");
+}
+
+TEST_CASE("messages that the RFCs refuse change nothing") {
+  host h;
+  h.send(0, 1, peer4);
+  h.send(0, 2, peer6);
+  const auto refused = [&](const char* why, const auto&... headers) {
+    CHECK(h.hear(1, headers...) == "");
+    CHECK(h.faults == why);
+  };
+  const ethernet_header to_us{.source = peer, .destination = us};
+  const ipv6_header ip{.source = peer6, .destination = own6, .hop_limit = 255};
+  const neighbour_advertisement_header says{.target = peer6, .solicited = true};
+  const ndp_target_link_address tlla{peer};
+  ipv6_header from_afar = ip;
+  from_afar.hop_limit = 254;
+  refused("neighbour_malformed", to_us, from_afar, says, tlla);
+  refused("neighbour_malformed", to_us, ip, says, ndp_target_link_address{mac_broadcast});
+  ipv6_header to_all = ip;
+  to_all.destination = all_nodes_multicast;
+  refused("neighbour_malformed", to_us, to_all, says, tlla);  // solicited, to a multicast address
+  ipv6_header from_nobody = ip;
+  from_nobody.source = {};
+  refused("neighbour_malformed", to_us, from_nobody, neighbour_solicitation_header{.target = own6},
+          ndp_source_link_address{peer});
+  ipv6_header to_group = ip;
+  to_group.destination = solicited_node_multicast(own6);
+  refused("neighbour_malformed", to_us, to_group, neighbour_solicitation_header{.target = own6});
+  refused("arp_malformed", to_us, reply(peer4, mac_broadcast));
+  refused("arp_malformed", to_us, reply(peer4, {}));
+  refused("arp_malformed", to_us, reply({224, 0, 0, 1}, peer));
+  refused("arp_malformed", to_us, reply({127, 0, 0, 1}, peer));
+  arp_header reverse = reply(peer4, peer);
+  reverse.operation = 3;
+  refused("arp_malformed", to_us, reverse);
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 INCOMPLETE");
+  CHECK(h.line(peer6) == "2001:db8::2 dev eth0 INCOMPLETE");
+  CHECK(h.hear(2, to_us, ip, says, tlla) == "to 02 #2");
+}
+
+TEST_CASE("a wrong checksum is refused, and what is for others passes") {
+  host h;
+  h.send(0, 1, peer6);
+  const ethernet_header to_us{.source = peer, .destination = us};
+  const ipv6_header ip{.source = peer6, .destination = own6, .hop_limit = 255};
+  // A correct one, whose checksum belongs to other addresses.
+  CHECK(h.hear(1, to_us, ip, icmpv6_header{.kind = {136, 0}}) == "");
+  CHECK(h.faults == "neighbour_malformed");
+  CHECK(h.hear(1, to_us, ipv6_header{.source = peer6, .destination = far6, .hop_limit = 255},
+               neighbour_advertisement_header{.target = peer6}, ndp_target_link_address{peer}) == "passed");
+  CHECK(h.hear(1, to_us, ip, icmpv6_header{.kind = icmpv6::echo_request}) == "passed");
+  CHECK(h.hear(1, to_us, ip, icmpv6_header{.kind = icmpv6::router_advertisement}) == "passed");
+}
+
+TEST_CASE("each neighbour has a limited queue, the oldest makes room") {
+  host h({.unres_qlen = 3});
+  CHECK(h.send(0, 1, peer4) != "");
+  for (unsigned n = 2; n <= 5; ++n) CHECK(h.send(1, n, peer4) == "");
+  CHECK(h.table.waiting() == 3);
+  CHECK(h.table.statistics().queue_discards == 2);
+  CHECK(h.hear_arp(5, us, reply(peer4, peer)) == "to 02 #3; to 02 #4; to 02 #5");
+}
+
+TEST_CASE("all neighbours together hold no more than there is room for") {
+  host h;
+  for (unsigned n = 1; n <= 16; ++n) h.send(0, n, peer4);
+  CHECK(h.table.waiting() == 16);
+  CHECK(h.send(0, 17, ipv4_address{192, 0, 2, 3}) == "to all who-has 192.0.2.3 tell 192.0.2.1");
+  CHECK(h.table.waiting() == 16);
+  CHECK(h.table.statistics().queue_discards == 1);
+  CHECK(h.send(1, 18, peer4) == "");
+  CHECK(h.table.waiting() == 16);
+  CHECK(h.table.statistics().queue_discards == 2);
+}
+
+TEST_CASE("multicast and broadcast need no neighbour") {
+  host h;
+  CHECK(h.send(0, 1, ipv4_address{224, 129, 2, 3}) == "to 01:00:5e:01:02:03 #1");
+  CHECK(h.send(0, 2, ipv4_address{255, 255, 255, 255}) == "to all #2");
+  CHECK(h.send(0, 3, ipv4_address{192, 0, 2, 255}) == "to all #3");
+  CHECK(h.send(0, 4, ipv6_address{0xff02'0000'0000'0000, 0x1'0002}) == "to 33:33:00:01:00:02 #4");
+  CHECK(h.send(0, 5, ipv4_address{}) == "");
+  CHECK(h.table.size() == 0);
+  CHECK(h.table.done());
+}
+
+TEST_CASE("a permanent neighbour never changes") {
+  host h;
+  h.send(0, 1, peer4);
+  REQUIRE(h.table.set_permanent(mapped(peer4), peer, h.now()));
+  CHECK(h.at(1) == "to 02 #1");
+  CHECK(h.hear_arp(2, us, reply(peer4, other_peer)) == "");
+  CHECK(h.hear_arp(2, mac_broadcast, request(peer4, other_peer, own4)) == "to 03 tells 192.0.2.1 to 192.0.2.2");
+  CHECK(h.send(1'000'000, 2, peer4) == "to 02 #2");
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 PERMANENT");
+  CHECK(h.table.erase(mapped(peer4)));
+  CHECK_FALSE(h.table.erase(mapped(peer4)));
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 NONE");
+}
+
+TEST_CASE("RFC 5227 2.4: a conflict is reported, and the address defended once in ten seconds") {
+  static std::string told;
+  told.clear();
+  host h({.conflict = [](void*, const ipv6_address& a, const mac_address& who) {
+    text<80> out;
+    print(out, a);
+    print(out << " by ", who);
+    told = out.c_str();
+  }});
+  CHECK(h.hear_arp(0, mac_broadcast, request(own4, peer, peer4)) == "to all announces 192.0.2.1");
+  CHECK(told == "::ffff:192.0.2.1 by 02:00:00:00:00:02");
+  CHECK(h.hear_arp(9'999, us, reply(own4, peer)) == "");
+  CHECK(h.hear_arp(10'000, us, reply(own4, peer)) == "to all announces 192.0.2.1");
+  CHECK(h.table.statistics().conflicts == 3);
+  CHECK(h.hear(10'001, ethernet_header{.source = peer, .destination = us},
+               ipv6_header{.source = own6, .destination = own6, .hop_limit = 255},
+               neighbour_advertisement_header{.target = own6}, ndp_target_link_address{peer}) == "");
+  CHECK(told == "2001:db8::1 by 02:00:00:00:00:02");
+  CHECK(h.table.statistics().conflicts == 4);
+  // One's own messages that come back are none.
+  CHECK(h.hear_arp(30'000, mac_broadcast, request(own4, us, own4)) == "");
+  CHECK(h.table.statistics().conflicts == 4);
+}
+
+TEST_CASE("addresses are announced") {
+  host h({.router = true});
+  CHECK(h.table.announce(mapped(own4)));
+  CHECK(h.table.announce(own6));
+  CHECK_FALSE(h.table.announce(peer6));
+  CHECK(h.at(0) == "to all announces 192.0.2.1; to 33:33:00:00:00:01 tells 2001:db8::1 to ff02::1 R O");
+}
+
+TEST_CASE("proxy ARP answers for a prefix behind this host") {
+  host h({.proxy_arp = ipv4_prefix{ipv4_address{192, 0, 2, 64}, 26}});
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, {192, 0, 2, 65})) == "to 02 tells 192.0.2.65 to 192.0.2.2");
+  CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, {192, 0, 2, 63})) == "");
+  CHECK(h.hear_arp(0, mac_broadcast, request({192, 0, 2, 66}, peer, {192, 0, 2, 66})) == "");
+}
+
+TEST_CASE("questions are limited in number, and those to known neighbours go first") {
+  host h({.solicit_rate = 10, .solicit_burst = 2});
+  h.send(0, 1, peer4);
+  h.hear_arp(0, us, reply(peer4, peer));
+  h.send(60'000, 2, peer4);  // asked at 65'000
+  for (std::uint8_t i = 10; i < 14; ++i) h.send(64'999, i, ipv4_address{192, 0, 2, i});
+  CHECK(h.table.statistics().solicitations == 3);
+  CHECK(h.table.next_due() > h.now());
+  CHECK(h.at(65'098) == "");
+  CHECK(h.at(65'099) == "to 02 who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.at(65'199) == "to all who-has 192.0.2.12 tell 192.0.2.1");
+  CHECK(h.at(65'299) == "to all who-has 192.0.2.13 tell 192.0.2.1");
+}
+
+TEST_CASE("with a route, packets go to its gateway, and those on the link to themselves; tags are replaced") {
+  next_hop_table_of<4> hops;
+  sorted_routes_of<ipv4_address, 4> v4;
+  sorted_routes_of<ipv6_address, 4> v6;
+  route_table<sorted_routes_of<ipv4_address, 4>, sorted_routes_of<ipv6_address, 4>> routes{hops, v4, v6};
+  REQUIRE(routes.insert(net("0.0.0.0/0"), next_hop::via(peer4, 1)));
+  REQUIRE(routes.insert(net("192.0.2.0/24"), next_hop::on_link(1)));
+  counted_pool memory{{.packets = 64, .bytes = 256, .headroom = 128, .bare = 64}};
+  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> neighbours{memory, us, 3};
+  REQUIRE(neighbours->own().add(own4, 24));
+  test_device wire{memory};
+  std::vector<std::string> seen;
+  const auto note_frame = [&seen](packet p) {
+    text<200> line;
+    print_packet(line, p);
+    seen.emplace_back(line.c_str());
+  };
+  auto path = parse() | route(routes)
+                            .on<local>(discard)
+                            .on<forward>(resolve(neighbours, routes) | deliver(note_frame))
+                            .on<no_route>(discard);
+  manual_clock clock;
+  auto in = attach(wire, path);
+  auto out = attach(neighbours.get(), parse() | deliver(note_frame));
+  const ipv4_header far{.source = {10, 0, 0, 1}, .destination = {198, 51, 100, 1}};
+  wire.put(1, 18, {}, eth, vlan_header{.id = 5}, far, udp_header{.source_port = 1000, .destination_port = 7});
+  wire.put(2, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 3}},
+           udp_header{.source_port = 1000, .destination_port = 7});
+  in.poll(clock);
+  out.poll(clock);
+  REQUIRE(seen.size() == 2);
+  CHECK(seen[0].find("who-has 192.0.2.2 tell 192.0.2.1") != std::string::npos);
+  CHECK(seen[1].find("who-has 192.0.2.3 tell 192.0.2.1") != std::string::npos);
+  neighbours->advertised(mapped(peer4), &peer, true, true, false, clock.now());
+  out.poll(clock);
+  REQUIRE(seen.size() == 3);
+  CHECK(seen[2].find("198.51.100.1") != std::string::npos);
+  CHECK(seen[2].find("vlan") == std::string::npos);
+  neighbours->erase(mapped(ipv4_address{192, 0, 2, 3}));
+}
+
+TEST_CASE("a scan of a /16 and of a /64 neither takes memory nor harms those that are reachable") {
+  host h({.base_reachable_time = seconds(600)}, {.entries = 64, .unresolved = 16, .packets = 32, .seed = 5});
+  for (std::uint8_t i = 100; i < 140; ++i) {
+    h.send(0, i, ipv4_address{192, 0, 2, i});
+    h.hear_arp(0, us, reply({192, 0, 2, i}, {{2, 0, 0, 0, 1, i}}));
+  }
+  CHECK(h.table.size() == 40);
+  // 65'536 destinations in 65 seconds, each family.
+  for (unsigned n = 0; n < 65'536; ++n) {
+    h.send(n, 0, ipv4_address{(172u << 24) + (16u << 16) + n});
+    h.send(n, 0, ipv6_address{own6.high(), 0xabc'0000 + std::uint64_t{n}});
+    REQUIRE(h.table.size() <= 64);
+    REQUIRE(h.table.waiting() <= 32);
+  }
+  for (std::uint8_t i = 100; i < 140; ++i) {
+    const neighbour n = h.table.find(mapped(ipv4_address{192, 0, 2, i}), h.now());
+    CHECK(n.state == neighbour_state::reachable);
+    CHECK(n.lladdr.octets[5] == i);
+  }
+  CHECK(h.table.statistics().solicitations <= 66'000);  // solicit_rate and what came before
+  CHECK(h.table.statistics().table_fulls > 100'000);
+  CHECK(h.send(65'536, 7, ipv4_address{192, 0, 2, 100}) == "to 64 #7");
+  h.at(66'536), h.at(67'536), h.at(68'536), h.at(69'536);
+  CHECK(h.table.waiting() == 0);
+  // And a new neighbour is found as ever.
+  CHECK(h.send(70'000, 8, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.hear_arp(70'001, us, reply(peer4, peer)) == "to 02 #8");
+}
+
+TEST_CASE("who invents neighbours by asking for us takes no place from those that are reachable") {
+  host h({.base_reachable_time = seconds(600)}, {.entries = 16, .unresolved = 4, .packets = 8, .seed = 6});
+  for (std::uint8_t i = 100; i < 110; ++i) {
+    h.send(0, i, ipv4_address{192, 0, 2, i});
+    h.hear_arp(0, us, reply({192, 0, 2, i}, peer));
+  }
+  for (unsigned n = 110; n < 250; ++n)
+    h.hear_arp(n * 1000, mac_broadcast, request({192, 0, 2, static_cast<std::uint8_t>(n)}, other_peer, own4));
+  for (std::uint8_t i = 100; i < 110; ++i) {
+    const neighbour n = h.table.find(mapped(ipv4_address{192, 0, 2, i}), h.now());
+    CHECK(n.state == neighbour_state::reachable);
+    CHECK(n.lladdr == peer);
+  }
+  CHECK(h.table.size() == 16);
+}
+
+TEST_CASE("whatever comes in whatever order, the table is consistent and nothing is lost") {
+  random_generator random(42);
+  for (int round = 0; round < 30; ++round) {
+    std::size_t in = 0, out = 0;
+    {
+      counted_pool memory{{.packets = 24, .bytes = 128, .headroom = 128, .bare = 8}};
+      static_neighbour_table<neighbour_config{.entries = 6, .unresolved = 3, .packets = 8}> t{
+          memory,
+          us,
+          random.next(),
+          {.unres_qlen = 3, .solicit_rate = 5, .solicit_burst = 2, .accept_untracked = round % 2 == 0}};
+      REQUIRE(t->own().add(own4, 24));
+      REQUIRE(t->own().add(own6, 64));
+      instant now{};
+      for (int step = 0; step < 600; ++step) {
+        const auto k = static_cast<std::uint8_t>(2 + random.below(10));
+        const ipv6_address a =
+            random.chance(500'000) ? mapped(ipv4_address{192, 0, 2, k}) : ipv6_address{own6.high(), k};
+        const mac_address mac{{2, 0, 0, 0, 2, static_cast<std::uint8_t>(random.below(3))}};
+        switch (random.below(10)) {
+          case 0: t->learn(a, mac, random.chance(300'000), now); break;
+          case 1:
+          case 2:
+            t->advertised(a, random.chance(800'000) ? &mac : nullptr, random.chance(500'000), random.chance(500'000),
+                          false, now);
+            break;
+          case 3: now = now + milliseconds(static_cast<std::int64_t>(random.below(4000))); break;
+          case 4: t->confirm(a, now); break;
+          case 5:
+            if (random.chance(100'000)) t->erase(a);
+            else if (random.chance(100'000)) (void)t->set_permanent(a, mac, now);
+            break;
+          case 6:
+          case 7: {
+            packet sent[4];
+            const std::size_t n = t->pull(sent, 1 + static_cast<std::size_t>(random.below(4)), now);
+            for (std::size_t i = 0; i < n; ++i) out += sent[i].length() == 60 ? 1u : 0u;
+            break;
+          }
+          default: {
+            packet p = memory->allocate();
+            if (!p) break;
+            REQUIRE(p.put(60) != nullptr);
+            ++in;
+            const verdict v = t->send_to(a, p, now);
+            CHECK((v.code == verdict_code::stolen) == !p);
+            if (v.code == verdict_code::pass) {
+              ++out;
+              CHECK(t->find(a, now).lladdr == mac_address::load(p.data()));
+            }
+          }
+        }
+        REQUIRE(t->check());
+        const instant due = t->next_due();
+        t->expire(now);
+        CHECK((due <= now || t->next_due() > now || t->next_due() == due));
+      }
+      // Everything comes to an end when nobody answers.
+      for (int i = 0; i < 1000 && !t->done(); ++i) {
+        now = t->next_due() > now ? t->next_due() : now;
+        packet sent[4];
+        const std::size_t n = t->pull(sent, 4, now);
+        for (std::size_t k = 0; k < n; ++k) out += sent[k].length() == 60 ? 1u : 0u;
+      }
+      CHECK(t->done());
+      CHECK(t->waiting() == 0);
+      const neighbour_statistics& s = t->statistics();
+      // Each packet went out, or is counted as lost.
+      CHECK(s.queue_discards + s.failed_discards + s.table_fulls == in - out);
+    }
+  }
+}
