@@ -3254,8 +3254,9 @@ struct any_taker {
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
 ///   has nothing to do sleeps on those of all its devices;
-/// - `lacks_memory()`: whether `receive` can hand out nothing before packets come home, for want of slots. The handle
-///   may be readable all the while: a loop does not wait on it, and looks again each 100 us;
+/// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
+///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
+///   it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {
@@ -20210,7 +20211,7 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// Whether it can hand out nothing before packets come home, for want of slots.
+  /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }
@@ -27595,11 +27596,12 @@ class attachment {
                   })
       waits.until(source_->next_due());
     // Nobody says when packets come home, and the handle would wake us for what we cannot take.
-    if (lacks_memory()) waits.again();
+    const bool lacks = lacks_memory();
+    if (lacks) waits.again();
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks_memory()) waits.add({handle, false});
+      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks) waits.add({handle, false});
     // What an attachment behind it, or another thread, has filled since it had its turn.
     if constexpr (requires { source_->empty(); })
       if (!source_->empty()) waits.ready();
@@ -34805,7 +34807,9 @@ struct routing_decision {
 /// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
 /// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
 /// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
-/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes.
+/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. Tables of a snapshot have
+/// next hops of their own each: the number in a packet is of the table that its burst saw, and what is kept longer is
+/// routed again.
 template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {

@@ -216,7 +216,7 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// Whether it can hand out nothing before packets come home, for want of slots.
+  /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
   [[nodiscard]] int transmit_handle() noexcept { return held_->transmit_handle(); }

@@ -33,8 +33,9 @@ struct any_taker {
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
 ///   has nothing to do sleeps on those of all its devices;
-/// - `lacks_memory()`: whether `receive` can hand out nothing before packets come home, for want of slots. The handle
-///   may be readable all the while: a loop does not wait on it, and looks again each 100 us;
+/// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
+///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
+///   it, and looks again each 100 us;
 /// - `next_due()`: when it has something next (an `instant`), `never` when it does not know.
 template <class D>
 concept receiving_device = requires(D& d, std::size_t room, instant now, detail::any_taker take) {

@@ -82,11 +82,12 @@ class attachment {
                   })
       waits.until(source_->next_due());
     // Nobody says when packets come home, and the handle would wake us for what we cannot take.
-    if (lacks_memory()) waits.again();
+    const bool lacks = lacks_memory();
+    if (lacks) waits.again();
     if constexpr (requires {
                     { source_->wait_handle() } -> std::same_as<int>;
                   })
-      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks_memory()) waits.add({handle, false});
+      if (const int handle = source_->wait_handle(); handle >= 0 && !lacks) waits.add({handle, false});
     // What an attachment behind it, or another thread, has filled since it had its turn.
     if constexpr (requires { source_->empty(); })
       if (!source_->empty()) waits.ready();
