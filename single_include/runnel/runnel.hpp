@@ -1952,6 +1952,7 @@ enum class drop_reason : std::uint8_t {
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   connections_full,     ///< the connection table has no room for a new connection
+  connection_undone,    ///< the packet that began its connection did not get through
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
   not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
   link_broadcast,       ///< sent to all or many on the link, where only what is meant for one may pass
@@ -2018,6 +2019,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "gre_malformed",
       "vxlan_malformed",
       "connections_full",
+      "connection_undone",
       "connection_clash",
       "not_ip",
       "link_broadcast",
@@ -35784,6 +35786,7 @@ class alignas(64) connection : private connection_facts {
   std::uint32_t created_;   // in ticks; unconfirmed: in which burst
   std::uint8_t protocol_;
   std::uint8_t tcp_state_;
+  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
   std::uint64_t packets_[2];
   std::uint64_t octets_[2];
   // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
@@ -36434,8 +36437,10 @@ namespace runnel {
 struct connection_config {
   std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
   std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
-  std::uint32_t unconfirmed = 1024;        ///< how many may be between `track()` and `confirm()` at once
-  std::uint32_t expectations = 64;         ///< how many announced connections may be waited for; 0: none
+  /// How many may be between `track()` and `confirm()` at once: at least as many as a burst has packets, or the rest of
+  /// a burst of new connections is dropped.
+  std::uint32_t unconfirmed = 1024;
+  std::uint32_t expectations = 64;  ///< how many announced connections may be waited for; 0: none
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose connections that collide
 };
 
@@ -36934,7 +36939,11 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 //
 // A connection is made by the first packet that `track()` sees, and is *unconfirmed* until `confirm()` says that this
 // packet got through. When it did not, the connection goes as soon as another packet of it comes, its room is wanted,
-// or it would expire.
+// or it would expire. What follows it in the same burst is tracked as if it had got through, and `confirm()` drops it
+// when it has not.
+//
+// A number is not given again while packets of the burst have it: a connection that they belong to is not given up for
+// another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
 // in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
@@ -37183,6 +37192,13 @@ class connection_table {
     c.bits() |= connection_status::expected;
     c.mark(master.mark());
   }
+  [[nodiscard]] bool is_held(const connection& c) const noexcept {
+    return c.touched_ == static_cast<std::uint16_t>(burst_);
+  }
+  void begin_burst() noexcept {
+    ++burst_;
+    available_ = free_count_;
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -37190,7 +37206,7 @@ class connection_table {
   detail::deadline_wheel wheel_;
   connection* records_;
   tuple_pair* tuples_;
-  std::uint32_t* free_;  // numbers that were given back, the last on top
+  std::uint32_t* free_;  // numbers that were given back: first those that can be given again, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
   detail::expectation_set expectations_;
   std::uint32_t capacity_;
@@ -37201,11 +37217,13 @@ class connection_table {
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
   std::uint32_t free_count_ = 0;
-  std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
+  std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
+  std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint64_t now_ = 0;      // in ticks: when something was last inserted
-  std::uint32_t burst_ = 0;    // counts the bursts that were tracked
-  std::uint32_t changes_ = 0;  // counts connections that came or went: what was found before may be wrong
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted
+  std::uint32_t burst_ = 0;      // counts the bursts that were tracked
+  std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
@@ -37300,17 +37318,24 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
                                                     std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
   const bool full =
-      (free_count_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
-  if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
+      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  bool room = !full || drop_early(home, is_ipv6, ticks);
+  if (room && ring_used_ == ring_size_) {
+    const std::uint32_t oldest = ring_[ring_first_];
+    room = oldest == none || !is_held(records_[oldest]);
+    if (room) make_room_in_ring();
+  }
+  if (!room) [[unlikely]] {
     ++statistics_.drop;
     return none;
   }
   std::uint32_t n = 0, pair = none;
-  if (free_count_ == 0) {
+  if (available_ == 0) {
     n = fresh_++;
   } else {
-    n = free_[--free_count_];
-    if (free_count_ >= 8) prefetch_to_write(records_ + free_[free_count_ - 8]);  // for one that comes soon
+    n = free_[--available_];
+    free_[available_] = free_[--free_count_];
+    if (available_ >= 8) prefetch_to_write(records_ + free_[available_ - 8]);  // for one that comes soon
   }
   if (is_ipv6) {
     pair = free6_;
@@ -37318,13 +37343,13 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
     else pair = fresh6_++;
     ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
   }
-  if (ring_used_ == ring_size_) make_room_in_ring();
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
   c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
   c.connection_facts::zone = t.zone();
   if (is_ipv6) c.tuples6_ = pair;
   c.created_ = burst_;
+  c.touched_ = static_cast<std::uint16_t>(burst_ - 1);
   c.tcp_state_ = 0;
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
@@ -37421,6 +37446,10 @@ inline void connection_table::forget(connection& c) noexcept {
   }
   c.bits() = 0;
   free_[free_count_++] = n;
+  if (!is_held(c)) {
+    free_[free_count_ - 1] = free_[available_];
+    free_[available_++] = n;
+  }
   --size_;
   ++changes_;
 }
@@ -37428,6 +37457,7 @@ inline void connection_table::forget(connection& c) noexcept {
 inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
+  available_ = free_count_;
 }
 
 // The oldest unconfirmed connection goes.
@@ -37452,7 +37482,8 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       const bool over = is_over(c, now);
-      if (!is_confirmed(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over)) continue;
+      if (!is_confirmed(c) || is_held(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over))
+        continue;
       if (over) ++statistics_.expired;
       else ++statistics_.early_drop;
       erase(c);
@@ -37685,6 +37716,7 @@ struct transfer {
     const bool full = table.size_ == table.capacity_ ||
                       (r.flags != 0 && table.free6_ == connection_table::none && table.fresh6_ == table.ipv6_capacity_);
     if (full || table.find(original, now).has_connection() || table.find(reply, now).has_connection()) return false;
+    table.available_ = table.free_count_;  // no burst is on its way
     const std::uint32_t n = table.insert(original, now);
     if (n == connection_table::none) return false;
     connection& c = table[n];
@@ -38274,7 +38306,9 @@ struct tracker {
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
-  static void begin_burst(connection_table& t) noexcept { ++t.burst_; }
+  static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
+  // Whether packets of this burst follow one that was not confirmed when they came.
+  static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
   static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
@@ -38297,8 +38331,23 @@ struct tracker {
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
-    if (c->protocol_ == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+    if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
+  // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
+  // says that its number is of this burst. What began an unconfirmed connection confirms it.
+  [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
+    const connection_word word{p.connection()};
+    if (!word.has_connection() || word.number() >= t.capacity_) return pass;
+    connection& c = t.records_[word.number()];
+    if (!c.is_alive() || t.is_confirmed(c)) return pass;
+    const bool begins = word.state() == connection_state::new_ ||
+                        (word.state() == connection_state::related && c.has_status(connection_status::expected));
+    const bool known = current && c.created_ == t.burst_;
+    if (!begins) return known ? drop(drop_reason::connection_undone) : pass;
+    if (!known && !has_its_tuple(t, p, c)) return pass;
+    return t.confirm(c, now) ? pass : drop(drop_reason::connection_clash);
+  }
+
   // What the packet is to its connection; a drop when there was no room for a new one.
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {
@@ -38346,6 +38395,9 @@ struct tracker {
         }
       }
       word = word_for(c, direction, to.number());
+      c.touched_ = static_cast<std::uint16_t>(t.burst_);
+      if (word.state() == connection_state::established && !t.is_confirmed(c)) [[unlikely]]
+        t.undecided_ = t.burst_;
       if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)
         t.add_status(c, connection_status::seen_reply);
       return pass;
@@ -38353,6 +38405,14 @@ struct tracker {
   }
 
  private:
+  // Whether a packet looks as those of a connection do that go its original way, before or after translation.
+  static bool has_its_tuple(const connection_table& t, const packet& p, const connection& c) noexcept {
+    packet_tuple found;
+    read_tuple(p, c.zone(), found);
+    return found.kind == tuple_kind::whole &&
+           (found.tuple == t.tuple_of(c, false) || found.tuple == t.tuple_of(c, true).inverted());
+  }
+
   enum class outcome : std::uint8_t { accept, invalid, again, end };
 
   static verdict count_invalid(connection_table& t, connection_word& word) noexcept {
@@ -38463,13 +38523,16 @@ struct tracker {
                              connection_word& word) noexcept {
     if (s.place == none || (t.options_.checksum && !checksum_ok(p, s))) return count_invalid(t, word);
     const place_reference to = t.index_.at(s.place);
-    const connection& c = t.records_[to.number()];
-    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    connection& c = t.records_[to.number()];
+    const bool expected = (c.bits() & connection_status::expected) != 0;
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && (c.created_ != t.burst_ || expected)))
+      return count_invalid(t, word);
     const unsigned direction = to.direction(s.key.turned);
     const connection_tuple way = t.tuple_of(c, direction == 1);
     const bool right = way.is_ipv6() ? way.destination6() == s.found.outer6 : way.destination4() == s.found.outer4;
     if (!right) return count_invalid(t, word);
     word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
+    c.touched_ = static_cast<std::uint16_t>(t.burst_);
     return pass;
   }
   // Of what is all there in one piece; the rest is not looked at.
@@ -38507,11 +38570,12 @@ struct tracker {
 //     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
 //
 // A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
-// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection is ever
-// established.
+// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection outlives
+// its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
+// through; when it did not, `confirm` drops them: let all packets of connections come there.
 //
 // Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
-// `notrack` has marked, is left as it is.
+// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
 
@@ -38536,11 +38600,12 @@ struct track_stage : stage_defaults {
 
   constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
   void operator()(burst& b, context& c) noexcept {
+    const bool again = c.connections == tracker::records(*table);
+    if (!again) tracker::begin_burst(*table);
     c.connections = tracker::records(*table);
-    tracker::begin_burst(*table);
     const std::uint64_t now = ticks_at(c.now);
     for (std::size_t from = 0; from < b.size(); from += at_once)
-      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now);
+      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -38549,11 +38614,17 @@ struct track_stage : stage_defaults {
 
  private:
   static constexpr std::size_t at_once = 32;
-  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) const noexcept {
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
     raw_array<tracker::slot, at_once> slots;
     for (std::size_t i = 0; i < n; ++i) {
-      if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
-      else slots[i].found.kind = tuple_kind::none;
+      packet& p = b[from + i];
+      if (p.connection() == 0) {
+        tracker::read(*table, p, options.zone, slots[i]);
+      } else {
+        slots[i].found.kind = tuple_kind::none;
+        // Its number is of this table and this burst only if the table was asked before in it.
+        if (!again) p.connection(p.connection() & 15u);
+      }
     }
     for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
     const std::uint32_t before = tracker::changes(*table);
@@ -38577,21 +38648,14 @@ struct confirm_stage : stage_defaults {
   constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const connection_word word{p.connection()};
-    if (word.state() != connection_state::new_ && word.state() != connection_state::related) [[likely]]
+    if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
+        !tracker::has_undecided(*table)) [[likely]]
       return pass;
-    return confirm_new(word, c.now);
+    return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   connection_table* table;
-
- private:
-  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) const noexcept {
-    if (!word.has_connection() || word.number() >= table->capacity()) return pass;
-    connection& c = (*table)[word.number()];
-    if (!c.is_alive() || table->confirm(c, now)) return pass;
-    return drop(drop_reason::connection_clash);
-  }
 };
 
 struct notrack_stage : stage_defaults {
@@ -38615,7 +38679,8 @@ struct notrack_stage : stage_defaults {
   return {connections, options};
 }
 /// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
-/// to the same packets as another one (drop_reason::connection_clash).
+/// to the same packets as another one (drop_reason::connection_clash), and one that follows a packet of the same burst
+/// which began their connection and did not come here before it (drop_reason::connection_undone).
 [[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
   return detail::confirm_stage{connections};
 }

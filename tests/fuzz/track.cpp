@@ -87,6 +87,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::size_t i = 0; i + 5 <= size && i < 5 * 400; i += 5) {
     const step s{data[i], data[i + 1], data[i + 2], data[i + 3], data[i + 4]};
     c.now = c.now + milliseconds(std::int64_t{s.time} * s.time);
+    c.connections = nullptr;  // another burst
     packet p = packet_of(s);
     p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
     CHECK(p.layers().has(protocol::parsed) || p.layers().fault != drop_reason::none);

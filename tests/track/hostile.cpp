@@ -44,3 +44,167 @@ TEST_CASE("a search ends in an index all of whose lines were overrun") {
   CHECK(lines[0].passed == 0);
   CHECK(lines[1].passed == 0);
 }
+
+namespace {
+
+// Packets through track() and confirm(), burst by burst, with time to look in between.
+struct bursts {
+  explicit bursts(const connection_config& config) : table(config) {}
+
+  template <class... Headers>
+  packet make(const Headers&... headers) {
+    packet p = static_cast<pool&>(memory).allocate();
+    const std::size_t size = size_of_headers(ethernet_header{}, headers...);
+    std::byte* const to = p.put(size);
+    REQUIRE(to != nullptr);
+    REQUIRE(write_headers({to, size}, ethernet_header{}, headers...));
+    p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+    return p;
+  }
+  // UDP from a port of the client, and back.
+  packet out(std::uint16_t port) {
+    return make(ipv4_header{.source = client, .destination = server},
+                udp_header{.source_port = port, .destination_port = 53});
+  }
+  packet back(std::uint16_t port) {
+    return make(ipv4_header{.source = server, .destination = client},
+                udp_header{.source_port = 53, .destination_port = port});
+  }
+  template <class... Packets>
+  void follow(Packets&&... packets) {
+    c.connections = nullptr;
+    b.clear();
+    (void)(b.push_back(std::forward<Packets>(packets)) && ...);
+    track_(b, c);
+    CHECK(table->check());
+  }
+  connection_word word(std::size_t i) { return connection_word{b[i].connection()}; }
+  drop_reason confirm(std::size_t i) {
+    const verdict v = confirm_(b[i], c);
+    CHECK(table->check());
+    return v.code == verdict_code::drop ? v.reason : drop_reason::none;
+  }
+  drop_reason dropped(std::size_t i) {
+    const verdict v = b.verdict_on(i);
+    return v.code == verdict_code::drop ? v.reason : drop_reason::none;
+  }
+  // Whether a packet of a burst has the connection that it began or belongs to, by the client's port.
+  bool has_its_own(std::size_t i, std::uint16_t port) {
+    return word(i).has_connection() && (*table)[word(i).number()].is_alive() &&
+           table->original((*table)[word(i).number()]).source_port() == port;
+  }
+  bool knows(std::uint16_t port) {
+    const connection_word w = table->find({client, server, port, 53, 17}, c.now);
+    return w.has_connection() && (*table)[w.number()].has_status(connection_status::confirmed);
+  }
+
+  counted_pool memory{{.packets = 64, .bytes = 512, .headroom = 64, .bare = 1}};
+  counted_table table;
+  burst_of<8> b;
+  context c;
+
+ private:
+  detail::track_stage track_ = track(*table);
+  detail::confirm_stage confirm_ = runnel::confirm(*table);
+};
+
+}  // namespace
+
+TEST_CASE("who is waiting to be confirmed is not put aside for others of the same burst") {
+  bursts t({.connections = 4, .ipv6_connections = 0, .unconfirmed = 1});
+  t.follow(t.out(1), t.out(2), t.out(3));
+  CHECK(t.has_its_own(0, 1));
+  CHECK(t.dropped(1) == drop_reason::connections_full);
+  CHECK(t.dropped(2) == drop_reason::connections_full);
+  CHECK(t.confirm(0) == drop_reason::none);
+  CHECK(t.knows(1));
+  t.follow(t.out(2));  // in the next burst there is room again
+  CHECK(t.has_its_own(0, 2));
+}
+
+TEST_CASE("a connection is not given up for another while packets of the burst have it") {
+  bursts t({.connections = 1, .ipv6_connections = 0, .unconfirmed = 4});
+  t.follow(t.out(1));
+  CHECK(t.confirm(0) == drop_reason::none);
+  t.follow(t.out(1), t.out(2));
+  CHECK(t.has_its_own(0, 1));
+  CHECK(t.dropped(1) == drop_reason::connections_full);
+  t.follow(t.out(2));
+  CHECK(t.has_its_own(0, 2));
+  CHECK(t.table->statistics().early_drop == 1);
+}
+
+TEST_CASE("the number of a connection that ended is not given again in the same burst") {
+  bursts t({.connections = 8});
+  const auto tcp = [&](std::uint16_t port, std::uint8_t flags) {
+    return t.make(ipv4_header{.source = client, .destination = server},
+                  tcp_header{.source_port = port, .destination_port = 80, .flags = flags, .window_size = 100});
+  };
+  t.follow(tcp(1, tcp_flags::syn), tcp(1, tcp_flags::rst), tcp(2, tcp_flags::syn));
+  CHECK_FALSE((*t.table)[t.word(0).number()].is_alive());
+  CHECK(t.has_its_own(2, 2));
+  CHECK(t.confirm(0) == drop_reason::none);
+  CHECK_FALSE((*t.table)[t.word(2).number()].has_status(connection_status::confirmed));  // dropped by a rule, say
+  t.follow(tcp(3, tcp_flags::syn));
+  CHECK(t.word(0).number() == 0);
+}
+
+TEST_CASE("an answer in the same burst does not open what a rule has closed") {
+  bursts t({.connections = 8});
+  t.follow(t.out(1), t.back(1), t.out(1));
+  CHECK(t.word(0).state() == new_);
+  CHECK(t.word(2).state() == established);
+  // The first one is dropped by a rule; the others pass, as established ones do.
+  CHECK(t.confirm(1) == drop_reason::connection_undone);
+  CHECK(t.confirm(2) == drop_reason::connection_undone);
+  CHECK_FALSE(t.knows(1));
+  // When it gets through, so do they.
+  t.follow(t.out(1), t.back(1), t.out(1));
+  for (std::size_t i = 0; i < 3; ++i) CHECK(t.confirm(i) == drop_reason::none);
+  CHECK(t.knows(1));
+}
+
+TEST_CASE("an ICMP error confirms nothing") {
+  bursts t({.connections = 8});
+  const auto error = [&] {
+    return t.make(ipv4_header{.source = server, .destination = client}, icmp_header{.kind = icmp::unreachable::port},
+                  ipv4_header{.source = client, .destination = server},
+                  udp_header{.source_port = 1, .destination_port = 53});
+  };
+  t.follow(t.out(1), error());
+  CHECK(t.word(1).state() == related);
+  CHECK(t.confirm(1) == drop_reason::connection_undone);
+  CHECK_FALSE(t.knows(1));
+  t.follow(t.out(1), error());
+  CHECK(t.confirm(0) == drop_reason::none);
+  CHECK(t.confirm(1) == drop_reason::none);
+}
+
+TEST_CASE("a packet that waited confirms its own connection, not who has its number by then") {
+  bursts t({.connections = 8});
+  t.follow(t.out(1));
+  packet waited = static_cast<packet&&>(t.b[0]);
+  const std::uint32_t number = connection_word{waited.connection()}.number();
+  t.table->expire(t.c.now + seconds(100));
+  t.c.now = t.c.now + seconds(100);
+  t.follow(t.out(2));
+  CHECK(t.word(0).number() == number);
+  packet other = static_cast<packet&&>(t.b[0]);  // dropped by a rule
+  context behind_a_queue;
+  behind_a_queue.now = t.c.now;
+  auto stage = runnel::confirm(*t.table);
+  CHECK(stage(waited, behind_a_queue).code == verdict_code::pass);
+  CHECK_FALSE(t.knows(2));
+  CHECK(stage(other, behind_a_queue).code == verdict_code::pass);
+  CHECK(t.knows(2));
+}
+
+TEST_CASE("a packet that comes with the number of another table, or of another burst, has no connection") {
+  bursts large({.connections = 64}), t({.connections = 1});
+  large.follow(large.out(1), large.out(2), large.out(3));
+  packet p = static_cast<packet&&>(large.b[2]);
+  CHECK(connection_word{p.connection()}.number() == 2);
+  t.follow(static_cast<packet&&>(p));
+  CHECK(t.word(0).state() == new_);
+  CHECK_FALSE(t.word(0).has_connection());
+}

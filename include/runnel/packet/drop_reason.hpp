@@ -46,6 +46,7 @@ enum class drop_reason : std::uint8_t {
   gre_malformed,        ///< GRE with reserved bits or fields cut off
   vxlan_malformed,      ///< VXLAN without its I flag, or cut off
   connections_full,     ///< the connection table has no room for a new connection
+  connection_undone,    ///< the packet that began its connection did not get through
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
   not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
   link_broadcast,       ///< sent to all or many on the link, where only what is meant for one may pass
@@ -112,6 +113,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "gre_malformed",
       "vxlan_malformed",
       "connections_full",
+      "connection_undone",
       "connection_clash",
       "not_ip",
       "link_broadcast",

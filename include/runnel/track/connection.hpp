@@ -107,6 +107,7 @@ class alignas(64) connection : private connection_facts {
   std::uint32_t created_;   // in ticks; unconfirmed: in which burst
   std::uint8_t protocol_;
   std::uint8_t tcp_state_;
+  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
   std::uint64_t packets_[2];
   std::uint64_t octets_[2];
   // ---- TCP, labels, and where IPv6 tuples lie: set when there are such

@@ -86,17 +86,24 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
                                                     std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
   const bool full =
-      (free_count_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
-  if (full && !drop_early(home, is_ipv6, ticks)) [[unlikely]] {
+      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  bool room = !full || drop_early(home, is_ipv6, ticks);
+  if (room && ring_used_ == ring_size_) {
+    const std::uint32_t oldest = ring_[ring_first_];
+    room = oldest == none || !is_held(records_[oldest]);
+    if (room) make_room_in_ring();
+  }
+  if (!room) [[unlikely]] {
     ++statistics_.drop;
     return none;
   }
   std::uint32_t n = 0, pair = none;
-  if (free_count_ == 0) {
+  if (available_ == 0) {
     n = fresh_++;
   } else {
-    n = free_[--free_count_];
-    if (free_count_ >= 8) prefetch_to_write(records_ + free_[free_count_ - 8]);  // for one that comes soon
+    n = free_[--available_];
+    free_[available_] = free_[--free_count_];
+    if (available_ >= 8) prefetch_to_write(records_ + free_[available_ - 8]);  // for one that comes soon
   }
   if (is_ipv6) {
     pair = free6_;
@@ -104,13 +111,13 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
     else pair = fresh6_++;
     ::new (static_cast<void*>(&tuples_[pair])) tuple_pair{{t, t.inverted()}};
   }
-  if (ring_used_ == ring_size_) make_room_in_ring();
   connection& c = *::new (static_cast<void*>(&records_[n])) connection;
   c.bits() = static_cast<std::uint16_t>(connection::alive | (is_ipv6 ? connection::is_ipv6 : 0u));
   c.protocol_ = t.protocol_number();
   c.connection_facts::zone = t.zone();
   if (is_ipv6) c.tuples6_ = pair;
   c.created_ = burst_;
+  c.touched_ = static_cast<std::uint16_t>(burst_ - 1);
   c.tcp_state_ = 0;
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
@@ -207,6 +214,10 @@ inline void connection_table::forget(connection& c) noexcept {
   }
   c.bits() = 0;
   free_[free_count_++] = n;
+  if (!is_held(c)) {
+    free_[free_count_ - 1] = free_[available_];
+    free_[available_++] = n;
+  }
   --size_;
   ++changes_;
 }
@@ -214,6 +225,7 @@ inline void connection_table::forget(connection& c) noexcept {
 inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
+  available_ = free_count_;
 }
 
 // The oldest unconfirmed connection goes.
@@ -238,7 +250,8 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       const bool over = is_over(c, now);
-      if (!is_confirmed(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over)) continue;
+      if (!is_confirmed(c) || is_held(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over))
+        continue;
       if (over) ++statistics_.expired;
       else ++statistics_.early_drop;
       erase(c);

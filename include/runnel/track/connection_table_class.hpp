@@ -18,7 +18,11 @@
 //
 // A connection is made by the first packet that `track()` sees, and is *unconfirmed* until `confirm()` says that this
 // packet got through. When it did not, the connection goes as soon as another packet of it comes, its room is wanted,
-// or it would expire.
+// or it would expire. What follows it in the same burst is tracked as if it had got through, and `confirm()` drops it
+// when it has not.
+//
+// A number is not given again while packets of the burst have it: a connection that they belong to is not given up for
+// another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
 // in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
@@ -280,6 +284,13 @@ class connection_table {
     c.bits() |= connection_status::expected;
     c.mark(master.mark());
   }
+  [[nodiscard]] bool is_held(const connection& c) const noexcept {
+    return c.touched_ == static_cast<std::uint16_t>(burst_);
+  }
+  void begin_burst() noexcept {
+    ++burst_;
+    available_ = free_count_;
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
 
@@ -287,7 +298,7 @@ class connection_table {
   detail::deadline_wheel wheel_;
   connection* records_;
   tuple_pair* tuples_;
-  std::uint32_t* free_;  // numbers that were given back, the last on top
+  std::uint32_t* free_;  // numbers that were given back: first those that can be given again, the last on top
   std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
   detail::expectation_set expectations_;
   std::uint32_t capacity_;
@@ -298,11 +309,13 @@ class connection_table {
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
   std::uint32_t free_count_ = 0;
-  std::uint32_t fresh6_ = 0;  // the same for pairs of tuples
+  std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
+  std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint64_t now_ = 0;      // in ticks: when something was last inserted
-  std::uint32_t burst_ = 0;    // counts the bursts that were tracked
-  std::uint32_t changes_ = 0;  // counts connections that came or went: what was found before may be wrong
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted
+  std::uint32_t burst_ = 0;      // counts the bursts that were tracked
+  std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;

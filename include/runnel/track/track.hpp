@@ -12,11 +12,12 @@
 //     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
 //
 // A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
-// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection is ever
-// established.
+// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection outlives
+// its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
+// through; when it did not, `confirm` drops them: let all packets of connections come there.
 //
 // Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
-// `notrack` has marked, is left as it is.
+// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
 
@@ -48,11 +49,12 @@ struct track_stage : stage_defaults {
 
   constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
   void operator()(burst& b, context& c) noexcept {
+    const bool again = c.connections == tracker::records(*table);
+    if (!again) tracker::begin_burst(*table);
     c.connections = tracker::records(*table);
-    tracker::begin_burst(*table);
     const std::uint64_t now = ticks_at(c.now);
     for (std::size_t from = 0; from < b.size(); from += at_once)
-      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now);
+      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
@@ -61,11 +63,17 @@ struct track_stage : stage_defaults {
 
  private:
   static constexpr std::size_t at_once = 32;
-  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now) const noexcept {
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
     raw_array<tracker::slot, at_once> slots;
     for (std::size_t i = 0; i < n; ++i) {
-      if (b[from + i].connection() == 0) tracker::read(*table, b[from + i], options.zone, slots[i]);
-      else slots[i].found.kind = tuple_kind::none;
+      packet& p = b[from + i];
+      if (p.connection() == 0) {
+        tracker::read(*table, p, options.zone, slots[i]);
+      } else {
+        slots[i].found.kind = tuple_kind::none;
+        // Its number is of this table and this burst only if the table was asked before in it.
+        if (!again) p.connection(p.connection() & 15u);
+      }
     }
     for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
     const std::uint32_t before = tracker::changes(*table);
@@ -89,21 +97,14 @@ struct confirm_stage : stage_defaults {
   constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const connection_word word{p.connection()};
-    if (word.state() != connection_state::new_ && word.state() != connection_state::related) [[likely]]
+    if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
+        !tracker::has_undecided(*table)) [[likely]]
       return pass;
-    return confirm_new(word, c.now);
+    return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   connection_table* table;
-
- private:
-  [[gnu::noinline]] verdict confirm_new(connection_word word, instant now) const noexcept {
-    if (!word.has_connection() || word.number() >= table->capacity()) return pass;
-    connection& c = (*table)[word.number()];
-    if (!c.is_alive() || table->confirm(c, now)) return pass;
-    return drop(drop_reason::connection_clash);
-  }
 };
 
 struct notrack_stage : stage_defaults {
@@ -127,7 +128,8 @@ struct notrack_stage : stage_defaults {
   return {connections, options};
 }
 /// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
-/// to the same packets as another one (drop_reason::connection_clash).
+/// to the same packets as another one (drop_reason::connection_clash), and one that follows a packet of the same burst
+/// which began their connection and did not come here before it (drop_reason::connection_undone).
 [[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
   return detail::confirm_stage{connections};
 }

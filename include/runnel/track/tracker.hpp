@@ -31,7 +31,9 @@ struct tracker {
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
-  static void begin_burst(connection_table& t) noexcept { ++t.burst_; }
+  static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
+  // Whether packets of this burst follow one that was not confirmed when they came.
+  static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
   static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
@@ -54,8 +56,23 @@ struct tracker {
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
-    if (c->protocol_ == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+    if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
+  // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
+  // says that its number is of this burst. What began an unconfirmed connection confirms it.
+  [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
+    const connection_word word{p.connection()};
+    if (!word.has_connection() || word.number() >= t.capacity_) return pass;
+    connection& c = t.records_[word.number()];
+    if (!c.is_alive() || t.is_confirmed(c)) return pass;
+    const bool begins = word.state() == connection_state::new_ ||
+                        (word.state() == connection_state::related && c.has_status(connection_status::expected));
+    const bool known = current && c.created_ == t.burst_;
+    if (!begins) return known ? drop(drop_reason::connection_undone) : pass;
+    if (!known && !has_its_tuple(t, p, c)) return pass;
+    return t.confirm(c, now) ? pass : drop(drop_reason::connection_clash);
+  }
+
   // What the packet is to its connection; a drop when there was no room for a new one.
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {
@@ -103,6 +120,9 @@ struct tracker {
         }
       }
       word = word_for(c, direction, to.number());
+      c.touched_ = static_cast<std::uint16_t>(t.burst_);
+      if (word.state() == connection_state::established && !t.is_confirmed(c)) [[unlikely]]
+        t.undecided_ = t.burst_;
       if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)
         t.add_status(c, connection_status::seen_reply);
       return pass;
@@ -110,6 +130,14 @@ struct tracker {
   }
 
  private:
+  // Whether a packet looks as those of a connection do that go its original way, before or after translation.
+  static bool has_its_tuple(const connection_table& t, const packet& p, const connection& c) noexcept {
+    packet_tuple found;
+    read_tuple(p, c.zone(), found);
+    return found.kind == tuple_kind::whole &&
+           (found.tuple == t.tuple_of(c, false) || found.tuple == t.tuple_of(c, true).inverted());
+  }
+
   enum class outcome : std::uint8_t { accept, invalid, again, end };
 
   static verdict count_invalid(connection_table& t, connection_word& word) noexcept {
@@ -220,13 +248,16 @@ struct tracker {
                              connection_word& word) noexcept {
     if (s.place == none || (t.options_.checksum && !checksum_ok(p, s))) return count_invalid(t, word);
     const place_reference to = t.index_.at(s.place);
-    const connection& c = t.records_[to.number()];
-    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    connection& c = t.records_[to.number()];
+    const bool expected = (c.bits() & connection_status::expected) != 0;
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && (c.created_ != t.burst_ || expected)))
+      return count_invalid(t, word);
     const unsigned direction = to.direction(s.key.turned);
     const connection_tuple way = t.tuple_of(c, direction == 1);
     const bool right = way.is_ipv6() ? way.destination6() == s.found.outer6 : way.destination4() == s.found.outer4;
     if (!right) return count_invalid(t, word);
     word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
+    c.touched_ = static_cast<std::uint16_t>(t.burst_);
     return pass;
   }
   // Of what is all there in one piece; the rest is not looked at.

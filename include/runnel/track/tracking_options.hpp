@@ -15,8 +15,10 @@ namespace runnel {
 struct connection_config {
   std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
   std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
-  std::uint32_t unconfirmed = 1024;        ///< how many may be between `track()` and `confirm()` at once
-  std::uint32_t expectations = 64;         ///< how many announced connections may be waited for; 0: none
+  /// How many may be between `track()` and `confirm()` at once: at least as many as a burst has packets, or the rest of
+  /// a burst of new connections is dropped.
+  std::uint32_t unconfirmed = 1024;
+  std::uint32_t expectations = 64;  ///< how many announced connections may be waited for; 0: none
   std::uint64_t seed = 0;  ///< of the hash: from a random source, or others can choose connections that collide
 };
 
