@@ -18215,10 +18215,11 @@ class af_xdp {
     return true;
   }
 
-  // The kernel takes closed sockets down in the background, and the queue is busy until then: waits for up to a second.
+  // The kernel takes closed sockets down in the background, behind whatever else changes interfaces, and the queue is
+  // busy until then: waits for up to three seconds.
   [[nodiscard]] static int bind(const detail::xsk_socket& s, const detail::xsk_binding& to) noexcept {
     int number = s.bind(to);
-    for (int tries = 0; number == EBUSY && tries < 200; ++tries) {
+    for (int tries = 0; number == EBUSY && tries < 600; ++tries) {
       const ::timespec five_milliseconds{0, 5'000'000};
       (void)::nanosleep(&five_milliseconds, nullptr);
       number = s.bind(to);
