@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The network layer: routes, neighbours, fragments, ICMP errors and echo.
+// The network layer: routes, neighbours, fragments, forwarding, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
@@ -10,6 +10,7 @@
 #include <runnel/ip/defragment.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/forwarding.hpp>
 #include <runnel/ip/fragment_config.hpp>
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/icmp_error.hpp>

@@ -33971,209 +33971,6 @@ class dir_24_8 {
 
 #endif
 
-// ==== runnel/ip/icmp_error.hpp =======================================================================================
-// Turns a packet into the ICMP or ICMPv6 error about it. RFC 792, RFC 1122 §3.2.2, RFC 1191, RFC 1812 §4.3, RFC 4443.
-//
-//     [ link | IP |   the packet ...    ]        becomes
-//     [ link | IP | ICMP | IP |   the packet ... ]       with the link header turned round,
-//
-// in its own memory, moved there only as far as the room in front of it is too small. As much of it is quoted as may
-// be: 576 bytes of IPv4 datagram in all (RFC 1812 §4.3.2.3), 1280 of IPv6 (RFC 4443 §2.4 (c)).
-//
-// What it does not do: IPv6 redirects, which are neighbour discovery; extensions of RFC 4884.
-#ifndef RUNNEL_IP_ICMP_ERROR_HPP
-#define RUNNEL_IP_ICMP_ERROR_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-/// An error in both families: what is sent about an IPv4 packet, and what about an IPv6 one.
-struct icmp_error {
-  icmp_kind v4{};    ///< about IPv4; a kind that is no error: nothing
-  icmpv6_kind v6{};  ///< about IPv6; a kind that is no error: nothing
-  /// What the kind has beside: the MTU of the next hop in bytes, the octet that a parameter problem points at, the
-  /// better router's address (`ipv4_address::value()`) of a redirect.
-  std::uint32_t value = 0;
-
-  /// The kind for each family.
-  constexpr icmp_error(icmp_kind about4, icmpv6_kind about6, std::uint32_t extra = 0) noexcept
-      : v4(about4), v6(about6), value(extra) {}
-  /// An ICMP error, and ICMPv6's nearest to it.
-  constexpr icmp_error(icmp_kind about4, std::uint32_t extra = 0) noexcept
-      : v4(about4), v6(nearest(about4)), value(extra) {}
-  /// About IPv6 alone.
-  constexpr icmp_error(icmpv6_kind about6, std::uint32_t extra = 0) noexcept : v6(about6), value(extra) {}
-
-  /// The ICMPv6 error that says the same, as far as there is one (RFC 7915 §4.2, nft's icmpx).
-  [[nodiscard]] static constexpr icmpv6_kind nearest(icmp_kind k) noexcept {
-    if (k == icmp::unreachable::fragmentation_needed) return icmpv6::packet_too_big;
-    if (k.type == icmp::time_exceeded::type) return {icmpv6::time_exceeded::type, k.code};
-    if (k.type == icmp::parameter_problem::type) return icmpv6::parameter_problem::header_field;
-    if (k.type != icmp::unreachable::type) return {};
-    switch (k.code) {
-      case 1:  // host, its network not known either, or not with this service
-      case 7:
-      case 12: return icmpv6::unreachable::address;
-      case 2: return icmpv6::parameter_problem::next_header;
-      case 3: return icmpv6::unreachable::port;
-      case 9:  // prohibited, in five ways
-      case 10:
-      case 13:
-      case 14:
-      case 15: return icmpv6::unreachable::prohibited;
-      default: return icmpv6::unreachable::no_route;
-    }
-  }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const icmp_error&, const icmp_error&) noexcept = default;
-};
-
-namespace detail {
-
-// DSCP CS6: ICMP errors have precedence 6, "internetwork control", and the rest of the packet's own type of service
-// (RFC 1812 §4.3.2.5).
-[[nodiscard]] constexpr std::uint8_t precedence_6(std::uint8_t codepoint) noexcept {
-  return static_cast<std::uint8_t>(0x30u | (codepoint & 7u));
-}
-
-// Whether an ICMP error may be sent about an IPv4 packet: RFC 1122 §3.2.2, RFC 1812 §4.3.2.7.
-[[nodiscard]] inline bool may_report(const header_map& found, const ipv4& ip, const ip_interfaces& here) noexcept {
-  const ipv4_address from = ip.source(), to = ip.destination();
-  if (!is_one_host(from) || here.is_directed_broadcast(from)) return false;
-  if (to.is_multicast() || to.is_broadcast() || here.is_directed_broadcast(to)) return false;
-  if (ip.fragment_offset() != 0) return false;
-  if (ip.protocol_number() != icmp_header::ip_protocol) return true;
-  // What is neither question nor answer may be an error that this library does not know.
-  return found.has<icmp>() && found.get<icmp>().is_query();
-}
-// Whether an ICMPv6 error may be sent about an IPv6 packet: RFC 4443 §2.4 (e). Two kinds go to the sender of a
-// multicast as well: they tell of a path that only it can mend.
-[[nodiscard]] inline bool may_report(const header_map& found, const ipv6& ip, icmpv6_kind k, bool to_many) noexcept {
-  if (!is_one_host(ip.source())) return false;
-  if ((to_many || ip.destination().is_multicast()) && k != icmpv6::packet_too_big &&
-      k != icmpv6::parameter_problem::option)
-    return false;
-  ipv6_extensions chain{ip};
-  while (chain) chain.next();
-  if (found.layers().has(protocol::fragment) && !found.layers().has(protocol::transport)) return false;
-  if (chain.protocol() != icmpv6_header::ip_protocol) return true;
-  if (!found.has<icmpv6>()) return false;
-  const icmpv6 message = found.get<icmpv6>();
-  return !message.is_error() && message.kind() != icmpv6::redirect;
-}
-
-// Makes room for `more` bytes before the network header of a packet of which `quote` bytes of datagram are to stay
-// behind them, `least` at any rate.
-[[nodiscard]] inline verdict make_room(packet& p, std::size_t link, std::size_t more, std::size_t quote,
-                                       std::size_t least) noexcept {
-  if (p.total_length() > link + quote) (void)p.trim(link + quote);
-  if (!p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
-  const auto room = [&] { return p.headroom() + p.length() + p.tailroom(); };
-  if (room() < p.length() + more && !p.keep()) return drop(drop_reason::no_packet);
-  if (room() < p.length() + more) {
-    if (room() < link + more + least) return drop(drop_reason::no_packet);
-    (void)p.trim(room() - more);
-  }
-  if (p.headroom() < more) {
-    // The same bytes a little further behind.
-    const std::size_t shift = more - p.headroom(), size = p.length();
-    if (p.put(shift) == nullptr) return drop(drop_reason::no_packet);
-    std::byte* const at = p.writable().data();
-    __builtin_memmove(at + shift, at, size);
-    if (!p.pull(shift)) return drop(drop_reason::no_packet);
-  }
-  std::byte* const front = p.push(more);
-  if (front == nullptr) return drop(drop_reason::no_packet);
-  __builtin_memmove(front, front + more, link);
-  return pass;
-}
-
-template <class Outer, class Message>
-[[nodiscard]] verdict become_error(packet& p, std::size_t link, std::size_t quote, std::size_t least,
-                                   const Outer& outer, const Message& message) noexcept {
-  const verdict made = make_room(p, link, size_of_headers(outer, message), quote, least);
-  if (made.code != verdict_code::pass) return made;
-  const mutable_bytes whole = p.writable();
-  turn_link_round(whole, link, p.layers().link_kind(), whole.size() - link);
-  if (!write_headers(whole.from(link), outer, message)) return drop(drop_reason::no_packet);
-  constexpr bool six = sizeof(outer.source) == 16;
-  know_answer(p, link, six ? protocol::ipv6 : protocol::ipv4, outer.size(), six ? protocol::icmpv6 : protocol::icmp);
-  return pass;
-}
-
-[[nodiscard]] inline verdict report4(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
-                                     instant now) noexcept {
-  const header_map found{static_cast<const packet&>(p)};
-  const ipv4 ip = found.get<ipv4>();
-  const ip_interfaces& here = sender.interfaces();
-  const bool is_kind = what.v4.type == icmp::unreachable::type || what.v4.type == icmp::redirect::type ||
-                       what.v4.type == icmp::time_exceeded::type || what.v4.type == icmp::parameter_problem::type;
-  // To whom it was sent knows best; else the one that it came to (RFC 1812 §4.3.2.4).
-  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v4;
-  if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
-    return drop(drop_reason::unanswerable);
-  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
-  const ipv4_header outer{
-      .source = from, .destination = ip.source(), .ttl = sender.ttl(), .dscp = precedence_6(ip.codepoint())};
-  const icmp_header message{.kind = what.v4,
-                            .next_hop_mtu = static_cast<std::uint16_t>(what.value < 0xffff ? what.value : 0xffff),
-                            .gateway = ipv4_address{what.value},
-                            .pointer = static_cast<std::uint8_t>(what.value)};
-  const std::size_t most = 576 - outer.size() - message.size();
-  const std::size_t quote = ip.total_length() < most ? ip.total_length() : most;
-  return become_error(p, at.link, quote, ip.header_size() + 8, outer, message);
-}
-
-[[nodiscard]] inline verdict report6(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
-                                     instant now) noexcept {
-  const header_map found{static_cast<const packet&>(p)};
-  const ipv6 ip = found.get<ipv6>();
-  const ip_interfaces& here = sender.interfaces();
-  const bool is_kind = what.v6.type >= 1 && what.v6.type <= 4;
-  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v6;
-  if (!is_kind || from.is_unspecified() || !may_report(found, ip, what.v6, at.to_many))
-    return drop(drop_reason::unanswerable);
-  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
-  std::uint32_t pointer = what.value;
-  if (what.v6 == icmpv6::parameter_problem::next_header && pointer == 0) {
-    ipv6_extensions chain{ip};
-    while (chain) chain.next();
-    pointer = static_cast<std::uint32_t>(chain.named_at());
-  }
-  const ipv6_header outer{
-      .source = from, .destination = ip.source(), .hop_limit = sender.ttl(), .dscp = precedence_6(0)};
-  const icmpv6_header message{.kind = what.v6, .next_hop_mtu = what.value, .pointer = pointer};
-  constexpr std::size_t most = 1280 - 40 - 8;
-  const std::size_t datagram = std::size_t{ip.payload_length()} + 40;
-  return become_error(p, at.link, datagram < most ? datagram : most, 48, outer, message);
-}
-
-}  // namespace detail
-
-/// Turns a packet into the error about it, ready to go back by the interface that it came from: source is the address
-/// of this host that it was sent to, else that of the interface; precedence is 6; an Ethernet header is turned round
-/// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
-/// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
-///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
-/// - `icmp_rate` when the sender's limit is used up;
-/// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
-/// The packet must have been parsed. It loses its mark and its connection: this host has sent it.
-[[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
-                                               instant now) noexcept {
-  const detail::answer_place at = detail::place_of(p);
-  if (!at.good) return drop(drop_reason::unanswerable);
-  const header_map found{static_cast<const packet&>(p)};
-  if (found.has<ipv4>()) return detail::report4(p, at, what, sender, now);
-  if (found.has<ipv6>()) return detail::report6(p, at, what, sender, now);
-  return drop(drop_reason::not_ip);
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/ip/next_hop.hpp =========================================================================================
 // Next hops: where a route leads, and groups of them among which flows are spread (ECMP).
 //
@@ -34491,6 +34288,209 @@ class next_hop_table_of : public next_hop_table {
   slot hop_slots_[Hops]{};
   group group_slots_[Groups]{};
 };
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/icmp_error.hpp =======================================================================================
+// Turns a packet into the ICMP or ICMPv6 error about it. RFC 792, RFC 1122 §3.2.2, RFC 1191, RFC 1812 §4.3, RFC 4443.
+//
+//     [ link | IP |   the packet ...    ]        becomes
+//     [ link | IP | ICMP | IP |   the packet ... ]       with the link header turned round,
+//
+// in its own memory, moved there only as far as the room in front of it is too small. As much of it is quoted as may
+// be: 576 bytes of IPv4 datagram in all (RFC 1812 §4.3.2.3), 1280 of IPv6 (RFC 4443 §2.4 (c)).
+//
+// What it does not do: IPv6 redirects, which are neighbour discovery; extensions of RFC 4884.
+#ifndef RUNNEL_IP_ICMP_ERROR_HPP
+#define RUNNEL_IP_ICMP_ERROR_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// An error in both families: what is sent about an IPv4 packet, and what about an IPv6 one.
+struct icmp_error {
+  icmp_kind v4{};    ///< about IPv4; a kind that is no error: nothing
+  icmpv6_kind v6{};  ///< about IPv6; a kind that is no error: nothing
+  /// What the kind has beside: the MTU of the next hop in bytes, the octet that a parameter problem points at, the
+  /// better router's address (`ipv4_address::value()`) of a redirect.
+  std::uint32_t value = 0;
+
+  /// The kind for each family.
+  constexpr icmp_error(icmp_kind about4, icmpv6_kind about6, std::uint32_t extra = 0) noexcept
+      : v4(about4), v6(about6), value(extra) {}
+  /// An ICMP error, and ICMPv6's nearest to it.
+  constexpr icmp_error(icmp_kind about4, std::uint32_t extra = 0) noexcept
+      : v4(about4), v6(nearest(about4)), value(extra) {}
+  /// About IPv6 alone.
+  constexpr icmp_error(icmpv6_kind about6, std::uint32_t extra = 0) noexcept : v6(about6), value(extra) {}
+
+  /// The ICMPv6 error that says the same, as far as there is one (RFC 7915 §4.2, nft's icmpx).
+  [[nodiscard]] static constexpr icmpv6_kind nearest(icmp_kind k) noexcept {
+    if (k == icmp::unreachable::fragmentation_needed) return icmpv6::packet_too_big;
+    if (k.type == icmp::time_exceeded::type) return {icmpv6::time_exceeded::type, k.code};
+    if (k.type == icmp::parameter_problem::type) return icmpv6::parameter_problem::header_field;
+    if (k.type != icmp::unreachable::type) return {};
+    switch (k.code) {
+      case 1:  // host, its network not known either, or not with this service
+      case 7:
+      case 12: return icmpv6::unreachable::address;
+      case 2: return icmpv6::parameter_problem::next_header;
+      case 3: return icmpv6::unreachable::port;
+      case 9:  // prohibited, in five ways
+      case 10:
+      case 13:
+      case 14:
+      case 15: return icmpv6::unreachable::prohibited;
+      default: return icmpv6::unreachable::no_route;
+    }
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const icmp_error&, const icmp_error&) noexcept = default;
+};
+
+namespace detail {
+
+// DSCP CS6: ICMP errors have precedence 6, "internetwork control", and the rest of the packet's own type of service
+// (RFC 1812 §4.3.2.5).
+[[nodiscard]] constexpr std::uint8_t precedence_6(std::uint8_t codepoint) noexcept {
+  return static_cast<std::uint8_t>(0x30u | (codepoint & 7u));
+}
+
+// Whether an ICMP error may be sent about an IPv4 packet: RFC 1122 §3.2.2, RFC 1812 §4.3.2.7.
+[[nodiscard]] inline bool may_report(const header_map& found, const ipv4& ip, const ip_interfaces& here) noexcept {
+  const ipv4_address from = ip.source(), to = ip.destination();
+  if (!is_one_host(from) || here.is_directed_broadcast(from)) return false;
+  if (to.is_multicast() || to.is_broadcast() || here.is_directed_broadcast(to)) return false;
+  if (ip.fragment_offset() != 0) return false;
+  if (ip.protocol_number() != icmp_header::ip_protocol) return true;
+  // What is neither question nor answer may be an error that this library does not know.
+  return found.has<icmp>() && found.get<icmp>().is_query();
+}
+// Whether an ICMPv6 error may be sent about an IPv6 packet: RFC 4443 §2.4 (e). Two kinds go to the sender of a
+// multicast as well: they tell of a path that only it can mend.
+[[nodiscard]] inline bool may_report(const header_map& found, const ipv6& ip, icmpv6_kind k, bool to_many) noexcept {
+  if (!is_one_host(ip.source())) return false;
+  if ((to_many || ip.destination().is_multicast()) && k != icmpv6::packet_too_big &&
+      k != icmpv6::parameter_problem::option)
+    return false;
+  ipv6_extensions chain{ip};
+  while (chain) chain.next();
+  if (found.layers().has(protocol::fragment) && !found.layers().has(protocol::transport)) return false;
+  if (chain.protocol() != icmpv6_header::ip_protocol) return true;
+  if (!found.has<icmpv6>()) return false;
+  const icmpv6 message = found.get<icmpv6>();
+  return !message.is_error() && message.kind() != icmpv6::redirect;
+}
+
+// Makes room for `more` bytes before the network header of a packet of which `quote` bytes of datagram are to stay
+// behind them, `least` at any rate.
+[[nodiscard]] inline verdict make_room(packet& p, std::size_t link, std::size_t more, std::size_t quote,
+                                       std::size_t least) noexcept {
+  if (p.total_length() > link + quote) (void)p.trim(link + quote);
+  if (!p.linearize() || !p.unshare()) return drop(drop_reason::no_packet);
+  const auto room = [&] { return p.headroom() + p.length() + p.tailroom(); };
+  if (room() < p.length() + more && !p.keep()) return drop(drop_reason::no_packet);
+  if (room() < p.length() + more) {
+    if (room() < link + more + least) return drop(drop_reason::no_packet);
+    (void)p.trim(room() - more);
+  }
+  if (p.headroom() < more) {
+    // The same bytes a little further behind.
+    const std::size_t shift = more - p.headroom(), size = p.length();
+    if (p.put(shift) == nullptr) return drop(drop_reason::no_packet);
+    std::byte* const at = p.writable().data();
+    __builtin_memmove(at + shift, at, size);
+    if (!p.pull(shift)) return drop(drop_reason::no_packet);
+  }
+  std::byte* const front = p.push(more);
+  if (front == nullptr) return drop(drop_reason::no_packet);
+  __builtin_memmove(front, front + more, link);
+  return pass;
+}
+
+template <class Outer, class Message>
+[[nodiscard]] verdict become_error(packet& p, std::size_t link, std::size_t quote, std::size_t least,
+                                   const Outer& outer, const Message& message) noexcept {
+  const verdict made = make_room(p, link, size_of_headers(outer, message), quote, least);
+  if (made.code != verdict_code::pass) return made;
+  const mutable_bytes whole = p.writable();
+  turn_link_round(whole, link, p.layers().link_kind(), whole.size() - link);
+  if (!write_headers(whole.from(link), outer, message)) return drop(drop_reason::no_packet);
+  constexpr bool six = sizeof(outer.source) == 16;
+  know_answer(p, link, six ? protocol::ipv6 : protocol::ipv4, outer.size(), six ? protocol::icmpv6 : protocol::icmp);
+  return pass;
+}
+
+[[nodiscard]] inline verdict report4(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
+                                     instant now) noexcept {
+  const header_map found{static_cast<const packet&>(p)};
+  const ipv4 ip = found.get<ipv4>();
+  const ip_interfaces& here = sender.interfaces();
+  const bool is_kind = what.v4.type == icmp::unreachable::type || what.v4.type == icmp::redirect::type ||
+                       what.v4.type == icmp::time_exceeded::type || what.v4.type == icmp::parameter_problem::type;
+  // To whom it was sent knows best; else the one that it came to (RFC 1812 §4.3.2.4).
+  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v4;
+  if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
+    return drop(drop_reason::unanswerable);
+  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+  const ipv4_header outer{
+      .source = from, .destination = ip.source(), .ttl = sender.ttl(), .dscp = precedence_6(ip.codepoint())};
+  const icmp_header message{.kind = what.v4,
+                            .next_hop_mtu = static_cast<std::uint16_t>(what.value < 0xffff ? what.value : 0xffff),
+                            .gateway = ipv4_address{what.value},
+                            .pointer = static_cast<std::uint8_t>(what.value)};
+  const std::size_t most = 576 - outer.size() - message.size();
+  const std::size_t quote = ip.total_length() < most ? ip.total_length() : most;
+  return become_error(p, at.link, quote, ip.header_size() + 8, outer, message);
+}
+
+[[nodiscard]] inline verdict report6(packet& p, const answer_place& at, const icmp_error& what, icmp_sender& sender,
+                                     instant now) noexcept {
+  const header_map found{static_cast<const packet&>(p)};
+  const ipv6 ip = found.get<ipv6>();
+  const ip_interfaces& here = sender.interfaces();
+  const bool is_kind = what.v6.type >= 1 && what.v6.type <= 4;
+  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v6;
+  if (!is_kind || from.is_unspecified() || !may_report(found, ip, what.v6, at.to_many))
+    return drop(drop_reason::unanswerable);
+  if (!sender.take(now)) return drop(drop_reason::icmp_rate);
+  std::uint32_t pointer = what.value;
+  if (what.v6 == icmpv6::parameter_problem::next_header && pointer == 0) {
+    ipv6_extensions chain{ip};
+    while (chain) chain.next();
+    pointer = static_cast<std::uint32_t>(chain.named_at());
+  }
+  const ipv6_header outer{
+      .source = from, .destination = ip.source(), .hop_limit = sender.ttl(), .dscp = precedence_6(0)};
+  const icmpv6_header message{.kind = what.v6, .next_hop_mtu = what.value, .pointer = pointer};
+  constexpr std::size_t most = 1280 - 40 - 8;
+  const std::size_t datagram = std::size_t{ip.payload_length()} + 40;
+  return become_error(p, at.link, datagram < most ? datagram : most, 48, outer, message);
+}
+
+}  // namespace detail
+
+/// Turns a packet into the error about it, ready to go back by the interface that it came from: source is the address
+/// of this host that it was sent to, else that of the interface; precedence is 6; an Ethernet header is turned round
+/// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
+/// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
+///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
+/// - `icmp_rate` when the sender's limit is used up;
+/// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
+/// The packet must have been parsed. It loses its mark and its connection: this host has sent it.
+[[nodiscard]] inline verdict answer_with_error(packet& p, const icmp_error& what, icmp_sender& sender,
+                                               instant now) noexcept {
+  const detail::answer_place at = detail::place_of(p);
+  if (!at.good) return drop(drop_reason::unanswerable);
+  const header_map found{static_cast<const packet&>(p)};
+  if (found.has<ipv4>()) return detail::report4(p, at, what, sender, now);
+  if (found.has<ipv6>()) return detail::report6(p, at, what, sender, now);
+  return drop(drop_reason::not_ip);
+}
 
 }  // namespace runnel
 
@@ -34918,8 +34918,10 @@ template <class Outer>
 //     icmp_sender errors{interfaces};
 //     auto output = as_pipeline(transmit(lan));
 //
-//     route(routes).on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
-//                  .on<forward> (policy.on<refused>(reject(icmp::unreachable::prohibited, errors) | shared(output)))
+//     route(routes)
+//         .on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
+//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(output))
+//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(output))...)
 //
 // The packet itself becomes the answer, and goes on.
 #ifndef RUNNEL_IP_REJECT_HPP
@@ -35006,6 +35008,254 @@ struct tcp_reset_stage : stage_defaults {
 /// `answer_with_tcp_reset`). The sender must outlive the pipeline, and is for one thread.
 [[nodiscard]] constexpr auto reject_with_tcp_reset(icmp_sender& sender) noexcept {
   return detail::tcp_reset_stage{sender};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/forwarding.hpp =======================================================================================
+// Forwarding: what a router does with a packet between the routing decision and the next hop. RFC 1812 §5.2 and §5.3,
+// RFC 8200 §3 and §4, RFC 3704, RFC 5095.
+//
+//     route(routes)
+//         .on<forward>(forwarding(routes, {.interfaces = interfaces, .reverse_path = reverse_path_filter::strict})
+//                          .on<forwarded>(resolve(neighbours) | transmit(wan))
+//                          .on<oversized>(discard)                            // or what cuts it into fragments
+//                          .on<refused>  (reject(errors) | shared(output)))   // time exceeded, too big, ...
+//
+// In this order: sent to many on the link, header checksum, addresses that are never forwarded, reverse path, options;
+// then TTL, and the MTU of the next hop. A packet that does not go on is unchanged.
+//
+// What it does not do: options that routers write to. Record route, timestamp and router alert pass as they are, as
+// through the fast paths of routers; source routes are refused (RFC 7126). Multicast is not forwarded.
+#ifndef RUNNEL_IP_FORWARDING_HPP
+#define RUNNEL_IP_FORWARDING_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// The way of packets that go on, their TTL or hop limit one less.
+struct forwarded {
+  static constexpr const char* name = "forwarded";  ///< in drawings
+};
+/// The same for IPv4 packets that are longer than the next hop takes, and may be fragmented.
+struct oversized {
+  static constexpr const char* name = "oversized";  ///< in drawings
+};
+/// The way of packets that do not go on, and whose sender is to be told: `reject(sender)` knows why.
+struct refused {
+  static constexpr const char* name = "refused";  ///< in drawings
+};
+
+/// How the source of a packet is checked against the routes: Linux's rp_filter.
+enum class reverse_path_filter : std::uint8_t {
+  off,     ///< not at all
+  loose,   ///< it can be reached somehow (RFC 3704 §2.4)
+  strict,  ///< it is reached by the interface that the packet came by (RFC 3704 §2.2)
+};
+
+/// How a `forwarding()` stage forwards.
+struct forwarding_options {
+  ip_interfaces interfaces{};  ///< for MTUs (one that is not there has 1500 bytes), and for their subnets' broadcasts
+  reverse_path_filter reverse_path = reverse_path_filter::off;  ///< how sources are checked
+  bool directed_broadcast = false;  ///< whether packets to all hosts of an interface's subnet go on (RFC 2644: no)
+};
+
+namespace detail {
+
+// Destinations that no router passes on, and sources that nobody on another link has: "this" network, loopback,
+// multicast, class E and limited broadcast (RFC 1812 §4.2.2.11, §5.3.7), link-local (RFC 3927 §7).
+[[nodiscard]] constexpr bool is_martian(ipv4_address a) noexcept {
+  return !is_one_host(a) || a.value() >> 16 == 0xa9fe;
+}
+// The same for IPv6, without link-local addresses (RFC 4291 §2.5); IPv4-mapped ones are for programs, not for packets.
+[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept {
+  return !is_one_host(a) || (a.high() == 0 && a.low() >> 32 == 0xffff);
+}
+
+// How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
+[[nodiscard]] inline std::size_t length_on_wire(const packet& p, const header_map& found,
+                                                std::size_t datagram) noexcept {
+  if (p.segment_size() == 0) [[likely]]
+    return datagram;
+  const layers& l = p.layers();
+  const std::size_t before = std::size_t{l.transport} - l.network;
+  const std::size_t header = found.has<tcp>() ? found.get<tcp>().header_size() : 8u;
+  const std::size_t segment = before + header + p.segment_size();
+  return segment < datagram ? segment : datagram;
+}
+
+template <routing_source R>
+struct forwarding_decision {
+  using ways = ports<forwarded, oversized, refused>;
+  static constexpr const char* name = "forwarding";
+  static constexpr bool needs_parsed = true;
+  const R* routes;
+  forwarding_options options;
+
+  ways operator()(packet& p) const noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    const auto number = static_cast<next_hop_number>(p.scratch());
+    const next_hop_table& hops = routes->hops();
+    if (place_of(p).to_many) return drop(drop_reason::link_broadcast);
+    const bool known = hops.is_hop(number) && hops[number].type == route_type::unicast;
+    if (found.has<ipv4>()) [[likely]] {
+      if (!known) return refuse(p, icmp::unreachable::network);
+      return forward4(p, found, hops[number]);
+    }
+    if (found.has<ipv6>()) {
+      if (!known) return refuse(p, icmpv6::unreachable::no_route);
+      return forward6(p, found, hops[number]);
+    }
+    return drop(drop_reason::not_ip);
+  }
+
+ private:
+  template <class Kind>
+  [[nodiscard]] static ways refuse(packet& p, Kind k, std::size_t value = 0) noexcept {
+    p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
+    return refused{};
+  }
+  [[nodiscard]] std::size_t mtu_of(const next_hop& hop) const noexcept {
+    return hop.mtu != 0 ? hop.mtu : options.interfaces[hop.oif].mtu;
+  }
+
+  [[nodiscard]] ways forward4(packet& p, const header_map& found, const next_hop& hop) const noexcept {
+    const ipv4 ip = found.get<ipv4>();
+    const ipv4_address from = ip.source(), to = ip.destination();
+    if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
+    if (is_martian(from) || is_martian(to)) return drop(drop_reason::martian);
+    if (!options.directed_broadcast && options.interfaces.is_directed_broadcast(to)) return drop(drop_reason::martian);
+    if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
+    if (ip.header_size() > 20) [[unlikely]] {
+      std::size_t at = 20;
+      ipv4_options walk{ip.options()};
+      for (; walk; walk.next()) {
+        if (walk.kind() == loose_source_route || walk.kind() == strict_source_route)
+          return drop(drop_reason::source_route);
+        at += walk.whole().size();
+      }
+      if (walk.malformed()) return refuse(p, icmp::parameter_problem::pointer, at);
+    }
+    if (ip.time_to_live() <= 1) return refuse(p, icmp::time_exceeded::transit);
+    const std::size_t mtu = mtu_of(hop);
+    const bool fits = length_on_wire(p, found, ip.total_length()) <= mtu;
+    if (!fits && ip.dont_fragment()) return refuse(p, icmp::unreachable::fragmentation_needed, mtu);
+    if (!p.unshare()) return drop(drop_reason::no_packet);
+    const auto header = mutable_header_map{p}.get<mut<ipv4>>();
+    header.time_to_live(static_cast<std::uint8_t>(header.time_to_live() - 1));
+    if (!fits) return oversized{};
+    return forwarded{};
+  }
+
+  [[nodiscard]] ways forward6(packet& p, const header_map& found, const next_hop& hop) const noexcept {
+    const ipv6 ip = found.get<ipv6>();
+    const ipv6_address from = ip.source(), to = ip.destination();
+    if (is_martian(from) || is_martian(to) || to.is_link_local()) return drop(drop_reason::martian);
+    if (from.is_link_local()) return refuse(p, icmpv6::unreachable::beyond_scope);
+    if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
+    for (ipv6_extensions chain{ip}; chain; chain.next()) {
+      const bool by_options = chain.kind() == ipv6_extension::hop_by_hop;
+      if (!by_options && chain.kind() != ipv6_extension::routing) continue;
+      const verdict v = by_options ? look_at_options(p, chain) : look_at_routing(p, chain);
+      if (v.code == verdict_code::drop) return v;
+      if (v.code == verdict_code::stolen) return refused{};
+    }
+    if (ip.hop_limit() <= 1) return refuse(p, icmpv6::time_exceeded::hop_limit);
+    // A link that takes less has to cut and join by itself (RFC 8200 §5).
+    const std::size_t mtu = mtu_of(hop) < 1280 ? 1280 : mtu_of(hop);
+    if (length_on_wire(p, found, std::size_t{ip.payload_length()} + 40) > mtu)
+      return refuse(p, icmpv6::packet_too_big, mtu);
+    if (!p.unshare()) return drop(drop_reason::no_packet);
+    const auto header = mutable_header_map{p}.get<mut<ipv6>>();
+    header.hop_limit(static_cast<std::uint8_t>(header.hop_limit() - 1));
+    return forwarded{};
+  }
+  // What a router looks at in the extension headers of packets for others. `stolen` says that it is refused.
+  // RFC 8200 §4.2: the two highest bits of an unknown option say what to do. The destination is no multicast here, so
+  // that 10 and 11 are alike.
+  [[nodiscard]] static verdict look_at_options(packet& p, const ipv6_extensions& chain) noexcept {
+    ipv6_options walk{chain.data()};
+    for (; walk; walk.next()) {
+      if (walk.kind() == ipv6_options::router_alert || walk.action() == ipv6_option_action::skip) continue;
+      if (walk.action() == ipv6_option_action::discard_silently) return drop(drop_reason::ip_option);
+      (void)refuse(p, icmpv6::parameter_problem::option, chain.offset() + walk.offset());
+      return stolen;
+    }
+    return walk.malformed() ? verdict{drop(drop_reason::ip_option)} : pass;
+  }
+  // Type 0 makes packets go round in circles: it is treated as unknown (RFC 5095 §3).
+  [[nodiscard]] static verdict look_at_routing(packet& p, const ipv6_extensions& chain) noexcept {
+    const std::byte* const header = chain.data().data();
+    if (load_u8(header + 2) != 0 || load_u8(header + 3) == 0) return pass;
+    (void)refuse(p, icmpv6::parameter_problem::header_field, chain.offset() + 2);
+    return stolen;
+  }
+
+  template <class Address>
+  [[nodiscard]] bool comes_the_right_way(const packet& p, const Address& from, const Address& to) const noexcept {
+    if (options.reverse_path == reverse_path_filter::off) return true;
+    const bool anywhere = options.reverse_path == reverse_path_filter::loose;
+    const next_hop_table& hops = routes->hops();
+    const next_hop_number back = routes->lookup(route_query<Address>{from, to, p.mark(), 0});
+    if (hops.is_group(back)) {
+      const next_hop_table::group& g = hops.group_at(back);
+      for (std::size_t i = 0; i < g.members; ++i)
+        if (anywhere || hops[g.member[i].hop].oif == p.iif()) return true;
+      return false;
+    }
+    if (!hops.is_hop(back) || hops[back].type != route_type::unicast) return false;
+    return anywhere || hops[back].oif == p.iif();
+  }
+};
+
+}  // namespace detail
+
+/// A branch with the ways `forwarded`, `oversized` and `refused`, behind `route(routes)` on its way `forward`: it reads
+/// the number of the next hop from the packet's `scratch`, and leaves it there for what goes on; in what is refused
+/// `scratch` tells `reject(sender)` which error. Decrements TTL and hop limit, and copies shared bytes to do so. Drops
+/// - `link_broadcast`: sent to all or to a group on the link (RFC 1812 §5.3.4);
+/// - `ip_checksum`: a wrong IPv4 header checksum (§5.2.2);
+/// - `martian`: from or to an address that is never forwarded (§5.3.7), a directed broadcast among it (§5.3.5.2);
+/// - `reverse_path`, `source_route`, `ip_option` (an IPv6 option that says so), `no_packet`.
+/// Refuses
+/// - a TTL or hop limit of 1 or 0 (§5.3.1): time exceeded;
+/// - IPv4 with "don't fragment", and IPv6, longer than the next hop's MTU, or else its interface's;
+/// - impossible options, unknown IPv6 options that ask for it, a routing header of type 0: parameter problem;
+/// - a link-local IPv6 source: beyond scope (RFC 4443 §3.1).
+/// Needs `parse()` before it; routes and interfaces must outlive the pipeline.
+template <routing_source R>
+[[nodiscard]] constexpr auto forwarding(const R& routes, forwarding_options options = {}) noexcept {
+  return branch(detail::forwarding_decision<R>{&routes, options});
+}
+/// Refused: the routes would be gone before the pipeline runs.
+template <routing_source R>
+void forwarding(const R&& routes, forwarding_options options = {}) = delete;
+
+/// The redirect that the sender of an IPv4 packet may be told behind `route(routes)`, before `forwarding()`: when it
+/// goes out by the interface that it came by, and sender and next hop are on that interface's subnet (RFC 1812
+/// §5.2.7.2). An error without kind when there is none to be sent. Nothing sends redirects by itself:
+/// `answer_with_error` of a copy does.
+[[nodiscard]] inline icmp_error redirect_for(const packet& p, const next_hop_table& hops,
+                                             const ip_interfaces& interfaces) noexcept {
+  constexpr icmp_error none{icmp_kind{}, icmpv6_kind{}};
+  const header_map found{p};
+  const auto number = static_cast<next_hop_number>(p.scratch());
+  if (!found.has<ipv4>() || !hops.is_hop(number)) return none;
+  const next_hop& hop = hops[number];
+  if (hop.type != route_type::unicast || hop.oif != p.iif()) return none;
+  const ipv4 datagram = found.get<ipv4>();
+  for (ipv4_options walk{datagram.options()}; walk; walk.next())
+    if (walk.kind() == detail::loose_source_route || walk.kind() == detail::strict_source_route) return none;
+  if (hop.has_gateway() && !hop.has_ipv4_gateway()) return none;
+  const ipv4_address better = hop.has_gateway() ? hop.ipv4_gateway() : datagram.destination();
+  const ip_interface& one = interfaces[hop.oif];
+  const ipv4_prefix subnet{one.v4, one.v4_length};
+  if (one.v4.is_unspecified() || !subnet.contains(datagram.source()) || !subnet.contains(better)) return none;
+  return {icmp::redirect::host, icmpv6_kind{}, better.value()};
 }
 
 }  // namespace runnel
@@ -35453,7 +35703,7 @@ class sorted_routes_of : public sorted_routes<Address> {
 #endif
 
 // ==== runnel/ip.hpp ==================================================================================================
-// The network layer: routes, neighbours, fragments, ICMP errors and echo.
+// The network layer: routes, neighbours, fragments, forwarding, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 

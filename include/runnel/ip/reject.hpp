@@ -4,8 +4,10 @@
 //     icmp_sender errors{interfaces};
 //     auto output = as_pipeline(transmit(lan));
 //
-//     route(routes).on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
-//                  .on<forward> (policy.on<refused>(reject(icmp::unreachable::prohibited, errors) | shared(output)))
+//     route(routes)
+//         .on<no_route>(reject(routes.hops(), errors) | shared(output))     // what the route's type says
+//         .on<local>   (reject(icmp::unreachable::port, errors) | shared(output))
+//         .on<forward> (forwarding(routes).on<refused>(reject(errors) | shared(output))...)
 //
 // The packet itself becomes the answer, and goes on.
 #ifndef RUNNEL_IP_REJECT_HPP
