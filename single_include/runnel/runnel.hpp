@@ -24879,6 +24879,7 @@ struct parser {
   std::size_t told = none;
   bool took_told = false;
   bool of_rule = false;         // a verdict may follow the whole
+  bool of_chain = false;        // and the other statements of a chain's rule (hook/)
   bool verdict_may_be = false;  // a verdict may stand in the place of the next condition
   static constexpr std::size_t none = ~std::size_t{0};
 };
@@ -25895,31 +25896,55 @@ void parse_one(auto& p) noexcept {
   } else if (in.accept_words("always")) {
     p.to.always();
   } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
-    in.expected(verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
-                                 "aborted, stolen"
-                               : "a condition, such as tcp dport 22 or host 10.0.0.1");
+    in.expected(verdict_may_be && p.of_chain
+                    ? "a condition, such as tcp dport 22, or a statement, such as accept, jump or counter"
+                : verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
+                                   "aborted, stolen"
+                                 : "a condition, such as tcp dport 22 or host 10.0.0.1");
   }
 }
 // Words that end a condition: what stands behind it in a rule.
-inline bool sees_verdict(text_cursor& in) noexcept {
+bool sees_verdict(auto& p) noexcept {
   constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
-  for (const char* const word : words)
-    if (in.sees_words(word)) return true;
-  return false;
+  constexpr const char* statements[] = {"counter",
+                                        "accept",
+                                        "drop",
+                                        "return",
+                                        "jump",
+                                        "goto",
+                                        "limit rate",
+                                        "log",
+                                        "notrack",
+                                        "comment",
+                                        "meta mark set",
+                                        "meta nftrace",
+                                        "ip ttl set",
+                                        "ip6 hoplimit set",
+                                        "meta priority set",
+                                        "ip dscp set",
+                                        "ip6 dscp set",
+                                        "tcp option maxseg size set"};
+  const auto sees_one_of = [&p](const auto& all) {
+    for (const char* const word : all)
+      if (p.in.sees_words(word)) return true;
+    return false;
+  };
+  return p.of_chain ? sees_one_of(statements) : sees_one_of(words);
 }
 // Whether one more condition stands here.
-inline bool goes_on_with_condition(text_cursor& in) noexcept {
+bool goes_on_with_condition(auto& p) noexcept {
+  text_cursor& in = p.in;
   in.skip_gap();
   const char c = in.ahead();
   const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
-  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
+  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(p);
 }
 // Conditions side by side.
 void parse_group(auto& p) noexcept {
   std::size_t left = parser::none;  // all but the last one
   const std::size_t begin = p.to.size();
   parse_one(p);
-  while (p.in.good() && goes_on_with_condition(p.in)) {
+  while (p.in.good() && goes_on_with_condition(p)) {
     // What has one node is the last one, or the last but one behind which stands the "both" of all.
     const std::size_t all = p.to.last();
     const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
@@ -25968,7 +25993,7 @@ void parse_list(auto& p) noexcept {
 // All of a condition; nothing is one that always holds.
 void parse_whole(auto& p) noexcept {
   p.verdict_may_be = p.of_rule;
-  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
+  if (p.in.at_end() || sees_verdict(p)) p.to.always();
   else parse_list(p);
   if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
     p.in.fail("too many brackets or negations inside each other");
@@ -30924,8 +30949,1040 @@ template <class First, class... More>
 
 #endif
 
+// ==== runnel/hook/rule_table.hpp =====================================================================================
+// Chains that are known at run time only: what `nft -f` loads, as a stage of a pipeline.
+//
+//     static static_rule_table<rule_table_config{}> first, second;
+//     load(first.get(), text, sets);                                     // result<std::size_t, error>
+//     rule_table_slot live{first};
+//     parse() | hook<prerouting>(live) | ... | hook<hook_point::forward>(live) | ...
+//
+// To change the rules, load another table and offer it to the slot: the thread of the pipeline takes it at its next
+// packet, whole. Each thread has a slot and tables of its own, since rules count.
+//
+// A packet walks its chains with a stack of its own of 16 places. Loading refuses jumps that are deeper or go in a
+// circle, so nothing has to be checked when packets come (NFT_JUMP_STACK_SIZE, nft_chain_validate()).
+#ifndef RUNNEL_HOOK_RULE_TABLE_HPP
+#define RUNNEL_HOOK_RULE_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// How much a rule table has room for. Each number is 65000 at most.
+struct rule_table_config {
+  std::uint32_t chains = 32;       ///< in all tables of the text together
+  std::uint32_t rules = 256;       ///< in all chains
+  std::uint32_t nodes = 1024;      ///< tests in all conditions; see `condition`
+  std::uint32_t words = 1024;      ///< values that they compare with
+  std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
+  std::uint32_t limits = 32;       ///< `limit rate`
+  std::uint32_t text = 1024;       ///< characters of the prefixes of logs
+};
+
+/// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
+enum class table_family : std::uint8_t {
+  v4,    ///< nft's `ip`: IPv4
+  v6,    ///< nft's `ip6`: IPv6
+  inet,  ///< both
+};
+
+namespace detail {
+
+enum class statement_kind : std::uint8_t {
+  accept,
+  drop,
+  jump,
+  go_to,
+  back,
+  counter,
+  limit,
+  log,
+  notrack,
+  mark,
+  priority,
+  traced,
+  dscp,
+  dscp6,
+  ttl,
+  hop_limit,
+  segment_size,
+};
+struct statement {
+  statement_kind kind = statement_kind::accept;
+  drop_reason reason = drop_reason::policy;  // of a drop
+  std::uint16_t index = 0;                   // of a chain, of a limit
+  std::uint32_t value = 0;                   // what is set; where the prefix of a log begins
+};
+struct table_rule {
+  std::uint32_t node = 0, word = 0, statement = 0;
+  std::uint16_t nodes = 0, statements = 0;
+  rule_counter hits{};
+};
+struct table_limit {
+  token_bucket bucket{1};
+  std::uint64_t rate = 1;
+  std::uint32_t burst = 5;
+  std::uint8_t unit = 0;  // its place in limit_units
+  bool over = false;
+};
+struct limit_unit {
+  const char* name;
+  std::int64_t seconds;
+};
+inline constexpr limit_unit limit_units[] = {
+    {"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}, {"week", 604800}};
+inline constexpr std::size_t name_room = 32;
+inline constexpr std::uint16_t no_chain = 0xffff;
+struct table_chain {
+  char name[name_room] = {};
+  std::uint8_t table = 0;
+  bool defined = false, base = false;
+  hook_point point{};
+  verdict policy = accept;
+  std::int32_t priority = 0;
+  std::uint32_t rule = 0, rules = 0;
+  std::uint16_t next = no_chain;  // of the same hook
+  // For whoever checks the jumps: where the chain was named first, and how deep the jumps below it go.
+  std::size_t named_at = 0;
+  bool named = false;
+  std::uint8_t looked_at = 0, height = 0;
+  rule_counter policy_hits{};
+};
+struct named_table {
+  char name[name_room] = {};
+  table_family family{};
+};
+
+// Bytes of `n` of them, up to where the next ones may begin.
+inline constexpr std::size_t table_alignment = 16;
+template <class T>
+constexpr std::size_t table_part(std::size_t n) noexcept {
+  return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
+}
+
+class table_loader;
+class table_printer;
+
+}  // namespace detail
+
+/// What a packet meets at each hook point: tables, chains and rules that `load` has read, in memory given beforehand.
+/// For one thread.
+class rule_table {
+ public:
+  /// How many tables a text may have.
+  static constexpr std::size_t max_tables = 8;
+  /// How deep jumps may go, as in the kernel.
+  static constexpr std::size_t max_jumps = 16;
+  /// What its memory is aligned to.
+  static constexpr std::size_t alignment = detail::table_alignment;
+  /// How many bytes a table takes.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
+    return detail::table_part<detail::table_chain>(c.chains) + detail::table_part<detail::table_rule>(c.rules) +
+           detail::table_part<match::condition_node>(c.nodes) + detail::table_part<std::uint64_t>(c.words) +
+           detail::table_part<detail::statement>(c.statements) + detail::table_part<detail::table_limit>(c.limits) +
+           detail::table_part<char>(c.text);
+  }
+  /// An empty table, which accepts everything, in `bytes_needed(c)` bytes that must outlive it (RUNNEL_ASSERT).
+  rule_table(mutable_bytes memory, const rule_table_config& c) noexcept : room_(c) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
+                  c.limits < 65000 && c.text < 65000);
+    std::byte* at = memory.data();
+    chains_ = take<detail::table_chain>(at, c.chains);
+    rules_ = take<detail::table_rule>(at, c.rules);
+    nodes_ = take<match::condition_node>(at, c.nodes);
+    words_ = take<std::uint64_t>(at, c.words);
+    statements_ = take<detail::statement>(at, c.statements);
+    limits_ = take<detail::table_limit>(at, c.limits);
+    text_ = take<char>(at, c.text);
+    clear();
+  }
+  rule_table(const rule_table&) = delete;
+  rule_table& operator=(const rule_table&) = delete;
+
+  /// Removes everything: then everything is accepted.
+  void clear() noexcept {
+    size_ = {};
+    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = 0;
+    table_count_ = 0;
+    for (std::uint16_t& f : first_) f = detail::no_chain;
+  }
+  /// How many rules there are in all chains.
+  [[nodiscard]] std::size_t size() const noexcept { return size_.rules; }
+  /// Calls `function(context, prefix, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once.
+  void log_to(void (*function)(void* context, const char* prefix, const packet& p), void* context) noexcept {
+    write_ = function;
+    write_context_ = context;
+  }
+
+  /// Sends a parsed packet through the base chains of a hook. `found` as for stages.
+  verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
+    std::uint16_t n = first_[static_cast<std::size_t>(point)];
+    if (n == detail::no_chain) return accept;
+    detail::rule_run r{p, c, found};
+    for (; n != detail::no_chain; n = chains_[n].next) {
+      const table_family f = tables_[chains_[n].table].family;
+      const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
+      if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
+      const verdict v = run_chain(chains_[n], r);
+      if (v.code != verdict_code::pass) return v;
+    }
+    return accept;
+  }
+
+ private:
+  friend class detail::table_loader;
+  friend class detail::table_printer;
+
+  template <class T>
+  static T* take(std::byte*& at, std::size_t n) noexcept {
+    T* const first = static_cast<T*>(static_cast<void*>(at));
+    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(at + i * sizeof(T))) T{};
+    at += detail::table_part<T>(n);
+    return first;
+  }
+  [[nodiscard]] match::condition_view condition_of(const detail::table_rule& r) const noexcept {
+    return {nodes_ + r.node, r.nodes, words_ + r.word};
+  }
+
+  verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
+    struct position {
+      const detail::table_rule *at, *end;
+    } stack[max_jumps];
+    std::size_t depth = 0;
+    detail::table_rule* at = rules_ + base.rule;
+    const detail::table_rule* end = at + base.rules;
+    for (;;) {
+      if (at == end) {
+        if (depth == 0) break;
+        --depth;
+        at = rules_ + (stack[depth].at - rules_);
+        end = stack[depth].end;
+        continue;
+      }
+      detail::table_rule& rule = *at++;
+      if (!match::detail::holds(condition_of(rule), r.s)) continue;
+      const detail::statement* s = statements_ + rule.statement;
+      for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
+        const detail::target_end e = act(*s, rule, r);
+        if (e == detail::target_end::next) continue;
+        if (e == detail::target_end::verdict) {
+          if (s->kind != detail::statement_kind::jump && s->kind != detail::statement_kind::go_to) return r.decided;
+          if (s->kind == detail::statement_kind::jump) stack[depth++] = {at, end};
+          at = rules_ + chains_[s->index].rule;
+          end = at + chains_[s->index].rules;
+        } else if (e == detail::target_end::back) {
+          end = at;
+        }
+        break;
+      }
+    }
+    ++base.policy_hits.packets;
+    base.policy_hits.bytes += r.p.total_length();
+    return base.policy;
+  }
+  // A jump ends the statements as a verdict does.
+  detail::target_end act(const detail::statement& s, detail::table_rule& rule, detail::rule_run& r) noexcept {
+    using kind = detail::statement_kind;
+    using detail::target_end;
+    switch (s.kind) {
+      case kind::accept: r.decided = runnel::accept; return target_end::verdict;
+      case kind::drop: r.decided = runnel::drop(s.reason); return target_end::verdict;
+      case kind::jump:
+      case kind::go_to: return target_end::verdict;
+      case kind::back: return target_end::back;
+      case kind::counter:
+        ++rule.hits.packets;
+        rule.hits.bytes += r.s.length;
+        return target_end::next;
+      case kind::limit: {
+        detail::table_limit& l = limits_[s.index];
+        return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+      }
+      case kind::log:
+        if (write_ != nullptr && lines_.take(r.c.now)) write_(write_context_, text_ + s.value, r.p);
+        return target_end::next;
+      case kind::notrack:
+        if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+        break;
+      case kind::mark: r.p.mark(s.value); break;
+      case kind::priority: r.p.priority(static_cast<std::uint8_t>(s.value)); break;
+      case kind::traced: r.p.traced(s.value != 0); break;
+      default: return write(s, r);
+    }
+    r.s = r.look();
+    return target_end::next;
+  }
+  // A packet without the header has not matched.
+  static detail::target_end write(const detail::statement& s, detail::rule_run& r) noexcept {
+    using kind = detail::statement_kind;
+    const bool four = s.kind == kind::dscp || s.kind == kind::ttl, any = s.kind == kind::segment_size;
+    if (any ? !r.s.headers.has<tcp>() : four ? !r.s.headers.has<ipv4>() : !r.s.headers.has<ipv6>())
+      return detail::target_end::next_rule;
+    const mutable_header_map m = detail::packet_source{r.p, r.c, r.found}.writable_map();
+    if (any) detail::write_maximum_segment_size(m, static_cast<std::uint16_t>(s.value));
+    else if (s.kind == kind::dscp || s.kind == kind::dscp6) detail::write_dscp(m, static_cast<std::uint8_t>(s.value));
+    else detail::write_hop_limit(m, static_cast<std::uint8_t>(s.value));
+    return detail::target_end::next;
+  }
+
+  rule_table_config room_;
+  rule_table_config size_{};  // how much of the room is taken
+  detail::table_chain* chains_ = nullptr;
+  detail::table_rule* rules_ = nullptr;
+  match::condition_node* nodes_ = nullptr;
+  std::uint64_t* words_ = nullptr;
+  detail::statement* statements_ = nullptr;
+  detail::table_limit* limits_ = nullptr;
+  char* text_ = nullptr;
+  detail::named_table tables_[max_tables]{};
+  std::size_t table_count_ = 0;
+  std::uint16_t first_[5]{};  // of each hook
+  void (*write_)(void* context, const char* prefix, const packet& p) = nullptr;
+  void* write_context_ = nullptr;
+  token_bucket lines_{10, 20};
+};
+
+/// A rule table in memory of its own, of a size known at compile time.
+template <rule_table_config Config = rule_table_config{}>
+class static_rule_table {
+ public:
+  static_rule_table() noexcept : table_({memory_, sizeof memory_}, Config) {}
+  /// The table. @{
+  [[nodiscard]] rule_table& get() noexcept { return table_; }
+  operator rule_table&() noexcept { return table_; }
+  [[nodiscard]] rule_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  alignas(rule_table::alignment) std::byte memory_[rule_table::bytes_needed(Config)];
+  rule_table table_;
+};
+
+/// Which table the stages of one thread ask. Another thread may offer it a new one at any time.
+class rule_table_slot {
+ public:
+  /// Begins with a table, which must outlive the slot or be replaced and `taken()` before it ends.
+  explicit rule_table_slot(rule_table& t) noexcept : offered_(&t), used_(&t) {}
+  rule_table_slot(const rule_table_slot&) = delete;
+  rule_table_slot& operator=(const rule_table_slot&) = delete;
+
+  /// From its next packet on the pipeline uses `t`, which must not be changed any more. The table before it is free
+  /// as soon as `taken()`; until then offer no other one (RUNNEL_ASSERT).
+  void offer(rule_table& t) noexcept {
+    RUNNEL_ASSERT(taken());
+    __atomic_store_n(&offered_, &t, __ATOMIC_RELEASE);
+  }
+  /// Whether the pipeline uses what was offered last.
+  [[nodiscard]] bool taken() const noexcept {
+    return __atomic_load_n(&used_, __ATOMIC_ACQUIRE) == __atomic_load_n(&offered_, __ATOMIC_RELAXED);
+  }
+  /// The table to ask. For the thread of the pipeline; also what a loop calls that has no packets, so that a table is
+  /// taken all the same.
+  rule_table& current() noexcept {
+    rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
+    if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
+    return *t;
+  }
+
+ private:
+  rule_table* offered_;
+  rule_table* used_;
+};
+
+namespace detail {
+
+template <hook_point Point>
+struct rule_table_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  rule_table_slot* slot;
+  constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
+  verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return slot->current().run(Point, p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
+};
+
+}  // namespace detail
+
+/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
+/// pipeline; the stages of one thread share one.
+template <hook_point Point>
+[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
+  return detail::rule_table_stage<Point>{slot};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/print_rule_table.hpp ===============================================================================
+// Prints rule tables as `nft list ruleset` does, so that nft and `load` read them again.
+#ifndef RUNNEL_HOOK_PRINT_RULE_TABLE_HPP
+#define RUNNEL_HOOK_PRINT_RULE_TABLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint16_t
+
+namespace runnel {
+
+/// The name of a family as nft spells it.
+[[nodiscard]] constexpr const char* name(table_family f) noexcept {
+  return f == table_family::v4 ? "ip" : f == table_family::v6 ? "ip6" : "inet";
+}
+
+namespace detail {
+
+struct priority_name {
+  const char* name;
+  std::int32_t value;
+};
+inline constexpr priority_name priority_names[] = {
+    {"raw", hook_priority::raw},       {"mangle", hook_priority::mangle},     {"dstnat", hook_priority::dstnat},
+    {"filter", hook_priority::filter}, {"security", hook_priority::security}, {"srcnat", hook_priority::srcnat}};
+// nft knows names for NAT where that stands only.
+[[nodiscard]] constexpr const char* name_of_priority(std::int32_t v, hook_point at) noexcept {
+  for (const priority_name& n : priority_names) {
+    if (n.value != v) continue;
+    const bool fits =
+        (v != hook_priority::dstnat || at == prerouting) && (v != hook_priority::srcnat || at == postrouting);
+    return fits ? n.name : nullptr;
+  }
+  return nullptr;
+}
+
+class table_printer {
+ public:
+  table_printer(text_writer& out, const rule_table& t) noexcept : out_(out), t_(t) {}
+
+  void all() noexcept {
+    for (std::size_t i = 0; i < t_.table_count_; ++i) {
+      out_ << "table " << name(t_.tables_[i].family) << ' ' << t_.tables_[i].name << " {\n";
+      bool first = true;
+      for (std::size_t c = 0; c < t_.size_.chains; ++c) {
+        if (t_.chains_[c].table != i) continue;
+        if (!first) out_ << '\n';
+        first = false;
+        chain(t_.chains_[c]);
+      }
+      out_ << "}\n";
+    }
+  }
+
+ private:
+  void chain(const table_chain& c) noexcept {
+    out_ << "\tchain " << c.name << " {\n";
+    if (c.base) {
+      out_ << "\t\ttype filter hook " << name(c.point) << " priority ";
+      if (const char* const said = name_of_priority(c.priority, c.point)) out_ << said;
+      else out_ << c.priority;
+      out_ << "; policy " << (c.policy == accept ? "accept" : "drop") << ";\n";
+    }
+    for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) rule(t_.rules_[i]);
+    out_ << "\t}\n";
+  }
+  // A condition with "or" is several lines in nft. Only verdicts may be said twice.
+  void rule(const table_rule& r) noexcept {
+    const match::detail::printed_tree tree{t_.condition_of(r)};
+    const std::size_t root = tree.condition.root(), lines = match::detail::lines_of(tree, root, true);
+    const statement& only = t_.statements_[r.statement];
+    const bool verdict =
+        r.statements == 1 && (only.kind == statement_kind::accept || only.kind == statement_kind::drop);
+    const bool split = lines >= 1 && lines <= 64 && (verdict || lines == 1);
+    for (std::size_t i = 0; i < (split ? lines : 1); ++i) {
+      out_ << "\t\t";
+      match::detail::line l{out_};
+      if (split) match::detail::print_line(l, tree, root, true, i);
+      else match::detail::print_tree(l, tree, root);
+      for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements_[r.statement + s], r);
+      out_ << '\n';
+    }
+  }
+  void action(text_writer& to, const statement& s, const table_rule& r) noexcept {
+    switch (s.kind) {
+      case statement_kind::accept: to << "accept"; return;
+      case statement_kind::drop:
+        to << "drop";
+        if (s.reason != drop_reason::policy) to << " comment \"" << name(s.reason) << '"';
+        return;
+      case statement_kind::jump: to << "jump " << t_.chains_[s.index].name; return;
+      case statement_kind::go_to: to << "goto " << t_.chains_[s.index].name; return;
+      case statement_kind::back: to << "return"; return;
+      case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
+      case statement_kind::limit: {
+        const table_limit& l = t_.limits_[s.index];
+        to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst "
+           << l.burst << " packets";
+        return;
+      }
+      case statement_kind::log:
+        to << "log";
+        if (t_.text_[s.value] != '\0') to << " prefix \"" << t_.text_ + s.value << '"';
+        return;
+      case statement_kind::notrack: to << "notrack"; return;
+      case statement_kind::mark: (to << "meta mark set 0x").hex(s.value); return;
+      case statement_kind::priority: (to << "meta priority set 0:").hex(s.value); return;
+      case statement_kind::traced: to << "meta nftrace set " << s.value; return;
+      case statement_kind::dscp: (to << "ip dscp set 0x").hex(s.value); return;
+      case statement_kind::dscp6: (to << "ip6 dscp set 0x").hex(s.value); return;
+      case statement_kind::ttl: to << "ip ttl set " << s.value; return;
+      case statement_kind::hop_limit: to << "ip6 hoplimit set " << s.value; return;
+      case statement_kind::segment_size: to << "tcp option maxseg size set " << s.value; return;
+    }
+  }
+
+  text_writer& out_;
+  const rule_table& t_;
+};
+
+}  // namespace detail
+
+/// All tables, as `nft list ruleset` prints them, with their counters. A rule whose condition has "or" in it becomes
+/// several lines when all it has is a verdict; another such rule is printed with `or`, which `load` reads and nft does
+/// not. The sets that rules name are the program's, and are not printed.
+inline void print(text_writer& out, const rule_table& t) noexcept { detail::table_printer{out, t}.all(); }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/match/parse_rules.hpp ===================================================================================
+// Reads rules from text: a condition and a verdict on each line, as rules are printed and as nft lists them.
+//
+//     # comments, empty lines
+//     tcp dport { 22, 80-90 } ip saddr @friends counter accept
+//     host 10.0.0.1 and not arp drop comment "blocklist"
+//     drop
+//
+// The verdicts are nft's `accept` and `drop`, and `pass`, `tx`, `redirect 2`, `aborted`, `stolen`. The comment of a
+// drop becomes its cause where it is the name of a drop_reason; all others are only comments. Whether there is a
+// `counter` or not, rules are counted, from 0 on. A `;` ends a rule like the end of a line.
+#ifndef RUNNEL_MATCH_PARSE_RULES_HPP
+#define RUNNEL_MATCH_PARSE_RULES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+namespace match::detail {
+
+// `comment "blocklist"`, if it stands here. `reason` stays when that is the name of none.
+inline void parse_comment(text_cursor& in, drop_reason& reason) noexcept {
+  if (!in.accept_words("comment")) return;
+  if (!in.accept("\"")) return in.expected("a text in quotes");
+  text<64> words;
+  for (; in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) words << in.ahead();
+  if (!in.accept("\"")) return in.expected("the closing quote");
+  for (std::size_t i = 0; i < drop_reason_count; ++i)
+    if (same_text(words.c_str(), name(static_cast<drop_reason>(i)))) reason = static_cast<drop_reason>(i);
+}
+// `counter`, `counter packets 1 bytes 54`
+inline void parse_counter(text_cursor& in) noexcept {
+  if (!in.accept_words("counter")) return;
+  std::uint64_t ignored = 0;
+  if (in.accept_words("packets") && !in.number(ignored)) in.expected("a number of packets");
+  if (in.accept_words("bytes") && !in.number(ignored)) in.expected("a number of bytes");
+}
+inline verdict parse_verdict(text_cursor& in) noexcept {
+  parse_counter(in);
+  verdict v = accept;
+  if (in.accept_words("redirect")) {
+    const std::uint64_t port = in.number_up_to(0xffff, "the number of a device, up to 65535");
+    v = redirect(static_cast<std::uint16_t>(port));
+  } else if (in.accept_words("drop")) {
+    v = drop;
+  } else if (in.accept_words("tx")) {
+    v = tx;
+  } else if (in.accept_words("aborted")) {
+    v = aborted;
+  } else if (in.accept_words("stolen")) {
+    v = stolen;
+  } else if (!in.accept_words("accept") && !in.accept_words("pass")) {
+    in.expected("one of accept, drop, pass, tx, redirect, aborted, stolen");
+  }
+  drop_reason reason = v.reason;
+  parse_comment(in, reason);
+  if (v.code == verdict_code::drop && reason != drop_reason::none) v.reason = reason;
+  if (in.good() && !in.at_end()) in.expected("the end of the rule");
+  return v;
+}
+// How far a rule goes: to the end of the line, `;`, or `#`, but not inside quotes.
+inline std::size_t end_of_rule(const char* text) noexcept {
+  bool quoted = false;
+  std::size_t n = 0;
+  for (; text[n] != '\0' && text[n] != '\n' && (quoted || (text[n] != '#' && text[n] != ';')); ++n)
+    if (text[n] == '"') quoted = !quoted;
+  return n;
+}
+
+}  // namespace match::detail
+
+/// Reads rules: what rules print, and what nft and tcpdump users write; see `parse_condition`. Without a last `drop`,
+/// what no rule decides about is accepted, as with `rules(...)`.
+///
+///     auto policy = parse_rules("tcp dport 22 accept\n drop\n");
+///     if (!policy) std::puts(policy.error().message());   // "rules: line 3, column 14: expected an IPv4 address, ..."
+///
+/// For more than 128 rules: `parse_rules<basic_rule_list<1000>>(text)`. `sets` are those that the text may name.
+template <class List = rule_list>
+[[nodiscard]] result<List, error> parse_rules(const char* text, const named_sets& sets = {}) noexcept {
+  List made;
+  for (unsigned line = 1; *text != '\0';) {
+    const char* const begin_of_line = text;
+    for (bool more = true; more;) {
+      const std::size_t size = match::detail::end_of_rule(text);
+      match::detail::text_cursor in{text, size};
+      if (!in.at_end()) {
+        verdict target = accept;
+        const bool added = made.add_built(
+            [&](match::detail::condition_builder& to) {
+              match::detail::parser p{in, {in, to}, sets};
+              p.of_rule = true;
+              match::detail::parse_whole(p);
+              target = match::detail::parse_verdict(in);
+            },
+            target);
+        if (!added) in.fail("more rules than there is room for: parse_rules<basic_rule_list<N>>");
+      }
+      if (!in.good()) {
+        runnel::text<48> where;
+        where << "line " << std::uint64_t{line} << ", column "
+              << std::uint64_t{static_cast<std::size_t>(text - begin_of_line) + in.at() + 1};
+        return error{"rules", where.c_str(), "", in.why()};
+      }
+      text += size;
+      more = *text == ';';
+      if (more) ++text;
+    }
+    while (*text != '\0' && *text != '\n') ++text;  // a comment
+    if (*text == '\n') ++text;
+    ++line;
+  }
+  return made;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/parse_rule_table.hpp ===============================================================================
+// Loads a rule table from text, in the form that nft reads and lists:
+//
+//     table inet filter {
+//       chain forward {
+//         type filter hook forward priority 0; policy drop;
+//         ct state established,related accept
+//         ip saddr @guests jump guests
+//         tcp dport 22 limit rate 3/minute burst 5 packets counter accept
+//       }
+//       chain guests {
+//         udp dport 53 meta mark set 5 return
+//         log prefix "guest: " drop
+//       }
+//     }
+//
+// A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
+// meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option maxseg size
+// set; at its end accept, drop, return, jump or goto, and a comment. Not known are sets and maps in the text (sets are
+// the program's, named in `sets`), vmap, reject, NAT, queue, and conditions behind statements.
+#ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
+#define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+namespace detail {
+
+class table_loader {
+ public:
+  using cursor = match::detail::text_cursor;
+  table_loader(rule_table& t, const char* text, std::size_t size, const named_sets& sets) noexcept
+      : t_(t), text_(text), in_(text, size), sets_(sets) {}
+
+  // Whether all was right.
+  bool load() noexcept {
+    while (more()) {
+      if (in_.accept_words("flush ruleset")) continue;  // what comes replaces all in any case
+      if (!in_.accept_words("table")) in_.expected("table");
+      else parse_table();
+    }
+    check_jumps();
+    return in_.good();
+  }
+  [[nodiscard]] const cursor& in() const noexcept { return in_; }
+
+ private:
+  // Goes to the next word, over gaps, `;` and comments. False at the end.
+  bool more() noexcept {
+    for (;;) {
+      if (!in_.good()) return false;
+      in_.skip_gap();
+      if (in_.ahead() == ';') {
+        in_.go_to(in_.at() + 1);
+      } else if (in_.ahead() == '#') {
+        while (in_.ahead() != '\0' && in_.ahead() != '\n') in_.go_to(in_.at() + 1);
+      } else {
+        return !in_.at_end();
+      }
+    }
+  }
+  // A name of a table or chain, as nft has them.
+  static bool parse_name(cursor& in, char (&to)[name_room], const char* what) noexcept {
+    in.skip_gap();
+    std::size_t n = 0;
+    if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
+    for (; cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
+      if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
+      to[n] = in.ahead(n);
+    }
+    to[n] = '\0';
+    in.go_to(in.at() + n);
+    return in.good();
+  }
+  void expect(const char* sign, const char* what) noexcept {
+    if (!in_.accept(sign)) in_.expected(what);
+  }
+
+  void parse_table() noexcept {
+    named_table made;
+    made.family = in_.accept_words("inet")  ? table_family::inet
+                  : in_.accept_words("ip6") ? table_family::v6
+                                            : table_family::v4;
+    (void)in_.accept_words("ip");
+    if (!parse_name(in_, made.name, "ip, ip6 or inet, and the name of the table")) return;
+    std::size_t at = 0;
+    while (at < t_.table_count_ && !(t_.tables_[at].family == made.family && same_text(t_.tables_[at].name, made.name)))
+      ++at;
+    if (at == rule_table::max_tables) return in_.fail("more than 8 tables");
+    if (at == t_.table_count_) t_.tables_[t_.table_count_++] = made;
+    table_ = static_cast<std::uint8_t>(at);
+    expect("{", "\"{\"");
+    while (in_.good()) {
+      (void)more();
+      if (in_.accept("}")) return;
+      if (!in_.accept_words("chain")) in_.expected("chain or \"}\"");
+      else parse_chain();
+    }
+  }
+
+  // The chain of this name in the current table; made where it is named first.
+  std::uint16_t chain_named(cursor& in) noexcept {
+    const std::size_t before = in.at();
+    char said[name_room];
+    if (!parse_name(in, said, "the name of a chain")) return no_chain;
+    for (std::size_t i = 0; i < t_.size_.chains; ++i)
+      if (t_.chains_[i].table == table_ && same_text(t_.chains_[i].name, said)) return static_cast<std::uint16_t>(i);
+    if (t_.size_.chains == t_.room_.chains) {
+      in.fail_at(before, "more chains than there is room for: rule_table_config::chains");
+      return no_chain;
+    }
+    table_chain& c = t_.chains_[t_.size_.chains];
+    c = {};
+    for (std::size_t i = 0; i < name_room; ++i) {
+      c.name[i] = said[i];
+      if (said[i] == '\0') break;
+    }
+    c.table = table_;
+    return static_cast<std::uint16_t>(t_.size_.chains++);
+  }
+  void parse_chain() noexcept {
+    in_.skip_gap();
+    const std::size_t at = in_.at();
+    const std::uint16_t n = chain_named(in_);
+    if (n == no_chain) return;
+    table_chain& c = t_.chains_[n];
+    if (c.defined) return in_.fail_at(at, "a chain of this name is there already");
+    c.defined = true;
+    if (!c.named) c.named_at = at;
+    expect("{", "\"{\"");
+    (void)more();
+    if (in_.accept_words("type")) parse_base(c);
+    c.rule = t_.size_.rules;
+    while (in_.good()) {
+      (void)more();
+      if (in_.accept("}")) break;
+      if (in_.at_end()) in_.expected("a rule or \"}\"");
+      else parse_rule();
+    }
+    c.rules = t_.size_.rules - c.rule;
+    if (in_.good() && c.base) insert(n);
+  }
+  // `filter hook forward priority filter; policy drop;`
+  void parse_base(table_chain& c) noexcept {
+    c.base = true;
+    if (!in_.accept_words("filter")) return in_.expected("filter: translation is no chain here");
+    if (!in_.accept_words("hook")) return in_.expected("hook");
+    bool found = false;
+    for (unsigned i = 0; i < 5 && !found; ++i) {
+      c.point = static_cast<hook_point>(i);
+      found = in_.accept_words(name(c.point));
+    }
+    if (!found) return in_.expected("one of prerouting, input, forward, output, postrouting");
+    if (!in_.accept_words("priority")) return in_.expected("priority");
+    c.priority = parse_priority();
+    (void)more();
+    if (!in_.accept_words("policy")) return;
+    if (in_.accept_words("drop")) c.policy = drop(drop_reason::no_match);
+    else if (!in_.accept_words("accept")) in_.expected("accept or drop");
+  }
+  // `filter`, `filter + 5`, `-300`
+  std::int32_t parse_priority() noexcept {
+    constexpr const char* what = "a priority, such as filter, mangle - 5 or 0";
+    std::int32_t base = 0;
+    bool named = false, begun = false;
+    for (const priority_name& p : priority_names) {
+      if (named || !in_.sees(p.name)) continue;
+      std::size_t size = 0;
+      while (p.name[size] != '\0') ++size;
+      if (cursor::goes_on(in_.ahead(size))) continue;
+      in_.go_to(in_.at() + size);
+      base = p.value;
+      named = true;
+    }
+    const bool minus = in_.accept("-");
+    begun = minus || (named && in_.accept("+"));
+    if (named && !begun) return base;
+    const auto v = static_cast<std::int32_t>(in_.number_up_to(1'000'000, what));
+    return base + (minus ? -v : v);
+  }
+  // Into the list of its hook, behind those of the same priority.
+  void insert(std::uint16_t n) noexcept {
+    table_chain& c = t_.chains_[n];
+    std::uint16_t* at = &t_.first_[static_cast<std::size_t>(c.point)];
+    while (*at != no_chain && t_.chains_[*at].priority <= c.priority) at = &t_.chains_[*at].next;
+    c.next = *at;
+    *at = n;
+  }
+
+  // How far a rule goes: to the end of the line, `;`, `#` or `}`, but not inside of quotes and braces.
+  [[nodiscard]] std::size_t end_of_rule() const noexcept {
+    const char* const s = text_ + in_.at();
+    std::size_t n = 0, braces = 0;
+    for (bool quoted = false; s[n] != '\0'; ++n) {
+      if (s[n] == '"') quoted = !quoted;
+      if (quoted && s[n] != '\n') continue;
+      if (braces == 0 && (s[n] == '\n' || s[n] == ';' || s[n] == '#' || s[n] == '}')) break;
+      if (s[n] == '{') ++braces;
+      if (s[n] == '}') --braces;
+    }
+    return n;
+  }
+  void parse_rule() noexcept {
+    const std::size_t begin = in_.at(), size = end_of_rule();
+    cursor line{text_ + begin, size};
+    parse_rule(line, begin);
+    if (!line.good()) return in_.fail_at(begin + line.at(), line.why());
+    in_.go_to(begin + size);
+  }
+  void parse_rule(cursor& in, std::size_t begin) noexcept {
+    rule_table_config &size = t_.size_, &room = t_.room_;
+    if (size.rules == room.rules) return in.fail("more rules than there is room for: rule_table_config::rules");
+    match::detail::condition_builder to{t_.nodes_ + size.nodes, room.nodes - size.nodes, t_.words_ + size.words,
+                                        room.words - size.words};
+    if (size.nodes == room.nodes) return in.fail("no room for another condition: rule_table_config::nodes");
+    match::detail::parser p{in, {in, to}, sets_};
+    p.of_rule = p.of_chain = true;
+    match::detail::parse_whole(p);
+    if (!in.good()) return;
+    if (to.full()) return in.fail("no room for this condition: rule_table_config::nodes and words");
+    to.link();
+    table_rule& r = t_.rules_[size.rules];
+    r = {};
+    r.node = size.nodes;
+    r.word = size.words;
+    r.statement = size.statements;
+    r.nodes = static_cast<std::uint16_t>(to.size());
+    bool ended = false;
+    while (!ended && !in.at_end() && !in.sees_words("comment")) ended = parse_statement(in, r, begin);
+    drop_reason reason = drop_reason::policy;
+    match::detail::parse_comment(in, reason);
+    if (in.good() && !in.at_end()) in.expected("the end of the rule");
+    if (!in.good()) return;
+    if (r.statements == 0) return in.expected("a statement, such as accept or counter");
+    statement& last = t_.statements_[r.statement + r.statements - 1u];
+    if (last.kind == statement_kind::drop && reason != drop_reason::none) last.reason = reason;
+    size.nodes += static_cast<std::uint32_t>(to.size());
+    size.words += static_cast<std::uint32_t>(to.words());
+    ++size.rules;
+  }
+
+  void add(cursor& in, table_rule& r, statement_kind kind, std::uint64_t value = 0, std::size_t index = 0) noexcept {
+    if (t_.size_.statements == t_.room_.statements)
+      return in.fail("more statements than there is room for: rule_table_config::statements");
+    t_.statements_[t_.size_.statements++] = {kind, drop_reason::policy, static_cast<std::uint16_t>(index),
+                                             static_cast<std::uint32_t>(value)};
+    ++r.statements;
+  }
+  template <class Field>
+  static std::uint64_t value_of(cursor& in, const Field& f) noexcept {
+    std::uint64_t k = 0;
+    match::detail::parse_key(in, match::detail::describe(f), k);
+    return k;
+  }
+  // One statement. True when none may follow it.
+  bool parse_statement(cursor& in, table_rule& r, std::size_t begin) noexcept {
+    using kind = statement_kind;
+    if (in.accept_words("accept")) return add(in, r, kind::accept), true;
+    if (in.accept_words("drop")) return add(in, r, kind::drop), true;
+    if (in.accept_words("return")) return add(in, r, kind::back), true;
+    if (in.accept_words("jump")) return parse_jump(in, r, kind::jump, begin), true;
+    if (in.accept_words("goto")) return parse_jump(in, r, kind::go_to, begin), true;
+    if (in.accept_words("counter")) parse_counter(in, r);
+    else if (in.accept_words("limit rate")) parse_limit(in, r);
+    else if (in.accept_words("log")) parse_log(in, r);
+    else if (in.accept_words("notrack")) add(in, r, kind::notrack);
+    else if (in.accept_words("meta mark set")) add(in, r, kind::mark, value_of(in, meta::mark));
+    else if (in.accept_words("meta priority set")) add(in, r, kind::priority, value_of(in, meta::priority));
+    else if (in.accept_words("meta nftrace set")) add(in, r, kind::traced, in.number_up_to(1, "0 or 1"));
+    else if (in.accept_words("ip dscp set")) add(in, r, kind::dscp, value_of(in, ip::dscp));
+    else if (in.accept_words("ip6 dscp set")) add(in, r, kind::dscp6, value_of(in, ip6::dscp));
+    else if (in.accept_words("ip ttl set")) add(in, r, kind::ttl, value_of(in, ip::ttl));
+    else if (in.accept_words("ip6 hoplimit set")) add(in, r, kind::hop_limit, value_of(in, ip6::hoplimit));
+    else if (in.accept_words("tcp option maxseg size set"))
+      add(in, r, kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
+    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
+    return !in.good();
+  }
+  void parse_jump(cursor& in, table_rule& r, statement_kind kind, std::size_t begin) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint16_t n = chain_named(in);
+    if (n == no_chain) return;
+    table_chain& c = t_.chains_[n];
+    if (!c.named) c.named_at = begin + at;
+    c.named = true;
+    add(in, r, kind, 0, n);
+  }
+  // `counter`, `counter packets 1 bytes 54`: goes on from there.
+  void parse_counter(cursor& in, table_rule& r) noexcept {
+    for (std::size_t i = 0; i < r.statements; ++i)
+      if (t_.statements_[r.statement + i].kind == statement_kind::counter) return in.fail("a rule has one counter");
+    if (in.accept_words("packets") && !in.number(r.hits.packets)) in.expected("a number of packets");
+    if (in.accept_words("bytes") && !in.number(r.hits.bytes)) in.expected("a number of bytes");
+    add(in, r, statement_kind::counter);
+  }
+  // `over 10/second burst 5 packets`
+  void parse_limit(cursor& in, table_rule& r) noexcept {
+    if (t_.size_.limits == t_.room_.limits)
+      return in.fail("more limits than there is room for: rule_table_config::limits");
+    table_limit l;
+    l.over = in.accept_words("over");
+    in.skip_gap();
+    const std::size_t at = in.at();
+    l.rate = in.number_up_to(1'000'000'000, "a number of packets, such as 10/second");
+    if (in.good() && l.rate == 0) in.fail_at(at, "a rate of at least 1");
+    if (!in.accept("/")) in.expected("\"/\" and one of second, minute, hour, day, week");
+    bool found = false;
+    for (std::uint8_t i = 0; i < sizeof limit_units / sizeof *limit_units && !found; ++i) {
+      found = in.accept_words(limit_units[i].name);
+      l.unit = i;
+    }
+    if (!found) in.expected("one of second, minute, hour, day, week");
+    if (in.accept_words("burst")) {
+      l.burst = static_cast<std::uint32_t>(in.number_up_to(1'000'000'000, "a number of packets"));
+      if (!in.accept_words("packets")) in.expected("packets");
+    }
+    if (!in.good()) return;
+    l.bucket = token_bucket{l.rate, l.burst, seconds(limit_units[l.unit].seconds)};
+    t_.limits_[t_.size_.limits] = l;
+    add(in, r, statement_kind::limit, 0, t_.size_.limits++);
+  }
+  // `log prefix "new: "`
+  void parse_log(cursor& in, table_rule& r) noexcept {
+    const std::size_t begin = t_.size_.text;
+    const auto put = [&](char c) {
+      if (t_.size_.text == t_.room_.text) return in.fail("no room for this prefix: rule_table_config::text");
+      t_.text_[t_.size_.text++] = c;
+    };
+    if (in.accept_words("prefix")) {
+      if (!in.accept("\"")) return in.expected("a text in quotes");
+      for (; in.good() && in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) put(in.ahead());
+      if (in.good() && in.ahead() != '"') return in.expected("the closing quote");
+      in.go_to(in.at() + 1);
+    }
+    put('\0');
+    add(in, r, statement_kind::log, begin);
+  }
+
+  // ---- jumps
+
+  void check_jumps() noexcept {
+    for (std::size_t i = 0; i < t_.size_.chains && in_.good(); ++i) {
+      const table_chain& c = t_.chains_[i];
+      if (!c.defined) return in_.fail_at(c.named_at, "there is no chain of this name in the table");
+      if (c.named && c.base) return in_.fail_at(c.named_at, "a chain with a hook is not jumped to");
+    }
+    for (std::size_t i = 0; i < t_.size_.chains && in_.good(); ++i) (void)look_at(t_.chains_[i], 0);
+  }
+  // How many jumps lead down from this chain, which `depth` of them lead to. It calls itself at most 17 times deep.
+  std::size_t look_at(table_chain& c, std::size_t depth) noexcept {
+    enum : std::uint8_t { unknown, on_the_way, known };
+    if (c.looked_at == on_the_way) return in_.fail_at(c.named_at, "the jumps to this chain go in a circle"), 0;
+    if (depth + c.height > rule_table::max_jumps)
+      return in_.fail_at(c.named_at, "the jumps to and from this chain are more than 16 deep"), 0;
+    if (c.looked_at == known) return c.height;
+    c.looked_at = on_the_way;
+    std::size_t height = 0;
+    for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
+      const table_rule& r = t_.rules_[i];
+      const statement& last = t_.statements_[r.statement + r.statements - 1u];
+      if (last.kind != statement_kind::jump && last.kind != statement_kind::go_to) continue;
+      const std::size_t below = 1 + look_at(t_.chains_[last.index], depth + 1);
+      if (!in_.good()) return 0;
+      if (below > height) height = below;
+    }
+    c.height = static_cast<std::uint8_t>(height);
+    c.looked_at = known;
+    return height;
+  }
+
+  rule_table& t_;
+  const char* text_;
+  cursor in_;
+  named_sets sets_;
+  std::uint8_t table_ = 0;
+};
+
+}  // namespace detail
+
+/// Loads all tables of a text into `to`, in the place of what it held; see the beginning of this file. `sets` are those
+/// that the text may name; they must outlive the table. Returns how many rules there are. After an error the table is
+/// empty, and accepts everything: load into one that no pipeline uses, and offer it to the slot when all was right.
+///
+///     const auto rules = load(spare, text, sets);
+///     if (!rules) std::puts(rules.error().message());  // "rules: line 3, column 14: expected an IPv4 address, ..."
+[[nodiscard]] inline result<std::size_t, error> load(rule_table& to, const char* text,
+                                                     const named_sets& sets = {}) noexcept {
+  std::size_t size = 0;
+  while (text[size] != '\0') ++size;
+  to.clear();
+  detail::table_loader loader{to, text, size, sets};
+  if (loader.load()) return to.size();
+  to.clear();
+  std::uint64_t line = 1, column = 1;
+  for (std::size_t i = 0; i < loader.in().at() && i < size; ++i) {
+    ++column;
+    if (text[i] == '\n') ++line, column = 1;
+  }
+  runnel::text<64> where;
+  where << "line " << line << ", column " << column;
+  return error{"rules", where.c_str(), "", loader.in().why()};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/hook.hpp ================================================================================================
-// Hook points, chains in the order of their priorities, and the targets of their rules.
+// Hook points, chains in the order of their priorities, the targets of their rules, and tables of them as text.
 #ifndef RUNNEL_HOOK_ALL_HPP
 #define RUNNEL_HOOK_ALL_HPP
 
@@ -35706,125 +36763,6 @@ class sorted_routes_of : public sorted_routes<Address> {
 // The network layer: routes, neighbours, fragments, forwarding, ICMP errors and echo.
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
-
-#endif
-
-// ==== runnel/match/parse_rules.hpp ===================================================================================
-// Reads rules from text: a condition and a verdict on each line, as rules are printed and as nft lists them.
-//
-//     # comments, empty lines
-//     tcp dport { 22, 80-90 } ip saddr @friends counter accept
-//     host 10.0.0.1 and not arp drop comment "blocklist"
-//     drop
-//
-// The verdicts are nft's `accept` and `drop`, and `pass`, `tx`, `redirect 2`, `aborted`, `stolen`. The comment of a
-// drop becomes its cause where it is the name of a drop_reason; all others are only comments. Whether there is a
-// `counter` or not, rules are counted, from 0 on. A `;` ends a rule like the end of a line.
-#ifndef RUNNEL_MATCH_PARSE_RULES_HPP
-#define RUNNEL_MATCH_PARSE_RULES_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint16_t, uint64_t
-
-namespace runnel {
-namespace match::detail {
-
-// `comment "blocklist"`, if it stands here. `reason` stays when that is the name of none.
-inline void parse_comment(text_cursor& in, drop_reason& reason) noexcept {
-  if (!in.accept_words("comment")) return;
-  if (!in.accept("\"")) return in.expected("a text in quotes");
-  text<64> words;
-  for (; in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) words << in.ahead();
-  if (!in.accept("\"")) return in.expected("the closing quote");
-  for (std::size_t i = 0; i < drop_reason_count; ++i)
-    if (same_text(words.c_str(), name(static_cast<drop_reason>(i)))) reason = static_cast<drop_reason>(i);
-}
-// `counter`, `counter packets 1 bytes 54`
-inline void parse_counter(text_cursor& in) noexcept {
-  if (!in.accept_words("counter")) return;
-  std::uint64_t ignored = 0;
-  if (in.accept_words("packets") && !in.number(ignored)) in.expected("a number of packets");
-  if (in.accept_words("bytes") && !in.number(ignored)) in.expected("a number of bytes");
-}
-inline verdict parse_verdict(text_cursor& in) noexcept {
-  parse_counter(in);
-  verdict v = accept;
-  if (in.accept_words("redirect")) {
-    const std::uint64_t port = in.number_up_to(0xffff, "the number of a device, up to 65535");
-    v = redirect(static_cast<std::uint16_t>(port));
-  } else if (in.accept_words("drop")) {
-    v = drop;
-  } else if (in.accept_words("tx")) {
-    v = tx;
-  } else if (in.accept_words("aborted")) {
-    v = aborted;
-  } else if (in.accept_words("stolen")) {
-    v = stolen;
-  } else if (!in.accept_words("accept") && !in.accept_words("pass")) {
-    in.expected("one of accept, drop, pass, tx, redirect, aborted, stolen");
-  }
-  drop_reason reason = v.reason;
-  parse_comment(in, reason);
-  if (v.code == verdict_code::drop && reason != drop_reason::none) v.reason = reason;
-  if (in.good() && !in.at_end()) in.expected("the end of the rule");
-  return v;
-}
-// How far a rule goes: to the end of the line, `;`, or `#`, but not inside quotes.
-inline std::size_t end_of_rule(const char* text) noexcept {
-  bool quoted = false;
-  std::size_t n = 0;
-  for (; text[n] != '\0' && text[n] != '\n' && (quoted || (text[n] != '#' && text[n] != ';')); ++n)
-    if (text[n] == '"') quoted = !quoted;
-  return n;
-}
-
-}  // namespace match::detail
-
-/// Reads rules: what rules print, and what nft and tcpdump users write; see `parse_condition`. Without a last `drop`,
-/// what no rule decides about is accepted, as with `rules(...)`.
-///
-///     auto policy = parse_rules("tcp dport 22 accept\n drop\n");
-///     if (!policy) std::puts(policy.error().message());   // "rules: line 3, column 14: expected an IPv4 address, ..."
-///
-/// For more than 128 rules: `parse_rules<basic_rule_list<1000>>(text)`. `sets` are those that the text may name.
-template <class List = rule_list>
-[[nodiscard]] result<List, error> parse_rules(const char* text, const named_sets& sets = {}) noexcept {
-  List made;
-  for (unsigned line = 1; *text != '\0';) {
-    const char* const begin_of_line = text;
-    for (bool more = true; more;) {
-      const std::size_t size = match::detail::end_of_rule(text);
-      match::detail::text_cursor in{text, size};
-      if (!in.at_end()) {
-        verdict target = accept;
-        const bool added = made.add_built(
-            [&](match::detail::condition_builder& to) {
-              match::detail::parser p{in, {in, to}, sets};
-              p.of_rule = true;
-              match::detail::parse_whole(p);
-              target = match::detail::parse_verdict(in);
-            },
-            target);
-        if (!added) in.fail("more rules than there is room for: parse_rules<basic_rule_list<N>>");
-      }
-      if (!in.good()) {
-        runnel::text<48> where;
-        where << "line " << std::uint64_t{line} << ", column "
-              << std::uint64_t{static_cast<std::size_t>(text - begin_of_line) + in.at() + 1};
-        return error{"rules", where.c_str(), "", in.why()};
-      }
-      text += size;
-      more = *text == ';';
-      if (more) ++text;
-    }
-    while (*text != '\0' && *text != '\n') ++text;  // a comment
-    if (*text == '\n') ++text;
-    ++line;
-  }
-  return made;
-}
-
-}  // namespace runnel
 
 #endif
 

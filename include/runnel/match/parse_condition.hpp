@@ -67,31 +67,55 @@ void parse_one(auto& p) noexcept {
   } else if (in.accept_words("always")) {
     p.to.always();
   } else if (!parse_field_condition(p) && in.good() && !parse_tcpdump_condition(p)) {
-    in.expected(verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
-                                 "aborted, stolen"
-                               : "a condition, such as tcp dport 22 or host 10.0.0.1");
+    in.expected(verdict_may_be && p.of_chain
+                    ? "a condition, such as tcp dport 22, or a statement, such as accept, jump or counter"
+                : verdict_may_be ? "a condition, such as tcp dport 22, or one of accept, drop, pass, tx, redirect, "
+                                   "aborted, stolen"
+                                 : "a condition, such as tcp dport 22 or host 10.0.0.1");
   }
 }
 // Words that end a condition: what stands behind it in a rule.
-inline bool sees_verdict(text_cursor& in) noexcept {
+bool sees_verdict(auto& p) noexcept {
   constexpr const char* words[] = {"counter", "accept", "drop", "pass", "tx", "redirect", "aborted", "stolen"};
-  for (const char* const word : words)
-    if (in.sees_words(word)) return true;
-  return false;
+  constexpr const char* statements[] = {"counter",
+                                        "accept",
+                                        "drop",
+                                        "return",
+                                        "jump",
+                                        "goto",
+                                        "limit rate",
+                                        "log",
+                                        "notrack",
+                                        "comment",
+                                        "meta mark set",
+                                        "meta nftrace",
+                                        "ip ttl set",
+                                        "ip6 hoplimit set",
+                                        "meta priority set",
+                                        "ip dscp set",
+                                        "ip6 dscp set",
+                                        "tcp option maxseg size set"};
+  const auto sees_one_of = [&p](const auto& all) {
+    for (const char* const word : all)
+      if (p.in.sees_words(word)) return true;
+    return false;
+  };
+  return p.of_chain ? sees_one_of(statements) : sees_one_of(words);
 }
 // Whether one more condition stands here.
-inline bool goes_on_with_condition(text_cursor& in) noexcept {
+bool goes_on_with_condition(auto& p) noexcept {
+  text_cursor& in = p.in;
   in.skip_gap();
   const char c = in.ahead();
   const bool begins = text_cursor::goes_on(c) || c == '(' || c == '!' || c == ':';
-  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(in);
+  return begins && !in.sees_words("and") && !in.sees_words("or") && !sees_verdict(p);
 }
 // Conditions side by side.
 void parse_group(auto& p) noexcept {
   std::size_t left = parser::none;  // all but the last one
   const std::size_t begin = p.to.size();
   parse_one(p);
-  while (p.in.good() && goes_on_with_condition(p.in)) {
+  while (p.in.good() && goes_on_with_condition(p)) {
     // What has one node is the last one, or the last but one behind which stands the "both" of all.
     const std::size_t all = p.to.last();
     const std::size_t single = left == parser::none           ? (all == begin ? all : parser::none)
@@ -140,7 +164,7 @@ void parse_list(auto& p) noexcept {
 // All of a condition; nothing is one that always holds.
 void parse_whole(auto& p) noexcept {
   p.verdict_may_be = p.of_rule;
-  if (p.in.at_end() || sees_verdict(p.in)) p.to.always();
+  if (p.in.at_end() || sees_verdict(p)) p.to.always();
   else parse_list(p);
   if (p.in.good() && p.to.printed_depth() > max_brackets / 2)
     p.in.fail("too many brackets or negations inside each other");

@@ -175,6 +175,7 @@ struct parser {
   std::size_t told = none;
   bool took_told = false;
   bool of_rule = false;         // a verdict may follow the whole
+  bool of_chain = false;        // and the other statements of a chain's rule (hook/)
   bool verdict_may_be = false;  // a verdict may stand in the place of the next condition
   static constexpr std::size_t none = ~std::size_t{0};
 };
