@@ -6,11 +6,13 @@
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/answer_echo.hpp>
 #include <runnel/ip/answer_neighbours.hpp>
+#include <runnel/ip/clamp_mss.hpp>
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/defragment.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/fib.hpp>
 #include <runnel/ip/forwarding.hpp>
+#include <runnel/ip/fragment.hpp>
 #include <runnel/ip/fragment_config.hpp>
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/icmp_error.hpp>

@@ -33506,6 +33506,70 @@ struct answer_neighbours_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/ip/clamp_mss.hpp ========================================================================================
+// TCP MSS clamping: keeps segments of both sides within an MTU that path MTU discovery does not tell them of (PPPoE,
+// tunnels). As nft's `tcp option maxseg size set rt mtu` and iptables' TCPMSS --clamp-mss-to-pmtu.
+#ifndef RUNNEL_IP_CLAMP_MSS_HPP
+#define RUNNEL_IP_CLAMP_MSS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t
+
+namespace runnel {
+
+namespace detail {
+
+struct clamp_mss_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "clamp mss";
+
+  constexpr explicit clamp_mss_stage(std::uint16_t m) noexcept : mtu(m) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context&, const layers* found = nullptr) noexcept {
+    if (!(found != nullptr ? *found : p.layers()).has(protocol::tcp)) return pass;
+    const header_map map{static_cast<const packet&>(p)};
+    if (map.has<tcp>() && map.get<tcp>().syn()) clamp(p, map.layers().has(protocol::ipv6) ? 60 : 40);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name << ' ' << mtu; }
+
+  std::uint16_t mtu;
+
+ private:
+  [[gnu::noinline]] void clamp(packet& p, unsigned headers) const noexcept {
+    const auto limit = static_cast<std::uint16_t>(mtu > headers ? mtu - headers : 0);
+    const mut<tcp> segment = mutable_header_map{p}.get<mut<tcp>>();
+    std::byte* const header = p.writable().data() + (p.layers().transport - p.headroom());
+    for (tcp_options o(segment.options()); o; o.next()) {
+      if (o.kind() != tcp_option::maximum_segment_size || o.data().size() != 2) continue;
+      const std::uint16_t said = o.maximum_segment_size();
+      if (said <= limit) return;
+      const auto at = static_cast<std::size_t>(o.data().data() - header);
+      store_be16(header + at, limit);
+      // Where the device completes the checksum, the field holds nothing of the options. At an odd place the two octets
+      // count in words of which they are the other half (RFC 1071 §2 (B)).
+      if (p.checksum() == checksum_status::partial) return;
+      const std::uint16_t from = at % 2 == 0 ? said : byte_swap(said), to = at % 2 == 0 ? limit : byte_swap(limit);
+      store_be16(header + 16, update_checksum16(segment.segment_checksum(), from, to));
+      return;
+    }
+  }
+};
+
+}  // namespace detail
+
+/// Lowers the maximum segment size that TCP SYNs offer, to what an MTU leaves: less 40 bytes for IPv4, 60 for IPv6.
+/// What offers less, or nothing, stays as it is. Put it where both directions pass. The checksum is updated (RFC 1624).
+[[nodiscard]] constexpr detail::clamp_mss_stage clamp_mss(std::uint16_t mtu) noexcept {
+  return detail::clamp_mss_stage{mtu};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/trie_node.hpp ========================================================================================
 // The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
 #ifndef RUNNEL_IP_TRIE_NODE_HPP
@@ -34361,6 +34425,18 @@ struct fragment_header_place {
 [[nodiscard]] constexpr bool ecn_fits(unsigned seen) noexcept { return (seen & 1u) == 0 || seen == 1; }
 [[nodiscard]] constexpr bool ecn_congested(unsigned seen) noexcept { return (seen & 8u) != 0; }
 
+// Finds the layers of a packet whose IP header has changed and lies `network` bytes behind the data; what is around it
+// has stayed as it was.
+inline void find_layers_again(packet& p, const layers& before, std::size_t network) noexcept {
+  layers found = dissect(
+      p.contents().from(network), link_type::raw_ip,
+      {.head_offset = p.headroom() + network, .chained = p.total_length() - p.length(), .missing = p.missing()});
+  constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
+  found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
+  found.link = before.link;
+  p.layers(found);
+}
+
 // Makes a whole datagram of the packet that begins with fragment 0 and goes on with the rest, `payload` bytes in all,
 // or is an atomic fragment: its headers say so then, and its layers are found anew. The first buffer is the packet's
 // own. What is wrong with the whole, or `none`.
@@ -34395,15 +34471,8 @@ struct fragment_header_place {
     if (!p.pull(moved)) return drop_reason::too_big;
   }
   p.flow_hash(0);  // a device has found it without the ports
-  const std::size_t at = network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved);
-  layers found =
-      dissect(p.contents().from(at), link_type::raw_ip,
-              {.head_offset = p.headroom() + at, .chained = p.total_length() - p.length(), .missing = p.missing()});
-  constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
-  found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
-  found.link = before.link;
-  p.layers(found);
-  return found.fault;
+  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved));
+  return p.layers().fault;
 }
 
 }  // namespace runnel::detail
@@ -36319,6 +36388,302 @@ void forwarding(const R&& routes, forwarding_options options = {}) = delete;
 
 #endif
 
+// ==== runnel/packet/cursor.hpp =======================================================================================
+// A reader that walks a packet's bytes from front to back, across fragments, and cannot be walked out of them.
+#ifndef RUNNEL_PACKET_CURSOR_HPP
+#define RUNNEL_PACKET_CURSOR_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+/// Reads numbers in network order and runs of bytes. The first read beyond the end fails, yields zero, and makes
+/// every later one fail too: read a whole message, then ask `ok()` once. Does not own; valid as long as the packet
+/// and its bytes. A read costs a bounds check, and a walk to the next fragment where one ends.
+class cursor {
+ public:
+  /// Reads these bytes.
+  constexpr explicit cursor(bytes one) noexcept : part_(one), left_(one.size()) {}
+  /// Reads a packet with all that is chained to it.
+  explicit cursor(const packet& p) noexcept : part_(p.contents()), packet_(&p), left_(p.total_length()) {}
+
+  /// Whether all that was read was there.
+  [[nodiscard]] constexpr bool ok() const noexcept { return ok_; }
+  /// Bytes not yet read.
+  [[nodiscard]] constexpr std::size_t remaining() const noexcept { return left_; }
+
+  /// The next number of the size and order of its name; 0, and `ok()` turns false, when there are too few bytes. @{
+  [[nodiscard]] constexpr std::uint8_t u8() noexcept {
+    std::byte b[1]{};
+    copy_to(b);
+    return load_u8(b);
+  }
+  [[nodiscard]] constexpr std::uint16_t be16() noexcept {
+    std::byte b[2]{};
+    copy_to(b);
+    return load_be16(b);
+  }
+  [[nodiscard]] constexpr std::uint32_t be32() noexcept {
+    std::byte b[4]{};
+    copy_to(b);
+    return load_be32(b);
+  }
+  [[nodiscard]] constexpr std::uint64_t be64() noexcept {
+    std::byte b[8]{};
+    copy_to(b);
+    return load_be64(b);
+  }
+  /// @}
+  /// Passes over `n` bytes; `ok()` turns false when there are too few.
+  constexpr void skip(std::size_t n) noexcept { step(n, nullptr); }
+  /// Fills `to` with the next bytes; with zeros, and `ok()` turns false, when there are not as many.
+  constexpr void copy_to(mutable_bytes to) noexcept {
+    if (!step(to.size(), to.data())) zero_bytes(to.data(), to.size());
+  }
+
+ private:
+  constexpr bool step(std::size_t n, std::byte* to) noexcept {
+    if (!ok_ || n > left_) {
+      ok_ = false;
+      return false;
+    }
+    left_ -= n;
+    while (n > part_.size()) {
+      if (to != nullptr) {
+        copy_bytes(to, part_.data(), part_.size());
+        to += part_.size();
+      }
+      n -= part_.size();
+      ++fragment_;
+      std::size_t i = 0;
+      packet_->for_each_fragment([&](bytes b) {
+        if (i++ == fragment_) part_ = b;
+      });
+    }
+    if (to != nullptr) copy_bytes(to, part_.data(), n);
+    part_ = part_.from(n);
+    return true;
+  }
+
+  bytes part_;
+  const packet* packet_ = nullptr;
+  std::size_t left_;
+  std::size_t fragment_ = 0;
+  bool ok_ = true;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/fragment.hpp =========================================================================================
+// Fragmentation: packets that are too long for the next network in pieces that are not. RFC 791 §3.2, RFC 1812
+// §4.2.2.7, RFC 6864, RFC 8200 §4.5, RFC 7112, RFC 8021.
+//
+// Each piece is a packet of its own, linear, in a slot of the same pool: all have headers of their own, and most
+// devices would have to gather them anyway.
+#ifndef RUNNEL_IP_FRAGMENT_HPP
+#define RUNNEL_IP_FRAGMENT_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// A packet that is to be cut, in bytes: what lies before its IP header, the IP header of the first piece and of later
+// ones, what of the packet is before the payload, and the payload.
+struct cutting {
+  std::size_t link, first_header, later_header, before, payload;
+
+  [[nodiscard]] std::size_t size_of_piece(std::size_t at, std::size_t mtu) const noexcept {
+    const std::size_t room = mtu - (at == 0 ? first_header : later_header), left = payload - at;
+    return left <= room ? left : room / 8 * 8;
+  }
+};
+
+// The pieces in order, or nothing and why. `write(ip, at, size)` writes the IP header of the piece from `at` on.
+template <class Write>
+[[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, const cutting& c, std::size_t mtu, packet* pieces,
+                                                   std::size_t room, Write write) noexcept {
+  if (p.is_away()) return drop_reason::other_thread;
+  const auto give_back = [pieces](std::size_t n, drop_reason why) {
+    pool::release(pieces, n);
+    return why;
+  };
+  cursor from(p);
+  from.skip(c.before);
+  std::size_t n = 0;
+  for (std::size_t at = 0; at < c.payload; ++n) {
+    if (n == room) return give_back(n, drop_reason::fragments_full);
+    const std::size_t header = at == 0 ? c.first_header : c.later_header, size = c.size_of_piece(at, mtu);
+    pieces[n] = p.home().allocate();
+    if (!pieces[n]) return give_back(n, drop_reason::no_packet);
+    packet& piece = pieces[n];
+    std::byte* const to = piece.put(c.link + header + size);
+    if (to == nullptr) return give_back(n + 1, drop_reason::too_big);
+    copy_bytes(to, p.data(), c.link);
+    write(to + c.link, at, size);
+    from.copy_to({to + c.link + header, size});
+    piece.timestamp(p.timestamp());
+    piece.flow_hash(p.flow_hash());
+    piece.mark(p.mark());
+    piece.priority(p.priority());
+    piece.iif(p.iif());
+    piece.connection(p.connection());
+    piece.scratch(p.scratch());
+    piece.traced(p.traced());
+    find_layers_again(piece, p.layers(), c.link);
+    at += size;
+  }
+  if (!from.ok()) return give_back(n, drop_reason::ip_total_length);
+  p.reset();
+  return n;
+}
+
+// The one piece of a packet that is short enough.
+[[nodiscard]] inline result<std::size_t, drop_reason> uncut(packet& p, packet* pieces, std::size_t room) noexcept {
+  if (room == 0) return drop_reason::fragments_full;
+  pieces[0] = static_cast<packet&&>(p);
+  return std::size_t{1};
+}
+
+// Completes a checksum that was left to the device, which cannot do it in pieces. False when the bytes are shared and
+// cannot be copied.
+[[nodiscard]] inline bool complete_checksum_before_cut(packet& p) noexcept {
+  const layers l = p.layers();
+  if (p.checksum() != checksum_status::partial || (!l.has(protocol::tcp) && !l.has(protocol::udp))) return true;
+  if (p.is_shared() && !p.unshare()) return false;
+  const std::size_t start = std::size_t{p.layers().transport} - p.headroom(), field = l.has(protocol::tcp) ? 16 : 6;
+  const std::size_t network = network_offset(p);
+  const std::byte* const ip = p.data() + network;
+  // Padding of the link does not count.
+  std::size_t left =
+      network + (l.has(protocol::ipv4) ? load_be16(ip + 2) : load_be16(ip + 4) + std::size_t{40}) - start;
+  std::size_t skip = start;
+  running_checksum sum;
+  p.for_each_fragment([&](bytes part) {
+    const bytes counted = part.from(skip).first(left);
+    skip -= skip < part.size() ? skip : part.size();
+    left -= counted.size();
+    sum.add(counted);
+  });
+  store_be16(p.writable().data() + start + field, sum.checksum() != 0 ? sum.checksum() : std::uint16_t{0xffff});
+  p.checksum(checksum_status::unknown);
+  return true;
+}
+
+// The header of a piece of an IPv4 datagram. Later pieces have only those options that say so (RFC 791 §3.1).
+inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) noexcept {
+  std::size_t n = 0;
+  if (first) {
+    n = whole.options().size();
+    copy_bytes(to, whole.options().data(), n);
+    return n;
+  }
+  for (ipv4_options o(whole.options()); o; o.next()) {
+    if ((o.kind() & 0x80u) == 0) continue;
+    copy_bytes(to + n, o.whole().data(), o.whole().size());
+    n += o.whole().size();
+  }
+  for (; n % 4 != 0; ++n) to[n] = std::byte{0};
+  return n;
+}
+
+}  // namespace detail
+
+/// Cuts an IPv4 packet that is longer than `mtu` (bytes of the IP datagram) into the fewest pieces that are not, in
+/// order, each but the last as long as it may be. `pieces` are empty handles; says how many of them were filled. A
+/// packet that is short enough is the only piece, as it is. A fragment is cut into further ones. A checksum that was
+/// left to the device is completed.
+///
+/// On failure there are no pieces, `p` is still the caller's, and the reason is: `too_big`, it must not be cut - DF is
+/// set, or it is IPv6, which no router cuts: answer with an ICMP "fragmentation needed" or "packet too big" -, the MTU
+/// leaves no room for eight bytes of payload, or a slot is shorter than the MTU; `fragments_full`, there would be more
+/// than `room` pieces; `no_packet`, the pool has not enough slots; `not_ip`; `other_thread`. Copies each byte once.
+[[nodiscard]] inline result<std::size_t, drop_reason> fragment(packet& p, std::size_t mtu, packet* pieces,
+                                                               std::size_t room) noexcept {
+  const header_map map{static_cast<const packet&>(p)};
+  if (map.has<ipv6>())
+    return map.get<ipv6>().payload_length() + ipv6::min_size <= mtu
+               ? detail::uncut(p, pieces, room)
+               : result<std::size_t, drop_reason>{drop_reason::too_big};
+  if (!map.has<ipv4>() || p.layers().network < p.headroom()) return drop_reason::not_ip;
+  const ipv4 whole = map.get<ipv4>();
+  const std::size_t header = whole.header_size(), total = whole.total_length();
+  if (total <= mtu) return detail::uncut(p, pieces, room);
+  if (whole.dont_fragment() || mtu < header + 8 || p.segment_size() != 0) return drop_reason::too_big;
+  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+
+  std::byte options[2][40];
+  const ipv4 own = header_map{static_cast<const packet&>(p)}.get<ipv4>();  // perhaps in bytes of its own by now
+  const std::size_t sizes[] = {detail::copy_options(options[0], own, true),
+                               detail::copy_options(options[1], own, false)};
+  const std::size_t link = detail::network_offset(p);
+  const detail::cutting c{link, 20 + sizes[0], 20 + sizes[1], link + header, total - header};
+  const std::size_t offset = own.fragment_offset();
+  const bool more = own.more_fragments();
+  const std::byte* const from = p.data() + link;
+  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+    const bool first = at == 0;
+    const std::size_t header_size = 20 + sizes[first ? 0 : 1];
+    copy_bytes(to, from, 20);
+    copy_bytes(to + 20, options[first ? 0 : 1], sizes[first ? 0 : 1]);
+    store_u8(to, static_cast<std::uint8_t>(0x40u | header_size / 4));
+    store_be16(to + 2, static_cast<std::uint16_t>(header_size + size));
+    store_be16(to + 6, static_cast<std::uint16_t>((load_be16(from + 6) & 0xc000u) | (offset + at) / 8 |
+                                                  (more || at + size != c.payload ? 0x2000u : 0u)));
+    mut<ipv4>::unchecked({to, header_size}).update_checksum();
+  });
+}
+
+/// The same for an IPv6 packet at its source, which alone may do so: with a fragment header of this identification,
+/// which must not come again for these addresses within a minute, and should not be guessable (RFC 7739). Hop-by-hop
+/// and routing headers, and what is before them, are in every piece. Fails as `fragment` does; a packet that is a
+/// fragment already is `ip_fragment`, one whose headers do not fit the first piece `too_big` (RFC 7112).
+[[nodiscard]] inline result<std::size_t, drop_reason> fragment_at_source(packet& p, std::size_t mtu, std::uint32_t id,
+                                                                         packet* pieces, std::size_t room) noexcept {
+  const header_map map{static_cast<const packet&>(p)};
+  if (!map.has<ipv6>() || p.layers().network < p.headroom()) return drop_reason::not_ip;
+  const std::size_t total = map.get<ipv6>().payload_length() + ipv6::min_size;
+  if (total <= mtu) return detail::uncut(p, pieces, room);
+  if (p.layers().has(protocol::fragment)) return drop_reason::ip_fragment;
+  if (p.segment_size() != 0) return drop_reason::too_big;
+  if (!detail::complete_checksum_before_cut(p)) return drop_reason::no_packet;
+
+  const ipv6 own = header_map{static_cast<const packet&>(p)}.get<ipv6>();
+  std::size_t before = ipv6::min_size, named_at = 6;  // what is in every piece, and where it says what comes next
+  ipv6_extensions e(own);
+  for (; e; e.next())
+    if (e.kind() == ipv6_extension::hop_by_hop || e.kind() == ipv6_extension::routing) {
+      named_at = e.offset();
+      before = e.offset() + e.data().size();
+    }
+  const std::size_t link = detail::network_offset(p), header = before + ipv6_fragment::min_size;
+  const detail::cutting c{link, header, header, link + before, total - before};
+  if (e.malformed()) return drop_reason::ipv6_extension;
+  // The longest transport header has 60 bytes.
+  if (mtu < header + 8 || e.offset() + 60 - before > (mtu - header) / 8 * 8) return drop_reason::too_big;
+  const std::byte* const from = p.data() + link;
+  const std::uint8_t next = load_u8(from + named_at);
+  return detail::cut(p, c, mtu, pieces, room, [&](std::byte* to, std::size_t at, std::size_t size) {
+    copy_bytes(to, from, before);
+    store_be16(to + 4, static_cast<std::uint16_t>(header - ipv6::min_size + size));
+    store_u8(to + named_at, ipv6_extension::fragment);
+    std::byte* const fragment_header = to + before;
+    store_u8(fragment_header, next);
+    store_u8(fragment_header + 1, 0);
+    store_be16(fragment_header + 2, static_cast<std::uint16_t>(at | (at + size != c.payload ? 1u : 0u)));
+    store_be32(fragment_header + 4, id);
+  });
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/resolve.hpp ==========================================================================================
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
@@ -36770,95 +37135,6 @@ class sorted_routes_of : public sorted_routes<Address> {
 // Match expressions over header fields and metadata, sets, rules, and their printing.
 #ifndef RUNNEL_MATCH_ALL_HPP
 #define RUNNEL_MATCH_ALL_HPP
-
-#endif
-
-// ==== runnel/packet/cursor.hpp =======================================================================================
-// A reader that walks a packet's bytes from front to back, across fragments, and cannot be walked out of them.
-#ifndef RUNNEL_PACKET_CURSOR_HPP
-#define RUNNEL_PACKET_CURSOR_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-/// Reads numbers in network order and runs of bytes. The first read beyond the end fails, yields zero, and makes
-/// every later one fail too: read a whole message, then ask `ok()` once. Does not own; valid as long as the packet
-/// and its bytes. A read costs a bounds check, and a walk to the next fragment where one ends.
-class cursor {
- public:
-  /// Reads these bytes.
-  constexpr explicit cursor(bytes one) noexcept : part_(one), left_(one.size()) {}
-  /// Reads a packet with all that is chained to it.
-  explicit cursor(const packet& p) noexcept : part_(p.contents()), packet_(&p), left_(p.total_length()) {}
-
-  /// Whether all that was read was there.
-  [[nodiscard]] constexpr bool ok() const noexcept { return ok_; }
-  /// Bytes not yet read.
-  [[nodiscard]] constexpr std::size_t remaining() const noexcept { return left_; }
-
-  /// The next number of the size and order of its name; 0, and `ok()` turns false, when there are too few bytes. @{
-  [[nodiscard]] constexpr std::uint8_t u8() noexcept {
-    std::byte b[1]{};
-    copy_to(b);
-    return load_u8(b);
-  }
-  [[nodiscard]] constexpr std::uint16_t be16() noexcept {
-    std::byte b[2]{};
-    copy_to(b);
-    return load_be16(b);
-  }
-  [[nodiscard]] constexpr std::uint32_t be32() noexcept {
-    std::byte b[4]{};
-    copy_to(b);
-    return load_be32(b);
-  }
-  [[nodiscard]] constexpr std::uint64_t be64() noexcept {
-    std::byte b[8]{};
-    copy_to(b);
-    return load_be64(b);
-  }
-  /// @}
-  /// Passes over `n` bytes; `ok()` turns false when there are too few.
-  constexpr void skip(std::size_t n) noexcept { step(n, nullptr); }
-  /// Fills `to` with the next bytes; with zeros, and `ok()` turns false, when there are not as many.
-  constexpr void copy_to(mutable_bytes to) noexcept {
-    if (!step(to.size(), to.data())) zero_bytes(to.data(), to.size());
-  }
-
- private:
-  constexpr bool step(std::size_t n, std::byte* to) noexcept {
-    if (!ok_ || n > left_) {
-      ok_ = false;
-      return false;
-    }
-    left_ -= n;
-    while (n > part_.size()) {
-      if (to != nullptr) {
-        copy_bytes(to, part_.data(), part_.size());
-        to += part_.size();
-      }
-      n -= part_.size();
-      ++fragment_;
-      std::size_t i = 0;
-      packet_->for_each_fragment([&](bytes b) {
-        if (i++ == fragment_) part_ = b;
-      });
-    }
-    if (to != nullptr) copy_bytes(to, part_.data(), n);
-    part_ = part_.from(n);
-    return true;
-  }
-
-  bytes part_;
-  const packet* packet_ = nullptr;
-  std::size_t left_;
-  std::size_t fragment_ = 0;
-  bool ok_ = true;
-};
-
-}  // namespace runnel
 
 #endif
 

@@ -113,6 +113,18 @@ struct fragment_header_place {
 [[nodiscard]] constexpr bool ecn_fits(unsigned seen) noexcept { return (seen & 1u) == 0 || seen == 1; }
 [[nodiscard]] constexpr bool ecn_congested(unsigned seen) noexcept { return (seen & 8u) != 0; }
 
+// Finds the layers of a packet whose IP header has changed and lies `network` bytes behind the data; what is around it
+// has stayed as it was.
+inline void find_layers_again(packet& p, const layers& before, std::size_t network) noexcept {
+  layers found = dissect(
+      p.contents().from(network), link_type::raw_ip,
+      {.head_offset = p.headroom() + network, .chained = p.total_length() - p.length(), .missing = p.missing()});
+  constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
+  found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
+  found.link = before.link;
+  p.layers(found);
+}
+
 // Makes a whole datagram of the packet that begins with fragment 0 and goes on with the rest, `payload` bytes in all,
 // or is an atomic fragment: its headers say so then, and its layers are found anew. The first buffer is the packet's
 // own. What is wrong with the whole, or `none`.
@@ -147,15 +159,8 @@ struct fragment_header_place {
     if (!p.pull(moved)) return drop_reason::too_big;
   }
   p.flow_hash(0);  // a device has found it without the ports
-  const std::size_t at = network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved);
-  layers found =
-      dissect(p.contents().from(at), link_type::raw_ip,
-              {.head_offset = p.headroom() + at, .chained = p.total_length() - p.length(), .missing = p.missing()});
-  constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
-  found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
-  found.link = before.link;
-  p.layers(found);
-  return found.fault;
+  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved));
+  return p.layers().fault;
 }
 
 }  // namespace runnel::detail
