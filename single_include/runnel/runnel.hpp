@@ -32372,7 +32372,7 @@ enum class neighbour_state : std::uint8_t {
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
 
-/// An IPv4 address as neighbours and next hops have it: `::ffff:192.0.2.1`.
+/// An IPv4 address as neighbours and next hops have it: an IPv4-mapped one (RFC 4291 §2.5.5.2).
 [[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
   return {0, std::uint64_t{0xffff} << 32 | a.value()};
 }
@@ -32484,8 +32484,8 @@ namespace runnel::detail {
 template <class... Headers>
 [[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
   packet p = memory.allocate();
-  if (p && !build(p, bytes{}, headers...)) p.reset();
-  return p;
+  if (p && build(p, bytes{}, headers...)) return p;
+  return {};
 }
 
 // Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
@@ -33412,6 +33412,10 @@ namespace detail {
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
+  if (table.own().contains(source)) {
+    table.in_conflict(source, from, now);
+    return drop_reason::none;
+  }
   mac_address asker = from;
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;

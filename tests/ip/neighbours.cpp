@@ -462,9 +462,15 @@ TEST_CASE("RFC 5227 2.4: a conflict is reported, and the address defended once i
                neighbour_advertisement_header{.target = own6}, ndp_target_link_address{peer}) == "");
   CHECK(told == "2001:db8::1 by 02:00:00:00:00:02");
   CHECK(h.table.statistics().conflicts == 4);
+  const ipv6_address group = solicited_node_multicast(own6);
+  CHECK(h.hear(10'002, ethernet_header{.source = peer, .destination = multicast_mac(group)},
+               ipv6_header{.source = own6, .destination = group, .hop_limit = 255},
+               neighbour_solicitation_header{.target = own6}, ndp_source_link_address{peer}) == "");
+  CHECK(h.table.statistics().conflicts == 5);
+  CHECK(h.table.size() == 0);
   // One's own messages that come back are none.
   CHECK(h.hear_arp(30'000, mac_broadcast, request(own4, us, own4)) == "");
-  CHECK(h.table.statistics().conflicts == 4);
+  CHECK(h.table.statistics().conflicts == 5);
 }
 
 TEST_CASE("addresses are announced") {

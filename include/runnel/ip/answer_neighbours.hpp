@@ -67,6 +67,10 @@ namespace detail {
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
+  if (table.own().contains(source)) {
+    table.in_conflict(source, from, now);
+    return drop_reason::none;
+  }
   mac_address asker = from;
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;

@@ -33,7 +33,7 @@ enum class neighbour_state : std::uint8_t {
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
 
-/// An IPv4 address as neighbours and next hops have it: `::ffff:192.0.2.1`.
+/// An IPv4 address as neighbours and next hops have it: an IPv4-mapped one (RFC 4291 §2.5.5.2).
 [[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
   return {0, std::uint64_t{0xffff} << 32 | a.value()};
 }

@@ -22,8 +22,8 @@ namespace runnel::detail {
 template <class... Headers>
 [[nodiscard]] packet message_of(pool& memory, const Headers&... headers) noexcept {
   packet p = memory.allocate();
-  if (p && !build(p, bytes{}, headers...)) p.reset();
-  return p;
+  if (p && build(p, bytes{}, headers...)) return p;
+  return {};
 }
 
 // Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
