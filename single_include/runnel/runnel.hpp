@@ -14314,9 +14314,12 @@ inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0"
 
 inline constexpr named_value ct_state_names[] = {
     {"new", 1}, {"established", 2}, {"related", 3}, {"invalid", 4}, {"untracked", 5}};
+inline constexpr named_value ct_status_names[] = {{"expected", 1}, {"seen-reply", 2}, {"assured", 4}, {"confirmed", 8},
+                                                  {"snat", 16},    {"dnat", 32},      {"dying", 512}};
 inline constexpr named_value ct_direction_names[] = {{"original", 0}, {"reply", 1}};
 
 inline constexpr name_list ct_state_list = list_of(ct_state_names, 5);
+inline constexpr name_list ct_status_list = list_of(ct_status_names, 7);
 inline constexpr name_list ct_direction_list = list_of(ct_direction_names, 2);
 inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
 inline constexpr name_list protocol_list = list_of(protocol_names, 5);
@@ -14395,8 +14398,11 @@ enum class manner {
   family,
   tc_handle,
   ct_state,
-  ct_direction
+  ct_direction,
+  ct_status
 };
+// Bits that have names.
+[[nodiscard]] constexpr bool are_flags(manner m) noexcept { return m == manner::tcp_flags || m == manner::ct_status; }
 
 [[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
   switch (k) {
@@ -14406,9 +14412,9 @@ enum class manner {
     case meta_key::priority: return manner::tc_handle;
     case meta_key::ct_state: return manner::ct_state;
     case meta_key::ct_direction: return manner::ct_direction;
+    case meta_key::ct_status: return manner::ct_status;
     case meta_key::mark:
     case meta_key::ct_mark:
-    case meta_key::ct_status:
     case meta_key::hash: return manner::hex;
     default: return manner::decimal;
   }
@@ -14430,7 +14436,7 @@ enum class manner {
 }
 [[nodiscard]] constexpr manner manner_of(const operand_description& d) noexcept {
   const manner whole = d.is_meta ? manner_of_meta(d.which) : manner_of_field(d);
-  if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
+  if (!d.is_masked || are_flags(whole) || whole == manner::bare_address) return whole;
   return manner::hex;
 }
 // The names of values that an operand may have, whatever mask is over it.
@@ -14443,6 +14449,7 @@ enum class manner {
     case manner::tcp_flags: return tcp_flag_list;
     case manner::ct_state: return ct_state_list;
     case manner::ct_direction: return ct_direction_list;
+    case manner::ct_status: return ct_status_list;
     default: break;
   }
   if (d.is_meta || d.name == nullptr || d.is_custom) return {};
@@ -14460,7 +14467,7 @@ enum class manner {
 }
 // Whether the bare `tcp flags syn` would mean something else: "has one of these bits". tcpdump wants it for bytes.
 [[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
-  return d.is_masked || manner_of(d) == manner::tcp_flags || (d.name == nullptr && !d.is_meta && !d.is_custom);
+  return d.is_masked || are_flags(manner_of(d)) || (d.name == nullptr && !d.is_meta && !d.is_custom);
 }
 
 }  // namespace runnel::match::detail
@@ -14484,10 +14491,16 @@ struct printed_tree {
   [[nodiscard]] constexpr const condition_node& operator[](std::size_t i) const noexcept { return condition.nodes[i]; }
 };
 
-constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
+constexpr void print_flags(text_writer& out, const name_list& names, std::uint64_t k) noexcept {
   if (k == 0) out << "0x0";
-  for (unsigned i = 0, shown = 0; i < 8; ++i)
-    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << tcp_flag_list.word_for(std::uint64_t{1} << i);
+  unsigned shown = 0;
+  for (std::uint64_t bit = 1; k != 0; bit <<= 1) {
+    if ((k & bit) == 0) continue;
+    k &= ~bit;
+    out << (shown++ != 0 ? " | " : "");
+    if (const char* const word = names.word_for(bit)) out << word;
+    else (out << "0x").hex(bit);
+  }
 }
 constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
   const char* word = nullptr;
@@ -14495,7 +14508,8 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
     case manner::ip_protocol: word = protocol_list.word_for(k); break;
     case manner::ethertype: word = ethertype_list.word_for(k); break;
     case manner::family: word = family_list.word_for(k); break;
-    case manner::tcp_flags: return print_tcp_flags(out, k);
+    case manner::tcp_flags: return print_flags(out, tcp_flag_list, k);
+    case manner::ct_status: return print_flags(out, ct_status_list, k);
     case manner::ct_state: word = ct_state_list.word_for(k); break;
     case manner::ct_direction: word = ct_direction_list.word_for(k); break;
     case manner::tc_handle: word = "0:"; break;
@@ -14573,7 +14587,7 @@ constexpr void print_operand(text_writer& out, const printed_tree& t, const cond
   else if (d.is_meta) out << name(d.which);
   else print_field(out, d);
   if (!d.is_masked) return;
-  const bool several = manner_of(d) == manner::tcp_flags && [&] {
+  const bool several = are_flags(manner_of(d)) && [&] {
     const auto mask = t.condition.mask<std::uint64_t>(n);
     return (mask & (mask - 1)) != 0;
   }();
@@ -24960,8 +24974,8 @@ inline std::uint64_t parse_number(text_cursor& in, const operand_description& d)
   in.fail_at(before, why.c_str());
   return 0;
 }
-// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`.
-inline std::uint64_t parse_tcp_flags(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
+// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`. `snat | dnat`.
+inline std::uint64_t parse_flag_names(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
   std::uint64_t all = 0;
   do {
     in.skip_gap();
@@ -25021,7 +25035,7 @@ inline void parse_key(text_cursor& in, const operand_description& d, std::uint64
     case value_kind::ipv6: break;
   }
   const manner how = manner_of(d);
-  if (how == manner::tcp_flags) to = parse_tcp_flags(in, d, false);
+  if (are_flags(how)) to = parse_flag_names(in, d, false);
   else if (how == manner::tc_handle) to = parse_handle(in, d);
   else to = parse_number(in, d);
 }
@@ -25262,14 +25276,14 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
     if ((named >> i & 1u) != 0) all[count++] = i;
   write(p, t, node_kind::in_constants, all, count);
 }
-// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
+// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second. `ct status snat,dnat`.
 void parse_flags(auto& p, test<std::uint64_t> t, bool unequal) noexcept {
-  std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
+  std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
   t.node.operand.is_masked = true;
   t.node.how = unequal ? relation::not_equal : relation::equal;
   t.mask = wanted;
   if (p.in.accept("/")) {
-    t.mask = parse_tcp_flags(p.in, t.node.operand);
+    t.mask = parse_flag_names(p.in, t.node.operand);
   } else {
     t.node.how = relation::not_equal;
     wanted = 0;
@@ -25301,7 +25315,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
   parse_key(p.in, t.node.operand, k);
   if (!p.in.good()) return;
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    const bool flags = manner_of(d) == manner::tcp_flags && in_or_not && !t.node.operand.is_masked;
+    const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
     if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
       p.in.go_to(at);
       return parse_flags(p, t, r.how == relation::not_equal);

@@ -72,7 +72,14 @@ TEST_CASE("the same as text, and printed") {
                {"ct mark 10", "2"},
                {"ct mark & 0x8 == 0", "1"},
                {"ct zone 7", "1 2"},
-               {"ct status & 0x2 == 0x2", "1 2"}};
+               {"ct status & 0x2 == 0x2", "1 2"},
+               {"ct status seen-reply", "1 2"},
+               {"ct status seen-reply,assured", "1 2"},
+               {"ct status != assured", "1 2"},
+               {"ct status 0x42", "1 2"},
+               {"ct status & (confirmed | 0x40) == 0", "1 2"},
+               {"ct status seen-reply / seen-reply,dnat", "1 2"},
+               {"ct status snat,dnat", ""}};
   for (const auto& c : cases) {
     const auto read = parse_condition(c.text);
     REQUIRE_MESSAGE(read, c.text);

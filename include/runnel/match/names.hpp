@@ -98,9 +98,12 @@ inline constexpr named_value ecn_names[] = {{"not-ect", 0}, {"ect1", 1}, {"ect0"
 
 inline constexpr named_value ct_state_names[] = {
     {"new", 1}, {"established", 2}, {"related", 3}, {"invalid", 4}, {"untracked", 5}};
+inline constexpr named_value ct_status_names[] = {{"expected", 1}, {"seen-reply", 2}, {"assured", 4}, {"confirmed", 8},
+                                                  {"snat", 16},    {"dnat", 32},      {"dying", 512}};
 inline constexpr named_value ct_direction_names[] = {{"original", 0}, {"reply", 1}};
 
 inline constexpr name_list ct_state_list = list_of(ct_state_names, 5);
+inline constexpr name_list ct_status_list = list_of(ct_status_names, 7);
 inline constexpr name_list ct_direction_list = list_of(ct_direction_names, 2);
 inline constexpr name_list ethertype_list = list_of(ethertype_names, 5);
 inline constexpr name_list protocol_list = list_of(protocol_names, 5);
@@ -179,8 +182,11 @@ enum class manner {
   family,
   tc_handle,
   ct_state,
-  ct_direction
+  ct_direction,
+  ct_status
 };
+// Bits that have names.
+[[nodiscard]] constexpr bool are_flags(manner m) noexcept { return m == manner::tcp_flags || m == manner::ct_status; }
 
 [[nodiscard]] constexpr manner manner_of_meta(meta_key k) noexcept {
   switch (k) {
@@ -190,9 +196,9 @@ enum class manner {
     case meta_key::priority: return manner::tc_handle;
     case meta_key::ct_state: return manner::ct_state;
     case meta_key::ct_direction: return manner::ct_direction;
+    case meta_key::ct_status: return manner::ct_status;
     case meta_key::mark:
     case meta_key::ct_mark:
-    case meta_key::ct_status:
     case meta_key::hash: return manner::hex;
     default: return manner::decimal;
   }
@@ -214,7 +220,7 @@ enum class manner {
 }
 [[nodiscard]] constexpr manner manner_of(const operand_description& d) noexcept {
   const manner whole = d.is_meta ? manner_of_meta(d.which) : manner_of_field(d);
-  if (!d.is_masked || whole == manner::tcp_flags || whole == manner::bare_address) return whole;
+  if (!d.is_masked || are_flags(whole) || whole == manner::bare_address) return whole;
   return manner::hex;
 }
 // The names of values that an operand may have, whatever mask is over it.
@@ -227,6 +233,7 @@ enum class manner {
     case manner::tcp_flags: return tcp_flag_list;
     case manner::ct_state: return ct_state_list;
     case manner::ct_direction: return ct_direction_list;
+    case manner::ct_status: return ct_status_list;
     default: break;
   }
   if (d.is_meta || d.name == nullptr || d.is_custom) return {};
@@ -244,7 +251,7 @@ enum class manner {
 }
 // Whether the bare `tcp flags syn` would mean something else: "has one of these bits". tcpdump wants it for bytes.
 [[nodiscard]] constexpr bool needs_equals_sign(const operand_description& d) noexcept {
-  return d.is_masked || manner_of(d) == manner::tcp_flags || (d.name == nullptr && !d.is_meta && !d.is_custom);
+  return d.is_masked || are_flags(manner_of(d)) || (d.name == nullptr && !d.is_meta && !d.is_custom);
 }
 
 }  // namespace runnel::match::detail

@@ -226,14 +226,14 @@ void parse_states(auto& p, const test<std::uint64_t>& t, std::uint64_t first) no
     if ((named >> i & 1u) != 0) all[count++] = i;
   write(p, t, node_kind::in_constants, all, count);
 }
-// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second.
+// `tcp flags syn` has one of these; `tcp flags syn / syn,ack` has the first of the second. `ct status snat,dnat`.
 void parse_flags(auto& p, test<std::uint64_t> t, bool unequal) noexcept {
-  std::uint64_t wanted = parse_tcp_flags(p.in, t.node.operand);
+  std::uint64_t wanted = parse_flag_names(p.in, t.node.operand);
   t.node.operand.is_masked = true;
   t.node.how = unequal ? relation::not_equal : relation::equal;
   t.mask = wanted;
   if (p.in.accept("/")) {
-    t.mask = parse_tcp_flags(p.in, t.node.operand);
+    t.mask = parse_flag_names(p.in, t.node.operand);
   } else {
     t.node.how = relation::not_equal;
     wanted = 0;
@@ -265,7 +265,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
   parse_key(p.in, t.node.operand, k);
   if (!p.in.good()) return;
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
-    const bool flags = manner_of(d) == manner::tcp_flags && in_or_not && !t.node.operand.is_masked;
+    const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
     if (flags && !p.in.sees("-") && (!r.written || p.in.sees(",") || p.in.sees("/"))) {
       p.in.go_to(at);
       return parse_flags(p, t, r.how == relation::not_equal);

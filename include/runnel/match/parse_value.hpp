@@ -77,8 +77,8 @@ inline std::uint64_t parse_number(text_cursor& in, const operand_description& d)
   in.fail_at(before, why.c_str());
   return 0;
 }
-// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`.
-inline std::uint64_t parse_tcp_flags(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
+// `syn | ack`, or as tcpdump calls them: `tcp-syn | tcp-ack`. `snat | dnat`.
+inline std::uint64_t parse_flag_names(text_cursor& in, const operand_description& d, bool commas = true) noexcept {
   std::uint64_t all = 0;
   do {
     in.skip_gap();
@@ -138,7 +138,7 @@ inline void parse_key(text_cursor& in, const operand_description& d, std::uint64
     case value_kind::ipv6: break;
   }
   const manner how = manner_of(d);
-  if (how == manner::tcp_flags) to = parse_tcp_flags(in, d, false);
+  if (are_flags(how)) to = parse_flag_names(in, d, false);
   else if (how == manner::tc_handle) to = parse_handle(in, d);
   else to = parse_number(in, d);
 }

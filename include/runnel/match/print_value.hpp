@@ -23,10 +23,16 @@ struct printed_tree {
   [[nodiscard]] constexpr const condition_node& operator[](std::size_t i) const noexcept { return condition.nodes[i]; }
 };
 
-constexpr void print_tcp_flags(text_writer& out, std::uint64_t k) noexcept {
+constexpr void print_flags(text_writer& out, const name_list& names, std::uint64_t k) noexcept {
   if (k == 0) out << "0x0";
-  for (unsigned i = 0, shown = 0; i < 8; ++i)
-    if ((k >> i & 1u) != 0) out << (shown++ != 0 ? " | " : "") << tcp_flag_list.word_for(std::uint64_t{1} << i);
+  unsigned shown = 0;
+  for (std::uint64_t bit = 1; k != 0; bit <<= 1) {
+    if ((k & bit) == 0) continue;
+    k &= ~bit;
+    out << (shown++ != 0 ? " | " : "");
+    if (const char* const word = names.word_for(bit)) out << word;
+    else (out << "0x").hex(bit);
+  }
 }
 constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexcept {
   const char* word = nullptr;
@@ -34,7 +40,8 @@ constexpr void print_number(text_writer& out, manner how, std::uint64_t k) noexc
     case manner::ip_protocol: word = protocol_list.word_for(k); break;
     case manner::ethertype: word = ethertype_list.word_for(k); break;
     case manner::family: word = family_list.word_for(k); break;
-    case manner::tcp_flags: return print_tcp_flags(out, k);
+    case manner::tcp_flags: return print_flags(out, tcp_flag_list, k);
+    case manner::ct_status: return print_flags(out, ct_status_list, k);
     case manner::ct_state: word = ct_state_list.word_for(k); break;
     case manner::ct_direction: word = ct_direction_list.word_for(k); break;
     case manner::tc_handle: word = "0:"; break;
@@ -112,7 +119,7 @@ constexpr void print_operand(text_writer& out, const printed_tree& t, const cond
   else if (d.is_meta) out << name(d.which);
   else print_field(out, d);
   if (!d.is_masked) return;
-  const bool several = manner_of(d) == manner::tcp_flags && [&] {
+  const bool several = are_flags(manner_of(d)) && [&] {
     const auto mask = t.condition.mask<std::uint64_t>(n);
     return (mask & (mask - 1)) != 0;
   }();
