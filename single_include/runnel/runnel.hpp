@@ -10481,11 +10481,12 @@ enum class connection_direction : std::uint8_t { original, reply };
 namespace connection_status {
 inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announced it
 inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
-inline constexpr std::uint16_t assured = 1u << 2;     ///< never given up for a new one when the table is full
-inline constexpr std::uint16_t confirmed = 1u << 3;   ///< its first packet got through: it counts
-inline constexpr std::uint16_t src_nat = 1u << 4;     ///< its source is translated
-inline constexpr std::uint16_t dst_nat = 1u << 5;     ///< its destination is translated
-inline constexpr std::uint16_t dying = 1u << 9;       ///< it is being destroyed: seen in its last event only
+inline constexpr std::uint16_t assured =
+    1u << 2;  ///< not given up for a new one when the table is full, unless it is closing
+inline constexpr std::uint16_t confirmed = 1u << 3;  ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;    ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;    ///< its destination is translated
+inline constexpr std::uint16_t dying = 1u << 9;      ///< it is being destroyed: seen in its last event only
 }  // namespace connection_status
 
 /// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
@@ -37426,15 +37427,17 @@ class connection_tuple {
     const bool turned = back.less(*this);
     const connection_tuple& least = turned ? back : *this;
     const auto& k = detail::flow_hash_keys;
-    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples.
+    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples. The seed is
+    // in both factors of each product: whoever knew one of them could make it 0, and all products alike.
     const std::uint64_t* w = least.words_;
     using detail::multiply_fold;
-    const std::uint64_t a = multiply_fold(
-        multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1]) ^ multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3]) ^ seed,
-        w[4] ^ k[4]);
-    const std::uint64_t b = multiply_fold(
-        multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4]) ^ multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2]) ^ seed,
-        w[4] ^ k[1]);
+    const std::uint64_t other = seed << 32 | seed >> 32;
+    const std::uint64_t a = multiply_fold(multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1] ^ other) ^
+                                              multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3] ^ other) ^ seed,
+                                          w[4] ^ k[4]);
+    const std::uint64_t b = multiply_fold(multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4] ^ other) ^
+                                              multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2] ^ other) ^ seed,
+                                          w[4] ^ k[1]);
     return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
   }
   /// Equal when all their parts are.
@@ -38429,7 +38432,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 // another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
-// in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
+// in the eight lines of the index from its own on (the kernel's early_drop), or else of a TCP connection there that is
+// closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
 #ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 #define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 
@@ -38513,7 +38517,11 @@ class connection_table {
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    return insert_ticks(t, k, index_.home(k.a, k.b), detail::ticks_at(now));
+    const std::uint32_t home = index_.home(k.a, k.b);
+    const std::uint64_t ticks = detail::ticks_at(now);
+    const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
+    RUNNEL_ASSERT(!there && "runnel: these packets have a connection");
+    return there ? none : insert_ticks(t, k, home, ticks);
   }
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {
@@ -38634,6 +38642,17 @@ class connection_table {
       const tuple_pair& both = tuples_[c.tuples6_];
       return both.way[0] == t || both.way[1] == t;
     });
+  }
+  // The same, but one whose time has run out makes room, and is not found.
+  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
+                                          std::uint64_t now) noexcept {
+    const std::uint32_t place = find_place(k, home, t);
+    if (place == detail::connection_index::none) return place;
+    connection& c = records_[index_.at(place).number()];
+    if (!is_over(c, now)) return place;
+    if (is_confirmed(c)) ++statistics_.expired;
+    erase(c);
+    return detail::connection_index::none;
   }
   template <class Found>
   void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
@@ -38838,9 +38857,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
-  bool alone = true;
-  if (!is_ipv6) alone = index_.find(k, home, [](std::uint32_t) { return true; }) == detail::connection_index::none;
-  else alone = find_place(k, home, t.inverted()) == detail::connection_index::none;
+  const bool alone = find_living(k, home, t.inverted(), ticks) == detail::connection_index::none;
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
@@ -38878,8 +38895,10 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
-  const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
   const std::uint32_t n = number_of(c);
+  std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  if (found != detail::connection_index::none && index_.at(found).number() != n)
+    found = find_living(k, index_.home(k.a, k.b), t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
@@ -38959,20 +38978,27 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
     const connection& oldest = records_[ring_[ring_first_]];
     if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
   }
+  connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
   for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
     for (const detail::place_reference to : index_.line(line).to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
-      const bool over = is_over(c, now);
-      if (!is_confirmed(c) || is_held(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over))
-        continue;
-      if (over) ++statistics_.expired;
-      else ++statistics_.early_drop;
-      erase(c);
-      return true;
+      if (!is_confirmed(c) || is_held(c) || !helps(c)) continue;
+      if (is_over(c, now)) {
+        ++statistics_.expired;
+        return erase(c), true;
+      }
+      if ((c.bits() & connection_status::assured) == 0) {
+        ++statistics_.early_drop;
+        return erase(c), true;
+      }
+      if (given_up == nullptr && detail::is_closing(c.tcp_state_)) given_up = &c;
     }
-  return false;
+  if (given_up == nullptr) return false;
+  ++statistics_.early_drop;
+  erase(*given_up);
+  return true;
 }
 
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
@@ -39605,6 +39631,7 @@ struct packet_tuple {
   const std::byte* transport = nullptr;  // where the transport header begins, whose fixed part is there
   std::uint32_t size = 0;                // of the IP packet, as it says
   std::uint32_t payload = 0;             // bytes from the transport header to its end, as it says
+  std::uint32_t held = 0;                // how many of these are there, in one piece
   tuple_kind kind = tuple_kind::none;
   ipv4_address outer4{};  // of an error: whom it was sent to
   ipv6_address outer6{};
@@ -39638,7 +39665,8 @@ inline bool ports_of(std::uint8_t protocol, const std::byte* p, std::size_t size
       ports = std::uint32_t{load_be16(p + 4)} << 16 | load_be16(p);
       return true;
     case 47:
-      if (const auto g = gre::parse({p, size})) ports = g->key();
+      // Of a quoted header perhaps only the first eight bytes are there.
+      if (size >= gre::min_size && (load_be16(p) & 0x4c07u) == 0) ports = gre::unchecked({p, size}).key();
       return true;
     default: return true;
   }
@@ -39702,6 +39730,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   to.payload = to.size - before;
   auto held = static_cast<std::size_t>(whole.end() - transport);
   if (held > to.payload) held = to.payload;
+  to.held = static_cast<std::uint32_t>(held);
   std::uint64_t number = 0;
   if (!match::detail::l4proto_of(subject{p, map}, number)) return;
   const auto protocol_number = static_cast<std::uint8_t>(number);
@@ -39727,7 +39756,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   }
   if (to.kind != tuple_kind::whole) return;
   std::uint32_t ports = 0;
-  if (!ports_of(protocol_number, transport, held, ports)) {
+  if (!ports_of(protocol_number, transport, held, ports) || (protocol_number == 6 && held < 20)) {
     to.kind = tuple_kind::invalid;
     return;
   }
@@ -39754,6 +39783,7 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
       transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
     to.size = load_be16(network + 2);
     to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+    to.held = static_cast<std::uint32_t>(end - transport);
     to.transport = transport;
     to.kind = tuple_kind::whole;
     to.tuple = connection_tuple::from4(load_be64(network + 12),
@@ -39941,7 +39971,7 @@ struct tracker {
     g.window = load_be16(p + 14);
     const std::uint32_t data = s.found.payload > header ? s.found.payload - header : 0;
     g.end = g.sequence + data + ((g.flags & tcp_flags::syn) != 0 ? 1 : 0) + ((g.flags & tcp_flags::fin) != 0 ? 1 : 0);
-    if (header > 20) g.options = {p + 20, header - 20};
+    if (header > 20 && header <= s.found.held) g.options = {p + 20, header - 20};
     return g;
   }
 
@@ -40020,7 +40050,8 @@ struct tracker {
   }
   // Of what is all there in one piece; the rest is not looked at.
   [[gnu::noinline]] static bool checksum_ok(const packet& p, const slot& s) noexcept {
-    if (p.checksum() != checksum_status::unknown || s.found.transport + s.found.payload > p.contents().end())
+    if (p.checksum() != checksum_status::unknown || p.layers().has(protocol::fragment) ||
+        s.found.transport + s.found.payload > p.contents().end())
       return true;
     const header_map map{p};
     const bytes whole{s.found.transport, s.found.payload};

@@ -95,7 +95,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     std::uint32_t assured[config.connections], count = 0;
     table.for_each([&](const connection& k) {
-      if (k.has_status(connection_status::assured) && table.remaining(k, c.now).ns > 0)
+      if (k.has_status(connection_status::assured) && table.remaining(k, c.now).ns > 0 &&
+          k.tcp_state() <= tcp_connection_state::established)
         assured[count++] = table.number_of(k);
     });
     burst_of<1> b;

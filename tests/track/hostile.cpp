@@ -49,7 +49,7 @@ namespace {
 
 // Packets through track() and confirm(), burst by burst, with time to look in between.
 struct bursts {
-  explicit bursts(const connection_config& config) : table(config) {}
+  explicit bursts(const connection_config& config, const tracking_options& options = {}) : table(config, options) {}
 
   template <class... Headers>
   packet make(const Headers&... headers) {
@@ -207,4 +207,121 @@ TEST_CASE("a packet that comes with the number of another table, or of another b
   t.follow(static_cast<packet&&>(p));
   CHECK(t.word(0).state() == new_);
   CHECK_FALSE(t.word(0).has_connection());
+}
+
+TEST_CASE("connections that are closing make room for new ones, established ones do not") {
+  constexpr std::uint8_t S = tcp_flags::syn, A = tcp_flags::ack, F = tcp_flags::fin;
+  bursts t({.connections = 2, .ipv6_connections = 0, .unconfirmed = 4});
+  const auto segment = [&](bool reply, std::uint16_t port, std::uint8_t flags, std::uint32_t sequence,
+                           std::uint32_t ack) {
+    const std::uint16_t from = reply ? 80 : port, to = reply ? port : 80;
+    t.follow(t.make(ipv4_header{.source = reply ? server : client, .destination = reply ? client : server},
+                    tcp_header{.source_port = from,
+                               .destination_port = to,
+                               .sequence_number = sequence,
+                               .acknowledgment_number = ack,
+                               .flags = flags,
+                               .window_size = 1000}));
+    if (t.dropped(0) == drop_reason::none) CHECK(t.confirm(0) == drop_reason::none);
+  };
+  for (const std::uint16_t port : {std::uint16_t{1}, std::uint16_t{2}}) {
+    segment(false, port, S, 10, 0);
+    segment(true, port, S | A, 20, 11);
+    segment(false, port, A, 11, 21);
+  }
+  segment(false, 3, S, 10, 0);
+  CHECK(t.dropped(0) == drop_reason::connections_full);
+  segment(false, 1, F | A, 11, 21);
+  segment(true, 1, F | A, 21, 12);
+  segment(false, 1, A, 12, 22);
+  CHECK((*t.table)[t.word(0).number()].tcp_state() == tcp_connection_state::time_wait);
+  segment(false, 3, S, 10, 0);
+  CHECK(t.word(0).state() == new_);
+  CHECK(t.table->statistics().early_drop == 1);
+  segment(false, 2, A, 11, 21);
+  CHECK(t.word(0).state() == established);
+}
+
+TEST_CASE("a connection whose time has run out is in nobody's way") {
+  const connection_tuple asked{client, server, 1, 53, 17}, answer{server, stranger, 53, 7, 17};
+  const instant later = instant{} + seconds(200);
+  SUBCASE("of the same packets") {
+    counted_table t({.connections = 8});
+    REQUIRE(t->confirm((*t)[t->insert(asked, {})], {}));
+    const std::uint32_t n = t->insert(asked, later);
+    CHECK(t->check());
+    CHECK(t->size() == 1);
+    CHECK(t->confirm((*t)[n], later));
+    CHECK(t->find(asked, later).number() == n);
+  }
+  SUBCASE("that had the answers") {
+    counted_table t({.connections = 8});
+    connection& old = (*t)[t->insert(asked, {})];
+    REQUIRE(t->set_reply(old, answer));
+    REQUIRE(t->confirm(old, {}));
+    connection& c = (*t)[t->insert({client, server, 2, 53, 17}, later)];
+    CHECK(t->set_reply(c, answer));
+    CHECK(t->check());
+    connection& d = (*t)[t->insert({stranger, server, 9, 53, 17}, later)];
+    CHECK(t->confirm(c, later));
+    CHECK(t->confirm(d, later));
+    CHECK(t->size() == 2);
+  }
+}
+
+TEST_CASE("whoever does not know the seed cannot choose IPv6 addresses that have one hash") {
+  // With these, one factor of each product would be the same whatever the other is.
+  const auto& k = detail::flow_hash_keys;
+  for (const std::uint64_t flip : {std::uint64_t{0}, ~std::uint64_t{0}}) {
+    const auto key = [&](std::uint64_t prefix) {
+      return connection_tuple{ipv6_address{prefix, k[1] ^ flip}, ipv6_address{k[4] ^ flip, 5}, 1, 2, 17}.key(99);
+    };
+    CHECK(key(1).a != key(2).a);
+    CHECK(key(1).b != key(2).b);
+  }
+}
+
+TEST_CASE("what was cut off behind parse() is not read") {
+  bursts t({.connections = 8});
+  const auto syn = [&](std::size_t length) {
+    packet p = t.make(ipv4_header{.source = client, .destination = server}, tcp_header{.source_port = 1,
+                                                                                       .destination_port = 80,
+                                                                                       .flags = tcp_flags::syn,
+                                                                                       .window_size = 1000,
+                                                                                       .options = {.window_scale = 7}});
+    REQUIRE(p.trim(length));
+    return p;
+  };
+  t.follow(syn(14 + 20 + 19));
+  CHECK(t.word(0).state() == invalid);
+  t.follow(syn(14 + 20 + 20));
+  CHECK(t.word(0).state() == new_);
+}
+
+TEST_CASE("an ICMP error that quotes eight bytes of GRE finds the tunnel") {
+  bursts t({.connections = 8});
+  const gre_header tunnel{
+      .protocol = ethertype::ipv4, .has_key = true, .key = 0x10'0001, .has_sequence = true, .sequence = 5};
+  t.follow(t.make(ipv4_header{.source = client, .destination = server}, tunnel,
+                  ipv4_header{.source = stranger, .destination = stranger}, udp_header{.source_port = 1}));
+  CHECK(t.confirm(0) == drop_reason::none);
+  packet error = t.make(ipv4_header{.source = stranger, .destination = client},
+                        icmp_header{.kind = icmp::unreachable::fragmentation_needed},
+                        ipv4_header{.source = client, .destination = server}, tunnel);
+  REQUIRE(error.length() == 14 + 20 + 8 + 20 + 12);
+  connection_tuple quoted;
+  REQUIRE(detail::quoted_tuple(error.contents().from(14 + 20 + 8).first(20 + 8), 0, quoted));
+  CHECK(quoted.source_port() == 0x10);
+  CHECK(t.table->find(quoted, t.c.now).has_connection());
+}
+
+TEST_CASE("of a fragment no checksum is asked") {
+  for (const bool whole : {true, false}) {
+    bursts t({.connections = 8}, {.checksum = true});
+    packet p = t.make(ipv4_header{.source = client, .destination = server, .more_fragments = !whole},
+                      udp_header{.source_port = 1, .destination_port = 2});
+    store_be16(p.writable().data() + 14 + 20 + 6, 0x1234);  // that of the whole datagram
+    t.follow(static_cast<packet&&>(p));
+    CHECK(t.word(0).state() == (whole ? invalid : new_));
+  }
 }

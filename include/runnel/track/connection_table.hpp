@@ -123,9 +123,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
   k.turned ^= 1u;
-  bool alone = true;
-  if (!is_ipv6) alone = index_.find(k, home, [](std::uint32_t) { return true; }) == detail::connection_index::none;
-  else alone = find_place(k, home, t.inverted()) == detail::connection_index::none;
+  const bool alone = find_living(k, home, t.inverted(), ticks) == detail::connection_index::none;
   k.turned ^= 1u;
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
@@ -163,8 +161,10 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
-  const std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
   const std::uint32_t n = number_of(c);
+  std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  if (found != detail::connection_index::none && index_.at(found).number() != n)
+    found = find_living(k, index_.home(k.a, k.b), t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
@@ -244,20 +244,27 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
     const connection& oldest = records_[ring_[ring_first_]];
     if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
   }
+  connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
   for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
     for (const detail::place_reference to : index_.line(line).to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
-      const bool over = is_over(c, now);
-      if (!is_confirmed(c) || is_held(c) || !helps(c) || ((c.bits() & connection_status::assured) != 0 && !over))
-        continue;
-      if (over) ++statistics_.expired;
-      else ++statistics_.early_drop;
-      erase(c);
-      return true;
+      if (!is_confirmed(c) || is_held(c) || !helps(c)) continue;
+      if (is_over(c, now)) {
+        ++statistics_.expired;
+        return erase(c), true;
+      }
+      if ((c.bits() & connection_status::assured) == 0) {
+        ++statistics_.early_drop;
+        return erase(c), true;
+      }
+      if (given_up == nullptr && detail::is_closing(c.tcp_state_)) given_up = &c;
     }
-  return false;
+  if (given_up == nullptr) return false;
+  ++statistics_.early_drop;
+  erase(*given_up);
+  return true;
 }
 
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {

@@ -25,7 +25,8 @@
 // another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
-// in the eight lines of the index from its own on (the kernel's early_drop). Assured ones are never given up.
+// in the eight lines of the index from its own on (the kernel's early_drop), or else of a TCP connection there that is
+// closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
 #ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 #define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 
@@ -122,7 +123,11 @@ class connection_table {
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    return insert_ticks(t, k, index_.home(k.a, k.b), detail::ticks_at(now));
+    const std::uint32_t home = index_.home(k.a, k.b);
+    const std::uint64_t ticks = detail::ticks_at(now);
+    const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
+    RUNNEL_ASSERT(!there && "runnel: these packets have a connection");
+    return there ? none : insert_ticks(t, k, home, ticks);
   }
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {
@@ -243,6 +248,17 @@ class connection_table {
       const tuple_pair& both = tuples_[c.tuples6_];
       return both.way[0] == t || both.way[1] == t;
     });
+  }
+  // The same, but one whose time has run out makes room, and is not found.
+  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
+                                          std::uint64_t now) noexcept {
+    const std::uint32_t place = find_place(k, home, t);
+    if (place == detail::connection_index::none) return place;
+    connection& c = records_[index_.at(place).number()];
+    if (!is_over(c, now)) return place;
+    if (is_confirmed(c)) ++statistics_.expired;
+    erase(c);
+    return detail::connection_index::none;
   }
   template <class Found>
   void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;

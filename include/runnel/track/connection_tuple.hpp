@@ -144,15 +144,17 @@ class connection_tuple {
     const bool turned = back.less(*this);
     const connection_tuple& least = turned ? back : *this;
     const auto& k = detail::flow_hash_keys;
-    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples.
+    // Two hashes that share nothing but the seed; the family's bits keep them apart from all IPv4 tuples. The seed is
+    // in both factors of each product: whoever knew one of them could make it 0, and all products alike.
     const std::uint64_t* w = least.words_;
     using detail::multiply_fold;
-    const std::uint64_t a = multiply_fold(
-        multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1]) ^ multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3]) ^ seed,
-        w[4] ^ k[4]);
-    const std::uint64_t b = multiply_fold(
-        multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4]) ^ multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2]) ^ seed,
-        w[4] ^ k[1]);
+    const std::uint64_t other = seed << 32 | seed >> 32;
+    const std::uint64_t a = multiply_fold(multiply_fold(w[0] ^ k[0] ^ seed, w[1] ^ k[1] ^ other) ^
+                                              multiply_fold(w[2] ^ k[2] ^ seed, w[3] ^ k[3] ^ other) ^ seed,
+                                          w[4] ^ k[4]);
+    const std::uint64_t b = multiply_fold(multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4] ^ other) ^
+                                              multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2] ^ other) ^ seed,
+                                          w[4] ^ k[1]);
     return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
   }
   /// Equal when all their parts are.

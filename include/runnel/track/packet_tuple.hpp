@@ -36,6 +36,7 @@ struct packet_tuple {
   const std::byte* transport = nullptr;  // where the transport header begins, whose fixed part is there
   std::uint32_t size = 0;                // of the IP packet, as it says
   std::uint32_t payload = 0;             // bytes from the transport header to its end, as it says
+  std::uint32_t held = 0;                // how many of these are there, in one piece
   tuple_kind kind = tuple_kind::none;
   ipv4_address outer4{};  // of an error: whom it was sent to
   ipv6_address outer6{};
@@ -69,7 +70,8 @@ inline bool ports_of(std::uint8_t protocol, const std::byte* p, std::size_t size
       ports = std::uint32_t{load_be16(p + 4)} << 16 | load_be16(p);
       return true;
     case 47:
-      if (const auto g = gre::parse({p, size})) ports = g->key();
+      // Of a quoted header perhaps only the first eight bytes are there.
+      if (size >= gre::min_size && (load_be16(p) & 0x4c07u) == 0) ports = gre::unchecked({p, size}).key();
       return true;
     default: return true;
   }
@@ -133,6 +135,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   to.payload = to.size - before;
   auto held = static_cast<std::size_t>(whole.end() - transport);
   if (held > to.payload) held = to.payload;
+  to.held = static_cast<std::uint32_t>(held);
   std::uint64_t number = 0;
   if (!match::detail::l4proto_of(subject{p, map}, number)) return;
   const auto protocol_number = static_cast<std::uint8_t>(number);
@@ -158,7 +161,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   }
   if (to.kind != tuple_kind::whole) return;
   std::uint32_t ports = 0;
-  if (!ports_of(protocol_number, transport, held, ports)) {
+  if (!ports_of(protocol_number, transport, held, ports) || (protocol_number == 6 && held < 20)) {
     to.kind = tuple_kind::invalid;
     return;
   }
@@ -185,6 +188,7 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
       transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
     to.size = load_be16(network + 2);
     to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+    to.held = static_cast<std::uint32_t>(end - transport);
     to.transport = transport;
     to.kind = tuple_kind::whole;
     to.tuple = connection_tuple::from4(load_be64(network + 12),

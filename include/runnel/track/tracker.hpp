@@ -183,7 +183,7 @@ struct tracker {
     g.window = load_be16(p + 14);
     const std::uint32_t data = s.found.payload > header ? s.found.payload - header : 0;
     g.end = g.sequence + data + ((g.flags & tcp_flags::syn) != 0 ? 1 : 0) + ((g.flags & tcp_flags::fin) != 0 ? 1 : 0);
-    if (header > 20) g.options = {p + 20, header - 20};
+    if (header > 20 && header <= s.found.held) g.options = {p + 20, header - 20};
     return g;
   }
 
@@ -262,7 +262,8 @@ struct tracker {
   }
   // Of what is all there in one piece; the rest is not looked at.
   [[gnu::noinline]] static bool checksum_ok(const packet& p, const slot& s) noexcept {
-    if (p.checksum() != checksum_status::unknown || s.found.transport + s.found.payload > p.contents().end())
+    if (p.checksum() != checksum_status::unknown || p.layers().has(protocol::fragment) ||
+        s.found.transport + s.found.payload > p.contents().end())
       return true;
     const header_map map{p};
     const bytes whole{s.found.transport, s.found.payload};
