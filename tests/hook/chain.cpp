@@ -70,7 +70,7 @@ TEST_CASE("targets act on the packet, and the next rule sees what they did") {
   static constexpr auto mangle =
       rules(when(has<udp>) >> set_mark(5) >> set_priority(3),
             when(meta::mark == 5) >> set_dscp(46) >> set_hop_limit(9) >> set_traced(),
-            when(meta::priority == 3 && ip::dscp == 46) >> set_mark(6) >> accept, otherwise >> clamp_mss(1400));
+            when(meta::priority == 3 && ip::dscp == 46) >> set_mark(6) >> accept, otherwise >> set_maxseg(1400));
   t.device.udp(1);
   t.run(chain<here>(mangle));
   CHECK(t.seen == "mark 6 priority 3 ttl 9 dscp 46 traced");

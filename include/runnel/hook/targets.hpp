@@ -130,10 +130,10 @@ struct log_target {
                                "set_hop_limit"};
 }
 /// Lowers the maximum segment size that a TCP SYN announces to `most`, as nft's `tcp option maxseg size set`; a packet
-/// that announces less or nothing stays as it is.
-[[nodiscard]] constexpr auto clamp_mss(std::uint16_t most) noexcept {
+/// that announces less or nothing stays as it is. `clamp_mss` is a stage that goes by an MTU.
+[[nodiscard]] constexpr auto set_maxseg(std::uint16_t most) noexcept {
   return detail::header_target{
-      [most](const mutable_header_map& m) noexcept { detail::write_maximum_segment_size(m, most); }, "clamp_mss"};
+      [most](const mutable_header_map& m) noexcept { detail::write_maximum_segment_size(m, most); }, "set_maxseg"};
 }
 
 /// Counts into `hits`, which must outlive the chain: nft's named counter. Several rules may share one.
