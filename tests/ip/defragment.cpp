@@ -148,13 +148,13 @@ struct plain_datagram {
 
 TEST_CASE("random datagrams, cut, shuffled, duplicated and with overlaps, are as a plain model says") {
   random_generator random(20261121);
+  const auto below = [&random](std::size_t n) { return static_cast<std::size_t>(random.below(n)); };
   counted_pool memory{pool_config{.packets = 80, .bytes = 1984, .headroom = 64, .bare = 4}};
   static_fragment_table<fragment_config{.fragments = 64, .datagrams = 4, .fragments_per_datagram = 24, .seed = 1}>
       fragments;
   unsigned wholes = 0, refusals = 0;
   for (unsigned round = 0; round < 1500; ++round) {
-    const octets datagrams[2] = {udp4(8 + random.below(1700), static_cast<std::uint16_t>(round)),
-                                 udp6(8 + random.below(1700))};
+    const octets datagrams[2] = {udp4(8 + below(1700), static_cast<std::uint16_t>(round)), udp6(8 + below(1700))};
     struct part {
       unsigned which;
       std::size_t begin, end;
@@ -166,21 +166,21 @@ TEST_CASE("random datagrams, cut, shuffled, duplicated and with overlaps, are as
       std::size_t begin = 0;
       while (begin < size) {
         // The first holds the UDP header.
-        std::size_t end = begin + 8 + 8 * random.below(1 + random.below(40));
+        std::size_t end = begin + 8 + 8 * below(1 + below(40));
         if (end > size) end = size;
         if (begin == 0 && end == size) break;  // no fragment at all
         parts.push_back({which, begin, end, end != size});
         begin = end;
       }
       if (parts.empty() || parts.back().which != which) continue;
-      for (std::uint64_t n = random.below(3); n != 0; --n) parts.push_back(parts[random.below(parts.size())]);
+      for (std::size_t n = below(3); n != 0; --n) parts.push_back(parts[below(parts.size())]);
       if (random.chance(300'000)) {
-        const std::size_t from = 8 * random.below(size / 8 + 1);
-        parts.push_back({which, from, from + 8 + 8 * random.below(20), random.chance(800'000)});
+        const std::size_t from = 8 * below(size / 8 + 1);
+        parts.push_back({which, from, from + 8 + 8 * below(20), random.chance(800'000)});
       }
     }
     for (std::size_t i = parts.size(); i > 1; --i)
-      if (random.chance(700'000)) std::swap(parts[i - 1], parts[random.below(i)]);
+      if (random.chance(700'000)) std::swap(parts[i - 1], parts[below(i)]);
     plain_datagram model[2];
     const instant now = instant{} + seconds(100 * round);
     for (const part& f : parts) {

@@ -219,13 +219,13 @@ TEST_CASE("what was cut becomes whole again, for any length, MTU and cut") {
   counted_pool memory{slots};
   static_fragment_table<fragment_config{.fragments = 64, .datagrams = 4, .seed = 1}> fragments;
   random_generator random(7);
+  const auto below = [&random](std::size_t n) { return static_cast<std::size_t>(random.below(n)); };
   for (std::uint32_t round = 0; round < 400; ++round) {
     const bool v6 = random.chance(500'000);
-    const octets frame =
-        v6 ? udp6(1300 + random.below(600)) : udp4(100 + random.below(1800), static_cast<std::uint16_t>(round));
+    const octets frame = v6 ? udp6(1300 + below(600)) : udp4(100 + below(1800), static_cast<std::uint16_t>(round));
     packet p = received(memory, frame);
     packet out[40];
-    const std::size_t mtu = v6 ? 1280 : 68 + random.below(1500);
+    const std::size_t mtu = v6 ? 1280 : 68 + below(1500);
     const auto n = v6 ? fragment_at_source(p, mtu, round, out, 40) : fragment(p, mtu, out, 40);
     REQUIRE(n);
     verdict v = stolen;

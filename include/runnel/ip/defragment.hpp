@@ -28,7 +28,7 @@ struct defragment_stage : stage_defaults {
   static constexpr const char* name = "defragment";
 
   constexpr explicit defragment_stage(fragment_table& t) noexcept : table(&t) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) const noexcept {
     if (found != nullptr && !found->has(protocol::fragment)) [[likely]]
       return pass;
     return table->reassemble(p, c.now);
