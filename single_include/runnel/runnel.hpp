@@ -34512,9 +34512,9 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
 //
 // A datagram is *refused* when two fragments overlap, when one ends behind the last one, when there are two last ones,
 // when their ECN bits do not go together, or when there are too many: then nothing of it goes on, whatever comes later
-// (RFC 5722; IPv4 alike, as Linux does). An exact duplicate is ignored. At the limit of memory the oldest datagram that
-// is not whole yet is given up. A timeout counts from the fragment that came first and is the same for all datagrams of
-// a family, so that two lists by age take the place of timers.
+// (RFC 5722; IPv4 alike). An exact duplicate is ignored. At the limit of memory the oldest datagram that is not whole
+// yet is given up. A timeout counts from the fragment that came first and is the same for all datagrams of a family, so
+// that two lists by age take the place of timers.
 //
 // What it does not do: answer. Who wants to send time exceeded sets `on_timeout`; the parameter problems of RFC 8200
 // §4.5 for lengths that cannot be are not sent.
@@ -34935,7 +34935,7 @@ struct defragment_stage : stage_defaults {
   static constexpr const char* name = "defragment";
 
   constexpr explicit defragment_stage(fragment_table& t) noexcept : table(&t) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) const noexcept {
     if (found != nullptr && !found->has(protocol::fragment)) [[likely]]
       return pass;
     return table->reassemble(p, c.now);
