@@ -39318,295 +39318,6 @@ struct import_result {
 
 #endif
 
-// ==== runnel/track/helpers.hpp =======================================================================================
-// Helpers: stages that read in one connection of others to come, so that these are `related`. FTP (RFC 959, RFC 2428)
-// and TFTP (RFC 1350).
-//
-//     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
-//
-// What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
-// with the end of its line, and may only announce the address of who sends it. Otherwise an attacker could have
-// somebody else's ports opened. Addresses inside the text are not translated.
-#ifndef RUNNEL_TRACK_HELPERS_HPP
-#define RUNNEL_TRACK_HELPERS_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel {
-
-namespace detail {
-
-// Reads text that somebody sent, to its end and no further.
-class line_reader {
- public:
-  constexpr explicit line_reader(bytes b) noexcept : rest_(b) {}
-  [[nodiscard]] constexpr bool accept(char c) noexcept {
-    if (rest_.empty() || load_u8(rest_.data()) != static_cast<std::uint8_t>(c)) return false;
-    rest_ = rest_.from(1);
-    return true;
-  }
-  // A word, small letters or capital ones.
-  [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
-    std::size_t n = 0;
-    for (; word[n] != '\0'; ++n)
-      if (n >= rest_.size() || (load_u8(rest_.data() + n) & 0xdfu) != (static_cast<std::uint8_t>(word[n]) & 0xdfu))
-        return false;
-    rest_ = rest_.from(n);
-    return true;
-  }
-  [[nodiscard]] constexpr bool number(std::uint32_t most, std::uint32_t& to) noexcept {
-    std::size_t n = 0;
-    to = 0;
-    for (; n < rest_.size() && n < 6; ++n) {
-      const std::uint32_t digit = load_u8(rest_.data() + n) - std::uint32_t{'0'};
-      if (digit > 9) break;
-      to = to * 10 + digit;
-    }
-    rest_ = rest_.from(n);
-    return n != 0 && to <= most;
-  }
-  // Goes behind the next `c` of this line.
-  [[nodiscard]] constexpr bool skip_to(char c) noexcept {
-    for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
-      if (accept(c)) return true;
-    return false;
-  }
-  [[nodiscard]] constexpr bool has_line_end() const noexcept {
-    for (const std::byte b : rest_)
-      if (load_u8(&b) == '\n' || load_u8(&b) == '\r') return true;
-    return false;
-  }
-  // Text up to `c`, which is stepped over, as far as it fits.
-  template <std::size_t N>
-  [[nodiscard]] constexpr bool text_to(char c, char (&to)[N]) noexcept {
-    std::size_t n = 0;
-    for (; n + 1 < N && n < rest_.size() && load_u8(rest_.data() + n) != static_cast<std::uint8_t>(c); ++n)
-      to[n] = static_cast<char>(load_u8(rest_.data() + n));
-    to[n] = '\0';
-    rest_ = rest_.from(n);
-    return accept(c);
-  }
-
- private:
-  bytes rest_;
-};
-
-// What FTP announces: where a connection will be accepted.
-struct ftp_place {
-  bool found = false;
-  bool has_address = false;  // else that of the connection
-  connection_tuple to{};     // its destination
-};
-// `10,0,0,1,4,1`
-[[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
-  std::uint32_t v[6] = {};
-  for (unsigned i = 0; i < 6; ++i)
-    if ((i != 0 && !in.accept(',')) || !in.number(255, v[i])) return false;
-  address = v[0] << 24 | v[1] << 16 | v[2] << 8 | v[3];
-  port = v[4] << 8 | v[5];
-  return port != 0;
-}
-// The announcement at the beginning of what was sent: by the client (`reply` false) or the server.
-[[nodiscard]] inline ftp_place read_ftp(bytes said, bool reply) noexcept {
-  line_reader in{said};
-  ftp_place p;
-  std::uint32_t address = 0, port = 0;
-  bool six = false, extended = false;
-  if (!reply) {
-    if (in.accept_word("PORT")) six = in.accept(' ') && read_six(in, address, port);
-    else extended = in.accept_word("EPRT") && in.accept(' ');
-  } else {
-    std::uint32_t code = 0;
-    if (!in.number(999, code)) return p;
-    if (code == 227) six = in.skip_to('(') && read_six(in, address, port);
-    else if (code == 229) extended = in.skip_to('(');
-  }
-  if (six) {
-    if (!in.has_line_end()) return p;
-    p.found = p.has_address = true;
-    p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
-    return p;
-  }
-  // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
-  char mark = '|';
-  if (!extended || !in.accept(mark)) return p;
-  char text[48];
-  std::uint32_t family = 0;
-  if (!reply) {
-    if (!in.number(2, family) || family == 0 || !in.accept(mark) || !in.text_to(mark, text)) return p;
-  } else if (!in.accept(mark) || !in.accept(mark)) {
-    return p;
-  }
-  if (!in.number(65535, port) || port == 0 || !in.accept(mark) || !in.has_line_end()) return p;
-  const auto to_port = static_cast<std::uint16_t>(port);
-  if (family == 0) {
-    p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
-  } else if (family == 1) {
-    const auto a = parse_ipv4(text);
-    if (!a) return p;
-    p.has_address = true;
-    p.to = {ipv4_address{}, *a, 0, to_port, 6};
-  } else {
-    const auto a = parse_ipv6(text);
-    if (!a) return p;
-    p.has_address = true;
-    p.to = {ipv6_address{}, *a, 0, to_port, 6};
-  }
-  p.found = true;
-  return p;
-}
-
-// The tuple of a connection between the ends of another one, to a port: what packets of that direction look like, with
-// NAT as it is.
-[[nodiscard]] inline connection_tuple beside(const connection_tuple& way, std::uint16_t port,
-                                             std::uint8_t protocol) noexcept {
-  if (way.is_ipv6()) return {way.source6(), way.destination6(), 0, port, protocol, way.zone()};
-  return {way.source4(), way.destination4(), 0, port, protocol, way.zone()};
-}
-
-struct ftp_stage {
-  static constexpr const char* name = "ftp helper";
-  connection_table* table;
-  std::uint16_t port;
-
-  void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
-    const bytes said = segment.payload();
-    const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
-    if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
-    const ftp_place place = read_ftp(said, reply);
-    if (!place.found) return;
-    const connection_tuple way = reply ? table->reply(c) : table->original(c);
-    if (place.has_address) {
-      const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
-      if (!own) return;  // somebody else's address
-    }
-    const connection_tuple back = reply ? table->original(c) : table->reply(c);
-    table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
-  }
-};
-
-struct tftp_stage {
-  static constexpr const char* name = "tftp helper";
-  connection_table* table;
-  std::uint16_t port;
-
-  void operator()(const connection& c, packet& p, udp datagram, instant now) const noexcept {
-    if (datagram.destination_port() != port || datagram.payload().size() < 2) return;
-    if (connection_word{p.connection()}.direction() == connection_direction::reply) return;
-    const std::uint16_t code = load_be16(datagram.payload().data());
-    if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
-    const connection_tuple back = table->reply(c);
-    table->expect(c, beside(back, back.destination_port(), 17), false, seconds(300), now);
-  }
-};
-
-}  // namespace detail
-
-/// Reads what FTP clients and servers say to one another on TCP port `port`, and has the connections for data expected
-/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV. Stands behind `track`. The table must outlive it.
-[[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
-  return {&connections, port};
-}
-/// The same for TFTP, whose server answers from a port of its own.
-[[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
-                                                       std::uint16_t port = 69) noexcept {
-  return {&connections, port};
-}
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/track/list.hpp ==========================================================================================
-// Connections as text, line for line as `conntrack -L` of conntrack-tools writes them.
-#ifndef RUNNEL_TRACK_LIST_HPP
-#define RUNNEL_TRACK_LIST_HPP
-
-#include <cstdint>  // int64_t, uint8_t
-
-namespace runnel {
-
-namespace detail {
-
-constexpr void print_protocol_column(text_writer& out, std::uint8_t protocol) noexcept {
-  const char* name = "unknown";
-  switch (protocol) {
-    case 1: name = "icmp"; break;
-    case 6: name = "tcp"; break;
-    case 17: name = "udp"; break;
-    case 47: name = "gre"; break;
-    case 58: name = "icmpv6"; break;
-    default: break;
-  }
-  text<16> column;
-  column << name;
-  column.pad_to(8);
-  out << column.c_str() << ' ' << protocol << ' ';
-}
-
-}  // namespace detail
-
-/// One direction as `conntrack -L` writes it: `src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80`.
-constexpr void print(text_writer& out, const connection_tuple& t) noexcept {
-  out << "src=";
-  if (t.is_ipv6()) print(out, t.source6());
-  else print(out, t.source4());
-  out << " dst=";
-  if (t.is_ipv6()) print(out, t.destination6());
-  else print(out, t.destination4());
-  switch (t.protocol_number()) {
-    case 6:
-    case 17: out << " sport=" << t.source_port() << " dport=" << t.destination_port(); break;
-    case 1:
-    case 58: out << " type=" << t.icmp_type() << " code=" << t.icmp_code() << " id=" << t.icmp_identifier(); break;
-    case 47:
-      out << " srckey=0x";
-      out.hex(t.source_port());
-      out << " dstkey=0x";
-      out.hex(t.destination_port());
-      break;
-    default: break;
-  }
-}
-
-/// One line of `conntrack -L` without its end:
-///
-///     tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80 packets=5 bytes=260 src=192.0.2.1
-///     dst=10.0.0.1 sport=80 dport=40000 packets=3 bytes=156 [ASSURED] mark=0 use=1
-///
-/// `now` is what the remaining time counts from, in seconds rounded down. `use` is the kernel's count of references, of
-/// which there are none here: always 1.
-inline void print(text_writer& out, const connection_table& table, const connection& c, instant now) noexcept {
-  detail::print_protocol_column(out, c.protocol_number());
-  const std::int64_t left = table.remaining(c, now).ns;
-  out << (left < 0 ? 0 : left / 1'000'000'000) << ' ';
-  if (c.protocol_number() == 6) out << name(c.tcp_state()) << ' ';
-  const auto way = [&](const connection_tuple& t, connection_direction d) {
-    print(out, t);
-    out << " packets=" << c.packets(d) << " bytes=" << c.octets(d) << ' ';
-  };
-  way(table.original(c), connection_direction::original);
-  if (!c.has_status(connection_status::seen_reply)) out << "[UNREPLIED] ";
-  way(table.reply(c), connection_direction::reply);
-  if (c.has_status(connection_status::assured)) out << "[ASSURED] ";
-  out << "mark=" << c.mark() << ' ';
-  if (c.zone() != 0) out << "zone=" << c.zone() << ' ';
-  out << "use=1";
-}
-
-/// All confirmed connections, a line each: `conntrack -L`. Longer than most buffers: give it a writer that flushes.
-inline void print(text_writer& out, connection_table& table, instant now) noexcept {
-  table.for_each([&](const connection& c) {
-    print(out, table, c, now);
-    out << '\n';
-  });
-}
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/track/packet_tuple.hpp ==================================================================================
 // Which tuple a packet has, and what else tracking has to know about it. Nothing here is for users.
 #ifndef RUNNEL_TRACK_PACKET_TUPLE_HPP
@@ -39824,6 +39535,11 @@ struct tracker {
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
   static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
+
+  // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
+  static bool is_latest(const connection& c, bool reply, std::uint32_t end) noexcept {
+    return c.tcp_.side[reply ? 1 : 0].end == end;
+  }
 
   // ---- three steps: read and hash, search, judge; each over many packets
 
@@ -40067,6 +39783,298 @@ struct tracker {
 };
 
 }  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/helpers.hpp =======================================================================================
+// Helpers: stages that read in one connection of others to come, so that these are `related`. FTP (RFC 959, RFC 2428)
+// and TFTP (RFC 1350).
+//
+//     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
+//
+// What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
+// with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
+// Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
+// needs no sequence number to be known. Addresses inside the text are not translated.
+#ifndef RUNNEL_TRACK_HELPERS_HPP
+#define RUNNEL_TRACK_HELPERS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+// Reads text that somebody sent, to its end and no further.
+class line_reader {
+ public:
+  constexpr explicit line_reader(bytes b) noexcept : rest_(b) {}
+  [[nodiscard]] constexpr bool accept(char c) noexcept {
+    if (rest_.empty() || load_u8(rest_.data()) != static_cast<std::uint8_t>(c)) return false;
+    rest_ = rest_.from(1);
+    return true;
+  }
+  // A word, small letters or capital ones.
+  [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
+    std::size_t n = 0;
+    for (; word[n] != '\0'; ++n)
+      if (n >= rest_.size() || (load_u8(rest_.data() + n) & 0xdfu) != (static_cast<std::uint8_t>(word[n]) & 0xdfu))
+        return false;
+    rest_ = rest_.from(n);
+    return true;
+  }
+  [[nodiscard]] constexpr bool number(std::uint32_t most, std::uint32_t& to) noexcept {
+    std::size_t n = 0;
+    to = 0;
+    for (; n < rest_.size() && n < 6; ++n) {
+      const std::uint32_t digit = load_u8(rest_.data() + n) - std::uint32_t{'0'};
+      if (digit > 9) break;
+      to = to * 10 + digit;
+    }
+    rest_ = rest_.from(n);
+    return n != 0 && to <= most;
+  }
+  // Goes behind the next `c` of this line.
+  [[nodiscard]] constexpr bool skip_to(char c) noexcept {
+    for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
+      if (accept(c)) return true;
+    return false;
+  }
+  [[nodiscard]] constexpr bool has_line_end() const noexcept {
+    for (const std::byte b : rest_)
+      if (load_u8(&b) == '\n' || load_u8(&b) == '\r') return true;
+    return false;
+  }
+  // Text up to `c`, which is stepped over, as far as it fits.
+  template <std::size_t N>
+  [[nodiscard]] constexpr bool text_to(char c, char (&to)[N]) noexcept {
+    std::size_t n = 0;
+    for (; n + 1 < N && n < rest_.size() && load_u8(rest_.data() + n) != static_cast<std::uint8_t>(c); ++n)
+      to[n] = static_cast<char>(load_u8(rest_.data() + n));
+    to[n] = '\0';
+    rest_ = rest_.from(n);
+    return accept(c);
+  }
+
+ private:
+  bytes rest_;
+};
+
+// What FTP announces: where a connection will be accepted.
+struct ftp_place {
+  bool found = false;
+  bool has_address = false;  // else that of the connection
+  connection_tuple to{};     // its destination
+};
+// `10,0,0,1,4,1`
+[[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
+  std::uint32_t v[6] = {};
+  for (unsigned i = 0; i < 6; ++i)
+    if ((i != 0 && !in.accept(',')) || !in.number(255, v[i])) return false;
+  address = v[0] << 24 | v[1] << 16 | v[2] << 8 | v[3];
+  port = v[4] << 8 | v[5];
+  return port != 0;
+}
+// The announcement at the beginning of what was sent: by the client (`reply` false) or the server.
+[[nodiscard]] inline ftp_place read_ftp(bytes said, bool reply) noexcept {
+  line_reader in{said};
+  ftp_place p;
+  std::uint32_t address = 0, port = 0;
+  bool six = false, extended = false;
+  if (!reply) {
+    if (in.accept_word("PORT")) six = in.accept(' ') && read_six(in, address, port);
+    else extended = in.accept_word("EPRT") && in.accept(' ');
+  } else {
+    std::uint32_t code = 0;
+    if (!in.number(999, code)) return p;
+    if (code == 227) six = in.skip_to('(') && read_six(in, address, port);
+    else if (code == 229) extended = in.skip_to('(');
+  }
+  if (six) {
+    if (!in.has_line_end()) return p;
+    p.found = p.has_address = true;
+    p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
+    return p;
+  }
+  // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
+  char mark = '|';
+  if (!extended || !in.accept(mark)) return p;
+  char text[48];
+  std::uint32_t family = 0;
+  if (!reply) {
+    if (!in.number(2, family) || family == 0 || !in.accept(mark) || !in.text_to(mark, text)) return p;
+  } else if (!in.accept(mark) || !in.accept(mark)) {
+    return p;
+  }
+  if (!in.number(65535, port) || port == 0 || !in.accept(mark) || !in.has_line_end()) return p;
+  const auto to_port = static_cast<std::uint16_t>(port);
+  if (family == 0) {
+    p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
+  } else if (family == 1) {
+    const auto a = parse_ipv4(text);
+    if (!a) return p;
+    p.has_address = true;
+    p.to = {ipv4_address{}, *a, 0, to_port, 6};
+  } else {
+    const auto a = parse_ipv6(text);
+    if (!a) return p;
+    p.has_address = true;
+    p.to = {ipv6_address{}, *a, 0, to_port, 6};
+  }
+  p.found = true;
+  return p;
+}
+
+// The tuple of a connection between the ends of another one, to a port: what packets of that direction look like, with
+// NAT as it is.
+[[nodiscard]] inline connection_tuple beside(const connection_tuple& way, std::uint16_t port,
+                                             std::uint8_t protocol) noexcept {
+  if (way.is_ipv6()) return {way.source6(), way.destination6(), 0, port, protocol, way.zone()};
+  return {way.source4(), way.destination4(), 0, port, protocol, way.zone()};
+}
+
+struct ftp_stage {
+  static constexpr const char* name = "ftp helper";
+  connection_table* table;
+  std::uint16_t port;
+
+  void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
+    const bytes said = segment.payload();
+    const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
+    if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
+    const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
+    if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return;
+    const ftp_place place = read_ftp(said, reply);
+    if (!place.found) return;
+    const connection_tuple way = reply ? table->reply(c) : table->original(c);
+    if (place.has_address) {
+      const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
+      if (!own) return;  // somebody else's address
+    }
+    const connection_tuple back = reply ? table->original(c) : table->reply(c);
+    table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
+  }
+};
+
+struct tftp_stage {
+  static constexpr const char* name = "tftp helper";
+  connection_table* table;
+  std::uint16_t port;
+
+  void operator()(const connection& c, packet& p, udp datagram, instant now) const noexcept {
+    if (datagram.destination_port() != port || datagram.payload().size() < 2) return;
+    if (connection_word{p.connection()}.direction() == connection_direction::reply) return;
+    const std::uint16_t code = load_be16(datagram.payload().data());
+    if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
+    const connection_tuple back = table->reply(c);
+    table->expect(c, beside(back, back.destination_port(), 17), false, seconds(300), now);
+  }
+};
+
+}  // namespace detail
+
+/// Reads what FTP clients and servers say to one another on TCP port `port`, and has the connections for data expected
+/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV. Stands behind `track`. The table must outlive it.
+[[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
+  return {&connections, port};
+}
+/// The same for TFTP, whose server answers from a port of its own.
+[[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
+                                                       std::uint16_t port = 69) noexcept {
+  return {&connections, port};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/list.hpp ==========================================================================================
+// Connections as text, line for line as `conntrack -L` of conntrack-tools writes them.
+#ifndef RUNNEL_TRACK_LIST_HPP
+#define RUNNEL_TRACK_LIST_HPP
+
+#include <cstdint>  // int64_t, uint8_t
+
+namespace runnel {
+
+namespace detail {
+
+constexpr void print_protocol_column(text_writer& out, std::uint8_t protocol) noexcept {
+  const char* name = "unknown";
+  switch (protocol) {
+    case 1: name = "icmp"; break;
+    case 6: name = "tcp"; break;
+    case 17: name = "udp"; break;
+    case 47: name = "gre"; break;
+    case 58: name = "icmpv6"; break;
+    default: break;
+  }
+  text<16> column;
+  column << name;
+  column.pad_to(8);
+  out << column.c_str() << ' ' << protocol << ' ';
+}
+
+}  // namespace detail
+
+/// One direction as `conntrack -L` writes it: `src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80`.
+constexpr void print(text_writer& out, const connection_tuple& t) noexcept {
+  out << "src=";
+  if (t.is_ipv6()) print(out, t.source6());
+  else print(out, t.source4());
+  out << " dst=";
+  if (t.is_ipv6()) print(out, t.destination6());
+  else print(out, t.destination4());
+  switch (t.protocol_number()) {
+    case 6:
+    case 17: out << " sport=" << t.source_port() << " dport=" << t.destination_port(); break;
+    case 1:
+    case 58: out << " type=" << t.icmp_type() << " code=" << t.icmp_code() << " id=" << t.icmp_identifier(); break;
+    case 47:
+      out << " srckey=0x";
+      out.hex(t.source_port());
+      out << " dstkey=0x";
+      out.hex(t.destination_port());
+      break;
+    default: break;
+  }
+}
+
+/// One line of `conntrack -L` without its end:
+///
+///     tcp      6 431999 ESTABLISHED src=10.0.0.1 dst=192.0.2.1 sport=40000 dport=80 packets=5 bytes=260 src=192.0.2.1
+///     dst=10.0.0.1 sport=80 dport=40000 packets=3 bytes=156 [ASSURED] mark=0 use=1
+///
+/// `now` is what the remaining time counts from, in seconds rounded down. `use` is the kernel's count of references, of
+/// which there are none here: always 1.
+inline void print(text_writer& out, const connection_table& table, const connection& c, instant now) noexcept {
+  detail::print_protocol_column(out, c.protocol_number());
+  const std::int64_t left = table.remaining(c, now).ns;
+  out << (left < 0 ? 0 : left / 1'000'000'000) << ' ';
+  if (c.protocol_number() == 6) out << name(c.tcp_state()) << ' ';
+  const auto way = [&](const connection_tuple& t, connection_direction d) {
+    print(out, t);
+    out << " packets=" << c.packets(d) << " bytes=" << c.octets(d) << ' ';
+  };
+  way(table.original(c), connection_direction::original);
+  if (!c.has_status(connection_status::seen_reply)) out << "[UNREPLIED] ";
+  way(table.reply(c), connection_direction::reply);
+  if (c.has_status(connection_status::assured)) out << "[ASSURED] ";
+  out << "mark=" << c.mark() << ' ';
+  if (c.zone() != 0) out << "zone=" << c.zone() << ' ';
+  out << "use=1";
+}
+
+/// All confirmed connections, a line each: `conntrack -L`. Longer than most buffers: give it a writer that flushes.
+inline void print(text_writer& out, connection_table& table, instant now) noexcept {
+  table.for_each([&](const connection& c) {
+    print(out, table, c, now);
+    out << '\n';
+  });
+}
+
+}  // namespace runnel
 
 #endif
 

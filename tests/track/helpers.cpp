@@ -105,6 +105,25 @@ TEST_CASE("FTP, passive: the client's connection is related") {
   CHECK(t.syn(60, server, 20, client, 1030) == "related");
 }
 
+TEST_CASE("who does not know where an FTP connection is cannot announce in its name") {
+  ftp_session t;
+  t.open();
+  CHECK(t.control(10, false, "NOOP\r\n") == "established");
+  const std::uint32_t mine = t.mine;
+  for (const std::uint32_t guess : {mine - 1000, mine - 100'000, mine - 2'000'000'000}) {
+    t.mine = guess;
+    CHECK(t.control(20, false, "PORT 10,0,0,1,0,22\r\n") == "established");  // old, as far as anybody knows
+    CHECK(t.table->expected() == 0);
+  }
+  t.mine = mine;
+  CHECK(t.syn(30, server, 20, client, 22) == "new");
+  CHECK(t.control(40, false, "PORT 10,0,0,1,4,1\r\n") == "established");
+  CHECK(t.table->expected() == 1);
+  t.mine = mine;
+  CHECK(t.control(50, false, "PORT 10,0,0,1,4,1\r\n") == "established");  // sent again
+  CHECK(t.syn(60, server, 20, client, 1025) == "related");
+}
+
 TEST_CASE("an announcement that is not the sender's own, cut, or late, announces nothing") {
   ftp_session t;
   t.open();

@@ -5,8 +5,9 @@
 //     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
 //
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
-// with the end of its line, and may only announce the address of who sends it. Otherwise an attacker could have
-// somebody else's ports opened. Addresses inside the text are not translated.
+// with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
+// Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
+// needs no sequence number to be known. Addresses inside the text are not translated.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -19,6 +20,7 @@
 #include <runnel/flow/stage.hpp>
 #include <runnel/track/connection.hpp>
 #include <runnel/track/connection_table.hpp>
+#include <runnel/track/tracker.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/tcp.hpp>
 #include <runnel/wire/udp.hpp>
@@ -164,6 +166,8 @@ struct ftp_stage {
     const bytes said = segment.payload();
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
+    const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
+    if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return;
     const ftp_place place = read_ftp(said, reply);
     if (!place.found) return;
     const connection_tuple way = reply ? table->reply(c) : table->original(c);

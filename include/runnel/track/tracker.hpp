@@ -37,6 +37,11 @@ struct tracker {
   static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
+  // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
+  static bool is_latest(const connection& c, bool reply, std::uint32_t end) noexcept {
+    return c.tcp_.side[reply ? 1 : 0].end == end;
+  }
+
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
