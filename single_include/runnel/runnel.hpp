@@ -24886,6 +24886,7 @@ struct parser {
   text_cursor& in;
   node_writer to;
   named_sets sets{};
+  named_sets own_sets{};  // of the text itself
   unsigned depth = 0;  // how many brackets are open
   unsigned tags = 0;   // how many VLAN tags were asked for, side by side
   // For `port 80 or 443`: what stood before the value that was last.
@@ -25248,8 +25249,8 @@ void parse_braces(auto& p, const test<Key>& t) noexcept {
 template <class Key>
 void parse_set(auto& p, test<Key>& t) noexcept {
   const std::size_t at = p.in.at();
-  for (std::size_t i = 0; i < p.sets.size; ++i) {
-    const set_reference& r = p.sets.begin[i];
+  for (std::size_t i = 0; i < p.own_sets.size + p.sets.size; ++i) {
+    const set_reference& r = i < p.own_sets.size ? p.own_sets.begin[i] : p.sets.begin[i - p.own_sets.size];
     if (!p.in.accept_words(r.name())) continue;
     const operand_description& d = t.node.operand;
     if (r.functions->value != d.value) p.in.fail_at(at, "this set holds values of another kind");
@@ -30964,6 +30965,103 @@ template <class First, class... More>
 
 #endif
 
+// ==== runnel/hook/table_set.hpp ======================================================================================
+// The sets of a rule table: values, ranges and prefixes in rising order, asked by binary search.
+#ifndef RUNNEL_HOOK_TABLE_SET_HPP
+#define RUNNEL_HOOK_TABLE_SET_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+inline constexpr std::size_t name_room = 32;
+
+// From the first to the last value. Numbers are in the lower half, as in match::set_element.
+struct table_range {
+  ipv6_address first{};
+  ipv6_address last{};
+};
+
+struct table_set {
+  char name[name_room] = {};
+  std::uint8_t table = 0;
+  std::uint8_t type = 0;  // its place in set_types
+  bool intervals = false;
+  std::uint32_t element = 0;  // where its elements begin in `ranges`
+  std::uint32_t elements = 0;
+  const table_range* ranges = nullptr;
+
+  [[nodiscard]] bool contains(const ipv6_address& k) const noexcept {
+    const table_range* const all = ranges + element;
+    std::size_t begin = 0, end = elements;
+    while (begin < end) {
+      const std::size_t middle = begin + (end - begin) / 2;
+      if (match::key_less(all[middle].last, k)) begin = middle + 1;
+      else end = middle;
+    }
+    return begin < elements && !match::key_less(k, all[begin].first);
+  }
+};
+
+// A type of elements as nft calls it.
+struct set_type {
+  const char* name;
+  match::value_kind value;
+  std::uint8_t bits;
+};
+inline constexpr set_type set_types[] = {
+    {"ipv4_addr", match::value_kind::ipv4, 32},   {"ipv6_addr", match::value_kind::ipv6, 128},
+    {"ether_addr", match::value_kind::mac, 48},   {"inet_service", match::value_kind::number, 16},
+    {"inet_proto", match::value_kind::number, 8}, {"mark", match::value_kind::number, 32}};
+
+struct table_set_access {
+  static const table_set& of(const void* set) noexcept { return *static_cast<const table_set*>(set); }
+  static bool contains(const void* set, std::uint64_t k) noexcept { return of(set).contains({0, k}); }
+  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept { return of(set).contains(k); }
+  static const char* name(const void* set) noexcept { return of(set).name; }
+  static std::size_t capacity(const void* set) noexcept { return of(set).elements; }
+};
+template <std::size_t Type>
+inline constexpr match::set_functions functions_of_type{
+    match::set_kind::other,
+    set_types[Type].value,
+    set_types[Type].bits,
+    set_types[Type].value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
+    set_types[Type].value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
+    &table_set_access::name,
+    &table_set_access::capacity,
+    nullptr};
+inline constexpr const match::set_functions* set_functions_of_types[] = {&functions_of_type<0>, &functions_of_type<1>,
+                                                                         &functions_of_type<2>, &functions_of_type<3>,
+                                                                         &functions_of_type<4>, &functions_of_type<5>};
+
+// Sorts by the first value, in place: a heap.
+inline void sort_ranges(table_range* all, std::size_t n) noexcept {
+  const auto sink = [all](std::size_t at, std::size_t size) {
+    const table_range r = all[at];
+    for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
+      if (below + 1 < size && match::key_less(all[below].first, all[below + 1].first)) ++below;
+      if (!match::key_less(r.first, all[below].first)) break;
+      all[at] = all[below];
+      at = below;
+    }
+    all[at] = r;
+  };
+  for (std::size_t i = n / 2; i-- != 0;) sink(i, n);
+  for (std::size_t end = n; end > 1;) {
+    --end;
+    const table_range top = all[0];
+    all[0] = all[end];
+    all[end] = top;
+    sink(0, end);
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/hook/rule_table.hpp =====================================================================================
 // Chains that are known at run time only: what `nft -f` loads, as a stage of a pipeline.
 //
@@ -30986,7 +31084,7 @@ template <class First, class... More>
 
 namespace runnel {
 
-/// How much a rule table has room for. Each number is 65000 at most.
+/// How much a rule table has room for. Each number is below 65000, that of elements aside.
 struct rule_table_config {
   std::uint32_t chains = 32;       ///< in all tables of the text together
   std::uint32_t rules = 256;       ///< in all chains
@@ -30995,6 +31093,8 @@ struct rule_table_config {
   std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
   std::uint32_t limits = 32;       ///< `limit rate`
   std::uint32_t text = 1024;       ///< characters of the prefixes of logs
+  std::uint32_t sets = 16;         ///< sets of the text
+  std::uint32_t elements = 256;    ///< values, ranges and prefixes in all of them
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -31049,7 +31149,6 @@ struct limit_unit {
 };
 inline constexpr limit_unit limit_units[] = {
     {"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}, {"week", 604800}};
-inline constexpr std::size_t name_room = 32;
 inline constexpr std::uint16_t no_chain = 0xffff;
 struct table_chain {
   char name[name_room] = {};
@@ -31098,14 +31197,15 @@ class rule_table {
     return detail::table_part<detail::table_chain>(c.chains) + detail::table_part<detail::table_rule>(c.rules) +
            detail::table_part<match::condition_node>(c.nodes) + detail::table_part<std::uint64_t>(c.words) +
            detail::table_part<detail::statement>(c.statements) + detail::table_part<detail::table_limit>(c.limits) +
-           detail::table_part<char>(c.text);
+           detail::table_part<char>(c.text) + detail::table_part<detail::table_set>(c.sets) +
+           detail::table_part<match::set_reference>(c.sets) + detail::table_part<detail::table_range>(c.elements);
   }
   /// An empty table, which accepts everything, in `bytes_needed(c)` bytes that must outlive it (RUNNEL_ASSERT).
   rule_table(mutable_bytes memory, const rule_table_config& c) noexcept : room_(c) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
-                  c.limits < 65000 && c.text < 65000);
+                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
     std::byte* at = memory.data();
     chains_ = take<detail::table_chain>(at, c.chains);
     rules_ = take<detail::table_rule>(at, c.rules);
@@ -31114,6 +31214,9 @@ class rule_table {
     statements_ = take<detail::statement>(at, c.statements);
     limits_ = take<detail::table_limit>(at, c.limits);
     text_ = take<char>(at, c.text);
+    sets_ = take<detail::table_set>(at, c.sets);
+    references_ = take<match::set_reference>(at, c.sets);
+    ranges_ = take<detail::table_range>(at, c.elements);
     clear();
   }
   rule_table(const rule_table&) = delete;
@@ -31122,7 +31225,8 @@ class rule_table {
   /// Removes everything: then everything is accepted.
   void clear() noexcept {
     size_ = {};
-    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = 0;
+    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = size_.sets =
+        size_.elements = 0;
     table_count_ = 0;
     for (std::uint16_t& f : first_) f = detail::no_chain;
   }
@@ -31254,6 +31358,9 @@ class rule_table {
   detail::statement* statements_ = nullptr;
   detail::table_limit* limits_ = nullptr;
   char* text_ = nullptr;
+  detail::table_set* sets_ = nullptr;
+  match::set_reference* references_ = nullptr;  // the sets of the table that is being loaded
+  detail::table_range* ranges_ = nullptr;
   detail::named_table tables_[max_tables]{};
   std::size_t table_count_ = 0;
   std::uint16_t first_[5]{};  // of each hook
@@ -31373,6 +31480,18 @@ inline constexpr priority_name priority_names[] = {
   return nullptr;
 }
 
+// Some operand with values of a type: how they are written.
+[[nodiscard]] constexpr match::operand_description operand_of_type(std::uint8_t type) noexcept {
+  switch (type) {
+    case 0: return match::detail::describe(ip::saddr);
+    case 1: return match::detail::describe(ip6::saddr);
+    case 2: return match::detail::describe(ether::saddr);
+    case 3: return match::detail::describe(tcp::dport);
+    case 4: return match::detail::describe(ip::protocol);
+    default: return match::detail::describe(meta::mark);
+  }
+}
+
 class table_printer {
  public:
   table_printer(text_writer& out, const rule_table& t) noexcept : out_(out), t_(t) {}
@@ -31381,6 +31500,12 @@ class table_printer {
     for (std::size_t i = 0; i < t_.table_count_; ++i) {
       out_ << "table " << name(t_.tables_[i].family) << ' ' << t_.tables_[i].name << " {\n";
       bool first = true;
+      for (std::size_t s = 0; s < t_.size_.sets; ++s) {
+        if (t_.sets_[s].table != i) continue;
+        if (!first) out_ << '\n';
+        first = false;
+        set(t_.sets_[s]);
+      }
       for (std::size_t c = 0; c < t_.size_.chains; ++c) {
         if (t_.chains_[c].table != i) continue;
         if (!first) out_ << '\n';
@@ -31392,6 +31517,37 @@ class table_printer {
   }
 
  private:
+  void set(const table_set& s) noexcept {
+    out_ << "\tset " << s.name << " {\n\t\ttype " << set_types[s.type].name << '\n';
+    if (s.intervals) out_ << "\t\tflags interval\n";
+    for (std::size_t i = 0; i < s.elements; ++i) {
+      out_ << (i == 0 ? "\t\telements = { " : ", ");
+      element(s, t_.ranges_[s.element + i]);
+    }
+    out_ << (s.elements != 0 ? " }\n\t}\n" : "\t}\n");
+  }
+  void value(std::uint8_t type, const ipv6_address& v) noexcept {
+    const match::operand_description d = operand_of_type(type);
+    if (d.value == match::value_kind::ipv6) print(out_, v);
+    else match::detail::print_key(out_, d, v.low());
+  }
+  // A value, a prefix of addresses, or a range.
+  void element(const table_set& s, const table_range& r) noexcept {
+    value(s.type, r.first);
+    if (r.first == r.last) return;
+    const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
+    const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
+                       (high == 0 ? (low & (low + 1)) == 0 : low == ~std::uint64_t{0} && (high & (high + 1)) == 0);
+    const bool address =
+        set_types[s.type].value == match::value_kind::ipv4 || set_types[s.type].value == match::value_kind::ipv6;
+    if (block && address) {
+      const auto ones = static_cast<unsigned>(__builtin_popcountll(high) + __builtin_popcountll(low));
+      out_ << '/' << std::uint32_t{set_types[s.type].bits - ones};
+    } else {
+      out_ << '-';
+      value(s.type, r.last);
+    }
+  }
   void chain(const table_chain& c) noexcept {
     out_ << "\tchain " << c.name << " {\n";
     if (c.base) {
@@ -31461,7 +31617,7 @@ class table_printer {
 
 /// All tables, as `nft list ruleset` prints them, with their counters. A rule whose condition has "or" in it becomes
 /// several lines when all it has is a verdict; another such rule is printed with `or`, which `load` reads and nft does
-/// not. The sets that rules name are the program's, and are not printed.
+/// not. The sets of the program are not printed.
 inline void print(text_writer& out, const rule_table& t) noexcept { detail::table_printer{out, t}.all(); }
 
 }  // namespace runnel
@@ -31591,6 +31747,7 @@ template <class List = rule_list>
 // Loads a rule table from text, in the form that nft reads and lists:
 //
 //     table inet filter {
+//       set guests { type ipv4_addr; flags interval; elements = { 192.0.2.0/28, 198.51.100.7 } }
 //       chain forward {
 //         type filter hook forward priority 0; policy drop;
 //         ct state established,related accept
@@ -31605,8 +31762,9 @@ template <class List = rule_list>
 //
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
 // meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option maxseg size
-// set; at its end accept, drop, return, jump or goto, and a comment. Not known are sets and maps in the text (sets are
-// the program's, named in `sets`), vmap, reject, NAT, queue, and conditions behind statements.
+// set; at its end accept, drop, return, jump or goto, and a comment. Rules may name the sets of their table and
+// those of the program. Not known are maps and vmap, timeouts and counters of elements, reject, NAT, queue, and
+// conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -31679,13 +31837,123 @@ class table_loader {
     if (at == rule_table::max_tables) return in_.fail("more than 8 tables");
     if (at == t_.table_count_) t_.tables_[t_.table_count_++] = made;
     table_ = static_cast<std::uint8_t>(at);
+    own_sets_ = {};
+    own_sets_.begin = t_.references_;
+    for (std::size_t i = 0; i < t_.size_.sets; ++i)
+      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
     expect("{", "\"{\"");
     while (in_.good()) {
       (void)more();
       if (in_.accept("}")) return;
-      if (!in_.accept_words("chain")) in_.expected("chain or \"}\"");
-      else parse_chain();
+      if (in_.accept_words("set")) parse_set();
+      else if (in_.accept_words("chain")) parse_chain();
+      else in_.expected("set, chain or \"}\"");
     }
+  }
+
+  void refer_to(const table_set& s) noexcept {
+    t_.references_[own_sets_.size++] = {&s, set_functions_of_types[s.type]};
+  }
+  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
+  void parse_set() noexcept {
+    in_.skip_gap();
+    const std::size_t at = in_.at();
+    rule_table_config& size = t_.size_;
+    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
+    table_set s;
+    s.table = table_;
+    s.element = size.elements;
+    s.ranges = t_.ranges_;
+    if (!parse_name(in_, s.name, "the name of a set")) return;
+    for (std::size_t i = 0; i < own_sets_.size; ++i)
+      if (same_text(own_sets_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
+    expect("{", "\"{\"");
+    bool typed = false, merge = false;
+    while (in_.good()) {
+      (void)more();
+      if (in_.accept("}")) break;
+      if (in_.accept_words("type")) {
+        typed = parse_type(s);
+      } else if (in_.accept_words("flags")) {
+        do {
+          if (in_.accept_words("interval")) s.intervals = true;
+          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
+        } while (in_.accept(","));
+      } else if (in_.accept_words("auto-merge")) {
+        merge = true;
+      } else if (typed && in_.accept_words("elements")) {
+        expect("=", "\"=\"");
+        expect("{", "\"{\"");
+        do {
+          if (in_.sees("}")) break;
+          parse_element(s);
+        } while (in_.accept(","));
+        expect("}", "\",\" or \"}\"");
+      } else {
+        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
+      }
+    }
+    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
+    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
+    if (!in_.good()) return;
+    size.elements += s.elements;
+    t_.sets_[size.sets] = s;
+    refer_to(t_.sets_[size.sets++]);
+  }
+  bool parse_type(table_set& s) noexcept {
+    for (s.type = 0; s.type < sizeof set_types / sizeof *set_types; ++s.type)
+      if (in_.accept_words(set_types[s.type].name)) return true;
+    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
+    return false;
+  }
+  void parse_element(table_set& s) noexcept {
+    const match::operand_description d = operand_of_type(s.type);
+    in_.skip_gap();
+    const std::size_t at = in_.at();
+    table_range r{parse_value(d), {}};
+    r.last = r.first;
+    const bool range = in_.accept("-");
+    if (range) {
+      r.last = parse_value(d);
+      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
+    }
+    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
+    const bool prefix = !range && address && in_.accept("/");
+    if (prefix) {
+      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
+      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
+      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
+        in_.fail_at(at, "a length that cuts off bits of the address");
+      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
+    }
+    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
+    if (s.element + s.elements == t_.room_.elements)
+      in_.fail("more elements than there is room for: rule_table_config::elements");
+    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
+  }
+  ipv6_address parse_value(const match::operand_description& d) noexcept {
+    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
+    std::uint64_t k = 0;
+    match::detail::parse_key(in_, d, k);
+    return {0, k};
+  }
+  // Brings the elements in order. False when some overlap, and are not the same.
+  bool settle(table_set& s, bool merge) noexcept {
+    table_range* const all = t_.ranges_ + s.element;
+    sort_ranges(all, s.elements);
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
+        table_range& before = all[kept - 1];
+        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
+        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
+      } else {
+        all[kept++] = all[i];
+      }
+    }
+    s.elements = kept;
+    return true;
   }
 
   // The chain of this name in the current table; made where it is named first.
@@ -31804,6 +32072,7 @@ class table_loader {
                                         room.words - size.words};
     if (size.nodes == room.nodes) return in.fail("no room for another condition: rule_table_config::nodes");
     match::detail::parser p{in, {in, to}, sets_};
+    p.own_sets = own_sets_;
     p.of_rule = p.of_chain = true;
     match::detail::parse_whole(p);
     if (!in.good()) return;
@@ -31963,6 +32232,7 @@ class table_loader {
   const char* text_;
   cursor in_;
   named_sets sets_;
+  named_sets own_sets_{};
   std::uint8_t table_ = 0;
 };
 

@@ -2,53 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 
-#include <unistd.h>
-
-#include <match/nft.hpp>
-
 #include "place_of_chains.hpp"
+#include "rulesets.hpp"
 
 using namespace runnel;
 using namespace runnel::test;
 
 namespace {
 
-using table = static_rule_table<rule_table_config{}>;
-
-std::string printed(const rule_table& t) {
-  static text<65536> out;
-  out.clear();
-  print(out, t);
-  return out.c_str();
-}
-std::string why_not(const char* said, const named_sets& sets = {}) {
-  static table t;
-  const auto r = load(t, said, sets);
-  CHECK(t->size() == (r ? *r : 0));
-  return r ? "" : r.error().message();
-}
-// What nft says to a whole ruleset: nothing when it is right.
-std::string nft_says_to_all(const std::string& ruleset) {
-  char name[] = "/tmp/runnel-ruleset-XXXXXX";
-  const int fd = mkstemp(name);
-  REQUIRE(fd >= 0);
-  REQUIRE(write(fd, ruleset.data(), ruleset.size()) == static_cast<ssize_t>(ruleset.size()));
-  close(fd);
-  text<> command;
-  command << "unshare -n nft -c -f " << name << " 2>&1";
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string said;
-  char buffer[512];
-  while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) said += buffer;
-  const bool good = pclose(pipe) == 0;
-  unlink(name);
-  return good ? "" : said + ruleset;
-}
+using table = rules_for_test;
 
 // As `nft list ruleset` prints it.
 constexpr const char* gateway =

@@ -9,7 +9,11 @@
 #include <runnel/base/text.hpp>
 #include <runnel/hook/hook_point.hpp>
 #include <runnel/hook/rule_table.hpp>
+#include <runnel/hook/table_set.hpp>
+#include <runnel/match/condition_node.hpp>
+#include <runnel/match/field_table.hpp>
 #include <runnel/match/print.hpp>
+#include <runnel/match/print_value.hpp>
 #include <runnel/packet/drop_reason.hpp>
 
 namespace runnel {
@@ -39,6 +43,18 @@ inline constexpr priority_name priority_names[] = {
   return nullptr;
 }
 
+// Some operand with values of a type: how they are written.
+[[nodiscard]] constexpr match::operand_description operand_of_type(std::uint8_t type) noexcept {
+  switch (type) {
+    case 0: return match::detail::describe(ip::saddr);
+    case 1: return match::detail::describe(ip6::saddr);
+    case 2: return match::detail::describe(ether::saddr);
+    case 3: return match::detail::describe(tcp::dport);
+    case 4: return match::detail::describe(ip::protocol);
+    default: return match::detail::describe(meta::mark);
+  }
+}
+
 class table_printer {
  public:
   table_printer(text_writer& out, const rule_table& t) noexcept : out_(out), t_(t) {}
@@ -47,6 +63,12 @@ class table_printer {
     for (std::size_t i = 0; i < t_.table_count_; ++i) {
       out_ << "table " << name(t_.tables_[i].family) << ' ' << t_.tables_[i].name << " {\n";
       bool first = true;
+      for (std::size_t s = 0; s < t_.size_.sets; ++s) {
+        if (t_.sets_[s].table != i) continue;
+        if (!first) out_ << '\n';
+        first = false;
+        set(t_.sets_[s]);
+      }
       for (std::size_t c = 0; c < t_.size_.chains; ++c) {
         if (t_.chains_[c].table != i) continue;
         if (!first) out_ << '\n';
@@ -58,6 +80,37 @@ class table_printer {
   }
 
  private:
+  void set(const table_set& s) noexcept {
+    out_ << "\tset " << s.name << " {\n\t\ttype " << set_types[s.type].name << '\n';
+    if (s.intervals) out_ << "\t\tflags interval\n";
+    for (std::size_t i = 0; i < s.elements; ++i) {
+      out_ << (i == 0 ? "\t\telements = { " : ", ");
+      element(s, t_.ranges_[s.element + i]);
+    }
+    out_ << (s.elements != 0 ? " }\n\t}\n" : "\t}\n");
+  }
+  void value(std::uint8_t type, const ipv6_address& v) noexcept {
+    const match::operand_description d = operand_of_type(type);
+    if (d.value == match::value_kind::ipv6) print(out_, v);
+    else match::detail::print_key(out_, d, v.low());
+  }
+  // A value, a prefix of addresses, or a range.
+  void element(const table_set& s, const table_range& r) noexcept {
+    value(s.type, r.first);
+    if (r.first == r.last) return;
+    const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
+    const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
+                       (high == 0 ? (low & (low + 1)) == 0 : low == ~std::uint64_t{0} && (high & (high + 1)) == 0);
+    const bool address =
+        set_types[s.type].value == match::value_kind::ipv4 || set_types[s.type].value == match::value_kind::ipv6;
+    if (block && address) {
+      const auto ones = static_cast<unsigned>(__builtin_popcountll(high) + __builtin_popcountll(low));
+      out_ << '/' << std::uint32_t{set_types[s.type].bits - ones};
+    } else {
+      out_ << '-';
+      value(s.type, r.last);
+    }
+  }
   void chain(const table_chain& c) noexcept {
     out_ << "\tchain " << c.name << " {\n";
     if (c.base) {
@@ -127,7 +180,7 @@ class table_printer {
 
 /// All tables, as `nft list ruleset` prints them, with their counters. A rule whose condition has "or" in it becomes
 /// several lines when all it has is a verdict; another such rule is printed with `or`, which `load` reads and nft does
-/// not. The sets that rules name are the program's, and are not printed.
+/// not. The sets of the program are not printed.
 inline void print(text_writer& out, const rule_table& t) noexcept { detail::table_printer{out, t}.all(); }
 
 }  // namespace runnel

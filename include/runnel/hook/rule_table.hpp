@@ -24,6 +24,7 @@
 #include <runnel/flow/stage.hpp>
 #include <runnel/hook/chain.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/table_set.hpp>
 #include <runnel/hook/targets.hpp>
 #include <runnel/match/condition_node.hpp>
 #include <runnel/match/condition_test.hpp>
@@ -34,7 +35,7 @@
 
 namespace runnel {
 
-/// How much a rule table has room for. Each number is 65000 at most.
+/// How much a rule table has room for. Each number is below 65000, that of elements aside.
 struct rule_table_config {
   std::uint32_t chains = 32;       ///< in all tables of the text together
   std::uint32_t rules = 256;       ///< in all chains
@@ -43,6 +44,8 @@ struct rule_table_config {
   std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
   std::uint32_t limits = 32;       ///< `limit rate`
   std::uint32_t text = 1024;       ///< characters of the prefixes of logs
+  std::uint32_t sets = 16;         ///< sets of the text
+  std::uint32_t elements = 256;    ///< values, ranges and prefixes in all of them
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -97,7 +100,6 @@ struct limit_unit {
 };
 inline constexpr limit_unit limit_units[] = {
     {"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}, {"week", 604800}};
-inline constexpr std::size_t name_room = 32;
 inline constexpr std::uint16_t no_chain = 0xffff;
 struct table_chain {
   char name[name_room] = {};
@@ -146,14 +148,15 @@ class rule_table {
     return detail::table_part<detail::table_chain>(c.chains) + detail::table_part<detail::table_rule>(c.rules) +
            detail::table_part<match::condition_node>(c.nodes) + detail::table_part<std::uint64_t>(c.words) +
            detail::table_part<detail::statement>(c.statements) + detail::table_part<detail::table_limit>(c.limits) +
-           detail::table_part<char>(c.text);
+           detail::table_part<char>(c.text) + detail::table_part<detail::table_set>(c.sets) +
+           detail::table_part<match::set_reference>(c.sets) + detail::table_part<detail::table_range>(c.elements);
   }
   /// An empty table, which accepts everything, in `bytes_needed(c)` bytes that must outlive it (RUNNEL_ASSERT).
   rule_table(mutable_bytes memory, const rule_table_config& c) noexcept : room_(c) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
-                  c.limits < 65000 && c.text < 65000);
+                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
     std::byte* at = memory.data();
     chains_ = take<detail::table_chain>(at, c.chains);
     rules_ = take<detail::table_rule>(at, c.rules);
@@ -162,6 +165,9 @@ class rule_table {
     statements_ = take<detail::statement>(at, c.statements);
     limits_ = take<detail::table_limit>(at, c.limits);
     text_ = take<char>(at, c.text);
+    sets_ = take<detail::table_set>(at, c.sets);
+    references_ = take<match::set_reference>(at, c.sets);
+    ranges_ = take<detail::table_range>(at, c.elements);
     clear();
   }
   rule_table(const rule_table&) = delete;
@@ -170,7 +176,8 @@ class rule_table {
   /// Removes everything: then everything is accepted.
   void clear() noexcept {
     size_ = {};
-    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = 0;
+    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = size_.sets =
+        size_.elements = 0;
     table_count_ = 0;
     for (std::uint16_t& f : first_) f = detail::no_chain;
   }
@@ -302,6 +309,9 @@ class rule_table {
   detail::statement* statements_ = nullptr;
   detail::table_limit* limits_ = nullptr;
   char* text_ = nullptr;
+  detail::table_set* sets_ = nullptr;
+  match::set_reference* references_ = nullptr;  // the sets of the table that is being loaded
+  detail::table_range* ranges_ = nullptr;
   detail::named_table tables_[max_tables]{};
   std::size_t table_count_ = 0;
   std::uint16_t first_[5]{};  // of each hook

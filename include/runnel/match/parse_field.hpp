@@ -197,8 +197,8 @@ void parse_braces(auto& p, const test<Key>& t) noexcept {
 template <class Key>
 void parse_set(auto& p, test<Key>& t) noexcept {
   const std::size_t at = p.in.at();
-  for (std::size_t i = 0; i < p.sets.size; ++i) {
-    const set_reference& r = p.sets.begin[i];
+  for (std::size_t i = 0; i < p.own_sets.size + p.sets.size; ++i) {
+    const set_reference& r = i < p.own_sets.size ? p.own_sets.begin[i] : p.sets.begin[i - p.own_sets.size];
     if (!p.in.accept_words(r.name())) continue;
     const operand_description& d = t.node.operand;
     if (r.functions->value != d.value) p.in.fail_at(at, "this set holds values of another kind");
