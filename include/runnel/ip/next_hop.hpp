@@ -100,8 +100,9 @@ struct weighted_hop {
   friend constexpr bool operator==(const weighted_hop&, const weighted_hop&) noexcept = default;
 };
 
-/// Next hops and groups in memory that the caller owns (`next_hop_table_of` has its own). For one thread, or for
-/// several that only ask. Never allocates.
+/// Next hops and groups in memory that the caller owns (`next_hop_table_of` has its own). One thread changes it. Others
+/// may look up meanwhile what is held and stays so: all tables of a `snapshot` of routes may share their next hops,
+/// where a former one is cleared when it is quiet, and no group changes that is in use. Never allocates.
 class next_hop_table {
  public:
   /// How many next hops, and how many groups, a table has at most.
@@ -143,7 +144,7 @@ class next_hop_table {
     std::size_t free = n_;
     for (std::size_t i = 0; i < n_; ++i) {
       if (hops_[i].users == 0) free = free == n_ ? i : free;
-      else if (hops_[i].hop == hop) return ++hops_[i].users, static_cast<next_hop_number>(i);
+      else if (hops_[i].hop == hop) return count(hops_[i].users, 1), static_cast<next_hop_number>(i);
     }
     if (free == n_) return no_next_hop;
     hops_[free] = {hop, 1};
@@ -164,7 +165,7 @@ class next_hop_table {
       for (next_hop_number& b : g.bucket) b = no_next_hop;
       for (std::size_t k = 0; k < n; ++k) {
         g.member[k] = members[k];
-        ++hops_[members[k].hop].users;
+        count(hops_[members[k].hop].users, 1);
       }
       g.members = static_cast<std::uint16_t>(n);
       rebalance(g, true);
@@ -182,7 +183,7 @@ class next_hop_table {
     if (i == most_members) return false;
     if (i == g.members) {
       ++g.members;
-      ++hops_[w.hop].users;
+      count(hops_[w.hop].users, 1);
     }
     g.member[i] = w;
     rebalance(g, true);
@@ -199,20 +200,20 @@ class next_hop_table {
       for (next_hop_number& b : g.bucket)
         if (b == hop) b = no_next_hop;
       rebalance(g, false);
-      --hops_[hop].users;
+      count(hops_[hop].users, -1);
       return true;
     }
     return false;
   }
   /// Another user of what has this number: `release` undoes it.
-  constexpr void hold(next_hop_number number) noexcept { ++users_of(number); }
+  constexpr void hold(next_hop_number number) noexcept { count(users_of(number), 1); }
   /// One user less: the place is free when that was the last. The members of a group are released with it.
   constexpr void release(next_hop_number number) noexcept {
     std::uint32_t& users = users_of(number);
     RUNNEL_ASSERT(users != 0);
-    if (--users != 0 || !is_group(number)) return;
+    if (count(users, -1) != 0 || !is_group(number)) return;
     group& g = group_of(number);
-    for (std::size_t i = 0; i < g.members; ++i) --hops_[g.member[i].hop].users;
+    for (std::size_t i = 0; i < g.members; ++i) count(hops_[g.member[i].hop].users, -1);
     g.used = false;
   }
 
@@ -221,7 +222,11 @@ class next_hop_table {
     return n >= first_group && std::size_t{n} - first_group < m_ && group_of(n).used;
   }
   /// Whether a number is that of a next hop.
-  [[nodiscard]] constexpr bool is_hop(next_hop_number n) const noexcept { return n < n_ && hops_[n].users != 0; }
+  [[nodiscard]] constexpr bool is_hop(next_hop_number n) const noexcept {
+    if (n >= n_) return false;
+    if (__builtin_is_constant_evaluated()) return hops_[n].users != 0;
+    return __atomic_load_n(&hops_[n].users, __ATOMIC_RELAXED) != 0;
+  }
   /// The next hop of this number, which is there (asserted).
   [[nodiscard]] constexpr const next_hop& operator[](next_hop_number n) const noexcept {
     RUNNEL_ASSERT(is_hop(n));
@@ -254,6 +259,13 @@ class next_hop_table {
     for (std::size_t i = 0; i < n; ++i)
       if (members[i].hop == hop) return true;
     return false;
+  }
+  // Another thread may ask meanwhile whether there are any.
+  static constexpr std::uint32_t count(std::uint32_t& users, int by) noexcept {
+    const std::uint32_t n = users + static_cast<std::uint32_t>(by);
+    if (__builtin_is_constant_evaluated()) users = n;
+    else __atomic_store_n(&users, n, __ATOMIC_RELAXED);
+    return n;
   }
   // Gives buckets without a next hop to the members that lack most, then, if asked to, moves buckets of those that have
   // too many until each has its share.

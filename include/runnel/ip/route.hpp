@@ -128,9 +128,8 @@ struct routing_decision {
 /// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
 /// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
 /// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
-/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. Tables of a snapshot have
-/// next hops of their own each: the number in a packet is of the table that its burst saw, and what is kept longer is
-/// routed again.
+/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. The tables of a snapshot
+/// share their next hops, by which the stages behind go. What is kept for longer than a burst is routed again.
 template <class R>
   requires routing_source<R> || detail::routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
