@@ -95,7 +95,7 @@ struct confirm_stage : stage_defaults {
   static constexpr const char* name = "confirm";
 
   constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) const noexcept {
     const connection_word word{p.connection()};
     if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
         !tracker::has_undecided(*table)) [[likely]]
