@@ -24887,8 +24887,8 @@ struct parser {
   node_writer to;
   named_sets sets{};
   named_sets own_sets{};  // of the text itself
-  unsigned depth = 0;  // how many brackets are open
-  unsigned tags = 0;   // how many VLAN tags were asked for, side by side
+  unsigned depth = 0;     // how many brackets are open
+  unsigned tags = 0;      // how many VLAN tags were asked for, side by side
   // For `port 80 or 443`: what stood before the value that was last.
   qualifiers said{};
   // The last condition in its group when it is a single node: it may only tell what the next one implies.
@@ -31901,8 +31901,10 @@ class table_loader {
     refer_to(t_.sets_[size.sets++]);
   }
   bool parse_type(table_set& s) noexcept {
-    for (s.type = 0; s.type < sizeof set_types / sizeof *set_types; ++s.type)
-      if (in_.accept_words(set_types[s.type].name)) return true;
+    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
+      s.type = static_cast<std::uint8_t>(i);
+      if (in_.accept_words(set_types[i].name)) return true;
+    }
     in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
     return false;
   }

@@ -171,8 +171,10 @@ class table_loader {
     refer_to(t_.sets_[size.sets++]);
   }
   bool parse_type(table_set& s) noexcept {
-    for (s.type = 0; s.type < sizeof set_types / sizeof *set_types; ++s.type)
-      if (in_.accept_words(set_types[s.type].name)) return true;
+    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
+      s.type = static_cast<std::uint8_t>(i);
+      if (in_.accept_words(set_types[i].name)) return true;
+    }
     in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
     return false;
   }

@@ -168,8 +168,8 @@ struct parser {
   node_writer to;
   named_sets sets{};
   named_sets own_sets{};  // of the text itself
-  unsigned depth = 0;  // how many brackets are open
-  unsigned tags = 0;   // how many VLAN tags were asked for, side by side
+  unsigned depth = 0;     // how many brackets are open
+  unsigned tags = 0;      // how many VLAN tags were asked for, side by side
   // For `port 80 or 443`: what stood before the value that was last.
   qualifiers said{};
   // The last condition in its group when it is a single node: it may only tell what the next one implies.
