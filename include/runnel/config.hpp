@@ -18,8 +18,8 @@
 
 /// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body, and for those that
 /// put stages together: where GCC 12 calls a function with a stage by value, it forgets what the stage refers to, and
-/// counts that a handler adds to are lost (-fipa-modref). Without optimising they are functions like others, which halves
-/// what a large pipeline takes to compile, and a debugger steps through them.
+/// counts that a handler adds to are lost (-fipa-modref). Without optimising they are functions like others, which
+/// halves what a large pipeline takes to compile, and a debugger steps through them.
 #ifdef __OPTIMIZE__
 #define RUNNEL_INLINE [[gnu::always_inline]] inline
 #else

@@ -86,7 +86,8 @@ int filter() {
 void fault() { end(false); }
 void reset() { end(filter() == 0); }
 
-alignas(8) std::byte stack[4096];
+// The pipeline lies on it: each stage counts each drop_reason, 8 bytes apiece.
+alignas(8) std::byte stack[8192];
 
 struct vector_table {
   std::byte* stack;
