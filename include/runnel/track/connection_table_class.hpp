@@ -126,7 +126,7 @@ class connection_table {
     const std::uint32_t home = index_.home(k.a, k.b);
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
-    RUNNEL_ASSERT(!there && "runnel: these packets have a connection");
+    RUNNEL_ASSERT(!there);  // these packets have a connection
     return there ? none : insert_ticks(t, k, home, ticks);
   }
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
