@@ -81,7 +81,9 @@ struct fixture {
   std::uint32_t told(const plain_ip6& h, const octets& payload) { return told(join({link6(), datagram6(h, payload)})); }
 };
 
-constexpr std::uint32_t error(unsigned type, unsigned code, unsigned value) { return type << 24 | code << 16 | value; }
+constexpr std::uint32_t error_word(unsigned type, unsigned code, unsigned value) {
+  return type << 24 | code << 16 | value;
+}
 
 }  // namespace
 
@@ -99,34 +101,34 @@ TEST_CASE("RFC 1812 5.3.1: the TTL is one less, the checksum with it, and nothin
 
 TEST_CASE("RFC 1812 5.3.1, RFC 8200 3: a TTL or hop limit of 1 or 0 is time exceeded, and stays") {
   fixture t;
-  CHECK(t.told({.ttl = 1}, udp_of({})) == error(11, 0, 0));
-  CHECK(t.told({.ttl = 0}, udp_of({})) == error(11, 0, 0));
-  CHECK(t.told({.hop_limit = 1}, udp_of({})) == error(3, 0, 0));
-  CHECK(t.told({.hop_limit = 0}, udp_of({})) == error(3, 0, 0));
+  CHECK(t.told({.ttl = 1}, udp_of({})) == error_word(11, 0, 0));
+  CHECK(t.told({.ttl = 0}, udp_of({})) == error_word(11, 0, 0));
+  CHECK(t.told({.hop_limit = 1}, udp_of({})) == error_word(3, 0, 0));
+  CHECK(t.told({.hop_limit = 0}, udp_of({})) == error_word(3, 0, 0));
 }
 
 TEST_CASE("RFC 1812 4.3.3.3, RFC 1191, RFC 8200 5: too long for the next hop") {
   fixture t;
   const auto udp = [](std::size_t datagram, std::size_t header) { return udp_of(counting(datagram - header - 8)); };
   CHECK(t.goes_on(link4(), {}, udp(1500, 20)));
-  CHECK(t.told(plain_ip4{}, udp(1501, 20)) == error(3, 4, 1500));
+  CHECK(t.told(plain_ip4{}, udp(1501, 20)) == error_word(3, 4, 1500));
   CHECK(t.goes_on(link4(), {.flags_and_offset = 0}, udp(1500, 20), 0));
   CHECK(t.goes_on(link4(), {.flags_and_offset = 0}, udp(1501, 20), 1));  // may be fragmented
   CHECK(t.goes_on(link4(), {.destination = 0xcb00'7105}, udp(1300, 20)));
-  CHECK(t.told({.destination = 0xcb00'7105}, udp(1301, 20)) == error(3, 4, 1300));  // the interface's
+  CHECK(t.told({.destination = 0xcb00'7105}, udp(1301, 20)) == error_word(3, 4, 1300));  // the interface's
   CHECK(t.goes_on({}, udp(1500, 40)));
-  CHECK(t.told(plain_ip6{}, udp(1501, 40)) == error(2, 0, 1500));
+  CHECK(t.told(plain_ip6{}, udp(1501, 40)) == error_word(2, 0, 1500));
   plain_ip6 beyond{.destination = address6(1)};
   beyond.destination[5] = 9;  // 2001:db8:9::1, whose next hop says 1280
   CHECK(t.goes_on(beyond, udp(1280, 40)));
-  CHECK(t.told(beyond, udp(1281, 40)) == error(2, 0, 1280));
+  CHECK(t.told(beyond, udp(1281, 40)) == error_word(2, 0, 1280));
   beyond.destination[5] = 8;  // no link may take less than 1280
   REQUIRE(t.routes.insert(net("2001:db8:8::/48"), next_hop::on_link(thin, 1000)));
   CHECK(t.goes_on(beyond, udp(1280, 40)));
-  CHECK(t.told(beyond, udp(1281, 40)) == error(2, 0, 1280));
+  CHECK(t.told(beyond, udp(1281, 40)) == error_word(2, 0, 1280));
   // Padding does not count, and a TTL of 1 comes first.
   CHECK(t.decide(join({link4(), datagram4({}, udp_of({})), octets(1500)})).code == verdict_code::pass);
-  CHECK(t.told({.ttl = 1}, udp(1501, 20)) == error(11, 0, 0));
+  CHECK(t.told({.ttl = 1}, udp(1501, 20)) == error_word(11, 0, 0));
 }
 
 TEST_CASE("a packet that stands for several segments is as long as one of them") {
@@ -162,7 +164,7 @@ TEST_CASE("RFC 1812 5.3.7, 4.2.2.11, 5.3.4, 5.3.5: martians and broadcasts go no
   }
   // Link-local addresses stay on their link (RFC 4291 2.5.6).
   CHECK(t.dropped(plain_ip6{.destination = join({{0xfe, 0x80}, octets(13), {1}})}) == drop_reason::martian);
-  CHECK(t.told({.source = join({{0xfe, 0x80}, octets(13), {1}})}, udp_of({})) == error(1, 2, 0));
+  CHECK(t.told({.source = join({{0xfe, 0x80}, octets(13), {1}})}, udp_of({})) == error_word(1, 2, 0));
   // Directed broadcasts, by choice.
   CHECK(t.dropped(plain_ip4{.destination = 0xcb00'71ff}) == drop_reason::martian);
   t.options.directed_broadcast = true;
@@ -221,8 +223,8 @@ TEST_CASE("RFC 1812 5.2.4: unknown options, record route, timestamp and router a
   CHECK(t.dropped(plain_ip4{.options = {131, 7, 4, 192, 0, 2, 9, 0}}) == drop_reason::source_route);
   CHECK(t.dropped(plain_ip4{.options = {1, 137, 7, 4, 192, 0, 2, 9}}) == drop_reason::source_route);
   // An impossible length is pointed at: parameter problem.
-  CHECK(t.told({.options = {7, 1, 4, 0}}, udp_of({})) == error(12, 0, 20));
-  CHECK(t.told({.options = {1, 148, 4, 0, 0, 68, 9, 5}}, udp_of({})) == error(12, 0, 25));
+  CHECK(t.told({.options = {7, 1, 4, 0}}, udp_of({})) == error_word(12, 0, 20));
+  CHECK(t.told({.options = {1, 148, 4, 0, 0, 68, 9, 5}}, udp_of({})) == error_word(12, 0, 25));
 }
 
 TEST_CASE("RFC 8200 4.2: unknown hop-by-hop options are skipped, dropped or reported, as their highest bits say") {
@@ -237,9 +239,9 @@ TEST_CASE("RFC 8200 4.2: unknown hop-by-hop options are skipped, dropped or repo
   CHECK(t.goes_on({.next = 0}, with({0x1e, 4, 0, 0, 0, 0})));
   CHECK(t.goes_on({.next = 0}, with({0x3e, 4, 0, 0, 0, 0})));
   CHECK(t.dropped(join({link6(), datagram6({.next = 0}, with({0x5e, 4, 0, 0, 0, 0}))})) == drop_reason::ip_option);
-  CHECK(t.told({.next = 0}, with({0x9e, 4, 0, 0, 0, 0})) == error(4, 2, 42));
-  CHECK(t.told({.next = 0}, with({0, 0xde, 3, 0, 0, 0})) == error(4, 2, 43));
-  CHECK(t.told({.next = 0}, with({0xc2, 4, 0, 1, 0, 0})) == error(4, 2, 42));  // jumbograms
+  CHECK(t.told({.next = 0}, with({0x9e, 4, 0, 0, 0, 0})) == error_word(4, 2, 42));
+  CHECK(t.told({.next = 0}, with({0, 0xde, 3, 0, 0, 0})) == error_word(4, 2, 43));
+  CHECK(t.told({.next = 0}, with({0xc2, 4, 0, 1, 0, 0})) == error_word(4, 2, 42));  // jumbograms
   CHECK(t.dropped(join({link6(), datagram6({.next = 0}, with({0x1e, 5, 0, 0, 0, 0}))})) == drop_reason::ip_option);
   // The same options for the destination are the destination's.
   CHECK(t.goes_on({.next = 60}, with({0x9e, 4, 0, 0, 0, 0})));
@@ -251,18 +253,18 @@ TEST_CASE("RFC 5095 3: a routing header of type 0 is refused while segments are 
   const auto routing = [](std::uint8_t type, std::uint8_t left) {
     return join({{17, 2, type, left, 0, 0, 0, 0}, address6(9), udp_of({})});
   };
-  CHECK(t.told({.next = 43}, routing(0, 1)) == error(4, 0, 42));
+  CHECK(t.told({.next = 43}, routing(0, 1)) == error_word(4, 0, 42));
   CHECK(t.goes_on({.next = 43}, routing(0, 0)));
   CHECK(t.goes_on({.next = 43}, routing(4, 1)));
 }
 
 TEST_CASE("a packet without a usable next hop is refused, and what is not IP dropped") {
   fixture t;
-  CHECK(t.told({.destination = 0x0808'0808}, udp_of({})) == error(3, 0, 0));
+  CHECK(t.told({.destination = 0x0808'0808}, udp_of({})) == error_word(3, 0, 0));
   REQUIRE(t.routes.insert(net("8.0.0.0/8"), next_hop::of(route_type::local)));
-  CHECK(t.told({.destination = 0x0808'0808}, udp_of({})) == error(3, 0, 0));
+  CHECK(t.told({.destination = 0x0808'0808}, udp_of({})) == error_word(3, 0, 0));
   plain_ip6 nowhere{.destination = address6(2, 0x2002)};
-  CHECK(t.told(nowhere, udp_of({})) == error(1, 0, 0));
+  CHECK(t.told(nowhere, udp_of({})) == error_word(1, 0, 0));
   packet arp = packet_of(t.memory, join({octets(12), {0x88, 0xb5}, octets(46)}));
   CHECK(detail::forwarding_decision<table>{&t.routes, t.options}(arp).decision() == drop(drop_reason::not_ip));
 }
