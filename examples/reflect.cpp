@@ -15,8 +15,6 @@
 
 using namespace runnel;
 
-static stoppable* running = nullptr;
-
 int main(int argc, char** argv) {
   auto nic = device::af_xdp::open(argc > 1 ? argv[1] : "eth0", {.take = udp::dport == 7});
   if (!nic) return std::fprintf(stderr, "reflect: %s\n", nic.error().message()), 2;
@@ -34,7 +32,7 @@ int main(int argc, char** argv) {
   };
   real_clock time;
   loop work{time, attach(*nic, xdp(reflect) | discard)};
-  running = &work;
+  static stoppable* running = &work;
   std::signal(SIGINT, [](int) { running->stop(); });
   std::printf("%s: %s; Ctrl-C ends it\n", nic->name(), name(nic->mode()));  // "eth0: native, copy"
   std::fflush(stdout);

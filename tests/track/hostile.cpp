@@ -98,7 +98,8 @@ struct bursts {
     return w.has_connection() && (*table)[w.number()].has_status(connection_status::confirmed);
   }
 
-  counted_pool memory{{.packets = 64, .bytes = 512, .headroom = 64, .bare = 1}};
+  static constexpr pool_config slots{.packets = 64, .bytes = 512, .headroom = 64, .bare = 1};
+  counted_pool memory{slots};
   counted_table table;
   burst_of<8> b;
   context c;
