@@ -18,6 +18,7 @@
 #include <runnel/flow/queue.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/flow/tee.hpp>
+#include <runnel/flow/timed_attachment.hpp>
 #include <runnel/flow/trace.hpp>
 #include <runnel/flow/wait.hpp>
 #include <runnel/flow/when_full.hpp>

@@ -27565,6 +27565,52 @@ void run_frames(List& list, frame* frames, std::size_t n, pool& memory, context&
 
 #endif
 
+// ==== runnel/flow/timed_attachment.hpp ===============================================================================
+// What has times of its own and no packets to give, among the attachments of a loop: timers, tables that expire.
+#ifndef RUNNEL_FLOW_TIMED_ATTACHMENT_HPP
+#define RUNNEL_FLOW_TIMED_ATTACHMENT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel {
+
+/// Lets a table or a wheel of timers do in each round what is due, and tells the loop how long it may sleep: anything
+/// with `next_due()` and either `expire(now, limit)`, of which at most 256 entries are asked in a round, or
+/// `advance(now)`. Does not keep a loop alive whose sources are done.
+template <class Timed>
+class timed_attachment {
+ public:
+  /// Use `attach`. Refers to what it is given, which must outlive it.
+  constexpr explicit timed_attachment(Timed& t) noexcept : timed_(&t) {}
+  /// What the loop asks of an attachment. @{
+  template <class Clock>
+  std::size_t poll(Clock& clock) noexcept {
+    if constexpr (requires(instant now) { timed_->advance(now); }) timed_->advance(clock.now());
+    else timed_->expire(clock.now(), 256);
+    return 0;
+  }
+  [[nodiscard]] bool done() const noexcept { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
+    waits.until(timed_->next_due());
+  }
+  void wait_by_itself() const noexcept {}
+  /// @}
+
+ private:
+  Timed* timed_;
+};
+
+/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
+template <unsigned Levels>
+[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
+  return timed_attachment<basic_timer_wheel<Levels>>{timers};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/flow/loop.hpp ===========================================================================================
 // The loop: polls each source for at most its budget, in turn, and runs what comes through the source's pipeline.
 //
@@ -27745,37 +27791,6 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
     auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
     return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
   }
-}
-
-/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
-/// may sleep. Does not keep a loop alive whose sources are done.
-template <unsigned Levels>
-class timer_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    timers_->advance(clock.now());
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(timers_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  basic_timer_wheel<Levels>* timers_;
-};
-
-/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
-template <unsigned Levels>
-[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
-  return timer_attachment<Levels>{timers};
 }
 
 /// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to
@@ -31178,6 +31193,7 @@ constexpr std::size_t table_part(std::size_t n) noexcept {
 }
 
 class table_loader;
+class table_set_loader;
 class table_printer;
 
 }  // namespace detail
@@ -31255,6 +31271,7 @@ class rule_table {
 
  private:
   friend class detail::table_loader;
+  friend class detail::table_set_loader;
   friend class detail::table_printer;
 
   template <class T>
@@ -31624,6 +31641,188 @@ inline void print(text_writer& out, const rule_table& t) noexcept { detail::tabl
 
 #endif
 
+// ==== runnel/hook/ruleset_text.hpp ===================================================================================
+// What all parts of a ruleset's text are made of: words between gaps, `;` and comments, and names.
+#ifndef RUNNEL_HOOK_RULESET_TEXT_HPP
+#define RUNNEL_HOOK_RULESET_TEXT_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::detail {
+
+// Goes to the next word, over gaps, `;` and comments. False at the end.
+inline bool to_next_word(match::detail::text_cursor& in) noexcept {
+  for (;;) {
+    if (!in.good()) return false;
+    in.skip_gap();
+    if (in.ahead() == ';') {
+      in.go_to(in.at() + 1);
+    } else if (in.ahead() == '#') {
+      while (in.ahead() != '\0' && in.ahead() != '\n') in.go_to(in.at() + 1);
+    } else {
+      return !in.at_end();
+    }
+  }
+}
+// A name of a table, chain or set, as nft has them; `what` is expected.
+inline bool parse_name(match::detail::text_cursor& in, char (&to)[name_room], const char* what) noexcept {
+  in.skip_gap();
+  std::size_t n = 0;
+  if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
+  for (; match::detail::text_cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
+    if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
+    to[n] = in.ahead(n);
+  }
+  to[n] = '\0';
+  in.go_to(in.at() + n);
+  return in.good();
+}
+inline void expect(match::detail::text_cursor& in, const char* sign, const char* what) noexcept {
+  if (!in.accept(sign)) in.expected(what);
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/parse_table_set.hpp ================================================================================
+// Reads the sets of a rule table from its text: their type, and elements that are brought in order.
+#ifndef RUNNEL_HOOK_PARSE_TABLE_SET_HPP
+#define RUNNEL_HOOK_PARSE_TABLE_SET_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+class table_set_loader {
+ public:
+  using cursor = match::detail::text_cursor;
+  // For sets of table number `table`; those that it has already are known.
+  table_set_loader(rule_table& t, cursor& in, std::uint8_t table) noexcept : t_(t), in_(in), table_(table) {
+    own_.begin = t_.references_;
+    for (std::size_t i = 0; i < t_.size_.sets; ++i)
+      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
+  }
+  // All sets of the table, as rules look for them.
+  [[nodiscard]] const named_sets& own() const noexcept { return own_; }
+  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
+  void parse() noexcept {
+    in_.skip_gap();
+    const std::size_t at = in_.at();
+    rule_table_config& size = t_.size_;
+    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
+    table_set s;
+    s.table = table_;
+    s.element = size.elements;
+    s.ranges = t_.ranges_;
+    if (!parse_name(in_, s.name, "the name of a set")) return;
+    for (std::size_t i = 0; i < own_.size; ++i)
+      if (same_text(own_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
+    expect(in_, "{", "\"{\"");
+    bool typed = false, merge = false;
+    while (in_.good()) {
+      (void)to_next_word(in_);
+      if (in_.accept("}")) break;
+      if (in_.accept_words("type")) {
+        typed = parse_type(s);
+      } else if (in_.accept_words("flags")) {
+        do {
+          if (in_.accept_words("interval")) s.intervals = true;
+          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
+        } while (in_.accept(","));
+      } else if (in_.accept_words("auto-merge")) {
+        merge = true;
+      } else if (typed && in_.accept_words("elements")) {
+        expect(in_, "=", "\"=\"");
+        expect(in_, "{", "\"{\"");
+        do {
+          if (in_.sees("}")) break;
+          parse_element(s);
+        } while (in_.accept(","));
+        expect(in_, "}", "\",\" or \"}\"");
+      } else {
+        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
+      }
+    }
+    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
+    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
+    if (!in_.good()) return;
+    size.elements += s.elements;
+    t_.sets_[size.sets] = s;
+    refer_to(t_.sets_[size.sets++]);
+  }
+
+ private:
+  void refer_to(const table_set& s) noexcept { t_.references_[own_.size++] = {&s, set_functions_of_types[s.type]}; }
+  bool parse_type(table_set& s) noexcept {
+    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
+      s.type = static_cast<std::uint8_t>(i);
+      if (in_.accept_words(set_types[i].name)) return true;
+    }
+    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
+    return false;
+  }
+  void parse_element(table_set& s) noexcept {
+    const match::operand_description d = operand_of_type(s.type);
+    in_.skip_gap();
+    const std::size_t at = in_.at();
+    table_range r{parse_value(d), {}};
+    r.last = r.first;
+    const bool range = in_.accept("-");
+    if (range) {
+      r.last = parse_value(d);
+      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
+    }
+    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
+    const bool prefix = !range && address && in_.accept("/");
+    if (prefix) {
+      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
+      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
+      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
+        in_.fail_at(at, "a length that cuts off bits of the address");
+      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
+    }
+    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
+    if (s.element + s.elements == t_.room_.elements)
+      in_.fail("more elements than there is room for: rule_table_config::elements");
+    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
+  }
+  ipv6_address parse_value(const match::operand_description& d) noexcept {
+    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
+    std::uint64_t k = 0;
+    match::detail::parse_key(in_, d, k);
+    return {0, k};
+  }
+  // Brings the elements in order. False when some overlap, and are not the same.
+  bool settle(table_set& s, bool merge) noexcept {
+    table_range* const all = t_.ranges_ + s.element;
+    sort_ranges(all, s.elements);
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
+        table_range& before = all[kept - 1];
+        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
+        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
+      } else {
+        all[kept++] = all[i];
+      }
+    }
+    s.elements = kept;
+    return true;
+  }
+
+  rule_table& t_;
+  cursor& in_;
+  std::uint8_t table_;
+  named_sets own_{};
+};
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/match/parse_rules.hpp ===================================================================================
 // Reads rules from text: a condition and a verdict on each line, as rules are printed and as nft lists them.
 //
@@ -31782,7 +31981,7 @@ class table_loader {
 
   // Whether all was right.
   bool load() noexcept {
-    while (more()) {
+    while (to_next_word(in_)) {
       if (in_.accept_words("flush ruleset")) continue;  // what comes replaces all in any case
       if (!in_.accept_words("table")) in_.expected("table");
       else parse_table();
@@ -31793,37 +31992,6 @@ class table_loader {
   [[nodiscard]] const cursor& in() const noexcept { return in_; }
 
  private:
-  // Goes to the next word, over gaps, `;` and comments. False at the end.
-  bool more() noexcept {
-    for (;;) {
-      if (!in_.good()) return false;
-      in_.skip_gap();
-      if (in_.ahead() == ';') {
-        in_.go_to(in_.at() + 1);
-      } else if (in_.ahead() == '#') {
-        while (in_.ahead() != '\0' && in_.ahead() != '\n') in_.go_to(in_.at() + 1);
-      } else {
-        return !in_.at_end();
-      }
-    }
-  }
-  // A name of a table or chain, as nft has them.
-  static bool parse_name(cursor& in, char (&to)[name_room], const char* what) noexcept {
-    in.skip_gap();
-    std::size_t n = 0;
-    if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
-    for (; cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
-      if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
-      to[n] = in.ahead(n);
-    }
-    to[n] = '\0';
-    in.go_to(in.at() + n);
-    return in.good();
-  }
-  void expect(const char* sign, const char* what) noexcept {
-    if (!in_.accept(sign)) in_.expected(what);
-  }
-
   void parse_table() noexcept {
     named_table made;
     made.family = in_.accept_words("inet")  ? table_family::inet
@@ -31837,125 +32005,16 @@ class table_loader {
     if (at == rule_table::max_tables) return in_.fail("more than 8 tables");
     if (at == t_.table_count_) t_.tables_[t_.table_count_++] = made;
     table_ = static_cast<std::uint8_t>(at);
-    own_sets_ = {};
-    own_sets_.begin = t_.references_;
-    for (std::size_t i = 0; i < t_.size_.sets; ++i)
-      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
-    expect("{", "\"{\"");
+    table_set_loader sets{t_, in_, table_};
+    expect(in_, "{", "\"{\"");
     while (in_.good()) {
-      (void)more();
+      (void)to_next_word(in_);
+      own_sets_ = sets.own();
       if (in_.accept("}")) return;
-      if (in_.accept_words("set")) parse_set();
+      if (in_.accept_words("set")) sets.parse();
       else if (in_.accept_words("chain")) parse_chain();
       else in_.expected("set, chain or \"}\"");
     }
-  }
-
-  void refer_to(const table_set& s) noexcept {
-    t_.references_[own_sets_.size++] = {&s, set_functions_of_types[s.type]};
-  }
-  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
-  void parse_set() noexcept {
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    rule_table_config& size = t_.size_;
-    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
-    table_set s;
-    s.table = table_;
-    s.element = size.elements;
-    s.ranges = t_.ranges_;
-    if (!parse_name(in_, s.name, "the name of a set")) return;
-    for (std::size_t i = 0; i < own_sets_.size; ++i)
-      if (same_text(own_sets_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
-    expect("{", "\"{\"");
-    bool typed = false, merge = false;
-    while (in_.good()) {
-      (void)more();
-      if (in_.accept("}")) break;
-      if (in_.accept_words("type")) {
-        typed = parse_type(s);
-      } else if (in_.accept_words("flags")) {
-        do {
-          if (in_.accept_words("interval")) s.intervals = true;
-          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
-        } while (in_.accept(","));
-      } else if (in_.accept_words("auto-merge")) {
-        merge = true;
-      } else if (typed && in_.accept_words("elements")) {
-        expect("=", "\"=\"");
-        expect("{", "\"{\"");
-        do {
-          if (in_.sees("}")) break;
-          parse_element(s);
-        } while (in_.accept(","));
-        expect("}", "\",\" or \"}\"");
-      } else {
-        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
-      }
-    }
-    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
-    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
-    if (!in_.good()) return;
-    size.elements += s.elements;
-    t_.sets_[size.sets] = s;
-    refer_to(t_.sets_[size.sets++]);
-  }
-  bool parse_type(table_set& s) noexcept {
-    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
-      s.type = static_cast<std::uint8_t>(i);
-      if (in_.accept_words(set_types[i].name)) return true;
-    }
-    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
-    return false;
-  }
-  void parse_element(table_set& s) noexcept {
-    const match::operand_description d = operand_of_type(s.type);
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    table_range r{parse_value(d), {}};
-    r.last = r.first;
-    const bool range = in_.accept("-");
-    if (range) {
-      r.last = parse_value(d);
-      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
-    }
-    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    const bool prefix = !range && address && in_.accept("/");
-    if (prefix) {
-      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
-      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
-      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
-      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-        in_.fail_at(at, "a length that cuts off bits of the address");
-      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
-    }
-    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
-    if (s.element + s.elements == t_.room_.elements)
-      in_.fail("more elements than there is room for: rule_table_config::elements");
-    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
-  }
-  ipv6_address parse_value(const match::operand_description& d) noexcept {
-    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
-    std::uint64_t k = 0;
-    match::detail::parse_key(in_, d, k);
-    return {0, k};
-  }
-  // Brings the elements in order. False when some overlap, and are not the same.
-  bool settle(table_set& s, bool merge) noexcept {
-    table_range* const all = t_.ranges_ + s.element;
-    sort_ranges(all, s.elements);
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < s.elements; ++i) {
-      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
-        table_range& before = all[kept - 1];
-        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
-        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
-      } else {
-        all[kept++] = all[i];
-      }
-    }
-    s.elements = kept;
-    return true;
   }
 
   // The chain of this name in the current table; made where it is named first.
@@ -31987,12 +32046,12 @@ class table_loader {
     if (c.defined) return in_.fail_at(at, "a chain of this name is there already");
     c.defined = true;
     if (!c.named) c.named_at = at;
-    expect("{", "\"{\"");
-    (void)more();
+    expect(in_, "{", "\"{\"");
+    (void)to_next_word(in_);
     if (in_.accept_words("type")) parse_base(c);
     c.rule = t_.size_.rules;
     while (in_.good()) {
-      (void)more();
+      (void)to_next_word(in_);
       if (in_.accept("}")) break;
       if (in_.at_end()) in_.expected("a rule or \"}\"");
       else parse_rule();
@@ -32013,7 +32072,7 @@ class table_loader {
     if (!found) return in_.expected("one of prerouting, input, forward, output, postrouting");
     if (!in_.accept_words("priority")) return in_.expected("priority");
     c.priority = parse_priority();
-    (void)more();
+    (void)to_next_word(in_);
     if (!in_.accept_words("policy")) return;
     if (in_.accept_words("drop")) c.policy = drop(drop_reason::no_match);
     else if (!in_.accept_words("accept")) in_.expected("accept or drop");
@@ -35229,33 +35288,10 @@ struct defragment_stage : stage_defaults {
   return detail::defragment_stage{fragments};
 }
 
-/// A table among the attachments of a loop: datagrams time out, and the loop knows how long it may sleep.
-class fragment_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit fragment_attachment(fragment_table& t) noexcept : table_(&t) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    table_->expire(clock.now(), 256);
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(table_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  fragment_table* table_;
-};
-
 /// Lets the datagrams of a table time out: `run(clock, attach(lan, path), attach(fragments))`. At most 256 in a round.
 /// Refers to the table, which must outlive it.
-[[nodiscard]] constexpr fragment_attachment attach(fragment_table& fragments) noexcept {
-  return fragment_attachment{fragments};
+[[nodiscard]] constexpr auto attach(fragment_table& fragments) noexcept {
+  return timed_attachment<fragment_table>{fragments};
 }
 
 }  // namespace runnel
@@ -40492,33 +40528,10 @@ struct notrack_stage : stage_defaults {
 /// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
 [[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
 
-/// A table among the attachments of a loop: connections expire in time, and the loop knows how long it may sleep.
-class connection_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit connection_attachment(connection_table& t) noexcept : table_(&t) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    table_->expire(clock.now(), 256);
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(table_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  connection_table* table_;
-};
-
 /// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
 /// round. Refers to the table, which must outlive it.
-[[nodiscard]] constexpr connection_attachment attach(connection_table& connections) noexcept {
-  return connection_attachment{connections};
+[[nodiscard]] constexpr auto attach(connection_table& connections) noexcept {
+  return timed_attachment<connection_table>{connections};
 }
 
 /// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.

@@ -7,23 +7,16 @@
 // The input is a list of steps of eight bytes: datagram, place, length, more, time, and one header octet to be changed.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 
 #include <runnel/ip/fragment.hpp>
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/wire.hpp>
 
+#include "check.hpp"
+
 namespace {
 
 using namespace runnel;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "not true: %s\n", what);
-  std::abort();
-}
-#define CHECK(condition) check(condition, #condition)
 
 static_pool<pool_config{.packets = 64, .bytes = 2048, .headroom = 64, .bare = 4}> memory;
 constexpr fragment_config config{.fragments = 24, .datagrams = 4, .fragments_per_datagram = 16, .seed = 1};

@@ -7,22 +7,15 @@
 // the message, and one for the time.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 
 #include <runnel/ip.hpp>
 #include <runnel/wire.hpp>
 
+#include "check.hpp"
+
 namespace {
 
 using namespace runnel;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "not true: %s\n", what);
-  std::abort();
-}
-#define CHECK(condition) check(condition, #condition)
 
 constexpr mac_address us{{2, 0, 0, 0, 0, 1}}, fixed{{2, 0, 0, 0, 0, 9}};
 constexpr ipv4_address own4{10, 0, 0, 1};

@@ -7,8 +7,6 @@
 // goes on in chained buffers, bit 5 that there is headroom. The rest is the packet.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <initializer_list>
 
 #include <runnel/base/text.hpp>
@@ -35,6 +33,8 @@
 
 #if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
 #include <sanitizer/asan_interface.h>
+
+#include "check.hpp"
 #else
 #define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
 #define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
@@ -43,13 +43,6 @@
 namespace {
 
 using namespace runnel;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "not true: %s\n", what);
-  std::abort();
-}
-#define CHECK(condition) check(condition, #condition)
 
 // ---- reading everything that a view offers
 

@@ -4,25 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 
 #include <runnel/match.hpp>
 
 #include "../match/same_tree.hpp"
+#include "check.hpp"
 
 using namespace runnel;
 using runnel_test::same_tree;
 
 namespace {
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "not true: %s\n", what);
-  std::abort();
-}
-#define CHECK(condition) check(condition, #condition)
 
 const hash_set_of<ipv4_address, 4> blocklist{"blocklist"};
 const interval_set<std::uint16_t, 2> ports{"ports", range(1024, 65535)};

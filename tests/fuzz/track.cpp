@@ -6,24 +6,17 @@
 // The input is a list of steps: a byte that says what, and four that choose addresses, ports, flags, numbers and time.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <initializer_list>
 #include <vector>
 
 #include <runnel/track.hpp>
 #include <runnel/wire.hpp>
 
+#include "check.hpp"
+
 namespace {
 
 using namespace runnel;
-
-void check(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "not true: %s\n", what);
-  std::abort();
-}
-#define CHECK(condition) check(condition, #condition)
 
 constexpr connection_config config{.connections = 12, .ipv6_connections = 4, .unconfirmed = 4, .seed = 3};
 constexpr ethernet_header eth{};

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include <match/nft.hpp>
+
 #include "place_of_chains.hpp"
 #include "rulesets.hpp"
 
@@ -67,7 +69,7 @@ TEST_CASE("a ruleset is printed as it was read, and nft takes it") {
   CHECK(*rules == 16);
   CHECK(printed(t) == gateway);
   if (!runnel_test::can_ask_nft()) return;
-  CHECK(nft_says_to_all(printed(t)) == "");
+  CHECK(runnel_test::nft_says(printed(t)) == "");
 }
 
 TEST_CASE("what a person writes is read too") {
@@ -105,8 +107,8 @@ TEST_CASE("what a person writes is read too") {
         "\t}\n"
         "}\n");
   if (!runnel_test::can_ask_nft()) return;
-  CHECK(nft_says_to_all(said) == "");
-  CHECK(nft_says_to_all(printed(t)) == "");
+  CHECK(runnel_test::nft_says(said) == "");
+  CHECK(runnel_test::nft_says(printed(t)) == "");
 }
 
 TEST_CASE("errors say where, and what was expected") {

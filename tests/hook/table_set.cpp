@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include <match/nft.hpp>
+
 #include "place_of_chains.hpp"
 #include "rulesets.hpp"
 
@@ -61,7 +63,7 @@ TEST_CASE("sets are printed as they were read, and nft takes them") {
   REQUIRE_MESSAGE(rules, (rules ? "" : rules.error().message()));
   CHECK(printed(t) == with_sets);
   if (!runnel_test::can_ask_nft()) return;
-  CHECK(nft_says_to_all(with_sets) == "");
+  CHECK(runnel_test::nft_says(with_sets) == "");
 }
 
 TEST_CASE("a set holds exactly its values, ranges and prefixes") {

@@ -15,17 +15,12 @@
 
 namespace runnel_test {
 
-// What nft says to a table with these rules: nothing when they are right.
-inline std::string nft_says(const char* family, const std::string& rules_of_chain) {
-  std::string table = "table ";
-  table += family;
-  table += " t {\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
-  table += rules_of_chain;
-  table += " }\n}\n";
-  char name[] = "/tmp/runnel-rules-XXXXXX";
+// What nft says to a whole ruleset: nothing when it is right.
+inline std::string nft_says(const std::string& ruleset) {
+  char name[] = "/tmp/runnel-ruleset-XXXXXX";
   const int fd = mkstemp(name);
   REQUIRE(fd >= 0);
-  REQUIRE(write(fd, table.data(), table.size()) == static_cast<ssize_t>(table.size()));
+  REQUIRE(write(fd, ruleset.data(), ruleset.size()) == static_cast<ssize_t>(ruleset.size()));
   close(fd);
   runnel::text<> command;
   command << "unshare -n nft -c -f " << name << " 2>&1";
@@ -36,9 +31,16 @@ inline std::string nft_says(const char* family, const std::string& rules_of_chai
   while (std::fgets(buffer, sizeof buffer, pipe) != nullptr) said += buffer;
   const bool good = pclose(pipe) == 0;
   unlink(name);
-  if (good) return {};
-  said += table;
-  return said;
+  return good ? "" : said + ruleset;
+}
+// The same of a table with these rules.
+inline std::string nft_says(const char* family, const std::string& rules_of_chain) {
+  std::string table = "table ";
+  table += family;
+  table += " t {\n set blocklist { type ipv4_addr; }\n set ports { type inet_service; flags interval; }\n chain c {\n";
+  table += rules_of_chain;
+  table += " }\n}\n";
+  return nft_says(table);
 }
 inline bool can_ask_nft() {
   if (geteuid() != 0) {

@@ -17,11 +17,11 @@
 
 #include <runnel/base/sleeper.hpp>
 #include <runnel/base/time.hpp>
-#include <runnel/base/timer_wheel.hpp>
 #include <runnel/flow/attachment_group.hpp>
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/frame_engine.hpp>
+#include <runnel/flow/timed_attachment.hpp>
 #include <runnel/flow/wait.hpp>
 
 namespace runnel {
@@ -187,37 +187,6 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
     auto whole = detail::as_pipeline(std::forward<Pipeline>(path));
     return attachment<Burst, Source, decltype(whole)>{source, std::move(whole), options};
   }
-}
-
-/// A wheel of timers among the attachments of a loop: runs what is due in each round, and tells the loop how long it
-/// may sleep. Does not keep a loop alive whose sources are done.
-template <unsigned Levels>
-class timer_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit timer_attachment(basic_timer_wheel<Levels>& timers) noexcept : timers_(&timers) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    timers_->advance(clock.now());
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(timers_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  basic_timer_wheel<Levels>* timers_;
-};
-
-/// Joins timers to a loop: `run(clock, attach(lan, path), attach(timers))`. Refers to the wheel, which must outlive it.
-template <unsigned Levels>
-[[nodiscard]] constexpr auto attach(basic_timer_wheel<Levels>& timers) noexcept {
-  return timer_attachment<Levels>{timers};
 }
 
 /// What can be stopped: every loop, whatever its type. A handler in one of the loop's own pipelines holds a pointer to

@@ -32,8 +32,10 @@
 #include <runnel/base/time.hpp>
 #include <runnel/base/token_bucket.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/parse_table_set.hpp>
 #include <runnel/hook/print_rule_table.hpp>
 #include <runnel/hook/rule_table.hpp>
+#include <runnel/hook/ruleset_text.hpp>
 #include <runnel/match/condition_build.hpp>
 #include <runnel/match/parse_condition.hpp>
 #include <runnel/match/parse_rules.hpp>
@@ -52,7 +54,7 @@ class table_loader {
 
   // Whether all was right.
   bool load() noexcept {
-    while (more()) {
+    while (to_next_word(in_)) {
       if (in_.accept_words("flush ruleset")) continue;  // what comes replaces all in any case
       if (!in_.accept_words("table")) in_.expected("table");
       else parse_table();
@@ -63,37 +65,6 @@ class table_loader {
   [[nodiscard]] const cursor& in() const noexcept { return in_; }
 
  private:
-  // Goes to the next word, over gaps, `;` and comments. False at the end.
-  bool more() noexcept {
-    for (;;) {
-      if (!in_.good()) return false;
-      in_.skip_gap();
-      if (in_.ahead() == ';') {
-        in_.go_to(in_.at() + 1);
-      } else if (in_.ahead() == '#') {
-        while (in_.ahead() != '\0' && in_.ahead() != '\n') in_.go_to(in_.at() + 1);
-      } else {
-        return !in_.at_end();
-      }
-    }
-  }
-  // A name of a table or chain, as nft has them.
-  static bool parse_name(cursor& in, char (&to)[name_room], const char* what) noexcept {
-    in.skip_gap();
-    std::size_t n = 0;
-    if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
-    for (; cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
-      if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
-      to[n] = in.ahead(n);
-    }
-    to[n] = '\0';
-    in.go_to(in.at() + n);
-    return in.good();
-  }
-  void expect(const char* sign, const char* what) noexcept {
-    if (!in_.accept(sign)) in_.expected(what);
-  }
-
   void parse_table() noexcept {
     named_table made;
     made.family = in_.accept_words("inet")  ? table_family::inet
@@ -107,125 +78,16 @@ class table_loader {
     if (at == rule_table::max_tables) return in_.fail("more than 8 tables");
     if (at == t_.table_count_) t_.tables_[t_.table_count_++] = made;
     table_ = static_cast<std::uint8_t>(at);
-    own_sets_ = {};
-    own_sets_.begin = t_.references_;
-    for (std::size_t i = 0; i < t_.size_.sets; ++i)
-      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
-    expect("{", "\"{\"");
+    table_set_loader sets{t_, in_, table_};
+    expect(in_, "{", "\"{\"");
     while (in_.good()) {
-      (void)more();
+      (void)to_next_word(in_);
+      own_sets_ = sets.own();
       if (in_.accept("}")) return;
-      if (in_.accept_words("set")) parse_set();
+      if (in_.accept_words("set")) sets.parse();
       else if (in_.accept_words("chain")) parse_chain();
       else in_.expected("set, chain or \"}\"");
     }
-  }
-
-  void refer_to(const table_set& s) noexcept {
-    t_.references_[own_sets_.size++] = {&s, set_functions_of_types[s.type]};
-  }
-  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
-  void parse_set() noexcept {
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    rule_table_config& size = t_.size_;
-    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
-    table_set s;
-    s.table = table_;
-    s.element = size.elements;
-    s.ranges = t_.ranges_;
-    if (!parse_name(in_, s.name, "the name of a set")) return;
-    for (std::size_t i = 0; i < own_sets_.size; ++i)
-      if (same_text(own_sets_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
-    expect("{", "\"{\"");
-    bool typed = false, merge = false;
-    while (in_.good()) {
-      (void)more();
-      if (in_.accept("}")) break;
-      if (in_.accept_words("type")) {
-        typed = parse_type(s);
-      } else if (in_.accept_words("flags")) {
-        do {
-          if (in_.accept_words("interval")) s.intervals = true;
-          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
-        } while (in_.accept(","));
-      } else if (in_.accept_words("auto-merge")) {
-        merge = true;
-      } else if (typed && in_.accept_words("elements")) {
-        expect("=", "\"=\"");
-        expect("{", "\"{\"");
-        do {
-          if (in_.sees("}")) break;
-          parse_element(s);
-        } while (in_.accept(","));
-        expect("}", "\",\" or \"}\"");
-      } else {
-        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
-      }
-    }
-    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
-    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
-    if (!in_.good()) return;
-    size.elements += s.elements;
-    t_.sets_[size.sets] = s;
-    refer_to(t_.sets_[size.sets++]);
-  }
-  bool parse_type(table_set& s) noexcept {
-    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
-      s.type = static_cast<std::uint8_t>(i);
-      if (in_.accept_words(set_types[i].name)) return true;
-    }
-    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
-    return false;
-  }
-  void parse_element(table_set& s) noexcept {
-    const match::operand_description d = operand_of_type(s.type);
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    table_range r{parse_value(d), {}};
-    r.last = r.first;
-    const bool range = in_.accept("-");
-    if (range) {
-      r.last = parse_value(d);
-      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
-    }
-    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    const bool prefix = !range && address && in_.accept("/");
-    if (prefix) {
-      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
-      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
-      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
-      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-        in_.fail_at(at, "a length that cuts off bits of the address");
-      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
-    }
-    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
-    if (s.element + s.elements == t_.room_.elements)
-      in_.fail("more elements than there is room for: rule_table_config::elements");
-    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
-  }
-  ipv6_address parse_value(const match::operand_description& d) noexcept {
-    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
-    std::uint64_t k = 0;
-    match::detail::parse_key(in_, d, k);
-    return {0, k};
-  }
-  // Brings the elements in order. False when some overlap, and are not the same.
-  bool settle(table_set& s, bool merge) noexcept {
-    table_range* const all = t_.ranges_ + s.element;
-    sort_ranges(all, s.elements);
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < s.elements; ++i) {
-      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
-        table_range& before = all[kept - 1];
-        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
-        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
-      } else {
-        all[kept++] = all[i];
-      }
-    }
-    s.elements = kept;
-    return true;
   }
 
   // The chain of this name in the current table; made where it is named first.
@@ -257,12 +119,12 @@ class table_loader {
     if (c.defined) return in_.fail_at(at, "a chain of this name is there already");
     c.defined = true;
     if (!c.named) c.named_at = at;
-    expect("{", "\"{\"");
-    (void)more();
+    expect(in_, "{", "\"{\"");
+    (void)to_next_word(in_);
     if (in_.accept_words("type")) parse_base(c);
     c.rule = t_.size_.rules;
     while (in_.good()) {
-      (void)more();
+      (void)to_next_word(in_);
       if (in_.accept("}")) break;
       if (in_.at_end()) in_.expected("a rule or \"}\"");
       else parse_rule();
@@ -283,7 +145,7 @@ class table_loader {
     if (!found) return in_.expected("one of prerouting, input, forward, output, postrouting");
     if (!in_.accept_words("priority")) return in_.expected("priority");
     c.priority = parse_priority();
-    (void)more();
+    (void)to_next_word(in_);
     if (!in_.accept_words("policy")) return;
     if (in_.accept_words("drop")) c.policy = drop(drop_reason::no_match);
     else if (!in_.accept_words("accept")) in_.expected("accept or drop");

@@ -129,6 +129,7 @@ constexpr std::size_t table_part(std::size_t n) noexcept {
 }
 
 class table_loader;
+class table_set_loader;
 class table_printer;
 
 }  // namespace detail
@@ -206,6 +207,7 @@ class rule_table {
 
  private:
   friend class detail::table_loader;
+  friend class detail::table_set_loader;
   friend class detail::table_printer;
 
   template <class T>

@@ -13,9 +13,8 @@
 
 #include <cstddef>  // size_t
 
-#include <runnel/base/sleeper.hpp>
 #include <runnel/flow/stage.hpp>
-#include <runnel/flow/wait.hpp>
+#include <runnel/flow/timed_attachment.hpp>
 #include <runnel/ip/fragment_table.hpp>
 
 namespace runnel {
@@ -50,33 +49,10 @@ struct defragment_stage : stage_defaults {
   return detail::defragment_stage{fragments};
 }
 
-/// A table among the attachments of a loop: datagrams time out, and the loop knows how long it may sleep.
-class fragment_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit fragment_attachment(fragment_table& t) noexcept : table_(&t) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    table_->expire(clock.now(), 256);
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(table_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  fragment_table* table_;
-};
-
 /// Lets the datagrams of a table time out: `run(clock, attach(lan, path), attach(fragments))`. At most 256 in a round.
 /// Refers to the table, which must outlive it.
-[[nodiscard]] constexpr fragment_attachment attach(fragment_table& fragments) noexcept {
-  return fragment_attachment{fragments};
+[[nodiscard]] constexpr auto attach(fragment_table& fragments) noexcept {
+  return timed_attachment<fragment_table>{fragments};
 }
 
 }  // namespace runnel

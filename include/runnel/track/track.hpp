@@ -27,7 +27,7 @@
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/loop.hpp>
 #include <runnel/flow/stage.hpp>
-#include <runnel/flow/wait.hpp>
+#include <runnel/flow/timed_attachment.hpp>
 #include <runnel/track/connection_table.hpp>
 #include <runnel/track/tracker.hpp>
 
@@ -136,33 +136,10 @@ struct notrack_stage : stage_defaults {
 /// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
 [[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
 
-/// A table among the attachments of a loop: connections expire in time, and the loop knows how long it may sleep.
-class connection_attachment {
- public:
-  /// Use `attach`.
-  constexpr explicit connection_attachment(connection_table& t) noexcept : table_(&t) {}
-  /// What the loop asks of an attachment. @{
-  template <class Clock>
-  std::size_t poll(Clock& clock) noexcept {
-    table_->expire(clock.now(), 256);
-    return 0;
-  }
-  [[nodiscard]] bool done() const noexcept { return true; }
-  template <class Clock>
-  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) noexcept {
-    waits.until(table_->next_due());
-  }
-  void wait_by_itself() const noexcept {}
-  /// @}
-
- private:
-  connection_table* table_;
-};
-
 /// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
 /// round. Refers to the table, which must outlive it.
-[[nodiscard]] constexpr connection_attachment attach(connection_table& connections) noexcept {
-  return connection_attachment{connections};
+[[nodiscard]] constexpr auto attach(connection_table& connections) noexcept {
+  return timed_attachment<connection_table>{connections};
 }
 
 /// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
