@@ -3861,6 +3861,20 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
+/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped, ::ffff:192.0.2.1 (RFC 4291
+/// §2.5.5.2).
+[[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
+  return {0, std::uint64_t{0xffff} << 32 | a.value()};
+}
+/// Whether an address is such a one.
+[[nodiscard]] constexpr bool is_mapped(const ipv6_address& a) noexcept {
+  return a.high() == 0 && a.low() >> 32 == 0xffff;
+}
+/// The IPv4 address in it.
+[[nodiscard]] constexpr ipv4_address unmapped(const ipv6_address& a) noexcept {
+  return ipv4_address{static_cast<std::uint32_t>(a.low())};
+}
+
 /// In the usual form: `02:00:5e:00:00:01`.
 constexpr void print(text_writer& out, const mac_address& a) noexcept {
   for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
@@ -3873,9 +3887,9 @@ constexpr void print(text_writer& out, ipv4_address a) noexcept {
 /// RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups shortened to `::` (the
 /// first of equal ones), IPv4-mapped addresses with their last 32 bits in dotted form (§5).
 constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
-  if (a.high() == 0 && a.low() >> 32 == 0xffff) {
+  if (is_mapped(a)) {
     out << "::ffff:";
-    return print(out, ipv4_address{static_cast<std::uint32_t>(a.low())});
+    return print(out, unmapped(a));
   }
   unsigned best = 8, best_length = 1;
   for (unsigned i = 0; i < 8; ++i) {
@@ -32381,23 +32395,235 @@ concept fib = requires(F& f, const F& c, const typename F::address_type* address
 
 #endif
 
+// ==== runnel/ip/own_addresses.hpp ====================================================================================
+// The addresses that this host has on a link, and what follows from them: which hosts are neighbours, what the
+// broadcast addresses are, and from which address somebody is sent to.
+#ifndef RUNNEL_IP_OWN_ADDRESSES_HPP
+#define RUNNEL_IP_OWN_ADDRESSES_HPP
+
+#include <cstddef>           // size_t
+#include <cstdint>           // uint8_t, uint32_t, uint64_t
+#include <initializer_list>  // initializer_list
+
+namespace runnel {
+
+/// What an address of this host is good for; the words of `ip address`.
+enum class address_state : std::uint8_t {
+  preferred,   ///< in use
+  deprecated,  ///< in use, but not for what is new where there is another (RFC 4862 §5.5.4)
+  tentative,   ///< this host asks whether another has it, and does not use it before
+  duplicate,   ///< another host has it: not used (`dadfailed`)
+};
+/// As `ip address` writes it; the usual state has no word.
+[[nodiscard]] constexpr const char* name(address_state s) noexcept {
+  constexpr const char* names[] = {"", "deprecated", "tentative", "dadfailed"};
+  const auto i = static_cast<std::size_t>(s);
+  return i < sizeof names / sizeof *names ? names[i] : "?";
+}
+
+/// An address of this host with the prefix of its subnet: `{addr4("192.0.2.1"), 24}`.
+struct interface_address {
+  ipv6_address address{};                          ///< an IPv4 one is `mapped`
+  std::uint8_t length = 128;                       ///< of the prefix in bits; of an IPv4 one 96 more than in IPv4
+  address_state state = address_state::preferred;  ///< what it is good for
+  instant preferred_until = never;                 ///< it is deprecated from then on
+  instant valid_until = never;                     ///< it is taken away then
+
+  instant defended{INT64_MIN};  ///< when the neighbour table did so last (RFC 5227 §2.4)
+
+  /// None.
+  constexpr interface_address() noexcept = default;
+  /// An address in a prefix of this length, at most 32 or 128 bits (asserted). @{
+  constexpr interface_address(ipv4_address a, unsigned prefix_length) noexcept
+      : address(mapped(a)), length(static_cast<std::uint8_t>(96 + prefix_length)) {
+    RUNNEL_ASSERT(prefix_length <= 32);
+  }
+  constexpr interface_address(const ipv6_address& a, unsigned prefix_length) noexcept
+      : address(a), length(static_cast<std::uint8_t>(prefix_length)) {
+    RUNNEL_ASSERT(prefix_length <= 128);
+  }
+  /// @}
+  /// Whether this host uses it: it is neither asked for still, nor another's.
+  [[nodiscard]] constexpr bool is_usable() const noexcept {
+    return state == address_state::preferred || state == address_state::deprecated;
+  }
+  /// The block of addresses that it lies in.
+  [[nodiscard]] constexpr ipv6_prefix subnet() const noexcept { return {address, length}; }
+};
+/// In the manner of `ip address`: `192.0.2.1/24`, `2001:db8::1/64 tentative`.
+constexpr void print(text_writer& out, const interface_address& a) noexcept {
+  if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (a.length - 96u);
+  else print(out, a.address), out << '/' << unsigned{a.length};
+  if (a.state != address_state::preferred) out << ' ' << name(a.state);
+}
+
+/// Up to 16 addresses of both families, searched one by one, and up to 8 prefixes of the link in which this host has
+/// none. Changed by one thread, while no other reads it.
+class own_addresses {
+ public:
+  /// How many addresses there may be.
+  static constexpr std::size_t most = 16;
+  /// How many prefixes beside theirs.
+  static constexpr std::size_t most_prefixes = 8;
+
+  /// None.
+  constexpr own_addresses() noexcept = default;
+  /// These: at most `most`, each once (asserted).
+  constexpr own_addresses(std::initializer_list<interface_address> all) noexcept {
+    for (const interface_address& a : all) {
+      const bool added = add(a);
+      RUNNEL_ASSERT(added);
+      (void)added;
+    }
+  }
+
+  /// Adds an address. False when there are `most`, it is there, or it is unspecified. @{
+  [[nodiscard]] constexpr bool add(const interface_address& a) noexcept {
+    if (count_ == most || is_nobody(a.address) || find(a.address) != nullptr) return false;
+    addresses_[count_++] = a;
+    return true;
+  }
+  [[nodiscard]] constexpr bool add(ipv4_address a, unsigned length) noexcept { return add({a, length}); }
+  [[nodiscard]] constexpr bool add(const ipv6_address& a, unsigned length) noexcept { return add({a, length}); }
+  /// @}
+  /// Takes an address away. False when it is not there. @{
+  constexpr bool remove(const ipv6_address& a) noexcept {
+    interface_address* e = find(a);
+    if (e == nullptr) return false;
+    for (; e + 1 < end(); ++e) *e = e[1];
+    --count_;
+    return true;
+  }
+  constexpr bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
+  /// @}
+  /// Adds a prefix of the link in which this host has no address, or perhaps one with a longer prefix. False when
+  /// there are `most_prefixes`; true when it is there.
+  [[nodiscard]] constexpr bool add_prefix(const ipv6_prefix& p) noexcept {
+    for (std::size_t i = 0; i < prefix_count_; ++i)
+      if (prefixes_[i] == p) return true;
+    if (prefix_count_ == most_prefixes) return false;
+    prefixes_[prefix_count_++] = p;
+    return true;
+  }
+  /// Takes such a prefix away. False when it is not there.
+  constexpr bool remove_prefix(const ipv6_prefix& p) noexcept {
+    for (std::size_t i = 0; i < prefix_count_; ++i) {
+      if (prefixes_[i] != p) continue;
+      prefixes_[i] = prefixes_[--prefix_count_];
+      return true;
+    }
+    return false;
+  }
+
+  /// All addresses, in the order in which they came, in whatever state. @{
+  [[nodiscard]] constexpr const interface_address* begin() const noexcept { return addresses_; }
+  [[nodiscard]] constexpr const interface_address* end() const noexcept { return addresses_ + count_; }
+  [[nodiscard]] constexpr interface_address* begin() noexcept { return addresses_; }
+  [[nodiscard]] constexpr interface_address* end() noexcept { return addresses_ + count_; }
+  /// @}
+  /// How many there are.
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  /// An address, in whatever state; null when it is not there. @{
+  [[nodiscard]] constexpr const interface_address* find(const ipv6_address& a) const noexcept {
+    for (const interface_address& e : *this)
+      if (e.address == a) return &e;
+    return nullptr;
+  }
+  [[nodiscard]] constexpr interface_address* find(const ipv6_address& a) noexcept {
+    for (interface_address& e : *this)
+      if (e.address == a) return &e;
+    return nullptr;
+  }
+  /// @}
+  /// Whether this host uses an address. @{
+  [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept {
+    const interface_address* const e = find(a);
+    return e != nullptr && e->is_usable();
+  }
+  [[nodiscard]] constexpr bool contains(ipv4_address a) const noexcept { return contains(mapped(a)); }
+  /// @}
+  /// Whether an address is that of a host of this link: in the prefix of an address that is used, in one of the
+  /// prefixes beside, or link-local in IPv6.
+  [[nodiscard]] constexpr bool is_on_link(const ipv6_address& a) const noexcept {
+    if (a.is_link_local()) return true;
+    for (const interface_address& e : *this)
+      if (e.is_usable() && e.subnet().contains(a)) return true;
+    for (std::size_t i = 0; i < prefix_count_; ++i)
+      if (prefixes_[i].contains(a)) return true;
+    return false;
+  }
+  /// Whether an address means all hosts of a subnet of the link: its last one, or the obsolete first one (RFC 1812
+  /// §4.2.3.1). Subnets of one or two addresses have none (RFC 3021).
+  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept { return is_last(a, true); }
+  /// Whether a packet for this address is sent to all hosts of the link: 255.255.255.255, or the last one of a subnet.
+  [[nodiscard]] constexpr bool is_broadcast(ipv4_address a) const noexcept {
+    return a.is_broadcast() || is_last(a, false);
+  }
+  /// From which address `target` is sent to: of those that are used, of the same family, first one of the same scope,
+  /// link-local or not; then one that is preferred; then the one that has most of its first bits in common with it
+  /// (RFC 6724 §5, rules 2, 3 and 8). Unspecified when there is none.
+  [[nodiscard]] constexpr ipv6_address source_for(const ipv6_address& target) const noexcept {
+    ipv6_address best;
+    unsigned most_points = 0;
+    for (const interface_address& e : *this) {
+      if (!e.is_usable() || is_mapped(e.address) != is_mapped(target)) continue;
+      const std::uint64_t high = e.address.high() ^ target.high(), low = e.address.low() ^ target.low();
+      const unsigned common = high != 0  ? static_cast<unsigned>(__builtin_clzll(high))
+                              : low != 0 ? 64u + static_cast<unsigned>(__builtin_clzll(low))
+                                         : 128u;
+      const unsigned points = 1 + common + (e.state == address_state::preferred ? 200u : 0u) +
+                              (e.address.is_link_local() == is_local(target) ? 400u : 0u);
+      if (points <= most_points) continue;
+      best = e.address;
+      most_points = points;
+    }
+    return best;
+  }
+
+ private:
+  static constexpr bool is_nobody(const ipv6_address& a) noexcept {
+    return a.is_unspecified() || a == mapped(ipv4_address{});
+  }
+  [[nodiscard]] constexpr bool is_last(ipv4_address a, bool or_first) const noexcept {
+    for (const interface_address& e : *this) {
+      if (!is_mapped(e.address) || e.length > 96 + 30) continue;
+      const std::uint32_t hosts = e.length <= 96 ? ~std::uint32_t{0} : ~std::uint32_t{0} >> (e.length - 96);
+      const std::uint32_t differs = a.value() ^ unmapped(e.address).value(), host = a.value() & hosts;
+      if ((differs & ~hosts) == 0 && (host == hosts || (or_first && host == 0))) return true;
+    }
+    return false;
+  }
+  // Scope of the link: a unicast address, or a group (RFC 4291 §2.7).
+  static constexpr bool is_local(const ipv6_address& a) noexcept {
+    return a.is_link_local() || (a.is_multicast() && (a.high() >> 48 & 0xf) == 2);
+  }
+
+  interface_address addresses_[most];
+  ipv6_prefix prefixes_[most_prefixes];
+  std::size_t count_ = 0, prefix_count_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/interfaces.hpp =======================================================================================
-// The interfaces of this host as the network layer sees them: addresses and MTU, by number.
+// The interfaces of this host as the network layer sees them: link-layer address, addresses, MTU; by number.
 #ifndef RUNNEL_IP_INTERFACES_HPP
 #define RUNNEL_IP_INTERFACES_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <cstdint>  // uint16_t
 
 namespace runnel {
 
-/// One interface: an address of each family with the length of its subnet's prefix, and how long packets may be.
+/// One interface: `{.mac = lan.address(), .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`. All
+/// that ask what this host is on a link refer to the one description of it: the neighbour table, which also changes
+/// it, and the interfaces below.
 struct ip_interface {
-  ipv4_address v4{};             ///< unspecified: none
-  std::uint8_t v4_length = 32;   ///< of the subnet, bits
-  ipv6_address v6{};             ///< unspecified: none
-  std::uint8_t v6_length = 128;  ///< of the subnet, bits
-  std::uint16_t mtu = 1500;      ///< bytes of the longest IP packet
+  mac_address mac{};          ///< of this host on the link
+  std::uint16_t mtu = 1500;   ///< bytes of the longest IP packet
+  own_addresses addresses{};  ///< of this host on the link
 };
 
 /// A window over the interfaces of this host; their numbers are those of `packet::iif()` and `next_hop::oif`. Further
@@ -32417,30 +32643,34 @@ class ip_interfaces {
   [[nodiscard]] constexpr const ip_interface& operator[](std::uint16_t number) const noexcept {
     return number < n_ ? first_[number] : nothing;
   }
-  /// Whether an address is this host's own. @{
-  [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].v4 == a) return !a.is_unspecified();
-    return false;
-  }
+  /// Whether an address is this host's own, on any interface. @{
   [[nodiscard]] constexpr bool is_own(const ipv6_address& a) const noexcept {
     for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].v6 == a) return !a.is_unspecified();
+      if (first_[i].addresses.contains(a)) return true;
     return false;
+  }
+  [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept { return is_own(mapped(a)); }
+  /// @}
+  /// Whether an address means all hosts of a subnet that an interface is on.
+  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+    return false;
+  }
+  /// From which address `target` is sent to by the interface of this number: one of its own, but of another interface
+  /// where it has none that means anything beyond its link. Unspecified when there is none. @{
+  [[nodiscard]] constexpr ipv6_address source_for(std::uint16_t number, const ipv6_address& target) const noexcept {
+    const ipv6_address here = (*this)[number].addresses.source_for(target);
+    if (is_mapped(target) || target.is_link_local() || (!here.is_unspecified() && !here.is_link_local())) return here;
+    for (std::size_t i = 0; i < n_; ++i)
+      if (const ipv6_address a = first_[i].addresses.source_for(target); !a.is_unspecified() && !a.is_link_local())
+        return a;
+    return here;
+  }
+  [[nodiscard]] constexpr ipv4_address source_for(std::uint16_t number, ipv4_address target) const noexcept {
+    return unmapped(source_for(number, mapped(target)));
   }
   /// @}
-  /// Whether an address means all hosts of a subnet that an interface is on: its last address, or the obsolete first
-  /// one (RFC 1812 §4.2.3.1). Subnets of one or two addresses have none (RFC 3021).
-  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i) {
-      const ip_interface& one = first_[i];
-      if (one.v4.is_unspecified() || one.v4_length > 30) continue;
-      const std::uint32_t hosts = 0xffff'ffffu >> one.v4_length;
-      const std::uint32_t differs = a.value() ^ one.v4.value(), host = a.value() & hosts;
-      if ((differs & ~hosts) == 0 && (host == hosts || host == 0)) return true;
-    }
-    return false;
-  }
 
  private:
   static constexpr ip_interface nothing{};
@@ -32718,18 +32948,6 @@ enum class neighbour_state : std::uint8_t {
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
 
-/// An IPv4 address as neighbours and next hops have it: an IPv4-mapped one (RFC 4291 §2.5.5.2).
-[[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
-  return {0, std::uint64_t{0xffff} << 32 | a.value()};
-}
-/// Whether an address is such a one.
-[[nodiscard]] constexpr bool is_mapped(const ipv6_address& a) noexcept {
-  return a.high() == 0 && a.low() >> 32 == 0xffff;
-}
-/// The IPv4 address in it.
-[[nodiscard]] constexpr ipv4_address unmapped(const ipv6_address& a) noexcept {
-  return ipv4_address{static_cast<std::uint32_t>(a.low())};
-}
 /// The Ethernet address of an IPv4 multicast group: its last 23 bits (RFC 1112 §6.4).
 [[nodiscard]] constexpr mac_address multicast_mac(ipv4_address group) noexcept {
   const std::uint32_t v = group.value();
@@ -33153,116 +33371,6 @@ class neighbour_store {
 
 #endif
 
-// ==== runnel/ip/own_addresses.hpp ====================================================================================
-// The addresses that this host has on a link, and what follows from them: which hosts are neighbours, what the
-// broadcast address is, and from which address one of them is asked.
-#ifndef RUNNEL_IP_OWN_ADDRESSES_HPP
-#define RUNNEL_IP_OWN_ADDRESSES_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint32_t, uint64_t
-
-namespace runnel {
-
-/// Up to 16 addresses of both families, searched one by one. IPv4 addresses are given as they are, or `mapped`.
-class own_addresses {
- public:
-  /// How many there may be.
-  static constexpr std::size_t most = 16;
-
-  /// Adds an address in a prefix of this length. False when there are `most`, or it is there. @{
-  [[nodiscard]] bool add(ipv4_address a, unsigned length) noexcept {
-    return add_any(mapped(a), 96 + (length < 32 ? length : 32));
-  }
-  [[nodiscard]] bool add(const ipv6_address& a, unsigned length) noexcept {
-    return add_any(a, length < 128 ? length : 128);
-  }
-  /// @}
-  /// Takes an address away. False when it is not there. @{
-  bool remove(const ipv6_address& a) noexcept {
-    const std::size_t i = find(a);
-    if (i == count_) return false;
-    addresses_[i] = addresses_[--count_];
-    return true;
-  }
-  bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
-  /// @}
-  /// Whether an address is one of them.
-  [[nodiscard]] bool contains(const ipv6_address& a) const noexcept { return find(a) != count_; }
-  /// Whether it lies in the prefix of one of them: a host of this link.
-  [[nodiscard]] bool is_on_link(const ipv6_address& a) const noexcept {
-    for (std::size_t i = 0; i < count_; ++i)
-      if (ipv6_prefix{addresses_[i].address, addresses_[i].length}.contains(a)) return true;
-    return false;
-  }
-  /// Whether it is the broadcast address of the link: all ones, in the whole or behind the prefix of one of them, if
-  /// that has at most 30 bits (RFC 3021).
-  [[nodiscard]] bool is_broadcast(ipv4_address a) const noexcept {
-    if (a.is_broadcast()) return true;
-    for (std::size_t i = 0; i < count_; ++i) {
-      const entry& e = addresses_[i];
-      if (!is_mapped(e.address) || e.length > 96 + 30) continue;
-      const auto host = static_cast<std::uint32_t>((std::uint64_t{1} << (128 - e.length)) - 1);
-      if ((a.value() & host) == host && ipv6_prefix{e.address, e.length}.contains(mapped(a))) return true;
-    }
-    return false;
-  }
-  /// The one of the same family that has most of its first bits in common with `target`; unspecified when there is
-  /// none.
-  [[nodiscard]] ipv6_address source_for(const ipv6_address& target) const noexcept {
-    ipv6_address best;
-    unsigned most_common = 0;
-    for (std::size_t i = 0; i < count_; ++i) {
-      const ipv6_address& a = addresses_[i].address;
-      if (is_mapped(a) != is_mapped(target)) continue;
-      const std::uint64_t high = a.high() ^ target.high(), low = a.low() ^ target.low();
-      const unsigned common = high != 0  ? static_cast<unsigned>(__builtin_clzll(high))
-                              : low != 0 ? 64u + static_cast<unsigned>(__builtin_clzll(low))
-                                         : 128u;
-      if (!best.is_unspecified() && common <= most_common) continue;
-      best = a;
-      most_common = common;
-    }
-    return best;
-  }
-  /// Whether one of them is to be defended now: not when that was less than `interval` ago.
-  [[nodiscard]] bool defends(const ipv6_address& a, duration interval, instant now) noexcept {
-    const std::size_t i = find(a);
-    if (i == count_ || (addresses_[i].defended && now - addresses_[i].defence < interval)) return false;
-    addresses_[i].defended = true;
-    addresses_[i].defence = now;
-    return true;
-  }
-
- private:
-  struct entry {
-    ipv6_address address{};
-    unsigned length = 0;
-    instant defence{};
-    bool defended = false;
-  };
-
-  [[nodiscard]] std::size_t find(const ipv6_address& a) const noexcept {
-    std::size_t i = 0;
-    while (i < count_ && addresses_[i].address != a) ++i;
-    return i;
-  }
-  [[nodiscard]] bool add_any(const ipv6_address& a, unsigned length) noexcept {
-    if (count_ == most || contains(a)) return false;
-    addresses_[count_] = {};
-    addresses_[count_].address = a;
-    addresses_[count_++].length = length;
-    return true;
-  }
-
-  entry addresses_[most];
-  std::size_t count_ = 0;
-};
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/ip/neighbour_table.hpp ==================================================================================
 // The neighbours of one link, IPv4 and IPv6: their link-layer addresses, whether they are still there, and the packets
 // that wait until that is known. RFC 4861 §7, RFC 826, RFC 5227; the states also for ARP, as Linux does.
@@ -33312,12 +33420,13 @@ class neighbour_table {
   [[nodiscard]] static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
     return detail::neighbour_store::bytes_needed(c);
   }
-  /// An empty table of a link on which this host has the address `own`, in `memory`, which stays the caller's, must
-  /// outlive it, be aligned and have `bytes_needed(c)` bytes (asserted). Messages come from `packets`, 86 bytes each
-  /// with their headers, which must fit into its headroom; it must outlive the table.
-  neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, const mac_address& own,
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
+  /// (asserted). `link` is what this host is on the link: it answers for the addresses, and its questions come from
+  /// them. Messages come from `packets`, 86 bytes each with their headers, which must fit into its headroom. Both must
+  /// outlive the table.
+  neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, ip_interface& link,
                   const neighbour_options& o = {}) noexcept
-      : store_(memory, c), options_(o), packets_(&packets), own_mac_(own), unresolved_(c.unresolved), random_(c.seed) {
+      : store_(memory, c), options_(o), packets_(&packets), link_(&link), unresolved_(c.unresolved), random_(c.seed) {
     RUNNEL_ASSERT(c.unresolved >= 1 && o.unres_qlen >= 1 && o.solicit_rate >= 1 && o.solicit_burst >= 1);
     draw_reachable_time({});
   }
@@ -33326,18 +33435,14 @@ class neighbour_table {
 
   // ---- this host
 
-  /// The addresses of this host on the link: it answers for them, and its questions come from them. @{
-  [[nodiscard]] own_addresses& own() noexcept { return own_; }
-  [[nodiscard]] const own_addresses& own() const noexcept { return own_; }
-  /// @}
-  /// The link-layer address of this host.
-  [[nodiscard]] const mac_address& own_mac() const noexcept { return own_mac_; }
+  /// What this host is on the link.
+  [[nodiscard]] const ip_interface& link() const noexcept { return *link_; }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
   bool announce(const ipv6_address& a) noexcept {
-    if (!own_.contains(a)) return false;
-    if (is_mapped(a)) return send(detail::arp_announcement(*packets_, own_mac_, unmapped(a)));
-    return send(detail::advertisement(*packets_, own_mac_, a, options_.router, nullptr, {}));
+    if (!link_->addresses.contains(a)) return false;
+    if (is_mapped(a)) return send(detail::arp_announcement(*packets_, link_->mac, unmapped(a)));
+    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, nullptr, {}));
   }
 
   // ---- neighbours
@@ -33443,10 +33548,13 @@ class neighbour_table {
   /// Somebody else uses an own address: counts it, tells the user, and defends an IPv4 address once all
   /// `defend_interval` (RFC 5227 §2.4 b).
   void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
-    if (!own_.contains(a)) return;
+    if (!link_->addresses.contains(a)) return;
     ++statistics_.conflicts;
     if (options_.conflict != nullptr) options_.conflict(options_.context, a, who);
-    if (is_mapped(a) && own_.defends(a, options_.defend_interval, now)) announce(a);
+    instant& defended = link_->addresses.find(a)->defended;
+    if (!is_mapped(a) || now < defended + options_.defend_interval) return;
+    defended = now;
+    announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
   bool send(packet&& p) noexcept {
@@ -33660,16 +33768,15 @@ class neighbour_table {
   }
   // Empty without an own address to ask from.
   [[nodiscard]] packet question(std::uint32_t i, bool known) noexcept {
-    const ipv6_address source = own_.source_for(store_[i].address);
+    const ipv6_address source = link_->addresses.source_for(store_[i].address);
     if (source.is_unspecified()) return {};
-    return detail::solicitation(*packets_, own_mac_, source, store_[i].address, known ? &store_[i].lladdr : nullptr);
+    return detail::solicitation(*packets_, link_->mac, source, store_[i].address, known ? &store_[i].lladdr : nullptr);
   }
 
   detail::neighbour_store store_;
   neighbour_options options_;
   pool* packets_;
-  own_addresses own_;
-  mac_address own_mac_;
+  ip_interface* link_;
   std::uint32_t unresolved_;
   random_generator random_;
   duration reachable_time_{};
@@ -33683,9 +33790,9 @@ template <neighbour_config Config>
 class static_neighbour_table {
  public:
   /// An empty table; see `neighbour_table`. `seed` from a random source.
-  static_neighbour_table(pool& packets, const mac_address& own, std::uint64_t seed = Config.seed,
+  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
                          const neighbour_options& o = {}) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed), packets, own, o) {}
+      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
   /// The table. @{
   operator neighbour_table&() noexcept { return table_; }
   [[nodiscard]] neighbour_table& get() noexcept { return table_; }
@@ -33730,35 +33837,35 @@ namespace detail {
   if (who.is_multicast() || who == mac_address{}) return drop_reason::arp_malformed;
   if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
   if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
-  if (who == table.own_mac()) return drop_reason::none;  // it has come back
-  if (!sender.is_unspecified() && table.own().contains(mapped(sender))) {
+  if (who == table.link().mac) return drop_reason::none;  // it has come back
+  if (!sender.is_unspecified() && table.link().addresses.contains(mapped(sender))) {
     table.in_conflict(mapped(sender), who, now);
     return drop_reason::none;
   }
-  const bool for_us = table.own().contains(mapped(target));
-  if (!sender.is_unspecified() && table.own().is_on_link(mapped(sender))) {
+  const bool for_us = table.link().addresses.contains(mapped(target));
+  if (!sender.is_unspecified() && table.link().addresses.is_on_link(mapped(sender))) {
     const bool answer = m.is_reply() && to_us;
     if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
   if (for_us || table.options().proxy_arp.contains(target))
-    table.send(arp_answer(table.memory(), table.own_mac(), target, who, sender));
+    table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
 
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
                                       const mac_address& from, instant now) noexcept {
-  if (!table.own().contains(m.target()) || from == table.own_mac()) return drop_reason::none;
+  if (!table.link().addresses.contains(m.target()) || from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source();
   const bool router = table.options().router;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, nullptr, {}));
+    table.send(advertisement(table.memory(), table.link().mac, m.target(), router, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.own().contains(source)) {
+  if (table.link().addresses.contains(source)) {
     table.in_conflict(source, from, now);
     return drop_reason::none;
   }
@@ -33766,21 +33873,21 @@ namespace detail {
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;
     asker = *said;
-    table.learn(source, asker, source.is_link_local() || table.own().is_on_link(source), now);
+    table.learn(source, asker, source.is_link_local() || table.link().addresses.is_on_link(source), now);
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, &source, asker));
+  table.send(advertisement(table.memory(), table.link().mac, m.target(), router, &source, asker));
   return drop_reason::none;
 }
 
 // §7.2.5.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
                                       instant now) noexcept {
-  if (from == table.own_mac()) return drop_reason::none;
+  if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.own().contains(m.target())) {
+  if (table.link().addresses.contains(m.target())) {
     table.in_conflict(m.target(), said ? *said : from, now);
     return drop_reason::none;
   }
@@ -33797,7 +33904,7 @@ struct answer_neighbours_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<arp>()) [[unlikely]]
-      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->own_mac(), c.now));
+      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->link().mac, c.now));
     if (found.has<icmpv6>()) [[unlikely]]
       return hear_icmpv6(p, found, c.now);
     return pass;
@@ -33823,7 +33930,7 @@ struct answer_neighbours_stage : stage_defaults {
     const bool asks = type == icmpv6::neighbour_solicitation.type;
     if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
     const ipv6_address to = around.destination();
-    if (!to.is_multicast() && !table->own().contains(to)) return pass;
+    if (!to.is_multicast() && !table->link().addresses.contains(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
     const mac_address from = frame_of(found).source();
@@ -35480,7 +35587,7 @@ struct next_hop {
 
   /// By a router. @{
   [[nodiscard]] static constexpr next_hop via(ipv4_address gateway, std::uint16_t oif, std::uint16_t mtu = 0) noexcept {
-    return {ipv6_address{0, std::uint64_t{0xffff} << 32 | gateway.value()}, oif, mtu, route_type::unicast};
+    return {mapped(gateway), oif, mtu, route_type::unicast};
   }
   [[nodiscard]] static constexpr next_hop via(const ipv6_address& gateway, std::uint16_t oif,
                                               std::uint16_t mtu = 0) noexcept {
@@ -35498,13 +35605,9 @@ struct next_hop {
   /// Whether there is a router in between.
   [[nodiscard]] constexpr bool has_gateway() const noexcept { return gateway != ipv6_address{}; }
   /// Whether that has an IPv4 address, and which.
-  [[nodiscard]] constexpr bool has_ipv4_gateway() const noexcept {
-    return gateway.high() == 0 && gateway.low() >> 32 == 0xffff;
-  }
+  [[nodiscard]] constexpr bool has_ipv4_gateway() const noexcept { return is_mapped(gateway); }
   /// The router's IPv4 address, if it has one.
-  [[nodiscard]] constexpr ipv4_address ipv4_gateway() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(gateway.low())};
-  }
+  [[nodiscard]] constexpr ipv4_address ipv4_gateway() const noexcept { return unmapped(gateway); }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const next_hop&, const next_hop&) noexcept = default;
 };
@@ -35898,7 +36001,7 @@ template <class Outer, class Message>
   const bool is_kind = what.v4.type == icmp::unreachable::type || what.v4.type == icmp::redirect::type ||
                        what.v4.type == icmp::time_exceeded::type || what.v4.type == icmp::parameter_problem::type;
   // To whom it was sent knows best; else the one that it came to (RFC 1812 §4.3.2.4).
-  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v4;
+  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
     return drop(drop_reason::unanswerable);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);
@@ -35919,7 +36022,7 @@ template <class Outer, class Message>
   const ipv6 ip = found.get<ipv6>();
   const ip_interfaces& here = sender.interfaces();
   const bool is_kind = what.v6.type >= 1 && what.v6.type <= 4;
-  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v6;
+  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || from.is_unspecified() || !may_report(found, ip, what.v6, at.to_many))
     return drop(drop_reason::unanswerable);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);
@@ -36216,11 +36319,19 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
   return 0;
 }
 
-namespace detail {
-
+/// A thread's view of routes that are replaced as a whole: a `snapshot_reader` of a routing source.
 template <class R>
 concept routing_snapshot =
     requires(const R& r) { requires routing_source<std::remove_cvref_t<decltype(r.current())>>; };
+
+namespace detail {
+
+// The routes of now, of a `routing_source` or of a reader's snapshot of one.
+template <class R>
+[[nodiscard]] RUNNEL_INLINE constexpr const auto& current_routes(const R& from) noexcept {
+  if constexpr (routing_snapshot<R>) return from.current();
+  else return from;
+}
 
 template <class R>
 struct routing_decision {
@@ -36230,10 +36341,7 @@ struct routing_decision {
   const R* from;
   std::uint64_t seed;
 
-  [[nodiscard]] RUNNEL_INLINE const auto& routes() const noexcept {
-    if constexpr (routing_snapshot<R>) return from->current();
-    else return *from;
-  }
+  [[nodiscard]] RUNNEL_INLINE const auto& routes() const noexcept { return current_routes(*from); }
 
   void prefetch(packet& p) const noexcept {
     if constexpr (requires { routes().prefetch(ipv4_address{}); }) {
@@ -36278,13 +36386,13 @@ struct routing_decision {
 /// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. The tables of a snapshot
 /// share their next hops, by which the stages behind go. What is kept for longer than a burst is routed again.
 template <class R>
-  requires routing_source<R> || detail::routing_snapshot<R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
   return branch(detail::routing_decision<R>{&routes, seed});
 }
 /// Refused: the routes would be gone before the pipeline runs.
 template <class R>
-  requires routing_source<R> || detail::routing_snapshot<R>
+  requires routing_source<R> || routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
 /// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else
@@ -36536,9 +36644,7 @@ namespace detail {
   return !is_one_host(a) || a.value() >> 16 == 0xa9fe;
 }
 // The same for IPv6, without link-local addresses (RFC 4291 §2.5); IPv4-mapped ones are for programs, not for packets.
-[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept {
-  return !is_one_host(a) || (a.high() == 0 && a.low() >> 32 == 0xffff);
-}
+[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a) || is_mapped(a); }
 
 // How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
 [[nodiscard]] inline std::size_t length_on_wire(const packet& p, const header_map& found,
@@ -36552,7 +36658,7 @@ namespace detail {
   return segment < datagram ? segment : datagram;
 }
 
-template <routing_source R>
+template <class R>
 struct forwarding_decision {
   using ways = ports<forwarded, oversized, refused>;
   static constexpr const char* name = "forwarding";
@@ -36563,7 +36669,7 @@ struct forwarding_decision {
   ways operator()(packet& p) const noexcept {
     const header_map found{static_cast<const packet&>(p)};
     const auto number = static_cast<next_hop_number>(p.scratch());
-    const next_hop_table& hops = routes->hops();
+    const next_hop_table& hops = current_routes(*routes).hops();
     if (place_of(p).to_many) return drop(drop_reason::link_broadcast);
     const bool known = hops.is_hop(number) && hops[number].type == route_type::unicast;
     if (found.has<ipv4>()) [[likely]] {
@@ -36663,8 +36769,8 @@ struct forwarding_decision {
   [[nodiscard]] bool comes_the_right_way(const packet& p, const Address& from, const Address& to) const noexcept {
     if (options.reverse_path == reverse_path_filter::off) return true;
     const bool anywhere = options.reverse_path == reverse_path_filter::loose;
-    const next_hop_table& hops = routes->hops();
-    const next_hop_number back = routes->lookup(route_query<Address>{from, to, p.mark(), 0});
+    const next_hop_table& hops = current_routes(*routes).hops();
+    const next_hop_number back = current_routes(*routes).lookup(route_query<Address>{from, to, p.mark(), 0});
     if (hops.is_group(back)) {
       const next_hop_table::group& g = hops.group_at(back);
       for (std::size_t i = 0; i < g.members; ++i)
@@ -36690,13 +36796,16 @@ struct forwarding_decision {
 /// - IPv4 with "don't fragment", and IPv6, longer than the next hop's MTU, or else its interface's;
 /// - impossible options, unknown IPv6 options that ask for it, a routing header of type 0: parameter problem;
 /// - a link-local IPv6 source: beyond scope (RFC 4443 §3.1).
-/// Needs `parse()` before it; routes and interfaces must outlive the pipeline.
-template <routing_source R>
+/// Needs `parse()` before it; routes and interfaces must outlive the pipeline. The routes are those that `route` had,
+/// or the same `snapshot_reader` of them.
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto forwarding(const R& routes, forwarding_options options = {}) noexcept {
   return branch(detail::forwarding_decision<R>{&routes, options});
 }
 /// Refused: the routes would be gone before the pipeline runs.
-template <routing_source R>
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 void forwarding(const R&& routes, forwarding_options options = {}) = delete;
 
 /// The redirect that the sender of an IPv4 packet may be told behind `route(routes)`, before `forwarding()`: when it
@@ -36716,10 +36825,11 @@ void forwarding(const R&& routes, forwarding_options options = {}) = delete;
     if (walk.kind() == detail::loose_source_route || walk.kind() == detail::strict_source_route) return none;
   if (hop.has_gateway() && !hop.has_ipv4_gateway()) return none;
   const ipv4_address better = hop.has_gateway() ? hop.ipv4_gateway() : datagram.destination();
-  const ip_interface& one = interfaces[hop.oif];
-  const ipv4_prefix subnet{one.v4, one.v4_length};
-  if (one.v4.is_unspecified() || !subnet.contains(datagram.source()) || !subnet.contains(better)) return none;
-  return {icmp::redirect::host, icmpv6_kind{}, better.value()};
+  for (const interface_address& one : interfaces[hop.oif].addresses)
+    if (is_mapped(one.address) && one.subnet().contains(mapped(datagram.source())) &&
+        one.subnet().contains(mapped(better)))
+      return {icmp::redirect::host, icmpv6_kind{}, better.value()};
+  return none;
 }
 
 }  // namespace runnel
@@ -37025,8 +37135,8 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 // ==== runnel/ip/resolve.hpp ==========================================================================================
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
-//     static static_neighbour_table<neighbour_config{}> neighbours{memory, wan.address(), seed};
-//     if (!neighbours->own().add(addr4("192.0.2.1"), 24)) ...
+//     static ip_interface link{.mac = wan.address(), .addresses = {{addr4("192.0.2.1"), 24}}};
+//     static static_neighbour_table<neighbour_config{}> neighbours{memory, link, seed};
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
 //     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
@@ -37036,8 +37146,9 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
 #ifndef RUNNEL_IP_RESOLVE_HPP
 #define RUNNEL_IP_RESOLVE_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint16_t, uint32_t
+#include <type_traits>  // is_same_v
 
 namespace runnel {
 
@@ -37063,13 +37174,18 @@ namespace detail {
   return true;
 }
 
+// Where every destination is on the link.
+struct no_routes {};
+inline constexpr no_routes all_on_link{};
+
+template <class R>
 struct resolve_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr bool makes_own = true;
   static constexpr const char* name = "resolve";
 
-  constexpr resolve_stage(neighbour_table& t, const next_hop_table* h) noexcept : table(&t), hops(h) {}
+  constexpr resolve_stage(neighbour_table& t, const R& r) noexcept : table(&t), routes(&r) {}
   RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
@@ -37089,7 +37205,7 @@ struct resolve_stage : stage_defaults {
     } else {
       return drop(drop_reason::not_ip);
     }
-    if (!begin_frame(p, table->own_mac(), type)) [[unlikely]]
+    if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
       return table->send_to(hop->gateway, p, c.now);
@@ -37099,13 +37215,18 @@ struct resolve_stage : stage_defaults {
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   neighbour_table* table;
-  const next_hop_table* hops;  // null: all destinations are on the link
+  const R* routes;
 
  private:
   [[nodiscard]] RUNNEL_INLINE const next_hop* hop_of(const packet& p) const noexcept {
-    if (hops == nullptr) return nullptr;
-    const auto n = static_cast<next_hop_number>(p.scratch());
-    return hops->is_hop(n) ? &(*hops)[n] : nullptr;
+    if constexpr (std::is_same_v<R, no_routes>) {
+      (void)p;
+      return nullptr;
+    } else {
+      const next_hop_table& hops = current_routes(*routes).hops();
+      const auto n = static_cast<next_hop_number>(p.scratch());
+      return hops.is_hop(n) ? &hops[n] : nullptr;
+    }
   }
   // Of destinations that are no neighbour; `stolen` when it is one.
   [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
@@ -37113,7 +37234,7 @@ struct resolve_stage : stage_defaults {
     if (is_mapped(to)) {
       const ipv4_address a = unmapped(to);
       if (a.is_multicast()) mac = multicast_mac(a);
-      else if (table->own().is_broadcast(a)) mac = mac_broadcast;
+      else if (table->link().addresses.is_broadcast(a)) mac = mac_broadcast;
       else if (!a.is_unspecified()) return stolen;
       else return drop(drop_reason::neighbour_failed);
     } else {
@@ -37133,17 +37254,20 @@ struct resolve_stage : stage_defaults {
 /// header, tags too, is replaced. Multicast goes to the group's address (RFC 1112, RFC 2464), broadcast of the link to
 /// all. When the neighbour's address is not known yet, the packet waits in the table, and comes out where that is
 /// attached. Drops: `neighbours_full`, `neighbour_queue`, `no_packet`; `neighbour_failed` when there is no
-/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline. @{
-template <routing_source R>
+/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline; these may be a
+/// `snapshot_reader`, as with `route`. @{
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
-  return detail::resolve_stage{neighbours, &routes.hops()};
+  return detail::resolve_stage<R>{neighbours, routes};
 }
 /// Refused: the routes would be gone before the pipeline runs.
-template <routing_source R>
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 void resolve(neighbour_table& neighbours, const R&& routes) = delete;
 /// The same where every destination is on the link.
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
-  return detail::resolve_stage{neighbours, nullptr};
+  return detail::resolve_stage<detail::no_routes>{neighbours, detail::all_on_link};
 }
 /// @}
 

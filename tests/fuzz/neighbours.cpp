@@ -73,9 +73,12 @@ void parse_it(packet& p) { p.layers(dissect(p.contents(), link_type::ethernet, {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   {
+    ip_interface link{.mac = us, .addresses = {{own4, 24}, {own6, 64}}};
     static_neighbour_table<neighbour_config{.entries = 5, .unresolved = 3, .packets = 8}> table{
-        memory, us, size, {.unres_qlen = 3, .solicit_rate = 20, .solicit_burst = 3, .accept_untracked = size % 2 == 0}};
-    CHECK(table->own().add(own4, 24) && table->own().add(own6, 64));
+        memory,
+        link,
+        size,
+        {.unres_qlen = 3, .solicit_rate = 20, .solicit_burst = 3, .accept_untracked = size % 2 == 0}};
     context c;
     CHECK(table->set_permanent(mapped(host4(permanent)), fixed, c.now));
     auto hear = answer_neighbours(table);

@@ -18,8 +18,9 @@ namespace {
 constexpr std::uint32_t us = 0xc000'0201, them = 0x0a00'0001;
 
 struct fixture {
-  ip_interface all[2] = {{.v4 = {192, 0, 2, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 2}, .v6_length = 64},
-                         {.v4 = {198, 51, 100, 1}, .v4_length = 24}};
+  ip_interface all[2] = {
+      {.addresses = {{ipv4_address{192, 0, 2, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 2}, 64}}},
+      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}}}};
   counted_pool memory{pool_config{.packets = 8, .bytes = 1600, .headroom = 64, .bare = 8}};
   detail::echo_decision echo{all, 64};
 

@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/base/snapshot.hpp>
+
 #include <flow/test_device.hpp>
 #include <ip/plain_packets.hpp>
 
@@ -21,10 +23,11 @@ using table = route_table<sorted_routes_of<ipv4_address, 16>, sorted_routes_of<i
 
 struct fixture {
   // Packets come from 10.0.0.1 and 2001:db8::1 behind `lan`, and go to 192.0.2.1 and 2001:db8::2 behind `wan`.
-  ip_interface all[4] = {{},
-                         {.v4 = {10, 0, 0, 254}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 0xfe}},
-                         {.v4 = {198, 51, 100, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0001, 0xfe}},
-                         {.v4 = {203, 0, 113, 1}, .v4_length = 24, .mtu = 1300}};
+  ip_interface all[4] = {
+      {},
+      {.addresses = {{ipv4_address{10, 0, 0, 254}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 128}}},
+      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0001, 0xfe}, 128}}},
+      {.mtu = 1300, .addresses = {{ipv4_address{203, 0, 113, 1}, 24}}}};
   next_hop_table_of<20, 2> hops;
   sorted_routes_of<ipv4_address, 16> v4;
   sorted_routes_of<ipv6_address, 16> v6;
@@ -348,4 +351,41 @@ TEST_CASE("a router in a pipeline: what goes on, and what the sender is told") {
   CHECK(on == "1");
   CHECK(cut == "6");
   CHECK(told == "11 0 0 3 4 1300 3 0 0");
+}
+
+TEST_CASE("routes that are replaced meanwhile: the reverse path and the next hop are those of the reader's") {
+  fixture t;
+  sorted_routes_of<ipv4_address, 16> next4;
+  sorted_routes_of<ipv6_address, 16> next6;
+  table next{t.hops, next4, next6};
+  REQUIRE(next.insert(net("10.0.0.0/24"), next_hop::on_link(thin)));
+  REQUIRE(next.insert(net("192.0.2.0/24"), next_hop::via(addr4("198.51.100.3"), wan)));
+  snapshot<table, 1> current{t.routes};
+  auto& mine = current.reader(0);
+  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> neighbours{t.memory, t.all[wan],
+                                                                                                   3};
+  test_device wire{t.memory};
+  std::uint16_t from = lan;
+  auto path = parse() | [&](burst&) { mine.refresh(); } | [&from](packet& p) { p.iif(from); } |
+              route(mine)
+                  .on<local>(discard)
+                  .on<forward>(forwarding(mine, {.interfaces = t.all, .reverse_path = reverse_path_filter::strict})
+                                   .on<forwarded>(resolve(neighbours, mine) | discard)
+                                   .on<oversized>(discard)
+                                   .on<refused>(discard))
+                  .on<no_route>(discard);
+  const auto come = [&](std::uint16_t iif) {
+    from = iif;
+    wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = addr4("192.0.2.9"), .ttl = 9},
+             udp_header{});
+    run(attach(wire, path));
+    return totals(path).reasons[static_cast<std::size_t>(drop_reason::reverse_path)];
+  };
+  CHECK(come(lan) == 0);
+  CHECK(neighbours->find(mapped(addr4("198.51.100.2")), {}).state == neighbour_state::incomplete);
+  current.replace(next);
+  CHECK(come(lan) == 1);
+  CHECK(neighbours->size() == 1);
+  CHECK(come(thin) == 1);
+  CHECK(neighbours->find(mapped(addr4("198.51.100.3")), {}).state == neighbour_state::incomplete);
 }

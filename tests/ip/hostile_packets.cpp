@@ -63,8 +63,8 @@ void check_answer(const packet& p, bool check_message) {
 TEST_CASE("whatever is wrong with a packet, an answer to it is right, and nothing is lost") {
   const ip_interface all[3] = {
       {},
-      {.v4 = {198, 51, 100, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 0xfe}, .v6_length = 64},
-      {.v4 = {203, 0, 113, 1}, .v4_length = 24, .mtu = 1280}};
+      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 64}}},
+      {.mtu = 1280, .addresses = {{ipv4_address{203, 0, 113, 1}, 24}}}};
   next_hop_table_of<8> hops;
   sorted_routes_of<ipv4_address, 8> v4;
   sorted_routes_of<ipv6_address, 8> v6;

@@ -21,8 +21,8 @@ struct fixture {
   // Interface 1 is 198.51.100.1/24 and 2001:db8::fe; interface 0 has no address.
   ip_interface all[3] = {
       {},
-      {.v4 = {198, 51, 100, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 0xfe}, .v6_length = 64},
-      {.v4 = {203, 0, 113, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0001, 0xfe}, .v6_length = 64}};
+      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 64}}},
+      {.addresses = {{ipv4_address{203, 0, 113, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0001, 0xfe}, 64}}}};
   icmp_sender sender{all, token_bucket{1000, 1000}};
   counted_pool memory{pool_config{.packets = 8, .bytes = 1600, .headroom = 64, .bare = 8}};
 

@@ -29,10 +29,7 @@ class host {
  public:
   explicit host(const neighbour_options& o = {},
                 const neighbour_config& c = {.entries = 32, .unresolved = 8, .packets = 16, .seed = 1})
-      : memory_(neighbour_table::bytes_needed(c) / 8 + 1), table(space(memory_), c, pool_, us, o), device_(pool_) {
-    REQUIRE(table.own().add(own4, 24));
-    REQUIRE(table.own().add(own6, 64));
-  }
+      : memory_(neighbour_table::bytes_needed(c) / 8 + 1), table(space(memory_), c, pool_, link, o), device_(pool_) {}
   ~host() { CHECK(table.check()); }
 
   // Routes a packet with number `n` out at a time in milliseconds. What went out then, with what had waited.
@@ -147,6 +144,7 @@ class host {
   std::vector<std::uint64_t> memory_;
 
  public:
+  ip_interface link{.mac = us, .addresses = {{own4, 24}, {own6, 64}}};
   neighbour_table table;
 
  private:
@@ -510,8 +508,8 @@ TEST_CASE("with a route, packets go to its gateway, and those on the link to the
   REQUIRE(routes.insert(net("0.0.0.0/0"), next_hop::via(peer4, 1)));
   REQUIRE(routes.insert(net("192.0.2.0/24"), next_hop::on_link(1)));
   counted_pool memory{{.packets = 64, .bytes = 256, .headroom = 128, .bare = 64}};
-  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> neighbours{memory, us, 3};
-  REQUIRE(neighbours->own().add(own4, 24));
+  ip_interface link{.mac = us, .addresses = {{own4, 24}}};
+  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> neighbours{memory, link, 3};
   test_device wire{memory};
   std::vector<std::string> seen;
   const auto note_frame = [&seen](packet p) {
@@ -593,14 +591,13 @@ TEST_CASE("whatever comes in whatever order, the table is consistent and nothing
   for (int round = 0; round < 30; ++round) {
     std::size_t in = 0, out = 0;
     {
+      ip_interface link{.mac = us, .addresses = {{own4, 24}, {own6, 64}}};
       counted_pool memory{{.packets = 24, .bytes = 128, .headroom = 128, .bare = 8}};
       static_neighbour_table<neighbour_config{.entries = 6, .unresolved = 3, .packets = 8}> t{
           memory,
-          us,
+          link,
           random.next(),
           {.unres_qlen = 3, .solicit_rate = 5, .solicit_burst = 2, .accept_untracked = round % 2 == 0}};
-      REQUIRE(t->own().add(own4, 24));
-      REQUIRE(t->own().add(own6, 64));
       instant now{};
       for (int step = 0; step < 600; ++step) {
         const auto k = static_cast<std::uint8_t>(2 + random.below(10));

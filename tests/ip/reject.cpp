@@ -42,7 +42,8 @@ octets reset4(std::uint32_t sequence, std::uint32_t acknowledgment, std::uint8_t
 }
 
 struct fixture {
-  ip_interface all[2] = {{}, {.v4 = {198, 51, 100, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 0xfe}}};
+  ip_interface all[2] = {
+      {}, {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 128}}}};
   icmp_sender sender{all, token_bucket{1000, 1000}};
   counted_pool memory{pool_config{.packets = 16, .bytes = 1600, .headroom = 64, .bare = 8}};
 

@@ -39,35 +39,35 @@ namespace detail {
   if (who.is_multicast() || who == mac_address{}) return drop_reason::arp_malformed;
   if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
   if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
-  if (who == table.own_mac()) return drop_reason::none;  // it has come back
-  if (!sender.is_unspecified() && table.own().contains(mapped(sender))) {
+  if (who == table.link().mac) return drop_reason::none;  // it has come back
+  if (!sender.is_unspecified() && table.link().addresses.contains(mapped(sender))) {
     table.in_conflict(mapped(sender), who, now);
     return drop_reason::none;
   }
-  const bool for_us = table.own().contains(mapped(target));
-  if (!sender.is_unspecified() && table.own().is_on_link(mapped(sender))) {
+  const bool for_us = table.link().addresses.contains(mapped(target));
+  if (!sender.is_unspecified() && table.link().addresses.is_on_link(mapped(sender))) {
     const bool answer = m.is_reply() && to_us;
     if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
   if (for_us || table.options().proxy_arp.contains(target))
-    table.send(arp_answer(table.memory(), table.own_mac(), target, who, sender));
+    table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
 
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
                                       const mac_address& from, instant now) noexcept {
-  if (!table.own().contains(m.target()) || from == table.own_mac()) return drop_reason::none;
+  if (!table.link().addresses.contains(m.target()) || from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source();
   const bool router = table.options().router;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, nullptr, {}));
+    table.send(advertisement(table.memory(), table.link().mac, m.target(), router, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.own().contains(source)) {
+  if (table.link().addresses.contains(source)) {
     table.in_conflict(source, from, now);
     return drop_reason::none;
   }
@@ -75,21 +75,21 @@ namespace detail {
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;
     asker = *said;
-    table.learn(source, asker, source.is_link_local() || table.own().is_on_link(source), now);
+    table.learn(source, asker, source.is_link_local() || table.link().addresses.is_on_link(source), now);
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.own_mac(), m.target(), router, &source, asker));
+  table.send(advertisement(table.memory(), table.link().mac, m.target(), router, &source, asker));
   return drop_reason::none;
 }
 
 // §7.2.5.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_advertisement& m, const mac_address& from,
                                       instant now) noexcept {
-  if (from == table.own_mac()) return drop_reason::none;
+  if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.own().contains(m.target())) {
+  if (table.link().addresses.contains(m.target())) {
     table.in_conflict(m.target(), said ? *said : from, now);
     return drop_reason::none;
   }
@@ -106,7 +106,7 @@ struct answer_neighbours_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<arp>()) [[unlikely]]
-      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->own_mac(), c.now));
+      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->link().mac, c.now));
     if (found.has<icmpv6>()) [[unlikely]]
       return hear_icmpv6(p, found, c.now);
     return pass;
@@ -132,7 +132,7 @@ struct answer_neighbours_stage : stage_defaults {
     const bool asks = type == icmpv6::neighbour_solicitation.type;
     if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
     const ipv6_address to = around.destination();
-    if (!to.is_multicast() && !table->own().contains(to)) return pass;
+    if (!to.is_multicast() && !table->link().addresses.contains(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
     const mac_address from = frame_of(found).source();

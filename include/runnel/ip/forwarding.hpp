@@ -72,9 +72,7 @@ namespace detail {
   return !is_one_host(a) || a.value() >> 16 == 0xa9fe;
 }
 // The same for IPv6, without link-local addresses (RFC 4291 §2.5); IPv4-mapped ones are for programs, not for packets.
-[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept {
-  return !is_one_host(a) || (a.high() == 0 && a.low() >> 32 == 0xffff);
-}
+[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a) || is_mapped(a); }
 
 // How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
 [[nodiscard]] inline std::size_t length_on_wire(const packet& p, const header_map& found,
@@ -88,7 +86,7 @@ namespace detail {
   return segment < datagram ? segment : datagram;
 }
 
-template <routing_source R>
+template <class R>
 struct forwarding_decision {
   using ways = ports<forwarded, oversized, refused>;
   static constexpr const char* name = "forwarding";
@@ -99,7 +97,7 @@ struct forwarding_decision {
   ways operator()(packet& p) const noexcept {
     const header_map found{static_cast<const packet&>(p)};
     const auto number = static_cast<next_hop_number>(p.scratch());
-    const next_hop_table& hops = routes->hops();
+    const next_hop_table& hops = current_routes(*routes).hops();
     if (place_of(p).to_many) return drop(drop_reason::link_broadcast);
     const bool known = hops.is_hop(number) && hops[number].type == route_type::unicast;
     if (found.has<ipv4>()) [[likely]] {
@@ -199,8 +197,8 @@ struct forwarding_decision {
   [[nodiscard]] bool comes_the_right_way(const packet& p, const Address& from, const Address& to) const noexcept {
     if (options.reverse_path == reverse_path_filter::off) return true;
     const bool anywhere = options.reverse_path == reverse_path_filter::loose;
-    const next_hop_table& hops = routes->hops();
-    const next_hop_number back = routes->lookup(route_query<Address>{from, to, p.mark(), 0});
+    const next_hop_table& hops = current_routes(*routes).hops();
+    const next_hop_number back = current_routes(*routes).lookup(route_query<Address>{from, to, p.mark(), 0});
     if (hops.is_group(back)) {
       const next_hop_table::group& g = hops.group_at(back);
       for (std::size_t i = 0; i < g.members; ++i)
@@ -226,13 +224,16 @@ struct forwarding_decision {
 /// - IPv4 with "don't fragment", and IPv6, longer than the next hop's MTU, or else its interface's;
 /// - impossible options, unknown IPv6 options that ask for it, a routing header of type 0: parameter problem;
 /// - a link-local IPv6 source: beyond scope (RFC 4443 §3.1).
-/// Needs `parse()` before it; routes and interfaces must outlive the pipeline.
-template <routing_source R>
+/// Needs `parse()` before it; routes and interfaces must outlive the pipeline. The routes are those that `route` had,
+/// or the same `snapshot_reader` of them.
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto forwarding(const R& routes, forwarding_options options = {}) noexcept {
   return branch(detail::forwarding_decision<R>{&routes, options});
 }
 /// Refused: the routes would be gone before the pipeline runs.
-template <routing_source R>
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 void forwarding(const R&& routes, forwarding_options options = {}) = delete;
 
 /// The redirect that the sender of an IPv4 packet may be told behind `route(routes)`, before `forwarding()`: when it
@@ -252,10 +253,11 @@ void forwarding(const R&& routes, forwarding_options options = {}) = delete;
     if (walk.kind() == detail::loose_source_route || walk.kind() == detail::strict_source_route) return none;
   if (hop.has_gateway() && !hop.has_ipv4_gateway()) return none;
   const ipv4_address better = hop.has_gateway() ? hop.ipv4_gateway() : datagram.destination();
-  const ip_interface& one = interfaces[hop.oif];
-  const ipv4_prefix subnet{one.v4, one.v4_length};
-  if (one.v4.is_unspecified() || !subnet.contains(datagram.source()) || !subnet.contains(better)) return none;
-  return {icmp::redirect::host, icmpv6_kind{}, better.value()};
+  for (const interface_address& one : interfaces[hop.oif].addresses)
+    if (is_mapped(one.address) && one.subnet().contains(mapped(datagram.source())) &&
+        one.subnet().contains(mapped(better)))
+      return {icmp::redirect::host, icmpv6_kind{}, better.value()};
+  return none;
 }
 
 }  // namespace runnel

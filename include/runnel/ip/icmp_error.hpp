@@ -147,7 +147,7 @@ template <class Outer, class Message>
   const bool is_kind = what.v4.type == icmp::unreachable::type || what.v4.type == icmp::redirect::type ||
                        what.v4.type == icmp::time_exceeded::type || what.v4.type == icmp::parameter_problem::type;
   // To whom it was sent knows best; else the one that it came to (RFC 1812 §4.3.2.4).
-  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v4;
+  const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
     return drop(drop_reason::unanswerable);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);
@@ -168,7 +168,7 @@ template <class Outer, class Message>
   const ipv6 ip = found.get<ipv6>();
   const ip_interfaces& here = sender.interfaces();
   const bool is_kind = what.v6.type >= 1 && what.v6.type <= 4;
-  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here[p.iif()].v6;
+  const ipv6_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || from.is_unspecified() || !may_report(found, ip, what.v6, at.to_many))
     return drop(drop_reason::unanswerable);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);

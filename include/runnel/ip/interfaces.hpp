@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT
-// The interfaces of this host as the network layer sees them: addresses and MTU, by number.
+// The interfaces of this host as the network layer sees them: link-layer address, addresses, MTU; by number.
 #ifndef RUNNEL_IP_INTERFACES_HPP
 #define RUNNEL_IP_INTERFACES_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <cstdint>  // uint16_t
 
+#include <runnel/ip/own_addresses.hpp>
 #include <runnel/wire/address.hpp>
 
 namespace runnel {
 
-/// One interface: an address of each family with the length of its subnet's prefix, and how long packets may be.
+/// One interface: `{.mac = lan.address(), .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`. All
+/// that ask what this host is on a link refer to the one description of it: the neighbour table, which also changes
+/// it, and the interfaces below.
 struct ip_interface {
-  ipv4_address v4{};             ///< unspecified: none
-  std::uint8_t v4_length = 32;   ///< of the subnet, bits
-  ipv6_address v6{};             ///< unspecified: none
-  std::uint8_t v6_length = 128;  ///< of the subnet, bits
-  std::uint16_t mtu = 1500;      ///< bytes of the longest IP packet
+  mac_address mac{};          ///< of this host on the link
+  std::uint16_t mtu = 1500;   ///< bytes of the longest IP packet
+  own_addresses addresses{};  ///< of this host on the link
 };
 
 /// A window over the interfaces of this host; their numbers are those of `packet::iif()` and `next_hop::oif`. Further
@@ -36,30 +37,34 @@ class ip_interfaces {
   [[nodiscard]] constexpr const ip_interface& operator[](std::uint16_t number) const noexcept {
     return number < n_ ? first_[number] : nothing;
   }
-  /// Whether an address is this host's own. @{
-  [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].v4 == a) return !a.is_unspecified();
-    return false;
-  }
+  /// Whether an address is this host's own, on any interface. @{
   [[nodiscard]] constexpr bool is_own(const ipv6_address& a) const noexcept {
     for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].v6 == a) return !a.is_unspecified();
+      if (first_[i].addresses.contains(a)) return true;
     return false;
+  }
+  [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept { return is_own(mapped(a)); }
+  /// @}
+  /// Whether an address means all hosts of a subnet that an interface is on.
+  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+    return false;
+  }
+  /// From which address `target` is sent to by the interface of this number: one of its own, but of another interface
+  /// where it has none that means anything beyond its link. Unspecified when there is none. @{
+  [[nodiscard]] constexpr ipv6_address source_for(std::uint16_t number, const ipv6_address& target) const noexcept {
+    const ipv6_address here = (*this)[number].addresses.source_for(target);
+    if (is_mapped(target) || target.is_link_local() || (!here.is_unspecified() && !here.is_link_local())) return here;
+    for (std::size_t i = 0; i < n_; ++i)
+      if (const ipv6_address a = first_[i].addresses.source_for(target); !a.is_unspecified() && !a.is_link_local())
+        return a;
+    return here;
+  }
+  [[nodiscard]] constexpr ipv4_address source_for(std::uint16_t number, ipv4_address target) const noexcept {
+    return unmapped(source_for(number, mapped(target)));
   }
   /// @}
-  /// Whether an address means all hosts of a subnet that an interface is on: its last address, or the obsolete first
-  /// one (RFC 1812 §4.2.3.1). Subnets of one or two addresses have none (RFC 3021).
-  [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i) {
-      const ip_interface& one = first_[i];
-      if (one.v4.is_unspecified() || one.v4_length > 30) continue;
-      const std::uint32_t hosts = 0xffff'ffffu >> one.v4_length;
-      const std::uint32_t differs = a.value() ^ one.v4.value(), host = a.value() & hosts;
-      if ((differs & ~hosts) == 0 && (host == hosts || host == 0)) return true;
-    }
-    return false;
-  }
 
  private:
   static constexpr ip_interface nothing{};

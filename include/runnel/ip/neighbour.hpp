@@ -33,18 +33,6 @@ enum class neighbour_state : std::uint8_t {
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
 
-/// An IPv4 address as neighbours and next hops have it: an IPv4-mapped one (RFC 4291 §2.5.5.2).
-[[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
-  return {0, std::uint64_t{0xffff} << 32 | a.value()};
-}
-/// Whether an address is such a one.
-[[nodiscard]] constexpr bool is_mapped(const ipv6_address& a) noexcept {
-  return a.high() == 0 && a.low() >> 32 == 0xffff;
-}
-/// The IPv4 address in it.
-[[nodiscard]] constexpr ipv4_address unmapped(const ipv6_address& a) noexcept {
-  return ipv4_address{static_cast<std::uint32_t>(a.low())};
-}
 /// The Ethernet address of an IPv4 multicast group: its last 23 bits (RFC 1112 §6.4).
 [[nodiscard]] constexpr mac_address multicast_mac(ipv4_address group) noexcept {
   const std::uint32_t v = group.value();

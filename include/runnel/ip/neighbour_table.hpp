@@ -33,10 +33,10 @@
 #include <runnel/base/random.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
 #include <runnel/ip/neighbour_store.hpp>
-#include <runnel/ip/own_addresses.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/address.hpp>
@@ -60,12 +60,13 @@ class neighbour_table {
   [[nodiscard]] static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
     return detail::neighbour_store::bytes_needed(c);
   }
-  /// An empty table of a link on which this host has the address `own`, in `memory`, which stays the caller's, must
-  /// outlive it, be aligned and have `bytes_needed(c)` bytes (asserted). Messages come from `packets`, 86 bytes each
-  /// with their headers, which must fit into its headroom; it must outlive the table.
-  neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, const mac_address& own,
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
+  /// (asserted). `link` is what this host is on the link: it answers for the addresses, and its questions come from
+  /// them. Messages come from `packets`, 86 bytes each with their headers, which must fit into its headroom. Both must
+  /// outlive the table.
+  neighbour_table(mutable_bytes memory, const neighbour_config& c, pool& packets, ip_interface& link,
                   const neighbour_options& o = {}) noexcept
-      : store_(memory, c), options_(o), packets_(&packets), own_mac_(own), unresolved_(c.unresolved), random_(c.seed) {
+      : store_(memory, c), options_(o), packets_(&packets), link_(&link), unresolved_(c.unresolved), random_(c.seed) {
     RUNNEL_ASSERT(c.unresolved >= 1 && o.unres_qlen >= 1 && o.solicit_rate >= 1 && o.solicit_burst >= 1);
     draw_reachable_time({});
   }
@@ -74,18 +75,14 @@ class neighbour_table {
 
   // ---- this host
 
-  /// The addresses of this host on the link: it answers for them, and its questions come from them. @{
-  [[nodiscard]] own_addresses& own() noexcept { return own_; }
-  [[nodiscard]] const own_addresses& own() const noexcept { return own_; }
-  /// @}
-  /// The link-layer address of this host.
-  [[nodiscard]] const mac_address& own_mac() const noexcept { return own_mac_; }
+  /// What this host is on the link.
+  [[nodiscard]] const ip_interface& link() const noexcept { return *link_; }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
   bool announce(const ipv6_address& a) noexcept {
-    if (!own_.contains(a)) return false;
-    if (is_mapped(a)) return send(detail::arp_announcement(*packets_, own_mac_, unmapped(a)));
-    return send(detail::advertisement(*packets_, own_mac_, a, options_.router, nullptr, {}));
+    if (!link_->addresses.contains(a)) return false;
+    if (is_mapped(a)) return send(detail::arp_announcement(*packets_, link_->mac, unmapped(a)));
+    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, nullptr, {}));
   }
 
   // ---- neighbours
@@ -191,10 +188,13 @@ class neighbour_table {
   /// Somebody else uses an own address: counts it, tells the user, and defends an IPv4 address once all
   /// `defend_interval` (RFC 5227 §2.4 b).
   void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
-    if (!own_.contains(a)) return;
+    if (!link_->addresses.contains(a)) return;
     ++statistics_.conflicts;
     if (options_.conflict != nullptr) options_.conflict(options_.context, a, who);
-    if (is_mapped(a) && own_.defends(a, options_.defend_interval, now)) announce(a);
+    instant& defended = link_->addresses.find(a)->defended;
+    if (!is_mapped(a) || now < defended + options_.defend_interval) return;
+    defended = now;
+    announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
   bool send(packet&& p) noexcept {
@@ -408,16 +408,15 @@ class neighbour_table {
   }
   // Empty without an own address to ask from.
   [[nodiscard]] packet question(std::uint32_t i, bool known) noexcept {
-    const ipv6_address source = own_.source_for(store_[i].address);
+    const ipv6_address source = link_->addresses.source_for(store_[i].address);
     if (source.is_unspecified()) return {};
-    return detail::solicitation(*packets_, own_mac_, source, store_[i].address, known ? &store_[i].lladdr : nullptr);
+    return detail::solicitation(*packets_, link_->mac, source, store_[i].address, known ? &store_[i].lladdr : nullptr);
   }
 
   detail::neighbour_store store_;
   neighbour_options options_;
   pool* packets_;
-  own_addresses own_;
-  mac_address own_mac_;
+  ip_interface* link_;
   std::uint32_t unresolved_;
   random_generator random_;
   duration reachable_time_{};
@@ -431,9 +430,9 @@ template <neighbour_config Config>
 class static_neighbour_table {
  public:
   /// An empty table; see `neighbour_table`. `seed` from a random source.
-  static_neighbour_table(pool& packets, const mac_address& own, std::uint64_t seed = Config.seed,
+  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
                          const neighbour_options& o = {}) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed), packets, own, o) {}
+      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
   /// The table. @{
   operator neighbour_table&() noexcept { return table_; }
   [[nodiscard]] neighbour_table& get() noexcept { return table_; }

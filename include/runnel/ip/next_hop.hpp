@@ -61,7 +61,7 @@ struct next_hop {
 
   /// By a router. @{
   [[nodiscard]] static constexpr next_hop via(ipv4_address gateway, std::uint16_t oif, std::uint16_t mtu = 0) noexcept {
-    return {ipv6_address{0, std::uint64_t{0xffff} << 32 | gateway.value()}, oif, mtu, route_type::unicast};
+    return {mapped(gateway), oif, mtu, route_type::unicast};
   }
   [[nodiscard]] static constexpr next_hop via(const ipv6_address& gateway, std::uint16_t oif,
                                               std::uint16_t mtu = 0) noexcept {
@@ -79,13 +79,9 @@ struct next_hop {
   /// Whether there is a router in between.
   [[nodiscard]] constexpr bool has_gateway() const noexcept { return gateway != ipv6_address{}; }
   /// Whether that has an IPv4 address, and which.
-  [[nodiscard]] constexpr bool has_ipv4_gateway() const noexcept {
-    return gateway.high() == 0 && gateway.low() >> 32 == 0xffff;
-  }
+  [[nodiscard]] constexpr bool has_ipv4_gateway() const noexcept { return is_mapped(gateway); }
   /// The router's IPv4 address, if it has one.
-  [[nodiscard]] constexpr ipv4_address ipv4_gateway() const noexcept {
-    return ipv4_address{static_cast<std::uint32_t>(gateway.low())};
-  }
+  [[nodiscard]] constexpr ipv4_address ipv4_gateway() const noexcept { return unmapped(gateway); }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const next_hop&, const next_hop&) noexcept = default;
 };

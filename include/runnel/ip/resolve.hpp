@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
-//     static static_neighbour_table<neighbour_config{}> neighbours{memory, wan.address(), seed};
-//     if (!neighbours->own().add(addr4("192.0.2.1"), 24)) ...
+//     static ip_interface link{.mac = wan.address(), .addresses = {{addr4("192.0.2.1"), 24}}};
+//     static static_neighbour_table<neighbour_config{}> neighbours{memory, link, seed};
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan
 //     auto out = parse() | route(routes).on<forward>(resolve(neighbours, routes) | transmit(wan)) ...;
@@ -12,8 +12,9 @@
 #ifndef RUNNEL_IP_RESOLVE_HPP
 #define RUNNEL_IP_RESOLVE_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint32_t
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint16_t, uint32_t
+#include <type_traits>  // is_same_v
 
 #include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
@@ -54,13 +55,18 @@ namespace detail {
   return true;
 }
 
+// Where every destination is on the link.
+struct no_routes {};
+inline constexpr no_routes all_on_link{};
+
+template <class R>
 struct resolve_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr bool makes_own = true;
   static constexpr const char* name = "resolve";
 
-  constexpr resolve_stage(neighbour_table& t, const next_hop_table* h) noexcept : table(&t), hops(h) {}
+  constexpr resolve_stage(neighbour_table& t, const R& r) noexcept : table(&t), routes(&r) {}
   RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
@@ -80,7 +86,7 @@ struct resolve_stage : stage_defaults {
     } else {
       return drop(drop_reason::not_ip);
     }
-    if (!begin_frame(p, table->own_mac(), type)) [[unlikely]]
+    if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
       return table->send_to(hop->gateway, p, c.now);
@@ -90,13 +96,18 @@ struct resolve_stage : stage_defaults {
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   neighbour_table* table;
-  const next_hop_table* hops;  // null: all destinations are on the link
+  const R* routes;
 
  private:
   [[nodiscard]] RUNNEL_INLINE const next_hop* hop_of(const packet& p) const noexcept {
-    if (hops == nullptr) return nullptr;
-    const auto n = static_cast<next_hop_number>(p.scratch());
-    return hops->is_hop(n) ? &(*hops)[n] : nullptr;
+    if constexpr (std::is_same_v<R, no_routes>) {
+      (void)p;
+      return nullptr;
+    } else {
+      const next_hop_table& hops = current_routes(*routes).hops();
+      const auto n = static_cast<next_hop_number>(p.scratch());
+      return hops.is_hop(n) ? &hops[n] : nullptr;
+    }
   }
   // Of destinations that are no neighbour; `stolen` when it is one.
   [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
@@ -104,7 +115,7 @@ struct resolve_stage : stage_defaults {
     if (is_mapped(to)) {
       const ipv4_address a = unmapped(to);
       if (a.is_multicast()) mac = multicast_mac(a);
-      else if (table->own().is_broadcast(a)) mac = mac_broadcast;
+      else if (table->link().addresses.is_broadcast(a)) mac = mac_broadcast;
       else if (!a.is_unspecified()) return stolen;
       else return drop(drop_reason::neighbour_failed);
     } else {
@@ -124,17 +135,20 @@ struct resolve_stage : stage_defaults {
 /// header, tags too, is replaced. Multicast goes to the group's address (RFC 1112, RFC 2464), broadcast of the link to
 /// all. When the neighbour's address is not known yet, the packet waits in the table, and comes out where that is
 /// attached. Drops: `neighbours_full`, `neighbour_queue`, `no_packet`; `neighbour_failed` when there is no
-/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline. @{
-template <routing_source R>
+/// destination; `not_ip`. Needs `parse()` before it. Table and routes must outlive the pipeline; these may be a
+/// `snapshot_reader`, as with `route`. @{
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
-  return detail::resolve_stage{neighbours, &routes.hops()};
+  return detail::resolve_stage<R>{neighbours, routes};
 }
 /// Refused: the routes would be gone before the pipeline runs.
-template <routing_source R>
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
 void resolve(neighbour_table& neighbours, const R&& routes) = delete;
 /// The same where every destination is on the link.
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
-  return detail::resolve_stage{neighbours, nullptr};
+  return detail::resolve_stage<detail::no_routes>{neighbours, detail::all_on_link};
 }
 /// @}
 

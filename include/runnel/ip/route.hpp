@@ -69,11 +69,19 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
   return 0;
 }
 
-namespace detail {
-
+/// A thread's view of routes that are replaced as a whole: a `snapshot_reader` of a routing source.
 template <class R>
 concept routing_snapshot =
     requires(const R& r) { requires routing_source<std::remove_cvref_t<decltype(r.current())>>; };
+
+namespace detail {
+
+// The routes of now, of a `routing_source` or of a reader's snapshot of one.
+template <class R>
+[[nodiscard]] RUNNEL_INLINE constexpr const auto& current_routes(const R& from) noexcept {
+  if constexpr (routing_snapshot<R>) return from.current();
+  else return from;
+}
 
 template <class R>
 struct routing_decision {
@@ -83,10 +91,7 @@ struct routing_decision {
   const R* from;
   std::uint64_t seed;
 
-  [[nodiscard]] RUNNEL_INLINE const auto& routes() const noexcept {
-    if constexpr (routing_snapshot<R>) return from->current();
-    else return *from;
-  }
+  [[nodiscard]] RUNNEL_INLINE const auto& routes() const noexcept { return current_routes(*from); }
 
   void prefetch(packet& p) const noexcept {
     if constexpr (requires { routes().prefetch(ipv4_address{}); }) {
@@ -131,13 +136,13 @@ struct routing_decision {
 /// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. The tables of a snapshot
 /// share their next hops, by which the stages behind go. What is kept for longer than a burst is routed again.
 template <class R>
-  requires routing_source<R> || detail::routing_snapshot<R>
+  requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
   return branch(detail::routing_decision<R>{&routes, seed});
 }
 /// Refused: the routes would be gone before the pipeline runs.
 template <class R>
-  requires routing_source<R> || detail::routing_snapshot<R>
+  requires routing_source<R> || routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
 
 /// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else

@@ -125,6 +125,20 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
+/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped, ::ffff:192.0.2.1 (RFC 4291
+/// §2.5.5.2).
+[[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
+  return {0, std::uint64_t{0xffff} << 32 | a.value()};
+}
+/// Whether an address is such a one.
+[[nodiscard]] constexpr bool is_mapped(const ipv6_address& a) noexcept {
+  return a.high() == 0 && a.low() >> 32 == 0xffff;
+}
+/// The IPv4 address in it.
+[[nodiscard]] constexpr ipv4_address unmapped(const ipv6_address& a) noexcept {
+  return ipv4_address{static_cast<std::uint32_t>(a.low())};
+}
+
 /// In the usual form: `02:00:5e:00:00:01`.
 constexpr void print(text_writer& out, const mac_address& a) noexcept {
   for (std::size_t i = 0; i < 6; ++i) (i == 0 ? out : out << ':').hex(a.octets[i], 2);
@@ -137,9 +151,9 @@ constexpr void print(text_writer& out, ipv4_address a) noexcept {
 /// RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups shortened to `::` (the
 /// first of equal ones), IPv4-mapped addresses with their last 32 bits in dotted form (§5).
 constexpr void print(text_writer& out, const ipv6_address& a) noexcept {
-  if (a.high() == 0 && a.low() >> 32 == 0xffff) {
+  if (is_mapped(a)) {
     out << "::ffff:";
-    return print(out, ipv4_address{static_cast<std::uint32_t>(a.low())});
+    return print(out, unmapped(a));
   }
   unsigned best = 8, best_length = 1;
   for (unsigned i = 0; i < 8; ++i) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// The addresses of this host on its links: which are used, what follows from their prefixes, which one is sent from.
+#include <runnel/ip.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace runnel;
+
+namespace {
+
+std::string line_of(const interface_address& a) {
+  text<80> out;
+  print(out, a);
+  return out.c_str();
+}
+
+}  // namespace
+
+TEST_CASE("an interface is described by one literal") {
+  constexpr ip_interface lan{.mac = mac("02:00:00:00:00:01"),
+                             .mtu = 9000,
+                             .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}};
+  static_assert(lan.addresses.size() == 2 && lan.addresses.contains(addr4("192.0.2.1")));
+  CHECK(line_of(*lan.addresses.begin()) == "192.0.2.1/24");
+  CHECK(line_of(lan.addresses.begin()[1]) == "2001:db8::1/64");
+  interface_address asked{addr6("fe80::1"), 64};
+  asked.state = address_state::tentative;
+  CHECK(line_of(asked) == "fe80::1/64 tentative");
+}
+
+TEST_CASE("addresses come and go, each once, up to sixteen, and keep their order") {
+  own_addresses own;
+  for (std::uint8_t i = 1; i <= 16; ++i) {
+    CHECK(own.add(ipv4_address{192, 0, 2, i}, 24));
+    CHECK_FALSE(own.add(ipv4_address{192, 0, 2, i}, 25));
+  }
+  CHECK_FALSE(own.add(addr4("198.51.100.1"), 24));
+  CHECK(own.remove(addr4("192.0.2.1")));
+  CHECK_FALSE(own.remove(addr4("192.0.2.1")));
+  CHECK_FALSE(own.add(ipv4_address{}, 24));
+  CHECK_FALSE(own.add(ipv6_address{}, 64));
+  CHECK(own.begin()->address == mapped(addr4("192.0.2.2")));
+  CHECK_FALSE(own.contains(addr4("192.0.2.1")));
+}
+
+TEST_CASE("what is tentative or another's is not used") {
+  own_addresses own{{addr6("2001:db8::1"), 64}};
+  for (const address_state s : {address_state::tentative, address_state::duplicate}) {
+    own.begin()->state = s;
+    CHECK_FALSE(own.contains(addr6("2001:db8::1")));
+    CHECK_FALSE(own.is_on_link(addr6("2001:db8::2")));
+    CHECK(own.source_for(addr6("2001:db8::2")).is_unspecified());
+    CHECK(own.find(addr6("2001:db8::1")) != nullptr);
+  }
+  own.begin()->state = address_state::deprecated;
+  CHECK(own.contains(addr6("2001:db8::1")));
+}
+
+TEST_CASE("on the link are the prefixes of addresses, those given beside, and link-local addresses") {
+  own_addresses own{{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 128}};
+  CHECK(own.is_on_link(mapped(addr4("192.0.2.200"))));
+  CHECK_FALSE(own.is_on_link(mapped(addr4("192.0.3.200"))));
+  CHECK_FALSE(own.is_on_link(addr6("2001:db8::2")));
+  CHECK(own.is_on_link(addr6("fe80::77")));
+  const ipv6_prefix subnet{addr6("2001:db8::"), 64};
+  CHECK(own.add_prefix(subnet));
+  CHECK(own.add_prefix(subnet));
+  CHECK(own.is_on_link(addr6("2001:db8::2")));
+  CHECK(own.remove_prefix(subnet));
+  CHECK_FALSE(own.remove_prefix(subnet));
+  CHECK_FALSE(own.is_on_link(addr6("2001:db8::2")));
+  for (std::uint64_t i = 0; i < 8; ++i) CHECK(own.add_prefix({ipv6_address{0x2001'0db8'0000'0000u + i, 0}, 64}));
+  CHECK_FALSE(own.add_prefix({addr6("2001:db9::"), 64}));
+}
+
+TEST_CASE("broadcast addresses of subnets, by the length of their prefixes") {
+  const own_addresses own{{addr4("192.0.2.1"), 24}, {addr4("198.51.100.1"), 31}, {addr4("203.0.113.1"), 32}};
+  CHECK(own.is_broadcast(addr4("255.255.255.255")));
+  CHECK(own.is_broadcast(addr4("192.0.2.255")));
+  CHECK_FALSE(own.is_broadcast(addr4("192.0.2.0")));
+  CHECK(own.is_directed_broadcast(addr4("192.0.2.0")));
+  CHECK(own.is_directed_broadcast(addr4("192.0.2.255")));
+  CHECK_FALSE(own.is_directed_broadcast(addr4("192.0.2.254")));
+  CHECK_FALSE(own.is_directed_broadcast(addr4("255.255.255.255")));
+  for (const auto a : {addr4("198.51.100.0"), addr4("198.51.100.1"), addr4("203.0.113.1")})
+    CHECK_FALSE(own.is_directed_broadcast(a));
+  const own_addresses all{{addr4("10.0.0.1"), 0}};
+  CHECK(all.is_directed_broadcast(addr4("255.255.255.255")));
+}
+
+TEST_CASE("RFC 6724 5: a source of the same scope, then a preferred one, then the one that is nearest") {
+  own_addresses own{{addr6("fe80::1"), 64}, {addr6("2001:db8:1::1"), 64}, {addr6("2001:db8:2::1"), 64}};
+  CHECK(own.source_for(addr6("2001:db8:2::9")) == addr6("2001:db8:2::1"));
+  CHECK(own.source_for(addr6("2001:db8:1::9")) == addr6("2001:db8:1::1"));
+  CHECK(own.source_for(addr6("fd00::1")) == addr6("2001:db8:1::1"));  // fe80:: has more bits in common
+  CHECK(own.source_for(addr6("fe80::9")) == addr6("fe80::1"));
+  CHECK(own.source_for(addr6("ff02::1")) == addr6("fe80::1"));
+  CHECK(own.source_for(mapped(addr4("192.0.2.1"))).is_unspecified());
+  own.find(addr6("2001:db8:2::1"))->state = address_state::deprecated;
+  CHECK(own.source_for(addr6("2001:db8:2::9")) == addr6("2001:db8:1::1"));
+}
+
+TEST_CASE("an interface without an address of global scope sends from another's") {
+  const ip_interface all[] = {{},
+                              {.addresses = {{addr6("fe80::1"), 64}, {addr4("192.0.2.1"), 24}}},
+                              {.addresses = {{addr6("2001:db8::1"), 64}, {addr4("198.51.100.1"), 24}}}};
+  const ip_interfaces here{all};
+  CHECK(here.source_for(1, addr6("2001:db8:9::1")) == addr6("2001:db8::1"));
+  CHECK(here.source_for(1, addr6("fe80::9")) == addr6("fe80::1"));
+  CHECK(here.source_for(1, addr4("203.0.113.1")) == addr4("192.0.2.1"));
+  CHECK(here.source_for(7, addr4("203.0.113.1")).is_unspecified());
+  CHECK(here.is_own(addr4("198.51.100.1")));
+  CHECK(here[7].addresses.size() == 0);
+}
