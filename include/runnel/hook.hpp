@@ -5,6 +5,7 @@
 
 #include <runnel/hook/chain.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/parse_rule_table.hpp>
 #include <runnel/hook/print_rule_table.hpp>
 #include <runnel/hook/rule_table.hpp>

@@ -25,6 +25,7 @@
 #include <runnel/flow/context.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/targets.hpp>
 #include <runnel/match/rules.hpp>
 #include <runnel/match/subject.hpp>
@@ -46,6 +47,7 @@ struct rule_run {
   const layers* found;
   subject s;
   verdict decided = pass;
+  const nat_target* translation = nullptr;  // what a rule said about it, beside `accept`
 
   rule_run(packet& of, context& in, const layers* f) noexcept : p(of), c(in), found(f), s(look()) {}
   [[nodiscard]] RUNNEL_INLINE subject look() const noexcept {
@@ -62,6 +64,7 @@ RUNNEL_INLINE verdict call_stage(Stage& s, packet& p, context& c, const layers* 
 // Each kind of target as the chain holds and runs it. This one is a stage.
 template <class Stage>
 struct prepared : Stage {
+  static constexpr unsigned translates = 0;  // 1: sources, 2: destinations
   static_assert(Stage::kind == stage_kind::each,
                 "runnel: a target of a rule looks at one packet at a time: a verdict, set_mark(...) and the like, a "
                 "handler, or a stage that is neither a branch nor an end of a pipeline");
@@ -79,6 +82,7 @@ struct prepared : Stage {
 template <>
 struct prepared<verdict> : stage_defaults {
   static constexpr bool resizes = false;
+  static constexpr unsigned translates = 0;
   verdict v;
   RUNNEL_INLINE target_end run(rule_run& r) const noexcept {
     r.decided = v;
@@ -88,6 +92,7 @@ struct prepared<verdict> : stage_defaults {
 template <class Target>
 struct prepared_simple : stage_defaults {
   static constexpr bool resizes = false;
+  static constexpr unsigned translates = 0;
   Target target;
   RUNNEL_INLINE target_end run(rule_run& r) const noexcept { return target.run(r.p, r.c); }
 };
@@ -97,6 +102,7 @@ struct prepared_steps {
   static constexpr bool writes = First::writes || Next::writes;
   static constexpr bool resizes = First::resizes || Next::resizes;
   static constexpr bool asks_for_frame = First::asks_for_frame || Next::asks_for_frame;
+  static constexpr unsigned translates = First::translates | Next::translates;
   First first;
   Next next;
   RUNNEL_INLINE target_end run(rule_run& r) noexcept {
@@ -123,6 +129,7 @@ constexpr auto prepare(const target_steps<First, Next>& t) noexcept {
 template <std::size_t Number, class... Rules>
 struct prepared_rules {
   static constexpr bool needs_tracked = false, writes = false, resizes = false, asks_for_frame = false;
+  static constexpr unsigned translates = 0;
   RUNNEL_INLINE target_end run(rule_run&, rule_counter*) noexcept { return target_end::next; }
 };
 template <std::size_t Number, class Expression, class Target, class... More>
@@ -133,6 +140,7 @@ struct prepared_rules<Number, rule<Expression, Target>, More...> {
   static constexpr bool writes = target_type::writes || more_type::writes;
   static constexpr bool resizes = target_type::resizes || more_type::resizes;
   static constexpr bool asks_for_frame = target_type::asks_for_frame || more_type::asks_for_frame;
+  static constexpr unsigned translates = target_type::translates | more_type::translates;
 
   Expression condition;
   target_type target;
@@ -313,6 +321,8 @@ template <class... Rules>
 template <hook_point Point, int Priority = hook_priority::filter, class... Rules>
 [[nodiscard]] constexpr auto chain(const rules_of<Rules...>& all, verdict policy = accept) noexcept {
   using body = decltype(detail::prepare_rules<0>(all.list()));
+  static_assert(body::translates == 0,
+                "runnel: snat, masquerade, dnat and redirect_here stand in the rules of nat<...>(translations, rules)");
   return detail::chain_stage<Point, Priority, body>{detail::prepare_rules<0>(all.list()), policy, nullptr,
                                                     sizeof...(Rules)};
 }

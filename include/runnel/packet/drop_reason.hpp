@@ -48,6 +48,10 @@ enum class drop_reason : std::uint8_t {
   connections_full,     ///< the connection table has no room for a new connection
   connection_undone,    ///< the packet that began its connection did not get through
   connection_clash,     ///< another connection has the same tuple (the kernel's insert_failed)
+  nat_exhausted,        ///< no address and port, or no memory, is free for a connection that is to be translated
+  nat_subscriber,       ///< its sender has as many mappings as one may have
+  nat_filtered,         ///< it comes from outside to a mapping that is not open to its sender
+  nat_untranslatable,   ///< what would have to be translated is cut off, wrong, or of a connection that has ended
   not_ip,               ///< neither IPv4 nor IPv6 where only that can go on
   link_broadcast,       ///< sent to all or many on the link, where only what is meant for one may pass
   martian,              ///< a source or destination that no forwarded packet has (RFC 1812 §5.3.7)
@@ -115,6 +119,10 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "connections_full",
       "connection_undone",
       "connection_clash",
+      "nat_exhausted",
+      "nat_subscriber",
+      "nat_filtered",
+      "nat_untranslatable",
       "not_ip",
       "link_broadcast",
       "martian",
