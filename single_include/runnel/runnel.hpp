@@ -10598,6 +10598,7 @@ struct subject {
         connection(p.connection()),
         connections(records),
         iif(p.iif()),
+        oif(static_cast<std::uint16_t>(p.scratch() >> 16)),
         priority(p.priority()),
         queue(p.queue()) {}
   /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
@@ -10614,6 +10615,8 @@ struct subject {
   std::uint32_t connection = 0;       ///< as `packet::connection()`: 0 when untracked, which a frame always is
   const void* connections = nullptr;  ///< the records of the connection table; null when not known
   std::uint16_t iif = 0;              ///< by which interface of the device it came
+  /// By which it goes, behind `route()`: the upper half of `packet::scratch()`.
+  std::uint16_t oif = 0;
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
   /// What is known of its connection; null when it has none, that is over, or nobody knows.
@@ -11466,6 +11469,7 @@ namespace match {
 enum class meta_key : std::uint8_t {
   length,
   iif,
+  oif,
   mark,
   priority,
   protocol,
@@ -11486,6 +11490,7 @@ enum class meta_key : std::uint8_t {
   switch (k) {
     case meta_key::length: return "meta length";
     case meta_key::iif: return "meta iif";
+    case meta_key::oif: return "meta oif";
     case meta_key::mark: return "meta mark";
     case meta_key::priority: return "meta priority";
     case meta_key::protocol: return "meta protocol";
@@ -11564,6 +11569,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
     else if constexpr (Key == meta_key::iif) to = s.iif;
+    else if constexpr (Key == meta_key::oif) to = s.oif;
     else if constexpr (Key == meta_key::mark) to = s.mark;
     else if constexpr (Key == meta_key::priority) to = s.priority;
     else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
@@ -11598,6 +11604,8 @@ namespace meta {
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+/// The interface that it goes out by, behind `route()`: see `oif_of`. 0 before, and where it goes nowhere.
+inline constexpr match::meta_field<match::meta_key::oif, 16, std::uint16_t> oif{};
 /// As `packet::mark()`.
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
 /// As `packet::priority()`.
@@ -13807,6 +13815,7 @@ template <class = void>
   switch (which) {
     case meta_key::length: return meta::length.load(s, to);
     case meta_key::iif: return meta::iif.load(s, to);
+    case meta_key::oif: return meta::oif.load(s, to);
     case meta_key::mark: return meta::mark.load(s, to);
     case meta_key::priority: return meta::priority.load(s, to);
     case meta_key::protocol: return meta::protocol.load(s, to);
@@ -16447,7 +16456,8 @@ class locate_writer {
         a_.move(r0, std::uint64_t{0});
         a_.jump_if(jump::jeq, r0, 0, missing_);
         break;
-      case match::meta_key::mark:  // nobody has set these yet
+      case match::meta_key::oif:  // nobody has set these yet
+      case match::meta_key::mark:
       case match::meta_key::priority:
       case match::meta_key::hash:
       case match::meta_key::time: a_.move(r0, std::uint64_t{0}); break;
@@ -24571,10 +24581,10 @@ inline constexpr operand_description gre_words[] = {describe(V::gre::option::che
                                                     describe(V::gre::option::sequence::value)};
 template <class = void>
 inline constexpr operand_description meta_fields[] = {
-    describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
-    describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
-    describe(meta::hash),     describe(meta::queue),   describe(ct::state),     describe(ct::direction),
-    describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
+    describe(meta::length),   describe(meta::iif),      describe(meta::oif),     describe(meta::mark),
+    describe(meta::priority), describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto),
+    describe(meta::time),     describe(meta::hash),     describe(meta::queue),   describe(ct::state),
+    describe(ct::direction),  describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
 
 }  // namespace runnel::match::detail
 
@@ -24755,8 +24765,8 @@ class text_cursor {
 
 namespace runnel {
 
-/// The sets that a text may name, `ip saddr @blocklist`: a list that the caller keeps. The sets must outlive what was
-/// read.
+/// What a text may name: sets, `ip saddr @blocklist`, and interfaces, `iifname "lan"`. Lists that the caller keeps; the
+/// sets must outlive what was read.
 ///
 ///     const match::set_reference sets[] = {blocklist, ports};
 ///     auto read = parse_rules(text, sets);
@@ -24764,6 +24774,11 @@ struct named_sets {
   /// The sets, and how many there are. @{
   const match::set_reference* begin = nullptr;
   std::size_t size = 0;
+  /// @}
+  /// The names of the interfaces 1, 2, ..., as `iif` and `oif` count them, and how many there are. A null pointer has
+  /// no name. @{
+  const char* const* interfaces = nullptr;
+  std::size_t interface_count = 0;
   /// @}
 
   constexpr named_sets() noexcept = default;
@@ -25197,6 +25212,45 @@ inline parsed_relation parse_relation(text_cursor& in) noexcept {
   return {};
 }
 
+// The name of an interface: any word without gaps.
+inline void parse_interface(auto& p, bool quoted, std::uint64_t& to) noexcept {
+  const std::size_t before = p.in.at(), from = quoted ? 1 : 0;
+  std::size_t n = 0;
+  const auto goes_on = [&](char c) {
+    return c > ' ' && c != '"' && (quoted || text_cursor::goes_on(c) || c == '-' || c == '.' || c == ':');
+  };
+  while (goes_on(p.in.ahead(from + n))) ++n;
+  for (std::size_t i = 0; i < p.sets.interface_count; ++i) {
+    const char* const name = p.sets.interfaces[i];
+    std::size_t same = 0;
+    while (name != nullptr && same < n && name[same] == p.in.ahead(from + same)) ++same;
+    if (name == nullptr || same != n || name[n] != '\0' || n == 0) continue;
+    if (quoted && p.in.ahead(1 + n) != '"') break;
+    p.in.go_to(before + n + 2 * from);
+    to = i + 1;
+    return;
+  }
+  text<160> known;
+  known << "a number, or the name of an interface";
+  const char* between = ": ";
+  for (std::size_t i = 0; i < p.sets.interface_count && i < 6; ++i) {
+    if (p.sets.interfaces[i] == nullptr) continue;
+    known << between << p.sets.interfaces[i];
+    between = ", ";
+  }
+  p.in.expected(known.c_str());
+}
+// One value of an operand; of an interface its name too: `lan`, `"lan"`.
+inline void parse_operand_value(auto& p, const operand_description& d, auto& to) noexcept {
+  const bool has_name = d.is_meta && (d.which == meta_key::iif || d.which == meta_key::oif);
+  p.in.skip_gap();
+  if constexpr (sizeof to == sizeof(std::uint64_t)) {
+    const bool quoted = has_name && p.in.ahead() == '"';
+    if (quoted || (has_name && is_letter(p.in.ahead()))) return parse_interface(p, quoted, to);
+  }
+  parse_key(p.in, d, to);
+}
+
 // The part of an operand's condition that is the same for all its values.
 template <class Key>
 struct test {
@@ -25217,7 +25271,7 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
   const operand_description& d = t.node.operand;
   if (p.in.accept("-")) {
     Key last{};
-    parse_key(p.in, d, last);
+    parse_operand_value(p, d, last);
     if (p.in.good() && key_less(last, first)) p.in.fail_at(at, "the first value of this range is above its last");
     const Key both[] = {first, last};
     write(p, t, node_kind::in_range, both, 2);
@@ -25249,7 +25303,7 @@ void parse_braces(auto& p, const test<Key>& t) noexcept {
     p.in.skip_gap();
     const std::size_t at = p.in.at();
     Key k{};
-    parse_key(p.in, t.node.operand, k);
+    parse_operand_value(p, t.node.operand, k);
     if (!p.in.good()) return;
     if (parse_range_or_prefix(p, t, k, at)) {
       join();
@@ -25336,7 +25390,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
   p.in.skip_gap();
   const std::size_t at = p.in.at();
   Key k{};
-  parse_key(p.in, t.node.operand, k);
+  parse_operand_value(p, t.node.operand, k);
   if (!p.in.good()) return;
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
     const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
@@ -25399,6 +25453,11 @@ bool parse_operand(auto& p, operand_description& to) noexcept {
   if (parse_field_name(p.in, meta_fields<>, header::ethernet, true, to)) return true;
   if (parse_header_field(p, to)) return true;
   if (p.in.accept_words("len")) return to = describe(meta::length), true;
+  const auto accept_any = [&p](const char* a, const char* b, const char* c) {
+    return p.in.accept_words(a) || p.in.accept_words(b) || p.in.accept_words(c);
+  };
+  if (accept_any("iif", "iifname", "meta iifname")) return to = describe(meta::iif), true;
+  if (accept_any("oif", "oifname", "meta oifname")) return to = describe(meta::oif), true;
   const std::size_t before = p.in.at();
   constexpr tunnel tunnels[] = {tunnel::vxlan, tunnel::gre, tunnel::gretap, tunnel::ipip};
   for (const tunnel t : tunnels) {
@@ -25892,8 +25951,8 @@ bool parse_tcpdump_condition(auto& p) noexcept {
 // behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
 // that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
 // SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
-// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
-// nft's `ct`, `iifname` and other words about what is not in the packet.
+// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known.
+// Interfaces are numbers, or names that the program gave: `iif 1`, `oifname "wan"`.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 
@@ -36514,7 +36573,8 @@ void print(text_writer& out, const route_table<Fibs...>& routes, interface_name 
 //                              .on<forward> (to_next_hop)
 //                              .on<no_route>(reject);
 //
-// The number of the next hop is left in the packet's `scratch` for the stages behind it: `routes.hops()[number]`.
+// The number of the next hop is left in the packet's `scratch` for the stages behind it, `routes.hops()[number]`, and
+// the interface that it leads to, `oif_of(packet)`, which rules know as `meta::oif`.
 #ifndef RUNNEL_IP_ROUTE_HPP
 #define RUNNEL_IP_ROUTE_HPP
 
@@ -36615,7 +36675,7 @@ struct routing_decision {
     p.scratch(n);
     if (n == no_next_hop) return no_route{};
     switch (hops[n].type) {
-      case route_type::unicast: return forward{};
+      case route_type::unicast: p.scratch(std::uint32_t{hops[n].oif} << 16 | n); return forward{};
       case route_type::local:
       case route_type::broadcast: return local{};
       case route_type::blackhole: return drop(drop_reason::route_blackhole);
@@ -36626,13 +36686,14 @@ struct routing_decision {
 
 }  // namespace detail
 
-/// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the packet's
-/// `scratch`, `no_next_hop` without a route. Blackhole routes drop (`drop_reason::route_blackhole`), and so does what
-/// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
-/// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
-/// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
-/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. The tables of a snapshot
-/// share their next hops, by which the stages behind go. What is kept for longer than a burst is routed again.
+/// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the lower half of the
+/// packet's `scratch`, `no_next_hop` without a route, and into the upper one the interface of what is forwarded.
+/// Blackhole routes drop (`drop_reason::route_blackhole`), and so does what is not IP (`not_ip`): ARP is to be branched
+/// off before. What the routes do not say is nothing special here, addresses of multicast and 255.255.255.255 among it.
+/// `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must outlive the pipeline, and is not
+/// changed while a burst is under way: where other threads change routes, it is the thread's own `snapshot_reader` of
+/// them, which a stage before refreshes. The tables of a snapshot share their next hops, by which the stages behind go.
+/// What is kept for longer than a burst is routed again.
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
@@ -36642,6 +36703,11 @@ template <class R>
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
+
+/// The interface by which a packet goes out, the next hop's `oif`, behind `route()`; 0 of one that is not forwarded.
+[[nodiscard]] inline std::uint16_t oif_of(const packet& p) noexcept {
+  return static_cast<std::uint16_t>(p.scratch() >> 16);
+}
 
 /// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else
 /// `route_type::unicast`: there was no route, or but one of type `throw`. See `icmp_for` and `icmpv6_for`.
@@ -37426,22 +37492,40 @@ namespace detail {
 struct no_routes {};
 inline constexpr no_routes all_on_link{};
 
-template <class R>
+// Which table of neighbours a packet goes by: the only one, or that of the interface which route() has chosen.
+struct one_link {
+  neighbour_table* table;
+  [[nodiscard]] RUNNEL_INLINE neighbour_table* of(const packet&) const noexcept { return table; }
+};
+struct link_of_interface {
+  neighbour_table* const* tables;
+  std::size_t n;
+  [[nodiscard]] RUNNEL_INLINE neighbour_table* of(const packet& p) const noexcept {
+    return oif_of(p) < n ? tables[oif_of(p)] : nullptr;
+  }
+};
+
+template <class Links, class R>
 struct resolve_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr bool makes_own = true;
   static constexpr const char* name = "resolve";
 
-  constexpr resolve_stage(neighbour_table& t, const R& r) noexcept : table(&t), routes(&r) {}
+  constexpr resolve_stage(Links l, const R& r) noexcept : links(l), routes(&r) {}
   RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
     const header_map found{static_cast<const packet&>(p)};
+    const neighbour_table* const table = links.of(p);
+    if (table == nullptr) return;
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
     else if (found.has<ipv4>()) table->prefetch(mapped(found.get<ipv4>().destination()));
     else if (found.has<ipv6>()) table->prefetch(found.get<ipv6>().destination());
   }
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
+    neighbour_table* const table = links.of(p);
+    if (table == nullptr) [[unlikely]]
+      return drop(drop_reason::neighbour_failed);
     ipv6_address to;
     std::uint16_t type;
     if (found.has<ipv4>()) {
@@ -37457,12 +37541,12 @@ struct resolve_stage : stage_defaults {
       return drop(drop_reason::no_packet);
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
       return table->send_to(hop->gateway, p, c.now);
-    if (const verdict v = send_to_many(to, p); v.code != verdict_code::stolen) return v;
+    if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;
     return table->send_to(to, p, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  neighbour_table* table;
+  Links links;
   const R* routes;
 
  private:
@@ -37477,12 +37561,13 @@ struct resolve_stage : stage_defaults {
     }
   }
   // Of destinations that are no neighbour; `stolen` when it is one.
-  [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
+  [[nodiscard]] static RUNNEL_INLINE verdict send_to_many(const neighbour_table& table, const ipv6_address& to,
+                                                          packet& p) noexcept {
     mac_address mac;
     if (is_mapped(to)) {
       const ipv4_address a = unmapped(to);
       if (a.is_multicast()) mac = multicast_mac(a);
-      else if (table->link().addresses.is_broadcast(a)) mac = mac_broadcast;
+      else if (table.link().addresses.is_broadcast(a)) mac = mac_broadcast;
       else if (!a.is_unspecified()) return stolen;
       else return drop(drop_reason::neighbour_failed);
     } else {
@@ -37507,7 +37592,7 @@ struct resolve_stage : stage_defaults {
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
-  return detail::resolve_stage<R>{neighbours, routes};
+  return detail::resolve_stage<detail::one_link, R>{{&neighbours}, routes};
 }
 /// Refused: the routes would be gone before the pipeline runs.
 template <class R>
@@ -37515,8 +37600,19 @@ template <class R>
 void resolve(neighbour_table& neighbours, const R&& routes) = delete;
 /// The same where every destination is on the link.
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
-  return detail::resolve_stage<detail::no_routes>{neighbours, detail::all_on_link};
+  return detail::resolve_stage<detail::one_link, detail::no_routes>{{&neighbours}, detail::all_on_link};
 }
+/// @}
+/// The same on several links: each packet by the table of the interface that its next hop is on, `tables[oif]`, of `n`.
+/// Drops what goes to an interface without one (`neighbour_failed`). The list must outlive the pipeline too. @{
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
+[[nodiscard]] constexpr auto resolve(neighbour_table* const* tables, std::size_t n, const R& routes) noexcept {
+  return detail::resolve_stage<detail::link_of_interface, R>{{tables, n}, routes};
+}
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
+void resolve(neighbour_table* const* tables, std::size_t n, const R&& routes) = delete;
 /// @}
 
 }  // namespace runnel

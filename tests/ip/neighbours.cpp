@@ -541,6 +541,43 @@ TEST_CASE("with a route, packets go to its gateway, and those on the link to the
   neighbours->erase(mapped(ipv4_address{192, 0, 2, 3}));
 }
 
+TEST_CASE("on several links, packets go by the table of the interface that their route leads to") {
+  constexpr mac_address second{{2, 0, 0, 0, 0, 0x11}};
+  next_hop_table_of<4> hops;
+  sorted_routes_of<ipv4_address, 4> v4;
+  route_table<sorted_routes_of<ipv4_address, 4>> routes{hops, v4};
+  REQUIRE(routes.insert(net("0.0.0.0/0"), next_hop::via(peer4, 1)));
+  REQUIRE(routes.insert(net("10.2.0.0/16"), next_hop::on_link(2)));
+  REQUIRE(routes.insert(net("10.3.0.0/16"), next_hop::on_link(3)));
+  REQUIRE(routes.insert(net("10.4.0.0/16"), next_hop::on_link(4)));
+  counted_pool memory{{.packets = 64, .bytes = 256, .headroom = 128, .bare = 64}};
+  ip_interface first_link{.mac = us}, second_link{.mac = second};
+  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> one{memory, first_link, 3};
+  static_neighbour_table<neighbour_config{.entries = 8, .unresolved = 4, .packets = 8}> two{memory, second_link, 4};
+  REQUIRE(one->set_permanent(mapped(peer4), peer, {}));
+  REQUIRE(two->set_permanent(mapped(ipv4_address{10, 2, 0, 9}), other_peer, {}));
+  neighbour_table* const links[] = {nullptr, &one.get(), &two.get(), nullptr};
+  test_device wire{memory};
+  std::string seen;
+  auto path = parse() | route(routes)
+                            .on<local>(discard)
+                            .on<forward>(resolve(links, 4, routes) | deliver([&seen](packet p) {
+                                           const header_map found{static_cast<const packet&>(p)};
+                                           text<80> line;
+                                           print(line << oif_of(p) << ' ', found.get<ethernet>().source());
+                                           print(line << '>', found.get<ethernet>().destination());
+                                           (seen += line.c_str()) += "; ";
+                                         }))
+                            .on<no_route>(discard);
+  for (const ipv4_address to : {addr4("198.51.100.1"), addr4("10.2.0.9"), addr4("10.3.0.1"), addr4("10.4.0.1")})
+    wire.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = to}, udp_header{});
+  manual_clock clock;
+  auto in = attach(wire, path);
+  in.poll(clock);
+  CHECK(seen == "1 02:00:00:00:00:01>02:00:00:00:00:02; 2 02:00:00:00:00:11>02:00:00:00:00:03; ");
+  CHECK(totals(path).dropped(drop_reason::neighbour_failed) == 2);
+}
+
 TEST_CASE("a scan of a /16 and of a /64 neither takes memory nor harms those that are reachable") {
   host h({.base_reachable_time = seconds(600)}, {.entries = 64, .unresolved = 16, .packets = 32, .seed = 5});
   for (std::uint8_t i = 100; i < 140; ++i) {

@@ -10,6 +10,8 @@
 
 #include <runnel/base/random.hpp>
 #include <runnel/base/snapshot.hpp>
+#include <runnel/match/expression.hpp>
+#include <runnel/match/meta.hpp>
 
 #include <flow/flow_of.hpp>
 #include <flow/test_device.hpp>
@@ -67,13 +69,17 @@ TEST_CASE("each packet goes the way that its route says, and knows its next hop"
   numbers here, on, nowhere;
   next_hop found[16];
   route_type refused[16] = {};
-  auto path =
-      parse() | route(t.routes)
-                    .on<local>(note(here))
-                    .on<forward>([&](packet& p) {
-                      found[number_of(p)] = t.hops[static_cast<next_hop_number>(p.scratch())];
-                    } | note(on))
-                    .on<no_route>([&](packet& p) { refused[number_of(p)] = refusal_of(p, t.hops); } | note(nowhere));
+  auto path = parse() | route(t.routes)
+                            .on<local>([](packet& p) { CHECK(oif_of(p) == 0); } | note(here))
+                            .on<forward>([&](packet& p) {
+                              found[number_of(p)] = t.hops[static_cast<next_hop_number>(p.scratch())];
+                              CHECK(oif_of(p) == found[number_of(p)].oif);
+                              CHECK((meta::oif == oif_of(p) && meta::iif == 0)(p));
+                            } | note(on))
+                            .on<no_route>([&](packet& p) {
+                              refused[number_of(p)] = refusal_of(p, t.hops);
+                              CHECK(oif_of(p) == 0);
+                            } | note(nowhere));
   run(attach(t.wire, path));
   CHECK(here == "2 3");
   CHECK(on == "1 4 9");
@@ -285,7 +291,9 @@ TEST_CASE("a flow keeps its next hop, and all fragments of a datagram go one way
   numbers on;
   auto path = parse() | route(t.routes, 77)
                             .on<local>(discard)
-                            .on<forward>([&](packet& p) { by[number_of(p)] = p.scratch(); } | note(on))
+                            .on<forward>([&](packet& p) {
+                              by[number_of(p)] = static_cast<next_hop_number>(p.scratch());
+                            } | note(on))
                             .on<no_route>(discard);
   run(attach(t.wire, path));
   CHECK(on.count() == 110);

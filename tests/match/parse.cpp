@@ -267,6 +267,30 @@ TEST_CASE("tcpdump's words are understood") {
   CHECK(read("ah") == "ip protocol 51 or ip6 nexthdr 51");
 }
 
+TEST_CASE("interfaces have numbers, and the names that the program gave them") {
+  const char* const interfaces[] = {"lan", nullptr, "wan", "eth0.5"};
+  named_sets names;
+  names.interfaces = interfaces;
+  names.interface_count = 4;
+  const auto said = [&](const char* what) -> std::string {
+    const auto c = parse_condition(what, names);
+    if (!c) return c.error().message();
+    text<256> out;
+    print(out, *c);
+    return out.c_str();
+  };
+  CHECK(said("iifname \"lan\"") == "meta iif 1");
+  CHECK(said("iif lan oif != wan") == "meta iif 1 meta oif != 3");
+  CHECK(said("meta iifname { lan, \"eth0.5\" } meta oif 7") == "meta iif { 1, 4 } meta oif 7");
+  CHECK(said("oifname eth0.5 tcp dport 22") == "meta oif 4 tcp dport 22");
+  CHECK(said("iifname la") ==
+        "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"la\"");
+  CHECK(said("oifname \"lan") ==
+        "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"\"\"");
+  CHECK(read("iifname lan") == "condition: column 9: expected a number, or the name of an interface, not \"lan\"");
+  CHECK(read("iifname 2") == "meta iif 2");
+}
+
 TEST_CASE("an error says at which column what was expected") {
   CHECK(read("ip saddr foo") == "condition: column 10: expected an IPv4 address, not \"foo\"");
   CHECK(read("ip saddr 10.0.0.256") == "condition: column 17: an IPv4 address: a part above 255");

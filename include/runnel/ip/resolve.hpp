@@ -59,22 +59,40 @@ namespace detail {
 struct no_routes {};
 inline constexpr no_routes all_on_link{};
 
-template <class R>
+// Which table of neighbours a packet goes by: the only one, or that of the interface which route() has chosen.
+struct one_link {
+  neighbour_table* table;
+  [[nodiscard]] RUNNEL_INLINE neighbour_table* of(const packet&) const noexcept { return table; }
+};
+struct link_of_interface {
+  neighbour_table* const* tables;
+  std::size_t n;
+  [[nodiscard]] RUNNEL_INLINE neighbour_table* of(const packet& p) const noexcept {
+    return oif_of(p) < n ? tables[oif_of(p)] : nullptr;
+  }
+};
+
+template <class Links, class R>
 struct resolve_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr bool makes_own = true;
   static constexpr const char* name = "resolve";
 
-  constexpr resolve_stage(neighbour_table& t, const R& r) noexcept : table(&t), routes(&r) {}
+  constexpr resolve_stage(Links l, const R& r) noexcept : links(l), routes(&r) {}
   RUNNEL_INLINE void prefetch(packet& p, context&, const layers*) noexcept {
     const header_map found{static_cast<const packet&>(p)};
+    const neighbour_table* const table = links.of(p);
+    if (table == nullptr) return;
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) table->prefetch(hop->gateway);
     else if (found.has<ipv4>()) table->prefetch(mapped(found.get<ipv4>().destination()));
     else if (found.has<ipv6>()) table->prefetch(found.get<ipv6>().destination());
   }
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
+    neighbour_table* const table = links.of(p);
+    if (table == nullptr) [[unlikely]]
+      return drop(drop_reason::neighbour_failed);
     ipv6_address to;
     std::uint16_t type;
     if (found.has<ipv4>()) {
@@ -90,12 +108,12 @@ struct resolve_stage : stage_defaults {
       return drop(drop_reason::no_packet);
     if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
       return table->send_to(hop->gateway, p, c.now);
-    if (const verdict v = send_to_many(to, p); v.code != verdict_code::stolen) return v;
+    if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;
     return table->send_to(to, p, c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  neighbour_table* table;
+  Links links;
   const R* routes;
 
  private:
@@ -110,12 +128,13 @@ struct resolve_stage : stage_defaults {
     }
   }
   // Of destinations that are no neighbour; `stolen` when it is one.
-  [[nodiscard]] RUNNEL_INLINE verdict send_to_many(const ipv6_address& to, packet& p) const noexcept {
+  [[nodiscard]] static RUNNEL_INLINE verdict send_to_many(const neighbour_table& table, const ipv6_address& to,
+                                                          packet& p) noexcept {
     mac_address mac;
     if (is_mapped(to)) {
       const ipv4_address a = unmapped(to);
       if (a.is_multicast()) mac = multicast_mac(a);
-      else if (table->link().addresses.is_broadcast(a)) mac = mac_broadcast;
+      else if (table.link().addresses.is_broadcast(a)) mac = mac_broadcast;
       else if (!a.is_unspecified()) return stolen;
       else return drop(drop_reason::neighbour_failed);
     } else {
@@ -140,7 +159,7 @@ struct resolve_stage : stage_defaults {
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours, const R& routes) noexcept {
-  return detail::resolve_stage<R>{neighbours, routes};
+  return detail::resolve_stage<detail::one_link, R>{{&neighbours}, routes};
 }
 /// Refused: the routes would be gone before the pipeline runs.
 template <class R>
@@ -148,8 +167,19 @@ template <class R>
 void resolve(neighbour_table& neighbours, const R&& routes) = delete;
 /// The same where every destination is on the link.
 [[nodiscard]] constexpr auto resolve(neighbour_table& neighbours) noexcept {
-  return detail::resolve_stage<detail::no_routes>{neighbours, detail::all_on_link};
+  return detail::resolve_stage<detail::one_link, detail::no_routes>{{&neighbours}, detail::all_on_link};
 }
+/// @}
+/// The same on several links: each packet by the table of the interface that its next hop is on, `tables[oif]`, of `n`.
+/// Drops what goes to an interface without one (`neighbour_failed`). The list must outlive the pipeline too. @{
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
+[[nodiscard]] constexpr auto resolve(neighbour_table* const* tables, std::size_t n, const R& routes) noexcept {
+  return detail::resolve_stage<detail::link_of_interface, R>{{tables, n}, routes};
+}
+template <class R>
+  requires routing_source<R> || routing_snapshot<R>
+void resolve(neighbour_table* const* tables, std::size_t n, const R&& routes) = delete;
 /// @}
 
 }  // namespace runnel

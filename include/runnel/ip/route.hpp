@@ -6,7 +6,8 @@
 //                              .on<forward> (to_next_hop)
 //                              .on<no_route>(reject);
 //
-// The number of the next hop is left in the packet's `scratch` for the stages behind it: `routes.hops()[number]`.
+// The number of the next hop is left in the packet's `scratch` for the stages behind it, `routes.hops()[number]`, and
+// the interface that it leads to, `oif_of(packet)`, which rules know as `meta::oif`.
 #ifndef RUNNEL_IP_ROUTE_HPP
 #define RUNNEL_IP_ROUTE_HPP
 
@@ -117,7 +118,7 @@ struct routing_decision {
     p.scratch(n);
     if (n == no_next_hop) return no_route{};
     switch (hops[n].type) {
-      case route_type::unicast: return forward{};
+      case route_type::unicast: p.scratch(std::uint32_t{hops[n].oif} << 16 | n); return forward{};
       case route_type::local:
       case route_type::broadcast: return local{};
       case route_type::blackhole: return drop(drop_reason::route_blackhole);
@@ -128,13 +129,14 @@ struct routing_decision {
 
 }  // namespace detail
 
-/// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the packet's
-/// `scratch`, `no_next_hop` without a route. Blackhole routes drop (`drop_reason::route_blackhole`), and so does what
-/// is not IP (`not_ip`): ARP is to be branched off before. What the routes do not say is nothing special here,
-/// addresses of multicast and 255.255.255.255 among it. `seed` is that of `multipath_hash`. Needs `parse()` before it;
-/// `routes` must outlive the pipeline, and is not changed while a burst is under way: where other threads change
-/// routes, it is the thread's own `snapshot_reader` of them, which a stage before refreshes. The tables of a snapshot
-/// share their next hops, by which the stages behind go. What is kept for longer than a burst is routed again.
+/// A branch with the ways `local`, `forward` and `no_route`. Puts the number of the next hop into the lower half of the
+/// packet's `scratch`, `no_next_hop` without a route, and into the upper one the interface of what is forwarded.
+/// Blackhole routes drop (`drop_reason::route_blackhole`), and so does what is not IP (`not_ip`): ARP is to be branched
+/// off before. What the routes do not say is nothing special here, addresses of multicast and 255.255.255.255 among it.
+/// `seed` is that of `multipath_hash`. Needs `parse()` before it; `routes` must outlive the pipeline, and is not
+/// changed while a burst is under way: where other threads change routes, it is the thread's own `snapshot_reader` of
+/// them, which a stage before refreshes. The tables of a snapshot share their next hops, by which the stages behind go.
+/// What is kept for longer than a burst is routed again.
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 [[nodiscard]] constexpr auto route(const R& routes, std::uint64_t seed = 0) noexcept {
@@ -144,6 +146,11 @@ template <class R>
 template <class R>
   requires routing_source<R> || routing_snapshot<R>
 void route(const R&& routes, std::uint64_t seed = 0) = delete;
+
+/// The interface by which a packet goes out, the next hop's `oif`, behind `route()`; 0 of one that is not forwarded.
+[[nodiscard]] inline std::uint16_t oif_of(const packet& p) noexcept {
+  return static_cast<std::uint16_t>(p.scratch() >> 16);
+}
 
 /// Why a packet that took the way `no_route` has none, for the ICMP error: `unreachable` or `prohibit`, else
 /// `route_type::unicast`: there was no route, or but one of type `throw`. See `icmp_for` and `icmpv6_for`.

@@ -87,6 +87,7 @@ template <class = void>
   switch (which) {
     case meta_key::length: return meta::length.load(s, to);
     case meta_key::iif: return meta::iif.load(s, to);
+    case meta_key::oif: return meta::oif.load(s, to);
     case meta_key::mark: return meta::mark.load(s, to);
     case meta_key::priority: return meta::priority.load(s, to);
     case meta_key::protocol: return meta::protocol.load(s, to);

@@ -203,10 +203,10 @@ inline constexpr operand_description gre_words[] = {describe(V::gre::option::che
                                                     describe(V::gre::option::sequence::value)};
 template <class = void>
 inline constexpr operand_description meta_fields[] = {
-    describe(meta::length),   describe(meta::iif),     describe(meta::mark),    describe(meta::priority),
-    describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto), describe(meta::time),
-    describe(meta::hash),     describe(meta::queue),   describe(ct::state),     describe(ct::direction),
-    describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
+    describe(meta::length),   describe(meta::iif),      describe(meta::oif),     describe(meta::mark),
+    describe(meta::priority), describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto),
+    describe(meta::time),     describe(meta::hash),     describe(meta::queue),   describe(ct::state),
+    describe(ct::direction),  describe(ct::mark),       describe(ct::status),    describe(ct::zone)};
 
 }  // namespace runnel::match::detail
 

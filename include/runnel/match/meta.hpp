@@ -23,6 +23,7 @@ namespace match {
 enum class meta_key : std::uint8_t {
   length,
   iif,
+  oif,
   mark,
   priority,
   protocol,
@@ -43,6 +44,7 @@ enum class meta_key : std::uint8_t {
   switch (k) {
     case meta_key::length: return "meta length";
     case meta_key::iif: return "meta iif";
+    case meta_key::oif: return "meta oif";
     case meta_key::mark: return "meta mark";
     case meta_key::priority: return "meta priority";
     case meta_key::protocol: return "meta protocol";
@@ -121,6 +123,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
     else if constexpr (Key == meta_key::iif) to = s.iif;
+    else if constexpr (Key == meta_key::oif) to = s.oif;
     else if constexpr (Key == meta_key::mark) to = s.mark;
     else if constexpr (Key == meta_key::priority) to = s.priority;
     else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
@@ -155,6 +158,8 @@ namespace meta {
 inline constexpr match::meta_field<match::meta_key::length, 32, std::uint32_t> length{};
 /// The interface of its device that it came in by.
 inline constexpr match::meta_field<match::meta_key::iif, 16, std::uint16_t> iif{};
+/// The interface that it goes out by, behind `route()`: see `oif_of`. 0 before, and where it goes nowhere.
+inline constexpr match::meta_field<match::meta_key::oif, 16, std::uint16_t> oif{};
 /// As `packet::mark()`.
 inline constexpr match::meta_field<match::meta_key::mark, 32, std::uint32_t> mark{};
 /// As `packet::priority()`.

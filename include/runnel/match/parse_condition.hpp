@@ -14,8 +14,8 @@
 // behind VLAN tags and MPLS labels without having to say so, behind all IPv6 extension headers, and only in packets
 // that `dissect` finds nothing wrong with. `host` and `net` look into ARP but not RARP, `port` into TCP and UDP but not
 // SCTP; a byte that the packet does not have makes the one comparison false, not the whole filter. Of `proto[...]` the
-// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known, nor are
-// nft's `ct`, `iifname` and other words about what is not in the packet.
+// number and the mask must be constants. `gateway`, `protochain`, `wlan`, `inbound` and the like are not known.
+// Interfaces are numbers, or names that the program gave: `iif 1`, `oifname "wan"`.
 #ifndef RUNNEL_MATCH_PARSE_CONDITION_HPP
 #define RUNNEL_MATCH_PARSE_CONDITION_HPP
 

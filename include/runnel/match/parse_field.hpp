@@ -123,6 +123,45 @@ inline parsed_relation parse_relation(text_cursor& in) noexcept {
   return {};
 }
 
+// The name of an interface: any word without gaps.
+inline void parse_interface(auto& p, bool quoted, std::uint64_t& to) noexcept {
+  const std::size_t before = p.in.at(), from = quoted ? 1 : 0;
+  std::size_t n = 0;
+  const auto goes_on = [&](char c) {
+    return c > ' ' && c != '"' && (quoted || text_cursor::goes_on(c) || c == '-' || c == '.' || c == ':');
+  };
+  while (goes_on(p.in.ahead(from + n))) ++n;
+  for (std::size_t i = 0; i < p.sets.interface_count; ++i) {
+    const char* const name = p.sets.interfaces[i];
+    std::size_t same = 0;
+    while (name != nullptr && same < n && name[same] == p.in.ahead(from + same)) ++same;
+    if (name == nullptr || same != n || name[n] != '\0' || n == 0) continue;
+    if (quoted && p.in.ahead(1 + n) != '"') break;
+    p.in.go_to(before + n + 2 * from);
+    to = i + 1;
+    return;
+  }
+  text<160> known;
+  known << "a number, or the name of an interface";
+  const char* between = ": ";
+  for (std::size_t i = 0; i < p.sets.interface_count && i < 6; ++i) {
+    if (p.sets.interfaces[i] == nullptr) continue;
+    known << between << p.sets.interfaces[i];
+    between = ", ";
+  }
+  p.in.expected(known.c_str());
+}
+// One value of an operand; of an interface its name too: `lan`, `"lan"`.
+inline void parse_operand_value(auto& p, const operand_description& d, auto& to) noexcept {
+  const bool has_name = d.is_meta && (d.which == meta_key::iif || d.which == meta_key::oif);
+  p.in.skip_gap();
+  if constexpr (sizeof to == sizeof(std::uint64_t)) {
+    const bool quoted = has_name && p.in.ahead() == '"';
+    if (quoted || (has_name && is_letter(p.in.ahead()))) return parse_interface(p, quoted, to);
+  }
+  parse_key(p.in, d, to);
+}
+
 // The part of an operand's condition that is the same for all its values.
 template <class Key>
 struct test {
@@ -143,7 +182,7 @@ bool parse_range_or_prefix(auto& p, const test<Key>& t, const Key& first, std::s
   const operand_description& d = t.node.operand;
   if (p.in.accept("-")) {
     Key last{};
-    parse_key(p.in, d, last);
+    parse_operand_value(p, d, last);
     if (p.in.good() && key_less(last, first)) p.in.fail_at(at, "the first value of this range is above its last");
     const Key both[] = {first, last};
     write(p, t, node_kind::in_range, both, 2);
@@ -175,7 +214,7 @@ void parse_braces(auto& p, const test<Key>& t) noexcept {
     p.in.skip_gap();
     const std::size_t at = p.in.at();
     Key k{};
-    parse_key(p.in, t.node.operand, k);
+    parse_operand_value(p, t.node.operand, k);
     if (!p.in.good()) return;
     if (parse_range_or_prefix(p, t, k, at)) {
       join();
@@ -262,7 +301,7 @@ void parse_rest(auto& p, const operand_description& d, const Key* mask, bool mus
   p.in.skip_gap();
   const std::size_t at = p.in.at();
   Key k{};
-  parse_key(p.in, t.node.operand, k);
+  parse_operand_value(p, t.node.operand, k);
   if (!p.in.good()) return;
   if constexpr (sizeof(Key) == sizeof(std::uint64_t)) {
     const bool flags = are_flags(manner_of(d)) && in_or_not && !t.node.operand.is_masked;
@@ -325,6 +364,11 @@ bool parse_operand(auto& p, operand_description& to) noexcept {
   if (parse_field_name(p.in, meta_fields<>, header::ethernet, true, to)) return true;
   if (parse_header_field(p, to)) return true;
   if (p.in.accept_words("len")) return to = describe(meta::length), true;
+  const auto accept_any = [&p](const char* a, const char* b, const char* c) {
+    return p.in.accept_words(a) || p.in.accept_words(b) || p.in.accept_words(c);
+  };
+  if (accept_any("iif", "iifname", "meta iifname")) return to = describe(meta::iif), true;
+  if (accept_any("oif", "oifname", "meta oifname")) return to = describe(meta::oif), true;
   const std::size_t before = p.in.at();
   constexpr tunnel tunnels[] = {tunnel::vxlan, tunnel::gre, tunnel::gretap, tunnel::ipip};
   for (const tunnel t : tunnels) {

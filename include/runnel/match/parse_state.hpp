@@ -14,8 +14,8 @@
 
 namespace runnel {
 
-/// The sets that a text may name, `ip saddr @blocklist`: a list that the caller keeps. The sets must outlive what was
-/// read.
+/// What a text may name: sets, `ip saddr @blocklist`, and interfaces, `iifname "lan"`. Lists that the caller keeps; the
+/// sets must outlive what was read.
 ///
 ///     const match::set_reference sets[] = {blocklist, ports};
 ///     auto read = parse_rules(text, sets);
@@ -23,6 +23,11 @@ struct named_sets {
   /// The sets, and how many there are. @{
   const match::set_reference* begin = nullptr;
   std::size_t size = 0;
+  /// @}
+  /// The names of the interfaces 1, 2, ..., as `iif` and `oif` count them, and how many there are. A null pointer has
+  /// no name. @{
+  const char* const* interfaces = nullptr;
+  std::size_t interface_count = 0;
   /// @}
 
   constexpr named_sets() noexcept = default;

@@ -48,6 +48,7 @@ struct subject {
         connection(p.connection()),
         connections(records),
         iif(p.iif()),
+        oif(static_cast<std::uint16_t>(p.scratch() >> 16)),
         priority(p.priority()),
         queue(p.queue()) {}
   /// Bytes, and what `dissect` found in them: for tests, also in constant evaluation.
@@ -64,6 +65,8 @@ struct subject {
   std::uint32_t connection = 0;       ///< as `packet::connection()`: 0 when untracked, which a frame always is
   const void* connections = nullptr;  ///< the records of the connection table; null when not known
   std::uint16_t iif = 0;              ///< by which interface of the device it came
+  /// By which it goes, behind `route()`: the upper half of `packet::scratch()`.
+  std::uint16_t oif = 0;
   /// As `packet::priority()`; 0 for a frame.
   std::uint8_t priority = 0;
   /// What is known of its connection; null when it has none, that is over, or nobody knows.

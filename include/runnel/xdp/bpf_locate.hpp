@@ -188,7 +188,8 @@ class locate_writer {
         a_.move(r0, std::uint64_t{0});
         a_.jump_if(jump::jeq, r0, 0, missing_);
         break;
-      case match::meta_key::mark:  // nobody has set these yet
+      case match::meta_key::oif:  // nobody has set these yet
+      case match::meta_key::mark:
       case match::meta_key::priority:
       case match::meta_key::hash:
       case match::meta_key::time: a_.move(r0, std::uint64_t{0}); break;
