@@ -10,6 +10,7 @@
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/defragment.hpp>
 #include <runnel/ip/dir_24_8.hpp>
+#include <runnel/ip/egress.hpp>
 #include <runnel/ip/fib.hpp>
 #include <runnel/ip/forwarding.hpp>
 #include <runnel/ip/fragment.hpp>
@@ -17,12 +18,14 @@
 #include <runnel/ip/fragment_table.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/interfaces.hpp>
+#include <runnel/ip/learn_path_mtu.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
 #include <runnel/ip/neighbour_store.hpp>
 #include <runnel/ip/neighbour_table.hpp>
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/own_addresses.hpp>
+#include <runnel/ip/path_mtu.hpp>
 #include <runnel/ip/reject.hpp>
 #include <runnel/ip/resolve.hpp>
 #include <runnel/ip/route.hpp>

@@ -18708,6 +18708,7 @@ enum class stage_kind : std::uint8_t {
   early,   ///< looks at frames, before there are packets: `xdp(...)`
   each,    ///< looks at one packet at a time, and is fused with its neighbours
   burst,   ///< looks at a whole burst
+  many,    ///< looks at one packet at a time, and may make several of one, or keep one for later
   aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
   branch,  ///< decides between ways
   end,     ///< takes ownership of what arrives
@@ -20028,6 +20029,70 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
 }
 
+// What goes on behind a stage that makes several packets of one: whenever there are as many as travel together, the
+// rest of the pipeline runs over them.
+template <place At, class List>
+class outflow {
+ public:
+  outflow(List& list, context& c) noexcept : list_(list), context_(c) {}
+  outflow(const outflow&) = delete;
+  outflow& operator=(const outflow&) = delete;
+  ~outflow() { run_rest(); }
+
+  void operator()(packet&& p) noexcept {
+    RUNNEL_ASSERT(p && "what goes on is a packet");
+    relocate(&packets_[n_], &p);
+    ::new (static_cast<void*>(&p)) packet;
+    if (++n_ == At.burst) run_rest();
+  }
+
+ private:
+  [[gnu::noinline]] void run_rest() noexcept {
+    const std::size_t n = n_;
+    n_ = 0;
+    if (n != 0)
+      run<after<typename List::first_stage>(At)>(list_.rest, packets_.data(), n, sum_of_lengths(packets_.data(), n),
+                                                 context_);
+  }
+
+  List& list_;
+  context& context_;
+  handle_array<At.burst> packets_;
+  std::size_t n_ = 0;
+};
+
+// A stage that makes several packets of one, or keeps one: it says `stolen`, and gives what goes on instead to what it
+// was called with. What it leaves alone goes on in order; a burst that it leaves alone as a whole is handed on as it
+// is.
+template <place At, class List>
+void run_many_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  list.counters.add(n, length);
+  std::size_t first = 0;
+  while (first < n && !At.traced && list.stage.leaves_alone(packets[first])) ++first;
+  if (first == n) [[likely]] {
+    run<after<typename List::first_stage>(At)>(list.rest, packets, n, length, c);
+    return;
+  }
+  outflow<At, List> go_on{list, c};
+  const auto made = [&](packet&& p) noexcept {
+    list.counters.add(1, 0);
+    go_on(static_cast<packet&&>(p));
+  };
+  for (std::size_t i = 0; i < n; ++i) {
+    packet& p = packets[i];
+    verdict v = pass;
+    if (i >= first && !list.stage.leaves_alone(p)) v = list.stage(p, c, made);
+    if constexpr (At.traced)
+      if (p) report<At>(list.stage, p, v, c);
+    if (v.code == verdict_code::pass) {
+      go_on(static_cast<packet&&>(p));
+      continue;
+    }
+    list.counters.add(settle(p, v, c));
+    p.reset();
+  }
+}
+
 // Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
 template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
@@ -20037,6 +20102,8 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
     run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::many) {
+    run_many_stage<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::aside) {
     list.counters.add(n, length);
     list.stage.template beside<At>(packets, n, length, list.counters, c);
@@ -37440,6 +37507,372 @@ inline std::size_t copy_options(std::byte* to, const ipv4& whole, bool first) no
     store_be16(fragment_header + 2, static_cast<std::uint16_t>(at | (at + size != c.payload ? 1u : 0u)));
     store_be32(fragment_header + 4, id);
   });
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/path_mtu.hpp =========================================================================================
+// Path MTUs: how long packets to a destination may be, as routers on the way have said. RFC 1191, RFC 8201, RFC 5927.
+//
+// Groups of four entries, found by the hash of the destination. Where a group is full the entry that ends first makes
+// room: whoever forges errors about many destinations costs others the knowledge of theirs, which the next packet that
+// is too long brings back, and never memory.
+#ifndef RUNNEL_IP_PATH_MTU_HPP
+#define RUNNEL_IP_PATH_MTU_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// What is believed about path MTUs, and for how long.
+struct path_mtu_config {
+  duration lifetime = seconds(600);  ///< after this longer packets are tried again (net.ipv4.route.mtu_expires)
+  std::uint16_t ipv4_least = 552;    ///< what says less counts as this (net.ipv4.route.min_pmtu); 68 is RFC 1191's
+  std::uint64_t seed = 0;            ///< of the hash: from a random source, or others can choose what collides
+};
+
+/// The path MTUs that are known, in entries that the caller owns (`path_mtu_cache_of` has its own). For one thread.
+/// Never allocates, never grows; a question is one cache line or two.
+class path_mtu_cache {
+ public:
+  /// One destination; free when its time is over. 32 bytes.
+  struct entry {
+    ipv6_address destination{};  ///< an IPv4 address in its IPv4-mapped form
+    instant until{INT64_MIN};    ///< until when it holds
+    std::uint16_t mtu = 0;       ///< bytes of the longest IP packet
+  };
+  /// Entries that stand together.
+  static constexpr std::size_t group_size = 4;
+  /// What no IPv4 network is smaller than (RFC 791 §3.2), and no IPv6 network (RFC 8200 §5).
+  static constexpr std::uint16_t least4 = 68, least6 = 1280;
+
+  /// An empty cache in `n` entries, a power of two, at least `group_size` of them (asserted), which must outlive it.
+  constexpr path_mtu_cache(entry* entries, std::size_t n, const path_mtu_config& c) noexcept
+      : entries_(entries), groups_(n / group_size), config_(c) {
+    RUNNEL_ASSERT(n >= group_size && (n & (n - 1)) == 0);
+  }
+  path_mtu_cache(const path_mtu_cache&) = delete;
+  path_mtu_cache& operator=(const path_mtu_cache&) = delete;
+
+  /// The path MTU to a destination in bytes; 0 when none is known, and the link's MTU holds. @{
+  [[nodiscard]] constexpr std::uint16_t lookup(ipv4_address destination, instant now) const noexcept {
+    return lookup(mapped(destination), now);
+  }
+  [[nodiscard]] constexpr std::uint16_t lookup(const ipv6_address& destination, instant now) const noexcept {
+    const entry* const group = group_of(destination);
+    for (std::size_t i = 0; i < group_size; ++i)
+      if (group[i].destination == destination && group[i].until > now) return group[i].mtu;
+    return 0;
+  }
+  /// @}
+  /// A router says that a packet of `sent` bytes was too long for a link of `mtu`. False, and nothing changed, when
+  /// that cannot be, or is nothing new: the MTU is not below what was sent, nor below what is known (a path never grows
+  /// by an error, RFC 1191 §6.3), or lower than any network's (RFC 8201 §4). Of an old router that says 0 the next
+  /// lower MTU that links are known to have is taken (RFC 1191 §7). Who calls it has made sure that the packet was
+  /// sent: see `learn_path_mtu`. @{
+  constexpr bool learn(ipv4_address destination, std::uint16_t mtu, std::size_t sent, instant now) noexcept {
+    if (mtu == 0) mtu = plateau_below(sent);
+    if (mtu < least4 || mtu >= sent) return false;
+    return lower(mapped(destination), mtu < config_.ipv4_least ? config_.ipv4_least : mtu, now);
+  }
+  constexpr bool learn(const ipv6_address& destination, std::uint32_t mtu, std::size_t sent, instant now) noexcept {
+    if (mtu < least6 || mtu >= sent || mtu > 0xffff) return false;
+    return lower(destination, static_cast<std::uint16_t>(mtu), now);
+  }
+  /// @}
+  /// Forgets everything.
+  constexpr void clear() noexcept {
+    for (std::size_t i = 0; i < groups_ * group_size; ++i) entries_[i] = entry{};
+  }
+  /// How many destinations are known. O(entries).
+  [[nodiscard]] constexpr std::size_t size(instant now) const noexcept {
+    std::size_t n = 0;
+    for (std::size_t i = 0; i < groups_ * group_size; ++i) n += entries_[i].until > now ? 1u : 0u;
+    return n;
+  }
+
+ private:
+  [[nodiscard]] static constexpr ipv6_address mapped(ipv4_address a) noexcept {
+    return {0, std::uint64_t{0xffff} << 32 | a.value()};
+  }
+  // RFC 1191 §7.1, table 7-1.
+  [[nodiscard]] static constexpr std::uint16_t plateau_below(std::size_t sent) noexcept {
+    constexpr std::uint16_t plateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68};
+    for (const std::uint16_t p : plateaus)
+      if (p < sent) return p;
+    return 0;
+  }
+  [[nodiscard]] constexpr entry* group_of(const ipv6_address& a) const noexcept {
+    return entries_ + (hash_words(a.high(), a.low(), config_.seed) & (groups_ - 1)) * group_size;
+  }
+  constexpr bool lower(const ipv6_address& destination, std::uint16_t mtu, instant now) noexcept {
+    entry* const group = group_of(destination);
+    entry* place = group;
+    for (std::size_t i = 0; i < group_size; ++i) {
+      entry& e = group[i];
+      if (e.destination == destination && e.until > now) {
+        if (mtu >= e.mtu) return false;
+        place = &e;
+        break;
+      }
+      if (e.until < place->until) place = &e;
+    }
+    *place = {destination, now + config_.lifetime, mtu};
+    return true;
+  }
+
+  entry* entries_;
+  std::size_t groups_;
+  path_mtu_config config_;
+};
+
+/// The same with room of its own for `N` destinations, a power of two: 32 bytes each.
+template <std::size_t N>
+class path_mtu_cache_of : public path_mtu_cache {
+ public:
+  static_assert(N >= group_size && (N & (N - 1)) == 0,
+                "runnel: a path MTU cache has room for 4, 8, 16 ... destinations");
+  /// An empty cache; `seed` from a random source.
+  constexpr explicit path_mtu_cache_of(const path_mtu_config& c) noexcept : path_mtu_cache(room_, N, c) {}
+
+ private:
+  entry room_[N]{};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/egress.hpp ===========================================================================================
+// What is too long for its way out: `check_mtu` tells it apart, `fragment` cuts it. RFC 791, RFC 1191, RFC 4787 REQ-13,
+// RFC 8200 §4.5.
+//
+//     forwarding(routes, {.interfaces = interfaces})                      // of others: the links' MTUs
+//         .on<forwarded>(shared(output))
+//         .on<oversized>(fragment(hops, {.interfaces = interfaces}) | shared(output))
+//         .on<refused>(reject(errors) | shared(output))
+//
+//     check_mtu(hops, {.interfaces = interfaces, .path_mtus = &path_mtus})   // of this host: the paths' as well
+//         .on<fitting>(shared(output))
+//         .on<oversized>(fragment(hops, {.interfaces = interfaces, .path_mtus = &path_mtus, .ids = &ids})
+//                        | shared(output))
+//         .on<refused>(reject(errors) | shared(output))
+#ifndef RUNNEL_IP_EGRESS_HPP
+#define RUNNEL_IP_EGRESS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+namespace runnel {
+
+/// The way of packets that are short enough.
+struct fitting {
+  static constexpr const char* name = "fitting";  ///< in drawings
+};
+
+/// What is known of the ways out, and who cuts.
+struct egress_options {
+  ip_interfaces interfaces{};                 ///< for MTUs (one that is not there has 1500 bytes), and who is this host
+  const path_mtu_cache* path_mtus = nullptr;  ///< of what this host sends; null: only links count
+  random_generator* ids = nullptr;  ///< of fragments of this host's IPv6 packets (RFC 7739); null: none is fragmented
+};
+
+namespace detail {
+
+// How long a packet may be: by its next hop, whose number its scratch has, its interface, and its path.
+struct egress_mtu {
+  const next_hop_table* hops;
+  egress_options options;
+
+  [[nodiscard]] std::size_t operator()(const packet& p, instant now) const noexcept {
+    const auto number = static_cast<next_hop_number>(p.scratch());
+    std::size_t mtu = options.interfaces[0xffff].mtu;
+    if (hops->is_hop(number)) {
+      const next_hop& hop = (*hops)[number];
+      mtu = hop.mtu != 0 ? hop.mtu : options.interfaces[hop.oif].mtu;
+    }
+    if (options.path_mtus == nullptr) return mtu;
+    const header_map map{p};
+    const std::size_t path = map.has<ipv4>()   ? options.path_mtus->lookup(map.get<ipv4>().destination(), now)
+                             : map.has<ipv6>() ? options.path_mtus->lookup(map.get<ipv6>().destination(), now)
+                                               : 0u;
+    return path != 0 && path < mtu ? path : mtu;
+  }
+};
+
+struct check_mtu_decision {
+  using ways = ports<fitting, oversized, refused>;
+  static constexpr const char* name = "check mtu";
+  static constexpr bool needs_parsed = true;
+  egress_mtu mtu_of;
+
+  ways operator()(packet& p, instant now) const noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (found.has<ipv4>()) {
+      const ipv4 ip = found.get<ipv4>();
+      const std::size_t mtu = mtu_of(p, now);
+      if (length_on_wire(p, found, ip.total_length()) <= mtu) return fitting{};
+      if (!ip.dont_fragment()) return oversized{};
+      constexpr icmp_kind k = icmp::unreachable::fragmentation_needed;
+      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      return refused{};
+    }
+    if (found.has<ipv6>()) {
+      const ipv6 ip = found.get<ipv6>();
+      // A link that takes less has to cut and join by itself (RFC 8200 §5).
+      std::size_t mtu = mtu_of(p, now);
+      if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
+      if (length_on_wire(p, found, std::size_t{ip.payload_length()} + 40) <= mtu) return fitting{};
+      if (mtu_of.options.ids != nullptr && mtu_of.options.interfaces.is_own(ip.source()) &&
+          !p.layers().has(protocol::fragment))
+        return oversized{};
+      constexpr icmpv6_kind k = icmpv6::packet_too_big;
+      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      return refused{};
+    }
+    return drop(drop_reason::not_ip);
+  }
+};
+
+struct fragment_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::many;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "fragment";
+  static constexpr std::size_t most = 64;
+
+  constexpr explicit fragment_stage(egress_mtu m) noexcept : mtu_of(m) {}
+  // Padding counts here: what is left alone is short enough for any way.
+  [[nodiscard]] bool leaves_alone(const packet& p) const noexcept {
+    return !p.layers().has(protocol::parsed) || p.total_length() - network_offset(p) <= path_mtu_cache::least4;
+  }
+  template <class GoOn>
+  verdict operator()(packet& p, context& c, GoOn& go_on) const noexcept {
+    const std::size_t mtu = mtu_of(p, c.now);
+    if (p.segment_size() != 0 || p.total_length() - network_offset(p) <= mtu) return pass;
+    packet pieces[most];
+    const result<std::size_t, drop_reason> n = cut(p, mtu, pieces);
+    if (!n) return n.error() == drop_reason::not_ip ? pass : drop(n.error());
+    for (std::size_t i = 0; i < *n; ++i) go_on(static_cast<packet&&>(pieces[i]));
+    return stolen;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  egress_mtu mtu_of;
+
+ private:
+  [[nodiscard]] result<std::size_t, drop_reason> cut(packet& p, std::size_t mtu, packet* pieces) const noexcept {
+    if (!p.layers().has(protocol::ipv6)) return runnel::fragment(p, mtu, pieces, most);
+    if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
+    if (mtu_of.options.ids == nullptr) return runnel::fragment(p, mtu, pieces, most);
+    const auto id = static_cast<std::uint32_t>(mtu_of.options.ids->next() >> 32);
+    return fragment_at_source(p, mtu, id, pieces, most);
+  }
+};
+
+}  // namespace detail
+
+/// A branch with the ways `fitting`, `oversized` and `refused` for what this host sends, behind `route(routes)`: it
+/// reads the number of the next hop from the packet's `scratch`; a packet without one may have 1500 bytes. Oversized is
+/// IPv4 without "don't fragment", and, with `.ids`, IPv6 that this host has sent: `fragment` cuts it. What else is too
+/// long is refused: `reject(sender)` knows the MTU. What is forwarded for others goes through `forwarding()` instead,
+/// which asks for no path's MTU (net.ipv4.ip_forward_use_pmtu). What is no IP is dropped (not_ip). Hops, interfaces
+/// and path MTUs must outlive the pipeline.
+[[nodiscard]] constexpr auto check_mtu(const next_hop_table& hops, egress_options options = {}) noexcept {
+  return branch(detail::check_mtu_decision{{&hops, options}});
+}
+
+/// Cuts packets that are longer than their next hop, its interface or their path takes, into pieces that go on in their
+/// place, in order (RFC 4787 REQ-13); what is short enough goes on as it is. The number of the next hop is in the
+/// packet's `scratch`, and stays there. Drops what `fragment(packet&, ...)` refuses: `too_big` (DF, or IPv6 without
+/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`. Options as those of the `check_mtu` or `forwarding`
+/// before it. Packets that stand for several segments are left to the device. Hops, interfaces, path MTUs and the
+/// generator must outlive the pipeline.
+[[nodiscard]] constexpr auto fragment(const next_hop_table& hops, egress_options options = {}) noexcept {
+  return detail::fragment_stage{{&hops, options}};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/learn_path_mtu.hpp ===================================================================================
+// Path MTU discovery's ear: learns from the ICMP errors that come back about packets of this host. RFC 1191, RFC 8201.
+//
+//     static path_mtu_cache_of<256> path_mtus{{.seed = seed}};
+//
+//     auto path = parse() | track(connections) | learn_path_mtu(path_mtus, interfaces) | ...;
+//
+// Anybody can forge such an error and make packets small (RFC 5927 §7). What is believed quotes a packet that this host
+// has sent, which was longer than the MTU that the error speaks of; and where connections are tracked, one of a
+// connection that is there (`ct::state == related`).
+#ifndef RUNNEL_IP_LEARN_PATH_MTU_HPP
+#define RUNNEL_IP_LEARN_PATH_MTU_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t
+
+namespace runnel {
+
+namespace detail {
+
+struct learn_path_mtu_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "learn path mtu";
+
+  constexpr learn_path_mtu_stage(path_mtu_cache& k, ip_interfaces i) noexcept : cache(&k), interfaces(i) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) const noexcept {
+    const layers& l = found != nullptr ? *found : p.layers();
+    if (l.has(protocol::icmp) || l.has(protocol::icmpv6)) [[unlikely]]
+      look(p, c.now);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  path_mtu_cache* cache;
+  ip_interfaces interfaces;
+
+ private:
+  [[gnu::noinline]] void look(const packet& p, instant now) const noexcept {
+    const connection_word word{p.connection()};
+    if (word.value != 0 && word.state() != connection_state::related) return;
+    const header_map map{p};
+    if (map.has<ipv4>() && map.has<icmp>()) {
+      const icmp error = map.get<icmp>();
+      if (error.kind() != icmp::unreachable::fragmentation_needed) return;
+      // A checksum is all that ICMP has against bits that were hurt on the way.
+      if (!map.get<ipv4>().checksum_ok() || (!p.is_chained() && !error.checksum_ok())) return;
+      const bytes quoted = error.payload();
+      if (quoted.size() < 20 || load_u8(quoted.data()) >> 4 != 4) return;
+      const std::byte* const q = quoted.data();
+      if (!interfaces.is_own(ipv4_address::load(q + 12))) return;
+      (void)cache->learn(ipv4_address::load(q + 16), error.next_hop_mtu(), load_be16(q + 2), now);
+    } else if (map.has<ipv6>() && map.has<icmpv6>()) {
+      const icmpv6 error = map.get<icmpv6>();
+      if (error.kind() != icmpv6::packet_too_big) return;
+      const std::uint32_t pseudo = map.get<ipv6>().pseudo_header_sum();
+      if (!p.is_chained() && !error.checksum_ok(pseudo)) return;
+      const bytes quoted = error.payload();
+      if (quoted.size() < 40 || load_u8(quoted.data()) >> 4 != 6) return;
+      const std::byte* const q = quoted.data();
+      if (!interfaces.is_own(ipv6_address::load(q + 8))) return;
+      (void)cache->learn(ipv6_address::load(q + 24), error.next_hop_mtu(), load_be16(q + 4) + std::size_t{40}, now);
+    }
+  }
+};
+
+}  // namespace detail
+
+/// Learns path MTUs from "fragmentation needed" and "packet too big" about packets that one of `interfaces` has sent;
+/// see the beginning of this file for what is believed. Everything passes, the errors too. Refers to the cache, which
+/// must outlive the pipeline, as must the interfaces.
+[[nodiscard]] constexpr detail::learn_path_mtu_stage learn_path_mtu(path_mtu_cache& cache,
+                                                                    ip_interfaces interfaces) noexcept {
+  return {cache, interfaces};
 }
 
 }  // namespace runnel

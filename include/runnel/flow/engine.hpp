@@ -368,6 +368,70 @@ void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t l
   if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
 }
 
+// What goes on behind a stage that makes several packets of one: whenever there are as many as travel together, the
+// rest of the pipeline runs over them.
+template <place At, class List>
+class outflow {
+ public:
+  outflow(List& list, context& c) noexcept : list_(list), context_(c) {}
+  outflow(const outflow&) = delete;
+  outflow& operator=(const outflow&) = delete;
+  ~outflow() { run_rest(); }
+
+  void operator()(packet&& p) noexcept {
+    RUNNEL_ASSERT(p && "what goes on is a packet");
+    relocate(&packets_[n_], &p);
+    ::new (static_cast<void*>(&p)) packet;
+    if (++n_ == At.burst) run_rest();
+  }
+
+ private:
+  [[gnu::noinline]] void run_rest() noexcept {
+    const std::size_t n = n_;
+    n_ = 0;
+    if (n != 0)
+      run<after<typename List::first_stage>(At)>(list_.rest, packets_.data(), n, sum_of_lengths(packets_.data(), n),
+                                                 context_);
+  }
+
+  List& list_;
+  context& context_;
+  handle_array<At.burst> packets_;
+  std::size_t n_ = 0;
+};
+
+// A stage that makes several packets of one, or keeps one: it says `stolen`, and gives what goes on instead to what it
+// was called with. What it leaves alone goes on in order; a burst that it leaves alone as a whole is handed on as it
+// is.
+template <place At, class List>
+void run_many_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  list.counters.add(n, length);
+  std::size_t first = 0;
+  while (first < n && !At.traced && list.stage.leaves_alone(packets[first])) ++first;
+  if (first == n) [[likely]] {
+    run<after<typename List::first_stage>(At)>(list.rest, packets, n, length, c);
+    return;
+  }
+  outflow<At, List> go_on{list, c};
+  const auto made = [&](packet&& p) noexcept {
+    list.counters.add(1, 0);
+    go_on(static_cast<packet&&>(p));
+  };
+  for (std::size_t i = 0; i < n; ++i) {
+    packet& p = packets[i];
+    verdict v = pass;
+    if (i >= first && !list.stage.leaves_alone(p)) v = list.stage(p, c, made);
+    if constexpr (At.traced)
+      if (p) report<At>(list.stage, p, v, c);
+    if (v.code == verdict_code::pass) {
+      go_on(static_cast<packet&&>(p));
+      continue;
+    }
+    list.counters.add(settle(p, v, c));
+    p.reset();
+  }
+}
+
 // Runs the rest of a pipeline over `n` packets, all of which it takes over. `length` is the sum of their lengths.
 template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
@@ -377,6 +441,8 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
     run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::many) {
+    run_many_stage<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::aside) {
     list.counters.add(n, length);
     list.stage.template beside<At>(packets, n, length, list.counters, c);

@@ -32,6 +32,7 @@ enum class stage_kind : std::uint8_t {
   early,   ///< looks at frames, before there are packets: `xdp(...)`
   each,    ///< looks at one packet at a time, and is fused with its neighbours
   burst,   ///< looks at a whole burst
+  many,    ///< looks at one packet at a time, and may make several of one, or keep one for later
   aside,   ///< does something with the burst beside the path, and lets all of it go on: `tee`
   branch,  ///< decides between ways
   end,     ///< takes ownership of what arrives
