@@ -3,6 +3,7 @@
 #ifndef RUNNEL_IP_ALL_HPP
 #define RUNNEL_IP_ALL_HPP
 
+#include <runnel/ip/address_detection.hpp>
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/answer_echo.hpp>
 #include <runnel/ip/answer_neighbours.hpp>

@@ -32722,53 +32722,6 @@ class table_loader {
 
 #endif
 
-// ==== runnel/ip/fib.hpp ==============================================================================================
-// What a table for the longest prefix match offers, whatever it is made of: routes go in and out one by one, and an
-// address, or many at once, asks for the number of its next hop.
-//
-// There are three, behind one concept. Speed and memory are those of `bench/run fib`:
-//
-//     dir_24_8                       IPv4; 32 MiB, and a compact_trie behind it. One load for most addresses
-//     compact_trie<ipv4_address>     8 MiB for a million routes of the internet, less for fewer
-//     compact_trie<ipv6_address>     the same for IPv6
-//     sorted_routes<Address>         12 or 32 bytes a route, no more: for microcontrollers. Slow to change when large
-#ifndef RUNNEL_IP_FIB_HPP
-#define RUNNEL_IP_FIB_HPP
-
-#include <concepts>  // same_as, convertible_to
-#include <cstddef>   // size_t
-#include <cstdint>   // uint16_t
-
-namespace runnel {
-
-/// The number of a next hop, or of whatever else a route leads to: an index into a table of the caller's. At most
-/// `no_next_hop - 1`.
-using next_hop_number = std::uint16_t;
-/// What a lookup gives for an address that no route covers.
-inline constexpr next_hop_number no_next_hop = 0x7fff;
-
-/// A table of routes of one family. `insert` adds a route or gives the one that is there another next hop; it is false,
-/// and nothing has changed, when the table is full. `erase` is false when the very route is not there. `find` gives the
-/// next hop of the very route, `lookup` that of the longest route which covers the address, and the last form does so
-/// for `n` addresses: what they need is on its way from memory for all of them at once. `no_next_hop` is the answer
-/// where there is none. `clear` removes all routes. One thread changes it; several may ask while none changes it.
-template <class F>
-concept fib = requires(F& f, const F& c, const typename F::address_type* addresses, const typename F::prefix_type& p,
-                       next_hop_number* answers, std::size_t n) {
-  requires std::same_as<typename F::prefix_type, basic_prefix<typename F::address_type>>;
-  { f.insert(p, next_hop_number{}) } -> std::same_as<bool>;
-  { f.erase(p) } -> std::same_as<bool>;
-  { c.find(p) } -> std::same_as<next_hop_number>;
-  { c.lookup(*addresses) } -> std::same_as<next_hop_number>;
-  c.lookup(addresses, answers, n);
-  { c.size() } -> std::convertible_to<std::size_t>;
-  f.clear();
-};
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/ip/own_addresses.hpp ====================================================================================
 // The addresses that this host has on a link, and what follows from them: which hosts are neighbours, what the
 // broadcast addresses are, and from which address somebody is sent to.
@@ -32787,10 +32740,11 @@ enum class address_state : std::uint8_t {
   deprecated,  ///< in use, but not for what is new where there is another (RFC 4862 §5.5.4)
   tentative,   ///< this host asks whether another has it, and does not use it before
   duplicate,   ///< another host has it: not used (`dadfailed`)
+  expired,     ///< its time is over; said of an address that is taken away
 };
 /// As `ip address` writes it; the usual state has no word.
 [[nodiscard]] constexpr const char* name(address_state s) noexcept {
-  constexpr const char* names[] = {"", "deprecated", "tentative", "dadfailed"};
+  constexpr const char* names[] = {"", "deprecated", "tentative", "dadfailed", "expired"};
   const auto i = static_cast<std::size_t>(s);
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
@@ -32803,7 +32757,12 @@ struct interface_address {
   instant preferred_until = never;                 ///< it is deprecated from then on
   instant valid_until = never;                     ///< it is taken away then
 
-  instant defended{INT64_MIN};  ///< when the neighbour table did so last (RFC 5227 §2.4)
+  /// What the neighbour table notes about it.
+  struct {
+    instant due = never;          ///< when the next message about it is to be sent
+    instant defended{INT64_MIN};  ///< when it was, the last time (RFC 5227 §2.4)
+    std::uint8_t sent = 0;        ///< probes, or announcements
+  } noted{};
 
   /// None.
   constexpr interface_address() noexcept = default;
@@ -32821,6 +32780,8 @@ struct interface_address {
   [[nodiscard]] constexpr bool is_usable() const noexcept {
     return state == address_state::preferred || state == address_state::deprecated;
   }
+  /// Whether nobody else shall use it: this host does, or is about to.
+  [[nodiscard]] constexpr bool is_claimed() const noexcept { return is_usable() || state == address_state::tentative; }
   /// The block of addresses that it lies in.
   [[nodiscard]] constexpr ipv6_prefix subnet() const noexcept { return {address, length}; }
 };
@@ -33051,6 +33012,165 @@ class ip_interfaces {
 
   const ip_interface* first_ = nullptr;
   std::size_t n_ = 0;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/address_detection.hpp ================================================================================
+// What becomes of the addresses of a link in the course of time: they are probed before they are used, announced when
+// they are, deprecated and taken away when their lifetimes end. RFC 5227 §2.1 to §2.3, RFC 4862 §5.4 and §5.5.4.
+#ifndef RUNNEL_IP_ADDRESS_DETECTION_HPP
+#define RUNNEL_IP_ADDRESS_DETECTION_HPP
+
+#include <cstdint>  // uint8_t, uint64_t
+
+namespace runnel::detail {
+
+// The constants of RFC 5227 §1.1 and RFC 4861 §10.
+inline constexpr duration probe_wait = seconds(1), probe_min = seconds(1), announce_wait = seconds(2),
+                          announce_interval = seconds(2), rate_limit_interval = seconds(60);
+inline constexpr std::uint8_t probe_num = 3, announce_num = 2, max_conflicts = 10;
+
+// What is sent and who is told is the owner's: `probe(const ipv6_address&)` and `announce(const ipv6_address&)` say
+// whether it was sent, `changed(const interface_address&)`.
+class address_detection {
+ public:
+  // An address begins to be asked for. False when there is no room for it, or it is used already.
+  [[nodiscard]] bool begin(ip_interface& link, const interface_address& a, random_generator& random,
+                           instant now) noexcept {
+    interface_address* e = link.addresses.find(a.address);
+    if (e != nullptr && e->is_usable()) return false;
+    if (e == nullptr) {
+      if (!link.addresses.add(a)) return false;
+      e = link.addresses.find(a.address);
+    }
+    *e = a;
+    e->state = address_state::tentative;
+    // RFC 5227 §2.1.1: after many conflicts one attempt a minute.
+    const bool slow = conflicts_ >= max_conflicts && now < last_begin_ + rate_limit_interval;
+    last_begin_ = slow ? last_begin_ + rate_limit_interval : now;
+    e->noted = {.due = last_begin_ + up_to(random, probe_wait)};
+    consider(e->noted.due);
+    consider(e->valid_until);
+    return true;
+  }
+  // Another host has an address that was asked for.
+  void lost(interface_address& a) noexcept {
+    a.state = address_state::duplicate;
+    a.noted.due = never;
+    if (conflicts_ < max_conflicts) ++conflicts_;
+  }
+  // Lifetimes were changed by somebody else, or an address was added.
+  void consider(instant due) noexcept { due_ = due < due_ ? due : due_; }
+  [[nodiscard]] instant next_due() const noexcept { return due_; }
+
+  template <class Owner>
+  void expire(ip_interface& link, std::uint8_t dad_transmits, duration retrans_time, random_generator& random,
+              instant now, Owner&& owner) noexcept {
+    if (now < due_) return;
+    due_ = never;
+    for (interface_address* a = link.addresses.begin(); a != link.addresses.end();) {
+      if (now >= a->valid_until) {
+        interface_address gone = *a;
+        gone.state = address_state::expired;
+        link.addresses.remove(gone.address);
+        owner.changed(gone);
+        continue;
+      }
+      if (now >= a->noted.due) step(*a, dad_transmits, retrans_time, random, now, owner);
+      if (a->state == address_state::preferred && now >= a->preferred_until) {
+        a->state = address_state::deprecated;
+        owner.changed(*a);
+      }
+      consider(a->noted.due);
+      consider(a->valid_until);
+      if (a->state == address_state::preferred) consider(a->preferred_until);
+      ++a;
+    }
+  }
+
+ private:
+  static duration up_to(random_generator& random, duration most) noexcept {
+    return {static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(most.ns) + 1))};
+  }
+
+  template <class Owner>
+  void step(interface_address& a, std::uint8_t dad_transmits, duration retrans_time, random_generator& random,
+            instant now, Owner& owner) noexcept {
+    constexpr duration without_memory = milliseconds(100);
+    const bool four = is_mapped(a.address);
+    if (a.state == address_state::tentative) {
+      if (a.noted.sent < (four ? probe_num : dad_transmits)) {
+        if (!owner.probe(a.address)) {
+          a.noted.due = now + without_memory;
+          return;
+        }
+        ++a.noted.sent;
+        if (!four) a.noted.due = now + retrans_time;
+        else if (a.noted.sent == probe_num) a.noted.due = now + announce_wait;
+        else a.noted.due = now + probe_min + up_to(random, probe_min);
+        return;
+      }
+      a.state = address_state::preferred;
+      a.noted.sent = 0;
+      owner.changed(a);
+    }
+    if (!owner.announce(a.address)) a.noted.due = now + without_memory;
+    else a.noted.due = ++a.noted.sent < announce_num ? now + announce_interval : never;
+  }
+
+  instant due_ = never;
+  instant last_begin_{};
+  std::uint8_t conflicts_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/fib.hpp ==============================================================================================
+// What a table for the longest prefix match offers, whatever it is made of: routes go in and out one by one, and an
+// address, or many at once, asks for the number of its next hop.
+//
+// There are three, behind one concept. Speed and memory are those of `bench/run fib`:
+//
+//     dir_24_8                       IPv4; 32 MiB, and a compact_trie behind it. One load for most addresses
+//     compact_trie<ipv4_address>     8 MiB for a million routes of the internet, less for fewer
+//     compact_trie<ipv6_address>     the same for IPv6
+//     sorted_routes<Address>         12 or 32 bytes a route, no more: for microcontrollers. Slow to change when large
+#ifndef RUNNEL_IP_FIB_HPP
+#define RUNNEL_IP_FIB_HPP
+
+#include <concepts>  // same_as, convertible_to
+#include <cstddef>   // size_t
+#include <cstdint>   // uint16_t
+
+namespace runnel {
+
+/// The number of a next hop, or of whatever else a route leads to: an index into a table of the caller's. At most
+/// `no_next_hop - 1`.
+using next_hop_number = std::uint16_t;
+/// What a lookup gives for an address that no route covers.
+inline constexpr next_hop_number no_next_hop = 0x7fff;
+
+/// A table of routes of one family. `insert` adds a route or gives the one that is there another next hop; it is false,
+/// and nothing has changed, when the table is full. `erase` is false when the very route is not there. `find` gives the
+/// next hop of the very route, `lookup` that of the longest route which covers the address, and the last form does so
+/// for `n` addresses: what they need is on its way from memory for all of them at once. `no_next_hop` is the answer
+/// where there is none. `clear` removes all routes. One thread changes it; several may ask while none changes it.
+template <class F>
+concept fib = requires(F& f, const F& c, const typename F::address_type* addresses, const typename F::prefix_type& p,
+                       next_hop_number* answers, std::size_t n) {
+  requires std::same_as<typename F::prefix_type, basic_prefix<typename F::address_type>>;
+  { f.insert(p, next_hop_number{}) } -> std::same_as<bool>;
+  { f.erase(p) } -> std::same_as<bool>;
+  { c.find(p) } -> std::same_as<next_hop_number>;
+  { c.lookup(*addresses) } -> std::same_as<next_hop_number>;
+  c.lookup(addresses, answers, n);
+  { c.size() } -> std::convertible_to<std::size_t>;
+  f.clear();
 };
 
 }  // namespace runnel
@@ -33360,6 +33480,13 @@ struct neighbour_config {
   std::uint64_t seed = 0;  ///< of the hash and of the times that vary: from a random source, or others can collide
 };
 
+/// What is done when another host uses an own IPv4 address: RFC 5227 §2.4. IPv6 addresses are kept.
+enum class conflict_policy : std::uint8_t {
+  give_up,      ///< (a) this host does not use it any more
+  defend_once,  ///< (b) it announces its address; when that is not the end of it within `defend_interval`, it gives up
+  defend,       ///< (c) it keeps its address, which others depend on, and announces it once all `defend_interval`
+};
+
 /// How neighbours are treated. Names and defaults are those of the kernel's net.ipv[46].neigh.*, where it has one.
 struct neighbour_options {
   duration base_reachable_time = seconds(30);    ///< `reachable` lasts 0.5 to 1.5 times this, drawn anew all 5 minutes
@@ -33373,14 +33500,29 @@ struct neighbour_options {
   std::uint32_t solicit_burst = 100;             ///< questions at once after a rest; at least 1
   bool accept_untracked = false;                 ///< learn also from announcements that nobody asked for (arp_accept)
   bool router = false;                           ///< this host is one: what its IPv6 advertisements say
-  duration defend_interval = seconds(10);        ///< between two defences of an own address (RFC 5227 §2.4)
-  ipv4_prefix proxy_arp{{}, 32};  ///< answer also for these, which are not on this link; 0.0.0.0/32: none
+  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: it is used at once
+  conflict_policy on_conflict = conflict_policy::defend;  ///< what is done about another host with an own address
+  duration defend_interval = seconds(10);                 ///< between two defences (RFC 5227 §2.4)
+  /// Addresses that are not on this link, for which this host answers nevertheless, since it forwards to them: proxy
+  /// ARP (RFC 1027) and proxy neighbour discovery (RFC 4861 §7.2.8). They must outlive the table. @{
+  const prefix* proxies = nullptr;
+  std::size_t proxy_count = 0;
+  /// @}
+  /// Whether an address is one of them.
+  [[nodiscard]] constexpr bool is_proxied(const ipv6_address& a) const noexcept {
+    for (std::size_t i = 0; i < proxy_count; ++i)
+      if (is_mapped(a) ? proxies[i].contains(unmapped(a)) : proxies[i].contains(a)) return true;
+    return false;
+  }
   /// Gets the packets whose neighbour has failed, as for an ICMP error; without it they are dropped. It may not call
   /// the table.
   void (*failed)(void* context, packet&& p) = nullptr;
-  /// Is told that `who` uses the own address `a` too. It may not call the table.
+  /// Is told that `who` uses the own address `a` too, or wants to. It may not call the table.
   void (*conflict)(void* context, const ipv6_address& a, const mac_address& who) = nullptr;
-  void* context = nullptr;  ///< for both
+  /// Is told of an own address whose state has changed by itself: `preferred`, it was asked for and is used now;
+  /// `duplicate`, it is another's; `deprecated`; `expired`, and it is gone. It may not call the table.
+  void (*address_changed)(void* context, const interface_address& a) = nullptr;
+  void* context = nullptr;  ///< for all of them
 };
 
 /// What a neighbour table has counted since it was made. Names are those of /proc/net/stat/arp_cache, where it has one.
@@ -33393,7 +33535,7 @@ struct neighbour_statistics {
   std::uint64_t queue_discards = 0;   ///< waiting packets given up for newer ones: drop_reason::neighbour_queue
   std::uint64_t failed_discards = 0;  ///< waiting packets whose neighbour failed: drop_reason::neighbour_failed
   std::uint64_t solicitations = 0;    ///< questions sent
-  std::uint64_t advertisements = 0;   ///< answers and announcements sent
+  std::uint64_t advertisements = 0;   ///< answers, announcements and probes sent
   std::uint64_t no_packet = 0;        ///< messages not sent for want of memory: drop_reason::no_packet
   std::uint64_t conflicts = 0;        ///< somebody else uses an own address
 };
@@ -33442,6 +33584,15 @@ template <class... Headers>
                     ipv6_header{.source = source, .destination = to, .hop_limit = 255},
                     neighbour_solicitation_header{.target = target}, ndp_source_link_address{own});
 }
+// Asks whether anybody has an address: RFC 5227 §2.1.1, RFC 4862 §5.4.2.
+[[nodiscard]] inline packet probe(pool& memory, const mac_address& own, const ipv6_address& target) noexcept {
+  if (is_mapped(target))
+    return message_of(memory, ethernet_header{.source = own, .destination = mac_broadcast},
+                      arp_header{.sender_hardware = own, .target_protocol = unmapped(target)});
+  const ipv6_address to = solicited_node_multicast(target);
+  return message_of(memory, ethernet_header{.source = own, .destination = multicast_mac(to)},
+                    ipv6_header{.destination = to, .hop_limit = 255}, neighbour_solicitation_header{.target = target});
+}
 // Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
 [[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,
                                        const mac_address& asker, ipv4_address whose) noexcept {
@@ -33459,14 +33610,17 @@ template <class... Headers>
       arp_header{
           .operation = arp_operation::request, .sender_hardware = own, .sender_protocol = a, .target_protocol = a});
 }
-// Says the same to `to`, or to all (§7.2.4, §7.2.6).
+// Says the same to `to`, or to all (§7.2.4, §7.2.6), from `source`: the address itself, or another of this host, which
+// answers for whom it belongs to (§7.2.8).
 [[nodiscard]] inline packet advertisement(pool& memory, const mac_address& own, const ipv6_address& target, bool router,
-                                          const ipv6_address* to, const mac_address& to_mac) noexcept {
+                                          const ipv6_address& source, const ipv6_address* to,
+                                          const mac_address& to_mac) noexcept {
   const bool asked = to != nullptr;
   return message_of(memory,
                     ethernet_header{.source = own, .destination = asked ? to_mac : multicast_mac(all_nodes_multicast)},
-                    ipv6_header{.source = target, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
-                    neighbour_advertisement_header{.target = target, .router = router, .solicited = asked},
+                    ipv6_header{.source = source, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
+                    neighbour_advertisement_header{
+                        .target = target, .router = router, .solicited = asked, .override_cached = source == target},
                     ndp_target_link_address{own});
 }
 
@@ -33811,12 +33965,27 @@ class neighbour_table {
 
   /// What this host is on the link.
   [[nodiscard]] const ip_interface& link() const noexcept { return *link_; }
+  /// Begins to use an address of the link, if nobody else has it: asks that first (RFC 5227 §2.1: three probes, which
+  /// take 4 to 7 seconds; IPv6: duplicate address detection, RFC 4862 §5.4), then uses and announces it. Until then it
+  /// is `tentative`. `address_changed` tells how it ended. Also begins anew with one that is a duplicate. False when
+  /// the address is used already, or there is no room. Addresses whose lifetimes end are deprecated and taken away.
+  ///
+  /// What it does not do: tell switches by MLD that this host listens to the address's multicast group.
+  [[nodiscard]] bool acquire(const interface_address& a, instant now) noexcept {
+    return detection_.begin(*link_, a, random_, now);
+  }
+  /// The addresses of the link, for those that give them lifetimes. What was changed is looked at with the next
+  /// `expire`.
+  [[nodiscard]] own_addresses& addresses() noexcept {
+    detection_.consider({});
+    return link_->addresses;
+  }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
   bool announce(const ipv6_address& a) noexcept {
     if (!link_->addresses.contains(a)) return false;
     if (is_mapped(a)) return send(detail::arp_announcement(*packets_, link_->mac, unmapped(a)));
-    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, nullptr, {}));
+    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, a, nullptr, {}));
   }
 
   // ---- neighbours
@@ -33919,15 +34088,23 @@ class neighbour_table {
     if (solicited) store_.move(i, list::reachable, now);
     else if (other) store_.move(i, list::stale, now);
   }
-  /// Somebody else uses an own address: counts it, tells the user, and defends an IPv4 address once all
-  /// `defend_interval` (RFC 5227 §2.4 b).
+  /// Somebody else uses an own address, or one that is asked for: counts it, tells the user, and does to an IPv4
+  /// address what `on_conflict` says. One that was asked for is not used then.
   void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
-    if (!link_->addresses.contains(a)) return;
+    interface_address* const own = link_->addresses.find(a);
+    if (own == nullptr || !own->is_claimed()) return;
     ++statistics_.conflicts;
     if (options_.conflict != nullptr) options_.conflict(options_.context, a, who);
-    instant& defended = link_->addresses.find(a)->defended;
-    if (!is_mapped(a) || now < defended + options_.defend_interval) return;
-    defended = now;
+    const bool tentative = own->state == address_state::tentative;
+    if (!is_mapped(a) && !tentative) return;
+    const bool again = now < own->noted.defended + options_.defend_interval;
+    if (tentative || options_.on_conflict == conflict_policy::give_up ||
+        (options_.on_conflict == conflict_policy::defend_once && again)) {
+      detection_.lost(*own);
+      return changed(*own);
+    }
+    if (again) return;
+    own->noted.defended = now;
     announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
@@ -33947,6 +34124,7 @@ class neighbour_table {
   /// Does what is due at `now`: neighbours go from one state to the next.
   void expire(instant now) noexcept {
     if (now >= redraw_) draw_reachable_time(now);
+    detection_.expire(*link_, options_.dad_transmits, options_.retrans_time, random_, now, address_owner{*this});
     age_reachable(now);
     for (std::uint32_t i; (i = due(list::delay, options_.delay_first_probe_time, now)) != none;) {
       store_[i].asked = 0;
@@ -33963,17 +34141,8 @@ class neighbour_table {
   }
   /// When `expire` or `pull` has something to do; `never` when not before a packet comes.
   [[nodiscard]] instant next_due() const noexcept {
-    instant first = never;
-    const auto consider = [&first](instant t) { first = t < first ? t : first; };
-    const auto list_due = [&](list l, duration after) {
-      if (const std::uint32_t i = store_.head(l); i != none) consider(store_[i].since + after);
-    };
-    list_due(list::delay, options_.delay_first_probe_time);
-    list_due(list::incomplete, options_.retrans_time);
-    list_due(list::probe, options_.retrans_time);
-    if (store_.head(list::soliciting) != none || store_.head(list::probing) != none) consider(next_question());
-    if (store_.ready_size() != 0) consider({});
-    return first;
+    const instant message = next_message(), address = detection_.next_due();
+    return address < message ? address : message;
   }
   /// Moves up to `room` packets that are to be sent into handles that hold nothing: what has waited, and messages.
   /// Calls `expire`.
@@ -34001,8 +34170,9 @@ class neighbour_table {
   }
   /// Whether nothing is ready to be sent.
   [[nodiscard]] bool empty() const noexcept { return store_.ready_size() == 0; }
-  /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too.
-  [[nodiscard]] bool done() const noexcept { return next_due() == never; }
+  /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too, whatever
+  /// an own address waits for.
+  [[nodiscard]] bool done() const noexcept { return next_message() == never; }
 
   /// What was counted so far.
   [[nodiscard]] const neighbour_statistics& statistics() const noexcept { return statistics_; }
@@ -34018,6 +34188,18 @@ class neighbour_table {
  private:
   using list = detail::neighbour_list;
   static constexpr std::uint32_t none = detail::neighbour_store::none;
+  // What `address_detection` asks for.
+  struct address_owner {
+    neighbour_table& table;
+    [[nodiscard]] bool probe(const ipv6_address& a) const noexcept {
+      return table.send(detail::probe(*table.packets_, table.link_->mac, a));
+    }
+    [[nodiscard]] bool announce(const ipv6_address& a) const noexcept { return table.announce(a); }
+    void changed(const interface_address& a) const noexcept { table.changed(a); }
+  };
+  void changed(const interface_address& a) const noexcept {
+    if (options_.address_changed != nullptr) options_.address_changed(options_.context, a);
+  }
   [[nodiscard]] bool is_unresolved(std::uint32_t i) const noexcept {
     return store_[i].list == list::soliciting || store_[i].list == list::incomplete;
   }
@@ -34136,6 +34318,20 @@ class neighbour_table {
     if (options_.failed == nullptr) return discard(i, statistics_.failed_discards);
     while (store_[i].waiting != 0) options_.failed(options_.context, store_.take(i));
   }
+  // When there is something to do for neighbours.
+  [[nodiscard]] instant next_message() const noexcept {
+    instant first = never;
+    const auto consider = [&first](instant t) { first = t < first ? t : first; };
+    const auto list_due = [&](list l, duration after) {
+      if (const std::uint32_t i = store_.head(l); i != none) consider(store_[i].since + after);
+    };
+    list_due(list::delay, options_.delay_first_probe_time);
+    list_due(list::incomplete, options_.retrans_time);
+    list_due(list::probe, options_.retrans_time);
+    if (store_.head(list::soliciting) != none || store_.head(list::probing) != none) consider(next_question());
+    if (store_.ready_size() != 0) consider({});
+    return first;
+  }
   // When the next question may be sent: `allowed_` runs ahead of the time by what was sent too early.
   [[nodiscard]] instant next_question() const noexcept {
     return allowed_ - (seconds(1) / options_.solicit_rate) * (std::int64_t{options_.solicit_burst} - 1);
@@ -34151,6 +34347,7 @@ class neighbour_table {
   neighbour_options options_;
   pool* packets_;
   ip_interface* link_;
+  detail::address_detection detection_;
   std::uint32_t unresolved_;
   random_generator random_;
   duration reachable_time_{};
@@ -34190,8 +34387,7 @@ class static_neighbour_table {
 // ==== runnel/ip/answer_neighbours.hpp ================================================================================
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
-// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by; nor does
-// it probe whether an own address is free before it is used (RFC 5227 §2.1, RFC 4862 §5.4).
+// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -34212,18 +34408,25 @@ namespace detail {
   if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
   if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
   if (who == table.link().mac) return drop_reason::none;  // it has come back
-  if (!sender.is_unspecified() && table.link().addresses.contains(mapped(sender))) {
+  const own_addresses& own = table.link().addresses;
+  if (const interface_address* const a = own.find(mapped(sender)); a != nullptr && a->is_claimed()) {
     table.in_conflict(mapped(sender), who, now);
     return drop_reason::none;
   }
-  const bool for_us = table.link().addresses.contains(mapped(target));
-  if (!sender.is_unspecified() && table.link().addresses.is_on_link(mapped(sender))) {
+  // RFC 5227 §2.1.1: two want the same address at the same time.
+  if (const interface_address* const a = own.find(mapped(target));
+      a != nullptr && a->state == address_state::tentative) {
+    if (m.is_probe()) table.in_conflict(mapped(target), who, now);
+    return drop_reason::none;
+  }
+  const bool for_us = own.contains(mapped(target));
+  if (!sender.is_unspecified() && own.is_on_link(mapped(sender))) {
     const bool answer = m.is_reply() && to_us;
     if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
-  if (for_us || table.options().proxy_arp.contains(target))
+  if (for_us || table.options().is_proxied(mapped(target)))
     table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
@@ -34231,15 +34434,25 @@ namespace detail {
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
                                       const mac_address& from, instant now) noexcept {
-  if (!table.link().addresses.contains(m.target()) || from == table.link().mac) return drop_reason::none;
-  const ipv6_address source = around.source();
+  if (from == table.link().mac) return drop_reason::none;
+  const ipv6_address source = around.source(), target = m.target();
+  const own_addresses& own = table.link().addresses;
+  if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
+    if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
+    return drop_reason::none;
+  }
+  const bool for_us = own.contains(target);
+  if (!for_us && !table.options().is_proxied(target)) return drop_reason::none;
   const bool router = table.options().router;
+  const ipv6_address answerer =
+      for_us ? target : own.source_for(source.is_unspecified() ? all_nodes_multicast : source);
+  if (answerer.is_unspecified()) return drop_reason::none;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.link().mac, m.target(), router, nullptr, {}));
+    table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.link().addresses.contains(source)) {
+  if (own.contains(source)) {
     table.in_conflict(source, from, now);
     return drop_reason::none;
   }
@@ -34247,11 +34460,11 @@ namespace detail {
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;
     asker = *said;
-    table.learn(source, asker, source.is_link_local() || table.link().addresses.is_on_link(source), now);
+    table.learn(source, asker, for_us && own.is_on_link(source), now);
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.link().mac, m.target(), router, &source, asker));
+  table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
   return drop_reason::none;
 }
 
@@ -34261,7 +34474,8 @@ namespace detail {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.link().addresses.contains(m.target())) {
+  const interface_address* const own = table.link().addresses.find(m.target());
+  if (own != nullptr && own->is_claimed()) {
     table.in_conflict(m.target(), said ? *said : from, now);
     return drop_reason::none;
   }
@@ -34304,7 +34518,7 @@ struct answer_neighbours_stage : stage_defaults {
     const bool asks = type == icmpv6::neighbour_solicitation.type;
     if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
     const ipv6_address to = around.destination();
-    if (!to.is_multicast() && !table->link().addresses.contains(to)) return pass;
+    if (!to.is_multicast() && !table->link().addresses.contains(to) && !table->options().is_proxied(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
     const mac_address from = frame_of(found).source();
@@ -34325,7 +34539,7 @@ struct answer_neighbours_stage : stage_defaults {
 /// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
 /// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
 /// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
-/// and for those of `proxy_arp`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
+/// and for those of `proxies`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.

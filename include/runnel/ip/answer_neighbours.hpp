@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
-// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by; nor does
-// it probe whether an own address is free before it is used (RFC 5227 §2.1, RFC 4862 §5.4).
+// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -40,18 +39,25 @@ namespace detail {
   if (sender.is_multicast() || sender.is_loopback() || sender.is_broadcast()) return drop_reason::arp_malformed;
   if (target.is_multicast() || target.is_loopback()) return drop_reason::arp_malformed;
   if (who == table.link().mac) return drop_reason::none;  // it has come back
-  if (!sender.is_unspecified() && table.link().addresses.contains(mapped(sender))) {
+  const own_addresses& own = table.link().addresses;
+  if (const interface_address* const a = own.find(mapped(sender)); a != nullptr && a->is_claimed()) {
     table.in_conflict(mapped(sender), who, now);
     return drop_reason::none;
   }
-  const bool for_us = table.link().addresses.contains(mapped(target));
-  if (!sender.is_unspecified() && table.link().addresses.is_on_link(mapped(sender))) {
+  // RFC 5227 §2.1.1: two want the same address at the same time.
+  if (const interface_address* const a = own.find(mapped(target));
+      a != nullptr && a->state == address_state::tentative) {
+    if (m.is_probe()) table.in_conflict(mapped(target), who, now);
+    return drop_reason::none;
+  }
+  const bool for_us = own.contains(mapped(target));
+  if (!sender.is_unspecified() && own.is_on_link(mapped(sender))) {
     const bool answer = m.is_reply() && to_us;
     if (answer || m.is_announcement()) table.advertised(mapped(sender), &who, answer, true, false, now);
     else table.learn(mapped(sender), who, for_us && m.is_request(), now);
   }
   if (!m.is_request() || m.is_announcement()) return drop_reason::none;
-  if (for_us || table.options().proxy_arp.contains(target))
+  if (for_us || table.options().is_proxied(mapped(target)))
     table.send(arp_answer(table.memory(), table.link().mac, target, who, sender));
   return drop_reason::none;
 }
@@ -59,15 +65,25 @@ namespace detail {
 // RFC 4861 §7.2.3 and §7.2.4.
 [[nodiscard]] inline drop_reason hear(neighbour_table& table, const neighbour_solicitation& m, const ipv6& around,
                                       const mac_address& from, instant now) noexcept {
-  if (!table.link().addresses.contains(m.target()) || from == table.link().mac) return drop_reason::none;
-  const ipv6_address source = around.source();
+  if (from == table.link().mac) return drop_reason::none;
+  const ipv6_address source = around.source(), target = m.target();
+  const own_addresses& own = table.link().addresses;
+  if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
+    if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
+    return drop_reason::none;
+  }
+  const bool for_us = own.contains(target);
+  if (!for_us && !table.options().is_proxied(target)) return drop_reason::none;
   const bool router = table.options().router;
+  const ipv6_address answerer =
+      for_us ? target : own.source_for(source.is_unspecified() ? all_nodes_multicast : source);
+  if (answerer.is_unspecified()) return drop_reason::none;
   if (source.is_unspecified()) {  // it wants to use our address (RFC 4862 §5.4.3)
-    table.send(advertisement(table.memory(), table.link().mac, m.target(), router, nullptr, {}));
+    table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, nullptr, {}));
     return drop_reason::none;
   }
   if (source.is_multicast() || from.is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.link().addresses.contains(source)) {
+  if (own.contains(source)) {
     table.in_conflict(source, from, now);
     return drop_reason::none;
   }
@@ -75,11 +91,11 @@ namespace detail {
   if (const auto said = m.link_address(ndp_option::source_link_address)) {
     if (said->is_multicast()) return drop_reason::neighbour_malformed;
     asker = *said;
-    table.learn(source, asker, source.is_link_local() || table.link().addresses.is_on_link(source), now);
+    table.learn(source, asker, for_us && own.is_on_link(source), now);
   } else if (around.destination().is_multicast()) {
     return drop_reason::neighbour_malformed;  // §4.3: it must be there
   }
-  table.send(advertisement(table.memory(), table.link().mac, m.target(), router, &source, asker));
+  table.send(advertisement(table.memory(), table.link().mac, target, router, answerer, &source, asker));
   return drop_reason::none;
 }
 
@@ -89,7 +105,8 @@ namespace detail {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
   if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
-  if (table.link().addresses.contains(m.target())) {
+  const interface_address* const own = table.link().addresses.find(m.target());
+  if (own != nullptr && own->is_claimed()) {
     table.in_conflict(m.target(), said ? *said : from, now);
     return drop_reason::none;
   }
@@ -132,7 +149,7 @@ struct answer_neighbours_stage : stage_defaults {
     const bool asks = type == icmpv6::neighbour_solicitation.type;
     if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
     const ipv6_address to = around.destination();
-    if (!to.is_multicast() && !table->link().addresses.contains(to)) return pass;
+    if (!to.is_multicast() && !table->link().addresses.contains(to) && !table->options().is_proxied(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
     const mac_address from = frame_of(found).source();
@@ -153,7 +170,7 @@ struct answer_neighbours_stage : stage_defaults {
 /// Takes ARP messages, and IPv6 neighbour solicitations and advertisements that are for all or for this host, and lets
 /// everything else pass. What they say goes into the table: a neighbour is added when it asks for an own address from
 /// an address of the link, else only what is there is changed (`accept_untracked` for more). Answers for own addresses,
-/// and for those of `proxy_arp`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
+/// and for those of `proxies`, come out where the table is attached. Drops what RFC 4861 §7.1, RFC 826 and RFC 1812
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.

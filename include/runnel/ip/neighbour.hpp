@@ -9,6 +9,7 @@
 
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/ip/own_addresses.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/ndp.hpp>
@@ -71,6 +72,13 @@ struct neighbour_config {
   std::uint64_t seed = 0;  ///< of the hash and of the times that vary: from a random source, or others can collide
 };
 
+/// What is done when another host uses an own IPv4 address: RFC 5227 §2.4. IPv6 addresses are kept.
+enum class conflict_policy : std::uint8_t {
+  give_up,      ///< (a) this host does not use it any more
+  defend_once,  ///< (b) it announces its address; when that is not the end of it within `defend_interval`, it gives up
+  defend,       ///< (c) it keeps its address, which others depend on, and announces it once all `defend_interval`
+};
+
 /// How neighbours are treated. Names and defaults are those of the kernel's net.ipv[46].neigh.*, where it has one.
 struct neighbour_options {
   duration base_reachable_time = seconds(30);    ///< `reachable` lasts 0.5 to 1.5 times this, drawn anew all 5 minutes
@@ -84,14 +92,29 @@ struct neighbour_options {
   std::uint32_t solicit_burst = 100;             ///< questions at once after a rest; at least 1
   bool accept_untracked = false;                 ///< learn also from announcements that nobody asked for (arp_accept)
   bool router = false;                           ///< this host is one: what its IPv6 advertisements say
-  duration defend_interval = seconds(10);        ///< between two defences of an own address (RFC 5227 §2.4)
-  ipv4_prefix proxy_arp{{}, 32};  ///< answer also for these, which are not on this link; 0.0.0.0/32: none
+  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: it is used at once
+  conflict_policy on_conflict = conflict_policy::defend;  ///< what is done about another host with an own address
+  duration defend_interval = seconds(10);                 ///< between two defences (RFC 5227 §2.4)
+  /// Addresses that are not on this link, for which this host answers nevertheless, since it forwards to them: proxy
+  /// ARP (RFC 1027) and proxy neighbour discovery (RFC 4861 §7.2.8). They must outlive the table. @{
+  const prefix* proxies = nullptr;
+  std::size_t proxy_count = 0;
+  /// @}
+  /// Whether an address is one of them.
+  [[nodiscard]] constexpr bool is_proxied(const ipv6_address& a) const noexcept {
+    for (std::size_t i = 0; i < proxy_count; ++i)
+      if (is_mapped(a) ? proxies[i].contains(unmapped(a)) : proxies[i].contains(a)) return true;
+    return false;
+  }
   /// Gets the packets whose neighbour has failed, as for an ICMP error; without it they are dropped. It may not call
   /// the table.
   void (*failed)(void* context, packet&& p) = nullptr;
-  /// Is told that `who` uses the own address `a` too. It may not call the table.
+  /// Is told that `who` uses the own address `a` too, or wants to. It may not call the table.
   void (*conflict)(void* context, const ipv6_address& a, const mac_address& who) = nullptr;
-  void* context = nullptr;  ///< for both
+  /// Is told of an own address whose state has changed by itself: `preferred`, it was asked for and is used now;
+  /// `duplicate`, it is another's; `deprecated`; `expired`, and it is gone. It may not call the table.
+  void (*address_changed)(void* context, const interface_address& a) = nullptr;
+  void* context = nullptr;  ///< for all of them
 };
 
 /// What a neighbour table has counted since it was made. Names are those of /proc/net/stat/arp_cache, where it has one.
@@ -104,7 +127,7 @@ struct neighbour_statistics {
   std::uint64_t queue_discards = 0;   ///< waiting packets given up for newer ones: drop_reason::neighbour_queue
   std::uint64_t failed_discards = 0;  ///< waiting packets whose neighbour failed: drop_reason::neighbour_failed
   std::uint64_t solicitations = 0;    ///< questions sent
-  std::uint64_t advertisements = 0;   ///< answers and announcements sent
+  std::uint64_t advertisements = 0;   ///< answers, announcements and probes sent
   std::uint64_t no_packet = 0;        ///< messages not sent for want of memory: drop_reason::no_packet
   std::uint64_t conflicts = 0;        ///< somebody else uses an own address
 };

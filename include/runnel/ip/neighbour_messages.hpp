@@ -42,6 +42,15 @@ template <class... Headers>
                     ipv6_header{.source = source, .destination = to, .hop_limit = 255},
                     neighbour_solicitation_header{.target = target}, ndp_source_link_address{own});
 }
+// Asks whether anybody has an address: RFC 5227 §2.1.1, RFC 4862 §5.4.2.
+[[nodiscard]] inline packet probe(pool& memory, const mac_address& own, const ipv6_address& target) noexcept {
+  if (is_mapped(target))
+    return message_of(memory, ethernet_header{.source = own, .destination = mac_broadcast},
+                      arp_header{.sender_hardware = own, .target_protocol = unmapped(target)});
+  const ipv6_address to = solicited_node_multicast(target);
+  return message_of(memory, ethernet_header{.source = own, .destination = multicast_mac(to)},
+                    ipv6_header{.destination = to, .hop_limit = 255}, neighbour_solicitation_header{.target = target});
+}
 // Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
 [[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,
                                        const mac_address& asker, ipv4_address whose) noexcept {
@@ -59,14 +68,17 @@ template <class... Headers>
       arp_header{
           .operation = arp_operation::request, .sender_hardware = own, .sender_protocol = a, .target_protocol = a});
 }
-// Says the same to `to`, or to all (§7.2.4, §7.2.6).
+// Says the same to `to`, or to all (§7.2.4, §7.2.6), from `source`: the address itself, or another of this host, which
+// answers for whom it belongs to (§7.2.8).
 [[nodiscard]] inline packet advertisement(pool& memory, const mac_address& own, const ipv6_address& target, bool router,
-                                          const ipv6_address* to, const mac_address& to_mac) noexcept {
+                                          const ipv6_address& source, const ipv6_address* to,
+                                          const mac_address& to_mac) noexcept {
   const bool asked = to != nullptr;
   return message_of(memory,
                     ethernet_header{.source = own, .destination = asked ? to_mac : multicast_mac(all_nodes_multicast)},
-                    ipv6_header{.source = target, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
-                    neighbour_advertisement_header{.target = target, .router = router, .solicited = asked},
+                    ipv6_header{.source = source, .destination = asked ? *to : all_nodes_multicast, .hop_limit = 255},
+                    neighbour_advertisement_header{
+                        .target = target, .router = router, .solicited = asked, .override_cached = source == target},
                     ndp_target_link_address{own});
 }
 

@@ -33,6 +33,7 @@
 #include <runnel/base/random.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
+#include <runnel/ip/address_detection.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
@@ -77,12 +78,27 @@ class neighbour_table {
 
   /// What this host is on the link.
   [[nodiscard]] const ip_interface& link() const noexcept { return *link_; }
+  /// Begins to use an address of the link, if nobody else has it: asks that first (RFC 5227 §2.1: three probes, which
+  /// take 4 to 7 seconds; IPv6: duplicate address detection, RFC 4862 §5.4), then uses and announces it. Until then it
+  /// is `tentative`. `address_changed` tells how it ended. Also begins anew with one that is a duplicate. False when
+  /// the address is used already, or there is no room. Addresses whose lifetimes end are deprecated and taken away.
+  ///
+  /// What it does not do: tell switches by MLD that this host listens to the address's multicast group.
+  [[nodiscard]] bool acquire(const interface_address& a, instant now) noexcept {
+    return detection_.begin(*link_, a, random_, now);
+  }
+  /// The addresses of the link, for those that give them lifetimes. What was changed is looked at with the next
+  /// `expire`.
+  [[nodiscard]] own_addresses& addresses() noexcept {
+    detection_.consider({});
+    return link_->addresses;
+  }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
   bool announce(const ipv6_address& a) noexcept {
     if (!link_->addresses.contains(a)) return false;
     if (is_mapped(a)) return send(detail::arp_announcement(*packets_, link_->mac, unmapped(a)));
-    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, nullptr, {}));
+    return send(detail::advertisement(*packets_, link_->mac, a, options_.router, a, nullptr, {}));
   }
 
   // ---- neighbours
@@ -185,15 +201,23 @@ class neighbour_table {
     if (solicited) store_.move(i, list::reachable, now);
     else if (other) store_.move(i, list::stale, now);
   }
-  /// Somebody else uses an own address: counts it, tells the user, and defends an IPv4 address once all
-  /// `defend_interval` (RFC 5227 §2.4 b).
+  /// Somebody else uses an own address, or one that is asked for: counts it, tells the user, and does to an IPv4
+  /// address what `on_conflict` says. One that was asked for is not used then.
   void in_conflict(const ipv6_address& a, const mac_address& who, instant now) noexcept {
-    if (!link_->addresses.contains(a)) return;
+    interface_address* const own = link_->addresses.find(a);
+    if (own == nullptr || !own->is_claimed()) return;
     ++statistics_.conflicts;
     if (options_.conflict != nullptr) options_.conflict(options_.context, a, who);
-    instant& defended = link_->addresses.find(a)->defended;
-    if (!is_mapped(a) || now < defended + options_.defend_interval) return;
-    defended = now;
+    const bool tentative = own->state == address_state::tentative;
+    if (!is_mapped(a) && !tentative) return;
+    const bool again = now < own->noted.defended + options_.defend_interval;
+    if (tentative || options_.on_conflict == conflict_policy::give_up ||
+        (options_.on_conflict == conflict_policy::defend_once && again)) {
+      detection_.lost(*own);
+      return changed(*own);
+    }
+    if (again) return;
+    own->noted.defended = now;
     announce(a);
   }
   /// Takes a message of this host to be sent; counts it. False for want of memory, also when `p` is empty.
@@ -213,6 +237,7 @@ class neighbour_table {
   /// Does what is due at `now`: neighbours go from one state to the next.
   void expire(instant now) noexcept {
     if (now >= redraw_) draw_reachable_time(now);
+    detection_.expire(*link_, options_.dad_transmits, options_.retrans_time, random_, now, address_owner{*this});
     age_reachable(now);
     for (std::uint32_t i; (i = due(list::delay, options_.delay_first_probe_time, now)) != none;) {
       store_[i].asked = 0;
@@ -229,17 +254,8 @@ class neighbour_table {
   }
   /// When `expire` or `pull` has something to do; `never` when not before a packet comes.
   [[nodiscard]] instant next_due() const noexcept {
-    instant first = never;
-    const auto consider = [&first](instant t) { first = t < first ? t : first; };
-    const auto list_due = [&](list l, duration after) {
-      if (const std::uint32_t i = store_.head(l); i != none) consider(store_[i].since + after);
-    };
-    list_due(list::delay, options_.delay_first_probe_time);
-    list_due(list::incomplete, options_.retrans_time);
-    list_due(list::probe, options_.retrans_time);
-    if (store_.head(list::soliciting) != none || store_.head(list::probing) != none) consider(next_question());
-    if (store_.ready_size() != 0) consider({});
-    return first;
+    const instant message = next_message(), address = detection_.next_due();
+    return address < message ? address : message;
   }
   /// Moves up to `room` packets that are to be sent into handles that hold nothing: what has waited, and messages.
   /// Calls `expire`.
@@ -267,8 +283,9 @@ class neighbour_table {
   }
   /// Whether nothing is ready to be sent.
   [[nodiscard]] bool empty() const noexcept { return store_.ready_size() == 0; }
-  /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too.
-  [[nodiscard]] bool done() const noexcept { return next_due() == never; }
+  /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too, whatever
+  /// an own address waits for.
+  [[nodiscard]] bool done() const noexcept { return next_message() == never; }
 
   /// What was counted so far.
   [[nodiscard]] const neighbour_statistics& statistics() const noexcept { return statistics_; }
@@ -284,6 +301,18 @@ class neighbour_table {
  private:
   using list = detail::neighbour_list;
   static constexpr std::uint32_t none = detail::neighbour_store::none;
+  // What `address_detection` asks for.
+  struct address_owner {
+    neighbour_table& table;
+    [[nodiscard]] bool probe(const ipv6_address& a) const noexcept {
+      return table.send(detail::probe(*table.packets_, table.link_->mac, a));
+    }
+    [[nodiscard]] bool announce(const ipv6_address& a) const noexcept { return table.announce(a); }
+    void changed(const interface_address& a) const noexcept { table.changed(a); }
+  };
+  void changed(const interface_address& a) const noexcept {
+    if (options_.address_changed != nullptr) options_.address_changed(options_.context, a);
+  }
   [[nodiscard]] bool is_unresolved(std::uint32_t i) const noexcept {
     return store_[i].list == list::soliciting || store_[i].list == list::incomplete;
   }
@@ -402,6 +431,20 @@ class neighbour_table {
     if (options_.failed == nullptr) return discard(i, statistics_.failed_discards);
     while (store_[i].waiting != 0) options_.failed(options_.context, store_.take(i));
   }
+  // When there is something to do for neighbours.
+  [[nodiscard]] instant next_message() const noexcept {
+    instant first = never;
+    const auto consider = [&first](instant t) { first = t < first ? t : first; };
+    const auto list_due = [&](list l, duration after) {
+      if (const std::uint32_t i = store_.head(l); i != none) consider(store_[i].since + after);
+    };
+    list_due(list::delay, options_.delay_first_probe_time);
+    list_due(list::incomplete, options_.retrans_time);
+    list_due(list::probe, options_.retrans_time);
+    if (store_.head(list::soliciting) != none || store_.head(list::probing) != none) consider(next_question());
+    if (store_.ready_size() != 0) consider({});
+    return first;
+  }
   // When the next question may be sent: `allowed_` runs ahead of the time by what was sent too early.
   [[nodiscard]] instant next_question() const noexcept {
     return allowed_ - (seconds(1) / options_.solicit_rate) * (std::int64_t{options_.solicit_burst} - 1);
@@ -417,6 +460,7 @@ class neighbour_table {
   neighbour_options options_;
   pool* packets_;
   ip_interface* link_;
+  detail::address_detection detection_;
   std::uint32_t unresolved_;
   random_generator random_;
   duration reachable_time_{};

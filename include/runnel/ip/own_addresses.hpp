@@ -20,10 +20,11 @@ enum class address_state : std::uint8_t {
   deprecated,  ///< in use, but not for what is new where there is another (RFC 4862 §5.5.4)
   tentative,   ///< this host asks whether another has it, and does not use it before
   duplicate,   ///< another host has it: not used (`dadfailed`)
+  expired,     ///< its time is over; said of an address that is taken away
 };
 /// As `ip address` writes it; the usual state has no word.
 [[nodiscard]] constexpr const char* name(address_state s) noexcept {
-  constexpr const char* names[] = {"", "deprecated", "tentative", "dadfailed"};
+  constexpr const char* names[] = {"", "deprecated", "tentative", "dadfailed", "expired"};
   const auto i = static_cast<std::size_t>(s);
   return i < sizeof names / sizeof *names ? names[i] : "?";
 }
@@ -36,7 +37,12 @@ struct interface_address {
   instant preferred_until = never;                 ///< it is deprecated from then on
   instant valid_until = never;                     ///< it is taken away then
 
-  instant defended{INT64_MIN};  ///< when the neighbour table did so last (RFC 5227 §2.4)
+  /// What the neighbour table notes about it.
+  struct {
+    instant due = never;          ///< when the next message about it is to be sent
+    instant defended{INT64_MIN};  ///< when it was, the last time (RFC 5227 §2.4)
+    std::uint8_t sent = 0;        ///< probes, or announcements
+  } noted{};
 
   /// None.
   constexpr interface_address() noexcept = default;
@@ -54,6 +60,8 @@ struct interface_address {
   [[nodiscard]] constexpr bool is_usable() const noexcept {
     return state == address_state::preferred || state == address_state::deprecated;
   }
+  /// Whether nobody else shall use it: this host does, or is about to.
+  [[nodiscard]] constexpr bool is_claimed() const noexcept { return is_usable() || state == address_state::tentative; }
   /// The block of addresses that it lies in.
   [[nodiscard]] constexpr ipv6_prefix subnet() const noexcept { return {address, length}; }
 };
