@@ -38208,7 +38208,7 @@ struct resolve_stage : stage_defaults {
     }
   }
   // Of destinations that are no neighbour; `stolen` when it is one.
-  [[nodiscard]] static RUNNEL_INLINE verdict send_to_many(const neighbour_table& table, const ipv6_address& to,
+  [[nodiscard]] RUNNEL_INLINE static verdict send_to_many(const neighbour_table& table, const ipv6_address& to,
                                                           packet& p) noexcept {
     mac_address mac;
     if (is_mapped(to)) {

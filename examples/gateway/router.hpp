@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+// What the gateway consists of, and the way of a packet through it.
+//
+//     from each interface -> parse -> neighbours --.
+//                                                  |
+//         defragment -> track -> prerouting -> route -+- local ---> input ---> echo, or "nobody listens"
+//                                                     +- forward -> forward -> TTL, MTU -> postrouting -> confirm ->
+//                                                     |                                      resolve -> its interface
+//                                                     `- no route -> ICMP error
+//
+// The tables live in `router`; the path refers to them. Rules, routes and addresses are replaced while packets flow, and
+// no connection is lost by that.
+#ifndef GATEWAY_ROUTER_HPP
+#define GATEWAY_ROUTER_HPP
+
+#include <runnel/runnel.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "configuration.hpp"
+
+namespace gateway {
+
+// Memory of a size that is known when the program runs.
+class table_memory {
+ public:
+  explicit table_memory(std::size_t n) : size_(n), at_(static_cast<std::byte*>(::operator new(n, alignment))) {}
+  table_memory(const table_memory&) = delete;
+  table_memory& operator=(const table_memory&) = delete;
+  ~table_memory() { ::operator delete(at_, alignment); }
+  operator runnel::mutable_bytes() { return {at_, size_}; }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  std::size_t size_;
+  std::byte* at_;
+};
+
+// The rules of a configuration. Their table has room for all that a text of this length can say.
+class rule_set {
+ public:
+  explicit rule_set(const configuration& c)
+      : memory_(runnel::rule_table::bytes_needed(room_for(c.rules))), table_(memory_, room_for(c.rules)) {}
+
+  // False when something is wrong: see `why`, "line 3, column 14: ...".
+  bool load(const configuration& c) {
+    std::vector<const char*> names;
+    for (const configuration::interface& i : c.interfaces) names.push_back(i.name.c_str());
+    runnel::named_sets known;
+    known.interfaces = names.data();
+    known.interface_count = names.size();
+    const auto loaded = runnel::load(table_, c.rules.c_str(), known);
+    if (!loaded) why_ = loaded.error().message() + std::string_view("rules: ").size();
+    return loaded.has_value();
+  }
+  [[nodiscard]] const std::string& why() const { return why_; }
+  [[nodiscard]] runnel::rule_table& table() { return table_; }
+
+ private:
+  static runnel::rule_table_config room_for(const std::string& text) {
+    const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(text.size() + 1, 64'999));
+    const auto lines = static_cast<std::uint32_t>(std::count_if(
+        text.begin(), text.end(), [](char c) { return c == '\n' || c == ';' || c == '{' || c == '}' || c == ','; }));
+    const std::uint32_t few = std::min(lines + 1, n);
+    return {.chains = few, .rules = few, .nodes = n, .words = n, .statements = n, .limits = few, .text = n,
+            .sets = few, .elements = lines + 1};
+  }
+  table_memory memory_;
+  runnel::rule_table table_;
+  std::string why_;
+};
+
+// The routes of a configuration, in tables of their own over next hops that all of them share.
+class route_set {
+  using v4 = runnel::sorted_routes<runnel::ipv4_address>;
+  using v6 = runnel::sorted_routes<runnel::ipv6_address>;
+
+ public:
+  using table_type = runnel::route_table<v4, v6>;
+
+  route_set(const configuration& c, const std::vector<runnel::ip_interface>& links, runnel::next_hop_table& hops)
+      : slots4_(room_for(c)), slots6_(room_for(c)), four_(slots4_.data(), slots4_.size()),
+        six_(slots6_.data(), slots6_.size()), table_(hops, four_, six_) {
+    using runnel::next_hop, runnel::route_type, runnel::net;
+    // What is for this host: its addresses, and what is sent to many.
+    for (const runnel::prefix many : {net("224.0.0.0/4"), net("255.255.255.255/32"), net("ff00::/8")})
+      add(many, next_hop::of(route_type::broadcast));
+    for (std::uint16_t n = 1; n < links.size(); ++n)
+      for (const runnel::interface_address& a : links[n].addresses) {
+        add(subnet_of(a, a.length), next_hop::on_link(n));
+        add(subnet_of(a, 128), next_hop::of(route_type::local, n));
+        if (runnel::is_mapped(a.address) && a.length <= 96 + 30) {
+          const std::uint32_t hosts = 0xffff'ffffu >> (a.length - 96);
+          add(runnel::prefix::v4(runnel::ipv4_address{runnel::unmapped(a.address).value() | hosts}, 32),
+              next_hop::of(route_type::broadcast, n));
+        }
+      }
+    for (const configuration::route& r : c.routes) add(r.covered, r.hop);
+  }
+  ~route_set() { table_.clear(); }
+  route_set(const route_set&) = delete;
+  route_set& operator=(const route_set&) = delete;
+
+  [[nodiscard]] bool complete() const { return complete_; }
+  [[nodiscard]] const table_type& table() const { return table_; }
+
+ private:
+  static std::size_t room_for(const configuration& c) {
+    return 3 + c.routes.size() + c.interfaces.size() * (runnel::own_addresses::most + 1) * 3;
+  }
+  static runnel::prefix subnet_of(const runnel::interface_address& a, unsigned length) {
+    if (runnel::is_mapped(a.address)) return runnel::prefix::v4(runnel::unmapped(a.address), length - 96);
+    return runnel::prefix::v6(a.address, length);
+  }
+  void add(const runnel::prefix& p, const runnel::next_hop& hop) { complete_ = table_.insert(p, hop) && complete_; }
+
+  std::vector<v4::slot> slots4_;
+  std::vector<v6::slot> slots6_;
+  v4 four_;
+  v6 six_;
+  table_type table_;
+  bool complete_ = true;
+};
+
+// A link: the device, and who is there.
+struct port {
+  std::string name;
+  runnel::device::any_device device;
+  std::unique_ptr<table_memory> memory;
+  std::unique_ptr<runnel::neighbour_table> neighbours;
+};
+
+// All ports as one device: each packet goes out by the interface of its next hop; an answer, which has none, by the one
+// that it came in by. Or, to try things, all of them into a capture.
+class egress {
+ public:
+  explicit egress(std::vector<port>& ports) : ports_(ports) {}
+  explicit egress(std::vector<port>& ports, runnel::device::any_device& capture) : ports_(ports), capture_(&capture) {}
+  [[nodiscard]] std::size_t transmit(runnel::packet* packets, std::size_t n, runnel::instant now) {
+    if (capture_ != nullptr) return capture_->transmit(packets, n, now);
+    for (std::size_t from = 0, to; from < n; from = to) {
+      const std::uint16_t out = way_of(packets[from]);
+      for (to = from + 1; to < n && way_of(packets[to]) == out; ++to) {}
+      const bool there = out >= 1 && out <= ports_.size();
+      const std::size_t sent = there ? ports_[out - 1u].device.transmit(packets + from, to - from, now) : 0;
+      lost_ += to - from - sent;
+      for (std::size_t i = from + sent; i < to; ++i) packets[i].reset();
+    }
+    return n;
+  }
+  // Counted as drops of the path: `transmit` asks for it.
+  [[nodiscard]] std::uint64_t lost() const { return lost_; }
+
+ private:
+  static std::uint16_t way_of(const runnel::packet& p) {
+    const std::uint16_t oif = runnel::oif_of(p);
+    return oif != 0 ? oif : p.iif();
+  }
+  std::vector<port>& ports_;
+  runnel::device::any_device* capture_ = nullptr;
+  std::uint64_t lost_ = 0;
+};
+
+class router {
+ public:
+  static constexpr std::size_t max_next_hops = 4096;
+
+  // Of a configuration whose rules can be loaded.
+  router(configuration c, std::unique_ptr<rule_set> first_rules)
+      : config(std::move(c)), rules_now_(std::move(first_rules)), rules(rules_now_->table()),
+        connection_memory_(runnel::connection_table::bytes_needed(config.connections)),
+        fragment_memory_(runnel::fragment_table::bytes_needed(config.fragments)),
+        connections(connection_memory_, seeded(config.connections)),
+        fragments(fragment_memory_, seeded(config.fragments)), links(config.interfaces.size() + 1),
+        hop_slots_(max_next_hops), hops(hop_slots_.data(), hop_slots_.size(), nullptr, 0), errors(interfaces()) {
+    for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
+      links[i + 1] = config.interfaces[i].link;
+      if (links[i + 1].mtu == 0) links[i + 1].mtu = 1500;
+    }
+    routes_now_ = std::make_unique<route_set>(config, links, hops);
+    all_routes = std::make_unique<runnel::snapshot<route_set::table_type, 1>>(routes_now_->table());
+    routes().refresh();
+  }
+
+  [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
+  [[nodiscard]] runnel::snapshot_reader<route_set::table_type>& routes() { return all_routes->reader(0); }
+  // The interface that a packet from this address comes by, as far as routes say.
+  template <class Address>
+  [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {
+    const runnel::next_hop_number n = all_routes->newest().lookup(a);
+    return hops.is_hop(n) ? hops[n].oif : 0;
+  }
+
+ private:
+  template <class Config>
+  static Config seeded(Config c) {
+    std::random_device source;
+    c.seed = std::uint64_t{source()} << 32 | source();
+    return c;
+  }
+
+ public:
+  configuration config;
+
+ private:
+  std::unique_ptr<rule_set> rules_now_;
+
+ public:
+  runnel::rule_table_slot rules;
+
+ private:
+  table_memory connection_memory_, fragment_memory_;
+
+ public:
+  runnel::connection_table connections;
+  runnel::fragment_table fragments;
+  std::vector<runnel::ip_interface> links;  // by number: the first one is none
+
+ private:
+  std::vector<runnel::next_hop_table::slot> hop_slots_;
+
+ public:
+  runnel::next_hop_table hops;
+  runnel::icmp_sender errors;
+
+ private:
+  std::unique_ptr<route_set> routes_now_;
+  std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
+};
+
+// Calls `use(path)` with the way of parsed packets whose interface is known. Those that are forwarded go to `wire`,
+// which finds their next hop on its link; answers go straight to `out`: they have their link header already.
+template <class Use>
+auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
+  using namespace runnel;
+  const ip_interfaces interfaces = r.interfaces();
+
+  auto onwards = as_pipeline(hook<postrouting>(r.rules) | confirm(r.connections) | replaceable(wire));
+  auto answers = as_pipeline(track(r.connections) | hook<hook_point::output>(r.rules) | confirm(r.connections) |
+                             transmit(out));
+  // clang-format off
+  auto path = as_pipeline(
+      defragment(r.fragments)
+    | track(r.connections) | ftp_helper(r.connections) | tftp_helper(r.connections)
+    | hook<prerouting>(r.rules)
+    | route(r.routes())
+        .on<local>(
+            hook<hook_point::input>(r.rules)
+          | confirm(r.connections)
+          | answer_echo(interfaces)
+              .on<answered>(shared(answers))
+              .on<other>(by_protocol()
+                  .on<tcp>   (reject_with_tcp_reset(r.errors) | shared(answers))
+                  .on<udp>   (reject(icmp::unreachable::port, r.errors) | shared(answers))
+                  .on<icmp>  (discard)
+                  .on<icmpv6>(discard)
+                  .on<other> (reject(icmp::unreachable::protocol, r.errors) | shared(answers))))
+        .on<forward>(
+            hook<hook_point::forward>(r.rules)
+          | forwarding(r.routes(), {.interfaces = interfaces, .reverse_path = r.config.reverse_path})
+              .on<forwarded>(shared(onwards))
+              .on<oversized>(fragment(r.hops, {.interfaces = interfaces}) | shared(onwards))
+              .on<refused>  (reject(r.errors) | shared(answers)))
+        .on<no_route>(reject(r.hops, r.errors) | shared(answers)));
+  // clang-format on
+  return use(path);
+}
+
+}  // namespace gateway
+
+#endif
