@@ -9,6 +9,7 @@
 #include <runnel/hook/parse_rule_table.hpp>
 #include <runnel/hook/print_rule_table.hpp>
 #include <runnel/hook/rule_table.hpp>
+#include <runnel/hook/rule_table_slot.hpp>
 #include <runnel/hook/targets.hpp>
 
 #endif

@@ -1740,10 +1740,15 @@ class token_bucket {
       else return false;
       return true;
     }
+    return take(now, full_at_);
+  }
+  /// The same for one of many buckets alike, of which nothing is kept but the time `full_at` when it is full again: at
+  /// first `instant{INT64_MIN}`. For rates above 0.
+  constexpr bool take(instant now, instant& full_at) const noexcept {
     const auto room = static_cast<std::int64_t>(gap_ > most / burst_ ? most : gap_ * burst_);
-    const instant full = full_at_ < now ? now : full_at_;
+    const instant full = full_at < now ? now : full_at;
     if (full - now > duration{room - static_cast<std::int64_t>(gap_)}) return false;
-    full_at_ = full + nanoseconds(static_cast<std::int64_t>(gap_));
+    full_at = full + nanoseconds(static_cast<std::int64_t>(gap_));
     return true;
   }
 
@@ -24683,6 +24688,8 @@ class text_cursor {
   text_cursor(const char* text, std::size_t end) noexcept : text_(text), end_(end) {}
   text_cursor(const text_cursor&) = delete;
   text_cursor& operator=(const text_cursor&) = delete;
+  // Another one at the same place, to look ahead with: what fails there does not count.
+  [[nodiscard]] text_cursor look_ahead() const noexcept { return {text_, end_, at_}; }
 
   [[nodiscard]] bool good() const noexcept { return !failed_; }
   [[nodiscard]] std::size_t at() const noexcept { return at_; }
@@ -24798,6 +24805,7 @@ class text_cursor {
   [[nodiscard]] const char* why() const noexcept { return why_.c_str(); }
 
  private:
+  text_cursor(const char* text, std::size_t end, std::size_t at) noexcept : text_(text), end_(end), at_(at) {}
   // A word, or one character of something else.
   void print_here() noexcept {
     why_ << '"';
@@ -25586,6 +25594,42 @@ bool parse_field_condition(auto& p) noexcept {
 
 #endif
 
+// ==== runnel/match/parse_map_operand.hpp =============================================================================
+// Reads what stands before `map` and `vmap` in rules: an operand, perhaps with a mask.
+#ifndef RUNNEL_MATCH_PARSE_MAP_OPERAND_HPP
+#define RUNNEL_MATCH_PARSE_MAP_OPERAND_HPP
+
+#include <cstdint>  // uint64_t
+
+namespace runnel::match::detail {
+
+// What a map is asked with, `tcp dport` or `ip saddr & 255.255.255.0`. `take_mask(mask)` gets what is behind `&`, a
+// number or an IPv6 address. False, and nothing said, when no operand stands here.
+bool parse_map_operand(auto& p, operand_description& to, auto&& take_mask) noexcept {
+  if (!parse_operand(p, to)) return false;
+  if (!p.in.accept("&")) return true;
+  to.is_masked = true;
+  const auto take = [&]<class Key>(Key mask) {
+    parse_mask(p.in, to, mask);
+    take_mask(mask);
+  };
+  if (to.value == value_kind::ipv6) take(ipv6_address{});
+  else take(std::uint64_t{0});
+  return true;
+}
+// Whether a map is asked here: `tcp dport vmap { ... }`; `word` is `map` or `vmap`.
+bool sees_map(const auto& p, const char* word) noexcept {
+  text_cursor ahead = p.in.look_ahead();
+  struct {
+    text_cursor& in;
+  } only{ahead};
+  operand_description d;
+  return parse_map_operand(only, d, [](const auto&) {}) && ahead.accept_words(word);
+}
+}  // namespace runnel::match::detail
+
+#endif
+
 // ==== runnel/match/parse_tcpdump.hpp =================================================================================
 // Reads one condition in tcpdump's way: `host 10.0.0.1`, `tcp dst port 80`, `net 10/8`, `tcp[tcpflags] & tcp-syn != 0`.
 // pcap-filter(7).
@@ -26074,13 +26118,18 @@ bool sees_verdict(auto& p) noexcept {
                                         "accept",
                                         "drop",
                                         "return",
+                                        "continue",
                                         "jump",
                                         "goto",
                                         "limit rate",
                                         "log",
                                         "notrack",
                                         "comment",
+                                        "add",
+                                        "update",
+                                        "delete",
                                         "meta mark set",
+                                        "ct mark set",
                                         "meta nftrace",
                                         "ip ttl set",
                                         "ip6 hoplimit set",
@@ -26093,7 +26142,7 @@ bool sees_verdict(auto& p) noexcept {
       if (p.in.sees_words(word)) return true;
     return false;
   };
-  return p.of_chain ? sees_one_of(statements) : sees_one_of(words);
+  return p.of_chain ? sees_one_of(statements) || sees_map(p, "vmap") : sees_one_of(words);
 }
 // Whether one more condition stands here.
 bool goes_on_with_condition(auto& p) noexcept {
@@ -31368,42 +31417,288 @@ template <class First, class... More>
 
 #endif
 
+// ==== runnel/hook/table_statement.hpp ================================================================================
+// What the rules and the maps of a rule table do with packets, as data.
+#ifndef RUNNEL_HOOK_TABLE_STATEMENT_HPP
+#define RUNNEL_HOOK_TABLE_STATEMENT_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel::detail {
+
+enum class statement_kind : std::uint8_t {
+  // verdicts
+  accept,
+  drop,
+  jump,
+  go_to,
+  back,
+  go_on,    // `continue`
+  look_up,  // `vmap`: what the map says
+  // what goes on to the next one
+  counter,
+  limit,
+  log,
+  notrack,
+  mark,
+  mark_by_map,
+  mark_from_connection,
+  connection_mark,
+  connection_mark_from_packet,
+  priority,
+  traced,
+  dscp,
+  dscp6,
+  ttl,
+  hop_limit,
+  segment_size,
+  add_element,
+  update_element,
+  delete_element,
+};
+struct statement {
+  statement_kind kind = statement_kind::accept;
+  drop_reason reason = drop_reason::policy;  // of a drop
+  std::uint16_t index = 0;                   // of a chain, of a limit, of an update of a set
+  std::uint32_t value = 0;                   // what is set; where the prefix of a log begins; the node of an operand
+
+  friend constexpr bool operator==(const statement&, const statement&) noexcept = default;
+};
+[[nodiscard]] constexpr bool is_jump(const statement& s) noexcept {
+  return s.kind == statement_kind::jump || s.kind == statement_kind::go_to;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/hook/table_set.hpp ======================================================================================
-// The sets of a rule table: values, ranges and prefixes in rising order, asked by binary search.
+// The sets and maps of a rule table. What has single values is a hash table, to which packets may add; what has ranges
+// and prefixes lies in rising order, with an index of where to begin.
+//
+// Both cost the same however many elements there are: the index has more places than there are elements, so that one
+// or two are left to look at when they are spread over the addresses. Where very many lie side by side and others far
+// away, what is left is searched by halves.
+//
+// Times are counted from the first packet that the table has seen.
 #ifndef RUNNEL_HOOK_TABLE_SET_HPP
 #define RUNNEL_HOOK_TABLE_SET_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <cstdint>  // int64_t, uint8_t, uint32_t, uint64_t
 
 namespace runnel::detail {
 
 inline constexpr std::size_t name_room = 32;
 
-// From the first to the last value. Numbers are in the lower half, as in match::set_element.
-struct table_range {
+// The packet that is looked at: when it came, and its length.
+struct table_clock {
+  std::int64_t now = 0;  // nanoseconds after the first packet
+  std::uint64_t length = 0;
+};
+
+// From the first to the last value; of a single one both are the same. Numbers are in the lower half, as in
+// match::set_element.
+struct table_element {
   ipv6_address first{};
   ipv6_address last{};
 };
+// What an element has beside its values.
+struct element_state {
+  static constexpr std::int64_t forever = INT64_MAX, nobody = INT64_MIN;
+  std::int64_t expires = forever;  // `nobody` of one that is free
+  std::int64_t timeout = 0;        // nanoseconds; 0: none
+  rule_counter hits{};
+  statement then{};          // of a map
+  std::int64_t full_at = 0;  // of a limit: when the bucket is full again
+};
+// A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
+// of its hash. In an index only the element counts.
+struct table_slot {
+  std::uint32_t tag = 0;
+  std::uint32_t element = 0;
+};
+
+// What the elements of a map lead to.
+enum class map_data : std::uint8_t { none, verdict, mark };
 
 struct table_set {
-  char name[name_room] = {};
-  std::uint8_t table = 0;
-  std::uint8_t type = 0;  // its place in set_types
-  bool intervals = false;
-  std::uint32_t element = 0;  // where its elements begin in `ranges`
-  std::uint32_t elements = 0;
-  const table_range* ranges = nullptr;
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  [[nodiscard]] bool contains(const ipv6_address& k) const noexcept {
-    const table_range* const all = ranges + element;
-    std::size_t begin = 0, end = elements;
+  char name[name_room] = {};  // empty: it stands in a rule
+  std::uint8_t table = 0;
+  std::uint8_t type = 0;  // its place in set_types; nothing without a name
+  map_data data = map_data::none;
+  bool intervals = false;
+  bool dynamic = false;                  // rules add to it
+  bool timed = false;                    // elements may end
+  bool counted = false;                  // elements count
+  match::operand_description operand{};  // how its values are written
+  std::int64_t timeout = 0;              // of elements that do not say
+  std::uint32_t size = 0;                // how many it may have at most; 0: as many as it has
+  std::uint32_t elements = 0;            // how many were ever used
+  std::uint32_t free = none;             // those of them that are free again; each knows the next one
+  std::uint32_t hand = 0;                // where to look for elements that are over
+  std::uint32_t mask = 0;                // slots, less one
+  unsigned shift = 0;                    // of the index: how many values share a place
+  std::uint64_t seed = 0;
+  table_element* element = nullptr;
+  element_state* state = nullptr;
+  table_slot* slot = nullptr;
+  const table_clock* clock = nullptr;
+
+  // How many slots `n` elements need. The index has one more.
+  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
+    return hash_set<std::uint32_t>::slots_for(n);
+  }
+  [[nodiscard]] bool is_over(std::uint32_t at) const noexcept { return state[at].expires <= clock->now; }
+
+  // The element with this key, or `none`.
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const Key& k) const noexcept {
+    const std::uint32_t at = intervals ? find_interval(match::detail::wide(k)) : find_exact(k);
+    return at != none && timed && is_over(at) ? none : at;
+  }
+  // The same, and it is counted.
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t hit(const Key& k) const noexcept {
+    const std::uint32_t at = find(k);
+    if (counted && at != none) count(at);
+    return at;
+  }
+  void count(std::uint32_t at) const noexcept {
+    ++state[at].hits.packets;
+    state[at].hits.bytes += clock->length;
+  }
+
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_exact(const Key& k) const noexcept {
+    const std::uint64_t hash = match::detail::hash_key(k, seed);
+    const std::uint32_t tag = tag_of(k, hash);
+    if (operand.bits <= 32 && match::detail::wide(k).low() >> 32 != 0) return none;  // asked with a longer field
+    for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
+      const table_slot s = slot[i];
+      if (s.element == 0) return none;
+      if (s.tag == tag && (operand.bits <= 32 || element[s.element - 1].first == match::detail::wide(k)))
+        return s.element - 1;
+    }
+  }
+  [[nodiscard]] std::uint32_t find_interval(const ipv6_address& k) const noexcept {
+    if (elements == 0 || match::key_less(k, element[0].first)) return none;
+    const ipv6_address place = place_of(k);
+    if (place.high() != 0 || place.low() > mask) return none;
+    // The one that is wanted, if there is one, is the first one whose last value is not below `k`.
+    std::uint32_t begin = slot[place.low()].element, end = slot[place.low() + 1].element + 1;
     while (begin < end) {
-      const std::size_t middle = begin + (end - begin) / 2;
-      if (match::key_less(all[middle].last, k)) begin = middle + 1;
+      const std::uint32_t middle = begin + (end - begin) / 2;
+      if (match::key_less(element[middle].last, k)) begin = middle + 1;
       else end = middle;
     }
-    return begin < elements && !match::key_less(k, all[begin].first);
+    return begin < elements && !match::key_less(k, element[begin].first) ? begin : none;
+  }
+
+  // Makes the index of elements that rise and do not overlap, of `slots` places and one.
+  void make_index(std::size_t slots) noexcept {
+    mask = static_cast<std::uint32_t>(slots - 1);
+    shift = 0;
+    if (elements == 0) return;
+    while (place_of(element[elements - 1].last).high() != 0 || place_of(element[elements - 1].last).low() > mask)
+      ++shift;
+    std::uint32_t at = 0;
+    for (std::size_t i = 0; i <= slots; ++i) {
+      while (at + 1 < elements && place_of(element[at].last).low() < i) ++at;
+      slot[i].element = at;
+    }
+  }
+  // An empty hash table.
+  void make_table(std::size_t slots) noexcept {
+    mask = static_cast<std::uint32_t>(slots - 1);
+    for (std::size_t i = 0; i < slots; ++i) slot[i] = {};
+  }
+  // Puts an element, whose key is not there yet, into the table.
+  void link(std::uint32_t at) noexcept {
+    const ipv6_address k = element[at].first;
+    const std::uint64_t hash = hash_of(k);
+    std::size_t i = hash & mask;
+    while (slot[i].element != 0) i = (i + 1) & mask;
+    slot[i] = {tag_of(k, hash), at + 1};
+  }
+
+  // The element with this key, whether it is over or not; for values.
+  [[nodiscard]] std::uint32_t find_any(const ipv6_address& k) const noexcept {
+    return is_wide() ? find_exact(k) : find_exact(k.low());
+  }
+
+  // ---- what packets change
+
+  // The element with this key; a new one where there is none yet. `none` when the set is full. `is_new` says that it
+  // begins with nothing.
+  std::uint32_t find_or_add(const ipv6_address& k, bool& is_new) noexcept {
+    std::uint32_t at = find_any(k);
+    is_new = at == none || (timed && is_over(at));
+    if (at == none) {
+      sweep();
+      if (free != none) {
+        at = free;
+        free = static_cast<std::uint32_t>(element[at].last.low());
+      } else if (elements < size) {
+        at = elements++;
+      } else {
+        return none;
+      }
+      element[at] = {k, k};
+      link(at);
+    }
+    if (is_new) state[at] = {};
+    return at;
+  }
+  void erase(const ipv6_address& k) noexcept {
+    const std::uint32_t at = find_any(k);
+    if (at != none) unlink(at);
+  }
+  // Frees elements that are over: a few at a time, as often as one is added.
+  void sweep() noexcept {
+    if (!timed) return;
+    for (unsigned i = 0; i < 8 && i < elements; ++i) {
+      hand = hand + 1 < elements ? hand + 1 : 0;
+      if (state[hand].expires != element_state::nobody && is_over(hand)) unlink(hand);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_wide() const noexcept { return operand.value == match::value_kind::ipv6; }
+  [[nodiscard]] std::uint64_t hash_of(const ipv6_address& k) const noexcept {
+    return is_wide() ? match::detail::hash_key(k, seed) : match::detail::hash_key(k.low(), seed);
+  }
+  [[nodiscard]] std::uint32_t tag_of(std::uint64_t k, std::uint64_t hash) const noexcept {
+    return static_cast<std::uint32_t>(operand.bits <= 32 ? k : hash >> 32);
+  }
+  [[nodiscard]] std::uint32_t tag_of(const ipv6_address& k, std::uint64_t hash) const noexcept {
+    return tag_of(k.low(), hash);
+  }
+  // How far a key is from the first one, in places of the index.
+  [[nodiscard]] ipv6_address place_of(const ipv6_address& k) const noexcept {
+    const ipv6_address& base = element[0].first;
+    const std::uint64_t low = k.low() - base.low();
+    const std::uint64_t high = k.high() - base.high() - (k.low() < base.low() ? 1u : 0u);
+    if (shift == 0) return {high, low};
+    if (shift >= 64) return {0, shift == 128 ? 0 : high >> (shift - 64)};
+    return {high >> shift, low >> shift | high << (64 - shift)};
+  }
+  void unlink(std::uint32_t at) noexcept {
+    std::size_t hole = hash_of(element[at].first) & mask;
+    while (slot[hole].element != at + 1) hole = (hole + 1) & mask;
+    for (std::size_t i = (hole + 1) & mask; slot[i].element != 0; i = (i + 1) & mask) {
+      const std::size_t home = hash_of(element[slot[i].element - 1].first) & mask;
+      // One may move back to the hole unless its own place lies behind the hole.
+      if (((i - home) & mask) < ((i - hole) & mask)) continue;
+      slot[hole] = slot[i];
+      hole = i;
+    }
+    slot[hole] = {};
+    state[at].expires = element_state::nobody;
+    element[at].last = {0, free};
+    free = at;
   }
 };
 
@@ -31414,75 +31709,55 @@ struct set_type {
   std::uint8_t bits;
 };
 inline constexpr set_type set_types[] = {
-    {"ipv4_addr", match::value_kind::ipv4, 32},   {"ipv6_addr", match::value_kind::ipv6, 128},
-    {"ether_addr", match::value_kind::mac, 48},   {"inet_service", match::value_kind::number, 16},
-    {"inet_proto", match::value_kind::number, 8}, {"mark", match::value_kind::number, 32}};
+    {"ipv4_addr", match::value_kind::ipv4, 32},    {"ipv6_addr", match::value_kind::ipv6, 128},
+    {"ether_addr", match::value_kind::mac, 48},    {"inet_service", match::value_kind::number, 16},
+    {"inet_proto", match::value_kind::number, 8},  {"mark", match::value_kind::number, 32},
+    {"ct_state", match::value_kind::number, 3},    {"icmp_type", match::value_kind::number, 8},
+    {"icmpv6_type", match::value_kind::number, 8}, {"dscp", match::value_kind::number, 6},
+    {"ether_type", match::value_kind::number, 16}};
 
 struct table_set_access {
   static const table_set& of(const void* set) noexcept { return *static_cast<const table_set*>(set); }
-  static bool contains(const void* set, std::uint64_t k) noexcept { return of(set).contains({0, k}); }
-  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept { return of(set).contains(k); }
+  static bool contains(const void* set, std::uint64_t k) noexcept { return of(set).hit(k) != table_set::none; }
+  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
+    return of(set).hit(k) != table_set::none;
+  }
   static const char* name(const void* set) noexcept { return of(set).name; }
   static std::size_t capacity(const void* set) noexcept { return of(set).elements; }
 };
-template <std::size_t Type>
-inline constexpr match::set_functions functions_of_type{
+// What conditions ask such a set with. One for each kind of value: the bits of numbers are not asked for.
+template <match::value_kind Value>
+inline constexpr match::set_functions table_set_functions{
     match::set_kind::other,
-    set_types[Type].value,
-    set_types[Type].bits,
-    set_types[Type].value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
-    set_types[Type].value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
+    Value,
+    Value == match::value_kind::ipv6 ? 128 : 64,
+    Value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
+    Value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
     &table_set_access::name,
     &table_set_access::capacity,
     nullptr};
-inline constexpr const match::set_functions* set_functions_of_types[] = {&functions_of_type<0>, &functions_of_type<1>,
-                                                                         &functions_of_type<2>, &functions_of_type<3>,
-                                                                         &functions_of_type<4>, &functions_of_type<5>};
-
-// Sorts by the first value, in place: a heap.
-inline void sort_ranges(table_range* all, std::size_t n) noexcept {
-  const auto sink = [all](std::size_t at, std::size_t size) {
-    const table_range r = all[at];
-    for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
-      if (below + 1 < size && match::key_less(all[below].first, all[below + 1].first)) ++below;
-      if (!match::key_less(r.first, all[below].first)) break;
-      all[at] = all[below];
-      at = below;
-    }
-    all[at] = r;
-  };
-  for (std::size_t i = n / 2; i-- != 0;) sink(i, n);
-  for (std::size_t end = n; end > 1;) {
-    --end;
-    const table_range top = all[0];
-    all[0] = all[end];
-    all[end] = top;
-    sink(0, end);
+[[nodiscard]] constexpr const match::set_functions* functions_of(match::value_kind v) noexcept {
+  switch (v) {
+    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4>;
+    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6>;
+    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac>;
+    case match::value_kind::time: return &table_set_functions<match::value_kind::time>;
+    case match::value_kind::number: break;
   }
+  return &table_set_functions<match::value_kind::number>;
 }
 
 }  // namespace runnel::detail
 
 #endif
 
-// ==== runnel/hook/rule_table.hpp =====================================================================================
-// Chains that are known at run time only: what `nft -f` loads, as a stage of a pipeline.
-//
-//     static static_rule_table<rule_table_config{}> first, second;
-//     load(first.get(), text, sets);                                     // result<std::size_t, error>
-//     rule_table_slot live{first};
-//     parse() | hook<prerouting>(live) | ... | hook<hook_point::forward>(live) | ...
-//
-// To change the rules, load another table and offer it to the slot: the thread of the pipeline takes it at its next
-// packet, whole. Each thread has a slot and tables of its own, since rules count.
-//
-// A packet walks its chains with a stack of its own of 16 places. Loading refuses jumps that are deeper or go in a
-// circle, so nothing has to be checked when packets come (NFT_JUMP_STACK_SIZE, nft_chain_validate()).
-#ifndef RUNNEL_HOOK_RULE_TABLE_HPP
-#define RUNNEL_HOOK_RULE_TABLE_HPP
+// ==== runnel/hook/rule_table_parts.hpp ===============================================================================
+// What a rule table is made of, in memory given beforehand: plain arrays that refer to each other by number.
+#ifndef RUNNEL_HOOK_RULE_TABLE_PARTS_HPP
+#define RUNNEL_HOOK_RULE_TABLE_PARTS_HPP
 
 #include <cstddef>  // byte, size_t
-#include <cstdint>  // int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+#include <cstdint>  // int32_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
 namespace runnel {
@@ -31491,13 +31766,13 @@ namespace runnel {
 struct rule_table_config {
   std::uint32_t chains = 32;       ///< in all tables of the text together
   std::uint32_t rules = 256;       ///< in all chains
-  std::uint32_t nodes = 1024;      ///< tests in all conditions; see `condition`
+  std::uint32_t nodes = 1024;      ///< tests in all conditions, operands of maps; see `condition`
   std::uint32_t words = 1024;      ///< values that they compare with
   std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
-  std::uint32_t limits = 32;       ///< `limit rate`
+  std::uint32_t limits = 32;       ///< `limit rate`, `add @set`
   std::uint32_t text = 1024;       ///< characters of the prefixes of logs
-  std::uint32_t sets = 16;         ///< sets of the text
-  std::uint32_t elements = 256;    ///< values, ranges and prefixes in all of them
+  std::uint32_t sets = 16;         ///< sets and maps of the text, also those without a name
+  std::uint32_t elements = 256;    ///< of all of them, and those that packets may add: 104 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -31509,42 +31784,25 @@ enum class table_family : std::uint8_t {
 
 namespace detail {
 
-enum class statement_kind : std::uint8_t {
-  accept,
-  drop,
-  jump,
-  go_to,
-  back,
-  counter,
-  limit,
-  log,
-  notrack,
-  mark,
-  priority,
-  traced,
-  dscp,
-  dscp6,
-  ttl,
-  hop_limit,
-  segment_size,
-};
-struct statement {
-  statement_kind kind = statement_kind::accept;
-  drop_reason reason = drop_reason::policy;  // of a drop
-  std::uint16_t index = 0;                   // of a chain, of a limit
-  std::uint32_t value = 0;                   // what is set; where the prefix of a log begins
-};
 struct table_rule {
   std::uint32_t node = 0, word = 0, statement = 0;
   std::uint16_t nodes = 0, statements = 0;
   rule_counter hits{};
 };
+// A limit of a rule, or of each element that `add @set { ... }` adds.
 struct table_limit {
   token_bucket bucket{1};
   std::uint64_t rate = 1;
   std::uint32_t burst = 5;
   std::uint8_t unit = 0;  // its place in limit_units
   bool over = false;
+};
+// What `add @set { ... }` does beside adding.
+struct table_update {
+  std::int64_t timeout = 0;  // 0: that of the set
+  std::uint16_t limit = no_limit;
+  bool counts = false;
+  static constexpr std::uint16_t no_limit = 0xffff;
 };
 struct limit_unit {
   const char* name;
@@ -31573,17 +31831,1167 @@ struct named_table {
   table_family family{};
 };
 
-// Bytes of `n` of them, up to where the next ones may begin.
-inline constexpr std::size_t table_alignment = 16;
-template <class T>
-constexpr std::size_t table_part(std::size_t n) noexcept {
-  return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
+inline constexpr std::size_t max_tables = 8, max_jumps = 16, table_alignment = 16;
+
+struct rule_table_parts {
+  // Bytes of `n` of them, up to where the next ones may begin.
+  template <class T>
+  static constexpr std::size_t part(std::size_t n) noexcept {
+    return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
+  }
+  // A set of n elements takes slots_for(n) <= 3 n slots, at least 2, and one more.
+  static constexpr std::size_t slots_of(const rule_table_config& c) noexcept {
+    return 3 * (std::size_t{c.elements} + c.sets);
+  }
+  static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
+    return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
+           part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
+           part<table_update>(c.limits) + part<char>(c.text) + part<table_set>(c.sets) +
+           part<match::set_reference>(c.sets) + part<table_element>(c.elements) + part<element_state>(c.elements) +
+           part<table_slot>(slots_of(c));
+  }
+
+  rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
+      : room(c), seed(with_seed) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % table_alignment == 0);
+    RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
+                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
+    std::byte* at = memory.data();
+    chains = take<table_chain>(at, c.chains);
+    rules = take<table_rule>(at, c.rules);
+    nodes = take<match::condition_node>(at, c.nodes);
+    words = take<std::uint64_t>(at, c.words);
+    statements = take<statement>(at, c.statements);
+    limits = take<table_limit>(at, c.limits);
+    updates = take<table_update>(at, c.limits);
+    text = take<char>(at, c.text);
+    sets = take<table_set>(at, c.sets);
+    references = take<match::set_reference>(at, c.sets);
+    elements = take<table_element>(at, c.elements);
+    states = take<element_state>(at, c.elements);
+    slots = take<table_slot>(at, slots_of(c));
+    clear();
+  }
+
+  void clear() noexcept {
+    size = {};
+    size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.text = size.sets =
+        size.elements = 0;
+    update_count = 0;
+    slot_count = 0;
+    table_count = 0;
+    for (std::uint16_t& f : first) f = no_chain;
+    clock = {};
+    begun = false;
+  }
+  // A packet has come: the first one begins the time.
+  void see(instant now, std::uint64_t length) noexcept {
+    if (!begun) {
+      begun = true;
+      begin = now;
+    }
+    clock = {(now - begin).ns, length};
+  }
+  [[nodiscard]] match::condition_view condition_of(const table_rule& r) const noexcept {
+    return {nodes + r.node, r.nodes, words + r.word};
+  }
+  // The node of an operand that stands in a statement: its words are counted from the first one.
+  [[nodiscard]] match::condition_view operand_of(const statement& s) const noexcept {
+    return {nodes + s.value, 1, words};
+  }
+  [[nodiscard]] table_set& set_of(const statement& s) const noexcept {
+    return *(sets + (static_cast<const table_set*>(nodes[s.value].set.set) - sets));
+  }
+
+  rule_table_config room;
+  rule_table_config size{};  // how much of the room is taken
+  std::uint64_t seed;
+  table_chain* chains = nullptr;
+  table_rule* rules = nullptr;
+  match::condition_node* nodes = nullptr;
+  std::uint64_t* words = nullptr;
+  statement* statements = nullptr;
+  table_limit* limits = nullptr;
+  table_update* updates = nullptr;
+  std::uint32_t update_count = 0;
+  char* text = nullptr;
+  table_set* sets = nullptr;
+  match::set_reference* references = nullptr;  // the sets of the table that is being loaded
+  table_element* elements = nullptr;
+  element_state* states = nullptr;
+  table_slot* slots = nullptr;
+  std::size_t slot_count = 0;
+  named_table tables[max_tables]{};
+  std::size_t table_count = 0;
+  std::uint16_t first[5]{};  // of each hook
+  table_clock clock{};
+  instant begin{};
+  bool begun = false;
+  void (*write)(void* context, const char* prefix, const packet& p) = nullptr;
+  void* write_context = nullptr;
+  token_bucket lines{10, 20};
+
+ private:
+  template <class T>
+  static T* take(std::byte*& at, std::size_t n) noexcept {
+    T* const first_one = static_cast<T*>(static_cast<void*>(at));
+    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(at + i * sizeof(T))) T{};
+    at += part<T>(n);
+    return first_one;
+  }
+};
+
+}  // namespace detail
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/check_jumps.hpp ====================================================================================
+// Looks at the jumps of a rule table that was just read: none goes in a circle or too deep, so that nothing has to be
+// checked when packets come.
+#ifndef RUNNEL_HOOK_CHECK_JUMPS_HPP
+#define RUNNEL_HOOK_CHECK_JUMPS_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t
+
+namespace runnel::detail {
+
+// How many jumps lead down from this chain, which `depth` of them lead to. It calls itself at most 17 times deep.
+inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in, table_chain& c,
+                             std::size_t depth) noexcept {
+  enum : std::uint8_t { unknown, on_the_way, known };
+  if (c.looked_at == on_the_way) return in.fail_at(c.named_at, "the jumps to this chain go in a circle"), 0;
+  if (depth + c.height > max_jumps)
+    return in.fail_at(c.named_at, "the jumps to and from this chain are more than 16 deep"), 0;
+  if (c.looked_at == known) return c.height;
+  c.looked_at = on_the_way;
+  std::size_t height = 0;
+  const auto follow = [&](const statement& s) {
+    if (!is_jump(s) || !in.good()) return;
+    const std::size_t below = 1 + height_of(t, in, t.chains[s.index], depth + 1);
+    if (below > height) height = below;
+  };
+  for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
+    const table_rule& r = t.rules[i];
+    const statement& last = t.statements[r.statement + r.statements - 1u];
+    follow(last);
+    if (last.kind != statement_kind::look_up) continue;
+    const table_set& map = t.set_of(last);
+    for (std::uint32_t e = 0; e < map.elements; ++e) follow(map.state[e].then);
+  }
+  c.height = static_cast<std::uint8_t>(height);
+  c.looked_at = known;
+  return height;
 }
 
-class table_loader;
-class table_set_loader;
-class table_printer;
+inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
+  for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) {
+    const table_chain& c = t.chains[i];
+    if (!c.defined) return in.fail_at(c.named_at, "there is no chain of this name in the table");
+    if (c.named && c.base) return in.fail_at(c.named_at, "a chain with a hook is not jumped to");
+  }
+  for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) (void)height_of(t, in, t.chains[i], 0);
+}
 
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/ruleset_text.hpp ===================================================================================
+// What all parts of a ruleset's text are made of: words between gaps, `;` and comments, names, and times.
+#ifndef RUNNEL_HOOK_RULESET_TEXT_HPP
+#define RUNNEL_HOOK_RULESET_TEXT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint8_t, uint16_t, uint64_t
+
+namespace runnel::detail {
+
+// Goes to the next word, over gaps, `;` and comments. False at the end.
+inline bool to_next_word(match::detail::text_cursor& in) noexcept {
+  for (;;) {
+    if (!in.good()) return false;
+    in.skip_gap();
+    if (in.ahead() == ';') {
+      in.go_to(in.at() + 1);
+    } else if (in.ahead() == '#') {
+      while (in.ahead() != '\0' && in.ahead() != '\n') in.go_to(in.at() + 1);
+    } else {
+      return !in.at_end();
+    }
+  }
+}
+// A name of a table, chain or set, as nft has them; `what` is expected.
+inline bool parse_name(match::detail::text_cursor& in, char (&to)[name_room], const char* what) noexcept {
+  in.skip_gap();
+  std::size_t n = 0;
+  if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
+  for (; match::detail::text_cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
+    if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
+    to[n] = in.ahead(n);
+  }
+  to[n] = '\0';
+  in.go_to(in.at() + n);
+  return in.good();
+}
+inline void expect(match::detail::text_cursor& in, const char* sign, const char* what) noexcept {
+  if (!in.accept(sign)) in.expected(what);
+}
+
+struct time_unit {
+  const char* name;
+  std::int64_t milliseconds;
+};
+inline constexpr time_unit time_units[] = {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}};
+// `1h30m`, in nanoseconds.
+inline std::int64_t parse_time_span(match::detail::text_cursor& in) noexcept {
+  constexpr const char* what = "a time, such as 1h30m, up to 10000d";
+  constexpr std::int64_t most = std::int64_t{10000} * 86'400'000;
+  in.skip_gap();
+  const std::size_t begin = in.at();
+  std::int64_t all = 0;
+  std::size_t n = 0, after = 0;  // units rise
+  while (match::detail::is_digit(in.ahead(n))) {
+    std::int64_t value = 0;
+    for (; match::detail::is_digit(in.ahead(n)); ++n) {
+      value = value * 10 + (in.ahead(n) - '0');
+      if (value > most) return in.expected(what), 0;
+    }
+    std::size_t unit = 5, size = 1;
+    for (std::size_t i = after; i < 5 && unit == 5; ++i) {
+      size = i == 4 ? 2 : 1;
+      const bool same = in.ahead(n) == time_units[i].name[0] && (size == 1 || in.ahead(n + 1) == 's');
+      const bool milli = i == 2 && in.ahead(n + 1) == 's';
+      if (same && !milli) unit = i;
+    }
+    if (unit == 5) return in.expected(what), 0;
+    n += size;
+    after = unit + 1;
+    all += value > most / time_units[unit].milliseconds ? most + 1 : value * time_units[unit].milliseconds;
+  }
+  if (n == 0 || all > most || match::detail::text_cursor::goes_on(in.ahead(n))) return in.expected(what), 0;
+  in.go_to(begin + n);
+  return all * 1'000'000;
+}
+// The same as text, to the next millisecond.
+inline void print_time_span(text_writer& out, std::int64_t ns) noexcept {
+  std::int64_t left = (ns + 999'999) / 1'000'000;
+  if (left == 0) out << "0s";
+  for (const time_unit& u : time_units) {
+    if (left >= u.milliseconds) out << left / u.milliseconds << u.name;
+    left %= u.milliseconds;
+  }
+}
+
+// What a table has made so far, by name.
+class table_names {
+ public:
+  using cursor = match::detail::text_cursor;
+  table_names(rule_table_parts& t, std::uint8_t table) noexcept : t_(t), table_(table) {}
+
+  // The chain of this name; made where it is named first.
+  std::uint16_t chain(cursor& in) noexcept {
+    const std::size_t before = in.at();
+    char said[name_room];
+    if (!parse_name(in, said, "the name of a chain")) return no_chain;
+    for (std::size_t i = 0; i < t_.size.chains; ++i)
+      if (t_.chains[i].table == table_ && same_text(t_.chains[i].name, said)) return static_cast<std::uint16_t>(i);
+    if (t_.size.chains == t_.room.chains) {
+      in.fail_at(before, "more chains than there is room for: rule_table_config::chains");
+      return no_chain;
+    }
+    table_chain& c = t_.chains[t_.size.chains];
+    c = {};
+    for (std::size_t i = 0; i < name_room; ++i) {
+      c.name[i] = said[i];
+      if (said[i] == '\0') break;
+    }
+    c.table = table_;
+    return static_cast<std::uint16_t>(t_.size.chains++);
+  }
+  // The same for a jump there. `begin` is where the text of the cursor begins in all.
+  std::uint16_t jumped_to(cursor& in, std::size_t begin) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint16_t n = chain(in);
+    if (n == no_chain) return n;
+    table_chain& c = t_.chains[n];
+    if (!c.named) c.named_at = begin + at;
+    c.named = true;
+    return n;
+  }
+  // The set or map of this name; null, and an error, when there is none. `what` is expected.
+  table_set* set(cursor& in, const char* what) noexcept {
+    in.skip_gap();
+    const std::size_t before = in.at();
+    char said[name_room];
+    if (!parse_name(in, said, what)) return nullptr;
+    if (table_set* const s = find(said)) return s;
+    in.go_to(before);
+    in.expected(what);
+    return nullptr;
+  }
+  [[nodiscard]] table_set* find(const char* said) const noexcept {
+    for (std::size_t i = 0; i < t_.size.sets; ++i)
+      if (t_.sets[i].table == table_ && same_text(t_.sets[i].name, said)) return t_.sets + i;
+    return nullptr;
+  }
+
+ private:
+  rule_table_parts& t_;
+  std::uint8_t table_;
+};
+
+// A verdict: false, and nothing read, when none stands here.
+inline bool parse_verdict(table_names& names, match::detail::text_cursor& in, std::size_t begin,
+                          statement& to) noexcept {
+  constexpr struct {
+    const char* word;
+    statement_kind kind;
+  } all[] = {{"accept", statement_kind::accept},  {"drop", statement_kind::drop}, {"return", statement_kind::back},
+             {"continue", statement_kind::go_on}, {"jump", statement_kind::jump}, {"goto", statement_kind::go_to}};
+  for (const auto& v : all) {
+    if (!in.accept_words(v.word)) continue;
+    to.kind = v.kind;
+    if (is_jump(to)) to.index = names.jumped_to(in, begin);
+    return true;
+  }
+  return false;
+}
+inline void print_verdict(text_writer& out, const rule_table_parts& t, const statement& s) noexcept {
+  switch (s.kind) {
+    case statement_kind::drop: out << "drop"; return;
+    case statement_kind::back: out << "return"; return;
+    case statement_kind::go_on: out << "continue"; return;
+    case statement_kind::jump: out << "jump " << t.chains[s.index].name; return;
+    case statement_kind::go_to: out << "goto " << t.chains[s.index].name; return;
+    default: out << "accept"; return;
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/parse_table_set.hpp ================================================================================
+// Reads the sets and maps of a rule table: their properties, and elements that are brought in order.
+#ifndef RUNNEL_HOOK_PARSE_TABLE_SET_HPP
+#define RUNNEL_HOOK_PARSE_TABLE_SET_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// Some operand with values of a type: how they are written.
+[[nodiscard]] constexpr match::operand_description operand_of_type(std::uint8_t type) noexcept {
+  switch (type) {
+    case 0: return match::detail::describe(ip::saddr);
+    case 1: return match::detail::describe(ip6::saddr);
+    case 2: return match::detail::describe(ether::saddr);
+    case 3: return match::detail::describe(tcp::dport);
+    case 4: return match::detail::describe(ip::protocol);
+    case 5: return match::detail::describe(meta::mark);
+    case 6: return match::detail::describe(ct::state);
+    case 7: return match::detail::describe(icmp::type);
+    case 8: return match::detail::describe(icmpv6::type);
+    case 9: return match::detail::describe(ip::dscp);
+    default: return match::detail::describe(ether::type);
+  }
+}
+
+class table_set_loader {
+ public:
+  using cursor = match::detail::text_cursor;
+  // For sets of table number `table`; those that it has already are known.
+  table_set_loader(rule_table_parts& t, table_names& names, std::uint8_t table) noexcept
+      : t_(t), names_(names), table_(table) {
+    own_.begin = t_.references;
+    for (std::size_t i = 0; i < t_.size.sets; ++i)
+      if (t_.sets[i].table == table_) refer_to(t_.sets[i]);
+  }
+  // All sets of the table, as rules look for them.
+  [[nodiscard]] const named_sets& own() const noexcept { return own_; }
+
+  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`, and what a map has.
+  void parse(cursor& in, bool is_map) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    table_set s = begin_set();
+    if (!parse_name(in, s.name, is_map ? "the name of a map" : "the name of a set")) return;
+    if (names_.find(s.name) != nullptr) return in.fail_at(at, "a set or map of this name is there already");
+    expect(in, "{", "\"{\"");
+    bool typed = false, merge = false;
+    while (in.good()) {
+      (void)to_next_word(in);
+      if (in.accept("}")) break;
+      if (in.accept_words("type")) typed = parse_type(in, s, is_map);
+      else if (in.accept_words("flags")) parse_flags(in, s);
+      else if (!is_map && in.accept_words("auto-merge")) merge = true;
+      else if (in.accept_words("size")) s.size = parse_size(in);
+      else if (in.accept_words("counter")) s.counted = true;
+      else if (in.accept_words("timeout")) s.timeout = parse_time_span(in), s.timed = true;
+      else if (typed && in.accept_words("elements")) parse_elements(in, s);
+      else
+        in.expected(typed ? "flags, size, timeout, counter, auto-merge, elements or \"}\""
+                          : "type, flags, size, timeout, counter or auto-merge");
+    }
+    if (in.good() && !typed) in.fail_at(at, "a set needs a type, such as type ipv4_addr");
+    if (in.good() && s.dynamic && s.intervals) in.fail_at(at, "packets add no ranges: flags dynamic or interval");
+    if (in.good() && s.dynamic && s.size == 0) in.fail_at(at, "a set that packets add to needs a size");
+    if (in.good()) (void)finish(in, s, at, merge);
+  }
+  // `{ 22 : accept, 80-90 : jump web }` of a rule, behind the brace. Null after an error.
+  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data) noexcept {
+    const std::size_t at = in.at();
+    table_set s = begin_set();
+    s.operand = d;
+    s.data = data;
+    begin_ = begin;
+    in_rule_ = true;
+    parse_list(in, s);
+    in_rule_ = false;
+    begin_ = 0;
+    return finish(in, s, at, false);
+  }
+
+ private:
+  table_set begin_set() noexcept {
+    table_set s;
+    s.table = table_;
+    s.seed = t_.seed;
+    s.element = t_.elements + t_.size.elements;
+    s.state = t_.states + t_.size.elements;
+    s.slot = t_.slots + t_.slot_count;
+    s.clock = &t_.clock;
+    return s;
+  }
+  void refer_to(const table_set& s) noexcept {
+    if (s.name[0] != '\0' && s.data == map_data::none) t_.references[own_.size++] = {&s, functions_of(s.operand.value)};
+  }
+  static std::uint8_t type_named(cursor& in) noexcept {
+    constexpr std::uint8_t count = sizeof set_types / sizeof *set_types;
+    for (std::uint8_t i = 0; i < count; ++i)
+      if (in.accept_words(set_types[i].name)) return i;
+    in.expected(
+        "one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark, ct_state, icmp_type, icmpv6_type, "
+        "dscp, ether_type");
+    return 0;
+  }
+  bool parse_type(cursor& in, table_set& s, bool is_map) noexcept {
+    s.type = type_named(in);
+    s.operand = operand_of_type(s.type);
+    if (!is_map) return in.good();
+    expect(in, ":", "\":\" and verdict or mark");
+    if (in.accept_words("verdict")) s.data = map_data::verdict;
+    else if (in.accept_words("mark")) s.data = map_data::mark;
+    else in.expected("verdict or mark");
+    return in.good();
+  }
+  static void parse_flags(cursor& in, table_set& s) noexcept {
+    do {
+      if (in.accept_words("interval")) s.intervals = true;
+      else if (in.accept_words("timeout")) s.timed = true;
+      else if (in.accept_words("dynamic")) s.dynamic = true;
+      else if (!in.accept_words("constant")) in.expected("interval, timeout, dynamic or constant");
+    } while (in.accept(","));
+  }
+  static std::uint32_t parse_size(cursor& in) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint64_t n = in.number_up_to(0xffff'ffff, "a number of elements");
+    if (in.good() && n == 0) in.fail_at(at, "a size of at least 1");
+    return static_cast<std::uint32_t>(n);
+  }
+  void parse_elements(cursor& in, table_set& s) noexcept {
+    expect(in, "=", "\"=\"");
+    expect(in, "{", "\"{\"");
+    parse_list(in, s);
+  }
+  void parse_list(cursor& in, table_set& s) noexcept {
+    do {
+      if (in.sees("}")) break;
+      parse_element(in, s);
+    } while (in.accept(","));
+    expect(in, "}", "\",\" or \"}\"");
+  }
+  void parse_element(cursor& in, table_set& s) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const table_element r = parse_values(in, s, at);
+    if (in_rule_ && !(r.first == r.last)) s.intervals = true;
+    if (!s.intervals && !(r.first == r.last)) in.fail_at(at, "ranges and prefixes need flags interval before them");
+    element_state e;
+    parse_options(in, s, e);
+    if (s.data != map_data::none) {
+      expect(in, ":", s.data == map_data::verdict ? "\":\" and a verdict" : "\":\" and a mark");
+      parse_data(in, s, e.then);
+    }
+    if (t_.size.elements + s.elements == t_.room.elements)
+      in.fail("more elements than there is room for: rule_table_config::elements");
+    if (!in.good()) return;
+    s.element[s.elements] = r;
+    s.state[s.elements++] = e;
+  }
+  // `counter packets 1 bytes 54 timeout 1h expires 59m30s`
+  static void parse_options(cursor& in, const table_set& s, element_state& e) noexcept {
+    while (in.good()) {
+      in.skip_gap();
+      const std::size_t at = in.at();
+      if (in.accept_words("counter")) {
+        if (!s.counted) return in.fail_at(at, "counters of elements need counter before them");
+        if (in.accept_words("packets") && !in.number(e.hits.packets)) in.expected("a number of packets");
+        if (in.accept_words("bytes") && !in.number(e.hits.bytes)) in.expected("a number of bytes");
+        continue;
+      }
+      const bool timeout = in.accept_words("timeout");
+      if (!timeout && !in.accept_words("expires")) return;
+      if (!s.timed) return in.fail_at(at, "times of elements need flags timeout before them");
+      (timeout ? e.timeout : e.expires) = parse_time_span(in);
+      if (in.good() && (timeout ? e.timeout : e.expires) == 0) in.fail_at(at, "a time above 0");
+    }
+  }
+  void parse_data(cursor& in, const table_set& s, statement& to) noexcept {
+    if (s.data == map_data::mark) {
+      std::uint64_t k = 0;
+      match::detail::parse_key(in, match::detail::describe(meta::mark), k);
+      to.kind = statement_kind::mark;
+      to.value = static_cast<std::uint32_t>(k);
+    } else if (!parse_verdict(names_, in, begin_, to)) {
+      in.expected("one of accept, drop, jump, goto, return, continue");
+    }
+  }
+  static table_element parse_values(cursor& in, const table_set& s, std::size_t at) noexcept {
+    const match::operand_description& d = s.operand;
+    table_element r{parse_value(in, d), {}};
+    r.last = r.first;
+    const bool range = in.accept("-");
+    if (range) {
+      r.last = parse_value(in, d);
+      if (match::key_less(r.last, r.first)) in.fail_at(at, "the first value of this range is above its last");
+    }
+    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
+    if (range || !address || !in.accept("/")) return r;
+    const std::uint64_t length = in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+    const auto n = static_cast<unsigned>(length) + 128u - d.bits;
+    const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
+    if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
+      in.fail_at(at, "a length that cuts off bits of the address");
+    r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
+    return r;
+  }
+  static ipv6_address parse_value(cursor& in, const match::operand_description& d) noexcept {
+    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in);
+    std::uint64_t k = 0;
+    match::detail::parse_key(in, d, k);
+    return {0, k};
+  }
+
+  // Takes a set with all its elements among those of the table.
+  table_set* finish(cursor& in, table_set& s, std::size_t at, bool merge) noexcept {
+    rule_table_config& size = t_.size;
+    if (!in.good()) return nullptr;
+    if (size.sets == t_.room.sets)
+      return in.fail_at(at, "more sets than there is room for: rule_table_config::sets"), nullptr;
+    if (s.size != 0 && s.elements > s.size) return in.fail_at(at, "this set has more elements than its size"), nullptr;
+    const std::uint32_t most = s.dynamic ? s.size : s.elements;
+    if (most > t_.room.elements - size.elements)
+      return in.fail_at(at, "more elements than there is room for: rule_table_config::elements"), nullptr;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      element_state& e = s.state[i];
+      if (e.timeout == 0) e.timeout = s.timeout;
+      if (e.timeout != 0 && e.expires == element_state::forever) e.expires = e.timeout;
+    }
+    const std::size_t slots = table_set::slots_for(most);
+    if (!(s.intervals ? settle_intervals(s, slots, merge) : settle_values(s, slots))) {
+      in.fail_at(at, s.data == map_data::none ? "elements of this set overlap: say auto-merge"
+                                              : "elements of this map overlap, and lead to different things");
+      return nullptr;
+    }
+    size.elements += most;
+    t_.slot_count += slots + 1;
+    t_.sets[size.sets] = s;
+    refer_to(t_.sets[size.sets]);
+    return t_.sets + size.sets++;
+  }
+  // Brings the elements in order. False when some overlap, and are not the same.
+  static bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
+    sort(s);
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      if (kept != 0 && !match::key_less(s.element[kept - 1].last, s.element[i].first)) {
+        table_element& before = s.element[kept - 1];
+        const bool same = before.first == s.element[i].first && before.last == s.element[i].last &&
+                          s.state[kept - 1].then == s.state[i].then;
+        if (!merge && !same) return false;
+        if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
+      } else {
+        s.element[kept] = s.element[i];
+        s.state[kept++] = s.state[i];
+      }
+    }
+    s.elements = kept;
+    s.make_index(slots);
+    return true;
+  }
+  // Puts the elements into the hash table. False when two are the same and lead to different things.
+  static bool settle_values(table_set& s, std::size_t slots) noexcept {
+    s.make_table(slots);
+    const std::uint32_t all = s.elements;
+    s.elements = 0;
+    for (std::uint32_t i = 0; i < all; ++i) {
+      const std::uint32_t there = s.find_any(s.element[i].first);
+      if (there != table_set::none) {
+        if (!(s.state[there].then == s.state[i].then)) return false;
+        continue;
+      }
+      s.element[s.elements] = s.element[i];
+      s.state[s.elements] = s.state[i];
+      s.link(s.elements++);
+    }
+    return true;
+  }
+  // By the first value, in place: a heap.
+  static void sort(table_set& s) noexcept {
+    const auto sink = [&s](std::size_t at, std::size_t size) {
+      const table_element r = s.element[at];
+      const element_state e = s.state[at];
+      for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
+        if (below + 1 < size && match::key_less(s.element[below].first, s.element[below + 1].first)) ++below;
+        if (!match::key_less(r.first, s.element[below].first)) break;
+        s.element[at] = s.element[below];
+        s.state[at] = s.state[below];
+        at = below;
+      }
+      s.element[at] = r;
+      s.state[at] = e;
+    };
+    for (std::size_t i = s.elements / 2; i-- != 0;) sink(i, s.elements);
+    for (std::size_t end = s.elements; end > 1;) {
+      --end;
+      const table_element r = s.element[0];
+      const element_state e = s.state[0];
+      s.element[0] = s.element[end];
+      s.state[0] = s.state[end];
+      s.element[end] = r;
+      s.state[end] = e;
+      sink(0, end);
+    }
+  }
+
+  rule_table_parts& t_;
+  table_names& names_;
+  std::uint8_t table_;
+  named_sets own_{};
+  std::size_t begin_ = 0;  // where the text of the rule begins
+  bool in_rule_ = false;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/parse_statement.hpp ================================================================================
+// Reads what the rules of a rule table do, one statement after the other.
+#ifndef RUNNEL_HOOK_PARSE_STATEMENT_HPP
+#define RUNNEL_HOOK_PARSE_STATEMENT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// Reads the statements of one rule. `begin` is where the text of the rule begins in all.
+class statement_loader {
+ public:
+  using cursor = match::detail::text_cursor;
+  statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
+                   table_rule& r) noexcept
+      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin) {}
+
+  // One statement. True when none may follow it.
+  bool parse() noexcept {
+    using kind = statement_kind;
+    statement verdict_there;
+    if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
+    if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("counter")) parse_counter();
+    else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
+    else if (in.accept_words("log")) parse_log();
+    else if (in.accept_words("notrack")) add(kind::notrack);
+    else if (in.accept_words("meta mark set")) parse_mark();
+    else if (in.accept_words("ct mark set")) parse_connection_mark();
+    else if (in.accept_words("meta priority set")) add(kind::priority, value_of(meta::priority));
+    else if (in.accept_words("meta nftrace set")) add(kind::traced, in.number_up_to(1, "0 or 1"));
+    else if (in.accept_words("ip dscp set")) add(kind::dscp, value_of(ip::dscp));
+    else if (in.accept_words("ip6 dscp set")) add(kind::dscp6, value_of(ip6::dscp));
+    else if (in.accept_words("ip ttl set")) add(kind::ttl, value_of(ip::ttl));
+    else if (in.accept_words("ip6 hoplimit set")) add(kind::hop_limit, value_of(ip6::hoplimit));
+    else if (in.accept_words("tcp option maxseg size set"))
+      add(kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
+    else if (in.accept_words("add")) parse_update(kind::add_element);
+    else if (in.accept_words("update")) parse_update(kind::update_element);
+    else if (in.accept_words("delete")) parse_update(kind::delete_element);
+    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
+    return !in.good();
+  }
+
+ private:
+  void add(statement_kind kind, std::uint64_t value = 0, std::size_t index = 0) noexcept {
+    if (!in.good()) return;
+    if (t_.size.statements == t_.room.statements)
+      return in.fail("more statements than there is room for: rule_table_config::statements");
+    t_.statements[t_.size.statements++] = {kind, drop_reason::policy, static_cast<std::uint16_t>(index),
+                                           static_cast<std::uint32_t>(value)};
+    ++r_.statements;
+  }
+  template <class Field>
+  std::uint64_t value_of(const Field& f) noexcept {
+    std::uint64_t k = 0;
+    match::detail::parse_key(in, match::detail::describe(f), k);
+    return k;
+  }
+  // `counter`, `counter packets 1 bytes 54`: goes on from there.
+  void parse_counter() noexcept {
+    for (std::size_t i = 0; i < r_.statements; ++i)
+      if (t_.statements[r_.statement + i].kind == statement_kind::counter) return in.fail("a rule has one counter");
+    if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
+    if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
+    add(statement_kind::counter);
+  }
+  // `over 10/second burst 5 packets`: its number.
+  std::uint32_t parse_limit() noexcept {
+    if (t_.size.limits == t_.room.limits)
+      return in.fail("more limits than there is room for: rule_table_config::limits"), 0;
+    table_limit l;
+    l.over = in.accept_words("over");
+    in.skip_gap();
+    const std::size_t at = in.at();
+    l.rate = in.number_up_to(1'000'000'000, "a number of packets, such as 10/second");
+    if (in.good() && l.rate == 0) in.fail_at(at, "a rate of at least 1");
+    if (!in.accept("/")) in.expected("\"/\" and one of second, minute, hour, day, week");
+    bool found = false;
+    for (std::uint8_t i = 0; i < sizeof limit_units / sizeof *limit_units && !found; ++i) {
+      found = in.accept_words(limit_units[i].name);
+      l.unit = i;
+    }
+    if (!found) in.expected("one of second, minute, hour, day, week");
+    if (in.accept_words("burst")) {
+      l.burst = static_cast<std::uint32_t>(in.number_up_to(1'000'000'000, "a number of packets"));
+      if (!in.accept_words("packets")) in.expected("packets");
+    }
+    if (!in.good()) return 0;
+    l.bucket = token_bucket{l.rate, l.burst, seconds(limit_units[l.unit].seconds)};
+    t_.limits[t_.size.limits] = l;
+    return t_.size.limits++;
+  }
+  // `log prefix "new: "`
+  void parse_log() noexcept {
+    const std::size_t begin = t_.size.text;
+    const auto put = [&](char c) {
+      if (t_.size.text == t_.room.text) return in.fail("no room for this prefix: rule_table_config::text");
+      t_.text[t_.size.text++] = c;
+    };
+    if (in.accept_words("prefix")) {
+      if (!in.accept("\"")) return in.expected("a text in quotes");
+      for (; in.good() && in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) put(in.ahead());
+      if (in.good() && in.ahead() != '"') return in.expected("the closing quote");
+      in.go_to(in.at() + 1);
+    }
+    put('\0');
+    add(statement_kind::log, begin);
+  }
+
+  // ---- sets and maps
+
+  // What a set is asked with; its number among the nodes.
+  std::uint32_t parse_operand(const table_set*& set, const char* what) noexcept {
+    constexpr std::uint32_t none = 0;
+    if (t_.size.nodes == t_.room.nodes) return in.fail("no room for another operand: rule_table_config::nodes"), none;
+    match::condition_node n;
+    n.kind = match::node_kind::in_set;
+    n.word = static_cast<std::uint16_t>(t_.size.words);
+    const auto put = [&](std::uint64_t word) {
+      if (t_.size.words == t_.room.words) in.fail("no room for this mask: rule_table_config::words");
+      else t_.words[t_.size.words++] = word;
+    };
+    const auto put_mask = [&]<class Key>(const Key& mask) {
+      if constexpr (sizeof(Key) == sizeof(std::uint64_t)) put(mask);
+      else put(mask.high()), put(mask.low());
+    };
+    if (!match::detail::parse_map_operand(*this, n.operand, put_mask)) in.expected(what);
+    if (!in.good()) return none;
+    if (set != nullptr) n.set = {set, functions_of(n.operand.value)};
+    t_.nodes[t_.size.nodes] = n;
+    return t_.size.nodes++;
+  }
+  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`
+  void parse_map(statement_kind kind, const char* word, map_data data) noexcept {
+    const table_set* map = nullptr;
+    const std::uint32_t node = parse_operand(map, "what the map is asked with, such as tcp dport");
+    if (!in.good()) return;
+    const match::operand_description operand = t_.nodes[node].operand;
+    if (!in.accept_words(word)) return in.expected(word);
+    if (in.accept("{")) {
+      map = sets_.parse_braces(in, begin_, operand, data);
+    } else {
+      if (!in.accept("@")) return in.expected("\"@\" and the name of a map, or elements in braces");
+      const std::size_t at = in.at();
+      map = names_.set(in, "the name of a map of this table");
+      if (map != nullptr && map->data != data)
+        return in.fail_at(at, data == map_data::verdict ? "this is no map of verdicts" : "this is no map of marks");
+      if (map != nullptr && map->operand.value != operand.value)
+        return in.fail_at(at, "this map holds values of another kind");
+    }
+    if (map == nullptr) return;
+    t_.nodes[node].set = {map, functions_of(operand.value)};
+    add(kind, node);
+  }
+  void parse_mark() noexcept {
+    if (match::detail::sees_map(*this, "map")) return parse_map(statement_kind::mark_by_map, "map", map_data::mark);
+    if (in.accept_words("ct mark")) add(statement_kind::mark_from_connection);
+    else add(statement_kind::mark, value_of(meta::mark));
+  }
+  void parse_connection_mark() noexcept {
+    if (in.accept_words("meta mark")) add(statement_kind::connection_mark_from_packet);
+    else add(statement_kind::connection_mark, value_of(meta::mark));
+  }
+  // `@seen { ip saddr timeout 1m limit rate over 10/second }`
+  void parse_update(statement_kind kind) noexcept {
+    if (!in.accept("@")) return in.expected("\"@\" and the name of a set");
+    const std::size_t at = in.at();
+    table_set* const set = names_.set(in, "the name of a set of this table");
+    if (set == nullptr) return;
+    if (!set->dynamic || set->data != map_data::none)
+      return in.fail_at(at, "packets change a set that has flags dynamic");
+    expect(in, "{", "\"{\"");
+    const table_set* to = set;
+    const std::uint32_t node = parse_operand(to, "what is added, such as ip saddr");
+    if (in.good() && t_.nodes[node].operand.value != set->operand.value)
+      return in.fail_at(at, "this set holds values of another kind");
+    table_update u;
+    while (in.good() && kind != statement_kind::delete_element && !in.sees("}")) {
+      in.skip_gap();
+      const std::size_t here = in.at();
+      if (in.accept_words("timeout")) {
+        u.timeout = parse_time_span(in);
+        if (!set->timed) in.fail_at(here, "times of elements need flags timeout in their set");
+      } else if (in.accept_words("counter")) {
+        u.counts = set->counted = true;
+      } else if (u.limit == table_update::no_limit && in.accept_words("limit rate")) {
+        u.limit = static_cast<std::uint16_t>(parse_limit());
+      } else {
+        in.expected("timeout, counter, limit rate or \"}\"");
+      }
+    }
+    expect(in, "}", "\"}\"");
+    if (!in.good()) return;
+    if (kind != statement_kind::delete_element) {
+      if (t_.update_count == t_.room.limits)
+        return in.fail("more of these than there is room for: rule_table_config::limits");
+      t_.updates[t_.update_count] = u;
+    }
+    add(kind, node, t_.update_count);
+    if (kind != statement_kind::delete_element) ++t_.update_count;
+  }
+
+  rule_table_parts& t_;
+  table_names& names_;
+  table_set_loader& sets_;
+
+ public:
+  cursor& in;  // as the functions that read conditions want it
+
+ private:
+  table_rule& r_;
+  std::size_t begin_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/print_table_set.hpp ================================================================================
+// Prints the sets and maps of a rule table as nft does.
+#ifndef RUNNEL_HOOK_PRINT_TABLE_SET_HPP
+#define RUNNEL_HOOK_PRINT_TABLE_SET_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int64_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+class table_set_printer {
+ public:
+  table_set_printer(text_writer& out, const rule_table_parts& t) noexcept : out_(out), t_(t) {}
+
+  // As a table has it.
+  void declaration(const table_set& s) noexcept {
+    out_ << '\t' << (s.data == map_data::none ? "set " : "map ") << s.name << " {\n\t\ttype " << set_types[s.type].name;
+    if (s.data == map_data::verdict) out_ << " : verdict";
+    if (s.data == map_data::mark) out_ << " : mark";
+    out_ << '\n';
+    if (s.size != 0) out_ << "\t\tsize " << s.size << '\n';
+    const bool timed = s.timed && s.timeout == 0;
+    if (s.intervals || s.dynamic || timed) {
+      const char* comma = "\t\tflags ";
+      const auto flag = [&](bool on, const char* word) {
+        if (on) out_ << comma << word, comma = ",";
+      };
+      flag(s.dynamic, "dynamic");
+      flag(s.intervals, "interval");
+      flag(timed, "timeout");
+      out_ << '\n';
+    }
+    if (s.counted) out_ << "\t\tcounter\n";
+    if (s.timeout != 0) print_time_span(out_ << "\t\ttimeout ", s.timeout), out_ << '\n';
+    if (elements(s, "\t\telements = { ")) out_ << " }\n";
+    out_ << "\t}\n";
+  }
+  // As a rule has it: with a name, or all elements.
+  void use(const table_set& s) noexcept {
+    if (s.name[0] != '\0') {
+      out_ << '@' << s.name;
+      return;
+    }
+    (void)elements(s, "{ ");
+    out_ << " }";
+  }
+
+ private:
+  // False when there is none.
+  bool elements(const table_set& s, const char* begin) noexcept {
+    bool any = false;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      if (s.state[i].expires <= t_.clock.now) continue;
+      out_ << (any ? ", " : begin);
+      any = true;
+      element(s, i);
+    }
+    return any;
+  }
+  void element(const table_set& s, std::uint32_t at) noexcept {
+    const element_state& e = s.state[at];
+    values(s, s.element[at]);
+    if (s.counted) out_ << " counter packets " << e.hits.packets << " bytes " << e.hits.bytes;
+    if (e.timeout != 0 && e.timeout != s.timeout) print_time_span(out_ << " timeout ", e.timeout);
+    const std::int64_t left = e.expires - t_.clock.now;
+    if (e.expires != element_state::forever && left != (e.timeout != 0 ? e.timeout : s.timeout))
+      print_time_span(out_ << " expires ", left);
+    switch (s.data) {
+      case map_data::none: return;
+      case map_data::verdict: return print_verdict(out_ << " : ", t_, e.then);
+      case map_data::mark: (out_ << " : 0x").hex(e.then.value); return;
+    }
+  }
+  void value(const table_set& s, const ipv6_address& v) noexcept {
+    if (s.operand.value == match::value_kind::ipv6) print(out_, v);
+    else match::detail::print_key(out_, s.operand, v.low());
+  }
+  // A value, a prefix of addresses, or a range.
+  void values(const table_set& s, const table_element& r) noexcept {
+    value(s, r.first);
+    if (r.first == r.last) return;
+    const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
+    const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
+                       (high == 0 ? (low & (low + 1)) == 0 : low == ~std::uint64_t{0} && (high & (high + 1)) == 0);
+    const match::value_kind kind = s.operand.value;
+    if (block && (kind == match::value_kind::ipv4 || kind == match::value_kind::ipv6)) {
+      const auto ones = static_cast<unsigned>(__builtin_popcountll(high) + __builtin_popcountll(low));
+      out_ << '/' << std::uint32_t{s.operand.bits - ones};
+    } else {
+      out_ << '-';
+      value(s, r.last);
+    }
+  }
+
+  text_writer& out_;
+  const rule_table_parts& t_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/table_act.hpp ======================================================================================
+// What happens to a packet at each statement of a rule table.
+#ifndef RUNNEL_HOOK_TABLE_ACT_HPP
+#define RUNNEL_HOOK_TABLE_ACT_HPP
+
+#include <cstddef>  // byte
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// The value of the operand that a statement asks a set with. False when the packet has none.
+template <class Key>
+[[nodiscard]] bool load_operand(const match::condition_view& c, const subject& s, Key& to) noexcept {
+  const match::condition_node& n = c.nodes[0];
+  if (!match::detail::load_key(s, n.operand, to)) return false;
+  if (n.operand.is_masked) to = match::key_and(to, c.mask<Key>(n));
+  return true;
+}
+[[nodiscard]] inline bool load_wide_operand(const match::condition_view& c, const subject& s,
+                                            ipv6_address& to) noexcept {
+  if (c.nodes[0].operand.value == match::value_kind::ipv6) return load_operand(c, s, to);
+  std::uint64_t k = 0;
+  if (!load_operand(c, s, k)) return false;
+  to = {0, k};
+  return true;
+}
+
+// What the map of a statement says about a packet; null when it says nothing.
+[[nodiscard]] inline const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  const match::condition_view c = t.operand_of(s);
+  const table_set& map = t.set_of(s);
+  std::uint32_t at = table_set::none;
+  if (c.nodes[0].operand.value == match::value_kind::ipv6) {
+    ipv6_address k;
+    if (load_operand(c, r.s, k)) at = map.hit(k);
+  } else {
+    std::uint64_t k = 0;
+    if (load_operand(c, r.s, k)) at = map.hit(k);
+  }
+  return at == table_set::none ? nullptr : &map.state[at].then;
+}
+
+// A packet without the header has not matched.
+inline target_end write_field(const statement& s, rule_run& r) noexcept {
+  using kind = statement_kind;
+  const bool four = s.kind == kind::dscp || s.kind == kind::ttl, any = s.kind == kind::segment_size;
+  if (any ? !r.s.headers.has<tcp>() : four ? !r.s.headers.has<ipv4>() : !r.s.headers.has<ipv6>())
+    return target_end::next_rule;
+  const mutable_header_map m = packet_source{r.p, r.c, r.found}.writable_map();
+  if (any) write_maximum_segment_size(m, static_cast<std::uint16_t>(s.value));
+  else if (s.kind == kind::dscp || s.kind == kind::dscp6) write_dscp(m, static_cast<std::uint8_t>(s.value));
+  else write_hop_limit(m, static_cast<std::uint8_t>(s.value));
+  return target_end::next;
+}
+
+// `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
+inline target_end change_set(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  ipv6_address k;
+  if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
+  table_set& set = t.set_of(s);
+  if (s.kind == statement_kind::delete_element) return set.erase(k), target_end::next;
+  const table_update& u = t.updates[s.index];
+  bool is_new = false;
+  const std::uint32_t at = set.find_or_add(k, is_new);
+  if (at == table_set::none) return target_end::next_rule;
+  element_state& e = set.state[at];
+  const std::int64_t timeout = u.timeout != 0 ? u.timeout : set.timeout;
+  if (is_new) {
+    e.timeout = timeout;
+    e.full_at = INT64_MIN;
+  }
+  if (is_new || s.kind == statement_kind::update_element)
+    e.expires = timeout != 0 ? t.clock.now + timeout : element_state::forever;
+  if (set.counted) set.count(at);
+  if (u.limit == table_update::no_limit) return target_end::next;
+  const table_limit& l = t.limits[u.limit];
+  instant full{e.full_at};
+  const bool took = l.bucket.take(instant{t.clock.now}, full);
+  e.full_at = full.ns;
+  return took != l.over ? target_end::next : target_end::next_rule;
+}
+
+// What is known of the packet's connection, to be changed; null when there is nothing.
+[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
+  if (r.s.facts() == nullptr) return nullptr;
+  const std::size_t number = connection_word{r.s.connection}.number();
+  return static_cast<connection_facts*>(
+      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
+}
+
+// One statement. A jump ends a rule as a verdict does.
+inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
+  using kind = statement_kind;
+  switch (s.kind) {
+    case kind::accept: r.decided = runnel::accept; return target_end::verdict;
+    case kind::drop: r.decided = runnel::drop(s.reason); return target_end::verdict;
+    case kind::jump:
+    case kind::go_to: return target_end::verdict;
+    case kind::back: return target_end::back;
+    case kind::go_on:
+    case kind::look_up: return target_end::next_rule;
+    case kind::counter:
+      ++rule.hits.packets;
+      rule.hits.bytes += r.s.length;
+      return target_end::next;
+    case kind::limit: {
+      table_limit& l = t.limits[s.index];
+      return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+    }
+    case kind::log:
+      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);
+      return target_end::next;
+    case kind::notrack:
+      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+      break;
+    case kind::mark: r.p.mark(s.value); break;
+    case kind::mark_by_map: {
+      const statement* const found = look_up(t, s, r);
+      if (found == nullptr) return target_end::next_rule;
+      r.p.mark(found->value);
+      break;
+    }
+    case kind::mark_from_connection: {
+      const connection_facts* const known = r.s.facts();
+      if (known == nullptr) return target_end::next_rule;
+      r.p.mark(known->mark);
+      break;
+    }
+    case kind::connection_mark:
+    case kind::connection_mark_from_packet: {
+      if (connection_facts* const known = facts_of(r))
+        known->mark = s.kind == kind::connection_mark ? s.value : r.p.mark();
+      return target_end::next;
+    }
+    case kind::priority: r.p.priority(static_cast<std::uint8_t>(s.value)); break;
+    case kind::traced: r.p.traced(s.value != 0); break;
+    case kind::dscp:
+    case kind::dscp6:
+    case kind::ttl:
+    case kind::hop_limit:
+    case kind::segment_size: return write_field(s, r);
+    case kind::add_element:
+    case kind::update_element:
+    case kind::delete_element: return change_set(t, s, r);
+  }
+  r.s = r.look();
+  return target_end::next;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/rule_table.hpp =====================================================================================
+// Chains that are known at run time only: what `nft -f` loads, as a stage of a pipeline.
+//
+//     static static_rule_table<rule_table_config{}> first, second;
+//     load(first.get(), text, sets);                                     // result<std::size_t, error>
+//     rule_table_slot live{first};
+//     parse() | hook<prerouting>(live) | ... | hook<hook_point::forward>(live) | ...
+//
+// To change the rules, load another table and offer it to the slot: the thread of the pipeline takes it at its next
+// packet, whole. Each thread has a slot and tables of its own, since rules count.
+//
+// A packet walks its chains with a stack of its own of 16 places. Loading refuses jumps that are deeper or go in a
+// circle, so nothing has to be checked when packets come (NFT_JUMP_STACK_SIZE, nft_chain_validate()).
+#ifndef RUNNEL_HOOK_RULE_TABLE_HPP
+#define RUNNEL_HOOK_RULE_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+// How the parts of the library get at what a rule table consists of.
+struct table_access;
 }  // namespace detail
 
 /// What a packet meets at each hook point: tables, chains and rules that `load` has read, in memory given beforehand.
@@ -31591,117 +32999,84 @@ class table_printer;
 class rule_table {
  public:
   /// How many tables a text may have.
-  static constexpr std::size_t max_tables = 8;
+  static constexpr std::size_t max_tables = detail::max_tables;
   /// How deep jumps may go, as in the kernel.
-  static constexpr std::size_t max_jumps = 16;
+  static constexpr std::size_t max_jumps = detail::max_jumps;
   /// What its memory is aligned to.
   static constexpr std::size_t alignment = detail::table_alignment;
   /// How many bytes a table takes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
-    return detail::table_part<detail::table_chain>(c.chains) + detail::table_part<detail::table_rule>(c.rules) +
-           detail::table_part<match::condition_node>(c.nodes) + detail::table_part<std::uint64_t>(c.words) +
-           detail::table_part<detail::statement>(c.statements) + detail::table_part<detail::table_limit>(c.limits) +
-           detail::table_part<char>(c.text) + detail::table_part<detail::table_set>(c.sets) +
-           detail::table_part<match::set_reference>(c.sets) + detail::table_part<detail::table_range>(c.elements);
+    return detail::rule_table_parts::bytes_needed(c);
   }
-  /// An empty table, which accepts everything, in `bytes_needed(c)` bytes that must outlive it (RUNNEL_ASSERT).
-  rule_table(mutable_bytes memory, const rule_table_config& c) noexcept : room_(c) {
-    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
-    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
-    RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
-                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
-    std::byte* at = memory.data();
-    chains_ = take<detail::table_chain>(at, c.chains);
-    rules_ = take<detail::table_rule>(at, c.rules);
-    nodes_ = take<match::condition_node>(at, c.nodes);
-    words_ = take<std::uint64_t>(at, c.words);
-    statements_ = take<detail::statement>(at, c.statements);
-    limits_ = take<detail::table_limit>(at, c.limits);
-    text_ = take<char>(at, c.text);
-    sets_ = take<detail::table_set>(at, c.sets);
-    references_ = take<match::set_reference>(at, c.sets);
-    ranges_ = take<detail::table_range>(at, c.elements);
-    clear();
-  }
+  /// An empty table, which accepts everything, in `bytes_needed(c)` bytes that must outlive it (RUNNEL_ASSERT). Where
+  /// packets add to sets, take the seed from a random source, so that nobody can choose addresses that meet in one
+  /// place.
+  rule_table(mutable_bytes memory, const rule_table_config& c, std::uint64_t seed = 0) noexcept
+      : parts_(memory, c, seed) {}
   rule_table(const rule_table&) = delete;
   rule_table& operator=(const rule_table&) = delete;
 
   /// Removes everything: then everything is accepted.
-  void clear() noexcept {
-    size_ = {};
-    size_.chains = size_.rules = size_.nodes = size_.words = size_.statements = size_.limits = size_.text = size_.sets =
-        size_.elements = 0;
-    table_count_ = 0;
-    for (std::uint16_t& f : first_) f = detail::no_chain;
-  }
+  void clear() noexcept { parts_.clear(); }
   /// How many rules there are in all chains.
-  [[nodiscard]] std::size_t size() const noexcept { return size_.rules; }
+  [[nodiscard]] std::size_t size() const noexcept { return parts_.size.rules; }
   /// Calls `function(context, prefix, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once.
   void log_to(void (*function)(void* context, const char* prefix, const packet& p), void* context) noexcept {
-    write_ = function;
-    write_context_ = context;
+    parts_.write = function;
+    parts_.write_context = context;
   }
 
-  /// Sends a parsed packet through the base chains of a hook. `found` as for stages.
+  /// Sends a parsed packet through the base chains of a hook. `found` as for stages. Where the table has elements that
+  /// end after a time, that is counted from the first packet on.
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
-    std::uint16_t n = first_[static_cast<std::size_t>(point)];
+    std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    for (; n != detail::no_chain; n = chains_[n].next) {
-      const table_family f = tables_[chains_[n].table].family;
+    parts_.see(c.now, r.s.length);
+    for (; n != detail::no_chain; n = parts_.chains[n].next) {
+      const table_family f = parts_.tables[parts_.chains[n].table].family;
       const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
       if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
-      const verdict v = run_chain(chains_[n], r);
+      const verdict v = run_chain(parts_.chains[n], r);
       if (v.code != verdict_code::pass) return v;
     }
     return accept;
   }
 
  private:
-  friend class detail::table_loader;
-  friend class detail::table_set_loader;
-  friend class detail::table_printer;
-
-  template <class T>
-  static T* take(std::byte*& at, std::size_t n) noexcept {
-    T* const first = static_cast<T*>(static_cast<void*>(at));
-    for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(at + i * sizeof(T))) T{};
-    at += detail::table_part<T>(n);
-    return first;
-  }
-  [[nodiscard]] match::condition_view condition_of(const detail::table_rule& r) const noexcept {
-    return {nodes_ + r.node, r.nodes, words_ + r.word};
-  }
+  friend struct detail::table_access;
 
   verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
+    using detail::target_end;
     struct position {
-      const detail::table_rule *at, *end;
+      detail::table_rule* at;
+      const detail::table_rule* end;
     } stack[max_jumps];
     std::size_t depth = 0;
-    detail::table_rule* at = rules_ + base.rule;
+    detail::table_rule* at = parts_.rules + base.rule;
     const detail::table_rule* end = at + base.rules;
     for (;;) {
       if (at == end) {
         if (depth == 0) break;
         --depth;
-        at = rules_ + (stack[depth].at - rules_);
+        at = stack[depth].at;
         end = stack[depth].end;
         continue;
       }
       detail::table_rule& rule = *at++;
-      if (!match::detail::holds(condition_of(rule), r.s)) continue;
-      const detail::statement* s = statements_ + rule.statement;
+      if (!match::detail::holds(parts_.condition_of(rule), r.s)) continue;
+      const detail::statement* s = parts_.statements + rule.statement;
       for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
-        const detail::target_end e = act(*s, rule, r);
-        if (e == detail::target_end::next) continue;
-        if (e == detail::target_end::verdict) {
-          if (s->kind != detail::statement_kind::jump && s->kind != detail::statement_kind::go_to) return r.decided;
-          if (s->kind == detail::statement_kind::jump) stack[depth++] = {at, end};
-          at = rules_ + chains_[s->index].rule;
-          end = at + chains_[s->index].rules;
-        } else if (e == detail::target_end::back) {
-          end = at;
-        }
+        const detail::statement* now = s;
+        if (s->kind == detail::statement_kind::look_up && (now = detail::look_up(parts_, *s, r)) == nullptr) break;
+        const target_end e = detail::act(parts_, *now, rule, r);
+        if (e == target_end::next) continue;
+        if (e == target_end::back) end = at;
+        if (e != target_end::verdict) break;
+        if (!detail::is_jump(*now)) return r.decided;
+        if (now->kind == detail::statement_kind::jump) stack[depth++] = {at, end};
+        at = parts_.rules + parts_.chains[now->index].rule;
+        end = at + parts_.chains[now->index].rules;
         break;
       }
     }
@@ -31709,76 +33084,23 @@ class rule_table {
     base.policy_hits.bytes += r.p.total_length();
     return base.policy;
   }
-  // A jump ends the statements as a verdict does.
-  detail::target_end act(const detail::statement& s, detail::table_rule& rule, detail::rule_run& r) noexcept {
-    using kind = detail::statement_kind;
-    using detail::target_end;
-    switch (s.kind) {
-      case kind::accept: r.decided = runnel::accept; return target_end::verdict;
-      case kind::drop: r.decided = runnel::drop(s.reason); return target_end::verdict;
-      case kind::jump:
-      case kind::go_to: return target_end::verdict;
-      case kind::back: return target_end::back;
-      case kind::counter:
-        ++rule.hits.packets;
-        rule.hits.bytes += r.s.length;
-        return target_end::next;
-      case kind::limit: {
-        detail::table_limit& l = limits_[s.index];
-        return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
-      }
-      case kind::log:
-        if (write_ != nullptr && lines_.take(r.c.now)) write_(write_context_, text_ + s.value, r.p);
-        return target_end::next;
-      case kind::notrack:
-        if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
-        break;
-      case kind::mark: r.p.mark(s.value); break;
-      case kind::priority: r.p.priority(static_cast<std::uint8_t>(s.value)); break;
-      case kind::traced: r.p.traced(s.value != 0); break;
-      default: return write(s, r);
-    }
-    r.s = r.look();
-    return target_end::next;
-  }
-  // A packet without the header has not matched.
-  static detail::target_end write(const detail::statement& s, detail::rule_run& r) noexcept {
-    using kind = detail::statement_kind;
-    const bool four = s.kind == kind::dscp || s.kind == kind::ttl, any = s.kind == kind::segment_size;
-    if (any ? !r.s.headers.has<tcp>() : four ? !r.s.headers.has<ipv4>() : !r.s.headers.has<ipv6>())
-      return detail::target_end::next_rule;
-    const mutable_header_map m = detail::packet_source{r.p, r.c, r.found}.writable_map();
-    if (any) detail::write_maximum_segment_size(m, static_cast<std::uint16_t>(s.value));
-    else if (s.kind == kind::dscp || s.kind == kind::dscp6) detail::write_dscp(m, static_cast<std::uint8_t>(s.value));
-    else detail::write_hop_limit(m, static_cast<std::uint8_t>(s.value));
-    return detail::target_end::next;
-  }
 
-  rule_table_config room_;
-  rule_table_config size_{};  // how much of the room is taken
-  detail::table_chain* chains_ = nullptr;
-  detail::table_rule* rules_ = nullptr;
-  match::condition_node* nodes_ = nullptr;
-  std::uint64_t* words_ = nullptr;
-  detail::statement* statements_ = nullptr;
-  detail::table_limit* limits_ = nullptr;
-  char* text_ = nullptr;
-  detail::table_set* sets_ = nullptr;
-  match::set_reference* references_ = nullptr;  // the sets of the table that is being loaded
-  detail::table_range* ranges_ = nullptr;
-  detail::named_table tables_[max_tables]{};
-  std::size_t table_count_ = 0;
-  std::uint16_t first_[5]{};  // of each hook
-  void (*write_)(void* context, const char* prefix, const packet& p) = nullptr;
-  void* write_context_ = nullptr;
-  token_bucket lines_{10, 20};
+  detail::rule_table_parts parts_;
 };
+
+namespace detail {
+struct table_access {
+  static rule_table_parts& parts(rule_table& t) noexcept { return t.parts_; }
+  static const rule_table_parts& parts(const rule_table& t) noexcept { return t.parts_; }
+};
+}  // namespace detail
 
 /// A rule table in memory of its own, of a size known at compile time.
 template <rule_table_config Config = rule_table_config{}>
 class static_rule_table {
  public:
-  static_rule_table() noexcept : table_({memory_, sizeof memory_}, Config) {}
+  /// An empty table. `seed` as for `rule_table`.
+  explicit static_rule_table(std::uint64_t seed = 0) noexcept : table_({memory_, sizeof memory_}, Config, seed) {}
   /// The table. @{
   [[nodiscard]] rule_table& get() noexcept { return table_; }
   operator rule_table&() noexcept { return table_; }
@@ -31789,62 +33111,6 @@ class static_rule_table {
   alignas(rule_table::alignment) std::byte memory_[rule_table::bytes_needed(Config)];
   rule_table table_;
 };
-
-/// Which table the stages of one thread ask. Another thread may offer it a new one at any time.
-class rule_table_slot {
- public:
-  /// Begins with a table, which must outlive the slot or be replaced and `taken()` before it ends.
-  explicit rule_table_slot(rule_table& t) noexcept : offered_(&t), used_(&t) {}
-  rule_table_slot(const rule_table_slot&) = delete;
-  rule_table_slot& operator=(const rule_table_slot&) = delete;
-
-  /// From its next packet on the pipeline uses `t`, which must not be changed any more. The table before it is free
-  /// as soon as `taken()`; until then offer no other one (RUNNEL_ASSERT).
-  void offer(rule_table& t) noexcept {
-    RUNNEL_ASSERT(taken());
-    __atomic_store_n(&offered_, &t, __ATOMIC_RELEASE);
-  }
-  /// Whether the pipeline uses what was offered last.
-  [[nodiscard]] bool taken() const noexcept {
-    return __atomic_load_n(&used_, __ATOMIC_ACQUIRE) == __atomic_load_n(&offered_, __ATOMIC_RELAXED);
-  }
-  /// The table to ask. For the thread of the pipeline; also what a loop calls that has no packets, so that a table is
-  /// taken all the same.
-  rule_table& current() noexcept {
-    rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
-    if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
-    return *t;
-  }
-
- private:
-  rule_table* offered_;
-  rule_table* used_;
-};
-
-namespace detail {
-
-template <hook_point Point>
-struct rule_table_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool needs_parsed = true;
-  static constexpr bool writes = true;
-  static constexpr bool resizes = false;
-  rule_table_slot* slot;
-  constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
-  verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return slot->current().run(Point, p, c, found);
-  }
-  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
-};
-
-}  // namespace detail
-
-/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
-/// pipeline; the stages of one thread share one.
-template <hook_point Point>
-[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
-  return detail::rule_table_stage<Point>{slot};
-}
 
 }  // namespace runnel
 
@@ -31885,74 +33151,31 @@ inline constexpr priority_name priority_names[] = {
   return nullptr;
 }
 
-// Some operand with values of a type: how they are written.
-[[nodiscard]] constexpr match::operand_description operand_of_type(std::uint8_t type) noexcept {
-  switch (type) {
-    case 0: return match::detail::describe(ip::saddr);
-    case 1: return match::detail::describe(ip6::saddr);
-    case 2: return match::detail::describe(ether::saddr);
-    case 3: return match::detail::describe(tcp::dport);
-    case 4: return match::detail::describe(ip::protocol);
-    default: return match::detail::describe(meta::mark);
-  }
-}
-
 class table_printer {
  public:
-  table_printer(text_writer& out, const rule_table& t) noexcept : out_(out), t_(t) {}
+  table_printer(text_writer& out, const rule_table_parts& t) noexcept : out_(out), t_(t), sets_(out, t) {}
 
   void all() noexcept {
-    for (std::size_t i = 0; i < t_.table_count_; ++i) {
-      out_ << "table " << name(t_.tables_[i].family) << ' ' << t_.tables_[i].name << " {\n";
+    for (std::size_t i = 0; i < t_.table_count; ++i) {
+      out_ << "table " << name(t_.tables[i].family) << ' ' << t_.tables[i].name << " {\n";
       bool first = true;
-      for (std::size_t s = 0; s < t_.size_.sets; ++s) {
-        if (t_.sets_[s].table != i) continue;
+      for (std::size_t s = 0; s < t_.size.sets; ++s) {
+        if (t_.sets[s].table != i || t_.sets[s].name[0] == '\0') continue;
         if (!first) out_ << '\n';
         first = false;
-        set(t_.sets_[s]);
+        sets_.declaration(t_.sets[s]);
       }
-      for (std::size_t c = 0; c < t_.size_.chains; ++c) {
-        if (t_.chains_[c].table != i) continue;
+      for (std::size_t c = 0; c < t_.size.chains; ++c) {
+        if (t_.chains[c].table != i) continue;
         if (!first) out_ << '\n';
         first = false;
-        chain(t_.chains_[c]);
+        chain(t_.chains[c]);
       }
       out_ << "}\n";
     }
   }
 
  private:
-  void set(const table_set& s) noexcept {
-    out_ << "\tset " << s.name << " {\n\t\ttype " << set_types[s.type].name << '\n';
-    if (s.intervals) out_ << "\t\tflags interval\n";
-    for (std::size_t i = 0; i < s.elements; ++i) {
-      out_ << (i == 0 ? "\t\telements = { " : ", ");
-      element(s, t_.ranges_[s.element + i]);
-    }
-    out_ << (s.elements != 0 ? " }\n\t}\n" : "\t}\n");
-  }
-  void value(std::uint8_t type, const ipv6_address& v) noexcept {
-    const match::operand_description d = operand_of_type(type);
-    if (d.value == match::value_kind::ipv6) print(out_, v);
-    else match::detail::print_key(out_, d, v.low());
-  }
-  // A value, a prefix of addresses, or a range.
-  void element(const table_set& s, const table_range& r) noexcept {
-    value(s.type, r.first);
-    if (r.first == r.last) return;
-    const std::uint64_t high = r.first.high() ^ r.last.high(), low = r.first.low() ^ r.last.low();
-    const bool block = (r.first.high() & high) == 0 && (r.first.low() & low) == 0 &&
-                       (high == 0 ? (low & (low + 1)) == 0 : low == ~std::uint64_t{0} && (high & (high + 1)) == 0);
-    const bool address =
-        set_types[s.type].value == match::value_kind::ipv4 || set_types[s.type].value == match::value_kind::ipv6;
-    if (block && address) {
-      const auto ones = static_cast<unsigned>(__builtin_popcountll(high) + __builtin_popcountll(low));
-      out_ << '/' << std::uint32_t{set_types[s.type].bits - ones};
-    } else {
-      out_ << '-';
-      value(s.type, r.last);
-    }
-  }
   void chain(const table_chain& c) noexcept {
     out_ << "\tchain " << c.name << " {\n";
     if (c.base) {
@@ -31961,14 +33184,14 @@ class table_printer {
       else out_ << c.priority;
       out_ << "; policy " << (c.policy == accept ? "accept" : "drop") << ";\n";
     }
-    for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) rule(t_.rules_[i]);
+    for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) rule(t_.rules[i]);
     out_ << "\t}\n";
   }
   // A condition with "or" is several lines in nft. Only verdicts may be said twice.
   void rule(const table_rule& r) noexcept {
     const match::detail::printed_tree tree{t_.condition_of(r)};
     const std::size_t root = tree.condition.root(), lines = match::detail::lines_of(tree, root, true);
-    const statement& only = t_.statements_[r.statement];
+    const statement& only = t_.statements[r.statement];
     const bool verdict =
         r.statements == 1 && (only.kind == statement_kind::accept || only.kind == statement_kind::drop);
     const bool split = lines >= 1 && lines <= 64 && (verdict || lines == 1);
@@ -31977,33 +33200,35 @@ class table_printer {
       match::detail::line l{out_};
       if (split) match::detail::print_line(l, tree, root, true, i);
       else match::detail::print_tree(l, tree, root);
-      for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements_[r.statement + s], r);
+      for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
       out_ << '\n';
     }
   }
   void action(text_writer& to, const statement& s, const table_rule& r) noexcept {
     switch (s.kind) {
-      case statement_kind::accept: to << "accept"; return;
+      case statement_kind::accept:
       case statement_kind::drop:
-        to << "drop";
-        if (s.reason != drop_reason::policy) to << " comment \"" << name(s.reason) << '"';
+      case statement_kind::jump:
+      case statement_kind::go_to:
+      case statement_kind::back:
+      case statement_kind::go_on:
+        print_verdict(to, t_, s);
+        if (s.kind == statement_kind::drop && s.reason != drop_reason::policy)
+          to << " comment \"" << name(s.reason) << '"';
         return;
-      case statement_kind::jump: to << "jump " << t_.chains_[s.index].name; return;
-      case statement_kind::go_to: to << "goto " << t_.chains_[s.index].name; return;
-      case statement_kind::back: to << "return"; return;
+      case statement_kind::look_up: return map(to, " vmap ", s);
       case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
-      case statement_kind::limit: {
-        const table_limit& l = t_.limits_[s.index];
-        to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst "
-           << l.burst << " packets";
-        return;
-      }
+      case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::log:
         to << "log";
-        if (t_.text_[s.value] != '\0') to << " prefix \"" << t_.text_ + s.value << '"';
+        if (t_.text[s.value] != '\0') to << " prefix \"" << t_.text + s.value << '"';
         return;
       case statement_kind::notrack: to << "notrack"; return;
       case statement_kind::mark: (to << "meta mark set 0x").hex(s.value); return;
+      case statement_kind::mark_by_map: return map(to << "meta mark set ", " map ", s);
+      case statement_kind::mark_from_connection: to << "meta mark set ct mark"; return;
+      case statement_kind::connection_mark: (to << "ct mark set 0x").hex(s.value); return;
+      case statement_kind::connection_mark_from_packet: to << "ct mark set meta mark"; return;
       case statement_kind::priority: (to << "meta priority set 0:").hex(s.value); return;
       case statement_kind::traced: to << "meta nftrace set " << s.value; return;
       case statement_kind::dscp: (to << "ip dscp set 0x").hex(s.value); return;
@@ -32011,11 +33236,39 @@ class table_printer {
       case statement_kind::ttl: to << "ip ttl set " << s.value; return;
       case statement_kind::hop_limit: to << "ip6 hoplimit set " << s.value; return;
       case statement_kind::segment_size: to << "tcp option maxseg size set " << s.value; return;
+      case statement_kind::add_element: return update(to << "add ", s);
+      case statement_kind::update_element: return update(to << "update ", s);
+      case statement_kind::delete_element: return update(to << "delete ", s);
     }
+  }
+  void operand(text_writer& to, const statement& s) noexcept {
+    const match::detail::printed_tree tree{t_.operand_of(s)};
+    match::detail::print_operand(to, tree, tree[0]);
+  }
+  void map(text_writer& to, const char* word, const statement& s) noexcept {
+    operand(to, s);
+    to << word;
+    sets_.use(t_.set_of(s));
+  }
+  void limit(text_writer& to, const table_limit& l) noexcept {
+    to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst " << l.burst
+       << " packets";
+  }
+  void update(text_writer& to, const statement& s) noexcept {
+    sets_.use(t_.set_of(s));
+    operand(to << " { ", s);
+    if (s.kind != statement_kind::delete_element) {
+      const table_update& u = t_.updates[s.index];
+      if (u.timeout != 0) print_time_span(to << " timeout ", u.timeout);
+      if (u.counts) to << " counter";
+      if (u.limit != table_update::no_limit) limit(to << ' ', t_.limits[u.limit]);
+    }
+    to << " }";
   }
 
   text_writer& out_;
-  const rule_table& t_;
+  const rule_table_parts& t_;
+  table_set_printer sets_;
 };
 
 }  // namespace detail
@@ -32023,191 +33276,11 @@ class table_printer {
 /// All tables, as `nft list ruleset` prints them, with their counters. A rule whose condition has "or" in it becomes
 /// several lines when all it has is a verdict; another such rule is printed with `or`, which `load` reads and nft does
 /// not. The sets of the program are not printed.
-inline void print(text_writer& out, const rule_table& t) noexcept { detail::table_printer{out, t}.all(); }
+inline void print(text_writer& out, const rule_table& t) noexcept {
+  detail::table_printer{out, detail::table_access::parts(t)}.all();
+}
 
 }  // namespace runnel
-
-#endif
-
-// ==== runnel/hook/ruleset_text.hpp ===================================================================================
-// What all parts of a ruleset's text are made of: words between gaps, `;` and comments, and names.
-#ifndef RUNNEL_HOOK_RULESET_TEXT_HPP
-#define RUNNEL_HOOK_RULESET_TEXT_HPP
-
-#include <cstddef>  // size_t
-
-namespace runnel::detail {
-
-// Goes to the next word, over gaps, `;` and comments. False at the end.
-inline bool to_next_word(match::detail::text_cursor& in) noexcept {
-  for (;;) {
-    if (!in.good()) return false;
-    in.skip_gap();
-    if (in.ahead() == ';') {
-      in.go_to(in.at() + 1);
-    } else if (in.ahead() == '#') {
-      while (in.ahead() != '\0' && in.ahead() != '\n') in.go_to(in.at() + 1);
-    } else {
-      return !in.at_end();
-    }
-  }
-}
-// A name of a table, chain or set, as nft has them; `what` is expected.
-inline bool parse_name(match::detail::text_cursor& in, char (&to)[name_room], const char* what) noexcept {
-  in.skip_gap();
-  std::size_t n = 0;
-  if (!match::detail::is_letter(in.ahead()) || in.ahead() == '_') return in.expected(what), false;
-  for (; match::detail::text_cursor::goes_on(in.ahead(n)) || in.ahead(n) == '-' || in.ahead(n) == '.'; ++n) {
-    if (n + 1 == name_room) return in.fail("a name has at most 31 characters"), false;
-    to[n] = in.ahead(n);
-  }
-  to[n] = '\0';
-  in.go_to(in.at() + n);
-  return in.good();
-}
-inline void expect(match::detail::text_cursor& in, const char* sign, const char* what) noexcept {
-  if (!in.accept(sign)) in.expected(what);
-}
-
-}  // namespace runnel::detail
-
-#endif
-
-// ==== runnel/hook/parse_table_set.hpp ================================================================================
-// Reads the sets of a rule table from its text: their type, and elements that are brought in order.
-#ifndef RUNNEL_HOOK_PARSE_TABLE_SET_HPP
-#define RUNNEL_HOOK_PARSE_TABLE_SET_HPP
-
-#include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
-
-namespace runnel::detail {
-
-class table_set_loader {
- public:
-  using cursor = match::detail::text_cursor;
-  // For sets of table number `table`; those that it has already are known.
-  table_set_loader(rule_table& t, cursor& in, std::uint8_t table) noexcept : t_(t), in_(in), table_(table) {
-    own_.begin = t_.references_;
-    for (std::size_t i = 0; i < t_.size_.sets; ++i)
-      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
-  }
-  // All sets of the table, as rules look for them.
-  [[nodiscard]] const named_sets& own() const noexcept { return own_; }
-  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
-  void parse() noexcept {
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    rule_table_config& size = t_.size_;
-    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
-    table_set s;
-    s.table = table_;
-    s.element = size.elements;
-    s.ranges = t_.ranges_;
-    if (!parse_name(in_, s.name, "the name of a set")) return;
-    for (std::size_t i = 0; i < own_.size; ++i)
-      if (same_text(own_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
-    expect(in_, "{", "\"{\"");
-    bool typed = false, merge = false;
-    while (in_.good()) {
-      (void)to_next_word(in_);
-      if (in_.accept("}")) break;
-      if (in_.accept_words("type")) {
-        typed = parse_type(s);
-      } else if (in_.accept_words("flags")) {
-        do {
-          if (in_.accept_words("interval")) s.intervals = true;
-          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
-        } while (in_.accept(","));
-      } else if (in_.accept_words("auto-merge")) {
-        merge = true;
-      } else if (typed && in_.accept_words("elements")) {
-        expect(in_, "=", "\"=\"");
-        expect(in_, "{", "\"{\"");
-        do {
-          if (in_.sees("}")) break;
-          parse_element(s);
-        } while (in_.accept(","));
-        expect(in_, "}", "\",\" or \"}\"");
-      } else {
-        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
-      }
-    }
-    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
-    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
-    if (!in_.good()) return;
-    size.elements += s.elements;
-    t_.sets_[size.sets] = s;
-    refer_to(t_.sets_[size.sets++]);
-  }
-
- private:
-  void refer_to(const table_set& s) noexcept { t_.references_[own_.size++] = {&s, set_functions_of_types[s.type]}; }
-  bool parse_type(table_set& s) noexcept {
-    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
-      s.type = static_cast<std::uint8_t>(i);
-      if (in_.accept_words(set_types[i].name)) return true;
-    }
-    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
-    return false;
-  }
-  void parse_element(table_set& s) noexcept {
-    const match::operand_description d = operand_of_type(s.type);
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    table_range r{parse_value(d), {}};
-    r.last = r.first;
-    const bool range = in_.accept("-");
-    if (range) {
-      r.last = parse_value(d);
-      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
-    }
-    const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    const bool prefix = !range && address && in_.accept("/");
-    if (prefix) {
-      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
-      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
-      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
-      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-        in_.fail_at(at, "a length that cuts off bits of the address");
-      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
-    }
-    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
-    if (s.element + s.elements == t_.room_.elements)
-      in_.fail("more elements than there is room for: rule_table_config::elements");
-    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
-  }
-  ipv6_address parse_value(const match::operand_description& d) noexcept {
-    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
-    std::uint64_t k = 0;
-    match::detail::parse_key(in_, d, k);
-    return {0, k};
-  }
-  // Brings the elements in order. False when some overlap, and are not the same.
-  bool settle(table_set& s, bool merge) noexcept {
-    table_range* const all = t_.ranges_ + s.element;
-    sort_ranges(all, s.elements);
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 0; i < s.elements; ++i) {
-      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
-        table_range& before = all[kept - 1];
-        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
-        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
-      } else {
-        all[kept++] = all[i];
-      }
-    }
-    s.elements = kept;
-    return true;
-  }
-
-  rule_table& t_;
-  cursor& in_;
-  std::uint8_t table_;
-  named_sets own_{};
-};
-
-}  // namespace runnel::detail
 
 #endif
 
@@ -32348,10 +33421,21 @@ template <class List = rule_list>
 //     }
 //
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
-// meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option maxseg size
-// set; at its end accept, drop, return, jump or goto, and a comment. Rules may name the sets of their table and
-// those of the program. Not known are maps and vmap, timeouts and counters of elements, reject, NAT, queue, and
-// conditions behind statements.
+// ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
+// maxseg size set; add, update and delete of elements; at its end accept, drop, return, continue, jump, goto or vmap,
+// and a comment.
+//
+//     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
+//     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
+//     ...
+//     ct state vmap { established : accept, related : accept, invalid : drop }
+//     tcp dport vmap @services
+//     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
+//
+// Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
+// may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
+// because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
+// before the elements. Not known are concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -32364,7 +33448,7 @@ namespace detail {
 class table_loader {
  public:
   using cursor = match::detail::text_cursor;
-  table_loader(rule_table& t, const char* text, std::size_t size, const named_sets& sets) noexcept
+  table_loader(rule_table_parts& t, const char* text, std::size_t size, const named_sets& sets) noexcept
       : t_(t), text_(text), in_(text, size), sets_(sets) {}
 
   // Whether all was right.
@@ -32374,7 +33458,7 @@ class table_loader {
       if (!in_.accept_words("table")) in_.expected("table");
       else parse_table();
     }
-    check_jumps();
+    check_jumps(t_, in_);
     return in_.good();
   }
   [[nodiscard]] const cursor& in() const noexcept { return in_; }
@@ -32388,63 +33472,44 @@ class table_loader {
     (void)in_.accept_words("ip");
     if (!parse_name(in_, made.name, "ip, ip6 or inet, and the name of the table")) return;
     std::size_t at = 0;
-    while (at < t_.table_count_ && !(t_.tables_[at].family == made.family && same_text(t_.tables_[at].name, made.name)))
+    while (at < t_.table_count && !(t_.tables[at].family == made.family && same_text(t_.tables[at].name, made.name)))
       ++at;
     if (at == rule_table::max_tables) return in_.fail("more than 8 tables");
-    if (at == t_.table_count_) t_.tables_[t_.table_count_++] = made;
+    if (at == t_.table_count) t_.tables[t_.table_count++] = made;
     table_ = static_cast<std::uint8_t>(at);
-    table_set_loader sets{t_, in_, table_};
+    table_names names{t_, table_};
+    table_set_loader sets{t_, names, table_};
     expect(in_, "{", "\"{\"");
     while (in_.good()) {
       (void)to_next_word(in_);
-      own_sets_ = sets.own();
       if (in_.accept("}")) return;
-      if (in_.accept_words("set")) sets.parse();
-      else if (in_.accept_words("chain")) parse_chain();
-      else in_.expected("set, chain or \"}\"");
+      if (in_.accept_words("set")) sets.parse(in_, false);
+      else if (in_.accept_words("map")) sets.parse(in_, true);
+      else if (in_.accept_words("chain")) parse_chain(names, sets);
+      else in_.expected("set, map, chain or \"}\"");
     }
   }
 
-  // The chain of this name in the current table; made where it is named first.
-  std::uint16_t chain_named(cursor& in) noexcept {
-    const std::size_t before = in.at();
-    char said[name_room];
-    if (!parse_name(in, said, "the name of a chain")) return no_chain;
-    for (std::size_t i = 0; i < t_.size_.chains; ++i)
-      if (t_.chains_[i].table == table_ && same_text(t_.chains_[i].name, said)) return static_cast<std::uint16_t>(i);
-    if (t_.size_.chains == t_.room_.chains) {
-      in.fail_at(before, "more chains than there is room for: rule_table_config::chains");
-      return no_chain;
-    }
-    table_chain& c = t_.chains_[t_.size_.chains];
-    c = {};
-    for (std::size_t i = 0; i < name_room; ++i) {
-      c.name[i] = said[i];
-      if (said[i] == '\0') break;
-    }
-    c.table = table_;
-    return static_cast<std::uint16_t>(t_.size_.chains++);
-  }
-  void parse_chain() noexcept {
+  void parse_chain(table_names& names, table_set_loader& sets) noexcept {
     in_.skip_gap();
     const std::size_t at = in_.at();
-    const std::uint16_t n = chain_named(in_);
+    const std::uint16_t n = names.chain(in_);
     if (n == no_chain) return;
-    table_chain& c = t_.chains_[n];
+    table_chain& c = t_.chains[n];
     if (c.defined) return in_.fail_at(at, "a chain of this name is there already");
     c.defined = true;
     if (!c.named) c.named_at = at;
     expect(in_, "{", "\"{\"");
     (void)to_next_word(in_);
     if (in_.accept_words("type")) parse_base(c);
-    c.rule = t_.size_.rules;
+    c.rule = t_.size.rules;
     while (in_.good()) {
       (void)to_next_word(in_);
       if (in_.accept("}")) break;
       if (in_.at_end()) in_.expected("a rule or \"}\"");
-      else parse_rule();
+      else parse_rule(names, sets);
     }
-    c.rules = t_.size_.rules - c.rule;
+    c.rules = t_.size.rules - c.rule;
     if (in_.good() && c.base) insert(n);
   }
   // `filter hook forward priority filter; policy drop;`
@@ -32487,9 +33552,9 @@ class table_loader {
   }
   // Into the list of its hook, behind those of the same priority.
   void insert(std::uint16_t n) noexcept {
-    table_chain& c = t_.chains_[n];
-    std::uint16_t* at = &t_.first_[static_cast<std::size_t>(c.point)];
-    while (*at != no_chain && t_.chains_[*at].priority <= c.priority) at = &t_.chains_[*at].next;
+    table_chain& c = t_.chains[n];
+    std::uint16_t* at = &t_.first[static_cast<std::size_t>(c.point)];
+    while (*at != no_chain && t_.chains[*at].priority <= c.priority) at = &t_.chains[*at].next;
     c.next = *at;
     *at = n;
   }
@@ -32507,181 +33572,51 @@ class table_loader {
     }
     return n;
   }
-  void parse_rule() noexcept {
+  void parse_rule(table_names& names, table_set_loader& sets) noexcept {
     const std::size_t begin = in_.at(), size = end_of_rule();
     cursor line{text_ + begin, size};
-    parse_rule(line, begin);
+    parse_rule(names, sets, line, begin);
     if (!line.good()) return in_.fail_at(begin + line.at(), line.why());
     in_.go_to(begin + size);
   }
-  void parse_rule(cursor& in, std::size_t begin) noexcept {
-    rule_table_config &size = t_.size_, &room = t_.room_;
+  void parse_rule(table_names& names, table_set_loader& sets, cursor& in, std::size_t begin) noexcept {
+    rule_table_config &size = t_.size, &room = t_.room;
     if (size.rules == room.rules) return in.fail("more rules than there is room for: rule_table_config::rules");
-    match::detail::condition_builder to{t_.nodes_ + size.nodes, room.nodes - size.nodes, t_.words_ + size.words,
+    match::detail::condition_builder to{t_.nodes + size.nodes, room.nodes - size.nodes, t_.words + size.words,
                                         room.words - size.words};
     if (size.nodes == room.nodes) return in.fail("no room for another condition: rule_table_config::nodes");
     match::detail::parser p{in, {in, to}, sets_};
-    p.own_sets = own_sets_;
+    p.own_sets = sets.own();
     p.of_rule = p.of_chain = true;
     match::detail::parse_whole(p);
     if (!in.good()) return;
     if (to.full()) return in.fail("no room for this condition: rule_table_config::nodes and words");
     to.link();
-    table_rule& r = t_.rules_[size.rules];
+    table_rule& r = t_.rules[size.rules];
     r = {};
     r.node = size.nodes;
     r.word = size.words;
     r.statement = size.statements;
     r.nodes = static_cast<std::uint16_t>(to.size());
+    size.nodes += static_cast<std::uint32_t>(to.size());
+    size.words += static_cast<std::uint32_t>(to.words());
+    statement_loader statements{t_, names, sets, in, begin, r};
     bool ended = false;
-    while (!ended && !in.at_end() && !in.sees_words("comment")) ended = parse_statement(in, r, begin);
+    while (!ended && !in.at_end() && !in.sees_words("comment")) ended = statements.parse();
     drop_reason reason = drop_reason::policy;
     match::detail::parse_comment(in, reason);
     if (in.good() && !in.at_end()) in.expected("the end of the rule");
     if (!in.good()) return;
     if (r.statements == 0) return in.expected("a statement, such as accept or counter");
-    statement& last = t_.statements_[r.statement + r.statements - 1u];
+    statement& last = t_.statements[r.statement + r.statements - 1u];
     if (last.kind == statement_kind::drop && reason != drop_reason::none) last.reason = reason;
-    size.nodes += static_cast<std::uint32_t>(to.size());
-    size.words += static_cast<std::uint32_t>(to.words());
     ++size.rules;
   }
 
-  void add(cursor& in, table_rule& r, statement_kind kind, std::uint64_t value = 0, std::size_t index = 0) noexcept {
-    if (t_.size_.statements == t_.room_.statements)
-      return in.fail("more statements than there is room for: rule_table_config::statements");
-    t_.statements_[t_.size_.statements++] = {kind, drop_reason::policy, static_cast<std::uint16_t>(index),
-                                             static_cast<std::uint32_t>(value)};
-    ++r.statements;
-  }
-  template <class Field>
-  static std::uint64_t value_of(cursor& in, const Field& f) noexcept {
-    std::uint64_t k = 0;
-    match::detail::parse_key(in, match::detail::describe(f), k);
-    return k;
-  }
-  // One statement. True when none may follow it.
-  bool parse_statement(cursor& in, table_rule& r, std::size_t begin) noexcept {
-    using kind = statement_kind;
-    if (in.accept_words("accept")) return add(in, r, kind::accept), true;
-    if (in.accept_words("drop")) return add(in, r, kind::drop), true;
-    if (in.accept_words("return")) return add(in, r, kind::back), true;
-    if (in.accept_words("jump")) return parse_jump(in, r, kind::jump, begin), true;
-    if (in.accept_words("goto")) return parse_jump(in, r, kind::go_to, begin), true;
-    if (in.accept_words("counter")) parse_counter(in, r);
-    else if (in.accept_words("limit rate")) parse_limit(in, r);
-    else if (in.accept_words("log")) parse_log(in, r);
-    else if (in.accept_words("notrack")) add(in, r, kind::notrack);
-    else if (in.accept_words("meta mark set")) add(in, r, kind::mark, value_of(in, meta::mark));
-    else if (in.accept_words("meta priority set")) add(in, r, kind::priority, value_of(in, meta::priority));
-    else if (in.accept_words("meta nftrace set")) add(in, r, kind::traced, in.number_up_to(1, "0 or 1"));
-    else if (in.accept_words("ip dscp set")) add(in, r, kind::dscp, value_of(in, ip::dscp));
-    else if (in.accept_words("ip6 dscp set")) add(in, r, kind::dscp6, value_of(in, ip6::dscp));
-    else if (in.accept_words("ip ttl set")) add(in, r, kind::ttl, value_of(in, ip::ttl));
-    else if (in.accept_words("ip6 hoplimit set")) add(in, r, kind::hop_limit, value_of(in, ip6::hoplimit));
-    else if (in.accept_words("tcp option maxseg size set"))
-      add(in, r, kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
-    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
-    return !in.good();
-  }
-  void parse_jump(cursor& in, table_rule& r, statement_kind kind, std::size_t begin) noexcept {
-    in.skip_gap();
-    const std::size_t at = in.at();
-    const std::uint16_t n = chain_named(in);
-    if (n == no_chain) return;
-    table_chain& c = t_.chains_[n];
-    if (!c.named) c.named_at = begin + at;
-    c.named = true;
-    add(in, r, kind, 0, n);
-  }
-  // `counter`, `counter packets 1 bytes 54`: goes on from there.
-  void parse_counter(cursor& in, table_rule& r) noexcept {
-    for (std::size_t i = 0; i < r.statements; ++i)
-      if (t_.statements_[r.statement + i].kind == statement_kind::counter) return in.fail("a rule has one counter");
-    if (in.accept_words("packets") && !in.number(r.hits.packets)) in.expected("a number of packets");
-    if (in.accept_words("bytes") && !in.number(r.hits.bytes)) in.expected("a number of bytes");
-    add(in, r, statement_kind::counter);
-  }
-  // `over 10/second burst 5 packets`
-  void parse_limit(cursor& in, table_rule& r) noexcept {
-    if (t_.size_.limits == t_.room_.limits)
-      return in.fail("more limits than there is room for: rule_table_config::limits");
-    table_limit l;
-    l.over = in.accept_words("over");
-    in.skip_gap();
-    const std::size_t at = in.at();
-    l.rate = in.number_up_to(1'000'000'000, "a number of packets, such as 10/second");
-    if (in.good() && l.rate == 0) in.fail_at(at, "a rate of at least 1");
-    if (!in.accept("/")) in.expected("\"/\" and one of second, minute, hour, day, week");
-    bool found = false;
-    for (std::uint8_t i = 0; i < sizeof limit_units / sizeof *limit_units && !found; ++i) {
-      found = in.accept_words(limit_units[i].name);
-      l.unit = i;
-    }
-    if (!found) in.expected("one of second, minute, hour, day, week");
-    if (in.accept_words("burst")) {
-      l.burst = static_cast<std::uint32_t>(in.number_up_to(1'000'000'000, "a number of packets"));
-      if (!in.accept_words("packets")) in.expected("packets");
-    }
-    if (!in.good()) return;
-    l.bucket = token_bucket{l.rate, l.burst, seconds(limit_units[l.unit].seconds)};
-    t_.limits_[t_.size_.limits] = l;
-    add(in, r, statement_kind::limit, 0, t_.size_.limits++);
-  }
-  // `log prefix "new: "`
-  void parse_log(cursor& in, table_rule& r) noexcept {
-    const std::size_t begin = t_.size_.text;
-    const auto put = [&](char c) {
-      if (t_.size_.text == t_.room_.text) return in.fail("no room for this prefix: rule_table_config::text");
-      t_.text_[t_.size_.text++] = c;
-    };
-    if (in.accept_words("prefix")) {
-      if (!in.accept("\"")) return in.expected("a text in quotes");
-      for (; in.good() && in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) put(in.ahead());
-      if (in.good() && in.ahead() != '"') return in.expected("the closing quote");
-      in.go_to(in.at() + 1);
-    }
-    put('\0');
-    add(in, r, statement_kind::log, begin);
-  }
-
-  // ---- jumps
-
-  void check_jumps() noexcept {
-    for (std::size_t i = 0; i < t_.size_.chains && in_.good(); ++i) {
-      const table_chain& c = t_.chains_[i];
-      if (!c.defined) return in_.fail_at(c.named_at, "there is no chain of this name in the table");
-      if (c.named && c.base) return in_.fail_at(c.named_at, "a chain with a hook is not jumped to");
-    }
-    for (std::size_t i = 0; i < t_.size_.chains && in_.good(); ++i) (void)look_at(t_.chains_[i], 0);
-  }
-  // How many jumps lead down from this chain, which `depth` of them lead to. It calls itself at most 17 times deep.
-  std::size_t look_at(table_chain& c, std::size_t depth) noexcept {
-    enum : std::uint8_t { unknown, on_the_way, known };
-    if (c.looked_at == on_the_way) return in_.fail_at(c.named_at, "the jumps to this chain go in a circle"), 0;
-    if (depth + c.height > rule_table::max_jumps)
-      return in_.fail_at(c.named_at, "the jumps to and from this chain are more than 16 deep"), 0;
-    if (c.looked_at == known) return c.height;
-    c.looked_at = on_the_way;
-    std::size_t height = 0;
-    for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
-      const table_rule& r = t_.rules_[i];
-      const statement& last = t_.statements_[r.statement + r.statements - 1u];
-      if (last.kind != statement_kind::jump && last.kind != statement_kind::go_to) continue;
-      const std::size_t below = 1 + look_at(t_.chains_[last.index], depth + 1);
-      if (!in_.good()) return 0;
-      if (below > height) height = below;
-    }
-    c.height = static_cast<std::uint8_t>(height);
-    c.looked_at = known;
-    return height;
-  }
-
-  rule_table& t_;
+  rule_table_parts& t_;
   const char* text_;
   cursor in_;
   named_sets sets_;
-  named_sets own_sets_{};
   std::uint8_t table_ = 0;
 };
 
@@ -32698,7 +33633,7 @@ class table_loader {
   std::size_t size = 0;
   while (text[size] != '\0') ++size;
   to.clear();
-  detail::table_loader loader{to, text, size, sets};
+  detail::table_loader loader{detail::table_access::parts(to), text, size, sets};
   if (loader.load()) return to.size();
   to.clear();
   std::uint64_t line = 1, column = 1;
@@ -32709,6 +33644,73 @@ class table_loader {
   runnel::text<64> where;
   where << "line " << line << ", column " << column;
   return error{"rules", where.c_str(), "", loader.in().why()};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/hook/rule_table_slot.hpp ================================================================================
+// How a rule table stands in a pipeline, and is replaced while packets run.
+#ifndef RUNNEL_HOOK_RULE_TABLE_SLOT_HPP
+#define RUNNEL_HOOK_RULE_TABLE_SLOT_HPP
+
+namespace runnel {
+
+/// Which table the stages of one thread ask. Another thread may offer it a new one at any time.
+class rule_table_slot {
+ public:
+  /// Begins with a table, which must outlive the slot or be replaced and `taken()` before it ends.
+  explicit rule_table_slot(rule_table& t) noexcept : offered_(&t), used_(&t) {}
+  rule_table_slot(const rule_table_slot&) = delete;
+  rule_table_slot& operator=(const rule_table_slot&) = delete;
+
+  /// From its next packet on the pipeline uses `t`, which must not be changed any more. The table before it is free
+  /// as soon as `taken()`; until then offer no other one (RUNNEL_ASSERT).
+  void offer(rule_table& t) noexcept {
+    RUNNEL_ASSERT(taken());
+    __atomic_store_n(&offered_, &t, __ATOMIC_RELEASE);
+  }
+  /// Whether the pipeline uses what was offered last.
+  [[nodiscard]] bool taken() const noexcept {
+    return __atomic_load_n(&used_, __ATOMIC_ACQUIRE) == __atomic_load_n(&offered_, __ATOMIC_RELAXED);
+  }
+  /// The table to ask. For the thread of the pipeline; also what a loop calls that has no packets, so that a table is
+  /// taken all the same.
+  rule_table& current() noexcept {
+    rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
+    if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
+    return *t;
+  }
+
+ private:
+  rule_table* offered_;
+  rule_table* used_;
+};
+
+namespace detail {
+
+template <hook_point Point>
+struct rule_table_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  rule_table_slot* slot;
+  constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
+  verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return slot->current().run(Point, p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
+};
+
+}  // namespace detail
+
+/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
+/// pipeline; the stages of one thread share one.
+template <hook_point Point>
+[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
+  return detail::rule_table_stage<Point>{slot};
 }
 
 }  // namespace runnel

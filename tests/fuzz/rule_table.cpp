@@ -33,7 +33,7 @@ void walk(rule_table& rules, const Headers&... headers) {
   std::byte* const at = p.put(size);
   std::memset(at, 0, size);
   CHECK(write_headers({at, size}, headers...));
-  p.layers(dissect(p.contents()));
+  p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
   context c;
   for (unsigned i = 0; i < 5; ++i) (void)rules.run(static_cast<hook_point>(i), p, c);
 }
@@ -41,9 +41,17 @@ void walk(rule_table& rules, const Headers&... headers) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static static_rule_table<rule_table_config{.chains = 16, .rules = 64, .nodes = 256, .words = 256, .limits = 4}> first;
   static static_rule_table<rule_table_config{
-      .chains = 16, .rules = 4096, .nodes = 32768, .words = 32768, .statements = 8192}>
+      .chains = 16, .rules = 64, .nodes = 256, .words = 256, .limits = 4, .elements = 64}>
+      first;
+  static static_rule_table<rule_table_config{.chains = 16,
+                                             .rules = 4096,
+                                             .nodes = 32768,
+                                             .words = 32768,
+                                             .statements = 8192,
+                                             .limits = 512,
+                                             .sets = 1024,
+                                             .elements = 4096}>
       second;
   // Of exactly its size, so that the sanitizer sees one byte too far.
   auto* const said = static_cast<char*>(std::malloc(size + 1));

@@ -143,14 +143,32 @@ TEST_CASE("what is wrong with a set is said") {
         "rules: line 5, column 15: the first value of this range is above its last");
   CHECK(set("type ipv4_address") ==
         "rules: line 3, column 8: expected one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark, "
-        "not \"ipv4_address\"");
-  CHECK(set("elements = { 1 }") == "rules: line 3, column 3: expected type, flags or auto-merge, not \"elements\"");
+        "ct_state, icmp_type, icmpv6_type, dscp, ether_type, not \"ipv4_address\"");
+  CHECK(set("elements = { 1 }") ==
+        "rules: line 3, column 3: expected type, flags, size, timeout, counter or auto-merge, not \"elements\"");
   CHECK(set("flags interval") == "rules: line 2, column 6: a set needs a type, such as type ipv4_addr");
-  CHECK(set("type ipv4_addr\n timeout 1h") ==
-        "rules: line 4, column 2: expected flags, auto-merge, elements or \"}\", not \"timeout\"");
+  CHECK(set("type ipv4_addr\n gc-interval 1h") ==
+        "rules: line 4, column 2: expected flags, size, timeout, counter, auto-merge, elements or \"}\", not "
+        "\"gc-interval\"");
+  CHECK(set("type ipv4_addr\n elements = { 10.0.0.1 timeout 1h }") ==
+        "rules: line 4, column 24: times of elements need flags timeout before them");
+  CHECK(set("type ipv4_addr\n timeout 1h30") ==
+        "rules: line 4, column 10: expected a time, such as 1h30m, up to 10000d, "
+        "not \"1h30\"");
+  CHECK(set("type ipv4_addr\n flags timeout\n elements = { 10.0.0.1 timeout 0s }") ==
+        "rules: line 5, column 24: a time above 0");
+  CHECK(set("type ipv4_addr\n elements = { 10.0.0.1 counter }") ==
+        "rules: line 4, column 24: counters of elements need counter before them");
+  CHECK(set("type ipv4_addr\n flags dynamic") == "rules: line 2, column 6: a set that packets add to needs a size");
+  CHECK(set("type ipv4_addr\n flags dynamic,interval\n size 5") ==
+        "rules: line 2, column 6: packets add no ranges: flags dynamic or interval");
+  CHECK(set("type ipv4_addr\n size 1\n elements = { 10.0.0.1, 10.0.0.2 }") ==
+        "rules: line 2, column 6: this set has more elements than its size");
+  CHECK(set("type ipv4_addr\n flags dynamic\n size 257").find("rule_table_config::elements") != std::string::npos);
+  CHECK(set("type ipv4_addr\n size 0") == "rules: line 4, column 7: a size of at least 1");
   CHECK(set("type inet_service\n elements = { 1 }") ==
         "rules: line 6, column 22: this set holds values of another kind");
-  CHECK(set("type ipv4_addr\n }\n set s {").find("a set of this name is there already") != std::string::npos);
+  CHECK(set("type ipv4_addr\n }\n set s {").find("a set or map of this name is there already") != std::string::npos);
   // A set belongs to its table.
   CHECK(why_not("table ip a { set s { type ipv4_addr; }; }\ntable ip b { chain c { ip saddr @s drop\n } }") != "");
   CHECK(why_not("table ip a { set s { type ipv4_addr; }; }\ntable ip b { set s { type mark; }; }\n"

@@ -30,10 +30,15 @@ class token_bucket {
       else return false;
       return true;
     }
+    return take(now, full_at_);
+  }
+  /// The same for one of many buckets alike, of which nothing is kept but the time `full_at` when it is full again: at
+  /// first `instant{INT64_MIN}`. For rates above 0.
+  constexpr bool take(instant now, instant& full_at) const noexcept {
     const auto room = static_cast<std::int64_t>(gap_ > most / burst_ ? most : gap_ * burst_);
-    const instant full = full_at_ < now ? now : full_at_;
+    const instant full = full_at < now ? now : full_at;
     if (full - now > duration{room - static_cast<std::int64_t>(gap_)}) return false;
-    full_at_ = full + nanoseconds(static_cast<std::int64_t>(gap_));
+    full_at = full + nanoseconds(static_cast<std::int64_t>(gap_));
     return true;
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Reads the sets of a rule table from its text: their type, and elements that are brought in order.
+// Reads the sets and maps of a rule table: their properties, and elements that are brought in order.
 #ifndef RUNNEL_HOOK_PARSE_TABLE_SET_HPP
 #define RUNNEL_HOOK_PARSE_TABLE_SET_HPP
 
@@ -7,138 +7,319 @@
 #include <cstdint>  // uint8_t, uint32_t, uint64_t
 
 #include <runnel/base/text.hpp>
-#include <runnel/hook/print_rule_table.hpp>
-#include <runnel/hook/rule_table.hpp>
+#include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
 #include <runnel/hook/table_set.hpp>
+#include <runnel/match/field_table.hpp>
 #include <runnel/match/parse_state.hpp>
 #include <runnel/match/parse_text.hpp>
 #include <runnel/match/parse_value.hpp>
+#include <runnel/match/value.hpp>
 
 namespace runnel::detail {
+
+// Some operand with values of a type: how they are written.
+[[nodiscard]] constexpr match::operand_description operand_of_type(std::uint8_t type) noexcept {
+  switch (type) {
+    case 0: return match::detail::describe(ip::saddr);
+    case 1: return match::detail::describe(ip6::saddr);
+    case 2: return match::detail::describe(ether::saddr);
+    case 3: return match::detail::describe(tcp::dport);
+    case 4: return match::detail::describe(ip::protocol);
+    case 5: return match::detail::describe(meta::mark);
+    case 6: return match::detail::describe(ct::state);
+    case 7: return match::detail::describe(icmp::type);
+    case 8: return match::detail::describe(icmpv6::type);
+    case 9: return match::detail::describe(ip::dscp);
+    default: return match::detail::describe(ether::type);
+  }
+}
 
 class table_set_loader {
  public:
   using cursor = match::detail::text_cursor;
   // For sets of table number `table`; those that it has already are known.
-  table_set_loader(rule_table& t, cursor& in, std::uint8_t table) noexcept : t_(t), in_(in), table_(table) {
-    own_.begin = t_.references_;
-    for (std::size_t i = 0; i < t_.size_.sets; ++i)
-      if (t_.sets_[i].table == table_) refer_to(t_.sets_[i]);
+  table_set_loader(rule_table_parts& t, table_names& names, std::uint8_t table) noexcept
+      : t_(t), names_(names), table_(table) {
+    own_.begin = t_.references;
+    for (std::size_t i = 0; i < t_.size.sets; ++i)
+      if (t_.sets[i].table == table_) refer_to(t_.sets[i]);
   }
   // All sets of the table, as rules look for them.
   [[nodiscard]] const named_sets& own() const noexcept { return own_; }
-  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`
-  void parse() noexcept {
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    rule_table_config& size = t_.size_;
-    if (size.sets == t_.room_.sets) return in_.fail("more sets than there is room for: rule_table_config::sets");
-    table_set s;
-    s.table = table_;
-    s.element = size.elements;
-    s.ranges = t_.ranges_;
-    if (!parse_name(in_, s.name, "the name of a set")) return;
-    for (std::size_t i = 0; i < own_.size; ++i)
-      if (same_text(own_.begin[i].name(), s.name)) return in_.fail_at(at, "a set of this name is there already");
-    expect(in_, "{", "\"{\"");
+
+  // `blocklist { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1 } }`, and what a map has.
+  void parse(cursor& in, bool is_map) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    table_set s = begin_set();
+    if (!parse_name(in, s.name, is_map ? "the name of a map" : "the name of a set")) return;
+    if (names_.find(s.name) != nullptr) return in.fail_at(at, "a set or map of this name is there already");
+    expect(in, "{", "\"{\"");
     bool typed = false, merge = false;
-    while (in_.good()) {
-      (void)to_next_word(in_);
-      if (in_.accept("}")) break;
-      if (in_.accept_words("type")) {
-        typed = parse_type(s);
-      } else if (in_.accept_words("flags")) {
-        do {
-          if (in_.accept_words("interval")) s.intervals = true;
-          else if (!in_.accept_words("constant")) in_.expected("interval or constant");
-        } while (in_.accept(","));
-      } else if (in_.accept_words("auto-merge")) {
-        merge = true;
-      } else if (typed && in_.accept_words("elements")) {
-        expect(in_, "=", "\"=\"");
-        expect(in_, "{", "\"{\"");
-        do {
-          if (in_.sees("}")) break;
-          parse_element(s);
-        } while (in_.accept(","));
-        expect(in_, "}", "\",\" or \"}\"");
-      } else {
-        in_.expected(typed ? "flags, auto-merge, elements or \"}\"" : "type, flags or auto-merge");
-      }
+    while (in.good()) {
+      (void)to_next_word(in);
+      if (in.accept("}")) break;
+      if (in.accept_words("type")) typed = parse_type(in, s, is_map);
+      else if (in.accept_words("flags")) parse_flags(in, s);
+      else if (!is_map && in.accept_words("auto-merge")) merge = true;
+      else if (in.accept_words("size")) s.size = parse_size(in);
+      else if (in.accept_words("counter")) s.counted = true;
+      else if (in.accept_words("timeout")) s.timeout = parse_time_span(in), s.timed = true;
+      else if (typed && in.accept_words("elements")) parse_elements(in, s);
+      else
+        in.expected(typed ? "flags, size, timeout, counter, auto-merge, elements or \"}\""
+                          : "type, flags, size, timeout, counter or auto-merge");
     }
-    if (in_.good() && !typed) in_.fail_at(at, "a set needs a type, such as type ipv4_addr");
-    if (in_.good() && !settle(s, merge)) in_.fail_at(at, "elements of this set overlap: say auto-merge");
-    if (!in_.good()) return;
-    size.elements += s.elements;
-    t_.sets_[size.sets] = s;
-    refer_to(t_.sets_[size.sets++]);
+    if (in.good() && !typed) in.fail_at(at, "a set needs a type, such as type ipv4_addr");
+    if (in.good() && s.dynamic && s.intervals) in.fail_at(at, "packets add no ranges: flags dynamic or interval");
+    if (in.good() && s.dynamic && s.size == 0) in.fail_at(at, "a set that packets add to needs a size");
+    if (in.good()) (void)finish(in, s, at, merge);
+  }
+  // `{ 22 : accept, 80-90 : jump web }` of a rule, behind the brace. Null after an error.
+  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data) noexcept {
+    const std::size_t at = in.at();
+    table_set s = begin_set();
+    s.operand = d;
+    s.data = data;
+    begin_ = begin;
+    in_rule_ = true;
+    parse_list(in, s);
+    in_rule_ = false;
+    begin_ = 0;
+    return finish(in, s, at, false);
   }
 
  private:
-  void refer_to(const table_set& s) noexcept { t_.references_[own_.size++] = {&s, set_functions_of_types[s.type]}; }
-  bool parse_type(table_set& s) noexcept {
-    for (std::size_t i = 0; i < sizeof set_types / sizeof *set_types; ++i) {
-      s.type = static_cast<std::uint8_t>(i);
-      if (in_.accept_words(set_types[i].name)) return true;
-    }
-    in_.expected("one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark");
-    return false;
+  table_set begin_set() noexcept {
+    table_set s;
+    s.table = table_;
+    s.seed = t_.seed;
+    s.element = t_.elements + t_.size.elements;
+    s.state = t_.states + t_.size.elements;
+    s.slot = t_.slots + t_.slot_count;
+    s.clock = &t_.clock;
+    return s;
   }
-  void parse_element(table_set& s) noexcept {
-    const match::operand_description d = operand_of_type(s.type);
-    in_.skip_gap();
-    const std::size_t at = in_.at();
-    table_range r{parse_value(d), {}};
+  void refer_to(const table_set& s) noexcept {
+    if (s.name[0] != '\0' && s.data == map_data::none) t_.references[own_.size++] = {&s, functions_of(s.operand.value)};
+  }
+  static std::uint8_t type_named(cursor& in) noexcept {
+    constexpr std::uint8_t count = sizeof set_types / sizeof *set_types;
+    for (std::uint8_t i = 0; i < count; ++i)
+      if (in.accept_words(set_types[i].name)) return i;
+    in.expected(
+        "one of ipv4_addr, ipv6_addr, ether_addr, inet_service, inet_proto, mark, ct_state, icmp_type, icmpv6_type, "
+        "dscp, ether_type");
+    return 0;
+  }
+  bool parse_type(cursor& in, table_set& s, bool is_map) noexcept {
+    s.type = type_named(in);
+    s.operand = operand_of_type(s.type);
+    if (!is_map) return in.good();
+    expect(in, ":", "\":\" and verdict or mark");
+    if (in.accept_words("verdict")) s.data = map_data::verdict;
+    else if (in.accept_words("mark")) s.data = map_data::mark;
+    else in.expected("verdict or mark");
+    return in.good();
+  }
+  static void parse_flags(cursor& in, table_set& s) noexcept {
+    do {
+      if (in.accept_words("interval")) s.intervals = true;
+      else if (in.accept_words("timeout")) s.timed = true;
+      else if (in.accept_words("dynamic")) s.dynamic = true;
+      else if (!in.accept_words("constant")) in.expected("interval, timeout, dynamic or constant");
+    } while (in.accept(","));
+  }
+  static std::uint32_t parse_size(cursor& in) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint64_t n = in.number_up_to(0xffff'ffff, "a number of elements");
+    if (in.good() && n == 0) in.fail_at(at, "a size of at least 1");
+    return static_cast<std::uint32_t>(n);
+  }
+  void parse_elements(cursor& in, table_set& s) noexcept {
+    expect(in, "=", "\"=\"");
+    expect(in, "{", "\"{\"");
+    parse_list(in, s);
+  }
+  void parse_list(cursor& in, table_set& s) noexcept {
+    do {
+      if (in.sees("}")) break;
+      parse_element(in, s);
+    } while (in.accept(","));
+    expect(in, "}", "\",\" or \"}\"");
+  }
+  void parse_element(cursor& in, table_set& s) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const table_element r = parse_values(in, s, at);
+    if (in_rule_ && !(r.first == r.last)) s.intervals = true;
+    if (!s.intervals && !(r.first == r.last)) in.fail_at(at, "ranges and prefixes need flags interval before them");
+    element_state e;
+    parse_options(in, s, e);
+    if (s.data != map_data::none) {
+      expect(in, ":", s.data == map_data::verdict ? "\":\" and a verdict" : "\":\" and a mark");
+      parse_data(in, s, e.then);
+    }
+    if (t_.size.elements + s.elements == t_.room.elements)
+      in.fail("more elements than there is room for: rule_table_config::elements");
+    if (!in.good()) return;
+    s.element[s.elements] = r;
+    s.state[s.elements++] = e;
+  }
+  // `counter packets 1 bytes 54 timeout 1h expires 59m30s`
+  static void parse_options(cursor& in, const table_set& s, element_state& e) noexcept {
+    while (in.good()) {
+      in.skip_gap();
+      const std::size_t at = in.at();
+      if (in.accept_words("counter")) {
+        if (!s.counted) return in.fail_at(at, "counters of elements need counter before them");
+        if (in.accept_words("packets") && !in.number(e.hits.packets)) in.expected("a number of packets");
+        if (in.accept_words("bytes") && !in.number(e.hits.bytes)) in.expected("a number of bytes");
+        continue;
+      }
+      const bool timeout = in.accept_words("timeout");
+      if (!timeout && !in.accept_words("expires")) return;
+      if (!s.timed) return in.fail_at(at, "times of elements need flags timeout before them");
+      (timeout ? e.timeout : e.expires) = parse_time_span(in);
+      if (in.good() && (timeout ? e.timeout : e.expires) == 0) in.fail_at(at, "a time above 0");
+    }
+  }
+  void parse_data(cursor& in, const table_set& s, statement& to) noexcept {
+    if (s.data == map_data::mark) {
+      std::uint64_t k = 0;
+      match::detail::parse_key(in, match::detail::describe(meta::mark), k);
+      to.kind = statement_kind::mark;
+      to.value = static_cast<std::uint32_t>(k);
+    } else if (!parse_verdict(names_, in, begin_, to)) {
+      in.expected("one of accept, drop, jump, goto, return, continue");
+    }
+  }
+  static table_element parse_values(cursor& in, const table_set& s, std::size_t at) noexcept {
+    const match::operand_description& d = s.operand;
+    table_element r{parse_value(in, d), {}};
     r.last = r.first;
-    const bool range = in_.accept("-");
+    const bool range = in.accept("-");
     if (range) {
-      r.last = parse_value(d);
-      if (match::key_less(r.last, r.first)) in_.fail_at(at, "the first value of this range is above its last");
+      r.last = parse_value(in, d);
+      if (match::key_less(r.last, r.first)) in.fail_at(at, "the first value of this range is above its last");
     }
     const bool address = d.value == match::value_kind::ipv4 || d.value == match::value_kind::ipv6;
-    const bool prefix = !range && address && in_.accept("/");
-    if (prefix) {
-      const std::uint64_t length = in_.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
-      const auto n = static_cast<unsigned>(length) + 128u - d.bits;
-      const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
-      if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
-        in_.fail_at(at, "a length that cuts off bits of the address");
-      r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
-    }
-    if (!s.intervals && !(r.first == r.last)) in_.fail_at(at, "ranges and prefixes need flags interval before them");
-    if (s.element + s.elements == t_.room_.elements)
-      in_.fail("more elements than there is room for: rule_table_config::elements");
-    if (in_.good()) t_.ranges_[s.element + s.elements++] = r;
+    if (range || !address || !in.accept("/")) return r;
+    const std::uint64_t length = in.number_up_to(d.bits, d.bits == 32 ? "a length up to 32" : "a length up to 128");
+    const auto n = static_cast<unsigned>(length) + 128u - d.bits;
+    const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
+    if ((r.first.high() & ~mask.high()) != 0 || (r.first.low() & ~mask.low()) != 0)
+      in.fail_at(at, "a length that cuts off bits of the address");
+    r.last = {r.first.high() | ~mask.high(), r.first.low() | ~mask.low()};
+    return r;
   }
-  ipv6_address parse_value(const match::operand_description& d) noexcept {
-    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in_);
+  static ipv6_address parse_value(cursor& in, const match::operand_description& d) noexcept {
+    if (d.value == match::value_kind::ipv6) return match::detail::parse_address6(in);
     std::uint64_t k = 0;
-    match::detail::parse_key(in_, d, k);
+    match::detail::parse_key(in, d, k);
     return {0, k};
   }
+
+  // Takes a set with all its elements among those of the table.
+  table_set* finish(cursor& in, table_set& s, std::size_t at, bool merge) noexcept {
+    rule_table_config& size = t_.size;
+    if (!in.good()) return nullptr;
+    if (size.sets == t_.room.sets)
+      return in.fail_at(at, "more sets than there is room for: rule_table_config::sets"), nullptr;
+    if (s.size != 0 && s.elements > s.size) return in.fail_at(at, "this set has more elements than its size"), nullptr;
+    const std::uint32_t most = s.dynamic ? s.size : s.elements;
+    if (most > t_.room.elements - size.elements)
+      return in.fail_at(at, "more elements than there is room for: rule_table_config::elements"), nullptr;
+    for (std::uint32_t i = 0; i < s.elements; ++i) {
+      element_state& e = s.state[i];
+      if (e.timeout == 0) e.timeout = s.timeout;
+      if (e.timeout != 0 && e.expires == element_state::forever) e.expires = e.timeout;
+    }
+    const std::size_t slots = table_set::slots_for(most);
+    if (!(s.intervals ? settle_intervals(s, slots, merge) : settle_values(s, slots))) {
+      in.fail_at(at, s.data == map_data::none ? "elements of this set overlap: say auto-merge"
+                                              : "elements of this map overlap, and lead to different things");
+      return nullptr;
+    }
+    size.elements += most;
+    t_.slot_count += slots + 1;
+    t_.sets[size.sets] = s;
+    refer_to(t_.sets[size.sets]);
+    return t_.sets + size.sets++;
+  }
   // Brings the elements in order. False when some overlap, and are not the same.
-  bool settle(table_set& s, bool merge) noexcept {
-    table_range* const all = t_.ranges_ + s.element;
-    sort_ranges(all, s.elements);
+  static bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
+    sort(s);
     std::uint32_t kept = 0;
     for (std::uint32_t i = 0; i < s.elements; ++i) {
-      if (kept != 0 && !match::key_less(all[kept - 1].last, all[i].first)) {
-        table_range& before = all[kept - 1];
-        if (!merge && !(before.first == all[i].first && before.last == all[i].last)) return false;
-        if (match::key_less(before.last, all[i].last)) before.last = all[i].last;
+      if (kept != 0 && !match::key_less(s.element[kept - 1].last, s.element[i].first)) {
+        table_element& before = s.element[kept - 1];
+        const bool same = before.first == s.element[i].first && before.last == s.element[i].last &&
+                          s.state[kept - 1].then == s.state[i].then;
+        if (!merge && !same) return false;
+        if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
       } else {
-        all[kept++] = all[i];
+        s.element[kept] = s.element[i];
+        s.state[kept++] = s.state[i];
       }
     }
     s.elements = kept;
+    s.make_index(slots);
     return true;
   }
+  // Puts the elements into the hash table. False when two are the same and lead to different things.
+  static bool settle_values(table_set& s, std::size_t slots) noexcept {
+    s.make_table(slots);
+    const std::uint32_t all = s.elements;
+    s.elements = 0;
+    for (std::uint32_t i = 0; i < all; ++i) {
+      const std::uint32_t there = s.find_any(s.element[i].first);
+      if (there != table_set::none) {
+        if (!(s.state[there].then == s.state[i].then)) return false;
+        continue;
+      }
+      s.element[s.elements] = s.element[i];
+      s.state[s.elements] = s.state[i];
+      s.link(s.elements++);
+    }
+    return true;
+  }
+  // By the first value, in place: a heap.
+  static void sort(table_set& s) noexcept {
+    const auto sink = [&s](std::size_t at, std::size_t size) {
+      const table_element r = s.element[at];
+      const element_state e = s.state[at];
+      for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
+        if (below + 1 < size && match::key_less(s.element[below].first, s.element[below + 1].first)) ++below;
+        if (!match::key_less(r.first, s.element[below].first)) break;
+        s.element[at] = s.element[below];
+        s.state[at] = s.state[below];
+        at = below;
+      }
+      s.element[at] = r;
+      s.state[at] = e;
+    };
+    for (std::size_t i = s.elements / 2; i-- != 0;) sink(i, s.elements);
+    for (std::size_t end = s.elements; end > 1;) {
+      --end;
+      const table_element r = s.element[0];
+      const element_state e = s.state[0];
+      s.element[0] = s.element[end];
+      s.state[0] = s.state[end];
+      s.element[end] = r;
+      s.state[end] = e;
+      sink(0, end);
+    }
+  }
 
-  rule_table& t_;
-  cursor& in_;
+  rule_table_parts& t_;
+  table_names& names_;
   std::uint8_t table_;
   named_sets own_{};
+  std::size_t begin_ = 0;  // where the text of the rule begins
+  bool in_rule_ = false;
 };
 
 }  // namespace runnel::detail

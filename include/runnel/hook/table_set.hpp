@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: MIT
-// The sets of a rule table: values, ranges and prefixes in rising order, asked by binary search.
+// The sets and maps of a rule table. What has single values is a hash table, to which packets may add; what has ranges
+// and prefixes lies in rising order, with an index of where to begin.
+//
+// Both cost the same however many elements there are: the index has more places than there are elements, so that one
+// or two are left to look at when they are spread over the addresses. Where very many lie side by side and others far
+// away, what is left is searched by halves.
+//
+// Times are counted from the first packet that the table has seen.
 #ifndef RUNNEL_HOOK_TABLE_SET_HPP
 #define RUNNEL_HOOK_TABLE_SET_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint8_t, uint32_t, uint64_t
+#include <cstdint>  // int64_t, uint8_t, uint32_t, uint64_t
 
+#include <runnel/config.hpp>
+#include <runnel/hook/table_statement.hpp>
 #include <runnel/match/condition_node.hpp>
+#include <runnel/match/hash_set.hpp>
+#include <runnel/match/rules.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/wire/address.hpp>
 
@@ -14,30 +25,214 @@ namespace runnel::detail {
 
 inline constexpr std::size_t name_room = 32;
 
-// From the first to the last value. Numbers are in the lower half, as in match::set_element.
-struct table_range {
+// The packet that is looked at: when it came, and its length.
+struct table_clock {
+  std::int64_t now = 0;  // nanoseconds after the first packet
+  std::uint64_t length = 0;
+};
+
+// From the first to the last value; of a single one both are the same. Numbers are in the lower half, as in
+// match::set_element.
+struct table_element {
   ipv6_address first{};
   ipv6_address last{};
 };
+// What an element has beside its values.
+struct element_state {
+  static constexpr std::int64_t forever = INT64_MAX, nobody = INT64_MIN;
+  std::int64_t expires = forever;  // `nobody` of one that is free
+  std::int64_t timeout = 0;        // nanoseconds; 0: none
+  rule_counter hits{};
+  statement then{};          // of a map
+  std::int64_t full_at = 0;  // of a limit: when the bucket is full again
+};
+// A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
+// of its hash. In an index only the element counts.
+struct table_slot {
+  std::uint32_t tag = 0;
+  std::uint32_t element = 0;
+};
+
+// What the elements of a map lead to.
+enum class map_data : std::uint8_t { none, verdict, mark };
 
 struct table_set {
-  char name[name_room] = {};
-  std::uint8_t table = 0;
-  std::uint8_t type = 0;  // its place in set_types
-  bool intervals = false;
-  std::uint32_t element = 0;  // where its elements begin in `ranges`
-  std::uint32_t elements = 0;
-  const table_range* ranges = nullptr;
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
 
-  [[nodiscard]] bool contains(const ipv6_address& k) const noexcept {
-    const table_range* const all = ranges + element;
-    std::size_t begin = 0, end = elements;
+  char name[name_room] = {};  // empty: it stands in a rule
+  std::uint8_t table = 0;
+  std::uint8_t type = 0;  // its place in set_types; nothing without a name
+  map_data data = map_data::none;
+  bool intervals = false;
+  bool dynamic = false;                  // rules add to it
+  bool timed = false;                    // elements may end
+  bool counted = false;                  // elements count
+  match::operand_description operand{};  // how its values are written
+  std::int64_t timeout = 0;              // of elements that do not say
+  std::uint32_t size = 0;                // how many it may have at most; 0: as many as it has
+  std::uint32_t elements = 0;            // how many were ever used
+  std::uint32_t free = none;             // those of them that are free again; each knows the next one
+  std::uint32_t hand = 0;                // where to look for elements that are over
+  std::uint32_t mask = 0;                // slots, less one
+  unsigned shift = 0;                    // of the index: how many values share a place
+  std::uint64_t seed = 0;
+  table_element* element = nullptr;
+  element_state* state = nullptr;
+  table_slot* slot = nullptr;
+  const table_clock* clock = nullptr;
+
+  // How many slots `n` elements need. The index has one more.
+  [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
+    return hash_set<std::uint32_t>::slots_for(n);
+  }
+  [[nodiscard]] bool is_over(std::uint32_t at) const noexcept { return state[at].expires <= clock->now; }
+
+  // The element with this key, or `none`.
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const Key& k) const noexcept {
+    const std::uint32_t at = intervals ? find_interval(match::detail::wide(k)) : find_exact(k);
+    return at != none && timed && is_over(at) ? none : at;
+  }
+  // The same, and it is counted.
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t hit(const Key& k) const noexcept {
+    const std::uint32_t at = find(k);
+    if (counted && at != none) count(at);
+    return at;
+  }
+  void count(std::uint32_t at) const noexcept {
+    ++state[at].hits.packets;
+    state[at].hits.bytes += clock->length;
+  }
+
+  template <class Key>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_exact(const Key& k) const noexcept {
+    const std::uint64_t hash = match::detail::hash_key(k, seed);
+    const std::uint32_t tag = tag_of(k, hash);
+    if (operand.bits <= 32 && match::detail::wide(k).low() >> 32 != 0) return none;  // asked with a longer field
+    for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
+      const table_slot s = slot[i];
+      if (s.element == 0) return none;
+      if (s.tag == tag && (operand.bits <= 32 || element[s.element - 1].first == match::detail::wide(k)))
+        return s.element - 1;
+    }
+  }
+  [[nodiscard]] std::uint32_t find_interval(const ipv6_address& k) const noexcept {
+    if (elements == 0 || match::key_less(k, element[0].first)) return none;
+    const ipv6_address place = place_of(k);
+    if (place.high() != 0 || place.low() > mask) return none;
+    // The one that is wanted, if there is one, is the first one whose last value is not below `k`.
+    std::uint32_t begin = slot[place.low()].element, end = slot[place.low() + 1].element + 1;
     while (begin < end) {
-      const std::size_t middle = begin + (end - begin) / 2;
-      if (match::key_less(all[middle].last, k)) begin = middle + 1;
+      const std::uint32_t middle = begin + (end - begin) / 2;
+      if (match::key_less(element[middle].last, k)) begin = middle + 1;
       else end = middle;
     }
-    return begin < elements && !match::key_less(k, all[begin].first);
+    return begin < elements && !match::key_less(k, element[begin].first) ? begin : none;
+  }
+
+  // Makes the index of elements that rise and do not overlap, of `slots` places and one.
+  void make_index(std::size_t slots) noexcept {
+    mask = static_cast<std::uint32_t>(slots - 1);
+    shift = 0;
+    if (elements == 0) return;
+    while (place_of(element[elements - 1].last).high() != 0 || place_of(element[elements - 1].last).low() > mask)
+      ++shift;
+    std::uint32_t at = 0;
+    for (std::size_t i = 0; i <= slots; ++i) {
+      while (at + 1 < elements && place_of(element[at].last).low() < i) ++at;
+      slot[i].element = at;
+    }
+  }
+  // An empty hash table.
+  void make_table(std::size_t slots) noexcept {
+    mask = static_cast<std::uint32_t>(slots - 1);
+    for (std::size_t i = 0; i < slots; ++i) slot[i] = {};
+  }
+  // Puts an element, whose key is not there yet, into the table.
+  void link(std::uint32_t at) noexcept {
+    const ipv6_address k = element[at].first;
+    const std::uint64_t hash = hash_of(k);
+    std::size_t i = hash & mask;
+    while (slot[i].element != 0) i = (i + 1) & mask;
+    slot[i] = {tag_of(k, hash), at + 1};
+  }
+
+  // The element with this key, whether it is over or not; for values.
+  [[nodiscard]] std::uint32_t find_any(const ipv6_address& k) const noexcept {
+    return is_wide() ? find_exact(k) : find_exact(k.low());
+  }
+
+  // ---- what packets change
+
+  // The element with this key; a new one where there is none yet. `none` when the set is full. `is_new` says that it
+  // begins with nothing.
+  std::uint32_t find_or_add(const ipv6_address& k, bool& is_new) noexcept {
+    std::uint32_t at = find_any(k);
+    is_new = at == none || (timed && is_over(at));
+    if (at == none) {
+      sweep();
+      if (free != none) {
+        at = free;
+        free = static_cast<std::uint32_t>(element[at].last.low());
+      } else if (elements < size) {
+        at = elements++;
+      } else {
+        return none;
+      }
+      element[at] = {k, k};
+      link(at);
+    }
+    if (is_new) state[at] = {};
+    return at;
+  }
+  void erase(const ipv6_address& k) noexcept {
+    const std::uint32_t at = find_any(k);
+    if (at != none) unlink(at);
+  }
+  // Frees elements that are over: a few at a time, as often as one is added.
+  void sweep() noexcept {
+    if (!timed) return;
+    for (unsigned i = 0; i < 8 && i < elements; ++i) {
+      hand = hand + 1 < elements ? hand + 1 : 0;
+      if (state[hand].expires != element_state::nobody && is_over(hand)) unlink(hand);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_wide() const noexcept { return operand.value == match::value_kind::ipv6; }
+  [[nodiscard]] std::uint64_t hash_of(const ipv6_address& k) const noexcept {
+    return is_wide() ? match::detail::hash_key(k, seed) : match::detail::hash_key(k.low(), seed);
+  }
+  [[nodiscard]] std::uint32_t tag_of(std::uint64_t k, std::uint64_t hash) const noexcept {
+    return static_cast<std::uint32_t>(operand.bits <= 32 ? k : hash >> 32);
+  }
+  [[nodiscard]] std::uint32_t tag_of(const ipv6_address& k, std::uint64_t hash) const noexcept {
+    return tag_of(k.low(), hash);
+  }
+  // How far a key is from the first one, in places of the index.
+  [[nodiscard]] ipv6_address place_of(const ipv6_address& k) const noexcept {
+    const ipv6_address& base = element[0].first;
+    const std::uint64_t low = k.low() - base.low();
+    const std::uint64_t high = k.high() - base.high() - (k.low() < base.low() ? 1u : 0u);
+    if (shift == 0) return {high, low};
+    if (shift >= 64) return {0, shift == 128 ? 0 : high >> (shift - 64)};
+    return {high >> shift, low >> shift | high << (64 - shift)};
+  }
+  void unlink(std::uint32_t at) noexcept {
+    std::size_t hole = hash_of(element[at].first) & mask;
+    while (slot[hole].element != at + 1) hole = (hole + 1) & mask;
+    for (std::size_t i = (hole + 1) & mask; slot[i].element != 0; i = (i + 1) & mask) {
+      const std::size_t home = hash_of(element[slot[i].element - 1].first) & mask;
+      // One may move back to the hole unless its own place lies behind the hole.
+      if (((i - home) & mask) < ((i - hole) & mask)) continue;
+      slot[hole] = slot[i];
+      hole = i;
+    }
+    slot[hole] = {};
+    state[at].expires = element_state::nobody;
+    element[at].last = {0, free};
+    free = at;
   }
 };
 
@@ -48,51 +243,42 @@ struct set_type {
   std::uint8_t bits;
 };
 inline constexpr set_type set_types[] = {
-    {"ipv4_addr", match::value_kind::ipv4, 32},   {"ipv6_addr", match::value_kind::ipv6, 128},
-    {"ether_addr", match::value_kind::mac, 48},   {"inet_service", match::value_kind::number, 16},
-    {"inet_proto", match::value_kind::number, 8}, {"mark", match::value_kind::number, 32}};
+    {"ipv4_addr", match::value_kind::ipv4, 32},    {"ipv6_addr", match::value_kind::ipv6, 128},
+    {"ether_addr", match::value_kind::mac, 48},    {"inet_service", match::value_kind::number, 16},
+    {"inet_proto", match::value_kind::number, 8},  {"mark", match::value_kind::number, 32},
+    {"ct_state", match::value_kind::number, 3},    {"icmp_type", match::value_kind::number, 8},
+    {"icmpv6_type", match::value_kind::number, 8}, {"dscp", match::value_kind::number, 6},
+    {"ether_type", match::value_kind::number, 16}};
 
 struct table_set_access {
   static const table_set& of(const void* set) noexcept { return *static_cast<const table_set*>(set); }
-  static bool contains(const void* set, std::uint64_t k) noexcept { return of(set).contains({0, k}); }
-  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept { return of(set).contains(k); }
+  static bool contains(const void* set, std::uint64_t k) noexcept { return of(set).hit(k) != table_set::none; }
+  static bool contains_ipv6(const void* set, const ipv6_address& k) noexcept {
+    return of(set).hit(k) != table_set::none;
+  }
   static const char* name(const void* set) noexcept { return of(set).name; }
   static std::size_t capacity(const void* set) noexcept { return of(set).elements; }
 };
-template <std::size_t Type>
-inline constexpr match::set_functions functions_of_type{
+// What conditions ask such a set with. One for each kind of value: the bits of numbers are not asked for.
+template <match::value_kind Value>
+inline constexpr match::set_functions table_set_functions{
     match::set_kind::other,
-    set_types[Type].value,
-    set_types[Type].bits,
-    set_types[Type].value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
-    set_types[Type].value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
+    Value,
+    Value == match::value_kind::ipv6 ? 128 : 64,
+    Value == match::value_kind::ipv6 ? nullptr : &table_set_access::contains,
+    Value == match::value_kind::ipv6 ? &table_set_access::contains_ipv6 : nullptr,
     &table_set_access::name,
     &table_set_access::capacity,
     nullptr};
-inline constexpr const match::set_functions* set_functions_of_types[] = {&functions_of_type<0>, &functions_of_type<1>,
-                                                                         &functions_of_type<2>, &functions_of_type<3>,
-                                                                         &functions_of_type<4>, &functions_of_type<5>};
-
-// Sorts by the first value, in place: a heap.
-inline void sort_ranges(table_range* all, std::size_t n) noexcept {
-  const auto sink = [all](std::size_t at, std::size_t size) {
-    const table_range r = all[at];
-    for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
-      if (below + 1 < size && match::key_less(all[below].first, all[below + 1].first)) ++below;
-      if (!match::key_less(r.first, all[below].first)) break;
-      all[at] = all[below];
-      at = below;
-    }
-    all[at] = r;
-  };
-  for (std::size_t i = n / 2; i-- != 0;) sink(i, n);
-  for (std::size_t end = n; end > 1;) {
-    --end;
-    const table_range top = all[0];
-    all[0] = all[end];
-    all[end] = top;
-    sink(0, end);
+[[nodiscard]] constexpr const match::set_functions* functions_of(match::value_kind v) noexcept {
+  switch (v) {
+    case match::value_kind::ipv4: return &table_set_functions<match::value_kind::ipv4>;
+    case match::value_kind::ipv6: return &table_set_functions<match::value_kind::ipv6>;
+    case match::value_kind::mac: return &table_set_functions<match::value_kind::mac>;
+    case match::value_kind::time: return &table_set_functions<match::value_kind::time>;
+    case match::value_kind::number: break;
   }
+  return &table_set_functions<match::value_kind::number>;
 }
 
 }  // namespace runnel::detail

@@ -29,6 +29,7 @@
 #include <runnel/match/condition_build.hpp>
 #include <runnel/match/condition_node.hpp>
 #include <runnel/match/parse_field.hpp>
+#include <runnel/match/parse_map_operand.hpp>
 #include <runnel/match/parse_state.hpp>
 #include <runnel/match/parse_tcpdump.hpp>
 #include <runnel/match/parse_text.hpp>
@@ -81,13 +82,18 @@ bool sees_verdict(auto& p) noexcept {
                                         "accept",
                                         "drop",
                                         "return",
+                                        "continue",
                                         "jump",
                                         "goto",
                                         "limit rate",
                                         "log",
                                         "notrack",
                                         "comment",
+                                        "add",
+                                        "update",
+                                        "delete",
                                         "meta mark set",
+                                        "ct mark set",
                                         "meta nftrace",
                                         "ip ttl set",
                                         "ip6 hoplimit set",
@@ -100,7 +106,7 @@ bool sees_verdict(auto& p) noexcept {
       if (p.in.sees_words(word)) return true;
     return false;
   };
-  return p.of_chain ? sees_one_of(statements) : sees_one_of(words);
+  return p.of_chain ? sees_one_of(statements) || sees_map(p, "vmap") : sees_one_of(words);
 }
 // Whether one more condition stands here.
 bool goes_on_with_condition(auto& p) noexcept {

@@ -26,6 +26,8 @@ class text_cursor {
   text_cursor(const char* text, std::size_t end) noexcept : text_(text), end_(end) {}
   text_cursor(const text_cursor&) = delete;
   text_cursor& operator=(const text_cursor&) = delete;
+  // Another one at the same place, to look ahead with: what fails there does not count.
+  [[nodiscard]] text_cursor look_ahead() const noexcept { return {text_, end_, at_}; }
 
   [[nodiscard]] bool good() const noexcept { return !failed_; }
   [[nodiscard]] std::size_t at() const noexcept { return at_; }
@@ -141,6 +143,7 @@ class text_cursor {
   [[nodiscard]] const char* why() const noexcept { return why_.c_str(); }
 
  private:
+  text_cursor(const char* text, std::size_t end, std::size_t at) noexcept : text_(text), end_(end), at_(at) {}
   // A word, or one character of something else.
   void print_here() noexcept {
     why_ << '"';

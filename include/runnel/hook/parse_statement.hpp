@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// Reads what the rules of a rule table do, one statement after the other.
+#ifndef RUNNEL_HOOK_PARSE_STATEMENT_HPP
+#define RUNNEL_HOOK_PARSE_STATEMENT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/time.hpp>
+#include <runnel/base/token_bucket.hpp>
+#include <runnel/hook/parse_table_set.hpp>
+#include <runnel/hook/rule_table_parts.hpp>
+#include <runnel/hook/ruleset_text.hpp>
+#include <runnel/hook/table_set.hpp>
+#include <runnel/hook/table_statement.hpp>
+#include <runnel/match/condition_node.hpp>
+#include <runnel/match/field_table.hpp>
+#include <runnel/match/parse_map_operand.hpp>
+#include <runnel/match/parse_text.hpp>
+#include <runnel/match/parse_value.hpp>
+#include <runnel/wire/address.hpp>
+
+namespace runnel::detail {
+
+// Reads the statements of one rule. `begin` is where the text of the rule begins in all.
+class statement_loader {
+ public:
+  using cursor = match::detail::text_cursor;
+  statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
+                   table_rule& r) noexcept
+      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin) {}
+
+  // One statement. True when none may follow it.
+  bool parse() noexcept {
+    using kind = statement_kind;
+    statement verdict_there;
+    if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
+    if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("counter")) parse_counter();
+    else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
+    else if (in.accept_words("log")) parse_log();
+    else if (in.accept_words("notrack")) add(kind::notrack);
+    else if (in.accept_words("meta mark set")) parse_mark();
+    else if (in.accept_words("ct mark set")) parse_connection_mark();
+    else if (in.accept_words("meta priority set")) add(kind::priority, value_of(meta::priority));
+    else if (in.accept_words("meta nftrace set")) add(kind::traced, in.number_up_to(1, "0 or 1"));
+    else if (in.accept_words("ip dscp set")) add(kind::dscp, value_of(ip::dscp));
+    else if (in.accept_words("ip6 dscp set")) add(kind::dscp6, value_of(ip6::dscp));
+    else if (in.accept_words("ip ttl set")) add(kind::ttl, value_of(ip::ttl));
+    else if (in.accept_words("ip6 hoplimit set")) add(kind::hop_limit, value_of(ip6::hoplimit));
+    else if (in.accept_words("tcp option maxseg size set"))
+      add(kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
+    else if (in.accept_words("add")) parse_update(kind::add_element);
+    else if (in.accept_words("update")) parse_update(kind::update_element);
+    else if (in.accept_words("delete")) parse_update(kind::delete_element);
+    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
+    return !in.good();
+  }
+
+ private:
+  void add(statement_kind kind, std::uint64_t value = 0, std::size_t index = 0) noexcept {
+    if (!in.good()) return;
+    if (t_.size.statements == t_.room.statements)
+      return in.fail("more statements than there is room for: rule_table_config::statements");
+    t_.statements[t_.size.statements++] = {kind, drop_reason::policy, static_cast<std::uint16_t>(index),
+                                           static_cast<std::uint32_t>(value)};
+    ++r_.statements;
+  }
+  template <class Field>
+  std::uint64_t value_of(const Field& f) noexcept {
+    std::uint64_t k = 0;
+    match::detail::parse_key(in, match::detail::describe(f), k);
+    return k;
+  }
+  // `counter`, `counter packets 1 bytes 54`: goes on from there.
+  void parse_counter() noexcept {
+    for (std::size_t i = 0; i < r_.statements; ++i)
+      if (t_.statements[r_.statement + i].kind == statement_kind::counter) return in.fail("a rule has one counter");
+    if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
+    if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
+    add(statement_kind::counter);
+  }
+  // `over 10/second burst 5 packets`: its number.
+  std::uint32_t parse_limit() noexcept {
+    if (t_.size.limits == t_.room.limits)
+      return in.fail("more limits than there is room for: rule_table_config::limits"), 0;
+    table_limit l;
+    l.over = in.accept_words("over");
+    in.skip_gap();
+    const std::size_t at = in.at();
+    l.rate = in.number_up_to(1'000'000'000, "a number of packets, such as 10/second");
+    if (in.good() && l.rate == 0) in.fail_at(at, "a rate of at least 1");
+    if (!in.accept("/")) in.expected("\"/\" and one of second, minute, hour, day, week");
+    bool found = false;
+    for (std::uint8_t i = 0; i < sizeof limit_units / sizeof *limit_units && !found; ++i) {
+      found = in.accept_words(limit_units[i].name);
+      l.unit = i;
+    }
+    if (!found) in.expected("one of second, minute, hour, day, week");
+    if (in.accept_words("burst")) {
+      l.burst = static_cast<std::uint32_t>(in.number_up_to(1'000'000'000, "a number of packets"));
+      if (!in.accept_words("packets")) in.expected("packets");
+    }
+    if (!in.good()) return 0;
+    l.bucket = token_bucket{l.rate, l.burst, seconds(limit_units[l.unit].seconds)};
+    t_.limits[t_.size.limits] = l;
+    return t_.size.limits++;
+  }
+  // `log prefix "new: "`
+  void parse_log() noexcept {
+    const std::size_t begin = t_.size.text;
+    const auto put = [&](char c) {
+      if (t_.size.text == t_.room.text) return in.fail("no room for this prefix: rule_table_config::text");
+      t_.text[t_.size.text++] = c;
+    };
+    if (in.accept_words("prefix")) {
+      if (!in.accept("\"")) return in.expected("a text in quotes");
+      for (; in.good() && in.ahead() != '"' && in.ahead() != '\0'; in.go_to(in.at() + 1)) put(in.ahead());
+      if (in.good() && in.ahead() != '"') return in.expected("the closing quote");
+      in.go_to(in.at() + 1);
+    }
+    put('\0');
+    add(statement_kind::log, begin);
+  }
+
+  // ---- sets and maps
+
+  // What a set is asked with; its number among the nodes.
+  std::uint32_t parse_operand(const table_set*& set, const char* what) noexcept {
+    constexpr std::uint32_t none = 0;
+    if (t_.size.nodes == t_.room.nodes) return in.fail("no room for another operand: rule_table_config::nodes"), none;
+    match::condition_node n;
+    n.kind = match::node_kind::in_set;
+    n.word = static_cast<std::uint16_t>(t_.size.words);
+    const auto put = [&](std::uint64_t word) {
+      if (t_.size.words == t_.room.words) in.fail("no room for this mask: rule_table_config::words");
+      else t_.words[t_.size.words++] = word;
+    };
+    const auto put_mask = [&]<class Key>(const Key& mask) {
+      if constexpr (sizeof(Key) == sizeof(std::uint64_t)) put(mask);
+      else put(mask.high()), put(mask.low());
+    };
+    if (!match::detail::parse_map_operand(*this, n.operand, put_mask)) in.expected(what);
+    if (!in.good()) return none;
+    if (set != nullptr) n.set = {set, functions_of(n.operand.value)};
+    t_.nodes[t_.size.nodes] = n;
+    return t_.size.nodes++;
+  }
+  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`
+  void parse_map(statement_kind kind, const char* word, map_data data) noexcept {
+    const table_set* map = nullptr;
+    const std::uint32_t node = parse_operand(map, "what the map is asked with, such as tcp dport");
+    if (!in.good()) return;
+    const match::operand_description operand = t_.nodes[node].operand;
+    if (!in.accept_words(word)) return in.expected(word);
+    if (in.accept("{")) {
+      map = sets_.parse_braces(in, begin_, operand, data);
+    } else {
+      if (!in.accept("@")) return in.expected("\"@\" and the name of a map, or elements in braces");
+      const std::size_t at = in.at();
+      map = names_.set(in, "the name of a map of this table");
+      if (map != nullptr && map->data != data)
+        return in.fail_at(at, data == map_data::verdict ? "this is no map of verdicts" : "this is no map of marks");
+      if (map != nullptr && map->operand.value != operand.value)
+        return in.fail_at(at, "this map holds values of another kind");
+    }
+    if (map == nullptr) return;
+    t_.nodes[node].set = {map, functions_of(operand.value)};
+    add(kind, node);
+  }
+  void parse_mark() noexcept {
+    if (match::detail::sees_map(*this, "map")) return parse_map(statement_kind::mark_by_map, "map", map_data::mark);
+    if (in.accept_words("ct mark")) add(statement_kind::mark_from_connection);
+    else add(statement_kind::mark, value_of(meta::mark));
+  }
+  void parse_connection_mark() noexcept {
+    if (in.accept_words("meta mark")) add(statement_kind::connection_mark_from_packet);
+    else add(statement_kind::connection_mark, value_of(meta::mark));
+  }
+  // `@seen { ip saddr timeout 1m limit rate over 10/second }`
+  void parse_update(statement_kind kind) noexcept {
+    if (!in.accept("@")) return in.expected("\"@\" and the name of a set");
+    const std::size_t at = in.at();
+    table_set* const set = names_.set(in, "the name of a set of this table");
+    if (set == nullptr) return;
+    if (!set->dynamic || set->data != map_data::none)
+      return in.fail_at(at, "packets change a set that has flags dynamic");
+    expect(in, "{", "\"{\"");
+    const table_set* to = set;
+    const std::uint32_t node = parse_operand(to, "what is added, such as ip saddr");
+    if (in.good() && t_.nodes[node].operand.value != set->operand.value)
+      return in.fail_at(at, "this set holds values of another kind");
+    table_update u;
+    while (in.good() && kind != statement_kind::delete_element && !in.sees("}")) {
+      in.skip_gap();
+      const std::size_t here = in.at();
+      if (in.accept_words("timeout")) {
+        u.timeout = parse_time_span(in);
+        if (!set->timed) in.fail_at(here, "times of elements need flags timeout in their set");
+      } else if (in.accept_words("counter")) {
+        u.counts = set->counted = true;
+      } else if (u.limit == table_update::no_limit && in.accept_words("limit rate")) {
+        u.limit = static_cast<std::uint16_t>(parse_limit());
+      } else {
+        in.expected("timeout, counter, limit rate or \"}\"");
+      }
+    }
+    expect(in, "}", "\"}\"");
+    if (!in.good()) return;
+    if (kind != statement_kind::delete_element) {
+      if (t_.update_count == t_.room.limits)
+        return in.fail("more of these than there is room for: rule_table_config::limits");
+      t_.updates[t_.update_count] = u;
+    }
+    add(kind, node, t_.update_count);
+    if (kind != statement_kind::delete_element) ++t_.update_count;
+  }
+
+  rule_table_parts& t_;
+  table_names& names_;
+  table_set_loader& sets_;
+
+ public:
+  cursor& in;  // as the functions that read conditions want it
+
+ private:
+  table_rule& r_;
+  std::size_t begin_;
+};
+
+}  // namespace runnel::detail
+
+#endif

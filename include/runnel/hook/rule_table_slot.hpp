@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// How a rule table stands in a pipeline, and is replaced while packets run.
+#ifndef RUNNEL_HOOK_RULE_TABLE_SLOT_HPP
+#define RUNNEL_HOOK_RULE_TABLE_SLOT_HPP
+
+#include <runnel/config.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/rule_table.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
+
+namespace runnel {
+
+/// Which table the stages of one thread ask. Another thread may offer it a new one at any time.
+class rule_table_slot {
+ public:
+  /// Begins with a table, which must outlive the slot or be replaced and `taken()` before it ends.
+  explicit rule_table_slot(rule_table& t) noexcept : offered_(&t), used_(&t) {}
+  rule_table_slot(const rule_table_slot&) = delete;
+  rule_table_slot& operator=(const rule_table_slot&) = delete;
+
+  /// From its next packet on the pipeline uses `t`, which must not be changed any more. The table before it is free
+  /// as soon as `taken()`; until then offer no other one (RUNNEL_ASSERT).
+  void offer(rule_table& t) noexcept {
+    RUNNEL_ASSERT(taken());
+    __atomic_store_n(&offered_, &t, __ATOMIC_RELEASE);
+  }
+  /// Whether the pipeline uses what was offered last.
+  [[nodiscard]] bool taken() const noexcept {
+    return __atomic_load_n(&used_, __ATOMIC_ACQUIRE) == __atomic_load_n(&offered_, __ATOMIC_RELAXED);
+  }
+  /// The table to ask. For the thread of the pipeline; also what a loop calls that has no packets, so that a table is
+  /// taken all the same.
+  rule_table& current() noexcept {
+    rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
+    if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
+    return *t;
+  }
+
+ private:
+  rule_table* offered_;
+  rule_table* used_;
+};
+
+namespace detail {
+
+template <hook_point Point>
+struct rule_table_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  rule_table_slot* slot;
+  constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
+  verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    return slot->current().run(Point, p, c, found);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
+};
+
+}  // namespace detail
+
+/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
+/// pipeline; the stages of one thread share one.
+template <hook_point Point>
+[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
+  return detail::rule_table_stage<Point>{slot};
+}
+
+}  // namespace runnel
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// What happens to a packet at each statement of a rule table.
+#ifndef RUNNEL_HOOK_TABLE_ACT_HPP
+#define RUNNEL_HOOK_TABLE_ACT_HPP
+
+#include <cstddef>  // byte
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/time.hpp>
+#include <runnel/hook/chain.hpp>
+#include <runnel/hook/rule_table_parts.hpp>
+#include <runnel/hook/table_set.hpp>
+#include <runnel/hook/table_statement.hpp>
+#include <runnel/hook/targets.hpp>
+#include <runnel/match/condition_node.hpp>
+#include <runnel/match/condition_test.hpp>
+#include <runnel/match/value.hpp>
+#include <runnel/packet/connection_state.hpp>
+#include <runnel/packet/verdict.hpp>
+#include <runnel/wire/address.hpp>
+#include <runnel/wire/header_map.hpp>
+
+namespace runnel::detail {
+
+// The value of the operand that a statement asks a set with. False when the packet has none.
+template <class Key>
+[[nodiscard]] bool load_operand(const match::condition_view& c, const subject& s, Key& to) noexcept {
+  const match::condition_node& n = c.nodes[0];
+  if (!match::detail::load_key(s, n.operand, to)) return false;
+  if (n.operand.is_masked) to = match::key_and(to, c.mask<Key>(n));
+  return true;
+}
+[[nodiscard]] inline bool load_wide_operand(const match::condition_view& c, const subject& s,
+                                            ipv6_address& to) noexcept {
+  if (c.nodes[0].operand.value == match::value_kind::ipv6) return load_operand(c, s, to);
+  std::uint64_t k = 0;
+  if (!load_operand(c, s, k)) return false;
+  to = {0, k};
+  return true;
+}
+
+// What the map of a statement says about a packet; null when it says nothing.
+[[nodiscard]] inline const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  const match::condition_view c = t.operand_of(s);
+  const table_set& map = t.set_of(s);
+  std::uint32_t at = table_set::none;
+  if (c.nodes[0].operand.value == match::value_kind::ipv6) {
+    ipv6_address k;
+    if (load_operand(c, r.s, k)) at = map.hit(k);
+  } else {
+    std::uint64_t k = 0;
+    if (load_operand(c, r.s, k)) at = map.hit(k);
+  }
+  return at == table_set::none ? nullptr : &map.state[at].then;
+}
+
+// A packet without the header has not matched.
+inline target_end write_field(const statement& s, rule_run& r) noexcept {
+  using kind = statement_kind;
+  const bool four = s.kind == kind::dscp || s.kind == kind::ttl, any = s.kind == kind::segment_size;
+  if (any ? !r.s.headers.has<tcp>() : four ? !r.s.headers.has<ipv4>() : !r.s.headers.has<ipv6>())
+    return target_end::next_rule;
+  const mutable_header_map m = packet_source{r.p, r.c, r.found}.writable_map();
+  if (any) write_maximum_segment_size(m, static_cast<std::uint16_t>(s.value));
+  else if (s.kind == kind::dscp || s.kind == kind::dscp6) write_dscp(m, static_cast<std::uint8_t>(s.value));
+  else write_hop_limit(m, static_cast<std::uint8_t>(s.value));
+  return target_end::next;
+}
+
+// `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
+inline target_end change_set(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  ipv6_address k;
+  if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
+  table_set& set = t.set_of(s);
+  if (s.kind == statement_kind::delete_element) return set.erase(k), target_end::next;
+  const table_update& u = t.updates[s.index];
+  bool is_new = false;
+  const std::uint32_t at = set.find_or_add(k, is_new);
+  if (at == table_set::none) return target_end::next_rule;
+  element_state& e = set.state[at];
+  const std::int64_t timeout = u.timeout != 0 ? u.timeout : set.timeout;
+  if (is_new) {
+    e.timeout = timeout;
+    e.full_at = INT64_MIN;
+  }
+  if (is_new || s.kind == statement_kind::update_element)
+    e.expires = timeout != 0 ? t.clock.now + timeout : element_state::forever;
+  if (set.counted) set.count(at);
+  if (u.limit == table_update::no_limit) return target_end::next;
+  const table_limit& l = t.limits[u.limit];
+  instant full{e.full_at};
+  const bool took = l.bucket.take(instant{t.clock.now}, full);
+  e.full_at = full.ns;
+  return took != l.over ? target_end::next : target_end::next_rule;
+}
+
+// What is known of the packet's connection, to be changed; null when there is nothing.
+[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
+  if (r.s.facts() == nullptr) return nullptr;
+  const std::size_t number = connection_word{r.s.connection}.number();
+  return static_cast<connection_facts*>(
+      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
+}
+
+// One statement. A jump ends a rule as a verdict does.
+inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
+  using kind = statement_kind;
+  switch (s.kind) {
+    case kind::accept: r.decided = runnel::accept; return target_end::verdict;
+    case kind::drop: r.decided = runnel::drop(s.reason); return target_end::verdict;
+    case kind::jump:
+    case kind::go_to: return target_end::verdict;
+    case kind::back: return target_end::back;
+    case kind::go_on:
+    case kind::look_up: return target_end::next_rule;
+    case kind::counter:
+      ++rule.hits.packets;
+      rule.hits.bytes += r.s.length;
+      return target_end::next;
+    case kind::limit: {
+      table_limit& l = t.limits[s.index];
+      return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+    }
+    case kind::log:
+      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);
+      return target_end::next;
+    case kind::notrack:
+      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+      break;
+    case kind::mark: r.p.mark(s.value); break;
+    case kind::mark_by_map: {
+      const statement* const found = look_up(t, s, r);
+      if (found == nullptr) return target_end::next_rule;
+      r.p.mark(found->value);
+      break;
+    }
+    case kind::mark_from_connection: {
+      const connection_facts* const known = r.s.facts();
+      if (known == nullptr) return target_end::next_rule;
+      r.p.mark(known->mark);
+      break;
+    }
+    case kind::connection_mark:
+    case kind::connection_mark_from_packet: {
+      if (connection_facts* const known = facts_of(r))
+        known->mark = s.kind == kind::connection_mark ? s.value : r.p.mark();
+      return target_end::next;
+    }
+    case kind::priority: r.p.priority(static_cast<std::uint8_t>(s.value)); break;
+    case kind::traced: r.p.traced(s.value != 0); break;
+    case kind::dscp:
+    case kind::dscp6:
+    case kind::ttl:
+    case kind::hop_limit:
+    case kind::segment_size: return write_field(s, r);
+    case kind::add_element:
+    case kind::update_element:
+    case kind::delete_element: return change_set(t, s, r);
+  }
+  r.s = r.look();
+  return target_end::next;
+}
+
+}  // namespace runnel::detail
+
+#endif
