@@ -141,7 +141,8 @@ class configuration_reader {
   std::uint32_t number(std::uint32_t least, std::uint32_t most) {
     const word w = next();
     std::uint64_t n = 0;
-    for (const char c : w.text) n = c < '0' || c > '9' || n > most ? std::uint64_t{most} + 1 : n * 10 + unsigned(c - '0');
+    for (const char c : w.text)
+      n = c < '0' || c > '9' || n > most ? std::uint64_t{most} + 1 : n * 10 + unsigned(c - '0');
     if (w.text.empty() || n < least || n > most)
       expected(w, "a number from " + std::to_string(least) + " to " + std::to_string(most));
     return static_cast<std::uint32_t>(n);
@@ -218,7 +219,8 @@ class configuration_reader {
     using runnel::route_type;
     const word to = ahead();
     std::vector<runnel::prefix> covered;
-    if (!accept("default")) covered.push_back(value(next(), runnel::parse_prefix, "a prefix such as 10.0.0.0/8, or default"));
+    if (!accept("default"))
+      covered.push_back(value(next(), runnel::parse_prefix, "a prefix such as 10.0.0.0/8, or default"));
     runnel::next_hop hop{};
     unresolved later{};
     bool somewhere = true;
@@ -241,8 +243,10 @@ class configuration_reader {
     if (covered.empty() && (later.gateway.text.empty() || !six)) covered.push_back(runnel::prefix::v4({}, 0));
     if (to.text == "default" && (later.gateway.text.empty() || six)) covered.push_back(runnel::prefix::v6({}, 0));
     for (const runnel::prefix& p : covered) {
-      if (!later.gateway.text.empty() && p.is_v4() && six) return fail(later.gateway.at, "a router of the other family");
-      if (!later.gateway.text.empty() && p.is_v6() && !six) return fail(later.gateway.at, "a router of the other family");
+      if (!later.gateway.text.empty() && p.is_v4() && six)
+        return fail(later.gateway.at, "a router of the other family");
+      if (!later.gateway.text.empty() && p.is_v6() && !six)
+        return fail(later.gateway.at, "a router of the other family");
       later.route = to_.routes.size();
       to_.routes.push_back({p, hop});
       if (somewhere) unresolved_.push_back(later);

@@ -28,7 +28,8 @@ namespace {
 int fail(const char* why) { return std::fprintf(stderr, "gateway: %s\n", why), 2; }
 int fail(const error& e) { return fail(e.message()); }
 int usage() {
-  return std::fprintf(stderr, "gateway [--check | --replay CAPTURE [--write CAPTURE] | --state FILE] CONFIGURATION\n"), 2;
+  return std::fprintf(stderr, "gateway [--check | --replay CAPTURE [--write CAPTURE] | --state FILE] CONFIGURATION\n"),
+         2;
 }
 
 // A configuration and its rules; null, and `why` says what is wrong, "gateway.conf: line 3, column 14: ...".
@@ -60,7 +61,10 @@ void print_drops(text_writer& out, const stage_counters& sum) {
   for (std::size_t i = 0; i < drop_reason_count; ++i) {
     const auto why = static_cast<drop_reason>(i);
     if (sum.dropped(why) == 0) continue;
-    out.grouped(sum.dropped(why)).pad_to(12) << name(why) << '\n';
+    text<32> n;
+    n.grouped(sum.dropped(why));
+    for (std::size_t size = n.size(); size < 10; ++size) out << ' ';
+    out << n.c_str() << ' ' << name(why) << '\n';
   }
 }
 
@@ -100,6 +104,8 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
       describe(screen, whole);
       screen << "\nDropped:\n";
       print_drops(screen, totals(whole));
+      screen << "\nRules:\n";
+      print(screen, r.rules.current());
       screen << "\nConnections:\n";
       print(screen, r.connections, time.now());
     });
@@ -112,6 +118,12 @@ int check(const gateway::configuration& c, gateway::rule_set& rules) {
   show([&](text_writer& out) {
     out << "ok: " << c.interfaces.size() << " interfaces, " << c.routes.size() << " routes, " << rules.table().size()
         << " rules\n";
+    for (const gateway::configuration::interface& i : c.interfaces) {
+      out << "  " << i.name.c_str() << ": " << i.device.c_str();
+      const char* between = ", ";
+      for (const interface_address& a : i.link.addresses) print(out << between, a), between = " ";
+      out << '\n';
+    }
   });
   return 0;
 }

@@ -8,8 +8,8 @@
 //                                                     |                                      resolve -> its interface
 //                                                     `- no route -> ICMP error
 //
-// The tables live in `router`; the path refers to them. Rules, routes and addresses are replaced while packets flow, and
-// no connection is lost by that.
+// The tables live in `router`; the path refers to them. Rules, routes and addresses are replaced while packets flow,
+// and no connection is lost by that.
 #ifndef GATEWAY_ROUTER_HPP
 #define GATEWAY_ROUTER_HPP
 
@@ -68,8 +68,15 @@ class rule_set {
     const auto lines = static_cast<std::uint32_t>(std::count_if(
         text.begin(), text.end(), [](char c) { return c == '\n' || c == ';' || c == '{' || c == '}' || c == ','; }));
     const std::uint32_t few = std::min(lines + 1, n);
-    return {.chains = few, .rules = few, .nodes = n, .words = n, .statements = n, .limits = few, .text = n,
-            .sets = few, .elements = lines + 1};
+    return {.chains = few,
+            .rules = few,
+            .nodes = n,
+            .words = n,
+            .statements = n,
+            .limits = few,
+            .text = n,
+            .sets = few,
+            .elements = lines + 1};
   }
   table_memory memory_;
   runnel::rule_table table_;
@@ -85,8 +92,11 @@ class route_set {
   using table_type = runnel::route_table<v4, v6>;
 
   route_set(const configuration& c, const std::vector<runnel::ip_interface>& links, runnel::next_hop_table& hops)
-      : slots4_(room_for(c)), slots6_(room_for(c)), four_(slots4_.data(), slots4_.size()),
-        six_(slots6_.data(), slots6_.size()), table_(hops, four_, six_) {
+      : slots4_(room_for(c)),
+        slots6_(room_for(c)),
+        four_(slots4_.data(), slots4_.size()),
+        six_(slots6_.data(), slots6_.size()),
+        table_(hops, four_, six_) {
     using runnel::next_hop, runnel::route_type, runnel::net;
     // What is for this host: its addresses, and what is sent to many.
     for (const runnel::prefix many : {net("224.0.0.0/4"), net("255.255.255.255/32"), net("ff00::/8")})
@@ -154,7 +164,7 @@ class egress {
     }
     return n;
   }
-  // Counted as drops of the path: `transmit` asks for it.
+  // Asked by `transmit`, which counts them.
   [[nodiscard]] std::uint64_t lost() const { return lost_; }
 
  private:
@@ -173,12 +183,17 @@ class router {
 
   // Of a configuration whose rules can be loaded.
   router(configuration c, std::unique_ptr<rule_set> first_rules)
-      : config(std::move(c)), rules_now_(std::move(first_rules)), rules(rules_now_->table()),
+      : config(std::move(c)),
+        rules_now_(std::move(first_rules)),
+        rules(rules_now_->table()),
         connection_memory_(runnel::connection_table::bytes_needed(config.connections)),
         fragment_memory_(runnel::fragment_table::bytes_needed(config.fragments)),
         connections(connection_memory_, seeded(config.connections)),
-        fragments(fragment_memory_, seeded(config.fragments)), links(config.interfaces.size() + 1),
-        hop_slots_(max_next_hops), hops(hop_slots_.data(), hop_slots_.size(), nullptr, 0), errors(interfaces()) {
+        fragments(fragment_memory_, seeded(config.fragments)),
+        links(config.interfaces.size() + 1),
+        hop_slots_(max_next_hops),
+        hops(hop_slots_.data(), hop_slots_.size(), nullptr, 0),
+        errors(interfaces()) {
     for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
       links[i + 1] = config.interfaces[i].link;
       if (links[i + 1].mtu == 0) links[i + 1].mtu = 1500;
@@ -242,8 +257,7 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
   const ip_interfaces interfaces = r.interfaces();
 
   auto onwards = as_pipeline(hook<postrouting>(r.rules) | confirm(r.connections) | replaceable(wire));
-  auto answers = as_pipeline(track(r.connections) | hook<hook_point::output>(r.rules) | confirm(r.connections) |
-                             transmit(out));
+  auto answers = as_pipeline(track(r.connections) | hook<hook_point::output>(r.rules) | transmit(out));
   // clang-format off
   auto path = as_pipeline(
       defragment(r.fragments)
