@@ -289,7 +289,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
       w.flags[w.last_direction] = w.last_flags;
       w.side[direction] = {};
-      w.scale[direction] = w.flags[direction] = 0;
+      w.scale[direction] = 0;
+      w.flags[direction] &= liberal_side;
       old = t::sent;
       next = t::recv;
       reopened = true;
@@ -339,8 +340,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     }
     if (!checked) {
       // The answer to a SYN, or to an ACK of a half-open connection, that was let through unjudged.
-      if (((seen_reply && w.last_index == kind_syn) || (!assured && w.last_index == kind_ack)) && s.ack == w.last_end)
-        judged = true;
+      const bool of_syn = seen_reply && w.last_index == kind_syn && w.last_direction != direction;
+      if ((of_syn || (!assured && w.last_index == kind_ack)) && s.ack == w.last_end) judged = true;
       else if (old == t::sent && w.last_index == kind_ack && w.last_direction == 1 && s.sequence == w.last_ack)
         judged = true;
     }
