@@ -40736,7 +40736,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
       w.last_flags &= static_cast<std::uint8_t>(~unsigned{challenge_expected});
       w.flags[w.last_direction] = w.last_flags;
       w.side[direction] = {};
-      w.scale[direction] = w.flags[direction] = 0;
+      w.scale[direction] = 0;
+      w.flags[direction] &= liberal_side;
       old = t::sent;
       next = t::recv;
       reopened = true;
@@ -40786,8 +40787,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
     }
     if (!checked) {
       // The answer to a SYN, or to an ACK of a half-open connection, that was let through unjudged.
-      if (((seen_reply && w.last_index == kind_syn) || (!assured && w.last_index == kind_ack)) && s.ack == w.last_end)
-        judged = true;
+      const bool of_syn = seen_reply && w.last_index == kind_syn && w.last_direction != direction;
+      if ((of_syn || (!assured && w.last_index == kind_ack)) && s.ack == w.last_end) judged = true;
       else if (old == t::sent && w.last_index == kind_ack && w.last_direction == 1 && s.sequence == w.last_ack)
         judged = true;
     }
@@ -41793,8 +41794,8 @@ struct packet_tuple {
 }
 [[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
   if (type < 128) return tuple_kind::error;
-  // Multicast listeners, neighbour discovery: they come and go without a conversation.
-  if ((type >= 130 && type <= 136) || type == 143) return tuple_kind::untracked;
+  // Multicast listeners and routers, neighbour discovery: they come and go without a conversation.
+  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 153)) return tuple_kind::untracked;
   return tuple_kind::whole;
 }
 // The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
@@ -41881,6 +41882,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   std::uint64_t number = 0;
   if (!match::detail::l4proto_of(subject{p, map}, number)) return;
   const auto protocol_number = static_cast<std::uint8_t>(number);
+  if (!is_ipv4 && protocol_number == 59) return;  // no next header: nothing there to track
 
   if (found.has(protocol::icmp)) {
     if (held < icmp::min_size) return;
@@ -42017,7 +42019,9 @@ struct tracker {
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {
       case tuple_kind::none: return pass;
-      case tuple_kind::untracked: return word = connection_word::of(connection_state::untracked), pass;
+      case tuple_kind::untracked:
+        if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
+        return word = connection_word::of(connection_state::untracked), pass;
       case tuple_kind::invalid: return count_invalid(t, word);
       case tuple_kind::error: return judge_error(t, p, s, now, word);
       case tuple_kind::whole: break;

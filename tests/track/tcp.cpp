@@ -213,6 +213,27 @@ TEST_CASE("a SYN in an established connection passes, and its answer decides") {
   CHECK(u.tcp_out(1030, segment(A, 77'001, 99'001, 500), 10) == "established");
 }
 
+TEST_CASE("a reset answers the SYN of the other side, not one of its own") {
+  conversation t;
+  CHECK(t.tcp_out(0, segment(S, c0)) == "new");
+  CHECK(t.tcp_in(10, segment(S, s0)) == "established reply");
+  CHECK(t.tcp_in(20, segment(R, s0 - 100'000)) == "established reply");  // not in the window
+  CHECK(state(t) == st::syn_sent2);
+  CHECK(t.tcp_in(30, segment(R, s0 + 1)) == "established reply");
+  CHECK(state(t) == st::close);
+}
+
+TEST_CASE("a connection picked up in its middle stays liberal for the side that answers when it begins again") {
+  conversation t;
+  CHECK(t.tcp_out(0, segment(A, c0, s0), 100) == "new");
+  CHECK(t.tcp_out(10, segment(S, c0 + 500'000)) == "new");
+  CHECK(t.tcp_in(20, segment(S | A, s0 + 500'000, c0 + 500'001)) == "established reply");
+  CHECK(t.tcp_out(30, segment(A, c0 + 500'001, s0 + 500'001)) == "established");
+  CHECK(t.its().has_status(connection_status::assured));
+  CHECK(t.tcp_in(40, segment(A, s0 + 900'000, c0 + 500'001)) == "established reply");  // far outside
+  CHECK(t.tcp_out(50, segment(A, c0 + 900'000, s0 + 500'001)) == "invalid");
+}
+
 TEST_CASE("after three retransmissions a connection has five minutes left") {
   conversation t;
   shake_hands(t);

@@ -51,8 +51,8 @@ struct packet_tuple {
 }
 [[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
   if (type < 128) return tuple_kind::error;
-  // Multicast listeners, neighbour discovery: they come and go without a conversation.
-  if ((type >= 130 && type <= 136) || type == 143) return tuple_kind::untracked;
+  // Multicast listeners and routers, neighbour discovery: they come and go without a conversation.
+  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 153)) return tuple_kind::untracked;
   return tuple_kind::whole;
 }
 // The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
@@ -139,6 +139,7 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   std::uint64_t number = 0;
   if (!match::detail::l4proto_of(subject{p, map}, number)) return;
   const auto protocol_number = static_cast<std::uint8_t>(number);
+  if (!is_ipv4 && protocol_number == 59) return;  // no next header: nothing there to track
 
   if (found.has(protocol::icmp)) {
     if (held < icmp::min_size) return;

@@ -82,7 +82,9 @@ struct tracker {
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {
       case tuple_kind::none: return pass;
-      case tuple_kind::untracked: return word = connection_word::of(connection_state::untracked), pass;
+      case tuple_kind::untracked:
+        if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
+        return word = connection_word::of(connection_state::untracked), pass;
       case tuple_kind::invalid: return count_invalid(t, word);
       case tuple_kind::error: return judge_error(t, p, s, now, word);
       case tuple_kind::whole: break;
