@@ -20,6 +20,7 @@
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/learn_path_mtu.hpp>
+#include <runnel/ip/nat_addresses.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
 #include <runnel/ip/neighbour_store.hpp>

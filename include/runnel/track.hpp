@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Connection tracking: which connection a packet belongs to, and what it is to it.
+// Connection tracking: which connection a packet belongs to, and what it is to it; and address translation.
 #ifndef RUNNEL_TRACK_ALL_HPP
 #define RUNNEL_TRACK_ALL_HPP
 
@@ -10,6 +10,9 @@
 #include <runnel/track/export.hpp>
 #include <runnel/track/helpers.hpp>
 #include <runnel/track/list.hpp>
+#include <runnel/track/nat.hpp>
+#include <runnel/track/nat_options.hpp>
+#include <runnel/track/nat_table.hpp>
 #include <runnel/track/track.hpp>
 #include <runnel/track/tracking_options.hpp>
 

@@ -78,10 +78,12 @@ inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announ
 inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
 inline constexpr std::uint16_t assured =
     1u << 2;  ///< not given up for a new one when the table is full, unless it is closing
-inline constexpr std::uint16_t confirmed = 1u << 3;  ///< its first packet got through: it counts
-inline constexpr std::uint16_t src_nat = 1u << 4;    ///< its source is translated
-inline constexpr std::uint16_t dst_nat = 1u << 5;    ///< its destination is translated
-inline constexpr std::uint16_t dying = 1u << 9;      ///< it is being destroyed: seen in its last event only
+inline constexpr std::uint16_t confirmed = 1u << 3;     ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;       ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is translated
+inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
+inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
+inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only
 }  // namespace connection_status
 
 /// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of

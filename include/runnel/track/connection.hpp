@@ -40,6 +40,7 @@ static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
 struct transfer;
+struct translated;
 
 }  // namespace detail
 
@@ -91,8 +92,10 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
+  friend struct detail::translated;
   static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
-                                 has_labels = 1u << 12;
+                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
+                                 has_mapping = maps_destination | maps_source;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }

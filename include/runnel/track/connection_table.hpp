@@ -199,6 +199,8 @@ inline void connection_table::erase(connection& c) noexcept {
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
   const std::uint32_t n = number_of(c);
+  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+    unmap_(unmap_context_, c);
   if (is_confirmed(c)) {
     wheel_.erase(n, timer_of());
   } else {

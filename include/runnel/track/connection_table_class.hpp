@@ -199,6 +199,7 @@ class connection_table {
  private:
   friend struct detail::tracker;
   friend struct detail::transfer;
+  friend struct detail::translated;
   struct tuple_pair {
     connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
   };
@@ -335,6 +336,8 @@ class connection_table {
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
+  void (*unmap_)(void* context, const connection& c) = nullptr;  // of NAT: a connection that has mappings goes
+  void* unmap_context_ = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
 };

@@ -147,7 +147,8 @@ struct transfer {
     }
     [[nodiscard]] bool is_sound() const noexcept {
       using namespace connection_status;
-      constexpr unsigned known = expected | seen_reply | assured | confirmed | src_nat | dst_nat;
+      constexpr unsigned known =
+          expected | seen_reply | assured | confirmed | src_nat | dst_nat | src_nat_done | dst_nat_done;
       if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
       if (protocol == 6 ? state < 1 || state > 9 : state != 0) return false;
       for (unsigned way = 0; way < 2; ++way) {

@@ -121,6 +121,12 @@ struct tracker {
         case outcome::again: t.erase(c), s.place = none; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
+          if ((c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
+            // This packet has to be translated yet: its connection is over for all others.
+            c.touched_ = static_cast<std::uint16_t>(t.burst_);
+            t.refresh_ticks(c, 0, now);
+            return pass;
+          }
           t.erase(c);
           word.value &= 15u;  // the state and the direction are all that is left
           return pass;
@@ -128,6 +134,8 @@ struct tracker {
       }
       word = word_for(c, direction, to.number());
       c.touched_ = static_cast<std::uint16_t>(t.burst_);
+      // NAT will want to know what the other direction looks like.
+      if (c.reply_ != c.original_) t.index_.prefetch_place(direction == 0 ? c.reply_ : c.original_);
       if (word.state() == connection_state::established && !t.is_confirmed(c)) [[unlikely]]
         t.undecided_ = t.burst_;
       if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT
+// Binds connections to addresses and ports. The stages are in nat.hpp.
+//
+// Theory of operation, which is that of the kernel's nf_nat_core.c. A connection has two tuples: what its packets look
+// like when they come, and what its replies look like. Untranslated, one is the other turned round. To translate a
+// connection is to choose another reply tuple that nobody has, before it is confirmed. From then on nothing is looked
+// up: a packet has to look like the other direction's tuple turned round, and is made to. The connection's end frees
+// its address and port.
+//
+// Where a port is taken, others are tried: all of them when there are 512 or fewer, else 256 random ones, 16 at once
+// so that memory works on all of them. So nothing depends on how many connections there are. With four fifths of all
+// ports to one destination taken, some five are tried; with 99 in a hundred, one connection in thirteen is refused.
+//
+// Endpoint-independent mappings are kept beside, in nat_mapping.hpp. While one is there, its address and port outside
+// are nobody else's, whatever the destination (RFC 4787 REQ-3).
+//
+// Not done: the identification of IPv4 datagrams is not changed (RFC 6864 §5.3.1 asks for it where fragments of several
+// hosts inside may have the same one), SCTP and GRE are told apart by their addresses only.
+#ifndef RUNNEL_TRACK_NAT_TABLE_HPP
+#define RUNNEL_TRACK_NAT_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/hash.hpp>
+#include <runnel/base/random.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/hook/nat_target.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
+#include <runnel/track/connection_table.hpp>
+#include <runnel/track/nat_choice.hpp>
+#include <runnel/track/nat_mapping.hpp>
+#include <runnel/track/nat_options.hpp>
+
+namespace runnel {
+
+namespace detail {
+
+// What NAT does with the private parts of connections.
+struct translated {
+  static constexpr std::uint16_t maps_source = connection::maps_source, maps_destination = connection::maps_destination;
+  static std::uint16_t bits(const connection& c) noexcept { return c.bits(); }
+  static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
+  // Another connection has its reply tuple.
+  static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
+    RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
+    t.unmap_ = f;
+    t.unmap_context_ = context;
+  }
+};
+
+}  // namespace detail
+
+/// What translates the connections of one connection table: for its thread, and at most one for each.
+class nat_table {
+ public:
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = detail::nat_mappings::alignment;
+  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
+    return detail::nat_mappings::bytes_needed(c);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
+  /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
+  /// mapping and one subscriber at least (asserted).
+  nat_table(connection_table& connections, mutable_bytes memory, const nat_config& c,
+            const nat_options& options = {}) noexcept
+      : connections_(connections), mappings_(memory.data(), c), random_(c.seed), seed_(c.seed), options_(options) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    RUNNEL_ASSERT(!maps() || (c.mappings != 0 && c.subscribers != 0));
+    detail::translated::on_unmap(
+        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); }, this);
+  }
+  /// One that translates each connection for itself, which needs no memory. `seed` of ports: from a random source.
+  explicit nat_table(connection_table& connections, std::uint64_t seed) noexcept
+      : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
+  nat_table(const nat_table&) = delete;
+  nat_table& operator=(const nat_table&) = delete;
+  ~nat_table() { detail::translated::on_unmap(connections_, nullptr, nullptr); }
+
+  /// The connections that it translates.
+  [[nodiscard]] connection_table& connections() noexcept { return connections_; }
+  /// What it was made with.
+  [[nodiscard]] const nat_options& options() const noexcept { return options_; }
+  /// What was counted.
+  [[nodiscard]] nat_statistics& statistics() noexcept { return statistics_; }
+  /// How many endpoint-independent mappings there are, with those that are over and wait for their reuse delay.
+  [[nodiscard]] std::uint32_t mappings() const noexcept { return mappings_.size(); }
+  /// How many hosts inside have such mappings.
+  [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
+
+  /// Ends the connections whose source became `a` (IPv4: `mapped`): when an interface loses the address that
+  /// `masquerade` used. O(connections).
+  void forget(const ipv6_address& a) noexcept {
+    connections_.for_each([&](connection& c) {
+      if (c.has_status(connection_status::src_nat) && detail::nat_address(connections_.reply(c), false) == a)
+        connections_.erase(c);
+    });
+  }
+  /// Makes the mappings again of connections that were imported; says of how many connections there was no room for
+  /// the mapping: those go on, and others may get their port. O(connections).
+  std::uint32_t restore(instant now) noexcept {
+    now_ = detail::ticks_at(now);
+    std::uint32_t refused = 0;
+    connections_.for_each([&](connection& c) {
+      if (maps() && c.has_status(connection_status::src_nat) && detail::nat_has_ports(c.protocol_number()) &&
+          (detail::translated::bits(c) & detail::translated::maps_source) == 0 && !adopt(c))
+        ++refused;
+    });
+    return refused;
+  }
+  /// Frees mappings whose reuse delay is over, `limit` at most, and says how many.
+  std::size_t expire(instant now, std::size_t limit = 4096) noexcept {
+    now_ = detail::ticks_at(now);
+    return mappings_.expire(static_cast<std::uint32_t>(now_), limit);
+  }
+  /// The time before which `expire` has nothing to do.
+  [[nodiscard]] instant next_due() const noexcept {
+    std::uint32_t due = 0;
+    if (!mappings_.next_due(due)) return never;
+    const auto left = static_cast<std::int32_t>(due - static_cast<std::uint32_t>(now_));
+    const std::uint64_t at = left <= 0 ? now_ : now_ + static_cast<std::uint32_t>(left);
+    return instant{static_cast<std::int64_t>(at << detail::tick_shift)};
+  }
+
+  /// Decides what becomes of an unconfirmed connection at a hook, where this is not decided yet: its source or its
+  /// destination becomes what `to` says, null for no rule. `p` is its first packet, and `own_address(p, peer)` the
+  /// address for `masquerade` and `redirect_here`, towards `peer`; unspecified when there is none. A drop when nothing
+  /// is free. The stages do this.
+  template <class OwnAddress>
+  verdict bind(connection& c, const packet& p, bool source, const nat_target* to, const OwnAddress& own_address,
+               instant now) noexcept {
+    using namespace connection_status;
+    now_ = detail::ticks_at(now);
+    const connection_tuple at = connections_.reply(c).inverted();
+    if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
+      const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
+      if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
+      return v;
+    }
+    nat_target t = *to;
+    if (t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here) {
+      t.first = t.last = own_address(p, detail::nat_address(at, !source));
+      const bool none = t.first.is_unspecified() || t.first == mapped(ipv4_address{});
+      if (none || !t.fits(at.is_ipv6())) return exhausted();
+    }
+    const bool as_mapping = source && maps() && detail::nat_has_ports(at.protocol_number()) && t.has_address() &&
+                            (t.flags & nat_flags::prefix) == 0;
+    const verdict v = as_mapping ? bind_mapping(c, at, t, p, now) : bind_range(c, at, t, source, now);
+    if (v == pass) {
+      detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
+      ++statistics_.translated;
+    }
+    return v;
+  }
+
+ private:
+  static constexpr std::uint32_t all_below = 512, most_tries = 256, at_once = 16, most_addresses = 4;
+
+  [[nodiscard]] bool maps() const noexcept { return options_.mapping == nat_mapping::endpoint_independent; }
+  verdict exhausted() noexcept {
+    ++statistics_.exhausted;
+    return drop(drop_reason::nat_exhausted);
+  }
+  [[nodiscard]] std::uint64_t hash_of(const connection_tuple& at, bool with_peer) const noexcept {
+    const ipv6_address a = detail::nat_address(at, true), b = detail::nat_address(at, false);
+    const std::uint64_t h = hash_words(a.high(), a.low(), seed_);
+    return with_peer ? hash_words(b.high() ^ h, b.low(), seed_) : h;
+  }
+  // Whether no mapping has an address and port.
+  [[nodiscard]] bool is_unmapped(const connection_tuple& at, const ipv6_address& address,
+                                 std::uint16_t port) const noexcept {
+    return !maps() || mappings_.find_outside({address, port, at.zone(), at.protocol_number()}) == detail::nat_none;
+  }
+
+  // Tries the ports of one side until `take(tuple)` takes one. `is_free` is asked about each first.
+  template <class IsFree, class Take>
+  bool probe(const connection_tuple& at, bool source, const ipv6_address& address, const detail::nat_ports& ports,
+             instant now, IsFree is_free, Take take) noexcept {
+    if (ports.count == 0) return false;
+    const bool all = ports.count <= all_below;
+    const std::uint32_t tries = all ? ports.count : most_tries;
+    std::uint32_t from = static_cast<std::uint32_t>(random_.below(ports.count));
+    for (std::uint32_t done = 0; done < tries; done += at_once) {
+      connection_tuple candidates[at_once], replies[at_once];
+      connection_word words[at_once];
+      const std::uint32_t n = tries - done < at_once ? tries - done : at_once;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        candidates[i] = detail::nat_with(at, source, address, ports[from + i]);
+        replies[i] = candidates[i].inverted();
+      }
+      connections_.find(replies, n, words, now);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        if (!words[i].has_connection() && is_free(ports[from + i]) && take(candidates[i])) return true;
+        ++statistics_.tries;
+      }
+      from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
+    }
+    return false;
+  }
+  [[nodiscard]] bool take(connection& c, const connection_tuple& looks) noexcept {
+    return connections_.set_reply(c, looks.inverted());
+  }
+
+  // One address and port of a range, for this connection alone.
+  verdict bind_range(connection& c, const connection_tuple& at, const nat_target& t, bool source,
+                     instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(at, source);
+    const ipv6_address is = detail::nat_address(at, source);
+    const detail::nat_ports ports = detail::nat_ports_for(t, at.protocol_number(), source, own);
+    const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0 && ports.count != 0;
+    const bool stays =
+        !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
+    const bool persistent = (t.flags & nat_flags::persistent) != 0;
+    const std::uint64_t hash = hash_of(at, !persistent);
+    const bool several = t.first != t.last && !persistent;
+    ipv6_address address = is;
+    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };
+    const auto own_take = [&](const connection_tuple& looks) { return take(c, looks); };
+    for (std::uint32_t n = 0; n < (several ? most_addresses : 1); ++n) {
+      if ((t.flags & nat_flags::prefix) != 0) address = detail::nat_in_prefix(is, t);
+      else if (t.has_address()) address = detail::nat_pick(t, hash, n);
+      if (stays && is_free(own) && take(c, detail::nat_with(at, source, address, own))) return pass;
+      if (probe(at, source, address, ports, now, is_free, own_take)) return pass;
+    }
+    if (source) return exhausted();
+    // Another connection looks like this one would behind the translation, as it sends there directly: the source
+    // gets another port (the kernel does this in its null binding).
+    const std::uint16_t port = stays || ports.count == 0 ? own : ports[0];
+    const connection_tuple there = detail::nat_with(at, false, address, port);
+    return bind_elsewhere(c, there, now);
+  }
+  // Another source port for a connection that would clash with another one.
+  verdict bind_elsewhere(connection& c, const connection_tuple& at, instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(at, true);
+    const ipv6_address address = detail::nat_address(at, true);
+    const bool found = probe(
+        at, true, address, detail::nat_ports_for({}, at.protocol_number(), true, own), now,
+        [&](std::uint16_t port) { return is_unmapped(at, address, port); },
+        [&](const connection_tuple& looks) { return take(c, looks); });
+    if (!found) return exhausted();
+    detail::translated::set(c, connection_status::src_nat);
+    return pass;
+  }
+  // No rule says anything about the source.
+  verdict bind_source(connection& c, const connection_tuple& at, const packet& p, instant now) noexcept {
+    if ((detail::translated::bits(c) & detail::translated::maps_destination) != 0 && is_inside(c, p)) {
+      // From inside to a mapping: who gets it shall see the mapping of who has sent it (RFC 4787 REQ-9).
+      nat_target t;
+      t.kind = nat_kind::snat;
+      t.first = t.last = detail::nat_address(connections_.original(c), false);
+      const verdict v = bind_mapping(c, at, t, p, now);
+      if (v == pass) {
+        detail::translated::set(c, connection_status::src_nat);
+        ++statistics_.translated;
+      }
+      return v;
+    }
+    if (!detail::translated::clashes(c) || take(c, at)) [[likely]]
+      return pass;
+    return bind_elsewhere(c, at, now);
+  }
+  // No rule says anything about the destination: it may be a mapping.
+  verdict bind_destination(connection& c, const connection_tuple& at) noexcept {
+    if (!maps() || (at.protocol_number() != 6 && at.protocol_number() != 17)) [[likely]]
+      return pass;
+    const std::uint32_t i = mappings_.find_outside(endpoint(at, false));
+    if (i == detail::nat_none || mappings_[i].uses == 0) return pass;
+    const bool open = options_.filtering == nat_filtering::endpoint_independent ||
+                      (options_.filtering == nat_filtering::address_dependent &&
+                       mappings_.may_send(i, detail::nat_address(at, true)));
+    if (!open) {
+      ++statistics_.filtered;
+      return drop(drop_reason::nat_filtered);
+    }
+    if (!take(c, detail::nat_with(at, false, mappings_[i].inside, mappings_[i].inside_port))) return exhausted();
+    mappings_.use(i);
+    detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
+    ++statistics_.translated;
+    return pass;
+  }
+
+  // ---- endpoint-independent mappings
+
+  [[nodiscard]] static detail::nat_endpoint endpoint(const connection_tuple& t, bool source) noexcept {
+    return {detail::nat_address(t, source), detail::nat_port(t, source), t.zone(), t.protocol_number()};
+  }
+  [[nodiscard]] bool is_inside(const connection& c, const packet& p) const noexcept {
+    if (p.iif() != 0 && p.iif() < 64 && (inside_ >> p.iif() & 1u) != 0) return true;
+    return mappings_.find_inside(endpoint(connections_.original(c), true)) != detail::nat_none;
+  }
+  // The mapping of its source, or a new one.
+  verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
+                       instant now) noexcept {
+    const detail::nat_endpoint inside = endpoint(connections_.original(c), true);
+    std::uint32_t i = mappings_.find_inside(inside);
+    if (i != detail::nat_none) {
+      // It leaves by another way than the mapping does: it has to be another connection for itself.
+      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
+      if (!take(c, detail::nat_with(at, true, mappings_[i].outside, mappings_[i].outside_port))) return exhausted();
+    } else {
+      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
+      if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {
+        ++statistics_.over_limit;
+        return drop(drop_reason::nat_subscriber);
+      }
+      // All mappings of a host have one address (RFC 4787 REQ-2).
+      const ipv6_address address = host != nullptr && detail::nat_in_range(host->outside, t)
+                                       ? host->outside
+                                       : detail::nat_pick(t, hash_of(at, false), 0);
+      const detail::nat_ports ports = detail::nat_ports_for(t, inside.protocol, true, inside.port);
+      const auto is_free = [&](std::uint16_t port) { return is_unmapped(at, address, port); };
+      const auto join = [&](const connection_tuple& looks) {
+        if (!take(c, looks)) return false;
+        i = mappings_.insert(inside, endpoint(looks, true));
+        return true;
+      };
+      const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0;
+      const bool kept = !random && (!t.has_ports() || ports.contains(inside.port)) && is_free(inside.port) &&
+                        join(detail::nat_with(at, true, address, inside.port));
+      if (!kept && !probe(at, true, address, ports, now, is_free, join)) return exhausted();
+      if (i == detail::nat_none) return exhausted();
+      if (p.iif() < 64) inside_ |= std::uint64_t{1} << p.iif();
+    }
+    return use(c, i, detail::nat_address(at, false)) ? pass : exhausted();
+  }
+  // A connection begins to use a mapping, towards an address outside. False when there is no room to note that.
+  bool use(connection& c, std::uint32_t i, const ipv6_address& peer) noexcept {
+    const bool noted = options_.filtering != nat_filtering::address_dependent || mappings_.permit(i, peer);
+    if (noted) {
+      mappings_.use(i);
+      detail::translated::set(c, detail::translated::maps_source);
+    } else if (mappings_[i].uses == 0 && mappings_[i].deadline == 0) {
+      mappings_.erase(i);
+    }
+    return noted;
+  }
+  bool adopt(connection& c) noexcept {
+    const detail::nat_endpoint inside = endpoint(connections_.original(c), true),
+                               outside = endpoint(connections_.reply(c), false);
+    std::uint32_t i = mappings_.find_inside(inside);
+    if (i == detail::nat_none && mappings_.find_outside(outside) == detail::nat_none)
+      i = mappings_.insert(inside, outside);
+    if (i == detail::nat_none || mappings_[i].outside != outside.address || mappings_[i].outside_port != outside.port)
+      return false;
+    return use(c, i, detail::nat_address(connections_.reply(c), true));
+  }
+  // A connection goes.
+  void unmap(const connection& c) noexcept {
+    const std::uint16_t bits = detail::translated::bits(c);
+    const auto now = static_cast<std::uint32_t>(now_);
+    const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
+    if ((bits & detail::translated::maps_source) != 0) {
+      const std::uint32_t i = mappings_.find_inside(endpoint(connections_.original(c), true));
+      RUNNEL_ASSERT(i != detail::nat_none);
+      if (options_.filtering == nat_filtering::address_dependent)
+        mappings_.withdraw(i, detail::nat_address(connections_.reply(c), true));
+      mappings_.release(i, now, delay);
+    }
+    if ((bits & detail::translated::maps_destination) != 0) {
+      const std::uint32_t i = mappings_.find_outside(endpoint(connections_.original(c), false));
+      RUNNEL_ASSERT(i != detail::nat_none);
+      mappings_.release(i, now, delay);
+    }
+  }
+
+  connection_table& connections_;
+  detail::nat_mappings mappings_;
+  random_generator random_;
+  std::uint64_t seed_;
+  std::uint64_t now_ = 0;     // in ticks
+  std::uint64_t inside_ = 0;  // interfaces by which packets came that were given a mapping
+  nat_options options_;
+  nat_statistics statistics_{};
+};
+
+}  // namespace runnel
+
+#endif
