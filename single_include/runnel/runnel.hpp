@@ -10510,10 +10510,12 @@ inline constexpr std::uint16_t expected = 1u << 0;    ///< an expectation announ
 inline constexpr std::uint16_t seen_reply = 1u << 1;  ///< packets went both ways
 inline constexpr std::uint16_t assured =
     1u << 2;  ///< not given up for a new one when the table is full, unless it is closing
-inline constexpr std::uint16_t confirmed = 1u << 3;  ///< its first packet got through: it counts
-inline constexpr std::uint16_t src_nat = 1u << 4;    ///< its source is translated
-inline constexpr std::uint16_t dst_nat = 1u << 5;    ///< its destination is translated
-inline constexpr std::uint16_t dying = 1u << 9;      ///< it is being destroyed: seen in its last event only
+inline constexpr std::uint16_t confirmed = 1u << 3;     ///< its first packet got through: it counts
+inline constexpr std::uint16_t src_nat = 1u << 4;       ///< its source is translated
+inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is translated
+inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
+inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
+inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only
 }  // namespace connection_status
 
 /// What `packet::connection()` holds: the state in bits 0 to 2, the direction in bit 3, and in the others the number of
@@ -39095,6 +39097,31 @@ struct learn_path_mtu_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/ip/nat_addresses.hpp ====================================================================================
+// Which address of this host NAT takes: the last argument of `nat<...>(translations, rules, leaving(interfaces))`.
+#ifndef RUNNEL_IP_NAT_ADDRESSES_HPP
+#define RUNNEL_IP_NAT_ADDRESSES_HPP
+
+namespace runnel {
+
+/// For `masquerade`, behind `route`: the address by which the packet's interface `meta::oif` sends to its destination.
+/// The interfaces must outlive the pipeline.
+[[nodiscard]] constexpr auto leaving(ip_interfaces interfaces) noexcept {
+  return [interfaces](const packet& p, const ipv6_address& peer) noexcept {
+    return interfaces.source_for(oif_of(p), peer);
+  };
+}
+/// For `redirect_here`: the address by which the packet's interface `meta::iif` sends to its source. The interfaces
+/// must outlive the pipeline.
+[[nodiscard]] constexpr auto arriving(ip_interfaces interfaces) noexcept {
+  return
+      [interfaces](const packet& p, const ipv6_address& peer) noexcept { return interfaces.source_for(p.iif(), peer); };
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/resolve.hpp ==========================================================================================
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
@@ -39639,6 +39666,7 @@ static_assert(sizeof(tcp_window) == 56);
 
 struct tracker;
 struct transfer;
+struct translated;
 
 }  // namespace detail
 
@@ -39690,8 +39718,10 @@ class alignas(64) connection : private connection_facts {
   friend class connection_table;
   friend struct detail::tracker;
   friend struct detail::transfer;
+  friend struct detail::translated;
   static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
-                                 has_labels = 1u << 12;
+                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
+                                 has_mapping = maps_destination | maps_source;
   static constexpr std::uint16_t public_status = 0x03ff;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
@@ -41030,6 +41060,7 @@ class connection_table {
  private:
   friend struct detail::tracker;
   friend struct detail::transfer;
+  friend struct detail::translated;
   struct tuple_pair {
     connection_tuple way[2];  // of a free pair, the first has the number of the next one for its addresses
   };
@@ -41166,6 +41197,8 @@ class connection_table {
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
+  void (*unmap_)(void* context, const connection& c) = nullptr;  // of NAT: a connection that has mappings goes
+  void* unmap_context_ = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
 };
@@ -41370,6 +41403,8 @@ inline void connection_table::erase(connection& c) noexcept {
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
   const std::uint32_t n = number_of(c);
+  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+    unmap_(unmap_context_, c);
   if (is_confirmed(c)) {
     wheel_.erase(n, timer_of());
   } else {
@@ -41643,7 +41678,8 @@ struct transfer {
     }
     [[nodiscard]] bool is_sound() const noexcept {
       using namespace connection_status;
-      constexpr unsigned known = expected | seen_reply | assured | confirmed | src_nat | dst_nat;
+      constexpr unsigned known =
+          expected | seen_reply | assured | confirmed | src_nat | dst_nat | src_nat_done | dst_nat_done;
       if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
       if (protocol == 6 ? state < 1 || state > 9 : state != 0) return false;
       for (unsigned way = 0; way < 2; ++way) {
@@ -42058,6 +42094,12 @@ struct tracker {
         case outcome::again: t.erase(c), s.place = none; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
+          if ((c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
+            // This packet has to be translated yet: its connection is over for all others.
+            c.touched_ = static_cast<std::uint16_t>(t.burst_);
+            t.refresh_ticks(c, 0, now);
+            return pass;
+          }
           t.erase(c);
           word.value &= 15u;  // the state and the direction are all that is left
           return pass;
@@ -42065,6 +42107,8 @@ struct tracker {
       }
       word = word_for(c, direction, to.number());
       c.touched_ = static_cast<std::uint16_t>(t.burst_);
+      // NAT will want to know what the other direction looks like.
+      if (c.reply_ != c.original_) t.index_.prefetch_place(direction == 0 ? c.reply_ : c.original_);
       if (word.state() == connection_state::established && !t.is_confirmed(c)) [[unlikely]]
         t.undecided_ = t.burst_;
       if (direction == 1 && (c.bits() & connection_status::seen_reply) == 0)
@@ -42518,6 +42562,1320 @@ inline void print(text_writer& out, connection_table& table, instant now) noexce
 
 #endif
 
+// ==== runnel/track/nat_rewrite.hpp ===================================================================================
+// Puts another address and port into the headers of a packet, and keeps its checksums right by what changed (RFC 1624).
+// Nothing here is for users.
+#ifndef RUNNEL_TRACK_NAT_REWRITE_HPP
+#define RUNNEL_TRACK_NAT_REWRITE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// Which protocols have a port, or an identifier that stands for one, that may be changed.
+[[nodiscard]] constexpr bool nat_has_ports(std::uint8_t protocol) noexcept {
+  return protocol == 6 || protocol == 17 || protocol == 1 || protocol == 58;
+}
+
+// Where the headers of a packet lie. `transport` is null when there is none: in later fragments.
+struct nat_headers {
+  std::byte* network = nullptr;
+  std::byte* transport = nullptr;
+  std::size_t held = 0;  // bytes from `transport` on
+  std::uint8_t protocol = 0;
+  bool is_ipv6 = false;
+  bool partial = false;  // the transport checksum is the sum of the pseudo-header
+};
+
+// What a sum of 16-bit words gains when some of them change.
+class sum_change {
+ public:
+  RUNNEL_INLINE constexpr void add32(std::uint32_t from, std::uint32_t to) noexcept {
+    change_ += std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
+  }
+  RUNNEL_INLINE constexpr void add16(std::uint16_t from, std::uint16_t to) noexcept {
+    change_ += std::uint64_t{static_cast<std::uint16_t>(~from)} + to;
+  }
+  // Of a checksum, which is the complement of the sum.
+  RUNNEL_INLINE void apply(std::byte* checksum) const noexcept {
+    store_be16(checksum,
+               static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~load_be16(checksum)) + change_)));
+  }
+  // Of a checksum for which 0 means that there is none.
+  RUNNEL_INLINE void apply_to_udp(std::byte* checksum) const noexcept {
+    if (load_be16(checksum) == 0) return;
+    apply(checksum);
+    if (load_be16(checksum) == 0) store_be16(checksum, 0xffff);
+  }
+  // Of a sum that is not complemented.
+  RUNNEL_INLINE void apply_to_sum(std::byte* sum) const noexcept {
+    store_be16(sum, fold_checksum(load_be16(sum) + change_));
+  }
+
+ private:
+  std::uint64_t change_ = 0;
+};
+
+// Writes the address, and notes what changed.
+RUNNEL_INLINE void rewrite_address(const nat_headers& h, const connection_tuple& to, bool source,
+                                   sum_change& change) noexcept {
+  if (!h.is_ipv6) [[likely]] {
+    std::byte* const at = h.network + (source ? 12 : 16);
+    const std::uint32_t from = load_be32(at), address = source ? to.source4().value() : to.destination4().value();
+    change.add32(from, address);
+    change.apply(h.network + 10);
+    store_be32(at, address);
+    return;
+  }
+  std::byte* const at = h.network + (source ? 8 : 24);
+  const ipv6_address from = ipv6_address::load(at), address = source ? to.source6() : to.destination6();
+  change.add32(static_cast<std::uint32_t>(from.high() >> 32), static_cast<std::uint32_t>(address.high() >> 32));
+  change.add32(static_cast<std::uint32_t>(from.high()), static_cast<std::uint32_t>(address.high()));
+  change.add32(static_cast<std::uint32_t>(from.low() >> 32), static_cast<std::uint32_t>(address.low() >> 32));
+  change.add32(static_cast<std::uint32_t>(from.low()), static_cast<std::uint32_t>(address.low()));
+  address.store(at);
+}
+
+// Makes the source or the destination of a packet what `to` says. Of a transport header that is cut off, as errors
+// quote it, only what is there is changed.
+RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple& to, bool source) noexcept {
+  sum_change change;
+  rewrite_address(h, to, source, change);
+  if (h.transport == nullptr) return;
+  const auto port = [&](std::size_t offset, std::uint16_t v) {
+    std::byte* const at = h.transport + offset;
+    if (!h.partial) change.add16(load_be16(at), v);
+    store_be16(at, v);
+  };
+  switch (h.protocol) {
+    case 6:
+    case 17: {
+      if (h.held < 4) return;
+      port(source ? 0 : 2, source ? to.source_port() : to.destination_port());
+      const std::size_t field = h.protocol == 6 ? 16 : 6;
+      if (h.held < field + 2) return;
+      std::byte* const checksum = h.transport + field;
+      if (h.partial) change.apply_to_sum(checksum);
+      else if (h.protocol == 6) change.apply(checksum);
+      else change.apply_to_udp(checksum);
+      return;
+    }
+    case 1:
+    case 58: {
+      // The identifier, which is one and the same both ways. ICMP has no pseudo-header.
+      if (h.held < 8) return;
+      if (h.protocol == 1) change = {};
+      port(4, to.icmp_identifier());
+      if (h.partial && h.protocol == 58) change.apply_to_sum(h.transport + 2);
+      else change.apply(h.transport + 2);
+      return;
+    }
+    case 33:   // DCCP
+    case 136:  // UDP-Lite
+      if (h.held >= 8) change.apply(h.transport + 6);
+      return;
+    default: return;
+  }
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/nat_icmp.hpp ======================================================================================
+// Translates ICMP errors about translated connections: the packet that they quote, and their own address. RFC 5508 §4,
+// the kernel's nf_nat_icmp_reply_translation(). Nothing here is for users.
+//
+// The quoted packet goes the other way than the error: where the error's destination becomes that inside, the quoted
+// source does. Its IPv4 header has to have a right checksum, its transport checksum is only carried on, as far as it is
+// there (RFC 5508 REQ-3). The error's own checksum has to be right, and is computed anew; so everything of it has to be
+// there, in one piece. Redirects about translated connections are refused: they would name a gateway that is not for
+// the one that they come to.
+#ifndef RUNNEL_TRACK_NAT_ICMP_HPP
+#define RUNNEL_TRACK_NAT_ICMP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint64_t
+
+namespace runnel::detail {
+
+// Finds the headers of a packet of which only the beginning is there. False when something in front of the transport
+// header is cut off or wrong, or when it is a later fragment.
+[[nodiscard]] inline bool quoted_headers(mutable_bytes b, nat_headers& to) noexcept {
+  if (b.size() < 20) return false;
+  std::byte* const p = b.data();
+  to.network = p;
+  to.is_ipv6 = load_u8(p) >> 4 == 6;
+  std::size_t at = (load_u8(p) & 15u) * std::size_t{4};
+  if (!to.is_ipv6) {
+    if (load_u8(p) >> 4 != 4 || at < 20 || at > b.size() || (load_be16(p + 6) & 0x1fffu) != 0) return false;
+    if (fold_checksum(add_checksum({p, at})) != 0xffff) return false;
+    to.protocol = load_u8(p + 9);
+  } else {
+    at = 40;
+    if (b.size() < at) return false;
+    to.protocol = load_u8(p + 6);
+    while (to.protocol == 0 || to.protocol == 43 || to.protocol == 44 || to.protocol == 51 || to.protocol == 60) {
+      if (at + 8 > b.size()) return false;
+      if (to.protocol == 44 && (load_be16(p + at + 2) & 0xfff8u) != 0) return false;
+      const std::size_t said = load_u8(p + at + 1);
+      const std::size_t size = to.protocol == 44 ? 8 : to.protocol == 51 ? (said + 2) * 4 : (said + 1) * 8;
+      to.protocol = load_u8(p + at);
+      at += size;
+    }
+    if (at > b.size()) return false;
+  }
+  to.transport = p + at;
+  to.held = b.size() - at;
+  return true;
+}
+
+[[nodiscard]] inline std::uint64_t icmp_pseudo_header(const nat_headers& outer, std::size_t size) noexcept {
+  return outer.is_ipv6 ? add_checksum({outer.network + 8, 32}) + size + 58 : 0;
+}
+
+// Translates an error whose headers are `outer`, with `message` bytes from its ICMP header on, as its IP header says.
+// It goes to, or comes from, the connection's side `source` where `other` is what packets of the opposite direction
+// look like when they come. False, and nothing changed, when it cannot be translated.
+[[nodiscard]] inline bool rewrite_error(const nat_headers& outer, std::size_t message, const connection_tuple& other,
+                                        bool source) noexcept {
+  if (message < 8 || outer.transport == nullptr || message > outer.held) return false;
+  const bool v6 = outer.is_ipv6;
+  if (!v6 && load_u8(outer.transport) == 5) return false;  // a redirect
+  const bytes whole{outer.transport, message};
+  if (!outer.partial && fold_checksum(add_checksum(whole, icmp_pseudo_header(outer, message))) != 0xffff) return false;
+  nat_headers inner;
+  if (!quoted_headers({outer.transport + 8, message - 8}, inner) || inner.is_ipv6 != v6) return false;
+
+  rewrite_headers(inner, other, !source);
+  nat_headers address_only = outer;
+  address_only.transport = nullptr;
+  rewrite_headers(address_only, other.inverted(), source);
+  std::byte* const field = outer.transport + 2;
+  store_be16(field, 0);
+  const std::uint64_t pseudo = icmp_pseudo_header(outer, message);
+  if (outer.partial) store_be16(field, fold_checksum(pseudo));
+  else store_be16(field, checksum(whole, pseudo));
+  return true;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/nat_choice.hpp ====================================================================================
+// Which addresses and ports a connection may be given, and in which order they are tried. The classes of ports are the
+// kernel's (nf_nat_l4proto_unique_tuple()). Nothing here is for users.
+#ifndef RUNNEL_TRACK_NAT_CHOICE_HPP
+#define RUNNEL_TRACK_NAT_CHOICE_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// ---- one side of a tuple; addresses are mapped where they are IPv4
+
+[[nodiscard]] constexpr ipv6_address nat_address(const connection_tuple& t, bool source) noexcept {
+  if (t.is_ipv6()) return source ? t.source6() : t.destination6();
+  return mapped(source ? t.source4() : t.destination4());
+}
+// The port of a side; of ICMP queries the identifier, which both sides share.
+[[nodiscard]] constexpr std::uint16_t nat_port(const connection_tuple& t, bool source) noexcept {
+  const bool icmp_query = t.protocol_number() == 1 || t.protocol_number() == 58;
+  return source || icmp_query ? t.source_port() : t.destination_port();
+}
+// The tuple with another address and port at one side.
+[[nodiscard]] constexpr connection_tuple nat_with(const connection_tuple& t, bool source, const ipv6_address& a,
+                                                  std::uint16_t port) noexcept {
+  std::uint16_t ports[2] = {t.source_port(), t.destination_port()};
+  const bool icmp_query = t.protocol_number() == 1 || t.protocol_number() == 58;
+  if (nat_has_ports(t.protocol_number())) ports[source || icmp_query ? 0 : 1] = port;
+  if (!t.is_ipv6())
+    return {source ? unmapped(a) : t.source4(),
+            source ? t.destination4() : unmapped(a),
+            ports[0],
+            ports[1],
+            t.protocol_number(),
+            t.zone()};
+  return {source ? a : t.source6(), source ? t.destination6() : a, ports[0], ports[1], t.protocol_number(), t.zone()};
+}
+
+// ---- addresses
+
+[[nodiscard]] constexpr bool nat_in_range(const ipv6_address& a, const nat_target& t) noexcept {
+  const auto less = [](const ipv6_address& x, const ipv6_address& y) {
+    return x.high() != y.high() ? x.high() < y.high() : x.low() < y.low();
+  };
+  return !less(a, t.first) && !less(t.last, a);
+}
+[[nodiscard]] constexpr std::uint64_t nat_mask(unsigned bits) noexcept {
+  return bits == 0 ? 0 : bits >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> bits);
+}
+// The address in the prefix of `t` with the host part of `a`.
+[[nodiscard]] constexpr ipv6_address nat_in_prefix(const ipv6_address& a, const nat_target& t) noexcept {
+  const unsigned length = t.prefix_length + (is_mapped(t.first) ? 96u : 0u);
+  const std::uint64_t high = nat_mask(length), low = length > 64 ? nat_mask(length - 64) : 0;
+  return {(t.first.high() & high) | (a.high() & ~high), (t.first.low() & low) | (a.low() & ~low)};
+}
+// The address of a range that a hash chooses, or one of those behind it.
+[[nodiscard]] constexpr ipv6_address nat_pick(const nat_target& t, std::uint64_t hash, std::uint32_t skip) noexcept {
+  if (t.first == t.last) return t.first;
+  const std::uint64_t last_high = t.last.high() - t.first.high();
+  if (last_high == 0) {
+    const std::uint64_t size = t.last.low() - t.first.low() + 1;  // 0: all 2^64
+    hash += skip;
+    return {t.first.high(), t.first.low() + (size == 0 ? hash : hash % size)};
+  }
+  const std::uint64_t high = t.first.high() + (last_high == ~std::uint64_t{0} ? hash : hash % (last_high + 1));
+  std::uint64_t low = mix(hash) + skip;
+  if (high == t.first.high() && low < t.first.low()) low = t.first.low();
+  if (high == t.last.high() && low > t.last.low()) low = t.last.low();
+  return {high, low};
+}
+
+// ---- ports
+
+// `count` ports from `first` on, `step` apart; 0: there are none to choose from.
+struct nat_ports {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+  std::uint32_t step = 1;
+  [[nodiscard]] constexpr std::uint16_t operator[](std::uint32_t i) const noexcept {
+    return static_cast<std::uint16_t>(first + i % count * step);
+  }
+  [[nodiscard]] constexpr bool contains(std::uint16_t port) const noexcept {
+    return port >= first && port - first < count * step && (port - first) % step == 0;
+  }
+};
+// What `own` may become by a rule, or, for a source, where no rule names ports.
+[[nodiscard]] constexpr nat_ports nat_ports_for(const nat_target& t, std::uint8_t protocol, bool source,
+                                                std::uint16_t own) noexcept {
+  if (!nat_has_ports(protocol)) return {};
+  nat_ports p;
+  if (t.has_ports()) p = {t.first_port, t.last_port - std::uint32_t{t.first_port} + 1, 1};
+  else if (!source) return {};
+  else if (protocol == 1 || protocol == 58) p = {0, 65536, 1};
+  else if (own < 512) p = {1, 511, 1};
+  else if (own < 1024) p = {600, 424, 1};
+  else p = {1024, 64512, 1};
+  if ((t.flags & nat_flags::parity) != 0 && (protocol == 6 || protocol == 17)) {
+    const std::uint32_t last = p.first + p.count - 1;
+    if (((p.first ^ own) & 1u) != 0) ++p.first;
+    p.count = p.first > last ? 0 : (last - p.first) / 2 + 1;
+    p.step = 2;
+  }
+  return p;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/nat_options.hpp ===================================================================================
+// What can be set about address translation: sizes, behaviour in the words of RFC 4787, limits; and what it counts.
+#ifndef RUNNEL_TRACK_NAT_OPTIONS_HPP
+#define RUNNEL_TRACK_NAT_OPTIONS_HPP
+
+#include <cstdint>  // uint8_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// How large a `nat_table` is. Its memory is taken at construction: `nat_table::bytes_needed`. Translated connections
+/// need none of it: they are in the connection table. All zero is a table for `nat_mapping::per_connection`.
+struct nat_config {
+  std::uint32_t mappings = 0;     ///< endpoint-independent mappings at once; below 2^31
+  std::uint32_t subscribers = 0;  ///< hosts inside that have such mappings at once
+  std::uint32_t permissions = 0;  ///< pairs of a mapping and an address outside: for nat_filtering::address_dependent
+  std::uint64_t seed = 0;         ///< of ports and hashes: from a random source
+};
+
+/// What a source is translated to when it sends to another destination (RFC 4787 §4.1).
+enum class nat_mapping : std::uint8_t {
+  per_connection,        ///< each connection for itself, as the kernel does: "address and port-dependent mapping"
+  endpoint_independent,  ///< address and port inside have one address and port outside, which nobody else has
+};
+/// Who may send to a mapping from outside (RFC 4787 §5). For `nat_mapping::endpoint_independent`.
+enum class nat_filtering : std::uint8_t {
+  address_and_port_dependent,  ///< only who was sent something, from the port that it was sent to
+  address_dependent,           ///< who was sent something, from any port
+  endpoint_independent,        ///< everybody
+};
+
+/// How connections are translated.
+struct nat_options {
+  nat_mapping mapping = nat_mapping::per_connection;                    ///< see there
+  nat_filtering filtering = nat_filtering::address_and_port_dependent;  ///< see there
+  std::uint32_t ports_per_subscriber = 0;  ///< mappings that a host inside may have (RFC 6888 REQ-4); 0: no limit
+  /// How long nobody else gets the address and port of a mapping that is over (RFC 6888 REQ-8: two minutes). For
+  /// `nat_mapping::endpoint_independent`.
+  duration reuse_delay{};
+};
+
+/// Timeouts of connections as the RFCs ask of a NAT: `tracking_options{.timeouts = nat_timeouts}`. UDP 5 minutes (RFC
+/// 4787 REQ-5), TCP 2 hours and 4 minutes when established and 4 minutes otherwise (RFC 5382 REQ-5, RFC 7857 §2.1),
+/// ICMP queries one minute (RFC 5508 REQ-2). The kernel's, which are the default, are shorter for UDP and for TCP that
+/// opens or closes.
+inline constexpr connection_timeouts nat_timeouts{
+    .tcp_syn_sent = seconds(240),
+    .tcp_syn_recv = seconds(240),
+    .tcp_established = seconds(7440),
+    .tcp_fin_wait = seconds(240),
+    .tcp_close_wait = seconds(240),
+    .tcp_last_ack = seconds(240),
+    .tcp_time_wait = seconds(240),
+    .tcp_close = seconds(240),
+    .tcp_max_retrans = seconds(7440),
+    .tcp_unacknowledged = seconds(7440),
+    .udp = seconds(300),
+    .udp_stream = seconds(300),
+    .icmp = seconds(60),
+    .icmpv6 = seconds(60),
+};
+
+/// What a NAT table has counted since it was made.
+struct nat_statistics {
+  std::uint64_t translated = 0;      ///< connections that were given another address or port, once for each side
+  std::uint64_t tries = 0;           ///< ports that were looked at and found taken
+  std::uint64_t exhausted = 0;       ///< packets dropped because no address and port, or no memory, was free
+  std::uint64_t over_limit = 0;      ///< packets dropped because a subscriber had as many mappings as it may
+  std::uint64_t filtered = 0;        ///< packets from outside that a mapping was not open to
+  std::uint64_t untranslatable = 0;  ///< packets dropped because what had to be changed was cut off or wrong
+  std::uint64_t errors = 0;          ///< ICMP errors whose quoted packet was translated
+};
+
+/// `translated=3 tries=0 ...`, in one line.
+constexpr void print(text_writer& out, const nat_statistics& s) noexcept {
+  out << "translated=" << s.translated << " tries=" << s.tries << " exhausted=" << s.exhausted
+      << " over_limit=" << s.over_limit << " filtered=" << s.filtered << " untranslatable=" << s.untranslatable
+      << " errors=" << s.errors;
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/nat_mapping.hpp ===================================================================================
+// Endpoint-independent mappings: which address and port outside an address and port inside has, whatever it sends to
+// (RFC 4787 §4). Nothing here is for users: see nat_table.hpp.
+//
+// Theory of operation. Four kinds of entries, in arrays that the user's memory holds, each with its number:
+//
+//     mapping      inside and outside, how many connections use it; found by either end     72 bytes, 8 of heads
+//     subscriber   a host inside: how many mappings it has, and its address outside         40 bytes, 4 of heads
+//     permission   a mapping, and an address outside that it has sent to                    32 bytes, 4 of heads
+//
+// Each kind is found in chains that begin at heads chosen by a hash with a seed. A mapping is there as long as one of
+// its connections is. Then it waits for the reuse delay in a queue, where only the same inside finds it again: the
+// delay is the same for all, so the first of the queue is always the first to go.
+#ifndef RUNNEL_TRACK_NAT_MAPPING_HPP
+#define RUNNEL_TRACK_NAT_MAPPING_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
+
+namespace runnel::detail {
+
+inline constexpr std::uint32_t nat_none = 0xffff'ffff;
+
+// One end of a mapping. IPv4 addresses are mapped ones.
+struct nat_endpoint {
+  ipv6_address address{};
+  std::uint16_t port = 0;
+  std::uint16_t zone = 0;
+  std::uint8_t protocol = 0;
+  friend constexpr bool operator==(const nat_endpoint&, const nat_endpoint&) noexcept = default;
+  [[nodiscard]] constexpr std::uint64_t rest() const noexcept {
+    return std::uint64_t{port} << 32 | std::uint64_t{zone} << 16 | protocol;
+  }
+};
+
+struct nat_mapping_entry {
+  ipv6_address inside{};
+  ipv6_address outside{};
+  std::uint16_t inside_port = 0;
+  std::uint16_t outside_port = 0;
+  std::uint16_t zone = 0;
+  std::uint8_t protocol = 0;
+  std::uint32_t uses = 0;  // connections
+  std::uint32_t subscriber = 0;
+  std::uint32_t next_inside = 0;  // in their chains; of a free entry the next one
+  std::uint32_t next_outside = 0;
+  std::uint32_t deadline = 0;           // while it waits: in ticks
+  std::uint32_t before = 0, after = 0;  // in the queue of those that wait
+};
+struct nat_subscriber_entry {
+  ipv6_address address{};
+  ipv6_address outside{};  // of its mappings
+  std::uint32_t mappings = 0;
+  std::uint32_t next = 0;
+};
+struct nat_permission_entry {
+  ipv6_address address{};  // outside
+  std::uint32_t mapping = 0;
+  std::uint32_t uses = 0;
+  std::uint32_t next = 0;
+};
+
+static_assert(sizeof(nat_mapping_entry) == 72 && sizeof(nat_subscriber_entry) == 40 &&
+              sizeof(nat_permission_entry) == 32);
+
+// Entries of one kind: a free list, and heads of chains. `Entry::next` and so on are the caller's.
+template <class Entry>
+class nat_entries {
+ public:
+  nat_entries() noexcept = default;
+  nat_entries(Entry* first, std::uint32_t count) noexcept : first_(first), count_(count) {}
+  [[nodiscard]] Entry& operator[](std::uint32_t i) const noexcept { return first_[i]; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return count_; }
+  // A fresh one; nat_none when there is no room.
+  [[nodiscard]] std::uint32_t take(std::uint32_t Entry::* link) noexcept {
+    std::uint32_t i = free_;
+    if (i != nat_none) free_ = first_[i].*link;
+    else if (fresh_ < count_) i = fresh_++;
+    else return nat_none;
+    ::new (static_cast<void*>(&first_[i])) Entry{};
+    ++size_;
+    return i;
+  }
+  void give_back(std::uint32_t i, std::uint32_t Entry::* link) noexcept {
+    first_[i].*link = free_;
+    free_ = i;
+    --size_;
+  }
+
+ private:
+  Entry* first_ = nullptr;
+  std::uint32_t count_ = 0;
+  std::uint32_t size_ = 0;
+  std::uint32_t fresh_ = 0;
+  std::uint32_t free_ = nat_none;
+};
+
+// Chains through entries by one of their links.
+template <class Entry>
+class nat_chains {
+ public:
+  nat_chains() noexcept = default;
+  nat_chains(std::uint32_t* heads, std::uint32_t count) noexcept : heads_(heads), count_(count) {
+    for (std::uint32_t i = 0; i < count; ++i) heads_[i] = nat_none;
+  }
+  template <class Is>
+  [[nodiscard]] std::uint32_t find(const nat_entries<Entry>& all, std::uint32_t Entry::* link, std::uint64_t hash,
+                                   Is is) const noexcept {
+    if (count_ == 0) return nat_none;
+    std::uint32_t i = heads_[place(hash)];
+    while (i != nat_none && !is(all[i])) i = all[i].*link;
+    return i;
+  }
+  void insert(const nat_entries<Entry>& all, std::uint32_t Entry::* link, std::uint64_t hash,
+              std::uint32_t i) noexcept {
+    std::uint32_t& head = heads_[place(hash)];
+    all[i].*link = head;
+    head = i;
+  }
+  void erase(const nat_entries<Entry>& all, std::uint32_t Entry::* link, std::uint64_t hash, std::uint32_t i) noexcept {
+    std::uint32_t* at = &heads_[place(hash)];
+    while (*at != i) at = &(all[*at].*link);
+    *at = all[i].*link;
+  }
+
+ private:
+  [[nodiscard]] std::uint32_t place(std::uint64_t hash) const noexcept {
+    return static_cast<std::uint32_t>((hash >> 32) * count_ >> 32);
+  }
+  std::uint32_t* heads_ = nullptr;
+  std::uint32_t count_ = 0;
+};
+
+class nat_mappings {
+ public:
+  using mapping = nat_mapping_entry;
+  using subscriber = nat_subscriber_entry;
+  using permission = nat_permission_entry;
+  static constexpr std::size_t alignment = 16;
+
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
+    return part<mapping>(c.mappings) + part<subscriber>(c.subscribers) + part<permission>(c.permissions) +
+           2 * part<std::uint32_t>(c.mappings) + part<std::uint32_t>(c.subscribers) +
+           part<std::uint32_t>(c.permissions);
+  }
+  nat_mappings(std::byte* at, const nat_config& c) noexcept : seed_(c.seed) {
+    mappings_ = {take<mapping>(at, c.mappings), c.mappings};
+    subscribers_ = {take<subscriber>(at, c.subscribers), c.subscribers};
+    permissions_ = {take<permission>(at, c.permissions), c.permissions};
+    by_inside_ = {take<std::uint32_t>(at, c.mappings), c.mappings};
+    by_outside_ = {take<std::uint32_t>(at, c.mappings), c.mappings};
+    by_host_ = {take<std::uint32_t>(at, c.subscribers), c.subscribers};
+    by_permission_ = {take<std::uint32_t>(at, c.permissions), c.permissions};
+  }
+
+  [[nodiscard]] mapping& operator[](std::uint32_t i) const noexcept { return mappings_[i]; }
+  [[nodiscard]] std::uint32_t size() const noexcept { return mappings_.size(); }
+  [[nodiscard]] std::uint32_t subscribers() const noexcept { return subscribers_.size(); }
+  [[nodiscard]] std::uint32_t permissions() const noexcept { return permissions_.size(); }
+
+  // The mapping of an end; `nat_none` when there is none. Those that wait are found too.
+  [[nodiscard]] std::uint32_t find_inside(const nat_endpoint& e) const noexcept {
+    return by_inside_.find(mappings_, &mapping::next_inside, hash(e, 1), [&e](const mapping& m) {
+      return m.inside == e.address && m.inside_port == e.port && m.protocol == e.protocol && m.zone == e.zone;
+    });
+  }
+  [[nodiscard]] std::uint32_t find_outside(const nat_endpoint& e) const noexcept {
+    return by_outside_.find(mappings_, &mapping::next_outside, hash(e, 2), [&e](const mapping& m) {
+      return m.outside == e.address && m.outside_port == e.port && m.protocol == e.protocol && m.zone == e.zone;
+    });
+  }
+  [[nodiscard]] const subscriber* find_host(const ipv6_address& a) const noexcept {
+    const std::uint32_t i = find_subscriber(a);
+    return i == nat_none ? nullptr : &subscribers_[i];
+  }
+  // Joins two ends of one protocol and zone that have no mapping; nobody uses it yet. `nat_none`: no room.
+  [[nodiscard]] std::uint32_t insert(const nat_endpoint& inside, const nat_endpoint& outside) noexcept {
+    std::uint32_t host = find_subscriber(inside.address);
+    if (host == nat_none) {
+      host = subscribers_.take(&subscriber::next);
+      if (host == nat_none) return nat_none;
+      subscribers_[host].address = inside.address;
+      subscribers_[host].outside = outside.address;
+      by_host_.insert(subscribers_, &subscriber::next, hash(inside.address), host);
+    }
+    ++subscribers_[host].mappings;
+    const std::uint32_t i = mappings_.take(&mapping::next_inside);
+    if (i == nat_none) return leave(host), nat_none;
+    mapping& m = mappings_[i];
+    m.inside = inside.address, m.inside_port = inside.port;
+    m.outside = outside.address, m.outside_port = outside.port;
+    m.protocol = inside.protocol, m.zone = inside.zone;
+    m.subscriber = host;
+    by_inside_.insert(mappings_, &mapping::next_inside, hash(inside, 1), i);
+    by_outside_.insert(mappings_, &mapping::next_outside, hash(outside, 2), i);
+    return i;
+  }
+  // A connection begins or ends to use it. @{
+  void use(std::uint32_t i) noexcept {
+    mapping& m = mappings_[i];
+    if (m.uses++ == 0 && m.deadline != 0) stop_waiting(i);
+  }
+  void release(std::uint32_t i, std::uint32_t now, std::uint32_t delay) noexcept {
+    mapping& m = mappings_[i];
+    RUNNEL_ASSERT(m.uses != 0);
+    if (--m.uses != 0) return;
+    if (delay == 0) return erase(i);
+    m.deadline = (now + delay) | 1u;  // never 0, which means that it does not wait
+    m.before = last_, m.after = nat_none;
+    (last_ == nat_none ? first_ : mappings_[last_].after) = i;
+    last_ = i;
+  }
+  // Takes out one that nobody uses, and that does not wait.
+  void erase(std::uint32_t i) noexcept {
+    const mapping m = mappings_[i];
+    by_inside_.erase(mappings_, &mapping::next_inside,
+                     hash(nat_endpoint{m.inside, m.inside_port, m.zone, m.protocol}, 1), i);
+    by_outside_.erase(mappings_, &mapping::next_outside,
+                      hash(nat_endpoint{m.outside, m.outside_port, m.zone, m.protocol}, 2), i);
+    mappings_.give_back(i, &mapping::next_inside);
+    leave(m.subscriber);
+  }
+  // @}
+  // Ends those that have waited long enough, `limit` at most, and says how many.
+  std::size_t expire(std::uint32_t now, std::size_t limit) noexcept {
+    std::size_t n = 0;
+    for (; n < limit && first_ != nat_none && static_cast<std::int32_t>(mappings_[first_].deadline - now) <= 0; ++n) {
+      const std::uint32_t i = first_;
+      stop_waiting(i);
+      erase(i);
+    }
+    return n;
+  }
+  // When the first of those that wait goes; false when none waits.
+  [[nodiscard]] bool next_due(std::uint32_t& deadline) const noexcept {
+    if (first_ == nat_none) return false;
+    deadline = mappings_[first_].deadline;
+    return true;
+  }
+
+  // Whether a mapping has sent to an address outside; a connection that does; one that ends. @{
+  [[nodiscard]] bool may_send(std::uint32_t mapping_number, const ipv6_address& a) const noexcept {
+    return find_permission(mapping_number, a) != nat_none;
+  }
+  [[nodiscard]] bool permit(std::uint32_t mapping_number, const ipv6_address& a) noexcept {
+    std::uint32_t i = find_permission(mapping_number, a);
+    if (i == nat_none) {
+      i = permissions_.take(&permission::next);
+      if (i == nat_none) return false;
+      permissions_[i].address = a, permissions_[i].mapping = mapping_number;
+      by_permission_.insert(permissions_, &permission::next, hash(a, mapping_number), i);
+    }
+    ++permissions_[i].uses;
+    return true;
+  }
+  void withdraw(std::uint32_t mapping_number, const ipv6_address& a) noexcept {
+    const std::uint32_t i = find_permission(mapping_number, a);
+    if (i == nat_none || --permissions_[i].uses != 0) return;
+    by_permission_.erase(permissions_, &permission::next, hash(a, mapping_number), i);
+    permissions_.give_back(i, &permission::next);
+  }
+  // @}
+
+ private:
+  template <class T>
+  static constexpr std::size_t part(std::uint32_t n) noexcept {
+    return align_up(std::size_t{n} * sizeof(T), alignment);
+  }
+  template <class T>
+  static T* take(std::byte*& at, std::uint32_t n) noexcept {
+    T* const first = static_cast<T*>(static_cast<void*>(at));
+    at += part<T>(n);
+    return first;
+  }
+  [[nodiscard]] std::uint64_t hash(const nat_endpoint& e, std::uint64_t kind) const noexcept {
+    return hash_words(hash_words(e.address.high(), e.address.low(), seed_), e.rest() << 2 | kind, seed_);
+  }
+  [[nodiscard]] std::uint64_t hash(const ipv6_address& a, std::uint32_t with = nat_none) const noexcept {
+    return hash_words(hash_words(a.high(), a.low(), seed_), with, seed_);
+  }
+  [[nodiscard]] std::uint32_t find_subscriber(const ipv6_address& a) const noexcept {
+    return by_host_.find(subscribers_, &subscriber::next, hash(a),
+                         [&a](const subscriber& s) { return s.address == a; });
+  }
+  [[nodiscard]] std::uint32_t find_permission(std::uint32_t mapping_number, const ipv6_address& a) const noexcept {
+    return by_permission_.find(permissions_, &permission::next, hash(a, mapping_number),
+                               [&](const permission& p) { return p.mapping == mapping_number && p.address == a; });
+  }
+  void leave(std::uint32_t host) noexcept {
+    subscriber& s = subscribers_[host];
+    if (--s.mappings != 0) return;
+    by_host_.erase(subscribers_, &subscriber::next, hash(s.address), host);
+    subscribers_.give_back(host, &subscriber::next);
+  }
+  void stop_waiting(std::uint32_t i) noexcept {
+    mapping& m = mappings_[i];
+    (m.before == nat_none ? first_ : mappings_[m.before].after) = m.after;
+    (m.after == nat_none ? last_ : mappings_[m.after].before) = m.before;
+    m.deadline = 0;
+  }
+
+  std::uint64_t seed_;
+  nat_entries<mapping> mappings_;
+  nat_entries<subscriber> subscribers_;
+  nat_entries<permission> permissions_;
+  nat_chains<mapping> by_inside_;
+  nat_chains<mapping> by_outside_;
+  nat_chains<subscriber> by_host_;
+  nat_chains<permission> by_permission_;
+  std::uint32_t first_ = nat_none, last_ = nat_none;  // of those that wait
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/nat_table.hpp =====================================================================================
+// Binds connections to addresses and ports. The stages are in nat.hpp.
+//
+// Theory of operation, which is that of the kernel's nf_nat_core.c. A connection has two tuples: what its packets look
+// like when they come, and what its replies look like. Untranslated, one is the other turned round. To translate a
+// connection is to choose another reply tuple that nobody has, before it is confirmed. From then on nothing is looked
+// up: a packet has to look like the other direction's tuple turned round, and is made to. The connection's end frees
+// its address and port.
+//
+// Where a port is taken, others are tried: all of them when there are 512 or fewer, else 256 random ones, 16 at once
+// so that memory works on all of them. So nothing depends on how many connections there are. With four fifths of all
+// ports to one destination taken, some five are tried; with 99 in a hundred, one connection in thirteen is refused.
+//
+// Endpoint-independent mappings are kept beside, in nat_mapping.hpp. While one is there, its address and port outside
+// are nobody else's, whatever the destination (RFC 4787 REQ-3).
+//
+// Not done: the identification of IPv4 datagrams is not changed (RFC 6864 §5.3.1 asks for it where fragments of several
+// hosts inside may have the same one), SCTP and GRE are told apart by their addresses only.
+#ifndef RUNNEL_TRACK_NAT_TABLE_HPP
+#define RUNNEL_TRACK_NAT_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+namespace runnel {
+
+namespace detail {
+
+// What NAT does with the private parts of connections.
+struct translated {
+  static constexpr std::uint16_t maps_source = connection::maps_source, maps_destination = connection::maps_destination;
+  static std::uint16_t bits(const connection& c) noexcept { return c.bits(); }
+  static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
+  // Another connection has its reply tuple.
+  static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
+    RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
+    t.unmap_ = f;
+    t.unmap_context_ = context;
+  }
+};
+
+}  // namespace detail
+
+/// What translates the connections of one connection table: for its thread, and at most one for each.
+class nat_table {
+ public:
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = detail::nat_mappings::alignment;
+  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
+    return detail::nat_mappings::bytes_needed(c);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
+  /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
+  /// mapping and one subscriber at least (asserted).
+  nat_table(connection_table& connections, mutable_bytes memory, const nat_config& c,
+            const nat_options& options = {}) noexcept
+      : connections_(connections), mappings_(memory.data(), c), random_(c.seed), seed_(c.seed), options_(options) {
+    RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    RUNNEL_ASSERT(!maps() || (c.mappings != 0 && c.subscribers != 0));
+    detail::translated::on_unmap(
+        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); }, this);
+  }
+  /// One that translates each connection for itself, which needs no memory. `seed` of ports: from a random source.
+  explicit nat_table(connection_table& connections, std::uint64_t seed) noexcept
+      : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
+  nat_table(const nat_table&) = delete;
+  nat_table& operator=(const nat_table&) = delete;
+  ~nat_table() { detail::translated::on_unmap(connections_, nullptr, nullptr); }
+
+  /// The connections that it translates.
+  [[nodiscard]] connection_table& connections() noexcept { return connections_; }
+  /// What it was made with.
+  [[nodiscard]] const nat_options& options() const noexcept { return options_; }
+  /// What was counted.
+  [[nodiscard]] nat_statistics& statistics() noexcept { return statistics_; }
+  /// How many endpoint-independent mappings there are, with those that are over and wait for their reuse delay.
+  [[nodiscard]] std::uint32_t mappings() const noexcept { return mappings_.size(); }
+  /// How many hosts inside have such mappings.
+  [[nodiscard]] std::uint32_t subscribers() const noexcept { return mappings_.subscribers(); }
+
+  /// Ends the connections whose source became `a` (IPv4: `mapped`): when an interface loses the address that
+  /// `masquerade` used. O(connections).
+  void forget(const ipv6_address& a) noexcept {
+    connections_.for_each([&](connection& c) {
+      if (c.has_status(connection_status::src_nat) && detail::nat_address(connections_.reply(c), false) == a)
+        connections_.erase(c);
+    });
+  }
+  /// Makes the mappings again of connections that were imported; says of how many connections there was no room for
+  /// the mapping: those go on, and others may get their port. O(connections).
+  std::uint32_t restore(instant now) noexcept {
+    now_ = detail::ticks_at(now);
+    std::uint32_t refused = 0;
+    connections_.for_each([&](connection& c) {
+      if (maps() && c.has_status(connection_status::src_nat) && detail::nat_has_ports(c.protocol_number()) &&
+          (detail::translated::bits(c) & detail::translated::maps_source) == 0 && !adopt(c))
+        ++refused;
+    });
+    return refused;
+  }
+  /// Frees mappings whose reuse delay is over, `limit` at most, and says how many.
+  std::size_t expire(instant now, std::size_t limit = 4096) noexcept {
+    now_ = detail::ticks_at(now);
+    return mappings_.expire(static_cast<std::uint32_t>(now_), limit);
+  }
+  /// The time before which `expire` has nothing to do.
+  [[nodiscard]] instant next_due() const noexcept {
+    std::uint32_t due = 0;
+    if (!mappings_.next_due(due)) return never;
+    const auto left = static_cast<std::int32_t>(due - static_cast<std::uint32_t>(now_));
+    const std::uint64_t at = left <= 0 ? now_ : now_ + static_cast<std::uint32_t>(left);
+    return instant{static_cast<std::int64_t>(at << detail::tick_shift)};
+  }
+
+  /// Decides what becomes of an unconfirmed connection at a hook, where this is not decided yet: its source or its
+  /// destination becomes what `to` says, null for no rule. `p` is its first packet, and `own_address(p, peer)` the
+  /// address for `masquerade` and `redirect_here`, towards `peer`; unspecified when there is none. A drop when nothing
+  /// is free. The stages do this.
+  template <class OwnAddress>
+  verdict bind(connection& c, const packet& p, bool source, const nat_target* to, const OwnAddress& own_address,
+               instant now) noexcept {
+    using namespace connection_status;
+    now_ = detail::ticks_at(now);
+    const connection_tuple at = connections_.reply(c).inverted();
+    if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
+      const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
+      if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
+      return v;
+    }
+    nat_target t = *to;
+    if (t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here) {
+      t.first = t.last = own_address(p, detail::nat_address(at, !source));
+      const bool none = t.first.is_unspecified() || t.first == mapped(ipv4_address{});
+      if (none || !t.fits(at.is_ipv6())) return exhausted();
+    }
+    const bool as_mapping = source && maps() && detail::nat_has_ports(at.protocol_number()) && t.has_address() &&
+                            (t.flags & nat_flags::prefix) == 0;
+    const verdict v = as_mapping ? bind_mapping(c, at, t, p, now) : bind_range(c, at, t, source, now);
+    if (v == pass) {
+      detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
+      ++statistics_.translated;
+    }
+    return v;
+  }
+
+ private:
+  static constexpr std::uint32_t all_below = 512, most_tries = 256, at_once = 16, most_addresses = 4;
+
+  [[nodiscard]] bool maps() const noexcept { return options_.mapping == nat_mapping::endpoint_independent; }
+  verdict exhausted() noexcept {
+    ++statistics_.exhausted;
+    return drop(drop_reason::nat_exhausted);
+  }
+  [[nodiscard]] std::uint64_t hash_of(const connection_tuple& at, bool with_peer) const noexcept {
+    const ipv6_address a = detail::nat_address(at, true), b = detail::nat_address(at, false);
+    const std::uint64_t h = hash_words(a.high(), a.low(), seed_);
+    return with_peer ? hash_words(b.high() ^ h, b.low(), seed_) : h;
+  }
+  // Whether no mapping has an address and port.
+  [[nodiscard]] bool is_unmapped(const connection_tuple& at, const ipv6_address& address,
+                                 std::uint16_t port) const noexcept {
+    return !maps() || mappings_.find_outside({address, port, at.zone(), at.protocol_number()}) == detail::nat_none;
+  }
+
+  // Tries the ports of one side until `take(tuple)` takes one. `is_free` is asked about each first.
+  template <class IsFree, class Take>
+  bool probe(const connection_tuple& at, bool source, const ipv6_address& address, const detail::nat_ports& ports,
+             instant now, IsFree is_free, Take take) noexcept {
+    if (ports.count == 0) return false;
+    const bool all = ports.count <= all_below;
+    const std::uint32_t tries = all ? ports.count : most_tries;
+    std::uint32_t from = static_cast<std::uint32_t>(random_.below(ports.count));
+    for (std::uint32_t done = 0; done < tries; done += at_once) {
+      connection_tuple candidates[at_once], replies[at_once];
+      connection_word words[at_once];
+      const std::uint32_t n = tries - done < at_once ? tries - done : at_once;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        candidates[i] = detail::nat_with(at, source, address, ports[from + i]);
+        replies[i] = candidates[i].inverted();
+      }
+      connections_.find(replies, n, words, now);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        if (!words[i].has_connection() && is_free(ports[from + i]) && take(candidates[i])) return true;
+        ++statistics_.tries;
+      }
+      from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
+    }
+    return false;
+  }
+  [[nodiscard]] bool take(connection& c, const connection_tuple& looks) noexcept {
+    return connections_.set_reply(c, looks.inverted());
+  }
+
+  // One address and port of a range, for this connection alone.
+  verdict bind_range(connection& c, const connection_tuple& at, const nat_target& t, bool source,
+                     instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(at, source);
+    const ipv6_address is = detail::nat_address(at, source);
+    const detail::nat_ports ports = detail::nat_ports_for(t, at.protocol_number(), source, own);
+    const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0 && ports.count != 0;
+    const bool stays =
+        !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
+    const bool persistent = (t.flags & nat_flags::persistent) != 0;
+    const std::uint64_t hash = hash_of(at, !persistent);
+    const bool several = t.first != t.last && !persistent;
+    ipv6_address address = is;
+    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };
+    const auto own_take = [&](const connection_tuple& looks) { return take(c, looks); };
+    for (std::uint32_t n = 0; n < (several ? most_addresses : 1); ++n) {
+      if ((t.flags & nat_flags::prefix) != 0) address = detail::nat_in_prefix(is, t);
+      else if (t.has_address()) address = detail::nat_pick(t, hash, n);
+      if (stays && is_free(own) && take(c, detail::nat_with(at, source, address, own))) return pass;
+      if (probe(at, source, address, ports, now, is_free, own_take)) return pass;
+    }
+    if (source) return exhausted();
+    // Another connection looks like this one would behind the translation, as it sends there directly: the source
+    // gets another port (the kernel does this in its null binding).
+    const std::uint16_t port = stays || ports.count == 0 ? own : ports[0];
+    const connection_tuple there = detail::nat_with(at, false, address, port);
+    return bind_elsewhere(c, there, now);
+  }
+  // Another source port for a connection that would clash with another one.
+  verdict bind_elsewhere(connection& c, const connection_tuple& at, instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(at, true);
+    const ipv6_address address = detail::nat_address(at, true);
+    const bool found = probe(
+        at, true, address, detail::nat_ports_for({}, at.protocol_number(), true, own), now,
+        [&](std::uint16_t port) { return is_unmapped(at, address, port); },
+        [&](const connection_tuple& looks) { return take(c, looks); });
+    if (!found) return exhausted();
+    detail::translated::set(c, connection_status::src_nat);
+    return pass;
+  }
+  // No rule says anything about the source.
+  verdict bind_source(connection& c, const connection_tuple& at, const packet& p, instant now) noexcept {
+    if ((detail::translated::bits(c) & detail::translated::maps_destination) != 0 && is_inside(c, p)) {
+      // From inside to a mapping: who gets it shall see the mapping of who has sent it (RFC 4787 REQ-9).
+      nat_target t;
+      t.kind = nat_kind::snat;
+      t.first = t.last = detail::nat_address(connections_.original(c), false);
+      const verdict v = bind_mapping(c, at, t, p, now);
+      if (v == pass) {
+        detail::translated::set(c, connection_status::src_nat);
+        ++statistics_.translated;
+      }
+      return v;
+    }
+    if (!detail::translated::clashes(c) || take(c, at)) [[likely]]
+      return pass;
+    return bind_elsewhere(c, at, now);
+  }
+  // No rule says anything about the destination: it may be a mapping.
+  verdict bind_destination(connection& c, const connection_tuple& at) noexcept {
+    if (!maps() || (at.protocol_number() != 6 && at.protocol_number() != 17)) [[likely]]
+      return pass;
+    const std::uint32_t i = mappings_.find_outside(endpoint(at, false));
+    if (i == detail::nat_none || mappings_[i].uses == 0) return pass;
+    const bool open = options_.filtering == nat_filtering::endpoint_independent ||
+                      (options_.filtering == nat_filtering::address_dependent &&
+                       mappings_.may_send(i, detail::nat_address(at, true)));
+    if (!open) {
+      ++statistics_.filtered;
+      return drop(drop_reason::nat_filtered);
+    }
+    if (!take(c, detail::nat_with(at, false, mappings_[i].inside, mappings_[i].inside_port))) return exhausted();
+    mappings_.use(i);
+    detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
+    ++statistics_.translated;
+    return pass;
+  }
+
+  // ---- endpoint-independent mappings
+
+  [[nodiscard]] static detail::nat_endpoint endpoint(const connection_tuple& t, bool source) noexcept {
+    return {detail::nat_address(t, source), detail::nat_port(t, source), t.zone(), t.protocol_number()};
+  }
+  [[nodiscard]] bool is_inside(const connection& c, const packet& p) const noexcept {
+    if (p.iif() != 0 && p.iif() < 64 && (inside_ >> p.iif() & 1u) != 0) return true;
+    return mappings_.find_inside(endpoint(connections_.original(c), true)) != detail::nat_none;
+  }
+  // The mapping of its source, or a new one.
+  verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
+                       instant now) noexcept {
+    const detail::nat_endpoint inside = endpoint(connections_.original(c), true);
+    std::uint32_t i = mappings_.find_inside(inside);
+    if (i != detail::nat_none) {
+      // It leaves by another way than the mapping does: it has to be another connection for itself.
+      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
+      if (!take(c, detail::nat_with(at, true, mappings_[i].outside, mappings_[i].outside_port))) return exhausted();
+    } else {
+      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
+      if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {
+        ++statistics_.over_limit;
+        return drop(drop_reason::nat_subscriber);
+      }
+      // All mappings of a host have one address (RFC 4787 REQ-2).
+      const ipv6_address address = host != nullptr && detail::nat_in_range(host->outside, t)
+                                       ? host->outside
+                                       : detail::nat_pick(t, hash_of(at, false), 0);
+      const detail::nat_ports ports = detail::nat_ports_for(t, inside.protocol, true, inside.port);
+      const auto is_free = [&](std::uint16_t port) { return is_unmapped(at, address, port); };
+      const auto join = [&](const connection_tuple& looks) {
+        if (!take(c, looks)) return false;
+        i = mappings_.insert(inside, endpoint(looks, true));
+        return true;
+      };
+      const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0;
+      const bool kept = !random && (!t.has_ports() || ports.contains(inside.port)) && is_free(inside.port) &&
+                        join(detail::nat_with(at, true, address, inside.port));
+      if (!kept && !probe(at, true, address, ports, now, is_free, join)) return exhausted();
+      if (i == detail::nat_none) return exhausted();
+      if (p.iif() < 64) inside_ |= std::uint64_t{1} << p.iif();
+    }
+    return use(c, i, detail::nat_address(at, false)) ? pass : exhausted();
+  }
+  // A connection begins to use a mapping, towards an address outside. False when there is no room to note that.
+  bool use(connection& c, std::uint32_t i, const ipv6_address& peer) noexcept {
+    const bool noted = options_.filtering != nat_filtering::address_dependent || mappings_.permit(i, peer);
+    if (noted) {
+      mappings_.use(i);
+      detail::translated::set(c, detail::translated::maps_source);
+    } else if (mappings_[i].uses == 0 && mappings_[i].deadline == 0) {
+      mappings_.erase(i);
+    }
+    return noted;
+  }
+  bool adopt(connection& c) noexcept {
+    const detail::nat_endpoint inside = endpoint(connections_.original(c), true),
+                               outside = endpoint(connections_.reply(c), false);
+    std::uint32_t i = mappings_.find_inside(inside);
+    if (i == detail::nat_none && mappings_.find_outside(outside) == detail::nat_none)
+      i = mappings_.insert(inside, outside);
+    if (i == detail::nat_none || mappings_[i].outside != outside.address || mappings_[i].outside_port != outside.port)
+      return false;
+    return use(c, i, detail::nat_address(connections_.reply(c), true));
+  }
+  // A connection goes.
+  void unmap(const connection& c) noexcept {
+    const std::uint16_t bits = detail::translated::bits(c);
+    const auto now = static_cast<std::uint32_t>(now_);
+    const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
+    if ((bits & detail::translated::maps_source) != 0) {
+      const std::uint32_t i = mappings_.find_inside(endpoint(connections_.original(c), true));
+      RUNNEL_ASSERT(i != detail::nat_none);
+      if (options_.filtering == nat_filtering::address_dependent)
+        mappings_.withdraw(i, detail::nat_address(connections_.reply(c), true));
+      mappings_.release(i, now, delay);
+    }
+    if ((bits & detail::translated::maps_destination) != 0) {
+      const std::uint32_t i = mappings_.find_outside(endpoint(connections_.original(c), false));
+      RUNNEL_ASSERT(i != detail::nat_none);
+      mappings_.release(i, now, delay);
+    }
+  }
+
+  connection_table& connections_;
+  detail::nat_mappings mappings_;
+  random_generator random_;
+  std::uint64_t seed_;
+  std::uint64_t now_ = 0;     // in ticks
+  std::uint64_t inside_ = 0;  // interfaces by which packets came that were given a mapping
+  nat_options options_;
+  nat_statistics statistics_{};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/nat.hpp ===========================================================================================
+// The stages of address translation: `nat<prerouting>` for destinations, `nat<postrouting>` for sources.
+//
+//     static nat_table translations{connections, seed};
+//
+//     auto path = parse() | track(connections)
+//               | nat<prerouting>(translations, rules(when(meta::iif == wan && tcp::dport == 80)
+//                                                         >> dnat(addr4("192.168.1.10"))))
+//               | route(routes).on<forward>(policy | forwarding(...)
+//                     | nat<postrouting>(translations, rules(when(meta::oif == wan) >> masquerade()),
+//                     leaving(interfaces)) | confirm(connections) | ...)
+//
+// Rules are asked about the first packet of a connection only, and decide for all of it, as in the kernel; a verdict
+// other than `accept` is that of the packet. All later packets, both ways, are translated where they pass the stages:
+// replies to a translated source get their destination back in `nat<prerouting>`. So all packets of the connections
+// pass both, also where there are no rules: `nat<prerouting>(translations)`. A connection that would clash with another
+// one is given another source port there.
+//
+// The stages stand behind `track` in the same pipeline, without a queue between, and in front of `confirm`; filters see
+// what is inside: destinations after `nat<prerouting>`, sources before `nat<postrouting>`. The kernel's `input` and
+// `output` hooks are `nat<hook_point::input>`, for sources of what comes to this host, and `nat<hook_point::output>`.
+// Invalid and untracked packets are not translated: drop them.
+//
+// Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
+// has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is
+// dropped.
+#ifndef RUNNEL_TRACK_NAT_HPP
+#define RUNNEL_TRACK_NAT_HPP
+
+#include <cstddef>      // byte, size_t
+#include <cstdint>      // uint8_t, uint16_t
+#include <type_traits>  // is_same_v
+
+namespace runnel {
+namespace detail {
+
+// ---- where rules come from: `ask(point, p, c, found, to)` says what becomes of the packet, and what is to be
+// translated
+
+struct no_nat_rules {
+  static constexpr bool writes = false;
+  RUNNEL_INLINE verdict ask(hook_point, packet&, context&, const layers*, const nat_target*&) const noexcept {
+    return pass;
+  }
+};
+struct one_nat_target {
+  nat_target target;
+  RUNNEL_INLINE verdict ask(hook_point, packet&, context&, const layers*, const nat_target*& to) const noexcept {
+    to = &target;
+    return pass;
+  }
+};
+template <class Body>
+struct nat_rule_list {
+  Body body;
+  RUNNEL_INLINE verdict ask(hook_point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    rule_run r{p, c, found};
+    if (body.run(r, nullptr) != target_end::verdict) return pass;
+    to = r.translation;
+    return r.decided;
+  }
+};
+// Tables that are loaded at run time: anything with `translation(point, p, c, found, to)`, which does what `ask` does.
+template <class Table>
+struct nat_rules_elsewhere {
+  Table* table;
+  RUNNEL_INLINE verdict ask(hook_point at, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    return table->translation(at, p, c, found, to);
+  }
+};
+struct no_own_address {
+  ipv6_address operator()(const packet&, const ipv6_address&) const noexcept { return {}; }
+};
+
+// The headers of a parsed packet that is going to be changed. False when it has no IP header, or less of it than there
+// was when it was parsed.
+[[nodiscard]] RUNNEL_INLINE bool nat_headers_of(packet& p, std::uint8_t protocol_number, nat_headers& to) noexcept {
+  const layers found = p.layers();
+  const mutable_bytes held = p.writable();
+  std::byte* const head = held.data() - p.headroom();
+  std::byte* const end = held.data() + held.size();
+  to.is_ipv6 = found.has(protocol::ipv6);
+  if (!to.is_ipv6 && !found.has(protocol::ipv4)) return false;
+  to.network = head + found.network;
+  if (to.network < held.data() || to.network + (to.is_ipv6 ? 40 : 20) > end) return false;
+  to.protocol = protocol_number;
+  to.partial = p.checksum() == checksum_status::partial;
+  if (!found.has(protocol::transport)) return true;
+  to.transport = head + found.transport;
+  if (to.transport < to.network || to.transport > end) return false;
+  to.held = static_cast<std::size_t>(end - to.transport);
+  return true;
+}
+
+template <hook_point Point, class Rules, class OwnAddress>
+struct nat_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+  static constexpr bool of_source = translates_source(Point);
+
+  constexpr nat_stage(nat_table& t, const Rules& r, const OwnAddress& a) noexcept : table(&t), rules(r), own(a) {}
+
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
+    using namespace connection_status;
+    const connection_word word{p.connection()};
+    if (!word.has_connection()) return pass;
+    connection* const first = tracker::records(table->connections());
+    if (c.connections != first) [[unlikely]]
+      return lost();  // nobody knows any more whose packet it is
+    connection& k = first[word.number()];
+    const bool reply = word.direction() == connection_direction::reply;
+    constexpr std::uint16_t done = of_source ? src_nat_done : dst_nat_done;
+    if ((k.status() & (done | confirmed)) == 0 && !reply) [[unlikely]] {
+      const verdict v = begin(p, c, found, k);
+      if (v != pass) return v;
+    }
+    const std::uint16_t wanted = of_source != reply ? src_nat : dst_nat;
+    if (!k.has_status(wanted)) return k.is_alive() ? pass : lost();
+    return translate(p, k, word);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << "nat " << runnel::name(Point); }
+
+  nat_table* table;
+  Rules rules;
+  OwnAddress own;
+
+ private:
+  verdict lost() const noexcept {
+    ++table->statistics().untranslatable;
+    return drop(drop_reason::nat_untranslatable);
+  }
+  // The first packet of a connection.
+  [[gnu::noinline]] verdict begin(packet& p, context& c, const layers* found, connection& k) noexcept {
+    if (!k.is_alive()) return lost();
+    if (is_error(p, connection_word{p.connection()})) return pass;  // about a connection that has yet to be decided on
+    const nat_target* to = nullptr;
+    const verdict v = rules.ask(Point, p, c, found, to);
+    return v != pass ? v : table->bind(k, p, of_source, to, own, c.now);
+  }
+  [[nodiscard]] static bool is_error(const packet& p, connection_word word) noexcept {
+    return word.state() == connection_state::related &&
+           (p.layers().has(protocol::icmp) || p.layers().has(protocol::icmpv6));
+  }
+  RUNNEL_INLINE verdict translate(packet& p, const connection& k, connection_word word) const noexcept {
+    const connection_table& all = table->connections();
+    const bool reply = word.direction() == connection_direction::reply;
+    const connection_tuple other = reply ? all.original(k) : all.reply(k);
+    nat_headers h;
+    if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != other.is_ipv6()) [[unlikely]]
+      return lost();
+    if (word.state() == connection_state::related && is_error(p, word)) [[unlikely]]
+      return translate_error(h, other);
+    rewrite_headers(h, other.inverted(), of_source);
+    return pass;
+  }
+  [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other) const noexcept {
+    const std::size_t before = h.transport == nullptr ? 0 : static_cast<std::size_t>(h.transport - h.network);
+    const std::size_t size = h.is_ipv6 ? load_be16(h.network + 4) + std::size_t{40} : load_be16(h.network + 2);
+    if (size < before || !rewrite_error(h, size - before, other, of_source)) return lost();
+    ++table->statistics().errors;
+    return pass;
+  }
+};
+
+template <class T>
+concept says_translations = requires(T& t, packet& p, context& c, const layers* found, const nat_target*& to) {
+  { t.translation(hook_point::prerouting, p, c, found, to) } -> std::same_as<verdict>;
+};
+
+template <hook_point Point, bool Source>
+constexpr void check_nat_side() noexcept {
+  static_assert(Point != hook_point::forward, "runnel: there is no NAT at the hook forward");
+  static_assert(Source == translates_source(Point),
+                "runnel: snat and masquerade stand at postrouting and input, dnat and redirect_here at prerouting and "
+                "output");
+}
+
+}  // namespace detail
+
+/// Translates connections by what was decided for them, and decides nothing about new ones, but that they clash with no
+/// other; with endpoint-independent mappings, `nat<prerouting>` lets packets from outside in to those, as their
+/// filtering says. Refers to the table, which must outlive the pipeline.
+template <hook_point Point>
+[[nodiscard]] constexpr auto nat(nat_table& translations) noexcept {
+  static_assert(Point != hook_point::forward, "runnel: there is no NAT at the hook forward");
+  return detail::nat_stage<Point, detail::no_nat_rules, detail::no_own_address>{translations, {}, {}};
+}
+/// The same, and every new connection that comes here is translated as one target says: `masquerade()`. `own_address`
+/// is called as `ipv6_address(const packet&, const ipv6_address& peer)` for `masquerade` and `redirect_here`, and says
+/// which address of this host the packet leaves or arrives by, IPv4 ones `mapped`, unspecified when there is none (then
+/// the packet is dropped): see ip/nat_addresses.hpp. Called for first packets only.
+template <hook_point Point, bool Source, class OwnAddress = detail::no_own_address>
+[[nodiscard]] constexpr auto nat(nat_table& translations, const nat_statement<Source>& to,
+                                 const OwnAddress& own_address = {}) noexcept {
+  detail::check_nat_side<Point, Source>();
+  return detail::nat_stage<Point, detail::one_nat_target, OwnAddress>{translations, {to.target()}, own_address};
+}
+/// The same by rules, which are copied: the first one that matches says what becomes of a new connection. `accept` and
+/// rules that do not match leave it as it is.
+template <hook_point Point, class... Rules, class OwnAddress = detail::no_own_address>
+[[nodiscard]] constexpr auto nat(nat_table& translations, const rules_of<Rules...>& all,
+                                 const OwnAddress& own_address = {}) noexcept {
+  using body = decltype(detail::prepare_rules<0>(all.list()));
+  static_assert(Point != hook_point::forward, "runnel: there is no NAT at the hook forward");
+  static_assert((body::translates & (translates_source(Point) ? 2u : 1u)) == 0,
+                "runnel: snat and masquerade stand at postrouting and input, dnat and redirect_here at prerouting and "
+                "output");
+  using list = detail::nat_rule_list<body>;
+  return detail::nat_stage<Point, list, OwnAddress>{translations, {detail::prepare_rules<0>(all.list())}, own_address};
+}
+/// The same by rules of run time: anything with `verdict translation(hook_point, packet&, context&, const layers*,
+/// const nat_target*& to)`, which leaves `to` null when no rule matches, and must outlive the pipeline.
+template <hook_point Point, detail::says_translations Table, class OwnAddress = detail::no_own_address>
+[[nodiscard]] constexpr auto nat(nat_table& translations, Table& table, const OwnAddress& own_address = {}) noexcept {
+  static_assert(Point != hook_point::forward, "runnel: there is no NAT at the hook forward");
+  return detail::nat_stage<Point, detail::nat_rules_elsewhere<Table>, OwnAddress>{translations, {&table}, own_address};
+}
+
+/// Frees mappings when their reuse delay is over: `run(clock, attach(lan, path), attach(translations))`. Refers to the
+/// table, which must outlive it. Needed for endpoint-independent mappings with such a delay only.
+[[nodiscard]] constexpr auto attach(nat_table& translations) noexcept {
+  return timed_attachment<nat_table>{translations};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/track/track.hpp =========================================================================================
 // The stages of connection tracking: `track` finds each packet's connection, `confirm` says that it got through.
 //
@@ -42685,7 +44043,7 @@ class static_connection_table {
 #endif
 
 // ==== runnel/track.hpp ===============================================================================================
-// Connection tracking: which connection a packet belongs to, and what it is to it.
+// Connection tracking: which connection a packet belongs to, and what it is to it; and address translation.
 #ifndef RUNNEL_TRACK_ALL_HPP
 #define RUNNEL_TRACK_ALL_HPP
 
