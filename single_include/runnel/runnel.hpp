@@ -36418,46 +36418,65 @@ struct fragment_header_place {
   return std::size_t{p.layers().network} - p.headroom();
 }
 
+// What the IP header says of a fragment, `size` bytes of payload, or what is wrong with that. @{
+[[nodiscard]] RUNNEL_INLINE drop_reason read_ipv4_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                           std::uint8_t& transport, std::size_t& size) noexcept {
+  const std::byte* const h = p.data() + network;
+  if (network + ipv4::min_size > p.length()) return drop_reason::ip_too_short;
+  const std::size_t header = (load_u8(h) & 15u) * std::size_t{4}, total = load_be16(h + 2);
+  if (header < ipv4::min_size || network + header > p.length() || total < header) return drop_reason::ip_total_length;
+  // What was hurt on the wire would name a datagram that is somebody else's.
+  std::uint64_t sum = std::uint64_t{load<std::uint32_t>(h)} + load<std::uint32_t>(h + 4) + load<std::uint32_t>(h + 8) +
+                      load<std::uint32_t>(h + 12) + load<std::uint32_t>(h + 16);
+  for (std::size_t at = ipv4::min_size; at < header; at += 4) sum += load<std::uint32_t>(h + at);
+  if (fold_checksum(sum) != 0xffff) return drop_reason::ip_checksum;
+  const unsigned place = load_be16(h + 6);
+  transport = load_u8(h + 9);
+  f.key.addresses[0] = load_be64(h + 12);
+  f.key.id |= std::uint64_t{transport} << 32 | load_be16(h + 4);
+  f.header = static_cast<std::uint32_t>(network + header);
+  f.begin = (place & 0x1fffu) * 8;
+  f.more = (place & 0x2000u) != 0;
+  f.ecn = static_cast<std::uint8_t>(load_u8(h + 1) & 3u);
+  size = total - header;
+  return drop_reason::none;
+}
+[[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                    std::uint8_t& transport, std::size_t& size) noexcept {
+  const header_map map{p};
+  if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
+  const ipv6 ip = map.get<ipv6>();
+  const std::byte* const header = p.data() + network;
+  const std::size_t at =
+      load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
+  if (at == 0) return drop_reason::ipv6_extension;
+  const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
+  transport = fragment.next_header();
+  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
+  f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
+  f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
+  f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
+  f.more = fragment.more_fragments();
+  f.ecn = ip.ecn_bits();
+  const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
+  if (ip.payload_length() < before) return drop_reason::ip_total_length;
+  size = ip.payload_length() - before;
+  return drop_reason::none;
+}
+// @}
+
 // What is wrong with a fragment by itself, or `none`. `dissect` has looked already: no fragment ends behind byte 65535,
 // and a first one has all headers (RFC 1858, RFC 7112). But the packet may have been cut since.
-[[nodiscard]] inline drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
-  if (p.layers().network < p.headroom()) return drop_reason::ip_too_short;
-  const header_map map{p};
+[[nodiscard]] RUNNEL_INLINE drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
+  const layers found = p.layers();
+  if (found.network < p.headroom()) return drop_reason::ip_too_short;
   std::uint8_t transport = 0;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  if (map.has<ipv4>()) {
-    const ipv4 ip = map.get<ipv4>();
-    // What was hurt on the wire would name a datagram that is somebody else's.
-    if (!ip.checksum_ok()) return drop_reason::ip_checksum;
-    transport = ip.protocol_number();
-    f.key.addresses[0] = ip.addresses();
-    f.key.id |= std::uint64_t{transport} << 32 | ip.identification();
-    f.header = static_cast<std::uint32_t>(network_offset(p) + ip.header_size());
-    f.begin = static_cast<std::uint32_t>(ip.fragment_offset());
-    f.more = ip.more_fragments();
-    f.ecn = ip.ecn_bits();
-    if (ip.total_length() < ip.header_size()) return drop_reason::ip_total_length;
-    size = ip.total_length() - ip.header_size();
-  } else if (map.has<ipv6_fragment>()) {
-    const ipv6 ip = map.get<ipv6>();
-    const std::size_t at = find_fragment_header(ip).at;
-    if (at == 0) return drop_reason::ipv6_extension;
-    const std::byte* const header = p.head() + p.layers().network;
-    const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-    transport = fragment.next_header();
-    for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
-    f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
-    f.header = static_cast<std::uint32_t>(network_offset(p) + at + ipv6_fragment::min_size);
-    f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
-    f.more = fragment.more_fragments();
-    f.ecn = ip.ecn_bits();
-    const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
-    if (ip.payload_length() < before) return drop_reason::ip_total_length;
-    size = ip.payload_length() - before;
-  } else {
-    return drop_reason::ip_too_short;
-  }
+  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, transport, size)
+                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, transport, size)
+                                                      : drop_reason::ip_too_short;
+  if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
   if (f.header + size > p.total_length())
     return p.missing() != 0 ? drop_reason::truncated_capture : drop_reason::ip_total_length;
@@ -36528,43 +36547,26 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
 
 #endif
 
-// ==== runnel/ip/fragment_table.hpp ===================================================================================
-// Reassembly: IPv4 and IPv6 datagrams from their fragments, in memory that the user gives, within limits of memory,
-// number and time. RFC 791, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946, RFC 7112, RFC 8200 §4.5.
+// ==== runnel/ip/fragment_store.hpp ===================================================================================
+// What reassembly and virtual reassembly have in common: which fragments of which datagrams have come, within limits of
+// memory, number and time, and which do not go together. Nothing here is for users.
 //
-// Theory of operation. A *fragment* is held as the packet that it came in, without its headers but for fragment 0, in
-// a list by its place in the datagram, the highest first; most come in order, or in reverse, and both find their place
-// at once. When the last gap is closed the packets are chained from the highest to the lowest, and the headers of
-// fragment 0 are rewritten. No byte of the payload is copied, unless it was lent, or is in a slot of another pool.
-//
-//     buckets -> datagram -> fragment -> fragment -> fragment 0
+//     buckets -> datagram -> fragment -> fragment -> fragment 0       each with its packet, or without
 //                datagram (refused: nothing is held, later pieces are dropped until its time is over)
 //
-// A datagram is *refused* when two fragments overlap, when one ends behind the last one, when there are two last ones,
-// when their ECN bits do not go together, or when there are too many: then nothing of it goes on, whatever comes later
-// (RFC 5722; IPv4 alike). An exact duplicate is ignored. At the limit of memory the oldest datagram that is not whole
-// yet is given up. A timeout counts from the fragment that came first and is the same for all datagrams of a family, so
-// that two lists by age take the place of timers.
-//
-// What it does not do: answer. Who wants to send time exceeded sets `on_timeout`; the parameter problems of RFC 8200
-// §4.5 for lengths that cannot be are not sent.
-#ifndef RUNNEL_IP_FRAGMENT_TABLE_HPP
-#define RUNNEL_IP_FRAGMENT_TABLE_HPP
+// Fragments of a datagram are in a list by their place, the highest first; most come in order, or in reverse, and both
+// find their place by what the datagram itself knows. A timeout counts from the fragment that came first and is the
+// same for all datagrams of a family, so that two lists by age take the place of timers.
+#ifndef RUNNEL_IP_FRAGMENT_STORE_HPP
+#define RUNNEL_IP_FRAGMENT_STORE_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
-namespace runnel {
+namespace runnel::detail {
 
-/// The incomplete datagrams of one thread. Never grows, never allocates. All times that it is given come from one
-/// clock, which does not go back. The pools of the packets that it holds must outlive it, or `clear()` comes before.
-///
-/// Costs 80 bytes for each datagram and 4 to 8 for finding it, and 24 bytes for each fragment, beside its packet.
-class fragment_table {
+class fragment_store {
  public:
-  /// Gets fragment 0 of a datagram that did not become whole in time, as it came: for an ICMP time exceeded, code 1
-  /// (RFC 1122 §3.3.2, RFC 8200 §4.5). Called only where fragment 0 had come. Must leave the table alone.
-  using timeout_function = void (*)(void* context, packet&& first, instant now);
   /// How memory must be aligned.
   static constexpr std::size_t alignment = 8;
 
@@ -36572,35 +36574,27 @@ class fragment_table {
   [[nodiscard]] static constexpr std::size_t bytes_needed(const fragment_config& c) noexcept {
     return fragments_offset(c) + slab<fragment>::bytes_needed(c.fragments);
   }
-  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
-  /// bytes, for at least one datagram of one fragment and at most 2^30 of each (asserted).
-  fragment_table(mutable_bytes memory, const fragment_config& c) noexcept
+  fragment_store(mutable_bytes memory, const fragment_config& c) noexcept
       : buckets_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        mask_(buckets_of(c) - 1),
         datagrams_({memory.data() + datagrams_offset(c), slab<datagram>::bytes_needed(c.datagrams)}, c.datagrams),
         fragments_({memory.data() + fragments_offset(c), slab<fragment>::bytes_needed(c.fragments)}, c.fragments),
         config_(c) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(c.fragments >= 1 && c.datagrams >= 1 && c.fragments <= 1u << 30 && c.datagrams <= 1u << 30);
-    for (std::uint32_t i = 0; i < buckets_of(c); ++i) buckets_[i] = none;
+    for (std::uint32_t i = 0; i <= mask_; ++i) buckets_[i] = none;
   }
-  fragment_table(const fragment_table&) = delete;
-  fragment_table& operator=(const fragment_table&) = delete;
+  fragment_store(const fragment_store&) = delete;
+  fragment_store& operator=(const fragment_store&) = delete;
 
-  /// Takes a parsed packet. `pass`: it is no fragment, or `p` is now the whole datagram, with its headers and layers
-  /// rewritten, and everything else that is known of fragment 0. `stolen`: the fragment is held. A drop: it goes no
-  /// further, and `p` is still the caller's.
-  [[nodiscard]] RUNNEL_INLINE verdict reassemble(packet& p, instant now) noexcept {
-    if (!p.layers().has(protocol::fragment)) [[likely]]
-      return pass;
-    return take(p, now);
-  }
-  /// Gives up the datagrams whose time has run out by `now`, at most `limit`, and says how many. `reassemble` does so
-  /// too, for some.
+  /// Gives up the datagrams whose time has run out by `now`, at most `limit`, and says how many. The table does so by
+  /// itself too, for some.
   std::size_t expire(instant now, std::size_t limit = ~std::size_t{0}) noexcept {
     std::size_t n = 0;
     for (ages& family : ages_)
       for (; n < limit && family.oldest != none && due(datagrams_[family.oldest]) <= now; ++n)
         time_out(family.oldest, now);
+    soonest_ = next_due();
     return n;
   }
   /// The time before which `expire` has nothing to do; `never` when nothing is held.
@@ -36615,15 +36609,10 @@ class fragment_table {
     for (const ages& family : ages_)
       while (family.oldest != none) erase(family.oldest);
   }
-  /// Has `f(context, packet, now)` called for datagrams that time out; null for nobody.
-  void on_timeout(timeout_function f, void* context = nullptr) noexcept {
-    timeout_ = f;
-    timeout_context_ = context;
-  }
 
   /// Datagrams that are not whole yet, refused ones included.
   [[nodiscard]] std::uint32_t size() const noexcept { return datagrams_.size(); }
-  /// Fragments that are held: as many slots.
+  /// Fragments of these that have come, each buffer counted.
   [[nodiscard]] std::uint32_t fragments() const noexcept { return held_; }
   /// How large it is, and how long it waits.
   [[nodiscard]] const fragment_config& config() const noexcept { return config_; }
@@ -36632,35 +36621,148 @@ class fragment_table {
   /// Whether everything in it fits together: for tests. O(fragments).
   [[nodiscard]] bool check() noexcept;
 
- private:
+ protected:
   static constexpr std::uint32_t none = 0xffff'ffff;
-  static constexpr std::uint32_t unknown = 0xffff'ffff;
-  static constexpr std::size_t expired_at_once = 8;
+  using timeout_function = void (*)(void* context, packet&& first, instant now);
 
   struct fragment {
-    packet held;
+    packet held;  // empty where it went on at once
     std::uint32_t lower, higher;
     std::uint16_t begin, end;
   };
   struct datagram {
-    detail::fragment_key key;
+    fragment_key key;
     instant since;
+    std::uint32_t hash = 0;
     std::uint32_t in_bucket = none;  // the next one
     std::uint32_t older = none, newer = none;
     std::uint32_t highest = none, lowest = none;
-    std::uint32_t total = unknown;  // bytes of the payload, once the last fragment has come
-    std::uint32_t got = 0;
+    std::uint16_t first_byte = 0, last_byte = 0;  // where the lowest begins and the highest ends
+    std::uint16_t total = 0;                      // bytes of the payload, once the last fragment has come
+    std::uint16_t got = 0;
+    pool* home = nullptr;  // where the packets of all fragments are from
     std::uint16_t buffers = 0;
-    std::uint8_t ecn = 0;  // a bit for each value that was seen
-    bool refused = false;
+    std::uint8_t ecn : 4 = 0;  // a bit for each value that was seen
+    std::uint8_t refused : 1 = 0;
+    std::uint8_t passing : 1 = 0;  // the first fragment has gone on
+    // What later fragments are told: how connection tracking finds them.
+    std::uint8_t word = 0;
+    std::uint32_t ports = 0;
   };
-  static_assert(sizeof(datagram) == 80);
-  struct ages {
-    std::uint32_t oldest = none, newest = none;
-  };
-  // Where a fragment belongs among those that are there.
+  static_assert(sizeof(datagram) <= 96);
+  // Where a fragment belongs among those that are there; one that begins at the same place is `higher`.
   struct neighbours {
     std::uint32_t lower = none, higher = none;
+  };
+
+  // The datagram of a fragment, a new one when there is none.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t datagram_of(const fragment_key& k, instant now) noexcept {
+    if (soonest_ <= now) [[unlikely]]
+      expire(now, expired_at_once);
+    const auto hash = static_cast<std::uint32_t>(k.hash(config_.seed));
+    std::uint32_t d = buckets_[hash & mask_];
+    while (d != none && !(datagrams_[d].hash == hash && datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
+    if (d != none && due(datagrams_[d]) <= now) [[unlikely]] {
+      time_out(d, now);
+      d = none;
+    }
+    return d != none ? d : add(k, hash, now);
+  }
+  // Whether a fragment goes together with the others of its datagram, and where it belongs. The datagram is refused
+  // when it does not.
+  [[nodiscard]] RUNNEL_INLINE drop_reason find_place(std::uint32_t d, const fragment_place& f,
+                                                     neighbours& at) noexcept {
+    datagram& g = datagrams_[d];
+    if (g.refused) [[unlikely]] {
+      ++statistics_.late;
+      return drop_reason::ip_fragment;
+    }
+    if (g.highest == none || f.begin >= g.last_byte) [[likely]] {
+      at = {g.highest, none};
+    } else if (f.end <= g.first_byte) {
+      at = {none, g.lowest};
+    } else {
+      const drop_reason why = find_among(d, f, at);
+      if (why != drop_reason::none) return why;
+    }
+    const bool contradicts = f.more ? g.total != 0 && f.end >= g.total : g.total != 0 || at.higher != none;
+    if (contradicts || !ecn_fits(g.ecn | 1u << f.ecn)) return refuse(d, drop_reason::ip_fragment);
+    return drop_reason::none;
+  }
+  // Makes room for a fragment in so many buffers. The datagram is refused when that is too much for one; else others
+  // have what is too much.
+  [[nodiscard]] RUNNEL_INLINE drop_reason make_room(std::uint32_t d, std::uint32_t buffers) noexcept {
+    const std::uint32_t limit = config_.fragments_per_datagram, wanted = datagrams_[d].buffers + buffers;
+    if (wanted > (limit < config_.fragments ? limit : config_.fragments)) return refuse(d, drop_reason::fragments_full);
+    if (held_ + buffers > config_.fragments) [[unlikely]]
+      make_room_for(d, buffers);
+    return drop_reason::none;
+  }
+  // Writes down that a fragment has come, of so many buffers, for which there is room; `p` is empty where it goes on.
+  RUNNEL_INLINE void link(std::uint32_t d, const fragment_place& f, const neighbours& at, std::uint32_t buffers,
+                          packet&& p) noexcept {
+    datagram& g = datagrams_[d];
+    const auto begin = static_cast<std::uint16_t>(f.begin), end = static_cast<std::uint16_t>(f.end);
+    const std::uint32_t n = fragments_.emplace(static_cast<packet&&>(p), at.lower, at.higher, begin, end);
+    RUNNEL_ASSERT(n != none);
+    (at.lower != none ? fragments_[at.lower].higher : g.lowest) = n;
+    (at.higher != none ? fragments_[at.higher].lower : g.highest) = n;
+    if (at.lower == none) g.first_byte = begin;
+    if (at.higher == none) g.last_byte = end;
+    g.got = static_cast<std::uint16_t>(g.got + (end - begin));
+    if (!f.more) g.total = end;
+    g.ecn = static_cast<std::uint8_t>((g.ecn | 1u << f.ecn) & 15u);
+    g.buffers = static_cast<std::uint16_t>(g.buffers + buffers);
+    held_ += buffers;
+  }
+  [[nodiscard]] static std::uint32_t buffers_of(const packet& p) noexcept {
+    if (!p.is_chained()) [[likely]]
+      return 1;
+    std::uint32_t n = 0;
+    p.for_each_fragment([&n](bytes) { ++n; });
+    return n;
+  }
+  [[gnu::noinline]] drop_reason refuse(std::uint32_t d, drop_reason why) noexcept {
+    ++statistics_.refused;
+    release(datagrams_[d]);
+    datagrams_[d].refused = 1;
+    return why;
+  }
+  // Forgets a datagram that came into being for a fragment which is lost.
+  void forget_if_empty(std::uint32_t d) noexcept {
+    if (datagrams_[d].highest == none && !datagrams_[d].refused) erase(d);
+  }
+  void erase(std::uint32_t d) noexcept {
+    datagram& g = datagrams_[d];
+    release(g);
+    unlink(d);
+  }
+  // Forgets a datagram that holds nothing any more.
+  void unlink(std::uint32_t d) noexcept {
+    datagram& g = datagrams_[d];
+    std::uint32_t* at = &buckets_[g.hash & mask_];
+    while (*at != d) at = &datagrams_[*at].in_bucket;
+    *at = g.in_bucket;
+    ages& family = ages_of(g);
+    (g.older != none ? datagrams_[g.older].newer : family.oldest) = g.newer;
+    (g.newer != none ? datagrams_[g.newer].older : family.newest) = g.older;
+    datagrams_.erase(d);
+  }
+
+  std::uint32_t* buckets_;
+  std::uint32_t mask_;
+  slab<datagram> datagrams_;
+  slab<fragment> fragments_;
+  fragment_config config_;
+  fragment_statistics statistics_;
+  timeout_function timeout_ = nullptr;
+  void* timeout_context_ = nullptr;
+  std::uint32_t held_ = 0;
+
+ private:
+  static constexpr std::size_t expired_at_once = 8;
+  struct ages {
+    std::uint32_t oldest = none, newest = none;
   };
 
   [[nodiscard]] static constexpr std::uint32_t buckets_of(const fragment_config& c) noexcept {
@@ -36672,7 +36774,176 @@ class fragment_table {
   [[nodiscard]] static constexpr std::size_t fragments_offset(const fragment_config& c) noexcept {
     return align_up(datagrams_offset(c) + slab<datagram>::bytes_needed(c.datagrams), alignment);
   }
+  [[nodiscard]] instant due(const datagram& g) const noexcept {
+    return g.since + (g.key.is_ipv6() ? config_.ipv6_timeout : config_.ipv4_timeout);
+  }
+  [[nodiscard]] ages& ages_of(const datagram& g) noexcept { return ages_[g.key.is_ipv6() ? 1 : 0]; }
+  [[nodiscard]] std::uint32_t oldest_but(std::uint32_t d) noexcept {
+    std::uint32_t found = none;
+    for (const ages& family : ages_) {
+      const std::uint32_t n = family.oldest != d || d == none ? family.oldest : datagrams_[d].newer;
+      if (n != none && (found == none || datagrams_[n].since < datagrams_[found].since)) found = n;
+    }
+    return found;
+  }
+  // Among those that are there.
+  [[nodiscard, gnu::noinline]] drop_reason find_among(std::uint32_t d, const fragment_place& f,
+                                                      neighbours& at) noexcept {
+    const datagram& g = datagrams_[d];
+    at = {g.highest, none};
+    while (at.lower != none && fragments_[at.lower].begin >= f.begin) at = {fragments_[at.lower].lower, at.lower};
+    if (at.higher != none && fragments_[at.higher].begin == f.begin && fragments_[at.higher].end == f.end &&
+        f.more == (f.end != g.total)) {
+      ++statistics_.duplicates;
+      return drop_reason::fragment_duplicate;
+    }
+    const bool overlaps = (at.lower != none && fragments_[at.lower].end > f.begin) ||
+                          (at.higher != none && fragments_[at.higher].begin < f.end);
+    return overlaps ? refuse(d, drop_reason::ip_fragment) : drop_reason::none;
+  }
+  [[gnu::noinline]] void make_room_for(std::uint32_t d, std::uint32_t buffers) noexcept {
+    while (held_ + buffers > config_.fragments) give_up(oldest_but(d));
+  }
+  [[nodiscard, gnu::noinline]] std::uint32_t add(const fragment_key& k, std::uint32_t hash, instant now) noexcept {
+    if (datagrams_.full()) give_up(oldest_but(none));
+    std::uint32_t& bucket = buckets_[hash & mask_];
+    const std::uint32_t d = datagrams_.emplace(k, now, hash, bucket);
+    bucket = d;
+    datagram& g = datagrams_[d];
+    ages& family = ages_of(g);
+    g.older = family.newest;
+    (family.newest != none ? datagrams_[family.newest].newer : family.oldest) = d;
+    family.newest = d;
+    if (due(g) < soonest_) soonest_ = due(g);
+    return d;
+  }
+  // Gives back all that it holds.
+  void release(datagram& g) noexcept {
+    for (std::uint32_t n = g.highest; n != none;) {
+      const std::uint32_t lower = fragments_[n].lower;
+      fragments_.erase(n);
+      n = lower;
+    }
+    held_ -= g.buffers;
+    g.buffers = 0;
+    g.highest = g.lowest = none;
+  }
+  void give_up(std::uint32_t d) noexcept {
+    if (!datagrams_[d].refused) ++statistics_.given_up;
+    erase(d);
+  }
+  void time_out(std::uint32_t d, instant now) noexcept {
+    const datagram& g = datagrams_[d];
+    packet first;
+    if (!g.refused) {
+      ++statistics_.timed_out;
+      if (timeout_ != nullptr && g.lowest != none && g.first_byte == 0)
+        first = static_cast<packet&&>(fragments_[g.lowest].held);
+    }
+    erase(d);
+    if (first) timeout_(timeout_context_, static_cast<packet&&>(first), now);
+  }
 
+  ages ages_[2];             // IPv4, IPv6
+  instant soonest_ = never;  // nothing is due before
+};
+
+inline bool fragment_store::check() noexcept {
+  std::uint32_t datagrams = 0, fragments = 0, held = 0;
+  for (const ages& family : ages_) {
+    std::uint32_t older = none;
+    for (std::uint32_t d = family.oldest; d != none; older = d, d = datagrams_[d].newer) {
+      const datagram& g = datagrams_[d];
+      if (++datagrams > datagrams_.size() || g.older != older || &ages_of(g) != &family || due(g) < soonest_)
+        return false;
+      std::uint32_t found = buckets_[g.hash & mask_];
+      while (found != none && !(datagrams_[found].key == g.key)) found = datagrams_[found].in_bucket;
+      if (found != d || g.hash != static_cast<std::uint32_t>(g.key.hash(config_.seed))) return false;
+      if (older != none && datagrams_[older].since > g.since) return false;
+      if (g.refused ? g.highest != none : g.highest == none || g.got == g.total) return false;
+      std::uint32_t above = none, got = 0, buffers = 0;
+      for (std::uint32_t n = g.highest; n != none; above = n, n = fragments_[n].lower) {
+        const fragment& f = fragments_[n];
+        const std::uint32_t size = std::uint32_t{f.end} - f.begin;
+        if (++fragments > fragments_.size() || f.higher != above || f.begin >= f.end) return false;
+        if (above != none ? fragments_[above].begin < f.end : g.last_byte != f.end) return false;
+        if (g.total != 0 && f.end > g.total) return false;
+        // Without its headers, when it waits for the others; with them, when it waits for the first one.
+        if (f.held && f.held.total_length() < size) return false;
+        if (!f.held && !g.passing) return false;
+        got += size;
+        buffers += f.held ? buffers_of(f.held) : 1;
+      }
+      if (g.lowest != above || g.buffers != buffers || (!g.refused && g.got != got)) return false;
+      if (above != none && fragments_[above].begin != g.first_byte) return false;
+      held += buffers;
+    }
+    if (family.newest != older) return false;
+  }
+  return datagrams == datagrams_.size() && fragments == fragments_.size() && held == held_ && held <= config_.fragments;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/fragment_table.hpp ===================================================================================
+// Reassembly: IPv4 and IPv6 datagrams from their fragments, in memory that the user gives, within limits of memory,
+// number and time. RFC 791, RFC 815, RFC 1858, RFC 3128, RFC 5722, RFC 6946, RFC 7112, RFC 8200 §4.5.
+//
+// Theory of operation. A *fragment* is held as the packet that it came in, without its headers but for fragment 0, in
+// a list by its place in the datagram, the highest first. When the last gap is closed the packets are chained from the
+// highest to the lowest, and the headers of fragment 0 are rewritten. No byte of the payload is copied, unless it was
+// lent, or is in a slot of another pool.
+//
+// A datagram is *refused* when two fragments overlap, when one ends behind the last one, when there are two last ones,
+// when their ECN bits do not go together, or when there are too many: then nothing of it goes on, whatever comes later
+// (RFC 5722; IPv4 alike). An exact duplicate is ignored. At the limit of memory the oldest datagram that is not whole
+// yet is given up: of a flood each has as long as the table is large, and those that come whole need but a moment.
+//
+// What it does not do: answer. Who wants to send time exceeded sets `on_timeout`; the parameter problems of RFC 8200
+// §4.5 for lengths that cannot be are not sent.
+#ifndef RUNNEL_IP_FRAGMENT_TABLE_HPP
+#define RUNNEL_IP_FRAGMENT_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// The incomplete datagrams of one thread. Never grows, never allocates. All times that it is given come from one
+/// clock, which does not go back. The pools of the packets that it holds must outlive it, or `clear()` comes before.
+///
+/// Costs 96 bytes for each datagram and 4 to 8 for finding it, and 24 bytes for each fragment, beside its packet.
+class fragment_table : public detail::fragment_store {
+ public:
+  /// Gets fragment 0 of a datagram that did not become whole in time, as it came: for an ICMP time exceeded, code 1
+  /// (RFC 1122 §3.3.2, RFC 8200 §4.5). Called only where fragment 0 had come. Must leave the table alone.
+  using timeout_function = void (*)(void* context, packet&& first, instant now);
+
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, for at least one datagram of one fragment and at most 2^30 of each (asserted).
+  fragment_table(mutable_bytes memory, const fragment_config& c) noexcept : fragment_store(memory, c) {}
+
+  /// Takes a parsed packet. `pass`: it is no fragment, or `p` is now the whole datagram, with its headers and layers
+  /// rewritten, and everything else that is known of fragment 0. `stolen`: the fragment is held. A drop: it goes no
+  /// further, and `p` is still the caller's.
+  [[nodiscard]] RUNNEL_INLINE verdict reassemble(packet& p, instant now) noexcept {
+    if (!p.layers().has(protocol::fragment)) [[likely]]
+      return pass;
+    return take(p, now);
+  }
+  /// Fetches what `reassemble` will read of a packet, some packets before it is called.
+  RUNNEL_INLINE void prefetch(const packet& p) const noexcept {
+    if (p.layers().has(protocol::fragment)) prefetch_to_read(p.data());
+  }
+  /// Has `f(context, packet, now)` called for datagrams that time out; null for nobody.
+  void on_timeout(timeout_function f, void* context = nullptr) noexcept {
+    timeout_ = f;
+    timeout_context_ = context;
+  }
+
+ private:
   [[gnu::noinline]] verdict take(packet& p, instant now) noexcept {
     if (!p.layers().has(protocol::parsed)) return pass;
     ++statistics_.fragments;
@@ -36683,20 +36954,14 @@ class fragment_table {
       return drop(why);
     }
     if (f.begin == 0 && !f.more) return finish(p, f.end, false);
-    expire(now, expired_at_once);
-    std::uint32_t d = find(f.key);
-    if (d != none && due(datagrams_[d]) <= now) {
-      time_out(d, now);
-      d = none;
-    }
-    if (d == none) d = add(f.key, now);
-    datagram& g = datagrams_[d];
+    const std::uint32_t d = datagram_of(f.key, now);
     const instant came = p.timestamp();
     why = hold(d, f, p);
     if (why != drop_reason::none) {
-      if (g.highest == none && !g.refused) erase(d);
+      forget_if_empty(d);
       return drop(why);
     }
+    const datagram& g = datagrams_[d];
     if (g.got != g.total) return stolen;
     const std::uint32_t total = g.total;
     const bool congested = detail::ecn_congested(g.ecn);
@@ -36717,198 +36982,65 @@ class fragment_table {
   }
 
   // Takes the packet over when it fits in.
-  drop_reason hold(std::uint32_t d, const detail::fragment_place& f, packet& p) noexcept {
+  RUNNEL_INLINE drop_reason hold(std::uint32_t d, const detail::fragment_place& f, packet& p) noexcept {
+    neighbours at;
+    drop_reason why = find_place(d, f, at);
+    if (why != drop_reason::none) return why;
     datagram& g = datagrams_[d];
-    if (g.refused) {
-      ++statistics_.late;
-      return drop_reason::ip_fragment;
+    if (g.home == nullptr) g.home = &p.home();
+    std::uint32_t buffers = 1;
+    if (!p.is_plain() || g.home != &p.home()) [[unlikely]] {
+      if (!own(g, f, p)) {
+        ++statistics_.no_packet;
+        return drop_reason::no_packet;
+      }
+      // Counted only now: what was lent may need more slots than it had buffers.
+      buffers = buffers_of(p);
     }
-    const neighbours at = neighbours_of(g, f.begin, f.end);
-    if (at.higher != none && fragments_[at.higher].begin == f.begin && fragments_[at.higher].end == f.end &&
-        f.more == (f.end != g.total)) {
-      ++statistics_.duplicates;
-      return drop_reason::fragment_duplicate;
-    }
-    const bool overlaps = (at.lower != none && fragments_[at.lower].end > f.begin) ||
-                          (at.higher != none && fragments_[at.higher].begin < f.end);
-    const bool contradicts = f.more ? f.end >= g.total : g.total != unknown || at.higher != none;
-    const unsigned ecn = g.ecn | 1u << f.ecn;
-    if (overlaps || contradicts || !detail::ecn_fits(ecn)) return refuse(d, drop_reason::ip_fragment);
-
-    const std::uint32_t buffers = buffers_of(p), limit = config_.fragments_per_datagram;
-    const std::uint32_t wanted = g.buffers + buffers;
-    if (wanted > (limit < config_.fragments ? limit : config_.fragments)) return refuse(d, drop_reason::fragments_full);
-    if (!own(g, f, p)) {
-      ++statistics_.no_packet;
-      return drop_reason::no_packet;
-    }
-    // The others have what is too much, for this datagram alone has not.
-    while (held_ + buffers > config_.fragments) give_up(oldest_but(d));
-    link(g, f, at, p);
-    g.ecn = static_cast<std::uint8_t>(ecn);
-    g.buffers = static_cast<std::uint16_t>(wanted);
-    held_ += buffers;
+    why = make_room(d, buffers);
+    if (why != drop_reason::none) return why;
+    cut_to_size(f, p);
+    if (buffers != 1) buffers = buffers_of(p);
+    link(d, f, at, buffers, static_cast<packet&&>(p));
     return drop_reason::none;
   }
-  // The fragments around the place; one that begins there is `higher`.
-  [[nodiscard]] neighbours neighbours_of(const datagram& g, std::uint32_t begin, std::uint32_t end) noexcept {
-    if (g.lowest != none && fragments_[g.lowest].begin >= end) return {none, g.lowest};
-    neighbours at{g.highest, none};
-    while (at.lower != none && fragments_[at.lower].begin >= begin) at = {fragments_[at.lower].lower, at.lower};
-    return at;
-  }
   // Makes the bytes ones that may be kept, and of fragment 0 written to, in the pool of the others.
-  [[nodiscard]] bool own(const datagram& g, const detail::fragment_place& f, packet& p) noexcept {
+  [[nodiscard, gnu::noinline]] static bool own(const datagram& g, const detail::fragment_place& f, packet& p) noexcept {
     if (!p.keep()) return false;
-    if (g.highest != none && &fragments_[g.highest].held.home() != &p.home()) {
-      packet copied = p.copy(fragments_[g.highest].held.home());
+    if (g.home != &p.home()) {
+      packet copied = p.copy(*g.home);
       if (!copied) return false;
       p = static_cast<packet&&>(copied);
     }
-    if (f.begin == 0) return (!p.is_shared() || p.unshare()) && p.trim(f.header + f.end);
-    return p.trim(f.header + f.end - f.begin) && p.pull(f.header);
+    if (f.begin == 0) return !p.is_shared() || p.unshare();
+    return f.header <= p.length();
   }
-  void link(datagram& g, const detail::fragment_place& f, const neighbours& at, packet& p) noexcept {
-    const std::uint32_t n = fragments_.emplace(static_cast<packet&&>(p), at.lower, at.higher,
-                                               static_cast<std::uint16_t>(f.begin), static_cast<std::uint16_t>(f.end));
-    RUNNEL_ASSERT(n != none);
-    (at.lower != none ? fragments_[at.lower].higher : g.lowest) = n;
-    (at.higher != none ? fragments_[at.higher].lower : g.highest) = n;
-    g.got += f.end - f.begin;
-    if (!f.more) g.total = f.end;
-  }
-  [[nodiscard]] static std::uint32_t buffers_of(const packet& p) noexcept {
-    std::uint32_t n = 0;
-    p.for_each_fragment([&n](bytes) { ++n; });
-    return n;
+  // Takes off the headers of a later fragment, and the padding of the link.
+  static void cut_to_size(const detail::fragment_place& f, packet& p) noexcept {
+    const std::size_t end = f.header + f.end - f.begin;
+    [[maybe_unused]] bool cut = p.total_length() == end || p.trim(end);
+    if (f.begin != 0) cut = p.pull(f.header) && cut;
+    RUNNEL_ASSERT(cut);
   }
   // All of a datagram as one packet; the datagram is gone.
   [[nodiscard]] packet join(std::uint32_t d) noexcept {
+    datagram& g = datagrams_[d];
     packet whole;
     // From the end: what a packet is chained to need not be walked over again.
-    for (std::uint32_t n = datagrams_[d].highest; n != none; n = fragments_[n].lower) {
-      packet& p = fragments_[n].held;
-      [[maybe_unused]] const bool joined = !whole || p.append(static_cast<packet&&>(whole));
-      RUNNEL_ASSERT(joined);
-      whole = static_cast<packet&&>(p);
-    }
-    erase(d);
-    return whole;
-  }
-  drop_reason refuse(std::uint32_t d, drop_reason why) noexcept {
-    ++statistics_.refused;
-    release(datagrams_[d]);
-    datagrams_[d].refused = true;
-    return why;
-  }
-  void give_up(std::uint32_t d) noexcept {
-    if (!datagrams_[d].refused) ++statistics_.given_up;
-    erase(d);
-  }
-  void time_out(std::uint32_t d, instant now) noexcept {
-    const datagram& g = datagrams_[d];
-    packet first;
-    if (!g.refused) {
-      ++statistics_.timed_out;
-      if (timeout_ != nullptr && g.lowest != none && fragments_[g.lowest].begin == 0)
-        first = static_cast<packet&&>(fragments_[g.lowest].held);
-    }
-    erase(d);
-    if (first) timeout_(timeout_context_, static_cast<packet&&>(first), now);
-  }
-
-  [[nodiscard]] instant due(const datagram& g) const noexcept {
-    return g.since + (g.key.is_ipv6() ? config_.ipv6_timeout : config_.ipv4_timeout);
-  }
-  [[nodiscard]] ages& ages_of(const datagram& g) noexcept { return ages_[g.key.is_ipv6() ? 1 : 0]; }
-  [[nodiscard]] std::uint32_t& bucket_of(const detail::fragment_key& k) noexcept {
-    return buckets_[k.hash(config_.seed) & (buckets_of(config_) - 1)];
-  }
-  [[nodiscard]] std::uint32_t find(const detail::fragment_key& k) noexcept {
-    std::uint32_t d = bucket_of(k);
-    while (d != none && !(datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
-    return d;
-  }
-  [[nodiscard]] std::uint32_t oldest_but(std::uint32_t d) noexcept {
-    std::uint32_t found = none;
-    for (const ages& family : ages_) {
-      const std::uint32_t n = family.oldest != d || d == none ? family.oldest : datagrams_[d].newer;
-      if (n != none && (found == none || datagrams_[n].since < datagrams_[found].since)) found = n;
-    }
-    return found;
-  }
-  [[nodiscard]] std::uint32_t add(const detail::fragment_key& k, instant now) noexcept {
-    if (datagrams_.full()) give_up(oldest_but(none));
-    std::uint32_t& bucket = bucket_of(k);
-    const std::uint32_t d = datagrams_.emplace(k, now, bucket);
-    bucket = d;
-    ages& family = ages_of(datagrams_[d]);
-    datagrams_[d].older = family.newest;
-    (family.newest != none ? datagrams_[family.newest].newer : family.oldest) = d;
-    family.newest = d;
-    return d;
-  }
-  // Gives back all that it holds.
-  void release(datagram& g) noexcept {
     for (std::uint32_t n = g.highest; n != none;) {
-      const std::uint32_t lower = fragments_[n].lower;
+      fragment& f = fragments_[n];
+      [[maybe_unused]] const bool joined = !whole || f.held.append(static_cast<packet&&>(whole));
+      RUNNEL_ASSERT(joined);
+      whole = static_cast<packet&&>(f.held);
+      const std::uint32_t lower = f.lower;
       fragments_.erase(n);
       n = lower;
     }
     held_ -= g.buffers;
-    g.buffers = 0;
-    g.highest = g.lowest = none;
+    unlink(d);
+    return whole;
   }
-  void erase(std::uint32_t d) noexcept {
-    datagram& g = datagrams_[d];
-    release(g);
-    std::uint32_t* at = &bucket_of(g.key);
-    while (*at != d) at = &datagrams_[*at].in_bucket;
-    *at = g.in_bucket;
-    ages& family = ages_of(g);
-    (g.older != none ? datagrams_[g.older].newer : family.oldest) = g.newer;
-    (g.newer != none ? datagrams_[g.newer].older : family.newest) = g.older;
-    datagrams_.erase(d);
-  }
-
-  std::uint32_t* buckets_;
-  slab<datagram> datagrams_;
-  slab<fragment> fragments_;
-  fragment_config config_;
-  ages ages_[2];  // IPv4, IPv6
-  std::uint32_t held_ = 0;
-  timeout_function timeout_ = nullptr;
-  void* timeout_context_ = nullptr;
-  fragment_statistics statistics_;
 };
-
-inline bool fragment_table::check() noexcept {
-  std::uint32_t datagrams = 0, fragments = 0, held = 0;
-  for (const ages& family : ages_) {
-    std::uint32_t older = none;
-    for (std::uint32_t d = family.oldest; d != none; older = d, d = datagrams_[d].newer) {
-      const datagram& g = datagrams_[d];
-      if (++datagrams > datagrams_.size() || g.older != older || &ages_of(g) != &family || find(g.key) != d)
-        return false;
-      if (older != none && datagrams_[older].since > g.since) return false;
-      if (g.refused ? g.highest != none : g.highest == none || g.got >= g.total) return false;
-      std::uint32_t above = none, got = 0, buffers = 0;
-      for (std::uint32_t n = g.highest; n != none; above = n, n = fragments_[n].lower) {
-        const fragment& f = fragments_[n];
-        const std::uint32_t size = std::uint32_t{f.end} - f.begin;
-        if (++fragments > fragments_.size() || f.higher != above || f.begin >= f.end || f.end > g.total) return false;
-        if (above != none && fragments_[above].begin < f.end) return false;
-        if (f.begin == 0 ? f.held.total_length() <= size : f.held.total_length() != size) return false;
-        got += size;
-        buffers += buffers_of(f.held);
-      }
-      if (g.lowest != above || g.buffers != buffers || (!g.refused && g.got != got)) return false;
-      held += buffers;
-    }
-    if (family.newest != older) return false;
-  }
-  return datagrams == datagrams_.size() && fragments == fragments_.size() && held == held_ && held <= config_.fragments;
-}
 
 /// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
 ///

@@ -484,6 +484,21 @@ TEST_CASE("bytes that are not the packet's own: shared, lent, of another pool, i
     CHECK(t.memory->lent(lender) == 0);
     t.memory->remove_lender(lender);
   }
+  SUBCASE("lent bytes count as the slots that their copy takes") {
+    fixture few({.fragments = 8, .datagrams = 4, .fragments_per_datagram = 3, .seed = 1});
+    const std::uint8_t lender = few.memory->add_lender();
+    octets large = piece(udp4(9000), 0, 4000, true), larger = piece(udp4(9000, 2), 0, 8000, true);
+    few.memory->lend(lender, 2);
+    CHECK(few.put(lent(few.memory, large, lender)) == "held");
+    CHECK(few.table->fragments() == 3);
+    CHECK(few.memory->available() == slots.packets - 3);
+    CHECK(few.put(lent(few.memory, larger, lender)) == "fragments_full");
+    CHECK(few.table->fragments() == 3);
+    CHECK(few.put(piece(udp4(9000), 4000, 4800, true)) == "fragments_full");
+    CHECK(few.table->fragments() == 0);
+    CHECK(few.memory->lent(lender) == 0);
+    few.memory->remove_lender(lender);
+  }
   SUBCASE("fragments of another pool are copied to that of the first one") {
     counted_pool other{slots};
     CHECK(t.put(received(t.memory, pieces[2])) == "held");

@@ -11,6 +11,7 @@
 #include <runnel/base/hash.hpp>
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/packet.hpp>
+#include <runnel/wire/checksum.hpp>
 #include <runnel/wire/dissect.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/ipv4.hpp>
@@ -57,46 +58,65 @@ struct fragment_header_place {
   return std::size_t{p.layers().network} - p.headroom();
 }
 
+// What the IP header says of a fragment, `size` bytes of payload, or what is wrong with that. @{
+[[nodiscard]] RUNNEL_INLINE drop_reason read_ipv4_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                           std::uint8_t& transport, std::size_t& size) noexcept {
+  const std::byte* const h = p.data() + network;
+  if (network + ipv4::min_size > p.length()) return drop_reason::ip_too_short;
+  const std::size_t header = (load_u8(h) & 15u) * std::size_t{4}, total = load_be16(h + 2);
+  if (header < ipv4::min_size || network + header > p.length() || total < header) return drop_reason::ip_total_length;
+  // What was hurt on the wire would name a datagram that is somebody else's.
+  std::uint64_t sum = std::uint64_t{load<std::uint32_t>(h)} + load<std::uint32_t>(h + 4) + load<std::uint32_t>(h + 8) +
+                      load<std::uint32_t>(h + 12) + load<std::uint32_t>(h + 16);
+  for (std::size_t at = ipv4::min_size; at < header; at += 4) sum += load<std::uint32_t>(h + at);
+  if (fold_checksum(sum) != 0xffff) return drop_reason::ip_checksum;
+  const unsigned place = load_be16(h + 6);
+  transport = load_u8(h + 9);
+  f.key.addresses[0] = load_be64(h + 12);
+  f.key.id |= std::uint64_t{transport} << 32 | load_be16(h + 4);
+  f.header = static_cast<std::uint32_t>(network + header);
+  f.begin = (place & 0x1fffu) * 8;
+  f.more = (place & 0x2000u) != 0;
+  f.ecn = static_cast<std::uint8_t>(load_u8(h + 1) & 3u);
+  size = total - header;
+  return drop_reason::none;
+}
+[[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                    std::uint8_t& transport, std::size_t& size) noexcept {
+  const header_map map{p};
+  if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
+  const ipv6 ip = map.get<ipv6>();
+  const std::byte* const header = p.data() + network;
+  const std::size_t at =
+      load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
+  if (at == 0) return drop_reason::ipv6_extension;
+  const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
+  transport = fragment.next_header();
+  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
+  f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
+  f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
+  f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
+  f.more = fragment.more_fragments();
+  f.ecn = ip.ecn_bits();
+  const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
+  if (ip.payload_length() < before) return drop_reason::ip_total_length;
+  size = ip.payload_length() - before;
+  return drop_reason::none;
+}
+// @}
+
 // What is wrong with a fragment by itself, or `none`. `dissect` has looked already: no fragment ends behind byte 65535,
 // and a first one has all headers (RFC 1858, RFC 7112). But the packet may have been cut since.
-[[nodiscard]] inline drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
-  if (p.layers().network < p.headroom()) return drop_reason::ip_too_short;
-  const header_map map{p};
+[[nodiscard]] RUNNEL_INLINE drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
+  const layers found = p.layers();
+  if (found.network < p.headroom()) return drop_reason::ip_too_short;
   std::uint8_t transport = 0;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  if (map.has<ipv4>()) {
-    const ipv4 ip = map.get<ipv4>();
-    // What was hurt on the wire would name a datagram that is somebody else's.
-    if (!ip.checksum_ok()) return drop_reason::ip_checksum;
-    transport = ip.protocol_number();
-    f.key.addresses[0] = ip.addresses();
-    f.key.id |= std::uint64_t{transport} << 32 | ip.identification();
-    f.header = static_cast<std::uint32_t>(network_offset(p) + ip.header_size());
-    f.begin = static_cast<std::uint32_t>(ip.fragment_offset());
-    f.more = ip.more_fragments();
-    f.ecn = ip.ecn_bits();
-    if (ip.total_length() < ip.header_size()) return drop_reason::ip_total_length;
-    size = ip.total_length() - ip.header_size();
-  } else if (map.has<ipv6_fragment>()) {
-    const ipv6 ip = map.get<ipv6>();
-    const std::size_t at = find_fragment_header(ip).at;
-    if (at == 0) return drop_reason::ipv6_extension;
-    const std::byte* const header = p.head() + p.layers().network;
-    const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-    transport = fragment.next_header();
-    for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
-    f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
-    f.header = static_cast<std::uint32_t>(network_offset(p) + at + ipv6_fragment::min_size);
-    f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
-    f.more = fragment.more_fragments();
-    f.ecn = ip.ecn_bits();
-    const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
-    if (ip.payload_length() < before) return drop_reason::ip_total_length;
-    size = ip.payload_length() - before;
-  } else {
-    return drop_reason::ip_too_short;
-  }
+  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, transport, size)
+                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, transport, size)
+                                                      : drop_reason::ip_too_short;
+  if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
   if (f.header + size > p.total_length())
     return p.missing() != 0 ? drop_reason::truncated_capture : drop_reason::ip_total_length;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Reassembly: 4096 fragments of 1440 bytes of payload at a time, of 2 or 8 to a datagram, in different orders. What is
+// whole is given back at once.
+#include <benchmark/benchmark.h>
+
+#include <runnel/ip/fragment_table.hpp>
+#include <runnel/wire/dissect.hpp>
+
+#include "support/fragments.hpp"
+#include "support/memory.hpp"
+
+namespace {
+
+using namespace runnel;
+using namespace bench;
+
+constexpr fragment_config config{.fragments = 8192, .datagrams = 4096, .seed = 0x1234'5678'9abc'def0};
+
+paged_pool& packets() {
+  static paged_pool made{{.packets = 8192, .bytes = 1984, .headroom = 128, .bare = 16}};
+  return made;
+}
+
+template <bool Ipv6, std::size_t Pieces, order Order>
+struct reassembly {
+  static void run(benchmark::State& state) {
+    using traffic = fragment_traffic<Ipv6, Pieces, Order>;
+    static const traffic all;
+    pool& memory = packets();
+    paged_memory room{fragment_table::bytes_needed(config)};
+    fragment_table table{{room.data(), fragment_table::bytes_needed(config)}, config};
+    std::vector<packet> row(fragments_at_once);
+    all.measure(
+        state,
+        [&](std::uint32_t round) {
+          for (std::size_t i = 0; i < fragments_at_once; ++i) {
+            packet& p = row[i];
+            p = memory.allocate();
+            if (!p) std::abort();
+            traffic::write(p.put(traffic::headers + traffic::payload), all.row[i], round);
+            p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+          }
+        },
+        [&] {
+          std::size_t bytes = 0;
+          constexpr std::size_t ahead = 4;
+          for (std::size_t i = 0; i < fragments_at_once; ++i) {
+            if (i + ahead < fragments_at_once) table.prefetch(row[i + ahead]);
+            packet& p = row[i];
+            if (table.reassemble(p, {}) != pass) continue;
+            bytes += traffic::length_of(p.data());
+            p.reset();
+          }
+          return bytes;
+        });
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  register_fragment_cases<reassembly>("ours");
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}
