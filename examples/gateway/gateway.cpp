@@ -10,15 +10,22 @@
 // person sees, metrics.hpp what Prometheus does.
 #include <runnel/runnel.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
+#include <unistd.h>  // getpid, isatty
+
 #include "configuration.hpp"
+#include "live_view.hpp"
+#include "metrics.hpp"
 #include "router.hpp"
 
 using namespace runnel;
@@ -47,25 +54,6 @@ std::unique_ptr<gateway::rule_set> read(const char* file, gateway::configuration
   auto rules = std::make_unique<gateway::rule_set>(to);
   if (!rules->load(to)) return why += rules->why(), nullptr;
   return rules;
-}
-
-// Prints to standard output, however long it is.
-template <class Print>
-void show(Print print_to) {
-  char buffer[4096];
-  text_writer screen{buffer, sizeof buffer, [](void*, const char* s, std::size_t n) { std::fwrite(s, 1, n, stdout); }};
-  print_to(screen);
-  screen.flush();
-}
-void print_drops(text_writer& out, const stage_counters& sum) {
-  for (std::size_t i = 0; i < drop_reason_count; ++i) {
-    const auto why = static_cast<drop_reason>(i);
-    if (sum.dropped(why) == 0) continue;
-    text<32> n;
-    n.grouped(sum.dropped(why));
-    for (std::size_t size = n.size(); size < 10; ++size) out << ' ';
-    out << n.c_str() << ' ' << name(why) << '\n';
-  }
 }
 
 // ---- a capture in the place of the network
@@ -100,10 +88,10 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
     auto whole = parse() | by_source{&r} | shared(path);
     // One packet at a time: what of a burst follows a packet that is dropped would be dropped with it.
     run(time, attach<1>(*in, whole), attach(r.fragments), attach(r.connections));
-    show([&](text_writer& screen) {
+    gateway::show([&](text_writer& screen) {
       describe(screen, whole);
       screen << "\nDropped:\n";
-      print_drops(screen, totals(whole));
+      gateway::print_drops(screen, totals(whole));
       screen << "\nRules:\n";
       print(screen, r.rules.current());
       screen << "\nConnections:\n";
@@ -114,8 +102,219 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
   return 0;
 }
 
+// ---- the network
+
+// What a device is on its link: the configuration says it, or the interface.
+ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device) {
+  ip_interface link = c.link;
+  const bool of_kernel = c.device.starts_with("af_");  // else the interface is somebody else's, as that of a TAP
+  const auto found = device::network_interface::open(device.name());
+  const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
+  if (is && of_kernel && link.mac == mac_address{}) link.mac = is->mac;
+  if (is && link.mtu == 0) link.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(is->mtu, 65535));
+  if (link.mtu == 0) link.mtu = 1500;
+  if (link.mac == mac_address{}) {
+    std::random_device random;
+    link.mac.octets[0] = 2;
+    for (std::size_t i = 1; i < 6; ++i) link.mac.octets[i] = static_cast<std::uint8_t>(random());
+  }
+  // Where there is IPv6 there is an address of the link, by RFC 4291 appendix A.
+  bool has_v6 = false, has_link_local = false;
+  for (const interface_address& a : link.addresses) {
+    has_v6 = has_v6 || !is_mapped(a.address);
+    has_link_local = has_link_local || a.address.is_link_local();
+  }
+  if (has_v6 && !has_link_local) {
+    const std::uint64_t m = link.mac.value();
+    const std::uint64_t id = (m >> 24 << 40 | std::uint64_t{0xfffe} << 24 | (m & 0xff'ffff)) ^ std::uint64_t{2} << 56;
+    (void)link.addresses.add({ipv6_address{std::uint64_t{0xfe80} << 48, id}, 64});
+  }
+  return link;
+}
+
+// Connections that outlive a restart: `--state FILE`.
+void import_state(gateway::router& r, const char* file, instant now) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return;  // the first start
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const auto done =
+      import_connections(r.connections, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
+  if (!done) return (void)fail(done.error());
+  std::printf("%u connections from %s\n", done->imported, file);
+}
+int export_state(gateway::router& r, const char* file, instant now) {
+  std::vector<std::byte> all(export_size(r.connections));
+  const std::size_t n = export_connections(r.connections, {all.data(), all.size()}, now);
+  const std::string fresh = std::string(file) + ".new";
+  std::ofstream out(fresh, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(n));
+  out.close();
+  if (!out || std::rename(fresh.c_str(), file) != 0) return fail({"state", "write", file, std::strerror(errno)});
+  return 0;
+}
+
+// Signals: the loop looks at what they have asked for.
+volatile std::sig_atomic_t asked_to_reload = 0;
+stoppable* running = nullptr;
+
+// An attachment of the loop that calls `f(now)` when SIGHUP has come, and once a second.
+template <class Reload, class Second>
+class attendant {
+ public:
+  attendant(Reload r, Second s) : reload_(r), second_(s) {}
+  template <class Clock>
+  std::size_t poll(Clock& clock) {
+    if (asked_to_reload != 0) {
+      asked_to_reload = 0;
+      reload_();
+    }
+    if (const instant now = clock.now(); now >= next_) {
+      second_(now);
+      next_ = now + seconds(1);
+    }
+    return 0;
+  }
+  [[nodiscard]] bool done() const { return true; }
+  template <class Clock>
+  void prepare_to_wait(wait_list& waits, Clock&, const sleeper*) {
+    if (asked_to_reload != 0) waits.ready();
+    waits.until(next_);
+  }
+  void wait_by_itself() const {}
+
+ private:
+  Reload reload_;
+  Second second_;
+  instant next_{};
+};
+
+int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule_set> rules, const char* file,
+                    const char* state) {
+  // Devices, and the tables of their neighbours. Whose neighbour does not answer is told so.
+  auto memory = mapped_pool::open({.packets = 4096});
+  if (!memory) return fail(memory.error());
+  static queue<drop_tail, 256> unreachable;
+  std::vector<gateway::port> ports;
+  ports.reserve(config.interfaces.size());
+  for (gateway::configuration::interface& c : config.interfaces) {
+    auto opened = device::open(c.device.c_str());
+    if (!opened) return fail(opened.error());
+    c.link = link_of(c, *opened);
+    ports.emplace_back(c, std::move(*opened));
+  }
+  gateway::router r(std::move(config), std::move(rules));
+  std::vector<neighbour_table*> links(r.links.size(), nullptr);
+  for (std::size_t n = 1; n < links.size(); ++n) {
+    gateway::port& p = ports[n - 1];
+    p.memory = std::make_unique<gateway::table_memory>(neighbour_table::bytes_needed(r.config.neighbours));
+    p.neighbours = std::make_unique<neighbour_table>(
+        *p.memory, gateway::router::seeded(r.config.neighbours), *memory, r.links[n],
+        neighbour_options{.router = true,
+                          .failed = [](void*, packet&& late) { (void)unreachable.push(std::move(late)); }});
+    links[n] = p.neighbours.get();
+    for (const interface_address& a : r.links[n].addresses) (void)links[n]->announce(a.address);
+  }
+  real_clock time;
+  if (state != nullptr) import_state(r, state, time.now());
+
+  gateway::egress out(ports);
+  auto onto_link = parse() | resolve(links.data(), links.size(), r.routes()) | transmit(out);
+  any_pipeline wire(onto_link);
+  return gateway::with_path(r, wire, out, [&](auto& path) {
+    const auto from = [&](std::uint16_t n) {
+      const mac_address own = r.links[n].mac;
+      gateway::port& p = ports[n - 1u];
+      return named("for us", xdp([own](ethernet e) {
+                     const bool ours = e.destination() == own || e.destination().is_multicast();
+                     return ours && !ethertype::is_vlan(e.ethertype()) ? pass : drop(drop_reason::other_host);
+                   })) |
+             parse() |
+             named("count",
+                   [&p, n](packet& seen) {
+                     seen.iif(n);
+                     ++p.received.packets;
+                     p.received.bytes += seen.total_length();
+                   }) |
+             answer_neighbours(*p.neighbours) | shared(path);
+    };
+    std::vector<decltype(attach(ports[0].device, from(1)))> inputs;
+    std::vector<decltype(attach(*ports[0].neighbours, transmit(ports[0].device)))> questions;
+    for (std::uint16_t n = 1; n < links.size(); ++n) {
+      inputs.push_back(attach(ports[n - 1u].device, from(n)));
+      questions.push_back(attach(*ports[n - 1u].neighbours, transmit(ports[n - 1u].device)));
+    }
+    // What waited in vain for its neighbour has been translated and counted already: the error is routed like any
+    // other.
+    auto late = parse() | reject(icmp::unreachable::host, r.errors) | track(r.connections) |
+                hook<hook_point::output>(r.rules) |
+                route(r.routes()).on<local>(discard).on<forward>(shared(onto_link)).on<no_route>(discard);
+
+    // What all paths have counted; they share one.
+    const auto sum = [&] {
+      const stage_counters shared_part = totals(path);
+      stage_counters all = shared_part;
+      const auto add = [&](const stage_counters& more, const stage_counters& but) {
+        for (std::size_t i = 0; i < drop_reason_count; ++i) all.reasons[i] += more.reasons[i] - but.reasons[i];
+      };
+      for (auto& input : inputs) add(totals(input.path()), shared_part);
+      for (auto& question : questions) add(totals(question.path()), {});
+      add(totals(late), {});  // and what leaves
+      return all;
+    };
+    gateway::live_view view(r);
+    const bool terminal = ::isatty(1) == 1;
+    attendant attends(
+        [&] {
+          gateway::configuration next;
+          std::string why;
+          auto fresh = read(file, next, why);
+          if (fresh) {
+            for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i)
+              next.interfaces[i].link = link_of(next.interfaces[i], ports[i].device);
+            why = r.reload(std::move(next), std::move(fresh));
+          }
+          if (why.empty()) std::printf("reloaded %s\n", file);
+          else std::printf("not reloaded: %s\n", why.c_str());
+          std::fflush(stdout);
+        },
+        [&](instant now) {
+          if (terminal) view.draw(r, ports, sum(), now);
+        });
+    auto metrics = gateway::metrics_server::open(r.config.metrics_address, r.config.metrics_port,
+                                                 [&] { return gateway::exposition(r, ports, sum()); });
+    if (!metrics) return fail(metrics.error());
+
+    loop work{time,
+              attach_all(inputs),
+              attach_all(questions),
+              attach(unreachable, late),
+              attach(r.fragments),
+              attach(r.connections),
+              std::move(attends),
+              std::move(*metrics)};
+    running = &work;
+    for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+    std::signal(SIGHUP, [](int) {
+      asked_to_reload = 1;
+      running->wake();
+    });
+    std::printf("forwarding between %zu interfaces; Ctrl-C ends it, kill -HUP %d reloads %s\n", ports.size(),
+                static_cast<int>(::getpid()), file);
+    std::fflush(stdout);
+    work.run();
+
+    gateway::show([&](text_writer& screen) {
+      for (gateway::port& p : ports) print(screen << p.name.c_str() << ": ", p.device), screen << '\n';
+      describe(screen, inputs[0].path());
+      screen << "\nDropped:\n";
+      gateway::print_drops(screen, sum());
+    });
+    return state != nullptr ? export_state(r, state, time.now()) : 0;
+  });
+}
+
 int check(const gateway::configuration& c, gateway::rule_set& rules) {
-  show([&](text_writer& out) {
+  gateway::show([&](text_writer& out) {
     out << "ok: " << c.interfaces.size() << " interfaces, " << c.routes.size() << " routes, " << rules.table().size()
         << " rules\n";
     for (const gateway::configuration::interface& i : c.interfaces) {
@@ -152,13 +351,13 @@ int main(int argc, char** argv) {
   if (!rules) return fail(why.c_str());
   if (only_check) return check(config, *rules);
 
-  gateway::router r(std::move(config), std::move(rules));
   if (capture != nullptr) {
+    gateway::router r(std::move(config), std::move(rules));
     const std::string uri = written == nullptr ? "null:" : "pcap:" + std::string(written) + "?write";
     auto out = device::open(uri.c_str());
     if (!out) return fail(out.error());
     const int status = replay(r, capture, *out);
     return out->failure() != nullptr ? fail(*out->failure()) : status;
   }
-  return 0;
+  return forward_packets(std::move(config), std::move(rules), file, state);
 }

@@ -138,12 +138,17 @@ class route_set {
   bool complete_ = true;
 };
 
-// A link: the device, and who is there.
+// A link: the device, who is there, and what went by.
 struct port {
+  port(const configuration::interface& c, runnel::device::any_device&& d) : name(c.name), device(std::move(d)) {}
+
   std::string name;
   runnel::device::any_device device;
   std::unique_ptr<table_memory> memory;
   std::unique_ptr<runnel::neighbour_table> neighbours;
+  struct {
+    std::uint64_t packets = 0, bytes = 0;
+  } received, sent;
 };
 
 // All ports as one device: each packet goes out by the interface of its next hop; an answer, which has none, by the one
@@ -152,15 +157,13 @@ class egress {
  public:
   explicit egress(std::vector<port>& ports) : ports_(ports) {}
   explicit egress(std::vector<port>& ports, runnel::device::any_device& capture) : ports_(ports), capture_(&capture) {}
+
   [[nodiscard]] std::size_t transmit(runnel::packet* packets, std::size_t n, runnel::instant now) {
     if (capture_ != nullptr) return capture_->transmit(packets, n, now);
     for (std::size_t from = 0, to; from < n; from = to) {
       const std::uint16_t out = way_of(packets[from]);
       for (to = from + 1; to < n && way_of(packets[to]) == out; ++to) {}
-      const bool there = out >= 1 && out <= ports_.size();
-      const std::size_t sent = there ? ports_[out - 1u].device.transmit(packets + from, to - from, now) : 0;
-      lost_ += to - from - sent;
-      for (std::size_t i = from + sent; i < to; ++i) packets[i].reset();
+      send(out, packets + from, to - from, now);
     }
     return n;
   }
@@ -172,81 +175,103 @@ class egress {
     const std::uint16_t oif = runnel::oif_of(p);
     return oif != 0 ? oif : p.iif();
   }
+  void send(std::uint16_t out, runnel::packet* packets, std::size_t n, runnel::instant now) {
+    std::size_t sent = 0;
+    if (out >= 1 && out <= ports_.size()) {
+      port& to = ports_[out - 1u];
+      std::uint64_t bytes = 0;
+      for (std::size_t i = 0; i < n; ++i) bytes += packets[i].total_length();
+      sent = to.device.transmit(packets, n, now);
+      for (std::size_t i = sent; i < n; ++i) bytes -= packets[i].total_length();
+      to.sent.packets += sent;
+      to.sent.bytes += bytes;
+    }
+    lost_ += n - sent;
+    for (std::size_t i = sent; i < n; ++i) packets[i].reset();
+  }
+
   std::vector<port>& ports_;
   runnel::device::any_device* capture_ = nullptr;
   std::uint64_t lost_ = 0;
 };
 
-class router {
- public:
-  static constexpr std::size_t max_next_hops = 4096;
-
-  // Of a configuration whose rules can be loaded.
-  router(configuration c, std::unique_ptr<rule_set> first_rules)
+// Tables that last, and the rules and routes in force.
+struct router {
+  // Of a configuration whose rules are these. `links` is by number, so that the first one is none.
+  router(configuration c, std::unique_ptr<rule_set> loaded)
       : config(std::move(c)),
-        rules_now_(std::move(first_rules)),
-        rules(rules_now_->table()),
-        connection_memory_(runnel::connection_table::bytes_needed(config.connections)),
-        fragment_memory_(runnel::fragment_table::bytes_needed(config.fragments)),
-        connections(connection_memory_, seeded(config.connections)),
-        fragments(fragment_memory_, seeded(config.fragments)),
+        connection_memory(runnel::connection_table::bytes_needed(config.connections)),
+        fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
+        connections(connection_memory, seeded(config.connections)),
+        fragments(fragment_memory, seeded(config.fragments)),
         links(config.interfaces.size() + 1),
-        hop_slots_(max_next_hops),
-        hops(hop_slots_.data(), hop_slots_.size(), nullptr, 0),
-        errors(interfaces()) {
+        hop_slots(config.routes.size() + 4096),
+        hops(hop_slots.data(), hop_slots.size(), nullptr, 0),
+        rules_now(std::move(loaded)),
+        rules(rules_now->table()),
+        errors({links.data(), links.size()}) {
     for (std::size_t i = 0; i < config.interfaces.size(); ++i) {
       links[i + 1] = config.interfaces[i].link;
       if (links[i + 1].mtu == 0) links[i + 1].mtu = 1500;
     }
-    routes_now_ = std::make_unique<route_set>(config, links, hops);
-    all_routes = std::make_unique<runnel::snapshot<route_set::table_type, 1>>(routes_now_->table());
+    routes_now = std::make_unique<route_set>(config, links, hops);
+    all_routes = std::make_unique<runnel::snapshot<route_set::table_type, 1>>(routes_now->table());
     routes().refresh();
   }
 
   [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
   [[nodiscard]] runnel::snapshot_reader<route_set::table_type>& routes() { return all_routes->reader(0); }
-  // The interface that a packet from this address comes by, as far as routes say.
+  // The interface behind which this address is, as far as routes say.
   template <class Address>
   [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {
     const runnel::next_hop_number n = all_routes->newest().lookup(a);
     return hops.is_hop(n) ? hops[n].oif : 0;
   }
 
- private:
+  // Other rules, routes and addresses, all or none: empty, or why not. Between two rounds of the loop, whose thread
+  // this is. Connections stay as they are: what a rule said about the first packet of one is not asked again.
+  std::string reload(configuration next, std::unique_ptr<rule_set> loaded) {
+    if (next.interfaces.size() != config.interfaces.size()) return "another number of interfaces needs a restart";
+    for (std::size_t i = 0; i < next.interfaces.size(); ++i)
+      if (next.interfaces[i].name != config.interfaces[i].name ||
+          next.interfaces[i].device != config.interfaces[i].device)
+        return "interface " + next.interfaces[i].name + " is another one: this needs a restart";
+    std::vector<runnel::ip_interface> with_addresses = links;
+    for (std::size_t i = 0; i < next.interfaces.size(); ++i)
+      with_addresses[i + 1].addresses = next.interfaces[i].link.addresses;
+    auto fresh = std::make_unique<route_set>(next, with_addresses, hops);
+    if (!fresh->complete()) return "more routes to different routers than there is room for: this needs a restart";
+
+    std::copy(with_addresses.begin(), with_addresses.end(), links.begin());
+    all_routes->replace(fresh->table());
+    routes().refresh();
+    routes_now = std::move(fresh);
+    rules.offer(loaded->table());
+    rules.current();
+    rules_now = std::move(loaded);
+    config = std::move(next);
+    return "";
+  }
+
+  configuration config;
+  table_memory connection_memory, fragment_memory;
+  runnel::connection_table connections;
+  runnel::fragment_table fragments;
+  std::vector<runnel::ip_interface> links;
+  std::vector<runnel::next_hop_table::slot> hop_slots;
+  runnel::next_hop_table hops;
+  std::unique_ptr<rule_set> rules_now;
+  runnel::rule_table_slot rules;
+  runnel::icmp_sender errors;
+  std::unique_ptr<route_set> routes_now;
+  std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
+
   template <class Config>
   static Config seeded(Config c) {
     std::random_device source;
     c.seed = std::uint64_t{source()} << 32 | source();
     return c;
   }
-
- public:
-  configuration config;
-
- private:
-  std::unique_ptr<rule_set> rules_now_;
-
- public:
-  runnel::rule_table_slot rules;
-
- private:
-  table_memory connection_memory_, fragment_memory_;
-
- public:
-  runnel::connection_table connections;
-  runnel::fragment_table fragments;
-  std::vector<runnel::ip_interface> links;  // by number: the first one is none
-
- private:
-  std::vector<runnel::next_hop_table::slot> hop_slots_;
-
- public:
-  runnel::next_hop_table hops;
-  runnel::icmp_sender errors;
-
- private:
-  std::unique_ptr<route_set> routes_now_;
-  std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
 };
 
 // Calls `use(path)` with the way of parsed packets whose interface is known. Those that are forwarded go to `wire`,

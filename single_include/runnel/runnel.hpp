@@ -1929,6 +1929,7 @@ enum class drop_reason : std::uint8_t {
   discarded,            ///< the pipeline ends here on purpose (`discard`)
   aborted,              ///< an early verdict reported a fault of its own
   truncated_capture,    ///< the capture cut the packet short before its headers ended
+  other_host,           ///< sent to another host's link address, or into a VLAN of others
   link_too_short,       ///< shorter than its link-layer header
   vlan_malformed,       ///< a VLAN tag is cut off, or more tags are stacked than are accepted
   llc_malformed,        ///< an 802.3 length or an LLC/SNAP header that does not fit
@@ -2000,6 +2001,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "discarded",
       "aborted",
       "truncated_capture",
+      "other_host",
       "link_too_short",
       "vlan_malformed",
       "llc_malformed",
