@@ -35,5 +35,7 @@
 #include <runnel/ip/routing_rules.hpp>
 #include <runnel/ip/sorted_routes.hpp>
 #include <runnel/ip/tcp_reset.hpp>
+#include <runnel/ip/virtual_defragment.hpp>
+#include <runnel/ip/virtual_fragment_table.hpp>
 
 #endif

@@ -10449,7 +10449,8 @@ enum class connection_state : std::uint8_t {
   none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
   new_,         ///< of a connection of which nothing came back yet
   established,  ///< of a connection that was seen in both directions
-  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
+  related,      ///< about a connection (an ICMP error), one that a connection announced (FTP data), or a later fragment
+                ///< behind `virtual_defragment()` of a datagram of a connection of which nothing came back yet
   invalid,      ///< belongs to no connection, and begins none
   untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
 };
@@ -10558,6 +10559,15 @@ struct connection_facts {
 namespace detail {
 // How far apart the records of connections lie in a table.
 inline constexpr std::size_t connection_stride = 128;
+// What `virtual_defragment` tells `track` of a later fragment, in the packet's connection word: whose ports, or what
+// stands for them, are in the packet's scratch. States that nothing has behind `track`, and no number.
+namespace later_fragment {
+inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 15;
+[[nodiscard]] constexpr std::uint8_t word_for(std::uint8_t protocol) noexcept {
+  return protocol == 6 ? of_tcp : protocol == 17 ? of_udp : protocol == 1 || protocol == 58 ? of_icmp : of_other;
+}
+[[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word < 16 && (word & 6u) == 6; }
+}  // namespace later_fragment
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 }  // namespace detail
@@ -36401,6 +36411,7 @@ struct fragment_place {
   std::uint32_t end = 0;
   bool more = false;
   std::uint8_t ecn = 0;
+  std::uint8_t transport = 0;  // what the payload begins with, as the header before it says
 };
 
 // Where the fragment header of an IPv6 packet lies, counted from the IPv6 header, and the octet that announces it; 0
@@ -36422,7 +36433,7 @@ struct fragment_header_place {
 
 // What the IP header says of a fragment, `size` bytes of payload, or what is wrong with that. @{
 [[nodiscard]] RUNNEL_INLINE drop_reason read_ipv4_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                           std::uint8_t& transport, std::size_t& size) noexcept {
+                                                           std::size_t& size) noexcept {
   const std::byte* const h = p.data() + network;
   if (network + ipv4::min_size > p.length()) return drop_reason::ip_too_short;
   const std::size_t header = (load_u8(h) & 15u) * std::size_t{4}, total = load_be16(h + 2);
@@ -36433,9 +36444,9 @@ struct fragment_header_place {
   for (std::size_t at = ipv4::min_size; at < header; at += 4) sum += load<std::uint32_t>(h + at);
   if (fold_checksum(sum) != 0xffff) return drop_reason::ip_checksum;
   const unsigned place = load_be16(h + 6);
-  transport = load_u8(h + 9);
+  f.transport = load_u8(h + 9);
   f.key.addresses[0] = load_be64(h + 12);
-  f.key.id |= std::uint64_t{transport} << 32 | load_be16(h + 4);
+  f.key.id |= std::uint64_t{f.transport} << 32 | load_be16(h + 4);
   f.header = static_cast<std::uint32_t>(network + header);
   f.begin = (place & 0x1fffu) * 8;
   f.more = (place & 0x2000u) != 0;
@@ -36444,7 +36455,7 @@ struct fragment_header_place {
   return drop_reason::none;
 }
 [[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                    std::uint8_t& transport, std::size_t& size) noexcept {
+                                                    std::size_t& size) noexcept {
   const header_map map{p};
   if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
   const ipv6 ip = map.get<ipv6>();
@@ -36453,7 +36464,7 @@ struct fragment_header_place {
       load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
   if (at == 0) return drop_reason::ipv6_extension;
   const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-  transport = fragment.next_header();
+  f.transport = fragment.next_header();
   for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
   f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
   f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
@@ -36472,11 +36483,10 @@ struct fragment_header_place {
 [[nodiscard]] RUNNEL_INLINE drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
   const layers found = p.layers();
   if (found.network < p.headroom()) return drop_reason::ip_too_short;
-  std::uint8_t transport = 0;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, transport, size)
-                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, transport, size)
+  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, size)
+                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, size)
                                                       : drop_reason::ip_too_short;
   if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
@@ -36485,7 +36495,7 @@ struct fragment_header_place {
   if (f.begin == 0 && !f.more) return drop_reason::none;  // an atomic fragment, which may be empty
   // Not the last one: a multiple of 8 (RFC 8200 §4.5). An empty one has no place. TCP never goes on at byte 8, where
   // another's flags would be written over (RFC 1858 §3.2.2, RFC 3128).
-  if (size == 0 || f.end > 65535 || (f.more && size % 8 != 0) || (transport == 6 && f.begin == 8))
+  if (size == 0 || f.end > 65535 || (f.more && size % 8 != 0) || (f.transport == 6 && f.begin == 8))
     return drop_reason::ip_fragment;
   return drop_reason::none;
 }
@@ -36657,13 +36667,20 @@ class fragment_store {
     std::uint32_t lower = none, higher = none;
   };
 
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const fragment_key& k, std::uint32_t hash) const noexcept {
+    std::uint32_t d = buckets_[hash & mask_];
+    while (d != none && !(datagrams_[d].hash == hash && datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
+    return d;
+  }
+  [[nodiscard]] std::uint32_t find(const fragment_key& k) const noexcept {
+    return find(k, static_cast<std::uint32_t>(k.hash(config_.seed)));
+  }
   // The datagram of a fragment, a new one when there is none.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t datagram_of(const fragment_key& k, instant now) noexcept {
     if (soonest_ <= now) [[unlikely]]
       expire(now, expired_at_once);
     const auto hash = static_cast<std::uint32_t>(k.hash(config_.seed));
-    std::uint32_t d = buckets_[hash & mask_];
-    while (d != none && !(datagrams_[d].hash == hash && datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
+    std::uint32_t d = find(k, hash);
     if (d != none && due(datagrams_[d]) <= now) [[unlikely]] {
       time_out(d, now);
       d = none;
@@ -36858,9 +36875,7 @@ inline bool fragment_store::check() noexcept {
       const datagram& g = datagrams_[d];
       if (++datagrams > datagrams_.size() || g.older != older || &ages_of(g) != &family || due(g) < soonest_)
         return false;
-      std::uint32_t found = buckets_[g.hash & mask_];
-      while (found != none && !(datagrams_[found].key == g.key)) found = datagrams_[found].in_bucket;
-      if (found != d || g.hash != static_cast<std::uint32_t>(g.key.hash(config_.seed))) return false;
+      if (find(g.key) != d) return false;
       if (older != none && datagrams_[older].since > g.since) return false;
       if (g.refused ? g.highest != none : g.highest == none || g.got == g.total) return false;
       std::uint32_t above = none, got = 0, buffers = 0;
@@ -39740,152 +39755,6 @@ class sorted_routes_of : public sorted_routes<Address> {
 
 #endif
 
-// ==== runnel/ip.hpp ==================================================================================================
-// The network layer: routes, neighbours, fragments, forwarding, ICMP errors and echo.
-#ifndef RUNNEL_IP_ALL_HPP
-#define RUNNEL_IP_ALL_HPP
-
-#endif
-
-// ==== runnel/match.hpp ===============================================================================================
-// Match expressions over header fields and metadata, sets, rules, and their printing.
-#ifndef RUNNEL_MATCH_ALL_HPP
-#define RUNNEL_MATCH_ALL_HPP
-
-#endif
-
-// ==== runnel/packet.hpp ==============================================================================================
-// Packets: frames, packets, the pools they come from, bursts, cursors.
-#ifndef RUNNEL_PACKET_ALL_HPP
-#define RUNNEL_PACKET_ALL_HPP
-
-#endif
-
-// ==== runnel/track/connection.hpp ====================================================================================
-// One tracked connection: two cache lines in a table. The first has what every packet needs, the second what TCP needs.
-#ifndef RUNNEL_TRACK_CONNECTION_HPP
-#define RUNNEL_TRACK_CONNECTION_HPP
-
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel {
-
-class connection_table;
-
-namespace detail {
-
-// What was seen of one side of a TCP connection; the kernel's struct ip_ct_tcp_state, after "Real Stateful TCP Packet
-// Filtering in IP Filter" by Guido van Rooij.
-struct tcp_side {
-  std::uint32_t end = 0;         // the highest sequence number that it sent, and its length
-  std::uint32_t max_end = 0;     // the highest that its peer lets it send
-  std::uint32_t max_window = 0;  // the largest window that it offered; 0: nothing seen of it yet
-  std::uint32_t max_ack = 0;     // the highest acknowledgement that it sent
-};
-struct tcp_window {
-  tcp_side side[2];
-  std::uint8_t scale[2] = {};  // of each side
-  std::uint8_t flags[2] = {};
-  std::uint32_t last_sequence = 0;
-  std::uint32_t last_ack = 0;
-  std::uint32_t last_end = 0;
-  std::uint16_t last_window = 0;
-  std::uint8_t last_index = 0;  // of the kind of the last segment: see tcp_tracker.hpp
-  std::uint8_t last_direction = 0;
-  std::uint8_t last_scale = 0;
-  std::uint8_t last_flags = 0;
-  std::uint8_t retransmits = 0;
-};
-static_assert(sizeof(tcp_window) == 56);
-
-struct tracker;
-struct transfer;
-struct translated;
-
-}  // namespace detail
-
-/// A connection: handlers behind `track()` may ask for `connection&`, or `const connection&`. It belongs to its table
-/// and stays where it is as long as it lives; after the burst it may be gone. Counters are those of the packets that
-/// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
-class alignas(64) connection : private connection_facts {
- public:
-  /// Made by tables.
-  connection() noexcept {}  // what is not set there is set when it is first wanted: the second line may never be
-  connection(const connection&) = delete;
-  connection& operator=(const connection&) = delete;
-
-  /// Bits of `connection_status`.
-  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
-  /// Whether all of some bits are set.
-  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
-  /// The IP protocol.
-  [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
-  /// What has become of a TCP connection; `none` for others.
-  [[nodiscard]] tcp_connection_state tcp_state() const noexcept {
-    return static_cast<tcp_connection_state>(tcp_state_);
-  }
-  /// A number that rules and handlers give it. @{
-  [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
-  void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
-  /// @}
-  /// 32 bits, each a label; the kernel has 128. @{
-  [[nodiscard]] std::uint32_t labels() const noexcept { return (facts().status & has_labels) != 0 ? labels_ : 0; }
-  void labels(std::uint32_t v) noexcept {
-    labels_ = v;
-    bits() |= has_labels;
-  }
-  /// @}
-  /// The zone of the track stage that it began at.
-  [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
-  /// What went one way. @{
-  [[nodiscard]] std::uint64_t packets(connection_direction d) const noexcept {
-    return packets_[static_cast<std::uint8_t>(d)];
-  }
-  [[nodiscard]] std::uint64_t octets(connection_direction d) const noexcept {
-    return octets_[static_cast<std::uint8_t>(d)];
-  }
-  /// @}
-  /// Whether it belongs to somebody: false of a place that is free. For those who keep numbers.
-  [[nodiscard]] bool is_alive() const noexcept { return (facts().status & alive) != 0; }
-
- private:
-  friend class connection_table;
-  friend struct detail::tracker;
-  friend struct detail::transfer;
-  friend struct detail::translated;
-  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
-                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
-                                 has_mapping = maps_destination | maps_source;
-  static constexpr std::uint16_t public_status = 0x03ff;
-
-  [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
-  [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
-  [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
-
-  // ---- every packet
-  std::uint32_t deadline_;  // in ticks
-  std::uint32_t timer_;     // its place in the wheel; unconfirmed: its place in the ring of those
-  std::uint32_t original_;  // places in the index
-  std::uint32_t reply_;     // that of `original_` when both directions are found in one place
-  std::uint32_t created_;   // in ticks; unconfirmed: in which burst
-  std::uint8_t protocol_;
-  std::uint8_t tcp_state_;
-  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
-  std::uint64_t packets_[2];
-  std::uint64_t octets_[2];
-  // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
-  union {
-    detail::tcp_window tcp_;
-  };
-  std::uint32_t labels_;
-  std::uint32_t tuples6_;
-};
-static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 8);
-
-}  // namespace runnel
-
-#endif
-
 // ==== runnel/track/connection_tuple.hpp ==============================================================================
 // One direction of a connection: addresses, ports or what stands for them, protocol and zone, as whole words. What
 // packets are looked up by, and what NAT changes. The kernel's struct nf_conntrack_tuple.
@@ -40057,6 +39926,611 @@ class connection_tuple {
   std::uint64_t words_[5] = {};  // source, destination, the rest
 };
 static_assert(sizeof(connection_tuple) == 40);
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/packet_tuple.hpp ==================================================================================
+// Which tuple a packet has, and what else tracking has to know about it. Nothing here is for users.
+#ifndef RUNNEL_TRACK_PACKET_TUPLE_HPP
+#define RUNNEL_TRACK_PACKET_TUPLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel::detail {
+
+enum class tuple_kind : std::uint8_t {
+  none,       // not IP: nothing to track
+  whole,      // it has a tuple
+  error,      // an ICMP error: its tuple is that of the packet that it is about
+  untracked,  // neighbour discovery and the like
+  invalid,    // IP without a tuple: a later fragment, an ICMP message that nobody knows
+  later,      // a later fragment, whose tuple is that of the first one
+};
+
+// What tracking reads in a packet.
+struct packet_tuple {
+  connection_tuple tuple{};
+  const std::byte* transport = nullptr;  // where the transport header begins, whose fixed part is there
+  std::uint32_t size = 0;                // of the IP packet, as it says
+  std::uint32_t payload = 0;             // bytes from the transport header to its end, as it says
+  std::uint32_t held = 0;                // how many of these are there, in one piece
+  tuple_kind kind = tuple_kind::none;
+  ipv4_address outer4{};  // of an error: whom it was sent to
+  ipv6_address outer6{};
+};
+
+// ---- ICMP
+
+// Redirects are none of the errors that RFC 1812 names, but are about a packet too.
+[[nodiscard]] inline tuple_kind kind_of_icmp(const icmp& m) noexcept {
+  if (m.is_error()) return tuple_kind::error;
+  return m.message_type() <= 18 ? tuple_kind::whole : tuple_kind::invalid;
+}
+[[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
+  if (type < 128) return tuple_kind::error;
+  // Multicast listeners and routers, neighbour discovery: they come and go without a conversation.
+  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 153)) return tuple_kind::untracked;
+  return tuple_kind::whole;
+}
+// The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
+inline bool ports_of(std::uint8_t protocol, const std::byte* p, std::size_t size, std::uint32_t& ports) noexcept {
+  ports = 0;
+  switch (protocol) {
+    case 6:
+    case 17:
+      if (size < 4) return false;
+      ports = load_be32(p);
+      return true;
+    case 1:
+    case 58:
+      if (size < 8) return false;
+      ports = std::uint32_t{load_be16(p + 4)} << 16 | load_be16(p);
+      return true;
+    case 47:
+      // Of a quoted header perhaps only the first eight bytes are there.
+      if (size >= gre::min_size && (load_be16(p) & 0x4c07u) == 0) ports = gre::unchecked({p, size}).key();
+      return true;
+    default: return true;
+  }
+}
+// The tuple of a packet of which only the beginning is there, as an error quotes it. False when it has none.
+inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noexcept {
+  std::uint32_t ports = 0;
+  if (b.size() < 20) return false;
+  const std::byte* const p = b.data();
+  if (load_u8(p) >> 4 == 4) {
+    const std::size_t header = (load_u8(p) & 15u) * std::size_t{4};
+    if (header < 20 || header > b.size() || (load_be16(p + 6) & 0x1fffu) != 0) return false;
+    const std::uint8_t protocol = load_u8(p + 9);
+    if (!ports_of(protocol, p + header, b.size() - header, ports)) return false;
+    to = {ipv4_address::load(p + 12),
+          ipv4_address::load(p + 16),
+          static_cast<std::uint16_t>(ports >> 16),
+          static_cast<std::uint16_t>(ports),
+          protocol,
+          zone};
+    return true;
+  }
+  if (load_u8(p) >> 4 != 6 || b.size() < 40) return false;
+  std::uint8_t protocol = load_u8(p + 6);
+  std::size_t at = 40;
+  while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 51 || protocol == 60) {
+    if (at + 8 > b.size()) return false;
+    if (protocol == 44 && (load_be16(p + at + 2) & 0xfff8u) != 0) return false;
+    const std::size_t said = load_u8(p + at + 1);
+    const std::size_t size = protocol == 44 ? 8 : protocol == 51 ? (said + 2) * 4 : (said + 1) * 8;
+    protocol = load_u8(p + at);
+    at += size;
+  }
+  if (at > b.size() || !ports_of(protocol, p + at, b.size() - at, ports)) return false;
+  to = {ipv6_address::load(p + 8),
+        ipv6_address::load(p + 24),
+        static_cast<std::uint16_t>(ports >> 16),
+        static_cast<std::uint16_t>(ports),
+        protocol,
+        zone};
+  return true;
+}
+
+// ---- whole packets
+
+[[gnu::noinline]] inline void read_carefully(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const header_map map{p};
+  const layers& found = map.layers();
+  to.kind = tuple_kind::none;
+  const bool is_ipv4 = map.has<ipv4>();
+  if (!is_ipv4 && !map.has<ipv6>()) return;
+  to.kind = tuple_kind::invalid;
+  const std::byte* const network = p.head() + found.network;
+  to.size = is_ipv4 ? load_be16(network + 2) : load_be16(network + 4) + 40u;
+  if (!found.has(protocol::transport)) return;
+  const std::byte* const transport = p.head() + found.transport;
+  const bytes whole = p.contents();
+  const auto before = static_cast<std::uint32_t>(transport - network);
+  if (transport > whole.end() || before > to.size) return;
+  to.transport = transport;
+  to.payload = to.size - before;
+  auto held = static_cast<std::size_t>(whole.end() - transport);
+  if (held > to.payload) held = to.payload;
+  to.held = static_cast<std::uint32_t>(held);
+  std::uint64_t number = 0;
+  if (!match::detail::l4proto_of(subject{p, map}, number)) return;
+  const auto protocol_number = static_cast<std::uint8_t>(number);
+  if (!is_ipv4 && protocol_number == 59) return;  // no next header: nothing there to track
+
+  if (found.has(protocol::icmp)) {
+    if (held < icmp::min_size) return;
+    const icmp m = icmp::unchecked({transport, held});
+    to.kind = is_ipv4 ? kind_of_icmp(m) : tuple_kind::invalid;
+    if (to.kind == tuple_kind::error) {
+      to.outer4 = map.get<ipv4>().destination();
+      if (!quoted_tuple(m.payload(), zone, to.tuple) || to.tuple.is_ipv6()) to.kind = tuple_kind::invalid;
+    }
+  } else if (found.has(protocol::icmpv6)) {
+    if (held < 8) return;
+    to.kind = is_ipv4 ? tuple_kind::invalid : kind_of_icmpv6(load_u8(transport));
+    if (to.kind == tuple_kind::error) {
+      to.outer6 = map.get<ipv6>().destination();
+      if (!quoted_tuple(bytes{transport, held}.from(8), zone, to.tuple) || !to.tuple.is_ipv6())
+        to.kind = tuple_kind::invalid;
+    }
+  } else {
+    to.kind = tuple_kind::whole;
+  }
+  if (to.kind != tuple_kind::whole) return;
+  std::uint32_t ports = 0;
+  if (!ports_of(protocol_number, transport, held, ports) || (protocol_number == 6 && held < 20)) {
+    to.kind = tuple_kind::invalid;
+    return;
+  }
+  const auto upper = static_cast<std::uint16_t>(ports >> 16), lower = static_cast<std::uint16_t>(ports);
+  if (is_ipv4) {
+    const ipv4 ip = map.get<ipv4>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
+  } else {
+    const ipv6 ip = map.get<ipv6>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
+  }
+}
+
+// What tracking has to know of a packet; IPv4 with TCP or UDP goes the short way.
+RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const layers found = p.layers();
+  constexpr unsigned wanted = static_cast<unsigned>(protocol::parsed) | static_cast<unsigned>(protocol::ipv4) |
+                              static_cast<unsigned>(protocol::transport);
+  constexpr unsigned either = static_cast<unsigned>(protocol::tcp) | static_cast<unsigned>(protocol::udp);
+  const std::byte* const network = p.head() + found.network;
+  const std::byte* const transport = p.head() + found.transport;
+  const std::byte* const end = p.data() + p.length();
+  if ((found.protocols & wanted) == wanted && (found.protocols & either) != 0 && network + 20 <= end &&
+      transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
+    to.size = load_be16(network + 2);
+    to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+    to.held = static_cast<std::uint32_t>(end - transport);
+    to.transport = transport;
+    to.kind = tuple_kind::whole;
+    to.tuple = connection_tuple::from4(load_be64(network + 12),
+                                       tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
+    return;
+  }
+  read_carefully(p, zone, to);
+}
+
+// What tracking has to know of a later fragment that `virtual_defragment` has marked.
+[[gnu::noinline]] inline void read_later_fragment(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const header_map map{p};
+  const std::uint32_t word = p.connection(), ports = p.scratch();
+  const auto upper = static_cast<std::uint16_t>(ports >> 16), lower = static_cast<std::uint16_t>(ports);
+  const auto protocol_or = [word](std::uint8_t said, std::uint8_t icmp) {
+    if (word == later_fragment::of_other) return said;
+    return word == later_fragment::of_tcp ? std::uint8_t{6} : word == later_fragment::of_udp ? std::uint8_t{17} : icmp;
+  };
+  to.kind = tuple_kind::invalid;
+  if (map.has<ipv4>()) {
+    const ipv4 ip = map.get<ipv4>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_or(ip.protocol_number(), 1), zone};
+    to.size = static_cast<std::uint32_t>(ip.total_length());
+    to.payload = to.size - static_cast<std::uint32_t>(ip.header_size());
+  } else if (map.has<ipv6_fragment>()) {
+    const ipv6 ip = map.get<ipv6>();
+    const ipv6_fragment fragment = map.get<ipv6_fragment>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_or(fragment.next_header(), 58), zone};
+    to.size = static_cast<std::uint32_t>(ip.payload_length() + ipv6::min_size);
+    const auto* const behind = map.at<header::ipv6_fragment, 8>() + ipv6_fragment::min_size;
+    to.payload = to.size - static_cast<std::uint32_t>(behind - (p.head() + p.layers().network));
+  } else {
+    return;
+  }
+  if (to.payload <= to.size) to.kind = tuple_kind::later;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/virtual_fragment_table.hpp ===========================================================================
+// Virtual reassembly: fragments stay fragments, and each is known by the ports of its datagram. RFC 1858, RFC 3128,
+// RFC 4787 REQ-14, RFC 5722, RFC 8900.
+//
+// Theory of operation. The first fragment of a datagram passes, and what it tells is remembered: protocol and ports, or
+// the identifier of an ICMP query. The later ones pass behind it with that, in the packet's `scratch` and `connection`
+// words, where `track()` finds it. Those that come before the first one wait for it, and go on behind it in order.
+// Nothing is copied, but what a device had lent and has to wait.
+//
+// What was seen of a datagram is written down as in a fragment_table, and the same is refused: overlaps,
+// contradictions, tiny first fragments, too many. What has passed by then has passed; its receiver never gets the rest.
+#ifndef RUNNEL_IP_VIRTUAL_FRAGMENT_TABLE_HPP
+#define RUNNEL_IP_VIRTUAL_FRAGMENT_TABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// The datagrams of one thread of which fragments are to come. Never grows, never allocates. All times that it is given
+/// come from one clock, which does not go back. The pools of the packets that it holds must outlive it, or `clear()`
+/// comes before.
+///
+/// Costs 96 bytes for each datagram and 4 to 8 for finding it, and 24 bytes for each of its fragments, beside the
+/// packets that wait. `config.fragments` counts both, those that wait and those that have passed: as many slots of a
+/// pool it takes at most. A flood of fragments has the oldest datagrams given up, and what comes of them later waits in
+/// vain until its time is over; those under way are whole long before, unless the flood fills the table meanwhile.
+class virtual_fragment_table : public detail::fragment_store {
+ public:
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, for at least one datagram of one fragment and at most 2^30 of each (asserted).
+  virtual_fragment_table(mutable_bytes memory, const fragment_config& c) noexcept : fragment_store(memory, c) {}
+
+  /// Takes a parsed packet. `pass`: it is no fragment, an atomic one, or a later one of which is known what it belongs
+  /// to. `stolen`: it waits, or it was a first one and went on by `go_on(packet&&)`, with those behind it that had
+  /// waited. A drop: it goes no further, and `p` is still the caller's. `go_on` may use the table again.
+  template <class GoOn>
+  [[nodiscard]] verdict follow(packet& p, instant now, GoOn&& go_on) noexcept {
+    if (!p.layers().has(protocol::fragment) || !p.layers().has(protocol::parsed)) return pass;
+    detail::fragment_place f;
+    const verdict v = take(p, now, f);
+    if (v != pass || f.begin != 0 || !f.more) return v;
+    go_on(static_cast<packet&&>(p));
+    packet waited[at_once];
+    for (bool rest = true; rest;) {
+      const std::size_t n = take_waiting(f.key, waited, rest);
+      for (std::size_t i = 0; i < n; ++i) go_on(static_cast<packet&&>(waited[i]));
+    }
+    return stolen;
+  }
+
+ private:
+  static constexpr std::size_t at_once = 16;
+
+  [[gnu::noinline]] verdict take(packet& p, instant now, detail::fragment_place& f) noexcept {
+    ++statistics_.fragments;
+    drop_reason why = detail::read_fragment(p, config_.by_interface, f);
+    if (why != drop_reason::none) {
+      ++statistics_.malformed;
+      return drop(why);
+    }
+    if (f.begin == 0 && !f.more) {
+      ++statistics_.reassembled;
+      return pass;
+    }
+    const std::uint32_t d = datagram_of(f.key, now);
+    neighbours at;
+    why = find_place(d, f, at);
+    if (why != drop_reason::none) return drop(why);
+    datagram& g = datagrams_[d];
+    const bool waits = f.begin != 0 && !g.passing;
+    if (waits && !p.keep()) {
+      ++statistics_.no_packet;
+      why = drop_reason::no_packet;
+    }
+    const std::uint32_t buffers = waits ? buffers_of(p) : 1;
+    if (why == drop_reason::none) why = make_room(d, buffers);
+    if (why != drop_reason::none) {
+      forget_if_empty(d);
+      return drop(why);
+    }
+    if (f.begin == 0) remember(g, f, p);
+    else if (!waits) tell(g, p);
+    link(d, f, at, buffers, waits ? static_cast<packet&&>(p) : packet{});
+    if (waits) return stolen;
+    // With the first one those that wait are taken out before it is forgotten.
+    if (f.begin != 0) forget_if_whole(d);
+    return pass;
+  }
+  // What a first fragment says.
+  static void remember(datagram& g, const detail::fragment_place& f, const packet& p) noexcept {
+    g.passing = 1;
+    detail::packet_tuple found;
+    detail::read_tuple(p, 0, found);
+    if (found.kind != detail::tuple_kind::whole) return;
+    const std::uint8_t protocol_number = found.tuple.protocol_number();
+    g.word = detail::later_fragment::word_for(protocol_number);
+    // Behind further extension headers the later ones do not know.
+    if (g.word == detail::later_fragment::of_other && protocol_number != f.transport) g.word = 0;
+    g.ports = static_cast<std::uint32_t>(found.tuple.rest() >> 32);
+  }
+  // Tells a later fragment, unless somebody has said already what it is to connection tracking.
+  static void tell(const datagram& g, packet& p) noexcept {
+    if (g.word == 0 || p.connection() != 0) return;
+    p.connection(g.word);
+    p.scratch(g.ports);
+  }
+  // Takes out fragments that wait, in order, as many as there is room for; `rest` says whether there may be more. What
+  // is whole by then is forgotten.
+  [[nodiscard]] std::size_t take_waiting(const detail::fragment_key& k, packet* to, bool& rest) noexcept {
+    rest = false;
+    const std::uint32_t d = find(k);
+    if (d == none) return 0;
+    datagram& g = datagrams_[d];
+    std::size_t n = 0;
+    for (std::uint32_t i = g.lowest; i != none; i = fragments_[i].higher) {
+      packet& p = fragments_[i].held;
+      if (!p) continue;
+      if (n == at_once) {
+        rest = true;
+        return n;
+      }
+      // From now on it counts as one that has passed.
+      const std::uint32_t more = buffers_of(p) - 1;
+      g.buffers = static_cast<std::uint16_t>(g.buffers - more);
+      held_ -= more;
+      tell(g, p);
+      to[n++] = static_cast<packet&&>(p);
+    }
+    forget_if_whole(d);
+    return n;
+  }
+  void forget_if_whole(std::uint32_t d) noexcept {
+    if (datagrams_[d].got != datagrams_[d].total) return;
+    ++statistics_.reassembled;
+    erase(d);
+  }
+};
+
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+///
+///     static static_virtual_fragment_table<fragment_config{.fragments = 256, .datagrams = 64}> fragments{seed};
+template <fragment_config Config>
+class static_virtual_fragment_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_virtual_fragment_table(std::uint64_t seed = Config.seed) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed)) {}
+  /// The table. @{
+  operator virtual_fragment_table&() noexcept { return table_; }
+  [[nodiscard]] virtual_fragment_table& get() noexcept { return table_; }
+  [[nodiscard]] virtual_fragment_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr fragment_config seeded(std::uint64_t seed) noexcept {
+    fragment_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  static_assert(Config.fragments >= 1 && Config.datagrams >= 1, "runnel: a fragment table has room for one fragment");
+  alignas(virtual_fragment_table::alignment) std::byte memory_[virtual_fragment_table::bytes_needed(Config)];
+  virtual_fragment_table table_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/virtual_defragment.hpp ===============================================================================
+// Virtual reassembly in a pipeline: behind `virtual_defragment` each fragment belongs to the connection of its
+// datagram, and stays a fragment.
+//
+//     static static_virtual_fragment_table<fragment_config{}> fragments{seed};
+//
+//     constexpr auto policy = rules(
+//         when(ct::state == established || ct::state == related) >> accept,   // later fragments are one of these
+//         when(ct::state == new_ && udp::dport == 53)            >> accept,   // first ones have ports
+//         otherwise                                              >> drop);
+//
+//     auto path = parse() | virtual_defragment(fragments) | track(connections) | policy | confirm(connections)
+//               | transmit(wan);
+//     run(clock, attach(lan, path), attach(connections), attach(fragments));  // the latter lets datagrams time out
+//
+// Against `defragment`: nothing is chained, no headers are rewritten, no fragment is cut anew on the way out, and only
+// what comes before a first fragment waits. But payload that spans fragments is seen by nobody.
+//
+// What sees what, of a later fragment:
+// - `track()`: the whole tuple; so `ct::` fields, `connection&`, NAT (which changes its addresses) and counters work;
+// - fields of `ip::`, `ip6::`, `meta::` and `frag::`: its own headers;
+// - fields of `th::`, `tcp::`, `udp::`, `icmp::`, and handlers that ask for these headers: nothing, it has none.
+#ifndef RUNNEL_IP_VIRTUAL_DEFRAGMENT_HPP
+#define RUNNEL_IP_VIRTUAL_DEFRAGMENT_HPP
+
+namespace runnel {
+
+namespace detail {
+
+struct virtual_defragment_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::many;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "virtual defragment";
+
+  constexpr explicit virtual_defragment_stage(virtual_fragment_table& t) noexcept : table(&t) {}
+  [[nodiscard]] RUNNEL_INLINE bool leaves_alone(const packet& p) const noexcept {
+    return !p.layers().has(protocol::fragment);
+  }
+  template <class GoOn>
+  verdict operator()(packet& p, context& c, GoOn& go_on) const noexcept {
+    return table->follow(p, c.now, go_on);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  virtual_fragment_table* table;
+};
+
+}  // namespace detail
+
+/// Lets fragments pass that are known by their datagram's first one, which passes at once; what comes before it waits
+/// (counted as `stolen`), and goes on behind it in order. Put it right before `track()`, which then gives each its
+/// connection; see the beginning of this file. Drops what `defragment` drops: fragments that cannot be right, overlap
+/// or contradict others (drop_reason::ip_fragment, ip_checksum), duplicates (fragment_duplicate), what is too much
+/// (fragments_full), and what has to wait and the pool has no slot for (no_packet). Everything else passes at the cost
+/// of one test. Refers to the table, which must outlive the pipeline; several paths of one thread may share one.
+[[nodiscard]] constexpr detail::virtual_defragment_stage virtual_defragment(
+    virtual_fragment_table& fragments) noexcept {
+  return detail::virtual_defragment_stage{fragments};
+}
+
+/// Lets the datagrams of a table time out: `run(clock, attach(lan, path), attach(fragments))`. At most 256 in a round.
+/// Refers to the table, which must outlive it.
+[[nodiscard]] constexpr auto attach(virtual_fragment_table& fragments) noexcept {
+  return timed_attachment<virtual_fragment_table>{fragments};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip.hpp ==================================================================================================
+// The network layer: routes, neighbours, fragments, forwarding, ICMP errors and echo.
+#ifndef RUNNEL_IP_ALL_HPP
+#define RUNNEL_IP_ALL_HPP
+
+#endif
+
+// ==== runnel/match.hpp ===============================================================================================
+// Match expressions over header fields and metadata, sets, rules, and their printing.
+#ifndef RUNNEL_MATCH_ALL_HPP
+#define RUNNEL_MATCH_ALL_HPP
+
+#endif
+
+// ==== runnel/packet.hpp ==============================================================================================
+// Packets: frames, packets, the pools they come from, bursts, cursors.
+#ifndef RUNNEL_PACKET_ALL_HPP
+#define RUNNEL_PACKET_ALL_HPP
+
+#endif
+
+// ==== runnel/track/connection.hpp ====================================================================================
+// One tracked connection: two cache lines in a table. The first has what every packet needs, the second what TCP needs.
+#ifndef RUNNEL_TRACK_CONNECTION_HPP
+#define RUNNEL_TRACK_CONNECTION_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+class connection_table;
+
+namespace detail {
+
+// What was seen of one side of a TCP connection; the kernel's struct ip_ct_tcp_state, after "Real Stateful TCP Packet
+// Filtering in IP Filter" by Guido van Rooij.
+struct tcp_side {
+  std::uint32_t end = 0;         // the highest sequence number that it sent, and its length
+  std::uint32_t max_end = 0;     // the highest that its peer lets it send
+  std::uint32_t max_window = 0;  // the largest window that it offered; 0: nothing seen of it yet
+  std::uint32_t max_ack = 0;     // the highest acknowledgement that it sent
+};
+struct tcp_window {
+  tcp_side side[2];
+  std::uint8_t scale[2] = {};  // of each side
+  std::uint8_t flags[2] = {};
+  std::uint32_t last_sequence = 0;
+  std::uint32_t last_ack = 0;
+  std::uint32_t last_end = 0;
+  std::uint16_t last_window = 0;
+  std::uint8_t last_index = 0;  // of the kind of the last segment: see tcp_tracker.hpp
+  std::uint8_t last_direction = 0;
+  std::uint8_t last_scale = 0;
+  std::uint8_t last_flags = 0;
+  std::uint8_t retransmits = 0;
+};
+static_assert(sizeof(tcp_window) == 56);
+
+struct tracker;
+struct transfer;
+struct translated;
+
+}  // namespace detail
+
+/// A connection: handlers behind `track()` may ask for `connection&`, or `const connection&`. It belongs to its table
+/// and stays where it is as long as it lives; after the burst it may be gone. Counters are those of the packets that
+/// `track()` saw and did not find invalid, in whole IP packets, as the kernel counts them.
+class alignas(64) connection : private connection_facts {
+ public:
+  /// Made by tables.
+  connection() noexcept {}  // what is not set there is set when it is first wanted: the second line may never be
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  /// Bits of `connection_status`.
+  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
+  /// Whether all of some bits are set.
+  [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
+  /// The IP protocol.
+  [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
+  /// What has become of a TCP connection; `none` for others.
+  [[nodiscard]] tcp_connection_state tcp_state() const noexcept {
+    return static_cast<tcp_connection_state>(tcp_state_);
+  }
+  /// A number that rules and handlers give it. @{
+  [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
+  void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
+  /// @}
+  /// 32 bits, each a label; the kernel has 128. @{
+  [[nodiscard]] std::uint32_t labels() const noexcept { return (facts().status & has_labels) != 0 ? labels_ : 0; }
+  void labels(std::uint32_t v) noexcept {
+    labels_ = v;
+    bits() |= has_labels;
+  }
+  /// @}
+  /// The zone of the track stage that it began at.
+  [[nodiscard]] std::uint16_t zone() const noexcept { return facts().zone; }
+  /// What went one way. @{
+  [[nodiscard]] std::uint64_t packets(connection_direction d) const noexcept {
+    return packets_[static_cast<std::uint8_t>(d)];
+  }
+  [[nodiscard]] std::uint64_t octets(connection_direction d) const noexcept {
+    return octets_[static_cast<std::uint8_t>(d)];
+  }
+  /// @}
+  /// Whether it belongs to somebody: false of a place that is free. For those who keep numbers.
+  [[nodiscard]] bool is_alive() const noexcept { return (facts().status & alive) != 0; }
+
+ private:
+  friend class connection_table;
+  friend struct detail::tracker;
+  friend struct detail::transfer;
+  friend struct detail::translated;
+  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
+                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
+                                 has_mapping = maps_destination | maps_source;
+  static constexpr std::uint16_t public_status = 0x03ff;
+
+  [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
+  [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
+  [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
+
+  // ---- every packet
+  std::uint32_t deadline_;  // in ticks
+  std::uint32_t timer_;     // its place in the wheel; unconfirmed: its place in the ring of those
+  std::uint32_t original_;  // places in the index
+  std::uint32_t reply_;     // that of `original_` when both directions are found in one place
+  std::uint32_t created_;   // in ticks; unconfirmed: in which burst
+  std::uint8_t protocol_;
+  std::uint8_t tcp_state_;
+  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
+  std::uint64_t packets_[2];
+  std::uint64_t octets_[2];
+  // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
+  union {
+    detail::tcp_window tcp_;
+  };
+  std::uint32_t labels_;
+  std::uint32_t tuples6_;
+};
+static_assert(sizeof(connection) == detail::connection_stride && sizeof(connection_facts) == 8);
 
 }  // namespace runnel
 
@@ -41925,197 +42399,6 @@ struct import_result {
 
 #endif
 
-// ==== runnel/track/packet_tuple.hpp ==================================================================================
-// Which tuple a packet has, and what else tracking has to know about it. Nothing here is for users.
-#ifndef RUNNEL_TRACK_PACKET_TUPLE_HPP
-#define RUNNEL_TRACK_PACKET_TUPLE_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t
-
-namespace runnel::detail {
-
-enum class tuple_kind : std::uint8_t {
-  none,       // not IP: nothing to track
-  whole,      // it has a tuple
-  error,      // an ICMP error: its tuple is that of the packet that it is about
-  untracked,  // neighbour discovery and the like
-  invalid,    // IP without a tuple: a later fragment, an ICMP message that nobody knows
-};
-
-// What tracking reads in a packet.
-struct packet_tuple {
-  connection_tuple tuple{};
-  const std::byte* transport = nullptr;  // where the transport header begins, whose fixed part is there
-  std::uint32_t size = 0;                // of the IP packet, as it says
-  std::uint32_t payload = 0;             // bytes from the transport header to its end, as it says
-  std::uint32_t held = 0;                // how many of these are there, in one piece
-  tuple_kind kind = tuple_kind::none;
-  ipv4_address outer4{};  // of an error: whom it was sent to
-  ipv6_address outer6{};
-};
-
-// ---- ICMP
-
-// Redirects are none of the errors that RFC 1812 names, but are about a packet too.
-[[nodiscard]] inline tuple_kind kind_of_icmp(const icmp& m) noexcept {
-  if (m.is_error()) return tuple_kind::error;
-  return m.message_type() <= 18 ? tuple_kind::whole : tuple_kind::invalid;
-}
-[[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
-  if (type < 128) return tuple_kind::error;
-  // Multicast listeners and routers, neighbour discovery: they come and go without a conversation.
-  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 153)) return tuple_kind::untracked;
-  return tuple_kind::whole;
-}
-// The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
-inline bool ports_of(std::uint8_t protocol, const std::byte* p, std::size_t size, std::uint32_t& ports) noexcept {
-  ports = 0;
-  switch (protocol) {
-    case 6:
-    case 17:
-      if (size < 4) return false;
-      ports = load_be32(p);
-      return true;
-    case 1:
-    case 58:
-      if (size < 8) return false;
-      ports = std::uint32_t{load_be16(p + 4)} << 16 | load_be16(p);
-      return true;
-    case 47:
-      // Of a quoted header perhaps only the first eight bytes are there.
-      if (size >= gre::min_size && (load_be16(p) & 0x4c07u) == 0) ports = gre::unchecked({p, size}).key();
-      return true;
-    default: return true;
-  }
-}
-// The tuple of a packet of which only the beginning is there, as an error quotes it. False when it has none.
-inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noexcept {
-  std::uint32_t ports = 0;
-  if (b.size() < 20) return false;
-  const std::byte* const p = b.data();
-  if (load_u8(p) >> 4 == 4) {
-    const std::size_t header = (load_u8(p) & 15u) * std::size_t{4};
-    if (header < 20 || header > b.size() || (load_be16(p + 6) & 0x1fffu) != 0) return false;
-    const std::uint8_t protocol = load_u8(p + 9);
-    if (!ports_of(protocol, p + header, b.size() - header, ports)) return false;
-    to = {ipv4_address::load(p + 12),
-          ipv4_address::load(p + 16),
-          static_cast<std::uint16_t>(ports >> 16),
-          static_cast<std::uint16_t>(ports),
-          protocol,
-          zone};
-    return true;
-  }
-  if (load_u8(p) >> 4 != 6 || b.size() < 40) return false;
-  std::uint8_t protocol = load_u8(p + 6);
-  std::size_t at = 40;
-  while (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 51 || protocol == 60) {
-    if (at + 8 > b.size()) return false;
-    if (protocol == 44 && (load_be16(p + at + 2) & 0xfff8u) != 0) return false;
-    const std::size_t said = load_u8(p + at + 1);
-    const std::size_t size = protocol == 44 ? 8 : protocol == 51 ? (said + 2) * 4 : (said + 1) * 8;
-    protocol = load_u8(p + at);
-    at += size;
-  }
-  if (at > b.size() || !ports_of(protocol, p + at, b.size() - at, ports)) return false;
-  to = {ipv6_address::load(p + 8),
-        ipv6_address::load(p + 24),
-        static_cast<std::uint16_t>(ports >> 16),
-        static_cast<std::uint16_t>(ports),
-        protocol,
-        zone};
-  return true;
-}
-
-// ---- whole packets
-
-[[gnu::noinline]] inline void read_carefully(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
-  const header_map map{p};
-  const layers& found = map.layers();
-  to.kind = tuple_kind::none;
-  const bool is_ipv4 = map.has<ipv4>();
-  if (!is_ipv4 && !map.has<ipv6>()) return;
-  to.kind = tuple_kind::invalid;
-  const std::byte* const network = p.head() + found.network;
-  to.size = is_ipv4 ? load_be16(network + 2) : load_be16(network + 4) + 40u;
-  if (!found.has(protocol::transport)) return;
-  const std::byte* const transport = p.head() + found.transport;
-  const bytes whole = p.contents();
-  const auto before = static_cast<std::uint32_t>(transport - network);
-  if (transport > whole.end() || before > to.size) return;
-  to.transport = transport;
-  to.payload = to.size - before;
-  auto held = static_cast<std::size_t>(whole.end() - transport);
-  if (held > to.payload) held = to.payload;
-  to.held = static_cast<std::uint32_t>(held);
-  std::uint64_t number = 0;
-  if (!match::detail::l4proto_of(subject{p, map}, number)) return;
-  const auto protocol_number = static_cast<std::uint8_t>(number);
-  if (!is_ipv4 && protocol_number == 59) return;  // no next header: nothing there to track
-
-  if (found.has(protocol::icmp)) {
-    if (held < icmp::min_size) return;
-    const icmp m = icmp::unchecked({transport, held});
-    to.kind = is_ipv4 ? kind_of_icmp(m) : tuple_kind::invalid;
-    if (to.kind == tuple_kind::error) {
-      to.outer4 = map.get<ipv4>().destination();
-      if (!quoted_tuple(m.payload(), zone, to.tuple) || to.tuple.is_ipv6()) to.kind = tuple_kind::invalid;
-    }
-  } else if (found.has(protocol::icmpv6)) {
-    if (held < 8) return;
-    to.kind = is_ipv4 ? tuple_kind::invalid : kind_of_icmpv6(load_u8(transport));
-    if (to.kind == tuple_kind::error) {
-      to.outer6 = map.get<ipv6>().destination();
-      if (!quoted_tuple(bytes{transport, held}.from(8), zone, to.tuple) || !to.tuple.is_ipv6())
-        to.kind = tuple_kind::invalid;
-    }
-  } else {
-    to.kind = tuple_kind::whole;
-  }
-  if (to.kind != tuple_kind::whole) return;
-  std::uint32_t ports = 0;
-  if (!ports_of(protocol_number, transport, held, ports) || (protocol_number == 6 && held < 20)) {
-    to.kind = tuple_kind::invalid;
-    return;
-  }
-  const auto upper = static_cast<std::uint16_t>(ports >> 16), lower = static_cast<std::uint16_t>(ports);
-  if (is_ipv4) {
-    const ipv4 ip = map.get<ipv4>();
-    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
-  } else {
-    const ipv6 ip = map.get<ipv6>();
-    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_number, zone};
-  }
-}
-
-// What tracking has to know of a packet; IPv4 with TCP or UDP goes the short way.
-RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
-  const layers found = p.layers();
-  constexpr unsigned wanted = static_cast<unsigned>(protocol::parsed) | static_cast<unsigned>(protocol::ipv4) |
-                              static_cast<unsigned>(protocol::transport);
-  constexpr unsigned either = static_cast<unsigned>(protocol::tcp) | static_cast<unsigned>(protocol::udp);
-  const std::byte* const network = p.head() + found.network;
-  const std::byte* const transport = p.head() + found.transport;
-  const std::byte* const end = p.data() + p.length();
-  if ((found.protocols & wanted) == wanted && (found.protocols & either) != 0 && network + 20 <= end &&
-      transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
-    to.size = load_be16(network + 2);
-    to.payload = to.size - static_cast<std::uint32_t>(transport - network);
-    to.held = static_cast<std::uint32_t>(end - transport);
-    to.transport = transport;
-    to.kind = tuple_kind::whole;
-    to.tuple = connection_tuple::from4(load_be64(network + 12),
-                                       tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
-    return;
-  }
-  read_carefully(p, zone, to);
-}
-
-}  // namespace runnel::detail
-
-#endif
-
 // ==== runnel/track/tracker.hpp =======================================================================================
 // One packet and its connection: finds or makes it, has its protocol judge the packet, and says what the packet is to
 // it. The order is that of the kernel's nf_conntrack_in(). Nothing here is for users.
@@ -42138,6 +42421,9 @@ struct tracker {
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
+  RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
+    return s.found.kind == tuple_kind::whole || s.found.kind == tuple_kind::error || s.found.kind == tuple_kind::later;
+  }
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
@@ -42156,14 +42442,22 @@ struct tracker {
     // Errors quote what the connection sent: packets of the other direction are meant.
     if (s.found.kind == tuple_kind::error) [[unlikely]]
       s.found.tuple = s.found.tuple.inverted();
-    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    hash(t, s);
+  }
+  // The same of a later fragment that `virtual_defragment` has marked.
+  static void read_later(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    read_later_fragment(p, zone, s.found);
+    hash(t, s);
+  }
+  RUNNEL_INLINE static void hash(const connection_table& t, slot& s) noexcept {
+    if (!has_tuple(s)) return;
     s.key = s.found.tuple.key(t.index_.seed());
     s.home = t.index_.home(s.key.a, s.key.b);
     t.index_.prefetch(s.home);
   }
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
-    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    if (!has_tuple(s)) return;
     s.place = t.find_place(s.key, s.home, s.found.tuple);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
@@ -42177,8 +42471,10 @@ struct tracker {
     if (!word.has_connection() || word.number() >= t.capacity_) return pass;
     connection& c = t.records_[word.number()];
     if (!c.is_alive() || t.is_confirmed(c)) return pass;
-    const bool begins = word.state() == connection_state::new_ ||
-                        (word.state() == connection_state::related && c.has_status(connection_status::expected));
+    const bool later = p.layers().has(protocol::fragment) && !p.layers().has(protocol::transport);
+    const bool begins =
+        word.state() == connection_state::new_ ||
+        (!later && word.state() == connection_state::related && c.has_status(connection_status::expected));
     const bool known = current && c.created_ == t.burst_;
     if (!begins) return known ? drop(drop_reason::connection_undone) : pass;
     if (!known && !has_its_tuple(t, p, c)) return pass;
@@ -42194,6 +42490,7 @@ struct tracker {
         return word = connection_word::of(connection_state::untracked), pass;
       case tuple_kind::invalid: return count_invalid(t, word);
       case tuple_kind::error: return judge_error(t, p, s, now, word);
+      case tuple_kind::later: return judge_later(t, s, now, word);
       case tuple_kind::whole: break;
     }
     if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
@@ -42380,6 +42677,27 @@ struct tracker {
     if (!right) return count_invalid(t, word);
     word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
     c.touched_ = static_cast<std::uint16_t>(t.burst_);
+    return pass;
+  }
+  // A later fragment goes where the first one went. It begins no connection, and confirms none.
+  [[gnu::noinline]] static verdict judge_later(connection_table& t, const slot& s, std::uint64_t now,
+                                               connection_word& word) noexcept {
+    if (s.place == none) return count_invalid(t, word);
+    const place_reference to = t.index_.at(s.place);
+    connection& c = t.records_[to.number()];
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    const unsigned direction = to.direction(s.key.turned);
+    const bool answered = direction == 1 || (c.bits() & connection_status::seen_reply) != 0;
+    word = connection_word::of(answered ? connection_state::established : connection_state::related,
+                               static_cast<connection_direction>(direction), to.number());
+    c.touched_ = static_cast<std::uint16_t>(t.burst_);
+    if (!t.is_confirmed(c)) t.undecided_ = t.burst_;
+    account(c, direction, s);
+    if (s.found.tuple.protocol_number() == 6) {
+      // What acknowledges the segment acknowledges this too.
+      tcp_side& side = c.tcp_.side[direction];
+      if (static_cast<std::int32_t>(side.max_end - (side.end + s.found.payload)) >= 0) side.end += s.found.payload;
+    }
     return pass;
   }
   // Of what is all there in one piece; the rest is not looked at.
@@ -44028,7 +44346,9 @@ template <hook_point Point, detail::says_translations Table, class OwnAddress = 
 // its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
 // through; when it did not, `confirm` drops them: let all packets of connections come there.
 //
-// Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
+// Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
+// them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
+// nothing came back yet, and never begin one. A packet that has been tracked before, or that
 // `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
@@ -44074,6 +44394,10 @@ struct track_stage : stage_defaults {
       packet& p = b[from + i];
       if (p.connection() == 0) {
         tracker::read(*table, p, options.zone, slots[i]);
+      } else if (later_fragment::is_word(p.connection())) {
+        tracker::read_later(*table, p, options.zone, slots[i]);
+        p.connection(0);
+        p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
         // Its number is of this table and this burst only if the table was asked before in it.
@@ -44117,7 +44441,8 @@ struct notrack_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
+      p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }

@@ -39,6 +39,7 @@ struct fragment_place {
   std::uint32_t end = 0;
   bool more = false;
   std::uint8_t ecn = 0;
+  std::uint8_t transport = 0;  // what the payload begins with, as the header before it says
 };
 
 // Where the fragment header of an IPv6 packet lies, counted from the IPv6 header, and the octet that announces it; 0
@@ -60,7 +61,7 @@ struct fragment_header_place {
 
 // What the IP header says of a fragment, `size` bytes of payload, or what is wrong with that. @{
 [[nodiscard]] RUNNEL_INLINE drop_reason read_ipv4_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                           std::uint8_t& transport, std::size_t& size) noexcept {
+                                                           std::size_t& size) noexcept {
   const std::byte* const h = p.data() + network;
   if (network + ipv4::min_size > p.length()) return drop_reason::ip_too_short;
   const std::size_t header = (load_u8(h) & 15u) * std::size_t{4}, total = load_be16(h + 2);
@@ -71,9 +72,9 @@ struct fragment_header_place {
   for (std::size_t at = ipv4::min_size; at < header; at += 4) sum += load<std::uint32_t>(h + at);
   if (fold_checksum(sum) != 0xffff) return drop_reason::ip_checksum;
   const unsigned place = load_be16(h + 6);
-  transport = load_u8(h + 9);
+  f.transport = load_u8(h + 9);
   f.key.addresses[0] = load_be64(h + 12);
-  f.key.id |= std::uint64_t{transport} << 32 | load_be16(h + 4);
+  f.key.id |= std::uint64_t{f.transport} << 32 | load_be16(h + 4);
   f.header = static_cast<std::uint32_t>(network + header);
   f.begin = (place & 0x1fffu) * 8;
   f.more = (place & 0x2000u) != 0;
@@ -82,7 +83,7 @@ struct fragment_header_place {
   return drop_reason::none;
 }
 [[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                    std::uint8_t& transport, std::size_t& size) noexcept {
+                                                    std::size_t& size) noexcept {
   const header_map map{p};
   if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
   const ipv6 ip = map.get<ipv6>();
@@ -91,7 +92,7 @@ struct fragment_header_place {
       load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
   if (at == 0) return drop_reason::ipv6_extension;
   const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-  transport = fragment.next_header();
+  f.transport = fragment.next_header();
   for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
   f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
   f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
@@ -110,11 +111,10 @@ struct fragment_header_place {
 [[nodiscard]] RUNNEL_INLINE drop_reason read_fragment(const packet& p, bool by_interface, fragment_place& f) noexcept {
   const layers found = p.layers();
   if (found.network < p.headroom()) return drop_reason::ip_too_short;
-  std::uint8_t transport = 0;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, transport, size)
-                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, transport, size)
+  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, size)
+                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, size)
                                                       : drop_reason::ip_too_short;
   if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
@@ -123,7 +123,7 @@ struct fragment_header_place {
   if (f.begin == 0 && !f.more) return drop_reason::none;  // an atomic fragment, which may be empty
   // Not the last one: a multiple of 8 (RFC 8200 §4.5). An empty one has no place. TCP never goes on at byte 8, where
   // another's flags would be written over (RFC 1858 §3.2.2, RFC 3128).
-  if (size == 0 || f.end > 65535 || (f.more && size % 8 != 0) || (transport == 6 && f.begin == 8))
+  if (size == 0 || f.end > 65535 || (f.more && size % 8 != 0) || (f.transport == 6 && f.begin == 8))
     return drop_reason::ip_fragment;
   return drop_reason::none;
 }

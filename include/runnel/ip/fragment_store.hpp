@@ -116,13 +116,20 @@ class fragment_store {
     std::uint32_t lower = none, higher = none;
   };
 
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const fragment_key& k, std::uint32_t hash) const noexcept {
+    std::uint32_t d = buckets_[hash & mask_];
+    while (d != none && !(datagrams_[d].hash == hash && datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
+    return d;
+  }
+  [[nodiscard]] std::uint32_t find(const fragment_key& k) const noexcept {
+    return find(k, static_cast<std::uint32_t>(k.hash(config_.seed)));
+  }
   // The datagram of a fragment, a new one when there is none.
   [[nodiscard]] RUNNEL_INLINE std::uint32_t datagram_of(const fragment_key& k, instant now) noexcept {
     if (soonest_ <= now) [[unlikely]]
       expire(now, expired_at_once);
     const auto hash = static_cast<std::uint32_t>(k.hash(config_.seed));
-    std::uint32_t d = buckets_[hash & mask_];
-    while (d != none && !(datagrams_[d].hash == hash && datagrams_[d].key == k)) d = datagrams_[d].in_bucket;
+    std::uint32_t d = find(k, hash);
     if (d != none && due(datagrams_[d]) <= now) [[unlikely]] {
       time_out(d, now);
       d = none;
@@ -317,9 +324,7 @@ inline bool fragment_store::check() noexcept {
       const datagram& g = datagrams_[d];
       if (++datagrams > datagrams_.size() || g.older != older || &ages_of(g) != &family || due(g) < soonest_)
         return false;
-      std::uint32_t found = buckets_[g.hash & mask_];
-      while (found != none && !(datagrams_[found].key == g.key)) found = datagrams_[found].in_bucket;
-      if (found != d || g.hash != static_cast<std::uint32_t>(g.key.hash(config_.seed))) return false;
+      if (find(g.key) != d) return false;
       if (older != none && datagrams_[older].since > g.since) return false;
       if (g.refused ? g.highest != none : g.highest == none || g.got == g.total) return false;
       std::uint32_t above = none, got = 0, buffers = 0;

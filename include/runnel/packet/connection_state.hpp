@@ -15,7 +15,8 @@ enum class connection_state : std::uint8_t {
   none,         ///< never seen by `track()`, or no packet that is tracked (ARP)
   new_,         ///< of a connection of which nothing came back yet
   established,  ///< of a connection that was seen in both directions
-  related,      ///< about a connection (an ICMP error), or one that a connection announced (FTP data)
+  related,      ///< about a connection (an ICMP error), one that a connection announced (FTP data), or a later fragment
+                ///< behind `virtual_defragment()` of a datagram of a connection of which nothing came back yet
   invalid,      ///< belongs to no connection, and begins none
   untracked,    ///< tracking was left out on purpose: `notrack()`, neighbour discovery
 };
@@ -124,6 +125,15 @@ struct connection_facts {
 namespace detail {
 // How far apart the records of connections lie in a table.
 inline constexpr std::size_t connection_stride = 128;
+// What `virtual_defragment` tells `track` of a later fragment, in the packet's connection word: whose ports, or what
+// stands for them, are in the packet's scratch. States that nothing has behind `track`, and no number.
+namespace later_fragment {
+inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 15;
+[[nodiscard]] constexpr std::uint8_t word_for(std::uint8_t protocol) noexcept {
+  return protocol == 6 ? of_tcp : protocol == 17 ? of_udp : protocol == 1 || protocol == 58 ? of_icmp : of_other;
+}
+[[nodiscard]] constexpr bool is_word(std::uint32_t word) noexcept { return word < 16 && (word & 6u) == 6; }
+}  // namespace later_fragment
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 }  // namespace detail

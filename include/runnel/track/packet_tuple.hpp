@@ -10,6 +10,7 @@
 #include <runnel/base/endian.hpp>
 #include <runnel/config.hpp>
 #include <runnel/match/meta.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/track/connection_tuple.hpp>
 #include <runnel/wire/dissect.hpp>
@@ -19,6 +20,7 @@
 #include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv4.hpp>
 #include <runnel/wire/ipv6.hpp>
+#include <runnel/wire/ipv6_extension.hpp>
 
 namespace runnel::detail {
 
@@ -28,6 +30,7 @@ enum class tuple_kind : std::uint8_t {
   error,      // an ICMP error: its tuple is that of the packet that it is about
   untracked,  // neighbour discovery and the like
   invalid,    // IP without a tuple: a later fragment, an ICMP message that nobody knows
+  later,      // a later fragment, whose tuple is that of the first one
 };
 
 // What tracking reads in a packet.
@@ -197,6 +200,34 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
     return;
   }
   read_carefully(p, zone, to);
+}
+
+// What tracking has to know of a later fragment that `virtual_defragment` has marked.
+[[gnu::noinline]] inline void read_later_fragment(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  const header_map map{p};
+  const std::uint32_t word = p.connection(), ports = p.scratch();
+  const auto upper = static_cast<std::uint16_t>(ports >> 16), lower = static_cast<std::uint16_t>(ports);
+  const auto protocol_or = [word](std::uint8_t said, std::uint8_t icmp) {
+    if (word == later_fragment::of_other) return said;
+    return word == later_fragment::of_tcp ? std::uint8_t{6} : word == later_fragment::of_udp ? std::uint8_t{17} : icmp;
+  };
+  to.kind = tuple_kind::invalid;
+  if (map.has<ipv4>()) {
+    const ipv4 ip = map.get<ipv4>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_or(ip.protocol_number(), 1), zone};
+    to.size = static_cast<std::uint32_t>(ip.total_length());
+    to.payload = to.size - static_cast<std::uint32_t>(ip.header_size());
+  } else if (map.has<ipv6_fragment>()) {
+    const ipv6 ip = map.get<ipv6>();
+    const ipv6_fragment fragment = map.get<ipv6_fragment>();
+    to.tuple = {ip.source(), ip.destination(), upper, lower, protocol_or(fragment.next_header(), 58), zone};
+    to.size = static_cast<std::uint32_t>(ip.payload_length() + ipv6::min_size);
+    const auto* const behind = map.at<header::ipv6_fragment, 8>() + ipv6_fragment::min_size;
+    to.payload = to.size - static_cast<std::uint32_t>(behind - (p.head() + p.layers().network));
+  } else {
+    return;
+  }
+  if (to.payload <= to.size) to.kind = tuple_kind::later;
 }
 
 }  // namespace runnel::detail

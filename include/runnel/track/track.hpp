@@ -16,7 +16,9 @@
 // its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
 // through; when it did not, `confirm` drops them: let all packets of connections come there.
 //
-// Later fragments of a datagram are `invalid`: put `defragment` before. A packet that has been tracked before, or that
+// Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
+// them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
+// nothing came back yet, and never begin one. A packet that has been tracked before, or that
 // `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
 #ifndef RUNNEL_TRACK_TRACK_HPP
 #define RUNNEL_TRACK_TRACK_HPP
@@ -69,6 +71,10 @@ struct track_stage : stage_defaults {
       packet& p = b[from + i];
       if (p.connection() == 0) {
         tracker::read(*table, p, options.zone, slots[i]);
+      } else if (later_fragment::is_word(p.connection())) {
+        tracker::read_later(*table, p, options.zone, slots[i]);
+        p.connection(0);
+        p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
         // Its number is of this table and this burst only if the table was asked before in it.
@@ -112,7 +118,8 @@ struct notrack_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
+    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
+      p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }

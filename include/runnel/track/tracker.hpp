@@ -31,6 +31,9 @@ struct tracker {
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
+  RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
+    return s.found.kind == tuple_kind::whole || s.found.kind == tuple_kind::error || s.found.kind == tuple_kind::later;
+  }
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
@@ -49,14 +52,22 @@ struct tracker {
     // Errors quote what the connection sent: packets of the other direction are meant.
     if (s.found.kind == tuple_kind::error) [[unlikely]]
       s.found.tuple = s.found.tuple.inverted();
-    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    hash(t, s);
+  }
+  // The same of a later fragment that `virtual_defragment` has marked.
+  static void read_later(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    read_later_fragment(p, zone, s.found);
+    hash(t, s);
+  }
+  RUNNEL_INLINE static void hash(const connection_table& t, slot& s) noexcept {
+    if (!has_tuple(s)) return;
     s.key = s.found.tuple.key(t.index_.seed());
     s.home = t.index_.home(s.key.a, s.key.b);
     t.index_.prefetch(s.home);
   }
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
-    if (s.found.kind != tuple_kind::whole && s.found.kind != tuple_kind::error) return;
+    if (!has_tuple(s)) return;
     s.place = t.find_place(s.key, s.home, s.found.tuple);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
@@ -70,8 +81,10 @@ struct tracker {
     if (!word.has_connection() || word.number() >= t.capacity_) return pass;
     connection& c = t.records_[word.number()];
     if (!c.is_alive() || t.is_confirmed(c)) return pass;
-    const bool begins = word.state() == connection_state::new_ ||
-                        (word.state() == connection_state::related && c.has_status(connection_status::expected));
+    const bool later = p.layers().has(protocol::fragment) && !p.layers().has(protocol::transport);
+    const bool begins =
+        word.state() == connection_state::new_ ||
+        (!later && word.state() == connection_state::related && c.has_status(connection_status::expected));
     const bool known = current && c.created_ == t.burst_;
     if (!begins) return known ? drop(drop_reason::connection_undone) : pass;
     if (!known && !has_its_tuple(t, p, c)) return pass;
@@ -87,6 +100,7 @@ struct tracker {
         return word = connection_word::of(connection_state::untracked), pass;
       case tuple_kind::invalid: return count_invalid(t, word);
       case tuple_kind::error: return judge_error(t, p, s, now, word);
+      case tuple_kind::later: return judge_later(t, s, now, word);
       case tuple_kind::whole: break;
     }
     if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
@@ -273,6 +287,27 @@ struct tracker {
     if (!right) return count_invalid(t, word);
     word = connection_word::of(connection_state::related, static_cast<connection_direction>(direction), to.number());
     c.touched_ = static_cast<std::uint16_t>(t.burst_);
+    return pass;
+  }
+  // A later fragment goes where the first one went. It begins no connection, and confirms none.
+  [[gnu::noinline]] static verdict judge_later(connection_table& t, const slot& s, std::uint64_t now,
+                                               connection_word& word) noexcept {
+    if (s.place == none) return count_invalid(t, word);
+    const place_reference to = t.index_.at(s.place);
+    connection& c = t.records_[to.number()];
+    if (t.is_over(c, now) || (!t.is_confirmed(c) && c.created_ != t.burst_)) return count_invalid(t, word);
+    const unsigned direction = to.direction(s.key.turned);
+    const bool answered = direction == 1 || (c.bits() & connection_status::seen_reply) != 0;
+    word = connection_word::of(answered ? connection_state::established : connection_state::related,
+                               static_cast<connection_direction>(direction), to.number());
+    c.touched_ = static_cast<std::uint16_t>(t.burst_);
+    if (!t.is_confirmed(c)) t.undecided_ = t.burst_;
+    account(c, direction, s);
+    if (s.found.tuple.protocol_number() == 6) {
+      // What acknowledges the segment acknowledges this too.
+      tcp_side& side = c.tcp_.side[direction];
+      if (static_cast<std::int32_t>(side.max_end - (side.end + s.found.payload)) >= 0) side.end += s.found.payload;
+    }
     return pass;
   }
   // Of what is all there in one piece; the rest is not looked at.
