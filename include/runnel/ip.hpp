@@ -17,6 +17,7 @@
 #include <runnel/ip/fragment.hpp>
 #include <runnel/ip/fragment_config.hpp>
 #include <runnel/ip/fragment_table.hpp>
+#include <runnel/ip/hear_routers.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/learn_path_mtu.hpp>
@@ -32,8 +33,11 @@
 #include <runnel/ip/resolve.hpp>
 #include <runnel/ip/route.hpp>
 #include <runnel/ip/route_table.hpp>
+#include <runnel/ip/router_advertiser.hpp>
+#include <runnel/ip/router_discovery.hpp>
 #include <runnel/ip/routing_rules.hpp>
 #include <runnel/ip/sorted_routes.hpp>
+#include <runnel/ip/static_neighbour_table.hpp>
 #include <runnel/ip/tcp_reset.hpp>
 #include <runnel/ip/virtual_defragment.hpp>
 #include <runnel/ip/virtual_fragment_table.hpp>

@@ -33772,6 +33772,7 @@ struct interface_address {
   address_state state = address_state::preferred;  ///< what it is good for
   instant preferred_until = never;                 ///< it is deprecated from then on
   instant valid_until = never;                     ///< it is taken away then
+  bool dynamic = false;                            ///< it was made of what a router says (RFC 4862 §5.5)
 
   /// What the neighbour table notes about it.
   struct {
@@ -33805,6 +33806,7 @@ struct interface_address {
 constexpr void print(text_writer& out, const interface_address& a) noexcept {
   if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (a.length - 96u);
   else print(out, a.address), out << '/' << unsigned{a.length};
+  if (a.dynamic) out << " dynamic";
   if (a.state != address_state::preferred) out << ' ' << name(a.state);
 }
 
@@ -34584,6 +34586,17 @@ template <class... Headers>
   return {};
 }
 
+// What came as ICMPv6, from its first byte to the end of the datagram.
+[[nodiscard]] inline bytes icmpv6_bytes(const header_map& found) noexcept {
+  const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
+  const bytes rest = found.get<ipv6>().payload();
+  return {begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+}
+// From where its frame came; zeros without an Ethernet header.
+[[nodiscard]] inline mac_address sender_of_frame(const header_map& found) noexcept {
+  return found.has<ethernet>() ? found.get<ethernet>().source() : mac_address{};
+}
+
 // Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
 [[nodiscard]] inline packet solicitation(pool& memory, const mac_address& own, const ipv6_address& source,
                                          const ipv6_address& target, const mac_address* who) noexcept {
@@ -34608,6 +34621,13 @@ template <class... Headers>
   const ipv6_address to = solicited_node_multicast(target);
   return message_of(memory, ethernet_header{.source = own, .destination = multicast_mac(to)},
                     ipv6_header{.destination = to, .hop_limit = 255}, neighbour_solicitation_header{.target = target});
+}
+// Asks for routers, from an own address or, without one, from nobody (§6.3.7).
+[[nodiscard]] inline packet router_question(pool& memory, const mac_address& own, const ipv6_address& source) noexcept {
+  const ethernet_header frame{.source = own, .destination = multicast_mac(all_routers_multicast)};
+  const ipv6_header outer{.source = source, .destination = all_routers_multicast, .hop_limit = 255};
+  if (source.is_unspecified()) return message_of(memory, frame, outer, router_solicitation_header{});
+  return message_of(memory, frame, outer, router_solicitation_header{}, ndp_source_link_address{own});
 }
 // Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
 [[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,
@@ -34990,11 +35010,18 @@ class neighbour_table {
   [[nodiscard]] bool acquire(const interface_address& a, instant now) noexcept {
     return detection_.begin(*link_, a, random_, now);
   }
-  /// The addresses of the link, for those that give them lifetimes. What was changed is looked at with the next
-  /// `expire`.
-  [[nodiscard]] own_addresses& addresses() noexcept {
+  /// The same, to be changed. Lifetimes that were changed are looked at with the next `expire`.
+  [[nodiscard]] ip_interface& change_link() noexcept {
     detection_.consider({});
-    return link_->addresses;
+    return *link_;
+  }
+  /// Other times than those of the options (RFC 4861 §6.3.4); zero: as it is. Less than 100 ms counts as that.
+  void set_times(duration base_reachable_time, duration retrans_time, instant now) noexcept {
+    const auto at_least = [](duration t) { return t < milliseconds(100) ? milliseconds(100) : t; };
+    if (retrans_time != duration{}) options_.retrans_time = at_least(retrans_time);
+    if (base_reachable_time == duration{} || base_reachable_time == options_.base_reachable_time) return;
+    options_.base_reachable_time = at_least(base_reachable_time);
+    draw_reachable_time(now);
   }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
@@ -35014,6 +35041,10 @@ class neighbour_table {
     if (i == none) return false;
     set(i, lladdr);
     return true;
+  }
+  /// A neighbour that is in the table has shown to be a router, or not (RFC 4861 §6.2.6, §6.3.4).
+  void set_router(const ipv6_address& a, bool router) noexcept {
+    if (const std::uint32_t i = store_.find(a); i != none) store_[i].router = router;
   }
   /// Forgets a neighbour; packets that wait for it are dropped. False when it is not there.
   bool erase(const ipv6_address& a) noexcept {
@@ -35372,30 +35403,6 @@ class neighbour_table {
   neighbour_statistics statistics_;
 };
 
-/// A table in memory of its own, of a size known at compile time.
-template <neighbour_config Config>
-class static_neighbour_table {
- public:
-  /// An empty table; see `neighbour_table`. `seed` from a random source.
-  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
-                         const neighbour_options& o = {}) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
-  /// The table. @{
-  operator neighbour_table&() noexcept { return table_; }
-  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
-  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
-  /// @}
-
- private:
-  static constexpr neighbour_config seeded(std::uint64_t seed) noexcept {
-    neighbour_config c = Config;
-    c.seed = seed;
-    return c;
-  }
-  alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
-  neighbour_table table_;
-};
-
 }  // namespace runnel
 
 #endif
@@ -35403,7 +35410,7 @@ class static_neighbour_table {
 // ==== runnel/ip/answer_neighbours.hpp ================================================================================
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
-// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by.
+// What routers say, and what they are asked, passes by: `hear_routers`.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -35508,7 +35515,7 @@ struct answer_neighbours_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<arp>()) [[unlikely]]
-      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->link().mac, c.now));
+      return taken(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
     if (found.has<icmpv6>()) [[unlikely]]
       return hear_icmpv6(p, found, c.now);
     return pass;
@@ -35518,9 +35525,8 @@ struct answer_neighbours_stage : stage_defaults {
   neighbour_table* table;
 
  private:
-  [[nodiscard]] static ethernet frame_of(const header_map& found) noexcept {
-    constexpr static std::byte nothing[14]{};
-    return found.has<ethernet>() ? found.get<ethernet>() : ethernet::unchecked({nothing, sizeof nothing});
+  [[nodiscard]] bool is_for_us(const header_map& found) const noexcept {
+    return found.has<ethernet>() && found.get<ethernet>().destination() == table->link().mac;
   }
   [[nodiscard]] static verdict taken(packet& p, drop_reason why) noexcept {
     if (why != drop_reason::none) return drop(why);
@@ -35537,10 +35543,8 @@ struct answer_neighbours_stage : stage_defaults {
     if (!to.is_multicast() && !table->link().addresses.contains(to) && !table->options().is_proxied(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
-    const mac_address from = frame_of(found).source();
-    const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
-    const bytes rest = around.payload();
-    const bytes whole{begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+    const mac_address from = sender_of_frame(found);
+    const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
       return taken(p, m ? hear(*table, *m, around, from, now) : m.error());
@@ -39165,6 +39169,776 @@ struct fragment_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/ip/router_advertiser.hpp ================================================================================
+// What an IPv6 router tells the hosts of a link about itself and the link: router advertisements, by themselves and
+// when asked for. RFC 4861 §6.2, RFC 4191, RFC 8106.
+//
+//     ndp_prefix prefixes[] = {{.prefix = addr6("2001:db8:1::")}};
+//     router_advertiser advertiser{neighbours, {.prefixes = prefixes, .prefix_count = 1}, seed};
+//     advertiser.start(time.now());
+//
+//     auto path = parse() | answer_neighbours(neighbours) | hear_routers(advertiser) | ...;
+//     run(time, attach(lan, path), attach(advertiser), attach(neighbours.get(), transmit(lan)));
+//
+// Messages leave by the neighbour table of the link, from this host's link-local address there; without one that is
+// used they wait for it. They go to all hosts, also when one has asked: so a flood of questions changes nothing but
+// that there is an answer all three seconds.
+//
+// What it does not do: tell of a link-local address that has changed (§6.2.8), which is a new router to hosts.
+#ifndef RUNNEL_IP_ROUTER_ADVERTISER_HPP
+#define RUNNEL_IP_ROUTER_ADVERTISER_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// What is advertised, and how often: the variables of RFC 4861 §6.2.1. What it points to must outlive the advertiser.
+struct advertising_options {
+  duration max_interval = seconds(600);  ///< between two advertisements at most: 4 s to 30 min
+  duration min_interval = seconds(200);  ///< at least: 3 s to three quarters of the other
+  duration lifetime = seconds(1800);     ///< as a default router: `max_interval` to 9000 s; 0: it is none
+  /// As in the message. @{
+  std::uint8_t hop_limit = 64;
+  bool managed = false;
+  bool other_configuration = false;
+  router_preference preference = router_preference::medium;
+  std::uint32_t reachable_time = 0;    // milliseconds, at most an hour; 0: not said
+  std::uint32_t retransmit_timer = 0;  // milliseconds; 0: not said
+  std::uint32_t mtu = 0;               // bytes, 1280 at least; 0: not said
+  /// @}
+  /// Prefixes of the link, none of them link-local. @{
+  const ndp_prefix* prefixes = nullptr;
+  std::size_t prefix_count = 0;
+  /// @}
+  /// Routes by this router (RFC 4191). @{
+  const ndp_route* routes = nullptr;
+  std::size_t route_count = 0;
+  /// @}
+  ndp_recursive_dns dns{};  ///< resolvers (RFC 8106); none when their count is 0
+
+  /// What is wrong with it; null when nothing is.
+  [[nodiscard]] constexpr const char* fault() const noexcept {
+    if (max_interval < seconds(4) || max_interval > seconds(1800)) return "max_interval: 4 to 1800 s";
+    if (min_interval < seconds(3) || min_interval.ns > max_interval.ns / 4 * 3)
+      return "min_interval: 3 s to three quarters of max_interval";
+    if (lifetime != duration{} && (lifetime < max_interval || lifetime > seconds(9000)))
+      return "lifetime: 0, or max_interval to 9000 s";
+    if (reachable_time > 3'600'000) return "reachable_time: at most an hour";
+    if (mtu != 0 && mtu < 1280) return "mtu: 1280 at least";
+    if (dns.count > 127) return "dns: at most 127 servers";
+    for (std::size_t i = 0; i < prefix_count; ++i) {
+      if (prefixes[i].prefix.is_link_local() || prefixes[i].prefix.is_multicast() || prefixes[i].prefix_length > 128)
+        return "prefixes: unicast, not link-local, at most 128 bits";
+      if (prefixes[i].preferred_lifetime > prefixes[i].valid_lifetime)
+        return "prefixes: preferred for no longer than valid";
+    }
+    return nullptr;
+  }
+};
+
+/// What an advertiser has counted since it was made.
+struct advertising_statistics {
+  std::uint64_t advertisements = 0;   ///< sent
+  std::uint64_t solicitations = 0;    ///< heard
+  std::uint64_t inconsistencies = 0;  ///< advertisements of other routers that contradict this one's (§6.2.7)
+};
+/// In one line.
+constexpr void print(text_writer& out, const advertising_statistics& s) noexcept {
+  out << "advertisements " << s.advertisements << ", solicitations " << s.solicitations << ", inconsistencies "
+      << s.inconsistencies;
+}
+
+namespace detail {
+
+// All the options of an advertisement, as one header of `build`.
+struct advertised_options {
+  const advertising_options& o;
+  mac_address mac;
+
+  [[nodiscard]] constexpr std::size_t size() const noexcept {
+    std::size_t n = 8;
+    each([&n](const auto& option) { n += option.size(); });
+    return n;
+  }
+  constexpr void write(mutable_bytes whole, const neighbours_of_header& around) const noexcept {
+    ndp_source_link_address{mac}.write(whole, around);
+    whole = whole.from(8);
+    each([&](const auto& option) {
+      option.write(whole, around);
+      whole = whole.from(option.size());
+    });
+  }
+
+ private:
+  template <class F>
+  constexpr void each(F f) const noexcept {
+    if (o.mtu != 0) f(ndp_mtu{o.mtu});
+    for (std::size_t i = 0; i < o.prefix_count; ++i) f(o.prefixes[i]);
+    for (std::size_t i = 0; i < o.route_count; ++i) f(o.routes[i]);
+    if (o.dns.count != 0) f(o.dns);
+  }
+};
+
+}  // namespace detail
+
+/// Advertises this host as a router of one link. For the thread that has the neighbour table.
+class router_advertiser {
+ public:
+  /// The constants of RFC 4861 §10. @{
+  static constexpr duration max_initial_interval = seconds(16), min_delay = seconds(3),
+                            max_ra_delay = milliseconds(500);
+  static constexpr unsigned max_initial = 3, max_final = 3;
+  /// @}
+
+  /// Of the link of this table, which must outlive it. `o` has no `fault()` (asserted); `seed` from a random source.
+  router_advertiser(neighbour_table& neighbours, const advertising_options& o, std::uint64_t seed) noexcept
+      : neighbours_(&neighbours), options_(o), random_(seed) {
+    RUNNEL_ASSERT(o.fault() == nullptr);
+  }
+  router_advertiser(const router_advertiser&) = delete;
+  router_advertiser& operator=(const router_advertiser&) = delete;
+
+  /// Begins to advertise: at once, then a few times at short intervals.
+  void start(instant now) noexcept {
+    step_ = step::advertising;
+    sent_ = 0;
+    due_ = no_sooner_than(now);
+  }
+  /// Tells hosts that this router is none any more, up to three times, 3 seconds apart, and ends (§6.2.5). The first
+  /// time is when 3 seconds have gone since the last advertisement, often at once.
+  void stop(instant now) noexcept {
+    if (step_ != step::advertising) return;
+    step_ = step::ceasing;
+    sent_ = 0;
+    due_ = no_sooner_than(now);
+  }
+  /// Advertises something else from now on. It has no `fault()` (asserted).
+  void change(const advertising_options& o, instant now) noexcept {
+    RUNNEL_ASSERT(o.fault() == nullptr);
+    options_ = o;
+    if (step_ == step::advertising) start(now);
+  }
+  /// Whether hosts are told of this router: from `start` until `stop`.
+  [[nodiscard]] bool is_advertising() const noexcept { return step_ == step::advertising; }
+  /// What is advertised.
+  [[nodiscard]] const advertising_options& options() const noexcept { return options_; }
+  /// What was counted so far.
+  [[nodiscard]] const advertising_statistics& statistics() const noexcept { return statistics_; }
+
+  /// Sends what is due.
+  void advance(instant now) noexcept {
+    if (now < due_) return;
+    if (!send(now)) return;
+    last_ = now;
+    ++sent_;
+    if (step_ == step::ceasing) {
+      if (sent_ == max_final) step_ = step::silent;
+      due_ = step_ == step::silent ? never : now + min_delay;
+      return;
+    }
+    const duration spread = options_.max_interval - options_.min_interval;
+    duration wait = options_.min_interval + up_to(spread);
+    if (sent_ < max_initial && wait > max_initial_interval) wait = max_initial_interval;
+    due_ = now + wait;
+  }
+  /// When it has something to do; `never` when it does not advertise.
+  [[nodiscard]] instant next_due() const noexcept { return due_; }
+
+  /// What `hear_routers` has received and checked: a host asks for routers (§6.2.6), or another router says something
+  /// (§6.2.7). Why it is refused; `none` when it is not. @{
+  [[nodiscard]] drop_reason hear(const router_solicitation& m, const ipv6& around, const mac_address& from,
+                                 instant now) noexcept {
+    if (from == neighbours_->link().mac) return drop_reason::none;
+    const ipv6_address source = around.source();
+    if (source.is_multicast()) return drop_reason::neighbour_malformed;
+    ++statistics_.solicitations;
+    if (!source.is_unspecified()) {
+      const auto said = m.link_address(ndp_option::source_link_address);
+      if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+      if (said) neighbours_->learn(source, *said, neighbours_->link().addresses.is_on_link(source), now);
+      neighbours_->set_router(source, false);
+    }
+    if (step_ != step::advertising) return drop_reason::none;
+    const instant at = no_sooner_than(now) + up_to(max_ra_delay);
+    if (at < due_) due_ = at;
+    return drop_reason::none;
+  }
+  [[nodiscard]] drop_reason hear(const router_advertisement& m, const ipv6&, const mac_address& from,
+                                 instant) noexcept {
+    if (from != neighbours_->link().mac && step_ == step::advertising && contradicts(m)) ++statistics_.inconsistencies;
+    return drop_reason::none;
+  }
+  /// @}
+  /// The table by which it sends.
+  [[nodiscard]] neighbour_table& neighbours() const noexcept { return *neighbours_; }
+
+ private:
+  enum class step : std::uint8_t { silent, advertising, ceasing };
+
+  [[nodiscard]] duration up_to(duration most) noexcept {
+    return {static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(most.ns) + 1))};
+  }
+  // Hosts are not told more often than all 3 seconds.
+  [[nodiscard]] instant no_sooner_than(instant now) const noexcept {
+    return sent_any_ && last_ + min_delay > now ? last_ + min_delay : now;
+  }
+  [[nodiscard]] ipv6_address source() const noexcept {
+    const ipv6_address a = neighbours_->link().addresses.source_for(all_nodes_multicast);
+    return a.is_link_local() ? a : ipv6_address{};
+  }
+  // False, and tried again later, without a link-local address or without memory.
+  [[nodiscard]] bool send(instant now) noexcept {
+    const ipv6_address from = source();
+    if (from.is_unspecified()) return due_ = now + seconds(1), false;
+    const mac_address mac = neighbours_->link().mac;
+    const bool ceasing = step_ == step::ceasing;
+    const ethernet_header frame{.source = mac, .destination = multicast_mac(all_nodes_multicast)};
+    const ipv6_header outer{.source = from, .destination = all_nodes_multicast, .hop_limit = 255};
+    const router_advertisement_header message{
+        .hop_limit = options_.hop_limit,
+        .managed = options_.managed,
+        .other_configuration = options_.other_configuration,
+        .preference = options_.preference,
+        .router_lifetime = static_cast<std::uint16_t>(ceasing ? 0 : options_.lifetime.ns / 1'000'000'000),
+        .reachable_time = options_.reachable_time,
+        .retransmit_timer = options_.retransmit_timer};
+    const detail::advertised_options rest{options_, mac};
+    packet p = neighbours_->memory().allocate();
+    const std::size_t size = size_of_headers(frame, outer, message, rest);
+    std::byte* const to = p ? p.put(size) : nullptr;
+    if (to == nullptr || !write_headers({to, size}, frame, outer, message, rest)) p.reset();
+    if (!neighbours_->send(static_cast<packet&&>(p))) return due_ = now + milliseconds(100), false;
+    ++statistics_.advertisements;
+    sent_any_ = true;
+    return true;
+  }
+
+  // §6.2.7. What either leaves unsaid contradicts nothing.
+  [[nodiscard]] bool contradicts(const router_advertisement& m) const noexcept {
+    const auto differ = [](std::uint64_t a, std::uint64_t b) { return a != 0 && b != 0 && a != b; };
+    if (differ(m.hop_limit(), options_.hop_limit) || m.is_managed() != options_.managed ||
+        m.is_other_configuration() != options_.other_configuration ||
+        differ(m.reachable_time(), options_.reachable_time) || differ(m.retransmit_timer(), options_.retransmit_timer))
+      return true;
+    for (ndp_options o(m.options()); o; o.next()) {
+      if (differ(o.mtu(), options_.mtu)) return true;
+      const auto theirs = o.prefix();
+      for (std::size_t i = 0; theirs && i < options_.prefix_count; ++i) {
+        const ndp_prefix& ours = options_.prefixes[i];
+        if (ours.prefix_length == theirs->prefix_length &&
+            detail::first_bits(ours.prefix, ours.prefix_length) == theirs->prefix &&
+            (ours.valid_lifetime != theirs->valid_lifetime || ours.preferred_lifetime != theirs->preferred_lifetime))
+          return true;
+      }
+    }
+    return false;
+  }
+
+  neighbour_table* neighbours_;
+  advertising_options options_;
+  random_generator random_;
+  instant due_ = never;
+  instant last_{};
+  unsigned sent_ = 0;
+  step step_ = step::silent;
+  bool sent_any_ = false;
+  advertising_statistics statistics_;
+};
+
+/// Joins an advertiser to a loop, where it stands before its table: `run(clock, attach(lan, path), attach(advertiser),
+/// attach(neighbours, transmit(lan)))`. Refers to it; it must outlive the attachment.
+[[nodiscard]] constexpr auto attach(router_advertiser& advertiser) noexcept {
+  return timed_attachment<router_advertiser>{advertiser};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/bounded_list.hpp =====================================================================================
+// A few things in a row, no more than there is room for.
+#ifndef RUNNEL_IP_BOUNDED_LIST_HPP
+#define RUNNEL_IP_BOUNDED_LIST_HPP
+
+#include <cstddef>  // size_t
+
+namespace runnel::detail {
+
+template <class T, std::size_t Most>
+class bounded_list {
+ public:
+  [[nodiscard]] constexpr const T* begin() const noexcept { return items_; }
+  [[nodiscard]] constexpr const T* end() const noexcept { return items_ + size_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const T& operator[](std::size_t i) const noexcept { return items_[i]; }
+  // The first one for which `is` says so; null when there is none.
+  template <class Is>
+  [[nodiscard]] constexpr T* find(Is is) noexcept {
+    for (std::size_t i = 0; i < size_; ++i)
+      if (is(items_[i])) return &items_[i];
+    return nullptr;
+  }
+  // Null when there is no room.
+  constexpr T* add(const T& item) noexcept {
+    if (size_ == Most) return nullptr;
+    items_[size_] = item;
+    return &items_[size_++];
+  }
+  // Takes those away for which `is` says so; the others keep their order. Whether there were any.
+  template <class Is>
+  constexpr bool remove_if(Is is) noexcept {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < size_; ++i)
+      if (!is(items_[i])) items_[kept++] = items_[i];
+    const bool any = kept != size_;
+    size_ = kept;
+    return any;
+  }
+
+ private:
+  T items_[Most]{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/router_discovery.hpp =================================================================================
+// What an IPv6 host learns from the routers of a link: default routers, which prefixes are on the link, addresses of
+// its own, MTU, hop limit, times, resolvers; and redirects. RFC 4861 §6.3 and §8.3, RFC 4862, RFC 4191 §3.1, RFC 8106.
+//
+//     router_discovery discovery{neighbours, {.changed = on_change}, seed};
+//     discovery.start(time.now());
+//
+//     auto path = parse() | answer_neighbours(neighbours) | hear_routers(discovery) | ...;
+//     run(time, attach(wan, path), attach(discovery), attach(neighbours.get(), transmit(wan)));
+//
+// Addresses and prefixes of the link go into the interface of the neighbour table, its MTU too; addresses are probed
+// first, and end by their lifetimes. Routes are the user's: `changed` is called when `router()` or `prefixes()` are
+// others than before.
+//
+// Whoever is on the link can say that it is a router: what is believed is bounded in number, and lifetimes of addresses
+// are not cut short (RFC 4862 §5.5.3 e).
+//
+// What it does not do: DHCPv6 (`managed()` tells that a router wants it), routes of RFC 4191 other than the default
+// one, temporary addresses (RFC 8981); asking on when three questions have had no answer (RFC 7559).
+#ifndef RUNNEL_IP_ROUTER_DISCOVERY_HPP
+#define RUNNEL_IP_ROUTER_DISCOVERY_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+class router_discovery;
+
+/// A router that says that it is a default one.
+struct default_router {
+  ipv6_address address{};                                    ///< link-local
+  instant until{};                                           ///< its lifetime ends then
+  router_preference preference = router_preference::medium;  ///< RFC 4191
+};
+/// A prefix that is on the link.
+struct link_prefix {
+  ipv6_prefix prefix{};  ///< not link-local
+  instant until{};       ///< its lifetime ends then; `never`: it has none
+};
+/// A resolver.
+struct link_resolver {
+  ipv6_address address{};  ///< where it listens
+  instant until{};         ///< its lifetime ends then; `never`: it has none
+};
+
+/// How a host goes by what routers say.
+struct discovery_options {
+  std::uint64_t interface_id = 0;  ///< last 64 bits of its addresses; 0: made of its MAC address (RFC 4291 appendix A)
+  bool autoconfigure = true;       ///< addresses are made of prefixes for which a router says so
+  /// Is told that the router of choice, the prefixes or the resolvers are others than before. It may not change
+  /// the discovery, nor its table.
+  void (*changed)(void* context, const router_discovery& d) = nullptr;
+  /// Is told that the default router `from` wants packets for `destination` to go to `target`, which is `destination`
+  /// itself if that is on the link. Whether `from` is the router of that destination is the user's to know.
+  void (*redirected)(void* context, const ipv6_address& from, const ipv6_address& destination,
+                     const ipv6_address& target) = nullptr;
+  void* context = nullptr;  ///< for both
+};
+
+/// What a discovery has counted since it was made.
+struct discovery_statistics {
+  std::uint64_t solicitations = 0;   ///< sent
+  std::uint64_t advertisements = 0;  ///< heard
+  std::uint64_t redirects = 0;       ///< heard, and passed on
+  std::uint64_t refused = 0;         ///< routers, prefixes, addresses and resolvers for which there was no room
+};
+/// In one line.
+constexpr void print(text_writer& out, const discovery_statistics& s) noexcept {
+  out << "solicitations " << s.solicitations << ", advertisements " << s.advertisements << ", redirects " << s.redirects
+      << ", refused " << s.refused;
+}
+
+/// The identifier of an interface that is made of its MAC address (RFC 4291 appendix A).
+[[nodiscard]] constexpr std::uint64_t interface_id_of(const mac_address& a) noexcept {
+  std::uint64_t v = 0;
+  for (std::size_t i = 0; i < 6; ++i) {
+    v = v << 8 | a.octets[i];
+    if (i == 2) v = v << 16 | 0xfffe;
+  }
+  return v ^ std::uint64_t{2} << 56;
+}
+
+/// What this host knows from the routers of one link. For the thread that has the neighbour table.
+class router_discovery {
+ public:
+  /// How many of each are known at most. @{
+  static constexpr std::size_t most_routers = 4, most_prefixes = own_addresses::most_prefixes, most_resolvers = 4,
+                               most_addresses = 8;
+  /// @}
+  /// The constants of RFC 4861 §10 and RFC 4862 §5.5.3. @{
+  static constexpr duration max_solicitation_delay = seconds(1), solicitation_interval = seconds(4),
+                            two_hours = seconds(7200);
+  static constexpr unsigned max_solicitations = 3;
+  /// @}
+
+  /// Of the link of this table, which must outlive it. `seed` from a random source.
+  router_discovery(neighbour_table& neighbours, const discovery_options& o, std::uint64_t seed) noexcept
+      : neighbours_(&neighbours), options_(o), random_(seed), own_mtu_(neighbours.link().mtu) {}
+  router_discovery(const router_discovery&) = delete;
+  router_discovery& operator=(const router_discovery&) = delete;
+
+  /// Acquires a link-local address, unless there is one, and asks for routers, up to three times. For when the link
+  /// comes up, and again each time that it does.
+  void start(instant now) noexcept {
+    const ipv6_address local{0xfe80'0000'0000'0000, interface_id()};
+    bool there = false;
+    for (const interface_address& a : neighbours_->link().addresses)
+      there = there || (a.address.is_link_local() && a.is_claimed());
+    if (!there && !neighbours_->acquire({local, 64}, now)) ++statistics_.refused;
+    asked_ = 0;
+    ask_at_ = now + up_to(max_solicitation_delay);
+  }
+
+  /// The router for what is not on the link: of those that are not known to be out of reach the one of the highest
+  /// preference; if all are, one after the other (RFC 4861 §6.3.6, RFC 4191 §3.2). Null when there is none.
+  [[nodiscard]] const default_router* router() const noexcept {
+    return routers_.size() == 0 ? nullptr : &routers_[chosen_];
+  }
+  /// All default routers.
+  [[nodiscard]] const detail::bounded_list<default_router, most_routers>& routers() const noexcept { return routers_; }
+  /// The prefixes that are on the link. They are in the interface too.
+  [[nodiscard]] const detail::bounded_list<link_prefix, most_prefixes>& prefixes() const noexcept { return prefixes_; }
+  /// Resolvers (RFC 8106).
+  [[nodiscard]] const detail::bounded_list<link_resolver, most_resolvers>& resolvers() const noexcept {
+    return resolvers_;
+  }
+  /// What own packets shall have as their hop limit.
+  [[nodiscard]] std::uint8_t hop_limit() const noexcept { return hop_limit_; }
+  /// Whether the latest router wants addresses to be got by DHCPv6, or other configuration. @{
+  [[nodiscard]] bool managed() const noexcept { return managed_; }
+  [[nodiscard]] bool other_configuration() const noexcept { return other_configuration_; }
+  /// @}
+  /// What was counted so far.
+  [[nodiscard]] const discovery_statistics& statistics() const noexcept { return statistics_; }
+  /// The table by which it sends.
+  [[nodiscard]] neighbour_table& neighbours() const noexcept { return *neighbours_; }
+
+  /// Asks when it is time to, and forgets what has had its time. Looks once in a second whether the router of choice
+  /// is still within reach.
+  void advance(instant now) noexcept {
+    if (now >= ask_at_) ask(now);
+    if (now >= forget_at_) forget(now);
+    if (now >= look_at_ && routers_.size() != 0) choose(now);
+    tell();
+  }
+  /// When it has something to do; `never` when not before a packet comes.
+  [[nodiscard]] instant next_due() const noexcept { return ask_at_ < forget_at_ ? ask_at_ : forget_at_; }
+
+  /// What `hear_routers` has received and checked (RFC 4861 §6.3.4). Why it is refused; `none` when it is not.
+  [[nodiscard]] drop_reason hear(const router_advertisement& m, const ipv6& around, const mac_address& from,
+                                 instant now) noexcept {
+    if (from == neighbours_->link().mac) return drop_reason::none;
+    const ipv6_address source = around.source();
+    const auto said = m.link_address(ndp_option::source_link_address);
+    if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+    ++statistics_.advertisements;
+    if (m.hop_limit() != 0) hop_limit_ = m.hop_limit();
+    managed_ = m.is_managed();
+    other_configuration_ = m.is_other_configuration();
+    const auto useful = [](std::uint32_t ms) { return ms <= 3'600'000 ? milliseconds(ms) : duration{}; };
+    neighbours_->set_times(useful(m.reachable_time()), useful(m.retransmit_timer()), now);
+    if (said) neighbours_->learn(source, *said, true, now);
+    neighbours_->set_router(source, true);
+    hear_router(source, m, now);
+    for (ndp_options o(m.options()); o; o.next()) {
+      if (o.mtu() >= 1280 && o.mtu() <= own_mtu_) neighbours_->change_link().mtu = static_cast<std::uint16_t>(o.mtu());
+      if (const auto p = o.prefix(); p && !p->prefix.is_link_local() && !p->prefix.is_multicast()) {
+        if (p->on_link) hear_on_link(*p, now);
+        if (p->autonomous && options_.autoconfigure) hear_autonomous(*p, now);
+      }
+      for (std::size_t i = 0; i < o.dns_count(); ++i) hear_resolver(o.dns_server(i), o.dns_lifetime(), now);
+    }
+    forget(now);
+    choose(now);
+    tell();
+    return drop_reason::none;
+  }
+  /// A redirect (§8.3): believed when it comes from a default router.
+  [[nodiscard]] drop_reason hear(const ndp_redirect& m, const ipv6& around, const mac_address&, instant now) noexcept {
+    const ipv6_address from = around.source();
+    if (find(from) == nullptr) return drop_reason::neighbour_malformed;
+    const auto said = m.link_address(ndp_option::target_link_address);
+    if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+    if (neighbours_->link().addresses.contains(m.target())) return drop_reason::neighbour_malformed;
+    ++statistics_.redirects;
+    if (said) neighbours_->learn(m.target(), *said, true, now);
+    if (m.target() != m.destination()) neighbours_->set_router(m.target(), true);
+    if (options_.redirected != nullptr) options_.redirected(options_.context, from, m.destination(), m.target());
+    return drop_reason::none;
+  }
+
+ private:
+  [[nodiscard]] duration up_to(duration most) noexcept {
+    return {static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(most.ns) + 1))};
+  }
+  [[nodiscard]] std::uint64_t interface_id() const noexcept {
+    return options_.interface_id != 0 ? options_.interface_id : interface_id_of(neighbours_->link().mac);
+  }
+  // All ones: for ever.
+  [[nodiscard]] static instant after(std::uint32_t lifetime, instant now) noexcept {
+    return lifetime == 0xffff'ffff ? never : now + seconds(lifetime);
+  }
+  [[nodiscard]] default_router* find(const ipv6_address& a) noexcept {
+    return routers_.find([&a](const default_router& r) { return r.address == a; });
+  }
+  void tell() noexcept {
+    if (!changed_) return;
+    changed_ = false;
+    if (options_.changed != nullptr) options_.changed(options_.context, *this);
+  }
+
+  // ---- asking: RFC 4861 §6.3.7
+
+  void ask(instant now) noexcept {
+    const ipv6_address source = neighbours_->link().addresses.source_for(all_routers_multicast);
+    packet p = detail::router_question(neighbours_->memory(), neighbours_->link().mac, source);
+    if (!neighbours_->send(static_cast<packet&&>(p))) {
+      ask_at_ = now + milliseconds(100);
+      return;
+    }
+    ++statistics_.solicitations;
+    ask_at_ = ++asked_ < max_solicitations ? now + solicitation_interval : never;
+  }
+
+  // ---- hearing: §6.3.4, RFC 4862 §5.5.3
+
+  void hear_router(const ipv6_address& a, const router_advertisement& m, instant now) noexcept {
+    default_router* r = find(a);
+    if (m.router_lifetime() == 0) {
+      if (r != nullptr) r->until = now;
+      return;
+    }
+    ask_at_ = asked_ != 0 ? never : ask_at_;
+    const default_router heard{a, now + seconds(m.router_lifetime()), m.preference()};
+    if (r == nullptr) r = routers_.add(heard);
+    if (r == nullptr) {
+      ++statistics_.refused;
+      return;
+    }
+    *r = heard;
+  }
+  void hear_on_link(const ndp_prefix& p, instant now) noexcept {
+    const ipv6_prefix prefix{p.prefix, p.prefix_length};
+    link_prefix* known = prefixes_.find([&prefix](const link_prefix& k) { return k.prefix == prefix; });
+    if (known == nullptr && p.valid_lifetime == 0) return;
+    if (known == nullptr && neighbours_->change_link().addresses.add_prefix(prefix)) {
+      known = prefixes_.add({prefix, {}});
+      changed_ = true;
+    }
+    if (known == nullptr) ++statistics_.refused;
+    else known->until = after(p.valid_lifetime, now);
+  }
+  void hear_autonomous(const ndp_prefix& p, instant now) noexcept {
+    if (p.preferred_lifetime > p.valid_lifetime || p.prefix_length != 64) return;
+    const ipv6_address a{p.prefix.high(), interface_id()};
+    interface_address* known = neighbours_->change_link().addresses.find(a);
+    if (known == nullptr) {
+      if (p.valid_lifetime == 0) return;
+      std::size_t n = 0;
+      for (const interface_address& other : neighbours_->link().addresses) n += other.dynamic ? 1u : 0u;
+      interface_address made{a, 128};
+      made.dynamic = true;
+      made.valid_until = after(p.valid_lifetime, now);
+      made.preferred_until = after(p.preferred_lifetime, now);
+      if (n >= most_addresses || !neighbours_->acquire(made, now)) ++statistics_.refused;
+      return;
+    }
+    if (!known->dynamic) return;
+    known->preferred_until = after(p.preferred_lifetime, now);
+    if (known->state == address_state::deprecated && known->preferred_until > now)
+      known->state = address_state::preferred;
+    // Who says that an address ends soon is not believed at once: two hours are left to notice.
+    const instant valid = after(p.valid_lifetime, now);
+    if (valid > now + two_hours || valid > known->valid_until) known->valid_until = valid;
+    else if (known->valid_until > now + two_hours) known->valid_until = now + two_hours;
+  }
+  void hear_resolver(const ipv6_address& a, std::uint32_t lifetime, instant now) noexcept {
+    link_resolver* known = resolvers_.find([&a](const link_resolver& k) { return k.address == a; });
+    if (known == nullptr && lifetime == 0) return;
+    if (known == nullptr) {
+      known = resolvers_.add({a, {}});
+      changed_ = changed_ || known != nullptr;
+    }
+    if (known == nullptr) ++statistics_.refused;
+    else known->until = after(lifetime, now);
+  }
+
+  // ---- forgetting and choosing: §6.3.5, §6.3.6
+
+  void forget(instant now) noexcept {
+    forget_at_ = never;
+    const auto over = [&](const auto& e) {
+      if (now >= e.until) return true;
+      forget_at_ = e.until < forget_at_ ? e.until : forget_at_;
+      return false;
+    };
+    const ipv6_address before = router() != nullptr ? router()->address : ipv6_address{};
+    if (routers_.remove_if(over)) {
+      chosen_ = 0;
+      for (std::size_t i = 0; i < routers_.size(); ++i) chosen_ = routers_[i].address == before ? i : chosen_;
+      if (routers_.size() == 0) told_ = {};
+      look_at_ = now;
+      changed_ = true;
+    }
+    const bool fewer = prefixes_.remove_if([&](const link_prefix& p) {
+      const bool gone = over(p);
+      if (gone) neighbours_->change_link().addresses.remove_prefix(p.prefix);
+      return gone;
+    });
+    changed_ = resolvers_.remove_if(over) || fewer || changed_;
+  }
+  // 0 low, 1 medium, 2 high.
+  [[nodiscard]] static unsigned rank(router_preference p) noexcept {
+    return p == router_preference::high ? 2 : p == router_preference::low ? 0 : 1;
+  }
+  void choose(instant now) noexcept {
+    look_at_ = now + seconds(1);
+    if (routers_.size() == 0) return;
+    const auto out_of_reach = [&](std::size_t i) {
+      return neighbours_->find(routers_[i].address, now).state == neighbour_state::failed;
+    };
+    const ipv6_address before = told_;
+    std::size_t best = chosen_;
+    if (out_of_reach(best)) best = best + 1 < routers_.size() ? best + 1 : 0;
+    for (std::size_t i = 0; i < routers_.size(); ++i)
+      if (!out_of_reach(i) && (out_of_reach(best) || rank(routers_[i].preference) > rank(routers_[best].preference)))
+        best = i;
+    chosen_ = best;
+    told_ = routers_[best].address;
+    changed_ = changed_ || told_ != before;
+  }
+
+  neighbour_table* neighbours_;
+  discovery_options options_;
+  random_generator random_;
+  std::uint16_t own_mtu_;
+  detail::bounded_list<default_router, most_routers> routers_;
+  detail::bounded_list<link_prefix, most_prefixes> prefixes_;
+  detail::bounded_list<link_resolver, most_resolvers> resolvers_;
+  std::size_t chosen_ = 0;
+  ipv6_address told_{};
+  instant ask_at_ = never, forget_at_ = never, look_at_{};
+  unsigned asked_ = 0;
+  std::uint8_t hop_limit_ = 64;
+  bool managed_ = false, other_configuration_ = false, changed_ = false;
+  discovery_statistics statistics_;
+};
+
+/// Joins a discovery to a loop, where it stands before its table: `run(clock, attach(wan, path), attach(discovery),
+/// attach(neighbours, transmit(wan)))`. Refers to it; it must outlive the attachment.
+[[nodiscard]] constexpr auto attach(router_discovery& discovery) noexcept {
+  return timed_attachment<router_discovery>{discovery};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/hear_routers.hpp =====================================================================================
+// The stage that takes what routers and hosts say of routers: solicitations and advertisements, redirects. As a router
+// it answers the first, as a host it goes by the others. RFC 4861 §6 and §8.
+#ifndef RUNNEL_IP_HEAR_ROUTERS_HPP
+#define RUNNEL_IP_HEAR_ROUTERS_HPP
+
+#include <cstdint>  // uint8_t
+
+namespace runnel {
+
+namespace detail {
+
+// What a listener has a `hear` for; the rest passes by.
+template <class Listener>
+struct hear_routers_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr const char* name = "hear_routers";
+
+  constexpr explicit hear_routers_stage(Listener& l) noexcept : listener(&l) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
+    const header_map found{static_cast<const packet&>(p)};
+    if (found.has<icmpv6>()) [[unlikely]]
+      return hear(p, found, c.now);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  Listener* listener;
+
+ private:
+  template <class Message>
+  [[nodiscard]] verdict take(packet& p, const header_map& found, instant now) const noexcept {
+    if constexpr (requires(const Message& m) { listener->hear(m, found.get<ipv6>(), mac_address{}, now); }) {
+      const ipv6 around = found.get<ipv6>();
+      const ipv6_address to = around.destination();
+      if (!to.is_multicast() && !listener->neighbours().link().addresses.contains(to)) return pass;
+      if (p.is_chained()) return drop(drop_reason::neighbour_malformed);
+      if (!found.get<icmpv6>().checksum_ok(around.pseudo_header_sum())) return drop(drop_reason::icmp_checksum);
+      const auto m = Message::parse(icmpv6_bytes(found), around);
+      const drop_reason why = m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error();
+      if (why != drop_reason::none) return drop(why);
+      p.reset();
+      return stolen;
+    } else {
+      return pass;
+    }
+  }
+  [[nodiscard, gnu::noinline]] verdict hear(packet& p, const header_map& found, instant now) const noexcept {
+    switch (found.get<icmpv6>().kind().type) {
+      case icmpv6::router_solicitation.type: return take<router_solicitation>(p, found, now);
+      case icmpv6::router_advertisement.type: return take<router_advertisement>(p, found, now);
+      case icmpv6::redirect.type: return take<ndp_redirect>(p, found, now);
+      default: return pass;
+    }
+  }
+};
+
+}  // namespace detail
+
+/// Takes router solicitations and the advertisements of other routers, as a router; lets everything else pass. What
+/// they must not be is dropped (RFC 4861 §6.1: `neighbour_malformed`, `icmp_checksum`). The answer goes out where the
+/// advertiser's neighbour table is attached. Needs `parse()` before it; the advertiser must outlive the pipeline.
+[[nodiscard]] constexpr auto hear_routers(router_advertiser& advertiser) noexcept {
+  return detail::hear_routers_stage<router_advertiser>{advertiser};
+}
+/// Takes router advertisements and redirects, as a host, in the same manner.
+[[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
+  return detail::hear_routers_stage<router_discovery>{discovery};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/ip/learn_path_mtu.hpp ===================================================================================
 // Path MTU discovery's ear: learns from the ICMP errors that come back about packets of this host. RFC 1191, RFC 8201.
 //
@@ -39749,6 +40523,44 @@ class sorted_routes_of : public sorted_routes<Address> {
 
  private:
   typename sorted_routes<Address>::slot memory_[Capacity]{};
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/static_neighbour_table.hpp ===========================================================================
+// A neighbour table with memory of its own: for microcontrollers, and for static storage.
+#ifndef RUNNEL_IP_STATIC_NEIGHBOUR_TABLE_HPP
+#define RUNNEL_IP_STATIC_NEIGHBOUR_TABLE_HPP
+
+#include <cstddef>  // byte
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+
+/// A table in memory of its own, of a size known at compile time.
+template <neighbour_config Config>
+class static_neighbour_table {
+ public:
+  /// An empty table; see `neighbour_table`. `seed` from a random source.
+  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
+                         const neighbour_options& o = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
+  /// The table. @{
+  operator neighbour_table&() noexcept { return table_; }
+  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
+  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr neighbour_config seeded(std::uint64_t seed) noexcept {
+    neighbour_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
+  neighbour_table table_;
 };
 
 }  // namespace runnel

@@ -2,6 +2,7 @@
 // Own addresses as conversations: probed before they are used, announced, defended, given up; and answered for others.
 #include <runnel/ip.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -42,9 +42,14 @@ class host {
   // A message of a neighbour, in a frame.
   template <class... Headers>
   std::string hear(std::int64_t ms, const Headers&... headers) {
+    return hear_by(answer_neighbours(table), ms, headers...);
+  }
+  // The same by a stage.
+  template <class Stage, class... Headers>
+  std::string hear_by(const Stage& stage, std::int64_t ms, const Headers&... headers) {
     set(ms);
     device_.put(0, 0, clock_.now(), headers...);
-    auto path = parse() | answer_neighbours(table) | [this](packet&) { said_ += "passed; "; } | discard;
+    auto path = parse() | stage | [this](packet&) { said_ += "passed; "; } | discard;
     auto in = attach(device_, path);
     in.poll(clock_);
     const stage_counters sum = totals(path);
@@ -97,7 +102,7 @@ class host {
     const header_map found{static_cast<const packet&>(p)};
     const auto frame = found.get<ethernet>();
     CHECK(frame.source() == us);
-    text<160> out;
+    text<400> out;
     const mac_address to = frame.destination();
     if (to.is_broadcast()) out << "to all ";
     else if (to.is_multicast()) print(out << "to ", to), out << ' ';
@@ -134,6 +139,14 @@ class host {
         CHECK(*says->link_address(ndp_option::target_link_address) == us);
         if (says->is_override()) CHECK(around.source() == says->target());
         else print(out << " from ", around.source());
+      } else if (const auto advertised = router_advertisement::parse(whole, around)) {
+        print(out, *advertised);
+        print(out << " from ", around.source());
+        print(out << " to ", around.destination());
+      } else if (const auto solicited = router_solicitation::parse(whole, around)) {
+        print(out, *solicited);
+        print(out << " from ", around.source());
+        print(out << " to ", around.destination());
       } else {
         out << "nonsense";
       }
@@ -148,7 +161,7 @@ class host {
   std::vector<std::uint64_t> space_;
 
  public:
-  counted_pool memory{{.packets = 64, .bytes = 256, .headroom = 128, .bare = 64}};
+  counted_pool memory{{.packets = 64, .bytes = 512, .headroom = 128, .bare = 64}};
   ip_interface link{.mac = us, .addresses = {{own4, 24}, {own6, 64}}};
   neighbour_table table;
 

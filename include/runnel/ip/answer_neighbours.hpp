@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The stage that takes what neighbours say: ARP, and neighbour solicitations and advertisements. It checks, learns,
 // answers, and notices who else uses an address of this host. RFC 826, RFC 5227, RFC 1812 §3.3.2, RFC 4861 §7.
-// What it does not do: routers and prefixes (router solicitations and advertisements, redirects) pass it by.
+// What routers say, and what they are asked, passes by: `hear_routers`.
 #ifndef RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 #define RUNNEL_IP_ANSWER_NEIGHBOURS_HPP
 
@@ -123,7 +123,7 @@ struct answer_neighbours_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<arp>()) [[unlikely]]
-      return taken(p, hear(*table, found.get<arp>(), frame_of(found).destination() == table->link().mac, c.now));
+      return taken(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
     if (found.has<icmpv6>()) [[unlikely]]
       return hear_icmpv6(p, found, c.now);
     return pass;
@@ -133,9 +133,8 @@ struct answer_neighbours_stage : stage_defaults {
   neighbour_table* table;
 
  private:
-  [[nodiscard]] static ethernet frame_of(const header_map& found) noexcept {
-    constexpr static std::byte nothing[14]{};
-    return found.has<ethernet>() ? found.get<ethernet>() : ethernet::unchecked({nothing, sizeof nothing});
+  [[nodiscard]] bool is_for_us(const header_map& found) const noexcept {
+    return found.has<ethernet>() && found.get<ethernet>().destination() == table->link().mac;
   }
   [[nodiscard]] static verdict taken(packet& p, drop_reason why) noexcept {
     if (why != drop_reason::none) return drop(why);
@@ -152,10 +151,8 @@ struct answer_neighbours_stage : stage_defaults {
     if (!to.is_multicast() && !table->link().addresses.contains(to) && !table->options().is_proxied(to)) return pass;
     if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
       return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
-    const mac_address from = frame_of(found).source();
-    const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
-    const bytes rest = around.payload();
-    const bytes whole{begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+    const mac_address from = sender_of_frame(found);
+    const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
       return taken(p, m ? hear(*table, *m, around, from, now) : m.error());

@@ -12,6 +12,8 @@
 #include <runnel/wire/arp.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/ethernet.hpp>
+#include <runnel/wire/header_map.hpp>
+#include <runnel/wire/icmpv6.hpp>
 #include <runnel/wire/ipv6.hpp>
 #include <runnel/wire/ndp.hpp>
 #include <runnel/wire/ndp_options.hpp>
@@ -24,6 +26,17 @@ template <class... Headers>
   packet p = memory.allocate();
   if (p && build(p, bytes{}, headers...)) return p;
   return {};
+}
+
+// What came as ICMPv6, from its first byte to the end of the datagram.
+[[nodiscard]] inline bytes icmpv6_bytes(const header_map& found) noexcept {
+  const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
+  const bytes rest = found.get<ipv6>().payload();
+  return {begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+}
+// From where its frame came; zeros without an Ethernet header.
+[[nodiscard]] inline mac_address sender_of_frame(const header_map& found) noexcept {
+  return found.has<ethernet>() ? found.get<ethernet>().source() : mac_address{};
 }
 
 // Asks for the link-layer address of `target`: everybody, or with `who` just the one that has had it.
@@ -50,6 +63,13 @@ template <class... Headers>
   const ipv6_address to = solicited_node_multicast(target);
   return message_of(memory, ethernet_header{.source = own, .destination = multicast_mac(to)},
                     ipv6_header{.destination = to, .hop_limit = 255}, neighbour_solicitation_header{.target = target});
+}
+// Asks for routers, from an own address or, without one, from nobody (§6.3.7).
+[[nodiscard]] inline packet router_question(pool& memory, const mac_address& own, const ipv6_address& source) noexcept {
+  const ethernet_header frame{.source = own, .destination = multicast_mac(all_routers_multicast)};
+  const ipv6_header outer{.source = source, .destination = all_routers_multicast, .hop_limit = 255};
+  if (source.is_unspecified()) return message_of(memory, frame, outer, router_solicitation_header{});
+  return message_of(memory, frame, outer, router_solicitation_header{}, ndp_source_link_address{own});
 }
 // Answers an ARP request from `asker`, which has `whose` address (0.0.0.0: a probe).
 [[nodiscard]] inline packet arp_answer(pool& memory, const mac_address& own, ipv4_address target,

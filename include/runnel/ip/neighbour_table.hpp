@@ -87,11 +87,18 @@ class neighbour_table {
   [[nodiscard]] bool acquire(const interface_address& a, instant now) noexcept {
     return detection_.begin(*link_, a, random_, now);
   }
-  /// The addresses of the link, for those that give them lifetimes. What was changed is looked at with the next
-  /// `expire`.
-  [[nodiscard]] own_addresses& addresses() noexcept {
+  /// The same, to be changed. Lifetimes that were changed are looked at with the next `expire`.
+  [[nodiscard]] ip_interface& change_link() noexcept {
     detection_.consider({});
-    return link_->addresses;
+    return *link_;
+  }
+  /// Other times than those of the options (RFC 4861 §6.3.4); zero: as it is. Less than 100 ms counts as that.
+  void set_times(duration base_reachable_time, duration retrans_time, instant now) noexcept {
+    const auto at_least = [](duration t) { return t < milliseconds(100) ? milliseconds(100) : t; };
+    if (retrans_time != duration{}) options_.retrans_time = at_least(retrans_time);
+    if (base_reachable_time == duration{} || base_reachable_time == options_.base_reachable_time) return;
+    options_.base_reachable_time = at_least(base_reachable_time);
+    draw_reachable_time(now);
   }
   /// Tells all neighbours of an own address: gratuitous ARP (RFC 5227 §2.3), or an advertisement that nobody asked for
   /// (RFC 4861 §7.2.6). False when it is none, or for want of memory. How often to repeat it is the caller's.
@@ -111,6 +118,10 @@ class neighbour_table {
     if (i == none) return false;
     set(i, lladdr);
     return true;
+  }
+  /// A neighbour that is in the table has shown to be a router, or not (RFC 4861 §6.2.6, §6.3.4).
+  void set_router(const ipv6_address& a, bool router) noexcept {
+    if (const std::uint32_t i = store_.find(a); i != none) store_[i].router = router;
   }
   /// Forgets a neighbour; packets that wait for it are dropped. False when it is not there.
   bool erase(const ipv6_address& a) noexcept {
@@ -467,30 +478,6 @@ class neighbour_table {
   instant redraw_{};
   instant allowed_{};
   neighbour_statistics statistics_;
-};
-
-/// A table in memory of its own, of a size known at compile time.
-template <neighbour_config Config>
-class static_neighbour_table {
- public:
-  /// An empty table; see `neighbour_table`. `seed` from a random source.
-  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
-                         const neighbour_options& o = {}) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
-  /// The table. @{
-  operator neighbour_table&() noexcept { return table_; }
-  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
-  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
-  /// @}
-
- private:
-  static constexpr neighbour_config seeded(std::uint64_t seed) noexcept {
-    neighbour_config c = Config;
-    c.seed = seed;
-    return c;
-  }
-  alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
-  neighbour_table table_;
 };
 
 }  // namespace runnel

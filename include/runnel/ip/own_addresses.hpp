@@ -36,6 +36,7 @@ struct interface_address {
   address_state state = address_state::preferred;  ///< what it is good for
   instant preferred_until = never;                 ///< it is deprecated from then on
   instant valid_until = never;                     ///< it is taken away then
+  bool dynamic = false;                            ///< it was made of what a router says (RFC 4862 §5.5)
 
   /// What the neighbour table notes about it.
   struct {
@@ -69,6 +70,7 @@ struct interface_address {
 constexpr void print(text_writer& out, const interface_address& a) noexcept {
   if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (a.length - 96u);
   else print(out, a.address), out << '/' << unsigned{a.length};
+  if (a.dynamic) out << " dynamic";
   if (a.state != address_state::preferred) out << ' ' << name(a.state);
 }
 

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// A neighbour table with memory of its own: for microcontrollers, and for static storage.
+#ifndef RUNNEL_IP_STATIC_NEIGHBOUR_TABLE_HPP
+#define RUNNEL_IP_STATIC_NEIGHBOUR_TABLE_HPP
+
+#include <cstddef>  // byte
+#include <cstdint>  // uint64_t
+
+#include <runnel/ip/interfaces.hpp>
+#include <runnel/ip/neighbour.hpp>
+#include <runnel/ip/neighbour_table.hpp>
+#include <runnel/packet/pool.hpp>
+
+namespace runnel {
+
+/// A table in memory of its own, of a size known at compile time.
+template <neighbour_config Config>
+class static_neighbour_table {
+ public:
+  /// An empty table; see `neighbour_table`. `seed` from a random source.
+  static_neighbour_table(pool& packets, ip_interface& link, std::uint64_t seed = Config.seed,
+                         const neighbour_options& o = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), packets, link, o) {}
+  /// The table. @{
+  operator neighbour_table&() noexcept { return table_; }
+  [[nodiscard]] neighbour_table& get() noexcept { return table_; }
+  [[nodiscard]] neighbour_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr neighbour_config seeded(std::uint64_t seed) noexcept {
+    neighbour_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  alignas(neighbour_table::alignment) std::byte memory_[neighbour_table::bytes_needed(Config)];
+  neighbour_table table_;
+};
+
+}  // namespace runnel
+
+#endif
