@@ -10,6 +10,7 @@
 
 #include <runnel/base/prefetch.hpp>
 #include <runnel/ip/compact_trie.hpp>
+#include <runnel/ip/dir_16_16.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 
 #include "support/memory.hpp"
@@ -87,8 +88,8 @@ void add_all(auto& table, const std::vector<route6>& routes) {
 
 // The next hops of addresses without any are not counted, as everywhere here.
 std::uint64_t sum_of(const next_hop_number* answers) {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < 32; ++i) sum += answers[i] == no_next_hop ? 0 : answers[i];
+  std::uint32_t sum = 0;
+  for (std::size_t i = 0; i < 32; ++i) sum += answers[i] == no_next_hop ? 0u : answers[i];
   return sum;
 }
 
@@ -122,27 +123,12 @@ void look_bare(benchmark::State& state) {
   });
   state.counters["MiB"] = (32.0 * 1048576 + c.bare.groups * 512.0) / 1048576;
 }
-template <class F>
-void add4(benchmark::State& state) {
-  const ipv4_case& c = ipv4_case::get();
-  table_of<F> made{c.routes.size()};
-  for (auto _ : state) {
-    state.PauseTiming();
-    made.table.clear();
-    state.ResumeTiming();
-    add_all(made.table, c.routes);
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(c.routes.size()));
-}
-
 struct ipv6_case {
   std::vector<route6> routes = internet6(220'000);
-  table_of<compact_trie<ipv6_address>> made{220'000};
   std::map<mix, std::vector<ipv6_address>> asked_for;
   std::map<mix, std::uint64_t> expected;
 
   ipv6_case() {
-    add_all(made.table, routes);
     for (const mix kind : {mix::routes, mix::local}) {
       const std::vector<wide_address> all = addresses6(routes, kind);
       expected[kind] = expected6(routes, all);
@@ -154,20 +140,25 @@ struct ipv6_case {
     return made;
   }
 };
-template <mix Kind>
+template <class F, mix Kind>
 void look6(benchmark::State& state) {
   const ipv6_case& c = ipv6_case::get();
+  static const auto made = [&] {
+    auto t = std::make_unique<table_of<F>>(c.routes.size());
+    add_all(t->table, c.routes);
+    return t;
+  }();
   measure(state, c.asked_for.at(Kind), c.expected.at(Kind), [&](const ipv6_address* a) {
     next_hop_number answers[32];
-    c.made.table.lookup(a, answers, 32);
+    made->table.lookup(a, answers, 32);
     return sum_of(answers);
   });
-  state.counters["MiB"] = static_cast<double>(c.made.table.bytes_used()) / 1048576;
+  state.counters["MiB"] = static_cast<double>(made->table.bytes_used()) / 1048576;
 }
-void add6(benchmark::State& state) {
-  const ipv6_case& c = ipv6_case::get();
-  using trie = compact_trie<ipv6_address>;
-  table_of<trie> made{c.routes.size()};
+template <class F, class Case>
+void add(benchmark::State& state) {
+  const Case& c = Case::get();
+  table_of<F> made{c.routes.size()};
   for (auto _ : state) {
     state.PauseTiming();
     made.table.clear();
@@ -178,6 +169,7 @@ void add6(benchmark::State& state) {
 }
 
 using trie4 = compact_trie<ipv4_address>;
+using trie6 = compact_trie<ipv6_address>;
 BENCHMARK(look4<dir_24_8, mix::routes>)->Name("fib/routes/ours");
 BENCHMARK(look4<dir_24_8, mix::space>)->Name("fib/space/ours");
 BENCHMARK(look4<dir_24_8, mix::local>)->Name("fib/local/ours");
@@ -187,10 +179,13 @@ BENCHMARK(look4<trie4, mix::local>)->Name("fib/local/ours_compact");
 BENCHMARK(look_bare<mix::routes>)->Name("fib/routes/by_hand");
 BENCHMARK(look_bare<mix::space>)->Name("fib/space/by_hand");
 BENCHMARK(look_bare<mix::local>)->Name("fib/local/by_hand");
-BENCHMARK(add4<dir_24_8>)->Name("fib/add/ours")->Unit(benchmark::kMillisecond);
-BENCHMARK(add4<trie4>)->Name("fib/add/ours_compact")->Unit(benchmark::kMillisecond);
-BENCHMARK(look6<mix::routes>)->Name("fib6/routes/ours");
-BENCHMARK(look6<mix::local>)->Name("fib6/local/ours");
-BENCHMARK(add6)->Name("fib6/add/ours")->Unit(benchmark::kMillisecond);
+BENCHMARK(add<dir_24_8, ipv4_case>)->Name("fib/add/ours")->Unit(benchmark::kMillisecond);
+BENCHMARK(add<trie4, ipv4_case>)->Name("fib/add/ours_compact")->Unit(benchmark::kMillisecond);
+BENCHMARK(look6<dir_16_16, mix::routes>)->Name("fib6/routes/ours");
+BENCHMARK(look6<dir_16_16, mix::local>)->Name("fib6/local/ours");
+BENCHMARK(look6<trie6, mix::routes>)->Name("fib6/routes/ours_compact");
+BENCHMARK(look6<trie6, mix::local>)->Name("fib6/local/ours_compact");
+BENCHMARK(add<dir_16_16, ipv6_case>)->Name("fib6/add/ours")->Unit(benchmark::kMillisecond);
+BENCHMARK(add<trie6, ipv6_case>)->Name("fib6/add/ours_compact")->Unit(benchmark::kMillisecond);
 
 }  // namespace

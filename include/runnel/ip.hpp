@@ -10,6 +10,7 @@
 #include <runnel/ip/clamp_mss.hpp>
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/defragment.hpp>
+#include <runnel/ip/dir_16_16.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/egress.hpp>
 #include <runnel/ip/fib.hpp>
@@ -29,6 +30,7 @@
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/own_addresses.hpp>
 #include <runnel/ip/path_mtu.hpp>
+#include <runnel/ip/range_lines.hpp>
 #include <runnel/ip/reject.hpp>
 #include <runnel/ip/resolve.hpp>
 #include <runnel/ip/route.hpp>

@@ -34152,9 +34152,10 @@ class address_detection {
 // What a table for the longest prefix match offers, whatever it is made of: routes go in and out one by one, and an
 // address, or many at once, asks for the number of its next hop.
 //
-// There are three, behind one concept. Speed and memory are those of `bench/run fib`:
+// There are these, behind one concept. Speed and memory are those of `bench/run fib`:
 //
 //     dir_24_8                       IPv4; 32 MiB, and a compact_trie behind it. One load for most addresses
+//     dir_16_16                      IPv6; 50 MiB for all routes of the internet, less for fewer. Three loads for most
 //     compact_trie<ipv4_address>     8 MiB for a million routes of the internet, less for fewer
 //     compact_trie<ipv6_address>     the same for IPv6
 //     sorted_routes<Address>         12 or 32 bytes a route, no more: for microcontrollers. Slow to change when large
@@ -35707,6 +35708,7 @@ class trie_store {
     low_ = end_;
     garbage_ = fresh_node_ = free_nodes_ = fresh_link_ = free_links_ = 0;
     free_node_ = free_link_ = none;
+    nodes_[0] = node{};  // read, and not used, for addresses that no node is for
   }
   [[nodiscard]] std::size_t bytes_used() const noexcept {
     return fixed_bytes + std::size_t{fresh_node_ - free_nodes_} * sizeof(node) +
@@ -35728,6 +35730,16 @@ class trie_store {
   }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+
+  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the highest, say that an answer
+  // is an entry that leads to a node, takes the step to there.
+  RUNNEL_INLINE void last_steps(std::uint32_t deeper, const Address* addresses,
+                                next_hop_number* answers) const noexcept {
+    for (; deeper != 0; deeper &= deeper - 1) {
+      const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
+      answers[i] = get(of(answers[i]), addresses[i].value() & 255);
+    }
+  }
 
   // ---- changes: those that need memory are made after `make_room`
 
@@ -36140,9 +36152,7 @@ class compact_trie {
   [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(const Address& a) const noexcept {
     const std::uint32_t r = root_[top(a)];
     if ((r & is_node) == 0) return static_cast<next_hop_number>(r);
-    entry e = store_.get(store_.at(r & ~is_node), octet(a, 2));
-    for (unsigned i = 3; (e & store::child) != 0; ++i) e = store_.get(store_.of(e), octet(a, i));
-    return static_cast<next_hop_number>(e);
+    return lookup_below(r & ~is_node, 2, a);
   }
   /// The same for `n` addresses, whose loads overlap. On x86-64 it counts bits with the processor's instruction where
   /// there is one, whatever the compiler was told.
@@ -36182,6 +36192,7 @@ class compact_trie {
 
  private:
   friend class dir_24_8;
+  friend class dir_16_16;
   static constexpr std::uint32_t is_node = 0x8000'0000;
   static constexpr std::uint16_t absent = 0xffff;
   static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
@@ -36291,15 +36302,42 @@ class compact_trie {
   // Level by level for all addresses at once, so that their loads overlap; those that have arrived leave the list,
   // without a branch that would be guessed wrong.
   RUNNEL_INLINE void lookup_each(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    constexpr std::size_t most = 32;
     if constexpr (levels == 2) {
+      for (; n >= most; n -= most, addresses += most, answers += most) lookup_burst(addresses, answers);
       for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
       return;
     }
-    constexpr std::size_t most = 32;
     for (std::size_t done = 0; done < n; done += most) {
       const std::size_t part = n - done < most ? n - done : most;
       lookup_some(addresses + done, answers + done, static_cast<unsigned>(part));
     }
+  }
+  // From a node on, which looks at an octet of the address.
+  [[nodiscard]] RUNNEL_INLINE next_hop_number lookup_below(std::uint32_t number, unsigned i,
+                                                           const Address& a) const noexcept {
+    entry e = store_.get(store_.at(number), octet(a, i));
+    while ((e & store::child) != 0) e = store_.get(store_.of(e), octet(a, ++i));
+    return static_cast<next_hop_number>(e);
+  }
+  // 32 of IPv4: first the root for all of them, then the nodes, and no branch for what nearly all need.
+  RUNNEL_INLINE void lookup_burst(const Address* addresses, next_hop_number* answers) const noexcept {
+    std::uint32_t roots[32], deeper = 0;
+    for (unsigned part = 0; part < 32; part += 8)
+      for (unsigned i = part; i < part + 8; ++i) {
+        const std::uint32_t r = root_[top(addresses[i])];
+        roots[i] = r;
+        prefetch_to_read(&store_.at(r & ~is_node & (0u - (r >> 31))));
+      }
+    for (unsigned part = 0; part < 32; part += 8)
+      for (unsigned i = part; i < part + 8; ++i) {
+        const std::uint32_t r = roots[i], leads = 0u - (r >> 31);
+        const std::uint32_t there = store_.get(store_.at(r & ~is_node & leads), octet(addresses[i], 2));
+        const std::uint32_t e = (there & leads) | (r & ~leads);
+        answers[i] = static_cast<next_hop_number>(e);
+        deeper = deeper * 2 + (e >> 15 & 1);
+      }
+    store_.last_steps(deeper, addresses, answers);
   }
   RUNNEL_INLINE void lookup_some(const Address* addresses, next_hop_number* answers, unsigned n) const noexcept {
     std::uint32_t number[32], at[32];
@@ -37145,6 +37183,474 @@ struct defragment_stage : stage_defaults {
 [[nodiscard]] constexpr auto attach(fragment_table& fragments) noexcept {
   return timed_attachment<fragment_table>{fragments};
 }
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/ip/range_lines.hpp ======================================================================================
+// Pages of entries, and the lines of ranges that they lead to. See dir_16_16.hpp for how they are used.
+#ifndef RUNNEL_IP_RANGE_LINES_HPP
+#define RUNNEL_IP_RANGE_LINES_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // int8_t, int16_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// Up to 16 ranges of 16 bits, in order. Starts are less 32768, since processors compare signed numbers. The first range
+// begins at the lowest; behind the last, starts are the highest there are, with its result.
+struct alignas(64) range_line {
+  std::int16_t starts[16];
+  std::uint16_t results[16];
+
+  // What holds for the value `x` of 16 bits, those above are not looked at: 15 less as many starts as are above it.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t result(std::uint32_t x) const noexcept {
+    using words [[gnu::vector_size(16)]] = std::int16_t;
+    using octets [[gnu::vector_size(8)]] = std::int8_t;
+    words low, high;
+    __builtin_memcpy(&low, starts, sizeof low);
+    __builtin_memcpy(&high, starts + 8, sizeof high);
+    const auto v = static_cast<std::int16_t>(x ^ 0x8000);
+    const words all = {v, v, v, v, v, v, v, v};
+    // Eight times 0, 1 or 2; then their sum, in the highest octet.
+    const octets above = __builtin_convertvector(-((low > all) + (high > all)), octets);
+    std::uint64_t sum = 0;
+    __builtin_memcpy(&sum, &above, sizeof sum);
+    return results[15 - (sum * 0x0101'0101'0101'0101u >> 56)];
+  }
+};
+
+// All of it in one piece of memory: lines from its beginning, pages from its end. An entry of a page leads to 2^n
+// lines, for the values of n bits of the address, by 32 - n and the number of the first of them; what holds for all of
+// its addresses has a line that all such entries share, with 33 instead. The entry of a /16 is one of these, or the
+// number of the first line of a page.
+class range_lines {
+ public:
+  // The bit in a result that means: ask the trie, from the node on that `node_for` tells, or for 0 from its root.
+  static constexpr std::uint32_t ask = 0x8000;
+  static constexpr std::size_t page_bytes = 65536 * sizeof(std::uint32_t);
+  static constexpr std::size_t table_bytes = 32768 * sizeof(std::uint32_t);
+  static constexpr std::size_t least_bytes = 2 * table_bytes + 4 * sizeof(range_line);
+
+  explicit range_lines(mutable_bytes memory) noexcept
+      : hops_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        nodes_(hops_ + 32768),
+        lines_(static_cast<range_line*>(static_cast<void*>(memory.data() + 2 * table_bytes))) {
+    const std::size_t lines = (memory.size() - 2 * table_bytes) / sizeof(range_line);
+    end_ = static_cast<std::uint32_t>(lines < number ? lines : number);
+    clear();
+  }
+  void clear() noexcept {
+    fresh_line_ = used_ = 1;
+    fresh_page_ = end_;
+    for (std::uint32_t& f : free_) f = none;
+    free_page_ = free_node_ = none;
+    fresh_node_ = 1;
+    fill_all(lines_[0], ask);
+    for (std::size_t i = 0; i < 32768; ++i) hops_[i] = 0;
+  }
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    return 2 * table_bytes + std::size_t{used_} * sizeof(range_line);
+  }
+
+  [[nodiscard]] RUNNEL_INLINE static bool is_page(std::uint32_t e) noexcept { return e <= number; }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t* page(std::uint32_t e) const noexcept {
+    return static_cast<std::uint32_t*>(static_cast<void*>(lines_ + e));
+  }
+  // The number of the line for `rest`, what follows the 32 bits of an entry.
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t line_for(std::uint32_t e, std::uint32_t rest) noexcept {
+    return (e & number) + static_cast<std::uint32_t>(std::uint64_t{rest} >> (e >> shift));
+  }
+  [[nodiscard]] RUNNEL_INLINE const range_line& line(std::uint32_t n) const noexcept { return lines_[n]; }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t node_for(std::uint32_t result) const noexcept {
+    return nodes_[result & (ask - 1)];
+  }
+
+  // The entry where one next hop holds for all.
+  [[nodiscard]] std::uint32_t entry_for(std::uint32_t hop) noexcept {
+    if (hops_[hop] == 0) {
+      const std::uint32_t made = make_lines(0);
+      if (made == ask_entry) return ask_entry;
+      hops_[hop] = made & number;
+      fill_all(lines_[made & number], hop);
+    }
+    return same | hops_[hop];
+  }
+  // A page for a /16, all of it without routes; an entry that asks when there is no memory for one.
+  [[nodiscard]] std::uint32_t make_page() noexcept {
+    const std::uint32_t nothing = entry_for(no_next_hop);
+    std::uint32_t n = free_page_;
+    if (n != none) {
+      free_page_ = page(n)[0];
+    } else {
+      if (fresh_page_ - fresh_line_ < page_lines) return ask_entry;
+      n = fresh_page_ -= page_lines;
+    }
+    used_ += page_lines;
+    for (std::size_t i = 0; i < 65536; ++i) page(n)[i] = nothing;
+    return n;
+  }
+  void free_page(std::uint32_t n) noexcept {
+    for (std::size_t i = 0; i < 65536; ++i) set(page(n)[i], ask_entry);
+    page(n)[0] = free_page_;
+    free_page_ = n;
+    used_ -= page_lines;
+  }
+  // Makes an entry of a page one where the same holds for all.
+  void set(std::uint32_t& e, std::uint32_t says) noexcept {
+    if (is_own(e)) free_lines(e);
+    e = says;
+  }
+  // Writes what a node of the trie, for bits 32 to 39, says about `from` to `to` to the lines of an entry, which get
+  // more when they are too few.
+  template <class Store>
+  void write(std::uint32_t& e, const Store& store, const trie_node& n, std::uint32_t from, std::uint32_t to) noexcept {
+    if (!is_own(e)) {
+      e = make_lines(0);
+      from = 0, to = 65536;
+    }
+    if (e == ask_entry || fill(e, store, n, from, to, false)) return;
+    // More lines, but no more than there are ranges.
+    std::uint32_t ranges = 0;
+    for (std::uint32_t x = 0, was = none; x < 65536;) {
+      const range r = range_at(store, n, x);
+      ranges += r.says != was ? 1 : 0;
+      x = r.behind, was = r.says;
+    }
+    for (std::uint32_t log = log_of(e) + 1; log <= most_log && 1u << log <= ranges; ++log) {
+      const std::uint32_t more = make_lines(log);
+      if (more == ask_entry) break;
+      if (fill(more, store, n, 0, 65536, false)) {
+        free_lines(e);
+        e = more;
+        return;
+      }
+      free_lines(more);
+    }
+    fill(e, store, n, from, to, true);
+  }
+
+ private:
+  static constexpr unsigned shift = 26;
+  static constexpr std::uint32_t number = (1u << shift) - 1;
+  static constexpr std::uint32_t same = 33u << shift;
+  static constexpr std::uint32_t ask_entry = same;  // line 0
+  static constexpr std::uint32_t most_log = 12;     // then a line is for 16 values, and has room for all of them
+  static constexpr std::uint32_t page_lines = page_bytes / sizeof(range_line);
+  static constexpr std::uint32_t none = 0xffff'ffff;
+
+  [[nodiscard]] static bool is_own(std::uint32_t e) noexcept { return e < same; }
+  [[nodiscard]] static std::uint32_t log_of(std::uint32_t e) noexcept { return 32 - (e >> shift); }
+
+  static void fill_all(range_line& line, std::uint32_t says) noexcept {
+    for (unsigned i = 0; i < 16; ++i) {
+      line.starts[i] = i == 0 ? -32768 : 32767;
+      line.results[i] = static_cast<std::uint16_t>(says);
+    }
+  }
+  [[nodiscard]] std::uint32_t make_lines(std::uint32_t log) noexcept {
+    std::uint32_t n = free_[log];
+    if (n != none) {
+      __builtin_memcpy(&free_[log], lines_ + n, sizeof n);
+    } else {
+      if (fresh_page_ - fresh_line_ < 1u << log) return ask_entry;
+      n = fresh_line_;
+      fresh_line_ += 1u << log;
+    }
+    used_ += 1u << log;
+    for (std::uint32_t i = 0; i < 1u << log; ++i) fill_all(lines_[n + i], 0);
+    return (32 - log) << shift | n;
+  }
+  void free_lines(std::uint32_t e) noexcept {
+    const std::uint32_t log = log_of(e), n = e & number;
+    for (std::uint32_t i = 0; i < 1u << log; ++i) free_nodes(lines_[n + i]);
+    __builtin_memcpy(static_cast<void*>(lines_ + n), &free_[log], sizeof n);
+    free_[log] = n;
+    used_ -= 1u << log;
+  }
+  // A result that leads to a node of the trie.
+  [[nodiscard]] std::uint32_t link(std::uint32_t node) noexcept {
+    std::uint32_t n = free_node_;
+    if (n != none) free_node_ = nodes_[n];
+    else if (fresh_node_ == 32768) return ask;
+    else n = fresh_node_++;
+    nodes_[n] = node;
+    return ask | n;
+  }
+  void free_nodes(const range_line& line) noexcept {
+    for (unsigned i = 0; i < 16 && (i == 0 || line.starts[i] != 32767); ++i) {
+      if (line.results[i] <= ask) continue;
+      nodes_[line.results[i] & (ask - 1)] = free_node_;
+      free_node_ = line.results[i] & (ask - 1);
+    }
+  }
+  // What the trie says about bits 32 to 47 being `x`, and where the range ends for which it surely says the same. An
+  // entry of the trie: a next hop, or one that leads to a node for what follows.
+  struct range {
+    std::uint32_t behind, says;
+  };
+  template <class Store>
+  [[nodiscard]] static range range_at(const Store& store, const trie_node& n, std::uint32_t x) noexcept {
+    const std::uint32_t e = store.get(n, x >> 8);
+    if ((e & Store::child) == 0) return {n.behind_run(x >> 8) << 8, e};
+    const trie_node& m = store.of(e);
+    return {(x & 0xff00) + m.behind_run(x & 255), store.get(m, x & 255)};
+  }
+  // False when a line has too few ranges, unless `anyhow`: then it asks.
+  template <class Store>
+  bool fill(std::uint32_t e, const Store& store, const trie_node& n, std::uint32_t from, std::uint32_t to,
+            bool anyhow) noexcept {
+    const unsigned width = 16 - log_of(e);
+    for (std::uint32_t k = from >> width; k <= (to - 1) >> width; ++k) {
+      range_line& line = lines_[(e & number) + k];
+      free_nodes(line);
+      unsigned used = 0;
+      std::uint32_t was = none;
+      for (std::uint32_t x = k << width; x < (k + 1) << width;) {
+        const range r = range_at(store, n, x);
+        if (r.says != was) {
+          if (used == 16) {
+            if (!anyhow) return false;
+            free_nodes(line);
+            fill_all(line, ask);
+            break;
+          }
+          line.starts[used] = static_cast<std::int16_t>(used == 0 ? -32768 : static_cast<std::int32_t>(x) - 32768);
+          line.results[used++] =
+              static_cast<std::uint16_t>((r.says & Store::child) == 0 ? r.says : link(store.number_of(r.says)));
+          was = r.says;
+        }
+        x = r.behind;
+      }
+      for (unsigned i = used; i < 16; ++i) {
+        line.starts[i] = 32767;
+        line.results[i] = line.results[used - 1];
+      }
+    }
+    return true;
+  }
+
+  std::uint32_t* hops_;   // of each next hop: the line that says so for all, if not 0
+  std::uint32_t* nodes_;  // of each result that asks: the node of the trie
+  range_line* lines_;
+  std::uint32_t end_ = 0;
+  std::uint32_t fresh_line_ = 0, fresh_page_ = 0, used_ = 0, fresh_node_ = 0;
+  std::uint32_t free_[most_log + 1] = {}, free_page_ = none, free_node_ = none;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/ip/dir_16_16.hpp ========================================================================================
+// IPv6 routes for the fastest lookup: two tables of 16 bits each for the first half of a prefix of a site, and for what
+// lies behind one cache line of ranges.
+//
+// Theory of operation. The routes lie in a compact trie, which alone knows all of them. In front of it is what it says,
+// written out: a table of 65536 entries for the first 16 bits of an address; a page of 65536 entries for the next 16,
+// for each of the few /16 in which there are routes; and for a /32 with longer routes, as large networks and providers
+// have them, lines of 64 bytes:
+//
+//     root[2^16] ──> page[2^16] ──> line: 16 starts    0  8  9  f00 ...   where ranges of bits 32 to 47 begin
+//                                         16 results   A  B  A  C   ...   and what holds from there on
+//
+// How many starts are not above those bits of the address is the place of its result: counted without a branch, so that
+// nothing is guessed wrong; for the same reason a page leads to a line, one for each next hop, where there are no
+// longer routes. A /32 with more than 16 ranges has 2, 4, 8, ... lines, for the values of its first bits. (Ranges
+// instead of prefixes are those of Zec, Rizzo and Mikuc, "DXR: Towards a billion routing lookups per second in
+// software", 2012.)
+//
+// What does not fit asks the trie, which is slower and always right: for routes longer than /48 from the node for their
+// /48 on, for many ranges close together, and for all when no memory is left for lines and pages, from its root.
+#ifndef RUNNEL_IP_DIR_16_16_HPP
+#define RUNNEL_IP_DIR_16_16_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// IPv6 routes in memory that the caller owns, on huge pages if possible. Limits as for `compact_trie`. Never
+/// allocates. For one thread, or for several that only ask.
+class dir_16_16 {
+  using trie = compact_trie<ipv6_address>;
+  using node = detail::trie_node;
+  using lines = detail::range_lines;
+
+ public:
+  /// What it finds, and what routes cover. @{
+  using address_type = ipv6_address;
+  using prefix_type = ipv6_prefix;
+  /// @}
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = trie::alignment;
+
+  /// The memory for `routes` routes that are spread as those of the internet are: that of a compact trie, 512 KiB, 256
+  /// KiB for each of up to 96 different /16, and 40 bytes a route. With many more different /16 than these the lookup
+  /// in some is slower.
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
+    return root_bytes + front_bytes(routes) + trie::bytes_for(routes);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
+  /// `bytes_for(0)` bytes (asserted). It is divided as for the most routes that `bytes_for` takes no more for.
+  explicit dir_16_16(mutable_bytes memory) noexcept : dir_16_16(memory, front_bytes(routes_for(memory.size()))) {}
+
+  /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
+  /// nothing has changed, when the table is full. Below a microsecond on average for those of the internet; a route of
+  /// length n up to 32 takes 2^(32 - n) writes, but only in the /16 in which there are others, and writes the lines in
+  /// it anew.
+  [[nodiscard]] bool insert(const ipv6_prefix& p, next_hop_number next_hop) noexcept {
+    if (!routes_.insert(p, next_hop)) return false;
+    write_out(p);
+    return true;
+  }
+  /// Removes a route. False when the very route is not there. The lines of a /32 stay as many as they are until its
+  /// last longer route has gone.
+  bool erase(const ipv6_prefix& p) noexcept {
+    if (!routes_.erase(p)) return false;
+    write_out(p);
+    return true;
+  }
+  /// The next hop of the very route; `no_next_hop` when it is not there.
+  [[nodiscard]] next_hop_number find(const ipv6_prefix& p) const noexcept { return routes_.find(p); }
+  /// The next hop of the longest route that covers the address. Three loads, four for some, unless the trie must be
+  /// asked.
+  [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(const ipv6_address& a) const noexcept {
+    const std::uint32_t found = lines_.line(line_for(a)).result(below(a));
+    return (found & lines::ask) == 0 ? static_cast<next_hop_number>(found) : ask(found, a);
+  }
+  /// The same for `n` addresses, whose loads overlap.
+  void lookup(const ipv6_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+    constexpr std::size_t most = 32;
+    for (; n >= most; n -= most, addresses += most, answers += most) lookup_burst(addresses, answers);
+    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+  }
+  /// Begins to load the line for an address. Reads the entries of its first 32 bits.
+  RUNNEL_INLINE void prefetch(const ipv6_address& a) const noexcept { prefetch_to_read(&lines_.line(line_for(a))); }
+  /// How many routes it holds.
+  [[nodiscard]] std::size_t size() const noexcept { return routes_.size(); }
+  /// How much of its memory is in use, garbage of former changes not counted.
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    return root_bytes + lines_.bytes_used() + routes_.bytes_used();
+  }
+  /// Removes all routes.
+  void clear() noexcept {
+    routes_.clear();
+    lines_.clear();
+    for (std::size_t i = 0; i < 65536; ++i) root_[i] = lines_.entry_for(no_next_hop);
+  }
+  /// Calls `f(prefix, next hop)` for each route: those of up to 16 bits, then /16 by /16, shorter ones first.
+  template <class F>
+  void for_each(F f) const {
+    routes_.for_each(f);
+  }
+
+ private:
+  static constexpr std::size_t root_bytes = 65536 * sizeof(std::uint32_t);
+  static constexpr std::size_t most_pages = 96;
+
+  static constexpr std::size_t front_bytes(std::size_t routes) noexcept {
+    const std::size_t pages = routes < most_pages ? routes : most_pages;
+    return align_up(lines::least_bytes + pages * lines::page_bytes + 40 * routes, alignment);
+  }
+  static constexpr std::size_t routes_for(std::size_t room) noexcept {
+    std::size_t fewest = 0, most = room / 40;
+    while (fewest != most) {
+      const std::size_t middle = most - (most - fewest) / 2;
+      if (bytes_for(middle) <= room) fewest = middle;
+      else most = middle - 1;
+    }
+    return fewest;
+  }
+  dir_16_16(mutable_bytes memory, std::size_t front) noexcept
+      : root_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
+        lines_(memory.from(root_bytes).first(front)),
+        routes_(memory.from(root_bytes + front)) {
+    clear();
+  }
+
+  static constexpr std::uint32_t above(const ipv6_address& a) noexcept {
+    return static_cast<std::uint32_t>(a.high() >> 32);
+  }
+  static constexpr std::uint32_t behind(const ipv6_address& a) noexcept { return static_cast<std::uint32_t>(a.high()); }
+  static constexpr std::uint32_t below(const ipv6_address& a) noexcept { return behind(a) >> 16; }
+  // The number of the line for an address. Without a branch: where there is no page, line 0 is read in vain.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t line_for(const ipv6_address& a) const noexcept {
+    const std::uint32_t r = root_[above(a) >> 16];
+    const std::uint32_t leads = 0u - static_cast<std::uint32_t>(lines::is_page(r));
+    const std::uint32_t e = lines_.page(r & leads)[above(a) & 0xffff & leads];
+    return lines::line_for((e & leads) | (r & ~leads), behind(a));
+  }
+  [[nodiscard]] next_hop_number ask(std::uint32_t found, const ipv6_address& a) const noexcept {
+    return found == lines::ask ? routes_.lookup(a) : routes_.lookup_below(lines_.node_for(found), 6, a);
+  }
+  RUNNEL_INLINE void lookup_burst(const ipv6_address* addresses, next_hop_number* answers) const noexcept {
+    std::uint32_t numbers[32], deeper = 0;
+    for (unsigned part = 0; part < 32; part += 8)
+      for (unsigned i = part; i < part + 8; ++i) {
+        numbers[i] = line_for(addresses[i]);
+        prefetch_to_read(&lines_.line(numbers[i]));
+      }
+    for (unsigned part = 0; part < 32; part += 8)
+      for (unsigned i = part; i < part + 8; ++i) {
+        const std::uint32_t found = lines_.line(numbers[i]).result(below(addresses[i]));
+        answers[i] = static_cast<next_hop_number>(found);
+        deeper = deeper * 2 + found / lines::ask;
+      }
+    for (; deeper != 0; deeper &= deeper - 1) {
+      const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
+      answers[i] = ask(answers[i], addresses[i]);
+    }
+  }
+
+  // ---- what the trie says
+
+  void write_out(const ipv6_prefix& p) noexcept {
+    const std::uint32_t a = above(p.address());
+    if (p.length() <= 16) {
+      const std::uint32_t end = (a >> 16) + (1u << (16 - p.length()));
+      for (std::uint32_t top = a >> 16; top != end; ++top) write_top(top, 0, 65536);
+    } else if (p.length() <= 32) {
+      write_top(a >> 16, a & 0xffff, (a & 0xffff) + (1u << (32 - p.length())));
+    } else {
+      const std::uint32_t from = below(p.address());
+      write_top(a >> 16, a & 0xffff, (a & 0xffff) + 1, from, from + (p.length() < 48 ? 1u << (48 - p.length()) : 1));
+    }
+  }
+  // The entries `from` to `to` of a page, and of their lines what holds for `first` to `last`.
+  void write_top(std::uint32_t top, std::uint32_t from, std::uint32_t to, std::uint32_t first = 0,
+                 std::uint32_t last = 65536) noexcept {
+    std::uint32_t& r = root_[top];
+    const std::uint32_t says = routes_.root_[top];
+    if ((says & trie::is_node) == 0) {
+      if (lines::is_page(r)) lines_.free_page(r);
+      r = lines_.entry_for(says);
+      return;
+    }
+    if (!lines::is_page(r)) {
+      r = lines_.make_page();
+      from = 0, to = 65536, first = 0, last = 65536;
+      if (!lines::is_page(r)) return;
+    }
+    std::uint32_t* const page = lines_.page(r);
+    const node& n = routes_.store_.at(says & ~trie::is_node);
+    for (std::uint32_t i = from; i < to;) {
+      const std::uint32_t e = routes_.store_.get(n, i >> 8);
+      const std::uint32_t next = (i | 255) + 1 < to ? (i | 255) + 1 : to;
+      for (; i < next; ++i) {
+        const std::uint32_t deeper =
+            (e & trie::store::child) == 0 ? e : routes_.store_.get(routes_.store_.of(e), i & 255);
+        if ((deeper & trie::store::child) == 0) lines_.set(page[i], lines_.entry_for(deeper));
+        else lines_.write(page[i], routes_.store_, routes_.store_.of(deeper), first, last);
+      }
+    }
+  }
+
+  std::uint32_t* root_;
+  lines lines_;
+  trie routes_;
+};
 
 }  // namespace runnel
 

@@ -11,6 +11,7 @@
 
 #include <runnel/base/random.hpp>
 #include <runnel/ip/compact_trie.hpp>
+#include <runnel/ip/dir_16_16.hpp>
 #include <runnel/ip/dir_24_8.hpp>
 #include <runnel/ip/sorted_routes.hpp>
 
@@ -21,6 +22,7 @@ namespace {
 static_assert(fib<compact_trie<ipv4_address>>);
 static_assert(fib<compact_trie<ipv6_address>>);
 static_assert(fib<dir_24_8>);
+static_assert(fib<dir_16_16>);
 static_assert(fib<sorted_routes<ipv4_address>>);
 static_assert(fib<sorted_routes<ipv6_address>>);
 
@@ -163,6 +165,14 @@ TEST_CASE("random changes: DIR-24-8") {
   with_memory<dir_24_8> made{dir_24_8::bytes_for(2000)};
   for (std::size_t seed = 1; seed <= 3; ++seed) compare(made.table, seed, 1500, seed * 100);
 }
+TEST_CASE("random changes: DIR-16-16") {
+  with_memory<dir_16_16> made{dir_16_16::bytes_for(2000)};
+  compare(made.table, 1, 1500, 100);
+  // A line for each next hop stays, all else is given back.
+  const std::size_t after = made.table.bytes_used();
+  for (std::size_t seed = 2; seed <= 4; ++seed) compare(made.table, seed, 1000, seed * 100);
+  CHECK(made.table.bytes_used() == after);
+}
 TEST_CASE_TEMPLATE("random changes: the sorted array", F, sorted_routes<ipv4_address>, sorted_routes<ipv6_address>) {
   for (std::size_t seed = 1; seed <= 8; ++seed) {
     with_memory<F> made{seed * 60};
@@ -240,6 +250,80 @@ TEST_CASE("IPv6: from the default route to a single address") {
   for (unsigned length = 0; length < 128; ++length) CHECK(table.erase({six("2001:db8:1:2:3:4:5:6"), length}));
   CHECK(table.lookup(six("2001:db8:1:2:3:4:5:6")) == 128);
   CHECK(table.lookup(six("2001:db8:1:2:3:4:5:7")) == no_next_hop);
+}
+
+TEST_CASE("DIR-16-16 with routes in more /16 than it has pages for asks the trie") {
+  with_memory<dir_16_16> made{dir_16_16::bytes_for(3000)};
+  reference<ipv6_address> right;
+  random_generator r{5};
+  // 150 different /16, in each some /32 with routes of up to /48 in them, some close together, some apart, and longer
+  // ones below them.
+  const auto draw_in = [&](std::uint64_t far) {
+    const std::uint64_t top = 0x2000 + r.below(150), middle = r.below(8) * 0x1111;
+    const std::uint64_t low = r.chance(500'000) ? r.below(40) : r.below(0x1'0000);
+    return ipv6_address{top << 48 | middle << 32 | low << 16 | (far & 3), far << 60};
+  };
+  for (int i = 0; i < 900; ++i) {
+    const ipv6_prefix p{draw_in(r.below(4)), static_cast<unsigned>(r.chance(100'000) ? 30 + r.below(40) : 48)};
+    const auto next_hop = static_cast<next_hop_number>(r.below(300));
+    REQUIRE(made.table.insert(p, next_hop));
+    right.insert(p, next_hop);
+  }
+  const auto ask = [&] {
+    for (int i = 0; i < 40; ++i) {
+      ipv6_address asked[32];
+      next_hop_number answers[32];
+      for (ipv6_address& a : asked) a = draw_in(r.below(4));
+      made.table.lookup(asked, answers, 32);
+      for (std::size_t k = 0; k < 32; ++k) REQUIRE(answers[k] == right.lookup(asked[k]));
+    }
+  };
+  ask();
+  REQUIRE(made.table.insert({ipv6_address{0, 0}, 0}, 7));
+  right.insert({ipv6_address{0, 0}, 0}, 7);
+  ask();
+  for (int i = 0; i < 600; ++i) {
+    const auto p = right.routes[index(r, right.routes.size())].covered;
+    REQUIRE(made.table.erase(p));
+    right.erase(p);
+  }
+  ask();
+}
+TEST_CASE("DIR-16-16: a /32 with very many routes, with memory for their lines and without") {
+  bool has_room = false;
+  SUBCASE("with") { has_room = true; }
+  SUBCASE("without") {}
+  with_memory<dir_16_16> made{dir_16_16::bytes_for(9000)};
+  reference<ipv6_address> right;
+  // Other /16 take the pages, and leave some hundred KiB of lines.
+  for (std::uint64_t x = 0; x < 95 && !has_room; ++x) REQUIRE(made.table.insert({ipv6_address{x << 48, 0}, 32}, 3));
+  constexpr std::uint64_t top = 0x2001'0db8'0000'0000;
+  const auto check = [&](std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t x = from; x < to; ++x) {
+      const ipv6_address a{top | x << 16 | 9, 1};
+      REQUIRE(made.table.lookup(a) == right.lookup(a));
+    }
+  };
+  // First close together, which a few lines cannot say; then everywhere.
+  for (std::uint64_t x = 0x1200; x < 0x1240; ++x) {
+    const ipv6_prefix p{ipv6_address{top | x << 16, 0}, 48};
+    REQUIRE(made.table.insert(p, static_cast<next_hop_number>(x % 7)));
+    right.insert(p, static_cast<next_hop_number>(x % 7));
+  }
+  check(0x11f0, 0x1250);
+  for (std::uint64_t x = 0; x < 0x1'0000; x += 19) {
+    const ipv6_prefix p{ipv6_address{top | x << 16, 0}, static_cast<unsigned>(x % 3 == 0 ? 48 : 50)};
+    REQUIRE(made.table.insert(p, static_cast<next_hop_number>(x % 11)));
+    right.insert(p, static_cast<next_hop_number>(x % 11));
+  }
+  check(0, 100);
+  check(0x1200, 0x1240);
+  check(0xfff0, 0x1'0000);
+  while (!right.routes.empty()) {
+    REQUIRE(made.table.erase(right.routes.back().covered));
+    right.routes.pop_back();
+    if (right.routes.size() % 1024 == 0) check(0x1200, 0x1240);
+  }
 }
 
 template <class F>

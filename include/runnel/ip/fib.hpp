@@ -2,9 +2,10 @@
 // What a table for the longest prefix match offers, whatever it is made of: routes go in and out one by one, and an
 // address, or many at once, asks for the number of its next hop.
 //
-// There are three, behind one concept. Speed and memory are those of `bench/run fib`:
+// There are these, behind one concept. Speed and memory are those of `bench/run fib`:
 //
 //     dir_24_8                       IPv4; 32 MiB, and a compact_trie behind it. One load for most addresses
+//     dir_16_16                      IPv6; 50 MiB for all routes of the internet, less for fewer. Three loads for most
 //     compact_trie<ipv4_address>     8 MiB for a million routes of the internet, less for fewer
 //     compact_trie<ipv6_address>     the same for IPv6
 //     sorted_routes<Address>         12 or 32 bytes a route, no more: for microcontrollers. Slow to change when large

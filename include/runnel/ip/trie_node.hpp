@@ -75,6 +75,7 @@ class trie_store {
     low_ = end_;
     garbage_ = fresh_node_ = free_nodes_ = fresh_link_ = free_links_ = 0;
     free_node_ = free_link_ = none;
+    nodes_[0] = node{};  // read, and not used, for addresses that no node is for
   }
   [[nodiscard]] std::size_t bytes_used() const noexcept {
     return fixed_bytes + std::size_t{fresh_node_ - free_nodes_} * sizeof(node) +
@@ -96,6 +97,16 @@ class trie_store {
   }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
   [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+
+  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the highest, say that an answer
+  // is an entry that leads to a node, takes the step to there.
+  RUNNEL_INLINE void last_steps(std::uint32_t deeper, const Address* addresses,
+                                next_hop_number* answers) const noexcept {
+    for (; deeper != 0; deeper &= deeper - 1) {
+      const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
+      answers[i] = get(of(answers[i]), addresses[i].value() & 255);
+    }
+  }
 
   // ---- changes: those that need memory are made after `make_room`
 
