@@ -219,8 +219,9 @@ class nat_rig {
   std::unique_ptr<nat_table> nat;
   nat_test_rules rules;
   instant now{};
-  std::vector<std::byte> sent;          ///< the IP packet that came out last
-  std::function<void(packet&)> meddle;  ///< changes packets before they are tracked
+  std::vector<std::byte> sent;                             ///< the IP packet that came out last
+  std::function<void(packet&)> meddle;                     ///< changes packets before they are tracked
+  std::function<bool(const packet&, bool source)> inside;  ///< whether a packet comes from or goes inside
   ipv4_address own4 = nat_hosts::box;
   ipv6_address own6 = nat_hosts::box6;
   connection_word word;  ///< of the packet that came out last
@@ -252,8 +253,9 @@ class nat_rig {
           if (meddle) meddle(p);
           p.iif(is_inside(p, true) ? 1 : 2);
         } |
-        track(*table) | runnel::nat<prerouting>(*nat, rules, own) |
-        [](packet& p) { p.scratch(is_inside(p, false) ? 1u << 16 : 2u << 16); } |
+        track(*table) | runnel::rules(when(ct::state == invalid) >> drop(drop_reason::no_match)) |
+        runnel::nat<prerouting>(*nat, rules, own) |
+        [this](packet& p) { p.scratch(is_inside(p, false) ? 1u << 16 : 2u << 16); } |
         runnel::nat<postrouting>(*nat, rules, own) | confirm(*table) | deliver([&](packet p) {
           word.value = p.connection();
           const bytes ip = p.contents().from(14);
@@ -263,7 +265,7 @@ class nat_rig {
         });
     runnel::run(clock_, attach(device_, path));
     const stage_counters counted[] = {counters_of<1>(path), counters_of<3>(path), counters_of<4>(path),
-                                      counters_of<6>(path), counters_of<7>(path)};
+                                      counters_of<5>(path), counters_of<7>(path), counters_of<8>(path)};
     for (const stage_counters& c : counted)
       for (std::size_t r = 0; r < drop_reason_count; ++r)
         if (c.dropped(static_cast<drop_reason>(r)) != 0)
@@ -271,7 +273,8 @@ class nat_rig {
     CHECK(table->check());
     return said;
   }
-  static bool is_inside(const packet& p, bool source) {
+  bool is_inside(const packet& p, bool source) const {
+    if (inside) return inside(p, source);
     const header_map m{p};
     if (m.has<ipv4>()) return (source ? m.get<ipv4>().source() : m.get<ipv4>().destination()).value() >> 24 == 10;
     if (m.has<ipv6>()) return (source ? m.get<ipv6>().source() : m.get<ipv6>().destination()).high() >> 56 == 0xfd;

@@ -271,6 +271,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
 
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
+  now_ = ticks;
   while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
     make_room_in_ring();
   return wheel_.advance(

@@ -240,6 +240,10 @@ class connection_table {
   [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
     return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
   }
+  // Begun by a packet of an earlier burst, which did not get through.
+  [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
+    return !is_confirmed(c) && c.created_ != burst_;
+  }
   [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
                                          const connection_tuple& t) const noexcept {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
@@ -250,13 +254,13 @@ class connection_table {
       return both.way[0] == t || both.way[1] == t;
     });
   }
-  // The same, but one whose time has run out makes room, and is not found.
+  // The same, but one whose time has run out, or that was abandoned, makes room, and is not found.
   [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
                                           std::uint64_t now) noexcept {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
-    if (!is_over(c, now)) return place;
+    if (!is_over(c, now) && !is_abandoned(c)) return place;
     if (is_confirmed(c)) ++statistics_.expired;
     erase(c);
     return detail::connection_index::none;
@@ -329,7 +333,7 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong

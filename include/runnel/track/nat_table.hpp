@@ -46,6 +46,12 @@ struct translated {
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  // Whether it does not count, and its tuple may be had.
+  static bool is_abandoned(const connection_table& t, std::uint32_t number) noexcept {
+    return t.is_abandoned(t.records_[number]);
+  }
+  // In ticks: the latest time that the table has been told.
+  static std::uint64_t now(const connection_table& t) noexcept { return t.now_; }
   static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
     RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
     t.unmap_ = f;
@@ -196,7 +202,9 @@ class nat_table {
       }
       connections_.find(replies, n, words, now);
       for (std::uint32_t i = 0; i < n; ++i) {
-        if (!words[i].has_connection() && is_free(ports[from + i]) && take(candidates[i])) return true;
+        const bool taken =
+            words[i].has_connection() && !detail::translated::is_abandoned(connections_, words[i].number());
+        if (!taken && is_free(ports[from + i]) && take(candidates[i])) return true;
         ++statistics_.tries;
       }
       from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
@@ -353,7 +361,8 @@ class nat_table {
   // A connection goes.
   void unmap(const connection& c) noexcept {
     const std::uint16_t bits = detail::translated::bits(c);
-    const auto now = static_cast<std::uint32_t>(now_);
+    const std::uint64_t table_now = detail::translated::now(connections_);
+    const auto now = static_cast<std::uint32_t>(now_ > table_now ? now_ : table_now);
     const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
     if ((bits & detail::translated::maps_source) != 0) {
       const std::uint32_t i = mappings_.find_inside(endpoint(connections_.original(c), true));

@@ -109,8 +109,7 @@ struct tracker {
       if (s.place != none) {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
-        const bool begun_before = !t.is_confirmed(c) && c.created_ != t.burst_;
-        if (t.is_over(c, now) || begun_before) [[unlikely]] {
+        if (t.is_over(c, now) || t.is_abandoned(c)) [[unlikely]] {
           if (t.is_confirmed(c)) ++t.statistics_.expired;
           t.erase(c);
           s.place = none;
