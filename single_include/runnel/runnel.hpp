@@ -43027,6 +43027,10 @@ class connection_table {
   [[nodiscard]] bool is_over(const connection& c, std::uint64_t now) const noexcept {
     return static_cast<std::int32_t>(c.deadline_ - static_cast<std::uint32_t>(now)) <= 0;
   }
+  // Begun by a packet of an earlier burst, which did not get through.
+  [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
+    return !is_confirmed(c) && c.created_ != burst_;
+  }
   [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
                                          const connection_tuple& t) const noexcept {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
@@ -43037,13 +43041,13 @@ class connection_table {
       return both.way[0] == t || both.way[1] == t;
     });
   }
-  // The same, but one whose time has run out makes room, and is not found.
+  // The same, but one whose time has run out, or that was abandoned, makes room, and is not found.
   [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
                                           std::uint64_t now) noexcept {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
-    if (!is_over(c, now)) return place;
+    if (!is_over(c, now) && !is_abandoned(c)) return place;
     if (is_confirmed(c)) ++statistics_.expired;
     erase(c);
     return detail::connection_index::none;
@@ -43116,7 +43120,7 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
-  std::uint64_t now_ = 0;        // in ticks: when something was last inserted
+  std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
@@ -43401,6 +43405,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
 
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
+  now_ = ticks;
   while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
     make_room_in_ring();
   return wheel_.advance(
@@ -43817,8 +43822,7 @@ struct tracker {
       if (s.place != none) {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
-        const bool begun_before = !t.is_confirmed(c) && c.created_ != t.burst_;
-        if (t.is_over(c, now) || begun_before) [[unlikely]] {
+        if (t.is_over(c, now) || t.is_abandoned(c)) [[unlikely]] {
           if (t.is_confirmed(c)) ++t.statistics_.expired;
           t.erase(c);
           s.place = none;
@@ -45078,6 +45082,12 @@ struct translated {
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
+  // Whether it does not count, and its tuple may be had.
+  static bool is_abandoned(const connection_table& t, std::uint32_t number) noexcept {
+    return t.is_abandoned(t.records_[number]);
+  }
+  // In ticks: the latest time that the table has been told.
+  static std::uint64_t now(const connection_table& t) noexcept { return t.now_; }
   static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
     RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
     t.unmap_ = f;
@@ -45228,7 +45238,9 @@ class nat_table {
       }
       connections_.find(replies, n, words, now);
       for (std::uint32_t i = 0; i < n; ++i) {
-        if (!words[i].has_connection() && is_free(ports[from + i]) && take(candidates[i])) return true;
+        const bool taken =
+            words[i].has_connection() && !detail::translated::is_abandoned(connections_, words[i].number());
+        if (!taken && is_free(ports[from + i]) && take(candidates[i])) return true;
         ++statistics_.tries;
       }
       from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
@@ -45385,7 +45397,8 @@ class nat_table {
   // A connection goes.
   void unmap(const connection& c) noexcept {
     const std::uint16_t bits = detail::translated::bits(c);
-    const auto now = static_cast<std::uint32_t>(now_);
+    const std::uint64_t table_now = detail::translated::now(connections_);
+    const auto now = static_cast<std::uint32_t>(now_ > table_now ? now_ : table_now);
     const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
     if ((bits & detail::translated::maps_source) != 0) {
       const std::uint32_t i = mappings_.find_inside(endpoint(connections_.original(c), true));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RFC 4787, "NAT Behavioral Requirements for Unicast UDP", requirement by requirement. REQ-13 and REQ-14, about fragments,
-// are in tests/ip/nat_and_fragments.cpp, for the parts that do it are in ip/.
+// RFC 4787, "NAT Behavioral Requirements for Unicast UDP", requirement by requirement. REQ-13 and REQ-14, about
+// fragments, are in tests/ip/nat_and_fragments.cpp, for the parts that do it are in ip/.
 #include <doctest/doctest.h>
 
 #include <set>
@@ -47,7 +47,7 @@ TEST_CASE("RFC 4787 REQ-3: no two hosts share a port, and ports stay in their cl
   nat_rig t(nat_eim());
   t.outbound(masquerade());
   CHECK(t.udp(in1, 5000, out1, 53) == "udp 192.0.2.254:5000 > 198.51.100.1:53");  // kept where it is free
-  CHECK(nat_rig::port_of(t.udp(in2, 5000, out2, 54)) != 5000);                      // also towards another destination
+  CHECK(nat_rig::port_of(t.udp(in2, 5000, out2, 54)) != 5000);                    // also towards another destination
   CHECK(nat_rig::port_of(t.udp(in2, 5000, out2, 54)) >= 1024);
   CHECK(t.udp(in1, 700, out1, 53) == "udp 192.0.2.254:700 > 198.51.100.1:53");
   const std::uint16_t low = nat_rig::port_of(t.udp(in2, 700, out1, 53));
@@ -116,7 +116,7 @@ TEST_CASE("RFC 4787 REQ-8: filtering is endpoint-independent or address-dependen
   CHECK(open.udp(in1, 5000, out1, 53) == "udp 192.0.2.254:5000 > 198.51.100.1:53");
   CHECK(open.udp(out2, 9, box, 5000) == "udp 198.51.100.2:9 > 10.0.0.1:5000");
   CHECK(open.udp(in1, 5000, out2, 9) == "udp 192.0.2.254:5000 > 198.51.100.2:9");  // the answer
-  CHECK(open.udp(out2, 9, box, 5001) == "udp 198.51.100.2:9 > 192.0.2.254:5001");   // no mapping: to the box itself
+  CHECK(open.udp(out2, 9, box, 5001) == "udp 198.51.100.2:9 > 192.0.2.254:5001");  // no mapping: to the box itself
   nat_rig known(nat_eim(nat_filtering::address_dependent));
   known.outbound(masquerade());
   CHECK(known.udp(in1, 5000, out1, 53) == "udp 192.0.2.254:5000 > 198.51.100.1:53");
@@ -181,8 +181,8 @@ TEST_CASE("RFC 4787 REQ-12: no ICMP message ends a mapping, and unreachables are
     const std::string out = t.send(0, ipv4_header{.source = out3, .destination = box}, icmp_header{.kind = kind},
                                    ipv4_header{.source = box, .destination = out1},
                                    udp_header{.source_port = port, .destination_port = 53});
-    CHECK(out == "icmp 203.0.113.3 > 10.0.0.1 type " + std::to_string(kind.type) +
-                     " [udp 10.0.0.1:5000 > 198.51.100.1:53]");
+    CHECK(out ==
+          "icmp 203.0.113.3 > 10.0.0.1 type " + std::to_string(kind.type) + " [udp 10.0.0.1:5000 > 198.51.100.1:53]");
   }
   CHECK(nat_rig::port_of(t.udp(in1, 5000, out1, 53)) == port);
   CHECK(t.udp(out1, 53, box, port) == "udp 198.51.100.1:53 > 10.0.0.1:5000");

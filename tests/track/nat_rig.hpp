@@ -210,7 +210,7 @@ class nat_rig {
   /// @}
   /// Which port a text has that came out: `port_of("udp 192.0.2.254:1000 > ...")` is 1000.
   static std::uint16_t port_of(const std::string& out) {
-    const std::size_t at = out.find(':');
+    const std::size_t bracket = out.find("]:"), at = bracket != std::string::npos ? bracket + 1 : out.find(':');
     REQUIRE_MESSAGE(at != std::string::npos, out);
     return static_cast<std::uint16_t>(std::stoul(out.substr(at + 1)));
   }
@@ -221,6 +221,7 @@ class nat_rig {
   instant now{};
   std::vector<std::byte> sent;                             ///< the IP packet that came out last
   std::function<void(packet&)> meddle;                     ///< changes packets before they are tracked
+  std::function<bool(const packet&)> refuse;               ///< a policy between the two stages
   std::function<bool(const packet&, bool source)> inside;  ///< whether a packet comes from or goes inside
   ipv4_address own4 = nat_hosts::box;
   ipv6_address own6 = nat_hosts::box6;
@@ -255,7 +256,10 @@ class nat_rig {
         } |
         track(*table) | runnel::rules(when(ct::state == invalid) >> drop(drop_reason::no_match)) |
         runnel::nat<prerouting>(*nat, rules, own) |
-        [this](packet& p) { p.scratch(is_inside(p, false) ? 1u << 16 : 2u << 16); } |
+        [this](packet& p) {
+          p.scratch(is_inside(p, false) ? 1u << 16 : 2u << 16);
+          return refuse && refuse(p) ? drop : pass;
+        } |
         runnel::nat<postrouting>(*nat, rules, own) | confirm(*table) | deliver([&](packet p) {
           word.value = p.connection();
           const bytes ip = p.contents().from(14);
@@ -265,7 +269,8 @@ class nat_rig {
         });
     runnel::run(clock_, attach(device_, path));
     const stage_counters counted[] = {counters_of<1>(path), counters_of<3>(path), counters_of<4>(path),
-                                      counters_of<5>(path), counters_of<7>(path), counters_of<8>(path)};
+                                      counters_of<5>(path), counters_of<6>(path), counters_of<7>(path),
+                                      counters_of<8>(path)};
     for (const stage_counters& c : counted)
       for (std::size_t r = 0; r < drop_reason_count; ++r)
         if (c.dropped(static_cast<drop_reason>(r)) != 0)
