@@ -25041,9 +25041,10 @@ struct parser {
 
 namespace runnel::match::detail {
 
-// Reads an address; `read` is a member of address_reader.
+// Reads an address; `read` is a member of address_reader. What follows is no part of it; a colon only `before_port`.
 template <class Address>
-Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what) {
+Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what,
+                      bool before_port = false) {
   in.skip_gap();
   runnel::detail::address_reader reader{in.rest()};
   const Address a = (reader.*read)();
@@ -25059,11 +25060,11 @@ Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::
     return {};
   }
   in.go_to(in.at() + e.position);
-  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || in.ahead() == ':') in.expected(what);
+  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || (in.ahead() == ':' && !before_port)) in.expected(what);
   return a;
 }
-inline ipv4_address parse_address4(text_cursor& in) noexcept {
-  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address");
+inline ipv4_address parse_address4(text_cursor& in, bool before_port = false) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address", before_port);
 }
 inline ipv6_address parse_address6(text_cursor& in) noexcept {
   return parse_address(in, &runnel::detail::address_reader::ipv6, "an IPv6 address");
@@ -26144,6 +26145,10 @@ bool sees_verdict(auto& p) noexcept {
                                         "delete",
                                         "meta mark set",
                                         "ct mark set",
+                                        "snat",
+                                        "dnat",
+                                        "masquerade",
+                                        "redirect",
                                         "meta nftrace",
                                         "ip ttl set",
                                         "ip6 hoplimit set",
@@ -30933,8 +30938,22 @@ struct nat_target {
   friend constexpr bool operator==(const nat_target&, const nat_target&) noexcept = default;
 };
 
-/// As nft writes it: `snat to 203.0.113.1-203.0.113.9:1024-65535 random,persistent`.
-constexpr void print(text_writer& out, const nat_target& t) noexcept {
+namespace detail {
+constexpr void print_nat_flags(text_writer& out, std::uint8_t flags) noexcept {
+  const char* before = " ";
+  const auto flag = [&](std::uint8_t bit, const char* word) {
+    if ((flags & bit) != 0) out << before << word, before = ",";
+  };
+  flag(nat_flags::random, "random");
+  flag(nat_flags::fully_random, "fully-random");
+  flag(nat_flags::persistent, "persistent");
+  flag(nat_flags::parity, "parity");
+}
+}  // namespace detail
+
+/// As nft writes it: `snat to 203.0.113.1-203.0.113.9:1024-65535 random,persistent`; in tables of both families the
+/// family is said: `snat ip to 203.0.113.1`.
+constexpr void print(text_writer& out, const nat_target& t, bool say_family = false) noexcept {
   const bool v6 = t.has_address() && !is_mapped(t.first);
   const auto address = [&](const ipv6_address& a) {
     if (!v6) return print(out, unmapped(a));
@@ -30943,6 +30962,7 @@ constexpr void print(text_writer& out, const nat_target& t) noexcept {
     if (t.has_ports()) out << ']';
   };
   out << name(t.kind);
+  if (say_family && t.has_address()) out << (v6 ? " ip6" : " ip");
   if ((t.flags & nat_flags::prefix) != 0) out << " prefix";
   const bool names_address = t.has_address() && (t.kind == nat_kind::snat || t.kind == nat_kind::dnat);
   if (names_address || t.has_ports()) out << " to ";
@@ -30955,14 +30975,7 @@ constexpr void print(text_writer& out, const nat_target& t) noexcept {
     out << ':' << unsigned{t.first_port};
     if (t.first_port != t.last_port) out << '-' << unsigned{t.last_port};
   }
-  const char* before = " ";
-  const auto flag = [&](std::uint8_t bit, const char* word) {
-    if ((t.flags & bit) != 0) out << before << word, before = ",";
-  };
-  flag(nat_flags::random, "random");
-  flag(nat_flags::fully_random, "fully-random");
-  flag(nat_flags::persistent, "persistent");
-  flag(nat_flags::parity, "parity");
+  detail::print_nat_flags(out, t.flags);
 }
 
 namespace detail {
@@ -31449,6 +31462,8 @@ enum class statement_kind : std::uint8_t {
   back,
   go_on,    // `continue`
   look_up,  // `vmap`: what the map says
+  translate,
+  translate_by_map,
   // what goes on to the next one
   counter,
   limit,
@@ -31473,7 +31488,7 @@ enum class statement_kind : std::uint8_t {
 struct statement {
   statement_kind kind = statement_kind::accept;
   drop_reason reason = drop_reason::policy;  // of a drop
-  std::uint16_t index = 0;                   // of a chain, of a limit, of an update of a set
+  std::uint16_t index = 0;                   // of a chain, a limit, an update of a set, a translation
   std::uint32_t value = 0;                   // what is set; where the prefix of a log begins; the node of an operand
 
   friend constexpr bool operator==(const statement&, const statement&) noexcept = default;
@@ -31534,7 +31549,24 @@ struct table_slot {
 };
 
 // What the elements of a map lead to.
-enum class map_data : std::uint8_t { none, verdict, mark };
+enum class map_data : std::uint8_t { none, verdict, mark, address4, address6, address4_and_port, address6_and_port };
+[[nodiscard]] constexpr bool is_translation(map_data d) noexcept { return d >= map_data::address4; }
+[[nodiscard]] constexpr bool has_port(map_data d) noexcept { return d >= map_data::address4_and_port; }
+[[nodiscard]] constexpr bool is_v6(map_data d) noexcept {
+  return d == map_data::address6 || d == map_data::address6_and_port;
+}
+[[nodiscard]] constexpr const char* name(map_data d) noexcept {
+  switch (d) {
+    case map_data::none: break;
+    case map_data::verdict: return "verdict";
+    case map_data::mark: return "mark";
+    case map_data::address4: return "ipv4_addr";
+    case map_data::address6: return "ipv6_addr";
+    case map_data::address4_and_port: return "ipv4_addr . inet_service";
+    case map_data::address6_and_port: return "ipv6_addr . inet_service";
+  }
+  return "nothing";
+}
 
 struct table_set {
   static constexpr std::uint32_t none = ~std::uint32_t{0};
@@ -31778,15 +31810,16 @@ namespace runnel {
 
 /// How much a rule table has room for. Each number is below 65000, that of elements aside.
 struct rule_table_config {
-  std::uint32_t chains = 32;       ///< in all tables of the text together
-  std::uint32_t rules = 256;       ///< in all chains
-  std::uint32_t nodes = 1024;      ///< tests in all conditions, operands of maps; see `condition`
-  std::uint32_t words = 1024;      ///< values that they compare with
-  std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
-  std::uint32_t limits = 32;       ///< `limit rate`, `add @set`
-  std::uint32_t text = 1024;       ///< characters of the prefixes of logs
-  std::uint32_t sets = 16;         ///< sets and maps of the text, also those without a name
-  std::uint32_t elements = 256;    ///< of all of them, and those that packets may add: 104 bytes each
+  std::uint32_t chains = 32;        ///< in all tables of the text together
+  std::uint32_t rules = 256;        ///< in all chains
+  std::uint32_t nodes = 1024;       ///< tests in all conditions, operands of maps; see `condition`
+  std::uint32_t words = 1024;       ///< values that they compare with
+  std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks
+  std::uint32_t limits = 32;        ///< `limit rate`, `add @set`
+  std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
+  std::uint32_t text = 1024;        ///< characters of the prefixes of logs
+  std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
+  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 104 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -31828,7 +31861,7 @@ inline constexpr std::uint16_t no_chain = 0xffff;
 struct table_chain {
   char name[name_room] = {};
   std::uint8_t table = 0;
-  bool defined = false, base = false;
+  bool defined = false, base = false, translates = false;  // translates: type nat
   hook_point point{};
   verdict policy = accept;
   std::int32_t priority = 0;
@@ -31838,8 +31871,10 @@ struct table_chain {
   std::size_t named_at = 0;
   bool named = false;
   std::uint8_t looked_at = 0, height = 0;
+  std::uint8_t from = 0;  // where jumps to it come from: bits of hooks of type nat, and reached_from_filter
   rule_counter policy_hits{};
 };
+inline constexpr std::uint8_t reached_from_filter = 1u << 5;
 struct named_table {
   char name[name_room] = {};
   table_family family{};
@@ -31860,9 +31895,9 @@ struct rule_table_parts {
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
     return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
            part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<char>(c.text) + part<table_set>(c.sets) +
-           part<match::set_reference>(c.sets) + part<table_element>(c.elements) + part<element_state>(c.elements) +
-           part<table_slot>(slots_of(c));
+           part<table_update>(c.limits) + part<nat_target>(c.translations) + part<char>(c.text) +
+           part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
+           part<element_state>(c.elements) + part<table_slot>(slots_of(c));
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -31870,7 +31905,7 @@ struct rule_table_parts {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % table_alignment == 0);
     RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
-                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
+                  c.limits < 65000 && c.translations < 65000 && c.text < 65000 && c.sets < 65000);
     std::byte* at = memory.data();
     chains = take<table_chain>(at, c.chains);
     rules = take<table_rule>(at, c.rules);
@@ -31879,6 +31914,7 @@ struct rule_table_parts {
     statements = take<statement>(at, c.statements);
     limits = take<table_limit>(at, c.limits);
     updates = take<table_update>(at, c.limits);
+    translations = take<nat_target>(at, c.translations);
     text = take<char>(at, c.text);
     sets = take<table_set>(at, c.sets);
     references = take<match::set_reference>(at, c.sets);
@@ -31890,12 +31926,13 @@ struct rule_table_parts {
 
   void clear() noexcept {
     size = {};
-    size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.text = size.sets =
-        size.elements = 0;
+    size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.translations = size.text =
+        size.sets = size.elements = 0;
     update_count = 0;
     slot_count = 0;
     table_count = 0;
     for (std::uint16_t& f : first) f = no_chain;
+    for (std::uint16_t& f : first_nat) f = no_chain;
     clock = {};
     begun = false;
   }
@@ -31929,6 +31966,8 @@ struct rule_table_parts {
   table_limit* limits = nullptr;
   table_update* updates = nullptr;
   std::uint32_t update_count = 0;
+  nat_target* translations = nullptr;
+  nat_target chosen{};  // by a map, for the packet that is looked at
   char* text = nullptr;
   table_set* sets = nullptr;
   match::set_reference* references = nullptr;  // the sets of the table that is being loaded
@@ -31938,7 +31977,8 @@ struct rule_table_parts {
   std::size_t slot_count = 0;
   named_table tables[max_tables]{};
   std::size_t table_count = 0;
-  std::uint16_t first[5]{};  // of each hook
+  std::uint16_t first[5]{};      // of each hook
+  std::uint16_t first_nat[5]{};  // the same of type nat
   table_clock clock{};
   instant begin{};
   bool begun = false;
@@ -31962,8 +32002,8 @@ struct rule_table_parts {
 #endif
 
 // ==== runnel/hook/check_jumps.hpp ====================================================================================
-// Looks at the jumps of a rule table that was just read: none goes in a circle or too deep, so that nothing has to be
-// checked when packets come.
+// Looks at the jumps of a rule table that was just read: none goes in a circle or too deep, and translations stand
+// where they may, so that nothing has to be checked when packets come.
 #ifndef RUNNEL_HOOK_CHECK_JUMPS_HPP
 #define RUNNEL_HOOK_CHECK_JUMPS_HPP
 
@@ -31971,6 +32011,20 @@ struct rule_table_parts {
 #include <cstdint>  // uint8_t, uint32_t
 
 namespace runnel::detail {
+
+// Calls `f` for each jump of a chain, those of its maps too.
+template <class F>
+void for_each_jump(const rule_table_parts& t, const table_chain& c, F f) noexcept {
+  for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
+    const table_rule& r = t.rules[i];
+    const statement& last = t.statements[r.statement + r.statements - 1u];
+    if (is_jump(last)) f(last);
+    if (last.kind != statement_kind::look_up) continue;
+    const table_set& map = t.set_of(last);
+    for (std::uint32_t e = 0; e < map.elements; ++e)
+      if (is_jump(map.state[e].then)) f(map.state[e].then);
+  }
+}
 
 // How many jumps lead down from this chain, which `depth` of them lead to. It calls itself at most 17 times deep.
 inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in, table_chain& c,
@@ -31982,22 +32036,48 @@ inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in
   if (c.looked_at == known) return c.height;
   c.looked_at = on_the_way;
   std::size_t height = 0;
-  const auto follow = [&](const statement& s) {
-    if (!is_jump(s) || !in.good()) return;
+  for_each_jump(t, c, [&](const statement& s) {
+    if (!in.good()) return;
     const std::size_t below = 1 + height_of(t, in, t.chains[s.index], depth + 1);
     if (below > height) height = below;
-  };
-  for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
-    const table_rule& r = t.rules[i];
-    const statement& last = t.statements[r.statement + r.statements - 1u];
-    follow(last);
-    if (last.kind != statement_kind::look_up) continue;
-    const table_set& map = t.set_of(last);
-    for (std::uint32_t e = 0; e < map.elements; ++e) follow(map.state[e].then);
-  }
+  });
   c.height = static_cast<std::uint8_t>(height);
   c.looked_at = known;
   return height;
+}
+
+// Where packets may come from to each chain, and whether what stands there may stand there.
+inline void check_translations(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
+  for (std::size_t i = 0; i < t.size.chains; ++i) {
+    table_chain& c = t.chains[i];
+    const auto at = static_cast<unsigned>(c.point);
+    c.from = !c.base ? std::uint8_t{0} : c.translates ? static_cast<std::uint8_t>(1u << at) : reached_from_filter;
+  }
+  // Jumps are at most so deep.
+  for (std::size_t round = 0; round < max_jumps; ++round) {
+    for (std::size_t i = 0; i < t.size.chains; ++i) {
+      for_each_jump(t, t.chains[i], [&](const statement& s) {
+        t.chains[s.index].from = static_cast<std::uint8_t>(t.chains[s.index].from | t.chains[i].from);
+      });
+    }
+  }
+  for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) {
+    const table_chain& c = t.chains[i];
+    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n) {
+      const table_rule& r = t.rules[n];
+      const statement& last = t.statements[r.statement + r.statements - 1u];
+      if (last.kind != statement_kind::translate && last.kind != statement_kind::translate_by_map) continue;
+      if ((c.from & reached_from_filter) != 0)
+        return in.fail_at(c.named_at,
+                          "address translation stands in chains of type nat, and this one is of type "
+                          "filter, or jumped to from there");
+      const bool source = is_source(t.translations[last.index].kind);
+      for (unsigned p = 0; p < 5; ++p)
+        if ((c.from >> p & 1u) != 0 && translates_source(static_cast<hook_point>(p)) != source)
+          return in.fail_at(c.named_at, source ? "snat and masquerade are for the hooks postrouting and input"
+                                               : "dnat and redirect are for the hooks prerouting and output");
+    }
+  }
 }
 
 inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
@@ -32007,6 +32087,90 @@ inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noe
     if (c.named && c.base) return in.fail_at(c.named_at, "a chain with a hook is not jumped to");
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) (void)height_of(t, in, t.chains[i], 0);
+  if (in.good()) check_translations(t, in);
+}
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/hook/parse_translation.hpp ==============================================================================
+// Reads to what `snat`, `dnat`, `masquerade` and `redirect` translate: `to 203.0.113.1-203.0.113.9:1024-65535 random`.
+#ifndef RUNNEL_HOOK_PARSE_TRANSLATION_HPP
+#define RUNNEL_HOOK_PARSE_TRANSLATION_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint8_t, uint16_t, uint64_t
+
+namespace runnel::detail {
+
+inline ipv6_address parse_nat_address(match::detail::text_cursor& in, bool v6) noexcept {
+  in.skip_gap();
+  const std::size_t at = in.at();
+  const ipv6_address a = v6 ? match::detail::parse_address6(in) : mapped(match::detail::parse_address4(in, true));
+  if (in.good() && (v6 ? a.is_unspecified() : unmapped(a).is_unspecified()))
+    in.fail_at(at, "an address that is not zero");
+  if (in.good() && v6 && is_mapped(a)) in.fail_at(at, "an IPv6 address, and no IPv4 address in the form of one");
+  return a;
+}
+// `1024`, `1024-65535`
+inline void parse_nat_ports(match::detail::text_cursor& in, nat_target& to, bool range = true) noexcept {
+  constexpr const char* what = "a port from 1 to 65535";
+  in.skip_gap();
+  const std::size_t at = in.at();
+  to.first_port = to.last_port = static_cast<std::uint16_t>(in.number_up_to(0xffff, what));
+  if (in.good() && range && in.accept("-")) to.last_port = static_cast<std::uint16_t>(in.number_up_to(0xffff, what));
+  if (in.good() && to.first_port == 0) in.fail_at(at, "a port is 1 or above");
+  if (in.good() && to.last_port < to.first_port) in.fail_at(at, "the first value of this range is above its last");
+}
+// `/24` behind the address of a network.
+inline void parse_nat_prefix(match::detail::text_cursor& in, nat_target& to, bool v6, std::size_t at) noexcept {
+  if (!in.accept("/")) return in.expected("\"/\" and a length");
+  const std::uint64_t length = in.number_up_to(v6 ? 128 : 32, v6 ? "a length up to 128" : "a length up to 32");
+  if (in.good() && length == 0) in.fail_at(at, "a length of at least 1");
+  if (!in.good()) return;
+  to.prefix_length = static_cast<std::uint8_t>(length);
+  const auto n = static_cast<unsigned>(length) + (v6 ? 0u : 96u);
+  const ipv6_address mask = match::prefix_mask<ipv6_address, 128>(n);
+  if (!(match::key_and(to.first, mask) == to.first)) in.fail_at(at, "a length that cuts off bits of the address");
+}
+// An address, a range or a prefix of them, ports: what follows `to`.
+inline void parse_nat_range(match::detail::text_cursor& in, nat_target& to, bool v6) noexcept {
+  in.skip_gap();
+  const std::size_t at = in.at();
+  if (!in.sees(":") || in.ahead(1) == ':') {
+    const auto parse_one = [&] {
+      const bool brackets = v6 && in.accept("[");
+      const ipv6_address a = parse_nat_address(in, v6);
+      if (brackets && !in.accept("]")) in.expected("\"]\"");
+      return a;
+    };
+    to.first = to.last = parse_one();
+    if ((to.flags & nat_flags::prefix) != 0) return parse_nat_prefix(in, to, v6, at);
+    if (in.accept("-")) to.last = parse_one();
+    if (in.good() && match::key_less(to.last, to.first))
+      in.fail_at(at, "the first value of this range is above its last");
+  }
+  if (in.accept(":")) parse_nat_ports(in, to);
+}
+// `random,persistent`
+inline void parse_nat_flags(match::detail::text_cursor& in, nat_target& to) noexcept {
+  constexpr struct {
+    const char* word;
+    std::uint8_t flag;
+  } all[] = {
+      {"random", nat_flags::random}, {"fully-random", nat_flags::fully_random}, {"persistent", nat_flags::persistent}};
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    bool found = false;
+    for (const auto& f : all) {
+      if (found || !in.accept_words(f.word)) continue;
+      to.flags = static_cast<std::uint8_t>(to.flags | f.flag);
+      found = true;
+    }
+    if (!found && !first) return in.expected("random, fully-random or persistent");
+    more = found && in.accept(",");
+  }
 }
 
 }  // namespace runnel::detail
@@ -32258,15 +32422,18 @@ class table_set_loader {
     if (in.good()) (void)finish(in, s, at, merge);
   }
   // `{ 22 : accept, 80-90 : jump web }` of a rule, behind the brace. Null after an error.
-  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data) noexcept {
+  // `prefixes`: what they lead to are networks, `192.0.2.0/24 : 10.0.0.0/24`.
+  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data,
+                          bool prefixes) noexcept {
     const std::size_t at = in.at();
     table_set s = begin_set();
     s.operand = d;
     s.data = data;
     begin_ = begin;
     in_rule_ = true;
+    to_prefixes_ = prefixes;
     parse_list(in, s);
-    in_rule_ = false;
+    in_rule_ = to_prefixes_ = false;
     begin_ = 0;
     return finish(in, s, at, false);
   }
@@ -32298,10 +32465,16 @@ class table_set_loader {
     s.type = type_named(in);
     s.operand = operand_of_type(s.type);
     if (!is_map) return in.good();
-    expect(in, ":", "\":\" and verdict or mark");
+    constexpr const char* what = "verdict, mark, ipv4_addr or ipv6_addr, the last two perhaps with . inet_service";
+    expect(in, ":", "\":\" and what the elements lead to");
     if (in.accept_words("verdict")) s.data = map_data::verdict;
     else if (in.accept_words("mark")) s.data = map_data::mark;
-    else in.expected("verdict or mark");
+    else if (in.accept_words("ipv4_addr")) s.data = map_data::address4;
+    else if (in.accept_words("ipv6_addr")) s.data = map_data::address6;
+    else return in.expected(what), false;
+    if (!is_translation(s.data) || !in.accept(".")) return in.good();
+    if (!in.accept_words("inet_service")) in.expected("inet_service");
+    s.data = is_v6(s.data) ? map_data::address6_and_port : map_data::address4_and_port;
     return in.good();
   }
   static void parse_flags(cursor& in, table_set& s) noexcept {
@@ -32340,7 +32513,7 @@ class table_set_loader {
     element_state e;
     parse_options(in, s, e);
     if (s.data != map_data::none) {
-      expect(in, ":", s.data == map_data::verdict ? "\":\" and a verdict" : "\":\" and a mark");
+      expect(in, ":", "\":\" and what the element leads to");
       parse_data(in, s, e.then);
     }
     if (t_.size.elements + s.elements == t_.room.elements)
@@ -32367,8 +32540,10 @@ class table_set_loader {
       if (in.good() && (timeout ? e.timeout : e.expires) == 0) in.fail_at(at, "a time above 0");
     }
   }
-  void parse_data(cursor& in, const table_set& s, statement& to) noexcept {
-    if (s.data == map_data::mark) {
+  void parse_data(cursor& in, table_set& s, statement& to) noexcept {
+    if (is_translation(s.data)) {
+      parse_address(in, s, to);
+    } else if (s.data == map_data::mark) {
       std::uint64_t k = 0;
       match::detail::parse_key(in, match::detail::describe(meta::mark), k);
       to.kind = statement_kind::mark;
@@ -32376,6 +32551,28 @@ class table_set_loader {
     } else if (!parse_verdict(names_, in, begin_, to)) {
       in.expected("one of accept, drop, jump, goto, return, continue");
     }
+  }
+  // `10.0.0.1`, `10.0.0.1 . 8080`, `10.0.0.0/24`
+  void parse_address(cursor& in, table_set& s, statement& to) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    nat_target n;
+    n.first = n.last = parse_nat_address(in, is_v6(s.data));
+    if (to_prefixes_) {
+      parse_nat_prefix(in, n, is_v6(s.data), at);
+    } else if (in_rule_ && s.elements == 0 && in.sees(".")) {  // the first one says whether they have ports
+      s.data = is_v6(s.data) ? map_data::address6_and_port : map_data::address4_and_port;
+    }
+    if (has_port(s.data)) {
+      expect(in, ".", "\".\" and a port");
+      parse_nat_ports(in, n, false);
+    }
+    if (t_.size.translations == t_.room.translations)
+      in.fail("more translations than there is room for: rule_table_config::translations");
+    if (!in.good()) return;
+    to.kind = statement_kind::translate;
+    to.index = static_cast<std::uint16_t>(t_.size.translations);
+    t_.translations[t_.size.translations++] = n;
   }
   static table_element parse_values(cursor& in, const table_set& s, std::size_t at) noexcept {
     const match::operand_description& d = s.operand;
@@ -32430,15 +32627,19 @@ class table_set_loader {
     refer_to(t_.sets[size.sets]);
     return t_.sets + size.sets++;
   }
+  [[nodiscard]] bool leads_alike(const table_set& s, std::uint32_t a, std::uint32_t b) const noexcept {
+    const statement &x = s.state[a].then, &y = s.state[b].then;
+    return is_translation(s.data) ? t_.translations[x.index] == t_.translations[y.index] : x == y;
+  }
   // Brings the elements in order. False when some overlap, and are not the same.
-  static bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
+  bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
     sort(s);
     std::uint32_t kept = 0;
     for (std::uint32_t i = 0; i < s.elements; ++i) {
       if (kept != 0 && !match::key_less(s.element[kept - 1].last, s.element[i].first)) {
         table_element& before = s.element[kept - 1];
-        const bool same = before.first == s.element[i].first && before.last == s.element[i].last &&
-                          s.state[kept - 1].then == s.state[i].then;
+        const bool same =
+            before.first == s.element[i].first && before.last == s.element[i].last && leads_alike(s, kept - 1, i);
         if (!merge && !same) return false;
         if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
       } else {
@@ -32451,14 +32652,14 @@ class table_set_loader {
     return true;
   }
   // Puts the elements into the hash table. False when two are the same and lead to different things.
-  static bool settle_values(table_set& s, std::size_t slots) noexcept {
+  bool settle_values(table_set& s, std::size_t slots) noexcept {
     s.make_table(slots);
     const std::uint32_t all = s.elements;
     s.elements = 0;
     for (std::uint32_t i = 0; i < all; ++i) {
       const std::uint32_t there = s.find_any(s.element[i].first);
       if (there != table_set::none) {
-        if (!(s.state[there].then == s.state[i].then)) return false;
+        if (!leads_alike(s, there, i)) return false;
         continue;
       }
       s.element[s.elements] = s.element[i];
@@ -32500,7 +32701,7 @@ class table_set_loader {
   std::uint8_t table_;
   named_sets own_{};
   std::size_t begin_ = 0;  // where the text of the rule begins
-  bool in_rule_ = false;
+  bool in_rule_ = false, to_prefixes_ = false;
 };
 
 }  // namespace runnel::detail
@@ -32522,8 +32723,8 @@ class statement_loader {
  public:
   using cursor = match::detail::text_cursor;
   statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
-                   table_rule& r) noexcept
-      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin) {}
+                   table_rule& r, table_family family) noexcept
+      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin), family_(family) {}
 
   // One statement. True when none may follow it.
   bool parse() noexcept {
@@ -32531,6 +32732,10 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
+    if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
+    if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
+    if (in.accept_words("redirect")) return parse_own_address(nat_kind::redirect_here), true;
     if (in.accept_words("counter")) parse_counter();
     else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
     else if (in.accept_words("log")) parse_log();
@@ -32618,10 +32823,58 @@ class statement_loader {
     add(statement_kind::log, begin);
   }
 
+  // ---- translation
+
+  void add_translation(statement_kind kind, const nat_target& to, std::uint32_t node = 0) noexcept {
+    if (!in.good()) return;
+    if (t_.size.translations == t_.room.translations)
+      return in.fail("more translations than there is room for: rule_table_config::translations");
+    t_.translations[t_.size.translations] = to;
+    add(kind, node, t_.size.translations++);
+  }
+  // `to :1024-65535 random`: the address is that of an interface.
+  void parse_own_address(nat_kind kind) noexcept {
+    nat_target to;
+    to.kind = kind;
+    if (in.accept_words("to")) {
+      if (!in.accept(":")) in.expected("\":\" and a port: the address is that of the interface");
+      parse_nat_ports(in, to);
+    }
+    parse_nat_flags(in, to);
+    add_translation(statement_kind::translate, to);
+  }
+  // `ip prefix to 192.0.2.0/24`, `to 192.0.2.1:80 random`, `to tcp dport map { 80 : 192.0.2.1 }`
+  void parse_translation(nat_kind kind) noexcept {
+    nat_target to;
+    to.kind = kind;
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const bool said6 = in.accept_words("ip6"), said4 = !said6 && in.accept_words("ip");
+    if ((said6 && family_ == table_family::v4) || (said4 && family_ == table_family::v6))
+      return in.fail_at(at, "an address of the other family than the table");
+    const bool v6 = said6 || family_ == table_family::v6;
+    if (in.accept_words("prefix")) to.flags = nat_flags::prefix;
+    if (!in.accept_words("to")) return in.expected("to");
+    if (match::detail::sees_map(*this, "map")) {
+      if (family_ == table_family::inet && !said4 && !said6) return in.fail_at(at, say_family);
+      const table_set* map = nullptr;
+      const map_data data = v6 ? map_data::address6 : map_data::address4;
+      const std::uint32_t node = parse_map_use(map, "map", data, (to.flags & nat_flags::prefix) != 0);
+      if (map == nullptr) return;
+      parse_nat_flags(in, to);
+      return add_translation(statement_kind::translate_by_map, to, node);
+    }
+    parse_nat_range(in, to, v6);
+    if (family_ == table_family::inet && !said4 && !said6 && to.has_address()) return in.fail_at(at, say_family);
+    parse_nat_flags(in, to);
+    add_translation(statement_kind::translate, to);
+  }
+  static constexpr const char* say_family = "which addresses: snat ip to, dnat ip6 to, in a table of both families";
+
   // ---- sets and maps
 
   // What a set is asked with; its number among the nodes.
-  std::uint32_t parse_operand(const table_set*& set, const char* what) noexcept {
+  std::uint32_t parse_operand(const table_set* set, const char* what) noexcept {
     constexpr std::uint32_t none = 0;
     if (t_.size.nodes == t_.room.nodes) return in.fail("no room for another operand: rule_table_config::nodes"), none;
     match::condition_node n;
@@ -32641,27 +32894,39 @@ class statement_loader {
     t_.nodes[t_.size.nodes] = n;
     return t_.size.nodes++;
   }
-  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`
+  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`: the number of its node. `map` stays null after an error.
+  // Of addresses those with ports are as good.
+  std::uint32_t parse_map_use(const table_set*& map, const char* word, map_data data, bool prefixes = false) noexcept {
+    const std::uint32_t node = parse_operand(nullptr, "what the map is asked with, such as tcp dport");
+    if (!in.good()) return node;
+    const match::operand_description operand = t_.nodes[node].operand;
+    if (!in.accept_words(word)) return in.expected(word), node;
+    if (in.accept("{")) {
+      map = sets_.parse_braces(in, begin_, operand, data, prefixes);
+    } else if (!in.accept("@")) {
+      in.expected("\"@\" and the name of a map, or elements in braces");
+    } else {
+      in.skip_gap();
+      const std::size_t at = in.at();
+      const table_set* const named = names_.set(in, "the name of a map of this table");
+      if (named == nullptr) return node;
+      const bool same = named->data == data || (is_translation(data) && is_translation(named->data) &&
+                                                is_v6(named->data) == is_v6(data) && !prefixes);
+      if (!same) {
+        text<64> why;
+        why << "this map does not lead to " << name(data);
+        return in.fail_at(at, why.c_str()), node;
+      }
+      if (named->operand.value != operand.value) return in.fail_at(at, "this map holds values of another kind"), node;
+      map = named;
+    }
+    if (map != nullptr) t_.nodes[node].set = {map, functions_of(operand.value)};
+    return node;
+  }
   void parse_map(statement_kind kind, const char* word, map_data data) noexcept {
     const table_set* map = nullptr;
-    const std::uint32_t node = parse_operand(map, "what the map is asked with, such as tcp dport");
-    if (!in.good()) return;
-    const match::operand_description operand = t_.nodes[node].operand;
-    if (!in.accept_words(word)) return in.expected(word);
-    if (in.accept("{")) {
-      map = sets_.parse_braces(in, begin_, operand, data);
-    } else {
-      if (!in.accept("@")) return in.expected("\"@\" and the name of a map, or elements in braces");
-      const std::size_t at = in.at();
-      map = names_.set(in, "the name of a map of this table");
-      if (map != nullptr && map->data != data)
-        return in.fail_at(at, data == map_data::verdict ? "this is no map of verdicts" : "this is no map of marks");
-      if (map != nullptr && map->operand.value != operand.value)
-        return in.fail_at(at, "this map holds values of another kind");
-    }
-    if (map == nullptr) return;
-    t_.nodes[node].set = {map, functions_of(operand.value)};
-    add(kind, node);
+    const std::uint32_t node = parse_map_use(map, word, data);
+    if (map != nullptr) add(kind, node);
   }
   void parse_mark() noexcept {
     if (match::detail::sees_map(*this, "map")) return parse_map(statement_kind::mark_by_map, "map", map_data::mark);
@@ -32681,8 +32946,7 @@ class statement_loader {
     if (!set->dynamic || set->data != map_data::none)
       return in.fail_at(at, "packets change a set that has flags dynamic");
     expect(in, "{", "\"{\"");
-    const table_set* to = set;
-    const std::uint32_t node = parse_operand(to, "what is added, such as ip saddr");
+    const std::uint32_t node = parse_operand(set, "what is added, such as ip saddr");
     if (in.good() && t_.nodes[node].operand.value != set->operand.value)
       return in.fail_at(at, "this set holds values of another kind");
     table_update u;
@@ -32721,6 +32985,7 @@ class statement_loader {
  private:
   table_rule& r_;
   std::size_t begin_;
+  table_family family_;
 };
 
 }  // namespace runnel::detail
@@ -32744,8 +33009,7 @@ class table_set_printer {
   // As a table has it.
   void declaration(const table_set& s) noexcept {
     out_ << '\t' << (s.data == map_data::none ? "set " : "map ") << s.name << " {\n\t\ttype " << set_types[s.type].name;
-    if (s.data == map_data::verdict) out_ << " : verdict";
-    if (s.data == map_data::mark) out_ << " : mark";
+    if (s.data != map_data::none) out_ << " : " << name(s.data);
     out_ << '\n';
     if (s.size != 0) out_ << "\t\tsize " << s.size << '\n';
     const bool timed = s.timed && s.timeout == 0;
@@ -32798,7 +33062,17 @@ class table_set_printer {
       case map_data::none: return;
       case map_data::verdict: return print_verdict(out_ << " : ", t_, e.then);
       case map_data::mark: (out_ << " : 0x").hex(e.then.value); return;
+      case map_data::address4:
+      case map_data::address6:
+      case map_data::address4_and_port:
+      case map_data::address6_and_port: break;
     }
+    const nat_target& to = t_.translations[e.then.index];
+    out_ << " : ";
+    if (is_v6(s.data)) print(out_, to.first);
+    else print(out_, unmapped(to.first));
+    if (to.prefix_length != 0) out_ << '/' << unsigned{to.prefix_length};
+    if (has_port(s.data)) out_ << " . " << unsigned{to.first_port};
   }
   void value(const table_set& s, const ipv6_address& v) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);
@@ -32911,6 +33185,25 @@ inline target_end change_set(const rule_table_parts& t, const statement& s, rule
   return took != l.over ? target_end::next : target_end::next_rule;
 }
 
+// `snat to` and the like. What is for the other family has not matched, nor has what the map does not know.
+inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  const nat_target* to = t.translations + s.index;
+  if (s.kind == statement_kind::translate_by_map) {
+    const statement* const found = look_up(t, s, r);
+    if (found == nullptr) return target_end::next_rule;
+    const std::uint8_t flags = to->flags;
+    const nat_kind kind = to->kind;
+    t.chosen = t.translations[found->index];
+    t.chosen.kind = kind;
+    t.chosen.flags = flags;
+    to = &t.chosen;
+  }
+  if (!to->fits(r.s.headers.has<ipv6>())) return target_end::next_rule;
+  r.translation = to;
+  r.decided = runnel::accept;
+  return target_end::verdict;
+}
+
 // What is known of the packet's connection, to be changed; null when there is nothing.
 [[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
   if (r.s.facts() == nullptr) return nullptr;
@@ -32930,6 +33223,8 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::back: return target_end::back;
     case kind::go_on:
     case kind::look_up: return target_end::next_rule;
+    case kind::translate:
+    case kind::translate_by_map: return translate(t, s, r);
     case kind::counter:
       ++rule.hits.packets;
       rule.hits.bytes += r.s.length;
@@ -33040,26 +33335,40 @@ class rule_table {
     parts_.write_context = context;
   }
 
-  /// Sends a parsed packet through the base chains of a hook. `found` as for stages. Where the table has elements that
-  /// end after a time, that is counted from the first packet on.
+  /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
+  /// table has elements that end after a time, that is counted from the first packet on.
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
-    std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
+    const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    parts_.see(c.now, r.s.length);
-    for (; n != detail::no_chain; n = parts_.chains[n].next) {
-      const table_family f = parts_.tables[parts_.chains[n].table].family;
-      const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
-      if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
-      const verdict v = run_chain(parts_.chains[n], r);
-      if (v.code != verdict_code::pass) return v;
-    }
-    return accept;
+    return run_chains(n, r);
+  }
+  /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
+  /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.
+  verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    to = nullptr;
+    const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
+    if (n == detail::no_chain) return accept;
+    detail::rule_run r{p, c, found};
+    const verdict v = run_chains(n, r);
+    to = r.translation;
+    return v;
   }
 
  private:
   friend struct detail::table_access;
 
+  verdict run_chains(std::uint16_t n, detail::rule_run& r) noexcept {
+    parts_.see(r.c.now, r.s.length);
+    for (; n != detail::no_chain; n = parts_.chains[n].next) {
+      const table_family f = parts_.tables[parts_.chains[n].table].family;
+      const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
+      if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
+      const verdict v = run_chain(parts_.chains[n], r);
+      if (v.code != verdict_code::pass || r.translation != nullptr) return v;
+    }
+    return accept;
+  }
   verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
     using detail::target_end;
     struct position {
@@ -33193,11 +33502,12 @@ class table_printer {
   void chain(const table_chain& c) noexcept {
     out_ << "\tchain " << c.name << " {\n";
     if (c.base) {
-      out_ << "\t\ttype filter hook " << name(c.point) << " priority ";
+      out_ << "\t\ttype " << (c.translates ? "nat" : "filter") << " hook " << name(c.point) << " priority ";
       if (const char* const said = name_of_priority(c.priority, c.point)) out_ << said;
       else out_ << c.priority;
       out_ << "; policy " << (c.policy == accept ? "accept" : "drop") << ";\n";
     }
+    both_families_ = t_.tables[c.table].family == table_family::inet;
     for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) rule(t_.rules[i]);
     out_ << "\t}\n";
   }
@@ -33231,6 +33541,16 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::translate: return print(to, t_.translations[s.index], both_families_);
+      case statement_kind::translate_by_map: {
+        const nat_target& how = t_.translations[s.index];
+        const map_data data = t_.set_of(s).data;
+        to << name(how.kind);
+        if (both_families_ || has_port(data) || (how.flags & nat_flags::prefix) != 0)
+          to << (is_v6(data) ? " ip6" : " ip");
+        map(to << ((how.flags & nat_flags::prefix) != 0 ? " prefix to " : " to "), " map ", s);
+        return print_nat_flags(to, how.flags);
+      }
       case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::log:
@@ -33283,6 +33603,7 @@ class table_printer {
   text_writer& out_;
   const rule_table_parts& t_;
   table_set_printer sets_;
+  bool both_families_ = false;
 };
 
 }  // namespace detail
@@ -33437,7 +33758,7 @@ template <class List = rule_list>
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
 // ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
 // maxseg size set; add, update and delete of elements; at its end accept, drop, return, continue, jump, goto or vmap,
-// and a comment.
+// in chains of type nat snat, dnat, masquerade or redirect, and a comment.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -33446,10 +33767,14 @@ template <class List = rule_list>
 //     tcp dport vmap @services
 //     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
 //
+//     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random }
+//     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 } }
+//
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements. Not known are concatenations, objects with names, queue, conditions behind statements.
+// before the elements; `snat to :1024-65535` need not follow a test of the protocol, and takes ICMP's identifiers too.
+// Not known are concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -33529,13 +33854,18 @@ class table_loader {
   // `filter hook forward priority filter; policy drop;`
   void parse_base(table_chain& c) noexcept {
     c.base = true;
-    if (!in_.accept_words("filter")) return in_.expected("filter: translation is no chain here");
+    c.translates = in_.accept_words("nat");
+    if (!c.translates && !in_.accept_words("filter")) return in_.expected("filter or nat");
     if (!in_.accept_words("hook")) return in_.expected("hook");
     bool found = false;
+    in_.skip_gap();
+    const std::size_t at = in_.at();
     for (unsigned i = 0; i < 5 && !found; ++i) {
       c.point = static_cast<hook_point>(i);
       found = in_.accept_words(name(c.point));
     }
+    if (found && c.translates && c.point == hook_point::forward)
+      return in_.fail_at(at, "no address is translated at the hook forward");
     if (!found) return in_.expected("one of prerouting, input, forward, output, postrouting");
     if (!in_.accept_words("priority")) return in_.expected("priority");
     c.priority = parse_priority();
@@ -33567,7 +33897,7 @@ class table_loader {
   // Into the list of its hook, behind those of the same priority.
   void insert(std::uint16_t n) noexcept {
     table_chain& c = t_.chains[n];
-    std::uint16_t* at = &t_.first[static_cast<std::size_t>(c.point)];
+    std::uint16_t* at = (c.translates ? t_.first_nat : t_.first) + static_cast<std::size_t>(c.point);
     while (*at != no_chain && t_.chains[*at].priority <= c.priority) at = &t_.chains[*at].next;
     c.next = *at;
     *at = n;
@@ -33614,7 +33944,7 @@ class table_loader {
     r.nodes = static_cast<std::uint16_t>(to.size());
     size.nodes += static_cast<std::uint32_t>(to.size());
     size.words += static_cast<std::uint32_t>(to.words());
-    statement_loader statements{t_, names, sets, in, begin, r};
+    statement_loader statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
     bool ended = false;
     while (!ended && !in.at_end() && !in.sees_words("comment")) ended = statements.parse();
     drop_reason reason = drop_reason::policy;
@@ -33695,6 +34025,10 @@ class rule_table_slot {
     rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
     if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
     return *t;
+  }
+  /// As `rule_table::translation`: so that `nat<prerouting>(translations, live)` takes the slot.
+  verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    return current().translation(point, p, c, found, to);
   }
 
  private:

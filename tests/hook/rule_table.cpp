@@ -130,8 +130,8 @@ TEST_CASE("errors say where, and what was expected") {
   CHECK(chain("  accept drop") == "rules: line 3, column 10: expected the end of the rule, not \"drop\"");
   CHECK(chain("  jump nowhere") == "rules: line 3, column 8: there is no chain of this name in the table");
   CHECK(chain("  accept\n }\n chain c {") == "rules: line 5, column 8: a chain of this name is there already");
-  CHECK(chain("  type nat hook input priority 0") ==
-        "rules: line 3, column 8: expected filter: translation is no chain here, not \"nat\"");
+  CHECK(chain("  type route hook output priority 0") ==
+        "rules: line 3, column 8: expected filter or nat, not \"route\"");
   CHECK(chain("  type filter hook ingress priority 0") ==
         "rules: line 3, column 20: expected one of prerouting, input, forward, output, postrouting, not \"ingress\"");
   CHECK(chain("  type filter hook input priority high") ==

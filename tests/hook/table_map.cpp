@@ -2,21 +2,18 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include <match/nft.hpp>
 
-#include "place_of_chains.hpp"
+#include "asked_table.hpp"
 #include "rulesets.hpp"
 
 using namespace runnel;
 using namespace runnel::test;
 
 namespace {
-
-constexpr hook_point input = hook_point::input;
 
 // As `nft list ruleset` prints it, marks aside.
 constexpr const char* with_maps =
@@ -89,39 +86,6 @@ constexpr const char* with_maps =
     "\t}\n"
     "}\n";
 
-// Rules, asked with one packet at a time, at any time.
-struct asked_table {
-  rules_for_test rules;
-  counted_pool memory;
-  std::int64_t seconds_now = 1000;
-
-  explicit asked_table(const std::string& said) {
-    const auto loaded = load(rules, said.c_str());
-    REQUIRE_MESSAGE(loaded, (loaded ? "" : loaded.error().message()));
-  }
-  // What becomes of a UDP packet: "drop", or the mark that it has then.
-  std::string ask(ipv4_address from, std::uint16_t port = 7) {
-    return ask_with(ipv4_header{.source = from, .destination = {192, 0, 2, 1}}, port);
-  }
-  template <class Ip>
-  std::string ask_with(const Ip& ip, std::uint16_t port) {
-    packet p = memory->allocate();
-    const udp_header u{.source_port = 1, .destination_port = port};
-    const std::size_t size = size_of_headers(ethernet_header{}, ip, u) + 4;
-    std::byte* const at = p.put(size);
-    std::memset(at, 0, size);
-    REQUIRE(write_headers({at, size}, ethernet_header{}, ip, u));
-    p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
-    context c;
-    c.now = instant{} + seconds(seconds_now);
-    return rules->run(input, p, c) == accept ? std::to_string(p.mark()) : "drop";
-  }
-};
-std::string table_of(const std::string& sets, const std::string& of_chain) {
-  return "table inet t {\n" + sets + "\nchain c { type filter hook input priority 0; policy accept;\n" + of_chain +
-         "\n}\n}\n";
-}
-
 }  // namespace
 
 TEST_CASE("maps and changing sets are printed as they were read, and nft takes them") {
@@ -165,17 +129,17 @@ TEST_CASE("elements end when their time is over, which begins with the first pac
     return all;
   };
   CHECK(dropped() == "xxxxx-");
-  t.seconds_now = 1004;
+  t.now(1004);
   CHECK(dropped() == "xxxxx-");
   CHECK(printed(t.rules).find("10.0.0.1 timeout 10s expires 6s, 10.0.0.2, 10.0.0.3 timeout 1h expires 1s") !=
         std::string::npos);
-  t.seconds_now = 1005;
+  t.now(1005);
   CHECK(dropped() == "xx-xx-");
-  t.seconds_now = 1007;
+  t.now(1007);
   CHECK(dropped() == "xx-x--");
-  t.seconds_now = 1010;
+  t.now(1010);
   CHECK(dropped() == "-x-x--");
-  t.seconds_now = 1020;
+  t.now(1020);
   CHECK(dropped() == "-x----");
   CHECK(printed(t.rules).find("elements = { 10.0.0.2 }") != std::string::npos);
 }
@@ -203,18 +167,18 @@ TEST_CASE("packets add elements, refresh them and remove them, and a full set re
   const ipv4_address a{10, 0, 0, 1}, b{10, 0, 0, 2}, c{10, 0, 0, 3};
   CHECK(t.ask(a, 1) == "0");
   CHECK(t.ask(a, 7) == "1");
-  t.seconds_now = 1005;
+  t.now(1005);
   CHECK(t.ask(b, 2) == "0");
   CHECK(t.ask(c, 1) == "drop");  // full
   CHECK(t.ask(a, 1) == "1");     // which does not refresh
-  t.seconds_now = 1010;
+  t.now(1010);
   CHECK(t.ask(a, 7) == "0");
   CHECK(t.ask(c, 1) == "0");  // in the place of what is over
   CHECK(t.ask(a, 1) == "drop");
   CHECK(printed(t.rules).find("elements = { 10.0.0.3, 10.0.0.2 timeout 30s expires 25s }") != std::string::npos);
-  t.seconds_now = 1034;
+  t.now(1034);
   CHECK(t.ask(b, 2) == "1");
-  t.seconds_now = 1063;
+  t.now(1063);
   CHECK(t.ask(b, 7) == "1");
   CHECK(t.ask(b, 3) == "1");
   CHECK(t.ask(b, 7) == "0");
@@ -227,10 +191,10 @@ TEST_CASE("a limit for each source, and no more sources than the set has room fo
   for (int i = 0; i < 3; ++i) CHECK(t.ask(a) == "0");
   CHECK(t.ask(a) == "drop");
   CHECK(t.ask(b) == "0");
-  t.seconds_now = 1001;
+  t.now(1001);
   CHECK(t.ask(a) == "0");
   CHECK(t.ask(a) == "drop");
-  t.seconds_now = 1100;  // it is a new one
+  t.now(1100);  // it is a new one
   for (int i = 0; i < 3; ++i) CHECK(t.ask(a) == "0");
   CHECK(t.ask(a) == "drop");
   // A scan fills the set, and does no more.
@@ -246,8 +210,9 @@ TEST_CASE("what is wrong with maps and changes is said") {
   CHECK(says(m, "tcp dport vmap @n") ==
         "rules: line 4, column 17: expected the name of a map of this table, not \"n\"");
   CHECK(says(m, "ip saddr vmap @m") == "rules: line 4, column 16: this map holds values of another kind");
-  CHECK(says(m, "meta mark set tcp dport map @m") == "rules: line 4, column 30: this is no map of marks");
-  CHECK(says("set s { type mark; }", "meta mark vmap @s") == "rules: line 4, column 17: this is no map of verdicts");
+  CHECK(says(m, "meta mark set tcp dport map @m") == "rules: line 4, column 30: this map does not lead to mark");
+  CHECK(says("set s { type mark; }", "meta mark vmap @s") ==
+        "rules: line 4, column 17: this map does not lead to verdict");
   CHECK(says(m, "tcp dport @m accept").find("expected one of the sets") != std::string::npos);
   CHECK(says(m, "tcp dport vmap { 1 : accept, 1 : drop }") ==
         "rules: line 4, column 17: elements of this map overlap, and lead to different things");
@@ -272,7 +237,8 @@ TEST_CASE("what is wrong with maps and changes is said") {
   CHECK(says("set s { type ipv4_addr; flags dynamic; size 5; }", "add @s { saddr }") ==
         "rules: line 4, column 10: expected what is added, such as ip saddr, not \"saddr\"");
   CHECK(says("map m { type ipv4_addr : ether_addr; }", "accept") ==
-        "rules: line 2, column 26: expected verdict or mark, not \"ether_addr\"");
+        "rules: line 2, column 26: expected verdict, mark, ipv4_addr or ipv6_addr, the last two perhaps with . "
+        "inet_service, not \"ether_addr\"");
 }
 
 TEST_CASE("maps and sets of any shape say what a list would say, at any time") {
@@ -322,7 +288,7 @@ TEST_CASE("maps and sets of any shape say what a list would say, at any time") {
     asked_table t(table_of(said + " }", "meta mark set ip saddr map @m"));
     unsigned wrong = 0;
     for (unsigned i = 0; i < 300; ++i) {
-      if (i != 0 && below(10) == 0) ++t.seconds_now;
+      if (i != 0 && below(10) == 0) t.later(1);
       std::uint32_t want = 0;
       std::uint32_t who = below(at + spread);
       if (!all.empty() && below(2) == 0) {  // at the edges
@@ -330,7 +296,9 @@ TEST_CASE("maps and sets of any shape say what a list would say, at any time") {
         who = (below(2) != 0 ? e.first : e.last) + below(3) - 1;
       }
       for (const entry& e : all)
-        if (e.first <= who && who <= e.last && (e.seconds == 0 || t.seconds_now - 1000 < e.seconds)) want = e.mark;
+        if (e.first <= who && who <= e.last &&
+            (e.seconds == 0 || t.at.now - (instant{} + seconds(1000)) < seconds(e.seconds)))
+          want = e.mark;
       if (t.ask(address(who)) != std::to_string(want)) ++wrong;
     }
     CHECK(wrong == 0);

@@ -106,8 +106,10 @@ struct nat_test_rules {
   };
   std::vector<one> all;
   unsigned asked = 0;
-  verdict translation(hook_point at, packet& p, context&, const layers*, const nat_target*& to) {
+  std::function<verdict(hook_point, packet&, context&, const layers*, const nat_target*&)> elsewhere;  // if there is
+  verdict translation(hook_point at, packet& p, context& c, const layers* found, const nat_target*& to) {
     ++asked;
+    if (elsewhere) return elsewhere(at, p, c, found, to);
     for (const one& r : all)
       if (r.at == at && r.holds(p)) {
         to = &r.to;

@@ -1,18 +1,34 @@
 // SPDX-License-Identifier: MIT
-// Looks at the jumps of a rule table that was just read: none goes in a circle or too deep, so that nothing has to be
-// checked when packets come.
+// Looks at the jumps of a rule table that was just read: none goes in a circle or too deep, and translations stand
+// where they may, so that nothing has to be checked when packets come.
 #ifndef RUNNEL_HOOK_CHECK_JUMPS_HPP
 #define RUNNEL_HOOK_CHECK_JUMPS_HPP
 
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint32_t
 
+#include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
 #include <runnel/match/parse_text.hpp>
 
 namespace runnel::detail {
+
+// Calls `f` for each jump of a chain, those of its maps too.
+template <class F>
+void for_each_jump(const rule_table_parts& t, const table_chain& c, F f) noexcept {
+  for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
+    const table_rule& r = t.rules[i];
+    const statement& last = t.statements[r.statement + r.statements - 1u];
+    if (is_jump(last)) f(last);
+    if (last.kind != statement_kind::look_up) continue;
+    const table_set& map = t.set_of(last);
+    for (std::uint32_t e = 0; e < map.elements; ++e)
+      if (is_jump(map.state[e].then)) f(map.state[e].then);
+  }
+}
 
 // How many jumps lead down from this chain, which `depth` of them lead to. It calls itself at most 17 times deep.
 inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in, table_chain& c,
@@ -24,22 +40,48 @@ inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in
   if (c.looked_at == known) return c.height;
   c.looked_at = on_the_way;
   std::size_t height = 0;
-  const auto follow = [&](const statement& s) {
-    if (!is_jump(s) || !in.good()) return;
+  for_each_jump(t, c, [&](const statement& s) {
+    if (!in.good()) return;
     const std::size_t below = 1 + height_of(t, in, t.chains[s.index], depth + 1);
     if (below > height) height = below;
-  };
-  for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) {
-    const table_rule& r = t.rules[i];
-    const statement& last = t.statements[r.statement + r.statements - 1u];
-    follow(last);
-    if (last.kind != statement_kind::look_up) continue;
-    const table_set& map = t.set_of(last);
-    for (std::uint32_t e = 0; e < map.elements; ++e) follow(map.state[e].then);
-  }
+  });
   c.height = static_cast<std::uint8_t>(height);
   c.looked_at = known;
   return height;
+}
+
+// Where packets may come from to each chain, and whether what stands there may stand there.
+inline void check_translations(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
+  for (std::size_t i = 0; i < t.size.chains; ++i) {
+    table_chain& c = t.chains[i];
+    const auto at = static_cast<unsigned>(c.point);
+    c.from = !c.base ? std::uint8_t{0} : c.translates ? static_cast<std::uint8_t>(1u << at) : reached_from_filter;
+  }
+  // Jumps are at most so deep.
+  for (std::size_t round = 0; round < max_jumps; ++round) {
+    for (std::size_t i = 0; i < t.size.chains; ++i) {
+      for_each_jump(t, t.chains[i], [&](const statement& s) {
+        t.chains[s.index].from = static_cast<std::uint8_t>(t.chains[s.index].from | t.chains[i].from);
+      });
+    }
+  }
+  for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) {
+    const table_chain& c = t.chains[i];
+    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n) {
+      const table_rule& r = t.rules[n];
+      const statement& last = t.statements[r.statement + r.statements - 1u];
+      if (last.kind != statement_kind::translate && last.kind != statement_kind::translate_by_map) continue;
+      if ((c.from & reached_from_filter) != 0)
+        return in.fail_at(c.named_at,
+                          "address translation stands in chains of type nat, and this one is of type "
+                          "filter, or jumped to from there");
+      const bool source = is_source(t.translations[last.index].kind);
+      for (unsigned p = 0; p < 5; ++p)
+        if ((c.from >> p & 1u) != 0 && translates_source(static_cast<hook_point>(p)) != source)
+          return in.fail_at(c.named_at, source ? "snat and masquerade are for the hooks postrouting and input"
+                                               : "dnat and redirect are for the hooks prerouting and output");
+    }
+  }
 }
 
 inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
@@ -49,6 +91,7 @@ inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noe
     if (c.named && c.base) return in.fail_at(c.named_at, "a chain with a hook is not jumped to");
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) (void)height_of(t, in, t.chains[i], 0);
+  if (in.good()) check_translations(t, in);
 }
 
 }  // namespace runnel::detail

@@ -98,8 +98,22 @@ struct nat_target {
   friend constexpr bool operator==(const nat_target&, const nat_target&) noexcept = default;
 };
 
-/// As nft writes it: `snat to 203.0.113.1-203.0.113.9:1024-65535 random,persistent`.
-constexpr void print(text_writer& out, const nat_target& t) noexcept {
+namespace detail {
+constexpr void print_nat_flags(text_writer& out, std::uint8_t flags) noexcept {
+  const char* before = " ";
+  const auto flag = [&](std::uint8_t bit, const char* word) {
+    if ((flags & bit) != 0) out << before << word, before = ",";
+  };
+  flag(nat_flags::random, "random");
+  flag(nat_flags::fully_random, "fully-random");
+  flag(nat_flags::persistent, "persistent");
+  flag(nat_flags::parity, "parity");
+}
+}  // namespace detail
+
+/// As nft writes it: `snat to 203.0.113.1-203.0.113.9:1024-65535 random,persistent`; in tables of both families the
+/// family is said: `snat ip to 203.0.113.1`.
+constexpr void print(text_writer& out, const nat_target& t, bool say_family = false) noexcept {
   const bool v6 = t.has_address() && !is_mapped(t.first);
   const auto address = [&](const ipv6_address& a) {
     if (!v6) return print(out, unmapped(a));
@@ -108,6 +122,7 @@ constexpr void print(text_writer& out, const nat_target& t) noexcept {
     if (t.has_ports()) out << ']';
   };
   out << name(t.kind);
+  if (say_family && t.has_address()) out << (v6 ? " ip6" : " ip");
   if ((t.flags & nat_flags::prefix) != 0) out << " prefix";
   const bool names_address = t.has_address() && (t.kind == nat_kind::snat || t.kind == nat_kind::dnat);
   if (names_address || t.has_ports()) out << " to ";
@@ -120,14 +135,7 @@ constexpr void print(text_writer& out, const nat_target& t) noexcept {
     out << ':' << unsigned{t.first_port};
     if (t.first_port != t.last_port) out << '-' << unsigned{t.last_port};
   }
-  const char* before = " ";
-  const auto flag = [&](std::uint8_t bit, const char* word) {
-    if ((t.flags & bit) != 0) out << before << word, before = ",";
-  };
-  flag(nat_flags::random, "random");
-  flag(nat_flags::fully_random, "fully-random");
-  flag(nat_flags::persistent, "persistent");
-  flag(nat_flags::parity, "parity");
+  detail::print_nat_flags(out, t.flags);
 }
 
 namespace detail {

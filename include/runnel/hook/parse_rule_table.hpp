@@ -18,7 +18,7 @@
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
 // ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
 // maxseg size set; add, update and delete of elements; at its end accept, drop, return, continue, jump, goto or vmap,
-// and a comment.
+// in chains of type nat snat, dnat, masquerade or redirect, and a comment.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -27,10 +27,14 @@
 //     tcp dport vmap @services
 //     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
 //
+//     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random }
+//     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 } }
+//
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements. Not known are concatenations, objects with names, queue, conditions behind statements.
+// before the elements; `snat to :1024-65535` need not follow a test of the protocol, and takes ICMP's identifiers too.
+// Not known are concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -130,13 +134,18 @@ class table_loader {
   // `filter hook forward priority filter; policy drop;`
   void parse_base(table_chain& c) noexcept {
     c.base = true;
-    if (!in_.accept_words("filter")) return in_.expected("filter: translation is no chain here");
+    c.translates = in_.accept_words("nat");
+    if (!c.translates && !in_.accept_words("filter")) return in_.expected("filter or nat");
     if (!in_.accept_words("hook")) return in_.expected("hook");
     bool found = false;
+    in_.skip_gap();
+    const std::size_t at = in_.at();
     for (unsigned i = 0; i < 5 && !found; ++i) {
       c.point = static_cast<hook_point>(i);
       found = in_.accept_words(name(c.point));
     }
+    if (found && c.translates && c.point == hook_point::forward)
+      return in_.fail_at(at, "no address is translated at the hook forward");
     if (!found) return in_.expected("one of prerouting, input, forward, output, postrouting");
     if (!in_.accept_words("priority")) return in_.expected("priority");
     c.priority = parse_priority();
@@ -168,7 +177,7 @@ class table_loader {
   // Into the list of its hook, behind those of the same priority.
   void insert(std::uint16_t n) noexcept {
     table_chain& c = t_.chains[n];
-    std::uint16_t* at = &t_.first[static_cast<std::size_t>(c.point)];
+    std::uint16_t* at = (c.translates ? t_.first_nat : t_.first) + static_cast<std::size_t>(c.point);
     while (*at != no_chain && t_.chains[*at].priority <= c.priority) at = &t_.chains[*at].next;
     c.next = *at;
     *at = n;
@@ -215,7 +224,7 @@ class table_loader {
     r.nodes = static_cast<std::uint16_t>(to.size());
     size.nodes += static_cast<std::uint32_t>(to.size());
     size.words += static_cast<std::uint32_t>(to.words());
-    statement_loader statements{t_, names, sets, in, begin, r};
+    statement_loader statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
     bool ended = false;
     while (!ended && !in.at_end() && !in.sees_words("comment")) ended = statements.parse();
     drop_reason reason = drop_reason::policy;

@@ -6,9 +6,12 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
+#include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/token_bucket.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/parse_table_set.hpp>
+#include <runnel/hook/parse_translation.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
 #include <runnel/hook/table_set.hpp>
@@ -27,8 +30,8 @@ class statement_loader {
  public:
   using cursor = match::detail::text_cursor;
   statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
-                   table_rule& r) noexcept
-      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin) {}
+                   table_rule& r, table_family family) noexcept
+      : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin), family_(family) {}
 
   // One statement. True when none may follow it.
   bool parse() noexcept {
@@ -36,6 +39,10 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
+    if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
+    if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
+    if (in.accept_words("redirect")) return parse_own_address(nat_kind::redirect_here), true;
     if (in.accept_words("counter")) parse_counter();
     else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
     else if (in.accept_words("log")) parse_log();
@@ -123,10 +130,58 @@ class statement_loader {
     add(statement_kind::log, begin);
   }
 
+  // ---- translation
+
+  void add_translation(statement_kind kind, const nat_target& to, std::uint32_t node = 0) noexcept {
+    if (!in.good()) return;
+    if (t_.size.translations == t_.room.translations)
+      return in.fail("more translations than there is room for: rule_table_config::translations");
+    t_.translations[t_.size.translations] = to;
+    add(kind, node, t_.size.translations++);
+  }
+  // `to :1024-65535 random`: the address is that of an interface.
+  void parse_own_address(nat_kind kind) noexcept {
+    nat_target to;
+    to.kind = kind;
+    if (in.accept_words("to")) {
+      if (!in.accept(":")) in.expected("\":\" and a port: the address is that of the interface");
+      parse_nat_ports(in, to);
+    }
+    parse_nat_flags(in, to);
+    add_translation(statement_kind::translate, to);
+  }
+  // `ip prefix to 192.0.2.0/24`, `to 192.0.2.1:80 random`, `to tcp dport map { 80 : 192.0.2.1 }`
+  void parse_translation(nat_kind kind) noexcept {
+    nat_target to;
+    to.kind = kind;
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const bool said6 = in.accept_words("ip6"), said4 = !said6 && in.accept_words("ip");
+    if ((said6 && family_ == table_family::v4) || (said4 && family_ == table_family::v6))
+      return in.fail_at(at, "an address of the other family than the table");
+    const bool v6 = said6 || family_ == table_family::v6;
+    if (in.accept_words("prefix")) to.flags = nat_flags::prefix;
+    if (!in.accept_words("to")) return in.expected("to");
+    if (match::detail::sees_map(*this, "map")) {
+      if (family_ == table_family::inet && !said4 && !said6) return in.fail_at(at, say_family);
+      const table_set* map = nullptr;
+      const map_data data = v6 ? map_data::address6 : map_data::address4;
+      const std::uint32_t node = parse_map_use(map, "map", data, (to.flags & nat_flags::prefix) != 0);
+      if (map == nullptr) return;
+      parse_nat_flags(in, to);
+      return add_translation(statement_kind::translate_by_map, to, node);
+    }
+    parse_nat_range(in, to, v6);
+    if (family_ == table_family::inet && !said4 && !said6 && to.has_address()) return in.fail_at(at, say_family);
+    parse_nat_flags(in, to);
+    add_translation(statement_kind::translate, to);
+  }
+  static constexpr const char* say_family = "which addresses: snat ip to, dnat ip6 to, in a table of both families";
+
   // ---- sets and maps
 
   // What a set is asked with; its number among the nodes.
-  std::uint32_t parse_operand(const table_set*& set, const char* what) noexcept {
+  std::uint32_t parse_operand(const table_set* set, const char* what) noexcept {
     constexpr std::uint32_t none = 0;
     if (t_.size.nodes == t_.room.nodes) return in.fail("no room for another operand: rule_table_config::nodes"), none;
     match::condition_node n;
@@ -146,27 +201,39 @@ class statement_loader {
     t_.nodes[t_.size.nodes] = n;
     return t_.size.nodes++;
   }
-  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`
+  // `tcp dport vmap { 22 : accept }`, `ip saddr map @marks`: the number of its node. `map` stays null after an error.
+  // Of addresses those with ports are as good.
+  std::uint32_t parse_map_use(const table_set*& map, const char* word, map_data data, bool prefixes = false) noexcept {
+    const std::uint32_t node = parse_operand(nullptr, "what the map is asked with, such as tcp dport");
+    if (!in.good()) return node;
+    const match::operand_description operand = t_.nodes[node].operand;
+    if (!in.accept_words(word)) return in.expected(word), node;
+    if (in.accept("{")) {
+      map = sets_.parse_braces(in, begin_, operand, data, prefixes);
+    } else if (!in.accept("@")) {
+      in.expected("\"@\" and the name of a map, or elements in braces");
+    } else {
+      in.skip_gap();
+      const std::size_t at = in.at();
+      const table_set* const named = names_.set(in, "the name of a map of this table");
+      if (named == nullptr) return node;
+      const bool same = named->data == data || (is_translation(data) && is_translation(named->data) &&
+                                                is_v6(named->data) == is_v6(data) && !prefixes);
+      if (!same) {
+        text<64> why;
+        why << "this map does not lead to " << name(data);
+        return in.fail_at(at, why.c_str()), node;
+      }
+      if (named->operand.value != operand.value) return in.fail_at(at, "this map holds values of another kind"), node;
+      map = named;
+    }
+    if (map != nullptr) t_.nodes[node].set = {map, functions_of(operand.value)};
+    return node;
+  }
   void parse_map(statement_kind kind, const char* word, map_data data) noexcept {
     const table_set* map = nullptr;
-    const std::uint32_t node = parse_operand(map, "what the map is asked with, such as tcp dport");
-    if (!in.good()) return;
-    const match::operand_description operand = t_.nodes[node].operand;
-    if (!in.accept_words(word)) return in.expected(word);
-    if (in.accept("{")) {
-      map = sets_.parse_braces(in, begin_, operand, data);
-    } else {
-      if (!in.accept("@")) return in.expected("\"@\" and the name of a map, or elements in braces");
-      const std::size_t at = in.at();
-      map = names_.set(in, "the name of a map of this table");
-      if (map != nullptr && map->data != data)
-        return in.fail_at(at, data == map_data::verdict ? "this is no map of verdicts" : "this is no map of marks");
-      if (map != nullptr && map->operand.value != operand.value)
-        return in.fail_at(at, "this map holds values of another kind");
-    }
-    if (map == nullptr) return;
-    t_.nodes[node].set = {map, functions_of(operand.value)};
-    add(kind, node);
+    const std::uint32_t node = parse_map_use(map, word, data);
+    if (map != nullptr) add(kind, node);
   }
   void parse_mark() noexcept {
     if (match::detail::sees_map(*this, "map")) return parse_map(statement_kind::mark_by_map, "map", map_data::mark);
@@ -186,8 +253,7 @@ class statement_loader {
     if (!set->dynamic || set->data != map_data::none)
       return in.fail_at(at, "packets change a set that has flags dynamic");
     expect(in, "{", "\"{\"");
-    const table_set* to = set;
-    const std::uint32_t node = parse_operand(to, "what is added, such as ip saddr");
+    const std::uint32_t node = parse_operand(set, "what is added, such as ip saddr");
     if (in.good() && t_.nodes[node].operand.value != set->operand.value)
       return in.fail_at(at, "this set holds values of another kind");
     table_update u;
@@ -226,6 +292,7 @@ class statement_loader {
  private:
   table_rule& r_;
   std::size_t begin_;
+  table_family family_;
 };
 
 }  // namespace runnel::detail

@@ -7,6 +7,8 @@
 #include <cstdint>  // uint8_t, uint32_t, uint64_t
 
 #include <runnel/base/text.hpp>
+#include <runnel/hook/nat_target.hpp>
+#include <runnel/hook/parse_translation.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
 #include <runnel/hook/table_set.hpp>
@@ -77,15 +79,18 @@ class table_set_loader {
     if (in.good()) (void)finish(in, s, at, merge);
   }
   // `{ 22 : accept, 80-90 : jump web }` of a rule, behind the brace. Null after an error.
-  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data) noexcept {
+  // `prefixes`: what they lead to are networks, `192.0.2.0/24 : 10.0.0.0/24`.
+  table_set* parse_braces(cursor& in, std::size_t begin, const match::operand_description& d, map_data data,
+                          bool prefixes) noexcept {
     const std::size_t at = in.at();
     table_set s = begin_set();
     s.operand = d;
     s.data = data;
     begin_ = begin;
     in_rule_ = true;
+    to_prefixes_ = prefixes;
     parse_list(in, s);
-    in_rule_ = false;
+    in_rule_ = to_prefixes_ = false;
     begin_ = 0;
     return finish(in, s, at, false);
   }
@@ -117,10 +122,16 @@ class table_set_loader {
     s.type = type_named(in);
     s.operand = operand_of_type(s.type);
     if (!is_map) return in.good();
-    expect(in, ":", "\":\" and verdict or mark");
+    constexpr const char* what = "verdict, mark, ipv4_addr or ipv6_addr, the last two perhaps with . inet_service";
+    expect(in, ":", "\":\" and what the elements lead to");
     if (in.accept_words("verdict")) s.data = map_data::verdict;
     else if (in.accept_words("mark")) s.data = map_data::mark;
-    else in.expected("verdict or mark");
+    else if (in.accept_words("ipv4_addr")) s.data = map_data::address4;
+    else if (in.accept_words("ipv6_addr")) s.data = map_data::address6;
+    else return in.expected(what), false;
+    if (!is_translation(s.data) || !in.accept(".")) return in.good();
+    if (!in.accept_words("inet_service")) in.expected("inet_service");
+    s.data = is_v6(s.data) ? map_data::address6_and_port : map_data::address4_and_port;
     return in.good();
   }
   static void parse_flags(cursor& in, table_set& s) noexcept {
@@ -159,7 +170,7 @@ class table_set_loader {
     element_state e;
     parse_options(in, s, e);
     if (s.data != map_data::none) {
-      expect(in, ":", s.data == map_data::verdict ? "\":\" and a verdict" : "\":\" and a mark");
+      expect(in, ":", "\":\" and what the element leads to");
       parse_data(in, s, e.then);
     }
     if (t_.size.elements + s.elements == t_.room.elements)
@@ -186,8 +197,10 @@ class table_set_loader {
       if (in.good() && (timeout ? e.timeout : e.expires) == 0) in.fail_at(at, "a time above 0");
     }
   }
-  void parse_data(cursor& in, const table_set& s, statement& to) noexcept {
-    if (s.data == map_data::mark) {
+  void parse_data(cursor& in, table_set& s, statement& to) noexcept {
+    if (is_translation(s.data)) {
+      parse_address(in, s, to);
+    } else if (s.data == map_data::mark) {
       std::uint64_t k = 0;
       match::detail::parse_key(in, match::detail::describe(meta::mark), k);
       to.kind = statement_kind::mark;
@@ -195,6 +208,28 @@ class table_set_loader {
     } else if (!parse_verdict(names_, in, begin_, to)) {
       in.expected("one of accept, drop, jump, goto, return, continue");
     }
+  }
+  // `10.0.0.1`, `10.0.0.1 . 8080`, `10.0.0.0/24`
+  void parse_address(cursor& in, table_set& s, statement& to) noexcept {
+    in.skip_gap();
+    const std::size_t at = in.at();
+    nat_target n;
+    n.first = n.last = parse_nat_address(in, is_v6(s.data));
+    if (to_prefixes_) {
+      parse_nat_prefix(in, n, is_v6(s.data), at);
+    } else if (in_rule_ && s.elements == 0 && in.sees(".")) {  // the first one says whether they have ports
+      s.data = is_v6(s.data) ? map_data::address6_and_port : map_data::address4_and_port;
+    }
+    if (has_port(s.data)) {
+      expect(in, ".", "\".\" and a port");
+      parse_nat_ports(in, n, false);
+    }
+    if (t_.size.translations == t_.room.translations)
+      in.fail("more translations than there is room for: rule_table_config::translations");
+    if (!in.good()) return;
+    to.kind = statement_kind::translate;
+    to.index = static_cast<std::uint16_t>(t_.size.translations);
+    t_.translations[t_.size.translations++] = n;
   }
   static table_element parse_values(cursor& in, const table_set& s, std::size_t at) noexcept {
     const match::operand_description& d = s.operand;
@@ -249,15 +284,19 @@ class table_set_loader {
     refer_to(t_.sets[size.sets]);
     return t_.sets + size.sets++;
   }
+  [[nodiscard]] bool leads_alike(const table_set& s, std::uint32_t a, std::uint32_t b) const noexcept {
+    const statement &x = s.state[a].then, &y = s.state[b].then;
+    return is_translation(s.data) ? t_.translations[x.index] == t_.translations[y.index] : x == y;
+  }
   // Brings the elements in order. False when some overlap, and are not the same.
-  static bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
+  bool settle_intervals(table_set& s, std::size_t slots, bool merge) noexcept {
     sort(s);
     std::uint32_t kept = 0;
     for (std::uint32_t i = 0; i < s.elements; ++i) {
       if (kept != 0 && !match::key_less(s.element[kept - 1].last, s.element[i].first)) {
         table_element& before = s.element[kept - 1];
-        const bool same = before.first == s.element[i].first && before.last == s.element[i].last &&
-                          s.state[kept - 1].then == s.state[i].then;
+        const bool same =
+            before.first == s.element[i].first && before.last == s.element[i].last && leads_alike(s, kept - 1, i);
         if (!merge && !same) return false;
         if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
       } else {
@@ -270,14 +309,14 @@ class table_set_loader {
     return true;
   }
   // Puts the elements into the hash table. False when two are the same and lead to different things.
-  static bool settle_values(table_set& s, std::size_t slots) noexcept {
+  bool settle_values(table_set& s, std::size_t slots) noexcept {
     s.make_table(slots);
     const std::uint32_t all = s.elements;
     s.elements = 0;
     for (std::uint32_t i = 0; i < all; ++i) {
       const std::uint32_t there = s.find_any(s.element[i].first);
       if (there != table_set::none) {
-        if (!(s.state[there].then == s.state[i].then)) return false;
+        if (!leads_alike(s, there, i)) return false;
         continue;
       }
       s.element[s.elements] = s.element[i];
@@ -319,7 +358,7 @@ class table_set_loader {
   std::uint8_t table_;
   named_sets own_{};
   std::size_t begin_ = 0;  // where the text of the rule begins
-  bool in_rule_ = false;
+  bool in_rule_ = false, to_prefixes_ = false;
 };
 
 }  // namespace runnel::detail

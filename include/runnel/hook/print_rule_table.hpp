@@ -8,6 +8,7 @@
 
 #include <runnel/base/text.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/print_table_set.hpp>
 #include <runnel/hook/rule_table.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
@@ -72,11 +73,12 @@ class table_printer {
   void chain(const table_chain& c) noexcept {
     out_ << "\tchain " << c.name << " {\n";
     if (c.base) {
-      out_ << "\t\ttype filter hook " << name(c.point) << " priority ";
+      out_ << "\t\ttype " << (c.translates ? "nat" : "filter") << " hook " << name(c.point) << " priority ";
       if (const char* const said = name_of_priority(c.priority, c.point)) out_ << said;
       else out_ << c.priority;
       out_ << "; policy " << (c.policy == accept ? "accept" : "drop") << ";\n";
     }
+    both_families_ = t_.tables[c.table].family == table_family::inet;
     for (std::size_t i = c.rule; i < std::size_t{c.rule} + c.rules; ++i) rule(t_.rules[i]);
     out_ << "\t}\n";
   }
@@ -110,6 +112,16 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::translate: return print(to, t_.translations[s.index], both_families_);
+      case statement_kind::translate_by_map: {
+        const nat_target& how = t_.translations[s.index];
+        const map_data data = t_.set_of(s).data;
+        to << name(how.kind);
+        if (both_families_ || has_port(data) || (how.flags & nat_flags::prefix) != 0)
+          to << (is_v6(data) ? " ip6" : " ip");
+        map(to << ((how.flags & nat_flags::prefix) != 0 ? " prefix to " : " to "), " map ", s);
+        return print_nat_flags(to, how.flags);
+      }
       case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::log:
@@ -162,6 +174,7 @@ class table_printer {
   text_writer& out_;
   const rule_table_parts& t_;
   table_set_printer sets_;
+  bool both_families_ = false;
 };
 
 }  // namespace detail

@@ -23,8 +23,7 @@ class table_set_printer {
   // As a table has it.
   void declaration(const table_set& s) noexcept {
     out_ << '\t' << (s.data == map_data::none ? "set " : "map ") << s.name << " {\n\t\ttype " << set_types[s.type].name;
-    if (s.data == map_data::verdict) out_ << " : verdict";
-    if (s.data == map_data::mark) out_ << " : mark";
+    if (s.data != map_data::none) out_ << " : " << name(s.data);
     out_ << '\n';
     if (s.size != 0) out_ << "\t\tsize " << s.size << '\n';
     const bool timed = s.timed && s.timeout == 0;
@@ -77,7 +76,17 @@ class table_set_printer {
       case map_data::none: return;
       case map_data::verdict: return print_verdict(out_ << " : ", t_, e.then);
       case map_data::mark: (out_ << " : 0x").hex(e.then.value); return;
+      case map_data::address4:
+      case map_data::address6:
+      case map_data::address4_and_port:
+      case map_data::address6_and_port: break;
     }
+    const nat_target& to = t_.translations[e.then.index];
+    out_ << " : ";
+    if (is_v6(s.data)) print(out_, to.first);
+    else print(out_, unmapped(to.first));
+    if (to.prefix_length != 0) out_ << '/' << unsigned{to.prefix_length};
+    if (has_port(s.data)) out_ << " . " << unsigned{to.first_port};
   }
   void value(const table_set& s, const ipv6_address& v) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);

@@ -22,6 +22,7 @@
 #include <runnel/flow/context.hpp>
 #include <runnel/hook/chain.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/table_act.hpp>
 #include <runnel/hook/table_statement.hpp>
@@ -71,26 +72,40 @@ class rule_table {
     parts_.write_context = context;
   }
 
-  /// Sends a parsed packet through the base chains of a hook. `found` as for stages. Where the table has elements that
-  /// end after a time, that is counted from the first packet on.
+  /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
+  /// table has elements that end after a time, that is counted from the first packet on.
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
-    std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
+    const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    parts_.see(c.now, r.s.length);
-    for (; n != detail::no_chain; n = parts_.chains[n].next) {
-      const table_family f = parts_.tables[parts_.chains[n].table].family;
-      const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
-      if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
-      const verdict v = run_chain(parts_.chains[n], r);
-      if (v.code != verdict_code::pass) return v;
-    }
-    return accept;
+    return run_chains(n, r);
+  }
+  /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
+  /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.
+  verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    to = nullptr;
+    const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
+    if (n == detail::no_chain) return accept;
+    detail::rule_run r{p, c, found};
+    const verdict v = run_chains(n, r);
+    to = r.translation;
+    return v;
   }
 
  private:
   friend struct detail::table_access;
 
+  verdict run_chains(std::uint16_t n, detail::rule_run& r) noexcept {
+    parts_.see(r.c.now, r.s.length);
+    for (; n != detail::no_chain; n = parts_.chains[n].next) {
+      const table_family f = parts_.tables[parts_.chains[n].table].family;
+      const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
+      if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
+      const verdict v = run_chain(parts_.chains[n], r);
+      if (v.code != verdict_code::pass || r.translation != nullptr) return v;
+    }
+    return accept;
+  }
   verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
     using detail::target_end;
     struct position {

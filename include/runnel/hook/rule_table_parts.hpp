@@ -12,6 +12,7 @@
 #include <runnel/base/token_bucket.hpp>
 #include <runnel/config.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
 #include <runnel/match/condition_node.hpp>
@@ -23,15 +24,16 @@ namespace runnel {
 
 /// How much a rule table has room for. Each number is below 65000, that of elements aside.
 struct rule_table_config {
-  std::uint32_t chains = 32;       ///< in all tables of the text together
-  std::uint32_t rules = 256;       ///< in all chains
-  std::uint32_t nodes = 1024;      ///< tests in all conditions, operands of maps; see `condition`
-  std::uint32_t words = 1024;      ///< values that they compare with
-  std::uint32_t statements = 768;  ///< what rules do: verdicts, counters, marks
-  std::uint32_t limits = 32;       ///< `limit rate`, `add @set`
-  std::uint32_t text = 1024;       ///< characters of the prefixes of logs
-  std::uint32_t sets = 16;         ///< sets and maps of the text, also those without a name
-  std::uint32_t elements = 256;    ///< of all of them, and those that packets may add: 104 bytes each
+  std::uint32_t chains = 32;        ///< in all tables of the text together
+  std::uint32_t rules = 256;        ///< in all chains
+  std::uint32_t nodes = 1024;       ///< tests in all conditions, operands of maps; see `condition`
+  std::uint32_t words = 1024;       ///< values that they compare with
+  std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks
+  std::uint32_t limits = 32;        ///< `limit rate`, `add @set`
+  std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
+  std::uint32_t text = 1024;        ///< characters of the prefixes of logs
+  std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
+  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 104 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -73,7 +75,7 @@ inline constexpr std::uint16_t no_chain = 0xffff;
 struct table_chain {
   char name[name_room] = {};
   std::uint8_t table = 0;
-  bool defined = false, base = false;
+  bool defined = false, base = false, translates = false;  // translates: type nat
   hook_point point{};
   verdict policy = accept;
   std::int32_t priority = 0;
@@ -83,8 +85,10 @@ struct table_chain {
   std::size_t named_at = 0;
   bool named = false;
   std::uint8_t looked_at = 0, height = 0;
+  std::uint8_t from = 0;  // where jumps to it come from: bits of hooks of type nat, and reached_from_filter
   rule_counter policy_hits{};
 };
+inline constexpr std::uint8_t reached_from_filter = 1u << 5;
 struct named_table {
   char name[name_room] = {};
   table_family family{};
@@ -105,9 +109,9 @@ struct rule_table_parts {
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
     return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
            part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<char>(c.text) + part<table_set>(c.sets) +
-           part<match::set_reference>(c.sets) + part<table_element>(c.elements) + part<element_state>(c.elements) +
-           part<table_slot>(slots_of(c));
+           part<table_update>(c.limits) + part<nat_target>(c.translations) + part<char>(c.text) +
+           part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
+           part<element_state>(c.elements) + part<table_slot>(slots_of(c));
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -115,7 +119,7 @@ struct rule_table_parts {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % table_alignment == 0);
     RUNNEL_ASSERT(c.chains < 65000 && c.rules < 65000 && c.nodes < 65000 && c.words < 65000 && c.statements < 65000 &&
-                  c.limits < 65000 && c.text < 65000 && c.sets < 65000);
+                  c.limits < 65000 && c.translations < 65000 && c.text < 65000 && c.sets < 65000);
     std::byte* at = memory.data();
     chains = take<table_chain>(at, c.chains);
     rules = take<table_rule>(at, c.rules);
@@ -124,6 +128,7 @@ struct rule_table_parts {
     statements = take<statement>(at, c.statements);
     limits = take<table_limit>(at, c.limits);
     updates = take<table_update>(at, c.limits);
+    translations = take<nat_target>(at, c.translations);
     text = take<char>(at, c.text);
     sets = take<table_set>(at, c.sets);
     references = take<match::set_reference>(at, c.sets);
@@ -135,12 +140,13 @@ struct rule_table_parts {
 
   void clear() noexcept {
     size = {};
-    size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.text = size.sets =
-        size.elements = 0;
+    size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.translations = size.text =
+        size.sets = size.elements = 0;
     update_count = 0;
     slot_count = 0;
     table_count = 0;
     for (std::uint16_t& f : first) f = no_chain;
+    for (std::uint16_t& f : first_nat) f = no_chain;
     clock = {};
     begun = false;
   }
@@ -174,6 +180,8 @@ struct rule_table_parts {
   table_limit* limits = nullptr;
   table_update* updates = nullptr;
   std::uint32_t update_count = 0;
+  nat_target* translations = nullptr;
+  nat_target chosen{};  // by a map, for the packet that is looked at
   char* text = nullptr;
   table_set* sets = nullptr;
   match::set_reference* references = nullptr;  // the sets of the table that is being loaded
@@ -183,7 +191,8 @@ struct rule_table_parts {
   std::size_t slot_count = 0;
   named_table tables[max_tables]{};
   std::size_t table_count = 0;
-  std::uint16_t first[5]{};  // of each hook
+  std::uint16_t first[5]{};      // of each hook
+  std::uint16_t first_nat[5]{};  // the same of type nat
   table_clock clock{};
   instant begin{};
   bool begun = false;

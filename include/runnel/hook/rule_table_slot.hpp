@@ -4,8 +4,10 @@
 #define RUNNEL_HOOK_RULE_TABLE_SLOT_HPP
 
 #include <runnel/config.hpp>
+#include <runnel/flow/context.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/hook/hook_point.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/verdict.hpp>
@@ -36,6 +38,10 @@ class rule_table_slot {
     rule_table* const t = __atomic_load_n(&offered_, __ATOMIC_ACQUIRE);
     if (t != used_) __atomic_store_n(&used_, t, __ATOMIC_RELEASE);
     return *t;
+  }
+  /// As `rule_table::translation`: so that `nat<prerouting>(translations, live)` takes the slot.
+  verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
+    return current().translation(point, p, c, found, to);
   }
 
  private:

@@ -8,6 +8,7 @@
 
 #include <runnel/base/time.hpp>
 #include <runnel/hook/chain.hpp>
+#include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
@@ -94,6 +95,25 @@ inline target_end change_set(const rule_table_parts& t, const statement& s, rule
   return took != l.over ? target_end::next : target_end::next_rule;
 }
 
+// `snat to` and the like. What is for the other family has not matched, nor has what the map does not know.
+inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+  const nat_target* to = t.translations + s.index;
+  if (s.kind == statement_kind::translate_by_map) {
+    const statement* const found = look_up(t, s, r);
+    if (found == nullptr) return target_end::next_rule;
+    const std::uint8_t flags = to->flags;
+    const nat_kind kind = to->kind;
+    t.chosen = t.translations[found->index];
+    t.chosen.kind = kind;
+    t.chosen.flags = flags;
+    to = &t.chosen;
+  }
+  if (!to->fits(r.s.headers.has<ipv6>())) return target_end::next_rule;
+  r.translation = to;
+  r.decided = runnel::accept;
+  return target_end::verdict;
+}
+
 // What is known of the packet's connection, to be changed; null when there is nothing.
 [[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
   if (r.s.facts() == nullptr) return nullptr;
@@ -113,6 +133,8 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::back: return target_end::back;
     case kind::go_on:
     case kind::look_up: return target_end::next_rule;
+    case kind::translate:
+    case kind::translate_by_map: return translate(t, s, r);
     case kind::counter:
       ++rule.hits.packets;
       rule.hits.bytes += r.s.length;

@@ -54,7 +54,24 @@ struct table_slot {
 };
 
 // What the elements of a map lead to.
-enum class map_data : std::uint8_t { none, verdict, mark };
+enum class map_data : std::uint8_t { none, verdict, mark, address4, address6, address4_and_port, address6_and_port };
+[[nodiscard]] constexpr bool is_translation(map_data d) noexcept { return d >= map_data::address4; }
+[[nodiscard]] constexpr bool has_port(map_data d) noexcept { return d >= map_data::address4_and_port; }
+[[nodiscard]] constexpr bool is_v6(map_data d) noexcept {
+  return d == map_data::address6 || d == map_data::address6_and_port;
+}
+[[nodiscard]] constexpr const char* name(map_data d) noexcept {
+  switch (d) {
+    case map_data::none: break;
+    case map_data::verdict: return "verdict";
+    case map_data::mark: return "mark";
+    case map_data::address4: return "ipv4_addr";
+    case map_data::address6: return "ipv6_addr";
+    case map_data::address4_and_port: return "ipv4_addr . inet_service";
+    case map_data::address6_and_port: return "ipv6_addr . inet_service";
+  }
+  return "nothing";
+}
 
 struct table_set {
   static constexpr std::uint32_t none = ~std::uint32_t{0};

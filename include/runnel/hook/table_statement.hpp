@@ -18,6 +18,8 @@ enum class statement_kind : std::uint8_t {
   back,
   go_on,    // `continue`
   look_up,  // `vmap`: what the map says
+  translate,
+  translate_by_map,
   // what goes on to the next one
   counter,
   limit,
@@ -42,7 +44,7 @@ enum class statement_kind : std::uint8_t {
 struct statement {
   statement_kind kind = statement_kind::accept;
   drop_reason reason = drop_reason::policy;  // of a drop
-  std::uint16_t index = 0;                   // of a chain, of a limit, of an update of a set
+  std::uint16_t index = 0;                   // of a chain, a limit, an update of a set, a translation
   std::uint32_t value = 0;                   // what is set; where the prefix of a log begins; the node of an operand
 
   friend constexpr bool operator==(const statement&, const statement&) noexcept = default;

@@ -16,9 +16,10 @@
 
 namespace runnel::match::detail {
 
-// Reads an address; `read` is a member of address_reader.
+// Reads an address; `read` is a member of address_reader. What follows is no part of it; a colon only `before_port`.
 template <class Address>
-Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what) {
+Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::*read)() noexcept, const char* what,
+                      bool before_port = false) {
   in.skip_gap();
   runnel::detail::address_reader reader{in.rest()};
   const Address a = (reader.*read)();
@@ -34,11 +35,11 @@ Address parse_address(text_cursor& in, Address (runnel::detail::address_reader::
     return {};
   }
   in.go_to(in.at() + e.position);
-  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || in.ahead() == ':') in.expected(what);
+  if (text_cursor::goes_on(in.ahead()) || in.ahead() == '.' || (in.ahead() == ':' && !before_port)) in.expected(what);
   return a;
 }
-inline ipv4_address parse_address4(text_cursor& in) noexcept {
-  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address");
+inline ipv4_address parse_address4(text_cursor& in, bool before_port = false) noexcept {
+  return parse_address(in, &runnel::detail::address_reader::ipv4, "an IPv4 address", before_port);
 }
 inline ipv6_address parse_address6(text_cursor& in) noexcept {
   return parse_address(in, &runnel::detail::address_reader::ipv6, "an IPv6 address");
