@@ -326,8 +326,9 @@ inline bool fragment_store::check() noexcept {
         return false;
       if (find(g.key) != d) return false;
       if (older != none && datagrams_[older].since > g.since) return false;
-      if (g.refused ? g.highest != none : g.highest == none || g.got == g.total) return false;
+      if (g.refused != (g.highest == none)) return false;
       std::uint32_t above = none, got = 0, buffers = 0;
+      bool waits = false;
       for (std::uint32_t n = g.highest; n != none; above = n, n = fragments_[n].lower) {
         const fragment& f = fragments_[n];
         const std::uint32_t size = std::uint32_t{f.end} - f.begin;
@@ -337,11 +338,14 @@ inline bool fragment_store::check() noexcept {
         // Without its headers, when it waits for the others; with them, when it waits for the first one.
         if (f.held && f.held.total_length() < size) return false;
         if (!f.held && !g.passing) return false;
+        waits = waits || f.held;
         got += size;
         buffers += f.held ? buffers_of(f.held) : 1;
       }
       if (g.lowest != above || g.buffers != buffers || (!g.refused && g.got != got)) return false;
       if (above != none && fragments_[above].begin != g.first_byte) return false;
+      // What is whole is gone, unless there are still some to go on.
+      if (above != none && g.got == g.total && !(g.passing && waits)) return false;
       held += buffers;
     }
     if (family.newest != older) return false;

@@ -51,10 +51,10 @@ class virtual_fragment_table : public detail::fragment_store {
     detail::fragment_place f;
     const verdict v = take(p, now, f);
     if (v != pass || f.begin != 0 || !f.more) return v;
-    go_on(static_cast<packet&&>(p));
     packet waited[at_once];
     for (bool rest = true; rest;) {
       const std::size_t n = take_waiting(f.key, waited, rest);
+      if (p) go_on(static_cast<packet&&>(p));
       for (std::size_t i = 0; i < n; ++i) go_on(static_cast<packet&&>(waited[i]));
     }
     return stolen;
