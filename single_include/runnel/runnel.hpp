@@ -18090,9 +18090,10 @@ class af_xdp {
   /// otherwise four times a second, to see whether the interface is there still, which the kernel tells nobody who
   /// waits.
   [[nodiscard]] instant next_due() const noexcept {
+    if (failed_) return never;
     for (std::size_t i = 0; i < count_; ++i)
       if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
-    return failed_ ? never : check_due_;
+    return check_due_;
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }
@@ -27894,13 +27895,14 @@ class attachment {
   template <class Clock>
   void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
     if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
-    if (source_->done()) return;
-    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
-    if (held_back_) return waits.ready();
+    // Also of one that is done: it keeps no loop alive, but may have something to do by itself as long as others do.
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
       waits.until(source_->next_due());
+    if (source_->done()) return;
+    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
+    if (held_back_) return waits.ready();
     // Nobody says when packets come home, and the handle would wake us for what we cannot take.
     const bool lacks = lacks_memory();
     if (lacks) waits.again();
@@ -35553,7 +35555,7 @@ class neighbour_table {
   /// Whether nothing is ready to be sent.
   [[nodiscard]] bool empty() const noexcept { return store_.ready_size() == 0; }
   /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too, whatever
-  /// an own address waits for.
+  /// own addresses wait for.
   [[nodiscard]] bool done() const noexcept { return next_message() == never; }
 
   /// What was counted so far.

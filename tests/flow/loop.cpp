@@ -31,6 +31,22 @@ struct scheduled_source {
   }
 };
 
+// A source that is done, but has something to do at `next`.
+struct lingering_source {
+  pool* memory_;
+  instant next;
+  numbers asked_at{};
+
+  pool& memory() { return *memory_; }
+  bool done() const { return true; }
+  instant next_due() const { return next; }
+  template <class Take>
+  std::size_t receive(std::size_t, instant now, Take&&) {
+    if (now >= next) asked_at.add(static_cast<unsigned>(now.ns)), next = never;
+    return 0;
+  }
+};
+
 // A source that always has more: after `all` packets it only counts.
 struct endless_source {
   pool* memory_;
@@ -196,6 +212,17 @@ TEST_CASE("timers among the attachments run when they are due, and do not keep t
   run(time, attach(source, discard), attach(timers));
   CHECK(rung == "2");
   CHECK(source.done());
+}
+
+TEST_CASE("a source that is done, but has something to do later, is asked then as long as others are not done") {
+  counted_pool memory;
+  scheduled_source source{&memory.get(), instant{300}, 1, {}};
+  lingering_source early{&memory.get(), instant{200}}, late{&memory.get(), instant{900}};
+  noting_clock time;
+  run(time, attach(source, discard), attach(early, discard), attach(late, discard));
+  CHECK(source.done());
+  CHECK(early.asked_at == "200");
+  CHECK(late.asked_at == "");
 }
 
 TEST_CASE("under overload sources share the loop as their budgets are to each other, and a slow one is not starved") {

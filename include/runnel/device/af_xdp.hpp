@@ -140,9 +140,10 @@ class af_xdp {
   /// otherwise four times a second, to see whether the interface is there still, which the kernel tells nobody who
   /// waits.
   [[nodiscard]] instant next_due() const noexcept {
+    if (failed_) return never;
     for (std::size_t i = 0; i < count_; ++i)
       if (queues_[i].waits_for_driver()) return instant{INT64_MIN};
-    return failed_ ? never : check_due_;
+    return check_due_;
   }
   /// A file descriptor to wait on for packets (POLLIN).
   [[nodiscard]] int wait_handle() const noexcept { return count_ == 1 ? handles_.get().sockets[0] : epoll_.get(); }

@@ -74,13 +74,14 @@ class attachment {
   template <class Clock>
   void prepare_to_wait(wait_list& waits, Clock& time, const sleeper* by) noexcept {
     if (detail::room_in(path_.stages(), time) == 0) return detail::wait_for_room(path_.stages(), waits);
-    if (source_->done()) return;
-    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
-    if (held_back_) return waits.ready();
+    // Also of one that is done: it keeps no loop alive, but may have something to do by itself as long as others do.
     if constexpr (requires {
                     { source_->next_due() } -> std::same_as<instant>;
                   })
       waits.until(source_->next_due());
+    if (source_->done()) return;
+    // There was no room in the round before, and is now: what the source has would not be seen until it gets more.
+    if (held_back_) return waits.ready();
     // Nobody says when packets come home, and the handle would wake us for what we cannot take.
     const bool lacks = lacks_memory();
     if (lacks) waits.again();

@@ -295,7 +295,7 @@ class neighbour_table {
   /// Whether nothing is ready to be sent.
   [[nodiscard]] bool empty() const noexcept { return store_.ready_size() == 0; }
   /// Whether nothing waits and no neighbour is being asked: a loop ends when its other sources are done too, whatever
-  /// an own address waits for.
+  /// own addresses wait for.
   [[nodiscard]] bool done() const noexcept { return next_message() == never; }
 
   /// What was counted so far.
