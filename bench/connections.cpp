@@ -26,13 +26,14 @@ struct fixture {
 
   void fill() {
     const auto& all = million_connections::get().tuples;
-    for (std::size_t i = 0; i < all.size(); i += 32) {
-      for (std::size_t j = 0; j < 32; ++j) table.prefetch(all[i + j]);
-      for (std::size_t j = 0; j < 32; ++j) {
-        const std::uint32_t n = table.insert(all[i + j], {});
-        if (n == connection_table::none || !table.confirm(table[n], {})) std::abort();
-      }
-    }
+    for (std::size_t i = 0; i < all.size(); i += 32) make(&all[i], {});
+  }
+  // Of 32 tuples that have none yet.
+  void make(const connection_tuple* t, instant when) {
+    connection_word words[32];
+    table.find_or_insert(t, 32, words, when);
+    for (const connection_word w : words)
+      if (w.state() != new_ || !w.has_connection() || !table.confirm(table[w.number()], when)) std::abort();
   }
   static fixture& get() {
     static const std::unique_ptr<fixture> made = std::make_unique<fixture>();
@@ -102,14 +103,8 @@ void stream(benchmark::State& state) {
     f.table.clear();
     const auto begin = now();
     for (std::size_t i = 0; i + 32 <= all.size(); i += 32) {
-      connection_word words[32];
       const instant t = instant{} + milliseconds(++ms);
-      f.table.find(&all[i], 32, words, t);
-      for (std::size_t j = 0; j < 32; ++j) {
-        if (words[j].has_connection()) std::abort();
-        const std::uint32_t n = f.table.insert(all[i + j], t);
-        if (n == connection_table::none || !f.table.confirm(f.table[n], t)) std::abort();
-      }
+      f.make(&all[i], t);
       f.table.expire(t, 64);
     }
     state.SetIterationTime(seconds_since(begin));

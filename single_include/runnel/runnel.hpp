@@ -41463,9 +41463,9 @@ inline constexpr std::uint64_t ipv6_tuple = std::uint64_t{6} << 16;
 // What a place in the index is found by: of an IPv4 tuple everything, of an IPv6 tuple a digest. Both directions have
 // the same, the lesser of the two; `turned` says that the tuple is the other one.
 struct tuple_key {
-  std::uint64_t a = 0;
-  std::uint64_t b = 0;
-  unsigned turned = 0;
+  std::uint64_t a;
+  std::uint64_t b;
+  unsigned turned;
 };
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
   const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
@@ -41547,9 +41547,31 @@ class connection_tuple {
     t.words_[4] = detail::opposite_rest(words_[4]);
     return t;
   }
-  /// Internal: what the tables find it by.
+  /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
+  /// then copied is read before it is all there, and waits for all stores before it.
+  RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {
+    if (is_ipv6()) [[unlikely]] {
+      digest(seed, to);
+      return;
+    }
+    const detail::tuple_key k = detail::key_of(addresses4(), rest());
+    to.a = k.a, to.b = k.b, to.turned = k.turned;
+  }
+  /// The same, returned.
   [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
-    if (!is_ipv6()) return detail::key_of(addresses4(), rest());
+    detail::tuple_key k;
+    key(seed, k);
+    return k;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
+    return different == 0;
+  }
+
+ private:
+  [[gnu::noinline]] constexpr void digest(std::uint64_t seed, detail::tuple_key& to) const noexcept {
     const connection_tuple back = inverted();
     const bool turned = back.less(*this);
     const connection_tuple& least = turned ? back : *this;
@@ -41565,16 +41587,8 @@ class connection_tuple {
     const std::uint64_t b = multiply_fold(multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4] ^ other) ^
                                               multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2] ^ other) ^ seed,
                                           w[4] ^ k[1]);
-    return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
+    to.a = a, to.b = (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, to.turned = turned ? 1u : 0u;
   }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
-    std::uint64_t different = 0;
-    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
-    return different == 0;
-  }
-
- private:
   [[nodiscard]] constexpr bool less(const connection_tuple& other) const noexcept {
     for (std::size_t i = 0; i < 4; ++i)
       if (words_[i] != other.words_[i]) return words_[i] < other.words_[i];
@@ -42198,9 +42212,10 @@ static_assert(sizeof(connection) == detail::connection_stride && sizeof(connecti
 // The hash index of a connection table: cache lines of three places each. Nothing here is for users.
 //
 // Theory of operation. A place holds 16 bytes of key and a reference of 4, so a line of 64 bytes has three of them, and
-// a search that finds what it looks for reads one line. A key whose own line is full lies in a line behind it; every
-// line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever moves: connections
-// remember their places.
+// a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
+// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in a
+// line behind it; every line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever
+// moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -42232,11 +42247,25 @@ struct place_reference {
   }
 };
 
+// Where the search for a key begins, and the byte that marks its place, three times. One word, which is written and
+// read as a whole: two that are written one by one and read at once would have to wait for all stores before them.
+struct index_home {
+  std::uint64_t value;
+  [[nodiscard]] constexpr std::uint32_t line() const noexcept { return static_cast<std::uint32_t>(value >> 32); }
+  [[nodiscard]] constexpr std::uint32_t marks() const noexcept { return static_cast<std::uint32_t>(value); }
+};
+
 struct alignas(64) index_line {
   std::uint64_t a[3];
   std::uint64_t b[3];
   place_reference to[3];
-  std::uint32_t passed;  // how many keys lie in lines behind this one, on whose way it is
+  std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
+
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
+  // Lines behind this one have keys on whose way it is.
+  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
+  // How many, as long as that is less than 255: more are not counted, nor forgotten.
+  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -42251,62 +42280,52 @@ class connection_index {
   }
 
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
-  // The line where the search for a key begins.
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t home(std::uint64_t a, std::uint64_t b) const noexcept {
-    const std::uint64_t h =
-        multiply_fold(multiply_fold(a ^ flow_hash_keys[0] ^ seed_, b ^ flow_hash_keys[1]) ^ seed_, flow_hash_keys[4]);
-    return static_cast<std::uint32_t>((h >> 32) * count_ >> 32);
+  [[nodiscard]] RUNNEL_INLINE index_home home(const tuple_key& k) const noexcept {
+    const std::uint64_t h = multiply_fold(
+        multiply_fold(k.a ^ flow_hash_keys[0] ^ seed_, k.b ^ flow_hash_keys[1]) ^ seed_, flow_hash_keys[4]);
+    const std::uint64_t mark = (h & 0xffu) != 0 ? h & 0xffu : 1u;
+    return {((h >> 32) * count_ & ~std::uint64_t{0xffff'ffff}) | mark * index_line::ones};
   }
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
-  void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 3); }
+  void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
   // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
   // is asked about a place that fits: a digest may be that of another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t home, Holds holds) const noexcept {
-    for (std::uint32_t line = home;;) {
-      const index_line& l = lines_[line];
-      // All three without a branch: nobody can predict which it is.
-      unsigned fits = 0;
-      for (unsigned i = 0; i < 3; ++i)
-        fits |= (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 ? 1u : 0u) << i & (l.to[i].value >> k.turned & 1u) << i;
-      for (; fits != 0; fits &= fits - 1) {
-        const auto i = static_cast<unsigned>(__builtin_ctz(fits));
-        if (holds(l.to[i].number())) [[likely]]
-          return line * 3 + i;
-      }
-      if (l.passed == 0) [[likely]]
-        return none;
-      line = next(line);
-      if (line == home) return none;  // of few lines, all may have been overrun at some time
-    }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
+    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
+  }
+  // Whether no place has this key, whichever turn it means; a digest may be that of another.
+  [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
+    return search(k, home, [](place_reference) { return true; }) == none;
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
-  std::uint32_t insert(const tuple_key& k, std::uint32_t line, place_reference to) noexcept {
-    for (;; line = next(line)) {
+  RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
+    for (std::uint32_t line = home.line();; line = next(line)) {
       index_line& l = lines_[line];
-      const unsigned free =
-          (l.to[0].value == 0 ? 1u : 0u) | (l.to[1].value == 0 ? 2u : 0u) | (l.to[2].value == 0 ? 4u : 0u);
+      const std::uint32_t free = zero_bytes(l.marks);
       if (free != 0) [[likely]] {
-        const auto i = static_cast<unsigned>(__builtin_ctz(free));
+        const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
-        return line * 3 + i;
+        l.marks |= (home.marks() & 0xffu) << (top - 7);
+        return line * 4 + i;
       }
-      ++l.passed;
+      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
   void erase(std::uint32_t place) noexcept {
-    const std::uint32_t at = place / 3;
+    const std::uint32_t at = place / 4, i = place % 4;
     index_line& l = lines_[at];
-    l.to[place % 3] = {};
-    for (std::uint32_t line = home(l.a[place % 3], l.b[place % 3]); line != at; line = next(line))
-      --lines_[line].passed;
+    l.to[i] = {};
+    l.marks &= ~(0xffu << 8 * i);
+    for (std::uint32_t line = home({l.a[i], l.b[i], 0}).line(); line != at; line = next(line))
+      if (lines_[line].marks < index_line::most_passed) lines_[line].marks -= index_line::one_passed;
   }
 
-  [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 3].to[place % 3]; }
+  [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
   [[nodiscard]] tuple_key key_at(std::uint32_t place) const noexcept {
-    const index_line& l = lines_[place / 3];
-    return {l.a[place % 3], l.b[place % 3], l.to[place % 3].turned()};
+    const index_line& l = lines_[place / 4];
+    return {l.a[place % 4], l.b[place % 4], l.to[place % 4].turned()};
   }
   // The IPv4 tuple that was put at a place.
   [[nodiscard]] connection_tuple tuple4_at(std::uint32_t place) const noexcept {
@@ -42319,6 +42338,27 @@ class connection_index {
   [[nodiscard]] const index_line& line(std::uint32_t i) const noexcept { return lines_[i]; }
 
  private:
+  // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
+  [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
+    return (v - index_line::ones) & ~v & index_line::tops;
+  }
+  // The place of a key for which `fits(reference)`.
+  template <class Fits>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t search(const tuple_key& k, index_home home, Fits fits) const noexcept {
+    for (std::uint32_t line = home.line();;) {
+      const index_line& l = lines_[line];
+      for (std::uint32_t same = zero_bytes(l.marks ^ home.marks()); same != 0; same &= same - 1) {
+        const unsigned i = static_cast<unsigned>(__builtin_ctz(same)) >> 3;
+        if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
+          return line * 4 + i;
+      }
+      if (!l.was_passed()) [[likely]]
+        return none;
+      line = next(line);
+      if (line == home.line()) return none;  // of few lines, all may have been overrun at some time
+    }
+  }
+
   index_line* lines_;
   std::uint32_t count_;
   std::uint64_t seed_;
@@ -42402,7 +42442,8 @@ class deadline_wheel {
   }
 
   // Looks at what comes up until `now`, at most `limit` entries: `deadline_of(entry, now)` gives 64 bits,
-  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, and takes it out. How many were looked at.
+  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, which has been taken out. How many were
+  // looked at.
   template <class PlaceOf, class DeadlineOf, class Fetch, class Expire>
   std::size_t advance(std::uint64_t now, std::size_t limit, PlaceOf place_of, DeadlineOf deadline_of, Fetch fetch,
                       Expire expire) noexcept {
@@ -42411,18 +42452,19 @@ class deadline_wheel {
     for (;;) {
       while (heads_[due_list] != none) {
         const std::uint32_t head = heads_[due_list];
-        wheel_chunk& c = chunks_[head];
-        if (head != fetched_) {
-          for (unsigned i = 0; i < c.count; ++i) prefetch_to_write(&place_of(c.entries[i]));
-          for (unsigned i = c.count; i-- != 0;) fetch(c.entries[i]);
-          fetched_ = head;
-        }
+        if (head != fetched_) fetch_from(head, place_of, fetch);
         if (looked == limit) return looked;
         ++looked;
-        const std::uint32_t entry = c.entries[c.count - 1];
+        wheel_chunk& c = chunks_[head];
+        const std::uint32_t entry = c.entries[--c.count];
+        if (c.count == 0) drop_first(due_list);
         const std::uint64_t deadline = deadline_of(entry);
-        if (deadline <= now) expire(entry);
-        else move(entry, deadline, place_of);
+        if (deadline <= now) {
+          --size_;
+          expire(entry);
+        } else {
+          append(list_for(deadline), entry, place_of);
+        }
       }
       const event e = next_event();
       if (e.list == none || e.tick > target) {
@@ -42529,11 +42571,36 @@ class deadline_wheel {
     const std::uint32_t last = c.entries[--c.count];
     hole.entries[place % 16] = last;
     place_of(last) = place;
-    if (c.count != 0) return;
+    if (c.count == 0) drop_first(list);
+  }
+  // Gives back the first chunk of a list, which is empty.
+  void drop_first(std::uint32_t list) noexcept {
+    const std::uint32_t head = heads_[list];
+    wheel_chunk& c = chunks_[head];
     heads_[list] = c.next;
     c.next = free_;
     free_ = head;
     if (heads_[list] == none && list != due_list) occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+  }
+  // Who is looked at next has been asked for two chunks before, and what it leads to one chunk before.
+  template <class PlaceOf, class Fetch>
+  void fetch_from(std::uint32_t head, PlaceOf place_of, Fetch fetch) noexcept {
+    const auto next = [this](std::uint32_t at) { return at == none ? none : chunks_[at].next; };
+    const auto each = [this](std::uint32_t at, auto f) {
+      if (at == none) return;
+      for (unsigned i = chunks_[at].count; i-- != 0;) f(chunks_[at].entries[i]);
+    };
+    const auto load = [&](std::uint32_t entry) { prefetch_to_write(&place_of(entry)); };
+    const std::uint32_t second = next(head), third = next(second), fourth = next(third);
+    if (fourth != none) prefetch_to_read(chunks_ + fourth);
+    if (fetched_ == none) {
+      each(head, load);
+      each(second, load);
+      each(head, fetch);
+    }
+    each(third, load);
+    each(second, fetch);
+    fetched_ = head;
   }
 
   wheel_chunk* chunks_;
@@ -43221,7 +43288,7 @@ class connection_table {
   /// it is not said. Nothing is changed; a connection whose time has run out is not found.
   [[nodiscard]] connection_word find(const connection_tuple& t, instant now) const noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    return word_of(find_place(k, index_.home(k.a, k.b), t), k.turned, detail::ticks_at(now));
+    return word_of(find_place(k, index_.home(k), t), k.turned, detail::ticks_at(now));
   }
   /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
   void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
@@ -43250,16 +43317,19 @@ class connection_table {
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    const std::uint32_t home = index_.home(k.a, k.b);
+    const detail::index_home home = index_.home(k);
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
     return there ? none : insert_ticks(t, k, home, ticks);
   }
+  /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
+  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
+  void find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) noexcept;
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    index_.prefetch(index_.home(k.a, k.b));
+    index_.prefetch(index_.home(k).line());
   }
   /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
   /// Nothing happens to one that is confirmed.
@@ -43371,7 +43441,7 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
-  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
+  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                          const connection_tuple& t) const noexcept {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
     return index_.find(k, home, [&](std::uint32_t n) {
@@ -43382,8 +43452,8 @@ class connection_table {
     });
   }
   // The same, but one whose time has run out, or that was abandoned, makes room, and is not found.
-  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
-                                          std::uint64_t now) noexcept {
+  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, detail::index_home home,
+                                          const connection_tuple& t, std::uint64_t now) noexcept {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
@@ -43392,8 +43462,13 @@ class connection_table {
     erase(c);
     return detail::connection_index::none;
   }
-  template <class Found>
-  void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
+  struct sought {
+    detail::tuple_key key;
+    detail::index_home home;
+    std::uint32_t place;
+  };
+  template <std::size_t Behind, class Found, class Done>
+  void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
     if (place == detail::connection_index::none) return {};
     const detail::place_reference r = index_.at(place);
@@ -43420,9 +43495,9 @@ class connection_table {
   void tell(connection_event what, const connection& c) const noexcept {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
-  [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
-  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
-                                           std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
+                                           detail::index_home home, std::uint64_t ticks) noexcept;
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
@@ -43439,8 +43514,13 @@ class connection_table {
     ++burst_;
     available_ = free_count_;
   }
+  // Asks for the record of the connection that will be made after `ahead` others.
+  RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
+    prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
+  void release(connection& c) noexcept;
 
   detail::connection_index index_;
   detail::deadline_wheel wheel_;
@@ -43516,48 +43596,84 @@ inline void connection_table::options(const tracking_options& o) noexcept {
   for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
 }
 
-template <class Found>
-RUNNEL_INLINE void connection_table::find_places(const connection_tuple* tuples, std::size_t n,
-                                                 Found found) const noexcept {
-  constexpr std::size_t at_once = 32;
-  detail::tuple_key keys[at_once];
-  std::uint32_t at[at_once];
-  for (; n != 0;) {
-    const std::size_t m = n < at_once ? n : at_once;
-    for (std::size_t i = 0; i < m; ++i) {
-      keys[i] = tuples[i].key(index_.seed());
-      at[i] = index_.home(keys[i].a, keys[i].b);
-      index_.prefetch(at[i]);
+template <std::size_t Behind, class Found, class Done>
+RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples, std::size_t n, Found found,
+                                                 Done done) const noexcept {
+  constexpr std::size_t room = 32, ahead = 16;
+  static_assert(ahead + Behind < room);
+  sought all[room];
+  for (std::size_t i = 0; i < n + ahead + Behind; ++i) {
+    if (i < n) {
+      sought& s = all[i % room];
+      tuples[i].key(index_.seed(), s.key);
+      s.home = index_.home(s.key);
+      index_.prefetch(s.home.line());
     }
-    for (std::size_t i = 0; i < m; ++i) at[i] = find_place(keys[i], at[i], tuples[i]);
-    found(keys, at, m);
-    tuples += m, n -= m;
+    if (const std::size_t j = i - ahead; j < n) {
+      sought& s = all[j % room];
+      s.place = find_place(s.key, s.home, tuples[j]);
+      found(s);
+    }
+    if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
   }
 }
 
 inline void connection_table::find_numbers(const connection_tuple* tuples, std::size_t n,
                                            connection_word* words) const noexcept {
-  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
-    for (std::size_t i = 0; i < m; ++i) {
-      const detail::place_reference r =
-          at[i] == detail::connection_index::none ? detail::place_reference{} : index_.at(at[i]);
-      *words++ = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(keys[i].turned) << 3};
-    }
-  });
+  each_sought<0>(
+      tuples, n, [](const sought&) {},
+      [&](std::size_t i, const sought& s) {
+        const detail::place_reference r =
+            s.place == detail::connection_index::none ? detail::place_reference{} : index_.at(s.place);
+        words[i] = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(s.key.turned) << 3};
+      });
 }
 
 inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                    instant now) const noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
-    for (std::size_t i = 0; i < m; ++i)
-      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
-    for (std::size_t i = 0; i < m; ++i) *words++ = word_of(at[i], keys[i].turned, ticks);
-  });
+  each_sought<8>(
+      tuples, n,
+      [&](const sought& s) {
+        if (s.place != detail::connection_index::none) prefetch_to_read(records_ + index_.at(s.place).number());
+      },
+      [&](std::size_t i, const sought& s) { words[i] = word_of(s.place, s.key.turned, ticks); });
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
-                                                    std::uint64_t ticks) noexcept {
+inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                             instant now) noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  const std::uint32_t before = changes_;
+  each_sought<8>(
+      tuples, n,
+      [&](const sought& s) {
+        if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
+        else prefetch_free(8);
+      },
+      [&](std::size_t i, const sought& s) {
+        std::uint32_t place = s.place;
+        // One before this one may have begun or ended its connection.
+        const bool changed = changes_ != before;
+        bool again = changed;
+        if (place == none) {
+          again = changed && !index_.is_absent(s.key, s.home);
+        } else if (!changed) {
+          const connection& c = records_[index_.at(place).number()];
+          again = is_over(c, ticks) || is_abandoned(c);
+        }
+        if (again) place = find_living(s.key, s.home, tuples[i], ticks);
+        if (place != none) {
+          words[i] = word_of(place, s.key.turned, ticks);
+          return;
+        }
+        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, ticks);
+        words[i] = made == none ? connection_word{}
+                                : connection_word::of(connection_state::new_, connection_direction::original, made);
+      });
+}
+
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
+                                                    detail::index_home home, std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
   const bool full =
       (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
@@ -43577,7 +43693,6 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   } else {
     n = free_[--available_];
     free_[available_] = free_[--free_count_];
-    if (available_ >= 8) prefetch_to_write(records_ + free_[available_ - 8]);  // for one that comes soon
   }
   if (is_ipv6) {
     pair = free6_;
@@ -43596,9 +43711,11 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  k.turned ^= 1u;
-  const bool alone = find_living(k, home, t.inverted(), ticks) == detail::connection_index::none;
-  k.turned ^= 1u;
+  bool alone = index_.is_absent(k, home);
+  if (!alone) [[unlikely]] {
+    const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
+    alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
+  }
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
@@ -43636,9 +43753,9 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  std::uint32_t found = find_place(k, index_.home(k), t);
   if (found != detail::connection_index::none && index_.at(found).number() != n)
-    found = find_living(k, index_.home(k.a, k.b), t, now_);
+    found = find_living(k, index_.home(k), t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
@@ -43648,7 +43765,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, index_.home(k.a, k.b), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
   ++changes_;
@@ -43672,15 +43789,20 @@ inline void connection_table::erase(connection& c) noexcept {
 
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
-  const std::uint32_t n = number_of(c);
-  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
-    unmap_(unmap_context_, c);
   if (is_confirmed(c)) {
-    wheel_.erase(n, timer_of());
+    wheel_.erase(number_of(c), timer_of());
   } else {
     ring_[c.timer_] = none;
     ++statistics_.unconfirmed;
   }
+  release(c);
+}
+
+// Takes it out of the index, and gives its number back.
+inline void connection_table::release(connection& c) noexcept {
+  const std::uint32_t n = number_of(c);
+  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+    unmap_(unmap_context_, c);
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);
   if ((c.bits() & connection::is_ipv6) != 0) {
@@ -43712,7 +43834,7 @@ inline void connection_table::make_room_in_ring() noexcept {
 }
 
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
-inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
+inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
   const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
@@ -43722,7 +43844,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
-  for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
+  for (std::uint32_t i = 0, line = home.line(); i < range && i < index_.lines(); ++i, line = index_.next(line))
     for (const detail::place_reference to : index_.line(line).to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
@@ -43756,8 +43878,11 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
       },
       [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
       [this](std::uint32_t n) {
+        connection& c = records_[n];
         ++statistics_.expired;
-        erase(records_[n]);
+        c.bits() |= connection_status::dying;
+        tell(connection_event::destroyed, c);
+        release(c);
       });
 }
 
@@ -43787,7 +43912,7 @@ inline bool connection_table::check() const noexcept {
     const connection_tuple tuples[] = {tuple_of(c, false), tuple_of(c, true)};
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
-      const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
+      const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
       if (at == detail::connection_index::none) return false;
       const bool other = index_.at(at).number() != n;
       if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;
@@ -44080,7 +44205,7 @@ struct tracker {
   struct slot {
     packet_tuple found;
     tuple_key key;
-    std::uint32_t home;
+    index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
@@ -44114,9 +44239,9 @@ struct tracker {
   }
   RUNNEL_INLINE static void hash(const connection_table& t, slot& s) noexcept {
     if (!has_tuple(s)) return;
-    s.key = s.found.tuple.key(t.index_.seed());
-    s.home = t.index_.home(s.key.a, s.key.b);
-    t.index_.prefetch(s.home);
+    s.found.tuple.key(t.index_.seed(), s.key);
+    s.home = t.index_.home(s.key);
+    t.index_.prefetch(s.home.line());
   }
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
@@ -44126,6 +44251,15 @@ struct tracker {
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+  // The same for a packet before which connections began or ended since.
+  RUNNEL_INLINE static void search_again(const connection_table& t, slot& s) noexcept {
+    if (!has_tuple(s)) return;
+    if (s.place != none || !t.index_.is_absent(s.key, s.home)) search(t, s);
+  }
+  // Asks for the record of the connection that is made after `ahead` others.
+  RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
+    t.prefetch_free(ahead);
   }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
@@ -46075,13 +46209,17 @@ struct track_stage : stage_defaults {
         if (!again) p.connection(p.connection() & 15u);
       }
     }
-    for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
+    std::uint32_t missing = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      tracker::search(*table, slots[i]);
+      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
+    }
     const std::uint32_t before = tracker::changes(*table);
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::changes(*table) != before) tracker::search(*table, slots[i]);
+      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);

@@ -16,24 +16,26 @@ TEST_CASE("a search ends in an index all of whose lines were overrun") {
   detail::connection_index index(lines, 2, 1);
   // Keys by the line that they belong to.
   std::vector<detail::tuple_key> of[2];
-  for (std::uint64_t a = 1; of[0].size() < 8 || of[1].size() < 8; ++a) of[index.home(a, 17)].push_back({a, 17, 0});
+  for (std::uint64_t a = 1; of[0].size() < 8 || of[1].size() < 8; ++a)
+    of[index.home({a, 17, 0}).line()].push_back({a, 17, 0});
   const auto add = [&](unsigned line, std::size_t i) {
-    return index.insert(of[line][i], line, detail::place_reference::to(static_cast<std::uint32_t>(i), 0, false, 3));
+    return index.insert(of[line][i], index.home(of[line][i]),
+                        detail::place_reference::to(static_cast<std::uint32_t>(i), 0, false, 3));
   };
   const auto find = [&](unsigned line, std::size_t i) {
-    return index.find(of[line][i], line, [](std::uint32_t) { return true; });
+    return index.find(of[line][i], index.home(of[line][i]), [](std::uint32_t) { return true; });
   };
   // Never more than four of the six places are taken, and yet a key of each line lies in the other one.
   std::uint32_t first[3];
   for (std::size_t i = 0; i < 3; ++i) first[i] = add(0, i);
   const std::uint32_t strayed = add(0, 3);
-  CHECK(strayed / 3 == 1);
+  CHECK(strayed / 4 == 1);
   for (const std::uint32_t place : {first[0], first[1]}) index.erase(place);
   const std::uint32_t at_home = add(1, 0);
   (void)add(1, 1);
   index.erase(first[2]);
   const std::uint32_t other = add(1, 2);
-  CHECK(other / 3 == 0);
+  CHECK(other / 4 == 0);
   CHECK(find(0, 3) == strayed);
   CHECK(find(1, 2) == other);
   CHECK(find(1, 0) == at_home);
@@ -41,8 +43,31 @@ TEST_CASE("a search ends in an index all of whose lines were overrun") {
   CHECK(find(1, 5) == detail::connection_index::none);
   index.erase(strayed);
   index.erase(other);
-  CHECK(lines[0].passed == 0);
-  CHECK(lines[1].passed == 0);
+  CHECK(lines[0].passed() == 0);
+  CHECK(lines[1].passed() == 0);
+}
+
+TEST_CASE("a line that more keys passed than it can count is searched all the same") {
+  std::vector<detail::index_line> lines(512);
+  detail::connection_index index(lines.data(), 512, 1);
+  std::vector<detail::tuple_key> keys;
+  for (std::uint64_t a = 1; keys.size() < 600; ++a)
+    if (const detail::tuple_key k{a, 17, 0}; index.home(k).line() == 7) keys.push_back(k);
+  std::vector<std::uint32_t> places;
+  for (const detail::tuple_key& k : keys)
+    places.push_back(index.insert(k, index.home(k), detail::place_reference::to(1, 0, false, 3)));
+  const auto count_found = [&] {
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      found += index.find(keys[i], index.home(keys[i]), [](std::uint32_t) { return true; }) == places[i];
+    return found;
+  };
+  CHECK(count_found() == 600);
+  CHECK(index.line(7).passed() == 255);
+  for (std::size_t i = 0; i < 599; ++i) index.erase(places[i]);
+  CHECK(count_found() == 1);  // the last of them, far behind its line
+  CHECK_FALSE(index.is_absent(keys[599], index.home(keys[599])));
+  CHECK(index.is_absent(keys[0], index.home(keys[0])));
 }
 
 namespace {

@@ -262,6 +262,48 @@ TEST_CASE("the table agrees with a plain map, whatever is done to it") {
   }
 }
 
+TEST_CASE("a burst of tuples is found or begun as one after the other would be") {
+  for (const std::uint32_t capacity : {5u, 60u, 500u}) {
+    const connection_config config{.connections = capacity, .ipv6_connections = capacity / 3, .unconfirmed = 64};
+    counted_table together(config), apart(config);
+    std::mt19937 random(capacity);
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    instant now{};
+    std::uint32_t made = 0, refused = 0;
+    for (int round = 0; round < 2'000; ++round) {
+      now = now + milliseconds(below(3000));
+      std::vector<connection_tuple> burst(1 + below(64));
+      for (connection_tuple& t : burst) {
+        const std::uint32_t i = below(capacity + capacity / 2);
+        t = below(4) == 0 ? udp6(i) : udp4(i);
+        if (below(3) == 0) t = t.inverted();
+      }
+      std::vector<connection_word> words_of(burst.size());
+      together->find_or_insert(burst.data(), burst.size(), words_of.data(), now);
+      for (std::size_t i = 0; i < burst.size(); ++i) {
+        connection_word expected = apart->find(burst[i], now);
+        if (!expected.has_connection()) {
+          const std::uint32_t n = apart->insert(burst[i], now);
+          ++(n != connection_table::none ? made : refused);
+          if (n != connection_table::none)
+            expected = connection_word::of(connection_state::new_, connection_direction::original, n);
+        }
+        REQUIRE(words_of[i].value == expected.value);
+      }
+      for (const connection_word w : words_of) {
+        if (!w.has_connection() || w.state() != connection_state::new_ || below(3) == 0) continue;
+        REQUIRE(together->confirm((*together)[w.number()], now));
+        REQUIRE(apart->confirm((*apart)[w.number()], now));
+      }
+      if (below(8) == 0) { CHECK(together->expire(now) == apart->expire(now)); }
+      REQUIRE(together->size() == apart->size());
+    }
+    CHECK(together->check());
+    CHECK(made > 300);
+    if (capacity == 5) CHECK(refused > 0);
+  }
+}
+
 TEST_CASE("a connection takes 191 bytes, 80 more when it may be IPv6") {
   constexpr std::uint32_t million = 1'000'000;
   constexpr std::size_t plain = connection_table::bytes_needed({.connections = million, .ipv6_connections = 0});

@@ -2,9 +2,10 @@
 // The hash index of a connection table: cache lines of three places each. Nothing here is for users.
 //
 // Theory of operation. A place holds 16 bytes of key and a reference of 4, so a line of 64 bytes has three of them, and
-// a search that finds what it looks for reads one line. A key whose own line is full lies in a line behind it; every
-// line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever moves: connections
-// remember their places.
+// a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
+// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in a
+// line behind it; every line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever
+// moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -40,11 +41,25 @@ struct place_reference {
   }
 };
 
+// Where the search for a key begins, and the byte that marks its place, three times. One word, which is written and
+// read as a whole: two that are written one by one and read at once would have to wait for all stores before them.
+struct index_home {
+  std::uint64_t value;
+  [[nodiscard]] constexpr std::uint32_t line() const noexcept { return static_cast<std::uint32_t>(value >> 32); }
+  [[nodiscard]] constexpr std::uint32_t marks() const noexcept { return static_cast<std::uint32_t>(value); }
+};
+
 struct alignas(64) index_line {
   std::uint64_t a[3];
   std::uint64_t b[3];
   place_reference to[3];
-  std::uint32_t passed;  // how many keys lie in lines behind this one, on whose way it is
+  std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
+
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
+  // Lines behind this one have keys on whose way it is.
+  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
+  // How many, as long as that is less than 255: more are not counted, nor forgotten.
+  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -59,62 +74,52 @@ class connection_index {
   }
 
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
-  // The line where the search for a key begins.
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t home(std::uint64_t a, std::uint64_t b) const noexcept {
-    const std::uint64_t h =
-        multiply_fold(multiply_fold(a ^ flow_hash_keys[0] ^ seed_, b ^ flow_hash_keys[1]) ^ seed_, flow_hash_keys[4]);
-    return static_cast<std::uint32_t>((h >> 32) * count_ >> 32);
+  [[nodiscard]] RUNNEL_INLINE index_home home(const tuple_key& k) const noexcept {
+    const std::uint64_t h = multiply_fold(
+        multiply_fold(k.a ^ flow_hash_keys[0] ^ seed_, k.b ^ flow_hash_keys[1]) ^ seed_, flow_hash_keys[4]);
+    const std::uint64_t mark = (h & 0xffu) != 0 ? h & 0xffu : 1u;
+    return {((h >> 32) * count_ & ~std::uint64_t{0xffff'ffff}) | mark * index_line::ones};
   }
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
-  void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 3); }
+  void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
   // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
   // is asked about a place that fits: a digest may be that of another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, std::uint32_t home, Holds holds) const noexcept {
-    for (std::uint32_t line = home;;) {
-      const index_line& l = lines_[line];
-      // All three without a branch: nobody can predict which it is.
-      unsigned fits = 0;
-      for (unsigned i = 0; i < 3; ++i)
-        fits |= (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 ? 1u : 0u) << i & (l.to[i].value >> k.turned & 1u) << i;
-      for (; fits != 0; fits &= fits - 1) {
-        const auto i = static_cast<unsigned>(__builtin_ctz(fits));
-        if (holds(l.to[i].number())) [[likely]]
-          return line * 3 + i;
-      }
-      if (l.passed == 0) [[likely]]
-        return none;
-      line = next(line);
-      if (line == home) return none;  // of few lines, all may have been overrun at some time
-    }
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
+    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
+  }
+  // Whether no place has this key, whichever turn it means; a digest may be that of another.
+  [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
+    return search(k, home, [](place_reference) { return true; }) == none;
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
-  std::uint32_t insert(const tuple_key& k, std::uint32_t line, place_reference to) noexcept {
-    for (;; line = next(line)) {
+  RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
+    for (std::uint32_t line = home.line();; line = next(line)) {
       index_line& l = lines_[line];
-      const unsigned free =
-          (l.to[0].value == 0 ? 1u : 0u) | (l.to[1].value == 0 ? 2u : 0u) | (l.to[2].value == 0 ? 4u : 0u);
+      const std::uint32_t free = zero_bytes(l.marks);
       if (free != 0) [[likely]] {
-        const auto i = static_cast<unsigned>(__builtin_ctz(free));
+        const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
-        return line * 3 + i;
+        l.marks |= (home.marks() & 0xffu) << (top - 7);
+        return line * 4 + i;
       }
-      ++l.passed;
+      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
   void erase(std::uint32_t place) noexcept {
-    const std::uint32_t at = place / 3;
+    const std::uint32_t at = place / 4, i = place % 4;
     index_line& l = lines_[at];
-    l.to[place % 3] = {};
-    for (std::uint32_t line = home(l.a[place % 3], l.b[place % 3]); line != at; line = next(line))
-      --lines_[line].passed;
+    l.to[i] = {};
+    l.marks &= ~(0xffu << 8 * i);
+    for (std::uint32_t line = home({l.a[i], l.b[i], 0}).line(); line != at; line = next(line))
+      if (lines_[line].marks < index_line::most_passed) lines_[line].marks -= index_line::one_passed;
   }
 
-  [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 3].to[place % 3]; }
+  [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
   [[nodiscard]] tuple_key key_at(std::uint32_t place) const noexcept {
-    const index_line& l = lines_[place / 3];
-    return {l.a[place % 3], l.b[place % 3], l.to[place % 3].turned()};
+    const index_line& l = lines_[place / 4];
+    return {l.a[place % 4], l.b[place % 4], l.to[place % 4].turned()};
   }
   // The IPv4 tuple that was put at a place.
   [[nodiscard]] connection_tuple tuple4_at(std::uint32_t place) const noexcept {
@@ -127,6 +132,27 @@ class connection_index {
   [[nodiscard]] const index_line& line(std::uint32_t i) const noexcept { return lines_[i]; }
 
  private:
+  // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
+  [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
+    return (v - index_line::ones) & ~v & index_line::tops;
+  }
+  // The place of a key for which `fits(reference)`.
+  template <class Fits>
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t search(const tuple_key& k, index_home home, Fits fits) const noexcept {
+    for (std::uint32_t line = home.line();;) {
+      const index_line& l = lines_[line];
+      for (std::uint32_t same = zero_bytes(l.marks ^ home.marks()); same != 0; same &= same - 1) {
+        const unsigned i = static_cast<unsigned>(__builtin_ctz(same)) >> 3;
+        if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
+          return line * 4 + i;
+      }
+      if (!l.was_passed()) [[likely]]
+        return none;
+      line = next(line);
+      if (line == home.line()) return none;  // of few lines, all may have been overrun at some time
+    }
+  }
+
   index_line* lines_;
   std::uint32_t count_;
   std::uint64_t seed_;

@@ -42,48 +42,84 @@ inline void connection_table::options(const tracking_options& o) noexcept {
   for (std::size_t i = 0; i < detail::timeout_count; ++i) ticks_[i] = detail::ticks_in(all[i]);
 }
 
-template <class Found>
-RUNNEL_INLINE void connection_table::find_places(const connection_tuple* tuples, std::size_t n,
-                                                 Found found) const noexcept {
-  constexpr std::size_t at_once = 32;
-  detail::tuple_key keys[at_once];
-  std::uint32_t at[at_once];
-  for (; n != 0;) {
-    const std::size_t m = n < at_once ? n : at_once;
-    for (std::size_t i = 0; i < m; ++i) {
-      keys[i] = tuples[i].key(index_.seed());
-      at[i] = index_.home(keys[i].a, keys[i].b);
-      index_.prefetch(at[i]);
+template <std::size_t Behind, class Found, class Done>
+RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples, std::size_t n, Found found,
+                                                 Done done) const noexcept {
+  constexpr std::size_t room = 32, ahead = 16;
+  static_assert(ahead + Behind < room);
+  sought all[room];
+  for (std::size_t i = 0; i < n + ahead + Behind; ++i) {
+    if (i < n) {
+      sought& s = all[i % room];
+      tuples[i].key(index_.seed(), s.key);
+      s.home = index_.home(s.key);
+      index_.prefetch(s.home.line());
     }
-    for (std::size_t i = 0; i < m; ++i) at[i] = find_place(keys[i], at[i], tuples[i]);
-    found(keys, at, m);
-    tuples += m, n -= m;
+    if (const std::size_t j = i - ahead; j < n) {
+      sought& s = all[j % room];
+      s.place = find_place(s.key, s.home, tuples[j]);
+      found(s);
+    }
+    if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
   }
 }
 
 inline void connection_table::find_numbers(const connection_tuple* tuples, std::size_t n,
                                            connection_word* words) const noexcept {
-  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
-    for (std::size_t i = 0; i < m; ++i) {
-      const detail::place_reference r =
-          at[i] == detail::connection_index::none ? detail::place_reference{} : index_.at(at[i]);
-      *words++ = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(keys[i].turned) << 3};
-    }
-  });
+  each_sought<0>(
+      tuples, n, [](const sought&) {},
+      [&](std::size_t i, const sought& s) {
+        const detail::place_reference r =
+            s.place == detail::connection_index::none ? detail::place_reference{} : index_.at(s.place);
+        words[i] = {r.value == 0 ? 0 : (r.value & ~15u) | r.direction(s.key.turned) << 3};
+      });
 }
 
 inline void connection_table::find(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                    instant now) const noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  find_places(tuples, n, [&](const detail::tuple_key* keys, const std::uint32_t* at, std::size_t m) {
-    for (std::size_t i = 0; i < m; ++i)
-      if (at[i] != detail::connection_index::none) prefetch_to_read(records_ + index_.at(at[i]).number());
-    for (std::size_t i = 0; i < m; ++i) *words++ = word_of(at[i], keys[i].turned, ticks);
-  });
+  each_sought<8>(
+      tuples, n,
+      [&](const sought& s) {
+        if (s.place != detail::connection_index::none) prefetch_to_read(records_ + index_.at(s.place).number());
+      },
+      [&](std::size_t i, const sought& s) { words[i] = word_of(s.place, s.key.turned, ticks); });
 }
 
-inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
-                                                    std::uint64_t ticks) noexcept {
+inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
+                                             instant now) noexcept {
+  const std::uint64_t ticks = detail::ticks_at(now);
+  const std::uint32_t before = changes_;
+  each_sought<8>(
+      tuples, n,
+      [&](const sought& s) {
+        if (s.place != none) prefetch_to_write(records_ + index_.at(s.place).number());
+        else prefetch_free(8);
+      },
+      [&](std::size_t i, const sought& s) {
+        std::uint32_t place = s.place;
+        // One before this one may have begun or ended its connection.
+        const bool changed = changes_ != before;
+        bool again = changed;
+        if (place == none) {
+          again = changed && !index_.is_absent(s.key, s.home);
+        } else if (!changed) {
+          const connection& c = records_[index_.at(place).number()];
+          again = is_over(c, ticks) || is_abandoned(c);
+        }
+        if (again) place = find_living(s.key, s.home, tuples[i], ticks);
+        if (place != none) {
+          words[i] = word_of(place, s.key.turned, ticks);
+          return;
+        }
+        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, ticks);
+        words[i] = made == none ? connection_word{}
+                                : connection_word::of(connection_state::new_, connection_direction::original, made);
+      });
+}
+
+inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
+                                                    detail::index_home home, std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
   const bool full =
       (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
@@ -103,7 +139,6 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   } else {
     n = free_[--available_];
     free_[available_] = free_[--free_count_];
-    if (available_ >= 8) prefetch_to_write(records_ + free_[available_ - 8]);  // for one that comes soon
   }
   if (is_ipv6) {
     pair = free6_;
@@ -122,9 +157,11 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, d
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  k.turned ^= 1u;
-  const bool alone = find_living(k, home, t.inverted(), ticks) == detail::connection_index::none;
-  k.turned ^= 1u;
+  bool alone = index_.is_absent(k, home);
+  if (!alone) [[unlikely]] {
+    const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
+    alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
+  }
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
@@ -162,9 +199,9 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, index_.home(k.a, k.b), t);
+  std::uint32_t found = find_place(k, index_.home(k), t);
   if (found != detail::connection_index::none && index_.at(found).number() != n)
-    found = find_living(k, index_.home(k.a, k.b), t, now_);
+    found = find_living(k, index_.home(k), t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
@@ -174,7 +211,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, index_.home(k.a, k.b), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
   ++changes_;
@@ -198,15 +235,20 @@ inline void connection_table::erase(connection& c) noexcept {
 
 // Takes it out of everything.
 inline void connection_table::forget(connection& c) noexcept {
-  const std::uint32_t n = number_of(c);
-  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
-    unmap_(unmap_context_, c);
   if (is_confirmed(c)) {
-    wheel_.erase(n, timer_of());
+    wheel_.erase(number_of(c), timer_of());
   } else {
     ring_[c.timer_] = none;
     ++statistics_.unconfirmed;
   }
+  release(c);
+}
+
+// Takes it out of the index, and gives its number back.
+inline void connection_table::release(connection& c) noexcept {
+  const std::uint32_t n = number_of(c);
+  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+    unmap_(unmap_context_, c);
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);
   if ((c.bits() & connection::is_ipv6) != 0) {
@@ -238,7 +280,7 @@ inline void connection_table::make_room_in_ring() noexcept {
 }
 
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
-inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept {
+inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
   const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
@@ -248,7 +290,7 @@ inline bool connection_table::drop_early(std::uint32_t home, bool wants_ipv6, st
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
-  for (std::uint32_t i = 0, line = home; i < range && i < index_.lines(); ++i, line = index_.next(line))
+  for (std::uint32_t i = 0, line = home.line(); i < range && i < index_.lines(); ++i, line = index_.next(line))
     for (const detail::place_reference to : index_.line(line).to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
@@ -282,8 +324,11 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
       },
       [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
       [this](std::uint32_t n) {
+        connection& c = records_[n];
         ++statistics_.expired;
-        erase(records_[n]);
+        c.bits() |= connection_status::dying;
+        tell(connection_event::destroyed, c);
+        release(c);
       });
 }
 
@@ -313,7 +358,7 @@ inline bool connection_table::check() const noexcept {
     const connection_tuple tuples[] = {tuple_of(c, false), tuple_of(c, true)};
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
-      const std::uint32_t at = find_place(k, index_.home(k.a, k.b), tuples[way]);
+      const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
       if (at == detail::connection_index::none) return false;
       const bool other = index_.at(at).number() != n;
       if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;

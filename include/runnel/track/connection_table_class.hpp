@@ -94,7 +94,7 @@ class connection_table {
   /// it is not said. Nothing is changed; a connection whose time has run out is not found.
   [[nodiscard]] connection_word find(const connection_tuple& t, instant now) const noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    return word_of(find_place(k, index_.home(k.a, k.b), t), k.turned, detail::ticks_at(now));
+    return word_of(find_place(k, index_.home(k), t), k.turned, detail::ticks_at(now));
   }
   /// The same for `n` tuples at once, which lets memory work on all of them: `words[i]` for `tuples[i]`.
   void find(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) const noexcept;
@@ -123,16 +123,19 @@ class connection_table {
   /// room for it: counted.
   [[nodiscard]] std::uint32_t insert(const connection_tuple& t, instant now) noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    const std::uint32_t home = index_.home(k.a, k.b);
+    const detail::index_home home = index_.home(k);
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
     return there ? none : insert_ticks(t, k, home, ticks);
   }
+  /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
+  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
+  void find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) noexcept;
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {
     const detail::tuple_key k = t.key(index_.seed());
-    index_.prefetch(index_.home(k.a, k.b));
+    index_.prefetch(index_.home(k).line());
   }
   /// Says that its first packet got through. False, and it is gone, when another connection has its reply tuple.
   /// Nothing happens to one that is confirmed.
@@ -244,7 +247,7 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
-  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, std::uint32_t home,
+  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                          const connection_tuple& t) const noexcept {
     if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
     return index_.find(k, home, [&](std::uint32_t n) {
@@ -255,8 +258,8 @@ class connection_table {
     });
   }
   // The same, but one whose time has run out, or that was abandoned, makes room, and is not found.
-  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, std::uint32_t home, const connection_tuple& t,
-                                          std::uint64_t now) noexcept {
+  [[nodiscard]] std::uint32_t find_living(const detail::tuple_key& k, detail::index_home home,
+                                          const connection_tuple& t, std::uint64_t now) noexcept {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
@@ -265,8 +268,13 @@ class connection_table {
     erase(c);
     return detail::connection_index::none;
   }
-  template <class Found>
-  void find_places(const connection_tuple* tuples, std::size_t n, Found found) const noexcept;
+  struct sought {
+    detail::tuple_key key;
+    detail::index_home home;
+    std::uint32_t place;
+  };
+  template <std::size_t Behind, class Found, class Done>
+  void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
   [[nodiscard]] connection_word word_of(std::uint32_t place, unsigned turned, std::uint64_t now) const noexcept {
     if (place == detail::connection_index::none) return {};
     const detail::place_reference r = index_.at(place);
@@ -293,9 +301,9 @@ class connection_table {
   void tell(connection_event what, const connection& c) const noexcept {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
-  [[nodiscard]] bool drop_early(std::uint32_t home, bool wants_ipv6, std::uint64_t now) noexcept;
-  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, detail::tuple_key k, std::uint32_t home,
-                                           std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
+  [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
+                                           detail::index_home home, std::uint64_t ticks) noexcept;
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
@@ -312,8 +320,13 @@ class connection_table {
     ++burst_;
     available_ = free_count_;
   }
+  // Asks for the record of the connection that will be made after `ahead` others.
+  RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
+    prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
+  void release(connection& c) noexcept;
 
   detail::connection_index index_;
   detail::deadline_wheel wheel_;

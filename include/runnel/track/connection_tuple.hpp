@@ -53,9 +53,9 @@ inline constexpr std::uint64_t ipv6_tuple = std::uint64_t{6} << 16;
 // What a place in the index is found by: of an IPv4 tuple everything, of an IPv6 tuple a digest. Both directions have
 // the same, the lesser of the two; `turned` says that the tuple is the other one.
 struct tuple_key {
-  std::uint64_t a = 0;
-  std::uint64_t b = 0;
-  unsigned turned = 0;
+  std::uint64_t a;
+  std::uint64_t b;
+  unsigned turned;
 };
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
   const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
@@ -137,9 +137,31 @@ class connection_tuple {
     t.words_[4] = detail::opposite_rest(words_[4]);
     return t;
   }
-  /// Internal: what the tables find it by.
+  /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
+  /// then copied is read before it is all there, and waits for all stores before it.
+  RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {
+    if (is_ipv6()) [[unlikely]] {
+      digest(seed, to);
+      return;
+    }
+    const detail::tuple_key k = detail::key_of(addresses4(), rest());
+    to.a = k.a, to.b = k.b, to.turned = k.turned;
+  }
+  /// The same, returned.
   [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
-    if (!is_ipv6()) return detail::key_of(addresses4(), rest());
+    detail::tuple_key k;
+    key(seed, k);
+    return k;
+  }
+  /// Equal when all their parts are.
+  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
+    std::uint64_t different = 0;
+    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
+    return different == 0;
+  }
+
+ private:
+  [[gnu::noinline]] constexpr void digest(std::uint64_t seed, detail::tuple_key& to) const noexcept {
     const connection_tuple back = inverted();
     const bool turned = back.less(*this);
     const connection_tuple& least = turned ? back : *this;
@@ -155,16 +177,8 @@ class connection_tuple {
     const std::uint64_t b = multiply_fold(multiply_fold(w[0] ^ k[3] ^ seed, w[2] ^ k[4] ^ other) ^
                                               multiply_fold(w[3] ^ k[0] ^ seed, w[1] ^ k[2] ^ other) ^ seed,
                                           w[4] ^ k[1]);
-    return {a, (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, turned ? 1u : 0u};
+    to.a = a, to.b = (b & ~std::uint64_t{0xff'0000}) | detail::ipv6_tuple, to.turned = turned ? 1u : 0u;
   }
-  /// Equal when all their parts are.
-  friend constexpr bool operator==(const connection_tuple& x, const connection_tuple& y) noexcept {
-    std::uint64_t different = 0;
-    for (std::size_t i = 0; i < 5; ++i) different |= x.words_[i] ^ y.words_[i];
-    return different == 0;
-  }
-
- private:
   [[nodiscard]] constexpr bool less(const connection_tuple& other) const noexcept {
     for (std::size_t i = 0; i < 4; ++i)
       if (words_[i] != other.words_[i]) return words_[i] < other.words_[i];

@@ -76,7 +76,8 @@ class deadline_wheel {
   }
 
   // Looks at what comes up until `now`, at most `limit` entries: `deadline_of(entry, now)` gives 64 bits,
-  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, and takes it out. How many were looked at.
+  // `fetch(entry)` may prefetch, `expire(entry)` is called for what is due, which has been taken out. How many were
+  // looked at.
   template <class PlaceOf, class DeadlineOf, class Fetch, class Expire>
   std::size_t advance(std::uint64_t now, std::size_t limit, PlaceOf place_of, DeadlineOf deadline_of, Fetch fetch,
                       Expire expire) noexcept {
@@ -85,18 +86,19 @@ class deadline_wheel {
     for (;;) {
       while (heads_[due_list] != none) {
         const std::uint32_t head = heads_[due_list];
-        wheel_chunk& c = chunks_[head];
-        if (head != fetched_) {
-          for (unsigned i = 0; i < c.count; ++i) prefetch_to_write(&place_of(c.entries[i]));
-          for (unsigned i = c.count; i-- != 0;) fetch(c.entries[i]);
-          fetched_ = head;
-        }
+        if (head != fetched_) fetch_from(head, place_of, fetch);
         if (looked == limit) return looked;
         ++looked;
-        const std::uint32_t entry = c.entries[c.count - 1];
+        wheel_chunk& c = chunks_[head];
+        const std::uint32_t entry = c.entries[--c.count];
+        if (c.count == 0) drop_first(due_list);
         const std::uint64_t deadline = deadline_of(entry);
-        if (deadline <= now) expire(entry);
-        else move(entry, deadline, place_of);
+        if (deadline <= now) {
+          --size_;
+          expire(entry);
+        } else {
+          append(list_for(deadline), entry, place_of);
+        }
       }
       const event e = next_event();
       if (e.list == none || e.tick > target) {
@@ -203,11 +205,36 @@ class deadline_wheel {
     const std::uint32_t last = c.entries[--c.count];
     hole.entries[place % 16] = last;
     place_of(last) = place;
-    if (c.count != 0) return;
+    if (c.count == 0) drop_first(list);
+  }
+  // Gives back the first chunk of a list, which is empty.
+  void drop_first(std::uint32_t list) noexcept {
+    const std::uint32_t head = heads_[list];
+    wheel_chunk& c = chunks_[head];
     heads_[list] = c.next;
     c.next = free_;
     free_ = head;
     if (heads_[list] == none && list != due_list) occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+  }
+  // Who is looked at next has been asked for two chunks before, and what it leads to one chunk before.
+  template <class PlaceOf, class Fetch>
+  void fetch_from(std::uint32_t head, PlaceOf place_of, Fetch fetch) noexcept {
+    const auto next = [this](std::uint32_t at) { return at == none ? none : chunks_[at].next; };
+    const auto each = [this](std::uint32_t at, auto f) {
+      if (at == none) return;
+      for (unsigned i = chunks_[at].count; i-- != 0;) f(chunks_[at].entries[i]);
+    };
+    const auto load = [&](std::uint32_t entry) { prefetch_to_write(&place_of(entry)); };
+    const std::uint32_t second = next(head), third = next(second), fourth = next(third);
+    if (fourth != none) prefetch_to_read(chunks_ + fourth);
+    if (fetched_ == none) {
+      each(head, load);
+      each(second, load);
+      each(head, fetch);
+    }
+    each(third, load);
+    each(second, fetch);
+    fetched_ = head;
   }
 
   wheel_chunk* chunks_;

@@ -81,13 +81,17 @@ struct track_stage : stage_defaults {
         if (!again) p.connection(p.connection() & 15u);
       }
     }
-    for (std::size_t i = 0; i < n; ++i) tracker::search(*table, slots[i]);
+    std::uint32_t missing = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      tracker::search(*table, slots[i]);
+      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
+    }
     const std::uint32_t before = tracker::changes(*table);
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::changes(*table) != before) tracker::search(*table, slots[i]);
+      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);

@@ -27,7 +27,7 @@ struct tracker {
   struct slot {
     packet_tuple found;
     tuple_key key;
-    std::uint32_t home;
+    index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
   };
 
@@ -61,9 +61,9 @@ struct tracker {
   }
   RUNNEL_INLINE static void hash(const connection_table& t, slot& s) noexcept {
     if (!has_tuple(s)) return;
-    s.key = s.found.tuple.key(t.index_.seed());
-    s.home = t.index_.home(s.key.a, s.key.b);
-    t.index_.prefetch(s.home);
+    s.found.tuple.key(t.index_.seed(), s.key);
+    s.home = t.index_.home(s.key);
+    t.index_.prefetch(s.home.line());
   }
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
@@ -73,6 +73,15 @@ struct tracker {
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+  // The same for a packet before which connections began or ended since.
+  RUNNEL_INLINE static void search_again(const connection_table& t, slot& s) noexcept {
+    if (!has_tuple(s)) return;
+    if (s.place != none || !t.index_.is_absent(s.key, s.home)) search(t, s);
+  }
+  // Asks for the record of the connection that is made after `ahead` others.
+  RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
+    t.prefetch_free(ahead);
   }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
