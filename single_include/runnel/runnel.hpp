@@ -45338,17 +45338,24 @@ class nat_chains {
   std::uint32_t count_ = 0;
 };
 
+// Bytes of `n` of them. Not a member: Clang 14 would not know it in a constant.
+inline constexpr std::size_t nat_alignment = 16;
+template <class T>
+constexpr std::size_t nat_part(std::uint32_t n) noexcept {
+  return align_up(std::size_t{n} * sizeof(T), nat_alignment);
+}
+
 class nat_mappings {
  public:
   using mapping = nat_mapping_entry;
   using subscriber = nat_subscriber_entry;
   using permission = nat_permission_entry;
-  static constexpr std::size_t alignment = 16;
+  static constexpr std::size_t alignment = nat_alignment;
 
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
-    return part<mapping>(c.mappings) + part<subscriber>(c.subscribers) + part<permission>(c.permissions) +
-           2 * part<std::uint32_t>(c.mappings) + part<std::uint32_t>(c.subscribers) +
-           part<std::uint32_t>(c.permissions);
+    return nat_part<mapping>(c.mappings) + nat_part<subscriber>(c.subscribers) + nat_part<permission>(c.permissions) +
+           2 * nat_part<std::uint32_t>(c.mappings) + nat_part<std::uint32_t>(c.subscribers) +
+           nat_part<std::uint32_t>(c.permissions);
   }
   nat_mappings(std::byte* at, const nat_config& c) noexcept : seed_(c.seed) {
     mappings_ = {take<mapping>(at, c.mappings), c.mappings};
@@ -45470,13 +45477,9 @@ class nat_mappings {
 
  private:
   template <class T>
-  static constexpr std::size_t part(std::uint32_t n) noexcept {
-    return align_up(std::size_t{n} * sizeof(T), alignment);
-  }
-  template <class T>
   static T* take(std::byte*& at, std::uint32_t n) noexcept {
     T* const first = static_cast<T*>(static_cast<void*>(at));
-    at += part<T>(n);
+    at += nat_part<T>(n);
     return first;
   }
   [[nodiscard]] std::uint64_t hash(const nat_endpoint& e, std::uint64_t kind) const noexcept {
@@ -46122,6 +46125,30 @@ template <hook_point Point, detail::says_translations Table, class OwnAddress = 
   static_assert(Point != hook_point::forward, "runnel: there is no NAT at the hook forward");
   return detail::nat_stage<Point, detail::nat_rules_elsewhere<Table>, OwnAddress>{translations, {&table}, own_address};
 }
+
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <nat_config Config = nat_config{}>
+class static_nat_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_nat_table(connection_table& connections, std::uint64_t seed = Config.seed,
+                            const nat_options& options = {}) noexcept
+      : table_(connections, {memory_, nat_table::bytes_needed(Config)}, seeded(seed), options) {}
+  /// The table. @{
+  operator nat_table&() noexcept { return table_; }
+  [[nodiscard]] nat_table& get() noexcept { return table_; }
+  [[nodiscard]] nat_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr nat_config seeded(std::uint64_t seed) noexcept {
+    nat_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  alignas(nat_table::alignment) std::byte memory_[nat_table::bytes_needed(Config) + 1];  // there may be none
+  nat_table table_;
+};
 
 /// Frees mappings when their reuse delay is over: `run(clock, attach(lan, path), attach(translations))`. Refers to the
 /// table, which must outlive it. Needed for endpoint-independent mappings with such a delay only.

@@ -229,6 +229,30 @@ template <hook_point Point, detail::says_translations Table, class OwnAddress = 
   return detail::nat_stage<Point, detail::nat_rules_elsewhere<Table>, OwnAddress>{translations, {&table}, own_address};
 }
 
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <nat_config Config = nat_config{}>
+class static_nat_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_nat_table(connection_table& connections, std::uint64_t seed = Config.seed,
+                            const nat_options& options = {}) noexcept
+      : table_(connections, {memory_, nat_table::bytes_needed(Config)}, seeded(seed), options) {}
+  /// The table. @{
+  operator nat_table&() noexcept { return table_; }
+  [[nodiscard]] nat_table& get() noexcept { return table_; }
+  [[nodiscard]] nat_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr nat_config seeded(std::uint64_t seed) noexcept {
+    nat_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  alignas(nat_table::alignment) std::byte memory_[nat_table::bytes_needed(Config) + 1];  // there may be none
+  nat_table table_;
+};
+
 /// Frees mappings when their reuse delay is over: `run(clock, attach(lan, path), attach(translations))`. Refers to the
 /// table, which must outlive it. Needed for endpoint-independent mappings with such a delay only.
 [[nodiscard]] constexpr auto attach(nat_table& translations) noexcept {
