@@ -11,5 +11,6 @@
 #include <runnel/hook/rule_table.hpp>
 #include <runnel/hook/rule_table_slot.hpp>
 #include <runnel/hook/targets.hpp>
+#include <runnel/hook/ways.hpp>
 
 #endif

@@ -1926,6 +1926,7 @@ enum class drop_reason : std::uint8_t {
   policy,               ///< a rule or a handler said so without naming a cause
   blocklist,            ///< an address or port is on a list of unwanted ones
   no_match,             ///< no rule matched and the policy is to drop
+  rejected,             ///< a rule refuses it, and the hook has no way `refused` on which its sender would be told
   discarded,            ///< the pipeline ends here on purpose (`discard`)
   aborted,              ///< an early verdict reported a fault of its own
   truncated_capture,    ///< the capture cut the packet short before its headers ended
@@ -1983,7 +1984,7 @@ enum class drop_reason : std::uint8_t {
   transmit_error,       ///< a device failed to send or write the packet
   too_big,              ///< longer than the device, the slot or the format can carry
   link_loss,            ///< a simulated wire lost it
-  no_target,            ///< redirected to a device that is not there
+  no_target,            ///< redirected to a device or a local handler that is not there
   count_                ///< how many there are
 };
 
@@ -1998,6 +1999,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "policy",
       "blocklist",
       "no_match",
+      "rejected",
       "discarded",
       "aborted",
       "truncated_capture",
@@ -26146,6 +26148,8 @@ bool sees_verdict(auto& p) noexcept {
                                         "delete",
                                         "meta mark set",
                                         "ct mark set",
+                                        "reject",
+                                        "tproxy",
                                         "snat",
                                         "dnat",
                                         "masquerade",
@@ -28990,9 +28994,12 @@ class branch_stage : public stage_defaults {
   static constexpr stage_kind kind = stage_kind::branch;
   static constexpr bool needs_parsed =
       needs::parsed || prefetch_demands<F>::parsed || requires { requires F::needs_parsed; };
-  static constexpr bool needs_tracked = needs::connections;
-  static constexpr bool writes = needs::writes;
-  static constexpr bool resizes = needs::whole_packets;
+  static constexpr bool needs_tracked = needs::connections || requires { requires F::needs_tracked; };
+  static constexpr bool writes = needs::writes || requires { requires F::writes; };
+  static constexpr bool resizes = [] {
+    if constexpr (requires { F::resizes; }) return F::resizes;
+    else return needs::whole_packets;
+  }();
   static constexpr bool asks_for_frame = needs::frames;
   static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 
@@ -29015,7 +29022,9 @@ class branch_stage : public stage_defaults {
   }
 
   RUNNEL_INLINE verdict decide(packet& p, context& c, const layers* found) noexcept {
-    if constexpr (needs::views && ways::template contains<other>) {
+    if constexpr (requires { function_.decide(p, c, found); }) {
+      return function_.decide(p, c, found).decision();
+    } else if constexpr (needs::views && ways::template contains<other>) {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{other{}}, arguments{}).decision();
     } else {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
@@ -29038,7 +29047,9 @@ class branch_stage : public stage_defaults {
         type_list<decltype(Connections::pipeline_type::template check_places<after<branch_stage>(At)>())...>;
   }
   constexpr void print_name(text_writer& out) const noexcept {
-    if constexpr (requires { out << F::name; }) {
+    if constexpr (requires { function_.print_name(out); }) {
+      function_.print_name(out);
+    } else if constexpr (requires { out << F::name; }) {
       out << F::name;
     } else {
       out << "branch(";
@@ -31087,6 +31098,147 @@ template <nat_kind Kind>
 
 #endif
 
+// ==== runnel/hook/ways.hpp ===========================================================================================
+// Ways out of a hook beside "accepted": packets whose sender is to be told, and packets for a local handler.
+//
+//     hook<hook_point::forward>(live)
+//         .on<accepted>(forwarding(routes)...)
+//         .on<refused> (reject(errors) | shared(output))    // with the error that the rule says
+//         .on<diverted>(deliver(proxy))                     // packet::scratch() is the port of `tproxy to :port`
+//
+// Without ways, as a stage that is followed by others, a hook drops both kinds, and counts them by reasons of their
+// own.
+#ifndef RUNNEL_HOOK_WAYS_HPP
+#define RUNNEL_HOOK_WAYS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+#include <utility>  // move
+
+namespace runnel {
+
+/// The way of packets that the chains of a hook accept.
+struct accepted {
+  static constexpr const char* name = "accepted";  ///< in drawings
+};
+/// The way of packets that do not go on, and whose sender is to be told: `reject(sender)` knows why.
+struct refused {
+  static constexpr const char* name = "refused";  ///< in drawings
+};
+/// The way of packets that a rule hands to a local handler, unchanged: nft's `tproxy`. `packet::scratch()` is the port
+/// that the rule names.
+struct diverted {
+  static constexpr const char* name = "diverted";  ///< in drawings
+};
+
+namespace detail {
+
+// What is left in the packet's scratch for `reject(sender)`: type, code and 16 bits of value of an ICMP error,
+// whichever the family.
+struct refusal {
+  static constexpr std::uint32_t tcp_reset = 0xffff'ffff;  // no error has this type
+  [[nodiscard]] static constexpr std::uint32_t packed(std::uint8_t type, std::uint8_t code,
+                                                      std::uint32_t value = 0) noexcept {
+    return std::uint32_t{type} << 24 | std::uint32_t{code} << 16 | (value < 0xffff ? value : 0xffff);
+  }
+};
+
+// The verdicts that a hook makes ways of. Whoever knows nothing of them drops the packet. The drops of rules have no
+// port.
+inline constexpr verdict refused_by_rule{verdict_code::drop, drop_reason::rejected, 1};
+inline constexpr verdict diverted_by_rule{verdict_code::drop, drop_reason::no_target, 2};
+
+using hook_ways = ports<accepted, refused, diverted>;
+[[nodiscard]] RUNNEL_INLINE hook_ways way_of(verdict v) noexcept {
+  if (v.code == verdict_code::pass) return accepted{};
+  if (v == refused_by_rule) return refused{};
+  if (v == diverted_by_rule) return diverted{};
+  return v;
+}
+
+// The same stage as a branch.
+template <class Stage>
+struct hook_decision {
+  using ways = hook_ways;
+  static constexpr bool needs_parsed = Stage::needs_parsed;
+  static constexpr bool needs_tracked = Stage::needs_tracked;
+  static constexpr bool writes = Stage::writes;
+  static constexpr bool resizes = Stage::resizes;
+  Stage stage;
+  RUNNEL_INLINE ways decide(packet& p, context& c, const layers* found) noexcept { return way_of(stage(p, c, found)); }
+  constexpr void print_name(text_writer& out) const noexcept { stage.print_name(out); }
+};
+// What a stage needs to be connected: `.on<accepted>(...)` makes a branch of it.
+template <class Way, class Stage, class Path>
+[[nodiscard]] constexpr auto connect_hook(const Stage& stage, Path path) noexcept {
+  return branch(hook_decision<Stage>{stage}).template on<Way>(std::move(path));
+}
+
+// Refuses a packet: the error for its family; nothing about packets of the other.
+struct refuse_target {
+  static constexpr bool is_target = true;
+  icmp_kind v4;
+  icmpv6_kind v6;
+  bool reset = false;
+
+  template <class Run>
+  RUNNEL_INLINE target_end run(Run& r) const noexcept {
+    const bool four = r.s.headers.template has<ipv4>();
+    if (reset ? !r.s.headers.template has<tcp>() : four ? v4.type == 0 : v6.type == 0) return target_end::next_rule;
+    r.p.scratch(reset  ? refusal::tcp_reset
+                : four ? refusal::packed(v4.type, v4.code)
+                       : refusal::packed(v6.type, v6.code));
+    r.decided = refused_by_rule;
+    return target_end::verdict;
+  }
+  struct prepared_refusal;
+  [[nodiscard]] constexpr prepared_refusal prepare() const noexcept;
+};
+struct refuse_target::prepared_refusal : stage_defaults, refuse_target {
+  static constexpr bool resizes = false;
+  static constexpr unsigned translates = 0;
+  constexpr explicit prepared_refusal(const refuse_target& t) noexcept : refuse_target(t) {}
+};
+constexpr refuse_target::prepared_refusal refuse_target::prepare() const noexcept { return prepared_refusal{*this}; }
+
+struct divert_target : stage_defaults {
+  static constexpr bool is_target = true;
+  static constexpr bool resizes = false;
+  static constexpr unsigned translates = 0;
+  std::uint16_t port;
+  constexpr explicit divert_target(std::uint16_t p) noexcept : port(p) {}
+  template <class Run>
+  RUNNEL_INLINE target_end run(Run& r) const noexcept {
+    r.p.scratch(port);
+    r.decided = diverted_by_rule;
+    return target_end::verdict;
+  }
+  [[nodiscard]] constexpr divert_target prepare() const noexcept { return *this; }
+};
+
+}  // namespace detail
+
+/// Ends the way of a packet through a hook, and its sender is told: the hook's way `refused` takes it, where
+/// `reject(sender)` makes the error. nft's `reject with icmp`, `icmpv6` and `icmpx`. A kind of type 0 (not set) says
+/// nothing about packets of that family: the rule has not matched.
+[[nodiscard]] constexpr detail::refuse_target refuse(icmp_kind about4, icmpv6_kind about6) noexcept {
+  return {about4, about6};
+}
+/// The same with nft's default: nobody listens on that port.
+[[nodiscard]] constexpr detail::refuse_target refuse() noexcept {
+  return {icmp::unreachable::port, icmpv6::unreachable::port};
+}
+/// The same with a reset, for TCP; for others the rule has not matched. nft's `reject with tcp reset`.
+[[nodiscard]] constexpr detail::refuse_target refuse_with_reset() noexcept { return {{}, {}, true}; }
+/// Hands a packet to a local handler: the hook's way `diverted` takes it, with the port in its `scratch`. Nothing in
+/// the packet changes. nft's `tproxy to :port accept`.
+[[nodiscard]] constexpr detail::divert_target divert(std::uint16_t port) noexcept {
+  return detail::divert_target{port};
+}
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/hook/chain.hpp ==========================================================================================
 // Chains: rules at a hook point, with a priority and a policy, as a stage of a pipeline. Known at compile time; for
 // rules that are loaded while the program runs see rule_table.hpp.
@@ -31106,7 +31258,7 @@ template <nat_kind Kind>
 #define RUNNEL_HOOK_CHAIN_HPP
 
 #include <cstddef>      // size_t
-#include <cstdint>      // int32_t
+#include <cstdint>      // int32_t, uint16_t
 #include <type_traits>  // is_same_v
 #include <utility>      // declval
 
@@ -31126,6 +31278,7 @@ struct rule_run {
   subject s;
   verdict decided = pass;
   const nat_target* translation = nullptr;  // what a rule said about it, beside `accept`
+  std::uint16_t port = 0;                   // of the local handler that it goes to when it is accepted
 
   rule_run(packet& of, context& in, const layers* f) noexcept : p(of), c(in), found(f), s(look()) {}
   [[nodiscard]] RUNNEL_INLINE subject look() const noexcept {
@@ -31299,6 +31452,11 @@ struct chain_stage : stage_defaults {
       return call_stage(body, p, c, found);
     }
   }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
+  }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "chain " << runnel::name(Point);
     if constexpr (Priority != hook_priority::filter) out << ' ' << std::int32_t{Priority};
@@ -31365,6 +31523,11 @@ struct hook_stage : stage_defaults {
   constexpr explicit hook_stage(const List& all) noexcept : chains(all) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     return chains.run(p, c, found);
+  }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
   }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "hook " << runnel::name(Point);
@@ -31466,6 +31629,7 @@ enum class statement_kind : std::uint8_t {
   look_up,  // `vmap`: what the map says
   translate,
   translate_by_map,
+  refuse,
   // what goes on to the next one
   counter,
   limit,
@@ -31483,6 +31647,7 @@ enum class statement_kind : std::uint8_t {
   ttl,
   hop_limit,
   segment_size,
+  divert,
   add_element,
   update_element,
   delete_element,
@@ -31491,7 +31656,8 @@ struct statement {
   statement_kind kind = statement_kind::accept;
   drop_reason reason = drop_reason::policy;  // of a drop
   std::uint16_t index = 0;                   // of a chain, a limit, an update of a set, a translation
-  std::uint32_t value = 0;                   // what is set; where the prefix of a log begins; the node of an operand
+  std::uint32_t value =
+      0;  // what is set; where the prefix of a log begins; the node of an operand; of refuse its place in refusals
 
   friend constexpr bool operator==(const statement&, const statement&) noexcept = default;
 };
@@ -31873,10 +32039,9 @@ struct table_chain {
   std::size_t named_at = 0;
   bool named = false;
   std::uint8_t looked_at = 0, height = 0;
-  std::uint8_t from = 0;  // where jumps to it come from: bits of hooks of type nat, and reached_from_filter
+  std::uint16_t from = 0;  // which base chains lead to it: bits of hooks of type nat, above them of type filter
   rule_counter policy_hits{};
 };
-inline constexpr std::uint8_t reached_from_filter = 1u << 5;
 struct named_table {
   char name[name_room] = {};
   table_family family{};
@@ -32048,37 +32213,53 @@ inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in
   return height;
 }
 
+// Hooks of base chains, as bits of `table_chain::from`.
+[[nodiscard]] constexpr unsigned from_nat(hook_point p) noexcept { return 1u << static_cast<unsigned>(p); }
+[[nodiscard]] constexpr unsigned from_filter(hook_point p) noexcept { return 32u << static_cast<unsigned>(p); }
+
+// Why a statement may not stand where packets come to from these hooks; null when it may.
+[[nodiscard]] inline const char* wrong_place_of(const rule_table_parts& t, const statement& s, unsigned from) noexcept {
+  constexpr unsigned nat = 31;
+  switch (s.kind) {
+    case statement_kind::translate:
+    case statement_kind::translate_by_map: {
+      if ((from & ~nat) != 0)
+        return "address translation stands in chains of type nat, and this one is of type filter, or jumped to from "
+               "there";
+      constexpr unsigned sources = from_nat(postrouting) | from_nat(hook_point::input);
+      if (is_source(t.translations[s.index].kind))
+        return (from & ~sources) != 0 ? "snat and masquerade are for the hooks postrouting and input" : nullptr;
+      return (from & sources) != 0 ? "dnat and redirect are for the hooks prerouting and output" : nullptr;
+    }
+    case statement_kind::refuse:
+      if ((from & (nat | from_filter(postrouting))) == 0) return nullptr;
+      return "reject is for chains of type filter, but not at the hook postrouting";
+    case statement_kind::divert:
+      if ((from & ~from_filter(prerouting)) == 0) return nullptr;
+      return "tproxy is for chains of type filter at the hook prerouting";
+    default: return nullptr;
+  }
+}
 // Where packets may come from to each chain, and whether what stands there may stand there.
-inline void check_translations(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
+inline void check_places(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
   for (std::size_t i = 0; i < t.size.chains; ++i) {
     table_chain& c = t.chains[i];
-    const auto at = static_cast<unsigned>(c.point);
-    c.from = !c.base ? std::uint8_t{0} : c.translates ? static_cast<std::uint8_t>(1u << at) : reached_from_filter;
+    c.from = static_cast<std::uint16_t>(!c.base ? 0 : c.translates ? from_nat(c.point) : from_filter(c.point));
   }
   // Jumps are at most so deep.
   for (std::size_t round = 0; round < max_jumps; ++round) {
     for (std::size_t i = 0; i < t.size.chains; ++i) {
       for_each_jump(t, t.chains[i], [&](const statement& s) {
-        t.chains[s.index].from = static_cast<std::uint8_t>(t.chains[s.index].from | t.chains[i].from);
+        t.chains[s.index].from = static_cast<std::uint16_t>(t.chains[s.index].from | t.chains[i].from);
       });
     }
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) {
     const table_chain& c = t.chains[i];
-    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n) {
-      const table_rule& r = t.rules[n];
-      const statement& last = t.statements[r.statement + r.statements - 1u];
-      if (last.kind != statement_kind::translate && last.kind != statement_kind::translate_by_map) continue;
-      if ((c.from & reached_from_filter) != 0)
-        return in.fail_at(c.named_at,
-                          "address translation stands in chains of type nat, and this one is of type "
-                          "filter, or jumped to from there");
-      const bool source = is_source(t.translations[last.index].kind);
-      for (unsigned p = 0; p < 5; ++p)
-        if ((c.from >> p & 1u) != 0 && translates_source(static_cast<hook_point>(p)) != source)
-          return in.fail_at(c.named_at, source ? "snat and masquerade are for the hooks postrouting and input"
-                                               : "dnat and redirect are for the hooks prerouting and output");
-    }
+    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n)
+      for (std::size_t s = 0; s < t.rules[n].statements; ++s)
+        if (const char* const why = wrong_place_of(t, t.statements[t.rules[n].statement + s], c.from))
+          return in.fail_at(c.named_at, why);
   }
 }
 
@@ -32089,7 +32270,7 @@ inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noe
     if (c.named && c.base) return in.fail_at(c.named_at, "a chain with a hook is not jumped to");
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) (void)height_of(t, in, t.chains[i], 0);
-  if (in.good()) check_translations(t, in);
+  if (in.good()) check_places(t, in);
 }
 
 }  // namespace runnel::detail
@@ -32710,6 +32891,69 @@ class table_set_loader {
 
 #endif
 
+// ==== runnel/hook/refusals.hpp =======================================================================================
+// The forms of `reject` in rule tables.
+#ifndef RUNNEL_HOOK_REFUSALS_HPP
+#define RUNNEL_HOOK_REFUSALS_HPP
+
+#include <cstdint>  // uint8_t, uint32_t
+
+namespace runnel::detail {
+
+// One form: behind `with`, the word of the protocol and of the code.
+struct named_refusal {
+  const char* with;
+  const char* code;
+  refuse_target how;
+};
+inline constexpr refuse_target only4(icmp_kind k) noexcept { return {k, {}}; }
+inline constexpr refuse_target only6(icmpv6_kind k) noexcept { return {{}, k}; }
+inline constexpr named_refusal refusals[] = {
+    {"", "", {icmp::unreachable::port, icmpv6::unreachable::port}},
+    {"tcp", "reset", {{}, {}, true}},
+    {"icmp", "net-unreachable", only4(icmp::unreachable::network)},
+    {"icmp", "host-unreachable", only4(icmp::unreachable::host)},
+    {"icmp", "prot-unreachable", only4(icmp::unreachable::protocol)},
+    {"icmp", "port-unreachable", only4(icmp::unreachable::port)},
+    {"icmp", "net-prohibited", only4({3, 9})},
+    {"icmp", "host-prohibited", only4({3, 10})},
+    {"icmp", "admin-prohibited", only4({3, 13})},
+    {"icmpv6", "no-route", only6({1, 0})},
+    {"icmpv6", "admin-prohibited", only6({1, 1})},
+    {"icmpv6", "addr-unreachable", only6({1, 3})},
+    {"icmpv6", "port-unreachable", only6({1, 4})},
+    {"icmpv6", "policy-fail", only6({1, 5})},
+    {"icmpv6", "reject-route", only6({1, 6})},
+    {"icmpx", "port-unreachable", {icmp::unreachable::port, icmpv6::unreachable::port}},
+    {"icmpx", "admin-prohibited", {{3, 13}, {1, 1}}},
+    {"icmpx", "no-route", {icmp::unreachable::network, {1, 0}}},
+    {"icmpx", "host-unreachable", {icmp::unreachable::host, {1, 3}}}};
+
+// What follows `reject`: its place in the list. `v4` and `v6` are what the table is about.
+inline std::uint32_t parse_refusal(match::detail::text_cursor& in, bool v4, bool v6) noexcept {
+  if (!in.accept_words("with")) return 0;
+  bool known = false;
+  constexpr const char* protocols[] = {"tcp", "icmp", "icmpv6", "icmpx"};
+  for (const char* const p : protocols) {
+    const bool fits = p == protocols[1] ? v4 : p == protocols[2] ? v6 : true;
+    if (known || !fits || !in.accept_words(p)) continue;
+    known = true;
+    if (p != protocols[0]) (void)in.accept_words("type");
+    for (std::uint32_t i = 1; i < sizeof refusals / sizeof *refusals; ++i)
+      if (same_text(refusals[i].with, p) && in.accept_words(refusals[i].code)) return i;
+  }
+  if (known) in.expected("reset behind tcp, or a code such as port-unreachable or admin-prohibited");
+  else
+    in.expected(v4 && v6 ? "tcp reset, icmp, icmpv6 or icmpx"
+                : v4     ? "tcp reset, icmp or icmpx"
+                         : "tcp reset, icmpv6 or icmpx");
+  return 0;
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/hook/parse_statement.hpp ================================================================================
 // Reads what the rules of a rule table do, one statement after the other.
 #ifndef RUNNEL_HOOK_PARSE_STATEMENT_HPP
@@ -32734,6 +32978,10 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("reject")) {
+      add(kind::refuse, parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4));
+      return true;
+    }
     if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
     if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
     if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
@@ -32752,10 +33000,14 @@ class statement_loader {
     else if (in.accept_words("ip6 hoplimit set")) add(kind::hop_limit, value_of(ip6::hoplimit));
     else if (in.accept_words("tcp option maxseg size set"))
       add(kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
+    else if (in.accept_words("tproxy to")) parse_divert();
     else if (in.accept_words("add")) parse_update(kind::add_element);
     else if (in.accept_words("update")) parse_update(kind::update_element);
     else if (in.accept_words("delete")) parse_update(kind::delete_element);
-    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
+    else
+      in.expected(
+          "a statement: accept, drop, reject, jump, goto, return, vmap, counter, limit rate, log, meta mark set and so "
+          "on");
     return !in.good();
   }
 
@@ -32781,6 +33033,15 @@ class statement_loader {
     if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
     if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
     add(statement_kind::counter);
+  }
+  // `:50080`
+  void parse_divert() noexcept {
+    if (!in.accept(":")) return in.expected("\":\" and the port of a local handler");
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint64_t port = in.number_up_to(0xffff, "a port from 1 to 65535");
+    if (in.good() && port == 0) in.fail_at(at, "a port is 1 or above");
+    add(statement_kind::divert, port);
   }
   // `over 10/second burst 5 packets`: its number.
   std::uint32_t parse_limit() noexcept {
@@ -33227,6 +33488,11 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::look_up: return target_end::next_rule;
     case kind::translate:
     case kind::translate_by_map: return translate(t, s, r);
+    case kind::refuse: return refusals[s.value].how.run(r);
+    case kind::divert:
+      if (!r.s.headers.has<tcp>() && !r.s.headers.has<udp>()) return target_end::next_rule;
+      r.port = static_cast<std::uint16_t>(s.value);
+      return target_end::next;
     case kind::counter:
       ++rule.hits.packets;
       rule.hits.bytes += r.s.length;
@@ -33338,12 +33604,16 @@ class rule_table {
   }
 
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
-  /// table has elements that end after a time, that is counted from the first packet on.
+  /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
+  /// goes to a local handler, is a drop for whoever does not give the hook its ways.
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    return run_chains(n, r);
+    const verdict v = run_chains(n, r);
+    if (r.port == 0 || v.code != verdict_code::pass) return v;
+    p.scratch(r.port);
+    return detail::diverted_by_rule;
   }
   /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
   /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.
@@ -33543,6 +33813,11 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::refuse:
+        to << "reject";
+        if (s.value != 0) to << " with " << refusals[s.value].with << ' ' << refusals[s.value].code;
+        return;
+      case statement_kind::divert: to << "tproxy to :" << s.value; return;
       case statement_kind::translate: return print(to, t_.translations[s.index], both_families_);
       case statement_kind::translate_by_map: {
         const nat_target& how = t_.translations[s.index];
@@ -33759,8 +34034,9 @@ template <class List = rule_list>
 //
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
 // ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
-// maxseg size set; add, update and delete of elements; at its end accept, drop, return, continue, jump, goto or vmap,
-// in chains of type nat snat, dnat, masquerade or redirect, and a comment.
+// maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return, continue, jump,
+// goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and tproxy see
+// ways.hpp.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -33775,7 +34051,8 @@ template <class List = rule_list>
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements; `snat to :1024-65535` need not follow a test of the protocol, and takes ICMP's identifiers too.
+// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the
+// first takes ICMP's identifiers too; a local handler has a port, but no address.
 // Not known are concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
@@ -34051,13 +34328,20 @@ struct rule_table_stage : stage_defaults {
   verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     return slot->current().run(Point, p, c, found);
   }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
+  }
   constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
 };
 
 }  // namespace detail
 
-/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
-/// pipeline; the stages of one thread share one.
+/// The base chains that a rule table has at a hook point, as a stage; with `.on<accepted>(...)`, `.on<refused>(...)`
+/// and
+/// `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. Refers
+/// to the slot, which must outlive the pipeline; the stages of one thread share one.
 template <hook_point Point>
 [[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
   return detail::rule_table_stage<Point>{slot};
@@ -39116,12 +39400,9 @@ struct as_the_route_says {
     return {icmp_for(t), icmpv6_for(t)};
   }
 };
-// What a stage before has left in the packet's scratch: type, code and 16 bits of value, whichever the family.
+// What a stage before has left in the packet's scratch: see refusal.
 struct as_the_packet_says {
-  [[nodiscard]] static constexpr std::uint32_t packed(std::uint8_t type, std::uint8_t code,
-                                                      std::uint32_t value) noexcept {
-    return std::uint32_t{type} << 24 | std::uint32_t{code} << 16 | (value < 0xffff ? value : 0xffff);
-  }
+  [[nodiscard]] static bool is_reset(const packet& p) noexcept { return p.scratch() == refusal::tcp_reset; }
   [[nodiscard]] icmp_error operator()(const packet& p) const noexcept {
     const std::uint32_t word = p.scratch();
     const auto type = static_cast<std::uint8_t>(word >> 24), code = static_cast<std::uint8_t>(word >> 16);
@@ -39137,7 +39418,11 @@ struct reject_stage : stage_defaults {
   static constexpr const char* name = "reject";
 
   constexpr reject_stage(What w, icmp_sender& s) noexcept : what(w), sender(&s) {}
-  verdict operator()(packet& p, context& c) const noexcept { return answer_with_error(p, what(p), *sender, c.now); }
+  verdict operator()(packet& p, context& c) const noexcept {
+    if constexpr (requires { what.is_reset(p); })
+      if (what.is_reset(p)) return answer_with_tcp_reset(p, *sender, c.now);
+    return answer_with_error(p, what(p), *sender, c.now);
+  }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   What what;
@@ -39170,7 +39455,8 @@ struct tcp_reset_stage : stage_defaults {
 [[nodiscard]] constexpr auto reject(const next_hop_table& hops, icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_route_says>{{&hops}, sender};
 }
-/// The same behind `forwarding()`, on its way `refused`, which knows what is wrong with each packet.
+/// The same on the way `refused` of `forwarding()` and of hooks, which knows what is wrong with each packet; where a
+/// rule says so it is a TCP reset.
 [[nodiscard]] constexpr auto reject(icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_packet_says>{{}, sender};
 }
@@ -39215,11 +39501,6 @@ struct forwarded {
 struct oversized {
   static constexpr const char* name = "oversized";  ///< in drawings
 };
-/// The way of packets that do not go on, and whose sender is to be told: `reject(sender)` knows why.
-struct refused {
-  static constexpr const char* name = "refused";  ///< in drawings
-};
-
 /// How the source of a packet is checked against the routes: Linux's rp_filter.
 enum class reverse_path_filter : std::uint8_t {
   off,     ///< not at all
@@ -39284,7 +39565,7 @@ struct forwarding_decision {
  private:
   template <class Kind>
   [[nodiscard]] static ways refuse(packet& p, Kind k, std::size_t value = 0) noexcept {
-    p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
+    p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
     return refused{};
   }
   [[nodiscard]] std::size_t mtu_of(const next_hop& hop) const noexcept {
@@ -39934,7 +40215,7 @@ struct check_mtu_decision {
       if (length_on_wire(p, found, ip.total_length()) <= mtu) return fitting{};
       if (!ip.dont_fragment()) return oversized{};
       constexpr icmp_kind k = icmp::unreachable::fragmentation_needed;
-      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
       return refused{};
     }
     if (found.has<ipv6>()) {
@@ -39947,7 +40228,7 @@ struct check_mtu_decision {
           !p.layers().has(protocol::fragment))
         return oversized{};
       constexpr icmpv6_kind k = icmpv6::packet_too_big;
-      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
       return refused{};
     }
     return drop(drop_reason::not_ip);

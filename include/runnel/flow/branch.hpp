@@ -156,9 +156,12 @@ class branch_stage : public stage_defaults {
   static constexpr stage_kind kind = stage_kind::branch;
   static constexpr bool needs_parsed =
       needs::parsed || prefetch_demands<F>::parsed || requires { requires F::needs_parsed; };
-  static constexpr bool needs_tracked = needs::connections;
-  static constexpr bool writes = needs::writes;
-  static constexpr bool resizes = needs::whole_packets;
+  static constexpr bool needs_tracked = needs::connections || requires { requires F::needs_tracked; };
+  static constexpr bool writes = needs::writes || requires { requires F::writes; };
+  static constexpr bool resizes = [] {
+    if constexpr (requires { F::resizes; }) return F::resizes;
+    else return needs::whole_packets;
+  }();
   static constexpr bool asks_for_frame = needs::frames;
   static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 
@@ -181,7 +184,9 @@ class branch_stage : public stage_defaults {
   }
 
   RUNNEL_INLINE verdict decide(packet& p, context& c, const layers* found) noexcept {
-    if constexpr (needs::views && ways::template contains<other>) {
+    if constexpr (requires { function_.decide(p, c, found); }) {
+      return function_.decide(p, c, found).decision();
+    } else if constexpr (needs::views && ways::template contains<other>) {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{other{}}, arguments{}).decision();
     } else {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
@@ -204,7 +209,9 @@ class branch_stage : public stage_defaults {
         type_list<decltype(Connections::pipeline_type::template check_places<after<branch_stage>(At)>())...>;
   }
   constexpr void print_name(text_writer& out) const noexcept {
-    if constexpr (requires { out << F::name; }) {
+    if constexpr (requires { function_.print_name(out); }) {
+      function_.print_name(out);
+    } else if constexpr (requires { out << F::name; }) {
       out << F::name;
     } else {
       out << "branch(";

@@ -17,7 +17,7 @@
 #define RUNNEL_HOOK_CHAIN_HPP
 
 #include <cstddef>      // size_t
-#include <cstdint>      // int32_t
+#include <cstdint>      // int32_t, uint16_t
 #include <type_traits>  // is_same_v
 #include <utility>      // declval
 
@@ -27,6 +27,7 @@
 #include <runnel/hook/hook_point.hpp>
 #include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/targets.hpp>
+#include <runnel/hook/ways.hpp>
 #include <runnel/match/rules.hpp>
 #include <runnel/match/subject.hpp>
 #include <runnel/packet/packet.hpp>
@@ -48,6 +49,7 @@ struct rule_run {
   subject s;
   verdict decided = pass;
   const nat_target* translation = nullptr;  // what a rule said about it, beside `accept`
+  std::uint16_t port = 0;                   // of the local handler that it goes to when it is accepted
 
   rule_run(packet& of, context& in, const layers* f) noexcept : p(of), c(in), found(f), s(look()) {}
   [[nodiscard]] RUNNEL_INLINE subject look() const noexcept {
@@ -221,6 +223,11 @@ struct chain_stage : stage_defaults {
       return call_stage(body, p, c, found);
     }
   }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
+  }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "chain " << runnel::name(Point);
     if constexpr (Priority != hook_priority::filter) out << ' ' << std::int32_t{Priority};
@@ -287,6 +294,11 @@ struct hook_stage : stage_defaults {
   constexpr explicit hook_stage(const List& all) noexcept : chains(all) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     return chains.run(p, c, found);
+  }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
   }
   constexpr void print_name(text_writer& out) const noexcept {
     out << "hook " << runnel::name(Point);

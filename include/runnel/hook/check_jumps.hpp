@@ -50,37 +50,53 @@ inline std::size_t height_of(rule_table_parts& t, match::detail::text_cursor& in
   return height;
 }
 
+// Hooks of base chains, as bits of `table_chain::from`.
+[[nodiscard]] constexpr unsigned from_nat(hook_point p) noexcept { return 1u << static_cast<unsigned>(p); }
+[[nodiscard]] constexpr unsigned from_filter(hook_point p) noexcept { return 32u << static_cast<unsigned>(p); }
+
+// Why a statement may not stand where packets come to from these hooks; null when it may.
+[[nodiscard]] inline const char* wrong_place_of(const rule_table_parts& t, const statement& s, unsigned from) noexcept {
+  constexpr unsigned nat = 31;
+  switch (s.kind) {
+    case statement_kind::translate:
+    case statement_kind::translate_by_map: {
+      if ((from & ~nat) != 0)
+        return "address translation stands in chains of type nat, and this one is of type filter, or jumped to from "
+               "there";
+      constexpr unsigned sources = from_nat(postrouting) | from_nat(hook_point::input);
+      if (is_source(t.translations[s.index].kind))
+        return (from & ~sources) != 0 ? "snat and masquerade are for the hooks postrouting and input" : nullptr;
+      return (from & sources) != 0 ? "dnat and redirect are for the hooks prerouting and output" : nullptr;
+    }
+    case statement_kind::refuse:
+      if ((from & (nat | from_filter(postrouting))) == 0) return nullptr;
+      return "reject is for chains of type filter, but not at the hook postrouting";
+    case statement_kind::divert:
+      if ((from & ~from_filter(prerouting)) == 0) return nullptr;
+      return "tproxy is for chains of type filter at the hook prerouting";
+    default: return nullptr;
+  }
+}
 // Where packets may come from to each chain, and whether what stands there may stand there.
-inline void check_translations(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
+inline void check_places(rule_table_parts& t, match::detail::text_cursor& in) noexcept {
   for (std::size_t i = 0; i < t.size.chains; ++i) {
     table_chain& c = t.chains[i];
-    const auto at = static_cast<unsigned>(c.point);
-    c.from = !c.base ? std::uint8_t{0} : c.translates ? static_cast<std::uint8_t>(1u << at) : reached_from_filter;
+    c.from = static_cast<std::uint16_t>(!c.base ? 0 : c.translates ? from_nat(c.point) : from_filter(c.point));
   }
   // Jumps are at most so deep.
   for (std::size_t round = 0; round < max_jumps; ++round) {
     for (std::size_t i = 0; i < t.size.chains; ++i) {
       for_each_jump(t, t.chains[i], [&](const statement& s) {
-        t.chains[s.index].from = static_cast<std::uint8_t>(t.chains[s.index].from | t.chains[i].from);
+        t.chains[s.index].from = static_cast<std::uint16_t>(t.chains[s.index].from | t.chains[i].from);
       });
     }
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) {
     const table_chain& c = t.chains[i];
-    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n) {
-      const table_rule& r = t.rules[n];
-      const statement& last = t.statements[r.statement + r.statements - 1u];
-      if (last.kind != statement_kind::translate && last.kind != statement_kind::translate_by_map) continue;
-      if ((c.from & reached_from_filter) != 0)
-        return in.fail_at(c.named_at,
-                          "address translation stands in chains of type nat, and this one is of type "
-                          "filter, or jumped to from there");
-      const bool source = is_source(t.translations[last.index].kind);
-      for (unsigned p = 0; p < 5; ++p)
-        if ((c.from >> p & 1u) != 0 && translates_source(static_cast<hook_point>(p)) != source)
-          return in.fail_at(c.named_at, source ? "snat and masquerade are for the hooks postrouting and input"
-                                               : "dnat and redirect are for the hooks prerouting and output");
-    }
+    for (std::size_t n = c.rule; n < std::size_t{c.rule} + c.rules; ++n)
+      for (std::size_t s = 0; s < t.rules[n].statements; ++s)
+        if (const char* const why = wrong_place_of(t, t.statements[t.rules[n].statement + s], c.from))
+          return in.fail_at(c.named_at, why);
   }
 }
 
@@ -91,7 +107,7 @@ inline void check_jumps(rule_table_parts& t, match::detail::text_cursor& in) noe
     if (c.named && c.base) return in.fail_at(c.named_at, "a chain with a hook is not jumped to");
   }
   for (std::size_t i = 0; i < t.size.chains && in.good(); ++i) (void)height_of(t, in, t.chains[i], 0);
-  if (in.good()) check_translations(t, in);
+  if (in.good()) check_places(t, in);
 }
 
 }  // namespace runnel::detail

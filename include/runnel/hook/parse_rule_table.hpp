@@ -17,8 +17,9 @@
 //
 // A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
 // ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
-// maxseg size set; add, update and delete of elements; at its end accept, drop, return, continue, jump, goto or vmap,
-// in chains of type nat snat, dnat, masquerade or redirect, and a comment.
+// maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return, continue, jump,
+// goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and tproxy see
+// ways.hpp.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -33,7 +34,8 @@
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements; `snat to :1024-65535` need not follow a test of the protocol, and takes ICMP's identifiers too.
+// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the
+// first takes ICMP's identifiers too; a local handler has a port, but no address.
 // Not known are concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP

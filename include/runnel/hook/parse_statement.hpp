@@ -12,6 +12,7 @@
 #include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/parse_table_set.hpp>
 #include <runnel/hook/parse_translation.hpp>
+#include <runnel/hook/refusals.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
 #include <runnel/hook/table_set.hpp>
@@ -39,6 +40,10 @@ class statement_loader {
     statement verdict_there;
     if (parse_verdict(names_, in, begin_, verdict_there)) return add(verdict_there.kind, 0, verdict_there.index), true;
     if (match::detail::sees_map(*this, "vmap")) return parse_map(kind::look_up, "vmap", map_data::verdict), true;
+    if (in.accept_words("reject")) {
+      add(kind::refuse, parse_refusal(in, family_ != table_family::v6, family_ != table_family::v4));
+      return true;
+    }
     if (in.accept_words("snat")) return parse_translation(nat_kind::snat), true;
     if (in.accept_words("dnat")) return parse_translation(nat_kind::dnat), true;
     if (in.accept_words("masquerade")) return parse_own_address(nat_kind::masquerade), true;
@@ -57,10 +62,14 @@ class statement_loader {
     else if (in.accept_words("ip6 hoplimit set")) add(kind::hop_limit, value_of(ip6::hoplimit));
     else if (in.accept_words("tcp option maxseg size set"))
       add(kind::segment_size, in.number_up_to(0xffff, "a size up to 65535"));
+    else if (in.accept_words("tproxy to")) parse_divert();
     else if (in.accept_words("add")) parse_update(kind::add_element);
     else if (in.accept_words("update")) parse_update(kind::update_element);
     else if (in.accept_words("delete")) parse_update(kind::delete_element);
-    else in.expected("a statement: accept, drop, jump, goto, return, counter, limit rate, log, notrack, meta mark set");
+    else
+      in.expected(
+          "a statement: accept, drop, reject, jump, goto, return, vmap, counter, limit rate, log, meta mark set and so "
+          "on");
     return !in.good();
   }
 
@@ -86,6 +95,15 @@ class statement_loader {
     if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
     if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
     add(statement_kind::counter);
+  }
+  // `:50080`
+  void parse_divert() noexcept {
+    if (!in.accept(":")) return in.expected("\":\" and the port of a local handler");
+    in.skip_gap();
+    const std::size_t at = in.at();
+    const std::uint64_t port = in.number_up_to(0xffff, "a port from 1 to 65535");
+    if (in.good() && port == 0) in.fail_at(at, "a port is 1 or above");
+    add(statement_kind::divert, port);
   }
   // `over 10/second burst 5 packets`: its number.
   std::uint32_t parse_limit() noexcept {

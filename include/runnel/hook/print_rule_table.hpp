@@ -10,6 +10,7 @@
 #include <runnel/hook/hook_point.hpp>
 #include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/print_table_set.hpp>
+#include <runnel/hook/refusals.hpp>
 #include <runnel/hook/rule_table.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/ruleset_text.hpp>
@@ -112,6 +113,11 @@ class table_printer {
           to << " comment \"" << name(s.reason) << '"';
         return;
       case statement_kind::look_up: return map(to, " vmap ", s);
+      case statement_kind::refuse:
+        to << "reject";
+        if (s.value != 0) to << " with " << refusals[s.value].with << ' ' << refusals[s.value].code;
+        return;
+      case statement_kind::divert: to << "tproxy to :" << s.value; return;
       case statement_kind::translate: return print(to, t_.translations[s.index], both_families_);
       case statement_kind::translate_by_map: {
         const nat_target& how = t_.translations[s.index];

@@ -73,12 +73,16 @@ class rule_table {
   }
 
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
-  /// table has elements that end after a time, that is counted from the first packet on.
+  /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
+  /// goes to a local handler, is a drop for whoever does not give the hook its ways.
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    return run_chains(n, r);
+    const verdict v = run_chains(n, r);
+    if (r.port == 0 || v.code != verdict_code::pass) return v;
+    p.scratch(r.port);
+    return detail::diverted_by_rule;
   }
   /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
   /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.

@@ -85,10 +85,9 @@ struct table_chain {
   std::size_t named_at = 0;
   bool named = false;
   std::uint8_t looked_at = 0, height = 0;
-  std::uint8_t from = 0;  // where jumps to it come from: bits of hooks of type nat, and reached_from_filter
+  std::uint16_t from = 0;  // which base chains lead to it: bits of hooks of type nat, above them of type filter
   rule_counter policy_hits{};
 };
-inline constexpr std::uint8_t reached_from_filter = 1u << 5;
 struct named_table {
   char name[name_room] = {};
   table_family family{};

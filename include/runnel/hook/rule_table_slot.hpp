@@ -9,6 +9,7 @@
 #include <runnel/hook/hook_point.hpp>
 #include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table.hpp>
+#include <runnel/hook/ways.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/verdict.hpp>
 
@@ -62,13 +63,20 @@ struct rule_table_stage : stage_defaults {
   verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
     return slot->current().run(Point, p, c, found);
   }
+  /// Connects one of its ways, and makes a branch of it: see ways.hpp.
+  template <class Way, class Path>
+  [[nodiscard]] constexpr auto on(Path path) && noexcept {
+    return connect_hook<Way>(*this, std::move(path));
+  }
   constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
 };
 
 }  // namespace detail
 
-/// The base chains that a rule table has at a hook point, as a stage. Refers to the slot, which must outlive the
-/// pipeline; the stages of one thread share one.
+/// The base chains that a rule table has at a hook point, as a stage; with `.on<accepted>(...)`, `.on<refused>(...)`
+/// and
+/// `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. Refers
+/// to the slot, which must outlive the pipeline; the stages of one thread share one.
 template <hook_point Point>
 [[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
   return detail::rule_table_stage<Point>{slot};

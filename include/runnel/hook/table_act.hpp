@@ -12,6 +12,7 @@
 #include <runnel/hook/rule_table_parts.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
+#include <runnel/hook/refusals.hpp>
 #include <runnel/hook/targets.hpp>
 #include <runnel/match/condition_node.hpp>
 #include <runnel/match/condition_test.hpp>
@@ -135,6 +136,11 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::look_up: return target_end::next_rule;
     case kind::translate:
     case kind::translate_by_map: return translate(t, s, r);
+    case kind::refuse: return refusals[s.value].how.run(r);
+    case kind::divert:
+      if (!r.s.headers.has<tcp>() && !r.s.headers.has<udp>()) return target_end::next_rule;
+      r.port = static_cast<std::uint16_t>(s.value);
+      return target_end::next;
     case kind::counter:
       ++rule.hits.packets;
       rule.hits.bytes += r.s.length;

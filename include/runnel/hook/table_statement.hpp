@@ -20,6 +20,7 @@ enum class statement_kind : std::uint8_t {
   look_up,  // `vmap`: what the map says
   translate,
   translate_by_map,
+  refuse,
   // what goes on to the next one
   counter,
   limit,
@@ -37,6 +38,7 @@ enum class statement_kind : std::uint8_t {
   ttl,
   hop_limit,
   segment_size,
+  divert,
   add_element,
   update_element,
   delete_element,
@@ -45,7 +47,8 @@ struct statement {
   statement_kind kind = statement_kind::accept;
   drop_reason reason = drop_reason::policy;  // of a drop
   std::uint16_t index = 0;                   // of a chain, a limit, an update of a set, a translation
-  std::uint32_t value = 0;                   // what is set; where the prefix of a log begins; the node of an operand
+  std::uint32_t value =
+      0;  // what is set; where the prefix of a log begins; the node of an operand; of refuse its place in refusals
 
   friend constexpr bool operator==(const statement&, const statement&) noexcept = default;
 };

@@ -79,7 +79,7 @@ struct check_mtu_decision {
       if (length_on_wire(p, found, ip.total_length()) <= mtu) return fitting{};
       if (!ip.dont_fragment()) return oversized{};
       constexpr icmp_kind k = icmp::unreachable::fragmentation_needed;
-      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
       return refused{};
     }
     if (found.has<ipv6>()) {
@@ -92,7 +92,7 @@ struct check_mtu_decision {
           !p.layers().has(protocol::fragment))
         return oversized{};
       constexpr icmpv6_kind k = icmpv6::packet_too_big;
-      p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
+      p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
       return refused{};
     }
     return drop(drop_reason::not_ip);

@@ -21,6 +21,7 @@
 
 #include <runnel/flow/branch.hpp>
 #include <runnel/flow/ports.hpp>
+#include <runnel/hook/ways.hpp>
 #include <runnel/ip/answer.hpp>
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/next_hop.hpp>
@@ -45,11 +46,6 @@ struct forwarded {
 struct oversized {
   static constexpr const char* name = "oversized";  ///< in drawings
 };
-/// The way of packets that do not go on, and whose sender is to be told: `reject(sender)` knows why.
-struct refused {
-  static constexpr const char* name = "refused";  ///< in drawings
-};
-
 /// How the source of a packet is checked against the routes: Linux's rp_filter.
 enum class reverse_path_filter : std::uint8_t {
   off,     ///< not at all
@@ -114,7 +110,7 @@ struct forwarding_decision {
  private:
   template <class Kind>
   [[nodiscard]] static ways refuse(packet& p, Kind k, std::size_t value = 0) noexcept {
-    p.scratch(as_the_packet_says::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
+    p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
     return refused{};
   }
   [[nodiscard]] std::size_t mtu_of(const next_hop& hop) const noexcept {

@@ -16,6 +16,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 #include <runnel/flow/stage.hpp>
+#include <runnel/hook/ways.hpp>
 #include <runnel/ip/icmp_error.hpp>
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/route.hpp>
@@ -38,12 +39,9 @@ struct as_the_route_says {
     return {icmp_for(t), icmpv6_for(t)};
   }
 };
-// What a stage before has left in the packet's scratch: type, code and 16 bits of value, whichever the family.
+// What a stage before has left in the packet's scratch: see refusal.
 struct as_the_packet_says {
-  [[nodiscard]] static constexpr std::uint32_t packed(std::uint8_t type, std::uint8_t code,
-                                                      std::uint32_t value) noexcept {
-    return std::uint32_t{type} << 24 | std::uint32_t{code} << 16 | (value < 0xffff ? value : 0xffff);
-  }
+  [[nodiscard]] static bool is_reset(const packet& p) noexcept { return p.scratch() == refusal::tcp_reset; }
   [[nodiscard]] icmp_error operator()(const packet& p) const noexcept {
     const std::uint32_t word = p.scratch();
     const auto type = static_cast<std::uint8_t>(word >> 24), code = static_cast<std::uint8_t>(word >> 16);
@@ -59,7 +57,11 @@ struct reject_stage : stage_defaults {
   static constexpr const char* name = "reject";
 
   constexpr reject_stage(What w, icmp_sender& s) noexcept : what(w), sender(&s) {}
-  verdict operator()(packet& p, context& c) const noexcept { return answer_with_error(p, what(p), *sender, c.now); }
+  verdict operator()(packet& p, context& c) const noexcept {
+    if constexpr (requires { what.is_reset(p); })
+      if (what.is_reset(p)) return answer_with_tcp_reset(p, *sender, c.now);
+    return answer_with_error(p, what(p), *sender, c.now);
+  }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
   What what;
@@ -92,7 +94,8 @@ struct tcp_reset_stage : stage_defaults {
 [[nodiscard]] constexpr auto reject(const next_hop_table& hops, icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_route_says>{{&hops}, sender};
 }
-/// The same behind `forwarding()`, on its way `refused`, which knows what is wrong with each packet.
+/// The same on the way `refused` of `forwarding()` and of hooks, which knows what is wrong with each packet; where a
+/// rule says so it is a TCP reset.
 [[nodiscard]] constexpr auto reject(icmp_sender& sender) noexcept {
   return detail::reject_stage<detail::as_the_packet_says>{{}, sender};
 }

@@ -94,6 +94,8 @@ bool sees_verdict(auto& p) noexcept {
                                         "delete",
                                         "meta mark set",
                                         "ct mark set",
+                                        "reject",
+                                        "tproxy",
                                         "snat",
                                         "dnat",
                                         "masquerade",

@@ -15,6 +15,7 @@ enum class drop_reason : std::uint8_t {
   policy,               ///< a rule or a handler said so without naming a cause
   blocklist,            ///< an address or port is on a list of unwanted ones
   no_match,             ///< no rule matched and the policy is to drop
+  rejected,             ///< a rule refuses it, and the hook has no way `refused` on which its sender would be told
   discarded,            ///< the pipeline ends here on purpose (`discard`)
   aborted,              ///< an early verdict reported a fault of its own
   truncated_capture,    ///< the capture cut the packet short before its headers ended
@@ -72,7 +73,7 @@ enum class drop_reason : std::uint8_t {
   transmit_error,       ///< a device failed to send or write the packet
   too_big,              ///< longer than the device, the slot or the format can carry
   link_loss,            ///< a simulated wire lost it
-  no_target,            ///< redirected to a device that is not there
+  no_target,            ///< redirected to a device or a local handler that is not there
   count_                ///< how many there are
 };
 
@@ -87,6 +88,7 @@ inline constexpr std::size_t drop_reason_count = static_cast<std::size_t>(drop_r
       "policy",
       "blocklist",
       "no_match",
+      "rejected",
       "discarded",
       "aborted",
       "truncated_capture",
