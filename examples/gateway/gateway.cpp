@@ -87,7 +87,7 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
   gateway::with_path(r, wire, out, [&](auto& path) {
     auto whole = parse() | by_source{&r} | shared(path);
     // One packet at a time: what of a burst follows a packet that is dropped would be dropped with it.
-    run(time, attach<1>(*in, whole), attach(r.fragments), attach(r.connections));
+    run(time, attach<1>(*in, whole), attach(r.fragments), attach(r.own_fragments), attach(r.connections));
     gateway::show([&](text_writer& screen) {
       describe(screen, whole);
       screen << "\nDropped:\n";
@@ -246,8 +246,11 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     // What waited in vain for its neighbour has been translated and counted already: the error is routed like any
     // other.
     auto late = parse() | reject(icmp::unreachable::host, r.errors) | track(r.connections) |
-                hook<hook_point::output>(r.rules) |
-                route(r.routes()).on<local>(discard).on<forward>(shared(onto_link)).on<no_route>(discard);
+                nat<hook_point::output>(r.translations) | hook<hook_point::output>(r.rules) |
+                route(r.routes())
+                    .on<local>(discard)
+                    .on<forward>(nat<postrouting>(r.translations) | shared(onto_link))
+                    .on<no_route>(discard);
 
     // What all paths have counted; they share one.
     const auto sum = [&] {
@@ -289,6 +292,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
               attach_all(questions),
               attach(unreachable, late),
               attach(r.fragments),
+              attach(r.own_fragments),
               attach(r.connections),
               std::move(attends),
               std::move(*metrics)};

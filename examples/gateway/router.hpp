@@ -3,10 +3,13 @@
 //
 //     from each interface -> parse -> neighbours --.
 //                                                  |
-//         defragment -> track -> prerouting -> route -+- local ---> input ---> echo, or "nobody listens"
+//         fragments -> track -> prerouting -> route -+- local ---> input ---> echo, or "nobody listens"
 //                                                     +- forward -> forward -> TTL, MTU -> postrouting -> confirm ->
 //                                                     |                                      resolve -> its interface
 //                                                     `- no route -> ICMP error
+//
+// Addresses are translated at prerouting and postrouting, by rules that are asked about the first packet of a
+// connection.
 //
 // The tables live in `router`; the path refers to them. Rules, routes and addresses are replaced while packets flow,
 // and no connection is lost by that.
@@ -201,9 +204,13 @@ struct router {
   router(configuration c, std::unique_ptr<rule_set> loaded)
       : config(std::move(c)),
         connection_memory(runnel::connection_table::bytes_needed(config.connections)),
-        fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
+        fragment_memory(runnel::virtual_fragment_table::bytes_needed(config.fragments)),
+        own_fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
         connections(connection_memory, seeded(config.connections)),
+        translations(connections, random_seed()),
+        fragment_ids(random_seed()),
         fragments(fragment_memory, seeded(config.fragments)),
+        own_fragments(own_fragment_memory, seeded(config.fragments)),
         links(config.interfaces.size() + 1),
         hop_slots(config.routes.size() + 4096),
         hops(hop_slots.data(), hop_slots.size(), nullptr, 0),
@@ -254,9 +261,12 @@ struct router {
   }
 
   configuration config;
-  table_memory connection_memory, fragment_memory;
+  table_memory connection_memory, fragment_memory, own_fragment_memory;
   runnel::connection_table connections;
-  runnel::fragment_table fragments;
+  runnel::nat_table translations;
+  runnel::random_generator fragment_ids;
+  runnel::virtual_fragment_table fragments;  // of what goes through: they stay what they are
+  runnel::fragment_table own_fragments;      // of what is for this host
   std::vector<runnel::ip_interface> links;
   std::vector<runnel::next_hop_table::slot> hop_slots;
   runnel::next_hop_table hops;
@@ -268,9 +278,31 @@ struct router {
 
   template <class Config>
   static Config seeded(Config c) {
-    std::random_device source;
-    c.seed = std::uint64_t{source()} << 32 | source();
+    c.seed = random_seed();
     return c;
+  }
+  static std::uint64_t random_seed() {
+    std::random_device source;
+    return std::uint64_t{source()} << 32 | source();
+  }
+};
+
+// Tells fragments that are sent to an address of this host.
+struct in_pieces {
+  static constexpr const char* name = "in_pieces";
+};
+struct to_this_host {
+  using ways = runnel::ports<in_pieces, runnel::other>;
+  static constexpr const char* name = "to_this_host";
+  static constexpr bool needs_parsed = true;
+  runnel::ip_interfaces interfaces;
+
+  ways operator()(runnel::packet& p) const {
+    if (!p.layers().has(runnel::protocol::fragment)) return runnel::other{};
+    const runnel::header_map found{static_cast<const runnel::packet&>(p)};
+    const bool ours = found.has<runnel::ipv4>() ? interfaces.is_own(found.get<runnel::ipv4>().destination())
+                                                : interfaces.is_own(found.get<runnel::ipv6>().destination());
+    return ours ? ways{in_pieces{}} : ways{runnel::other{}};
   }
 };
 
@@ -281,16 +313,21 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
   using namespace runnel;
   const ip_interfaces interfaces = r.interfaces();
 
-  auto onwards = as_pipeline(hook<postrouting>(r.rules) | confirm(r.connections) | replaceable(wire));
-  auto answers = as_pipeline(track(r.connections) | hook<hook_point::output>(r.rules) | transmit(out));
+  auto onwards =
+      as_pipeline(hook<postrouting>(r.rules) | nat<postrouting>(r.translations, r.rules, leaving(interfaces)) |
+                  confirm(r.connections) | replaceable(wire));
+  auto answers = as_pipeline(track(r.connections) | nat<hook_point::output>(r.translations) |
+                             hook<hook_point::output>(r.rules) | nat<postrouting>(r.translations) |
+                             fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
   // clang-format off
-  auto path = as_pipeline(
-      defragment(r.fragments)
-    | track(r.connections) | ftp_helper(r.connections) | tftp_helper(r.connections)
+  auto tracked = as_pipeline(
+      track(r.connections) | ftp_helper(r.connections) | tftp_helper(r.connections)
     | hook<prerouting>(r.rules)
+    | nat<prerouting>(r.translations, r.rules, arriving(interfaces))
     | route(r.routes())
         .on<local>(
             hook<hook_point::input>(r.rules)
+          | nat<hook_point::input>(r.translations)
           | confirm(r.connections)
           | answer_echo(interfaces)
               .on<answered>(shared(answers))
@@ -307,6 +344,11 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
               .on<oversized>(fragment(r.hops, {.interfaces = interfaces}) | shared(onwards))
               .on<refused>  (reject(r.errors) | shared(answers)))
         .on<no_route>(reject(r.hops, r.errors) | shared(answers)));
+  // What is sent to this host in pieces becomes one packet; what goes through stays in pieces, each with its connection.
+  auto path = as_pipeline(
+      branch(to_this_host{interfaces})
+        .on<in_pieces>(defragment(r.own_fragments) | shared(tracked))
+        .on<other>    (virtual_defragment(r.fragments) | shared(tracked)));
   // clang-format on
   return use(path);
 }
