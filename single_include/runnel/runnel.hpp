@@ -31761,9 +31761,10 @@ struct table_set {
   table_slot* slot = nullptr;
   const table_clock* clock = nullptr;
 
-  // How many slots `n` elements need. The index has one more.
+  // How many slots `n` elements need: a third of them is used at most, so that nearly all are found in the first one.
+  // The index has one more.
   [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
-    return hash_set<std::uint32_t>::slots_for(n);
+    return hash_set<std::uint32_t>::slots_for(2 * n);
   }
   [[nodiscard]] bool is_over(std::uint32_t at) const noexcept { return state[at].expires <= clock->now; }
 
@@ -31987,7 +31988,7 @@ struct rule_table_config {
   std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
   std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
-  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 104 bytes each
+  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 128 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -32055,9 +32056,9 @@ struct rule_table_parts {
   static constexpr std::size_t part(std::size_t n) noexcept {
     return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
   }
-  // A set of n elements takes slots_for(n) <= 3 n slots, at least 2, and one more.
+  // A set of n elements takes at most 6 n slots, at least 2, and one more.
   static constexpr std::size_t slots_of(const rule_table_config& c) noexcept {
-    return 3 * (std::size_t{c.elements} + c.sets);
+    return 6 * (std::size_t{c.elements} + c.sets);
   }
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
     return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
