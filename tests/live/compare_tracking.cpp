@@ -16,6 +16,7 @@
 #include <runnel/track.hpp>
 #include <runnel/wire.hpp>
 
+#include "one_frame.hpp"
 #include "other_conversations.hpp"
 
 namespace {
@@ -71,29 +72,6 @@ std::string text(std::uint32_t said) {
 }
 
 // ---- ours
-
-class one_frame {
- public:
-  explicit one_frame(pool& memory) : memory_(&memory) {}
-  void put(const frame_bytes& f) { frame_ = &f; }
-  pool& memory() { return *memory_; }
-  template <class Take>
-  std::size_t receive(std::size_t, instant now, Take&& take) {
-    if (frame_ == nullptr) return 0;
-    frame f = memory_->allocate_frame();
-    if (f.slot == no_slot) fail("the pool is empty");
-    std::memcpy(f.put(frame_->size()), frame_->data(), frame_->size());
-    f.timestamp = now;
-    frame_ = nullptr;
-    take(f);
-    return 1;
-  }
-  bool done() { return frame_ == nullptr; }
-
- private:
-  pool* memory_;
-  const frame_bytes* frame_ = nullptr;
-};
 
 static_pool<pool_config{.packets = 4096, .bytes = 2048, .headroom = 64, .bare = 64}> memory;
 static_connection_table<connection_config{
@@ -155,15 +133,8 @@ class our_path {
 class comparison {
  public:
   comparison(const char* in, const char* out) : in_(in), out_(out) {
-    // The kernel takes note of a carrier when it has time.
-    const hosts nobody{.client = 0xfffe, .server = 0xfffe};
-    spoiled.push_back(nobody);
-    for (int tries = 0;; ++tries) {
-      in_.send(frame_with(in_, nobody.ip(false, 253, {})));
-      if (!out_.left(forwarded_only).empty()) break;
-      if (tries == 500) fail("nothing is forwarded");
-      ::usleep(10'000);
-    }
+    spoiled.push_back({.client = 0xfffe, .server = 0xfffe});
+    wait_for_carrier(in_, out_, forwarded_only);
   }
 
   // Sends one packet both ways: true when both say the same. `what` is told when they do not.

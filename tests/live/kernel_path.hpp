@@ -147,8 +147,10 @@ inline std::uint16_t internet_checksum(const frame_bytes& b, std::uint64_t sum =
 struct hosts {
   bool is_ipv6 = false;
   std::uint16_t client = 1, server = 1;  // the lower bytes of their addresses
+  frame_bytes given[2]{};                // whole addresses, if not those
 
   frame_bytes address(bool of_server) const {
+    if (!given[of_server].empty()) return given[of_server];
     const std::uint16_t host = of_server ? server : client;
     frame_bytes a;
     if (is_ipv6) {
@@ -187,6 +189,18 @@ inline frame_bytes frame_with(const tap_end& to, const frame_bytes& packet) {
   put32(f, 0x0200'0000), put16(f, 1), put16(f, packet[0] >> 4 == 6 ? 0x86dd : 0x0800);
   put(f, packet);
   return f;
+}
+
+/// The kernel takes note of a carrier when it has time: waits until it forwards from one end to the other. Who is asked
+/// for that is 10.1.255.254.
+inline void wait_for_carrier(tap_end& in, tap_end& out, std::uint32_t mark) {
+  const hosts nobody{.client = 0xfffe, .server = 0xfffe};
+  for (int tries = 0;; ++tries) {
+    in.send(frame_with(in, nobody.ip(false, 253, {})));
+    if (!out.left(mark).empty()) return;
+    if (tries == 500) fail("nothing is forwarded");
+    ::usleep(10'000);
+  }
 }
 
 }  // namespace kernel_path
