@@ -37062,7 +37062,11 @@ struct fragment_key {
 
   [[nodiscard]] bool is_ipv6() const noexcept { return id >> 63 != 0; }
   [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
-    return is_ipv6() ? hash_key(*this, seed) : hash_words(addresses[0], id, seed);
+    if (!is_ipv6()) return hash_words(addresses[0], id, seed);
+    // As hash_key, but of words, which need not lie in memory.
+    const std::uint64_t begun = hash_begin(sizeof *this, seed);
+    const std::uint64_t state = hash_step(hash_step(begun, addresses[0], addresses[1]), addresses[2], addresses[3]);
+    return multiply_fold(hash_step(state, id, ~id) ^ begun, hash_c);
   }
   friend bool operator==(const fragment_key&, const fragment_key&) noexcept = default;
 };
@@ -37117,26 +37121,30 @@ struct fragment_header_place {
   size = total - header;
   return drop_reason::none;
 }
-[[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                    std::size_t& size) noexcept {
+// Where the fragment header lies behind other extension headers; 0 when it is not there.
+[[nodiscard, gnu::noinline]] inline std::size_t find_fragment_header(const packet& p) noexcept {
   const header_map map{p};
-  if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
-  const ipv6 ip = map.get<ipv6>();
-  const std::byte* const header = p.data() + network;
-  const std::size_t at =
-      load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
-  if (at == 0) return drop_reason::ipv6_extension;
-  const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-  f.transport = fragment.next_header();
-  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
-  f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
-  f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
-  f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
-  f.more = fragment.more_fragments();
-  f.ecn = ip.ecn_bits();
-  const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
-  if (ip.payload_length() < before) return drop_reason::ip_total_length;
-  size = ip.payload_length() - before;
+  return map.has<ipv6_fragment>() ? find_fragment_header(map.get<ipv6>()).at : 0;
+}
+[[nodiscard]] RUNNEL_INLINE drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                           std::size_t& size) noexcept {
+  const std::byte* const h = p.data() + network;
+  if (network + ipv6::min_size > p.length()) return drop_reason::ip_too_short;
+  std::size_t at = ipv6::min_size;
+  if (load_u8(h + 6) != ipv6_extension::fragment) [[unlikely]]
+    at = find_fragment_header(p);
+  const std::size_t header = at + ipv6_fragment::min_size, payload = load_be16(h + 4) + std::size_t{ipv6::min_size};
+  if (at == 0 || network + header > p.length()) return drop_reason::ipv6_extension;
+  if (payload < header) return drop_reason::ip_total_length;
+  const unsigned place = load_be16(h + at + 2);
+  f.transport = load_u8(h + at);
+  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(h + 8 + 8 * i);
+  f.key.id |= std::uint64_t{1} << 63 | load_be32(h + at + 4);
+  f.header = static_cast<std::uint32_t>(network + header);
+  f.begin = place & 0xfff8u;
+  f.more = (place & 1u) != 0;
+  f.ecn = static_cast<std::uint8_t>(load_u8(h + 1) >> 4 & 3u);
+  size = payload - header;
   return drop_reason::none;
 }
 // @}
@@ -37148,9 +37156,9 @@ struct fragment_header_place {
   if (found.network < p.headroom()) return drop_reason::ip_too_short;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, size)
-                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, size)
-                                                      : drop_reason::ip_too_short;
+  drop_reason why = drop_reason::ip_too_short;
+  if (found.has(protocol::ipv4)) why = read_ipv4_fragment(p, network_offset(p), f, size);
+  else if (found.has(protocol::ipv6)) why = read_ipv6_fragment(p, network_offset(p), f, size);
   if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
   if (f.header + size > p.total_length())
@@ -37168,12 +37176,12 @@ struct fragment_header_place {
 [[nodiscard]] constexpr bool ecn_fits(unsigned seen) noexcept { return (seen & 1u) == 0 || seen == 1; }
 [[nodiscard]] constexpr bool ecn_congested(unsigned seen) noexcept { return (seen & 8u) != 0; }
 
-// Finds the layers of a packet whose IP header has changed and lies `network` bytes behind the data; what is around it
-// has stayed as it was.
-inline void find_layers_again(packet& p, const layers& before, std::size_t network) noexcept {
-  layers found = dissect(
-      p.contents().from(network), link_type::raw_ip,
-      {.head_offset = p.headroom() + network, .chained = p.total_length() - p.length(), .missing = p.missing()});
+// Finds the layers of a packet of `length` bytes whose IP header has changed and lies `network` bytes behind the data;
+// what is around it has stayed as it was.
+inline void find_layers_again(packet& p, const layers& before, std::size_t network, std::size_t length) noexcept {
+  layers found =
+      dissect(p.contents().from(network), link_type::raw_ip,
+              {.head_offset = p.headroom() + network, .chained = length - p.length(), .missing = p.missing()});
   constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
   found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
   found.link = before.link;
@@ -37181,9 +37189,10 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
 }
 
 // Makes a whole datagram of the packet that begins with fragment 0 and goes on with the rest, `payload` bytes in all,
-// or is an atomic fragment: its headers say so then, and its layers are found anew. The first buffer is the packet's
-// own. What is wrong with the whole, or `none`.
-[[nodiscard]] inline drop_reason make_whole(packet& p, std::size_t payload, bool congested) noexcept {
+// or is an atomic fragment, of `length` bytes: its headers say so then, and its layers are found anew. The first buffer
+// is the packet's own. What is wrong with the whole, or `none`.
+[[nodiscard]] inline drop_reason make_whole(packet& p, std::size_t payload, bool congested,
+                                            std::size_t length) noexcept {
   const layers before = p.layers();
   const std::size_t network = network_offset(p);
   constexpr std::size_t moved = ipv6_fragment::min_size;
@@ -37212,9 +37221,10 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
     std::byte* const from = header - (network > link ? network : link);
     __builtin_memmove(from + moved, from, static_cast<std::size_t>(header - from) + fragment.at);
     if (!p.pull(moved)) return drop_reason::too_big;
+    length -= moved;
   }
   p.flow_hash(0);  // a device has found it without the ports
-  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved));
+  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved), length);
   return p.layers().fault;
 }
 
@@ -37264,7 +37274,7 @@ class fragment_store {
 
   /// Gives up the datagrams whose time has run out by `now`, at most `limit`, and says how many. The table does so by
   /// itself too, for some.
-  std::size_t expire(instant now, std::size_t limit = ~std::size_t{0}) noexcept {
+  [[gnu::noinline]] std::size_t expire(instant now, std::size_t limit = ~std::size_t{0}) noexcept {
     std::size_t n = 0;
     for (ages& family : ages_)
       for (; n < limit && family.oldest != none && due(datagrams_[family.oldest]) <= now; ++n)
@@ -37364,8 +37374,9 @@ class fragment_store {
     } else if (f.end <= g.first_byte) {
       at = {none, g.lowest};
     } else {
-      const drop_reason why = find_among(d, f, at);
-      if (why != drop_reason::none) return why;
+      const found_place found = find_among(d, f.begin, f.end, f.more);
+      if (found.why != drop_reason::none) return found.why;
+      at = found.at;
     }
     const bool contradicts = f.more ? g.total != 0 && f.end >= g.total : g.total != 0 || at.higher != none;
     if (contradicts || !ecn_fits(g.ecn | 1u << f.ecn)) return refuse(d, drop_reason::ip_fragment);
@@ -37468,26 +37479,31 @@ class fragment_store {
     }
     return found;
   }
-  // Among those that are there.
-  [[nodiscard, gnu::noinline]] drop_reason find_among(std::uint32_t d, const fragment_place& f,
-                                                      neighbours& at) noexcept {
+  struct found_place {
+    neighbours at;
+    drop_reason why;
+  };
+  // Among those that are there. By value, so that what is asked for stays in registers.
+  [[nodiscard, gnu::noinline]] found_place find_among(std::uint32_t d, std::uint32_t begin, std::uint32_t end,
+                                                      bool more) noexcept {
     const datagram& g = datagrams_[d];
-    at = {g.highest, none};
-    while (at.lower != none && fragments_[at.lower].begin >= f.begin) at = {fragments_[at.lower].lower, at.lower};
-    if (at.higher != none && fragments_[at.higher].begin == f.begin && fragments_[at.higher].end == f.end &&
-        f.more == (f.end != g.total)) {
+    neighbours at{g.highest, none};
+    while (at.lower != none && fragments_[at.lower].begin >= begin) at = {fragments_[at.lower].lower, at.lower};
+    if (at.higher != none && fragments_[at.higher].begin == begin && fragments_[at.higher].end == end &&
+        more == (end != g.total)) {
       ++statistics_.duplicates;
-      return drop_reason::fragment_duplicate;
+      return {at, drop_reason::fragment_duplicate};
     }
-    const bool overlaps = (at.lower != none && fragments_[at.lower].end > f.begin) ||
-                          (at.higher != none && fragments_[at.higher].begin < f.end);
-    return overlaps ? refuse(d, drop_reason::ip_fragment) : drop_reason::none;
+    const bool overlaps = (at.lower != none && fragments_[at.lower].end > begin) ||
+                          (at.higher != none && fragments_[at.higher].begin < end);
+    return {at, overlaps ? refuse(d, drop_reason::ip_fragment) : drop_reason::none};
   }
   [[gnu::noinline]] void make_room_for(std::uint32_t d, std::uint32_t buffers) noexcept {
     while (held_ + buffers > config_.fragments) give_up(oldest_but(d));
   }
-  [[nodiscard, gnu::noinline]] std::uint32_t add(const fragment_key& k, std::uint32_t hash, instant now) noexcept {
-    if (datagrams_.full()) give_up(oldest_but(none));
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t add(const fragment_key& k, std::uint32_t hash, instant now) noexcept {
+    if (datagrams_.full()) [[unlikely]]
+      give_up(oldest_but(none));
     std::uint32_t& bucket = buckets_[hash & mask_];
     const std::uint32_t d = datagrams_.emplace(k, now, hash, bucket);
     bucket = d;
@@ -37510,11 +37526,11 @@ class fragment_store {
     g.buffers = 0;
     g.highest = g.lowest = none;
   }
-  void give_up(std::uint32_t d) noexcept {
+  [[gnu::noinline]] void give_up(std::uint32_t d) noexcept {
     if (!datagrams_[d].refused) ++statistics_.given_up;
     erase(d);
   }
-  void time_out(std::uint32_t d, instant now) noexcept {
+  [[gnu::noinline]] void time_out(std::uint32_t d, instant now) noexcept {
     const datagram& g = datagrams_[d];
     packet first;
     if (!g.refused) {
@@ -37637,7 +37653,7 @@ class fragment_table : public detail::fragment_store {
       ++statistics_.malformed;
       return drop(why);
     }
-    if (f.begin == 0 && !f.more) return finish(p, f.end, false);
+    if (f.begin == 0 && !f.more) return finish(p, f.end, false, p.total_length());
     const std::uint32_t d = datagram_of(f.key, now);
     const instant came = p.timestamp();
     why = hold(d, f, p);
@@ -37648,15 +37664,16 @@ class fragment_table : public detail::fragment_store {
     const datagram& g = datagrams_[d];
     if (g.got != g.total) return stolen;
     const std::uint32_t total = g.total;
+    const std::size_t length = fragments_[g.lowest].held.total_length() + total - fragments_[g.lowest].end;
     const bool congested = detail::ecn_congested(g.ecn);
     p = join(d);
     p.timestamp(came);
-    return finish(p, total, congested);
+    return finish(p, total, congested, length);
   }
   // A packet with all of its datagram, whose headers speak of a fragment.
-  verdict finish(packet& p, std::uint32_t payload, bool congested) noexcept {
+  verdict finish(packet& p, std::uint32_t payload, bool congested, std::size_t length) noexcept {
     drop_reason why = drop_reason::no_packet;
-    if (!p.is_shared() || p.unshare()) why = detail::make_whole(p, payload, congested);
+    if (!p.is_shared() || p.unshare()) why = detail::make_whole(p, payload, congested, length);
     if (why == drop_reason::none) {
       ++statistics_.reassembled;
       return pass;
@@ -39863,7 +39880,7 @@ template <class Write>
     piece.connection(p.connection());
     piece.scratch(p.scratch());
     piece.traced(p.traced());
-    find_layers_again(piece, p.layers(), c.link);
+    find_layers_again(piece, p.layers(), c.link, piece.length());
     at += size;
   }
   if (!from.ok()) return give_back(n, drop_reason::ip_total_length);

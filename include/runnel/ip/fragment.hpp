@@ -68,7 +68,7 @@ template <class Write>
     piece.connection(p.connection());
     piece.scratch(p.scratch());
     piece.traced(p.traced());
-    find_layers_again(piece, p.layers(), c.link);
+    find_layers_again(piece, p.layers(), c.link, piece.length());
     at += size;
   }
   if (!from.ok()) return give_back(n, drop_reason::ip_total_length);

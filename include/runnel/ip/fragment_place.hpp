@@ -27,7 +27,11 @@ struct fragment_key {
 
   [[nodiscard]] bool is_ipv6() const noexcept { return id >> 63 != 0; }
   [[nodiscard]] std::uint64_t hash(std::uint64_t seed) const noexcept {
-    return is_ipv6() ? hash_key(*this, seed) : hash_words(addresses[0], id, seed);
+    if (!is_ipv6()) return hash_words(addresses[0], id, seed);
+    // As hash_key, but of words, which need not lie in memory.
+    const std::uint64_t begun = hash_begin(sizeof *this, seed);
+    const std::uint64_t state = hash_step(hash_step(begun, addresses[0], addresses[1]), addresses[2], addresses[3]);
+    return multiply_fold(hash_step(state, id, ~id) ^ begun, hash_c);
   }
   friend bool operator==(const fragment_key&, const fragment_key&) noexcept = default;
 };
@@ -82,26 +86,30 @@ struct fragment_header_place {
   size = total - header;
   return drop_reason::none;
 }
-[[nodiscard]] inline drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
-                                                    std::size_t& size) noexcept {
+// Where the fragment header lies behind other extension headers; 0 when it is not there.
+[[nodiscard, gnu::noinline]] inline std::size_t find_fragment_header(const packet& p) noexcept {
   const header_map map{p};
-  if (!map.has<ipv6_fragment>()) return drop_reason::ip_too_short;
-  const ipv6 ip = map.get<ipv6>();
-  const std::byte* const header = p.data() + network;
-  const std::size_t at =
-      load_u8(header + 6) == ipv6_extension::fragment ? std::size_t{ipv6::min_size} : find_fragment_header(ip).at;
-  if (at == 0) return drop_reason::ipv6_extension;
-  const ipv6_fragment fragment = ipv6_fragment::unchecked({header + at, ipv6_fragment::min_size});
-  f.transport = fragment.next_header();
-  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(header + 8 + 8 * i);
-  f.key.id |= std::uint64_t{1} << 63 | fragment.identification();
-  f.header = static_cast<std::uint32_t>(network + at + ipv6_fragment::min_size);
-  f.begin = static_cast<std::uint32_t>(fragment.fragment_offset());
-  f.more = fragment.more_fragments();
-  f.ecn = ip.ecn_bits();
-  const std::size_t before = at - ipv6::min_size + ipv6_fragment::min_size;
-  if (ip.payload_length() < before) return drop_reason::ip_total_length;
-  size = ip.payload_length() - before;
+  return map.has<ipv6_fragment>() ? find_fragment_header(map.get<ipv6>()).at : 0;
+}
+[[nodiscard]] RUNNEL_INLINE drop_reason read_ipv6_fragment(const packet& p, std::size_t network, fragment_place& f,
+                                                           std::size_t& size) noexcept {
+  const std::byte* const h = p.data() + network;
+  if (network + ipv6::min_size > p.length()) return drop_reason::ip_too_short;
+  std::size_t at = ipv6::min_size;
+  if (load_u8(h + 6) != ipv6_extension::fragment) [[unlikely]]
+    at = find_fragment_header(p);
+  const std::size_t header = at + ipv6_fragment::min_size, payload = load_be16(h + 4) + std::size_t{ipv6::min_size};
+  if (at == 0 || network + header > p.length()) return drop_reason::ipv6_extension;
+  if (payload < header) return drop_reason::ip_total_length;
+  const unsigned place = load_be16(h + at + 2);
+  f.transport = load_u8(h + at);
+  for (std::size_t i = 0; i < 4; ++i) f.key.addresses[i] = load_be64(h + 8 + 8 * i);
+  f.key.id |= std::uint64_t{1} << 63 | load_be32(h + at + 4);
+  f.header = static_cast<std::uint32_t>(network + header);
+  f.begin = place & 0xfff8u;
+  f.more = (place & 1u) != 0;
+  f.ecn = static_cast<std::uint8_t>(load_u8(h + 1) >> 4 & 3u);
+  size = payload - header;
   return drop_reason::none;
 }
 // @}
@@ -113,9 +121,9 @@ struct fragment_header_place {
   if (found.network < p.headroom()) return drop_reason::ip_too_short;
   std::size_t size = 0;
   f.key.id = by_interface ? std::uint64_t{p.iif()} << 40 : 0;
-  const drop_reason why = found.has(protocol::ipv4)   ? read_ipv4_fragment(p, network_offset(p), f, size)
-                          : found.has(protocol::ipv6) ? read_ipv6_fragment(p, network_offset(p), f, size)
-                                                      : drop_reason::ip_too_short;
+  drop_reason why = drop_reason::ip_too_short;
+  if (found.has(protocol::ipv4)) why = read_ipv4_fragment(p, network_offset(p), f, size);
+  else if (found.has(protocol::ipv6)) why = read_ipv6_fragment(p, network_offset(p), f, size);
   if (why != drop_reason::none) return why;
   f.end = static_cast<std::uint32_t>(f.begin + size);
   if (f.header + size > p.total_length())
@@ -133,12 +141,12 @@ struct fragment_header_place {
 [[nodiscard]] constexpr bool ecn_fits(unsigned seen) noexcept { return (seen & 1u) == 0 || seen == 1; }
 [[nodiscard]] constexpr bool ecn_congested(unsigned seen) noexcept { return (seen & 8u) != 0; }
 
-// Finds the layers of a packet whose IP header has changed and lies `network` bytes behind the data; what is around it
-// has stayed as it was.
-inline void find_layers_again(packet& p, const layers& before, std::size_t network) noexcept {
-  layers found = dissect(
-      p.contents().from(network), link_type::raw_ip,
-      {.head_offset = p.headroom() + network, .chained = p.total_length() - p.length(), .missing = p.missing()});
+// Finds the layers of a packet of `length` bytes whose IP header has changed and lies `network` bytes behind the data;
+// what is around it has stayed as it was.
+inline void find_layers_again(packet& p, const layers& before, std::size_t network, std::size_t length) noexcept {
+  layers found =
+      dissect(p.contents().from(network), link_type::raw_ip,
+              {.head_offset = p.headroom() + network, .chained = length - p.length(), .missing = p.missing()});
   constexpr unsigned outside = 7u | bit(protocol::vlan) | bit(protocol::mpls);
   found.protocols = static_cast<std::uint16_t>((found.protocols & ~7u) | (before.protocols & outside));
   found.link = before.link;
@@ -146,9 +154,10 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
 }
 
 // Makes a whole datagram of the packet that begins with fragment 0 and goes on with the rest, `payload` bytes in all,
-// or is an atomic fragment: its headers say so then, and its layers are found anew. The first buffer is the packet's
-// own. What is wrong with the whole, or `none`.
-[[nodiscard]] inline drop_reason make_whole(packet& p, std::size_t payload, bool congested) noexcept {
+// or is an atomic fragment, of `length` bytes: its headers say so then, and its layers are found anew. The first buffer
+// is the packet's own. What is wrong with the whole, or `none`.
+[[nodiscard]] inline drop_reason make_whole(packet& p, std::size_t payload, bool congested,
+                                            std::size_t length) noexcept {
   const layers before = p.layers();
   const std::size_t network = network_offset(p);
   constexpr std::size_t moved = ipv6_fragment::min_size;
@@ -177,9 +186,10 @@ inline void find_layers_again(packet& p, const layers& before, std::size_t netwo
     std::byte* const from = header - (network > link ? network : link);
     __builtin_memmove(from + moved, from, static_cast<std::size_t>(header - from) + fragment.at);
     if (!p.pull(moved)) return drop_reason::too_big;
+    length -= moved;
   }
   p.flow_hash(0);  // a device has found it without the ports
-  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved));
+  find_layers_again(p, before, network_offset(p) + (before.has(protocol::ipv4) ? 0 : moved), length);
   return p.layers().fault;
 }
 

@@ -50,7 +50,7 @@ class fragment_store {
 
   /// Gives up the datagrams whose time has run out by `now`, at most `limit`, and says how many. The table does so by
   /// itself too, for some.
-  std::size_t expire(instant now, std::size_t limit = ~std::size_t{0}) noexcept {
+  [[gnu::noinline]] std::size_t expire(instant now, std::size_t limit = ~std::size_t{0}) noexcept {
     std::size_t n = 0;
     for (ages& family : ages_)
       for (; n < limit && family.oldest != none && due(datagrams_[family.oldest]) <= now; ++n)
@@ -150,8 +150,9 @@ class fragment_store {
     } else if (f.end <= g.first_byte) {
       at = {none, g.lowest};
     } else {
-      const drop_reason why = find_among(d, f, at);
-      if (why != drop_reason::none) return why;
+      const found_place found = find_among(d, f.begin, f.end, f.more);
+      if (found.why != drop_reason::none) return found.why;
+      at = found.at;
     }
     const bool contradicts = f.more ? g.total != 0 && f.end >= g.total : g.total != 0 || at.higher != none;
     if (contradicts || !ecn_fits(g.ecn | 1u << f.ecn)) return refuse(d, drop_reason::ip_fragment);
@@ -254,26 +255,31 @@ class fragment_store {
     }
     return found;
   }
-  // Among those that are there.
-  [[nodiscard, gnu::noinline]] drop_reason find_among(std::uint32_t d, const fragment_place& f,
-                                                      neighbours& at) noexcept {
+  struct found_place {
+    neighbours at;
+    drop_reason why;
+  };
+  // Among those that are there. By value, so that what is asked for stays in registers.
+  [[nodiscard, gnu::noinline]] found_place find_among(std::uint32_t d, std::uint32_t begin, std::uint32_t end,
+                                                      bool more) noexcept {
     const datagram& g = datagrams_[d];
-    at = {g.highest, none};
-    while (at.lower != none && fragments_[at.lower].begin >= f.begin) at = {fragments_[at.lower].lower, at.lower};
-    if (at.higher != none && fragments_[at.higher].begin == f.begin && fragments_[at.higher].end == f.end &&
-        f.more == (f.end != g.total)) {
+    neighbours at{g.highest, none};
+    while (at.lower != none && fragments_[at.lower].begin >= begin) at = {fragments_[at.lower].lower, at.lower};
+    if (at.higher != none && fragments_[at.higher].begin == begin && fragments_[at.higher].end == end &&
+        more == (end != g.total)) {
       ++statistics_.duplicates;
-      return drop_reason::fragment_duplicate;
+      return {at, drop_reason::fragment_duplicate};
     }
-    const bool overlaps = (at.lower != none && fragments_[at.lower].end > f.begin) ||
-                          (at.higher != none && fragments_[at.higher].begin < f.end);
-    return overlaps ? refuse(d, drop_reason::ip_fragment) : drop_reason::none;
+    const bool overlaps = (at.lower != none && fragments_[at.lower].end > begin) ||
+                          (at.higher != none && fragments_[at.higher].begin < end);
+    return {at, overlaps ? refuse(d, drop_reason::ip_fragment) : drop_reason::none};
   }
   [[gnu::noinline]] void make_room_for(std::uint32_t d, std::uint32_t buffers) noexcept {
     while (held_ + buffers > config_.fragments) give_up(oldest_but(d));
   }
-  [[nodiscard, gnu::noinline]] std::uint32_t add(const fragment_key& k, std::uint32_t hash, instant now) noexcept {
-    if (datagrams_.full()) give_up(oldest_but(none));
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t add(const fragment_key& k, std::uint32_t hash, instant now) noexcept {
+    if (datagrams_.full()) [[unlikely]]
+      give_up(oldest_but(none));
     std::uint32_t& bucket = buckets_[hash & mask_];
     const std::uint32_t d = datagrams_.emplace(k, now, hash, bucket);
     bucket = d;
@@ -296,11 +302,11 @@ class fragment_store {
     g.buffers = 0;
     g.highest = g.lowest = none;
   }
-  void give_up(std::uint32_t d) noexcept {
+  [[gnu::noinline]] void give_up(std::uint32_t d) noexcept {
     if (!datagrams_[d].refused) ++statistics_.given_up;
     erase(d);
   }
-  void time_out(std::uint32_t d, instant now) noexcept {
+  [[gnu::noinline]] void time_out(std::uint32_t d, instant now) noexcept {
     const datagram& g = datagrams_[d];
     packet first;
     if (!g.refused) {

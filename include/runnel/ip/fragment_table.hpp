@@ -74,7 +74,7 @@ class fragment_table : public detail::fragment_store {
       ++statistics_.malformed;
       return drop(why);
     }
-    if (f.begin == 0 && !f.more) return finish(p, f.end, false);
+    if (f.begin == 0 && !f.more) return finish(p, f.end, false, p.total_length());
     const std::uint32_t d = datagram_of(f.key, now);
     const instant came = p.timestamp();
     why = hold(d, f, p);
@@ -85,15 +85,16 @@ class fragment_table : public detail::fragment_store {
     const datagram& g = datagrams_[d];
     if (g.got != g.total) return stolen;
     const std::uint32_t total = g.total;
+    const std::size_t length = fragments_[g.lowest].held.total_length() + total - fragments_[g.lowest].end;
     const bool congested = detail::ecn_congested(g.ecn);
     p = join(d);
     p.timestamp(came);
-    return finish(p, total, congested);
+    return finish(p, total, congested, length);
   }
   // A packet with all of its datagram, whose headers speak of a fragment.
-  verdict finish(packet& p, std::uint32_t payload, bool congested) noexcept {
+  verdict finish(packet& p, std::uint32_t payload, bool congested, std::size_t length) noexcept {
     drop_reason why = drop_reason::no_packet;
-    if (!p.is_shared() || p.unshare()) why = detail::make_whole(p, payload, congested);
+    if (!p.is_shared() || p.unshare()) why = detail::make_whole(p, payload, congested, length);
     if (why == drop_reason::none) {
       ++statistics_.reassembled;
       return pass;
