@@ -11,7 +11,7 @@
 //     route 10.0.0.0/8 via 192.168.1.2 mtu 1400
 //     route 192.0.2.0/24 blackhole             # or unreachable, prohibit, dev lan
 //     reverse_path loose                       # or strict, off
-//     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 packets 16384 }
+//     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 }
 //     metrics 127.0.0.1:9100
 //
 //     table inet filter { ... }                # nft's tables, as hook/parse_rule_table.hpp reads them
@@ -44,7 +44,6 @@ struct configuration {
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
   runnel::fragment_config fragments{};
-  std::uint32_t packets = 16384;  // that may be in the gateway at once
   std::string metrics_address;    // empty: none
   std::uint16_t metrics_port = 0;
   std::string rules;  // the tables, at their places in the file; all else is blank, so that errors have its lines
@@ -279,8 +278,7 @@ class configuration_reader {
       else if (accept("ipv6_connections")) to_.connections.ipv6_connections = number(0, 1u << 27);
       else if (accept("neighbours")) to_.neighbours.entries = number(1, 1u << 20);
       else if (accept("fragments")) to_.fragments.fragments = number(1, 1u << 20);
-      else if (accept("packets")) to_.packets = number(1024, 1u << 20);
-      else expected(ahead(), "connections, ipv6_connections, neighbours, fragments, packets or \"}\"");
+      else expected(ahead(), "connections, ipv6_connections, neighbours, fragments or \"}\"");
     }
     // What is smaller than the whole shrinks with it.
     to_.neighbours.unresolved = std::min(to_.neighbours.unresolved, to_.neighbours.entries);

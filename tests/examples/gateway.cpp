@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// The configuration of examples/gateway, what is wrong with it and where, and its reload, at literal times.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include <flow/test_device.hpp>
+
+#include "../../examples/gateway/configuration.hpp"
+#include "../../examples/gateway/router.hpp"
+
+using namespace runnel;
+
+namespace {
+
+const std::string two_networks =
+    "interface lan { device \"null:\" address 10.0.0.1/24, fd00::1/64 }\n"
+    "interface wan { device \"null:\" address 203.0.113.2/24 }\n";
+
+// "ok", or what is wrong: "3:14 expected ...".
+std::string read_configuration(const std::string& text, gateway::configuration* to = nullptr) {
+  gateway::configuration made;
+  gateway::configuration_reader reader(text, made);
+  const bool good = reader.read();
+  if (to != nullptr) *to = made;
+  if (good) return "ok";
+  const gateway::fault& f = reader.why();
+  return std::to_string(f.line) + ':' + std::to_string(f.column) + ' ' + f.what;
+}
+std::string read_route(const std::string& line, gateway::configuration* to = nullptr) {
+  return read_configuration(two_networks + line, to);
+}
+std::string shown(const gateway::configuration& c) {
+  text<512> out;
+  next_hop_table_of<16> hops;
+  for (const gateway::configuration::route& r : c.routes) {
+    const next_hop_number n = hops.add(r.hop);
+    print_route(out, r.covered, n, hops, [](std::uint16_t i) { return i == 1 ? "lan" : "wan"; });
+  }
+  return out.c_str();
+}
+std::string load_rules(const std::string& tables) {
+  gateway::configuration made;
+  REQUIRE(read_configuration(two_networks + tables, &made) == "ok");
+  gateway::rule_set rules(made);
+  return rules.load(made) ? "ok" : rules.why();
+}
+
+}  // namespace
+
+TEST_CASE("gateway: a configuration says interfaces, addresses, routes and limits") {
+  gateway::configuration c;
+  REQUIRE(read_configuration("# two networks\n"
+                             "interface lan {\n"
+                             "  device \"af_packet:eth0?promiscuous\"\n"
+                             "  address 192.168.1.1/24, fd00:1::1/64\n"
+                             "  mtu 9000 mac 02:00:00:00:00:07\n"
+                             "}\n"
+                             "interface eth1.5 { device \"tap:t\"; address 203.0.113.2/30; }\n"
+                             "limits { connections 100 ipv6_connections 10 neighbours 20 fragments 30 }\n"
+                             "reverse_path loose metrics 127.0.0.1:9100 # here\n",
+                             &c) == "ok");
+  REQUIRE(c.interfaces.size() == 2);
+  CHECK(c.interfaces[0].name == "lan");
+  CHECK(c.interfaces[0].device == "af_packet:eth0?promiscuous");
+  CHECK(c.interfaces[0].link.mtu == 9000);
+  CHECK(c.interfaces[0].link.mac == mac("02:00:00:00:00:07"));
+  CHECK(c.interfaces[0].link.addresses.contains(mapped(addr4("192.168.1.1"))));
+  CHECK(c.interfaces[0].link.addresses.is_on_link(addr6("fd00:1::99")));
+  CHECK(c.number_of("eth1.5") == 2);
+  CHECK(c.number_of("eth1") == 0);
+  CHECK(c.connections.connections == 100);
+  CHECK(c.connections.ipv6_connections == 10);
+  CHECK(c.neighbours.entries == 20);
+  CHECK(c.neighbours.unresolved == 20);
+  CHECK(c.fragments.fragments == 30);
+  CHECK(c.reverse_path == reverse_path_filter::loose);
+  CHECK(c.metrics_address == "127.0.0.1");
+  CHECK(c.metrics_port == 9100);
+}
+
+TEST_CASE("gateway: the interface of a route is named, or that of its router") {
+  gateway::configuration c;
+  CHECK(read_route("route default via 203.0.113.1\n"
+                   "route default via fd00::9 mtu 1400\n"
+                   "route 10.1.0.0/16 via 10.0.0.9 route 10.2.0.0/16 dev wan\n"
+                   "route 10.3.0.0/16 via 192.0.2.1 dev wan\n"
+                   "route 10.4.0.0/16 blackhole route fd01::/16 prohibit route 10.5.0.0/16 unreachable\n",
+                   &c) == "ok");
+  CHECK(shown(c) ==
+        "default via 203.0.113.1 dev wan\n"
+        "default via fd00::9 dev lan mtu 1400\n"
+        "10.1.0.0/16 via 10.0.0.9 dev lan\n"
+        "10.2.0.0/16 dev wan scope link\n"
+        "10.3.0.0/16 via 192.0.2.1 dev wan\n"
+        "blackhole 10.4.0.0/16\n"
+        "prohibit fd01::/16\n"
+        "unreachable 10.5.0.0/16\n");
+  CHECK(read_route("route default dev lan", &c) == "ok");
+  CHECK(shown(c) == "default dev lan scope link\ndefault dev lan\n");
+}
+
+TEST_CASE("gateway: what is wrong has a line and a column") {
+  CHECK(read_configuration("") == "1:1 no interface: interface NAME { device \"...\" ... }");
+  CHECK(read_configuration("interfaces lan") ==
+        "1:1 expected one of interface, route, limits, reverse_path, metrics, table, not \"interfaces\"");
+  CHECK(read_configuration("interface lan {\n  address 10.0.0.1 }") ==
+        "2:11 expected an address with the length of its network, such as 192.168.1.1/24, not \"10.0.0.1\"");
+  CHECK(read_configuration("interface lan {\n  address 10.0.0.256/24 }") == "2:18 an IPv4 address: a part above 255");
+  CHECK(read_configuration("interface lan {\n  address 10.0.0.1/33 }") == "2:20 expected a length from 1 to 32");
+  CHECK(read_configuration("interface lan { device eth0 }") ==
+        "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"eth0\"");
+  CHECK(read_configuration("interface lan { device \"eth0\n }") ==
+        "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"\"\"");
+  CHECK(read_configuration("interface lan { }") == "1:11 an interface needs a device: device \"af_packet:eth0\"");
+  CHECK(read_configuration("interface lan { device \"x\"") ==
+        "1:27 expected device, address, mtu, mac or \"}\", not the end");
+  CHECK(read_configuration("interface 5 { device \"x\" }") ==
+        "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"5\"");
+  CHECK(read_configuration(two_networks + "interface lan { device \"x\" }") ==
+        "3:11 there is an interface of this name already");
+  CHECK(read_route("route 10.1.0.0/8 dev lan") ==
+        "3:16 a prefix such as 10.0.0.0/8, or default: a length that cuts off bits of the address");
+  CHECK(read_route("route 10.1.0.0/16 dev lab") == "3:23 expected the name of an interface, not \"lab\"");
+  CHECK(read_route("route 10.1.0.0/16 via 192.0.2.1") ==
+        "3:23 no interface has an address in the network of this router: add dev NAME");
+  CHECK(read_route("route 10.1.0.0/16 via fd00::9") == "3:23 a router of the other family");
+  CHECK(read_route("route 10.1.0.0/16 nowhere") ==
+        "3:19 expected via, dev, blackhole, unreachable or prohibit, not \"nowhere\"");
+  CHECK(read_route("limits { connections 0 }") == "3:22 expected a number from 1 to 134217728, not \"0\"");
+  CHECK(read_route("limits { conections 5 }") ==
+        "3:10 expected connections, ipv6_connections, neighbours, fragments or \"}\", not \"conections\"");
+  CHECK(read_route("metrics 9100") == "3:9 expected an address and a port, such as 127.0.0.1:9100, not \"9100\"");
+  CHECK(read_route("metrics 127.0.0.1:99999") == "3:19 expected a number from 0 to 65535, not \"99999\"");
+  CHECK(read_route(std::string("route\0default", 13)) == "3:6 a zero byte: this is no text");
+}
+
+TEST_CASE("gateway: tables have the lines and columns of the file, and the names of its interfaces") {
+  CHECK(
+      load_rules(
+          "table inet f {\n chain c { type filter hook forward priority 0; iifname \"lan\" oifname wan accept; }\n}") ==
+      "ok");
+  CHECK(load_rules("table inet f { # a brace in a comment: }\n chain c {\n  iifname \"dmz\" accept }\n}")
+            .starts_with("line 5, column 11: expected a number, or the name of an interface: lan, wan, not "));
+  CHECK(load_rules("table inet f { chain c { tcp dport nonsense accept } }\nreverse_path off") ==
+        "line 3, column 36: expected a name or a number, not \"nonsense\"");
+  CHECK(load_rules("table ip nat { chain c { type nat hook postrouting priority srcnat; oifname wan masquerade } }") ==
+        "ok");
+  CHECK(load_rules("table inet f { chain c { tcp dport 22 accept }") != "ok");
+}
+
+TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
+  const auto made = [](const std::string& text, gateway::configuration& c) {
+    REQUIRE(read_configuration(text, &c) == "ok");
+    auto rules = std::make_unique<gateway::rule_set>(c);
+    REQUIRE(rules->load(c));
+    return rules;
+  };
+  gateway::configuration c;
+  auto rules = made(two_networks + "route default via 203.0.113.1\nlimits { connections 10 }", c);
+  gateway::router r(std::move(c), std::move(rules));
+  const connection_tuple one(addr4("10.0.0.9"), addr4("198.51.100.1"), 1000, 80, 6);
+  const std::uint32_t n = r.connections.insert(one, {});
+  REQUIRE(n != connection_table::none);
+  REQUIRE(r.connections.confirm(r.connections[n], {}));
+  CHECK(r.interface_towards(addr4("198.51.100.1")) == 2);
+  CHECK(r.interface_towards(addr4("10.0.0.9")) == 1);
+  CHECK(r.interface_towards(addr4("10.9.0.9")) == 2);
+
+  gateway::configuration next;
+  rules = made(
+      "interface lan { device \"null:\" address 10.9.0.1/24 }\n"
+      "interface wan { device \"null:\" address 203.0.113.2/24 }\n"
+      "table inet f { chain c { type filter hook forward priority 0; drop; } }",
+      next);
+  CHECK(r.reload(next, std::move(rules)) == "");
+  CHECK(r.interface_towards(addr4("10.9.0.9")) == 1);
+  CHECK(r.interface_towards(addr4("198.51.100.1")) == 0);
+  CHECK(r.interfaces().is_own(addr4("10.9.0.1")));
+  CHECK_FALSE(r.interfaces().is_own(addr4("10.0.0.1")));
+  CHECK(r.rules.current().size() == 1);
+  CHECK(r.connections.size() == 1);
+
+  rules = made("interface lan { device \"null:\" address 10.0.0.1/24 }", next);
+  CHECK(r.reload(next, std::move(rules)) == "another number of interfaces needs a restart");
+  rules = made("interface lan { device \"null:\" } interface dmz { device \"null:\" }", next);
+  CHECK(r.reload(next, std::move(rules)) == "interface dmz is another one: this needs a restart");
+  CHECK(r.interface_towards(addr4("10.9.0.9")) == 1);
+  CHECK(r.rules.current().size() == 1);
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Any text as the configuration of the example gateway: it is refused with a line and a column that it has, or what it
+// says fits together, and its rules stand where they stood.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "../../examples/gateway/configuration.hpp"
+#include "check.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  gateway::configuration made;
+  gateway::configuration_reader reader(text, made);
+  if (!reader.read()) {
+    const gateway::fault& f = reader.why();
+    std::size_t lines = 1;
+    for (const char c : text) lines += c == '\n' ? 1 : 0;
+    CHECK(f.line >= 1 && f.line <= lines && f.column >= 1 && f.column <= size + 1);
+    CHECK(!f.what.empty());
+    return 0;
+  }
+  CHECK(!made.interfaces.empty() && made.interfaces.size() <= 64);
+  for (std::size_t i = 0; i < made.interfaces.size(); ++i) {
+    CHECK(made.number_of(made.interfaces[i].name) == i + 1);
+    CHECK(!made.interfaces[i].device.empty());
+  }
+  for (const gateway::configuration::route& r : made.routes) {
+    CHECK(r.covered.is_v4() || r.covered.is_v6());
+    CHECK(r.hop.type != runnel::route_type::unicast || (r.hop.oif >= 1 && r.hop.oif <= made.interfaces.size()));
+    CHECK(!r.hop.has_gateway() || r.hop.has_ipv4_gateway() == r.covered.is_v4());
+  }
+  CHECK(made.neighbours.unresolved <= made.neighbours.entries);
+  CHECK(made.fragments.datagrams <= made.fragments.fragments);
+  CHECK(made.rules.size() == size);
+  for (std::size_t i = 0; i < size; ++i) CHECK(made.rules[i] == text[i] || (made.rules[i] == ' ' && text[i] != '\n'));
+  return 0;
+}
