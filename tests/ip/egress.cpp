@@ -19,10 +19,11 @@ namespace {
 constexpr std::uint16_t lan = 1, wan = 2, thin = 3;
 
 struct way_out {
-  ip_interface all[4] = {{},
-                         {.v4 = {10, 0, 0, 254}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 0xfe}},
-                         {.v4 = {198, 51, 100, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0001, 0xfe}},
-                         {.v4 = {203, 0, 113, 1}, .v4_length = 24, .mtu = 1300}};
+  ip_interface all[4] = {
+      {},
+      {.addresses = {{ipv4_address{10, 0, 0, 254}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 128}}},
+      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0001, 0xfe}, 128}}},
+      {.mtu = 1300, .addresses = {{ipv4_address{203, 0, 113, 1}, 24}}}};
   next_hop_table_of<20, 2> hops;
   sorted_routes_of<ipv4_address, 16> v4;
   sorted_routes_of<ipv6_address, 16> v6;

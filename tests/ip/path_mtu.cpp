@@ -90,7 +90,8 @@ TEST_CASE("a flood of errors about others never takes more room, and what is new
 namespace {
 
 struct learning {
-  ip_interface all[2] = {{}, {.v4 = {10, 0, 0, 1}, .v4_length = 24, .v6 = {0x2001'0db8'0000'0000, 1}}};
+  ip_interface all[2] = {
+      {}, {.addresses = {{ipv4_address{10, 0, 0, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 1}, 128}}}};
   path_mtu_cache_of<16> known{{}};
   counted_pool memory{pool_config{.packets = 4, .bytes = 600, .headroom = 64, .bare = 4}};
 
