@@ -30,7 +30,6 @@
 #include <runnel/ip/next_hop.hpp>
 #include <runnel/ip/own_addresses.hpp>
 #include <runnel/ip/path_mtu.hpp>
-#include <runnel/ip/range_lines.hpp>
 #include <runnel/ip/reject.hpp>
 #include <runnel/ip/resolve.hpp>
 #include <runnel/ip/route.hpp>

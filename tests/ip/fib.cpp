@@ -384,4 +384,20 @@ TEST_CASE("more than 32768 /24 with longer routes are refused, and nothing break
   CHECK(made.table.lookup(ipv4_address{0x0b00'0000}) == 2);
 }
 
+TEST_CASE("DIR-24-8 with more /24 with longer routes than groups asks the trie") {
+  with_memory<dir_24_8> made{dir_24_8::bytes_for(4000)};  // 2546 groups
+  for (std::uint32_t i = 0; i < 3500; ++i)
+    REQUIRE(made.table.insert({ipv4_address{0x0a00'0000 + i * 256 + 7}, 32}, static_cast<next_hop_number>(i)));
+  for (std::uint32_t i = 0; i + 32 <= 3500; ++i) {
+    ipv4_address asked[32];
+    next_hop_number answers[32];
+    for (std::uint32_t k = 0; k < 32; ++k) asked[k] = ipv4_address{0x0a00'0000 + (i + k) * 256 + 7 - k % 2};
+    made.table.lookup(asked, answers, 32);
+    for (std::uint32_t k = 0; k < 32; ++k) {
+      REQUIRE(answers[k] == (k % 2 == 0 ? i + k : no_next_hop));
+      REQUIRE(made.table.lookup(asked[k]) == answers[k]);
+    }
+  }
+}
+
 }  // namespace

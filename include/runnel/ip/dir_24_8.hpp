@@ -3,8 +3,9 @@
 // addresses. (Gupta, Lin and McKeown, "Routing lookups in hardware at memory access speeds", 1998.)
 //
 // The routes lie in a compact trie. The table of 2^24 entries of 16 bits in front of it is what the trie says, written
-// out; where a /24 has longer routes, its entry leads to the node that the trie has for them. So there are no groups of
-// 256 entries to run out of, and no second list of the routes: 32 MiB, and the trie.
+// out; where a /24 has longer routes, its entry leads to a group of 256 entries. A group is numbered as the trie
+// numbers its node for that /24; where the memory has no group of this number, that node is asked, so that groups do
+// not run out.
 #ifndef RUNNEL_IP_DIR_24_8_HPP
 #define RUNNEL_IP_DIR_24_8_HPP
 
@@ -20,6 +21,17 @@
 
 namespace runnel {
 
+#if defined(__x86_64__) && defined(__gnu_linux__)
+namespace detail {
+// Whether gathers of AVX-512 are worth it: on Intel's processors that know BF16. Those before them have been slowed
+// down by the correction of a security fault, and AMD's take as long as single loads.
+inline bool gathers_fast() noexcept {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+}
+}  // namespace detail
+#endif
+
 /// IPv4 routes in memory that the caller owns, on huge pages if possible. Limits as for `compact_trie`. Never
 /// allocates. For one thread, or for several that only ask.
 class dir_24_8 {
@@ -33,16 +45,15 @@ class dir_24_8 {
   /// How memory must be aligned.
   static constexpr std::size_t alignment = trie::alignment;
 
-  /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB more than for a compact trie.
+  /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB, and twice that of a compact
+  /// trie, half of it for groups.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
-    return table_bytes + trie::bytes_for(routes);
+    return table_bytes + 2 * trie::bytes_for(routes);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`.
   explicit dir_24_8(mutable_bytes memory) noexcept
-      : table_(static_cast<std::uint16_t*>(static_cast<void*>(memory.data()))), routes_(memory.from(table_bytes)) {
-    clear();
-  }
+      : dir_24_8(memory, (memory.size() - table_bytes) / 2 & ~(alignment - 1)) {}
 
   /// Adds a route, or gives the one that is there another next hop, which is below `no_next_hop` (asserted). False, and
   /// nothing has changed, when the table is full. A route of length n takes 2^(24 - n) writes: below a microsecond on
@@ -60,13 +71,21 @@ class dir_24_8 {
   }
   /// The next hop of the very route; `no_next_hop` when it is not there.
   [[nodiscard]] next_hop_number find(const ipv4_prefix& p) const noexcept { return routes_.find(p); }
-  /// The next hop of the longest route that covers the address. One load, 3 more where the /24 has longer routes.
+  /// The next hop of the longest route that covers the address. One load, another where the /24 has longer routes.
   [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(ipv4_address a) const noexcept {
     const std::uint16_t e = table_[a.value() >> 8];
-    return (e & trie::store::child) == 0 ? e : in_node(e, a);
+    return (e & trie::store::child) == 0 ? e : in_group(e, a);
   }
-  /// The same for `n` addresses, whose loads overlap.
+  /// The same for `n` addresses, whose loads overlap. On x86-64 16 loads are one instruction where that is fast,
+  /// whatever the compiler was told.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+#if defined(__x86_64__) && defined(__gnu_linux__)
+    if (detail::gathers_fast()) {
+      const std::size_t whole = n & ~std::size_t{15};
+      lookup_gathering(addresses, answers, whole);
+      n -= whole, addresses += whole, answers += whole;
+    }
+#endif
     constexpr std::size_t step = 16;
     for (; n >= step; n -= step, addresses += step, answers += step) {
       unsigned any = 0;
@@ -74,7 +93,7 @@ class dir_24_8 {
       if ((any & trie::store::child) == 0) [[likely]]
         continue;
       for (std::size_t i = 0; i < step; ++i)
-        if ((answers[i] & trie::store::child) != 0) answers[i] = in_node(answers[i], addresses[i]);
+        if ((answers[i] & trie::store::child) != 0) answers[i] = in_group(answers[i], addresses[i]);
     }
     for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
   }
@@ -83,7 +102,10 @@ class dir_24_8 {
   /// How many routes it holds.
   [[nodiscard]] std::size_t size() const noexcept { return routes_.size(); }
   /// How much of its memory is in use, garbage of former changes not counted.
-  [[nodiscard]] std::size_t bytes_used() const noexcept { return table_bytes + routes_.bytes_used(); }
+  [[nodiscard]] std::size_t bytes_used() const noexcept {
+    const std::size_t groups = routes_.store_.links_begun();
+    return table_bytes + 512 * (groups < most_groups_ ? groups : most_groups_) + routes_.bytes_used();
+  }
   /// Removes all routes.
   void clear() noexcept {
     routes_.clear();
@@ -98,9 +120,50 @@ class dir_24_8 {
  private:
   static constexpr std::size_t table_bytes = std::size_t{32} << 20;
 
-  [[gnu::noinline]] next_hop_number in_node(std::uint16_t e, ipv4_address a) const noexcept {
+  dir_24_8(mutable_bytes memory, std::size_t group_bytes) noexcept
+      : table_(static_cast<std::uint16_t*>(static_cast<void*>(memory.data()))),
+        groups_(table_ + (std::size_t{1} << 24)),
+        most_groups_(group_bytes / 512),
+        routes_(memory.from(table_bytes + group_bytes)) {
+    clear();
+  }
+
+  // The number that the trie has for the node of a /24 is that of its group.
+  static constexpr std::size_t number_of_group(std::uint16_t e) noexcept { return e & (trie::store::child - 1u); }
+  [[nodiscard]] RUNNEL_INLINE next_hop_number in_group(std::uint16_t e, ipv4_address a) const noexcept {
+    const std::size_t group = number_of_group(e);
+    if (group < most_groups_) [[likely]]
+      return groups_[group * 256 + (a.value() & 255)];
     return routes_.store_.get(routes_.store_.of(e), a.value() & 255);
   }
+#if defined(__x86_64__) && defined(__gnu_linux__)
+  // `n` is a multiple of 16. Few instructions for each address leave the processor room to begin with many more before
+  // the loads of the first are done. A gather takes 32 bits an entry, of which the upper half is the next one: behind
+  // the last one are the groups.
+  [[gnu::target("avx512f,avx512bw,avx512vl")]] void lookup_gathering(const ipv4_address* addresses,
+                                                                     next_hop_number* answers,
+                                                                     std::size_t n) const noexcept {
+    using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
+    using halves [[gnu::vector_size(32)]] = std::uint16_t;
+    for (const ipv4_address* const end = addresses + n; addresses != end; addresses += 16, answers += 16) {
+      sixteen at, found;
+      __builtin_memcpy(&at, addresses, sizeof at);
+      at >>= 8;
+      asm("kxnorw %%k1, %%k1, %%k1\n\tvpgatherdd (%[table],%[at],2), %[found]%{%%k1%}"
+          : [found] "=&v"(found)
+          : [table] "r"(table_), [at] "v"(at), "m"(*table_)
+          : "k1");
+      const halves e = __builtin_convertvector(found, halves);
+      __builtin_memcpy(answers, &e, sizeof e);
+      std::uint64_t words[4];
+      __builtin_memcpy(words, &e, sizeof words);
+      if (((words[0] | words[1] | words[2] | words[3]) & 0x8000'8000'8000'8000u) == 0) [[likely]]
+        continue;
+      for (std::size_t i = 0; i < 16; ++i)
+        if ((answers[i] & trie::store::child) != 0) answers[i] = in_group(answers[i], addresses[i]);
+    }
+  }
+#endif
   // Copies what the trie says about a prefix.
   void write_out(const ipv4_prefix& p) noexcept {
     const std::uint32_t first = p.address().value() >> 8;
@@ -118,12 +181,24 @@ class dir_24_8 {
       for (std::uint32_t i = from; i < to;) {
         const std::uint16_t e = routes_.store_.get(n, i);
         const std::uint32_t behind = n.behind_run(i) < to ? n.behind_run(i) : to;
+        if ((e & trie::store::child) != 0) write_group(e);
         for (; i < behind; ++i) at[i] = e;
       }
     }
   }
+  void write_group(std::uint16_t e) noexcept {
+    const std::size_t group = number_of_group(e);
+    if (group >= most_groups_) return;
+    const auto& n = routes_.store_.of(e);
+    for (std::uint32_t i = 0; i < 256;) {
+      const std::uint16_t next_hop = routes_.store_.get(n, i);
+      for (const std::uint32_t behind = n.behind_run(i); i < behind; ++i) groups_[group * 256 + i] = next_hop;
+    }
+  }
 
   std::uint16_t* table_;
+  std::uint16_t* groups_;
+  std::size_t most_groups_;
   trie routes_;
 };
 

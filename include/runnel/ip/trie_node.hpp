@@ -82,6 +82,9 @@ class trie_store {
            std::size_t{end_ - low_ - garbage_} * sizeof(entry);
   }
 
+  // Links have numbers below this.
+  [[nodiscard]] std::uint32_t links_begun() const noexcept { return fresh_link_; }
+
   // ---- lookup
 
   [[nodiscard]] RUNNEL_INLINE node& at(std::uint32_t number) const noexcept { return nodes_[number]; }
