@@ -3878,7 +3878,7 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
-/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped, ::ffff:192.0.2.1 (RFC 4291
+/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped, `::ffff:192.0.2.1` (RFC 4291
 /// §2.5.5.2).
 [[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
   return {0, std::uint64_t{0xffff} << 32 | a.value()};
@@ -34425,8 +34425,8 @@ struct interface_address {
 };
 /// In the manner of `ip address`: `192.0.2.1/24`, `2001:db8::1/64 tentative`.
 constexpr void print(text_writer& out, const interface_address& a) noexcept {
-  if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (a.length - 96u);
-  else print(out, a.address), out << '/' << unsigned{a.length};
+  if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (std::uint32_t{a.length} - 96);
+  else print(out, a.address), out << '/' << std::uint32_t{a.length};
   if (a.dynamic) out << " dynamic";
   if (a.state != address_state::preferred) out << ' ' << name(a.state);
 }

@@ -18,7 +18,7 @@
 using namespace runnel;
 using namespace runnel::test;
 
-TEST_CASE("a packet waits until its neighbour has answered, and goes then") {
+TEST_CASE("RFC 4861 7.2.2, RFC 1122 2.3.2.2: a packet waits until its neighbour has answered, and goes then") {
   host h;
   CHECK(h.send(0, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
   CHECK(h.line(peer4) == "192.0.2.2 dev eth0 INCOMPLETE");
@@ -42,7 +42,7 @@ TEST_CASE("the same in IPv6") {
   CHECK(h.send(6, 2, peer6) == "to 02 #2");
 }
 
-TEST_CASE("three questions, a second apart, then it has failed, and its packets with it") {
+TEST_CASE("RFC 4861 7.2.2, 10: three questions, a second apart, then it has failed, and its packets with it") {
   host h;
   CHECK(h.send(0, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
   CHECK(h.table.next_due() == instant{} + seconds(1));
@@ -72,7 +72,7 @@ TEST_CASE("the packets of a neighbour that has failed go to who asked for them")
   given.clear();
 }
 
-TEST_CASE("an address that may be out of date is used, asked for after five seconds, and given up") {
+TEST_CASE("RFC 4861 7.3.3: an address that may be out of date is used, asked for after five seconds, and given up") {
   host h;
   h.send(0, 1, peer4);
   h.hear_arp(5, us, reply(peer4, peer));
@@ -90,7 +90,7 @@ TEST_CASE("an address that may be out of date is used, asked for after five seco
   CHECK(h.table.done());
 }
 
-TEST_CASE("a neighbour that answers the question is reachable again, and one that a layer above hears from too") {
+TEST_CASE("RFC 4861 7.3.1: reachable again is who answers the question, and whom a layer above hears from") {
   host h;
   h.send(0, 1, peer4);
   h.hear_arp(5, us, reply(peer4, peer));
@@ -105,7 +105,7 @@ TEST_CASE("a neighbour that answers the question is reachable again, and one tha
   CHECK(h.table.done());
 }
 
-TEST_CASE("the reachable time lies between half and one and a half of its base, and changes") {
+TEST_CASE("RFC 4861 6.3.2: the reachable time lies between half and one and a half of its base, and changes") {
   host h;
   std::int64_t least = INT64_MAX, most = 0;
   for (int i = 0; i < 200; ++i) {
@@ -120,7 +120,7 @@ TEST_CASE("the reachable time lies between half and one and a half of its base, 
   CHECK(most > 42'000'000'000);
 }
 
-TEST_CASE("who asks for our address gets an answer, and is known from then on") {
+TEST_CASE("RFC 826, RFC 4861 7.2.3, 7.2.4: who asks for our address gets an answer, and is known from then on") {
   host h;
   CHECK(h.hear_arp(0, mac_broadcast, request(peer4, peer, own4)) == "to 02 tells 192.0.2.1 to 192.0.2.2");
   CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 STALE");
@@ -190,7 +190,7 @@ TEST_CASE("RFC 4861 7.2.5: what an advertisement changes, by its flags") {
   CHECK(line_after(true, false, false, nullptr) == "REACHABLE 02");
 }
 
-TEST_CASE("messages that the RFCs refuse change nothing") {
+TEST_CASE("RFC 4861 7.1.1, 7.1.2, RFC 1812 3.3.2: messages that the RFCs refuse change nothing") {
   host h;
   h.send(0, 1, peer4);
   h.send(0, 2, peer6);
@@ -228,6 +228,60 @@ TEST_CASE("messages that the RFCs refuse change nothing") {
   CHECK(h.hear(2, to_us, ip, says, tlla) == "to 02 #2");
 }
 
+TEST_CASE(
+    "RFC 4861 6.1, 7.1, 8.1: hop limit 255, code 0, a right checksum, options longer than nothing, no fragments") {
+  // Each kind of message as it should be, and with one fault each: what becomes of it.
+  host h;
+  REQUIRE(h.link.addresses.add(addr6("fe80::1"), 64));
+  router_advertiser advertiser{h.table, {}, 1};
+  router_discovery discovery{h.table, {}, 1};
+  constexpr auto from = addr6("fe80::2");
+  const auto try_all = [&](std::size_t fault, auto stage, const ipv6_address& to, const auto& message,
+                           const auto& option) {
+    packet p = h.memory->allocate();
+    const ethernet_header frame{.source = peer, .destination = to.is_multicast() ? multicast_mac(to) : us};
+    const ipv6_header ip{
+        .source = from, .destination = to, .hop_limit = static_cast<std::uint8_t>(fault == 1 ? 254 : 255)};
+    const ipv6_fragment_header fragment{};
+    const std::size_t size = size_of_headers(frame, ip, message, option) + (fault == 5 ? fragment.size() : 0);
+    std::byte* const at = p.put(size);
+    REQUIRE(at != nullptr);
+    if (fault == 5) REQUIRE(write_headers({at, size}, frame, ip, fragment, message, option));
+    else REQUIRE(write_headers({at, size}, frame, ip, message, option));
+    std::byte* const icmp = at + size - size_of_headers(message, option);
+    const auto change = [&](std::size_t place, unsigned value, bool mend) {
+      icmp[place] = static_cast<std::byte>(value);
+      if (!mend) return;
+      icmp[2] = icmp[3] = std::byte{0};
+      const mutable_bytes whole{icmp, size_of_headers(message, option)};
+      store_be16(icmp + 2, checksum(whole, std::uint64_t{ip.pseudo_header_sum()} + 58 + whole.size()));
+    };
+    if (fault == 2) change(1, 1, true);
+    if (fault == 3) change(3, static_cast<unsigned>(icmp[3]) ^ 1u, false);
+    if (fault == 4) change(message.size() + 1, 0, true);
+    p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+    context c;
+    return stage(p, c);
+  };
+  for (std::size_t fault = 0; fault < 6; ++fault) {
+    CAPTURE(fault);
+    const ndp_source_link_address source{peer};
+    const ndp_target_link_address target{peer};
+    const verdict all[] = {
+        try_all(fault, hear_routers(advertiser), all_routers_multicast, router_solicitation_header{}, source),
+        try_all(fault, hear_routers(discovery), all_nodes_multicast, router_advertisement_header{}, source),
+        try_all(fault, answer_neighbours(h.table), own6, neighbour_solicitation_header{.target = own6}, source),
+        try_all(fault, answer_neighbours(h.table), own6, neighbour_advertisement_header{.target = from}, target),
+        try_all(fault, hear_routers(discovery), own6, ndp_redirect_header{.target = far6, .destination = far6},
+                target)};
+    for (const verdict& v : all) {
+      CHECK(v.code == (fault == 0 ? verdict_code::stolen : verdict_code::drop));
+      if (fault != 0) CHECK(v.reason == (fault == 3 ? drop_reason::icmp_checksum : drop_reason::neighbour_malformed));
+    }
+  }
+  h.at(0);
+}
+
 TEST_CASE("a wrong checksum is refused, and what is for others passes") {
   host h;
   h.send(0, 1, peer6);
@@ -242,7 +296,7 @@ TEST_CASE("a wrong checksum is refused, and what is for others passes") {
   CHECK(h.hear(1, to_us, ip, icmpv6_header{.kind = icmpv6::router_advertisement}) == "passed");
 }
 
-TEST_CASE("each neighbour has a limited queue, the oldest makes room") {
+TEST_CASE("RFC 4861 7.2.2: each neighbour has a limited queue, the oldest makes room") {
   host h({.unres_qlen = 3});
   CHECK(h.send(0, 1, peer4) != "");
   for (unsigned n = 2; n <= 5; ++n) CHECK(h.send(1, n, peer4) == "");

@@ -68,8 +68,8 @@ struct interface_address {
 };
 /// In the manner of `ip address`: `192.0.2.1/24`, `2001:db8::1/64 tentative`.
 constexpr void print(text_writer& out, const interface_address& a) noexcept {
-  if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (a.length - 96u);
-  else print(out, a.address), out << '/' << unsigned{a.length};
+  if (is_mapped(a.address)) print(out, unmapped(a.address)), out << '/' << (std::uint32_t{a.length} - 96);
+  else print(out, a.address), out << '/' << std::uint32_t{a.length};
   if (a.dynamic) out << " dynamic";
   if (a.state != address_state::preferred) out << ' ' << name(a.state);
 }
