@@ -10572,6 +10572,10 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 }  // namespace later_fragment
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
+// In `status` too: a rule that counts connections has counted it.
+inline constexpr std::uint16_t connection_is_counted = 1u << 6;
+// What of `status` others see.
+inline constexpr std::uint16_t public_connection_status = 0x03bf;
 }  // namespace detail
 
 }  // namespace runnel
@@ -11604,7 +11608,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
       const connection_facts* const known = s.facts();
       if (known == nullptr) return false;
       if constexpr (Key == meta_key::ct_mark) to = known->mark;
-      else if constexpr (Key == meta_key::ct_status) to = known->status & 0x03ffu;
+      else if constexpr (Key == meta_key::ct_status) to = known->status & runnel::detail::public_connection_status;
       else to = known->zone;
     } else if constexpr (Key == meta_key::nfproto)
       to = s.headers.layers().has(protocol::ipv4)   ? 2
@@ -26148,6 +26152,7 @@ bool sees_verdict(auto& p) noexcept {
                                         "delete",
                                         "meta mark set",
                                         "ct mark set",
+                                        "ct count",
                                         "reject",
                                         "tproxy",
                                         "snat",
@@ -31633,6 +31638,7 @@ enum class statement_kind : std::uint8_t {
   // what goes on to the next one
   counter,
   limit,
+  count_connections,
   log,
   notrack,
   mark,
@@ -31700,6 +31706,10 @@ struct table_element {
   ipv6_address first{};
   ipv6_address last{};
 };
+// Connections that are counted together, by their places among all that are: see table_counts.hpp.
+struct counted_list {
+  std::uint32_t first = 0, last = 0, count = 0;
+};
 // What an element has beside its values.
 struct element_state {
   static constexpr std::int64_t forever = INT64_MAX, nobody = INT64_MIN;
@@ -31708,6 +31718,7 @@ struct element_state {
   rule_counter hits{};
   statement then{};          // of a map
   std::int64_t full_at = 0;  // of a limit: when the bucket is full again
+  counted_list connections{};
 };
 // A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
 // of its hash. In an index only the element counts.
@@ -31744,17 +31755,18 @@ struct table_set {
   std::uint8_t type = 0;  // its place in set_types; nothing without a name
   map_data data = map_data::none;
   bool intervals = false;
-  bool dynamic = false;                  // rules add to it
-  bool timed = false;                    // elements may end
-  bool counted = false;                  // elements count
-  match::operand_description operand{};  // how its values are written
-  std::int64_t timeout = 0;              // of elements that do not say
-  std::uint32_t size = 0;                // how many it may have at most; 0: as many as it has
-  std::uint32_t elements = 0;            // how many were ever used
-  std::uint32_t free = none;             // those of them that are free again; each knows the next one
-  std::uint32_t hand = 0;                // where to look for elements that are over
-  std::uint32_t mask = 0;                // slots, less one
-  unsigned shift = 0;                    // of the index: how many values share a place
+  bool dynamic = false;                              // rules add to it
+  bool timed = false;                                // elements may end
+  bool counted = false;                              // elements count
+  bool counts_connections = false, deletes = false;  // the second: rules delete elements
+  match::operand_description operand{};              // how its values are written
+  std::int64_t timeout = 0;                          // of elements that do not say
+  std::uint32_t size = 0;                            // how many it may have at most; 0: as many as it has
+  std::uint32_t elements = 0;                        // how many were ever used
+  std::uint32_t free = none;                         // those of them that are free again; each knows the next one
+  std::uint32_t hand = 0;                            // where to look for elements that are over
+  std::uint32_t mask = 0;                            // slots, less one
+  unsigned shift = 0;                                // of the index: how many values share a place
   std::uint64_t seed = 0;
   table_element* element = nullptr;
   element_state* state = nullptr;
@@ -31852,7 +31864,7 @@ struct table_set {
     std::uint32_t at = find_any(k);
     is_new = at == none || (timed && is_over(at));
     if (at == none) {
-      sweep();
+      if (timed) sweep([this](std::uint32_t one) { return is_over(one); });
       if (free != none) {
         at = free;
         free = static_cast<std::uint32_t>(element[at].last.low());
@@ -31871,12 +31883,12 @@ struct table_set {
     const std::uint32_t at = find_any(k);
     if (at != none) unlink(at);
   }
-  // Frees elements that are over: a few at a time, as often as one is added.
-  void sweep() noexcept {
-    if (!timed) return;
+  // Frees elements of which `ended(element)` holds: a few at a time, as often as one is added.
+  template <class Ended>
+  void sweep(Ended ended) noexcept {
     for (unsigned i = 0; i < 8 && i < elements; ++i) {
       hand = hand + 1 < elements ? hand + 1 : 0;
-      if (state[hand].expires != element_state::nobody && is_over(hand)) unlink(hand);
+      if (state[hand].expires != element_state::nobody && ended(hand)) unlink(hand);
     }
   }
 
@@ -31966,6 +31978,151 @@ inline constexpr match::set_functions table_set_functions{
 
 #endif
 
+// ==== runnel/hook/table_counts.hpp ===================================================================================
+// Connections counted by rules: `ct count over 20`, and the same for each element of a set, as the kernel's
+// nf_conncount.
+//
+// A list for each rule or element knows the numbers of its connections, up to the limit: those are within it, whatever
+// comes later; another one is over, and may come in when one of them has ended. Nobody tells
+// when a connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit
+// in the record of a connection says that it is counted. It is not set in one that has just begun, so that a number
+// that was given to another connection is found out: at the latest when that one is counted too.
+#ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
+#define RUNNEL_HOOK_TABLE_COUNTS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t
+
+namespace runnel::detail {
+
+// One connection in one list. All numbers of entries are counted from 1; 0 is none.
+struct counted_connection {
+  std::uint32_t number = 0;
+  counted_list* list = nullptr;  // null: free
+  std::uint32_t before = 0, behind = 0;
+  std::uint32_t same_hash = 0;  // the next one of its chain; of a free one the next free one
+};
+
+class table_counts {
+ public:
+  enum class answer : unsigned char { within, over, full };
+
+  // Room for `n` connections, of which each has a chain.
+  void begin(counted_connection* entries, std::uint32_t* chains, std::uint32_t n) noexcept {
+    entry_ = entries;
+    chain_ = chains;
+    size_ = n;
+    clear();
+  }
+  void clear() noexcept {
+    used_ = free_ = hand_ = 0;
+    for (std::uint32_t i = 0; i < size_; ++i) chain_[i] = 0;
+  }
+  // Counts a connection that is alive. `over`: there are `most` others.
+  answer count(counted_list& list, std::uint32_t number, std::byte* records, std::uint32_t most) noexcept {
+    if (size_ == 0) return answer::full;
+    connection_facts& facts = facts_at(records, number);
+    if ((facts.status & connection_is_counted) == 0) {  // it has just begun
+      forget(number);
+      facts.status = static_cast<std::uint16_t>(facts.status | connection_is_counted);
+    } else if (find(list, number) != 0) {
+      return answer::within;
+    }
+    refresh(list, records);
+    if (list.count >= most) return answer::over;
+    const std::uint32_t at = take(records);
+    if (at == 0) return answer::full;
+    std::uint32_t& chain = chain_[chain_of(number)];
+    entry_[at - 1] = {number, &list, 0, 0, chain};
+    chain = at;
+    append(list, at);
+    return answer::within;
+  }
+  // Lets go of some of a list that are over.
+  void refresh(counted_list& list, std::byte* records) noexcept {
+    for (unsigned i = 0; i < 8 && list.first != 0; ++i) {
+      const std::uint32_t at = list.first;
+      if (is_over(at, records)) {
+        remove(at);
+      } else {
+        leave(at);
+        append(list, at);
+      }
+    }
+  }
+
+ private:
+  static connection_facts& facts_at(std::byte* records, std::uint32_t number) noexcept {
+    return *static_cast<connection_facts*>(static_cast<void*>(records + number * connection_stride));
+  }
+  [[nodiscard]] bool is_over(std::uint32_t at, std::byte* records) const noexcept {
+    constexpr unsigned both = connection_is_alive | connection_is_counted;
+    return (facts_at(records, entry_[at - 1].number).status & both) != both;
+  }
+  [[nodiscard]] std::uint32_t chain_of(std::uint32_t number) const noexcept {
+    return static_cast<std::uint32_t>(mix(number) % size_);
+  }
+  [[nodiscard]] std::uint32_t find(const counted_list& list, std::uint32_t number) const noexcept {
+    std::uint32_t at = chain_[chain_of(number)];
+    while (at != 0 && !(entry_[at - 1].number == number && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
+    return at;
+  }
+  // The connection that had this number is over.
+  void forget(std::uint32_t number) noexcept {
+    for (std::uint32_t at = chain_[chain_of(number)]; at != 0;) {
+      const std::uint32_t next = entry_[at - 1].same_hash;
+      if (entry_[at - 1].number == number) remove(at);
+      at = next;
+    }
+  }
+  // A free entry. When there is none a few are looked at.
+  std::uint32_t take(std::byte* records) noexcept {
+    if (free_ == 0 && used_ == size_) {
+      for (unsigned i = 0; i < 16; ++i) {
+        hand_ = hand_ + 1 < size_ ? hand_ + 1 : 0;
+        if (entry_[hand_].list != nullptr && is_over(hand_ + 1, records)) remove(hand_ + 1);
+      }
+    }
+    if (free_ == 0) return used_ < size_ ? ++used_ : 0;
+    const std::uint32_t at = free_;
+    free_ = entry_[at - 1].same_hash;
+    return at;
+  }
+  void remove(std::uint32_t at) noexcept {
+    leave(at);
+    counted_connection& e = entry_[at - 1];
+    std::uint32_t* link = &chain_[chain_of(e.number)];
+    while (*link != at) link = &entry_[*link - 1].same_hash;
+    *link = e.same_hash;
+    e.list = nullptr;
+    e.same_hash = free_;
+    free_ = at;
+  }
+  void append(counted_list& list, std::uint32_t at) noexcept {
+    counted_connection& e = entry_[at - 1];
+    e.before = list.last;
+    e.behind = 0;
+    (list.last != 0 ? entry_[list.last - 1].behind : list.first) = at;
+    list.last = at;
+    ++list.count;
+  }
+  void leave(std::uint32_t at) noexcept {
+    const counted_connection& e = entry_[at - 1];
+    counted_list& list = *e.list;
+    (e.before != 0 ? entry_[e.before - 1].behind : list.first) = e.behind;
+    (e.behind != 0 ? entry_[e.behind - 1].before : list.last) = e.before;
+    --list.count;
+  }
+
+  counted_connection* entry_ = nullptr;
+  std::uint32_t* chain_ = nullptr;
+  std::uint32_t size_ = 0, used_ = 0, free_ = 0, hand_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/hook/rule_table_parts.hpp ===============================================================================
 // What a rule table is made of, in memory given beforehand: plain arrays that refer to each other by number.
 #ifndef RUNNEL_HOOK_RULE_TABLE_PARTS_HPP
@@ -31984,11 +32141,12 @@ struct rule_table_config {
   std::uint32_t nodes = 1024;       ///< tests in all conditions, operands of maps; see `condition`
   std::uint32_t words = 1024;       ///< values that they compare with
   std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks
-  std::uint32_t limits = 32;        ///< `limit rate`, `add @set`
+  std::uint32_t limits = 32;        ///< `limit rate`, `ct count`, `add @set`: so many of each
   std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
   std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
-  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 128 bytes each
+  std::uint32_t counted = 256;   ///< connections that `ct count` counts, once for each rule and element: 36 bytes each
+  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 128 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -32013,10 +32171,17 @@ struct table_limit {
   std::uint8_t unit = 0;  // its place in limit_units
   bool over = false;
 };
+// `ct count over 20` of a rule, or of each element.
+struct connection_limit {
+  std::uint32_t most = 0;
+  bool over = false;
+  counted_list connections{};
+};
 // What `add @set { ... }` does beside adding.
 struct table_update {
   std::int64_t timeout = 0;  // 0: that of the set
   std::uint16_t limit = no_limit;
+  std::uint16_t count = no_limit;  // of connections
   bool counts = false;
   static constexpr std::uint16_t no_limit = 0xffff;
 };
@@ -32063,7 +32228,8 @@ struct rule_table_parts {
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
     return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
            part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<nat_target>(c.translations) + part<char>(c.text) +
+           part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
+           part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
            part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
            part<element_state>(c.elements) + part<table_slot>(slots_of(c));
   }
@@ -32082,6 +32248,9 @@ struct rule_table_parts {
     statements = take<statement>(at, c.statements);
     limits = take<table_limit>(at, c.limits);
     updates = take<table_update>(at, c.limits);
+    connection_limits = take<connection_limit>(at, c.limits);
+    counted_connection* const counted = take<counted_connection>(at, c.counted);
+    counts.begin(counted, take<std::uint32_t>(at, c.counted), c.counted);
     translations = take<nat_target>(at, c.translations);
     text = take<char>(at, c.text);
     sets = take<table_set>(at, c.sets);
@@ -32097,6 +32266,8 @@ struct rule_table_parts {
     size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.translations = size.text =
         size.sets = size.elements = 0;
     update_count = 0;
+    connection_limit_count = 0;
+    counts.clear();
     slot_count = 0;
     table_count = 0;
     for (std::uint16_t& f : first) f = no_chain;
@@ -32134,6 +32305,9 @@ struct rule_table_parts {
   table_limit* limits = nullptr;
   table_update* updates = nullptr;
   std::uint32_t update_count = 0;
+  connection_limit* connection_limits = nullptr;
+  std::uint32_t connection_limit_count = 0;
+  table_counts counts{};
   nat_target* translations = nullptr;
   nat_target chosen{};  // by a map, for the packet that is looked at
   char* text = nullptr;
@@ -32989,6 +33163,7 @@ class statement_loader {
     if (in.accept_words("redirect")) return parse_own_address(nat_kind::redirect_here), true;
     if (in.accept_words("counter")) parse_counter();
     else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
+    else if (in.accept_words("ct count")) add(kind::count_connections, 0, parse_count());
     else if (in.accept_words("log")) parse_log();
     else if (in.accept_words("notrack")) add(kind::notrack);
     else if (in.accept_words("meta mark set")) parse_mark();
@@ -33034,6 +33209,16 @@ class statement_loader {
     if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
     if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
     add(statement_kind::counter);
+  }
+  // `over 20`: its number.
+  std::uint32_t parse_count() noexcept {
+    if (t_.connection_limit_count == t_.room.limits)
+      return in.fail("more connection limits than there is room for: rule_table_config::limits"), 0;
+    connection_limit l;
+    l.over = in.accept_words("over");
+    l.most = static_cast<std::uint32_t>(in.number_up_to(0xffff'ffff, "a number of connections"));
+    t_.connection_limits[t_.connection_limit_count] = l;
+    return t_.connection_limit_count++;
   }
   // `:50080`
   void parse_divert() noexcept {
@@ -33222,13 +33407,22 @@ class statement_loader {
         if (!set->timed) in.fail_at(here, "times of elements need flags timeout in their set");
       } else if (in.accept_words("counter")) {
         u.counts = set->counted = true;
-      } else if (u.limit == table_update::no_limit && in.accept_words("limit rate")) {
+      } else if (u.limit == table_update::no_limit && u.count == table_update::no_limit &&
+                 in.accept_words("ct count")) {
+        u.count = static_cast<std::uint16_t>(parse_count());
+        if (set->timed) in.fail_at(here, "connections are counted in a set without times: elements go with them");
+        set->counts_connections = true;
+      } else if (u.limit == table_update::no_limit && u.count == table_update::no_limit &&
+                 in.accept_words("limit rate")) {
         u.limit = static_cast<std::uint16_t>(parse_limit());
       } else {
-        in.expected("timeout, counter, limit rate or \"}\"");
+        in.expected("timeout, counter, limit rate, ct count or \"}\"");
       }
     }
     expect(in, "}", "\"}\"");
+    set->deletes = set->deletes || kind == statement_kind::delete_element;
+    if (set->counts_connections && set->deletes)
+      in.fail_at(at, "nothing is deleted from a set that counts connections: elements go with them");
     if (!in.good()) return;
     if (kind != statement_kind::delete_element) {
       if (t_.update_count == t_.room.limits)
@@ -33422,13 +33616,34 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
   return target_end::next;
 }
 
+// `ct count`. A packet without a connection has not matched. When no more can be counted the packet is dropped, as by
+// the kernel.
+inline target_end count_connection(rule_table_parts& t, const connection_limit& l, counted_list& list,
+                                   rule_run& r) noexcept {
+  using answer = table_counts::answer;
+  if (r.s.facts() == nullptr) return target_end::next_rule;
+  const answer a =
+      t.counts.count(list, connection_word{r.s.connection}.number(), static_cast<std::byte*>(r.c.connections), l.most);
+  if (a != answer::full) return (a == answer::over) == l.over ? target_end::next : target_end::next_rule;
+  r.decided = runnel::drop(drop_reason::connections_full);
+  return target_end::verdict;
+}
+
 // `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
-inline target_end change_set(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   ipv6_address k;
   if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
   table_set& set = t.set_of(s);
   if (s.kind == statement_kind::delete_element) return set.erase(k), target_end::next;
   const table_update& u = t.updates[s.index];
+  if (set.counts_connections) {
+    if (r.s.facts() == nullptr) return target_end::next_rule;
+    set.sweep([&](std::uint32_t one) {
+      counted_list& list = set.state[one].connections;
+      t.counts.refresh(list, static_cast<std::byte*>(r.c.connections));
+      return list.count == 0;
+    });
+  }
   bool is_new = false;
   const std::uint32_t at = set.find_or_add(k, is_new);
   if (at == table_set::none) return target_end::next_rule;
@@ -33441,6 +33656,7 @@ inline target_end change_set(const rule_table_parts& t, const statement& s, rule
   if (is_new || s.kind == statement_kind::update_element)
     e.expires = timeout != 0 ? t.clock.now + timeout : element_state::forever;
   if (set.counted) set.count(at);
+  if (u.count != table_update::no_limit) return count_connection(t, t.connection_limits[u.count], e.connections, r);
   if (u.limit == table_update::no_limit) return target_end::next;
   const table_limit& l = t.limits[u.limit];
   instant full{e.full_at};
@@ -33501,6 +33717,10 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::limit: {
       table_limit& l = t.limits[s.index];
       return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+    }
+    case kind::count_connections: {
+      connection_limit& l = t.connection_limits[s.index];
+      return count_connection(t, l, l.connections, r);
     }
     case kind::log:
       if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);
@@ -33831,6 +34051,7 @@ class table_printer {
       }
       case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
+      case statement_kind::count_connections: return count(to, t_.connection_limits[s.index]);
       case statement_kind::log:
         to << "log";
         if (t_.text[s.value] != '\0') to << " prefix \"" << t_.text + s.value << '"';
@@ -33866,6 +34087,9 @@ class table_printer {
     to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst " << l.burst
        << " packets";
   }
+  void count(text_writer& to, const connection_limit& l) noexcept {
+    to << "ct count " << (l.over ? "over " : "") << l.most;
+  }
   void update(text_writer& to, const statement& s) noexcept {
     sets_.use(t_.set_of(s));
     operand(to << " { ", s);
@@ -33873,6 +34097,7 @@ class table_printer {
       const table_update& u = t_.updates[s.index];
       if (u.timeout != 0) print_time_span(to << " timeout ", u.timeout);
       if (u.counts) to << " counter";
+      if (u.count != table_update::no_limit) count(to << ' ', t_.connection_limits[u.count]);
       if (u.limit != table_update::no_limit) limit(to << ' ', t_.limits[u.limit]);
     }
     to << " }";
@@ -34033,11 +34258,11 @@ template <class List = rule_list>
 //       }
 //     }
 //
-// A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
-// ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
-// maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return, continue, jump,
-// goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and tproxy see
-// ways.hpp.
+// A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, ct count, log, notrack, meta
+// mark set, ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set,
+// tcp option maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return,
+// continue, jump, goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and
+// tproxy see ways.hpp.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -34045,6 +34270,7 @@ template <class List = rule_list>
 //     ct state vmap { established : accept, related : accept, invalid : drop }
 //     tcp dport vmap @services
 //     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
+//     tcp dport 22 add @clients { ip saddr ct count over 5 } reject with tcp reset
 //
 //     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random }
 //     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 } }
@@ -34052,9 +34278,10 @@ template <class List = rule_list>
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the
-// first takes ICMP's identifiers too; a local handler has a port, but no address.
-// Not known are concatenations, objects with names, queue, conditions behind statements.
+// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the first
+// takes ICMP's identifiers too; a local handler has a port, but no address. A connection that `ct count over` says is
+// over is not counted itself: those that are in stay in. Not known are concatenations, objects with names, queue,
+// conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
@@ -42555,7 +42782,7 @@ class alignas(64) connection : private connection_facts {
   static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
                                  has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
                                  has_mapping = maps_destination | maps_source;
-  static constexpr std::uint16_t public_status = 0x03ff;
+  static constexpr std::uint16_t public_status = detail::public_connection_status;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }

@@ -15,11 +15,11 @@
 //       }
 //     }
 //
-// A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, log, notrack, meta mark set,
-// ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set, tcp option
-// maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return, continue, jump,
-// goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and tproxy see
-// ways.hpp.
+// A rule is conditions (see parse_condition.hpp), then statements: counter, limit rate, ct count, log, notrack, meta
+// mark set, ct mark set, meta priority set, meta nftrace set, ip dscp set, ip6 dscp set, ip ttl set, ip6 hoplimit set,
+// tcp option maxseg size set, tproxy; add, update and delete of elements; at its end accept, drop, reject, return,
+// continue, jump, goto or vmap, in chains of type nat snat, dnat, masquerade or redirect, and a comment. For reject and
+// tproxy see ways.hpp.
 //
 //     map services { type inet_service : verdict; flags interval; elements = { 22 : accept, 8000-8999 : jump web } }
 //     set probes { type ipv4_addr; size 1000; flags dynamic,timeout; }
@@ -27,6 +27,7 @@
 //     ct state vmap { established : accept, related : accept, invalid : drop }
 //     tcp dport vmap @services
 //     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
+//     tcp dport 22 add @clients { ip saddr ct count over 5 } reject with tcp reset
 //
 //     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random }
 //     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 } }
@@ -34,9 +35,10 @@
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
 // because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the
-// first takes ICMP's identifiers too; a local handler has a port, but no address.
-// Not known are concatenations, objects with names, queue, conditions behind statements.
+// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the first
+// takes ICMP's identifiers too; a local handler has a port, but no address. A connection that `ct count over` says is
+// over is not counted itself: those that are in stay in. Not known are concatenations, objects with names, queue,
+// conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 

@@ -50,6 +50,7 @@ class statement_loader {
     if (in.accept_words("redirect")) return parse_own_address(nat_kind::redirect_here), true;
     if (in.accept_words("counter")) parse_counter();
     else if (in.accept_words("limit rate")) add(kind::limit, 0, parse_limit());
+    else if (in.accept_words("ct count")) add(kind::count_connections, 0, parse_count());
     else if (in.accept_words("log")) parse_log();
     else if (in.accept_words("notrack")) add(kind::notrack);
     else if (in.accept_words("meta mark set")) parse_mark();
@@ -95,6 +96,16 @@ class statement_loader {
     if (in.accept_words("packets") && !in.number(r_.hits.packets)) in.expected("a number of packets");
     if (in.accept_words("bytes") && !in.number(r_.hits.bytes)) in.expected("a number of bytes");
     add(statement_kind::counter);
+  }
+  // `over 20`: its number.
+  std::uint32_t parse_count() noexcept {
+    if (t_.connection_limit_count == t_.room.limits)
+      return in.fail("more connection limits than there is room for: rule_table_config::limits"), 0;
+    connection_limit l;
+    l.over = in.accept_words("over");
+    l.most = static_cast<std::uint32_t>(in.number_up_to(0xffff'ffff, "a number of connections"));
+    t_.connection_limits[t_.connection_limit_count] = l;
+    return t_.connection_limit_count++;
   }
   // `:50080`
   void parse_divert() noexcept {
@@ -283,13 +294,22 @@ class statement_loader {
         if (!set->timed) in.fail_at(here, "times of elements need flags timeout in their set");
       } else if (in.accept_words("counter")) {
         u.counts = set->counted = true;
-      } else if (u.limit == table_update::no_limit && in.accept_words("limit rate")) {
+      } else if (u.limit == table_update::no_limit && u.count == table_update::no_limit &&
+                 in.accept_words("ct count")) {
+        u.count = static_cast<std::uint16_t>(parse_count());
+        if (set->timed) in.fail_at(here, "connections are counted in a set without times: elements go with them");
+        set->counts_connections = true;
+      } else if (u.limit == table_update::no_limit && u.count == table_update::no_limit &&
+                 in.accept_words("limit rate")) {
         u.limit = static_cast<std::uint16_t>(parse_limit());
       } else {
-        in.expected("timeout, counter, limit rate or \"}\"");
+        in.expected("timeout, counter, limit rate, ct count or \"}\"");
       }
     }
     expect(in, "}", "\"}\"");
+    set->deletes = set->deletes || kind == statement_kind::delete_element;
+    if (set->counts_connections && set->deletes)
+      in.fail_at(at, "nothing is deleted from a set that counts connections: elements go with them");
     if (!in.good()) return;
     if (kind != statement_kind::delete_element) {
       if (t_.update_count == t_.room.limits)

@@ -130,6 +130,7 @@ class table_printer {
       }
       case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
+      case statement_kind::count_connections: return count(to, t_.connection_limits[s.index]);
       case statement_kind::log:
         to << "log";
         if (t_.text[s.value] != '\0') to << " prefix \"" << t_.text + s.value << '"';
@@ -165,6 +166,9 @@ class table_printer {
     to << "limit rate " << (l.over ? "over " : "") << l.rate << '/' << limit_units[l.unit].name << " burst " << l.burst
        << " packets";
   }
+  void count(text_writer& to, const connection_limit& l) noexcept {
+    to << "ct count " << (l.over ? "over " : "") << l.most;
+  }
   void update(text_writer& to, const statement& s) noexcept {
     sets_.use(t_.set_of(s));
     operand(to << " { ", s);
@@ -172,6 +176,7 @@ class table_printer {
       const table_update& u = t_.updates[s.index];
       if (u.timeout != 0) print_time_span(to << " timeout ", u.timeout);
       if (u.counts) to << " counter";
+      if (u.count != table_update::no_limit) count(to << ' ', t_.connection_limits[u.count]);
       if (u.limit != table_update::no_limit) limit(to << ' ', t_.limits[u.limit]);
     }
     to << " }";

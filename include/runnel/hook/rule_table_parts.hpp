@@ -13,6 +13,7 @@
 #include <runnel/config.hpp>
 #include <runnel/hook/hook_point.hpp>
 #include <runnel/hook/nat_target.hpp>
+#include <runnel/hook/table_counts.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
 #include <runnel/match/condition_node.hpp>
@@ -29,11 +30,12 @@ struct rule_table_config {
   std::uint32_t nodes = 1024;       ///< tests in all conditions, operands of maps; see `condition`
   std::uint32_t words = 1024;       ///< values that they compare with
   std::uint32_t statements = 768;   ///< what rules do: verdicts, counters, marks
-  std::uint32_t limits = 32;        ///< `limit rate`, `add @set`
+  std::uint32_t limits = 32;        ///< `limit rate`, `ct count`, `add @set`: so many of each
   std::uint32_t translations = 32;  ///< `snat to` and the like, and what the elements of their maps lead to
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
   std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
-  std::uint32_t elements = 256;     ///< of all of them, and those that packets may add: 128 bytes each
+  std::uint32_t counted = 256;   ///< connections that `ct count` counts, once for each rule and element: 36 bytes each
+  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 128 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -58,10 +60,17 @@ struct table_limit {
   std::uint8_t unit = 0;  // its place in limit_units
   bool over = false;
 };
+// `ct count over 20` of a rule, or of each element.
+struct connection_limit {
+  std::uint32_t most = 0;
+  bool over = false;
+  counted_list connections{};
+};
 // What `add @set { ... }` does beside adding.
 struct table_update {
   std::int64_t timeout = 0;  // 0: that of the set
   std::uint16_t limit = no_limit;
+  std::uint16_t count = no_limit;  // of connections
   bool counts = false;
   static constexpr std::uint16_t no_limit = 0xffff;
 };
@@ -108,7 +117,8 @@ struct rule_table_parts {
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
     return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
            part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<nat_target>(c.translations) + part<char>(c.text) +
+           part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
+           part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
            part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
            part<element_state>(c.elements) + part<table_slot>(slots_of(c));
   }
@@ -127,6 +137,9 @@ struct rule_table_parts {
     statements = take<statement>(at, c.statements);
     limits = take<table_limit>(at, c.limits);
     updates = take<table_update>(at, c.limits);
+    connection_limits = take<connection_limit>(at, c.limits);
+    counted_connection* const counted = take<counted_connection>(at, c.counted);
+    counts.begin(counted, take<std::uint32_t>(at, c.counted), c.counted);
     translations = take<nat_target>(at, c.translations);
     text = take<char>(at, c.text);
     sets = take<table_set>(at, c.sets);
@@ -142,6 +155,8 @@ struct rule_table_parts {
     size.chains = size.rules = size.nodes = size.words = size.statements = size.limits = size.translations = size.text =
         size.sets = size.elements = 0;
     update_count = 0;
+    connection_limit_count = 0;
+    counts.clear();
     slot_count = 0;
     table_count = 0;
     for (std::uint16_t& f : first) f = no_chain;
@@ -179,6 +194,9 @@ struct rule_table_parts {
   table_limit* limits = nullptr;
   table_update* updates = nullptr;
   std::uint32_t update_count = 0;
+  connection_limit* connection_limits = nullptr;
+  std::uint32_t connection_limit_count = 0;
+  table_counts counts{};
   nat_target* translations = nullptr;
   nat_target chosen{};  // by a map, for the packet that is looked at
   char* text = nullptr;

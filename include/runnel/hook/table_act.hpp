@@ -10,6 +10,7 @@
 #include <runnel/hook/chain.hpp>
 #include <runnel/hook/nat_target.hpp>
 #include <runnel/hook/rule_table_parts.hpp>
+#include <runnel/hook/table_counts.hpp>
 #include <runnel/hook/table_set.hpp>
 #include <runnel/hook/table_statement.hpp>
 #include <runnel/hook/refusals.hpp>
@@ -18,6 +19,7 @@
 #include <runnel/match/condition_test.hpp>
 #include <runnel/match/value.hpp>
 #include <runnel/packet/connection_state.hpp>
+#include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/verdict.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/header_map.hpp>
@@ -69,13 +71,34 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
   return target_end::next;
 }
 
+// `ct count`. A packet without a connection has not matched. When no more can be counted the packet is dropped, as by
+// the kernel.
+inline target_end count_connection(rule_table_parts& t, const connection_limit& l, counted_list& list,
+                                   rule_run& r) noexcept {
+  using answer = table_counts::answer;
+  if (r.s.facts() == nullptr) return target_end::next_rule;
+  const answer a =
+      t.counts.count(list, connection_word{r.s.connection}.number(), static_cast<std::byte*>(r.c.connections), l.most);
+  if (a != answer::full) return (a == answer::over) == l.over ? target_end::next : target_end::next_rule;
+  r.decided = runnel::drop(drop_reason::connections_full);
+  return target_end::verdict;
+}
+
 // `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
-inline target_end change_set(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   ipv6_address k;
   if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
   table_set& set = t.set_of(s);
   if (s.kind == statement_kind::delete_element) return set.erase(k), target_end::next;
   const table_update& u = t.updates[s.index];
+  if (set.counts_connections) {
+    if (r.s.facts() == nullptr) return target_end::next_rule;
+    set.sweep([&](std::uint32_t one) {
+      counted_list& list = set.state[one].connections;
+      t.counts.refresh(list, static_cast<std::byte*>(r.c.connections));
+      return list.count == 0;
+    });
+  }
   bool is_new = false;
   const std::uint32_t at = set.find_or_add(k, is_new);
   if (at == table_set::none) return target_end::next_rule;
@@ -88,6 +111,7 @@ inline target_end change_set(const rule_table_parts& t, const statement& s, rule
   if (is_new || s.kind == statement_kind::update_element)
     e.expires = timeout != 0 ? t.clock.now + timeout : element_state::forever;
   if (set.counted) set.count(at);
+  if (u.count != table_update::no_limit) return count_connection(t, t.connection_limits[u.count], e.connections, r);
   if (u.limit == table_update::no_limit) return target_end::next;
   const table_limit& l = t.limits[u.limit];
   instant full{e.full_at};
@@ -148,6 +172,10 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
     case kind::limit: {
       table_limit& l = t.limits[s.index];
       return l.bucket.take(r.c.now) != l.over ? target_end::next : target_end::next_rule;
+    }
+    case kind::count_connections: {
+      connection_limit& l = t.connection_limits[s.index];
+      return count_connection(t, l, l.connections, r);
     }
     case kind::log:
       if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);

@@ -37,6 +37,10 @@ struct table_element {
   ipv6_address first{};
   ipv6_address last{};
 };
+// Connections that are counted together, by their places among all that are: see table_counts.hpp.
+struct counted_list {
+  std::uint32_t first = 0, last = 0, count = 0;
+};
 // What an element has beside its values.
 struct element_state {
   static constexpr std::int64_t forever = INT64_MAX, nobody = INT64_MIN;
@@ -45,6 +49,7 @@ struct element_state {
   rule_counter hits{};
   statement then{};          // of a map
   std::int64_t full_at = 0;  // of a limit: when the bucket is full again
+  counted_list connections{};
 };
 // A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
 // of its hash. In an index only the element counts.
@@ -81,17 +86,18 @@ struct table_set {
   std::uint8_t type = 0;  // its place in set_types; nothing without a name
   map_data data = map_data::none;
   bool intervals = false;
-  bool dynamic = false;                  // rules add to it
-  bool timed = false;                    // elements may end
-  bool counted = false;                  // elements count
-  match::operand_description operand{};  // how its values are written
-  std::int64_t timeout = 0;              // of elements that do not say
-  std::uint32_t size = 0;                // how many it may have at most; 0: as many as it has
-  std::uint32_t elements = 0;            // how many were ever used
-  std::uint32_t free = none;             // those of them that are free again; each knows the next one
-  std::uint32_t hand = 0;                // where to look for elements that are over
-  std::uint32_t mask = 0;                // slots, less one
-  unsigned shift = 0;                    // of the index: how many values share a place
+  bool dynamic = false;                              // rules add to it
+  bool timed = false;                                // elements may end
+  bool counted = false;                              // elements count
+  bool counts_connections = false, deletes = false;  // the second: rules delete elements
+  match::operand_description operand{};              // how its values are written
+  std::int64_t timeout = 0;                          // of elements that do not say
+  std::uint32_t size = 0;                            // how many it may have at most; 0: as many as it has
+  std::uint32_t elements = 0;                        // how many were ever used
+  std::uint32_t free = none;                         // those of them that are free again; each knows the next one
+  std::uint32_t hand = 0;                            // where to look for elements that are over
+  std::uint32_t mask = 0;                            // slots, less one
+  unsigned shift = 0;                                // of the index: how many values share a place
   std::uint64_t seed = 0;
   table_element* element = nullptr;
   element_state* state = nullptr;
@@ -189,7 +195,7 @@ struct table_set {
     std::uint32_t at = find_any(k);
     is_new = at == none || (timed && is_over(at));
     if (at == none) {
-      sweep();
+      if (timed) sweep([this](std::uint32_t one) { return is_over(one); });
       if (free != none) {
         at = free;
         free = static_cast<std::uint32_t>(element[at].last.low());
@@ -208,12 +214,12 @@ struct table_set {
     const std::uint32_t at = find_any(k);
     if (at != none) unlink(at);
   }
-  // Frees elements that are over: a few at a time, as often as one is added.
-  void sweep() noexcept {
-    if (!timed) return;
+  // Frees elements of which `ended(element)` holds: a few at a time, as often as one is added.
+  template <class Ended>
+  void sweep(Ended ended) noexcept {
     for (unsigned i = 0; i < 8 && i < elements; ++i) {
       hand = hand + 1 < elements ? hand + 1 : 0;
-      if (state[hand].expires != element_state::nobody && is_over(hand)) unlink(hand);
+      if (state[hand].expires != element_state::nobody && ended(hand)) unlink(hand);
     }
   }
 

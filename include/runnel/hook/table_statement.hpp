@@ -24,6 +24,7 @@ enum class statement_kind : std::uint8_t {
   // what goes on to the next one
   counter,
   limit,
+  count_connections,
   log,
   notrack,
   mark,

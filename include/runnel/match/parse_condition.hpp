@@ -94,6 +94,7 @@ bool sees_verdict(auto& p) noexcept {
                                         "delete",
                                         "meta mark set",
                                         "ct mark set",
+                                        "ct count",
                                         "reject",
                                         "tproxy",
                                         "snat",

@@ -136,6 +136,10 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 }  // namespace later_fragment
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
+// In `status` too: a rule that counts connections has counted it.
+inline constexpr std::uint16_t connection_is_counted = 1u << 6;
+// What of `status` others see.
+inline constexpr std::uint16_t public_connection_status = 0x03bf;
 }  // namespace detail
 
 }  // namespace runnel

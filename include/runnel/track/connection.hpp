@@ -96,7 +96,7 @@ class alignas(64) connection : private connection_facts {
   static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
                                  has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
                                  has_mapping = maps_destination | maps_source;
-  static constexpr std::uint16_t public_status = 0x03ff;
+  static constexpr std::uint16_t public_status = detail::public_connection_status;
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }

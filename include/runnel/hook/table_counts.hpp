@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+// Connections counted by rules: `ct count over 20`, and the same for each element of a set, as the kernel's
+// nf_conncount.
+//
+// A list for each rule or element knows the numbers of its connections, up to the limit: those are within it, whatever
+// comes later; another one is over, and may come in when one of them has ended. Nobody tells
+// when a connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit
+// in the record of a connection says that it is counted. It is not set in one that has just begun, so that a number
+// that was given to another connection is found out: at the latest when that one is counted too.
+#ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
+#define RUNNEL_HOOK_TABLE_COUNTS_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint32_t
+
+#include <runnel/base/hash.hpp>
+#include <runnel/hook/table_set.hpp>
+#include <runnel/packet/connection_state.hpp>
+
+namespace runnel::detail {
+
+// One connection in one list. All numbers of entries are counted from 1; 0 is none.
+struct counted_connection {
+  std::uint32_t number = 0;
+  counted_list* list = nullptr;  // null: free
+  std::uint32_t before = 0, behind = 0;
+  std::uint32_t same_hash = 0;  // the next one of its chain; of a free one the next free one
+};
+
+class table_counts {
+ public:
+  enum class answer : unsigned char { within, over, full };
+
+  // Room for `n` connections, of which each has a chain.
+  void begin(counted_connection* entries, std::uint32_t* chains, std::uint32_t n) noexcept {
+    entry_ = entries;
+    chain_ = chains;
+    size_ = n;
+    clear();
+  }
+  void clear() noexcept {
+    used_ = free_ = hand_ = 0;
+    for (std::uint32_t i = 0; i < size_; ++i) chain_[i] = 0;
+  }
+  // Counts a connection that is alive. `over`: there are `most` others.
+  answer count(counted_list& list, std::uint32_t number, std::byte* records, std::uint32_t most) noexcept {
+    if (size_ == 0) return answer::full;
+    connection_facts& facts = facts_at(records, number);
+    if ((facts.status & connection_is_counted) == 0) {  // it has just begun
+      forget(number);
+      facts.status = static_cast<std::uint16_t>(facts.status | connection_is_counted);
+    } else if (find(list, number) != 0) {
+      return answer::within;
+    }
+    refresh(list, records);
+    if (list.count >= most) return answer::over;
+    const std::uint32_t at = take(records);
+    if (at == 0) return answer::full;
+    std::uint32_t& chain = chain_[chain_of(number)];
+    entry_[at - 1] = {number, &list, 0, 0, chain};
+    chain = at;
+    append(list, at);
+    return answer::within;
+  }
+  // Lets go of some of a list that are over.
+  void refresh(counted_list& list, std::byte* records) noexcept {
+    for (unsigned i = 0; i < 8 && list.first != 0; ++i) {
+      const std::uint32_t at = list.first;
+      if (is_over(at, records)) {
+        remove(at);
+      } else {
+        leave(at);
+        append(list, at);
+      }
+    }
+  }
+
+ private:
+  static connection_facts& facts_at(std::byte* records, std::uint32_t number) noexcept {
+    return *static_cast<connection_facts*>(static_cast<void*>(records + number * connection_stride));
+  }
+  [[nodiscard]] bool is_over(std::uint32_t at, std::byte* records) const noexcept {
+    constexpr unsigned both = connection_is_alive | connection_is_counted;
+    return (facts_at(records, entry_[at - 1].number).status & both) != both;
+  }
+  [[nodiscard]] std::uint32_t chain_of(std::uint32_t number) const noexcept {
+    return static_cast<std::uint32_t>(mix(number) % size_);
+  }
+  [[nodiscard]] std::uint32_t find(const counted_list& list, std::uint32_t number) const noexcept {
+    std::uint32_t at = chain_[chain_of(number)];
+    while (at != 0 && !(entry_[at - 1].number == number && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
+    return at;
+  }
+  // The connection that had this number is over.
+  void forget(std::uint32_t number) noexcept {
+    for (std::uint32_t at = chain_[chain_of(number)]; at != 0;) {
+      const std::uint32_t next = entry_[at - 1].same_hash;
+      if (entry_[at - 1].number == number) remove(at);
+      at = next;
+    }
+  }
+  // A free entry. When there is none a few are looked at.
+  std::uint32_t take(std::byte* records) noexcept {
+    if (free_ == 0 && used_ == size_) {
+      for (unsigned i = 0; i < 16; ++i) {
+        hand_ = hand_ + 1 < size_ ? hand_ + 1 : 0;
+        if (entry_[hand_].list != nullptr && is_over(hand_ + 1, records)) remove(hand_ + 1);
+      }
+    }
+    if (free_ == 0) return used_ < size_ ? ++used_ : 0;
+    const std::uint32_t at = free_;
+    free_ = entry_[at - 1].same_hash;
+    return at;
+  }
+  void remove(std::uint32_t at) noexcept {
+    leave(at);
+    counted_connection& e = entry_[at - 1];
+    std::uint32_t* link = &chain_[chain_of(e.number)];
+    while (*link != at) link = &entry_[*link - 1].same_hash;
+    *link = e.same_hash;
+    e.list = nullptr;
+    e.same_hash = free_;
+    free_ = at;
+  }
+  void append(counted_list& list, std::uint32_t at) noexcept {
+    counted_connection& e = entry_[at - 1];
+    e.before = list.last;
+    e.behind = 0;
+    (list.last != 0 ? entry_[list.last - 1].behind : list.first) = at;
+    list.last = at;
+    ++list.count;
+  }
+  void leave(std::uint32_t at) noexcept {
+    const counted_connection& e = entry_[at - 1];
+    counted_list& list = *e.list;
+    (e.before != 0 ? entry_[e.before - 1].behind : list.first) = e.behind;
+    (e.behind != 0 ? entry_[e.behind - 1].before : list.last) = e.before;
+    --list.count;
+  }
+
+  counted_connection* entry_ = nullptr;
+  std::uint32_t* chain_ = nullptr;
+  std::uint32_t size_ = 0, used_ = 0, free_ = 0, hand_ = 0;
+};
+
+}  // namespace runnel::detail
+
+#endif
