@@ -34682,6 +34682,7 @@ class own_addresses {
   [[nodiscard]] constexpr bool add(const interface_address& a) noexcept {
     if (count_ == most || is_nobody(a.address) || find(a.address) != nullptr) return false;
     addresses_[count_++] = a;
+    common_hosts_ &= hosts_of(a);
     return true;
   }
   [[nodiscard]] constexpr bool add(ipv4_address a, unsigned length) noexcept { return add({a, length}); }
@@ -34693,6 +34694,8 @@ class own_addresses {
     if (e == nullptr) return false;
     for (; e + 1 < end(); ++e) *e = e[1];
     --count_;
+    common_hosts_ = ~std::uint32_t{0};
+    for (const interface_address& left : *this) common_hosts_ &= hosts_of(left);
     return true;
   }
   constexpr bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
@@ -34716,7 +34719,7 @@ class own_addresses {
     return false;
   }
 
-  /// All addresses, in the order in which they came, in whatever state. @{
+  /// All addresses, in the order in which they came, in whatever state. States and times of one may be changed. @{
   [[nodiscard]] constexpr const interface_address* begin() const noexcept { return addresses_; }
   [[nodiscard]] constexpr const interface_address* end() const noexcept { return addresses_ + count_; }
   [[nodiscard]] constexpr interface_address* begin() noexcept { return addresses_; }
@@ -34785,10 +34788,19 @@ class own_addresses {
   static constexpr bool is_nobody(const ipv6_address& a) noexcept {
     return a.is_unspecified() || a == mapped(ipv4_address{});
   }
+  // The bits of an IPv4 address that tell the hosts of a subnet apart which has a broadcast address; else all.
+  static constexpr std::uint32_t hosts_of(const interface_address& e) noexcept {
+    if (!is_mapped(e.address) || e.length <= 96 || e.length > 96 + 30) return ~std::uint32_t{0};
+    return ~std::uint32_t{0} >> (e.length - 96);
+  }
   [[nodiscard]] constexpr bool is_last(ipv4_address a, bool or_first) const noexcept {
+    // Of each packet it is asked, and most need no look at the subnets.
+    const std::uint32_t common = a.value() & common_hosts_;
+    if (common != common_hosts_ && (common != 0 || !or_first)) [[likely]]
+      return false;
     for (const interface_address& e : *this) {
       if (!is_mapped(e.address) || e.length > 96 + 30) continue;
-      const std::uint32_t hosts = e.length <= 96 ? ~std::uint32_t{0} : ~std::uint32_t{0} >> (e.length - 96);
+      const std::uint32_t hosts = hosts_of(e);
       const std::uint32_t differs = a.value() ^ unmapped(e.address).value(), host = a.value() & hosts;
       if ((differs & ~hosts) == 0 && (host == hosts || (or_first && host == 0))) return true;
     }
@@ -34799,9 +34811,10 @@ class own_addresses {
     return a.is_link_local() || (a.is_multicast() && (a.high() >> 48 & 0xf) == 2);
   }
 
+  std::size_t count_ = 0, prefix_count_ = 0;
+  std::uint32_t common_hosts_ = ~std::uint32_t{0};  // host bits that all subnets with a broadcast address have
   interface_address addresses_[most];
   ipv6_prefix prefixes_[most_prefixes];
-  std::size_t count_ = 0, prefix_count_ = 0;
 };
 
 }  // namespace runnel
@@ -34904,15 +34917,14 @@ inline constexpr std::uint8_t probe_num = 3, announce_num = 2, max_conflicts = 1
 class address_detection {
  public:
   // An address begins to be asked for. False when there is no room for it, or it is used already.
-  [[nodiscard]] bool begin(ip_interface& link, const interface_address& a, random_generator& random,
-                           instant now) noexcept {
-    interface_address* e = link.addresses.find(a.address);
-    if (e != nullptr && e->is_usable()) return false;
-    if (e == nullptr) {
-      if (!link.addresses.add(a)) return false;
-      e = link.addresses.find(a.address);
+  [[nodiscard]] bool begin(ip_interface& link, interface_address a, random_generator& random, instant now) noexcept {
+    if (const interface_address* const there = link.addresses.find(a.address); there != nullptr) {
+      if (there->is_usable()) return false;
+      link.addresses.remove(a.address);
     }
-    *e = a;
+    if (!link.addresses.add(a)) return false;
+    interface_address* const e = link.addresses.find(a.address);
+    e->noted = {};
     e->state = address_state::tentative;
     // RFC 5227 §2.1.1: after many conflicts one attempt a minute.
     const bool slow = conflicts_ >= max_conflicts && now < last_begin_ + rate_limit_interval;

@@ -198,7 +198,7 @@ TEST_CASE(
                    neighbour_advertisement_header{.target = new6}, ndp_target_link_address{peer}) == "");
     CHECK(what_was_told() == "fe80::50/64 dadfailed; ");
     CHECK(until(h, 60'000).empty());
-    CHECK(h.table.acquire({new6, 64}, h.now()));  // once more
+    CHECK(h.table.acquire(*h.link.addresses.find(new6), h.now()));  // once more
     CHECK(until(h, 60'000).size() == 3);
   }
 }

@@ -8,6 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include <runnel/base/random.hpp>
+
 using namespace runnel;
 
 namespace {
@@ -90,6 +92,33 @@ TEST_CASE("broadcast addresses of subnets, by the length of their prefixes") {
     CHECK_FALSE(own.is_directed_broadcast(a));
   const own_addresses all{{addr4("10.0.0.1"), 0}};
   CHECK(all.is_directed_broadcast(addr4("255.255.255.255")));
+}
+
+TEST_CASE("broadcast addresses of several subnets, also when some have gone, against a plain answer") {
+  random_generator random{9};
+  for (int round = 0; round < 200; ++round) {
+    own_addresses own;
+    interface_address all[6];
+    std::size_t n = 0;
+    for (auto& one : all) {
+      one = {ipv4_address{0xc000'0200u | static_cast<std::uint32_t>(random.below(256))},
+             static_cast<unsigned>(20 + random.below(13))};
+      if (own.add(one)) all[n++] = one;
+    }
+    while (n > 2) REQUIRE(own.remove(all[--n].address));
+    for (std::uint32_t host = 0; host < 0x1000; ++host) {
+      const ipv4_address a{0xc000'0000u | host};
+      bool last = false, first = false;
+      for (std::size_t i = 0; i < n; ++i) {
+        const unsigned length = all[i].length - 96u;
+        if (length > 30 || !all[i].subnet().contains(mapped(a))) continue;
+        last = last || !ipv4_prefix{ipv4_address{a.value() + 1}, length}.contains(a);
+        first = first || !ipv4_prefix{ipv4_address{a.value() - 1}, length}.contains(a);
+      }
+      REQUIRE(own.is_broadcast(a) == last);
+      REQUIRE(own.is_directed_broadcast(a) == (last || first));
+    }
+  }
 }
 
 TEST_CASE("RFC 6724 5: a source of the same scope, then a preferred one, then the one that is nearest") {

@@ -24,15 +24,14 @@ inline constexpr std::uint8_t probe_num = 3, announce_num = 2, max_conflicts = 1
 class address_detection {
  public:
   // An address begins to be asked for. False when there is no room for it, or it is used already.
-  [[nodiscard]] bool begin(ip_interface& link, const interface_address& a, random_generator& random,
-                           instant now) noexcept {
-    interface_address* e = link.addresses.find(a.address);
-    if (e != nullptr && e->is_usable()) return false;
-    if (e == nullptr) {
-      if (!link.addresses.add(a)) return false;
-      e = link.addresses.find(a.address);
+  [[nodiscard]] bool begin(ip_interface& link, interface_address a, random_generator& random, instant now) noexcept {
+    if (const interface_address* const there = link.addresses.find(a.address); there != nullptr) {
+      if (there->is_usable()) return false;
+      link.addresses.remove(a.address);
     }
-    *e = a;
+    if (!link.addresses.add(a)) return false;
+    interface_address* const e = link.addresses.find(a.address);
+    e->noted = {};
     e->state = address_state::tentative;
     // RFC 5227 §2.1.1: after many conflicts one attempt a minute.
     const bool slow = conflicts_ >= max_conflicts && now < last_begin_ + rate_limit_interval;

@@ -98,6 +98,7 @@ class own_addresses {
   [[nodiscard]] constexpr bool add(const interface_address& a) noexcept {
     if (count_ == most || is_nobody(a.address) || find(a.address) != nullptr) return false;
     addresses_[count_++] = a;
+    common_hosts_ &= hosts_of(a);
     return true;
   }
   [[nodiscard]] constexpr bool add(ipv4_address a, unsigned length) noexcept { return add({a, length}); }
@@ -109,6 +110,8 @@ class own_addresses {
     if (e == nullptr) return false;
     for (; e + 1 < end(); ++e) *e = e[1];
     --count_;
+    common_hosts_ = ~std::uint32_t{0};
+    for (const interface_address& left : *this) common_hosts_ &= hosts_of(left);
     return true;
   }
   constexpr bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
@@ -132,7 +135,7 @@ class own_addresses {
     return false;
   }
 
-  /// All addresses, in the order in which they came, in whatever state. @{
+  /// All addresses, in the order in which they came, in whatever state. States and times of one may be changed. @{
   [[nodiscard]] constexpr const interface_address* begin() const noexcept { return addresses_; }
   [[nodiscard]] constexpr const interface_address* end() const noexcept { return addresses_ + count_; }
   [[nodiscard]] constexpr interface_address* begin() noexcept { return addresses_; }
@@ -201,10 +204,19 @@ class own_addresses {
   static constexpr bool is_nobody(const ipv6_address& a) noexcept {
     return a.is_unspecified() || a == mapped(ipv4_address{});
   }
+  // The bits of an IPv4 address that tell the hosts of a subnet apart which has a broadcast address; else all.
+  static constexpr std::uint32_t hosts_of(const interface_address& e) noexcept {
+    if (!is_mapped(e.address) || e.length <= 96 || e.length > 96 + 30) return ~std::uint32_t{0};
+    return ~std::uint32_t{0} >> (e.length - 96);
+  }
   [[nodiscard]] constexpr bool is_last(ipv4_address a, bool or_first) const noexcept {
+    // Of each packet it is asked, and most need no look at the subnets.
+    const std::uint32_t common = a.value() & common_hosts_;
+    if (common != common_hosts_ && (common != 0 || !or_first)) [[likely]]
+      return false;
     for (const interface_address& e : *this) {
       if (!is_mapped(e.address) || e.length > 96 + 30) continue;
-      const std::uint32_t hosts = e.length <= 96 ? ~std::uint32_t{0} : ~std::uint32_t{0} >> (e.length - 96);
+      const std::uint32_t hosts = hosts_of(e);
       const std::uint32_t differs = a.value() ^ unmapped(e.address).value(), host = a.value() & hosts;
       if ((differs & ~hosts) == 0 && (host == hosts || (or_first && host == 0))) return true;
     }
@@ -215,9 +227,10 @@ class own_addresses {
     return a.is_link_local() || (a.is_multicast() && (a.high() >> 48 & 0xf) == 2);
   }
 
+  std::size_t count_ = 0, prefix_count_ = 0;
+  std::uint32_t common_hosts_ = ~std::uint32_t{0};  // host bits that all subnets with a broadcast address have
   interface_address addresses_[most];
   ipv6_prefix prefixes_[most_prefixes];
-  std::size_t count_ = 0, prefix_count_ = 0;
 };
 
 }  // namespace runnel
