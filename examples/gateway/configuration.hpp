@@ -5,7 +5,8 @@
 //       device "af_packet:eth0"                # any device that device/open.hpp knows
 //       address 192.168.1.1/24, fd00:1::1/64   # of this gateway
 //       mtu 1500                               # if not that of the device
-//       mac 02:00:00:00:00:01                  # the same; a TAP device has to be given one
+//       mac 02:00:00:00:00:01                  # the same
+//       advertise                              # tells IPv6 hosts of its networks, and that it is their router
 //     }
 //     route default via 203.0.113.1            # its interface follows from the addresses; or say: dev wan
 //     route 10.0.0.0/8 via 192.168.1.2 mtu 1400
@@ -33,6 +34,7 @@ struct configuration {
   struct interface {
     std::string name, device;
     runnel::ip_interface link{.mac = {}, .mtu = 0};  // zeros: as the device says
+    bool advertise = false;                          // router advertisements
   };
   struct route {
     runnel::prefix covered;
@@ -44,7 +46,7 @@ struct configuration {
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
   runnel::fragment_config fragments{};
-  std::string metrics_address;    // empty: none
+  std::string metrics_address;  // empty: none
   std::uint16_t metrics_port = 0;
   std::string rules;  // the tables, at their places in the file; all else is blank, so that errors have its lines
 
@@ -190,7 +192,8 @@ class configuration_reader {
       else if (accept("address")) addresses(made.link);
       else if (accept("mtu")) made.link.mtu = static_cast<std::uint16_t>(number(68, 65535));
       else if (accept("mac")) made.link.mac = value(next(), runnel::parse_mac, "a MAC address");
-      else expected(ahead(), "device, address, mtu, mac or \"}\"");
+      else if (accept("advertise")) made.advertise = true;
+      else expected(ahead(), "device, address, mtu, mac, advertise or \"}\"");
     }
     if (made.device.empty()) fail(name.at, "an interface needs a device: device \"af_packet:eth0\"");
     to_.interfaces.push_back(made);

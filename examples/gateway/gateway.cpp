@@ -17,6 +17,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -211,10 +212,17 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
         *p.memory, gateway::router::seeded(r.config.neighbours), *memory, r.links[n],
         neighbour_options{.router = true,
                           .failed = [](void*, packet&& late) { (void)unreachable.push(std::move(late)); }});
+    p.advertiser =
+        std::make_unique<router_advertiser>(*p.neighbours, advertising_options{}, gateway::router::random_seed());
     links[n] = p.neighbours.get();
     for (const interface_address& a : r.links[n].addresses) (void)links[n]->announce(a.address);
   }
   real_clock time;
+  const auto advertise = [&] {
+    for (std::size_t i = 0; i < ports.size(); ++i)
+      ports[i].advertise(r.config.interfaces[i], r.links[i + 1], time.now());
+  };
+  advertise();
   if (state != nullptr) import_state(r, state, time.now());
 
   gateway::egress out(ports);
@@ -235,12 +243,14 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
                      ++p.received.packets;
                      p.received.bytes += seen.total_length();
                    }) |
-             answer_neighbours(*p.neighbours) | shared(path);
+             answer_neighbours(*p.neighbours) | hear_routers(*p.advertiser) | shared(path);
     };
     std::vector<decltype(attach(ports[0].device, from(1)))> inputs;
     std::vector<decltype(attach(*ports[0].neighbours, transmit(ports[0].device)))> questions;
-    for (std::uint16_t n = 1; n < links.size(); ++n) {
-      inputs.push_back(attach(ports[n - 1u].device, from(n)));
+    std::vector<decltype(attach(*ports[0].advertiser))> advertisers;
+    for (std::size_t n = 1; n < links.size(); ++n) {
+      advertisers.push_back(attach(*ports[n - 1].advertiser));
+      inputs.push_back(attach(ports[n - 1u].device, from(static_cast<std::uint16_t>(n))));
       questions.push_back(attach(*ports[n - 1u].neighbours, transmit(ports[n - 1u].device)));
     }
     // What waited in vain for its neighbour has been translated and counted already: the error is routed like any
@@ -276,6 +286,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
               next.interfaces[i].link = link_of(next.interfaces[i], ports[i].device);
             why = r.reload(std::move(next), std::move(fresh));
           }
+          if (why.empty()) advertise();
           if (why.empty()) std::printf("reloaded %s\n", file);
           else std::printf("not reloaded: %s\n", why.c_str());
           std::fflush(stdout);
@@ -289,6 +300,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
 
     loop work{time,
               attach_all(inputs),
+              attach_all(advertisers),
               attach_all(questions),
               attach(unreachable, late),
               attach(r.fragments),
@@ -333,7 +345,7 @@ int check(const gateway::configuration& c, gateway::rule_set& rules) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char *file = nullptr, *capture = nullptr, *written = nullptr, *state = nullptr;
   bool only_check = false;
   for (int i = 1; i < argc; ++i) {
@@ -364,4 +376,4 @@ int main(int argc, char** argv) {
     return out->failure() != nullptr ? fail(*out->failure()) : status;
   }
   return forward_packets(std::move(config), std::move(rules), file, state);
-}
+} catch (const std::bad_alloc&) { return fail("no memory for tables of this size: see limits"); }

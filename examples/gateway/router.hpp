@@ -104,7 +104,8 @@ class route_set {
     // What is for this host: its addresses, and what is sent to many.
     for (const runnel::prefix many : {net("224.0.0.0/4"), net("255.255.255.255/32"), net("ff00::/8")})
       add(many, next_hop::of(route_type::broadcast));
-    for (std::uint16_t n = 1; n < links.size(); ++n)
+    const auto count = static_cast<std::uint16_t>(links.size());
+    for (std::uint16_t n = 1; n < count; ++n)
       for (const runnel::interface_address& a : links[n].addresses) {
         add(subnet_of(a, a.length), next_hop::on_link(n));
         add(subnet_of(a, 128), next_hop::of(route_type::local, n));
@@ -145,10 +146,24 @@ class route_set {
 struct port {
   port(const configuration::interface& c, runnel::device::any_device&& d) : name(c.name), device(std::move(d)) {}
 
+  // Tells the hosts of the link of its IPv6 networks, if the configuration says so.
+  void advertise(const configuration::interface& c, const runnel::ip_interface& link, runnel::instant now) {
+    prefixes.clear();
+    for (const runnel::interface_address& a : link.addresses)
+      if (!runnel::is_mapped(a.address) && !a.address.is_link_local() && a.length <= 64)
+        prefixes.push_back({.prefix = a.subnet().address(), .prefix_length = a.length});
+    const std::uint32_t mtu = link.mtu >= 1280 ? link.mtu : 0;
+    advertiser->change({.mtu = mtu, .prefixes = prefixes.data(), .prefix_count = prefixes.size()}, now);
+    if (!c.advertise) advertiser->stop(now);
+    else if (!advertiser->is_advertising()) advertiser->start(now);
+  }
+
   std::string name;
   runnel::device::any_device device;
   std::unique_ptr<table_memory> memory;
   std::unique_ptr<runnel::neighbour_table> neighbours;
+  std::unique_ptr<runnel::router_advertiser> advertiser;
+  std::vector<runnel::ndp_prefix> prefixes;
   struct {
     std::uint64_t packets = 0, bytes = 0;
   } received, sent;

@@ -114,7 +114,7 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"\"\"");
   CHECK(read_configuration("interface lan { }") == "1:11 an interface needs a device: device \"af_packet:eth0\"");
   CHECK(read_configuration("interface lan { device \"x\"") ==
-        "1:27 expected device, address, mtu, mac or \"}\", not the end");
+        "1:27 expected device, address, mtu, mac, advertise or \"}\", not the end");
   CHECK(read_configuration("interface 5 { device \"x\" }") ==
         "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"5\"");
   CHECK(read_configuration(two_networks + "interface lan { device \"x\" }") ==
