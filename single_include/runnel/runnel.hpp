@@ -34272,16 +34272,16 @@ template <class List = rule_list>
 //     add @probes { ip saddr timeout 10m limit rate over 3/minute } drop
 //     tcp dport 22 add @clients { ip saddr ct count over 5 } reject with tcp reset
 //
-//     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random }
-//     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 } }
+//     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade random; }
+//     chain in { type nat hook prerouting priority dstnat; dnat to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 }; }
 //
 // Rules may name the sets and maps of their table, and the sets of the program. What nft says of them holds: elements
 // may be ranges and prefixes (flags interval), have a timeout (flags timeout), count (counter); what cannot be added
-// because a set is full has not matched. Ours: a set that packets add to says its size, `counter` and `flags` stand
-// before the elements; `snat to :1024-65535` and `tproxy to` need not follow a test of the protocol, and the first
-// takes ICMP's identifiers too; a local handler has a port, but no address. A connection that `ct count over` says is
-// over is not counted itself: those that are in stay in. Not known are concatenations, objects with names, queue,
-// conditions behind statements.
+// because a set is full has not matched. Ours: a set that packets add to says its size, a rule may end at the brace of
+// its chain, `counter` and `flags` stand before the elements; `snat to :1024-65535` and `tproxy to` need not follow a
+// test of the protocol, and the first takes ICMP's identifiers too; a local handler has a port, but no address. A
+// connection that `ct count over` says is over is not counted itself: those that are in stay in. Not known are
+// concatenations, objects with names, queue, conditions behind statements.
 #ifndef RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PARSE_RULE_TABLE_HPP
 
