@@ -38686,8 +38686,8 @@ class dir_24_8 {
       at >>= 8;
       asm("kxnorw %%k1, %%k1, %%k1\n\tvpgatherdd (%[table],%[at],2), %[found]%{%%k1%}"
           : [found] "=&v"(found)
-          : [table] "r"(table_), [at] "v"(at), "m"(*table_)
-          : "k1");
+          : [table] "r"(table_), [at] "v"(at)
+          : "k1", "memory");
       const halves e = __builtin_convertvector(found, halves);
       __builtin_memcpy(answers, &e, sizeof e);
       std::uint64_t words[4];
