@@ -37,6 +37,8 @@ template <bool Ipv6, std::size_t Pieces, order Order>
 struct fragment_traffic {
   static constexpr std::size_t headers = Ipv6 ? 14 + 40 + 8 : 14 + 20, payload = 1440;
   static constexpr std::size_t datagrams = fragments_at_once / Pieces;
+  // All datagrams together, in bytes.
+  static constexpr std::size_t expected = datagrams * ((Ipv6 ? 40 : 20) + Pieces * payload);
   std::vector<one_fragment> row;
 
   fragment_traffic() {
@@ -83,6 +85,12 @@ struct fragment_traffic {
     return Ipv6 ? runnel::load_be16(frame + 18) + std::size_t{40} : runnel::load_be16(frame + 16);
   }
 
+  // How many bytes of its datagram a fragment brings; the first one brings the IP header.
+  static std::size_t part_of(const std::byte* frame) {
+    const unsigned at = Ipv6 ? runnel::load_be16(frame + 56) >> 3 : runnel::load_be16(frame + 20) & 0x1fffu;
+    return length_of(frame) - (Ipv6 ? 48 : 20) + (at != 0 ? 0 : Ipv6 ? 40 : 20);
+  }
+
   // `prepare(round)` makes the packets of a round; `run()` takes all of them, and says how many bytes of datagrams came
   // out of it. The time is that of `run`.
   template <class Prepare, class Run>
@@ -93,7 +101,7 @@ struct fragment_traffic {
       const double begin = seconds();
       const std::size_t got = run();
       state.SetIterationTime(seconds() - begin);
-      if (got != datagrams * ((Ipv6 ? 40 : 20) + Pieces * payload)) {
+      if (got != expected) {
         state.SkipWithError("not every datagram became whole");
         return;
       }

@@ -37875,10 +37875,6 @@ class fragment_table : public detail::fragment_store {
       return pass;
     return take(p, now);
   }
-  /// Fetches what `reassemble` will read of a packet, some packets before it is called.
-  RUNNEL_INLINE void prefetch(const packet& p) const noexcept {
-    if (p.layers().has(protocol::fragment)) prefetch_to_read(p.data());
-  }
   /// Has `f(context, packet, now)` called for datagrams that time out; null for nobody.
   void on_timeout(timeout_function f, void* context = nullptr) noexcept {
     timeout_ = f;
@@ -40379,8 +40375,10 @@ class path_mtu_cache {
   };
   /// Entries that stand together.
   static constexpr std::size_t group_size = 4;
-  /// What no IPv4 network is smaller than (RFC 791 §3.2), and no IPv6 network (RFC 8200 §5).
-  static constexpr std::uint16_t least4 = 68, least6 = 1280;
+  /// No IPv4 network takes less (RFC 791 §3.2).
+  static constexpr std::uint16_t least4 = 68;
+  /// No IPv6 network takes less (RFC 8200 §5).
+  static constexpr std::uint16_t least6 = 1280;
 
   /// An empty cache in `n` entries, a power of two, at least `group_size` of them (asserted), which must outlive it.
   constexpr path_mtu_cache(entry* entries, std::size_t n, const path_mtu_config& c) noexcept
@@ -41410,7 +41408,8 @@ struct hear_routers_stage : stage_defaults {
 //
 // Anybody can forge such an error and make packets small (RFC 5927 §7). What is believed quotes a packet that this host
 // has sent, which was longer than the MTU that the error speaks of; and where connections are tracked, one of a
-// connection that is there (`ct::state == related`).
+// connection that is there (`ct::state == related`). TCP sequence numbers in the quote are not looked at: only who has
+// sent them knows which are under way.
 #ifndef RUNNEL_IP_LEARN_PATH_MTU_HPP
 #define RUNNEL_IP_LEARN_PATH_MTU_HPP
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Stages that make several packets of one, or keep one for later.
+#include <string>
+
 #include <flow/test_device.hpp>
+
+#include <runnel/flow/trace.hpp>
 
 using namespace runnel;
 using namespace runnel::test;
@@ -80,4 +84,23 @@ TEST_CASE("a burst that it leaves alone goes on as it is") {
   CHECK(counters_of<1>(path).packets == 3);
   CHECK(counters_of<1>(path).bytes == 180);
   CHECK(counters_of<1>(path).passed() == 3);
+}
+
+TEST_CASE("a trace follows what it leaves alone, what it drops and what it makes") {
+  many_fixture t;
+  for (const unsigned n : {2u, 9u, 3u}) t.wire.udp(n);
+  text<2000> out;
+  auto path = parse() | trace([](const subject&) { return true; }, out) | copier{t.kept} | note(t.arrived);
+  run(attach(t.wire, path));
+  CHECK(t.arrived == "2 3 3 3");
+  const std::string said = out.c_str();
+  const auto count = [&](const char* what) {
+    std::size_t n = 0;
+    for (std::size_t at = said.find(what); at != std::string::npos; at = said.find(what, at + 1)) ++n;
+    return n;
+  };
+  CHECK(count("trace: ") == 3);
+  CHECK(count("copier: pass") == 1);
+  CHECK(count("copier: drop") == 1);
+  CHECK(count("deliver: end") == 4);
 }

@@ -16,7 +16,6 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
-#include <runnel/base/prefetch.hpp>
 #include <runnel/base/slab.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>

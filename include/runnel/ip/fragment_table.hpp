@@ -21,7 +21,6 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 
 #include <runnel/base/bytes.hpp>
-#include <runnel/base/prefetch.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/fragment_config.hpp>
@@ -53,10 +52,6 @@ class fragment_table : public detail::fragment_store {
     if (!p.layers().has(protocol::fragment)) [[likely]]
       return pass;
     return take(p, now);
-  }
-  /// Fetches what `reassemble` will read of a packet, some packets before it is called.
-  RUNNEL_INLINE void prefetch(const packet& p) const noexcept {
-    if (p.layers().has(protocol::fragment)) prefetch_to_read(p.data());
   }
   /// Has `f(context, packet, now)` called for datagrams that time out; null for nobody.
   void on_timeout(timeout_function f, void* context = nullptr) noexcept {

@@ -7,7 +7,8 @@
 //
 // Anybody can forge such an error and make packets small (RFC 5927 §7). What is believed quotes a packet that this host
 // has sent, which was longer than the MTU that the error speaks of; and where connections are tracked, one of a
-// connection that is there (`ct::state == related`).
+// connection that is there (`ct::state == related`). TCP sequence numbers in the quote are not looked at: only who has
+// sent them knows which are under way.
 #ifndef RUNNEL_IP_LEARN_PATH_MTU_HPP
 #define RUNNEL_IP_LEARN_PATH_MTU_HPP
 

@@ -36,8 +36,10 @@ class path_mtu_cache {
   };
   /// Entries that stand together.
   static constexpr std::size_t group_size = 4;
-  /// What no IPv4 network is smaller than (RFC 791 §3.2), and no IPv6 network (RFC 8200 §5).
-  static constexpr std::uint16_t least4 = 68, least6 = 1280;
+  /// No IPv4 network takes less (RFC 791 §3.2).
+  static constexpr std::uint16_t least4 = 68;
+  /// No IPv6 network takes less (RFC 8200 §5).
+  static constexpr std::uint16_t least6 = 1280;
 
   /// An empty cache in `n` entries, a power of two, at least `group_size` of them (asserted), which must outlive it.
   constexpr path_mtu_cache(entry* entries, std::size_t n, const path_mtu_config& c) noexcept
