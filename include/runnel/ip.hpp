@@ -37,6 +37,7 @@
 #include <runnel/ip/router_advertiser.hpp>
 #include <runnel/ip/router_discovery.hpp>
 #include <runnel/ip/routing_rules.hpp>
+#include <runnel/ip/send_redirect.hpp>
 #include <runnel/ip/sorted_routes.hpp>
 #include <runnel/ip/static_neighbour_table.hpp>
 #include <runnel/ip/tcp_reset.hpp>

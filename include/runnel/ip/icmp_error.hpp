@@ -7,7 +7,7 @@
 // in its own memory, moved there only as far as the room in front of it is too small. As much of it is quoted as may
 // be: 576 bytes of IPv4 datagram in all (RFC 1812 §4.3.2.3), 1280 of IPv6 (RFC 4443 §2.4 (c)).
 //
-// What it does not do: IPv6 redirects, which are neighbour discovery; extensions of RFC 4884.
+// What it does not do: IPv6 redirects, which are neighbour discovery (`send_redirect`); extensions of RFC 4884.
 #ifndef RUNNEL_IP_ICMP_ERROR_HPP
 #define RUNNEL_IP_ICMP_ERROR_HPP
 
