@@ -52,7 +52,7 @@ struct fixture {
     if (!loaded) std::abort();
     for (std::size_t i = 0; i < asked; ++i) {
       const std::uint64_t r = scramble(i);
-      const std::size_t which = n == 0 ? 0 : (r >> 20) % n;
+      const std::size_t which = n == 0 ? 0 : static_cast<std::size_t>(r >> 20) % n;
       const std::uint32_t inside = what == kind::intervals ? static_cast<std::uint32_t>(r) & (0xffffu >> which % 9) : 0;
       sources[i] = ipv4_address{first_of(which) + inside};
     }

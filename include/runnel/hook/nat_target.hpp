@@ -11,7 +11,7 @@
 #ifndef RUNNEL_HOOK_NAT_TARGET_HPP
 #define RUNNEL_HOOK_NAT_TARGET_HPP
 
-#include <cstdint>  // uint8_t, uint16_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 #include <runnel/base/text.hpp>
 #include <runnel/config.hpp>
@@ -128,12 +128,12 @@ constexpr void print(text_writer& out, const nat_target& t, bool say_family = fa
   if (names_address || t.has_ports()) out << " to ";
   if (names_address) {
     address(t.first);
-    if ((t.flags & nat_flags::prefix) != 0) out << '/' << unsigned{t.prefix_length};
+    if ((t.flags & nat_flags::prefix) != 0) out << '/' << std::uint32_t{t.prefix_length};
     else if (t.first != t.last) out << '-', address(t.last);
   }
   if (t.has_ports()) {
-    out << ':' << unsigned{t.first_port};
-    if (t.first_port != t.last_port) out << '-' << unsigned{t.last_port};
+    out << ':' << std::uint32_t{t.first_port};
+    if (t.first_port != t.last_port) out << '-' << std::uint32_t{t.last_port};
   }
   detail::print_nat_flags(out, t.flags);
 }

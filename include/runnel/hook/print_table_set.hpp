@@ -85,8 +85,8 @@ class table_set_printer {
     out_ << " : ";
     if (is_v6(s.data)) print(out_, to.first);
     else print(out_, unmapped(to.first));
-    if (to.prefix_length != 0) out_ << '/' << unsigned{to.prefix_length};
-    if (has_port(s.data)) out_ << " . " << unsigned{to.first_port};
+    if (to.prefix_length != 0) out_ << '/' << std::uint32_t{to.prefix_length};
+    if (has_port(s.data)) out_ << " . " << std::uint32_t{to.first_port};
   }
   void value(const table_set& s, const ipv6_address& v) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);

@@ -131,8 +131,9 @@ class rule_table {
       if (!match::detail::holds(parts_.condition_of(rule), r.s)) continue;
       const detail::statement* s = parts_.statements + rule.statement;
       for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
-        const detail::statement* now = s;
-        if (s->kind == detail::statement_kind::look_up && (now = detail::look_up(parts_, *s, r)) == nullptr) break;
+        const detail::statement* const now =
+            s->kind == detail::statement_kind::look_up ? detail::look_up(parts_, *s, r) : s;
+        if (now == nullptr) break;  // the map says nothing
         const target_end e = detail::act(parts_, *now, rule, r);
         if (e == target_end::next) continue;
         if (e == target_end::back) end = at;

@@ -126,7 +126,7 @@ class table_names {
     return n;
   }
   // The set or map of this name; null, and an error, when there is none. `what` is expected.
-  table_set* set(cursor& in, const char* what) noexcept {
+  [[nodiscard]] table_set* set(cursor& in, const char* what) const noexcept {
     in.skip_gap();
     const std::size_t before = in.at();
     char said[name_room];

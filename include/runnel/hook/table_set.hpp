@@ -134,7 +134,7 @@ struct table_set {
     const std::uint64_t hash = match::detail::hash_key(k, seed);
     const std::uint32_t tag = tag_of(k, hash);
     if (operand.bits <= 32 && match::detail::wide(k).low() >> 32 != 0) return none;  // asked with a longer field
-    for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
+    for (std::size_t i = home(hash);; i = (i + 1) & mask) {
       const table_slot s = slot[i];
       if (s.element == 0) return none;
       if (s.tag == tag && (operand.bits <= 32 || element[s.element - 1].first == match::detail::wide(k)))
@@ -146,7 +146,8 @@ struct table_set {
     const ipv6_address place = place_of(k);
     if (place.high() != 0 || place.low() > mask) return none;
     // The one that is wanted, if there is one, is the first one whose last value is not below `k`.
-    std::uint32_t begin = slot[place.low()].element, end = slot[place.low() + 1].element + 1;
+    const auto at = static_cast<std::uint32_t>(place.low());
+    std::uint32_t begin = slot[at].element, end = slot[at + 1].element + 1;
     while (begin < end) {
       const std::uint32_t middle = begin + (end - begin) / 2;
       if (match::key_less(element[middle].last, k)) begin = middle + 1;
@@ -177,7 +178,7 @@ struct table_set {
   void link(std::uint32_t at) noexcept {
     const ipv6_address k = element[at].first;
     const std::uint64_t hash = hash_of(k);
-    std::size_t i = hash & mask;
+    std::size_t i = home(hash);
     while (slot[i].element != 0) i = (i + 1) & mask;
     slot[i] = {tag_of(k, hash), at + 1};
   }
@@ -224,6 +225,7 @@ struct table_set {
   }
 
  private:
+  [[nodiscard]] std::size_t home(std::uint64_t hash) const noexcept { return static_cast<std::size_t>(hash) & mask; }
   [[nodiscard]] bool is_wide() const noexcept { return operand.value == match::value_kind::ipv6; }
   [[nodiscard]] std::uint64_t hash_of(const ipv6_address& k) const noexcept {
     return is_wide() ? match::detail::hash_key(k, seed) : match::detail::hash_key(k.low(), seed);
@@ -244,12 +246,12 @@ struct table_set {
     return {high >> shift, low >> shift | high << (64 - shift)};
   }
   void unlink(std::uint32_t at) noexcept {
-    std::size_t hole = hash_of(element[at].first) & mask;
+    std::size_t hole = home(hash_of(element[at].first));
     while (slot[hole].element != at + 1) hole = (hole + 1) & mask;
     for (std::size_t i = (hole + 1) & mask; slot[i].element != 0; i = (i + 1) & mask) {
-      const std::size_t home = hash_of(element[slot[i].element - 1].first) & mask;
+      const std::size_t own = home(hash_of(element[slot[i].element - 1].first));
       // One may move back to the hole unless its own place lies behind the hole.
-      if (((i - home) & mask) < ((i - hole) & mask)) continue;
+      if (((i - own) & mask) < ((i - hole) & mask)) continue;
       slot[hole] = slot[i];
       hole = i;
     }
