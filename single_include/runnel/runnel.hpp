@@ -30877,7 +30877,7 @@ template <class Function>
 #ifndef RUNNEL_HOOK_NAT_TARGET_HPP
 #define RUNNEL_HOOK_NAT_TARGET_HPP
 
-#include <cstdint>  // uint8_t, uint16_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
 
 namespace runnel {
 
@@ -30986,12 +30986,12 @@ constexpr void print(text_writer& out, const nat_target& t, bool say_family = fa
   if (names_address || t.has_ports()) out << " to ";
   if (names_address) {
     address(t.first);
-    if ((t.flags & nat_flags::prefix) != 0) out << '/' << unsigned{t.prefix_length};
+    if ((t.flags & nat_flags::prefix) != 0) out << '/' << std::uint32_t{t.prefix_length};
     else if (t.first != t.last) out << '-', address(t.last);
   }
   if (t.has_ports()) {
-    out << ':' << unsigned{t.first_port};
-    if (t.first_port != t.last_port) out << '-' << unsigned{t.last_port};
+    out << ':' << std::uint32_t{t.first_port};
+    if (t.first_port != t.last_port) out << '-' << std::uint32_t{t.last_port};
   }
   detail::print_nat_flags(out, t.flags);
 }
@@ -31639,7 +31639,8 @@ enum class statement_kind : std::uint8_t {
   counter,
   limit,
   count_connections,
-  log,
+  log,           // its level is in `index`
+  log_to_group,  // its group is
   notrack,
   mark,
   mark_by_map,
@@ -31803,7 +31804,7 @@ struct table_set {
     const std::uint64_t hash = match::detail::hash_key(k, seed);
     const std::uint32_t tag = tag_of(k, hash);
     if (operand.bits <= 32 && match::detail::wide(k).low() >> 32 != 0) return none;  // asked with a longer field
-    for (std::size_t i = hash & mask;; i = (i + 1) & mask) {
+    for (std::size_t i = home(hash);; i = (i + 1) & mask) {
       const table_slot s = slot[i];
       if (s.element == 0) return none;
       if (s.tag == tag && (operand.bits <= 32 || element[s.element - 1].first == match::detail::wide(k)))
@@ -31815,7 +31816,8 @@ struct table_set {
     const ipv6_address place = place_of(k);
     if (place.high() != 0 || place.low() > mask) return none;
     // The one that is wanted, if there is one, is the first one whose last value is not below `k`.
-    std::uint32_t begin = slot[place.low()].element, end = slot[place.low() + 1].element + 1;
+    const auto at = static_cast<std::uint32_t>(place.low());
+    std::uint32_t begin = slot[at].element, end = slot[at + 1].element + 1;
     while (begin < end) {
       const std::uint32_t middle = begin + (end - begin) / 2;
       if (match::key_less(element[middle].last, k)) begin = middle + 1;
@@ -31846,7 +31848,7 @@ struct table_set {
   void link(std::uint32_t at) noexcept {
     const ipv6_address k = element[at].first;
     const std::uint64_t hash = hash_of(k);
-    std::size_t i = hash & mask;
+    std::size_t i = home(hash);
     while (slot[i].element != 0) i = (i + 1) & mask;
     slot[i] = {tag_of(k, hash), at + 1};
   }
@@ -31893,6 +31895,7 @@ struct table_set {
   }
 
  private:
+  [[nodiscard]] std::size_t home(std::uint64_t hash) const noexcept { return static_cast<std::size_t>(hash) & mask; }
   [[nodiscard]] bool is_wide() const noexcept { return operand.value == match::value_kind::ipv6; }
   [[nodiscard]] std::uint64_t hash_of(const ipv6_address& k) const noexcept {
     return is_wide() ? match::detail::hash_key(k, seed) : match::detail::hash_key(k.low(), seed);
@@ -31913,12 +31916,12 @@ struct table_set {
     return {high >> shift, low >> shift | high << (64 - shift)};
   }
   void unlink(std::uint32_t at) noexcept {
-    std::size_t hole = hash_of(element[at].first) & mask;
+    std::size_t hole = home(hash_of(element[at].first));
     while (slot[hole].element != at + 1) hole = (hole + 1) & mask;
     for (std::size_t i = (hole + 1) & mask; slot[i].element != 0; i = (i + 1) & mask) {
-      const std::size_t home = hash_of(element[slot[i].element - 1].first) & mask;
+      const std::size_t own = home(hash_of(element[slot[i].element - 1].first));
       // One may move back to the hole unless its own place lies behind the hole.
-      if (((i - home) & mask) < ((i - hole) & mask)) continue;
+      if (((i - own) & mask) < ((i - hole) & mask)) continue;
       slot[hole] = slot[i];
       hole = i;
     }
@@ -32156,7 +32159,19 @@ enum class table_family : std::uint8_t {
   inet,  ///< both
 };
 
+/// What a rule says with `log`.
+struct log_line {
+  const char* prefix;  ///< of the line; empty when there is none
+  std::uint8_t
+      level;       ///< as syslog(3) counts: 0 is emerg, 4 is warn and what is meant when no level is said, 7 is debug
+  bool has_group;  ///< whether it names a group of listeners instead, as nflog(7) has them
+  std::uint16_t group;  ///< which one
+};
+
 namespace detail {
+
+inline constexpr const char* log_levels[] = {"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"};
+inline constexpr std::uint16_t default_log_level = 4;
 
 struct table_rule {
   std::uint32_t node = 0, word = 0, statement = 0;
@@ -32324,7 +32339,7 @@ struct rule_table_parts {
   table_clock clock{};
   instant begin{};
   bool begun = false;
-  void (*write)(void* context, const char* prefix, const packet& p) = nullptr;
+  void (*write)(void* context, const log_line& line, const packet& p) = nullptr;
   void* write_context = nullptr;
   token_bucket lines{10, 20};
 
@@ -32659,7 +32674,7 @@ class table_names {
     return n;
   }
   // The set or map of this name; null, and an error, when there is none. `what` is expected.
-  table_set* set(cursor& in, const char* what) noexcept {
+  [[nodiscard]] table_set* set(cursor& in, const char* what) const noexcept {
     in.skip_gap();
     const std::size_t before = in.at();
     char said[name_room];
@@ -33255,7 +33270,7 @@ class statement_loader {
     t_.limits[t_.size.limits] = l;
     return t_.size.limits++;
   }
-  // `log prefix "new: "`
+  // `log prefix "new: " level info`, `log prefix "new: " group 2`
   void parse_log() noexcept {
     const std::size_t begin = t_.size.text;
     const auto put = [&](char c) {
@@ -33269,7 +33284,14 @@ class statement_loader {
       in.go_to(in.at() + 1);
     }
     put('\0');
-    add(statement_kind::log, begin);
+    if (in.accept_words("group"))
+      return add(statement_kind::log_to_group, begin, in.number_up_to(0xffff, "a group up to 65535"));
+    std::size_t level = default_log_level;
+    if (in.accept_words("level")) {
+      for (level = 0; level < 8 && !in.accept_words(log_levels[level]); ++level) continue;
+      if (level == 8) in.expected("one of emerg, alert, crit, err, warn, notice, info, debug");
+    }
+    add(statement_kind::log, begin, level);
   }
 
   // ---- translation
@@ -33529,8 +33551,8 @@ class table_set_printer {
     out_ << " : ";
     if (is_v6(s.data)) print(out_, to.first);
     else print(out_, unmapped(to.first));
-    if (to.prefix_length != 0) out_ << '/' << unsigned{to.prefix_length};
-    if (has_port(s.data)) out_ << " . " << unsigned{to.first_port};
+    if (to.prefix_length != 0) out_ << '/' << std::uint32_t{to.prefix_length};
+    if (has_port(s.data)) out_ << " . " << std::uint32_t{to.first_port};
   }
   void value(const table_set& s, const ipv6_address& v) noexcept {
     if (s.operand.value == match::value_kind::ipv6) print(out_, v);
@@ -33723,8 +33745,13 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
       return count_connection(t, l, l.connections, r);
     }
     case kind::log:
-      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);
+    case kind::log_to_group: {
+      const bool group = s.kind == kind::log_to_group;
+      const log_line line{t.text + s.value, static_cast<std::uint8_t>(group ? default_log_level : s.index), group,
+                          group ? s.index : std::uint16_t{0}};
+      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, line, r.p);
       return target_end::next;
+    }
     case kind::notrack:
       if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
       break;
@@ -33818,8 +33845,9 @@ class rule_table {
   void clear() noexcept { parts_.clear(); }
   /// How many rules there are in all chains.
   [[nodiscard]] std::size_t size() const noexcept { return parts_.size.rules; }
-  /// Calls `function(context, prefix, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once.
-  void log_to(void (*function)(void* context, const char* prefix, const packet& p), void* context) noexcept {
+  /// Calls `function(context, line, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once. The
+  /// line is valid for the call; where its prefix points, as long as the table has these rules.
+  void log_to(void (*function)(void* context, const log_line& line, const packet& p), void* context) noexcept {
     parts_.write = function;
     parts_.write_context = context;
   }
@@ -33883,8 +33911,9 @@ class rule_table {
       if (!match::detail::holds(parts_.condition_of(rule), r.s)) continue;
       const detail::statement* s = parts_.statements + rule.statement;
       for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
-        const detail::statement* now = s;
-        if (s->kind == detail::statement_kind::look_up && (now = detail::look_up(parts_, *s, r)) == nullptr) break;
+        const detail::statement* const now =
+            s->kind == detail::statement_kind::look_up ? detail::look_up(parts_, *s, r) : s;
+        if (now == nullptr) break;  // the map says nothing
         const target_end e = detail::act(parts_, *now, rule, r);
         if (e == target_end::next) continue;
         if (e == target_end::back) end = at;
@@ -34053,8 +34082,11 @@ class table_printer {
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::count_connections: return count(to, t_.connection_limits[s.index]);
       case statement_kind::log:
+      case statement_kind::log_to_group:
         to << "log";
         if (t_.text[s.value] != '\0') to << " prefix \"" << t_.text + s.value << '"';
+        if (s.kind == statement_kind::log_to_group) to << " group " << s.index;
+        else if (s.index != default_log_level) to << " level " << log_levels[s.index];
         return;
       case statement_kind::notrack: to << "notrack"; return;
       case statement_kind::mark: (to << "meta mark set 0x").hex(s.value); return;

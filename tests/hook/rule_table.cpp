@@ -31,7 +31,7 @@ constexpr const char* gateway =
     "\t\tct state invalid counter packets 0 bytes 0 drop\n"
     "\t\tip saddr 10.0.0.0/8 jump lan\n"
     "\t\ttcp dport { 22, 443 } limit rate 3/minute burst 5 packets counter packets 7 bytes 420 accept\n"
-    "\t\tlog prefix \"lost: \" drop comment \"blocklist\"\n"
+    "\t\tlog prefix \"lost: \" log prefix \"too: \" group 5 log level info drop comment \"blocklist\"\n"
     "\t}\n"
     "\n"
     "\tchain lan {\n"
@@ -139,6 +139,9 @@ TEST_CASE("errors say where, and what was expected") {
   CHECK(chain("  limit rate 5/fortnight accept") ==
         "rules: line 3, column 16: expected one of second, minute, hour, day, week, not \"fortnight\"");
   CHECK(chain("  limit rate 0/second accept") == "rules: line 3, column 14: a rate of at least 1");
+  CHECK(chain("  log level loud") ==
+        "rules: line 3, column 13: expected one of emerg, alert, crit, err, warn, notice, info, debug, not \"loud\"");
+  CHECK(chain("  log group 65536") == "rules: line 3, column 13: expected a group up to 65535, not \"65536\"");
   CHECK(chain("  counter counter") == "rules: line 3, column 18: a rule has one counter");
   CHECK(chain("  type filter hook input priority 0; policy accept;\n jump c") ==
         "rules: line 4, column 7: a chain with a hook is not jumped to");
@@ -199,9 +202,13 @@ TEST_CASE("packets walk the chains as in nft") {
   rule_table_slot slot{rules};
   constexpr hook_point forward = hook_point::forward;
   std::string logged;
-  rules->log_to([](void* to, const char* prefix,
-                   const packet& p) { *static_cast<std::string*>(to) += prefix + std::to_string(number_of(p)) + ' '; },
-                &logged);
+  rules->log_to(
+      [](void* to, const log_line& line, const packet& p) {
+        *static_cast<std::string*>(to) += line.prefix + std::to_string(number_of(p)) + ' ';
+        if (line.has_group) *static_cast<std::string*>(to) += "to " + std::to_string(line.group) + ' ';
+        else if (line.level != 4) *static_cast<std::string*>(to) += "level " + std::to_string(line.level) + ' ';
+      },
+      &logged);
   t.device.udp(1, 53);
   t.run(hook<prerouting>(slot));
   CHECK(t.seen == "mark 0 priority 0 ttl 64 dscp 0 untracked");
@@ -213,7 +220,7 @@ TEST_CASE("packets walk the chains as in nft") {
   const stage_counters c = t.run(hook<forward>(slot));
   CHECK(t.passed == "3 4");
   CHECK(c.dropped(drop_reason::blocklist) == 2);
-  CHECK(logged == "lost: 2 lost: 5 ");
+  CHECK(logged == "lost: 2 too: 2 to 5 2 level 6 lost: 5 too: 5 to 5 5 level 6 ");
   t.tcp_syn(6, 1460);
   t.run(hook<postrouting>(slot));
   CHECK(t.seen == "mark 0 priority 0 ttl 9 dscp 46 mss 1400");

@@ -142,7 +142,7 @@ class statement_loader {
     t_.limits[t_.size.limits] = l;
     return t_.size.limits++;
   }
-  // `log prefix "new: "`
+  // `log prefix "new: " level info`, `log prefix "new: " group 2`
   void parse_log() noexcept {
     const std::size_t begin = t_.size.text;
     const auto put = [&](char c) {
@@ -156,7 +156,14 @@ class statement_loader {
       in.go_to(in.at() + 1);
     }
     put('\0');
-    add(statement_kind::log, begin);
+    if (in.accept_words("group"))
+      return add(statement_kind::log_to_group, begin, in.number_up_to(0xffff, "a group up to 65535"));
+    std::size_t level = default_log_level;
+    if (in.accept_words("level")) {
+      for (level = 0; level < 8 && !in.accept_words(log_levels[level]); ++level) continue;
+      if (level == 8) in.expected("one of emerg, alert, crit, err, warn, notice, info, debug");
+    }
+    add(statement_kind::log, begin, level);
   }
 
   // ---- translation

@@ -132,8 +132,11 @@ class table_printer {
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::count_connections: return count(to, t_.connection_limits[s.index]);
       case statement_kind::log:
+      case statement_kind::log_to_group:
         to << "log";
         if (t_.text[s.value] != '\0') to << " prefix \"" << t_.text + s.value << '"';
+        if (s.kind == statement_kind::log_to_group) to << " group " << s.index;
+        else if (s.index != default_log_level) to << " level " << log_levels[s.index];
         return;
       case statement_kind::notrack: to << "notrack"; return;
       case statement_kind::mark: (to << "meta mark set 0x").hex(s.value); return;

@@ -66,8 +66,9 @@ class rule_table {
   void clear() noexcept { parts_.clear(); }
   /// How many rules there are in all chains.
   [[nodiscard]] std::size_t size() const noexcept { return parts_.size.rules; }
-  /// Calls `function(context, prefix, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once.
-  void log_to(void (*function)(void* context, const char* prefix, const packet& p), void* context) noexcept {
+  /// Calls `function(context, line, packet)` for packets that come to a `log`: at most 10 in a second, 20 at once. The
+  /// line is valid for the call; where its prefix points, as long as the table has these rules.
+  void log_to(void (*function)(void* context, const log_line& line, const packet& p), void* context) noexcept {
     parts_.write = function;
     parts_.write_context = context;
   }

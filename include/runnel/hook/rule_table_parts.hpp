@@ -45,7 +45,19 @@ enum class table_family : std::uint8_t {
   inet,  ///< both
 };
 
+/// What a rule says with `log`.
+struct log_line {
+  const char* prefix;  ///< of the line; empty when there is none
+  std::uint8_t
+      level;       ///< as syslog(3) counts: 0 is emerg, 4 is warn and what is meant when no level is said, 7 is debug
+  bool has_group;  ///< whether it names a group of listeners instead, as nflog(7) has them
+  std::uint16_t group;  ///< which one
+};
+
 namespace detail {
+
+inline constexpr const char* log_levels[] = {"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"};
+inline constexpr std::uint16_t default_log_level = 4;
 
 struct table_rule {
   std::uint32_t node = 0, word = 0, statement = 0;
@@ -213,7 +225,7 @@ struct rule_table_parts {
   table_clock clock{};
   instant begin{};
   bool begun = false;
-  void (*write)(void* context, const char* prefix, const packet& p) = nullptr;
+  void (*write)(void* context, const log_line& line, const packet& p) = nullptr;
   void* write_context = nullptr;
   token_bucket lines{10, 20};
 

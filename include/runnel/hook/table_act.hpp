@@ -178,8 +178,13 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
       return count_connection(t, l, l.connections, r);
     }
     case kind::log:
-      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, t.text + s.value, r.p);
+    case kind::log_to_group: {
+      const bool group = s.kind == kind::log_to_group;
+      const log_line line{t.text + s.value, static_cast<std::uint8_t>(group ? default_log_level : s.index), group,
+                          group ? s.index : std::uint16_t{0}};
+      if (t.write != nullptr && t.lines.take(r.c.now)) t.write(t.write_context, line, r.p);
       return target_end::next;
+    }
     case kind::notrack:
       if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
       break;

@@ -25,7 +25,8 @@ enum class statement_kind : std::uint8_t {
   counter,
   limit,
   count_connections,
-  log,
+  log,           // its level is in `index`
+  log_to_group,  // its group is
   notrack,
   mark,
   mark_by_map,
