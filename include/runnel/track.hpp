@@ -11,6 +11,7 @@
 #include <runnel/track/helpers.hpp>
 #include <runnel/track/list.hpp>
 #include <runnel/track/nat.hpp>
+#include <runnel/track/nat_ftp.hpp>
 #include <runnel/track/nat_options.hpp>
 #include <runnel/track/nat_table.hpp>
 #include <runnel/track/track.hpp>

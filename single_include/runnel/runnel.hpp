@@ -10518,6 +10518,7 @@ inline constexpr std::uint16_t assured =
 inline constexpr std::uint16_t confirmed = 1u << 3;     ///< its first packet got through: it counts
 inline constexpr std::uint16_t src_nat = 1u << 4;       ///< its source is translated
 inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is translated
+inline constexpr std::uint16_t seq_adjust = 1u << 6;    ///< its TCP sequence numbers are changed: text became longer
 inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
 inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
 inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only
@@ -42252,6 +42253,12 @@ class connection_tuple {
     t.words_[4] = detail::opposite_rest(words_[4]);
     return t;
   }
+  /// The same with other ports.
+  [[nodiscard]] constexpr connection_tuple with_ports(std::uint16_t source, std::uint16_t destination) const noexcept {
+    connection_tuple t = *this;
+    t.words_[4] = (t.words_[4] & 0xffff'ffff) | std::uint64_t{source} << 48 | std::uint64_t{destination} << 32;
+    return t;
+  }
   /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
   /// then copied is read before it is all there, and waits for all stores before it.
   RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {
@@ -43342,7 +43349,9 @@ struct expectation {
   std::uint32_t master_born = 0;  // its created_, to tell it from one that has its number later
   std::uint32_t deadline = 0;     // in ticks
   bool any_source = false;        // nor does its source address
+  bool translated = false;        // it becomes what `reply` says
   bool used = false;
+  connection_tuple reply{};  // what its replies look like, but for the port that they go to
 };
 
 class expectation_set {
@@ -43368,6 +43377,14 @@ class expectation_set {
     if (!to->used) ++used_;
     *to = e;
     to->used = true;
+  }
+  // Whether a connection to where this one goes is waited for, by whomever.
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t now) const noexcept {
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      const expectation& p = at(t, i);
+      if (p.used && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0) return true;
+    }
+    return false;
   }
   // The expectation that a new connection meets; it is taken out. False when there is none.
   bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {
@@ -44051,12 +44068,7 @@ class connection_table {
   /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
   void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
-    expectations_.insert({.tuple = t,
-                          .master = number_of(master),
-                          .master_born = master.created_,
-                          .deadline = ticks + detail::ticks_in(d),
-                          .any_source = any_source},
-                         ticks);
+    expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
   }
   /// How many announced connections are waited for, those included whose time is over.
   [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
@@ -44203,6 +44215,10 @@ class connection_table {
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
                                            detail::index_home home, std::uint64_t ticks) noexcept;
+  void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
+    e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
+    expectations_.insert(e, now);
+  }
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
@@ -44211,6 +44227,16 @@ class connection_table {
     if (!is_confirmed(master) || master.created_ != met.master_born) return;
     c.bits() |= connection_status::expected;
     c.mark(master.mark());
+    if (met.translated) follow_master(c, t, met.reply);
+  }
+  // What was announced is translated as who announced it has to see it (the kernel's nf_nat_follow_master()).
+  void follow_master(connection& c, const connection_tuple& t, connection_tuple reply) noexcept {
+    using namespace connection_status;
+    reply = reply.with_ports(reply.source_port(), t.source_port());
+    if (!set_reply(c, reply)) return;
+    const connection_tuple looks = reply.inverted();
+    const bool same = looks.source6() == t.source6();
+    c.bits() |= static_cast<std::uint16_t>(dst_nat | dst_nat_done | src_nat_done | (same ? 0 : src_nat));
   }
   [[nodiscard]] bool is_held(const connection& c) const noexcept {
     return c.touched_ == static_cast<std::uint16_t>(burst_);
@@ -44254,6 +44280,7 @@ class connection_table {
   void* event_context_ = nullptr;
   void (*unmap_)(void* context, const connection& c) = nullptr;  // of NAT: a connection that has mappings goes
   void* unmap_context_ = nullptr;
+  std::uint32_t (*unadjust_)(void* context, const connection& c, unsigned side, std::uint32_t ack) = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
 };
@@ -44506,7 +44533,7 @@ inline void connection_table::forget(connection& c) noexcept {
 // Takes it out of the index, and gives its number back.
 inline void connection_table::release(connection& c) noexcept {
   const std::uint32_t n = number_of(c);
-  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+  if ((c.bits() & (connection::has_mapping | connection_status::seq_adjust)) != 0 && unmap_ != nullptr) [[unlikely]]
     unmap_(unmap_context_, c);
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);
@@ -44826,13 +44853,14 @@ struct transfer {
 }
 
 /// Writes all confirmed connections whose time has not run out to `to`, and says how many bytes that took; 0 when they
-/// do not fit: see `export_size`. 184 bytes a connection.
+/// do not fit: see `export_size`. 184 bytes a connection. Those whose sequence numbers are changed (`nat_ftp`) are left
+/// out, for nobody else could go on with them.
 [[nodiscard]] inline std::size_t export_connections(connection_table& table, mutable_bytes to, instant now) noexcept {
   std::size_t used = detail::export_header;
   std::uint32_t count = 0;
   bool fits = to.size() >= detail::export_header + detail::export_trailer;
   table.for_each([&](connection& c) {
-    if (table.remaining(c, now).ns <= 0) return;
+    if (table.remaining(c, now).ns <= 0 || c.has_status(connection_status::seq_adjust)) return;
     fits = fits && to.size() - used >= detail::export_record + detail::export_trailer;
     if (!fits) return;
     detail::transfer::store(table, c, to.data() + used, now);
@@ -45142,7 +45170,12 @@ struct tracker {
 
   static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
                             std::uint64_t now) noexcept {
-    const tcp_segment segment = read_segment(s);
+    tcp_segment segment = read_segment(s);
+    if ((c.bits() & connection_status::seq_adjust) != 0 && t.unadjust_ != nullptr) [[unlikely]] {
+      // What is acknowledged was longer, or shorter, when it was sent.
+      segment.ack = t.unadjust_(t.unmap_context_, c, direction ^ 1u, segment.ack);
+      if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
+    }
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
     const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
@@ -45232,7 +45265,8 @@ struct tracker {
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
 // with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
 // Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
-// needs no sequence number to be known. Addresses inside the text are not translated.
+// needs no sequence number to be known. Addresses inside the text stay as they are: where those are translated,
+// `nat_ftp` of nat_ftp.hpp stands in the place of `ftp_helper`.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -45252,6 +45286,7 @@ class line_reader {
     rest_ = rest_.from(1);
     return true;
   }
+  [[nodiscard]] constexpr std::size_t left() const noexcept { return rest_.size(); }
   // A word, small letters or capital ones.
   [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
     std::size_t n = 0;
@@ -45303,6 +45338,11 @@ struct ftp_place {
   bool found = false;
   bool has_address = false;  // else that of the connection
   connection_tuple to{};     // its destination
+  // Where that is said: the text from `at` on, without the delimiters around it; with addresses of two forms, or the
+  // port alone.
+  std::size_t at = 0;
+  std::size_t size = 0;
+  bool extended = false;
 };
 // `10,0,0,1,4,1`
 [[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
@@ -45319,16 +45359,22 @@ struct ftp_place {
   ftp_place p;
   std::uint32_t address = 0, port = 0;
   bool six = false, extended = false;
+  std::size_t before = 0;
   if (!reply) {
-    if (in.accept_word("PORT")) six = in.accept(' ') && read_six(in, address, port);
+    if (in.accept_word("PORT")) six = in.accept(' ') && (before = in.left(), read_six(in, address, port));
     else extended = in.accept_word("EPRT") && in.accept(' ');
   } else {
     std::uint32_t code = 0;
     if (!in.number(999, code)) return p;
-    if (code == 227) six = in.skip_to('(') && read_six(in, address, port);
+    if (code == 227) six = in.skip_to('(') && (before = in.left(), read_six(in, address, port));
     else if (code == 229) extended = in.skip_to('(');
   }
+  const auto is_said = [&](std::size_t from) {
+    p.at = said.size() - from;
+    p.size = from - in.left();
+  };
   if (six) {
+    is_said(before);
     if (!in.has_line_end()) return p;
     p.found = p.has_address = true;
     p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
@@ -45337,14 +45383,20 @@ struct ftp_place {
   // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
   char mark = '|';
   if (!extended || !in.accept(mark)) return p;
+  p.extended = true;
+  before = in.left();
   char text[48];
   std::uint32_t family = 0;
   if (!reply) {
     if (!in.number(2, family) || family == 0 || !in.accept(mark) || !in.text_to(mark, text)) return p;
   } else if (!in.accept(mark) || !in.accept(mark)) {
     return p;
+  } else {
+    before = in.left();
   }
-  if (!in.number(65535, port) || port == 0 || !in.accept(mark) || !in.has_line_end()) return p;
+  if (!in.number(65535, port) || port == 0) return p;
+  is_said(before);
+  if (!in.accept(mark) || !in.has_line_end()) return p;
   const auto to_port = static_cast<std::uint16_t>(port);
   if (family == 0) {
     p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
@@ -45371,24 +45423,30 @@ struct ftp_place {
   return {way.source4(), way.destination4(), 0, port, protocol, way.zone()};
 }
 
+// What a segment of a connection announces, when it is the latest of its side and names its sender's address.
+[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, const connection& c, tcp segment,
+                                                 bool reply) noexcept {
+  const bytes said = segment.payload();
+  if (said.empty()) return {};
+  const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
+  if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return {};
+  const ftp_place place = read_ftp(said, reply);
+  if (!place.found || !place.has_address) return place;
+  const connection_tuple way = reply ? table.reply(c) : table.original(c);
+  const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
+  return own ? place : ftp_place{};  // somebody else's address
+}
+
 struct ftp_stage {
   static constexpr const char* name = "ftp helper";
   connection_table* table;
   std::uint16_t port;
 
   void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
-    const bytes said = segment.payload();
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
-    if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
-    const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
-    if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return;
-    const ftp_place place = read_ftp(said, reply);
+    if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
+    const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found) return;
-    const connection_tuple way = reply ? table->reply(c) : table->original(c);
-    if (place.has_address) {
-      const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
-      if (!own) return;  // somebody else's address
-    }
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
     table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }
@@ -45840,6 +45898,7 @@ struct nat_config {
   std::uint32_t mappings = 0;     ///< endpoint-independent mappings at once; below 2^31
   std::uint32_t subscribers = 0;  ///< hosts inside that have such mappings at once
   std::uint32_t permissions = 0;  ///< pairs of a mapping and an address outside: for nat_filtering::address_dependent
+  std::uint32_t sequences = 0;    ///< FTP connections at once whose text is changed: for `nat_ftp`
   std::uint64_t seed = 0;         ///< of ports and hashes: from a random source
 };
 
@@ -46229,6 +46288,91 @@ class nat_mappings {
 
 #endif
 
+// ==== runnel/track/nat_sequences.hpp =================================================================================
+// TCP connections whose text became longer or shorter on its way: by how much their sequence numbers differ before and
+// behind NAT. The kernel's nf_conntrack_seqadj.c. Nothing here is for users.
+#ifndef RUNNEL_TRACK_NAT_SEQUENCES_HPP
+#define RUNNEL_TRACK_NAT_SEQUENCES_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // int32_t, uint16_t, uint32_t
+
+namespace runnel::detail {
+
+// What one side sent: up to the segment at `position`, with it, its numbers were `before` less than outside; behind it,
+// `after` less.
+struct sequence_side {
+  std::uint32_t position = 0;
+  std::uint32_t before = 0;
+  std::uint32_t after = 0;
+
+  // What is added to a number that the side sent.
+  [[nodiscard]] constexpr std::uint32_t of_sequence(std::uint32_t sequence) const noexcept {
+    return static_cast<std::int32_t>(sequence - position) > 0 ? after : before;
+  }
+  // What is taken from a number with which the other side acknowledges.
+  [[nodiscard]] constexpr std::uint32_t of_ack(std::uint32_t ack) const noexcept {
+    return static_cast<std::int32_t>(ack - before - position) > 0 ? after : before;
+  }
+  // The segment at `sequence` became longer by so much, if that is not known yet.
+  constexpr void note(std::uint32_t sequence, std::uint32_t longer) noexcept {
+    if (longer == 0 || (before != after && static_cast<std::int32_t>(sequence - position) <= 0)) return;
+    position = sequence;
+    before = after;
+    after += longer;
+  }
+};
+struct sequence_entry {
+  std::uint32_t number = 0;  // of the connection
+  std::uint32_t next = 0;
+  sequence_side side[2]{};
+  // What was announced last, so that it is announced alike when it is sent again.
+  std::uint32_t said_at[2] = {};
+  std::uint16_t announced[2] = {};  // the port; 0: nothing yet
+  std::uint16_t given[2] = {};
+};
+
+class nat_sequences {
+ public:
+  [[nodiscard]] static constexpr std::size_t bytes_needed(std::uint32_t n) noexcept {
+    return nat_part<sequence_entry>(n) + nat_part<std::uint32_t>(n);
+  }
+  nat_sequences(std::byte* at, std::uint32_t n) noexcept
+      : entries_(static_cast<sequence_entry*>(static_cast<void*>(at)), n),
+        by_number_(static_cast<std::uint32_t*>(static_cast<void*>(at + nat_part<sequence_entry>(n))), n) {}
+
+  [[nodiscard]] sequence_entry* find(std::uint32_t number) const noexcept {
+    const std::uint32_t i = by_number_.find(entries_, &sequence_entry::next, mix(number),
+                                            [number](const sequence_entry& e) { return e.number == number; });
+    return i == nat_none ? nullptr : &entries_[i];
+  }
+  // The entry of a connection, perhaps a new one; null when there is no room.
+  [[nodiscard]] sequence_entry* find_or_insert(std::uint32_t number) noexcept {
+    if (sequence_entry* const known = find(number)) return known;
+    const std::uint32_t i = entries_.take(&sequence_entry::next);
+    if (i == nat_none) return nullptr;
+    entries_[i].number = number;
+    by_number_.insert(entries_, &sequence_entry::next, mix(number), i);
+    return &entries_[i];
+  }
+  void erase(std::uint32_t number) noexcept {
+    const std::uint32_t i = by_number_.find(entries_, &sequence_entry::next, mix(number),
+                                            [number](const sequence_entry& e) { return e.number == number; });
+    if (i == nat_none) return;
+    by_number_.erase(entries_, &sequence_entry::next, mix(number), i);
+    entries_.give_back(i, &sequence_entry::next);
+  }
+  [[nodiscard]] std::uint32_t size() const noexcept { return entries_.size(); }
+
+ private:
+  nat_entries<sequence_entry> entries_;
+  nat_chains<sequence_entry> by_number_;
+};
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/track/nat_table.hpp =====================================================================================
 // Binds connections to addresses and ports. The stages are in nat.hpp.
 //
@@ -46270,10 +46414,21 @@ struct translated {
   }
   // In ticks: the latest time that the table has been told.
   static std::uint64_t now(const connection_table& t) noexcept { return t.now_; }
-  static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
+  using unmap = void (*)(void*, const connection&);
+  using unadjust = std::uint32_t (*)(void*, const connection&, unsigned, std::uint32_t);
+  static void attach(connection_table& t, unmap f, unadjust g, void* context) noexcept {
     RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
     t.unmap_ = f;
+    t.unadjust_ = g;
     t.unmap_context_ = context;
+  }
+  static void expect(connection_table& t, const connection& master, const connection_tuple& to,
+                     const connection_tuple& reply, duration d, instant now) noexcept {
+    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+                   static_cast<std::uint32_t>(ticks_at(now)));
+  }
+  static bool is_awaited(const connection_table& t, const connection_tuple& to, instant now) noexcept {
+    return t.expectations_.awaits(to, static_cast<std::uint32_t>(ticks_at(now)));
   }
 };
 
@@ -46284,28 +46439,40 @@ class nat_table {
  public:
   /// How memory must be aligned.
   static constexpr std::size_t alignment = detail::nat_mappings::alignment;
-  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission.
+  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
+  /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
-    return detail::nat_mappings::bytes_needed(c);
+    return detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
   /// mapping and one subscriber at least (asserted).
   nat_table(connection_table& connections, mutable_bytes memory, const nat_config& c,
             const nat_options& options = {}) noexcept
-      : connections_(connections), mappings_(memory.data(), c), random_(c.seed), seed_(c.seed), options_(options) {
+      : connections_(connections),
+        mappings_(memory.data(), c),
+        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c), c.sequences),
+        random_(c.seed),
+        seed_(c.seed),
+        options_(options) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(!maps() || (c.mappings != 0 && c.subscribers != 0));
-    detail::translated::on_unmap(
-        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); }, this);
+    detail::translated::attach(
+        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); },
+        [](void* self, const connection& one, unsigned side, std::uint32_t ack) {
+          const nat_table& t = *static_cast<nat_table*>(self);
+          const detail::sequence_entry* const e = t.sequences_.find(t.connections_.number_of(one));
+          return e == nullptr ? ack : ack - e->side[side].of_ack(ack);
+        },
+        this);
   }
   /// One that translates each connection for itself, which needs no memory. `seed` of ports: from a random source.
   explicit nat_table(connection_table& connections, std::uint64_t seed) noexcept
       : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
   nat_table(const nat_table&) = delete;
   nat_table& operator=(const nat_table&) = delete;
-  ~nat_table() { detail::translated::on_unmap(connections_, nullptr, nullptr); }
+  ~nat_table() { detail::translated::attach(connections_, nullptr, nullptr, nullptr); }
 
   /// The connections that it translates.
   [[nodiscard]] connection_table& connections() noexcept { return connections_; }
@@ -46382,6 +46549,30 @@ class nat_table {
     }
     return v;
   }
+
+  // Internal: for nat_ftp.hpp. @{
+  [[nodiscard]] detail::nat_sequences& sequences() noexcept { return sequences_; }
+  void translate_sequences(connection& c) noexcept { detail::translated::set(c, connection_status::seq_adjust); }
+  void expect_translated(const connection& master, const connection_tuple& to, const connection_tuple& reply,
+                         instant now) noexcept {
+    detail::translated::expect(connections_, master, to, reply, seconds(300), now);
+  }
+  // A port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has. 0: there is none.
+  [[nodiscard]] std::uint16_t free_announcement(const connection_tuple& back, std::uint16_t own, instant now) noexcept {
+    const ipv6_address there = detail::nat_address(back, false);
+    for (std::uint32_t i = 0; i < 128; ++i) {
+      const auto port = static_cast<std::uint16_t>(i == 0 ? own : 1024 + random_.below(64512));
+      const connection_tuple to = back.with_ports(0, port);
+      if (!detail::translated::is_awaited(connections_, to, now) && is_unmapped(back, there, port)) return port;
+      ++statistics_.tries;
+    }
+    return 0;
+  }
+  verdict lose(drop_reason why) noexcept {
+    ++(why == drop_reason::nat_exhausted ? statistics_.exhausted : statistics_.untranslatable);
+    return drop(why);
+  }
+  // @}
 
  private:
   static constexpr std::uint32_t all_below = 512, most_tries = 256, at_once = 16, most_addresses = 4;
@@ -46579,6 +46770,7 @@ class nat_table {
   // A connection goes.
   void unmap(const connection& c) noexcept {
     const std::uint16_t bits = detail::translated::bits(c);
+    if ((bits & connection_status::seq_adjust) != 0) sequences_.erase(connections_.number_of(c));
     const std::uint64_t table_now = detail::translated::now(connections_);
     const auto now = static_cast<std::uint32_t>(now_ > table_now ? now_ : table_now);
     const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
@@ -46598,6 +46790,7 @@ class nat_table {
 
   connection_table& connections_;
   detail::nat_mappings mappings_;
+  detail::nat_sequences sequences_;
   random_generator random_;
   std::uint64_t seed_;
   std::uint64_t now_ = 0;     // in ticks
@@ -46859,6 +47052,210 @@ class static_nat_table {
 /// table, which must outlive it. Needed for endpoint-independent mappings with such a delay only.
 [[nodiscard]] constexpr auto attach(nat_table& translations) noexcept {
   return timed_attachment<nat_table>{translations};
+}
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/nat_ftp.hpp =======================================================================================
+// FTP through NAT: addresses and ports in its commands and replies become those outside. RFC 959, RFC 2428; the
+// kernel's nf_nat_ftp.c.
+//
+//     parse() | track(connections) | nat_ftp(translations) | nat<prerouting>(...) | route(...) ...
+//     nat<postrouting>(...)
+//
+// Theory of operation. A client behind NAT says "PORT 10,0,0,1,4,1", and the server would connect to an address that it
+// cannot reach. So the text becomes that of the client's address outside and a port there, and the connection that the
+// server will make is announced: it is `related`, and led to the client. The same holds for a server behind a port
+// forward that answers PASV or EPSV. Where both ends know each other by the same addresses, nothing is changed.
+//
+// Text of another length shifts all sequence numbers behind it: from then on each segment of the connection has its
+// numbers changed here, those that it sends by what was added before them, those that it acknowledges (SACK too) by the
+// opposite. `track` takes that into account. A command that is sent again is changed as it was the first time. An
+// announcement counts only as `ftp_helper` says: in one segment, the latest, with its sender's own address.
+//
+// Not done: segments of offloads (`segment_size`) and chained packets keep their text, and so do those whose checksum
+// is wrong. The stage sees all packets of the connections, both ways, or none.
+#ifndef RUNNEL_TRACK_NAT_FTP_HPP
+#define RUNNEL_TRACK_NAT_FTP_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t
+
+namespace runnel {
+namespace detail {
+
+[[nodiscard]] inline std::uint64_t tcp_pseudo_header(const nat_headers& h, std::size_t segment) noexcept {
+  return (h.is_ipv6 ? add_checksum({h.network + 8, 32}) : add_checksum({h.network + 12, 8})) + 6 + segment;
+}
+
+struct nat_ftp_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = true;
+  static constexpr const char* name = "nat ftp";
+
+  constexpr nat_ftp_stage(nat_table& t, std::uint16_t p) noexcept : table(&t), port(p) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c, const layers* = nullptr) noexcept {
+    const connection_word word{p.connection()};
+    connection_table& all = table->connections();
+    if (!word.has_connection() || !p.layers().has(protocol::tcp) || c.connections != tracker::records(all)) return pass;
+    connection& k = all[word.number()];
+    if (!k.is_alive()) return pass;
+    return look(p, k, word.direction() == connection_direction::reply, c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  nat_table* table;
+  std::uint16_t port;
+
+ private:
+  [[gnu::noinline]] verdict look(packet& p, connection& k, bool reply, instant now) const noexcept {
+    nat_headers h;
+    if (!nat_headers_of(p, 6, h) || h.transport == nullptr || h.held < 20) return pass;
+    const std::uint32_t sequence = load_be32(h.transport + 4);
+    verdict v = pass;
+    const bool to_port = load_be16(h.transport + (reply ? 0 : 2)) == port;
+    if (to_port && p.segment_size() == 0 && !p.is_chained()) v = announce(p, k, h, reply, now);
+    if (v == pass && k.has_status(connection_status::seq_adjust)) {
+      if (const sequence_entry* const e = table->sequences().find(table->connections().number_of(k)))
+        adjust(h, e->side[reply ? 1 : 0], e->side[reply ? 0 : 1], sequence);
+    }
+    return v;
+  }
+  // Has the connection expected that a segment announces, and changes what it says about it.
+  verdict announce(packet& p, connection& k, nat_headers& h, bool reply, instant now) const noexcept {
+    connection_table& all = table->connections();
+    const header_map m{static_cast<const packet&>(p)};
+    if (!m.has<tcp>()) return pass;
+    const tcp segment = m.get<tcp>();
+    const ftp_place place = read_announcement(all, k, segment, reply);
+    if (!place.found) return pass;
+    const connection_tuple way = reply ? all.reply(k) : all.original(k), back = reply ? all.original(k) : all.reply(k);
+    const std::uint16_t own = place.to.destination_port();
+    const ipv6_address here = nat_address(way, true), there = nat_address(back, false);
+    if (here == there) {  // the other side knows it by the same address
+      all.expect(k, beside(back, own, 6), false, seconds(300), now);
+      return pass;
+    }
+    sequence_entry* const e = table->sequences().find_or_insert(all.number_of(k));
+    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
+    table->translate_sequences(k);
+    const unsigned side = reply ? 1 : 0;
+    const std::uint32_t at = segment.sequence_number();
+    const bool again = e->announced[side] == own && e->said_at[side] == at;
+    const std::uint16_t given = again ? e->given[side] : table->free_announcement(back, own, now);
+    if (given == 0) return table->lose(drop_reason::nat_exhausted);
+    text<64> said;
+    write(said, place, there, given);
+    const std::size_t before = place.size, after = said.size();
+    const std::size_t start = segment.header_size() + place.at;
+    if (!replace(p, h, start, before, {reinterpret_cast<const std::byte*>(said.c_str()), after}))
+      return table->lose(drop_reason::nat_untranslatable);
+    e->said_at[side] = at, e->announced[side] = own, e->given[side] = given;
+    e->side[side].note(at, static_cast<std::uint32_t>(after) - static_cast<std::uint32_t>(before));
+    table->expect_translated(k, beside(back, given, 6), way.with_ports(own, 0), now);
+    return pass;
+  }
+  static void write(text_writer& out, const ftp_place& place, const ipv6_address& a, std::uint16_t given) noexcept {
+    if (!place.extended) {
+      const std::uint32_t v = unmapped(a).value();
+      out << (v >> 24) << ',' << (v >> 16 & 255u) << ',' << (v >> 8 & 255u) << ',' << (v & 255u) << ','
+          << std::uint32_t{given} / 256 << ',' << std::uint32_t{given} % 256;
+    } else if (place.has_address) {
+      out << (is_mapped(a) ? "1|" : "2|");
+      if (is_mapped(a)) print(out, unmapped(a));
+      else print(out, a);
+      out << '|' << std::uint32_t{given};
+    } else {
+      out << std::uint32_t{given};
+    }
+  }
+  // Puts `text` in the place of `size` bytes, `at` bytes behind the beginning of the TCP header. False, and nothing
+  // changed, when there is no room, or when the segment is not right as it is.
+  static bool replace(packet& p, nat_headers& h, std::size_t at, std::size_t size, bytes with) noexcept {
+    const std::size_t before = static_cast<std::size_t>(h.transport - h.network);
+    const std::size_t total = h.is_ipv6 ? load_be16(h.network + 4) + std::size_t{40} : load_be16(h.network + 2);
+    if (total < before) return false;
+    const std::size_t segment = total - before;
+    if (segment > h.held || at + size > segment) return false;
+    const std::size_t offset = static_cast<std::size_t>(h.transport - p.data()), now = segment - size + with.size();
+    if (!h.partial && fold_checksum(add_checksum({h.transport, segment}, tcp_pseudo_header(h, segment))) != 0xffff)
+      return false;
+    if (before + now > 65535 || !p.trim(offset + segment)) return false;  // what follows is padding of the link
+    if (now > segment && p.put(now - segment) == nullptr) return false;
+    std::byte* const text = h.transport + at;
+    __builtin_memmove(text + with.size(), text + size, segment - at - size);
+    copy_bytes(text, with.data(), with.size());
+    if (now < segment && !p.trim(offset + now)) return false;
+    h.held = now;
+    if (h.is_ipv6) {
+      store_be16(h.network + 4, static_cast<std::uint16_t>(before + now - 40));
+    } else {
+      sum_change change;
+      change.add16(load_be16(h.network + 2), static_cast<std::uint16_t>(before + now));
+      store_be16(h.network + 2, static_cast<std::uint16_t>(before + now));
+      change.apply(h.network + 10);
+    }
+    const std::uint64_t pseudo = tcp_pseudo_header(h, now);
+    std::byte* const field = h.transport + 16;
+    store_be16(field, 0);
+    store_be16(field, h.partial ? fold_checksum(pseudo) : checksum({h.transport, now}, pseudo));
+    return true;
+  }
+  // Changes the numbers of a segment that one side sends, and with which it acknowledges the other one.
+  static void adjust(const nat_headers& h, const sequence_side& own, const sequence_side& other,
+                     std::uint32_t sequence) noexcept {
+    sum_change change;
+    const auto number = [&](std::byte* at, std::uint32_t v) {
+      change.add32(load_be32(at), v);
+      store_be32(at, v);
+    };
+    number(h.transport + 4, sequence + own.of_sequence(sequence));
+    if ((load_u8(h.transport + 13) & tcp_flags::ack) != 0) {
+      const std::uint32_t ack = load_be32(h.transport + 8);
+      number(h.transport + 8, ack - other.of_ack(ack));
+    }
+    std::size_t end = (load_u8(h.transport + 12) >> 4) * std::size_t{4};
+    if (end > h.held) end = h.held;
+    for (std::size_t at = 20; at < end;) {
+      const std::uint8_t option = load_u8(h.transport + at);
+      if (option == 0) break;
+      if (option == 1) {
+        ++at;
+        continue;
+      }
+      const std::size_t size = at + 1 < end ? load_u8(h.transport + at + 1) : 0;
+      if (size < 2 || at + size > end) break;
+      // Edges of blocks, which may lie at any address.
+      for (std::size_t edge = at + 2; option == 5 && edge + 4 <= at + size; edge += 4) {
+        const std::uint32_t v = load_be32(h.transport + edge);
+        const std::uint32_t to = v - other.of_ack(v);
+        for (std::size_t i = 0; i < 4; ++i) {
+          const auto is = static_cast<std::uint16_t>(load_u8(h.transport + edge + i) << ((edge + i) % 2 == 0 ? 8 : 0));
+          const auto will = static_cast<std::uint8_t>(to >> (24 - 8 * i));
+          change.add16(is, static_cast<std::uint16_t>(will << ((edge + i) % 2 == 0 ? 8 : 0)));
+          h.transport[edge + i] = static_cast<std::byte>(will);
+        }
+      }
+      at += size;
+    }
+    if (!h.partial) change.apply(h.transport + 16);
+  }
+};
+
+}  // namespace detail
+
+/// In the place of `ftp_helper` where addresses are translated: reads what FTP says on TCP port `port`, has the
+/// connections for data expected for five minutes, and changes what it says about them to the addresses outside. Stands
+/// behind `track` in the same pipeline, and in front of a port forward (`port` is the one that packets have there). The
+/// table has room for `nat_config::sequences` such connections at once; where that is full, and where nothing can be
+/// put into a packet, the announcement is dropped. Refers to the table, which must outlive the pipeline.
+[[nodiscard]] constexpr detail::nat_ftp_stage nat_ftp(nat_table& translations, std::uint16_t port = 21) noexcept {
+  return {translations, port};
 }
 
 }  // namespace runnel

@@ -82,6 +82,7 @@ inline constexpr std::uint16_t assured =
 inline constexpr std::uint16_t confirmed = 1u << 3;     ///< its first packet got through: it counts
 inline constexpr std::uint16_t src_nat = 1u << 4;       ///< its source is translated
 inline constexpr std::uint16_t dst_nat = 1u << 5;       ///< its destination is translated
+inline constexpr std::uint16_t seq_adjust = 1u << 6;    ///< its TCP sequence numbers are changed: text became longer
 inline constexpr std::uint16_t src_nat_done = 1u << 7;  ///< it is decided whether its source is translated
 inline constexpr std::uint16_t dst_nat_done = 1u << 8;  ///< the same of its destination
 inline constexpr std::uint16_t dying = 1u << 9;         ///< it is being destroyed: seen in its last event only

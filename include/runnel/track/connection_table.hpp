@@ -247,7 +247,7 @@ inline void connection_table::forget(connection& c) noexcept {
 // Takes it out of the index, and gives its number back.
 inline void connection_table::release(connection& c) noexcept {
   const std::uint32_t n = number_of(c);
-  if ((c.bits() & connection::has_mapping) != 0 && unmap_ != nullptr) [[unlikely]]
+  if ((c.bits() & (connection::has_mapping | connection_status::seq_adjust)) != 0 && unmap_ != nullptr) [[unlikely]]
     unmap_(unmap_context_, c);
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   index_.erase(c.original_);

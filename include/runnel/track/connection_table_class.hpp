@@ -152,12 +152,7 @@ class connection_table {
   /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
   void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
-    expectations_.insert({.tuple = t,
-                          .master = number_of(master),
-                          .master_born = master.created_,
-                          .deadline = ticks + detail::ticks_in(d),
-                          .any_source = any_source},
-                         ticks);
+    expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
   }
   /// How many announced connections are waited for, those included whose time is over.
   [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
@@ -304,6 +299,10 @@ class connection_table {
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
                                            detail::index_home home, std::uint64_t ticks) noexcept;
+  void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
+    e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
+    expectations_.insert(e, now);
+  }
   // A connection that has just begun, when it was announced.
   [[gnu::noinline]] void meet_expectation(connection& c, const connection_tuple& t, std::uint64_t now) noexcept {
     detail::expectation met;
@@ -312,6 +311,16 @@ class connection_table {
     if (!is_confirmed(master) || master.created_ != met.master_born) return;
     c.bits() |= connection_status::expected;
     c.mark(master.mark());
+    if (met.translated) follow_master(c, t, met.reply);
+  }
+  // What was announced is translated as who announced it has to see it (the kernel's nf_nat_follow_master()).
+  void follow_master(connection& c, const connection_tuple& t, connection_tuple reply) noexcept {
+    using namespace connection_status;
+    reply = reply.with_ports(reply.source_port(), t.source_port());
+    if (!set_reply(c, reply)) return;
+    const connection_tuple looks = reply.inverted();
+    const bool same = looks.source6() == t.source6();
+    c.bits() |= static_cast<std::uint16_t>(dst_nat | dst_nat_done | src_nat_done | (same ? 0 : src_nat));
   }
   [[nodiscard]] bool is_held(const connection& c) const noexcept {
     return c.touched_ == static_cast<std::uint16_t>(burst_);
@@ -355,6 +364,7 @@ class connection_table {
   void* event_context_ = nullptr;
   void (*unmap_)(void* context, const connection& c) = nullptr;  // of NAT: a connection that has mappings goes
   void* unmap_context_ = nullptr;
+  std::uint32_t (*unadjust_)(void* context, const connection& c, unsigned side, std::uint32_t ack) = nullptr;
   connection_statistics statistics_{};
   tracking_options options_{};
 };

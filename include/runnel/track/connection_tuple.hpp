@@ -137,6 +137,12 @@ class connection_tuple {
     t.words_[4] = detail::opposite_rest(words_[4]);
     return t;
   }
+  /// The same with other ports.
+  [[nodiscard]] constexpr connection_tuple with_ports(std::uint16_t source, std::uint16_t destination) const noexcept {
+    connection_tuple t = *this;
+    t.words_[4] = (t.words_[4] & 0xffff'ffff) | std::uint64_t{source} << 48 | std::uint64_t{destination} << 32;
+    return t;
+  }
   /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
   /// then copied is read before it is all there, and waits for all stores before it.
   RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {

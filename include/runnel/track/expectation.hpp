@@ -21,7 +21,9 @@ struct expectation {
   std::uint32_t master_born = 0;  // its created_, to tell it from one that has its number later
   std::uint32_t deadline = 0;     // in ticks
   bool any_source = false;        // nor does its source address
+  bool translated = false;        // it becomes what `reply` says
   bool used = false;
+  connection_tuple reply{};  // what its replies look like, but for the port that they go to
 };
 
 class expectation_set {
@@ -47,6 +49,14 @@ class expectation_set {
     if (!to->used) ++used_;
     *to = e;
     to->used = true;
+  }
+  // Whether a connection to where this one goes is waited for, by whomever.
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t now) const noexcept {
+    for (std::uint32_t i = 0; i < reach(); ++i) {
+      const expectation& p = at(t, i);
+      if (p.used && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0) return true;
+    }
+    return false;
   }
   // The expectation that a new connection meets; it is taken out. False when there is none.
   bool take(const connection_tuple& t, std::uint32_t now, expectation& to) noexcept {

@@ -194,13 +194,14 @@ struct transfer {
 }
 
 /// Writes all confirmed connections whose time has not run out to `to`, and says how many bytes that took; 0 when they
-/// do not fit: see `export_size`. 184 bytes a connection.
+/// do not fit: see `export_size`. 184 bytes a connection. Those whose sequence numbers are changed (`nat_ftp`) are left
+/// out, for nobody else could go on with them.
 [[nodiscard]] inline std::size_t export_connections(connection_table& table, mutable_bytes to, instant now) noexcept {
   std::size_t used = detail::export_header;
   std::uint32_t count = 0;
   bool fits = to.size() >= detail::export_header + detail::export_trailer;
   table.for_each([&](connection& c) {
-    if (table.remaining(c, now).ns <= 0) return;
+    if (table.remaining(c, now).ns <= 0 || c.has_status(connection_status::seq_adjust)) return;
     fits = fits && to.size() - used >= detail::export_record + detail::export_trailer;
     if (!fits) return;
     detail::transfer::store(table, c, to.data() + used, now);

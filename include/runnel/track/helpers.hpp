@@ -7,7 +7,8 @@
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
 // with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
 // Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
-// needs no sequence number to be known. Addresses inside the text are not translated.
+// needs no sequence number to be known. Addresses inside the text stay as they are: where those are translated,
+// `nat_ftp` of nat_ftp.hpp stands in the place of `ftp_helper`.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -38,6 +39,7 @@ class line_reader {
     rest_ = rest_.from(1);
     return true;
   }
+  [[nodiscard]] constexpr std::size_t left() const noexcept { return rest_.size(); }
   // A word, small letters or capital ones.
   [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
     std::size_t n = 0;
@@ -89,6 +91,11 @@ struct ftp_place {
   bool found = false;
   bool has_address = false;  // else that of the connection
   connection_tuple to{};     // its destination
+  // Where that is said: the text from `at` on, without the delimiters around it; with addresses of two forms, or the
+  // port alone.
+  std::size_t at = 0;
+  std::size_t size = 0;
+  bool extended = false;
 };
 // `10,0,0,1,4,1`
 [[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
@@ -105,16 +112,22 @@ struct ftp_place {
   ftp_place p;
   std::uint32_t address = 0, port = 0;
   bool six = false, extended = false;
+  std::size_t before = 0;
   if (!reply) {
-    if (in.accept_word("PORT")) six = in.accept(' ') && read_six(in, address, port);
+    if (in.accept_word("PORT")) six = in.accept(' ') && (before = in.left(), read_six(in, address, port));
     else extended = in.accept_word("EPRT") && in.accept(' ');
   } else {
     std::uint32_t code = 0;
     if (!in.number(999, code)) return p;
-    if (code == 227) six = in.skip_to('(') && read_six(in, address, port);
+    if (code == 227) six = in.skip_to('(') && (before = in.left(), read_six(in, address, port));
     else if (code == 229) extended = in.skip_to('(');
   }
+  const auto is_said = [&](std::size_t from) {
+    p.at = said.size() - from;
+    p.size = from - in.left();
+  };
   if (six) {
+    is_said(before);
     if (!in.has_line_end()) return p;
     p.found = p.has_address = true;
     p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
@@ -123,14 +136,20 @@ struct ftp_place {
   // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
   char mark = '|';
   if (!extended || !in.accept(mark)) return p;
+  p.extended = true;
+  before = in.left();
   char text[48];
   std::uint32_t family = 0;
   if (!reply) {
     if (!in.number(2, family) || family == 0 || !in.accept(mark) || !in.text_to(mark, text)) return p;
   } else if (!in.accept(mark) || !in.accept(mark)) {
     return p;
+  } else {
+    before = in.left();
   }
-  if (!in.number(65535, port) || port == 0 || !in.accept(mark) || !in.has_line_end()) return p;
+  if (!in.number(65535, port) || port == 0) return p;
+  is_said(before);
+  if (!in.accept(mark) || !in.has_line_end()) return p;
   const auto to_port = static_cast<std::uint16_t>(port);
   if (family == 0) {
     p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
@@ -157,24 +176,30 @@ struct ftp_place {
   return {way.source4(), way.destination4(), 0, port, protocol, way.zone()};
 }
 
+// What a segment of a connection announces, when it is the latest of its side and names its sender's address.
+[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, const connection& c, tcp segment,
+                                                 bool reply) noexcept {
+  const bytes said = segment.payload();
+  if (said.empty()) return {};
+  const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
+  if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return {};
+  const ftp_place place = read_ftp(said, reply);
+  if (!place.found || !place.has_address) return place;
+  const connection_tuple way = reply ? table.reply(c) : table.original(c);
+  const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
+  return own ? place : ftp_place{};  // somebody else's address
+}
+
 struct ftp_stage {
   static constexpr const char* name = "ftp helper";
   connection_table* table;
   std::uint16_t port;
 
   void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
-    const bytes said = segment.payload();
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
-    if (said.empty() || (reply ? segment.source_port() : segment.destination_port()) != port) return;
-    const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
-    if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return;
-    const ftp_place place = read_ftp(said, reply);
+    if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
+    const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found) return;
-    const connection_tuple way = reply ? table->reply(c) : table->original(c);
-    if (place.has_address) {
-      const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
-      if (!own) return;  // somebody else's address
-    }
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
     table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }

@@ -17,6 +17,7 @@ struct nat_config {
   std::uint32_t mappings = 0;     ///< endpoint-independent mappings at once; below 2^31
   std::uint32_t subscribers = 0;  ///< hosts inside that have such mappings at once
   std::uint32_t permissions = 0;  ///< pairs of a mapping and an address outside: for nat_filtering::address_dependent
+  std::uint32_t sequences = 0;    ///< FTP connections at once whose text is changed: for `nat_ftp`
   std::uint64_t seed = 0;         ///< of ports and hashes: from a random source
 };
 

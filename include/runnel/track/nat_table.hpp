@@ -34,6 +34,7 @@
 #include <runnel/track/nat_choice.hpp>
 #include <runnel/track/nat_mapping.hpp>
 #include <runnel/track/nat_options.hpp>
+#include <runnel/track/nat_sequences.hpp>
 
 namespace runnel {
 
@@ -52,10 +53,21 @@ struct translated {
   }
   // In ticks: the latest time that the table has been told.
   static std::uint64_t now(const connection_table& t) noexcept { return t.now_; }
-  static void on_unmap(connection_table& t, void (*f)(void*, const connection&), void* context) noexcept {
+  using unmap = void (*)(void*, const connection&);
+  using unadjust = std::uint32_t (*)(void*, const connection&, unsigned, std::uint32_t);
+  static void attach(connection_table& t, unmap f, unadjust g, void* context) noexcept {
     RUNNEL_ASSERT(f == nullptr || t.unmap_ == nullptr);  // a connection table has one NAT table
     t.unmap_ = f;
+    t.unadjust_ = g;
     t.unmap_context_ = context;
+  }
+  static void expect(connection_table& t, const connection& master, const connection_tuple& to,
+                     const connection_tuple& reply, duration d, instant now) noexcept {
+    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+                   static_cast<std::uint32_t>(ticks_at(now)));
+  }
+  static bool is_awaited(const connection_table& t, const connection_tuple& to, instant now) noexcept {
+    return t.expectations_.awaits(to, static_cast<std::uint32_t>(ticks_at(now)));
   }
 };
 
@@ -66,28 +78,40 @@ class nat_table {
  public:
   /// How memory must be aligned.
   static constexpr std::size_t alignment = detail::nat_mappings::alignment;
-  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission.
+  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
+  /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
-    return detail::nat_mappings::bytes_needed(c);
+    return detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences);
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
   /// mapping and one subscriber at least (asserted).
   nat_table(connection_table& connections, mutable_bytes memory, const nat_config& c,
             const nat_options& options = {}) noexcept
-      : connections_(connections), mappings_(memory.data(), c), random_(c.seed), seed_(c.seed), options_(options) {
+      : connections_(connections),
+        mappings_(memory.data(), c),
+        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c), c.sequences),
+        random_(c.seed),
+        seed_(c.seed),
+        options_(options) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(!maps() || (c.mappings != 0 && c.subscribers != 0));
-    detail::translated::on_unmap(
-        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); }, this);
+    detail::translated::attach(
+        connections, [](void* self, const connection& one) { static_cast<nat_table*>(self)->unmap(one); },
+        [](void* self, const connection& one, unsigned side, std::uint32_t ack) {
+          const nat_table& t = *static_cast<nat_table*>(self);
+          const detail::sequence_entry* const e = t.sequences_.find(t.connections_.number_of(one));
+          return e == nullptr ? ack : ack - e->side[side].of_ack(ack);
+        },
+        this);
   }
   /// One that translates each connection for itself, which needs no memory. `seed` of ports: from a random source.
   explicit nat_table(connection_table& connections, std::uint64_t seed) noexcept
       : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
   nat_table(const nat_table&) = delete;
   nat_table& operator=(const nat_table&) = delete;
-  ~nat_table() { detail::translated::on_unmap(connections_, nullptr, nullptr); }
+  ~nat_table() { detail::translated::attach(connections_, nullptr, nullptr, nullptr); }
 
   /// The connections that it translates.
   [[nodiscard]] connection_table& connections() noexcept { return connections_; }
@@ -164,6 +188,30 @@ class nat_table {
     }
     return v;
   }
+
+  // Internal: for nat_ftp.hpp. @{
+  [[nodiscard]] detail::nat_sequences& sequences() noexcept { return sequences_; }
+  void translate_sequences(connection& c) noexcept { detail::translated::set(c, connection_status::seq_adjust); }
+  void expect_translated(const connection& master, const connection_tuple& to, const connection_tuple& reply,
+                         instant now) noexcept {
+    detail::translated::expect(connections_, master, to, reply, seconds(300), now);
+  }
+  // A port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has. 0: there is none.
+  [[nodiscard]] std::uint16_t free_announcement(const connection_tuple& back, std::uint16_t own, instant now) noexcept {
+    const ipv6_address there = detail::nat_address(back, false);
+    for (std::uint32_t i = 0; i < 128; ++i) {
+      const auto port = static_cast<std::uint16_t>(i == 0 ? own : 1024 + random_.below(64512));
+      const connection_tuple to = back.with_ports(0, port);
+      if (!detail::translated::is_awaited(connections_, to, now) && is_unmapped(back, there, port)) return port;
+      ++statistics_.tries;
+    }
+    return 0;
+  }
+  verdict lose(drop_reason why) noexcept {
+    ++(why == drop_reason::nat_exhausted ? statistics_.exhausted : statistics_.untranslatable);
+    return drop(why);
+  }
+  // @}
 
  private:
   static constexpr std::uint32_t all_below = 512, most_tries = 256, at_once = 16, most_addresses = 4;
@@ -361,6 +409,7 @@ class nat_table {
   // A connection goes.
   void unmap(const connection& c) noexcept {
     const std::uint16_t bits = detail::translated::bits(c);
+    if ((bits & connection_status::seq_adjust) != 0) sequences_.erase(connections_.number_of(c));
     const std::uint64_t table_now = detail::translated::now(connections_);
     const auto now = static_cast<std::uint32_t>(now_ > table_now ? now_ : table_now);
     const std::uint32_t delay = detail::ticks_in(options_.reuse_delay);
@@ -380,6 +429,7 @@ class nat_table {
 
   connection_table& connections_;
   detail::nat_mappings mappings_;
+  detail::nat_sequences sequences_;
   random_generator random_;
   std::uint64_t seed_;
   std::uint64_t now_ = 0;     // in ticks

@@ -259,7 +259,12 @@ struct tracker {
 
   static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
                             std::uint64_t now) noexcept {
-    const tcp_segment segment = read_segment(s);
+    tcp_segment segment = read_segment(s);
+    if ((c.bits() & connection_status::seq_adjust) != 0 && t.unadjust_ != nullptr) [[unlikely]] {
+      // What is acknowledged was longer, or shorter, when it was sent.
+      segment.ack = t.unadjust_(t.unmap_context_, c, direction ^ 1u, segment.ack);
+      if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
+    }
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
     const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
