@@ -189,14 +189,15 @@ class nat_table {
     return v;
   }
 
-  // Internal: for nat_ftp.hpp. @{
+  /// Internal: for nat_ftp.hpp. @{
   [[nodiscard]] detail::nat_sequences& sequences() noexcept { return sequences_; }
   void translate_sequences(connection& c) noexcept { detail::translated::set(c, connection_status::seq_adjust); }
   void expect_translated(const connection& master, const connection_tuple& to, const connection_tuple& reply,
                          instant now) noexcept {
     detail::translated::expect(connections_, master, to, reply, seconds(300), now);
   }
-  // A port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has. 0: there is none.
+  /// @}
+  /// Internal: a port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has; else 0.
   [[nodiscard]] std::uint16_t free_announcement(const connection_tuple& back, std::uint16_t own, instant now) noexcept {
     const ipv6_address there = detail::nat_address(back, false);
     for (std::uint32_t i = 0; i < 128; ++i) {
@@ -207,11 +208,11 @@ class nat_table {
     }
     return 0;
   }
+  /// Internal: counts a drop.
   verdict lose(drop_reason why) noexcept {
     ++(why == drop_reason::nat_exhausted ? statistics_.exhausted : statistics_.untranslatable);
     return drop(why);
   }
-  // @}
 
  private:
   static constexpr std::uint32_t all_below = 512, most_tries = 256, at_once = 16, most_addresses = 4;

@@ -125,8 +125,7 @@ class ipv6_address {
   std::uint64_t low_ = 0;
 };
 
-/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped, `::ffff:192.0.2.1` (RFC 4291
-/// §2.5.5.2).
+/// An IPv4 address as an IPv6 one, where both families have one place: IPv4-mapped (RFC 4291 §2.5.5.2).
 [[nodiscard]] constexpr ipv6_address mapped(ipv4_address a) noexcept {
   return {0, std::uint64_t{0xffff} << 32 | a.value()};
 }
