@@ -31717,9 +31717,14 @@ struct element_state {
   std::int64_t expires = forever;  // `nobody` of one that is free
   std::int64_t timeout = 0;        // nanoseconds; 0: none
   rule_counter hits{};
-  statement then{};          // of a map
   std::int64_t full_at = 0;  // of a limit: when the bucket is full again
   counted_list connections{};
+};
+// All of an element: what a set has in three arrays, so that what is asked most lies close together.
+struct whole_element {
+  table_element values{};
+  element_state state{};
+  statement then{};
 };
 // A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
 // of its hash. In an index only the element counts.
@@ -31771,9 +31776,16 @@ struct table_set {
   std::uint64_t seed = 0;
   table_element* element = nullptr;
   element_state* state = nullptr;
+  statement* then = nullptr;  // what the elements of a map lead to
   table_slot* slot = nullptr;
   const table_clock* clock = nullptr;
 
+  [[nodiscard]] whole_element get(std::size_t at) const noexcept { return {element[at], state[at], then[at]}; }
+  void put(std::size_t at, const whole_element& e) const noexcept {
+    element[at] = e.values;
+    state[at] = e.state;
+    then[at] = e.then;
+  }
   // How many slots `n` elements need: a third of them is used at most, so that nearly all are found in the first one.
   // The index has one more.
   [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
@@ -32149,7 +32161,7 @@ struct rule_table_config {
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
   std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
   std::uint32_t counted = 256;   ///< connections that `ct count` counts, once for each rule and element: 36 bytes each
-  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 128 bytes each
+  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 144 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -32246,7 +32258,7 @@ struct rule_table_parts {
            part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
            part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
            part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
-           part<element_state>(c.elements) + part<table_slot>(slots_of(c));
+           part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -32272,6 +32284,7 @@ struct rule_table_parts {
     references = take<match::set_reference>(at, c.sets);
     elements = take<table_element>(at, c.elements);
     states = take<element_state>(at, c.elements);
+    leads = take<statement>(at, c.elements);
     slots = take<table_slot>(at, slots_of(c));
     clear();
   }
@@ -32330,6 +32343,7 @@ struct rule_table_parts {
   match::set_reference* references = nullptr;  // the sets of the table that is being loaded
   table_element* elements = nullptr;
   element_state* states = nullptr;
+  statement* leads = nullptr;
   table_slot* slots = nullptr;
   std::size_t slot_count = 0;
   named_table tables[max_tables]{};
@@ -32379,7 +32393,7 @@ void for_each_jump(const rule_table_parts& t, const table_chain& c, F f) noexcep
     if (last.kind != statement_kind::look_up) continue;
     const table_set& map = t.set_of(last);
     for (std::uint32_t e = 0; e < map.elements; ++e)
-      if (is_jump(map.state[e].then)) f(map.state[e].then);
+      if (is_jump(map.then[e])) f(map.then[e]);
   }
 }
 
@@ -32818,6 +32832,7 @@ class table_set_loader {
     s.seed = t_.seed;
     s.element = t_.elements + t_.size.elements;
     s.state = t_.states + t_.size.elements;
+    s.then = t_.leads + t_.size.elements;
     s.slot = t_.slots + t_.slot_count;
     s.clock = &t_.clock;
     return s;
@@ -32880,11 +32895,12 @@ class table_set_loader {
   void parse_element(cursor& in, table_set& s) noexcept {
     in.skip_gap();
     const std::size_t at = in.at();
-    const table_element r = parse_values(in, s, at);
-    if (in_rule_ && !(r.first == r.last)) s.intervals = true;
-    if (!s.intervals && !(r.first == r.last)) in.fail_at(at, "ranges and prefixes need flags interval before them");
-    element_state e;
-    parse_options(in, s, e);
+    whole_element e;
+    e.values = parse_values(in, s, at);
+    const bool single = e.values.first == e.values.last;
+    if (in_rule_ && !single) s.intervals = true;
+    if (!s.intervals && !single) in.fail_at(at, "ranges and prefixes need flags interval before them");
+    parse_options(in, s, e.state);
     if (s.data != map_data::none) {
       expect(in, ":", "\":\" and what the element leads to");
       parse_data(in, s, e.then);
@@ -32892,8 +32908,7 @@ class table_set_loader {
     if (t_.size.elements + s.elements == t_.room.elements)
       in.fail("more elements than there is room for: rule_table_config::elements");
     if (!in.good()) return;
-    s.element[s.elements] = r;
-    s.state[s.elements++] = e;
+    s.put(s.elements++, e);
   }
   // `counter packets 1 bytes 54 timeout 1h expires 59m30s`
   static void parse_options(cursor& in, const table_set& s, element_state& e) noexcept {
@@ -33001,7 +33016,7 @@ class table_set_loader {
     return t_.sets + size.sets++;
   }
   [[nodiscard]] bool leads_alike(const table_set& s, std::uint32_t a, std::uint32_t b) const noexcept {
-    const statement &x = s.state[a].then, &y = s.state[b].then;
+    const statement &x = s.then[a], &y = s.then[b];
     return is_translation(s.data) ? t_.translations[x.index] == t_.translations[y.index] : x == y;
   }
   // Brings the elements in order. False when some overlap, and are not the same.
@@ -33016,8 +33031,7 @@ class table_set_loader {
         if (!merge && !same) return false;
         if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
       } else {
-        s.element[kept] = s.element[i];
-        s.state[kept++] = s.state[i];
+        s.put(kept++, s.get(i));
       }
     }
     s.elements = kept;
@@ -33035,8 +33049,7 @@ class table_set_loader {
         if (!leads_alike(s, there, i)) return false;
         continue;
       }
-      s.element[s.elements] = s.element[i];
-      s.state[s.elements] = s.state[i];
+      s.put(s.elements, s.get(i));
       s.link(s.elements++);
     }
     return true;
@@ -33044,27 +33057,21 @@ class table_set_loader {
   // By the first value, in place: a heap.
   static void sort(table_set& s) noexcept {
     const auto sink = [&s](std::size_t at, std::size_t size) {
-      const table_element r = s.element[at];
-      const element_state e = s.state[at];
+      const whole_element e = s.get(at);
       for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
         if (below + 1 < size && match::key_less(s.element[below].first, s.element[below + 1].first)) ++below;
-        if (!match::key_less(r.first, s.element[below].first)) break;
-        s.element[at] = s.element[below];
-        s.state[at] = s.state[below];
+        if (!match::key_less(e.values.first, s.element[below].first)) break;
+        s.put(at, s.get(below));
         at = below;
       }
-      s.element[at] = r;
-      s.state[at] = e;
+      s.put(at, e);
     };
     for (std::size_t i = s.elements / 2; i-- != 0;) sink(i, s.elements);
     for (std::size_t end = s.elements; end > 1;) {
       --end;
-      const table_element r = s.element[0];
-      const element_state e = s.state[0];
-      s.element[0] = s.element[end];
-      s.state[0] = s.state[end];
-      s.element[end] = r;
-      s.state[end] = e;
+      const whole_element e = s.get(0);
+      s.put(0, s.get(end));
+      s.put(end, e);
       sink(0, end);
     }
   }
@@ -33540,14 +33547,14 @@ class table_set_printer {
       print_time_span(out_ << " expires ", left);
     switch (s.data) {
       case map_data::none: return;
-      case map_data::verdict: return print_verdict(out_ << " : ", t_, e.then);
-      case map_data::mark: (out_ << " : 0x").hex(e.then.value); return;
+      case map_data::verdict: return print_verdict(out_ << " : ", t_, s.then[at]);
+      case map_data::mark: (out_ << " : 0x").hex(s.then[at].value); return;
       case map_data::address4:
       case map_data::address6:
       case map_data::address4_and_port:
       case map_data::address6_and_port: break;
     }
-    const nat_target& to = t_.translations[e.then.index];
+    const nat_target& to = t_.translations[s.then[at].index];
     out_ << " : ";
     if (is_v6(s.data)) print(out_, to.first);
     else print(out_, unmapped(to.first));
@@ -33622,7 +33629,7 @@ template <class Key>
     std::uint64_t k = 0;
     if (load_operand(c, r.s, k)) at = map.hit(k);
   }
-  return at == table_set::none ? nullptr : &map.state[at].then;
+  return at == table_set::none ? nullptr : map.then + at;
 }
 
 // A packet without the header has not matched.

@@ -26,7 +26,7 @@ void for_each_jump(const rule_table_parts& t, const table_chain& c, F f) noexcep
     if (last.kind != statement_kind::look_up) continue;
     const table_set& map = t.set_of(last);
     for (std::uint32_t e = 0; e < map.elements; ++e)
-      if (is_jump(map.state[e].then)) f(map.state[e].then);
+      if (is_jump(map.then[e])) f(map.then[e]);
   }
 }
 

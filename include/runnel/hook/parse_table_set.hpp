@@ -102,6 +102,7 @@ class table_set_loader {
     s.seed = t_.seed;
     s.element = t_.elements + t_.size.elements;
     s.state = t_.states + t_.size.elements;
+    s.then = t_.leads + t_.size.elements;
     s.slot = t_.slots + t_.slot_count;
     s.clock = &t_.clock;
     return s;
@@ -164,11 +165,12 @@ class table_set_loader {
   void parse_element(cursor& in, table_set& s) noexcept {
     in.skip_gap();
     const std::size_t at = in.at();
-    const table_element r = parse_values(in, s, at);
-    if (in_rule_ && !(r.first == r.last)) s.intervals = true;
-    if (!s.intervals && !(r.first == r.last)) in.fail_at(at, "ranges and prefixes need flags interval before them");
-    element_state e;
-    parse_options(in, s, e);
+    whole_element e;
+    e.values = parse_values(in, s, at);
+    const bool single = e.values.first == e.values.last;
+    if (in_rule_ && !single) s.intervals = true;
+    if (!s.intervals && !single) in.fail_at(at, "ranges and prefixes need flags interval before them");
+    parse_options(in, s, e.state);
     if (s.data != map_data::none) {
       expect(in, ":", "\":\" and what the element leads to");
       parse_data(in, s, e.then);
@@ -176,8 +178,7 @@ class table_set_loader {
     if (t_.size.elements + s.elements == t_.room.elements)
       in.fail("more elements than there is room for: rule_table_config::elements");
     if (!in.good()) return;
-    s.element[s.elements] = r;
-    s.state[s.elements++] = e;
+    s.put(s.elements++, e);
   }
   // `counter packets 1 bytes 54 timeout 1h expires 59m30s`
   static void parse_options(cursor& in, const table_set& s, element_state& e) noexcept {
@@ -285,7 +286,7 @@ class table_set_loader {
     return t_.sets + size.sets++;
   }
   [[nodiscard]] bool leads_alike(const table_set& s, std::uint32_t a, std::uint32_t b) const noexcept {
-    const statement &x = s.state[a].then, &y = s.state[b].then;
+    const statement &x = s.then[a], &y = s.then[b];
     return is_translation(s.data) ? t_.translations[x.index] == t_.translations[y.index] : x == y;
   }
   // Brings the elements in order. False when some overlap, and are not the same.
@@ -300,8 +301,7 @@ class table_set_loader {
         if (!merge && !same) return false;
         if (match::key_less(before.last, s.element[i].last)) before.last = s.element[i].last;
       } else {
-        s.element[kept] = s.element[i];
-        s.state[kept++] = s.state[i];
+        s.put(kept++, s.get(i));
       }
     }
     s.elements = kept;
@@ -319,8 +319,7 @@ class table_set_loader {
         if (!leads_alike(s, there, i)) return false;
         continue;
       }
-      s.element[s.elements] = s.element[i];
-      s.state[s.elements] = s.state[i];
+      s.put(s.elements, s.get(i));
       s.link(s.elements++);
     }
     return true;
@@ -328,27 +327,21 @@ class table_set_loader {
   // By the first value, in place: a heap.
   static void sort(table_set& s) noexcept {
     const auto sink = [&s](std::size_t at, std::size_t size) {
-      const table_element r = s.element[at];
-      const element_state e = s.state[at];
+      const whole_element e = s.get(at);
       for (std::size_t below = 2 * at + 1; below < size; below = 2 * at + 1) {
         if (below + 1 < size && match::key_less(s.element[below].first, s.element[below + 1].first)) ++below;
-        if (!match::key_less(r.first, s.element[below].first)) break;
-        s.element[at] = s.element[below];
-        s.state[at] = s.state[below];
+        if (!match::key_less(e.values.first, s.element[below].first)) break;
+        s.put(at, s.get(below));
         at = below;
       }
-      s.element[at] = r;
-      s.state[at] = e;
+      s.put(at, e);
     };
     for (std::size_t i = s.elements / 2; i-- != 0;) sink(i, s.elements);
     for (std::size_t end = s.elements; end > 1;) {
       --end;
-      const table_element r = s.element[0];
-      const element_state e = s.state[0];
-      s.element[0] = s.element[end];
-      s.state[0] = s.state[end];
-      s.element[end] = r;
-      s.state[end] = e;
+      const whole_element e = s.get(0);
+      s.put(0, s.get(end));
+      s.put(end, e);
       sink(0, end);
     }
   }

@@ -74,14 +74,14 @@ class table_set_printer {
       print_time_span(out_ << " expires ", left);
     switch (s.data) {
       case map_data::none: return;
-      case map_data::verdict: return print_verdict(out_ << " : ", t_, e.then);
-      case map_data::mark: (out_ << " : 0x").hex(e.then.value); return;
+      case map_data::verdict: return print_verdict(out_ << " : ", t_, s.then[at]);
+      case map_data::mark: (out_ << " : 0x").hex(s.then[at].value); return;
       case map_data::address4:
       case map_data::address6:
       case map_data::address4_and_port:
       case map_data::address6_and_port: break;
     }
-    const nat_target& to = t_.translations[e.then.index];
+    const nat_target& to = t_.translations[s.then[at].index];
     out_ << " : ";
     if (is_v6(s.data)) print(out_, to.first);
     else print(out_, unmapped(to.first));

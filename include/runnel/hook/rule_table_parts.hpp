@@ -35,7 +35,7 @@ struct rule_table_config {
   std::uint32_t text = 1024;        ///< characters of the prefixes of logs
   std::uint32_t sets = 16;          ///< sets and maps of the text, also those without a name
   std::uint32_t counted = 256;   ///< connections that `ct count` counts, once for each rule and element: 36 bytes each
-  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 128 bytes each
+  std::uint32_t elements = 256;  ///< of all of them, and those that packets may add: 144 bytes each
 };
 
 /// The families of tables. Those of one family leave the packets of the other alone; neither sees what is not IP.
@@ -132,7 +132,7 @@ struct rule_table_parts {
            part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
            part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
            part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
-           part<element_state>(c.elements) + part<table_slot>(slots_of(c));
+           part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -158,6 +158,7 @@ struct rule_table_parts {
     references = take<match::set_reference>(at, c.sets);
     elements = take<table_element>(at, c.elements);
     states = take<element_state>(at, c.elements);
+    leads = take<statement>(at, c.elements);
     slots = take<table_slot>(at, slots_of(c));
     clear();
   }
@@ -216,6 +217,7 @@ struct rule_table_parts {
   match::set_reference* references = nullptr;  // the sets of the table that is being loaded
   table_element* elements = nullptr;
   element_state* states = nullptr;
+  statement* leads = nullptr;
   table_slot* slots = nullptr;
   std::size_t slot_count = 0;
   named_table tables[max_tables]{};

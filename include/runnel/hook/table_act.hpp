@@ -55,7 +55,7 @@ template <class Key>
     std::uint64_t k = 0;
     if (load_operand(c, r.s, k)) at = map.hit(k);
   }
-  return at == table_set::none ? nullptr : &map.state[at].then;
+  return at == table_set::none ? nullptr : map.then + at;
 }
 
 // A packet without the header has not matched.

@@ -47,9 +47,14 @@ struct element_state {
   std::int64_t expires = forever;  // `nobody` of one that is free
   std::int64_t timeout = 0;        // nanoseconds; 0: none
   rule_counter hits{};
-  statement then{};          // of a map
   std::int64_t full_at = 0;  // of a limit: when the bucket is full again
   counted_list connections{};
+};
+// All of an element: what a set has in three arrays, so that what is asked most lies close together.
+struct whole_element {
+  table_element values{};
+  element_state state{};
+  statement then{};
 };
 // A place in the hash table: of which element, plus one. The tag is the value where it has 32 bits or less, else a part
 // of its hash. In an index only the element counts.
@@ -101,9 +106,16 @@ struct table_set {
   std::uint64_t seed = 0;
   table_element* element = nullptr;
   element_state* state = nullptr;
+  statement* then = nullptr;  // what the elements of a map lead to
   table_slot* slot = nullptr;
   const table_clock* clock = nullptr;
 
+  [[nodiscard]] whole_element get(std::size_t at) const noexcept { return {element[at], state[at], then[at]}; }
+  void put(std::size_t at, const whole_element& e) const noexcept {
+    element[at] = e.values;
+    state[at] = e.state;
+    then[at] = e.then;
+  }
   // How many slots `n` elements need: a third of them is used at most, so that nearly all are found in the first one.
   // The index has one more.
   [[nodiscard]] static constexpr std::size_t slots_for(std::size_t n) noexcept {
