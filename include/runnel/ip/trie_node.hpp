@@ -231,7 +231,7 @@ class trie_store {
  private:
   static constexpr std::uint32_t none = 0xffff'ffff;
   // Behind each block of the log: the number of its node, or that it is garbage and how long, itself counted.
-  static constexpr std::uint32_t tag_words = sizeof(std::uint32_t) / sizeof(entry);
+  static constexpr std::uint32_t tag_words = sizeof(entry) == 2 ? 2 : 1;
   static constexpr std::uint32_t is_garbage = 0x8000'0000;
   static constexpr unsigned new_capacity = 8;
   static constexpr std::uint32_t grown(std::uint32_t words) noexcept { return (words + 3) & ~std::uint32_t{3}; }
