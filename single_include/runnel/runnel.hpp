@@ -42574,15 +42574,17 @@ class virtual_fragment_table : public detail::fragment_store {
   /// bytes, for at least one datagram of one fragment and at most 2^30 of each (asserted).
   virtual_fragment_table(mutable_bytes memory, const fragment_config& c) noexcept : fragment_store(memory, c) {}
 
-  /// Takes a parsed packet. `pass`: it is no fragment, an atomic one, or a later one of which is known what it belongs
-  /// to. `stolen`: it waits, or it was a first one and went on by `go_on(packet&&)`, with those behind it that had
-  /// waited. A drop: it goes no further, and `p` is still the caller's. `go_on` may use the table again.
+  /// Takes a parsed packet. `pass`: it is no fragment, an atomic one, a first one, or a later one of which is known
+  /// what it belongs to. `stolen`: it waits, or it was a first one for which others had waited, and went on by
+  /// `go_on(packet&&)` with these behind it. A drop: it goes no further, and `p` is still the caller's. `go_on` may use
+  /// the table again.
   template <class GoOn>
   [[nodiscard]] verdict follow(packet& p, instant now, GoOn&& go_on) noexcept {
     if (!p.layers().has(protocol::fragment) || !p.layers().has(protocol::parsed)) return pass;
     detail::fragment_place f;
-    const verdict v = take(p, now, f);
-    if (v != pass || f.begin != 0 || !f.more) return v;
+    bool awaited = false;
+    const verdict v = take(p, now, f, awaited);
+    if (!awaited) return v;
     packet waited[at_once];
     for (bool rest = true; rest;) {
       const std::size_t n = take_waiting(f.key, waited, rest);
@@ -42595,7 +42597,7 @@ class virtual_fragment_table : public detail::fragment_store {
  private:
   static constexpr std::size_t at_once = 16;
 
-  [[gnu::noinline]] verdict take(packet& p, instant now, detail::fragment_place& f) noexcept {
+  [[gnu::noinline]] verdict take(packet& p, instant now, detail::fragment_place& f, bool& awaited) noexcept {
     ++statistics_.fragments;
     drop_reason why = detail::read_fragment(p, config_.by_interface, f);
     if (why != drop_reason::none) {
@@ -42626,8 +42628,9 @@ class virtual_fragment_table : public detail::fragment_store {
     else if (!waits) tell(g, p);
     link(d, f, at, buffers, waits ? static_cast<packet&&>(p) : packet{});
     if (waits) return stolen;
-    // With the first one those that wait are taken out before it is forgotten.
-    if (f.begin != 0) forget_if_whole(d);
+    // Where others wait for it, they are taken out before the datagram is forgotten.
+    awaited = f.begin == 0 && at.higher != none;
+    if (!awaited) forget_if_whole(d);
     return pass;
   }
   // What a first fragment says.
