@@ -7,7 +7,9 @@
 #include <cstring>
 #include <initializer_list>
 
+#include <runnel/base/time.hpp>
 #include <runnel/hook.hpp>
+#include <runnel/packet/connection_state.hpp>
 #include <runnel/wire/build.hpp>
 #include <runnel/wire/dissect.hpp>
 
@@ -34,8 +36,27 @@ void walk(rule_table& rules, const Headers&... headers) {
   std::memset(at, 0, size);
   CHECK(write_headers({at, size}, headers...));
   p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+  // Connections that begin and end meanwhile, and times at which elements end.
+  struct alignas(128) record {
+    connection_facts facts;
+  };
+  static record connections[16];
+  static std::uint32_t turn = 0;
+  record& mine = connections[++turn % 16];
+  mine.facts = {};
+  mine.facts.status = detail::connection_is_alive;
+  connections[turn * 7 % 16].facts.status = 0;
   context c;
-  for (unsigned i = 0; i < 5; ++i) (void)rules.run(static_cast<hook_point>(i), p, c);
+  c.connections = connections;
+  for (unsigned i = 0; i < 10; ++i) {
+    c.now = c.now + milliseconds(std::int64_t{1} << i);
+    p.connection(connection_word::of(new_, connection_direction::original, turn % 16).value);
+    const auto hook = static_cast<hook_point>(i % 5);
+    (void)rules.run(hook, p, c);
+    const nat_target* to = nullptr;
+    (void)rules.translation(hook, p, c, nullptr, to);
+    CHECK(to == nullptr || to->is_valid() || (to->flags & nat_flags::prefix) != 0);
+  }
 }
 
 }  // namespace
@@ -79,6 +100,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(same_text(printed.c_str(), again.c_str()));
   }
   const ethernet_header link{};
+  // Several sources, for sets that packets add to.
+  for (std::uint32_t i = 0; i < 24; ++i)
+    walk(first, link, ipv4_header{.source = ipv4_address{0x0a00'0000u + i}, .destination = {192, 0, 2, 1}},
+         udp_header{.source_port = 1, .destination_port = 53});
   const ipv4_header four{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}};
   walk(first, link, four,
        tcp_header{.source_port = 1,

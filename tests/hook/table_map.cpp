@@ -271,19 +271,15 @@ TEST_CASE("maps and sets of any shape say what a list would say, at any time") {
     std::string said = "map m { type ipv4_addr : mark; flags timeout";
     said += ranges ? ",interval;" : ";";
     if (!all.empty()) said += " elements = { ";
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const entry& e = all[(i * 7) % all.size()];  // in some order; some more than once
-      said += text_of(e.first) + (e.first != e.last ? "-" + text_of(e.last) : "");
-      said += e.seconds != 0 ? " timeout " + std::to_string(e.seconds) + "s : " : " : ";
-      said += std::to_string(e.mark) + ", ";
-    }
-    if (all.size() % 7 == 0) {  // then the order above leaves some out
-      for (const entry& e : all) {
-        said += text_of(e.first) + (e.first != e.last ? "-" + text_of(e.last) : "");
-        said += e.seconds != 0 ? " timeout " + std::to_string(e.seconds) + "s : " : " : ";
-        said += std::to_string(e.mark) + ", ";
-      }
-    }
+    const auto write = [&](const entry& e) {
+      said += text_of(e.first);
+      if (e.first != e.last) said.append("-").append(text_of(e.last));
+      if (e.seconds != 0) said.append(" timeout ").append(std::to_string(e.seconds)).append("s");
+      said.append(" : ").append(std::to_string(e.mark)).append(", ");
+    };
+    for (std::size_t i = 0; i < all.size(); ++i) write(all[(i * 7) % all.size()]);  // in some order
+    if (all.size() % 7 == 0)                                                        // which leaves some out
+      for (const entry& e : all) write(e);
     if (!all.empty()) said += "}";
     asked_table t(table_of(said + " }", "meta mark set ip saddr map @m"));
     unsigned wrong = 0;
