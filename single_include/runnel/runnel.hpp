@@ -46039,8 +46039,8 @@ struct nat_permission_entry {
   std::uint32_t next = 0;
 };
 
-static_assert(sizeof(nat_mapping_entry) == 72 && sizeof(nat_subscriber_entry) == 40 &&
-              sizeof(nat_permission_entry) == 32);
+static_assert(sizeof(nat_mapping_entry) <= 72 && sizeof(nat_subscriber_entry) <= 40 &&
+              sizeof(nat_permission_entry) <= 32);
 
 // Entries of one kind: a free list, and heads of chains. `Entry::next` and so on are the caller's.
 template <class Entry>
@@ -46835,6 +46835,10 @@ class nat_table {
 // what is inside: destinations after `nat<prerouting>`, sources before `nat<postrouting>`. The kernel's `input` and
 // `output` hooks are `nat<hook_point::input>`, for sources of what comes to this host, and `nat<hook_point::output>`.
 // Invalid and untracked packets are not translated: drop them.
+//
+// Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
+// addresses that they have never heard of: `reject(errors) | track(connections) | shared(output)`, where `output`
+// begins with `nat<postrouting>`. `track` finds the connection of what they quote.
 //
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is

@@ -10,6 +10,7 @@
 #include <packet/counted_pool.hpp>
 
 #include <runnel/ip.hpp>
+#include <runnel/match.hpp>
 #include <runnel/track.hpp>
 #include <runnel/wire.hpp>
 
@@ -146,4 +147,45 @@ TEST_CASE("RFC 4787 REQ-14: fragments that come out of order are translated toge
   put(piece(0, 400, true));
   CHECK(t.out == "192.0.2.254 > 198.51.100.1 id 77");
   CHECK(t.lengths == std::vector<unsigned>{1028});
+}
+
+TEST_CASE("an error of the router itself about a translated packet is tracked, and quotes what its receiver has sent") {
+  nat_fragment_path t;
+  REQUIRE(t.routes.insert(net("10.0.0.0/24"), next_hop::on_link(1, 576)));
+  manual_clock clock;
+  icmp_sender errors{t.all};
+  std::string seen;
+  auto leave = as_pipeline(
+      nat<postrouting>(t.translations, rules(when(ip::saddr.in(net("10.0.0.0/24"))) >> masquerade()), leaving(t.all)) |
+      confirm(t.connections) |
+      [&](packet& p) {
+        const header_map m{p};
+        seen = nat_fragment_path::ends_of(p);
+        if (!m.has<icmp>()) return;
+        const bytes quoted = m.get<icmp>().payload();
+        text<64> out;
+        print(out, ipv4_address::load(quoted.data() + 12)), out << " > ";
+        print(out, ipv4_address::load(quoted.data() + 16)), out << ':' << load_be16(quoted.data() + 22);
+        seen += std::string(" about ") + out.c_str();
+        CHECK(m.get<icmp>().checksum_ok());
+      } |
+      discard);
+  auto path = parse() | [](packet& p, ipv4 ip) { p.iif(ip.source().value() >> 24 == 10 ? 1 : 2); } |
+              track(t.connections) | nat<prerouting>(t.translations) |
+              route(t.routes)
+                  .on<local>(discard)
+                  .on<forward>(forwarding(t.routes, {.interfaces = t.all})
+                                   .on<forwarded>(shared(leave))
+                                   .on<oversized>(discard)
+                                   .on<refused>(reject(errors) | track(t.connections) | shared(leave)))
+                  .on<no_route>(discard);
+  t.device.put(1, 18, {}, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {198, 51, 100, 1}},
+               udp_header{.source_port = 5000, .destination_port = 53});
+  runnel::run(clock, attach(t.device, path));
+  CHECK(seen == "192.0.2.254 > 198.51.100.1");
+  seen.clear();
+  t.device.put(1, 1000, {}, eth, ipv4_header{.source = {198, 51, 100, 1}, .destination = {192, 0, 2, 254}},
+               udp_header{.source_port = 53, .destination_port = 5000});
+  runnel::run(clock, attach(t.device, path));
+  CHECK(seen == "192.0.2.254 > 198.51.100.1 about 198.51.100.1 > 192.0.2.254:5000");
 }

@@ -21,6 +21,10 @@
 // `output` hooks are `nat<hook_point::input>`, for sources of what comes to this host, and `nat<hook_point::output>`.
 // Invalid and untracked packets are not translated: drop them.
 //
+// Errors that this host sends about translated packets have to be translated too, or hosts outside are told of
+// addresses that they have never heard of: `reject(errors) | track(connections) | shared(output)`, where `output`
+// begins with `nat<postrouting>`. `track` finds the connection of what they quote.
+//
 // Fragments behind `defragment` are whole packets; what has a connection and is a later fragment (virtual reassembly)
 // has its addresses translated. ICMP errors are translated with what they quote; what of them is cut off or wrong is
 // dropped.
