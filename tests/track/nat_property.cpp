@@ -112,7 +112,7 @@ TEST_CASE("random conversations, translated at both ends: checksums are right an
     random_generator random(17);
     std::map<nat_flow, nat_flow> outside;  // by what it looks like inside
     std::set<nat_flow> used;
-    for (unsigned round = 0; round < 3000; ++round) {
+    for (unsigned round = 0; round < 500; ++round) {
       const nat_flow inside = nat_random_flow(random);
       const std::size_t payload = 2 + random.below(40);
       const std::vector<std::byte> before = inside.packet(payload, random);
@@ -159,7 +159,7 @@ TEST_CASE("random conversations, translated at both ends: checksums are right an
 
 TEST_CASE("headers rewritten at random, again and again, have the checksums that are computed anew") {
   random_generator random(3);
-  for (unsigned round = 0; round < 20'000; ++round) {
+  for (unsigned round = 0; round < 3000; ++round) {
     nat_flow f = nat_random_flow(random);
     std::vector<std::byte> b = f.packet(random.below(6), random);
     detail::nat_headers h;

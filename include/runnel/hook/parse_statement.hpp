@@ -157,7 +157,8 @@ class statement_loader {
     }
     put('\0');
     if (in.accept_words("group"))
-      return add(statement_kind::log_to_group, begin, in.number_up_to(0xffff, "a group up to 65535"));
+      return add(statement_kind::log_to_group, begin,
+                 static_cast<std::size_t>(in.number_up_to(0xffff, "a group up to 65535")));
     std::size_t level = default_log_level;
     if (in.accept_words("level")) {
       for (level = 0; level < 8 && !in.accept_words(log_levels[level]); ++level) continue;
