@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A million connections: made, found again from a packet's tuple in random order, one by one and 32 at a time, and
-// expired. The bound is a table of nothing but keys and numbers, four to a cache line, that forgets nothing.
+// expired, listed, exported and imported. The bound is a table of nothing but keys and numbers, four to a cache line,
+// that forgets nothing.
 #include <cstring>  // memcpy
 #include <memory>   // unique_ptr
 
@@ -9,6 +10,8 @@
 #include <benchmark/benchmark.h>
 
 #include <runnel/track/connection_table.hpp>
+#include <runnel/track/export.hpp>
+#include <runnel/track/list.hpp>
 
 #include "support/connections.hpp"
 #include "support/memory.hpp"
@@ -113,6 +116,44 @@ void stream(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(all.size() / 32 * 32));
 }
 
+// What a person asks for: all of them as text, a line each, as `conntrack -L` has them.
+void list(benchmark::State& state) {
+  fixture& f = fixture::get();
+  if (f.table.size() == 0) f.fill();
+  std::size_t bytes = 0;
+  for (auto _ : state)
+    f.table.for_each([&](const connection& c) {
+      text<256> line;
+      print(line, f.table, c, {});
+      bytes += line.size();
+    });
+  if (bytes == 0) state.SkipWithError("lists nothing");
+  state.SetItemsProcessed(state.iterations() * million_connections::count);
+}
+// What a restart costs: all of them written down, and made again from that.
+void export_all(benchmark::State& state) {
+  fixture& f = fixture::get();
+  if (f.table.size() == 0) f.fill();
+  const paged_memory to(export_size(f.table));
+  for (auto _ : state)
+    if (export_connections(f.table, {to.data(), export_size(f.table)}, {}) == 0) state.SkipWithError("does not fit");
+  state.SetItemsProcessed(state.iterations() * million_connections::count);
+}
+void import_all(benchmark::State& state) {
+  fixture& f = fixture::get();
+  if (f.table.size() == 0) f.fill();
+  const paged_memory to(export_size(f.table));
+  const std::size_t size = export_connections(f.table, {to.data(), export_size(f.table)}, {});
+  for (auto _ : state) {
+    f.table.clear();
+    const auto begin = now();
+    const auto done = import_connections(f.table, {to.data(), size}, {});
+    state.SetIterationTime(seconds_since(begin));
+    if (!done || done->imported != million_connections::count) state.SkipWithError("does not bring all back");
+  }
+  state.SetItemsProcessed(state.iterations() * million_connections::count);
+}
+
 // ---- the bound: a line of four keys of 13 bytes with a number of three
 
 class line_table {
@@ -185,5 +226,8 @@ BENCHMARK(bound)->Name("connections/find/by_hand");
 BENCHMARK(insert)->Name("connections/insert/ours")->UseManualTime();
 BENCHMARK(expire)->Name("connections/expire/ours")->UseManualTime();
 BENCHMARK(stream)->Name("connections/stream/ours")->UseManualTime();
+BENCHMARK(list)->Name("connections/list/ours");
+BENCHMARK(export_all)->Name("connections/export/ours");
+BENCHMARK(import_all)->Name("connections/import/ours")->UseManualTime();
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "support/bursts.hpp"
 #include "support/traffic.hpp"
 
 namespace bench {
@@ -30,14 +31,9 @@ struct addresses {
   // Bursts of 32; `ask(first of 32)` says how many of them are there.
   template <class Ask>
   void measure(benchmark::State& state, Ask ask) const {
-    std::size_t at = 0, found = 0;
-    for (auto _ : state) {
-      found += ask(wanted.data() + at);
-      at = (at + 32) % asked;
-    }
+    const std::size_t found = ask_in_bursts(state, wanted, ask);
     const auto all = static_cast<std::size_t>(state.iterations()) * 32;
     if (all >= asked && (found < all / 5 * 2 || found > all / 5 * 3)) state.SkipWithError("finds the wrong ones");
-    state.SetItemsProcessed(static_cast<std::int64_t>(all));
   }
 };
 

@@ -12,6 +12,7 @@
 
 #include <runnel/track/connection_tuple.hpp>
 
+#include "support/bursts.hpp"
 #include "support/traffic.hpp"
 
 namespace bench {
@@ -44,14 +45,8 @@ struct million_connections {
   // Bursts of 32; `ask(first of 32)` says how many of them are there: all.
   template <class Ask>
   void measure(benchmark::State& state, Ask ask) const {
-    std::size_t at = 0, found = 0;
-    for (auto _ : state) {
-      found += ask(wanted.data() + at);
-      at = (at + 32) % asked;
-    }
-    const auto all = static_cast<std::size_t>(state.iterations()) * 32;
-    if (found != all) state.SkipWithError("does not find all");
-    state.SetItemsProcessed(static_cast<std::int64_t>(all));
+    const std::size_t found = ask_in_bursts(state, wanted, ask);
+    if (found != static_cast<std::size_t>(state.iterations()) * 32) state.SkipWithError("does not find all");
   }
 };
 

@@ -39964,7 +39964,7 @@ struct forwarding_decision {
     const std::size_t mtu = mtu_of(hop);
     const bool fits = length_on_wire(p, found, ip.total_length()) <= mtu;
     if (!fits && ip.dont_fragment()) return refuse(p, icmp::unreachable::fragmentation_needed, mtu);
-    if (!p.unshare()) return drop(drop_reason::no_packet);
+    if (p.is_shared() && !p.unshare()) return drop(drop_reason::no_packet);
     const auto header = mutable_header_map{p}.get<mut<ipv4>>();
     header.time_to_live(static_cast<std::uint8_t>(header.time_to_live() - 1));
     if (!fits) return oversized{};
@@ -42212,8 +42212,14 @@ class connection_tuple {
   /// Of the words that `addresses4` and `rest` give back: IPv4.
   [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
     connection_tuple t;
-    t.words_[1] = addresses >> 32, t.words_[3] = addresses & 0xffff'ffff, t.words_[4] = rest;
+    t.become4(addresses, rest);
     return t;
+  }
+  /// The same in place, for who reads it at once: a tuple that is made elsewhere and copied has to wait for all stores
+  /// before it.
+  RUNNEL_INLINE constexpr void become4(std::uint64_t addresses, std::uint64_t rest) noexcept {
+    words_[0] = words_[2] = 0;
+    words_[1] = addresses >> 32, words_[3] = addresses & 0xffff'ffff, words_[4] = rest;
   }
 
   /// Whether its addresses are IPv6 addresses.
@@ -42503,8 +42509,8 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
     to.held = static_cast<std::uint32_t>(end - transport);
     to.transport = transport;
     to.kind = tuple_kind::whole;
-    to.tuple = connection_tuple::from4(load_be64(network + 12),
-                                       tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
+    to.tuple.become4(load_be64(network + 12),
+                     tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
     return;
   }
   read_carefully(p, zone, to);
@@ -43045,15 +43051,12 @@ class connection_index {
   }
 
   [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
-  [[nodiscard]] tuple_key key_at(std::uint32_t place) const noexcept {
+  // The IPv4 tuple that was put at a place, or the one turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple tuple4_at(std::uint32_t place, bool turned_round) const noexcept {
     const index_line& l = lines_[place / 4];
-    return {l.a[place % 4], l.b[place % 4], l.to[place % 4].turned()};
-  }
-  // The IPv4 tuple that was put at a place.
-  [[nodiscard]] connection_tuple tuple4_at(std::uint32_t place) const noexcept {
-    const tuple_key k = key_at(place);
-    const connection_tuple t = connection_tuple::from4(k.a, k.b);
-    return k.turned != 0 ? t.inverted() : t;
+    const std::uint64_t a = l.a[place % 4], b = l.b[place % 4];
+    const std::uint64_t mask = std::uint64_t{0} - ((l.to[place % 4].turned() ^ (turned_round ? 1u : 0u)) & 1u);
+    return connection_tuple::from4(a ^ ((a ^ (a << 32 | a >> 32)) & mask), b ^ ((b ^ opposite_rest(b)) & mask));
   }
   [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }
@@ -44038,6 +44041,10 @@ class connection_table {
   [[nodiscard]] connection_tuple original(const connection& c) const noexcept { return tuple_of(c, false); }
   [[nodiscard]] connection_tuple reply(const connection& c) const noexcept { return tuple_of(c, true); }
   /// @}
+  /// The tuple of its packets that go one way when they leave, translated: that of the other way turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple leaving(const connection& c, connection_direction d) const noexcept {
+    return tuple_of(c, d == connection_direction::original, true);
+  }
   /// How long it lives without another packet; negative when its time has run out.
   [[nodiscard]] duration remaining(const connection& c, instant now) const noexcept {
     const std::int64_t ticks =
@@ -44168,9 +44175,14 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
-  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
-                                         const connection_tuple& t) const noexcept {
-    if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
+                                                       const connection_tuple& t) const noexcept {
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t);
+  }
+  [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
+                                                         const connection_tuple& t) const noexcept {
     return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
@@ -44202,11 +44214,15 @@ class connection_table {
     if (is_over(records_[r.number()], now)) return {};
     return {(r.value & ~15u) | r.direction(turned) << 3};
   }
-  [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
+  // Of one way, as its packets come, or turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple tuple_of(const connection& c, bool reply,
+                                                        bool turned_round = false) const noexcept {
     RUNNEL_ASSERT(c.is_alive());
-    if ((c.bits() & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
-    const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
-    return reply && c.reply_ == c.original_ ? t.inverted() : t;
+    if ((c.bits() & connection::is_ipv6) != 0) [[unlikely]] {
+      const connection_tuple& t = tuples_[c.tuples6_].way[reply ? 1 : 0];
+      return turned_round ? t.inverted() : t;
+    }
+    return index_.tuple4_at(reply ? c.reply_ : c.original_, turned_round != (reply && c.reply_ == c.original_));
   }
   [[nodiscard]] auto timer_of() noexcept {
     return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
@@ -44259,6 +44275,11 @@ class connection_table {
   RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
     prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
   }
+  // Asks for the place of its replies, should its source become what that of the last one became.
+  void prefetch_reply(const connection_tuple& t) const noexcept {
+    const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
+    index_.prefetch(index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line());
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
@@ -44281,6 +44302,7 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
+  ipv4_address replies_to_;      // the source that the last connection got whose source was translated
   std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
@@ -44468,6 +44490,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   now_ = ticks;
   ++size_;
   ++changes_;
+  if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
 
@@ -44510,6 +44533,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
+  else if (t.destination4() != original.source4()) replies_to_ = t.destination4();
   ++changes_;
   return true;
 }
@@ -44618,7 +44642,11 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
         const auto left = static_cast<std::int32_t>(records_[n].deadline_ - static_cast<std::uint32_t>(ticks));
         return left <= 0 ? ticks : ticks + static_cast<std::uint32_t>(left);
       },
-      [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
+      [this](std::uint32_t n) {
+        const connection& c = records_[n];
+        index_.prefetch_place(c.original_);
+        if (c.reply_ != c.original_) index_.prefetch_place(c.reply_);
+      },
       [this](std::uint32_t n) {
         connection& c = records_[n];
         ++statistics_.expired;
@@ -45021,6 +45049,10 @@ struct tracker {
     return t.confirm(c, now) ? pass : drop(drop_reason::connection_clash);
   }
 
+  // Whether there is nothing to confirm.
+  RUNNEL_INLINE static bool is_settled(const connection_table& t, connection_word word) noexcept {
+    return word.has_connection() && word.number() < t.capacity_ && t.is_confirmed(t.records_[word.number()]);
+  }
   // What the packet is to its connection; a drop when there was no room for a new one.
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {
@@ -46966,14 +46998,13 @@ struct nat_stage : stage_defaults {
   }
   RUNNEL_INLINE verdict translate(packet& p, const connection& k, connection_word word) const noexcept {
     const connection_table& all = table->connections();
-    const bool reply = word.direction() == connection_direction::reply;
-    const connection_tuple other = reply ? all.original(k) : all.reply(k);
+    const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;
-    if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != other.is_ipv6()) [[unlikely]]
+    if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != to.is_ipv6()) [[unlikely]]
       return lost();
     if (word.state() == connection_state::related && is_error(p, word)) [[unlikely]]
-      return translate_error(h, other);
-    rewrite_headers(h, other.inverted(), of_source);
+      return translate_error(h, to.inverted());
+    rewrite_headers(h, to, of_source);
     return pass;
   }
   [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other) const noexcept {
@@ -47382,6 +47413,7 @@ struct confirm_stage : stage_defaults {
     if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
         !tracker::has_undecided(*table)) [[likely]]
       return pass;
+    if (tracker::is_settled(*table, word)) return pass;
     return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }

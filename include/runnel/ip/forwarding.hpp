@@ -138,7 +138,7 @@ struct forwarding_decision {
     const std::size_t mtu = mtu_of(hop);
     const bool fits = length_on_wire(p, found, ip.total_length()) <= mtu;
     if (!fits && ip.dont_fragment()) return refuse(p, icmp::unreachable::fragmentation_needed, mtu);
-    if (!p.unshare()) return drop(drop_reason::no_packet);
+    if (p.is_shared() && !p.unshare()) return drop(drop_reason::no_packet);
     const auto header = mutable_header_map{p}.get<mut<ipv4>>();
     header.time_to_live(static_cast<std::uint8_t>(header.time_to_live() - 1));
     if (!fits) return oversized{};

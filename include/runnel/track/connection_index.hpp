@@ -117,15 +117,12 @@ class connection_index {
   }
 
   [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
-  [[nodiscard]] tuple_key key_at(std::uint32_t place) const noexcept {
+  // The IPv4 tuple that was put at a place, or the one turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple tuple4_at(std::uint32_t place, bool turned_round) const noexcept {
     const index_line& l = lines_[place / 4];
-    return {l.a[place % 4], l.b[place % 4], l.to[place % 4].turned()};
-  }
-  // The IPv4 tuple that was put at a place.
-  [[nodiscard]] connection_tuple tuple4_at(std::uint32_t place) const noexcept {
-    const tuple_key k = key_at(place);
-    const connection_tuple t = connection_tuple::from4(k.a, k.b);
-    return k.turned != 0 ? t.inverted() : t;
+    const std::uint64_t a = l.a[place % 4], b = l.b[place % 4];
+    const std::uint64_t mask = std::uint64_t{0} - ((l.to[place % 4].turned() ^ (turned_round ? 1u : 0u)) & 1u);
+    return connection_tuple::from4(a ^ ((a ^ (a << 32 | a >> 32)) & mask), b ^ ((b ^ opposite_rest(b)) & mask));
   }
   [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }

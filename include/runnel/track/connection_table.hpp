@@ -172,6 +172,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   now_ = ticks;
   ++size_;
   ++changes_;
+  if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
 
@@ -214,6 +215,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
+  else if (t.destination4() != original.source4()) replies_to_ = t.destination4();
   ++changes_;
   return true;
 }
@@ -322,7 +324,11 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
         const auto left = static_cast<std::int32_t>(records_[n].deadline_ - static_cast<std::uint32_t>(ticks));
         return left <= 0 ? ticks : ticks + static_cast<std::uint32_t>(left);
       },
-      [this](std::uint32_t n) { index_.prefetch_place(records_[n].original_); },
+      [this](std::uint32_t n) {
+        const connection& c = records_[n];
+        index_.prefetch_place(c.original_);
+        if (c.reply_ != c.original_) index_.prefetch_place(c.reply_);
+      },
       [this](std::uint32_t n) {
         connection& c = records_[n];
         ++statistics_.expired;

@@ -112,6 +112,10 @@ class connection_table {
   [[nodiscard]] connection_tuple original(const connection& c) const noexcept { return tuple_of(c, false); }
   [[nodiscard]] connection_tuple reply(const connection& c) const noexcept { return tuple_of(c, true); }
   /// @}
+  /// The tuple of its packets that go one way when they leave, translated: that of the other way turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple leaving(const connection& c, connection_direction d) const noexcept {
+    return tuple_of(c, d == connection_direction::original, true);
+  }
   /// How long it lives without another packet; negative when its time has run out.
   [[nodiscard]] duration remaining(const connection& c, instant now) const noexcept {
     const std::int64_t ticks =
@@ -242,9 +246,14 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
-  [[nodiscard]] std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
-                                         const connection_tuple& t) const noexcept {
-    if (!t.is_ipv6()) return index_.find(k, home, [](std::uint32_t) { return true; });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
+                                                       const connection_tuple& t) const noexcept {
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t);
+  }
+  [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
+                                                         const connection_tuple& t) const noexcept {
     return index_.find(k, home, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
@@ -276,11 +285,15 @@ class connection_table {
     if (is_over(records_[r.number()], now)) return {};
     return {(r.value & ~15u) | r.direction(turned) << 3};
   }
-  [[nodiscard]] connection_tuple tuple_of(const connection& c, bool reply) const noexcept {
+  // Of one way, as its packets come, or turned round.
+  [[nodiscard]] RUNNEL_INLINE connection_tuple tuple_of(const connection& c, bool reply,
+                                                        bool turned_round = false) const noexcept {
     RUNNEL_ASSERT(c.is_alive());
-    if ((c.bits() & connection::is_ipv6) != 0) return tuples_[c.tuples6_].way[reply ? 1 : 0];
-    const connection_tuple t = index_.tuple4_at(reply ? c.reply_ : c.original_);
-    return reply && c.reply_ == c.original_ ? t.inverted() : t;
+    if ((c.bits() & connection::is_ipv6) != 0) [[unlikely]] {
+      const connection_tuple& t = tuples_[c.tuples6_].way[reply ? 1 : 0];
+      return turned_round ? t.inverted() : t;
+    }
+    return index_.tuple4_at(reply ? c.reply_ : c.original_, turned_round != (reply && c.reply_ == c.original_));
   }
   [[nodiscard]] auto timer_of() noexcept {
     return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
@@ -333,6 +346,11 @@ class connection_table {
   RUNNEL_INLINE void prefetch_free(std::uint32_t ahead) const noexcept {
     prefetch_to_write(records_ + (ahead < available_ ? free_[available_ - 1 - ahead] : fresh_ + ahead - available_));
   }
+  // Asks for the place of its replies, should its source become what that of the last one became.
+  void prefetch_reply(const connection_tuple& t) const noexcept {
+    const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
+    index_.prefetch(index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line());
+  }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
@@ -355,6 +373,7 @@ class connection_table {
   std::uint32_t available_ = 0;  // how many of them can be given again; packets of this burst have the others
   std::uint32_t fresh6_ = 0;     // the same for pairs of tuples
   std::uint32_t free6_ = none;
+  ipv4_address replies_to_;      // the source that the last connection got whose source was translated
   std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet

@@ -89,8 +89,14 @@ class connection_tuple {
   /// Of the words that `addresses4` and `rest` give back: IPv4.
   [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
     connection_tuple t;
-    t.words_[1] = addresses >> 32, t.words_[3] = addresses & 0xffff'ffff, t.words_[4] = rest;
+    t.become4(addresses, rest);
     return t;
+  }
+  /// The same in place, for who reads it at once: a tuple that is made elsewhere and copied has to wait for all stores
+  /// before it.
+  RUNNEL_INLINE constexpr void become4(std::uint64_t addresses, std::uint64_t rest) noexcept {
+    words_[0] = words_[2] = 0;
+    words_[1] = addresses >> 32, words_[3] = addresses & 0xffff'ffff, words_[4] = rest;
   }
 
   /// Whether its addresses are IPv6 addresses.

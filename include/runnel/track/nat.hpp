@@ -160,14 +160,13 @@ struct nat_stage : stage_defaults {
   }
   RUNNEL_INLINE verdict translate(packet& p, const connection& k, connection_word word) const noexcept {
     const connection_table& all = table->connections();
-    const bool reply = word.direction() == connection_direction::reply;
-    const connection_tuple other = reply ? all.original(k) : all.reply(k);
+    const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;
-    if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != other.is_ipv6()) [[unlikely]]
+    if (!nat_headers_of(p, k.protocol_number(), h) || h.is_ipv6 != to.is_ipv6()) [[unlikely]]
       return lost();
     if (word.state() == connection_state::related && is_error(p, word)) [[unlikely]]
-      return translate_error(h, other);
-    rewrite_headers(h, other.inverted(), of_source);
+      return translate_error(h, to.inverted());
+    rewrite_headers(h, to, of_source);
     return pass;
   }
   [[gnu::noinline]] verdict translate_error(const nat_headers& h, const connection_tuple& other) const noexcept {

@@ -195,8 +195,8 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
     to.held = static_cast<std::uint32_t>(end - transport);
     to.transport = transport;
     to.kind = tuple_kind::whole;
-    to.tuple = connection_tuple::from4(load_be64(network + 12),
-                                       tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
+    to.tuple.become4(load_be64(network + 12),
+                     tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
     return;
   }
   read_carefully(p, zone, to);

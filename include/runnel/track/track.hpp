@@ -110,6 +110,7 @@ struct confirm_stage : stage_defaults {
     if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
         !tracker::has_undecided(*table)) [[likely]]
       return pass;
+    if (tracker::is_settled(*table, word)) return pass;
     return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }

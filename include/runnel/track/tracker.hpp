@@ -100,6 +100,10 @@ struct tracker {
     return t.confirm(c, now) ? pass : drop(drop_reason::connection_clash);
   }
 
+  // Whether there is nothing to confirm.
+  RUNNEL_INLINE static bool is_settled(const connection_table& t, connection_word word) noexcept {
+    return word.has_connection() && word.number() < t.capacity_ && t.is_confirmed(t.records_[word.number()]);
+  }
   // What the packet is to its connection; a drop when there was no room for a new one.
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {
     switch (s.found.kind) {

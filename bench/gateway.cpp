@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+// A stateful gateway from memory: parsing, connection tracking, the hooks, routing, forwarding, source NAT, neighbours.
+// IMIX headers (frames of 64, 570 and 1518 bytes at 7:4:1, of which nobody touches more than the headers), half of it
+// TCP, one way, each packet of a round of another connection: the traffic that Open vSwitch was measured with, see
+// README. Then first packets of connections only, which begin, live, and expire.
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <cstdlib>  // abort
+#include <memory>   // unique_ptr
+
+#include <benchmark/benchmark.h>
+
+#include <runnel/runnel.hpp>
+
+#include "support/connections.hpp"
+#include "support/memory.hpp"
+#include "support/ports.hpp"
+#include "support/traffic.hpp"
+
+namespace {
+
+using namespace bench;
+
+// The headers of one packet, and how long its frame is.
+struct alignas(64) arrival {
+  std::byte bytes[56];  // Ethernet, IPv4, and TCP or UDP: 54 at most
+  std::uint32_t length;
+};
+static_assert(sizeof(arrival) == 64);
+
+enum class begins { no, yes };
+
+// The first packets of connections, or some of their middle, each of another connection, in no order.
+class arrivals {
+ public:
+  arrivals(std::size_t n, begins first) : all_(n), n_(n) {
+    constexpr std::uint16_t lengths[12] = {60, 566, 60, 60, 566, 60, 1514, 60, 566, 60, 60, 566};
+    for (std::size_t i = 0; i < n; ++i) write(all_[i], scramble(i), first == begins::yes ? 60 : lengths[i % 12], first);
+  }
+  std::size_t size() const noexcept { return n_; }
+  const arrival* data() const noexcept { return all_.data(); }
+
+ private:
+  static void write(arrival& to, std::uint64_t r, std::uint32_t length, begins first) {
+    const std::uint64_t s = scramble(r);
+    const bool is_tcp = (s & 1) != 0;
+    const ethernet_header link{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
+    const ipv4_header ip{.source = ipv4_address{0x0a00'0000u | static_cast<std::uint32_t>(r & 0xff'ffff)},
+                         .destination = ipv4_address{0x4000'0000u | static_cast<std::uint32_t>(s >> 8 & 0x1fff'ffff)}};
+    const auto from = static_cast<std::uint16_t>(1024 + (r >> 24) % 60'000);
+    // The headers of the whole packet, of which only they are kept.
+    std::byte whole[1514] = {};
+    const std::size_t used = is_tcp && length == 60 ? 54 : length;
+    const bool written =
+        is_tcp ? write_headers({whole, used}, link, ip,
+                               tcp_header{.source_port = from,
+                                          .destination_port = 443,
+                                          .sequence_number = static_cast<std::uint32_t>(s),
+                                          .flags = first == begins::yes ? tcp_flags::syn : tcp_flags::ack,
+                                          .window_size = 8192})
+               : write_headers({whole, used}, link, ip, udp_header{.source_port = from, .destination_port = 443});
+    if (!written) std::abort();
+    __builtin_memcpy(to.bytes, whole, sizeof to.bytes);
+    to.length = length;
+  }
+  big_array<arrival> all_;
+  std::size_t n_;
+};
+
+// Hands out a memory_port's frames with the headers of the next arrival.
+class arriving_port {
+ public:
+  arriving_port(pool& memory, const arrivals& all) : port_(memory, 256, traffic::udp64), all_(&all) {}
+  pool& memory() noexcept { return port_.memory(); }
+  bool done() const noexcept { return false; }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant now, Take&& take) noexcept {
+    const arrival* next = all_->data() + next_;
+    const arrival* const end = all_->data() + all_->size();
+    const std::size_t n = port_.receive(room, now, [&](frame f) noexcept {
+      __builtin_memcpy(f.data, next->bytes, sizeof next->bytes);
+      f.length = next->length;
+      f.iif = 1;
+      prefetch_to_read(next + 64);
+      if (++next == end) next = all_->data();
+      take(f);
+    });
+    next_ = static_cast<std::size_t>(next - all_->data());
+    return n;
+  }
+  std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    sent_ += n;
+    return port_.transmit(packets, n, now);
+  }
+  std::size_t sent() const noexcept { return sent_; }
+
+ private:
+  memory_port port_;
+  const arrivals* all_;
+  std::size_t next_ = 0, sent_ = 0;
+};
+
+constexpr std::uint16_t wan = 2;
+constexpr std::uint32_t usual = connection_config{}.connections, million = 1 << 20;
+
+struct fixture {
+  connection_config config;
+  paged_memory connection_memory{connection_table::bytes_needed(config)};
+  connection_table connections{{connection_memory.data(), connection_table::bytes_needed(config)}, config};
+  nat_table translations{connections, 1234};
+  paged_pool memory{{.packets = 256, .bytes = 1664, .bare = 8}};
+  arriving_port port;
+
+  ip_interface interfaces[3] = {
+      {},
+      {.mac = {{2, 0, 0, 0, 0, 2}}, .addresses = {{ipv4_address{10, 0, 0, 1}, 8}}},
+      {.mac = {{2, 0, 0, 0, 0, 3}}, .addresses = {{ipv4_address{203, 0, 113, 1}, 24}}},
+  };
+  next_hop_table_of<16> hops;
+  sorted_routes_of<ipv4_address, 100> v4;
+  sorted_routes_of<ipv6_address, 100> v6;
+  route_table<sorted_routes_of<ipv4_address, 100>, sorted_routes_of<ipv6_address, 100>> routes{hops, v4, v6};
+  static_pool<pool_config{.packets = 16}> messages;
+  static_neighbour_table<neighbour_config{.entries = 64}> neighbours{messages, interfaces[wan], 1234};
+
+  fixture(const arrivals& all, std::uint32_t room)
+      : config{.connections = room, .ipv6_connections = 0, .unconfirmed = 256}, port(memory, all) {
+    const ipv4_address gateway{203, 0, 113, 254};
+    if (!routes.insert(net("10.0.0.0/8"), next_hop::on_link(1)) ||
+        !routes.insert(net("203.0.113.0/24"), next_hop::on_link(wan)) ||
+        !routes.insert(net("0.0.0.0/0"), next_hop::via(gateway, wan)) ||
+        !neighbours->set_permanent(mapped(gateway), {{2, 0, 0, 0, 0, 9}}, {}))
+      std::abort();
+  }
+
+  // Who may begin a connection, and what becomes of its source.
+  static constexpr auto policy() {
+    return rules(when(ct::state == established || ct::state == related) >> accept,
+                 when(ct::state == new_ && meta::iif == 1) >> accept);
+  }
+  static constexpr auto sources() { return rules(when(meta::oif == wan) >> masquerade()); }
+
+  // The whole way of a packet; `translate` stands where packets leave.
+  template <class Translate>
+  auto path(const Translate& translate) {
+    return parse() | track(connections) |
+           route(routes)
+               .template on<forward>(chain<hook_point::forward>(policy(), drop) |
+                                     forwarding(routes, {.interfaces = interfaces})
+                                         .template on<forwarded>(translate | confirm(connections) |
+                                                                 resolve(neighbours, routes) | transmit(port))
+                                         .template on<oversized>(discard)
+                                         .template on<refused>(discard))
+               .template on<local>(discard)
+               .template on<no_route>(discard);
+  }
+  auto snat() { return nat<hook_point::postrouting>(translations, sources(), leaving(interfaces)); }
+};
+
+struct leave_alone {
+  verdict operator()(packet&) const noexcept { return pass; }
+};
+
+// Packets of connections that exist.
+template <std::size_t Flows, bool Translate>
+void forward_known(benchmark::State& state) {
+  const arrivals all(Flows, begins::no);
+  const auto f = std::make_unique<fixture>(all, Flows < usual ? usual : million);
+  const auto measure = [&](auto&& path) {
+    auto attached = attach(f->port, path, {.budget = default_burst});
+    manual_clock time;
+    for (std::size_t n = 0; n < Flows;) n += attached.poll(time);
+    if (f->connections.size() != Flows) state.SkipWithError("not all connections are there");
+    std::size_t packets = 0;
+    const std::size_t before = f->port.sent();
+    for (auto _ : state) packets += attached.poll(time);
+    if (f->port.sent() - before != packets || f->connections.size() != Flows)
+      state.SkipWithError("packets or connections were lost");
+    if (Translate != (f->translations.statistics().translated == Flows)) state.SkipWithError("translated wrongly");
+    state.SetItemsProcessed(static_cast<std::int64_t>(packets));
+  };
+  if constexpr (Translate) measure(f->path(nat<hook_point::prerouting>(f->translations) | f->snat()));
+  else measure(f->path(leave_alone{}));
+}
+
+// First packets only, UDP and TCP: at 12,000 a second, whose connections live for 30 or 120 seconds, 900,000 are there
+// at a time, and as many expire as begin.
+template <bool Translate>
+void begin(benchmark::State& state) {
+  static const arrivals all(1 << 21, begins::yes);
+  const auto f = std::make_unique<fixture>(all, million);
+  const auto measure = [&](auto&& path) {
+    auto attached = attach(f->port, path, {.budget = default_burst});
+    manual_clock time;
+    const auto burst = [&] {
+      time.advance(microseconds(5333));
+      const std::size_t n = attached.poll(time);
+      f->connections.expire(time.now(), 256);
+      return n;
+    };
+    while (f->port.sent() < all.size()) burst();
+    const std::uint64_t before = f->connections.statistics().insert;
+    std::size_t packets = 0;
+    for (auto _ : state) packets += burst();
+    if (f->connections.statistics().insert - before != packets) state.SkipWithError("not every packet began one");
+    if (f->connections.size() < 800'000) state.SkipWithError("fewer connections than meant");
+    state.SetItemsProcessed(static_cast<std::int64_t>(packets));
+  };
+  if constexpr (Translate) measure(f->path(f->snat()));
+  else measure(f->path(leave_alone{}));
+}
+
+BENCHMARK((forward_known<4096, false>))->Name("gateway/4096/track");
+BENCHMARK((forward_known<4096, true>))->Name("gateway/4096/snat");
+BENCHMARK((forward_known<1'000'000, false>))->Name("gateway/1M/track");
+BENCHMARK((forward_known<1'000'000, true>))->Name("gateway/1M/snat");
+BENCHMARK((begin<false>))->Name("gateway/new/track");
+BENCHMARK((begin<true>))->Name("gateway/new/snat");
+
+}  // namespace
