@@ -212,8 +212,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
         *p.memory, gateway::router::seeded(r.config.neighbours), *memory, r.links[n],
         neighbour_options{.router = true,
                           .failed = [](void*, packet&& late) { (void)unreachable.push(std::move(late)); }});
-    p.advertiser =
-        std::make_unique<router_advertiser>(*p.neighbours, advertising_options{}, gateway::router::random_seed());
+    p.advertiser = std::make_unique<router_advertiser>(*p.neighbours, advertising_options{}, gateway::random_seed());
     links[n] = p.neighbours.get();
     for (const interface_address& a : r.links[n].addresses) (void)links[n]->announce(a.address);
   }

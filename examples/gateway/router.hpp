@@ -20,10 +20,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "configuration.hpp"
@@ -45,11 +48,25 @@ class table_memory {
   std::byte* at_;
 };
 
-// The rules of a configuration. Their table has room for all that a text of this length can say.
+[[nodiscard]] inline std::uint64_t random_seed() {
+  std::random_device source;
+  return std::uint64_t{source()} << 32 | source();
+}
+
+// The rules of a configuration. Their table has room for all that a text of this length can say, and for what packets
+// add to its sets.
 class rule_set {
  public:
   explicit rule_set(const configuration& c)
-      : memory_(runnel::rule_table::bytes_needed(room_for(c.rules))), table_(memory_, room_for(c.rules)) {}
+      : memory_(runnel::rule_table::bytes_needed(room_for(c))), table_(memory_, room_for(c), random_seed()) {
+    table_.log_to(
+        [](void*, const runnel::log_line& line, const runnel::packet& p) {
+          runnel::text<512> said;
+          print_packet(said << line.prefix, p);
+          std::fprintf(stderr, "%s\n", said.c_str());
+        },
+        nullptr);
+  }
 
   // False when something is wrong: see `why`, "line 3, column 14: ...".
   bool load(const configuration& c) {
@@ -66,20 +83,27 @@ class rule_set {
   [[nodiscard]] runnel::rule_table& table() { return table_; }
 
  private:
-  static runnel::rule_table_config room_for(const std::string& text) {
+  static runnel::rule_table_config room_for(const configuration& c) {
+    const std::string& text = c.rules;
     const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(text.size() + 1, 64'999));
-    const auto lines = static_cast<std::uint32_t>(std::count_if(
-        text.begin(), text.end(), [](char c) { return c == '\n' || c == ';' || c == '{' || c == '}' || c == ','; }));
-    const std::uint32_t few = std::min(lines + 1, n);
+    const auto parts = 1 + static_cast<std::uint32_t>(std::count_if(text.begin(), text.end(), [](char sign) {
+                         return sign == '\n' || sign == ';' || sign == '{' || sign == '}' || sign == ',';
+                       }));
+    std::uint32_t elements = parts;  // and as many as `size 1000` says
+    for (std::size_t at = text.find("size "); at != text.npos; at = text.find("size ", at + 1))
+      elements += static_cast<std::uint32_t>(std::min(std::strtoul(text.c_str() + at + 5, nullptr, 10), 1'000'000ul));
+    const std::uint32_t few = std::min(parts, n);
     return {.chains = few,
             .rules = few,
             .nodes = n,
             .words = n,
             .statements = n,
             .limits = few,
+            .translations = few,
             .text = n,
             .sets = few,
-            .elements = lines + 1};
+            .counted = std::min(c.connections.connections, 64'999u),
+            .elements = elements};
   }
   table_memory memory_;
   runnel::rule_table table_;
@@ -222,7 +246,8 @@ struct router {
         fragment_memory(runnel::virtual_fragment_table::bytes_needed(config.fragments)),
         own_fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
         connections(connection_memory, seeded(config.connections)),
-        translations(connections, random_seed()),
+        translation_memory(runnel::nat_table::bytes_needed(ftp_sessions)),
+        translations(connections, translation_memory, seeded(ftp_sessions)),
         fragment_ids(random_seed()),
         fragments(fragment_memory, seeded(config.fragments)),
         own_fragments(own_fragment_memory, seeded(config.fragments)),
@@ -278,6 +303,7 @@ struct router {
   configuration config;
   table_memory connection_memory, fragment_memory, own_fragment_memory;
   runnel::connection_table connections;
+  table_memory translation_memory;
   runnel::nat_table translations;
   runnel::random_generator fragment_ids;
   runnel::virtual_fragment_table fragments;  // of what goes through: they stay what they are
@@ -291,14 +317,11 @@ struct router {
   std::unique_ptr<route_set> routes_now;
   std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
 
+  static constexpr runnel::nat_config ftp_sessions{.sequences = 1024};  // whose text is translated, at once
   template <class Config>
   static Config seeded(Config c) {
     c.seed = random_seed();
     return c;
-  }
-  static std::uint64_t random_seed() {
-    std::random_device source;
-    return std::uint64_t{source()} << 32 | source();
   }
 };
 
@@ -336,28 +359,31 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
                              fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
   // clang-format off
   auto tracked = as_pipeline(
-      track(r.connections) | ftp_helper(r.connections) | tftp_helper(r.connections)
+      track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
     | hook<prerouting>(r.rules)
     | nat<prerouting>(r.translations, r.rules, arriving(interfaces))
     | route(r.routes())
         .on<local>(
             hook<hook_point::input>(r.rules)
-          | nat<hook_point::input>(r.translations)
-          | confirm(r.connections)
-          | answer_echo(interfaces)
-              .on<answered>(shared(answers))
-              .on<other>(by_protocol()
-                  .on<tcp>   (reject_with_tcp_reset(r.errors) | shared(answers))
-                  .on<udp>   (reject(icmp::unreachable::port, r.errors) | shared(answers))
-                  .on<icmp>  (discard)
-                  .on<icmpv6>(discard)
-                  .on<other> (reject(icmp::unreachable::protocol, r.errors) | shared(answers))))
+              .on<refused> (reject(r.errors) | shared(answers))
+              .on<diverted>(discard)
+              .on<accepted>(nat<hook_point::input>(r.translations) | confirm(r.connections)
+                | answer_echo(interfaces)
+                    .on<answered>(shared(answers))
+                    .on<other>(by_protocol()
+                        .on<tcp>   (reject_with_tcp_reset(r.errors) | shared(answers))
+                        .on<udp>   (reject(icmp::unreachable::port, r.errors) | shared(answers))
+                        .on<icmp>  (discard)
+                        .on<icmpv6>(discard)
+                        .on<other> (reject(icmp::unreachable::protocol, r.errors) | shared(answers)))))
         .on<forward>(
             hook<hook_point::forward>(r.rules)
-          | forwarding(r.routes(), {.interfaces = interfaces, .reverse_path = r.config.reverse_path})
-              .on<forwarded>(shared(onwards))
-              .on<oversized>(fragment(r.hops, {.interfaces = interfaces}) | shared(onwards))
-              .on<refused>  (reject(r.errors) | shared(answers)))
+              .on<refused> (reject(r.errors) | shared(answers))
+              .on<diverted>(discard)
+              .on<accepted>(forwarding(r.routes(), {.interfaces = interfaces, .reverse_path = r.config.reverse_path})
+                  .on<forwarded>(shared(onwards))
+                  .on<oversized>(fragment(r.hops, {.interfaces = interfaces}) | shared(onwards))
+                  .on<refused>  (reject(r.errors) | shared(answers))))
         .on<no_route>(reject(r.hops, r.errors) | shared(answers)));
   // What is sent to this host in pieces becomes one packet; what goes through stays in pieces, each with its connection.
   auto path = as_pipeline(

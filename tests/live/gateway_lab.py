@@ -7,7 +7,7 @@
         gateway = lab.gateway(RULES)          # starts it with this configuration behind the interfaces
         lab.check(lab.lan.ping("198.51.100.2") == 3, "ping")
 """
-import contextlib, os, sys
+import os, subprocess, sys
 import lib
 
 LAN, GATEWAY_LAN, WAN, GATEWAY_WAN = "192.0.2.1", "192.0.2.254", "198.51.100.2", "198.51.100.1"
@@ -24,6 +24,14 @@ interface wan {{
 }}
 metrics 127.0.0.1:9100
 """
+
+
+def interpreter_with_ftp():
+    """A Python that has an FTP server; skips the test where there is none."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        if subprocess.run([python, "-c", "import pyftpdlib"], capture_output=True).returncode == 0:
+            return python
+    lib.skip("pyftpdlib is not installed: python3-pyftpdlib")
 
 
 class GatewayLab(lib.Lab):

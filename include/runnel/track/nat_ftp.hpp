@@ -137,6 +137,11 @@ struct nat_ftp_stage : stage_defaults {
     if (!h.partial && fold_checksum(add_checksum({h.transport, segment}, tcp_pseudo_header(h, segment))) != 0xffff)
       return false;
     if (before + now > 65535 || !p.trim(offset + segment)) return false;  // what follows is padding of the link
+    if (now > segment && p.tailroom() < now - segment) {  // a device that lends its bytes lends no room behind them
+      if (!p.keep()) return false;
+      h.transport = p.writable().data() + offset;
+      h.network = h.transport - before;
+    }
     if (now > segment && p.put(now - segment) == nullptr) return false;
     std::byte* const text = h.transport + at;
     __builtin_memmove(text + with.size(), text + size, segment - at - size);
