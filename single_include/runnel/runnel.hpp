@@ -37061,7 +37061,7 @@ class compact_trie {
   /// there is one, whatever the compiler was told.
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
 #if defined(__x86_64__) && defined(__gnu_linux__)
-    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
       return lookup_counting(addresses, answers, n);
 #endif
     lookup_each(addresses, answers, n);
@@ -38592,16 +38592,43 @@ class dir_16_16 {
 
 namespace runnel {
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
+class dir_24_8;
+
 namespace detail {
-// Whether gathers of AVX-512 are worth it: on Intel's processors that know BF16. Those before them have been slowed
-// down by the correction of a security fault, and AMD's take as long as single loads.
-inline bool gathers_fast() noexcept {
-  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+// The two ways to look up many, which have to agree: a test calls both. That by gathers answers for as many as are a
+// multiple of 16, says how many these were, and is for processors for which `gathers_work`.
+inline void lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
+                            std::size_t n) noexcept;
+#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+[[gnu::target("avx512f,avx512bw,avx512vl")]] inline std::size_t lookup_by_gathers(const dir_24_8& table,
+                                                                                  const ipv4_address* addresses,
+                                                                                  next_hop_number* answers,
+                                                                                  std::size_t n) noexcept;
+
+// Whether the processor has them, and the operating system keeps their registers: what is asked here looks at both.
+inline bool gathers_work() noexcept {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
-}  // namespace detail
+// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
+// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
+inline bool gathers_fast() noexcept {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+  return false;
 #endif
+#endif
+  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+}
+#else
+inline std::size_t lookup_by_gathers(const dir_24_8&, const ipv4_address*, next_hop_number*, std::size_t) noexcept {
+  return 0;
+}
+inline bool gathers_work() noexcept { return false; }
+inline bool gathers_fast() noexcept { return false; }
+#endif
+}  // namespace detail
 
 /// IPv4 routes in memory that the caller owns, on huge pages if possible. Limits as for `compact_trie`. Never
 /// allocates. For one thread, or for several that only ask.
@@ -38645,28 +38672,13 @@ class dir_24_8 {
   /// The next hop of the longest route that covers the address. One load, another where the /24 has longer routes.
   [[nodiscard]] RUNNEL_INLINE next_hop_number lookup(ipv4_address a) const noexcept {
     const std::uint16_t e = table_[a.value() >> 8];
-    return (e & trie::store::child) == 0 ? e : in_group(e, a);
+    return (e & child) == 0 ? e : in_group(e, a);
   }
   /// The same for `n` addresses, whose loads overlap. On x86-64 16 loads are one instruction where that is fast,
-  /// whatever the compiler was told.
+  /// whatever the compiler was told, but not under sanitizers.
   void lookup(const ipv4_address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-#if defined(__x86_64__) && defined(__gnu_linux__)
-    if (detail::gathers_fast()) {
-      const std::size_t whole = n & ~std::size_t{15};
-      lookup_gathering(addresses, answers, whole);
-      n -= whole, addresses += whole, answers += whole;
-    }
-#endif
-    constexpr std::size_t step = 16;
-    for (; n >= step; n -= step, addresses += step, answers += step) {
-      unsigned any = 0;
-      for (std::size_t i = 0; i < step; ++i) any |= answers[i] = table_[addresses[i].value() >> 8];
-      if ((any & trie::store::child) == 0) [[likely]]
-        continue;
-      for (std::size_t i = 0; i < step; ++i)
-        if ((answers[i] & trie::store::child) != 0) answers[i] = in_group(answers[i], addresses[i]);
-    }
-    for (std::size_t i = 0; i < n; ++i) answers[i] = lookup(addresses[i]);
+    const std::size_t done = detail::gathers_fast() ? detail::lookup_by_gathers(*this, addresses, answers, n) : 0;
+    detail::lookup_by_loads(*this, addresses + done, answers + done, n - done);
   }
   /// Begins to load the entry of an address.
   RUNNEL_INLINE void prefetch(ipv4_address a) const noexcept { prefetch_to_read(table_ + (a.value() >> 8)); }
@@ -38689,6 +38701,10 @@ class dir_24_8 {
   }
 
  private:
+  friend void detail::lookup_by_loads(const dir_24_8&, const ipv4_address*, next_hop_number*, std::size_t) noexcept;
+  friend std::size_t detail::lookup_by_gathers(const dir_24_8&, const ipv4_address*, next_hop_number*,
+                                               std::size_t) noexcept;
+  static constexpr std::uint16_t child = trie::store::child;
   static constexpr std::size_t table_bytes = std::size_t{32} << 20;
 
   dir_24_8(mutable_bytes memory, std::size_t group_bytes) noexcept
@@ -38700,41 +38716,13 @@ class dir_24_8 {
   }
 
   // The number that the trie has for the node of a /24 is that of its group.
-  static constexpr std::size_t number_of_group(std::uint16_t e) noexcept { return e & (trie::store::child - 1u); }
+  static constexpr std::size_t number_of_group(std::uint16_t e) noexcept { return e & (child - 1u); }
   [[nodiscard]] RUNNEL_INLINE next_hop_number in_group(std::uint16_t e, ipv4_address a) const noexcept {
     const std::size_t group = number_of_group(e);
     if (group < most_groups_) [[likely]]
       return groups_[group * 256 + (a.value() & 255)];
     return routes_.store_.get(routes_.store_.of(e), a.value() & 255);
   }
-#if defined(__x86_64__) && defined(__gnu_linux__)
-  // `n` is a multiple of 16. Few instructions for each address leave the processor room to begin with many more before
-  // the loads of the first are done. A gather takes 32 bits an entry, of which the upper half is the next one: behind
-  // the last one are the groups.
-  [[gnu::target("avx512f,avx512bw,avx512vl")]] void lookup_gathering(const ipv4_address* addresses,
-                                                                     next_hop_number* answers,
-                                                                     std::size_t n) const noexcept {
-    using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
-    using halves [[gnu::vector_size(32)]] = std::uint16_t;
-    for (const ipv4_address* const end = addresses + n; addresses != end; addresses += 16, answers += 16) {
-      sixteen at, found;
-      __builtin_memcpy(&at, addresses, sizeof at);
-      at >>= 8;
-      asm("kxnorw %%k1, %%k1, %%k1\n\tvpgatherdd (%[table],%[at],2), %[found]%{%%k1%}"
-          : [found] "=&v"(found)
-          : [table] "r"(table_), [at] "v"(at)
-          : "k1", "memory");
-      const halves e = __builtin_convertvector(found, halves);
-      __builtin_memcpy(answers, &e, sizeof e);
-      std::uint64_t words[4];
-      __builtin_memcpy(words, &e, sizeof words);
-      if (((words[0] | words[1] | words[2] | words[3]) & 0x8000'8000'8000'8000u) == 0) [[likely]]
-        continue;
-      for (std::size_t i = 0; i < 16; ++i)
-        if ((answers[i] & trie::store::child) != 0) answers[i] = in_group(answers[i], addresses[i]);
-    }
-  }
-#endif
   // Copies what the trie says about a prefix.
   void write_out(const ipv4_prefix& p) noexcept {
     const std::uint32_t first = p.address().value() >> 8;
@@ -38752,7 +38740,7 @@ class dir_24_8 {
       for (std::uint32_t i = from; i < to;) {
         const std::uint16_t e = routes_.store_.get(n, i);
         const std::uint32_t behind = n.behind_run(i) < to ? n.behind_run(i) : to;
-        if ((e & trie::store::child) != 0) write_group(e);
+        if ((e & child) != 0) write_group(e);
         for (; i < behind; ++i) at[i] = e;
       }
     }
@@ -38772,6 +38760,52 @@ class dir_24_8 {
   std::size_t most_groups_;
   trie routes_;
 };
+
+inline void detail::lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
+                                    std::size_t n) noexcept {
+  constexpr std::size_t step = 16;
+  for (; n >= step; n -= step, addresses += step, answers += step) {
+    unsigned any = 0;
+    for (std::size_t i = 0; i < step; ++i) any |= answers[i] = table.table_[addresses[i].value() >> 8];
+    if ((any & dir_24_8::child) == 0) [[likely]]
+      continue;
+    for (std::size_t i = 0; i < step; ++i)
+      if ((answers[i] & dir_24_8::child) != 0) answers[i] = table.in_group(answers[i], addresses[i]);
+  }
+  for (std::size_t i = 0; i < n; ++i) answers[i] = table.lookup(addresses[i]);
+}
+
+#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+// Few instructions for each address leave the processor room to begin with many more before the loads of the first are
+// done. A gather takes 32 bits an entry, of which the upper half is the next one: behind the last one are the groups,
+// or the trie where there are none.
+std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
+                                      std::size_t n) noexcept {
+  using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
+  using halves [[gnu::vector_size(32)]] = std::uint16_t;
+  static_assert(sizeof(ipv4_address) == 4);
+  const std::size_t whole = n & ~std::size_t{15};
+  for (const ipv4_address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
+    sixteen at, found;
+    __builtin_memcpy(&at, addresses, sizeof at);
+    at >>= 8;
+    asm("kxnorw {%%k1, %%k1, %%k1|k1, k1, k1}\n\t"
+        "vpgatherdd {(%[table],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[table]+%[at]*2]}"
+        : [found] "=&v"(found)
+        : [table] "r"(table.table_), [at] "v"(at)
+        : "k1", "memory");
+    const halves e = __builtin_convertvector(found, halves);
+    __builtin_memcpy(answers, &e, sizeof e);
+    std::uint64_t words[4];
+    __builtin_memcpy(words, &e, sizeof words);
+    if (((words[0] | words[1] | words[2] | words[3]) & 0x8000'8000'8000'8000u) == 0) [[likely]]
+      continue;
+    for (std::size_t i = 0; i < 16; ++i)
+      if ((answers[i] & dir_24_8::child) != 0) answers[i] = table.in_group(answers[i], addresses[i]);
+  }
+  return whole;
+}
+#endif
 
 }  // namespace runnel
 

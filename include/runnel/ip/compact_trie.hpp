@@ -146,7 +146,7 @@ class compact_trie {
   /// there is one, whatever the compiler was told.
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
 #if defined(__x86_64__) && defined(__gnu_linux__)
-    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
       return lookup_counting(addresses, answers, n);
 #endif
     lookup_each(addresses, answers, n);
