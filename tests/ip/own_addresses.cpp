@@ -96,7 +96,7 @@ TEST_CASE("broadcast addresses of subnets, by the length of their prefixes") {
 
 TEST_CASE("broadcast addresses of several subnets, also when some have gone, against a plain answer") {
   random_generator random{9};
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 50; ++round) {
     own_addresses own;
     interface_address all[6];
     std::size_t n = 0;
@@ -115,8 +115,8 @@ TEST_CASE("broadcast addresses of several subnets, also when some have gone, aga
         last = last || !ipv4_prefix{ipv4_address{a.value() + 1}, length}.contains(a);
         first = first || !ipv4_prefix{ipv4_address{a.value() - 1}, length}.contains(a);
       }
-      REQUIRE(own.is_broadcast(a) == last);
-      REQUIRE(own.is_directed_broadcast(a) == (last || first));
+      const bool same = own.is_broadcast(a) == last && own.is_directed_broadcast(a) == (last || first);
+      if (!same) FAIL("192.0." << (host >> 8) << '.' << (host & 255) << " in round " << round);
     }
   }
 }
