@@ -43643,6 +43643,9 @@ enum tcp_kind : std::uint8_t { kind_syn, kind_synack, kind_fin, kind_ack, kind_r
 // Bits of tcp_window::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
 inline constexpr std::uint8_t has_scale = 1, has_sack = 2, close_begun = 4, liberal_side = 8, unacknowledged = 16,
                               has_max_ack = 32, challenge_expected = 64, opened_by_both = 128;
+// Of one side, for helpers that read text: what it said last did not end a line; its last segment began just where it
+// had ended before.
+inline constexpr std::uint8_t mid_line = 64, continues = 128;
 
 // What the table says beside the states of tcp_connection_state.
 inline constexpr std::uint8_t state_ignore = 10, state_invalid = 11;
@@ -43793,6 +43796,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   const bool ack_known = is_before(sack, receiver.end + 1);
   const bool ack_recent = is_after(sack, receiver.end - ack_window - 1);
   const bool in_receive_window = receiver.max_window == 0 || is_after(end, sender.end - receiver.max_window - 1);
+  sender_flags = static_cast<std::uint8_t>((sender_flags & ~unsigned{continues}) |
+                                           (sequence == sender.end ? unsigned{continues} : 0u));
   if (!is_before(sequence, sender.max_end + 1)) {
     const std::uint32_t overshot = end - sender.max_end + 1;
     if (receiver.max_window != 0 && in_receive_window && ack_recent && overshot <= receiver.max_window && ack_known) {
@@ -45028,6 +45033,14 @@ struct tracker {
     return c.tcp_.side[reply ? 1 : 0].end == end;
   }
 
+  // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
+  static bool begins_line(connection& c, bool reply, bool ends) noexcept {
+    std::uint8_t& flags = c.tcp_.flags[reply ? 1 : 0];
+    const bool begins = (flags & (mid_line | continues)) == continues;
+    flags = static_cast<std::uint8_t>(ends ? flags & ~unsigned{mid_line} : flags | unsigned{mid_line});
+    return begins;
+  }
+
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
@@ -45339,10 +45352,11 @@ struct tracker {
 //     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
 //
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
-// with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
-// Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
-// needs no sequence number to be known. Addresses inside the text stay as they are: where those are translated,
-// `nat_ftp` of nat_ftp.hpp stands in the place of `ftp_helper`.
+// from the beginning of its line to behind the port, be the latest of what its sender said, and new, and may only
+// announce the address of who sends it. Otherwise an attacker could have somebody else's ports opened: a segment below
+// the window passes as established, and needs no sequence number to be known; and who may say what a line contains
+// could choose where it is cut. Addresses inside the text stay as they are: where those are translated, `nat_ftp` of
+// nat_ftp.hpp stands in the place of `ftp_helper`.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -45363,6 +45377,15 @@ class line_reader {
     return true;
   }
   [[nodiscard]] constexpr std::size_t left() const noexcept { return rest_.size(); }
+  // A printable character that is no digit.
+  [[nodiscard]] constexpr bool delimiter(char& to) noexcept {
+    if (rest_.empty()) return false;
+    const std::uint8_t c = load_u8(rest_.data());
+    if (c <= ' ' || c > '~' || (c >= '0' && c <= '9')) return false;
+    to = static_cast<char>(c);
+    rest_ = rest_.from(1);
+    return true;
+  }
   // A word, small letters or capital ones.
   [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
     std::size_t n = 0;
@@ -45387,6 +45410,12 @@ class line_reader {
   [[nodiscard]] constexpr bool skip_to(char c) noexcept {
     for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
       if (accept(c)) return true;
+    return false;
+  }
+  // Goes to the next digit of this line.
+  [[nodiscard]] constexpr bool skip_to_digit() noexcept {
+    for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
+      if (load_u8(rest_.data()) - std::uint32_t{'0'} <= 9) return true;
     return false;
   }
   [[nodiscard]] constexpr bool has_line_end() const noexcept {
@@ -45419,6 +45448,8 @@ struct ftp_place {
   std::size_t at = 0;
   std::size_t size = 0;
   bool extended = false;
+  char mark = '|';      // its delimiter
+  bool is_new = false;  // nobody has heard it before, and it begins a line
 };
 // `10,0,0,1,4,1`
 [[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
@@ -45440,10 +45471,12 @@ struct ftp_place {
     if (in.accept_word("PORT")) six = in.accept(' ') && (before = in.left(), read_six(in, address, port));
     else extended = in.accept_word("EPRT") && in.accept(' ');
   } else {
-    std::uint32_t code = 0;
-    if (!in.number(999, code)) return p;
-    if (code == 227) six = in.skip_to('(') && (before = in.left(), read_six(in, address, port));
-    else if (code == 229) extended = in.skip_to('(');
+    if (!in.accept('2') || !in.accept('2')) return p;
+    const bool pasv = in.accept('7');
+    if ((!pasv && !in.accept('9')) || !in.accept(' ')) return p;
+    // RFC 1123 §4.1.2.6: nothing but the numbers counts.
+    if (pasv) six = in.skip_to_digit() && (before = in.left(), read_six(in, address, port));
+    else extended = in.skip_to('(');
   }
   const auto is_said = [&](std::size_t from) {
     p.at = said.size() - from;
@@ -45451,14 +45484,15 @@ struct ftp_place {
   };
   if (six) {
     is_said(before);
-    if (!in.has_line_end()) return p;
+    // What ends the last number is there; of a command that is the end of the line.
+    if (reply ? in.left() == 0 : !in.has_line_end()) return p;
     p.found = p.has_address = true;
     p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
     return p;
   }
   // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
-  char mark = '|';
-  if (!extended || !in.accept(mark)) return p;
+  if (!extended || !in.delimiter(p.mark)) return p;
+  const char mark = p.mark;
   p.extended = true;
   before = in.left();
   char text[48];
@@ -45472,7 +45506,7 @@ struct ftp_place {
   }
   if (!in.number(65535, port) || port == 0) return p;
   is_said(before);
-  if (!in.accept(mark) || !in.has_line_end()) return p;
+  if (!in.accept(mark)) return p;
   const auto to_port = static_cast<std::uint16_t>(port);
   if (family == 0) {
     p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
@@ -45500,13 +45534,15 @@ struct ftp_place {
 }
 
 // What a segment of a connection announces, when it is the latest of its side and names its sender's address.
-[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, const connection& c, tcp segment,
+[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, connection& c, tcp segment,
                                                  bool reply) noexcept {
   const bytes said = segment.payload();
   if (said.empty()) return {};
   const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
   if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return {};
-  const ftp_place place = read_ftp(said, reply);
+  const bool begins = tracker::begins_line(c, reply, load_u8(said.data() + said.size() - 1) == '\n');
+  ftp_place place = read_ftp(said, reply);
+  place.is_new = begins;
   if (!place.found || !place.has_address) return place;
   const connection_tuple way = reply ? table.reply(c) : table.original(c);
   const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
@@ -45518,11 +45554,11 @@ struct ftp_stage {
   connection_table* table;
   std::uint16_t port;
 
-  void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
+  void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
     const ftp_place place = read_announcement(*table, c, segment, reply);
-    if (!place.found) return;
+    if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
     table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }
@@ -47218,15 +47254,17 @@ struct nat_ftp_stage : stage_defaults {
     const std::uint16_t own = place.to.destination_port();
     const ipv6_address here = nat_address(way, true), there = nat_address(back, false);
     if (here == there) {  // the other side knows it by the same address
-      all.expect(k, beside(back, own, 6), false, seconds(300), now);
+      if (place.is_new) all.expect(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
-    sequence_entry* const e = table->sequences().find_or_insert(all.number_of(k));
-    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
-    table->translate_sequences(k);
     const unsigned side = reply ? 1 : 0;
     const std::uint32_t at = segment.sequence_number();
-    const bool again = e->announced[side] == own && e->said_at[side] == at;
+    sequence_entry* e = table->sequences().find(all.number_of(k));
+    const bool again = e != nullptr && e->announced[side] == own && e->said_at[side] == at;
+    if (!place.is_new && !again) return pass;
+    if (e == nullptr) e = table->sequences().find_or_insert(all.number_of(k));
+    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
+    table->translate_sequences(k);
     const std::uint16_t given = again ? e->given[side] : table->free_announcement(back, own, now);
     if (given == 0) return table->lose(drop_reason::nat_exhausted);
     text<64> said;
@@ -47246,10 +47284,10 @@ struct nat_ftp_stage : stage_defaults {
       out << (v >> 24) << ',' << (v >> 16 & 255u) << ',' << (v >> 8 & 255u) << ',' << (v & 255u) << ','
           << std::uint32_t{given} / 256 << ',' << std::uint32_t{given} % 256;
     } else if (place.has_address) {
-      out << (is_mapped(a) ? "1|" : "2|");
+      out << (is_mapped(a) ? '1' : '2') << place.mark;
       if (is_mapped(a)) print(out, unmapped(a));
       else print(out, a);
-      out << '|' << std::uint32_t{given};
+      out << place.mark << std::uint32_t{given};
     } else {
       out << std::uint32_t{given};
     }

@@ -16,6 +16,7 @@
 #include <runnel/track.hpp>
 #include <runnel/wire.hpp>
 
+#include "ftp_conversation.hpp"
 #include "one_frame.hpp"
 #include "other_conversations.hpp"
 
@@ -75,7 +76,7 @@ std::string text(std::uint32_t said) {
 
 static_pool<pool_config{.packets = 4096, .bytes = 2048, .headroom = 64, .bare = 64}> memory;
 static_connection_table<connection_config{
-    .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .seed = 7}>
+    .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .expectations = 4096, .seed = 7}>
     connections{7, {.timeouts = timeouts(), .checksum = true}};
 static_fragment_table<fragment_config{.fragments = 3000, .datagrams = 1500}> fragments{7};
 
@@ -89,7 +90,8 @@ class our_path {
     clock_.set(instant{} + seconds(t.tv_sec) + nanoseconds(t.tv_nsec));
     connections->expire(clock_.now());
     std::uint32_t said = 0;
-    auto path = parse() | defragment(fragments) | track(connections) |
+    auto path = parse() | defragment(fragments) | track(connections) | ftp_helper(connections) |
+                tftp_helper(connections) |
                 [&](packet& p) {
                   said = about(p);
                   return goes_on ? pass : drop;
@@ -154,8 +156,10 @@ class comparison {
   }
   void differs(const std::string& what, const hosts* between, const std::string& story) {
     if (between != nullptr) spoiled.push_back(*between);
-    const std::string key = (ours == 0 && kernel != 0 ? "dropped by parse(), " + fault : what) + ": the kernel says " +
-                            text(kernel) + ", we say " + text(ours);
+    const std::string key = (ours == 0 && kernel != 0 ? "dropped by parse(), " + fault
+                             : kernel == 0            ? what + ", which the kernel drops"
+                                                      : what) +
+                            ": the kernel says " + text(kernel) + ", we say " + text(ours);
     if (++found[key] == 1) stories[key] = story;
   }
   int report() {
@@ -290,6 +294,7 @@ int main(int argc, char** argv) {
     return other_conversation{random, new_hosts(),
                               other_conversation::kind(random.below(unsigned(other_conversation::kind::count)))};
   });
+  random_conversations<ftp_conversation>(c, random, packets / 4, [&] { return ftp_conversation{random, new_hosts()}; });
   udp_streams(c, random, static_cast<std::uint16_t>(seed + 1));
   return c.report();
 }

@@ -101,7 +101,9 @@ TEST_CASE("FTP, passive: the client's connection is related") {
   CHECK(t.syn(20, client, 4000, server, 2049) == "related");
   CHECK(t.control(30, true, "229 Entering Extended Passive Mode (|||2050|)\r\n") == "established");
   CHECK(t.syn(40, client, 4001, server, 2050) == "related");
-  CHECK(t.control(50, false, "EPRT |1|10.0.0.1|1030|\r\n") == "established");
+  CHECK(t.control(45, true, "227 192,0,2,1,8,3\r\n") == "established");  // RFC 1123 §4.1.2.6: without parentheses
+  CHECK(t.syn(46, client, 4002, server, 2051) == "related");
+  CHECK(t.control(50, false, "EPRT !1!10.0.0.1!1030!\r\n") == "established");  // RFC 2428 §2: any delimiter
   CHECK(t.syn(60, server, 20, client, 1030) == "related");
 }
 
@@ -124,11 +126,29 @@ TEST_CASE("who does not know where an FTP connection is cannot announce in its n
   CHECK(t.syn(60, server, 20, client, 1025) == "related");
 }
 
+TEST_CASE("what looks like an announcement in the middle of a line is none") {
+  ftp_session t;
+  t.open();
+  CHECK(t.control(10, false, "STOR a name that is so long that ") == "established");
+  CHECK(t.control(11, false, "PORT 10,0,0,1,4,1\r\n") == "established");
+  t.mine -= 19;
+  CHECK(t.control(11, false, "PORT 10,0,0,1,4,1\r\n") == "established");  // nor is it one when it is sent again
+  t.mine -= 19;
+  CHECK(t.control(11, false, "PORT 10,0,0,1,4,1\r\nNOOP\r\n") == "established");  // or with more behind it
+  CHECK(t.table->expected() == 0);
+  CHECK(t.control(12, true, "501 no such ") == "established");  // each side has lines of its own
+  CHECK(t.control(13, false, "PORT 10,0,0,1,4,2\r\n") == "established");
+  CHECK(t.table->expected() == 1);
+  CHECK(t.control(14, true, "227 name (192,0,2,1,8,1)\r\n") == "established");
+  CHECK(t.table->expected() == 1);
+}
+
 TEST_CASE("an announcement that is not the sender's own, cut, or late, announces nothing") {
   ftp_session t;
   t.open();
   CHECK(t.control(10, false, "PORT 198,51,100,1,4,1\r\n") == "established");
   CHECK(t.control(11, false, "PORT 10,0,0,1,4,1") == "established");
+  CHECK(t.control(12, false, "\r\n") == "established");
   CHECK(t.control(12, false, "PORT 10,0,0,1,4\r\n") == "established");
   CHECK(t.control(13, false, "PORT 10,0,0,256,4,1\r\n") == "established");
   CHECK(t.control(14, false, "PORT 10,0,0,1,0,0\r\n") == "established");

@@ -5,10 +5,11 @@
 //     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
 //
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
-// with the end of its line, be the latest of what its sender said, and may only announce the address of who sends it.
-// Otherwise an attacker could have somebody else's ports opened: a segment below the window passes as established, and
-// needs no sequence number to be known. Addresses inside the text stay as they are: where those are translated,
-// `nat_ftp` of nat_ftp.hpp stands in the place of `ftp_helper`.
+// from the beginning of its line to behind the port, be the latest of what its sender said, and new, and may only
+// announce the address of who sends it. Otherwise an attacker could have somebody else's ports opened: a segment below
+// the window passes as established, and needs no sequence number to be known; and who may say what a line contains
+// could choose where it is cut. Addresses inside the text stay as they are: where those are translated, `nat_ftp` of
+// nat_ftp.hpp stands in the place of `ftp_helper`.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -40,6 +41,15 @@ class line_reader {
     return true;
   }
   [[nodiscard]] constexpr std::size_t left() const noexcept { return rest_.size(); }
+  // A printable character that is no digit.
+  [[nodiscard]] constexpr bool delimiter(char& to) noexcept {
+    if (rest_.empty()) return false;
+    const std::uint8_t c = load_u8(rest_.data());
+    if (c <= ' ' || c > '~' || (c >= '0' && c <= '9')) return false;
+    to = static_cast<char>(c);
+    rest_ = rest_.from(1);
+    return true;
+  }
   // A word, small letters or capital ones.
   [[nodiscard]] constexpr bool accept_word(const char* word) noexcept {
     std::size_t n = 0;
@@ -64,6 +74,12 @@ class line_reader {
   [[nodiscard]] constexpr bool skip_to(char c) noexcept {
     for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
       if (accept(c)) return true;
+    return false;
+  }
+  // Goes to the next digit of this line.
+  [[nodiscard]] constexpr bool skip_to_digit() noexcept {
+    for (; !rest_.empty() && load_u8(rest_.data()) != '\n'; rest_ = rest_.from(1))
+      if (load_u8(rest_.data()) - std::uint32_t{'0'} <= 9) return true;
     return false;
   }
   [[nodiscard]] constexpr bool has_line_end() const noexcept {
@@ -96,6 +112,8 @@ struct ftp_place {
   std::size_t at = 0;
   std::size_t size = 0;
   bool extended = false;
+  char mark = '|';      // its delimiter
+  bool is_new = false;  // nobody has heard it before, and it begins a line
 };
 // `10,0,0,1,4,1`
 [[nodiscard]] constexpr bool read_six(line_reader& in, std::uint32_t& address, std::uint32_t& port) noexcept {
@@ -117,10 +135,12 @@ struct ftp_place {
     if (in.accept_word("PORT")) six = in.accept(' ') && (before = in.left(), read_six(in, address, port));
     else extended = in.accept_word("EPRT") && in.accept(' ');
   } else {
-    std::uint32_t code = 0;
-    if (!in.number(999, code)) return p;
-    if (code == 227) six = in.skip_to('(') && (before = in.left(), read_six(in, address, port));
-    else if (code == 229) extended = in.skip_to('(');
+    if (!in.accept('2') || !in.accept('2')) return p;
+    const bool pasv = in.accept('7');
+    if ((!pasv && !in.accept('9')) || !in.accept(' ')) return p;
+    // RFC 1123 §4.1.2.6: nothing but the numbers counts.
+    if (pasv) six = in.skip_to_digit() && (before = in.left(), read_six(in, address, port));
+    else extended = in.skip_to('(');
   }
   const auto is_said = [&](std::size_t from) {
     p.at = said.size() - from;
@@ -128,14 +148,15 @@ struct ftp_place {
   };
   if (six) {
     is_said(before);
-    if (!in.has_line_end()) return p;
+    // What ends the last number is there; of a command that is the end of the line.
+    if (reply ? in.left() == 0 : !in.has_line_end()) return p;
     p.found = p.has_address = true;
     p.to = {ipv4_address{}, ipv4_address{address}, 0, static_cast<std::uint16_t>(port), 6};
     return p;
   }
   // `|1|10.0.0.1|1025|`, `|||1025|`; RFC 2428 §2: the delimiter is any printable character.
-  char mark = '|';
-  if (!extended || !in.accept(mark)) return p;
+  if (!extended || !in.delimiter(p.mark)) return p;
+  const char mark = p.mark;
   p.extended = true;
   before = in.left();
   char text[48];
@@ -149,7 +170,7 @@ struct ftp_place {
   }
   if (!in.number(65535, port) || port == 0) return p;
   is_said(before);
-  if (!in.accept(mark) || !in.has_line_end()) return p;
+  if (!in.accept(mark)) return p;
   const auto to_port = static_cast<std::uint16_t>(port);
   if (family == 0) {
     p.to = {ipv4_address{}, ipv4_address{}, 0, to_port, 6};
@@ -177,13 +198,15 @@ struct ftp_place {
 }
 
 // What a segment of a connection announces, when it is the latest of its side and names its sender's address.
-[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, const connection& c, tcp segment,
+[[nodiscard]] inline ftp_place read_announcement(const connection_table& table, connection& c, tcp segment,
                                                  bool reply) noexcept {
   const bytes said = segment.payload();
   if (said.empty()) return {};
   const std::uint32_t end = segment.sequence_number() + static_cast<std::uint32_t>(said.size());
   if (!tracker::is_latest(c, reply, end + (segment.fin() ? 1 : 0))) return {};
-  const ftp_place place = read_ftp(said, reply);
+  const bool begins = tracker::begins_line(c, reply, load_u8(said.data() + said.size() - 1) == '\n');
+  ftp_place place = read_ftp(said, reply);
+  place.is_new = begins;
   if (!place.found || !place.has_address) return place;
   const connection_tuple way = reply ? table.reply(c) : table.original(c);
   const bool own = place.to.is_ipv6() == way.is_ipv6() && place.to.destination6() == way.source6();
@@ -195,11 +218,11 @@ struct ftp_stage {
   connection_table* table;
   std::uint16_t port;
 
-  void operator()(const connection& c, packet& p, tcp segment, instant now) const noexcept {
+  void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
     const ftp_place place = read_announcement(*table, c, segment, reply);
-    if (!place.found) return;
+    if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
     table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }

@@ -89,15 +89,17 @@ struct nat_ftp_stage : stage_defaults {
     const std::uint16_t own = place.to.destination_port();
     const ipv6_address here = nat_address(way, true), there = nat_address(back, false);
     if (here == there) {  // the other side knows it by the same address
-      all.expect(k, beside(back, own, 6), false, seconds(300), now);
+      if (place.is_new) all.expect(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
-    sequence_entry* const e = table->sequences().find_or_insert(all.number_of(k));
-    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
-    table->translate_sequences(k);
     const unsigned side = reply ? 1 : 0;
     const std::uint32_t at = segment.sequence_number();
-    const bool again = e->announced[side] == own && e->said_at[side] == at;
+    sequence_entry* e = table->sequences().find(all.number_of(k));
+    const bool again = e != nullptr && e->announced[side] == own && e->said_at[side] == at;
+    if (!place.is_new && !again) return pass;
+    if (e == nullptr) e = table->sequences().find_or_insert(all.number_of(k));
+    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
+    table->translate_sequences(k);
     const std::uint16_t given = again ? e->given[side] : table->free_announcement(back, own, now);
     if (given == 0) return table->lose(drop_reason::nat_exhausted);
     text<64> said;
@@ -117,10 +119,10 @@ struct nat_ftp_stage : stage_defaults {
       out << (v >> 24) << ',' << (v >> 16 & 255u) << ',' << (v >> 8 & 255u) << ',' << (v & 255u) << ','
           << std::uint32_t{given} / 256 << ',' << std::uint32_t{given} % 256;
     } else if (place.has_address) {
-      out << (is_mapped(a) ? "1|" : "2|");
+      out << (is_mapped(a) ? '1' : '2') << place.mark;
       if (is_mapped(a)) print(out, unmapped(a));
       else print(out, a);
-      out << '|' << std::uint32_t{given};
+      out << place.mark << std::uint32_t{given};
     } else {
       out << std::uint32_t{given};
     }

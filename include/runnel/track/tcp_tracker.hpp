@@ -64,6 +64,9 @@ enum tcp_kind : std::uint8_t { kind_syn, kind_synack, kind_fin, kind_ack, kind_r
 // Bits of tcp_window::flags and tcp_window::last_flags: IP_CT_TCP_FLAG_*.
 inline constexpr std::uint8_t has_scale = 1, has_sack = 2, close_begun = 4, liberal_side = 8, unacknowledged = 16,
                               has_max_ack = 32, challenge_expected = 64, opened_by_both = 128;
+// Of one side, for helpers that read text: what it said last did not end a line; its last segment began just where it
+// had ended before.
+inline constexpr std::uint8_t mid_line = 64, continues = 128;
 
 // What the table says beside the states of tcp_connection_state.
 inline constexpr std::uint8_t state_ignore = 10, state_invalid = 11;
@@ -214,6 +217,8 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   const bool ack_known = is_before(sack, receiver.end + 1);
   const bool ack_recent = is_after(sack, receiver.end - ack_window - 1);
   const bool in_receive_window = receiver.max_window == 0 || is_after(end, sender.end - receiver.max_window - 1);
+  sender_flags = static_cast<std::uint8_t>((sender_flags & ~unsigned{continues}) |
+                                           (sequence == sender.end ? unsigned{continues} : 0u));
   if (!is_before(sequence, sender.max_end + 1)) {
     const std::uint32_t overshot = end - sender.max_end + 1;
     if (receiver.max_window != 0 && in_receive_window && ack_recent && overshot <= receiver.max_window && ack_known) {

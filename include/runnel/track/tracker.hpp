@@ -45,6 +45,14 @@ struct tracker {
     return c.tcp_.side[reply ? 1 : 0].end == end;
   }
 
+  // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
+  static bool begins_line(connection& c, bool reply, bool ends) noexcept {
+    std::uint8_t& flags = c.tcp_.flags[reply ? 1 : 0];
+    const bool begins = (flags & (mid_line | continues)) == continues;
+    flags = static_cast<std::uint8_t>(ends ? flags & ~unsigned{mid_line} : flags | unsigned{mid_line});
+    return begins;
+  }
+
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
