@@ -10573,9 +10573,14 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 // In `status` too: a rule that counts connections has counted it.
-inline constexpr std::uint16_t connection_is_counted = 1u << 6;
-// What of `status` others see.
-inline constexpr std::uint16_t public_connection_status = 0x03bf;
+inline constexpr std::uint16_t connection_is_counted = 1u << 13;
+// What of `status` others see. All bits are taken: that of `dying` has another meaning in connections that are not
+// confirmed, see `connection::one_way`.
+[[nodiscard]] constexpr std::uint16_t public_status_of(std::uint16_t status) noexcept {
+  constexpr unsigned known = 0x03ff;
+  const bool is_confirmed = (status & connection_status::confirmed) != 0;
+  return static_cast<std::uint16_t>(status & (is_confirmed ? known : known & ~unsigned{connection_status::dying}));
+}
 }  // namespace detail
 
 }  // namespace runnel
@@ -11608,7 +11613,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
       const connection_facts* const known = s.facts();
       if (known == nullptr) return false;
       if constexpr (Key == meta_key::ct_mark) to = known->mark;
-      else if constexpr (Key == meta_key::ct_status) to = known->status & runnel::detail::public_connection_status;
+      else if constexpr (Key == meta_key::ct_status) to = runnel::detail::public_status_of(known->status);
       else to = known->zone;
     } else if constexpr (Key == meta_key::nfproto)
       to = s.headers.layers().has(protocol::ipv4)   ? 2
@@ -32792,7 +32797,7 @@ class table_set_loader {
     while (in.good()) {
       (void)to_next_word(in);
       if (in.accept("}")) break;
-      if (in.accept_words("type")) typed = parse_type(in, s, is_map);
+      if (!typed && in.accept_words("type")) typed = parse_type(in, s, is_map);
       else if (in.accept_words("flags")) parse_flags(in, s);
       else if (!is_map && in.accept_words("auto-merge")) merge = true;
       else if (in.accept_words("size")) s.size = parse_size(in);
@@ -42899,7 +42904,7 @@ class alignas(64) connection : private connection_facts {
   connection& operator=(const connection&) = delete;
 
   /// Bits of `connection_status`.
-  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
+  [[nodiscard]] std::uint16_t status() const noexcept { return detail::public_status_of(facts().status); }
   /// Whether all of some bits are set.
   [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
   /// The IP protocol.
@@ -42937,10 +42942,13 @@ class alignas(64) connection : private connection_facts {
   friend struct detail::tracker;
   friend struct detail::transfer;
   friend struct detail::translated;
-  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
-                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
+  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, has_labels = 1u << 12,
+                                 maps_destination = 1u << 11, maps_source = 1u << 10,
                                  has_mapping = maps_destination | maps_source;
-  static constexpr std::uint16_t public_status = detail::public_connection_status;
+  // Another connection has its reply tuple. Such a one is never confirmed, and only one that is dies by an event.
+  static constexpr std::uint16_t one_way = connection_status::dying;
+  static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
+                detail::connection_is_counted > 0x3ff);
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
@@ -44645,7 +44653,8 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
   if (ring_used_ != 0) {
     const connection& oldest = records_[ring_[ring_first_]];
-    if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
+    // What is held gives its number to nobody yet: true of one that was begun 65536 bursts ago, too.
+    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return make_room_in_ring(), true;
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
@@ -45794,9 +45803,11 @@ RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple&
       else change.apply(h.transport + 2);
       return;
     }
-    case 33:   // DCCP
-    case 136:  // UDP-Lite
+    case 33:  // DCCP
       if (h.held >= 8) change.apply(h.transport + 6);
+      return;
+    case 136:  // UDP-Lite
+      if (h.held >= 8) change.apply_to_udp(h.transport + 6);
       return;
     default: return;
   }
@@ -46534,6 +46545,10 @@ struct translated {
     t.unadjust_ = g;
     t.unmap_context_ = context;
   }
+  static void forget_mappings(connection_table& t) noexcept {
+    for (std::uint32_t i = 0; i < t.fresh_; ++i)
+      t.records_[i].bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
+  }
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
     t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
@@ -46584,7 +46599,11 @@ class nat_table {
       : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
   nat_table(const nat_table&) = delete;
   nat_table& operator=(const nat_table&) = delete;
-  ~nat_table() { detail::translated::attach(connections_, nullptr, nullptr, nullptr); }
+  /// The connections stay, without their mappings: with other tables after it, see `restore`. O(connections).
+  ~nat_table() {
+    detail::translated::attach(connections_, nullptr, nullptr, nullptr);
+    if (maps()) detail::translated::forget_mappings(connections_);
+  }
 
   /// The connections that it translates.
   [[nodiscard]] connection_table& connections() noexcept { return connections_; }

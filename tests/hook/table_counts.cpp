@@ -8,6 +8,8 @@
 
 #include <match/nft.hpp>
 
+#include <runnel/track.hpp>
+
 #include "asked_table.hpp"
 
 using namespace runnel;
@@ -179,4 +181,20 @@ TEST_CASE("what is wrong with connection limits is said") {
         "rules: line 4, column 19: connections are counted in a set without times: elements go with them");
   CHECK(says(s, "add @s { ip saddr ct count 5 } drop\ndelete @s { ip saddr }") ==
         "rules: line 5, column 9: nothing is deleted from a set that counts connections: elements go with them");
+}
+
+TEST_CASE("what rules count stays what it was for all others: it is exported, and its status says nothing of it") {
+  alignas(connection_table::alignment) static std::byte memory[65536];
+  connection_table all({memory, sizeof memory}, {.connections = 16, .unconfirmed = 4, .seed = 1});
+  asked_table t(table_of("", "tcp dport 22 ct count over 3 drop"));
+  const std::uint32_t n = all.insert({ipv4_address{10, 0, 0, 1}, ipv4_address{192, 0, 2, 1}, 1, 22, 6}, {});
+  REQUIRE(all.confirm(all[n], {}));
+  t.at.connections = &all[0];
+  packet p = t.tcp({10, 0, 0, 1}, 22);
+  p.connection(connection_word::of(new_, connection_direction::original, n).value);
+  CHECK(t.ask(std::move(p)) == "0");
+  CHECK(all[n].status() == connection_status::confirmed);
+  CHECK_FALSE(all[n].has_status(connection_status::seq_adjust));
+  std::byte to[1024];
+  CHECK(export_connections(all, to, {}) == export_size(all));
 }

@@ -174,3 +174,11 @@ TEST_CASE("what is wrong with a set is said") {
   CHECK(why_not("table ip a { set s { type ipv4_addr; }; }\ntable ip b { set s { type mark; }; }\n"
                 "table ip a { chain c { ip saddr @s drop\n } }") == "");
 }
+
+TEST_CASE("a set or map has one type: what its elements lead to cannot change behind them") {
+  CHECK(why_not("table ip t { set s { type ipv4_addr; elements = { 10.0.0.1 } type ipv6_addr } }") != "");
+  CHECK(why_not("table ip t {\n"
+                "map m { type inet_service : verdict; elements = { 80 : jump b } type inet_service : ipv4_addr }\n"
+                "chain b { counter }\n"
+                "chain c { type nat hook prerouting priority 0; dnat to tcp dport map @m } }") != "");
+}

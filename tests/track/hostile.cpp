@@ -351,3 +351,12 @@ TEST_CASE("of a fragment no checksum is asked") {
     CHECK(t.word(0).state() == (whole ? invalid : new_));
   }
 }
+
+TEST_CASE("a full table gives up no connection that was begun 65536 bursts ago for a number that is still held") {
+  conversation c({}, {.connections = 1, .unconfirmed = 4, .seed = 7});
+  c.blocked = true;
+  CHECK(c.udp_out(0, 1) == "new");
+  for (unsigned i = 0; i < 65535; ++i) detail::tracker::begin_burst(*c.table);
+  CHECK(c.udp_out(1, 2) == "dropped");  // its record would lie behind the last one
+  CHECK(c.udp_out(2, 2) == "new");
+}

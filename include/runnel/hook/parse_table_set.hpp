@@ -62,7 +62,7 @@ class table_set_loader {
     while (in.good()) {
       (void)to_next_word(in);
       if (in.accept("}")) break;
-      if (in.accept_words("type")) typed = parse_type(in, s, is_map);
+      if (!typed && in.accept_words("type")) typed = parse_type(in, s, is_map);
       else if (in.accept_words("flags")) parse_flags(in, s);
       else if (!is_map && in.accept_words("auto-merge")) merge = true;
       else if (in.accept_words("size")) s.size = parse_size(in);

@@ -137,7 +137,7 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
       const connection_facts* const known = s.facts();
       if (known == nullptr) return false;
       if constexpr (Key == meta_key::ct_mark) to = known->mark;
-      else if constexpr (Key == meta_key::ct_status) to = known->status & runnel::detail::public_connection_status;
+      else if constexpr (Key == meta_key::ct_status) to = runnel::detail::public_status_of(known->status);
       else to = known->zone;
     } else if constexpr (Key == meta_key::nfproto)
       to = s.headers.layers().has(protocol::ipv4)   ? 2

@@ -138,9 +138,14 @@ inline constexpr std::uint8_t of_tcp = 6, of_udp = 14, of_icmp = 7, of_other = 1
 // In `status`: there is such a connection; not in a record that is free.
 inline constexpr std::uint16_t connection_is_alive = 1u << 15;
 // In `status` too: a rule that counts connections has counted it.
-inline constexpr std::uint16_t connection_is_counted = 1u << 6;
-// What of `status` others see.
-inline constexpr std::uint16_t public_connection_status = 0x03bf;
+inline constexpr std::uint16_t connection_is_counted = 1u << 13;
+// What of `status` others see. All bits are taken: that of `dying` has another meaning in connections that are not
+// confirmed, see `connection::one_way`.
+[[nodiscard]] constexpr std::uint16_t public_status_of(std::uint16_t status) noexcept {
+  constexpr unsigned known = 0x03ff;
+  const bool is_confirmed = (status & connection_status::confirmed) != 0;
+  return static_cast<std::uint16_t>(status & (is_confirmed ? known : known & ~unsigned{connection_status::dying}));
+}
 }  // namespace detail
 
 }  // namespace runnel

@@ -55,7 +55,7 @@ class alignas(64) connection : private connection_facts {
   connection& operator=(const connection&) = delete;
 
   /// Bits of `connection_status`.
-  [[nodiscard]] std::uint16_t status() const noexcept { return facts().status & public_status; }
+  [[nodiscard]] std::uint16_t status() const noexcept { return detail::public_status_of(facts().status); }
   /// Whether all of some bits are set.
   [[nodiscard]] bool has_status(std::uint16_t bits) const noexcept { return (facts().status & bits) == bits; }
   /// The IP protocol.
@@ -93,10 +93,13 @@ class alignas(64) connection : private connection_facts {
   friend struct detail::tracker;
   friend struct detail::transfer;
   friend struct detail::translated;
-  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, one_way = 1u << 13,
-                                 has_labels = 1u << 12, maps_destination = 1u << 11, maps_source = 1u << 10,
+  static constexpr std::uint16_t alive = detail::connection_is_alive, is_ipv6 = 1u << 14, has_labels = 1u << 12,
+                                 maps_destination = 1u << 11, maps_source = 1u << 10,
                                  has_mapping = maps_destination | maps_source;
-  static constexpr std::uint16_t public_status = detail::public_connection_status;
+  // Another connection has its reply tuple. Such a one is never confirmed, and only one that is dies by an event.
+  static constexpr std::uint16_t one_way = connection_status::dying;
+  static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
+                detail::connection_is_counted > 0x3ff);
 
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }

@@ -288,7 +288,8 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
   while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
   if (ring_used_ != 0) {
     const connection& oldest = records_[ring_[ring_first_]];
-    if (oldest.created_ != burst_ && helps(oldest)) return make_room_in_ring(), true;
+    // What is held gives its number to nobody yet: true of one that was begun 65536 bursts ago, too.
+    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return make_room_in_ring(), true;
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE

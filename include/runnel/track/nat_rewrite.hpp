@@ -113,9 +113,11 @@ RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple&
       else change.apply(h.transport + 2);
       return;
     }
-    case 33:   // DCCP
-    case 136:  // UDP-Lite
+    case 33:  // DCCP
       if (h.held >= 8) change.apply(h.transport + 6);
+      return;
+    case 136:  // UDP-Lite
+      if (h.held >= 8) change.apply_to_udp(h.transport + 6);
       return;
     default: return;
   }

@@ -61,6 +61,10 @@ struct translated {
     t.unadjust_ = g;
     t.unmap_context_ = context;
   }
+  static void forget_mappings(connection_table& t) noexcept {
+    for (std::uint32_t i = 0; i < t.fresh_; ++i)
+      t.records_[i].bits() &= static_cast<std::uint16_t>(~unsigned{connection::has_mapping});
+  }
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
     t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
@@ -111,7 +115,11 @@ class nat_table {
       : nat_table(connections, {nullptr, 0}, nat_config{.seed = seed}) {}
   nat_table(const nat_table&) = delete;
   nat_table& operator=(const nat_table&) = delete;
-  ~nat_table() { detail::translated::attach(connections_, nullptr, nullptr, nullptr); }
+  /// The connections stay, without their mappings: with other tables after it, see `restore`. O(connections).
+  ~nat_table() {
+    detail::translated::attach(connections_, nullptr, nullptr, nullptr);
+    if (maps()) detail::translated::forget_mappings(connections_);
+  }
 
   /// The connections that it translates.
   [[nodiscard]] connection_table& connections() noexcept { return connections_; }
