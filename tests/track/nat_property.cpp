@@ -114,7 +114,7 @@ TEST_CASE("random conversations, translated at both ends: checksums are right an
     std::set<nat_flow> used;
     for (unsigned round = 0; round < 500; ++round) {
       const nat_flow inside = nat_random_flow(random);
-      const std::size_t payload = 2 + random.below(40);
+      const auto payload = static_cast<std::size_t>(2 + random.below(40));
       const std::vector<std::byte> before = inside.packet(payload, random);
       const std::string out = t.send_bytes(before, nat_type_of(inside));
       REQUIRE_MESSAGE(out.substr(0, 7) != "dropped",
@@ -134,7 +134,7 @@ TEST_CASE("random conversations, translated at both ends: checksums are right an
       (void)t.send_bytes(answer.packet(payload, random), nat_type_of(answer));
       REQUIRE(nat_flow::of(t.sent) == inside.reply());
       // An error about it: who sent it sees what it has sent, byte for byte.
-      std::size_t quoted = (std::min)(after.size(), std::size_t{20 + 20 + 8 + random.below(60)});
+      std::size_t quoted = (std::min)(after.size(), static_cast<std::size_t>(20 + 20 + 8 + random.below(60)));
       if (inside.v6 && inside.protocol == 6 && quoted == 40 + 17) --quoted;  // half a checksum stays as it is
       std::vector<std::byte> error((inside.v6 ? 48 : 28) + quoted);
       std::copy_n(after.begin(), quoted, error.end() - static_cast<std::ptrdiff_t>(quoted));
@@ -161,7 +161,7 @@ TEST_CASE("headers rewritten at random, again and again, have the checksums that
   random_generator random(3);
   for (unsigned round = 0; round < 3000; ++round) {
     nat_flow f = nat_random_flow(random);
-    std::vector<std::byte> b = f.packet(random.below(6), random);
+    std::vector<std::byte> b = f.packet(static_cast<std::size_t>(random.below(6)), random);
     detail::nat_headers h;
     h.network = b.data();
     h.is_ipv6 = f.v6;
