@@ -32002,23 +32002,22 @@ inline constexpr match::set_functions table_set_functions{
 // Connections counted by rules: `ct count over 20`, and the same for each element of a set, as the kernel's
 // nf_conncount.
 //
-// A list for each rule or element knows the numbers of its connections, up to the limit: those are within it, whatever
-// comes later; another one is over, and may come in when one of them has ended. Nobody tells
-// when a connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit
-// in the record of a connection says that it is counted. It is not set in one that has just begun, so that a number
-// that was given to another connection is found out: at the latest when that one is counted too.
+// A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
+// within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
+// connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit in the
+// record of a connection says that it is counted. It is not set in one that has just begun, so that a record that was
+// given to another connection is found out: at the latest when that one is counted too.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint32_t
+#include <cstdint>  // uint16_t, uint32_t, uintptr_t
 
 namespace runnel::detail {
 
 // One connection in one list. All numbers of entries are counted from 1; 0 is none.
 struct counted_connection {
-  std::uint32_t number = 0;
-  counted_list* list = nullptr;  // null: free
+  connection_facts* facts = nullptr;  // the beginning of its record
+  counted_list* list = nullptr;       // null: free
   std::uint32_t before = 0, behind = 0;
   std::uint32_t same_hash = 0;  // the next one of its chain; of a free one the next free one
 };
@@ -32039,30 +32038,29 @@ class table_counts {
     for (std::uint32_t i = 0; i < size_; ++i) chain_[i] = 0;
   }
   // Counts a connection that is alive. `over`: there are `most` others.
-  answer count(counted_list& list, std::uint32_t number, std::byte* records, std::uint32_t most) noexcept {
+  answer count(counted_list& list, connection_facts& facts, std::uint32_t most) noexcept {
     if (size_ == 0) return answer::full;
-    connection_facts& facts = facts_at(records, number);
     if ((facts.status & connection_is_counted) == 0) {  // it has just begun
-      forget(number);
+      forget(facts);
       facts.status = static_cast<std::uint16_t>(facts.status | connection_is_counted);
-    } else if (find(list, number) != 0) {
+    } else if (find(list, facts) != 0) {
       return answer::within;
     }
-    refresh(list, records);
+    refresh(list);
     if (list.count >= most) return answer::over;
-    const std::uint32_t at = take(records);
+    const std::uint32_t at = take();
     if (at == 0) return answer::full;
-    std::uint32_t& chain = chain_[chain_of(number)];
-    entry_[at - 1] = {number, &list, 0, 0, chain};
+    std::uint32_t& chain = chain_[chain_of(facts)];
+    entry_[at - 1] = {&facts, &list, 0, 0, chain};
     chain = at;
     append(list, at);
     return answer::within;
   }
   // Lets go of some of a list that are over.
-  void refresh(counted_list& list, std::byte* records) noexcept {
+  void refresh(counted_list& list) noexcept {
     for (unsigned i = 0; i < 8 && list.first != 0; ++i) {
       const std::uint32_t at = list.first;
-      if (is_over(at, records)) {
+      if (is_over(at)) {
         remove(at);
       } else {
         leave(at);
@@ -32072,35 +32070,32 @@ class table_counts {
   }
 
  private:
-  static connection_facts& facts_at(std::byte* records, std::uint32_t number) noexcept {
-    return *static_cast<connection_facts*>(static_cast<void*>(records + number * connection_stride));
-  }
-  [[nodiscard]] bool is_over(std::uint32_t at, std::byte* records) const noexcept {
+  [[nodiscard]] bool is_over(std::uint32_t at) const noexcept {
     constexpr unsigned both = connection_is_alive | connection_is_counted;
-    return (facts_at(records, entry_[at - 1].number).status & both) != both;
+    return (entry_[at - 1].facts->status & both) != both;
   }
-  [[nodiscard]] std::uint32_t chain_of(std::uint32_t number) const noexcept {
-    return static_cast<std::uint32_t>(mix(number) % size_);
+  [[nodiscard]] std::uint32_t chain_of(const connection_facts& facts) const noexcept {
+    return static_cast<std::uint32_t>(mix(reinterpret_cast<std::uintptr_t>(&facts) / connection_stride) % size_);
   }
-  [[nodiscard]] std::uint32_t find(const counted_list& list, std::uint32_t number) const noexcept {
-    std::uint32_t at = chain_[chain_of(number)];
-    while (at != 0 && !(entry_[at - 1].number == number && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
+  [[nodiscard]] std::uint32_t find(const counted_list& list, const connection_facts& facts) const noexcept {
+    std::uint32_t at = chain_[chain_of(facts)];
+    while (at != 0 && !(entry_[at - 1].facts == &facts && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
     return at;
   }
-  // The connection that had this number is over.
-  void forget(std::uint32_t number) noexcept {
-    for (std::uint32_t at = chain_[chain_of(number)]; at != 0;) {
+  // The connection that had this record is over.
+  void forget(const connection_facts& facts) noexcept {
+    for (std::uint32_t at = chain_[chain_of(facts)]; at != 0;) {
       const std::uint32_t next = entry_[at - 1].same_hash;
-      if (entry_[at - 1].number == number) remove(at);
+      if (entry_[at - 1].facts == &facts) remove(at);
       at = next;
     }
   }
   // A free entry. When there is none a few are looked at.
-  std::uint32_t take(std::byte* records) noexcept {
+  std::uint32_t take() noexcept {
     if (free_ == 0 && used_ == size_) {
       for (unsigned i = 0; i < 16; ++i) {
         hand_ = hand_ + 1 < size_ ? hand_ + 1 : 0;
-        if (entry_[hand_].list != nullptr && is_over(hand_ + 1, records)) remove(hand_ + 1);
+        if (entry_[hand_].list != nullptr && is_over(hand_ + 1)) remove(hand_ + 1);
       }
     }
     if (free_ == 0) return used_ < size_ ? ++used_ : 0;
@@ -32111,7 +32106,7 @@ class table_counts {
   void remove(std::uint32_t at) noexcept {
     leave(at);
     counted_connection& e = entry_[at - 1];
-    std::uint32_t* link = &chain_[chain_of(e.number)];
+    std::uint32_t* link = &chain_[chain_of(*e.facts)];
     while (*link != at) link = &entry_[*link - 1].same_hash;
     *link = e.same_hash;
     e.list = nullptr;
@@ -33651,14 +33646,22 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
   return target_end::next;
 }
 
+// What is known of the packet's connection, to be changed; null when there is nothing.
+[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
+  if (r.s.facts() == nullptr) return nullptr;
+  const std::size_t number = connection_word{r.s.connection}.number();
+  return static_cast<connection_facts*>(
+      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
+}
+
 // `ct count`. A packet without a connection has not matched. When no more can be counted the packet is dropped, as by
 // the kernel.
 inline target_end count_connection(rule_table_parts& t, const connection_limit& l, counted_list& list,
                                    rule_run& r) noexcept {
   using answer = table_counts::answer;
-  if (r.s.facts() == nullptr) return target_end::next_rule;
-  const answer a =
-      t.counts.count(list, connection_word{r.s.connection}.number(), static_cast<std::byte*>(r.c.connections), l.most);
+  connection_facts* const facts = facts_of(r);
+  if (facts == nullptr) return target_end::next_rule;
+  const answer a = t.counts.count(list, *facts, l.most);
   if (a != answer::full) return (a == answer::over) == l.over ? target_end::next : target_end::next_rule;
   r.decided = runnel::drop(drop_reason::connections_full);
   return target_end::verdict;
@@ -33675,7 +33678,7 @@ inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& 
     if (r.s.facts() == nullptr) return target_end::next_rule;
     set.sweep([&](std::uint32_t one) {
       counted_list& list = set.state[one].connections;
-      t.counts.refresh(list, static_cast<std::byte*>(r.c.connections));
+      t.counts.refresh(list);
       return list.count == 0;
     });
   }
@@ -33717,14 +33720,6 @@ inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r
   r.translation = to;
   r.decided = runnel::accept;
   return target_end::verdict;
-}
-
-// What is known of the packet's connection, to be changed; null when there is nothing.
-[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
-  if (r.s.facts() == nullptr) return nullptr;
-  const std::size_t number = connection_word{r.s.connection}.number();
-  return static_cast<connection_facts*>(
-      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
 }
 
 // One statement. A jump ends a rule as a verdict does.
@@ -33833,7 +33828,8 @@ struct table_access;
 }  // namespace detail
 
 /// What a packet meets at each hook point: tables, chains and rules that `load` has read, in memory given beforehand.
-/// For one thread.
+/// For one thread. Where rules count connections (`ct count`), the tables of these must outlive it, or it is cleared
+/// before they end.
 class rule_table {
  public:
   /// How many tables a text may have.
@@ -45088,6 +45084,10 @@ struct tracker {
   RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
     t.prefetch_free(ahead);
   }
+  // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
+  static bool is_held(const connection_table& t, connection_word word) noexcept {
+    return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
+  }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
   [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
@@ -46827,8 +46827,11 @@ class nat_table {
       ++statistics_.filtered;
       return drop(drop_reason::nat_filtered);
     }
-    if (!take(c, detail::nat_with(at, false, mappings_[i].inside, mappings_[i].inside_port))) return exhausted();
-    mappings_.use(i);
+    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, at.zone(), at.protocol_number()};
+    if (!take(c, detail::nat_with(at, false, inside.address, inside.port))) return exhausted();
+    const std::uint32_t used = mapping_of(inside, endpoint(at, false));
+    if (used == detail::nat_none) return exhausted();
+    mappings_.use(used);
     detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
     ++statistics_.translated;
     return pass;
@@ -46843,6 +46846,13 @@ class nat_table {
     if (p.iif() != 0 && p.iif() < 64 && (inside_ >> p.iif() & 1u) != 0) return true;
     return mappings_.find_inside(endpoint(connections_.original(c), true)) != detail::nat_none;
   }
+  // The mapping between two ends that was just found. What was taken since made a connection go that was over, and
+  // perhaps the mapping with it: then it is made again.
+  [[nodiscard]] std::uint32_t mapping_of(const detail::nat_endpoint& inside,
+                                         const detail::nat_endpoint& outside) noexcept {
+    const std::uint32_t i = mappings_.find_inside(inside);
+    return i != detail::nat_none ? i : mappings_.insert(inside, outside);
+  }
   // The mapping of its source, or a new one.
   verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
                        instant now) noexcept {
@@ -46851,7 +46861,10 @@ class nat_table {
     if (i != detail::nat_none) {
       // It leaves by another way than the mapping does: it has to be another connection for itself.
       if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
-      if (!take(c, detail::nat_with(at, true, mappings_[i].outside, mappings_[i].outside_port))) return exhausted();
+      const detail::nat_endpoint outside{mappings_[i].outside, mappings_[i].outside_port, inside.zone, inside.protocol};
+      if (!take(c, detail::nat_with(at, true, outside.address, outside.port))) return exhausted();
+      i = mapping_of(inside, outside);
+      if (i == detail::nat_none) return exhausted();
     } else {
       const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
       if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {
@@ -47476,8 +47489,8 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
-        // Its number is of this table and this burst only if the table was asked before in it.
-        if (!again) p.connection(p.connection() & 15u);
+        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
+        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
       }
     }
     std::uint32_t missing = 0;

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <match/nft.hpp>
 
@@ -197,4 +198,18 @@ TEST_CASE("what rules count stays what it was for all others: it is exported, an
   CHECK_FALSE(all[n].has_status(connection_status::seq_adjust));
   std::byte to[1024];
   CHECK(export_connections(all, to, {}) == export_size(all));
+}
+
+TEST_CASE("connections of several tables are counted together, each where its record is") {
+  few_connections c(table_of("", "tcp dport 22 ct count over 2 drop"));
+  std::vector<few_connections::record> one(1, {.facts = {.status = detail::connection_is_alive}});
+  const auto ask_of = [&](void* records, std::uint32_t n) {
+    c.t.at.connections = records;
+    return c.ask(n, c.t.tcp({10, 0, 0, 1}, 22));
+  };
+  c.begin(0), c.begin(63);
+  CHECK(ask_of(c.records, 63) == "0");
+  CHECK(ask_of(one.data(), 0) == "0");  // which has no record 63
+  CHECK(ask_of(c.records, 0) == "drop");
+  CHECK(ask_of(one.data(), 0) == "0");
 }

@@ -103,6 +103,12 @@ struct bursts {
     track_(b, c);
     CHECK(table->check());
   }
+  // The same for a packet of another branch of the same pipeline.
+  void track_again(packet p) {
+    b.clear();
+    (void)b.push_back(std::move(p));
+    track_(b, c);
+  }
   connection_word word(std::size_t i) { return connection_word{b[i].connection()}; }
   drop_reason confirm(std::size_t i) {
     const verdict v = confirm_(b[i], c);
@@ -359,4 +365,19 @@ TEST_CASE("a full table gives up no connection that was begun 65536 bursts ago f
   for (unsigned i = 0; i < 65535; ++i) detail::tracker::begin_burst(*c.table);
   CHECK(c.udp_out(1, 2) == "dropped");  // its record would lie behind the last one
   CHECK(c.udp_out(2, 2) == "new");
+}
+
+TEST_CASE("a packet that waited has no connection any more, also where others of its burst were tracked before it") {
+  bursts t({.connections = 16, .unconfirmed = 4, .seed = 1});
+  t.follow(t.out(1));
+  packet waited = std::move(t.b[0]);
+  t.follow(t.out(2));
+  t.track_again(std::move(waited));
+  CHECK_FALSE(t.word(0).has_connection());
+  CHECK(t.word(0).state() == new_);
+  // One of this burst keeps its own.
+  t.follow(t.out(3));
+  const connection_word before = t.word(0);
+  t.track_again(std::move(t.b[0]));
+  CHECK(t.word(0).value == before.value);
 }

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "nat_rig.hpp"
 
@@ -40,6 +42,25 @@ TEST_CASE("connections outlive their NAT table, and end under another one") {
     end_all();
     CHECK(second.mappings() == 0);
   }
+}
+
+TEST_CASE("a mapping whose last connection makes room for another one goes on with that") {
+  using namespace nat_hosts;
+  nat_rig r(nat_eim());
+  r.outbound(masquerade());
+  r.rule(prerouting, dnat(out1), [](const packet& p) { return header_map{p}.get<ipv4>().destination() == out2; });
+  const std::string out = "udp 192.0.2.254:1000 > 198.51.100.1:53";
+  CHECK(r.udp(in1, 1000, out1, 53) == out);
+  // Its time has run out, and nobody was there yet to end it, when another one is to look like it.
+  r.now = r.now + seconds(301);
+  std::vector<std::byte> ip(46);
+  REQUIRE(write_headers({ip.data(), ip.size()}, ipv4_header{.source = in1, .destination = out2},
+                        udp_header{.source_port = 1000, .destination_port = 53}));
+  CHECK(r.send_bytes(ip) == out);
+  CHECK(r.nat->mappings() == 1);
+  CHECK(r.nat->subscribers() == 1);
+  CHECK(r.udp(in1, 1000, out3, 53) == "udp 192.0.2.254:1000 > 203.0.113.3:53");
+  CHECK(r.nat->mappings() == 1);
 }
 
 TEST_CASE("no checksum of UDP-Lite becomes 0, which says that there is none") {

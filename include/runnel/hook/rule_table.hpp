@@ -41,7 +41,8 @@ struct table_access;
 }  // namespace detail
 
 /// What a packet meets at each hook point: tables, chains and rules that `load` has read, in memory given beforehand.
-/// For one thread.
+/// For one thread. Where rules count connections (`ct count`), the tables of these must outlive it, or it is cleared
+/// before they end.
 class rule_table {
  public:
   /// How many tables a text may have.

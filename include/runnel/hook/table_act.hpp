@@ -71,14 +71,22 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
   return target_end::next;
 }
 
+// What is known of the packet's connection, to be changed; null when there is nothing.
+[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
+  if (r.s.facts() == nullptr) return nullptr;
+  const std::size_t number = connection_word{r.s.connection}.number();
+  return static_cast<connection_facts*>(
+      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
+}
+
 // `ct count`. A packet without a connection has not matched. When no more can be counted the packet is dropped, as by
 // the kernel.
 inline target_end count_connection(rule_table_parts& t, const connection_limit& l, counted_list& list,
                                    rule_run& r) noexcept {
   using answer = table_counts::answer;
-  if (r.s.facts() == nullptr) return target_end::next_rule;
-  const answer a =
-      t.counts.count(list, connection_word{r.s.connection}.number(), static_cast<std::byte*>(r.c.connections), l.most);
+  connection_facts* const facts = facts_of(r);
+  if (facts == nullptr) return target_end::next_rule;
+  const answer a = t.counts.count(list, *facts, l.most);
   if (a != answer::full) return (a == answer::over) == l.over ? target_end::next : target_end::next_rule;
   r.decided = runnel::drop(drop_reason::connections_full);
   return target_end::verdict;
@@ -95,7 +103,7 @@ inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& 
     if (r.s.facts() == nullptr) return target_end::next_rule;
     set.sweep([&](std::uint32_t one) {
       counted_list& list = set.state[one].connections;
-      t.counts.refresh(list, static_cast<std::byte*>(r.c.connections));
+      t.counts.refresh(list);
       return list.count == 0;
     });
   }
@@ -137,14 +145,6 @@ inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r
   r.translation = to;
   r.decided = runnel::accept;
   return target_end::verdict;
-}
-
-// What is known of the packet's connection, to be changed; null when there is nothing.
-[[nodiscard]] inline connection_facts* facts_of(const rule_run& r) noexcept {
-  if (r.s.facts() == nullptr) return nullptr;
-  const std::size_t number = connection_word{r.s.connection}.number();
-  return static_cast<connection_facts*>(
-      static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
 }
 
 // One statement. A jump ends a rule as a verdict does.

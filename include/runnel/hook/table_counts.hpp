@@ -2,16 +2,15 @@
 // Connections counted by rules: `ct count over 20`, and the same for each element of a set, as the kernel's
 // nf_conncount.
 //
-// A list for each rule or element knows the numbers of its connections, up to the limit: those are within it, whatever
-// comes later; another one is over, and may come in when one of them has ended. Nobody tells
-// when a connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit
-// in the record of a connection says that it is counted. It is not set in one that has just begun, so that a number
-// that was given to another connection is found out: at the latest when that one is counted too.
+// A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
+// within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
+// connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit in the
+// record of a connection says that it is counted. It is not set in one that has just begun, so that a record that was
+// given to another connection is found out: at the latest when that one is counted too.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint32_t
+#include <cstdint>  // uint16_t, uint32_t, uintptr_t
 
 #include <runnel/base/hash.hpp>
 #include <runnel/hook/table_set.hpp>
@@ -21,8 +20,8 @@ namespace runnel::detail {
 
 // One connection in one list. All numbers of entries are counted from 1; 0 is none.
 struct counted_connection {
-  std::uint32_t number = 0;
-  counted_list* list = nullptr;  // null: free
+  connection_facts* facts = nullptr;  // the beginning of its record
+  counted_list* list = nullptr;       // null: free
   std::uint32_t before = 0, behind = 0;
   std::uint32_t same_hash = 0;  // the next one of its chain; of a free one the next free one
 };
@@ -43,30 +42,29 @@ class table_counts {
     for (std::uint32_t i = 0; i < size_; ++i) chain_[i] = 0;
   }
   // Counts a connection that is alive. `over`: there are `most` others.
-  answer count(counted_list& list, std::uint32_t number, std::byte* records, std::uint32_t most) noexcept {
+  answer count(counted_list& list, connection_facts& facts, std::uint32_t most) noexcept {
     if (size_ == 0) return answer::full;
-    connection_facts& facts = facts_at(records, number);
     if ((facts.status & connection_is_counted) == 0) {  // it has just begun
-      forget(number);
+      forget(facts);
       facts.status = static_cast<std::uint16_t>(facts.status | connection_is_counted);
-    } else if (find(list, number) != 0) {
+    } else if (find(list, facts) != 0) {
       return answer::within;
     }
-    refresh(list, records);
+    refresh(list);
     if (list.count >= most) return answer::over;
-    const std::uint32_t at = take(records);
+    const std::uint32_t at = take();
     if (at == 0) return answer::full;
-    std::uint32_t& chain = chain_[chain_of(number)];
-    entry_[at - 1] = {number, &list, 0, 0, chain};
+    std::uint32_t& chain = chain_[chain_of(facts)];
+    entry_[at - 1] = {&facts, &list, 0, 0, chain};
     chain = at;
     append(list, at);
     return answer::within;
   }
   // Lets go of some of a list that are over.
-  void refresh(counted_list& list, std::byte* records) noexcept {
+  void refresh(counted_list& list) noexcept {
     for (unsigned i = 0; i < 8 && list.first != 0; ++i) {
       const std::uint32_t at = list.first;
-      if (is_over(at, records)) {
+      if (is_over(at)) {
         remove(at);
       } else {
         leave(at);
@@ -76,35 +74,32 @@ class table_counts {
   }
 
  private:
-  static connection_facts& facts_at(std::byte* records, std::uint32_t number) noexcept {
-    return *static_cast<connection_facts*>(static_cast<void*>(records + number * connection_stride));
-  }
-  [[nodiscard]] bool is_over(std::uint32_t at, std::byte* records) const noexcept {
+  [[nodiscard]] bool is_over(std::uint32_t at) const noexcept {
     constexpr unsigned both = connection_is_alive | connection_is_counted;
-    return (facts_at(records, entry_[at - 1].number).status & both) != both;
+    return (entry_[at - 1].facts->status & both) != both;
   }
-  [[nodiscard]] std::uint32_t chain_of(std::uint32_t number) const noexcept {
-    return static_cast<std::uint32_t>(mix(number) % size_);
+  [[nodiscard]] std::uint32_t chain_of(const connection_facts& facts) const noexcept {
+    return static_cast<std::uint32_t>(mix(reinterpret_cast<std::uintptr_t>(&facts) / connection_stride) % size_);
   }
-  [[nodiscard]] std::uint32_t find(const counted_list& list, std::uint32_t number) const noexcept {
-    std::uint32_t at = chain_[chain_of(number)];
-    while (at != 0 && !(entry_[at - 1].number == number && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
+  [[nodiscard]] std::uint32_t find(const counted_list& list, const connection_facts& facts) const noexcept {
+    std::uint32_t at = chain_[chain_of(facts)];
+    while (at != 0 && !(entry_[at - 1].facts == &facts && entry_[at - 1].list == &list)) at = entry_[at - 1].same_hash;
     return at;
   }
-  // The connection that had this number is over.
-  void forget(std::uint32_t number) noexcept {
-    for (std::uint32_t at = chain_[chain_of(number)]; at != 0;) {
+  // The connection that had this record is over.
+  void forget(const connection_facts& facts) noexcept {
+    for (std::uint32_t at = chain_[chain_of(facts)]; at != 0;) {
       const std::uint32_t next = entry_[at - 1].same_hash;
-      if (entry_[at - 1].number == number) remove(at);
+      if (entry_[at - 1].facts == &facts) remove(at);
       at = next;
     }
   }
   // A free entry. When there is none a few are looked at.
-  std::uint32_t take(std::byte* records) noexcept {
+  std::uint32_t take() noexcept {
     if (free_ == 0 && used_ == size_) {
       for (unsigned i = 0; i < 16; ++i) {
         hand_ = hand_ + 1 < size_ ? hand_ + 1 : 0;
-        if (entry_[hand_].list != nullptr && is_over(hand_ + 1, records)) remove(hand_ + 1);
+        if (entry_[hand_].list != nullptr && is_over(hand_ + 1)) remove(hand_ + 1);
       }
     }
     if (free_ == 0) return used_ < size_ ? ++used_ : 0;
@@ -115,7 +110,7 @@ class table_counts {
   void remove(std::uint32_t at) noexcept {
     leave(at);
     counted_connection& e = entry_[at - 1];
-    std::uint32_t* link = &chain_[chain_of(e.number)];
+    std::uint32_t* link = &chain_[chain_of(*e.facts)];
     while (*link != at) link = &entry_[*link - 1].same_hash;
     *link = e.same_hash;
     e.list = nullptr;

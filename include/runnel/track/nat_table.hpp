@@ -343,8 +343,11 @@ class nat_table {
       ++statistics_.filtered;
       return drop(drop_reason::nat_filtered);
     }
-    if (!take(c, detail::nat_with(at, false, mappings_[i].inside, mappings_[i].inside_port))) return exhausted();
-    mappings_.use(i);
+    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, at.zone(), at.protocol_number()};
+    if (!take(c, detail::nat_with(at, false, inside.address, inside.port))) return exhausted();
+    const std::uint32_t used = mapping_of(inside, endpoint(at, false));
+    if (used == detail::nat_none) return exhausted();
+    mappings_.use(used);
     detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
     ++statistics_.translated;
     return pass;
@@ -359,6 +362,13 @@ class nat_table {
     if (p.iif() != 0 && p.iif() < 64 && (inside_ >> p.iif() & 1u) != 0) return true;
     return mappings_.find_inside(endpoint(connections_.original(c), true)) != detail::nat_none;
   }
+  // The mapping between two ends that was just found. What was taken since made a connection go that was over, and
+  // perhaps the mapping with it: then it is made again.
+  [[nodiscard]] std::uint32_t mapping_of(const detail::nat_endpoint& inside,
+                                         const detail::nat_endpoint& outside) noexcept {
+    const std::uint32_t i = mappings_.find_inside(inside);
+    return i != detail::nat_none ? i : mappings_.insert(inside, outside);
+  }
   // The mapping of its source, or a new one.
   verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
                        instant now) noexcept {
@@ -367,7 +377,10 @@ class nat_table {
     if (i != detail::nat_none) {
       // It leaves by another way than the mapping does: it has to be another connection for itself.
       if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
-      if (!take(c, detail::nat_with(at, true, mappings_[i].outside, mappings_[i].outside_port))) return exhausted();
+      const detail::nat_endpoint outside{mappings_[i].outside, mappings_[i].outside_port, inside.zone, inside.protocol};
+      if (!take(c, detail::nat_with(at, true, outside.address, outside.port))) return exhausted();
+      i = mapping_of(inside, outside);
+      if (i == detail::nat_none) return exhausted();
     } else {
       const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
       if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {

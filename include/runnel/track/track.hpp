@@ -77,8 +77,8 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
-        // Its number is of this table and this burst only if the table was asked before in it.
-        if (!again) p.connection(p.connection() & 15u);
+        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
+        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
       }
     }
     std::uint32_t missing = 0;

@@ -91,6 +91,10 @@ struct tracker {
   RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
     t.prefetch_free(ahead);
   }
+  // Whether packets of this burst have the connection of a word; one of a word from elsewhere perhaps by chance.
+  static bool is_held(const connection_table& t, connection_word word) noexcept {
+    return word.has_connection() && word.number() < t.fresh_ && t.is_held(t.records_[word.number()]);
+  }
   // Whether a packet may get through that comes out of a pipeline, as far as that is up to its connection; `current`
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
   [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
