@@ -43021,6 +43021,12 @@ struct index_home {
   [[nodiscard]] constexpr std::uint32_t marks() const noexcept { return static_cast<std::uint32_t>(value); }
 };
 
+// An IPv4 address and a port.
+struct tuple_end {
+  std::uint32_t address;
+  std::uint16_t port;
+};
+
 struct alignas(64) index_line {
   std::uint64_t a[3];
   std::uint64_t b[3];
@@ -43095,6 +43101,13 @@ class connection_index {
     const std::uint64_t a = l.a[place % 4], b = l.b[place % 4];
     const std::uint64_t mask = std::uint64_t{0} - ((l.to[place % 4].turned() ^ (turned_round ? 1u : 0u)) & 1u);
     return connection_tuple::from4(a ^ ((a ^ (a << 32 | a >> 32)) & mask), b ^ ((b ^ opposite_rest(b)) & mask));
+  }
+  // One end of it, of TCP or UDP.
+  [[nodiscard]] RUNNEL_INLINE tuple_end end4_at(std::uint32_t place, bool turned_round, bool source) const noexcept {
+    const index_line& l = lines_[place / 4];
+    const unsigned upper = (l.to[place % 4].turned() ^ (turned_round ? 1u : 0u) ^ (source ? 1u : 0u)) & 1u;
+    return {static_cast<std::uint32_t>(l.a[place % 4] >> 32 * upper),
+            static_cast<std::uint16_t>(l.b[place % 4] >> (32 + 16 * upper))};
   }
   [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }
@@ -44266,6 +44279,12 @@ class connection_table {
       return turned_round ? t.inverted() : t;
     }
     return index_.tuple4_at(reply ? c.reply_ : c.original_, turned_round != (reply && c.reply_ == c.original_));
+  }
+  // One end of what `leaving` says, of an IPv4 connection with TCP or UDP.
+  [[nodiscard]] RUNNEL_INLINE detail::tuple_end leaving4(const connection& c, connection_direction d,
+                                                         bool source) const noexcept {
+    const bool reply = d == connection_direction::original;
+    return index_.end4_at(reply ? c.reply_ : c.original_, !(reply && c.reply_ == c.original_), source);
   }
   [[nodiscard]] auto timer_of() noexcept {
     return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
@@ -45813,6 +45832,30 @@ RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple&
   }
 }
 
+// The same for IPv4 with TCP (whose checksum is 16 bytes behind `transport`) or UDP (6), all of whose header is there,
+// and whose checksum is not partial. Sums are taken in words of the host's order, which gives the same bytes.
+RUNNEL_INLINE void rewrite_headers4(std::byte* network, std::byte* transport, bool is_tcp, std::uint32_t address,
+                                    std::uint16_t port, bool source) noexcept {
+  std::byte* const address_at = network + (source ? 12 : 16);
+  std::byte* const port_at = transport + (source ? 0 : 2);
+  std::byte* const sum_at = transport + (is_tcp ? 16 : 6);
+  const std::uint32_t to = to_big(address), from = load<std::uint32_t>(address_at);
+  const std::uint16_t to_port = to_big(port), from_port = load<std::uint16_t>(port_at);
+  const std::uint16_t sum = load<std::uint16_t>(sum_at);
+  std::uint64_t change = std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
+  const auto after = [&](std::uint16_t old) {
+    return static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~old) + change));
+  };
+  store(network + 10, after(load<std::uint16_t>(network + 10)));
+  store(address_at, to);
+  store(port_at, to_port);
+  change += std::uint64_t{static_cast<std::uint16_t>(~from_port)} + to_port;
+  const std::uint16_t updated = after(sum);
+  if (is_tcp) store(sum_at, updated);
+  // 0: there is none.
+  else if (sum != 0) store(sum_at, updated != 0 ? updated : std::uint16_t{0xffff});
+}
+
 }  // namespace runnel::detail
 
 #endif
@@ -46528,6 +46571,11 @@ namespace detail {
 struct translated {
   static constexpr std::uint16_t maps_source = connection::maps_source, maps_destination = connection::maps_destination;
   static std::uint16_t bits(const connection& c) noexcept { return c.bits(); }
+  static bool is_ipv4(const connection& c) noexcept { return (c.bits() & connection::is_ipv6) == 0; }
+  RUNNEL_INLINE static tuple_end leaving4(const connection_table& t, const connection& c, connection_direction d,
+                                          bool source) noexcept {
+    return t.leaving4(c, d, source);
+  }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
@@ -47098,7 +47146,26 @@ struct nat_stage : stage_defaults {
     return word.state() == connection_state::related &&
            (p.layers().has(protocol::icmp) || p.layers().has(protocol::icmpv6));
   }
+  // IPv4 with TCP or UDP goes the short way.
   RUNNEL_INLINE verdict translate(packet& p, const connection& k, connection_word word) const noexcept {
+    const layers found = p.layers();
+    const bool is_tcp = k.protocol_number() == 6;
+    const unsigned wanted = static_cast<unsigned>(protocol::ipv4) | static_cast<unsigned>(protocol::transport) |
+                            static_cast<unsigned>(is_tcp ? protocol::tcp : protocol::udp);
+    const mutable_bytes held = p.writable();
+    std::byte* const head = held.data() - p.headroom();
+    std::byte* const network = head + found.network;
+    std::byte* const transport = head + found.transport;
+    if ((found.protocols & wanted) == wanted && translated::is_ipv4(k) && network >= held.data() &&
+        network + 20 <= transport && transport + (is_tcp ? 20 : 8) <= held.data() + held.size() &&
+        p.checksum() != checksum_status::partial) [[likely]] {
+      const tuple_end to = translated::leaving4(table->connections(), k, word.direction(), of_source);
+      rewrite_headers4(network, transport, is_tcp, to.address, to.port, of_source);
+      return pass;
+    }
+    return translate_carefully(p, k, word);
+  }
+  [[gnu::noinline]] verdict translate_carefully(packet& p, const connection& k, connection_word word) const noexcept {
     const connection_table& all = table->connections();
     const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;

@@ -49,6 +49,12 @@ struct index_home {
   [[nodiscard]] constexpr std::uint32_t marks() const noexcept { return static_cast<std::uint32_t>(value); }
 };
 
+// An IPv4 address and a port.
+struct tuple_end {
+  std::uint32_t address;
+  std::uint16_t port;
+};
+
 struct alignas(64) index_line {
   std::uint64_t a[3];
   std::uint64_t b[3];
@@ -123,6 +129,13 @@ class connection_index {
     const std::uint64_t a = l.a[place % 4], b = l.b[place % 4];
     const std::uint64_t mask = std::uint64_t{0} - ((l.to[place % 4].turned() ^ (turned_round ? 1u : 0u)) & 1u);
     return connection_tuple::from4(a ^ ((a ^ (a << 32 | a >> 32)) & mask), b ^ ((b ^ opposite_rest(b)) & mask));
+  }
+  // One end of it, of TCP or UDP.
+  [[nodiscard]] RUNNEL_INLINE tuple_end end4_at(std::uint32_t place, bool turned_round, bool source) const noexcept {
+    const index_line& l = lines_[place / 4];
+    const unsigned upper = (l.to[place % 4].turned() ^ (turned_round ? 1u : 0u) ^ (source ? 1u : 0u)) & 1u;
+    return {static_cast<std::uint32_t>(l.a[place % 4] >> 32 * upper),
+            static_cast<std::uint16_t>(l.b[place % 4] >> (32 + 16 * upper))};
   }
   [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }

@@ -295,6 +295,12 @@ class connection_table {
     }
     return index_.tuple4_at(reply ? c.reply_ : c.original_, turned_round != (reply && c.reply_ == c.original_));
   }
+  // One end of what `leaving` says, of an IPv4 connection with TCP or UDP.
+  [[nodiscard]] RUNNEL_INLINE detail::tuple_end leaving4(const connection& c, connection_direction d,
+                                                         bool source) const noexcept {
+    const bool reply = d == connection_direction::original;
+    return index_.end4_at(reply ? c.reply_ : c.original_, !(reply && c.reply_ == c.original_), source);
+  }
   [[nodiscard]] auto timer_of() noexcept {
     return [this](std::uint32_t n) -> std::uint32_t& { return records_[n].timer_; };
   }

@@ -158,7 +158,26 @@ struct nat_stage : stage_defaults {
     return word.state() == connection_state::related &&
            (p.layers().has(protocol::icmp) || p.layers().has(protocol::icmpv6));
   }
+  // IPv4 with TCP or UDP goes the short way.
   RUNNEL_INLINE verdict translate(packet& p, const connection& k, connection_word word) const noexcept {
+    const layers found = p.layers();
+    const bool is_tcp = k.protocol_number() == 6;
+    const unsigned wanted = static_cast<unsigned>(protocol::ipv4) | static_cast<unsigned>(protocol::transport) |
+                            static_cast<unsigned>(is_tcp ? protocol::tcp : protocol::udp);
+    const mutable_bytes held = p.writable();
+    std::byte* const head = held.data() - p.headroom();
+    std::byte* const network = head + found.network;
+    std::byte* const transport = head + found.transport;
+    if ((found.protocols & wanted) == wanted && translated::is_ipv4(k) && network >= held.data() &&
+        network + 20 <= transport && transport + (is_tcp ? 20 : 8) <= held.data() + held.size() &&
+        p.checksum() != checksum_status::partial) [[likely]] {
+      const tuple_end to = translated::leaving4(table->connections(), k, word.direction(), of_source);
+      rewrite_headers4(network, transport, is_tcp, to.address, to.port, of_source);
+      return pass;
+    }
+    return translate_carefully(p, k, word);
+  }
+  [[gnu::noinline]] verdict translate_carefully(packet& p, const connection& k, connection_word word) const noexcept {
     const connection_table& all = table->connections();
     const connection_tuple to = all.leaving(k, word.direction());
     nat_headers h;

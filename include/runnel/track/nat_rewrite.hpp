@@ -123,6 +123,30 @@ RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple&
   }
 }
 
+// The same for IPv4 with TCP (whose checksum is 16 bytes behind `transport`) or UDP (6), all of whose header is there,
+// and whose checksum is not partial. Sums are taken in words of the host's order, which gives the same bytes.
+RUNNEL_INLINE void rewrite_headers4(std::byte* network, std::byte* transport, bool is_tcp, std::uint32_t address,
+                                    std::uint16_t port, bool source) noexcept {
+  std::byte* const address_at = network + (source ? 12 : 16);
+  std::byte* const port_at = transport + (source ? 0 : 2);
+  std::byte* const sum_at = transport + (is_tcp ? 16 : 6);
+  const std::uint32_t to = to_big(address), from = load<std::uint32_t>(address_at);
+  const std::uint16_t to_port = to_big(port), from_port = load<std::uint16_t>(port_at);
+  const std::uint16_t sum = load<std::uint16_t>(sum_at);
+  std::uint64_t change = std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
+  const auto after = [&](std::uint16_t old) {
+    return static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~old) + change));
+  };
+  store(network + 10, after(load<std::uint16_t>(network + 10)));
+  store(address_at, to);
+  store(port_at, to_port);
+  change += std::uint64_t{static_cast<std::uint16_t>(~from_port)} + to_port;
+  const std::uint16_t updated = after(sum);
+  if (is_tcp) store(sum_at, updated);
+  // 0: there is none.
+  else if (sum != 0) store(sum_at, updated != 0 ? updated : std::uint16_t{0xffff});
+}
+
 }  // namespace runnel::detail
 
 #endif

@@ -44,6 +44,11 @@ namespace detail {
 struct translated {
   static constexpr std::uint16_t maps_source = connection::maps_source, maps_destination = connection::maps_destination;
   static std::uint16_t bits(const connection& c) noexcept { return c.bits(); }
+  static bool is_ipv4(const connection& c) noexcept { return (c.bits() & connection::is_ipv6) == 0; }
+  RUNNEL_INLINE static tuple_end leaving4(const connection_table& t, const connection& c, connection_direction d,
+                                          bool source) noexcept {
+    return t.leaving4(c, d, source);
+  }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
