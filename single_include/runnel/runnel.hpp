@@ -42215,12 +42215,22 @@ struct tuple_key {
   std::uint64_t b;
   unsigned turned;
 };
+// Of TCP and UDP. Nobody can predict which one is the lesser: not by a branch, which compilers make of any comparison.
+[[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of_ports(std::uint64_t addresses, std::uint64_t rest) noexcept {
+  const std::uint64_t source = (addresses >> 32) << 16 | rest >> 48;
+  const std::uint64_t destination = (addresses & 0xffff'ffff) << 16 | (rest >> 32 & 0xffff);
+  const auto turned = static_cast<unsigned>((destination - source) >> 63);
+  const auto ports = static_cast<std::uint32_t>(rest >> 32);
+  return {addresses << 32 * turned | addresses >> (-(32 * turned) & 63u),
+          std::uint64_t{ports << 16 * turned | ports >> (-(16 * turned) & 31u)} << 32 | (rest & 0xffff'ffff), turned};
+}
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of(std::uint64_t addresses, std::uint64_t rest) noexcept {
-  const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest(rest);
-  const bool turned = (back < addresses) | ((back == addresses) & (rest_back < rest));
-  // Nobody can predict which: not by a branch.
-  const std::uint64_t mask = std::uint64_t{0} - (turned ? 1u : 0u);
-  return {addresses ^ ((addresses ^ back) & mask), rest ^ ((rest ^ rest_back) & mask), turned ? 1u : 0u};
+  const auto protocol = static_cast<std::uint8_t>(rest >> 24);
+  if (protocol == 6 || protocol == 17) [[likely]]
+    return key_of_ports(addresses, rest);
+  const std::uint64_t back = addresses << 32 | addresses >> 32, rest_back = opposite_rest_slow(rest);
+  const bool turned = back < addresses || (back == addresses && rest_back < rest);
+  return turned ? tuple_key{back, rest_back, 1} : tuple_key{addresses, rest, 0};
 }
 
 }  // namespace detail
@@ -42528,8 +42538,10 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   }
 }
 
-// What tracking has to know of a packet; IPv4 with TCP or UDP goes the short way.
-RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+// What tracking has to know of a packet, when that is IPv4 with TCP or UDP; else false, and nothing is said. The words
+// of the tuple are given for themselves too, for who would else have to read again what was just written.
+[[nodiscard]] RUNNEL_INLINE bool read_tuple4(const packet& p, std::uint16_t zone, packet_tuple& to,
+                                             std::uint64_t& addresses, std::uint64_t& rest) noexcept {
   const layers found = p.layers();
   constexpr unsigned wanted = static_cast<unsigned>(protocol::parsed) | static_cast<unsigned>(protocol::ipv4) |
                               static_cast<unsigned>(protocol::transport);
@@ -42537,18 +42549,23 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
   const std::byte* const network = p.head() + found.network;
   const std::byte* const transport = p.head() + found.transport;
   const std::byte* const end = p.data() + p.length();
-  if ((found.protocols & wanted) == wanted && (found.protocols & either) != 0 && network + 20 <= end &&
-      transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
-    to.size = load_be16(network + 2);
-    to.payload = to.size - static_cast<std::uint32_t>(transport - network);
-    to.held = static_cast<std::uint32_t>(end - transport);
-    to.transport = transport;
-    to.kind = tuple_kind::whole;
-    to.tuple.become4(load_be64(network + 12),
-                     tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
-    return;
-  }
-  read_carefully(p, zone, to);
+  if ((found.protocols & wanted) != wanted || (found.protocols & either) == 0 || network + 20 > end ||
+      transport + (found.has(protocol::tcp) ? 20 : 8) > end) [[unlikely]]
+    return false;
+  to.size = load_be16(network + 2);
+  to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+  to.held = static_cast<std::uint32_t>(end - transport);
+  to.transport = transport;
+  to.kind = tuple_kind::whole;
+  addresses = load_be64(network + 12);
+  rest = tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone);
+  to.tuple.become4(addresses, rest);
+  return true;
+}
+// The same of any packet.
+inline void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  std::uint64_t addresses = 0, rest = 0;
+  if (!read_tuple4(p, zone, to, addresses, rest)) read_carefully(p, zone, to);
 }
 
 // What tracking has to know of a later fragment that `virtual_defragment` has marked.
@@ -45068,10 +45085,22 @@ struct tracker {
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
-    read_tuple(p, zone, s.found);
+    std::uint64_t addresses = 0, rest = 0;
+    if (!read_tuple4(p, zone, s.found, addresses, rest)) [[unlikely]] {
+      read_other(t, p, zone, s);
+      return;
+    }
+    const tuple_key k = key_of_ports(addresses, rest);
+    s.key.a = k.a, s.key.b = k.b, s.key.turned = k.turned;
+    s.home = t.index_.home(k);
+    t.index_.prefetch(s.home.line());
+  }
+  // The same of a packet that is not IPv4 with TCP or UDP.
+  [[gnu::noinline]] static void read_other(const connection_table& t, const packet& p, std::uint16_t zone,
+                                           slot& s) noexcept {
+    read_carefully(p, zone, s.found);
     // Errors quote what the connection sent: packets of the other direction are meant.
-    if (s.found.kind == tuple_kind::error) [[unlikely]]
-      s.found.tuple = s.found.tuple.inverted();
+    if (s.found.kind == tuple_kind::error) s.found.tuple = s.found.tuple.inverted();
     hash(t, s);
   }
   // The same of a later fragment that `virtual_defragment` has marked.
@@ -45079,7 +45108,7 @@ struct tracker {
     read_later_fragment(p, zone, s.found);
     hash(t, s);
   }
-  RUNNEL_INLINE static void hash(const connection_table& t, slot& s) noexcept {
+  static void hash(const connection_table& t, slot& s) noexcept {
     if (!has_tuple(s)) return;
     s.found.tuple.key(t.index_.seed(), s.key);
     s.home = t.index_.home(s.key);

@@ -179,8 +179,10 @@ inline bool quoted_tuple(bytes b, std::uint16_t zone, connection_tuple& to) noex
   }
 }
 
-// What tracking has to know of a packet; IPv4 with TCP or UDP goes the short way.
-RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+// What tracking has to know of a packet, when that is IPv4 with TCP or UDP; else false, and nothing is said. The words
+// of the tuple are given for themselves too, for who would else have to read again what was just written.
+[[nodiscard]] RUNNEL_INLINE bool read_tuple4(const packet& p, std::uint16_t zone, packet_tuple& to,
+                                             std::uint64_t& addresses, std::uint64_t& rest) noexcept {
   const layers found = p.layers();
   constexpr unsigned wanted = static_cast<unsigned>(protocol::parsed) | static_cast<unsigned>(protocol::ipv4) |
                               static_cast<unsigned>(protocol::transport);
@@ -188,18 +190,23 @@ RUNNEL_INLINE void read_tuple(const packet& p, std::uint16_t zone, packet_tuple&
   const std::byte* const network = p.head() + found.network;
   const std::byte* const transport = p.head() + found.transport;
   const std::byte* const end = p.data() + p.length();
-  if ((found.protocols & wanted) == wanted && (found.protocols & either) != 0 && network + 20 <= end &&
-      transport + (found.has(protocol::tcp) ? 20 : 8) <= end) [[likely]] {
-    to.size = load_be16(network + 2);
-    to.payload = to.size - static_cast<std::uint32_t>(transport - network);
-    to.held = static_cast<std::uint32_t>(end - transport);
-    to.transport = transport;
-    to.kind = tuple_kind::whole;
-    to.tuple.become4(load_be64(network + 12),
-                     tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone));
-    return;
-  }
-  read_carefully(p, zone, to);
+  if ((found.protocols & wanted) != wanted || (found.protocols & either) == 0 || network + 20 > end ||
+      transport + (found.has(protocol::tcp) ? 20 : 8) > end) [[unlikely]]
+    return false;
+  to.size = load_be16(network + 2);
+  to.payload = to.size - static_cast<std::uint32_t>(transport - network);
+  to.held = static_cast<std::uint32_t>(end - transport);
+  to.transport = transport;
+  to.kind = tuple_kind::whole;
+  addresses = load_be64(network + 12);
+  rest = tuple_rest(load_be32(transport), found.has(protocol::tcp) ? 6 : 17, zone);
+  to.tuple.become4(addresses, rest);
+  return true;
+}
+// The same of any packet.
+inline void read_tuple(const packet& p, std::uint16_t zone, packet_tuple& to) noexcept {
+  std::uint64_t addresses = 0, rest = 0;
+  if (!read_tuple4(p, zone, to, addresses, rest)) read_carefully(p, zone, to);
 }
 
 // What tracking has to know of a later fragment that `virtual_defragment` has marked.
