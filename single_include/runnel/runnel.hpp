@@ -35983,10 +35983,13 @@ class neighbour_table {
   /// Writes the destination of an Ethernet frame for the neighbour `to`, and returns `pass`. When its address is not
   /// known, the packet waits: `stolen`. Dropped for want of room: `neighbours_full`, `neighbour_queue`, `no_packet`.
   [[nodiscard]] RUNNEL_INLINE verdict send_to(const ipv6_address& to, packet& p, instant now) noexcept {
-    const std::uint32_t i = store_.find(to);
+    // Many packets in a row go to one gateway. A place that is free keeps its address.
+    std::uint32_t i = recent_;
+    if (store_[i].address != to || store_[i].list == list::free) i = store_.find(to);
     if (i != none) [[likely]] {
       const detail::neighbour_entry& e = store_[i];
       if ((e.list == list::reachable && now - e.since < reachable_time_) || e.list == list::permanent) [[likely]] {
+        recent_ = i;
         e.lladdr.store(p.writable().data());
         return pass;
       }
@@ -35994,7 +35997,9 @@ class neighbour_table {
     return send_to_other(to, i, p, now);
   }
   /// Asks for the memory that `send_to` will want.
-  void prefetch(const ipv6_address& to) const noexcept { prefetch_to_read(store_.bucket(to)); }
+  void prefetch(const ipv6_address& to) const noexcept {
+    if (store_[recent_].address != to) prefetch_to_read(store_.bucket(to));
+  }
 
   // ---- what neighbours have said
 
@@ -36298,6 +36303,7 @@ class neighbour_table {
   ip_interface* link_;
   detail::address_detection detection_;
   std::uint32_t unresolved_;
+  std::uint32_t recent_ = 0;  // the place of the neighbour that was sent to last, or any
   random_generator random_;
   duration reachable_time_{};
   instant redraw_{};
@@ -41661,21 +41667,17 @@ struct resolve_stage : stage_defaults {
     neighbour_table* const table = links.of(p);
     if (table == nullptr) [[unlikely]]
       return drop(drop_reason::neighbour_failed);
-    ipv6_address to;
-    std::uint16_t type;
-    if (found.has<ipv4>()) {
-      to = mapped(found.get<ipv4>().destination());
-      type = ethertype::ipv4;
-    } else if (found.has<ipv6>()) {
-      to = found.get<ipv6>().destination();
-      type = ethertype::ipv6;
-    } else {
-      return drop(drop_reason::not_ip);
+    const bool v4 = found.has<ipv4>();
+    if (!v4 && !found.has<ipv6>()) return drop(drop_reason::not_ip);
+    const std::uint16_t type = v4 ? ethertype::ipv4 : ethertype::ipv6;
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) {
+      if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
+        return drop(drop_reason::no_packet);
+      return table->send_to(hop->gateway, p, c.now);
     }
+    const ipv6_address to = v4 ? mapped(found.get<ipv4>().destination()) : found.get<ipv6>().destination();
     if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
-    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
-      return table->send_to(hop->gateway, p, c.now);
     if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;
     return table->send_to(to, p, c.now);
   }

@@ -72,6 +72,21 @@ TEST_CASE("the packets of a neighbour that has failed go to who asked for them")
   given.clear();
 }
 
+TEST_CASE("a neighbour that is forgotten and told anew has its new address, wherever its place is") {
+  host h;
+  REQUIRE(h.table.set_permanent(mapped(peer4), peer, h.now()));
+  CHECK(h.send(0, 1, peer4) == "to 02 #1");
+  CHECK(h.send(1, 2, peer4) == "to 02 #2");
+  REQUIRE(h.table.erase(mapped(peer4)));
+  REQUIRE(h.table.set_permanent(mapped(peer4), other_peer, h.now()));
+  CHECK(h.send(2, 3, peer4) == "to 03 #3");
+  REQUIRE(h.table.erase(mapped(peer4)));
+  CHECK(h.send(3, 4, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.send(4, 5, peer4) == "");
+  CHECK(h.table.size() == 1);
+  CHECK(h.hear_arp(5, us, reply(peer4, peer)) == "to 02 #4; to 02 #5");
+}
+
 TEST_CASE("RFC 4861 7.3.3: an address that may be out of date is used, asked for after five seconds, and given up") {
   host h;
   h.send(0, 1, peer4);

@@ -158,10 +158,13 @@ class neighbour_table {
   /// Writes the destination of an Ethernet frame for the neighbour `to`, and returns `pass`. When its address is not
   /// known, the packet waits: `stolen`. Dropped for want of room: `neighbours_full`, `neighbour_queue`, `no_packet`.
   [[nodiscard]] RUNNEL_INLINE verdict send_to(const ipv6_address& to, packet& p, instant now) noexcept {
-    const std::uint32_t i = store_.find(to);
+    // Many packets in a row go to one gateway. A place that is free keeps its address.
+    std::uint32_t i = recent_;
+    if (store_[i].address != to || store_[i].list == list::free) i = store_.find(to);
     if (i != none) [[likely]] {
       const detail::neighbour_entry& e = store_[i];
       if ((e.list == list::reachable && now - e.since < reachable_time_) || e.list == list::permanent) [[likely]] {
+        recent_ = i;
         e.lladdr.store(p.writable().data());
         return pass;
       }
@@ -169,7 +172,9 @@ class neighbour_table {
     return send_to_other(to, i, p, now);
   }
   /// Asks for the memory that `send_to` will want.
-  void prefetch(const ipv6_address& to) const noexcept { prefetch_to_read(store_.bucket(to)); }
+  void prefetch(const ipv6_address& to) const noexcept {
+    if (store_[recent_].address != to) prefetch_to_read(store_.bucket(to));
+  }
 
   // ---- what neighbours have said
 
@@ -473,6 +478,7 @@ class neighbour_table {
   ip_interface* link_;
   detail::address_detection detection_;
   std::uint32_t unresolved_;
+  std::uint32_t recent_ = 0;  // the place of the neighbour that was sent to last, or any
   random_generator random_;
   duration reachable_time_{};
   instant redraw_{};

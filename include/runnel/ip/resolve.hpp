@@ -93,21 +93,17 @@ struct resolve_stage : stage_defaults {
     neighbour_table* const table = links.of(p);
     if (table == nullptr) [[unlikely]]
       return drop(drop_reason::neighbour_failed);
-    ipv6_address to;
-    std::uint16_t type;
-    if (found.has<ipv4>()) {
-      to = mapped(found.get<ipv4>().destination());
-      type = ethertype::ipv4;
-    } else if (found.has<ipv6>()) {
-      to = found.get<ipv6>().destination();
-      type = ethertype::ipv6;
-    } else {
-      return drop(drop_reason::not_ip);
+    const bool v4 = found.has<ipv4>();
+    if (!v4 && !found.has<ipv6>()) return drop(drop_reason::not_ip);
+    const std::uint16_t type = v4 ? ethertype::ipv4 : ethertype::ipv6;
+    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway()) {
+      if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
+        return drop(drop_reason::no_packet);
+      return table->send_to(hop->gateway, p, c.now);
     }
+    const ipv6_address to = v4 ? mapped(found.get<ipv4>().destination()) : found.get<ipv6>().destination();
     if (!begin_frame(p, table->link().mac, type)) [[unlikely]]
       return drop(drop_reason::no_packet);
-    if (const next_hop* const hop = hop_of(p); hop != nullptr && hop->has_gateway())
-      return table->send_to(hop->gateway, p, c.now);
     if (const verdict v = send_to_many(*table, to, p); v.code != verdict_code::stolen) return v;
     return table->send_to(to, p, c.now);
   }
