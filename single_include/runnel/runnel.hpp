@@ -43482,6 +43482,16 @@ class expectation_set {
     }
     return false;
   }
+  // Ends one if its time is over, another one each time: before half of what 32 bits count has gone by, after which it
+  // would be ahead again.
+  void expire_one(std::uint32_t now) noexcept {
+    if (used_ == 0) return;
+    hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
+    expectation& p = places_[hand_];
+    if (!p.used || static_cast<std::int32_t>(p.deadline - now) > 0) return;
+    p.used = false;
+    --used_;
+  }
 
  private:
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
@@ -43506,6 +43516,7 @@ class expectation_set {
   expectation* places_;
   std::uint32_t count_;
   std::uint32_t used_ = 0;
+  std::uint32_t hand_ = 0;
   std::uint64_t seed_;
 };
 
@@ -44716,6 +44727,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
+  expectations_.expire_one(static_cast<std::uint32_t>(ticks));
   while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
     make_room_in_ring();
   return wheel_.advance(

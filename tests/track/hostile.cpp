@@ -381,3 +381,16 @@ TEST_CASE("a packet that waited has no connection any more, also where others of
   t.track_again(std::move(t.b[0]));
   CHECK(t.word(0).value == before.value);
 }
+
+TEST_CASE("an announcement whose time is over does not come back when the clock has gone round") {
+  std::vector<detail::expectation> places(8);
+  detail::expectation_set all(places.data(), 8, 1);
+  const connection_tuple to{client, server, 5, 20, 6};
+  all.insert({.tuple = to, .deadline = 1000}, 0);
+  for (unsigned i = 0; i < 8; ++i) all.expire_one(999);
+  CHECK(all.size() == 1);
+  for (unsigned i = 0; i < 8; ++i) all.expire_one(1000);
+  CHECK(all.empty());
+  detail::expectation met;
+  CHECK_FALSE(all.take(to, 2000 + 0x8000'0000u, met));
+}

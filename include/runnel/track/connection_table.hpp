@@ -317,6 +317,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
 inline std::size_t connection_table::expire(instant now, std::size_t limit) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
+  expectations_.expire_one(static_cast<std::uint32_t>(ticks));
   while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
     make_room_in_ring();
   return wheel_.advance(

@@ -71,6 +71,16 @@ class expectation_set {
     }
     return false;
   }
+  // Ends one if its time is over, another one each time: before half of what 32 bits count has gone by, after which it
+  // would be ahead again.
+  void expire_one(std::uint32_t now) noexcept {
+    if (used_ == 0) return;
+    hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
+    expectation& p = places_[hand_];
+    if (!p.used || static_cast<std::int32_t>(p.deadline - now) > 0) return;
+    p.used = false;
+    --used_;
+  }
 
  private:
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
@@ -95,6 +105,7 @@ class expectation_set {
   expectation* places_;
   std::uint32_t count_;
   std::uint32_t used_ = 0;
+  std::uint32_t hand_ = 0;
   std::uint64_t seed_;
 };
 
