@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "nat_rig.hpp"
@@ -35,9 +36,9 @@ struct nat_flow {
   }
   friend bool operator==(const nat_flow&, const nat_flow&) = default;
   friend bool operator<(const nat_flow& a, const nat_flow& b) {
+    // No vectors: on big-endian machines GCC 12's library compares only some bytes of vectors of numbers.
     const auto key = [](const nat_flow& f) {
-      return std::vector<std::uint64_t>{f.protocol, f.from.high(), f.from.low(), f.to.high(),
-                                        f.to.low(), f.sport,       f.dport};
+      return std::make_tuple(f.protocol, f.from.high(), f.from.low(), f.to.high(), f.to.low(), f.sport, f.dport);
     };
     return key(a) < key(b);
   }
