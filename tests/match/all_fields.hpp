@@ -68,8 +68,8 @@ void for_all_fields(F f) {
        vxlan::inner(topt::maxseg::size), gre::inner(ip::ttl), gre::inner(ip6::daddr), gre::inner(udp::dport),
        gretap::inner(ether::type), gretap::inner(vlan::id), ipip::inner(ip::saddr), ipip::inner(ip6::hoplimit),
        ipip::inner(ext::rt::type));
-  each(meta::length, meta::iif, meta::oif, meta::mark, meta::priority, meta::protocol, meta::nfproto, meta::l4proto, meta::time,
-       meta::hash, meta::queue);
+  each(meta::length, meta::iif, meta::oif, meta::mark, meta::priority, meta::protocol, meta::nfproto, meta::l4proto,
+       meta::time, meta::hash, meta::queue);
 }
 // Calls `f(has<header>)` for each.
 template <class F>
