@@ -358,6 +358,28 @@ inline bool fragment_store::check() noexcept {
   return datagrams == datagrams_.size() && fragments == fragments_.size() && held == held_ && held <= config_.fragments;
 }
 
+// A table of either kind in memory of its own, of a size known at compile time.
+template <class Table, fragment_config Config>
+class static_fragments {
+ public:
+  // An empty table; `seed` from a random source.
+  explicit static_fragments(std::uint64_t seed = Config.seed) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed)) {}
+  operator Table&() noexcept { return table_; }
+  [[nodiscard]] Table& get() noexcept { return table_; }
+  [[nodiscard]] Table* operator->() noexcept { return &table_; }
+
+ private:
+  static constexpr fragment_config seeded(std::uint64_t seed) noexcept {
+    fragment_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  static_assert(Config.fragments >= 1 && Config.datagrams >= 1, "runnel: a fragment table has room for one fragment");
+  alignas(Table::alignment) std::byte memory_[Table::bytes_needed(Config)];
+  Table table_;
+};
+
 }  // namespace runnel::detail
 
 #endif

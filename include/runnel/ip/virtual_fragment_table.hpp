@@ -151,31 +151,12 @@ class virtual_fragment_table : public detail::fragment_store {
   }
 };
 
-/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage. Made
+/// of a seed from a random source; converts to the table, which `get()` and `->` give too.
 ///
 ///     static static_virtual_fragment_table<fragment_config{.fragments = 256, .datagrams = 64}> fragments{seed};
 template <fragment_config Config>
-class static_virtual_fragment_table {
- public:
-  /// An empty table; `seed` from a random source.
-  explicit static_virtual_fragment_table(std::uint64_t seed = Config.seed) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed)) {}
-  /// The table. @{
-  operator virtual_fragment_table&() noexcept { return table_; }
-  [[nodiscard]] virtual_fragment_table& get() noexcept { return table_; }
-  [[nodiscard]] virtual_fragment_table* operator->() noexcept { return &table_; }
-  /// @}
-
- private:
-  static constexpr fragment_config seeded(std::uint64_t seed) noexcept {
-    fragment_config c = Config;
-    c.seed = seed;
-    return c;
-  }
-  static_assert(Config.fragments >= 1 && Config.datagrams >= 1, "runnel: a fragment table has room for one fragment");
-  alignas(virtual_fragment_table::alignment) std::byte memory_[virtual_fragment_table::bytes_needed(Config)];
-  virtual_fragment_table table_;
-};
+using static_virtual_fragment_table = detail::static_fragments<virtual_fragment_table, Config>;
 
 }  // namespace runnel
 
