@@ -19,6 +19,7 @@ class datagram {
     runnel::store_be16(bytes_ + 38, static_cast<std::uint16_t>(length - 34));
     runnel::store_be16(bytes_ + 24, runnel::checksum({bytes_ + 14, std::size_t{20}}));
   }
+  void send_to(const runnel::mac_address& to) { __builtin_memcpy(bytes_, to.octets, sizeof to.octets); }
   runnel::bytes contents() const { return {bytes_, length_}; }
 
  private:

@@ -3,7 +3,11 @@
 // socket: an XDP program that BPF_PROG_TEST_RUN runs on live frames (Linux 5.18) and that answers XDP_TX. The other end
 // of the pair needs NAPI: an XDP program, or `ethtool -K ... gro on`.
 //
-//     live_generator INTERFACE SECONDS LENGTH CORE     prints packets, seconds
+//     live_generator INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]     prints packets, seconds
+//
+// With a MAC address, that is where they go; BITS of their ports are random: 2^BITS flows, at most 2^30; and each takes
+// GAP nanoseconds longer than it must, 1 to 10000: what is slower than the generator is not bothered by all that it
+// drops.
 #include <runnel/runnel.hpp>
 
 #include <cstdio>
@@ -18,6 +22,9 @@ using namespace runnel;
 
 namespace {
 
+constexpr int ports_at = 34;
+constexpr auto get_prandom_u32 = static_cast<bpf::helper>(7);  // bpf-helpers(7)
+
 double wall() {
   ::timespec t{};
   (void)::clock_gettime(CLOCK_MONOTONIC, &t);
@@ -28,7 +35,8 @@ int fail(const error& e) { return std::fprintf(stderr, "live_generator: %s\n", e
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return std::fprintf(stderr, "live_generator INTERFACE SECONDS LENGTH CORE\n"), 2;
+  if (argc != 5 && argc != 8)
+    return std::fprintf(stderr, "live_generator INTERFACE SECONDS LENGTH CORE [MAC BITS GAP]\n"), 2;
   const auto length = static_cast<unsigned>(std::atoi(argv[3]));
   ::cpu_set_t core;
   CPU_ZERO(&core);
@@ -37,14 +45,44 @@ int main(int argc, char** argv) {
   auto interface = device::network_interface::open_for("generator", argv[1]);
   if (!interface) return fail(interface.error());
 
-  const bench::datagram frame(length);
+  bench::datagram frame(length);
+  std::uint32_t random_bits = 0;
+  int gap = 0;
+  if (argc == 8) {
+    const auto to = parse_mac(argv[5]);
+    const auto bits = static_cast<unsigned>(std::atoi(argv[6]));
+    gap = std::atoi(argv[7]);
+    if (!to || bits > 30 || gap < 0 || gap > 10000)
+      return std::fprintf(stderr, "live_generator: a MAC address, 0 to 30 bits, a gap of 0 to 10000 ns\n"), 2;
+    frame.send_to(*to);
+    // First of the destination's port, then of the source's: 15 of each, so that none gets above 65535.
+    random_bits = bits <= 15 ? (1u << bits) - 1 : 0x7fffu | ((1u << (bits - 15)) - 1) << 16;
+  }
 
   // The pages come back as the receiver left them, so the program writes the headers anew.
   using namespace runnel::bpf;
   assembler a;
-  const label out = a.make_label();
-  a.load(width::w, r2, r1, 0);
-  a.load(width::w, r3, r1, 4);
+  const label out = a.make_label(), late = a.make_label();
+  a.move(r6, r1);
+  if (gap != 0) {
+    a.call(helper::ktime_get_ns);
+    a.move(r7, r0);
+    a.alu(alu_op::add, r7, gap);
+    for (int i = 0; i < gap / 8 + 1; ++i) {  // the verifier wants an end; no clock is read in less than 8 ns
+      a.call(helper::ktime_get_ns);
+      a.jump_if(jmp_op::jge, r0, r7, late);
+    }
+    a.place(late);
+  }
+  if (random_bits != 0) {
+    a.call(get_prandom_u32);
+    a.alu(alu_op::and_, r0, static_cast<std::int32_t>(random_bits));
+    a.alu(alu_op::add, r0, static_cast<std::int32_t>(load_be32(frame.contents().data() + ports_at)));
+    a.big_endian(r0, 32);
+    a.move(r7, r0);
+  }
+  a.load(width::w, r2, r6, 0);
+  a.load(width::w, r3, r6, 4);
   a.move(r4, r2);
   a.alu(alu_op::add, r4, 44);
   a.move(r0, std::uint64_t{0});
@@ -54,6 +92,7 @@ int main(int argc, char** argv) {
     __builtin_memcpy(&word, frame.contents().data() + at, 4);
     a.store(width::w, r2, at, word);
   }
+  if (random_bits != 0) a.store(width::w, r2, ports_at, r7);
   a.move(r0, std::uint64_t{3});  // XDP_TX
   a.place(out);
   a.exit();
