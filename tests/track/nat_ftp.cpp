@@ -205,6 +205,50 @@ TEST_CASE("passive FTP from behind NAT needs no change of its text") {
   CHECK(t.translations->sequences().size() == 0);
 }
 
+TEST_CASE("active FTP to a server behind a port forward: its data connection comes from where the client knows it") {
+  ftp_rig t;
+  t.control = 2121;
+  CHECK(t.say(in1, 7000, box, 2121, ftp_syn, 99, 0).ends == "tcp 10.0.0.1:7000 > 10.0.0.2:21");
+  t.control = 21;
+  CHECK(t.say(in2, 21, in1, 7000, ftp_syn | ftp_ack, 899, 100).ends == "tcp 192.0.2.254:2121 > 10.0.0.1:7000");
+  t.control = 2121;
+  CHECK(t.say(in1, 7000, box, 2121, ftp_ack, 100, 900).state == "established");
+  const std::string words = "PORT 10,0,0,1,27,89\r\n";  // port 7001
+  CHECK(t.say(in1, 7000, box, 2121, ftp_ack, 100, 900, words).payload == words);
+  const ftp_rig::said s = t.say(in2, 20, in1, 7001, ftp_syn, 5, 0);
+  CHECK(s.state == "related");
+  CHECK(s.ends == "tcp 192.0.2.254:20 > 10.0.0.1:7001");
+  CHECK(t.say(in1, 7001, box, 20, ftp_syn | ftp_ack, 7, 6).ends == "tcp 10.0.0.1:7001 > 10.0.0.2:20");
+  CHECK(t.translations->sequences().size() == 0);
+}
+
+TEST_CASE("active FTP: the same port is announced again, and stays that") {
+  ftp_rig t;
+  ftp_open(t);
+  const std::string outside = "PORT 192,0,2,254,4,1\r\n";
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 900, "PORT 10,0,0,1,4,1\r\n").payload == outside);
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 119, 900, "PORT 10,0,0,1,4,1\r\n").payload == outside);
+  CHECK(t.connections->expected() == 1);
+}
+
+TEST_CASE("an announcement that was dropped for want of room is dropped again, and announces once there is room") {
+  ftp_rig t(1);
+  ftp_open(t);
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 900, "PORT 10,0,0,1,4,1\r\n").state == "established");
+  ftp_open(t, 5005);
+  const std::string words = "PORT 10,0,0,1,4,2\r\n";
+  for (std::uint64_t times = 1; times <= 2; ++times) {
+    CHECK(t.say(in1, 5005, out1, 21, ftp_ack, 100, 900, words).state == "dropped");
+    CHECK(t.translations->statistics().exhausted == times);
+    CHECK(t.connections->expected() == 1);
+  }
+  t.connections->for_each([&](connection& c) {
+    if (t.connections->original(c).source_port() == 5000) t.connections->erase(c);
+  });
+  CHECK(t.say(in1, 5005, out1, 21, ftp_ack, 100, 900, words).payload == "PORT 192,0,2,254,4,2\r\n");
+  CHECK(t.say(out1, 20, box, 1026, ftp_syn, 5, 0).ends == "tcp 198.51.100.1:20 > 10.0.0.1:1026");
+}
+
 TEST_CASE("what FTP says wrongly, of others, or too much of, is not announced") {
   ftp_rig t(1);
   ftp_open(t);

@@ -50,11 +50,12 @@ class expectation_set {
     *to = e;
     to->used = true;
   }
-  // Whether a connection to where this one goes is waited for, by whomever.
-  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t now) const noexcept {
+  // Whether a connection to where this one goes is waited for by another one than `master`.
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       const expectation& p = at(t, i);
-      if (p.used && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0) return true;
+      if (p.used && p.master != master && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0)
+        return true;
     }
     return false;
   }

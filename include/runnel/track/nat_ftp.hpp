@@ -88,8 +88,11 @@ struct nat_ftp_stage : stage_defaults {
     const connection_tuple way = reply ? all.reply(k) : all.original(k), back = reply ? all.original(k) : all.reply(k);
     const std::uint16_t own = place.to.destination_port();
     const ipv6_address here = nat_address(way, true), there = nat_address(back, false);
-    if (here == there) {  // the other side knows it by the same address
-      if (place.is_new) all.expect(k, beside(back, own, 6), false, seconds(300), now);
+    if (here == there) {  // the other side knows it by the same address; that one's own may be another here
+      if (!place.is_new) return pass;
+      const bool follows = k.has_status(connection_status::src_nat) || k.has_status(connection_status::dst_nat);
+      if (follows) table->expect_translated(k, beside(back, own, 6), way.with_ports(own, 0), now);
+      else all.expect(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
     const unsigned side = reply ? 1 : 0;
@@ -98,20 +101,25 @@ struct nat_ftp_stage : stage_defaults {
     const bool again = e != nullptr && e->announced[side] == own && e->said_at[side] == at;
     if (!place.is_new && !again) return pass;
     if (e == nullptr) e = table->sequences().find_or_insert(all.number_of(k));
-    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
+    if (e == nullptr) return lose(k, reply, at, drop_reason::nat_exhausted);
     table->translate_sequences(k);
-    const std::uint16_t given = again ? e->given[side] : table->free_announcement(back, own, now);
-    if (given == 0) return table->lose(drop_reason::nat_exhausted);
+    const std::uint16_t given = again ? e->given[side] : table->free_announcement(k, back, own, now);
+    if (given == 0) return lose(k, reply, at, drop_reason::nat_exhausted);
     text<64> said;
     write(said, place, there, given);
     const std::size_t before = place.size, after = said.size();
     const std::size_t start = segment.header_size() + place.at;
     if (!replace(p, h, start, before, {reinterpret_cast<const std::byte*>(said.c_str()), after}))
-      return table->lose(drop_reason::nat_untranslatable);
+      return lose(k, reply, at, drop_reason::nat_untranslatable);
     e->said_at[side] = at, e->announced[side] = own, e->given[side] = given;
     e->side[side].note(at, static_cast<std::uint32_t>(after) - static_cast<std::uint32_t>(before));
     table->expect_translated(k, beside(back, given, 6), way.with_ports(own, 0), now);
     return pass;
+  }
+  // An announcement is dropped: nobody has heard it. Sent again, it is as new.
+  verdict lose(connection& k, bool reply, std::uint32_t at, drop_reason why) const noexcept {
+    tracker::unsay(k, reply, at);
+    return table->lose(why);
   }
   static void write(text_writer& out, const ftp_place& place, const ipv6_address& a, std::uint16_t given) noexcept {
     if (!place.extended) {
@@ -211,7 +219,8 @@ struct nat_ftp_stage : stage_defaults {
 /// connections for data expected for five minutes, and changes what it says about them to the addresses outside. Stands
 /// behind `track` in the same pipeline, and in front of a port forward (`port` is the one that packets have there). The
 /// table has room for `nat_config::sequences` such connections at once; where that is full, and where nothing can be
-/// put into a packet, the announcement is dropped. Refers to the table, which must outlive the pipeline.
+/// put into a packet, the announcement is dropped, each time that it is sent. Refers to the table, which must outlive
+/// the pipeline.
 [[nodiscard]] constexpr detail::nat_ftp_stage nat_ftp(nat_table& translations, std::uint16_t port = 21) noexcept {
   return {translations, port};
 }

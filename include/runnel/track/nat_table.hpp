@@ -75,8 +75,9 @@ struct translated {
     t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
                    static_cast<std::uint32_t>(ticks_at(now)));
   }
-  static bool is_awaited(const connection_table& t, const connection_tuple& to, instant now) noexcept {
-    return t.expectations_.awaits(to, static_cast<std::uint32_t>(ticks_at(now)));
+  static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
+                         instant now) noexcept {
+    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)));
   }
 };
 
@@ -210,13 +211,15 @@ class nat_table {
     detail::translated::expect(connections_, master, to, reply, seconds(300), now);
   }
   /// @}
-  /// Internal: a port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has; else 0.
-  [[nodiscard]] std::uint16_t free_announcement(const connection_tuple& back, std::uint16_t own, instant now) noexcept {
+  /// Internal: a port outside for what comes to `back`, best `own` itself: that nobody but `master` waits at, or has;
+  /// else 0.
+  [[nodiscard]] std::uint16_t free_announcement(const connection& master, const connection_tuple& back,
+                                                std::uint16_t own, instant now) noexcept {
     const ipv6_address there = detail::nat_address(back, false);
     for (std::uint32_t i = 0; i < 128; ++i) {
       const auto port = static_cast<std::uint16_t>(i == 0 ? own : 1024 + random_.below(64512));
       const connection_tuple to = back.with_ports(0, port);
-      if (!detail::translated::is_awaited(connections_, to, now) && is_unmapped(back, there, port)) return port;
+      if (!detail::translated::is_awaited(connections_, master, to, now) && is_unmapped(back, there, port)) return port;
       ++statistics_.tries;
     }
     return 0;

@@ -53,6 +53,14 @@ struct tracker {
     return begins;
   }
 
+  // What a side said from `sequence` on, from the beginning of a line, does not reach the other one.
+  static void unsay(connection& c, bool reply, std::uint32_t sequence) noexcept {
+    tcp_side& side = c.tcp_.side[reply ? 1 : 0];
+    std::uint8_t& flags = c.tcp_.flags[reply ? 1 : 0];
+    side.end = sequence;
+    flags = static_cast<std::uint8_t>(flags & ~unsigned{mid_line});
+  }
+
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
