@@ -43445,11 +43445,12 @@ class expectation_set {
     *to = e;
     to->used = true;
   }
-  // Whether a connection to where this one goes is waited for, by whomever.
-  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t now) const noexcept {
+  // Whether a connection to where this one goes is waited for by another one than `master`.
+  [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
     for (std::uint32_t i = 0; i < reach(); ++i) {
       const expectation& p = at(t, i);
-      if (p.used && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0) return true;
+      if (p.used && p.master != master && same_target(p.tuple, t) && static_cast<std::int32_t>(p.deadline - now) > 0)
+        return true;
     }
     return false;
   }
@@ -45080,6 +45081,14 @@ struct tracker {
     return begins;
   }
 
+  // What a side said from `sequence` on, from the beginning of a line, does not reach the other one.
+  static void unsay(connection& c, bool reply, std::uint32_t sequence) noexcept {
+    tcp_side& side = c.tcp_.side[reply ? 1 : 0];
+    std::uint8_t& flags = c.tcp_.flags[reply ? 1 : 0];
+    side.end = sequence;
+    flags = static_cast<std::uint8_t>(flags & ~unsigned{mid_line});
+  }
+
   // ---- three steps: read and hash, search, judge; each over many packets
 
   RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
@@ -46629,8 +46638,9 @@ struct translated {
     t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
                    static_cast<std::uint32_t>(ticks_at(now)));
   }
-  static bool is_awaited(const connection_table& t, const connection_tuple& to, instant now) noexcept {
-    return t.expectations_.awaits(to, static_cast<std::uint32_t>(ticks_at(now)));
+  static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
+                         instant now) noexcept {
+    return t.expectations_.awaits(to, t.number_of(master), static_cast<std::uint32_t>(ticks_at(now)));
   }
 };
 
@@ -46764,13 +46774,15 @@ class nat_table {
     detail::translated::expect(connections_, master, to, reply, seconds(300), now);
   }
   /// @}
-  /// Internal: a port outside for what comes to `back`, best `own` itself: that nobody else waits at, or has; else 0.
-  [[nodiscard]] std::uint16_t free_announcement(const connection_tuple& back, std::uint16_t own, instant now) noexcept {
+  /// Internal: a port outside for what comes to `back`, best `own` itself: that nobody but `master` waits at, or has;
+  /// else 0.
+  [[nodiscard]] std::uint16_t free_announcement(const connection& master, const connection_tuple& back,
+                                                std::uint16_t own, instant now) noexcept {
     const ipv6_address there = detail::nat_address(back, false);
     for (std::uint32_t i = 0; i < 128; ++i) {
       const auto port = static_cast<std::uint16_t>(i == 0 ? own : 1024 + random_.below(64512));
       const connection_tuple to = back.with_ports(0, port);
-      if (!detail::translated::is_awaited(connections_, to, now) && is_unmapped(back, there, port)) return port;
+      if (!detail::translated::is_awaited(connections_, master, to, now) && is_unmapped(back, there, port)) return port;
       ++statistics_.tries;
     }
     return 0;
@@ -47379,8 +47391,11 @@ struct nat_ftp_stage : stage_defaults {
     const connection_tuple way = reply ? all.reply(k) : all.original(k), back = reply ? all.original(k) : all.reply(k);
     const std::uint16_t own = place.to.destination_port();
     const ipv6_address here = nat_address(way, true), there = nat_address(back, false);
-    if (here == there) {  // the other side knows it by the same address
-      if (place.is_new) all.expect(k, beside(back, own, 6), false, seconds(300), now);
+    if (here == there) {  // the other side knows it by the same address; that one's own may be another here
+      if (!place.is_new) return pass;
+      const bool follows = k.has_status(connection_status::src_nat) || k.has_status(connection_status::dst_nat);
+      if (follows) table->expect_translated(k, beside(back, own, 6), way.with_ports(own, 0), now);
+      else all.expect(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
     const unsigned side = reply ? 1 : 0;
@@ -47389,20 +47404,25 @@ struct nat_ftp_stage : stage_defaults {
     const bool again = e != nullptr && e->announced[side] == own && e->said_at[side] == at;
     if (!place.is_new && !again) return pass;
     if (e == nullptr) e = table->sequences().find_or_insert(all.number_of(k));
-    if (e == nullptr) return table->lose(drop_reason::nat_exhausted);
+    if (e == nullptr) return lose(k, reply, at, drop_reason::nat_exhausted);
     table->translate_sequences(k);
-    const std::uint16_t given = again ? e->given[side] : table->free_announcement(back, own, now);
-    if (given == 0) return table->lose(drop_reason::nat_exhausted);
+    const std::uint16_t given = again ? e->given[side] : table->free_announcement(k, back, own, now);
+    if (given == 0) return lose(k, reply, at, drop_reason::nat_exhausted);
     text<64> said;
     write(said, place, there, given);
     const std::size_t before = place.size, after = said.size();
     const std::size_t start = segment.header_size() + place.at;
     if (!replace(p, h, start, before, {reinterpret_cast<const std::byte*>(said.c_str()), after}))
-      return table->lose(drop_reason::nat_untranslatable);
+      return lose(k, reply, at, drop_reason::nat_untranslatable);
     e->said_at[side] = at, e->announced[side] = own, e->given[side] = given;
     e->side[side].note(at, static_cast<std::uint32_t>(after) - static_cast<std::uint32_t>(before));
     table->expect_translated(k, beside(back, given, 6), way.with_ports(own, 0), now);
     return pass;
+  }
+  // An announcement is dropped: nobody has heard it. Sent again, it is as new.
+  verdict lose(connection& k, bool reply, std::uint32_t at, drop_reason why) const noexcept {
+    tracker::unsay(k, reply, at);
+    return table->lose(why);
   }
   static void write(text_writer& out, const ftp_place& place, const ipv6_address& a, std::uint16_t given) noexcept {
     if (!place.extended) {
@@ -47502,7 +47522,8 @@ struct nat_ftp_stage : stage_defaults {
 /// connections for data expected for five minutes, and changes what it says about them to the addresses outside. Stands
 /// behind `track` in the same pipeline, and in front of a port forward (`port` is the one that packets have there). The
 /// table has room for `nat_config::sequences` such connections at once; where that is full, and where nothing can be
-/// put into a packet, the announcement is dropped. Refers to the table, which must outlive the pipeline.
+/// put into a packet, the announcement is dropped, each time that it is sent. Refers to the table, which must outlive
+/// the pipeline.
 [[nodiscard]] constexpr detail::nat_ftp_stage nat_ftp(nat_table& translations, std::uint16_t port = 21) noexcept {
   return {translations, port};
 }

@@ -4,6 +4,7 @@
 // same rules for nft as stand below.
 //
 //     compare_nat IN OUT PACKETS SEED
+#include <algorithm>
 #include <ctime>
 #include <map>
 #include <memory>
@@ -11,12 +12,14 @@
 
 #include <runnel/flow.hpp>
 #include <runnel/hook.hpp>
+#include <runnel/ip.hpp>
 #include <runnel/match.hpp>
 #include <runnel/track.hpp>
 #include <runnel/wire.hpp>
 
+#include "ftp_through_nat.hpp"
+#include "nat_conversation.hpp"
 #include "one_frame.hpp"
-#include "tcp_conversation.hpp"
 
 namespace {
 
@@ -27,14 +30,18 @@ constexpr std::uint32_t was_forwarded = 1u << 31;
 
 // ---- ours
 
-// 10.1.N.0/24 and fd00:0:0:1::N:0/112 are inside, and rule N is for them.
+// 10.1.N.0/24 and fd00:0:0:1::N00/120 are inside, and rule N is for them.
 constexpr auto destinations =
     rules(when(ip::daddr == addr4("198.18.1.1") && tcp::dport == 80) >> dnat(addr4("10.2.0.9")).port(8080),
           when(ip::daddr == addr4("198.18.1.1") && udp::dport == 80) >> dnat(addr4("10.2.0.9")).port(5353),
           when(ip::daddr == addr4("198.18.1.2")) >> dnat(addr4("10.2.0.10")),
           when(ip::daddr.in(net("198.18.2.0/24"))) >> dnat(net("10.2.7.0/24")),
           when(ip6::daddr == addr6("fd01::80") && tcp::dport == 80) >> dnat(addr6("fd00:0:0:2::9")).port(8080),
-          when(ip6::daddr == addr6("fd01::81")) >> dnat(addr6("fd00:0:0:2::a")));
+          when(ip6::daddr == addr6("fd01::81")) >> dnat(addr6("fd00:0:0:2::a")),
+          when(ip::daddr == addr4("198.18.3.1") && th::dport == 80) >> redirect_here().port(8080),
+          when(ip::daddr == addr4("198.18.3.2")) >> redirect_here(),
+          when(ip6::daddr == addr6("fd01::90") && th::dport == 80) >> redirect_here().port(8080),
+          when(ip6::daddr == addr6("fd01::91")) >> redirect_here());
 constexpr auto sources =
     rules(when(ip::saddr.in(net("10.1.1.0/24"))) >> snat(addr4("198.18.0.1")),
           when(ip::saddr.in(net("10.1.2.0/24")) && tcp::dport >= 0) >> snat(addr4("198.18.0.2")).port(5000),
@@ -42,43 +49,62 @@ constexpr auto sources =
           when(ip::saddr.in(net("10.1.3.0/24"))) >> masquerade(),
           when(ip::saddr.in(net("10.1.4.0/24")) && tcp::dport >= 0) >> masquerade().port(6000),
           when(ip::saddr.in(net("10.1.5.0/24"))) >> snat(net("198.18.5.0/24")),
-          when(ip6::saddr.in(net("fd00:0:0:1::1:0/112"))) >> snat(addr6("fd01::1")),
-          when(ip6::saddr.in(net("fd00:0:0:1::2:0/112")) && tcp::dport >= 0) >> snat(addr6("fd01::2")).port(5000),
-          when(ip6::saddr.in(net("fd00:0:0:1::3:0/112"))) >> masquerade(),
-          when(ip6::saddr.in(net("fd00:0:0:1::5:0/112"))) >> snat(net("fd01:0:0:5::/64")));
-constexpr unsigned source_rules = 6;  // 0: none
+          when(ip6::saddr.in(net("fd00:0:0:1::100/120"))) >> snat(addr6("fd01::1")),
+          when(ip6::saddr.in(net("fd00:0:0:1::200/120")) && tcp::dport >= 0) >> snat(addr6("fd01::2")).port(5000),
+          when(ip6::saddr.in(net("fd00:0:0:1::300/120"))) >> masquerade(),
+          when(ip6::saddr.in(net("fd00:0:0:1::500/120"))) >> snat(net("fd01:0:0:5::/64")));
 
 static_pool<pool_config{.packets = 64, .bytes = 2048, .headroom = 64, .bare = 64}> memory;
 static_connection_table<connection_config{
     .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .seed = 7}>
     connections{7, {.checksum = true}};
-nat_table translations{connections, 7};
+static_nat_table<nat_config{.sequences = 10000}> translations{connections, 7};
+static_virtual_fragment_table<fragment_config{.fragments = 3000, .datagrams = 1500}> fragments{7};
+constexpr ipv4_address router4 = addr4("169.254.1.1"), own4 = addr4("10.3.0.1");
+constexpr ipv6_address router6 = addr6("fc00::1"), own6 = addr6("fd00:0:0:3::1");
 
-// The IP packet that comes out; empty: it is dropped.
-frame_bytes our_answer(const frame_bytes& f) {
+struct for_us {};
+
+// The IP packets that come out of one that came in, or of one that this host sends.
+std::vector<frame_bytes> our_answer(const frame_bytes& f, bool from_here) {
   static one_frame device{memory};
   static manual_clock clock;
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   clock.set(instant{} + seconds(t.tv_sec) + nanoseconds(t.tv_nsec));
   connections->expire(clock.now());
-  const auto own_address = [](const packet&, const ipv6_address& peer) {
-    return is_mapped(peer) ? mapped(addr4("169.254.1.1")) : addr6("fc00::1");
+  const auto leaving_address = [](const packet&, const ipv6_address& peer) {
+    return is_mapped(peer) ? mapped(router4) : router6;
   };
-  frame_bytes out;
-  constexpr auto policy = rules(when(ct::state == invalid) >> drop, when(ip::daddr == addr4("169.254.1.1")) >> drop,
-                                when(ip6::daddr == addr6("fc00::1")) >> drop);
-  auto path = parse() | track(connections) | nat<prerouting>(translations, destinations) | policy |
-              nat<postrouting>(translations, sources, own_address) | confirm(connections) |
-              [&out](packet& p) {
-                const bytes b = p.contents();
-                const auto* const first = reinterpret_cast<const std::uint8_t*>(b.data());
-                out.assign(first + 14, first + b.size());
-                return pass;
-              } |
-              discard;
+  const auto arriving_address = [](const packet&, const ipv6_address& peer) {
+    return is_mapped(peer) ? mapped(own4) : own6;
+  };
+  const auto destination = [](packet& p) -> ports<for_us, other> {
+    const header_map found{static_cast<const packet&>(p)};
+    const bool ours = found.has<ipv4>() ? found.get<ipv4>().destination() == own4
+                                        : found.has<ipv6>() && found.get<ipv6>().destination() == own6;
+    if (ours) return for_us{};
+    return other{};
+  };
+  std::vector<frame_bytes> out;
+  const auto seen = [&out](packet& p) {
+    const bytes b = p.contents();
+    const auto* const first = reinterpret_cast<const std::uint8_t*>(b.data());
+    out.emplace_back(first + 14, first + b.size());
+  };
+  constexpr auto policy = rules(when(ct::state == invalid) >> drop, when(ip::daddr == router4) >> drop,
+                                when(ip6::daddr == router6) >> drop);
+  auto leave = nat<postrouting>(translations, sources, leaving_address) | confirm(connections) | seen | discard;
+  auto path = parse() | virtual_defragment(fragments) | track(connections) | nat_ftp(translations) |
+              nat<prerouting>(translations, destinations, arriving_address) | policy |
+              branch(destination)
+                  .on<for_us>(nat<hook_point::input>(translations) | confirm(connections) | seen | discard)
+                  .on<other>(shared(leave));
+  auto path_from_here = parse() | track(connections) | nat<hook_point::output>(translations) |
+                        rules(when(ct::state == invalid) >> drop) | shared(leave);
   device.put(f);
-  run(clock, attach(device, path));
+  if (from_here) run(clock, attach(device, path_from_here));
+  else run(clock, attach(device, path), attach(fragments.get()));
   return out;
 }
 
@@ -103,151 +129,17 @@ std::string text_of(const frame_bytes& p) {
   side(false), t << " > ", side(true);
   return t.c_str();
 }
-// With the TTL of before, and an IPv4 header checksum that is right when it was right.
-frame_bytes with_ttl(frame_bytes p, std::uint8_t ttl) {
-  if (p.empty()) return p;
+// With another TTL, and an IPv4 header checksum that is right when it was right.
+frame_bytes with_ttl(frame_bytes p, std::uint8_t ttl, bool dont_fragment) {
   if (p[0] >> 4 == 6) return p[7] = ttl, p;
-  const frame_bytes before(p.begin(), p.begin() + (p[0] & 15) * 4);
-  const bool right = internet_checksum(before) == 0;
+  const auto header = [&] { return frame_bytes(p.begin(), p.begin() + (p[0] & 15) * 4); };
+  const bool right = internet_checksum(header()) == 0;
   p[8] = ttl;
+  if (dont_fragment) p[6] |= 0x40;
   set16(p, 10, 0);
-  set16(p, 10, internet_checksum({p.begin(), p.begin() + (p[0] & 15) * 4}) ^ (right ? 0u : 0xffffu));
+  set16(p, 10, internet_checksum(header()) ^ (right ? 0u : 0xffffu));
   return p;
 }
-
-// ---- one conversation through the NAT
-
-class flow {
- public:
-  flow(numbers& random, std::uint16_t number)
-      : random_(random),
-        tcp_(random,
-             static_cast<std::uint16_t>(random.chance(30) ? 1 + random.below(1100) : 1024 + random.below(60000)), 80,
-             8) {
-    const bool v6 = random_.chance(40);
-    inside_.is_ipv6 = v6;
-    const unsigned rule = random_.below(source_rules);
-    inside_.client = static_cast<std::uint16_t>(rule << 8 | (1 + number % 250));
-    inside_.server = static_cast<std::uint16_t>(0x100 + number / 4);
-    protocol_ =
-        random_.one_of({std::uint8_t{6}, std::uint8_t{6}, std::uint8_t{17}, v6 ? std::uint8_t{58} : std::uint8_t{1}});
-    if (protocol_ == 6 && (rule == 2 || rule == 4)) {
-      // Two connections to one server want the same port; else each has a server of its own.
-      shares_port_ = random_.chance(20);
-      if (!shares_port_) inside_.server = static_cast<std::uint16_t>(0x8000 + number);
-    } else if (random_.chance(35)) {
-      visible_server();
-    }
-    ports_[0] = static_cast<std::uint16_t>(1000 + random_.below(3000)), ports_[1] = 80;
-    outside_ = inside_;
-    outside_ports_[0] = ports_[0], outside_ports_[1] = ports_[1];
-  }
-
-  frame_bytes next() {
-    is_error_ = !seen_.empty() && random_.chance(20);
-    if (is_error_) return error();
-    if (protocol_ == 6) {
-      segment s = tcp_.next();
-      while (s.by_server && !known_) s = tcp_.next();
-      by_server_ = s.by_server;
-      const hosts& view = by_server_ ? outside_ : inside_;
-      const std::uint16_t(&ports)[2] = by_server_ ? outside_ports_ : ports_;
-      s.source = ports[by_server_], s.destination = ports[!by_server_];
-      return view.ip(by_server_, 6, s.bytes(view));
-    }
-    by_server_ = known_ && random_.chance(45);
-    const hosts& view = by_server_ ? outside_ : inside_;
-    const std::uint16_t(&ports)[2] = by_server_ ? outside_ports_ : ports_;
-    frame_bytes b;
-    if (protocol_ == 17) {
-      const unsigned size = random_.below(50);
-      const auto header = [&](const std::uint16_t(&p)[2]) { set16(b, 0, p[by_server_]), set16(b, 2, p[!by_server_]); };
-      put32(b, 0), put16(b, 8 + size), put16(b, 0);
-      for (unsigned i = 0; i < size; ++i) put8(b, random_.chance(50) ? 0 : random_.next());
-      if (known_ && size >= 2 && random_.chance(20)) {
-        // What comes out has the sum 0, which has to be written as 0xffff.
-        header(by_server_ ? ports_ : outside_ports_);
-        set16(b, 8, 0);
-        set16(b, 8, internet_checksum(b, (by_server_ ? inside_ : outside_).pseudo(17, b.size())));
-      }
-      header(ports);
-      const std::uint16_t sum = internet_checksum(b, view.pseudo(17, b.size()));
-      if (view.is_ipv6 || random_.chance(85)) set16(b, 6, sum == 0 ? 0xffff : sum);
-    } else {
-      put8(b, protocol_ == 1 ? (by_server_ ? 0 : 8) : (by_server_ ? 129 : 128)), put8(b, 0), put16(b, 0);
-      put16(b, ports[0]), put16(b, random_.next()), put32(b, random_.next());
-      set16(b, 2, internet_checksum(b, protocol_ == 58 ? view.pseudo(58, b.size()) : 0));
-    }
-    return view.ip(by_server_, protocol_, b);
-  }
-  // What the kernel made of it.
-  void forwarded(const frame_bytes& p) {
-    if (is_error_ || p.empty()) return;
-    seen_.push_back(p);
-    if (by_server_) return;
-    known_ = true;
-    const std::size_t at = inside_.is_ipv6 ? 8 : 12, size = inside_.is_ipv6 ? 16 : 4,
-                      header = inside_.is_ipv6 ? 40 : 20;
-    const auto part = [&](std::size_t from) {
-      return frame_bytes(p.begin() + static_cast<std::ptrdiff_t>(from),
-                         p.begin() + static_cast<std::ptrdiff_t>(from + size));
-    };
-    outside_.given[0] = part(at), outside_.given[1] = part(at + size);
-    const bool query = protocol_ != 6 && protocol_ != 17;
-    outside_ports_[0] = static_cast<std::uint16_t>(get16(p, header + (query ? 4 : 0)));
-    outside_ports_[1] = static_cast<std::uint16_t>(get16(p, header + 2));
-  }
-  bool is_error() const { return is_error_; }
-  bool shares_port() const { return shares_port_; }
-  std::string note() const { return is_error_ ? note_ : std::string(); }
-
- private:
-  // An address that a rule for destinations knows.
-  void visible_server() {
-    frame_bytes& a = inside_.given[1];
-    if (inside_.is_ipv6) put32(a, 0xfd01'0000), put32(a, 0), put32(a, 0), put32(a, random_.chance(70) ? 0x80 : 0x81);
-    else put16(a, 198 * 256 + 18), put16(a, random_.one_of({0x0101u, 0x0101u, 0x0102u, 0x0200u + random_.below(256)}));
-  }
-  // About something that came through, from who got it or a router before, as well quoted as it pleases.
-  frame_bytes error() {
-    const bool v6 = inside_.is_ipv6;
-    frame_bytes quoted = seen_[seen_.size() - 1 - random_.below(std::min<std::size_t>(seen_.size(), 4))];
-    const std::size_t at = v6 ? 8 : 12, size = v6 ? 16 : 4, header = v6 ? 40 : 20;
-    hosts way;
-    way.is_ipv6 = v6;
-    const auto part = [&](std::size_t from) {
-      return frame_bytes(quoted.begin() + static_cast<std::ptrdiff_t>(from),
-                         quoted.begin() + static_cast<std::ptrdiff_t>(from + size));
-    };
-    way.given[1] = part(at), way.given[0] = part(at + size);
-    if (random_.chance(40)) way.given[0].back() ^= 0x40;  // a router
-    note_ = " quotes";
-    if (random_.chance(40)) quoted.resize(std::min(quoted.size(), header + 8 + random_.below(12)));
-    if (random_.chance(6)) quoted.resize(random_.below(quoted.size()));
-    note_ += " " + std::to_string(quoted.size()) + " bytes";
-    if (random_.chance(6) && quoted.size() > 12) {
-      const unsigned wrong = random_.below(quoted.size());
-      quoted[wrong] ^= 0x10, note_ += ", byte " + std::to_string(wrong) + " is wrong";
-    }
-    constexpr std::uint8_t types4[] = {3, 3, 11, 12, 4, 5}, types6[] = {1, 2, 3, 4};
-    frame_bytes b;
-    put8(b, v6 ? random_.one_of(types6) : random_.one_of(types4)), put8(b, random_.below(4)), put16(b, 0);
-    put32(b, random_.chance(50) ? 1400 : 0), put(b, quoted);
-    const bool bad = random_.chance(3);
-    if (bad) note_ += ", bad checksum";
-    set16(b, 2, internet_checksum(b, v6 ? way.pseudo(58, b.size()) : 0) ^ (bad ? 1u : 0u));
-    return way.ip(false, v6 ? 58 : 1, b);
-  }
-
-  numbers& random_;
-  tcp_conversation tcp_;
-  hosts inside_, outside_;
-  std::uint8_t protocol_ = 17;
-  std::uint16_t ports_[2] = {}, outside_ports_[2] = {};
-  bool known_ = false, by_server_ = false, is_error_ = false, shares_port_ = false;
-  std::string note_;
-  std::vector<frame_bytes> seen_;  // what both ends got
-};
 
 // Whether the transport checksum is right.
 bool sum_is_right(const frame_bytes& p) {
@@ -275,21 +167,10 @@ bool another_port(const frame_bytes& a, const frame_bytes& b) {
   return true;
 }
 
-// Which kind of packet it is, of those that differences are listed by.
-std::string kind_of(const frame_bytes& p, bool is_error) {
-  if (!is_error) return text_of(p).substr(0, 4);
-  const bool v6 = p[0] >> 4 == 6;
-  const std::size_t header = v6 ? 40 : 20, quoted = header + 8;
-  if (p.size() < quoted + header) return "an error that quotes no whole header";
-  const frame_bytes inner(p.begin() + static_cast<std::ptrdiff_t>(quoted),
-                          p.begin() + static_cast<std::ptrdiff_t>(quoted + header));
-  if (inner[0] >> 4 != p[0] >> 4) return "an error that quotes another version";
-  if (!v6 && internet_checksum(inner) != 0) return "an error whose quoted header has a wrong checksum";
-  const std::size_t transport = p.size() - quoted - header;
-  if (transport < 8) return "an error that quotes less than 8 bytes of a transport header";
-  if (inner[v6 ? 6 : 9] == 6 && (transport == 18 || transport == 19))
-    return "an error that quotes TCP up to its checksum";
-  return "an error";
+// What differences are listed by: what the conversation says, or the protocol.
+std::string kind_of(const nat_conversation& from, const frame_bytes& packet) {
+  const std::string told = from.kind();
+  return !told.empty() ? told : text_of(packet).substr(0, 4);
 }
 std::string differing(const frame_bytes& kernel, const frame_bytes& ours) {
   std::string all;
@@ -302,57 +183,120 @@ std::string differing(const frame_bytes& kernel, const frame_bytes& ours) {
   return all;
 }
 
+using packets_seen = std::vector<frame_bytes>;
+
+// Fragments in order, with the TTL of before. The kernel gives fragments of IPv6 another identification when it makes
+// them again, and does not let a copy of what is for itself be fragmented: neither counts.
+packets_seen comparable(packets_seen all) {
+  for (frame_bytes& p : all) {
+    const ip_places in{p};
+    if (in.is_ipv6 && in.is_fragment(p)) std::fill(p.begin() + 44, p.begin() + 48, std::uint8_t{0});
+    p = with_ttl(p, 64, in.address(p, true) == own_address(false));
+  }
+  std::sort(all.begin(), all.end(),
+            [](const frame_bytes& a, const frame_bytes& b) { return ip_places{a}.offset(a) < ip_places{b}.offset(b); });
+  return all;
+}
+
+// What its fragments are of, but for the length in its header.
+frame_bytes whole(const packets_seen& all) {
+  if (all.size() <= 1) return all.empty() ? frame_bytes{} : all[0];
+  const ip_places in{all[0]};
+  const auto header = static_cast<std::ptrdiff_t>(in.header);
+  frame_bytes datagram(all[0].begin(), all[0].begin() + header);
+  if (in.is_ipv6) datagram[6] = all[0][40];
+  else set16(datagram, 6, 0);
+  for (const frame_bytes& p : all) datagram.insert(datagram.end(), p.begin() + header + (in.is_ipv6 ? 8 : 0), p.end());
+  return datagram;
+}
+
+// Both ways for packets.
+class both_ways {
+ public:
+  both_ways(const char* in, const char* out) : in_(in), out_(out) { wait_for_carrier(in_, out_, was_forwarded); }
+  void operator()(const packets_seen& packets) {
+    kernel.clear(), ours.clear();
+    for (const frame_bytes& p : packets) {
+      const ip_places in{p};
+      const bool from_here = in.address(p, false) == own_address(in.is_ipv6);
+      const frame_bytes f = frame_with(in_, p);
+      if (from_here) here_.send(p);
+      else in_.send(f);
+      (void)in_.left(~0u);
+      for (const seen_frame& s : out_.left(was_forwarded)) kernel.emplace_back(s.bytes.begin() + 14, s.bytes.end());
+      for (const frame_bytes& o : our_answer(f, from_here)) ours.push_back(o);
+    }
+    kernel = comparable(kernel), ours = comparable(ours);
+  }
+  packets_seen kernel{}, ours{};
+
+ private:
+  tap_end in_, out_;
+  own_sender here_{was_forwarded};
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 5) return std::fprintf(stderr, "compare_nat IN OUT PACKETS SEED\n"), 2;
-  tap_end in(argv[1]), out(argv[2]);
+  both_ways ways(argv[1], argv[2]);
   const auto packets = static_cast<unsigned>(std::atoi(argv[3]));
   numbers random(static_cast<std::uint64_t>(std::atoll(argv[4])));
-  wait_for_carrier(in, out, was_forwarded);
 
   struct running {
-    flow it;
+    std::unique_ptr<nat_conversation> it;
     unsigned left;
     std::string story{};
   };
-  std::vector<std::unique_ptr<running>> open;
+  std::vector<running> open;
   std::map<std::string, unsigned> found;
   std::map<std::string, std::string> stories;
+  std::map<std::string, unsigned> met;
   std::uint16_t number = 0;
-  unsigned translated = 0, errors = 0, dropped = 0, random_ports = 0;
+  unsigned random_ports = 0;
   for (unsigned n = 0; n < packets; ++n) {
-    while (open.size() < 8) open.emplace_back(new running{{random, ++number}, 3 + random.below(30)});
+    while (open.size() < 8) {
+      ++number;
+      if (random.chance(15)) open.push_back({std::make_unique<ftp_through_nat>(random, number), 10 + random.below(40)});
+      else open.push_back({std::make_unique<flow_through_nat>(random, number), 3 + random.below(30)});
+    }
     const std::size_t at = random.below(open.size());
-    running& one = *open[at];
-    const frame_bytes packet = one.it.next();
-    const frame_bytes f = frame_with(in, packet);
-    in.send(f);
-    (void)in.left(~0u);
-    const std::vector<seen_frame> left = out.left(was_forwarded);
-    const frame_bytes kernel =
-        left.empty() ? frame_bytes{} : with_ttl({left[0].bytes.begin() + 14, left[0].bytes.end()}, 64);
-    const frame_bytes ours = with_ttl(our_answer(f), 64);
-    one.it.forwarded(kernel);
-    one.story += "    " + text_of(packet) + one.it.note() + "  ->  " + text_of(kernel) +
-                 (ours == kernel ? "\n" : " | " + text_of(ours) + "\n");
-    if (kernel.empty()) ++dropped;
-    else if (kernel != packet) ++translated, errors += one.it.is_error();
-    const bool same = kernel == ours;
-    if (!same && another_port(kernel, ours)) {
+    running& one = open[at];
+    const packets_seen sent = one.it->next();
+    ways(sent);
+    const packets_seen &kernel = ways.kernel, &ours = ways.ours;
+    const std::string kind = kind_of(*one.it, sent[0]);
+    one.it->forwarded(kernel);
+    const auto shown = [](const packets_seen& p) { return p.empty() ? "dropped" : text_of(p[0]); };
+    const bool same = kernel == ours, translated = !kernel.empty() && kernel != comparable(sent);
+    if (translated) ++met["translated"];
+    if (translated && kind.starts_with("an error")) ++met["errors translated"];
+    if (translated && sent.size() != 1) ++met["translated in fragments"];
+    if (translated && kind.starts_with("FTP ")) ++met["of FTP data translated"];
+    if (!kernel.empty() && ip_places{kernel[0]}.address(kernel[0], true) == own_address(kernel[0][0] >> 4 == 6))
+      ++met["redirected"];
+    if (kernel.empty()) ++met["dropped by the kernel"];
+    one.story += "    " + text_of(sent[0]) + (sent.size() != 1 ? " fragments " + std::to_string(sent.size()) : "") +
+                 one.it->note() + "  ->  " + shown(kernel) + (same ? "\n" : " | " + shown(ours) + "\n");
+    if (!same && kernel.size() == ours.size() && another_port(whole(kernel), whole(ours))) {
       ++random_ports;
     } else if (!same) {
-      const std::string what = one.it.shares_port()
-                                   ? "TCP that shares its one port"
-                                   : kind_of(packet, one.it.is_error()) + (kernel.empty() ? ", which the kernel drops"
-                                                                           : ours.empty() ? ", which we drop"
-                                                                                          : "");
-      if (++found[what] <= 3) stories[what] += one.story + differing(kernel, ours) + "\n";
+      const std::string what =
+          kind + (kind.starts_with("TCP that shares") ? ""  // one of both drops one thing, and then the other another
+                  : kernel.empty()                    ? ", which the kernel drops"
+                  : ours.empty()                      ? ", which we drop"
+                                                      : "");
+      if (++found[what] <= 3) {
+        std::string bytes;
+        for (std::size_t i = 0; i < kernel.size() && i < ours.size(); ++i) bytes += differing(kernel[i], ours[i]);
+        stories[what] += one.story + bytes + "\n";
+      }
     }
     if (!same || --one.left == 0) open.erase(open.begin() + static_cast<std::ptrdiff_t>(at));
   }
-  std::printf("%u packets: %u translated, %u of them errors, %u dropped by the kernel, %u given a random port\n",
-              packets, translated, errors, dropped, random_ports);
+  std::printf("%u packets, %u given a random port", packets, random_ports);
+  for (const auto& [what, times] : met) std::printf(", %u %s", times, what.c_str());
+  std::printf("\n");
   // Ports stay when they can: few connections wish for one that is taken.
   if (random_ports > packets / 1000) ++found["a port that should have stayed"];
   for (const auto& [what, times] : found)

@@ -5,6 +5,7 @@
 #ifndef RUNNEL_TESTS_LIVE_KERNEL_PATH_HPP
 #define RUNNEL_TESTS_LIVE_KERNEL_PATH_HPP
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -102,6 +104,40 @@ class tap_end {
  private:
   int tap_, watch_ = -1;
   std::uint8_t mac_[6] = {};
+};
+
+/// The network namespace as a host that sends: whole IP packets, which get a mark.
+class own_sender {
+ public:
+  explicit own_sender(std::uint32_t mark) {
+    constexpr int whole_packets = 255;  // IPPROTO_RAW: with their IP headers
+    for (const bool v6 : {false, true}) {
+      sockets_[v6] = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_RAW, whole_packets);
+      if (sockets_[v6] < 0 || ::setsockopt(sockets_[v6], SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0)
+        fail("a raw socket");
+    }
+  }
+  own_sender(const own_sender&) = delete;
+  own_sender& operator=(const own_sender&) = delete;
+  ~own_sender() {
+    for (const int s : sockets_) ::close(s);
+  }
+
+  void send(const frame_bytes& packet) {
+    const bool v6 = packet[0] >> 4 == 6;
+    sockaddr_in to4{};
+    sockaddr_in6 to6{};
+    to4.sin_family = AF_INET, to6.sin6_family = AF_INET6;
+    std::memcpy(&to4.sin_addr, &packet[16], 4);
+    if (v6) std::memcpy(&to6.sin6_addr, &packet[24], 16);
+    const auto* const to = v6 ? reinterpret_cast<const sockaddr*>(&to6) : reinterpret_cast<const sockaddr*>(&to4);
+    // What a rule drops is an error here, and nothing that leaves.
+    if (::sendto(sockets_[v6], packet.data(), packet.size(), 0, to, v6 ? sizeof to6 : sizeof to4) < 0 && errno != EPERM)
+      fail("send as a host");
+  }
+
+ private:
+  int sockets_[2];
 };
 
 /// Random numbers that are the same everywhere: splitmix64.
