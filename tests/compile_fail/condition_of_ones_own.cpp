@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // expect: runnel: this part of an expression has no run-time form: conditions and rule lists are made of fields
 // and: first_octet
-#include <runnel/runnel.hpp>
+#include <runnel/match.hpp>
 
 using namespace runnel;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // expect: runnel: this expression has too many parts for a condition
-#include <runnel/runnel.hpp>
+#include <runnel/match.hpp>
 
 using namespace runnel;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // expect: runnel: inner(...) takes a header field: vxlan::inner(ip::saddr); a tunnel in a tunnel is not looked into
-#include <runnel/runnel.hpp>
+#include <runnel/match.hpp>
 
 using namespace runnel;
 
