@@ -254,8 +254,10 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     }
     // What waited in vain for its neighbour has been translated and counted already: the error is routed like any
     // other.
-    auto late = parse() | reject(icmp::unreachable::host, r.errors) | track(r.connections) |
-                nat<hook_point::output>(r.translations) | hook<hook_point::output>(r.rules) |
+    auto late = parse() | reject(icmp::unreachable::host, r.errors) |
+                hook<hook_point::output, hook_part::before_tracking>(r.rules) | track(r.connections) |
+                nat<hook_point::output>(r.translations) |
+                hook<hook_point::output, hook_part::behind_tracking>(r.rules) |
                 route(r.routes())
                     .on<local>(discard)
                     .on<forward>(nat<postrouting>(r.translations) | shared(onto_link))

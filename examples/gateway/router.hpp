@@ -3,13 +3,14 @@
 //
 //     from each interface -> parse -> neighbours --.
 //                                                  |
-//         fragments -> track -> prerouting -> route -+- local ---> input ---> echo, or "nobody listens"
-//                                                     +- forward -> forward -> TTL, MTU -> postrouting -> confirm ->
-//                                                     |                                      resolve -> its interface
-//                                                     `- no route -> ICMP error
+//     fragments -> raw -> track -> prerouting -> route -+- local ---> input ---> echo, or "nobody listens"
+//                                                        +- forward -> forward -> TTL, MTU -> postrouting -> confirm ->
+//                                                        |                                    resolve -> its interface
+//                                                        `- no route -> ICMP error
 //
-// Addresses are translated at prerouting and postrouting, by rules that are asked about the first packet of a
-// connection.
+// Chains with a priority below -200 stand before tracking: `notrack` is said there, by addresses alone where fragments
+// are meant too. Addresses are translated at prerouting and postrouting, by rules that are asked about the first packet
+// of a connection.
 //
 // The tables live in `router`; the path refers to them. Rules, routes and addresses are replaced while packets flow,
 // and no connection is lost by that.
@@ -354,13 +355,16 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
   auto onwards =
       as_pipeline(hook<postrouting>(r.rules) | nat<postrouting>(r.translations, r.rules, leaving(interfaces)) |
                   confirm(r.connections) | replaceable(wire));
-  auto answers = as_pipeline(track(r.connections) | nat<hook_point::output>(r.translations) |
-                             hook<hook_point::output>(r.rules) | nat<postrouting>(r.translations) |
-                             fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
+  auto answers =
+      as_pipeline(hook<hook_point::output, hook_part::before_tracking>(r.rules) | track(r.connections) |
+                  nat<hook_point::output>(r.translations) |
+                  hook<hook_point::output, hook_part::behind_tracking>(r.rules) | nat<postrouting>(r.translations) |
+                  fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
   // clang-format off
   auto tracked = as_pipeline(
-      track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
-    | hook<prerouting>(r.rules)
+      hook<prerouting, hook_part::before_tracking>(r.rules)
+    | track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
+    | hook<prerouting, hook_part::behind_tracking>(r.rules)
     | nat<prerouting>(r.translations, r.rules, arriving(interfaces))
     | route(r.routes())
         .on<local>(

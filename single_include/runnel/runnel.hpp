@@ -30708,13 +30708,21 @@ inline constexpr hook_point postrouting = hook_point::postrouting;
 /// Priorities of chains, those of <linux/netfilter_ipv4.h>: chains of one hook run from the lowest to the highest.
 /// Numbers between are as good.
 namespace hook_priority {
-inline constexpr int raw = -300;     ///< before tracking: what shall not be tracked
-inline constexpr int mangle = -150;  ///< marks, DSCP, TTL
-inline constexpr int dstnat = -100;  ///< destination NAT
-inline constexpr int filter = 0;     ///< what may pass
-inline constexpr int security = 50;  ///< what may pass, a second time
-inline constexpr int srcnat = 100;   ///< source NAT
+inline constexpr int raw = -300;        ///< before tracking: what shall not be tracked
+inline constexpr int conntrack = -200;  ///< not of chains: tracking stands behind those below, before the others
+inline constexpr int mangle = -150;     ///< marks, DSCP, TTL
+inline constexpr int dstnat = -100;     ///< destination NAT
+inline constexpr int filter = 0;        ///< what may pass
+inline constexpr int security = 50;     ///< what may pass, a second time
+inline constexpr int srcnat = 100;      ///< source NAT
 }  // namespace hook_priority
+
+/// Which of the chains at `prerouting` and `output` stand in one place of a pipeline: tracking may lie between them.
+enum class hook_part : std::uint8_t {
+  all,              ///< every chain
+  before_tracking,  ///< those of a priority below `hook_priority::conntrack`: `notrack` works there
+  behind_tracking,  ///< the others
+};
 
 }  // namespace runnel
 
@@ -33761,7 +33769,8 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
       return target_end::next;
     }
     case kind::notrack:
-      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
+      if (r.p.connection() == 0 || later_fragment::is_word(r.p.connection()))
+        r.p.connection(connection_word::of(untracked).value);
       break;
     case kind::mark: r.p.mark(s.value); break;
     case kind::mark_by_map: {
@@ -33864,11 +33873,12 @@ class rule_table {
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
   /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
   /// goes to a local handler, is a drop for whoever does not give the hook its ways.
-  verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
+  verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr,
+              hook_part part = hook_part::all) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    const verdict v = run_chains(n, r);
+    const verdict v = run_chains(n, r, part);
     if (r.port == 0 || v.code != verdict_code::pass) return v;
     p.scratch(r.port);
     return detail::diverted_by_rule;
@@ -33880,7 +33890,7 @@ class rule_table {
     const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    const verdict v = run_chains(n, r);
+    const verdict v = run_chains(n, r, hook_part::all);
     to = r.translation;
     return v;
   }
@@ -33888,9 +33898,11 @@ class rule_table {
  private:
   friend struct detail::table_access;
 
-  verdict run_chains(std::uint16_t n, detail::rule_run& r) noexcept {
+  verdict run_chains(std::uint16_t n, detail::rule_run& r, hook_part part) noexcept {
     parts_.see(r.c.now, r.s.length);
     for (; n != detail::no_chain; n = parts_.chains[n].next) {
+      const bool before = parts_.chains[n].priority < hook_priority::conntrack;
+      if (part == (before ? hook_part::behind_tracking : hook_part::before_tracking)) continue;
       const table_family f = parts_.tables[parts_.chains[n].table].family;
       const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
       if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;
@@ -34586,7 +34598,7 @@ class rule_table_slot {
 
 namespace detail {
 
-template <hook_point Point>
+template <hook_point Point, hook_part Part>
 struct rule_table_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
@@ -34595,25 +34607,28 @@ struct rule_table_stage : stage_defaults {
   rule_table_slot* slot;
   constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
   verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return slot->current().run(Point, p, c, found);
+    return slot->current().run(Point, p, c, found, Part);
   }
   /// Connects one of its ways, and makes a branch of it: see ways.hpp.
   template <class Way, class Path>
   [[nodiscard]] constexpr auto on(Path path) && noexcept {
     return connect_hook<Way>(*this, std::move(path));
   }
-  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
+  constexpr void print_name(text_writer& out) const noexcept {
+    out << "hook " << runnel::name(Point) << (Part == hook_part::before_tracking ? " raw" : "") << " rule_table";
+  }
 };
 
 }  // namespace detail
 
 /// The base chains that a rule table has at a hook point, as a stage; with `.on<accepted>(...)`, `.on<refused>(...)`
-/// and
-/// `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. Refers
-/// to the slot, which must outlive the pipeline; the stages of one thread share one.
-template <hook_point Point>
-[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
-  return detail::rule_table_stage<Point>{slot};
+/// and `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. With
+/// a part only those that stand before tracking, or behind: `hook<prerouting, hook_part::before_tracking>(live) |
+/// track(connections) | hook<prerouting, hook_part::behind_tracking>(live)`. Refers to the slot, which must outlive the
+/// pipeline; the stages of one thread share one.
+template <hook_point Point, hook_part Part = hook_part::all>
+[[nodiscard]] constexpr detail::rule_table_stage<Point, Part> hook(rule_table_slot& slot) noexcept {
+  return detail::rule_table_stage<Point, Part>{slot};
 }
 
 }  // namespace runnel

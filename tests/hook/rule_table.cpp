@@ -256,6 +256,26 @@ TEST_CASE("chains of one hook run by priority over all tables; an accept is not 
   CHECK(c.dropped(drop_reason::policy) == 1);
 }
 
+TEST_CASE("a hook in two parts: chains of a priority below -200 stand before tracking, the others behind") {
+  place_of_chains t;
+  table rules;
+  REQUIRE(load(rules,
+               "table inet t {\n"
+               "chain late { type filter hook prerouting priority -200; meta mark set 7; }\n"
+               "chain early { type filter hook prerouting priority -201; udp dport 7 notrack; }\n"
+               "}\n"));
+  rule_table_slot live(rules);
+  t.device.udp(1, 7);
+  t.run(hook<prerouting, hook_part::before_tracking>(live));
+  CHECK(t.seen == "mark 0 priority 0 ttl 64 dscp 0 untracked");
+  t.device.udp(2, 7);
+  t.run(hook<prerouting, hook_part::behind_tracking>(live));
+  CHECK(t.seen == "mark 7 priority 0 ttl 64 dscp 0");
+  t.device.udp(3, 7);
+  t.run(hook<prerouting>(live));
+  CHECK(t.seen == "mark 7 priority 0 ttl 64 dscp 0 untracked");
+}
+
 TEST_CASE("a table is replaced as a whole, at the next packet") {
   place_of_chains t;
   table first, second;

@@ -36,13 +36,21 @@ inline constexpr hook_point postrouting = hook_point::postrouting;
 /// Priorities of chains, those of <linux/netfilter_ipv4.h>: chains of one hook run from the lowest to the highest.
 /// Numbers between are as good.
 namespace hook_priority {
-inline constexpr int raw = -300;     ///< before tracking: what shall not be tracked
-inline constexpr int mangle = -150;  ///< marks, DSCP, TTL
-inline constexpr int dstnat = -100;  ///< destination NAT
-inline constexpr int filter = 0;     ///< what may pass
-inline constexpr int security = 50;  ///< what may pass, a second time
-inline constexpr int srcnat = 100;   ///< source NAT
+inline constexpr int raw = -300;        ///< before tracking: what shall not be tracked
+inline constexpr int conntrack = -200;  ///< not of chains: tracking stands behind those below, before the others
+inline constexpr int mangle = -150;     ///< marks, DSCP, TTL
+inline constexpr int dstnat = -100;     ///< destination NAT
+inline constexpr int filter = 0;        ///< what may pass
+inline constexpr int security = 50;     ///< what may pass, a second time
+inline constexpr int srcnat = 100;      ///< source NAT
 }  // namespace hook_priority
+
+/// Which of the chains at `prerouting` and `output` stand in one place of a pipeline: tracking may lie between them.
+enum class hook_part : std::uint8_t {
+  all,              ///< every chain
+  before_tracking,  ///< those of a priority below `hook_priority::conntrack`: `notrack` works there
+  behind_tracking,  ///< the others
+};
 
 }  // namespace runnel
 

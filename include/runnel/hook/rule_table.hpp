@@ -77,11 +77,12 @@ class rule_table {
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
   /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
   /// goes to a local handler, is a drop for whoever does not give the hook its ways.
-  verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr) noexcept {
+  verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr,
+              hook_part part = hook_part::all) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    const verdict v = run_chains(n, r);
+    const verdict v = run_chains(n, r, part);
     if (r.port == 0 || v.code != verdict_code::pass) return v;
     p.scratch(r.port);
     return detail::diverted_by_rule;
@@ -93,7 +94,7 @@ class rule_table {
     const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
     if (n == detail::no_chain) return accept;
     detail::rule_run r{p, c, found};
-    const verdict v = run_chains(n, r);
+    const verdict v = run_chains(n, r, hook_part::all);
     to = r.translation;
     return v;
   }
@@ -101,9 +102,11 @@ class rule_table {
  private:
   friend struct detail::table_access;
 
-  verdict run_chains(std::uint16_t n, detail::rule_run& r) noexcept {
+  verdict run_chains(std::uint16_t n, detail::rule_run& r, hook_part part) noexcept {
     parts_.see(r.c.now, r.s.length);
     for (; n != detail::no_chain; n = parts_.chains[n].next) {
+      const bool before = parts_.chains[n].priority < hook_priority::conntrack;
+      if (part == (before ? hook_part::behind_tracking : hook_part::before_tracking)) continue;
       const table_family f = parts_.tables[parts_.chains[n].table].family;
       const bool v4 = r.s.headers.has<ipv4>(), v6 = r.s.headers.has<ipv6>();
       if (!(v4 && f != table_family::v6) && !(v6 && f != table_family::v4)) continue;

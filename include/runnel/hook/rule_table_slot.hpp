@@ -52,7 +52,7 @@ class rule_table_slot {
 
 namespace detail {
 
-template <hook_point Point>
+template <hook_point Point, hook_part Part>
 struct rule_table_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
@@ -61,25 +61,28 @@ struct rule_table_stage : stage_defaults {
   rule_table_slot* slot;
   constexpr explicit rule_table_stage(rule_table_slot& s) noexcept : slot(&s) {}
   verdict operator()(packet& p, context& c, const layers* found = nullptr) noexcept {
-    return slot->current().run(Point, p, c, found);
+    return slot->current().run(Point, p, c, found, Part);
   }
   /// Connects one of its ways, and makes a branch of it: see ways.hpp.
   template <class Way, class Path>
   [[nodiscard]] constexpr auto on(Path path) && noexcept {
     return connect_hook<Way>(*this, std::move(path));
   }
-  constexpr void print_name(text_writer& out) const noexcept { out << "hook " << runnel::name(Point) << " rule_table"; }
+  constexpr void print_name(text_writer& out) const noexcept {
+    out << "hook " << runnel::name(Point) << (Part == hook_part::before_tracking ? " raw" : "") << " rule_table";
+  }
 };
 
 }  // namespace detail
 
 /// The base chains that a rule table has at a hook point, as a stage; with `.on<accepted>(...)`, `.on<refused>(...)`
-/// and
-/// `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. Refers
-/// to the slot, which must outlive the pipeline; the stages of one thread share one.
-template <hook_point Point>
-[[nodiscard]] constexpr detail::rule_table_stage<Point> hook(rule_table_slot& slot) noexcept {
-  return detail::rule_table_stage<Point>{slot};
+/// and `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. With
+/// a part only those that stand before tracking, or behind: `hook<prerouting, hook_part::before_tracking>(live) |
+/// track(connections) | hook<prerouting, hook_part::behind_tracking>(live)`. Refers to the slot, which must outlive the
+/// pipeline; the stages of one thread share one.
+template <hook_point Point, hook_part Part = hook_part::all>
+[[nodiscard]] constexpr detail::rule_table_stage<Point, Part> hook(rule_table_slot& slot) noexcept {
+  return detail::rule_table_stage<Point, Part>{slot};
 }
 
 }  // namespace runnel
