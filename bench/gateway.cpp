@@ -109,6 +109,9 @@ struct fixture {
   paged_memory connection_memory{connection_table::bytes_needed(config)};
   connection_table connections{{connection_memory.data(), connection_table::bytes_needed(config)}, config};
   nat_table translations{connections, 1234};
+  flowtable_config flow_config;
+  paged_memory flow_memory{flowtable::bytes_needed(flow_config)};
+  flowtable flows{connections, {flow_memory.data(), flowtable::bytes_needed(flow_config)}, flow_config};
   paged_pool memory{{.packets = 256, .bytes = 1664, .bare = 8}};
   arriving_port port;
 
@@ -124,8 +127,10 @@ struct fixture {
   static_pool<pool_config{.packets = 16}> messages;
   static_neighbour_table<neighbour_config{.entries = 64}> neighbours{messages, interfaces[wan], 1234};
 
-  fixture(const arrivals& all, std::uint32_t room)
-      : config{.connections = room, .ipv6_connections = 0, .unconfirmed = 256}, port(memory, all) {
+  fixture(const arrivals& all, std::uint32_t room, std::uint32_t flow_room = 1)
+      : config{.connections = room, .ipv6_connections = 0, .unconfirmed = 256},
+        flow_config{.flows = flow_room},
+        port(memory, all) {
     const ipv4_address gateway{203, 0, 113, 254};
     if (!routes.insert(net("10.0.0.0/8"), next_hop::on_link(1)) ||
         !routes.insert(net("203.0.113.0/24"), next_hop::on_link(wan)) ||
@@ -141,21 +146,61 @@ struct fixture {
   }
   static constexpr auto sources() { return rules(when(meta::oif == wan) >> masquerade()); }
 
-  // The whole way of a packet; `translate` stands where packets leave.
-  template <class Translate>
-  auto path(const Translate& translate) {
-    return parse() | track(connections) |
+  // The whole way of a packet behind parse(); `translate` stands where packets leave, `leave` at its end.
+  template <class Translate, class Leave>
+  auto path(const Translate& translate, const Leave& leave) {
+    return track(connections) |
            route(routes)
-               .template on<forward>(chain<hook_point::forward>(policy(), drop) |
-                                     forwarding(routes, {.interfaces = interfaces})
-                                         .template on<forwarded>(translate | confirm(connections) |
-                                                                 resolve(neighbours, routes) | transmit(port))
-                                         .template on<oversized>(discard)
-                                         .template on<refused>(discard))
+               .template on<forward>(
+                   chain<hook_point::forward>(policy(), drop) |
+                   forwarding(routes, {.interfaces = interfaces})
+                       .template on<forwarded>(translate | confirm(connections) | resolve(neighbours, routes) | leave)
+                       .template on<oversized>(discard)
+                       .template on<refused>(discard))
                .template on<local>(discard)
                .template on<no_route>(discard);
   }
+  template <class Translate>
+  auto path(const Translate& translate) {
+    return parse() | path(translate, transmit(port));
+  }
   auto snat() { return nat<hook_point::postrouting>(translations, sources(), leaving(interfaces)); }
+};
+
+// The answers to all connections of a table, as they come from outside.
+class answers_to {
+ public:
+  answers_to(pool& memory, connection_table& table) : memory_(&memory), table_(&table) {}
+  pool& memory() noexcept { return *memory_; }
+  bool done() const noexcept { return next_ == table_->size(); }
+  template <class Take>
+  std::size_t receive(std::size_t room, instant, Take&& take) noexcept {
+    std::size_t n = 0;
+    for (; n < room && !done(); ++n, ++next_) {
+      frame f = memory_->allocate_frame();
+      const connection_tuple t = table_->reply((*table_)[next_]);
+      const ethernet_header link{.source = {{2, 0, 0, 0, 0, 9}}, .destination = {{2, 0, 0, 0, 0, 3}}};
+      const ipv4_header ip{.source = t.source4(), .destination = t.destination4()};
+      f.length = 60, f.iif = 2;
+      zero_bytes(f.data, f.length);
+      const tcp_header tcp{.source_port = t.source_port(),
+                           .destination_port = t.destination_port(),
+                           .sequence_number = 1,
+                           .flags = tcp_flags::ack,
+                           .window_size = 8192};
+      const udp_header udp{.source_port = t.source_port(), .destination_port = t.destination_port()};
+      if (f.slot == no_slot || !(t.protocol_number() == 6 ? write_headers({f.data, 54}, link, ip, tcp)
+                                                          : write_headers({f.data, 60}, link, ip, udp)))
+        std::abort();
+      take(f);
+    }
+    return n;
+  }
+
+ private:
+  pool* memory_;
+  connection_table* table_;
+  std::uint32_t next_ = 0;
 };
 
 struct leave_alone {
@@ -182,6 +227,48 @@ void forward_known(benchmark::State& state) {
   };
   if constexpr (Translate) measure(f->path(nat<hook_point::prerouting>(f->translations) | f->snat()));
   else measure(f->path(leave_alone{}));
+}
+
+// An answer to each connection, which then is established; nobody has to get it.
+void answer_all(fixture& f, manual_clock& time) {
+  paged_pool memory{{.packets = 64, .bytes = 256, .bare = 8}};
+  answers_to answers{memory, f.connections};
+  auto path = parse() | track(f.connections) | discard;
+  run(time, attach(answers, path));
+}
+
+// Packets of connections that exist, were answered, and whose flows go the fast way. The clock goes on as it would.
+template <std::size_t Flows>
+void forward_offloaded(benchmark::State& state) {
+  const arrivals all(Flows, begins::no);
+  const std::uint32_t room = Flows < usual ? usual : million;
+  const auto f = std::make_unique<fixture>(all, room, 2 * room);
+  auto slow = f->path(nat<hook_point::prerouting>(f->translations) | f->snat(), flow_add(f->flows) | transmit(f->port));
+  auto path = parse() | fast_path(f->flows).on<offloaded>(transmit(f->port)).on<other>(shared(slow));
+  auto attached = attach(f->port, path, {.budget = default_burst});
+  manual_clock time;
+  const auto round = [&] {
+    for (std::size_t n = 0; n < Flows;) {
+      time.advance(nanoseconds(1800));
+      n += attached.poll(time);
+    }
+  };
+  round();
+  answer_all(*f, time);
+  time.advance(seconds(3));
+  round();  // streams now
+  round();
+  if (f->connections.size() != Flows) state.SkipWithError("not all connections are there");
+  std::size_t packets = 0;
+  const std::size_t before = f->port.sent(), fast = f->flows.statistics().hits;
+  for (auto _ : state) {
+    time.advance(nanoseconds(1800));
+    packets += attached.poll(time);
+  }
+  if (f->port.sent() - before != packets || f->connections.size() != Flows)
+    state.SkipWithError("packets or connections were lost");
+  if (f->flows.statistics().hits - fast < packets / 2) state.SkipWithError("not the fast way");
+  state.SetItemsProcessed(static_cast<std::int64_t>(packets));
 }
 
 // First packets only, UDP and TCP: at 12,000 a second, whose connections live for 30 or 120 seconds, 900,000 are there
@@ -215,6 +302,8 @@ BENCHMARK((forward_known<4096, false>))->Name("gateway/4096/track");
 BENCHMARK((forward_known<4096, true>))->Name("gateway/4096/snat");
 BENCHMARK((forward_known<1'000'000, false>))->Name("gateway/1M/track");
 BENCHMARK((forward_known<1'000'000, true>))->Name("gateway/1M/snat");
+BENCHMARK((forward_offloaded<4096>))->Name("gateway/4096/fast");
+BENCHMARK((forward_offloaded<1'000'000>))->Name("gateway/1M/fast");
 BENCHMARK((begin<false>))->Name("gateway/new/track");
 BENCHMARK((begin<true>))->Name("gateway/new/snat");
 

@@ -8,6 +8,8 @@
 #include <runnel/track/connection_table.hpp>
 #include <runnel/track/connection_tuple.hpp>
 #include <runnel/track/export.hpp>
+#include <runnel/track/fast_path.hpp>
+#include <runnel/track/flowtable.hpp>
 #include <runnel/track/helpers.hpp>
 #include <runnel/track/list.hpp>
 #include <runnel/track/nat.hpp>

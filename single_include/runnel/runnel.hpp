@@ -19587,11 +19587,18 @@ namespace runnel::detail {
 template <class Stage>
 concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
 
+// A branch that is asked about all packets of a burst at once.
+template <class Stage>
+concept decides_bursts = requires(Stage& s, packet* packets, verdict* ways, context& c) {
+  { s.decide_all(packets, ways, 1, c) } -> std::same_as<bool>;
+};
+
 // How many of the stages at the front of a list belong to one segment: those that look at one packet at a time; a
 // branch may be the last.
 template <class List>
 constexpr unsigned segment_length() {
   if constexpr (List::size == 0) return 0;
+  else if constexpr (decides_bursts<typename List::first_stage>) return 0;
   else if constexpr (List::first_stage::kind == stage_kind::branch) return 1;
   else if constexpr (List::first_stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list>();
   else return 0;
@@ -20048,6 +20055,20 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   on.finish(length);
 }
 
+// A branch that decides about a whole burst at once, and lets every packet go one of its ways.
+template <place At, class List>
+void run_burst_branch(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  constexpr place there = after<typename List::first_stage>(At);
+  list.counters.add(n, length);
+  raw_array<verdict, At.burst> ways;
+  const bool same = list.stage.decide_all(packets, ways.data(), n, c);
+  if constexpr (At.traced)
+    for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], ways[i], c);
+  if (same) [[likely]]
+    list.stage.template run_way<there>(ways[0].port, packets, n, length, c);
+  else hand_over<there>(list.stage, packets, ways.data(), n, c);
+}
+
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
 template <place At, class List>
 void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
@@ -20148,7 +20169,9 @@ template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   using stage = typename List::first_stage;
   constexpr place there = after<stage>(At);
-  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
+  if constexpr (decides_bursts<stage>) {
+    run_burst_branch<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
     run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);
@@ -29058,6 +29081,12 @@ class branch_stage : public stage_defaults {
     } else {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
+  }
+  // About all packets of a burst at once, for a decision that does so; whether all go the same way.
+  RUNNEL_INLINE bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) noexcept
+    requires requires(F& f) { f.decide_all(packets, to, n, c); }
+  {
+    return function_.decide_all(packets, to, n, c);
   }
   RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
@@ -42917,9 +42946,11 @@ struct tcp_window {
   std::uint8_t last_scale = 0;
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
+  bool is_read = false;  // a helper reads what the two say
 };
 static_assert(sizeof(tcp_window) == 56);
 
+struct fast_tracker;
 struct tracker;
 struct transfer;
 struct translated;
@@ -42972,6 +43003,7 @@ class alignas(64) connection : private connection_facts {
 
  private:
   friend class connection_table;
+  friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;
   friend struct detail::translated;
@@ -43816,6 +43848,43 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 
 enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
+// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges.
+RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, const tcp_segment& s,
+                             std::uint32_t sequence, std::uint32_t end, std::uint32_t ack,
+                             std::uint32_t sack) noexcept {
+  tcp_side& sender = w.side[direction];
+  tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
+  std::uint32_t window = s.window;
+  if ((s.flags & tcp_flags::syn) == 0) window <<= w.scale[direction];
+  const std::uint32_t offered = window + (sack - ack);
+  if (sender.max_window < offered) sender.max_window = offered;
+  if (is_after(end, sender.end)) {
+    sender.end = end;
+    sender_flags |= unacknowledged;
+  }
+  if ((s.flags & tcp_flags::ack) != 0 && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+    sender.max_ack = ack;
+    sender_flags |= has_max_ack;
+  }
+  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
+  if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (kind == kind_ack) {
+    if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
+        w.last_window == s.window) {
+      if (w.retransmits != 255) ++w.retransmits;
+    } else {
+      w.last_direction = static_cast<std::uint8_t>(direction);
+      w.last_sequence = sequence;
+      w.last_ack = ack;
+      w.last_end = end;
+      w.last_window = s.window;
+      w.retransmits = 0;
+    }
+  }
+}
+
 // Where a segment lies, and what is learned from one that lies in the window.
 [[nodiscard]] inline tcp_fit tcp_in_window(tcp_window& w, std::uint8_t state, unsigned direction, tcp_kind kind,
                                            const tcp_segment& s, const tracking_options& options) noexcept {
@@ -43877,38 +43946,25 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  if (!has_syn) window <<= w.scale[direction];
-  const std::uint32_t offered = window + (sack - ack);
-  if (sender.max_window < offered) sender.max_window = offered;
-  if (is_after(end, sender.end)) {
-    sender.end = end;
-    sender_flags |= unacknowledged;
-  }
-  if (has_ack && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
-    sender.max_ack = ack;
-    sender_flags |= has_max_ack;
-  }
-  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
-  if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
-  if (kind == kind_ack) {
-    if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
-        w.last_window == s.window) {
-      if (w.retransmits != 255) ++w.retransmits;
-    } else {
-      w.last_direction = static_cast<std::uint8_t>(direction);
-      w.last_sequence = sequence;
-      w.last_ack = ack;
-      w.last_end = end;
-      w.last_window = s.window;
-      w.retransmits = 0;
-    }
-  }
+  tcp_learn(w, direction, kind, s, sequence, end, ack, sack);
   return tcp_fit::inside;
 }
 
 [[nodiscard]] constexpr bool is_closing(std::uint8_t state) noexcept {
   return state >= tcp_transitions::finw && state <= tcp_transitions::clos;
+}
+
+// Which timeout holds behind a segment that led to state `next`.
+[[nodiscard]] RUNNEL_INLINE std::uint8_t tcp_timeout(const tcp_window& w, tcp_kind kind, std::uint8_t next,
+                                                     const tracking_options& options,
+                                                     const std::uint32_t* ticks) noexcept {
+  const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
+  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
+  if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) return timeout_retrans;
+  if (kind == kind_rst) return tcp_transitions::clos;
+  if (waits && longer_than(timeout_unacked)) return timeout_unacked;
+  if (w.last_window == 0 && longer_than(timeout_retrans)) return timeout_retrans;
+  return next;
 }
 
 // One segment of a connection, which may have just begun. `ticks` are the timeouts, as `timeout` numbers them.
@@ -44022,13 +44078,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   state = next;
   if (old != next && next == t::finw) w.flags[direction] |= close_begun;
 
-  const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
-  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
-  if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
-  else if (kind == kind_rst) v.timeout = t::clos;
-  else if (waits && longer_than(timeout_unacked)) v.timeout = timeout_unacked;
-  else if (w.last_window == 0 && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
-  else v.timeout = next;
+  v.timeout = tcp_timeout(w, kind, next, options, ticks);
 
   if (!seen_reply) {
     if (kind == kind_rst) v.outcome = tcp_outcome::end;
@@ -44233,6 +44283,7 @@ class connection_table {
   [[nodiscard]] bool check() const noexcept;
 
  private:
+  friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;
   friend struct detail::translated;
@@ -45071,6 +45122,303 @@ struct import_result {
 
 #endif
 
+// ==== runnel/track/flowtable.hpp =====================================================================================
+// The flow table: what became of the packets of established connections, so that those that follow need not ask
+// again. The stages, and what they do and do not do, are in fast_path.hpp.
+//
+// Theory of operation, which is that of the kernel's flowtables (Documentation/networking/nf_flowtable.rst). The two
+// directions of a connection are two flows. What a flow's packets look like when they leave, and by which Ethernet
+// header, is in one cache line, whose place follows from the connection's number: so an entry is found by the lookup
+// in the connection table that is needed anyway, no two live connections of a large enough table share one, and a
+// packet can belong to no other flow than its own. An entry tells by the time when its connection was confirmed
+// whether that is still the same: none is made in the tick of 1.05 ms in which that was.
+//
+// An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
+// anew. That happens when its lifetime is over, so that nothing that has changed goes on for longer than that, and
+// neighbours are asked whether they are there; and at once for all by `clear()`.
+#ifndef RUNNEL_TRACK_FLOWTABLE_HPP
+#define RUNNEL_TRACK_FLOWTABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+namespace runnel {
+
+/// How large a flow table is: 64 bytes for each flow.
+struct flowtable_config {
+  /// A power of two. Twice as many as connections, and each direction of each has an entry of its own; of fewer, those
+  /// whose numbers are that far apart share one, and only one of them goes the fast way at a time.
+  std::uint32_t flows = 16384;
+};
+
+/// How a flow table remembers.
+struct flowtable_options {
+  /// How long a decision holds before a packet asks for it again. At most 26 days.
+  duration lifetime = seconds(1);
+};
+
+/// What a flow table has counted since it was made: packets that went the fast way, those that did not by cause, and
+/// entries.
+struct flowtable_statistics {
+  std::uint64_t hits = 0;        ///< packets that went the fast way
+  std::uint64_t other = 0;       ///< neither TCP nor UDP, or more than plain Ethernet and IP headers before it
+  std::uint64_t misses = 0;      ///< no entry: connections that begin or are not established, or do not go this way
+  std::uint64_t stale = 0;       ///< an entry, but its lifetime is over, or it was made before `clear()`
+  std::uint64_t exceptions = 0;  ///< an entry, but a packet that somebody has to look at; see `fast_path`
+  std::uint64_t added = 0;       ///< flows that got an entry
+  std::uint64_t renewed = 0;     ///< entries that were made again, or of which more was learned
+  std::uint64_t full = 0;        ///< packets of flows that got none, because another flow has it
+};
+
+/// `hits=3 other=0 ...`, in one line.
+constexpr void print(text_writer& out, const flowtable_statistics& s) noexcept {
+  out << "hits=" << s.hits << " other=" << s.other << " misses=" << s.misses << " stale=" << s.stale
+      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full;
+}
+
+namespace detail {
+
+struct alignas(64) flow_entry {
+  static constexpr std::uint32_t free = 0xffff'ffff;
+  std::uint32_t flow = free;         // the connection's number, twice, plus its direction
+  std::uint32_t born = 0;            // when the connection was confirmed, in ticks
+  std::uint32_t generation = 0;      // of the table
+  std::uint32_t until = 0;           // in ticks
+  std::byte addresses[8] = {};       // IPv4: source and destination when it leaves
+  std::byte ports[4] = {};           // the same
+  std::uint16_t network_change = 0;  // what the sum of the IPv4 header gains, TTL included; in the host's order
+  std::uint16_t sum_change = 0;      // what that of the transport header and its pseudo-header gains
+  std::byte link[14] = {};           // the Ethernet header
+  std::uint16_t longest = 0;         // the longest packet that went this way, from the IP header on
+  std::uint32_t scratch = 0;         // what the packet brought with it to where it left
+  std::uint32_t mark = 0;
+  std::uint16_t iif = 0;
+  std::uint8_t priority = 0;
+  std::uint16_t address_change = 0;  // what the sum of the pseudo-header gains
+};
+static_assert(sizeof(flow_entry) == 64);
+
+}  // namespace detail
+
+/// The flows of one connection table that go the fast way: for its thread. Never grows, never allocates, never fails: a
+/// flow without room in it goes the slow way.
+class flowtable {
+ public:
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+  /// How many bytes a table needs.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const flowtable_config& c) noexcept {
+    return std::size_t{c.flows} * sizeof(detail::flow_entry);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, all of which are written to here; flows are a power of two (asserted). Refers to the connections, which
+  /// must outlive it.
+  flowtable(connection_table& connections, mutable_bytes memory, const flowtable_config& c,
+            const flowtable_options& options = {}) noexcept
+      : connections_(connections),
+        entries_(static_cast<detail::flow_entry*>(static_cast<void*>(memory.data()))),
+        mask_(c.flows - 1),
+        lifetime_(detail::ticks_in(options.lifetime)) {
+    RUNNEL_ASSERT(c.flows != 0 && (c.flows & mask_) == 0 && memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    for (std::uint32_t i = 0; i <= mask_; ++i) ::new (static_cast<void*>(entries_ + i)) detail::flow_entry;
+  }
+  flowtable(const flowtable&) = delete;
+  flowtable& operator=(const flowtable&) = delete;
+
+  /// Forgets all flows: after rules, routes, addresses or neighbours have changed, when that shall hold at once. Costs
+  /// nothing but the packets that go the slow way then. The connections stay.
+  void clear() noexcept { ++generation_; }
+  /// The connections whose flows they are.
+  [[nodiscard]] connection_table& connections() noexcept { return connections_; }
+  /// How many flows there is room for.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return mask_ + 1; }
+  /// What was counted.
+  [[nodiscard]] flowtable_statistics& statistics() noexcept { return statistics_; }
+
+ private:
+  friend struct detail::fast_tracker;
+
+  connection_table& connections_;
+  detail::flow_entry* entries_;
+  std::uint32_t mask_;
+  std::uint32_t lifetime_;        // in ticks
+  std::uint32_t generation_ = 1;  // how often it was cleared
+  flowtable_statistics statistics_{};
+};
+
+/// A flow table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <flowtable_config Config = flowtable_config{}>
+class static_flowtable {
+ public:
+  /// An empty table for these connections, which must outlive it.
+  explicit static_flowtable(connection_table& connections, const flowtable_options& options = {}) noexcept
+      : table_(connections, {memory_, sizeof memory_}, Config, options) {}
+  /// The table. @{
+  operator flowtable&() noexcept { return table_; }
+  [[nodiscard]] flowtable& get() noexcept { return table_; }
+  [[nodiscard]] flowtable* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static_assert(Config.flows != 0 && (Config.flows & (Config.flows - 1)) == 0,
+                "runnel: a flow table has room for 1, 2, 4, 8 ... flows");
+  alignas(flowtable::alignment) std::byte memory_[flowtable::bytes_needed(Config)];
+  flowtable table_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/nat_rewrite.hpp ===================================================================================
+// Puts another address and port into the headers of a packet, and keeps its checksums right by what changed (RFC 1624).
+// Nothing here is for users.
+#ifndef RUNNEL_TRACK_NAT_REWRITE_HPP
+#define RUNNEL_TRACK_NAT_REWRITE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel::detail {
+
+// Which protocols have a port, or an identifier that stands for one, that may be changed.
+[[nodiscard]] constexpr bool nat_has_ports(std::uint8_t protocol) noexcept {
+  return protocol == 6 || protocol == 17 || protocol == 1 || protocol == 58;
+}
+
+// Where the headers of a packet lie. `transport` is null when there is none: in later fragments.
+struct nat_headers {
+  std::byte* network = nullptr;
+  std::byte* transport = nullptr;
+  std::size_t held = 0;  // bytes from `transport` on
+  std::uint8_t protocol = 0;
+  bool is_ipv6 = false;
+  bool partial = false;  // the transport checksum is the sum of the pseudo-header
+};
+
+// What a sum of 16-bit words gains when some of them change.
+class sum_change {
+ public:
+  RUNNEL_INLINE constexpr void add32(std::uint32_t from, std::uint32_t to) noexcept {
+    change_ += std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
+  }
+  RUNNEL_INLINE constexpr void add16(std::uint16_t from, std::uint16_t to) noexcept {
+    change_ += std::uint64_t{static_cast<std::uint16_t>(~from)} + to;
+  }
+  // Of a checksum, which is the complement of the sum.
+  RUNNEL_INLINE void apply(std::byte* checksum) const noexcept {
+    store_be16(checksum,
+               static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~load_be16(checksum)) + change_)));
+  }
+  // Of a checksum for which 0 means that there is none.
+  RUNNEL_INLINE void apply_to_udp(std::byte* checksum) const noexcept {
+    if (load_be16(checksum) == 0) return;
+    apply(checksum);
+    if (load_be16(checksum) == 0) store_be16(checksum, 0xffff);
+  }
+  // Of a sum that is not complemented.
+  RUNNEL_INLINE void apply_to_sum(std::byte* sum) const noexcept {
+    store_be16(sum, fold_checksum(load_be16(sum) + change_));
+  }
+
+ private:
+  std::uint64_t change_ = 0;
+};
+
+// Writes the address, and notes what changed.
+RUNNEL_INLINE void rewrite_address(const nat_headers& h, const connection_tuple& to, bool source,
+                                   sum_change& change) noexcept {
+  if (!h.is_ipv6) [[likely]] {
+    std::byte* const at = h.network + (source ? 12 : 16);
+    const std::uint32_t from = load_be32(at), address = source ? to.source4().value() : to.destination4().value();
+    change.add32(from, address);
+    change.apply(h.network + 10);
+    store_be32(at, address);
+    return;
+  }
+  std::byte* const at = h.network + (source ? 8 : 24);
+  const ipv6_address from = ipv6_address::load(at), address = source ? to.source6() : to.destination6();
+  change.add32(static_cast<std::uint32_t>(from.high() >> 32), static_cast<std::uint32_t>(address.high() >> 32));
+  change.add32(static_cast<std::uint32_t>(from.high()), static_cast<std::uint32_t>(address.high()));
+  change.add32(static_cast<std::uint32_t>(from.low() >> 32), static_cast<std::uint32_t>(address.low() >> 32));
+  change.add32(static_cast<std::uint32_t>(from.low()), static_cast<std::uint32_t>(address.low()));
+  address.store(at);
+}
+
+// Makes the source or the destination of a packet what `to` says. Of a transport header that is cut off, as errors
+// quote it, only what is there is changed.
+RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple& to, bool source) noexcept {
+  sum_change change;
+  rewrite_address(h, to, source, change);
+  if (h.transport == nullptr) return;
+  const auto port = [&](std::size_t offset, std::uint16_t v) {
+    std::byte* const at = h.transport + offset;
+    if (!h.partial) change.add16(load_be16(at), v);
+    store_be16(at, v);
+  };
+  switch (h.protocol) {
+    case 6:
+    case 17: {
+      if (h.held < 4) return;
+      port(source ? 0 : 2, source ? to.source_port() : to.destination_port());
+      const std::size_t field = h.protocol == 6 ? 16 : 6;
+      if (h.held < field + 2) return;
+      std::byte* const checksum = h.transport + field;
+      if (h.partial) change.apply_to_sum(checksum);
+      else if (h.protocol == 6) change.apply(checksum);
+      else change.apply_to_udp(checksum);
+      return;
+    }
+    case 1:
+    case 58: {
+      // The identifier, which is one and the same both ways. ICMP has no pseudo-header.
+      if (h.held < 8) return;
+      if (h.protocol == 1) change = {};
+      port(4, to.icmp_identifier());
+      if (h.partial && h.protocol == 58) change.apply_to_sum(h.transport + 2);
+      else change.apply(h.transport + 2);
+      return;
+    }
+    case 33:  // DCCP
+      if (h.held >= 8) change.apply(h.transport + 6);
+      return;
+    case 136:  // UDP-Lite
+      if (h.held >= 8) change.apply_to_udp(h.transport + 6);
+      return;
+    default: return;
+  }
+}
+
+// The same for IPv4 with TCP (whose checksum is 16 bytes behind `transport`) or UDP (6), all of whose header is there,
+// and whose checksum is not partial. Sums are taken in words of the host's order, which gives the same bytes.
+RUNNEL_INLINE void rewrite_headers4(std::byte* network, std::byte* transport, bool is_tcp, std::uint32_t address,
+                                    std::uint16_t port, bool source) noexcept {
+  std::byte* const address_at = network + (source ? 12 : 16);
+  std::byte* const port_at = transport + (source ? 0 : 2);
+  std::byte* const sum_at = transport + (is_tcp ? 16 : 6);
+  const std::uint32_t to = to_big(address), from = load<std::uint32_t>(address_at);
+  const std::uint16_t to_port = to_big(port), from_port = load<std::uint16_t>(port_at);
+  const std::uint16_t sum = load<std::uint16_t>(sum_at);
+  std::uint64_t change = std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
+  const auto after = [&](std::uint16_t old) {
+    return static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~old) + change));
+  };
+  store(network + 10, after(load<std::uint16_t>(network + 10)));
+  store(address_at, to);
+  store(port_at, to_port);
+  change += std::uint64_t{static_cast<std::uint16_t>(~from_port)} + to_port;
+  const std::uint16_t updated = after(sum);
+  if (is_tcp) store(sum_at, updated);
+  // 0: there is none.
+  else if (sum != 0) store(sum_at, updated != 0 ? updated : std::uint16_t{0xffff});
+}
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/track/tracker.hpp =======================================================================================
 // One packet and its connection: finds or makes it, has its protocol judge the packet, and says what the packet is to
 // it. The order is that of the kernel's nf_conntrack_in(). Nothing here is for users.
@@ -45106,6 +45454,14 @@ struct tracker {
   static bool is_latest(const connection& c, bool reply, std::uint32_t end) noexcept {
     return c.tcp_.side[reply ? 1 : 0].end == end;
   }
+
+  // Whether a confirmed connection of UDP is a stream when packets go both ways.
+  RUNNEL_INLINE static bool is_old_enough(const connection& c, std::uint64_t now) noexcept {
+    constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0;
+  }
+  // A helper reads what a TCP connection says: its packets have to come by.
+  static void note_reader(connection& c) noexcept { c.tcp_.is_read = true; }
 
   // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
   static bool begins_line(connection& c, bool reply, bool ends) noexcept {
@@ -45330,9 +45686,7 @@ struct tracker {
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
         const bool was_stream = (c.bits() & connection_status::assured) != 0;
-        const bool stream =
-            was_stream || (seen_reply && t.is_confirmed(c) &&
-                           static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0);
+        const bool stream = was_stream || (seen_reply && t.is_confirmed(c) && is_old_enough(c, now));
         refresh(t, c, direction, s, t.ticks_[stream ? timeout_udp_stream : timeout_udp], now);
         if (stream && !was_stream) t.add_status(c, connection_status::assured);
         return outcome::accept;
@@ -45346,8 +45700,6 @@ struct tracker {
       default: return refresh(t, c, direction, s, t.ticks_[timeout_generic], now);
     }
   }
-  static constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
-
   static outcome refresh(connection_table& t, connection& c, unsigned direction, const slot& s, std::uint32_t ticks,
                          std::uint64_t now) noexcept {
     account(c, direction, s);
@@ -45440,6 +45792,614 @@ struct tracker {
 };
 
 }  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/track/track.hpp =========================================================================================
+// The stages of connection tracking: `track` finds each packet's connection, `confirm` says that it got through.
+//
+//     static static_connection_table<connection_config{.connections = 100'000}> connections{seed};
+//
+//     constexpr auto policy = rules(
+//         when(ct::state == established || ct::state == related) >> accept,
+//         when(ct::state == new_ && tcp::dport == 443)           >> accept,
+//         otherwise                                              >> drop);
+//
+//     auto path = parse() | track(connections) | policy | confirm(connections) | transmit(wan);
+//     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
+//
+// A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
+// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection outlives
+// its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
+// through; when it did not, `confirm` drops them: let all packets of connections come there.
+//
+// Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
+// them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
+// nothing came back yet, and never begin one. A packet that has been tracked before, or that
+// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
+#ifndef RUNNEL_TRACK_TRACK_HPP
+#define RUNNEL_TRACK_TRACK_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint64_t
+
+namespace runnel {
+
+/// How a `track` stage tracks.
+struct track_options {
+  std::uint16_t zone = 0;  ///< keeps connections apart that have the same addresses on different networks
+};
+
+namespace detail {
+
+struct track_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool gives_tracked = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "track";
+
+  constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
+  void operator()(burst& b, context& c) noexcept {
+    const bool again = c.connections == tracker::records(*table);
+    if (!again) tracker::begin_burst(*table);
+    c.connections = tracker::records(*table);
+    const std::uint64_t now = ticks_at(c.now);
+    for (std::size_t from = 0; from < b.size(); from += at_once)
+      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+  track_options options;
+
+ private:
+  static constexpr std::size_t at_once = 32;
+  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
+    raw_array<tracker::slot, at_once> slots;
+    for (std::size_t i = 0; i < n; ++i) {
+      packet& p = b[from + i];
+      if (p.connection() == 0) {
+        tracker::read(*table, p, options.zone, slots[i]);
+      } else if (later_fragment::is_word(p.connection())) {
+        tracker::read_later(*table, p, options.zone, slots[i]);
+        p.connection(0);
+        p.scratch(0);
+      } else {
+        slots[i].found.kind = tuple_kind::none;
+        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
+        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
+      }
+    }
+    std::uint32_t missing = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      tracker::search(*table, slots[i]);
+      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
+    }
+    const std::uint32_t before = tracker::changes(*table);
+    for (std::size_t i = 0; i < n; ++i) {
+      packet& p = b[from + i];
+      if (p.connection() != 0) continue;
+      // A packet before this one may have begun or ended its connection.
+      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
+      connection_word word;
+      b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
+      p.connection(word.value);
+    }
+  }
+};
+
+struct confirm_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "confirm";
+
+  constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
+  RUNNEL_INLINE verdict operator()(packet& p, context& c) const noexcept {
+    const connection_word word{p.connection()};
+    if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
+        !tracker::has_undecided(*table)) [[likely]]
+      return pass;
+    if (tracker::is_settled(*table, word)) return pass;
+    return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  connection_table* table;
+};
+
+struct notrack_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "notrack";
+  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
+    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
+      p.connection(connection_word::of(connection_state::untracked).value);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+};
+
+}  // namespace detail
+
+/// Finds or makes the connection of each packet, and has its protocol look at the packet; see the beginning of this
+/// file. Behind it `ct::` fields have values, and handlers may ask for `connection&`, which run for the packets that
+/// have one. Packets are dropped for one reason only: the table has no room for a new connection
+/// (drop_reason::connections_full). Refers to the table, which must outlive the pipeline; several paths may share one.
+[[nodiscard]] constexpr detail::track_stage track(connection_table& connections, track_options options = {}) noexcept {
+  return {connections, options};
+}
+/// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
+/// to the same packets as another one (drop_reason::connection_clash), and one that follows a packet of the same burst
+/// which began their connection and did not come here before it (drop_reason::connection_undone).
+[[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
+  return detail::confirm_stage{connections};
+}
+/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
+[[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
+
+/// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
+/// round. Refers to the table, which must outlive it.
+[[nodiscard]] constexpr auto attach(connection_table& connections) noexcept {
+  return timed_attachment<connection_table>{connections};
+}
+
+/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <connection_config Config>
+class static_connection_table {
+ public:
+  /// An empty table; `seed` from a random source.
+  explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
+      : table_({memory_, sizeof memory_}, seeded(seed), options) {}
+  /// The table. @{
+  operator connection_table&() noexcept { return table_; }
+  [[nodiscard]] connection_table& get() noexcept { return table_; }
+  [[nodiscard]] connection_table* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static constexpr connection_config seeded(std::uint64_t seed) noexcept {
+    connection_config c = Config;
+    c.seed = seed;
+    return c;
+  }
+  static_assert(Config.connections >= 1 && Config.connections < (1u << 28) - 1 && Config.unconfirmed >= 1,
+                "runnel: a connection table has room for 1 to 2^28 - 2 connections, and for an unconfirmed one");
+  alignas(connection_table::alignment) std::byte memory_[connection_table::bytes_needed(Config)];
+  connection_table table_;
+};
+
+}  // namespace runnel
+
+#endif
+
+// ==== runnel/track/fast_path.hpp =====================================================================================
+// The fast path: packets of known flows are tracked, rewritten and sent in one step, past all other stages.
+//
+//     static static_flowtable<flowtable_config{.flows = 65536}> flows{connections};
+//
+//     auto slow = as_pipeline(track(connections) | policy | nat<prerouting>(translations)
+//               | route(routes).on<forward>(forwarding(routes).on<forwarded>(
+//                     nat<postrouting>(translations, rules(when(meta::oif == wan) >> masquerade()),
+//                     leaving(interfaces)) | confirm(connections) | resolve(neighbours, routes) | flow_add(flows) |
+//                     transmit(wan)) ...));
+//     auto path = parse() | fast_path(flows).on<offloaded>(transmit(wan)).on<other>(shared(slow));
+//
+// `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
+// packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,
+// Ethernet header, scratch word (and with it `oif_of`), mark, priority. Their connections count them, live on and
+// follow their windows as if `track` had seen them. All other packets it leaves wholly untouched, for the slow way.
+//
+// Which packets go the fast way: TCP and UDP over IPv4 without options or IPv6 without extension headers, in Ethernet
+// without tags, no fragments, whose flow came by the same interface; of confirmed connections that were seen in both
+// directions, and that no helper reads; of TCP established and assured ones, and only segments with ACK, perhaps PSH,
+// without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum, and no longer than the
+// longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way. Where
+// `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
+//
+// What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and
+// logs see the other packets only; nor are routes and neighbours. A decision holds for `flowtable_options::lifetime`,
+// or until `flows.clear()`. What else stages in between did to packets, DSCP or TTL set by a rule among it, is not
+// done again; where they changed addresses or ports other than NAT does, `flow_add` adds nothing. Marks and priorities
+// become those of the packet that was remembered.
+//
+// The order of packets is kept within a connection: a packet of it that goes the slow way takes those of its burst with
+// it that come after it, and packets on the fast way leave first. Fragments without ports, and what waits in a queue or
+// for a neighbour on the slow way, may be overtaken.
+#ifndef RUNNEL_TRACK_FAST_PATH_HPP
+#define RUNNEL_TRACK_FAST_PATH_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+/// The way of packets that are ready to be sent.
+struct offloaded {
+  static constexpr const char* name = "offloaded";  ///< in drawings
+};
+
+namespace detail {
+
+struct fast_tracker {
+  static constexpr std::uint32_t none = flow_entry::free;
+  enum class look : std::uint8_t { strange, plain4, plain6 };
+  // What is known of a packet on its way through a burst.
+  struct slot {
+    tuple_key key;
+    index_home home;     // no marks: not to be looked for
+    std::uint32_t flow;  // none: of no connection
+    look kind;
+    bool is_tcp;
+    connection_tuple tuple;  // of what is not plain4
+  };
+  // What is the same for all packets of a burst.
+  struct facts {
+    connection_table& table;
+    flowtable& flows;
+    std::uint64_t now;         // in ticks
+    std::uint64_t behind = 0;  // connections, by the lower bits of their numbers, of which a packet went the slow way
+  };
+
+  static constexpr packed_layers ports_bits = bit(protocol::tcp) | bit(protocol::udp);
+  static constexpr packed_layers plain4 = pack_layers(
+      bit(protocol::parsed) | unsigned{bit(protocol::ipv4)} | bit(protocol::transport), 14, 34, 14, drop_reason::none);
+  static constexpr packed_layers plain6 = pack_layers(
+      bit(protocol::parsed) | unsigned{bit(protocol::ipv6)} | bit(protocol::transport), 14, 54, 14, drop_reason::none);
+  // Headers at their usual places from the beginning of the packet on.
+  RUNNEL_INLINE static look look_of(const packet& p, bool& is_tcp) noexcept {
+    const packed_layers found = pack_layers(p.layers());
+    const packed_layers placed =
+        (found & ~ports_bits) - ((std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom());
+    is_tcp = (found & bit(protocol::tcp)) != 0;
+    const std::size_t transport = is_tcp ? 20 : 8;
+    if ((found & ports_bits) == 0) return look::strange;
+    if (placed == plain4 && p.length() >= 34 + transport) [[likely]]
+      return look::plain4;
+    return placed == plain6 && p.length() >= 54 + transport ? look::plain6 : look::strange;
+  }
+
+  // ---- three steps, each over many packets: read and hash
+
+  RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    s.kind = look_of(p, s.is_tcp);
+    if (s.kind != look::plain4) [[unlikely]] {
+      read_other(t, p, zone, s);
+      return;
+    }
+    const std::byte* const at = p.data();
+    const tuple_key k = key_of_ports(
+        load_be64(at + 26), tuple_rest(load_be32(at + 34), s.is_tcp ? std::uint8_t{6} : std::uint8_t{17}, zone));
+    s.key.a = k.a, s.key.b = k.b, s.key.turned = k.turned;
+    s.home = t.index_.home(k);
+    t.index_.prefetch(s.home.line());
+  }
+  // IPv6; and what is not plain, but belongs to a connection whose packets it must not be overtaken by.
+  [[gnu::noinline]] static void read_other(const connection_table& t, const packet& p, std::uint16_t zone,
+                                           slot& s) noexcept {
+    packet_tuple found;
+    read_carefully(p, zone, found);
+    s.home = {};
+    const std::uint8_t protocol_number = found.tuple.protocol_number();
+    if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return;
+    s.tuple = found.tuple;
+    s.tuple.key(t.index_.seed(), s.key);
+    s.home = t.index_.home(s.key);
+    t.index_.prefetch(s.home.line());
+  }
+
+  // ---- search
+
+  RUNNEL_INLINE static void search(const flowtable& f, const connection_table& t, slot& s) noexcept {
+    s.flow = none;
+    if (s.home.marks() == 0) [[unlikely]]
+      return;
+    const std::uint32_t place = (s.key.b & ipv6_tuple) == 0
+                                    ? t.index_.find(s.key, s.home, [](std::uint32_t) { return true; })
+                                    : t.find_place6(s.key, s.home, s.tuple);
+    if (place == connection_index::none) return;
+    const place_reference to = t.index_.at(place);
+    s.flow = to.number() * 2 + to.direction(s.key.turned);
+    prefetch_to_write(&f.entries_[s.flow & f.mask_]);
+    const connection* const c = &t.records_[to.number()];
+    prefetch_to_write(c);
+    if (s.is_tcp) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+
+  // ---- go, or not
+
+  // Whether the packet went the fast way: it is ready then. Else nothing was changed but counters.
+  RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
+    if (s.flow == none || s.kind == look::strange) [[unlikely]]
+      return stay(f, s, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
+    const flow_entry& e = f.flows.entries_[s.flow & f.flows.mask_];
+    connection& c = f.table.records_[s.flow >> 1];
+    if (((e.flow ^ s.flow) | (e.born ^ c.created_) | (std::uint32_t{e.iif} ^ p.iif())) != 0) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.misses);
+    if (!is_fresh(f.flows, e, f.now)) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.stale);
+    if ((f.behind >> (s.flow >> 1 & 63u) & 1u) != 0 ||
+        !(s.kind == look::plain4 ? go4(f, p, s, e, c) : go6(f, p, s, e, c))) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.exceptions);
+    p.connection(connection_word::of(connection_state::established).value | (s.flow & 1u) << 3);
+    p.scratch(e.scratch);
+    p.mark(e.mark);
+    p.priority(e.priority);
+    return true;
+  }
+
+  // Remembers how the packets of a flow look that leave like this one, if the fast way can do it exactly.
+  static void add(flowtable& flows, const packet& p, const context& x) noexcept {
+    const connection_word word{p.connection()};
+    connection_table& t = flows.connections_;
+    if (word.state() != connection_state::established || !word.has_connection() || x.connections != t.records_) return;
+    const connection& c = t.records_[word.number()];
+    const std::uint64_t now = ticks_at(x.now);
+    bool is_tcp = false;
+    const look kind = look_of(p, is_tcp);
+    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
+        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read) || p.segment_size() != 0)
+      return;
+    const bool reply = word.direction() == connection_direction::reply;
+    const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
+    const std::byte* const network = p.data() + 14;
+    const bool v6 = kind == look::plain6;
+    if (v6 != to.is_ipv6() || !looks_like(network, v6, to)) return;
+    const std::uint32_t size = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
+    const std::uint32_t flow = word.number() * 2 + (reply ? 1 : 0);
+    flow_entry& e = flows.entries_[flow & flows.mask_];
+    const bool ours = e.flow == flow && e.born == c.created_, fresh = is_fresh(flows, e, now);
+    if (!ours && fresh && is_alive(t, e)) {
+      ++flows.statistics_.full;
+      return;
+    }
+    ++(ours ? flows.statistics_.renewed : flows.statistics_.added);
+    if (!ours || !fresh || e.longest < size) e.longest = static_cast<std::uint16_t>(size < 0xffff ? size : 0xffff);
+    e.flow = flow, e.born = c.created_, e.generation = flows.generation_;
+    e.until = static_cast<std::uint32_t>(now) + flows.lifetime_;
+    e.scratch = p.scratch(), e.mark = p.mark(), e.iif = p.iif(), e.priority = p.priority();
+    copy_bytes(e.link, p.data(), sizeof e.link);
+    if (!v6) note_changes(e, network, from, to, c.bits(), reply);
+  }
+
+ private:
+  RUNNEL_INLINE static bool is_fresh(const flowtable& f, const flow_entry& e, std::uint64_t now) noexcept {
+    // Between 1 and a lifetime: what has lain there for longer than 32 bits count is not taken for new.
+    return e.generation == f.generation_ && e.until - static_cast<std::uint32_t>(now) - 1 < f.lifetime_;
+  }
+  static bool is_alive(const connection_table& t, const flow_entry& e) noexcept {
+    if (e.flow == none) return false;
+    const connection& c = t.records_[e.flow >> 1];
+    return t.is_confirmed(c) && c.created_ == e.born;
+  }
+  RUNNEL_INLINE static bool has_good_status(const connection& c, bool is_tcp) noexcept {
+    using namespace connection_status;
+    const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
+    return (c.bits() & (wanted | seq_adjust)) == wanted && (!is_tcp || c.tcp_state_ == tcp_transitions::est);
+  }
+  // The packet goes the slow way, and those behind it of the same connection as well.
+  [[gnu::noinline]] static bool stay(facts& f, const slot& s, std::uint64_t& why) noexcept {
+    ++why;
+    if (s.flow != none) f.behind |= std::uint64_t{1} << (s.flow >> 1 & 63u);
+    return false;
+  }
+
+  // What has to be true of any packet whose flow is known.
+  RUNNEL_INLINE static bool is_usual(const facts& f, const packet& p, const connection& c, bool is_tcp) noexcept {
+    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now) && p.connection() == 0 && p.segment_size() == 0 &&
+           (load_u8(p.data()) & 1u) == 0 && !p.is_shared() &&
+           (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
+  }
+  RUNNEL_INLINE static bool go4(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+    const std::byte* const link = p.data();
+    const std::uint32_t size = load_be16(link + 16);
+    std::uint64_t sum = load<std::uint32_t>(link + 14);
+    for (std::size_t at = 18; at < 34; at += 4) sum += load<std::uint32_t>(link + at);
+    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
+        fold_checksum(sum) != 0xffff)
+      return false;
+    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 34, size - 20, p.length() - 34, size)
+                   : follow_udp(f, c, s.flow & 1u, size))) [[unlikely]]
+      return false;
+    std::byte* const to = p.writable().data();
+    store(to + 22, static_cast<std::uint8_t>(load_u8(to + 22) - 1));
+    change(to + 24, e.network_change);
+    copy_bytes(to + 26, e.addresses, 8);
+    copy_bytes(to + 34, e.ports, 4);
+    std::byte* const transport_sum = to + 34 + (s.is_tcp ? 16 : 6);
+    if (p.checksum() == checksum_status::partial) [[unlikely]]
+      store(transport_sum, fold_checksum(std::uint64_t{load<std::uint16_t>(transport_sum)} + e.address_change));
+    else if (s.is_tcp) change(transport_sum, e.sum_change);
+    else if (load<std::uint16_t>(transport_sum) != 0) change_udp(transport_sum, e.sum_change);
+    write_link(to, e);
+    return true;
+  }
+  [[gnu::noinline]] static bool go6(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+    const std::byte* const link = p.data();
+    const std::uint32_t size = load_be16(link + 18) + 40u;
+    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 48u || load_u8(link + 21) <= 1) return false;
+    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 54, size - 40, p.length() - 54, size)
+                   : follow_udp(f, c, s.flow & 1u, size)))
+      return false;
+    std::byte* const to = p.writable().data();
+    store(to + 21, static_cast<std::uint8_t>(load_u8(to + 21) - 1));
+    const bool reply = (s.flow & 1u) != 0;
+    using namespace connection_status;
+    if ((c.bits() & (src_nat | dst_nat)) != 0) {
+      const connection_tuple looks = f.table.tuple_of(c, !reply, true);
+      nat_headers h;
+      h.network = to + 14, h.transport = to + 54, h.held = p.length() - std::size_t{54};
+      h.protocol = c.protocol_, h.is_ipv6 = true, h.partial = p.checksum() == checksum_status::partial;
+      if ((c.bits() & (reply ? src_nat : dst_nat)) != 0) rewrite_headers(h, looks, false);
+      if ((c.bits() & (reply ? dst_nat : src_nat)) != 0) rewrite_headers(h, looks, true);
+    }
+    write_link(to, e);
+    return true;
+  }
+  RUNNEL_INLINE static void write_link(std::byte* to, const flow_entry& e) noexcept {
+    copy_bytes(to, e.link, 8);
+    copy_bytes(to + 6, e.link + 6, 8);
+  }
+  // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
+  RUNNEL_INLINE static void change(std::byte* at, std::uint32_t gain) noexcept {
+    const std::uint32_t old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
+    std::uint32_t sum = old + gain;
+    sum = (sum & 0xffffu) + (sum >> 16);
+    store(at, static_cast<std::uint16_t>(~sum));
+  }
+  RUNNEL_INLINE static void change_udp(std::byte* at, std::uint32_t gain) noexcept {
+    change(at, gain);
+    if (load<std::uint16_t>(at) == 0) store(at, std::uint16_t{0xffff});
+  }
+
+  // ---- what `tracker::follow` does of packets that change no state
+
+  RUNNEL_INLINE static void refresh(facts& f, connection& c, unsigned direction, std::uint32_t size,
+                                    std::uint32_t ticks) noexcept {
+    ++c.packets_[direction];
+    c.octets_[direction] += size;
+    f.table.refresh_ticks(c, ticks, f.now);
+  }
+  RUNNEL_INLINE static bool follow_udp(facts& f, connection& c, unsigned direction, std::uint32_t size) noexcept {
+    const bool stream = (c.bits() & connection_status::assured) != 0;
+    // It becomes a stream: that is an event.
+    if (!stream && tracker::is_old_enough(c, f.now)) [[unlikely]]
+      return false;
+    refresh(f, c, direction, size, f.table.ticks_[stream ? timeout_udp_stream : timeout_udp]);
+    return true;
+  }
+  RUNNEL_INLINE static bool follow_tcp(facts& f, connection& c, unsigned direction, const std::byte* transport,
+                                       std::uint32_t payload, std::size_t held, std::uint32_t size) noexcept {
+    using flag = tcp_flags;
+    const std::uint32_t word = load_be32(transport + 12), header = word >> 28 << 2;
+    tcp_segment g;
+    g.flags = static_cast<std::uint8_t>(word >> 16);
+    g.window = static_cast<std::uint16_t>(word);
+    g.sequence = load_be32(transport + 4);
+    g.ack = load_be32(transport + 8);
+    g.end = g.sequence + (payload - header);
+    if ((g.flags & (flag::fin | flag::syn | flag::rst | flag::urg | flag::ack)) != flag::ack || payload < header)
+      return false;
+    if (header != 20 && (header != 32 || held < 32 || load_be32(transport + 20) != 0x0101'080a)) return false;
+    tcp_window& w = c.tcp_;
+    const tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
+    // As tcp_in_window() has it.
+    const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
+    if (sender.max_window == 0 || !is_before(g.sequence, sender.max_end + 1) ||
+        !is_after(g.end, sender.end - receiver.max_window - 1) || !is_before(g.ack, receiver.end + 1) ||
+        !is_after(g.ack, receiver.end - ack_window - 1))
+      return false;
+    std::uint8_t& flags = w.flags[direction];
+    flags = static_cast<std::uint8_t>((flags & ~unsigned{continues}) |
+                                      (g.sequence == sender.end ? unsigned{continues} : 0u));
+    tcp_learn(w, direction, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
+    w.last_index = kind_ack;
+    w.last_direction = static_cast<std::uint8_t>(direction);
+    const std::uint8_t timeout = tcp_timeout(w, kind_ack, tcp_transitions::est, f.table.options_, f.table.ticks_);
+    refresh(f, c, direction, size, f.table.ticks_[timeout]);
+    return true;
+  }
+
+  // ---- what an entry says
+
+  static bool looks_like(const std::byte* network, bool v6, const connection_tuple& t) noexcept {
+    const std::byte* const transport = network + (v6 ? 40 : 20);
+    if (load_be16(transport) != t.source_port() || load_be16(transport + 2) != t.destination_port()) return false;
+    if (!v6) return load_be64(network + 12) == t.addresses4();
+    return ipv6_address::load(network + 8) == t.source6() && ipv6_address::load(network + 24) == t.destination6();
+  }
+  // The same numbers as rewrite_headers4() adds.
+  static void note_changes(flow_entry& e, const std::byte* network, const connection_tuple& from,
+                           const connection_tuple& to, std::uint16_t status, bool reply) noexcept {
+    using namespace connection_status;
+    copy_bytes(e.addresses, network + 12, 8);
+    copy_bytes(e.ports, network + 20, 4);
+    std::uint64_t addresses = 0, ports = 0;
+    const auto add = [&](ipv4_address a, ipv4_address b, std::uint16_t p, std::uint16_t q) {
+      addresses += std::uint64_t{~to_big(a.value())} + to_big(b.value());
+      ports += std::uint64_t{static_cast<std::uint16_t>(~to_big(p))} + to_big(q);
+    };
+    if ((status & (reply ? src_nat : dst_nat)) != 0)
+      add(from.destination4(), to.destination4(), from.destination_port(), to.destination_port());
+    if ((status & (reply ? dst_nat : src_nat)) != 0)
+      add(from.source4(), to.source4(), from.source_port(), to.source_port());
+    constexpr std::uint16_t one_less = 0xfeff;  // what the word of TTL and protocol gains
+    e.address_change = fold_checksum(addresses);
+    e.sum_change = fold_checksum(addresses + ports);
+    e.network_change = fold_checksum(addresses + to_big(one_less));
+  }
+};
+
+struct fast_path_decision {
+  using ways = ports<offloaded, other>;
+  static constexpr const char* name = "fast path";
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+
+  flowtable* flows;
+  track_options options;
+
+  ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
+  bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
+    fast_tracker::facts f{flows->connections(), *flows, ticks_at(c.now)};
+    std::size_t went = 0;
+    for (std::size_t from = 0; from < n; from += at_once)
+      went += some(f, packets + from, to + from, n - from < at_once ? n - from : at_once);
+    flows->statistics().hits += went;
+    return went == 0 || went == n;
+  }
+
+ private:
+  static constexpr std::size_t at_once = 32;
+  std::size_t some(fast_tracker::facts& f, packet* packets, verdict* to, std::size_t n) const noexcept {
+    raw_array<fast_tracker::slot, at_once> slots;
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f.table, packets[i], options.zone, slots[i]);
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::search(f.flows, f.table, slots[i]);
+    std::size_t went = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const bool goes = fast_tracker::go(f, packets[i], slots[i]);
+      went += goes ? 1u : 0u;
+      detail::store(to[i], verdict{verdict_code::pass, drop_reason::none, static_cast<std::uint16_t>(goes ? 0 : 1)});
+    }
+    return went;
+  }
+};
+
+struct flow_add_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "flow add";
+
+  constexpr explicit flow_add_stage(flowtable& f) noexcept : flows(&f) {}
+  verdict operator()(packet& p, context& c) const noexcept {
+    fast_tracker::add(*flows, p, c);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  flowtable* flows;
+};
+
+}  // namespace detail
+
+/// A branch with the ways `offloaded`, of packets whose flow the table knows, ready to be sent, and `other`, of those
+/// that go the slow way, untouched; see the beginning of this file. `options` are those of the `track` there. Needs
+/// `parse()` before it. Packets on the way `offloaded` have the state `established` and no connection. Refers to the
+/// table, which must outlive the pipeline.
+[[nodiscard]] constexpr auto fast_path(flowtable& flows, track_options options = {}) noexcept {
+  return branch(detail::fast_path_decision{&flows, options});
+}
+/// Remembers the flow of each packet that comes here, if the fast path can do exactly what was done to it: right before
+/// `transmit`, behind `confirm`, `track` in the same pipeline. Changes and drops nothing. For paths that forward, and
+/// lower the TTL. Refers to the table, which must outlive the pipeline.
+[[nodiscard]] constexpr detail::flow_add_stage flow_add(flowtable& flows) noexcept {
+  return detail::flow_add_stage{flows};
+}
+
+}  // namespace runnel
 
 #endif
 
@@ -45655,6 +46615,7 @@ struct ftp_stage {
   void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
+    tracker::note_reader(c);
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
@@ -45780,153 +46741,6 @@ inline void print(text_writer& out, connection_table& table, instant now) noexce
 }
 
 }  // namespace runnel
-
-#endif
-
-// ==== runnel/track/nat_rewrite.hpp ===================================================================================
-// Puts another address and port into the headers of a packet, and keeps its checksums right by what changed (RFC 1624).
-// Nothing here is for users.
-#ifndef RUNNEL_TRACK_NAT_REWRITE_HPP
-#define RUNNEL_TRACK_NAT_REWRITE_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
-
-namespace runnel::detail {
-
-// Which protocols have a port, or an identifier that stands for one, that may be changed.
-[[nodiscard]] constexpr bool nat_has_ports(std::uint8_t protocol) noexcept {
-  return protocol == 6 || protocol == 17 || protocol == 1 || protocol == 58;
-}
-
-// Where the headers of a packet lie. `transport` is null when there is none: in later fragments.
-struct nat_headers {
-  std::byte* network = nullptr;
-  std::byte* transport = nullptr;
-  std::size_t held = 0;  // bytes from `transport` on
-  std::uint8_t protocol = 0;
-  bool is_ipv6 = false;
-  bool partial = false;  // the transport checksum is the sum of the pseudo-header
-};
-
-// What a sum of 16-bit words gains when some of them change.
-class sum_change {
- public:
-  RUNNEL_INLINE constexpr void add32(std::uint32_t from, std::uint32_t to) noexcept {
-    change_ += std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
-  }
-  RUNNEL_INLINE constexpr void add16(std::uint16_t from, std::uint16_t to) noexcept {
-    change_ += std::uint64_t{static_cast<std::uint16_t>(~from)} + to;
-  }
-  // Of a checksum, which is the complement of the sum.
-  RUNNEL_INLINE void apply(std::byte* checksum) const noexcept {
-    store_be16(checksum,
-               static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~load_be16(checksum)) + change_)));
-  }
-  // Of a checksum for which 0 means that there is none.
-  RUNNEL_INLINE void apply_to_udp(std::byte* checksum) const noexcept {
-    if (load_be16(checksum) == 0) return;
-    apply(checksum);
-    if (load_be16(checksum) == 0) store_be16(checksum, 0xffff);
-  }
-  // Of a sum that is not complemented.
-  RUNNEL_INLINE void apply_to_sum(std::byte* sum) const noexcept {
-    store_be16(sum, fold_checksum(load_be16(sum) + change_));
-  }
-
- private:
-  std::uint64_t change_ = 0;
-};
-
-// Writes the address, and notes what changed.
-RUNNEL_INLINE void rewrite_address(const nat_headers& h, const connection_tuple& to, bool source,
-                                   sum_change& change) noexcept {
-  if (!h.is_ipv6) [[likely]] {
-    std::byte* const at = h.network + (source ? 12 : 16);
-    const std::uint32_t from = load_be32(at), address = source ? to.source4().value() : to.destination4().value();
-    change.add32(from, address);
-    change.apply(h.network + 10);
-    store_be32(at, address);
-    return;
-  }
-  std::byte* const at = h.network + (source ? 8 : 24);
-  const ipv6_address from = ipv6_address::load(at), address = source ? to.source6() : to.destination6();
-  change.add32(static_cast<std::uint32_t>(from.high() >> 32), static_cast<std::uint32_t>(address.high() >> 32));
-  change.add32(static_cast<std::uint32_t>(from.high()), static_cast<std::uint32_t>(address.high()));
-  change.add32(static_cast<std::uint32_t>(from.low() >> 32), static_cast<std::uint32_t>(address.low() >> 32));
-  change.add32(static_cast<std::uint32_t>(from.low()), static_cast<std::uint32_t>(address.low()));
-  address.store(at);
-}
-
-// Makes the source or the destination of a packet what `to` says. Of a transport header that is cut off, as errors
-// quote it, only what is there is changed.
-RUNNEL_INLINE void rewrite_headers(const nat_headers& h, const connection_tuple& to, bool source) noexcept {
-  sum_change change;
-  rewrite_address(h, to, source, change);
-  if (h.transport == nullptr) return;
-  const auto port = [&](std::size_t offset, std::uint16_t v) {
-    std::byte* const at = h.transport + offset;
-    if (!h.partial) change.add16(load_be16(at), v);
-    store_be16(at, v);
-  };
-  switch (h.protocol) {
-    case 6:
-    case 17: {
-      if (h.held < 4) return;
-      port(source ? 0 : 2, source ? to.source_port() : to.destination_port());
-      const std::size_t field = h.protocol == 6 ? 16 : 6;
-      if (h.held < field + 2) return;
-      std::byte* const checksum = h.transport + field;
-      if (h.partial) change.apply_to_sum(checksum);
-      else if (h.protocol == 6) change.apply(checksum);
-      else change.apply_to_udp(checksum);
-      return;
-    }
-    case 1:
-    case 58: {
-      // The identifier, which is one and the same both ways. ICMP has no pseudo-header.
-      if (h.held < 8) return;
-      if (h.protocol == 1) change = {};
-      port(4, to.icmp_identifier());
-      if (h.partial && h.protocol == 58) change.apply_to_sum(h.transport + 2);
-      else change.apply(h.transport + 2);
-      return;
-    }
-    case 33:  // DCCP
-      if (h.held >= 8) change.apply(h.transport + 6);
-      return;
-    case 136:  // UDP-Lite
-      if (h.held >= 8) change.apply_to_udp(h.transport + 6);
-      return;
-    default: return;
-  }
-}
-
-// The same for IPv4 with TCP (whose checksum is 16 bytes behind `transport`) or UDP (6), all of whose header is there,
-// and whose checksum is not partial. Sums are taken in words of the host's order, which gives the same bytes.
-RUNNEL_INLINE void rewrite_headers4(std::byte* network, std::byte* transport, bool is_tcp, std::uint32_t address,
-                                    std::uint16_t port, bool source) noexcept {
-  std::byte* const address_at = network + (source ? 12 : 16);
-  std::byte* const port_at = transport + (source ? 0 : 2);
-  std::byte* const sum_at = transport + (is_tcp ? 16 : 6);
-  const std::uint32_t to = to_big(address), from = load<std::uint32_t>(address_at);
-  const std::uint16_t to_port = to_big(port), from_port = load<std::uint16_t>(port_at);
-  const std::uint16_t sum = load<std::uint16_t>(sum_at);
-  std::uint64_t change = std::uint64_t{static_cast<std::uint32_t>(~from)} + to;
-  const auto after = [&](std::uint16_t old) {
-    return static_cast<std::uint16_t>(~fold_checksum(static_cast<std::uint16_t>(~old) + change));
-  };
-  store(network + 10, after(load<std::uint16_t>(network + 10)));
-  store(address_at, to);
-  store(port_at, to_port);
-  change += std::uint64_t{static_cast<std::uint16_t>(~from_port)} + to_port;
-  const std::uint16_t updated = after(sum);
-  if (is_tcp) store(sum_at, updated);
-  // 0: there is none.
-  else if (sum != 0) store(sum_at, updated != 0 ? updated : std::uint16_t{0xffff});
-}
-
-}  // namespace runnel::detail
 
 #endif
 
@@ -47407,6 +48221,7 @@ struct nat_ftp_stage : stage_defaults {
     const std::uint32_t sequence = load_be32(h.transport + 4);
     verdict v = pass;
     const bool to_port = load_be16(h.transport + (reply ? 0 : 2)) == port;
+    if (to_port) tracker::note_reader(k);
     if (to_port && p.segment_size() == 0 && !p.is_chained()) v = announce(p, k, h, reply, now);
     if (v == pass && k.has_status(connection_status::seq_adjust)) {
       if (const sequence_entry* const e = table->sequences().find(table->connections().number_of(k)))
@@ -47561,184 +48376,6 @@ struct nat_ftp_stage : stage_defaults {
 [[nodiscard]] constexpr detail::nat_ftp_stage nat_ftp(nat_table& translations, std::uint16_t port = 21) noexcept {
   return {translations, port};
 }
-
-}  // namespace runnel
-
-#endif
-
-// ==== runnel/track/track.hpp =========================================================================================
-// The stages of connection tracking: `track` finds each packet's connection, `confirm` says that it got through.
-//
-//     static static_connection_table<connection_config{.connections = 100'000}> connections{seed};
-//
-//     constexpr auto policy = rules(
-//         when(ct::state == established || ct::state == related) >> accept,
-//         when(ct::state == new_ && tcp::dport == 443)           >> accept,
-//         otherwise                                              >> drop);
-//
-//     auto path = parse() | track(connections) | policy | confirm(connections) | transmit(wan);
-//     run(time, attach(lan, path), attach(connections));       // the latter lets connections expire
-//
-// A connection begins with the first packet, and counts when that is confirmed: put `confirm` behind all that may drop,
-// and before a queue. Packets that are dropped before leave nothing behind. Without `confirm` no connection outlives
-// its burst. Packets of the same burst that follow the first one are tracked before it is known whether that gets
-// through; when it did not, `confirm` drops them: let all packets of connections come there.
-//
-// Later fragments of a datagram have no ports, and are `invalid`: put `defragment` before, which makes datagrams of
-// them, or `virtual_defragment`, which tells their connection: they are `established` as others, or `related` where
-// nothing came back yet, and never begin one. A packet that has been tracked before, or that
-// `notrack` has marked, keeps its state; of an earlier burst or another table, it has no connection any more.
-#ifndef RUNNEL_TRACK_TRACK_HPP
-#define RUNNEL_TRACK_TRACK_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint64_t
-
-namespace runnel {
-
-/// How a `track` stage tracks.
-struct track_options {
-  std::uint16_t zone = 0;  ///< keeps connections apart that have the same addresses on different networks
-};
-
-namespace detail {
-
-struct track_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::burst;
-  static constexpr bool needs_parsed = true;
-  static constexpr bool gives_tracked = true;
-  static constexpr bool resizes = false;
-  static constexpr const char* name = "track";
-
-  constexpr track_stage(connection_table& t, track_options o) noexcept : table(&t), options(o) {}
-  void operator()(burst& b, context& c) noexcept {
-    const bool again = c.connections == tracker::records(*table);
-    if (!again) tracker::begin_burst(*table);
-    c.connections = tracker::records(*table);
-    const std::uint64_t now = ticks_at(c.now);
-    for (std::size_t from = 0; from < b.size(); from += at_once)
-      some(b, from, b.size() - from < at_once ? b.size() - from : at_once, now, again);
-  }
-  constexpr void print_name(text_writer& out) const noexcept { out << name; }
-
-  connection_table* table;
-  track_options options;
-
- private:
-  static constexpr std::size_t at_once = 32;
-  void some(burst& b, std::size_t from, std::size_t n, std::uint64_t now, bool again) const noexcept {
-    raw_array<tracker::slot, at_once> slots;
-    for (std::size_t i = 0; i < n; ++i) {
-      packet& p = b[from + i];
-      if (p.connection() == 0) {
-        tracker::read(*table, p, options.zone, slots[i]);
-      } else if (later_fragment::is_word(p.connection())) {
-        tracker::read_later(*table, p, options.zone, slots[i]);
-        p.connection(0);
-        p.scratch(0);
-      } else {
-        slots[i].found.kind = tuple_kind::none;
-        // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
-        if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
-      }
-    }
-    std::uint32_t missing = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      tracker::search(*table, slots[i]);
-      if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
-    }
-    const std::uint32_t before = tracker::changes(*table);
-    for (std::size_t i = 0; i < n; ++i) {
-      packet& p = b[from + i];
-      if (p.connection() != 0) continue;
-      // A packet before this one may have begun or ended its connection.
-      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
-      connection_word word;
-      b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
-      p.connection(word.value);
-    }
-  }
-};
-
-struct confirm_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool resizes = false;
-  static constexpr const char* name = "confirm";
-
-  constexpr explicit confirm_stage(connection_table& t) noexcept : table(&t) {}
-  RUNNEL_INLINE verdict operator()(packet& p, context& c) const noexcept {
-    const connection_word word{p.connection()};
-    if (word.state() != connection_state::new_ && word.state() != connection_state::related &&
-        !tracker::has_undecided(*table)) [[likely]]
-      return pass;
-    if (tracker::is_settled(*table, word)) return pass;
-    return tracker::confirm(*table, p, c.connections == tracker::records(*table), c.now);
-  }
-  constexpr void print_name(text_writer& out) const noexcept { out << name; }
-
-  connection_table* table;
-};
-
-struct notrack_stage : stage_defaults {
-  static constexpr stage_kind kind = stage_kind::each;
-  static constexpr bool resizes = false;
-  static constexpr const char* name = "notrack";
-  RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
-      p.connection(connection_word::of(connection_state::untracked).value);
-    return pass;
-  }
-  constexpr void print_name(text_writer& out) const noexcept { out << name; }
-};
-
-}  // namespace detail
-
-/// Finds or makes the connection of each packet, and has its protocol look at the packet; see the beginning of this
-/// file. Behind it `ct::` fields have values, and handlers may ask for `connection&`, which run for the packets that
-/// have one. Packets are dropped for one reason only: the table has no room for a new connection
-/// (drop_reason::connections_full). Refers to the table, which must outlive the pipeline; several paths may share one.
-[[nodiscard]] constexpr detail::track_stage track(connection_table& connections, track_options options = {}) noexcept {
-  return {connections, options};
-}
-/// Confirms the connections that began with the packets which come here. Drops a packet whose connection would answer
-/// to the same packets as another one (drop_reason::connection_clash), and one that follows a packet of the same burst
-/// which began their connection and did not come here before it (drop_reason::connection_undone).
-[[nodiscard]] constexpr detail::confirm_stage confirm(connection_table& connections) noexcept {
-  return detail::confirm_stage{connections};
-}
-/// Packets that come here are left alone by `track()` behind it: their state is `untracked`.
-[[nodiscard]] constexpr detail::notrack_stage notrack() noexcept { return {}; }
-
-/// Lets the connections of a table expire: `run(clock, attach(lan, path), attach(connections))`. At most 256 in a
-/// round. Refers to the table, which must outlive it.
-[[nodiscard]] constexpr auto attach(connection_table& connections) noexcept {
-  return timed_attachment<connection_table>{connections};
-}
-
-/// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
-template <connection_config Config>
-class static_connection_table {
- public:
-  /// An empty table; `seed` from a random source.
-  explicit static_connection_table(std::uint64_t seed = Config.seed, const tracking_options& options = {}) noexcept
-      : table_({memory_, sizeof memory_}, seeded(seed), options) {}
-  /// The table. @{
-  operator connection_table&() noexcept { return table_; }
-  [[nodiscard]] connection_table& get() noexcept { return table_; }
-  [[nodiscard]] connection_table* operator->() noexcept { return &table_; }
-  /// @}
-
- private:
-  static constexpr connection_config seeded(std::uint64_t seed) noexcept {
-    connection_config c = Config;
-    c.seed = seed;
-    return c;
-  }
-  static_assert(Config.connections >= 1 && Config.connections < (1u << 28) - 1 && Config.unconfirmed >= 1,
-                "runnel: a connection table has room for 1 to 2^28 - 2 connections, and for an unconfirmed one");
-  alignas(connection_table::alignment) std::byte memory_[connection_table::bytes_needed(Config)];
-  connection_table table_;
-};
 
 }  // namespace runnel
 

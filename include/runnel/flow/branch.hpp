@@ -192,6 +192,12 @@ class branch_stage : public stage_defaults {
       return call_handler<ways>(function_, packet_source{p, c, found}, ways{drop}, arguments{}).decision();
     }
   }
+  // About all packets of a burst at once, for a decision that does so; whether all go the same way.
+  RUNNEL_INLINE bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) noexcept
+    requires requires(F& f) { f.decide_all(packets, to, n, c); }
+  {
+    return function_.decide_all(packets, to, n, c);
+  }
   RUNNEL_INLINE void prefetch(packet& p, context& c, const layers* found) noexcept
     requires prefetching<F>
   {

@@ -337,6 +337,20 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
   on.finish(length);
 }
 
+// A branch that decides about a whole burst at once, and lets every packet go one of its ways.
+template <place At, class List>
+void run_burst_branch(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  constexpr place there = after<typename List::first_stage>(At);
+  list.counters.add(n, length);
+  raw_array<verdict, At.burst> ways;
+  const bool same = list.stage.decide_all(packets, ways.data(), n, c);
+  if constexpr (At.traced)
+    for (std::size_t i = 0; i < n; ++i) report<At>(list.stage, packets[i], ways[i], c);
+  if (same) [[likely]]
+    list.stage.template run_way<there>(ways[0].port, packets, n, length, c);
+  else hand_over<there>(list.stage, packets, ways.data(), n, c);
+}
+
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
 template <place At, class List>
 void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
@@ -437,7 +451,9 @@ template <place At, class List>
 void run(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
   using stage = typename List::first_stage;
   constexpr place there = after<stage>(At);
-  if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
+  if constexpr (decides_bursts<stage>) {
+    run_burst_branch<At>(list, packets, n, length, c);
+  } else if constexpr (stage::kind == stage_kind::each || stage::kind == stage_kind::branch) {
     run_segment<At>(list, packets, n, length, c);
   } else if constexpr (stage::kind == stage_kind::burst) {
     run_burst_stage<At>(list, packets, n, length, c);

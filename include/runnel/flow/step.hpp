@@ -14,11 +14,18 @@ namespace runnel::detail {
 template <class Stage>
 concept prefetches = requires(Stage& s, packet& p, context& c, const layers* found) { s.prefetch(p, c, found); };
 
+// A branch that is asked about all packets of a burst at once.
+template <class Stage>
+concept decides_bursts = requires(Stage& s, packet* packets, verdict* ways, context& c) {
+  { s.decide_all(packets, ways, 1, c) } -> std::same_as<bool>;
+};
+
 // How many of the stages at the front of a list belong to one segment: those that look at one packet at a time; a
 // branch may be the last.
 template <class List>
 constexpr unsigned segment_length() {
   if constexpr (List::size == 0) return 0;
+  else if constexpr (decides_bursts<typename List::first_stage>) return 0;
   else if constexpr (List::first_stage::kind == stage_kind::branch) return 1;
   else if constexpr (List::first_stage::kind == stage_kind::each) return 1 + segment_length<typename List::rest_list>();
   else return 0;

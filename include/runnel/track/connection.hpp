@@ -35,9 +35,11 @@ struct tcp_window {
   std::uint8_t last_scale = 0;
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
+  bool is_read = false;  // a helper reads what the two say
 };
 static_assert(sizeof(tcp_window) == 56);
 
+struct fast_tracker;
 struct tracker;
 struct transfer;
 struct translated;
@@ -90,6 +92,7 @@ class alignas(64) connection : private connection_facts {
 
  private:
   friend class connection_table;
+  friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;
   friend struct detail::translated;

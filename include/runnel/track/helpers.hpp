@@ -221,6 +221,7 @@ struct ftp_stage {
   void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
+    tracker::note_reader(c);
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);

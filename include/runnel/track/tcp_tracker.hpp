@@ -20,6 +20,7 @@
 #include <new>      // placement new
 
 #include <runnel/base/bytes.hpp>
+#include <runnel/config.hpp>
 #include <runnel/track/connection.hpp>
 #include <runnel/track/tracking_options.hpp>
 #include <runnel/wire/tcp.hpp>
@@ -171,6 +172,43 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 
 enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
+// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges.
+RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, const tcp_segment& s,
+                             std::uint32_t sequence, std::uint32_t end, std::uint32_t ack,
+                             std::uint32_t sack) noexcept {
+  tcp_side& sender = w.side[direction];
+  tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
+  std::uint32_t window = s.window;
+  if ((s.flags & tcp_flags::syn) == 0) window <<= w.scale[direction];
+  const std::uint32_t offered = window + (sack - ack);
+  if (sender.max_window < offered) sender.max_window = offered;
+  if (is_after(end, sender.end)) {
+    sender.end = end;
+    sender_flags |= unacknowledged;
+  }
+  if ((s.flags & tcp_flags::ack) != 0 && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+    sender.max_ack = ack;
+    sender_flags |= has_max_ack;
+  }
+  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
+  if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (kind == kind_ack) {
+    if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
+        w.last_window == s.window) {
+      if (w.retransmits != 255) ++w.retransmits;
+    } else {
+      w.last_direction = static_cast<std::uint8_t>(direction);
+      w.last_sequence = sequence;
+      w.last_ack = ack;
+      w.last_end = end;
+      w.last_window = s.window;
+      w.retransmits = 0;
+    }
+  }
+}
+
 // Where a segment lies, and what is learned from one that lies in the window.
 [[nodiscard]] inline tcp_fit tcp_in_window(tcp_window& w, std::uint8_t state, unsigned direction, tcp_kind kind,
                                            const tcp_segment& s, const tracking_options& options) noexcept {
@@ -232,38 +270,25 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  if (!has_syn) window <<= w.scale[direction];
-  const std::uint32_t offered = window + (sack - ack);
-  if (sender.max_window < offered) sender.max_window = offered;
-  if (is_after(end, sender.end)) {
-    sender.end = end;
-    sender_flags |= unacknowledged;
-  }
-  if (has_ack && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
-    sender.max_ack = ack;
-    sender_flags |= has_max_ack;
-  }
-  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
-  if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
-  if (kind == kind_ack) {
-    if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
-        w.last_window == s.window) {
-      if (w.retransmits != 255) ++w.retransmits;
-    } else {
-      w.last_direction = static_cast<std::uint8_t>(direction);
-      w.last_sequence = sequence;
-      w.last_ack = ack;
-      w.last_end = end;
-      w.last_window = s.window;
-      w.retransmits = 0;
-    }
-  }
+  tcp_learn(w, direction, kind, s, sequence, end, ack, sack);
   return tcp_fit::inside;
 }
 
 [[nodiscard]] constexpr bool is_closing(std::uint8_t state) noexcept {
   return state >= tcp_transitions::finw && state <= tcp_transitions::clos;
+}
+
+// Which timeout holds behind a segment that led to state `next`.
+[[nodiscard]] RUNNEL_INLINE std::uint8_t tcp_timeout(const tcp_window& w, tcp_kind kind, std::uint8_t next,
+                                                     const tracking_options& options,
+                                                     const std::uint32_t* ticks) noexcept {
+  const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
+  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
+  if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) return timeout_retrans;
+  if (kind == kind_rst) return tcp_transitions::clos;
+  if (waits && longer_than(timeout_unacked)) return timeout_unacked;
+  if (w.last_window == 0 && longer_than(timeout_retrans)) return timeout_retrans;
+  return next;
 }
 
 // One segment of a connection, which may have just begun. `ticks` are the timeouts, as `timeout` numbers them.
@@ -377,13 +402,7 @@ enum class tcp_fit : std::uint8_t { inside, ignored, outside };
   state = next;
   if (old != next && next == t::finw) w.flags[direction] |= close_begun;
 
-  const auto longer_than = [&](timeout limit) { return ticks[next] > ticks[limit]; };
-  const bool waits = ((w.flags[0] | w.flags[1]) & unacknowledged) != 0;
-  if (w.retransmits >= options.tcp_max_retrans && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
-  else if (kind == kind_rst) v.timeout = t::clos;
-  else if (waits && longer_than(timeout_unacked)) v.timeout = timeout_unacked;
-  else if (w.last_window == 0 && longer_than(timeout_retrans)) v.timeout = timeout_retrans;
-  else v.timeout = next;
+  v.timeout = tcp_timeout(w, kind, next, options, ticks);
 
   if (!seen_reply) {
     if (kind == kind_rst) v.outcome = tcp_outcome::end;

@@ -45,6 +45,14 @@ struct tracker {
     return c.tcp_.side[reply ? 1 : 0].end == end;
   }
 
+  // Whether a confirmed connection of UDP is a stream when packets go both ways.
+  RUNNEL_INLINE static bool is_old_enough(const connection& c, std::uint64_t now) noexcept {
+    constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0;
+  }
+  // A helper reads what a TCP connection says: its packets have to come by.
+  static void note_reader(connection& c) noexcept { c.tcp_.is_read = true; }
+
   // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
   static bool begins_line(connection& c, bool reply, bool ends) noexcept {
     std::uint8_t& flags = c.tcp_.flags[reply ? 1 : 0];
@@ -268,9 +276,7 @@ struct tracker {
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
         const bool was_stream = (c.bits() & connection_status::assured) != 0;
-        const bool stream =
-            was_stream || (seen_reply && t.is_confirmed(c) &&
-                           static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0);
+        const bool stream = was_stream || (seen_reply && t.is_confirmed(c) && is_old_enough(c, now));
         refresh(t, c, direction, s, t.ticks_[stream ? timeout_udp_stream : timeout_udp], now);
         if (stream && !was_stream) t.add_status(c, connection_status::assured);
         return outcome::accept;
@@ -284,8 +290,6 @@ struct tracker {
       default: return refresh(t, c, direction, s, t.ticks_[timeout_generic], now);
     }
   }
-  static constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
-
   static outcome refresh(connection_table& t, connection& c, unsigned direction, const slot& s, std::uint32_t ticks,
                          std::uint64_t now) noexcept {
     account(c, direction, s);

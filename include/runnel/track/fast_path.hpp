@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: MIT
+// The fast path: packets of known flows are tracked, rewritten and sent in one step, past all other stages.
+//
+//     static static_flowtable<flowtable_config{.flows = 65536}> flows{connections};
+//
+//     auto slow = as_pipeline(track(connections) | policy | nat<prerouting>(translations)
+//               | route(routes).on<forward>(forwarding(routes).on<forwarded>(
+//                     nat<postrouting>(translations, rules(when(meta::oif == wan) >> masquerade()),
+//                     leaving(interfaces)) | confirm(connections) | resolve(neighbours, routes) | flow_add(flows) |
+//                     transmit(wan)) ...));
+//     auto path = parse() | fast_path(flows).on<offloaded>(transmit(wan)).on<other>(shared(slow));
+//
+// `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
+// packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,
+// Ethernet header, scratch word (and with it `oif_of`), mark, priority. Their connections count them, live on and
+// follow their windows as if `track` had seen them. All other packets it leaves wholly untouched, for the slow way.
+//
+// Which packets go the fast way: TCP and UDP over IPv4 without options or IPv6 without extension headers, in Ethernet
+// without tags, no fragments, whose flow came by the same interface; of confirmed connections that were seen in both
+// directions, and that no helper reads; of TCP established and assured ones, and only segments with ACK, perhaps PSH,
+// without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum, and no longer than the
+// longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way. Where
+// `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
+//
+// What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and
+// logs see the other packets only; nor are routes and neighbours. A decision holds for `flowtable_options::lifetime`,
+// or until `flows.clear()`. What else stages in between did to packets, DSCP or TTL set by a rule among it, is not
+// done again; where they changed addresses or ports other than NAT does, `flow_add` adds nothing. Marks and priorities
+// become those of the packet that was remembered.
+//
+// The order of packets is kept within a connection: a packet of it that goes the slow way takes those of its burst with
+// it that come after it, and packets on the fast way leave first. Fragments without ports, and what waits in a queue or
+// for a neighbour on the slow way, may be overtaken.
+#ifndef RUNNEL_TRACK_FAST_PATH_HPP
+#define RUNNEL_TRACK_FAST_PATH_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/base/endian.hpp>
+#include <runnel/base/prefetch.hpp>
+#include <runnel/config.hpp>
+#include <runnel/flow/branch.hpp>
+#include <runnel/flow/engine.hpp>
+#include <runnel/flow/stage.hpp>
+#include <runnel/packet/packet.hpp>
+#include <runnel/track/flowtable.hpp>
+#include <runnel/track/nat_rewrite.hpp>
+#include <runnel/track/tcp_tracker.hpp>
+#include <runnel/track/track.hpp>
+#include <runnel/track/tracker.hpp>
+#include <runnel/wire/checksum.hpp>
+#include <runnel/wire/dissect.hpp>
+
+namespace runnel {
+
+/// The way of packets that are ready to be sent.
+struct offloaded {
+  static constexpr const char* name = "offloaded";  ///< in drawings
+};
+
+namespace detail {
+
+struct fast_tracker {
+  static constexpr std::uint32_t none = flow_entry::free;
+  enum class look : std::uint8_t { strange, plain4, plain6 };
+  // What is known of a packet on its way through a burst.
+  struct slot {
+    tuple_key key;
+    index_home home;     // no marks: not to be looked for
+    std::uint32_t flow;  // none: of no connection
+    look kind;
+    bool is_tcp;
+    connection_tuple tuple;  // of what is not plain4
+  };
+  // What is the same for all packets of a burst.
+  struct facts {
+    connection_table& table;
+    flowtable& flows;
+    std::uint64_t now;         // in ticks
+    std::uint64_t behind = 0;  // connections, by the lower bits of their numbers, of which a packet went the slow way
+  };
+
+  static constexpr packed_layers ports_bits = bit(protocol::tcp) | bit(protocol::udp);
+  static constexpr packed_layers plain4 = pack_layers(
+      bit(protocol::parsed) | unsigned{bit(protocol::ipv4)} | bit(protocol::transport), 14, 34, 14, drop_reason::none);
+  static constexpr packed_layers plain6 = pack_layers(
+      bit(protocol::parsed) | unsigned{bit(protocol::ipv6)} | bit(protocol::transport), 14, 54, 14, drop_reason::none);
+  // Headers at their usual places from the beginning of the packet on.
+  RUNNEL_INLINE static look look_of(const packet& p, bool& is_tcp) noexcept {
+    const packed_layers found = pack_layers(p.layers());
+    const packed_layers placed =
+        (found & ~ports_bits) - ((std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom());
+    is_tcp = (found & bit(protocol::tcp)) != 0;
+    const std::size_t transport = is_tcp ? 20 : 8;
+    if ((found & ports_bits) == 0) return look::strange;
+    if (placed == plain4 && p.length() >= 34 + transport) [[likely]]
+      return look::plain4;
+    return placed == plain6 && p.length() >= 54 + transport ? look::plain6 : look::strange;
+  }
+
+  // ---- three steps, each over many packets: read and hash
+
+  RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
+    s.kind = look_of(p, s.is_tcp);
+    if (s.kind != look::plain4) [[unlikely]] {
+      read_other(t, p, zone, s);
+      return;
+    }
+    const std::byte* const at = p.data();
+    const tuple_key k = key_of_ports(
+        load_be64(at + 26), tuple_rest(load_be32(at + 34), s.is_tcp ? std::uint8_t{6} : std::uint8_t{17}, zone));
+    s.key.a = k.a, s.key.b = k.b, s.key.turned = k.turned;
+    s.home = t.index_.home(k);
+    t.index_.prefetch(s.home.line());
+  }
+  // IPv6; and what is not plain, but belongs to a connection whose packets it must not be overtaken by.
+  [[gnu::noinline]] static void read_other(const connection_table& t, const packet& p, std::uint16_t zone,
+                                           slot& s) noexcept {
+    packet_tuple found;
+    read_carefully(p, zone, found);
+    s.home = {};
+    const std::uint8_t protocol_number = found.tuple.protocol_number();
+    if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return;
+    s.tuple = found.tuple;
+    s.tuple.key(t.index_.seed(), s.key);
+    s.home = t.index_.home(s.key);
+    t.index_.prefetch(s.home.line());
+  }
+
+  // ---- search
+
+  RUNNEL_INLINE static void search(const flowtable& f, const connection_table& t, slot& s) noexcept {
+    s.flow = none;
+    if (s.home.marks() == 0) [[unlikely]]
+      return;
+    const std::uint32_t place = (s.key.b & ipv6_tuple) == 0
+                                    ? t.index_.find(s.key, s.home, [](std::uint32_t) { return true; })
+                                    : t.find_place6(s.key, s.home, s.tuple);
+    if (place == connection_index::none) return;
+    const place_reference to = t.index_.at(place);
+    s.flow = to.number() * 2 + to.direction(s.key.turned);
+    prefetch_to_write(&f.entries_[s.flow & f.mask_]);
+    const connection* const c = &t.records_[to.number()];
+    prefetch_to_write(c);
+    if (s.is_tcp) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+  }
+
+  // ---- go, or not
+
+  // Whether the packet went the fast way: it is ready then. Else nothing was changed but counters.
+  RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
+    if (s.flow == none || s.kind == look::strange) [[unlikely]]
+      return stay(f, s, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
+    const flow_entry& e = f.flows.entries_[s.flow & f.flows.mask_];
+    connection& c = f.table.records_[s.flow >> 1];
+    if (((e.flow ^ s.flow) | (e.born ^ c.created_) | (std::uint32_t{e.iif} ^ p.iif())) != 0) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.misses);
+    if (!is_fresh(f.flows, e, f.now)) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.stale);
+    if ((f.behind >> (s.flow >> 1 & 63u) & 1u) != 0 ||
+        !(s.kind == look::plain4 ? go4(f, p, s, e, c) : go6(f, p, s, e, c))) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.exceptions);
+    p.connection(connection_word::of(connection_state::established).value | (s.flow & 1u) << 3);
+    p.scratch(e.scratch);
+    p.mark(e.mark);
+    p.priority(e.priority);
+    return true;
+  }
+
+  // Remembers how the packets of a flow look that leave like this one, if the fast way can do it exactly.
+  static void add(flowtable& flows, const packet& p, const context& x) noexcept {
+    const connection_word word{p.connection()};
+    connection_table& t = flows.connections_;
+    if (word.state() != connection_state::established || !word.has_connection() || x.connections != t.records_) return;
+    const connection& c = t.records_[word.number()];
+    const std::uint64_t now = ticks_at(x.now);
+    bool is_tcp = false;
+    const look kind = look_of(p, is_tcp);
+    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
+        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read) || p.segment_size() != 0)
+      return;
+    const bool reply = word.direction() == connection_direction::reply;
+    const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
+    const std::byte* const network = p.data() + 14;
+    const bool v6 = kind == look::plain6;
+    if (v6 != to.is_ipv6() || !looks_like(network, v6, to)) return;
+    const std::uint32_t size = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
+    const std::uint32_t flow = word.number() * 2 + (reply ? 1 : 0);
+    flow_entry& e = flows.entries_[flow & flows.mask_];
+    const bool ours = e.flow == flow && e.born == c.created_, fresh = is_fresh(flows, e, now);
+    if (!ours && fresh && is_alive(t, e)) {
+      ++flows.statistics_.full;
+      return;
+    }
+    ++(ours ? flows.statistics_.renewed : flows.statistics_.added);
+    if (!ours || !fresh || e.longest < size) e.longest = static_cast<std::uint16_t>(size < 0xffff ? size : 0xffff);
+    e.flow = flow, e.born = c.created_, e.generation = flows.generation_;
+    e.until = static_cast<std::uint32_t>(now) + flows.lifetime_;
+    e.scratch = p.scratch(), e.mark = p.mark(), e.iif = p.iif(), e.priority = p.priority();
+    copy_bytes(e.link, p.data(), sizeof e.link);
+    if (!v6) note_changes(e, network, from, to, c.bits(), reply);
+  }
+
+ private:
+  RUNNEL_INLINE static bool is_fresh(const flowtable& f, const flow_entry& e, std::uint64_t now) noexcept {
+    // Between 1 and a lifetime: what has lain there for longer than 32 bits count is not taken for new.
+    return e.generation == f.generation_ && e.until - static_cast<std::uint32_t>(now) - 1 < f.lifetime_;
+  }
+  static bool is_alive(const connection_table& t, const flow_entry& e) noexcept {
+    if (e.flow == none) return false;
+    const connection& c = t.records_[e.flow >> 1];
+    return t.is_confirmed(c) && c.created_ == e.born;
+  }
+  RUNNEL_INLINE static bool has_good_status(const connection& c, bool is_tcp) noexcept {
+    using namespace connection_status;
+    const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
+    return (c.bits() & (wanted | seq_adjust)) == wanted && (!is_tcp || c.tcp_state_ == tcp_transitions::est);
+  }
+  // The packet goes the slow way, and those behind it of the same connection as well.
+  [[gnu::noinline]] static bool stay(facts& f, const slot& s, std::uint64_t& why) noexcept {
+    ++why;
+    if (s.flow != none) f.behind |= std::uint64_t{1} << (s.flow >> 1 & 63u);
+    return false;
+  }
+
+  // What has to be true of any packet whose flow is known.
+  RUNNEL_INLINE static bool is_usual(const facts& f, const packet& p, const connection& c, bool is_tcp) noexcept {
+    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now) && p.connection() == 0 && p.segment_size() == 0 &&
+           (load_u8(p.data()) & 1u) == 0 && !p.is_shared() &&
+           (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
+  }
+  RUNNEL_INLINE static bool go4(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+    const std::byte* const link = p.data();
+    const std::uint32_t size = load_be16(link + 16);
+    std::uint64_t sum = load<std::uint32_t>(link + 14);
+    for (std::size_t at = 18; at < 34; at += 4) sum += load<std::uint32_t>(link + at);
+    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
+        fold_checksum(sum) != 0xffff)
+      return false;
+    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 34, size - 20, p.length() - 34, size)
+                   : follow_udp(f, c, s.flow & 1u, size))) [[unlikely]]
+      return false;
+    std::byte* const to = p.writable().data();
+    store(to + 22, static_cast<std::uint8_t>(load_u8(to + 22) - 1));
+    change(to + 24, e.network_change);
+    copy_bytes(to + 26, e.addresses, 8);
+    copy_bytes(to + 34, e.ports, 4);
+    std::byte* const transport_sum = to + 34 + (s.is_tcp ? 16 : 6);
+    if (p.checksum() == checksum_status::partial) [[unlikely]]
+      store(transport_sum, fold_checksum(std::uint64_t{load<std::uint16_t>(transport_sum)} + e.address_change));
+    else if (s.is_tcp) change(transport_sum, e.sum_change);
+    else if (load<std::uint16_t>(transport_sum) != 0) change_udp(transport_sum, e.sum_change);
+    write_link(to, e);
+    return true;
+  }
+  [[gnu::noinline]] static bool go6(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+    const std::byte* const link = p.data();
+    const std::uint32_t size = load_be16(link + 18) + 40u;
+    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 48u || load_u8(link + 21) <= 1) return false;
+    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 54, size - 40, p.length() - 54, size)
+                   : follow_udp(f, c, s.flow & 1u, size)))
+      return false;
+    std::byte* const to = p.writable().data();
+    store(to + 21, static_cast<std::uint8_t>(load_u8(to + 21) - 1));
+    const bool reply = (s.flow & 1u) != 0;
+    using namespace connection_status;
+    if ((c.bits() & (src_nat | dst_nat)) != 0) {
+      const connection_tuple looks = f.table.tuple_of(c, !reply, true);
+      nat_headers h;
+      h.network = to + 14, h.transport = to + 54, h.held = p.length() - std::size_t{54};
+      h.protocol = c.protocol_, h.is_ipv6 = true, h.partial = p.checksum() == checksum_status::partial;
+      if ((c.bits() & (reply ? src_nat : dst_nat)) != 0) rewrite_headers(h, looks, false);
+      if ((c.bits() & (reply ? dst_nat : src_nat)) != 0) rewrite_headers(h, looks, true);
+    }
+    write_link(to, e);
+    return true;
+  }
+  RUNNEL_INLINE static void write_link(std::byte* to, const flow_entry& e) noexcept {
+    copy_bytes(to, e.link, 8);
+    copy_bytes(to + 6, e.link + 6, 8);
+  }
+  // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
+  RUNNEL_INLINE static void change(std::byte* at, std::uint32_t gain) noexcept {
+    const std::uint32_t old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
+    std::uint32_t sum = old + gain;
+    sum = (sum & 0xffffu) + (sum >> 16);
+    store(at, static_cast<std::uint16_t>(~sum));
+  }
+  RUNNEL_INLINE static void change_udp(std::byte* at, std::uint32_t gain) noexcept {
+    change(at, gain);
+    if (load<std::uint16_t>(at) == 0) store(at, std::uint16_t{0xffff});
+  }
+
+  // ---- what `tracker::follow` does of packets that change no state
+
+  RUNNEL_INLINE static void refresh(facts& f, connection& c, unsigned direction, std::uint32_t size,
+                                    std::uint32_t ticks) noexcept {
+    ++c.packets_[direction];
+    c.octets_[direction] += size;
+    f.table.refresh_ticks(c, ticks, f.now);
+  }
+  RUNNEL_INLINE static bool follow_udp(facts& f, connection& c, unsigned direction, std::uint32_t size) noexcept {
+    const bool stream = (c.bits() & connection_status::assured) != 0;
+    // It becomes a stream: that is an event.
+    if (!stream && tracker::is_old_enough(c, f.now)) [[unlikely]]
+      return false;
+    refresh(f, c, direction, size, f.table.ticks_[stream ? timeout_udp_stream : timeout_udp]);
+    return true;
+  }
+  RUNNEL_INLINE static bool follow_tcp(facts& f, connection& c, unsigned direction, const std::byte* transport,
+                                       std::uint32_t payload, std::size_t held, std::uint32_t size) noexcept {
+    using flag = tcp_flags;
+    const std::uint32_t word = load_be32(transport + 12), header = word >> 28 << 2;
+    tcp_segment g;
+    g.flags = static_cast<std::uint8_t>(word >> 16);
+    g.window = static_cast<std::uint16_t>(word);
+    g.sequence = load_be32(transport + 4);
+    g.ack = load_be32(transport + 8);
+    g.end = g.sequence + (payload - header);
+    if ((g.flags & (flag::fin | flag::syn | flag::rst | flag::urg | flag::ack)) != flag::ack || payload < header)
+      return false;
+    if (header != 20 && (header != 32 || held < 32 || load_be32(transport + 20) != 0x0101'080a)) return false;
+    tcp_window& w = c.tcp_;
+    const tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
+    // As tcp_in_window() has it.
+    const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
+    if (sender.max_window == 0 || !is_before(g.sequence, sender.max_end + 1) ||
+        !is_after(g.end, sender.end - receiver.max_window - 1) || !is_before(g.ack, receiver.end + 1) ||
+        !is_after(g.ack, receiver.end - ack_window - 1))
+      return false;
+    std::uint8_t& flags = w.flags[direction];
+    flags = static_cast<std::uint8_t>((flags & ~unsigned{continues}) |
+                                      (g.sequence == sender.end ? unsigned{continues} : 0u));
+    tcp_learn(w, direction, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
+    w.last_index = kind_ack;
+    w.last_direction = static_cast<std::uint8_t>(direction);
+    const std::uint8_t timeout = tcp_timeout(w, kind_ack, tcp_transitions::est, f.table.options_, f.table.ticks_);
+    refresh(f, c, direction, size, f.table.ticks_[timeout]);
+    return true;
+  }
+
+  // ---- what an entry says
+
+  static bool looks_like(const std::byte* network, bool v6, const connection_tuple& t) noexcept {
+    const std::byte* const transport = network + (v6 ? 40 : 20);
+    if (load_be16(transport) != t.source_port() || load_be16(transport + 2) != t.destination_port()) return false;
+    if (!v6) return load_be64(network + 12) == t.addresses4();
+    return ipv6_address::load(network + 8) == t.source6() && ipv6_address::load(network + 24) == t.destination6();
+  }
+  // The same numbers as rewrite_headers4() adds.
+  static void note_changes(flow_entry& e, const std::byte* network, const connection_tuple& from,
+                           const connection_tuple& to, std::uint16_t status, bool reply) noexcept {
+    using namespace connection_status;
+    copy_bytes(e.addresses, network + 12, 8);
+    copy_bytes(e.ports, network + 20, 4);
+    std::uint64_t addresses = 0, ports = 0;
+    const auto add = [&](ipv4_address a, ipv4_address b, std::uint16_t p, std::uint16_t q) {
+      addresses += std::uint64_t{~to_big(a.value())} + to_big(b.value());
+      ports += std::uint64_t{static_cast<std::uint16_t>(~to_big(p))} + to_big(q);
+    };
+    if ((status & (reply ? src_nat : dst_nat)) != 0)
+      add(from.destination4(), to.destination4(), from.destination_port(), to.destination_port());
+    if ((status & (reply ? dst_nat : src_nat)) != 0)
+      add(from.source4(), to.source4(), from.source_port(), to.source_port());
+    constexpr std::uint16_t one_less = 0xfeff;  // what the word of TTL and protocol gains
+    e.address_change = fold_checksum(addresses);
+    e.sum_change = fold_checksum(addresses + ports);
+    e.network_change = fold_checksum(addresses + to_big(one_less));
+  }
+};
+
+struct fast_path_decision {
+  using ways = ports<offloaded, other>;
+  static constexpr const char* name = "fast path";
+  static constexpr bool needs_parsed = true;
+  static constexpr bool writes = true;
+  static constexpr bool resizes = false;
+
+  flowtable* flows;
+  track_options options;
+
+  ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
+  bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
+    fast_tracker::facts f{flows->connections(), *flows, ticks_at(c.now)};
+    std::size_t went = 0;
+    for (std::size_t from = 0; from < n; from += at_once)
+      went += some(f, packets + from, to + from, n - from < at_once ? n - from : at_once);
+    flows->statistics().hits += went;
+    return went == 0 || went == n;
+  }
+
+ private:
+  static constexpr std::size_t at_once = 32;
+  std::size_t some(fast_tracker::facts& f, packet* packets, verdict* to, std::size_t n) const noexcept {
+    raw_array<fast_tracker::slot, at_once> slots;
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f.table, packets[i], options.zone, slots[i]);
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::search(f.flows, f.table, slots[i]);
+    std::size_t went = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const bool goes = fast_tracker::go(f, packets[i], slots[i]);
+      went += goes ? 1u : 0u;
+      detail::store(to[i], verdict{verdict_code::pass, drop_reason::none, static_cast<std::uint16_t>(goes ? 0 : 1)});
+    }
+    return went;
+  }
+};
+
+struct flow_add_stage : stage_defaults {
+  static constexpr stage_kind kind = stage_kind::each;
+  static constexpr bool needs_parsed = true;
+  static constexpr bool needs_tracked = true;
+  static constexpr bool resizes = false;
+  static constexpr const char* name = "flow add";
+
+  constexpr explicit flow_add_stage(flowtable& f) noexcept : flows(&f) {}
+  verdict operator()(packet& p, context& c) const noexcept {
+    fast_tracker::add(*flows, p, c);
+    return pass;
+  }
+  constexpr void print_name(text_writer& out) const noexcept { out << name; }
+
+  flowtable* flows;
+};
+
+}  // namespace detail
+
+/// A branch with the ways `offloaded`, of packets whose flow the table knows, ready to be sent, and `other`, of those
+/// that go the slow way, untouched; see the beginning of this file. `options` are those of the `track` there. Needs
+/// `parse()` before it. Packets on the way `offloaded` have the state `established` and no connection. Refers to the
+/// table, which must outlive the pipeline.
+[[nodiscard]] constexpr auto fast_path(flowtable& flows, track_options options = {}) noexcept {
+  return branch(detail::fast_path_decision{&flows, options});
+}
+/// Remembers the flow of each packet that comes here, if the fast path can do exactly what was done to it: right before
+/// `transmit`, behind `confirm`, `track` in the same pipeline. Changes and drops nothing. For paths that forward, and
+/// lower the TTL. Refers to the table, which must outlive the pipeline.
+[[nodiscard]] constexpr detail::flow_add_stage flow_add(flowtable& flows) noexcept {
+  return detail::flow_add_stage{flows};
+}
+
+}  // namespace runnel
+
+#endif

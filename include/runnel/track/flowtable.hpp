@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// The flow table: what became of the packets of established connections, so that those that follow need not ask
+// again. The stages, and what they do and do not do, are in fast_path.hpp.
+//
+// Theory of operation, which is that of the kernel's flowtables (Documentation/networking/nf_flowtable.rst). The two
+// directions of a connection are two flows. What a flow's packets look like when they leave, and by which Ethernet
+// header, is in one cache line, whose place follows from the connection's number: so an entry is found by the lookup
+// in the connection table that is needed anyway, no two live connections of a large enough table share one, and a
+// packet can belong to no other flow than its own. An entry tells by the time when its connection was confirmed
+// whether that is still the same: none is made in the tick of 1.05 ms in which that was.
+//
+// An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
+// anew. That happens when its lifetime is over, so that nothing that has changed goes on for longer than that, and
+// neighbours are asked whether they are there; and at once for all by `clear()`.
+#ifndef RUNNEL_TRACK_FLOWTABLE_HPP
+#define RUNNEL_TRACK_FLOWTABLE_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
+#include <new>      // placement new
+
+#include <runnel/base/bytes.hpp>
+#include <runnel/base/text.hpp>
+#include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
+#include <runnel/track/connection_table.hpp>
+
+namespace runnel {
+
+/// How large a flow table is: 64 bytes for each flow.
+struct flowtable_config {
+  /// A power of two. Twice as many as connections, and each direction of each has an entry of its own; of fewer, those
+  /// whose numbers are that far apart share one, and only one of them goes the fast way at a time.
+  std::uint32_t flows = 16384;
+};
+
+/// How a flow table remembers.
+struct flowtable_options {
+  /// How long a decision holds before a packet asks for it again. At most 26 days.
+  duration lifetime = seconds(1);
+};
+
+/// What a flow table has counted since it was made: packets that went the fast way, those that did not by cause, and
+/// entries.
+struct flowtable_statistics {
+  std::uint64_t hits = 0;        ///< packets that went the fast way
+  std::uint64_t other = 0;       ///< neither TCP nor UDP, or more than plain Ethernet and IP headers before it
+  std::uint64_t misses = 0;      ///< no entry: connections that begin or are not established, or do not go this way
+  std::uint64_t stale = 0;       ///< an entry, but its lifetime is over, or it was made before `clear()`
+  std::uint64_t exceptions = 0;  ///< an entry, but a packet that somebody has to look at; see `fast_path`
+  std::uint64_t added = 0;       ///< flows that got an entry
+  std::uint64_t renewed = 0;     ///< entries that were made again, or of which more was learned
+  std::uint64_t full = 0;        ///< packets of flows that got none, because another flow has it
+};
+
+/// `hits=3 other=0 ...`, in one line.
+constexpr void print(text_writer& out, const flowtable_statistics& s) noexcept {
+  out << "hits=" << s.hits << " other=" << s.other << " misses=" << s.misses << " stale=" << s.stale
+      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full;
+}
+
+namespace detail {
+
+struct alignas(64) flow_entry {
+  static constexpr std::uint32_t free = 0xffff'ffff;
+  std::uint32_t flow = free;         // the connection's number, twice, plus its direction
+  std::uint32_t born = 0;            // when the connection was confirmed, in ticks
+  std::uint32_t generation = 0;      // of the table
+  std::uint32_t until = 0;           // in ticks
+  std::byte addresses[8] = {};       // IPv4: source and destination when it leaves
+  std::byte ports[4] = {};           // the same
+  std::uint16_t network_change = 0;  // what the sum of the IPv4 header gains, TTL included; in the host's order
+  std::uint16_t sum_change = 0;      // what that of the transport header and its pseudo-header gains
+  std::byte link[14] = {};           // the Ethernet header
+  std::uint16_t longest = 0;         // the longest packet that went this way, from the IP header on
+  std::uint32_t scratch = 0;         // what the packet brought with it to where it left
+  std::uint32_t mark = 0;
+  std::uint16_t iif = 0;
+  std::uint8_t priority = 0;
+  std::uint16_t address_change = 0;  // what the sum of the pseudo-header gains
+};
+static_assert(sizeof(flow_entry) == 64);
+
+}  // namespace detail
+
+/// The flows of one connection table that go the fast way: for its thread. Never grows, never allocates, never fails: a
+/// flow without room in it goes the slow way.
+class flowtable {
+ public:
+  /// How memory must be aligned.
+  static constexpr std::size_t alignment = 64;
+  /// How many bytes a table needs.
+  [[nodiscard]] static constexpr std::size_t bytes_needed(const flowtable_config& c) noexcept {
+    return std::size_t{c.flows} * sizeof(detail::flow_entry);
+  }
+  /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
+  /// bytes, all of which are written to here; flows are a power of two (asserted). Refers to the connections, which
+  /// must outlive it.
+  flowtable(connection_table& connections, mutable_bytes memory, const flowtable_config& c,
+            const flowtable_options& options = {}) noexcept
+      : connections_(connections),
+        entries_(static_cast<detail::flow_entry*>(static_cast<void*>(memory.data()))),
+        mask_(c.flows - 1),
+        lifetime_(detail::ticks_in(options.lifetime)) {
+    RUNNEL_ASSERT(c.flows != 0 && (c.flows & mask_) == 0 && memory.size() >= bytes_needed(c));
+    RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+    for (std::uint32_t i = 0; i <= mask_; ++i) ::new (static_cast<void*>(entries_ + i)) detail::flow_entry;
+  }
+  flowtable(const flowtable&) = delete;
+  flowtable& operator=(const flowtable&) = delete;
+
+  /// Forgets all flows: after rules, routes, addresses or neighbours have changed, when that shall hold at once. Costs
+  /// nothing but the packets that go the slow way then. The connections stay.
+  void clear() noexcept { ++generation_; }
+  /// The connections whose flows they are.
+  [[nodiscard]] connection_table& connections() noexcept { return connections_; }
+  /// How many flows there is room for.
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return mask_ + 1; }
+  /// What was counted.
+  [[nodiscard]] flowtable_statistics& statistics() noexcept { return statistics_; }
+
+ private:
+  friend struct detail::fast_tracker;
+
+  connection_table& connections_;
+  detail::flow_entry* entries_;
+  std::uint32_t mask_;
+  std::uint32_t lifetime_;        // in ticks
+  std::uint32_t generation_ = 1;  // how often it was cleared
+  flowtable_statistics statistics_{};
+};
+
+/// A flow table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage.
+template <flowtable_config Config = flowtable_config{}>
+class static_flowtable {
+ public:
+  /// An empty table for these connections, which must outlive it.
+  explicit static_flowtable(connection_table& connections, const flowtable_options& options = {}) noexcept
+      : table_(connections, {memory_, sizeof memory_}, Config, options) {}
+  /// The table. @{
+  operator flowtable&() noexcept { return table_; }
+  [[nodiscard]] flowtable& get() noexcept { return table_; }
+  [[nodiscard]] flowtable* operator->() noexcept { return &table_; }
+  /// @}
+
+ private:
+  static_assert(Config.flows != 0 && (Config.flows & (Config.flows - 1)) == 0,
+                "runnel: a flow table has room for 1, 2, 4, 8 ... flows");
+  alignas(flowtable::alignment) std::byte memory_[flowtable::bytes_needed(Config)];
+  flowtable table_;
+};
+
+}  // namespace runnel
+
+#endif
