@@ -13,6 +13,7 @@
 #include <runnel/wire.hpp>
 
 #include "check.hpp"
+#include "made_packet.hpp"
 
 namespace {
 
@@ -77,15 +78,6 @@ class member {
   bool advertised_before_ = false;
 };
 
-template <class... Headers>
-packet make(const Headers&... headers) {
-  packet p = memory->allocate();
-  CHECK(static_cast<bool>(p));
-  const std::size_t size = size_of_headers(headers...);
-  std::byte* const to = p.put(size);
-  CHECK(to != nullptr && write_headers({to, size}, headers...));
-  return p;
-}
 // Nobody, others, and the two themselves.
 ipv6_address address_of(unsigned n) {
   constexpr ipv6_address all[] = {{},
@@ -128,40 +120,43 @@ packet message_of(const step& s) {
                                           .reachable_time = lifetime_of(s.value >> 1),
                                           .retransmit_timer = lifetime_of(s.value >> 4)};
       const ipv6_address to = all_nodes_multicast;
-      if ((s.what & 1u) == 0) return make(frame(to), outer(to), m, slla, prefix, ndp_mtu{1200 + 8u * s.value});
-      return make(frame(to), outer(to), m, prefix, ndp_recursive_dns{&advertised[0].prefix, 1, lifetime_of(s.value)});
+      if ((s.what & 1u) == 0)
+        return made_packet(memory, frame(to), outer(to), m, slla, prefix, ndp_mtu{1200 + 8u * s.value});
+      return made_packet(memory, frame(to), outer(to), m, prefix,
+                         ndp_recursive_dns{&advertised[0].prefix, 1, lifetime_of(s.value)});
     }
     case 2: {
       const ipv6_address to = all_routers_multicast;
-      if (from.is_unspecified()) return make(frame(to), outer(to), router_solicitation_header{});
-      return make(frame(to), outer(to), router_solicitation_header{}, slla);
+      if (from.is_unspecified()) return made_packet(memory, frame(to), outer(to), router_solicitation_header{});
+      return made_packet(memory, frame(to), outer(to), router_solicitation_header{}, slla);
     }
     case 3: {
       const ipv6_address to = solicited_node_multicast(about);
-      if (from.is_unspecified()) return make(frame(to), outer(to), neighbour_solicitation_header{.target = about});
-      return make(frame(to), outer(to), neighbour_solicitation_header{.target = about}, slla);
+      if (from.is_unspecified())
+        return made_packet(memory, frame(to), outer(to), neighbour_solicitation_header{.target = about});
+      return made_packet(memory, frame(to), outer(to), neighbour_solicitation_header{.target = about}, slla);
     }
     case 4: {
       const ipv6_address to = (s.value & 1u) != 0 ? fixed6 : all_nodes_multicast;
-      return make(frame(to), outer(to),
-                  neighbour_advertisement_header{.target = about,
-                                                 .router = (s.value & 2u) != 0,
-                                                 .solicited = (s.value & 1u) != 0,
-                                                 .override_cached = (s.value & 4u) != 0},
-                  ndp_target_link_address{mac});
+      return made_packet(memory, frame(to), outer(to),
+                         neighbour_advertisement_header{.target = about,
+                                                        .router = (s.value & 2u) != 0,
+                                                        .solicited = (s.value & 1u) != 0,
+                                                        .override_cached = (s.value & 4u) != 0},
+                         ndp_target_link_address{mac});
     }
     case 5:
-      return make(frame(fixed6), outer(fixed6),
-                  ndp_redirect_header{.target = about, .destination = address_of(s.value)},
-                  ndp_target_link_address{mac});
+      return made_packet(memory, frame(fixed6), outer(fixed6),
+                         ndp_redirect_header{.target = about, .destination = address_of(s.value)},
+                         ndp_target_link_address{mac});
     default: {
       const ipv4_address sender{10, 0, 0, static_cast<std::uint8_t>(s.who & 7u)};
       const ipv4_address target{10, 0, 0, static_cast<std::uint8_t>(s.who >> 3 & 7u)};
-      return make(ethernet_header{.source = mac, .destination = mac_broadcast},
-                  arp_header{.operation = (s.what & 1u) != 0 ? arp_operation::reply : arp_operation::request,
-                             .sender_hardware = mac,
-                             .sender_protocol = (s.value & 1u) != 0 ? ipv4_address{} : sender,
-                             .target_protocol = target});
+      return made_packet(memory, ethernet_header{.source = mac, .destination = mac_broadcast},
+                         arp_header{.operation = (s.what & 1u) != 0 ? arp_operation::reply : arp_operation::request,
+                                    .sender_hardware = mac,
+                                    .sender_protocol = (s.value & 1u) != 0 ? ipv4_address{} : sender,
+                                    .target_protocol = target});
     }
   }
 }

@@ -19,6 +19,9 @@ namespace fuzz {
 
 using namespace runnel;
 
+inline static_pool<pool_config{.packets = 96, .bytes = 2048, .headroom = 64, .bare = 4}> memory;
+inline constexpr fragment_config config{.fragments = 24, .datagrams = 4, .fragments_per_datagram = 16, .seed = 1};
+
 // What lies at each place of every datagram's payload.
 inline std::byte payload_at(std::size_t i) {
   return static_cast<std::byte>(i < 8 ? "\0\1\0\2\0\10\0\0"[i] : i * 37 + i / 256);
@@ -47,7 +50,7 @@ struct step {
   [[nodiscard]] unsigned datagram() const { return v6() ? 1u | (s[0] & 12u) : s[0] & 14u; }
 };
 
-inline packet make(const step& f, pool& memory) {
+inline packet make(const step& f) {
   const std::uint8_t* const s = f.s;
   const bool v6 = f.v6(), more = f.more();
   const std::size_t begin = f.begin(), size = f.size();
@@ -59,7 +62,7 @@ inline packet make(const step& f, pool& memory) {
                          .fragment_offset = static_cast<std::uint16_t>(begin),
                          .protocol = f.transport()};
   const ipv6_header six{.source = {1, 1}, .next_header = 44};
-  packet p = memory.allocate();
+  packet p = memory->allocate();
   CHECK(static_cast<bool>(p));
   const std::size_t headers = 14 + (v6 ? 48u : 20u);
   std::byte* const to = p.put(headers + size);
@@ -190,6 +193,24 @@ class fragment_model {
   fragment_config config_;
   std::deque<datagram> all_;
 };
+
+// Calls `take(step, packet&, now, plain)` for each step of the input that parse() lets pass: `plain` is for fragments
+// as long as nobody wrote into headers. At the end all memory is at home, when `clear()` has given back what was held.
+template <class Take, class Clear>
+void each_step(const std::uint8_t* data, std::size_t size, Take take, Clear clear) {
+  bool untouched = true;
+  instant now{};
+  for (std::size_t i = 0; i + 8 <= size && i < 8 * 200; i += 8) {
+    const step f{data + i};
+    now = now + f.later();
+    packet p = make(f);
+    if (!p.layers().has(protocol::parsed)) continue;
+    untouched = untouched && f.untouched();
+    take(f, p, now, untouched && p.layers().has(protocol::fragment));
+  }
+  clear();
+  CHECK(memory->available() == memory->capacity());
+}
 
 }  // namespace fuzz
 

@@ -15,9 +15,6 @@ namespace {
 
 using namespace fuzz;
 
-static_pool<pool_config{.packets = 96, .bytes = 2048, .headroom = 64, .bare = 4}> memory;
-constexpr fragment_config config{.fragments = 24, .datagrams = 4, .fragments_per_datagram = 16, .seed = 1};
-
 // A whole datagram that nobody wrote into: each byte is at its place.
 void look_at(packet& p, bool untouched) {
   const layers found = p.layers();
@@ -48,21 +45,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const packet first = static_cast<packet&&>(p);
     CHECK(first.layers().has(protocol::fragment) && first.layers().has(protocol::parsed));
   });
-  bool untouched = true;
-  instant now{};
-  for (std::size_t i = 0; i + 8 <= size && i < 8 * 200; i += 8) {
-    const step f{data + i};
-    now = now + f.later();
-    packet p = make(f, memory);
-    if (!p.layers().has(protocol::parsed)) continue;
-    untouched = untouched && f.untouched();
+  const auto take = [&](const step& f, packet& p, instant now, bool plain) {
     const bool was_fragment = p.layers().has(protocol::fragment);
     const verdict v = table.reassemble(p, now);
     CHECK(table.check());
     CHECK(table.fragments() <= config.fragments && table.size() <= config.datagrams);
     CHECK(table.fragments() + memory->available() + (p ? 1u : 0u) >= memory->capacity() || v == pass);
     if (v == stolen) CHECK(!p);
-    if (untouched && was_fragment) {
+    if (plain) {
       const fragment_model::answer a = model.take(f, now);
       CHECK((v == stolen) == (a.what == fragment_model::outcome::held));
       CHECK((v.code == verdict_code::drop) == (a.what == fragment_model::outcome::dropped) && v.reason == a.why);
@@ -70,14 +60,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       model.expire(now);
       CHECK(table.size() == model.size() && table.fragments() == model.fragments());
     }
-    if (v != pass || !was_fragment) continue;
-    look_at(p, untouched);
+    if (v != pass || !was_fragment) return;
+    look_at(p, plain);
     // Once more.
     packet pieces[40];
     const std::size_t mtu = 68 + f.s[7];
     const auto n = header_map{static_cast<const packet&>(p)}.has<ipv6>() ? fragment_at_source(p, mtu, 77, pieces, 40)
                                                                          : fragment(p, mtu, pieces, 40);
-    if (!n || *n < 2 || *n > config.fragments_per_datagram) continue;
+    if (!n || *n < 2 || *n > config.fragments_per_datagram) return;
     verdict last = stolen;
     for (std::size_t k = *n; k-- != 0;) {
       CHECK(last == stolen);
@@ -85,10 +75,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       CHECK(again.check());
       if (last.code == verdict_code::drop) break;  // a length that was written into makes it too long
     }
-    if (last == pass) look_at(pieces[0], untouched);
+    if (last == pass) look_at(pieces[0], plain);
     again.clear();
-  }
-  table.clear();
-  CHECK(memory->available() == memory->capacity());
+  };
+  each_step(data, size, take, [&] { table.clear(); });
   return 0;
 }

@@ -12,6 +12,7 @@
 #include <runnel/wire.hpp>
 
 #include "check.hpp"
+#include "made_packet.hpp"
 
 namespace {
 
@@ -30,15 +31,6 @@ struct step {
 [[nodiscard]] ipv4_address host4(unsigned n) { return ipv4_address{10, 0, 0, static_cast<std::uint8_t>(n)}; }
 [[nodiscard]] ipv6_address host6(unsigned n) { return {own6.high(), n}; }
 
-template <class... Headers>
-packet make(const Headers&... headers) {
-  packet p = memory->allocate();
-  CHECK(static_cast<bool>(p));
-  const std::size_t size = size_of_headers(headers...);
-  std::byte* const to = p.put(size);
-  CHECK(to != nullptr && write_headers({to, size}, headers...));
-  return p;
-}
 packet message_of(const step& s) {
   const unsigned from = s.who & 7u, about = s.who >> 3 & 7u;
   const mac_address mac{{2, 0, 0, 0, 1, static_cast<std::uint8_t>(s.who >> 6)}};
@@ -47,24 +39,26 @@ packet message_of(const step& s) {
   const ipv6_header to_all{.source = host6(from), .destination = solicited_node_multicast(own6), .hop_limit = 255};
   switch (s.what & 3u) {
     case 0:
-      return make(frame, arp_header{.operation = arp_operation::reply,
+      return made_packet(memory, frame,
+                         arp_header{.operation = arp_operation::reply,
                                     .sender_hardware = mac,
                                     .sender_protocol = host4(from),
                                     .target_hardware = us,
                                     .target_protocol = own4});
     case 1:
-      return make(frame,
-                  arp_header{.sender_hardware = mac, .sender_protocol = host4(from), .target_protocol = host4(about)});
+      return made_packet(
+          memory, frame,
+          arp_header{.sender_hardware = mac, .sender_protocol = host4(from), .target_protocol = host4(about)});
     case 2:
-      return make(frame, (s.what & 0x20u) != 0 ? to_us : to_all, neighbour_solicitation_header{.target = host6(about)},
-                  ndp_source_link_address{mac});
+      return made_packet(memory, frame, (s.what & 0x20u) != 0 ? to_us : to_all,
+                         neighbour_solicitation_header{.target = host6(about)}, ndp_source_link_address{mac});
     default:
-      return make(frame, (s.what & 0x20u) != 0 ? to_us : to_all,
-                  neighbour_advertisement_header{.target = host6(about),
-                                                 .router = (s.what & 0x08u) != 0,
-                                                 .solicited = (s.what & 0x20u) != 0,
-                                                 .override_cached = (s.time & 1u) != 0},
-                  ndp_target_link_address{mac});
+      return made_packet(memory, frame, (s.what & 0x20u) != 0 ? to_us : to_all,
+                         neighbour_advertisement_header{.target = host6(about),
+                                                        .router = (s.what & 0x08u) != 0,
+                                                        .solicited = (s.what & 0x20u) != 0,
+                                                        .override_cached = (s.time & 1u) != 0},
+                         ndp_target_link_address{mac});
   }
 }
 void parse_it(packet& p) { p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()})); }
@@ -106,8 +100,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       } else if ((s.what & 0x40u) != 0) {
         const unsigned to = s.who & 31u;
         const udp_header inner{.source_port = 1, .destination_port = 2};
-        packet p = (s.what & 1u) != 0 ? make(ethernet_header{}, ipv4_header{.destination = host4(to)}, inner)
-                                      : make(ethernet_header{}, ipv6_header{.destination = host6(to)}, inner);
+        packet p = (s.what & 1u) != 0
+                       ? made_packet(memory, ethernet_header{}, ipv4_header{.destination = host4(to)}, inner)
+                       : made_packet(memory, ethernet_header{}, ipv6_header{.destination = host6(to)}, inner);
         parse_it(p);
         const verdict v = send(p, c);
         CHECK((v.code == verdict_code::stolen) == !p);

@@ -13,6 +13,7 @@
 #include <runnel/wire.hpp>
 
 #include "check.hpp"
+#include "made_packet.hpp"
 
 namespace {
 
@@ -27,15 +28,6 @@ static_pool<pool_config{.packets = 4, .bytes = 512, .headroom = 64, .bare = 1}> 
 struct step {
   std::uint8_t what, who, flags, number, time;
 };
-template <class... Headers>
-packet make(const Headers&... headers) {
-  packet p = memory->allocate();
-  CHECK(static_cast<bool>(p));
-  const std::size_t size = size_of_headers(headers...);
-  std::byte* const to = p.put(size);
-  CHECK(to != nullptr && write_headers({to, size}, headers...));
-  return p;
-}
 packet packet_of(const step& s) {
   const std::uint8_t from = s.who & 3u, to = s.who >> 2 & 3u;
   const ipv4_header v4{.source = ipv4_address{10, 0, 0, from}, .destination = ipv4_address{10, 0, 0, to}};
@@ -53,14 +45,14 @@ packet packet_of(const step& s) {
   const icmp_header message{.kind = {s.flags, 0}, .identifier = sport};
   const icmpv6_header message6{.kind = {s.flags, 0}, .identifier = sport};
   switch (s.what & 7u) {
-    case 0: return make(eth, v4, segment);
-    case 1: return make(eth, v6, segment);
-    case 2: return make(eth, v4, datagram);
-    case 3: return make(eth, v6, datagram);
-    case 4: return make(eth, v4, message);
-    case 5: return make(eth, v6, message6);
-    case 6: return make(eth, v4, icmp_header{.kind = icmp::unreachable::port}, v4, datagram);
-    default: return make(eth, v4, gre_header{.has_key = true, .key = s.number}, v4, datagram);
+    case 0: return made_packet(memory, eth, v4, segment);
+    case 1: return made_packet(memory, eth, v6, segment);
+    case 2: return made_packet(memory, eth, v4, datagram);
+    case 3: return made_packet(memory, eth, v6, datagram);
+    case 4: return made_packet(memory, eth, v4, message);
+    case 5: return made_packet(memory, eth, v6, message6);
+    case 6: return made_packet(memory, eth, v4, icmp_header{.kind = icmp::unreachable::port}, v4, datagram);
+    default: return made_packet(memory, eth, v4, gre_header{.has_key = true, .key = s.number}, v4, datagram);
   }
 }
 

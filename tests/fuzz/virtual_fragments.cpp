@@ -16,9 +16,6 @@ namespace {
 
 using namespace fuzz;
 
-static_pool<pool_config{.packets = 96, .bytes = 2048, .headroom = 64, .bare = 4}> memory;
-constexpr fragment_config config{.fragments = 24, .datagrams = 4, .fragments_per_datagram = 16, .seed = 1};
-
 // A fragment that went on: its place, and all that lies there is right.
 std::size_t place_of_fragment(const packet& p, const step& f) {
   CHECK(p.layers() == find(p));
@@ -37,15 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static static_virtual_fragment_table<config> room;
   virtual_fragment_table& table = room;
   fragment_model model{config};
-  bool untouched = true;
-  instant now{};
-  for (std::size_t i = 0; i + 8 <= size && i < 8 * 200; i += 8) {
-    const step f{data + i};
-    now = now + f.later();
-    packet p = make(f, memory);
-    if (!p.layers().has(protocol::parsed)) continue;
-    untouched = untouched && f.untouched();
-    const bool was_fragment = p.layers().has(protocol::fragment);
+  const auto take = [&](const step& f, packet& p, instant now, bool plain) {
     std::vector<packet> out;
     const verdict v = table.follow(p, now, [&](packet&& q) {
       CHECK(table.check());
@@ -56,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(table.fragments() + memory->available() + out.size() + (p ? 1u : 0u) >= memory->capacity());
     if (v == stolen) CHECK(!p);
     else CHECK(p && out.empty());
-    if (!untouched || !was_fragment) continue;
+    if (!plain) return;
     // What waits for the first one, by the model, before and after.
     const fragment_model::datagram* const before = model.at(f.datagram());
     std::vector<fragment_model::piece> there;
@@ -67,11 +56,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     model.expire(now);
     CHECK(table.size() == model.size());
     CHECK(table.fragments() == model.fragments());
-    if (v.code == verdict_code::drop || a.what == fragment_model::outcome::atomic) continue;
+    if (v.code == verdict_code::drop || a.what == fragment_model::outcome::atomic) return;
     // The model's datagram now, which may have lost its former pieces to age.
     const fragment_model::datagram* const g =
         a.what == fragment_model::outcome::whole ? &model.last : model.at(f.datagram());
-    if (g == nullptr) continue;  // its time was over at once
+    if (g == nullptr) return;  // its time was over at once
     bool first_there = false;
     for (const fragment_model::piece& one : g->pieces) first_there = first_there || one.begin == 0;
     CHECK(first_there || out.empty());
@@ -84,9 +73,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       CHECK(place_of_fragment(p, f) == f.begin());
       if (f.begin() == 0) CHECK(p.connection() == 0);
       else if (!f.v6()) CHECK(told(p));  // of IPv6 the first one says what the transport is
-      continue;
+      return;
     }
-    if (f.begin() != 0) continue;
+    if (f.begin() != 0) return;
     // It was the first one: with it came all others of its datagram, in order.
     CHECK(out.size() == g->pieces.size());
     CHECK(place_of_fragment(out[0], f) == 0 && out[0].connection() == 0);
@@ -94,8 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       CHECK(place_of_fragment(out[k], f) > place_of_fragment(out[k - 1], f));
       CHECK(told(out[k]));
     }
-  }
-  table.clear();
-  CHECK(memory->available() == memory->capacity());
+  };
+  each_step(data, size, take, [&] { table.clear(); });
   return 0;
 }

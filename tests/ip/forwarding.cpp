@@ -11,35 +11,22 @@
 
 #include <flow/test_device.hpp>
 #include <ip/plain_packets.hpp>
+#include <ip/three_links.hpp>
 
 using namespace runnel;
 using namespace runnel::test;
 
 namespace {
 
-constexpr std::uint16_t lan = 1, wan = 2, thin = 3;
+using table = three_links::table;
 
-using table = route_table<sorted_routes_of<ipv4_address, 16>, sorted_routes_of<ipv6_address, 16>>;
-
-struct fixture {
-  // Packets come from 10.0.0.1 and 2001:db8::1 behind `lan`, and go to 192.0.2.1 and 2001:db8::2 behind `wan`.
-  ip_interface all[4] = {
-      {},
-      {.addresses = {{ipv4_address{10, 0, 0, 254}, 24}, {ipv6_address{0x2001'0db8'0000'0000, 0xfe}, 128}}},
-      {.addresses = {{ipv4_address{198, 51, 100, 1}, 24}, {ipv6_address{0x2001'0db8'0000'0001, 0xfe}, 128}}},
-      {.mtu = 1300, .addresses = {{ipv4_address{203, 0, 113, 1}, 24}}}};
-  next_hop_table_of<20, 2> hops;
-  sorted_routes_of<ipv4_address, 16> v4;
-  sorted_routes_of<ipv6_address, 16> v6;
-  table routes{hops, v4, v6};
+// Packets come from 10.0.0.1 and 2001:db8::1 behind `lan`, and go to 192.0.2.1 and 2001:db8::2 behind `wan`.
+struct fixture : three_links {
   counted_pool memory{pool_config{.packets = 16, .bytes = 1700, .headroom = 64, .bare = 8}};
   forwarding_options options{.interfaces = all};
   packet last;
 
   fixture() {
-    REQUIRE(routes.insert(net("10.0.0.0/24"), next_hop::on_link(lan)));
-    REQUIRE(routes.insert(net("192.0.2.0/24"), next_hop::via(addr4("198.51.100.2"), wan)));
-    REQUIRE(routes.insert(net("203.0.113.0/24"), next_hop::on_link(thin)));
     REQUIRE(routes.insert(net("2001:db8::2/128"), next_hop::via(addr6("fe80::2"), wan)));
     REQUIRE(routes.insert(net("2001:db8::/64"), next_hop::on_link(lan)));
     REQUIRE(routes.insert(net("2001:db8:9::/48"), next_hop::on_link(thin, 1280)));

@@ -123,7 +123,7 @@ struct answer_neighbours_stage : stage_defaults {
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<arp>()) [[unlikely]]
-      return taken(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
+      return taken_message(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
     if (found.has<icmpv6>()) [[unlikely]]
       return hear_icmpv6(p, found, c.now);
     return pass;
@@ -136,29 +136,23 @@ struct answer_neighbours_stage : stage_defaults {
   [[nodiscard]] bool is_for_us(const header_map& found) const noexcept {
     return found.has<ethernet>() && found.get<ethernet>().destination() == table->link().mac;
   }
-  [[nodiscard]] static verdict taken(packet& p, drop_reason why) noexcept {
-    if (why != drop_reason::none) return drop(why);
-    p.reset();
-    return stolen;
-  }
   [[nodiscard]] verdict hear_icmpv6(packet& p, const header_map& found, instant now) const noexcept {
-    const auto message = found.get<icmpv6>();
     const auto around = found.get<ipv6>();
-    const std::uint8_t type = message.kind().type;
+    const std::uint8_t type = found.get<icmpv6>().kind().type;
     const bool asks = type == icmpv6::neighbour_solicitation.type;
     if (!asks && type != icmpv6::neighbour_advertisement.type) return pass;
     const ipv6_address to = around.destination();
     if (!to.is_multicast() && !table->link().addresses.contains(to) && !table->options().is_proxied(to)) return pass;
-    if (p.is_chained() || !message.checksum_ok(around.pseudo_header_sum()))
-      return drop(p.is_chained() ? drop_reason::neighbour_malformed : drop_reason::icmp_checksum);
+    const drop_reason fault = icmpv6_fault(p, found);
+    if (fault != drop_reason::none) return drop(fault);
     const mac_address from = sender_of_frame(found);
     const bytes whole = icmpv6_bytes(found);
     if (asks) {
       const auto m = neighbour_solicitation::parse(whole, around);
-      return taken(p, m ? hear(*table, *m, around, from, now) : m.error());
+      return taken_message(p, m ? hear(*table, *m, around, from, now) : m.error());
     }
     const auto m = neighbour_advertisement::parse(whole, around);
-    return taken(p, m ? hear(*table, *m, from, now) : m.error());
+    return taken_message(p, m ? hear(*table, *m, from, now) : m.error());
   }
 };
 

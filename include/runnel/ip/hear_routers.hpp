@@ -50,13 +50,10 @@ struct hear_routers_stage : stage_defaults {
       const ipv6 around = found.get<ipv6>();
       const ipv6_address to = around.destination();
       if (!to.is_multicast() && !listener->neighbours().link().addresses.contains(to)) return pass;
-      if (p.is_chained()) return drop(drop_reason::neighbour_malformed);
-      if (!found.get<icmpv6>().checksum_ok(around.pseudo_header_sum())) return drop(drop_reason::icmp_checksum);
+      const drop_reason fault = icmpv6_fault(p, found);
+      if (fault != drop_reason::none) return drop(fault);
       const auto m = Message::parse(icmpv6_bytes(found), around);
-      const drop_reason why = m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error();
-      if (why != drop_reason::none) return drop(why);
-      p.reset();
-      return stolen;
+      return taken_message(p, m ? listener->hear(*m, around, sender_of_frame(found), now) : m.error());
     } else {
       return pass;
     }

@@ -7,7 +7,9 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/ip/neighbour.hpp>
+#include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/packet.hpp>
+#include <runnel/packet/verdict.hpp>
 #include <runnel/wire/address.hpp>
 #include <runnel/wire/arp.hpp>
 #include <runnel/wire/build.hpp>
@@ -33,6 +35,18 @@ template <class... Headers>
   const std::byte* const begin = found.at<header::icmpv6, icmpv6::min_size>();
   const bytes rest = found.get<ipv6>().payload();
   return {begin, static_cast<std::size_t>(rest.data() + rest.size() - begin)};
+}
+// Why an ICMPv6 message cannot be read: it does not lie in one piece, or is not what was sent.
+[[nodiscard]] inline drop_reason icmpv6_fault(const packet& p, const header_map& found) noexcept {
+  if (p.is_chained()) return drop_reason::neighbour_malformed;
+  const bool right = found.get<icmpv6>().checksum_ok(found.get<ipv6>().pseudo_header_sum());
+  return right ? drop_reason::none : drop_reason::icmp_checksum;
+}
+// What becomes of a message that was read: it is taken, or there was something wrong with it.
+[[nodiscard]] inline verdict taken_message(packet& p, drop_reason why) noexcept {
+  if (why != drop_reason::none) return drop(why);
+  p.reset();
+  return stolen;
 }
 // From where its frame came; zeros without an Ethernet header.
 [[nodiscard]] inline mac_address sender_of_frame(const header_map& found) noexcept {
