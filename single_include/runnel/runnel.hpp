@@ -17804,7 +17804,7 @@ class xsk_queue {
     if (level_ - receiving_ >= refill_batch || n == 0) refill(umem);
     if (busy_polling_ && n != 0) {
       since_poll_ += n;
-      if (since_poll_ >= level_ || receiver_.receive.available(poll_below) < poll_below) poll(counts);
+      if (since_poll_ >= poll_after || receiver_.receive.available(poll_below) < poll_below) poll(counts);
     }
     return n;
   }
@@ -17857,9 +17857,11 @@ class xsk_queue {
   // So many slots are given to the kernel at once, or more.
   static constexpr std::uint32_t refill_batch = 32;
   // With busy polling, the driver is asked to receive when fewer packets than these are left, before there are none: on
-  // its own, in interrupts or a thread, it would go on meanwhile and take the time that we need for what it brought. It
-  // does go on as long as nobody asks, so it is asked in any case when as many were taken as it has slots.
+  // its own, in interrupts or a thread, it would go on meanwhile and take the time that we need for what it brought.
   static constexpr std::uint32_t poll_below = 64;
+  // It does go on, as long as nobody asks, so it is asked in any case when so many were taken: twice what one call
+  // brings with a budget of 64 (busy_poll_stop() in net/core/dev.c polls once more).
+  static constexpr std::uint32_t poll_after = 256;
   // Of an Ethernet header: the kernel takes less, but drivers need not be ready for it.
   static constexpr std::uint32_t shortest = 14;
 
