@@ -4,6 +4,7 @@
 #ifndef RUNNEL_BASE_ALL_HPP
 #define RUNNEL_BASE_ALL_HPP
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
 #include <runnel/base/error.hpp>

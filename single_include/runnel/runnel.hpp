@@ -24,6 +24,57 @@
 // OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 // SOFTWARE.
 
+// ==== runnel/base/byte_count.hpp =====================================================================================
+// How large tables are: sums and products of counts that do not wrap around, also where size_t has 32 bits.
+#ifndef RUNNEL_BASE_BYTE_COUNT_HPP
+#define RUNNEL_BASE_BYTE_COUNT_HPP
+
+#include <cstddef>  // size_t
+#include <cstdint>  // uint64_t
+
+namespace runnel {
+
+/// A number of bytes. What is more than can be counted is the largest number, which no memory has: so a size that was
+/// made of absurd counts is refused by whoever gives memory, and is never a small one.
+class byte_count {
+ public:
+  /// So many bytes.
+  constexpr byte_count(std::uint64_t n = 0) noexcept : n_(n) {}
+  /// `n` objects of type `T`.
+  template <class T>
+  [[nodiscard]] static constexpr byte_count of(byte_count n) noexcept {
+    return n * byte_count{sizeof(T)};
+  }
+  /// The sum, or the largest number.
+  friend constexpr byte_count operator+(byte_count a, byte_count b) noexcept {
+    std::uint64_t n = 0;
+    return __builtin_add_overflow(a.n_, b.n_, &n) ? byte_count{most} : byte_count{n};
+  }
+  /// The product, or the largest number.
+  friend constexpr byte_count operator*(byte_count a, byte_count b) noexcept {
+    std::uint64_t n = 0;
+    return __builtin_mul_overflow(a.n_, b.n_, &n) ? byte_count{most} : byte_count{n};
+  }
+  /// The smallest multiple of `to`, a power of two, that is not below it; or the largest number.
+  [[nodiscard]] constexpr byte_count aligned(std::size_t to) const noexcept {
+    const byte_count n = *this + byte_count{to - 1};
+    return n.n_ == most ? n : byte_count{n.n_ & ~(std::uint64_t{to} - 1)};
+  }
+  /// As a `size_t`; the largest one where it has not enough bits.
+  [[nodiscard]] constexpr std::size_t value() const noexcept {
+    constexpr std::size_t largest = ~std::size_t{0};
+    return n_ > largest ? largest : static_cast<std::size_t>(n_);
+  }
+
+ private:
+  static constexpr std::uint64_t most = ~std::uint64_t{0};
+  std::uint64_t n_;
+};
+
+}  // namespace runnel
+
+#endif
+
 // ==== runnel/config.hpp ==============================================================================================
 /// @file
 /// The macros of runnel, all of them, documented in this one place. The library works with none of them set,
@@ -581,11 +632,6 @@ namespace runnel {
   return n / by + (n % by != 0 ? 1 : 0);
 }
 
-/// The smallest multiple of `to`, a power of two, that is not below `n`.
-[[nodiscard]] constexpr std::size_t align_up(std::size_t n, std::size_t to) noexcept {
-  return (n + (to - 1)) & ~(to - 1);
-}
-
 /// `value` as a `To`, which must be able to hold it (RUNNEL_ASSERT).
 template <class To, class From>
 [[nodiscard]] constexpr To narrow(From value) noexcept {
@@ -1038,7 +1084,7 @@ class slab {
 
   /// The memory that `capacity` objects need, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(std::uint32_t capacity) noexcept {
-    return places_offset(capacity) + capacity * sizeof(place);
+    return (places_begin(capacity) + byte_count::of<place>(capacity)).value();
   }
   /// How memory must be aligned.
   static constexpr std::size_t alignment = alignof(T) > alignof(std::uint64_t) ? alignof(T) : alignof(std::uint64_t);
@@ -1048,7 +1094,7 @@ class slab {
   /// place is first written to when it is first used.
   slab(mutable_bytes memory, std::uint32_t capacity) noexcept
       : taken_(static_cast<std::uint64_t*>(static_cast<void*>(memory.data()))),
-        places_(static_cast<place*>(static_cast<void*>(memory.data() + places_offset(capacity)))),
+        places_(static_cast<place*>(static_cast<void*>(memory.data() + places_begin(capacity).value()))),
         capacity_(capacity) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(capacity));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
@@ -1132,8 +1178,8 @@ class slab {
   };
 
   [[nodiscard]] static constexpr std::size_t words(std::uint32_t capacity) noexcept { return divide_up(capacity, 64); }
-  [[nodiscard]] static constexpr std::size_t places_offset(std::uint32_t capacity) noexcept {
-    return align_up(words(capacity) * sizeof(std::uint64_t), alignof(place));
+  [[nodiscard]] static constexpr byte_count places_begin(std::uint32_t capacity) noexcept {
+    return byte_count::of<std::uint64_t>(words(capacity)).aligned(alignof(place));
   }
   [[nodiscard]] T& at(index i) noexcept { return places_[i].object; }
 
@@ -2383,15 +2429,13 @@ class alignas(64) pool {
   }
   /// How much memory `create` needs for a configuration.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const pool_config& c) noexcept {
-    return slots_offset(c) + stride(c) * c.packets;
+    return (slots_begin(c) + byte_count{stride(c)} * c.packets).value();
   }
   /// Makes a pool in `memory`, which must be aligned to 64 bytes, stays the caller's, and must outlive the pool.
   /// Null when the memory is too small or not aligned, or a size in the configuration is beyond its limit.
   [[nodiscard]] static pool* create(mutable_bytes memory, const pool_config& c) noexcept {
     if (c.bytes > 0xffff || c.headroom > 0xffff || c.packets == 0) return nullptr;
     if (std::uint64_t{c.packets} + c.bare > no_slot - 1) return nullptr;
-    // First a bound that does not wrap where size_t has 32 bits.
-    if (memory.size() / stride(c) < c.packets || memory.size() / sizeof(detail::descriptor) < c.bare) return nullptr;
     if (memory.size() < bytes_needed(c) || reinterpret_cast<std::uintptr_t>(memory.data()) % 64 != 0) return nullptr;
     return ::new (static_cast<void*>(memory.data())) pool(memory.data(), c);
   }
@@ -2523,9 +2567,8 @@ class alignas(64) pool {
  private:
   friend class packet;
 
-  [[nodiscard]] static constexpr std::size_t round_up(std::size_t n) noexcept { return (n + 63) / 64 * 64; }
-  [[nodiscard]] static constexpr std::size_t lists_offset(const pool_config& c) noexcept;
-  [[nodiscard]] static constexpr std::size_t slots_offset(const pool_config& c) noexcept;
+  [[nodiscard]] static constexpr byte_count lists_begin(const pool_config& c) noexcept;
+  [[nodiscard]] static constexpr byte_count slots_begin(const pool_config& c) noexcept;
 
   pool(std::byte* memory, const pool_config& c) noexcept;
 
@@ -2619,17 +2662,17 @@ class alignas(64) pool {
   alignas(64) std::uint32_t home_coming_ = no_slot;
 };
 
-constexpr std::size_t pool::lists_offset(const pool_config& c) noexcept {
-  return sizeof(pool) + (std::size_t{c.packets} + c.bare) * sizeof(detail::descriptor);
+constexpr byte_count pool::lists_begin(const pool_config& c) noexcept {
+  return byte_count{sizeof(pool)} + byte_count::of<detail::descriptor>(std::uint64_t{c.packets} + c.bare);
 }
-constexpr std::size_t pool::slots_offset(const pool_config& c) noexcept {
-  return lists_offset(c) + round_up((std::size_t{c.packets} * 2 + c.bare) * sizeof(std::uint32_t));
+constexpr byte_count pool::slots_begin(const pool_config& c) noexcept {
+  return lists_begin(c) + byte_count::of<std::uint32_t>(std::uint64_t{c.packets} * 2 + c.bare).aligned(64);
 }
 
 inline pool::pool(std::byte* memory, const pool_config& c) noexcept
-    : slots_(memory + slots_offset(c)),
+    : slots_(memory + slots_begin(c).value()),
       stride_(stride(c)),
-      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_offset(c)))),
+      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_begin(c).value()))),
       free_bare_list_(free_slots_ + c.packets),
       refs_(free_bare_list_ + c.bare),
       free_count_(c.packets),
@@ -27268,8 +27311,10 @@ class handoff_mesh {
   /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
   /// a pointer for each packet in it.
   [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
-    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
-           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
+    const byte_count between = byte_count{count} * (count - 1u);
+    return (byte_count{slots_offset(count)} + byte_count::of<packet>(between * capacity) +
+            byte_count::of<packet>(byte_count{count} * count))
+        .value();
   }
   /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
   /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.
@@ -32303,20 +32348,22 @@ inline constexpr std::size_t max_tables = 8, max_jumps = 16, table_alignment = 1
 struct rule_table_parts {
   // Bytes of `n` of them, up to where the next ones may begin.
   template <class T>
-  static constexpr std::size_t part(std::size_t n) noexcept {
-    return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
+  static constexpr byte_count part(std::uint64_t n) noexcept {
+    return byte_count::of<T>(n).aligned(table_alignment);
   }
   // A set of n elements takes at most 6 n slots, at least 2, and one more.
-  static constexpr std::size_t slots_of(const rule_table_config& c) noexcept {
-    return 6 * (std::size_t{c.elements} + c.sets);
+  static constexpr std::uint64_t slots_of(const rule_table_config& c) noexcept {
+    return 6 * (std::uint64_t{c.elements} + c.sets);
   }
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
-    return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
-           part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
-           part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
-           part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
-           part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
+    const byte_count all =
+        part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
+        part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
+        part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
+        part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
+        part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
+        part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
+    return all.value();
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -32343,7 +32390,7 @@ struct rule_table_parts {
     elements = take<table_element>(at, c.elements);
     states = take<element_state>(at, c.elements);
     leads = take<statement>(at, c.elements);
-    slots = take<table_slot>(at, slots_of(c));
+    slots = take<table_slot>(at, static_cast<std::size_t>(slots_of(c)));
     clear();
   }
 
@@ -32420,7 +32467,7 @@ struct rule_table_parts {
   static T* take(std::byte*& at, std::size_t n) noexcept {
     T* const first_one = static_cast<T*>(static_cast<void*>(at));
     for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(at + i * sizeof(T))) T{};
-    at += part<T>(n);
+    at += part<T>(n).value();
     return first_one;
   }
 };
@@ -35703,12 +35750,12 @@ class neighbour_store {
   static constexpr std::size_t lists = static_cast<std::size_t>(neighbour_list::count_);
 
   static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
-    return buckets_offset(c) + std::size_t{buckets_of(c)} * sizeof(std::uint32_t);
+    return (buckets_begin(c) + byte_count::of<std::uint32_t>(ceil_power_of_two(c.entries))).value();
   }
   neighbour_store(mutable_bytes memory, const neighbour_config& c) noexcept
       : entries_(at<neighbour_entry>(memory, 0)),
-        packets_(at<waiting_packet>(memory, packets_offset(c))),
-        buckets_(at<std::uint32_t>(memory, buckets_offset(c))),
+        packets_(at<waiting_packet>(memory, packets_begin(c).value())),
+        buckets_(at<std::uint32_t>(memory, buckets_begin(c).value())),
         capacity_(c.entries),
         packet_capacity_(c.packets),
         mask_(buckets_of(c) - 1),
@@ -35850,11 +35897,11 @@ class neighbour_store {
     std::uint32_t first = 0, last = 0, waiting = 0;
   };
 
-  static constexpr std::size_t packets_offset(const neighbour_config& c) noexcept {
-    return align_up(std::size_t{c.entries} * sizeof(neighbour_entry), alignof(waiting_packet));
+  static constexpr byte_count packets_begin(const neighbour_config& c) noexcept {
+    return byte_count::of<neighbour_entry>(c.entries).aligned(alignof(waiting_packet));
   }
-  static constexpr std::size_t buckets_offset(const neighbour_config& c) noexcept {
-    return packets_offset(c) + std::size_t{c.packets} * sizeof(waiting_packet);
+  static constexpr byte_count buckets_begin(const neighbour_config& c) noexcept {
+    return packets_begin(c) + byte_count::of<waiting_packet>(c.packets);
   }
   static constexpr std::uint32_t buckets_of(const neighbour_config& c) noexcept {
     return static_cast<std::uint32_t>(ceil_power_of_two(c.entries));
@@ -37059,8 +37106,9 @@ class compact_trie {
   /// up to 14) for each /16, and for each /24 with longer ones.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
     constexpr std::size_t apart = sizeof(Address) == 4 ? 16384 : ~std::size_t{0};
-    const std::size_t n = routes <= apart ? 160 * routes : 160 * apart + 5 * (routes - apart);
-    return align_up(fixed_bytes + n + 8192, alignment);
+    const byte_count first = byte_count{160} * (routes < apart ? routes : apart);
+    const byte_count others = byte_count{5} * (routes < apart ? 0 : routes - apart);
+    return (first + others + (fixed_bytes + 8192)).aligned(alignment).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`; others are touched when they are needed.
@@ -37617,13 +37665,15 @@ class fragment_store {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const fragment_config& c) noexcept {
-    return fragments_offset(c) + slab<fragment>::bytes_needed(c.fragments);
+    return (fragments_begin(c) + slab<fragment>::bytes_needed(c.fragments)).value();
   }
   fragment_store(mutable_bytes memory, const fragment_config& c) noexcept
       : buckets_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
         mask_(buckets_of(c) - 1),
-        datagrams_({memory.data() + datagrams_offset(c), slab<datagram>::bytes_needed(c.datagrams)}, c.datagrams),
-        fragments_({memory.data() + fragments_offset(c), slab<fragment>::bytes_needed(c.fragments)}, c.fragments),
+        datagrams_({memory.data() + datagrams_begin(c).value(), slab<datagram>::bytes_needed(c.datagrams)},
+                   c.datagrams),
+        fragments_({memory.data() + fragments_begin(c).value(), slab<fragment>::bytes_needed(c.fragments)},
+                   c.fragments),
         config_(c) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(c.fragments >= 1 && c.datagrams >= 1 && c.fragments <= 1u << 30 && c.datagrams <= 1u << 30);
@@ -37821,11 +37871,11 @@ class fragment_store {
   [[nodiscard]] static constexpr std::uint32_t buckets_of(const fragment_config& c) noexcept {
     return static_cast<std::uint32_t>(ceil_power_of_two(c.datagrams));
   }
-  [[nodiscard]] static constexpr std::size_t datagrams_offset(const fragment_config& c) noexcept {
-    return align_up(buckets_of(c) * sizeof(std::uint32_t), alignment);
+  [[nodiscard]] static constexpr byte_count datagrams_begin(const fragment_config& c) noexcept {
+    return byte_count::of<std::uint32_t>(ceil_power_of_two(c.datagrams)).aligned(alignment);
   }
-  [[nodiscard]] static constexpr std::size_t fragments_offset(const fragment_config& c) noexcept {
-    return align_up(datagrams_offset(c) + slab<datagram>::bytes_needed(c.datagrams), alignment);
+  [[nodiscard]] static constexpr byte_count fragments_begin(const fragment_config& c) noexcept {
+    return (datagrams_begin(c) + slab<datagram>::bytes_needed(c.datagrams)).aligned(alignment);
   }
   [[nodiscard]] instant due(const datagram& g) const noexcept {
     return g.since + (g.key.is_ipv6() ? config_.ipv6_timeout : config_.ipv4_timeout);
@@ -38491,7 +38541,7 @@ class dir_16_16 {
   /// KiB for each of up to 96 different /16, and 40 bytes a route. With many more different /16 than these the lookup
   /// in some is slower.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
-    return root_bytes + front_bytes(routes) + trie::bytes_for(routes);
+    return (byte_count{root_bytes} + front_bytes(routes) + trie::bytes_for(routes)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It is divided as for the most routes that `bytes_for` takes no more for.
@@ -38553,7 +38603,8 @@ class dir_16_16 {
 
   static constexpr std::size_t front_bytes(std::size_t routes) noexcept {
     const std::size_t pages = routes < most_pages ? routes : most_pages;
-    return align_up(lines::least_bytes + pages * lines::page_bytes + 40 * routes, alignment);
+    const byte_count of_routes = byte_count{40} * routes;
+    return (of_routes + (lines::least_bytes + pages * lines::page_bytes)).aligned(alignment).value();
   }
   static constexpr std::size_t routes_for(std::size_t room) noexcept {
     std::size_t fewest = 0, most = room / 40;
@@ -38727,7 +38778,7 @@ class dir_24_8 {
   /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB, and twice that of a compact
   /// trie, half of it for groups.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
-    return table_bytes + 2 * trie::bytes_for(routes);
+    return (byte_count{2} * trie::bytes_for(routes) + table_bytes).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`.
@@ -44153,19 +44204,19 @@ class connection_table {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
-    return expectations_offset(c) + std::size_t{c.expectations} * sizeof(detail::expectation);
+    return (expectations_begin(c) + byte_count::of<detail::expectation>(c.expectations)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
   /// rest is first touched when it is first used.
   connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
       : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
-        wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
-        records_(object_at<connection>(memory, records_offset(c))),
-        tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
-        free_(object_at<std::uint32_t>(memory, free_offset(c))),
+        wheel_(object_at<detail::wheel_chunk>(memory, chunks_begin(c).value())),
+        records_(object_at<connection>(memory, records_begin(c).value())),
+        tuples_(object_at<tuple_pair>(memory, tuples_begin(c).value())),
+        free_(object_at<std::uint32_t>(memory, free_begin(c).value())),
         ring_(free_ + c.connections),
-        expectations_(object_at<detail::expectation>(memory, expectations_offset(c)), c.expectations, c.seed),
+        expectations_(object_at<detail::expectation>(memory, expectations_begin(c).value()), c.expectations, c.seed),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -44308,22 +44359,22 @@ class connection_table {
   [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
     return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
   }
-  [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
-    return std::size_t{lines_for(c)} * sizeof(detail::index_line);
+  [[nodiscard]] static constexpr byte_count records_begin(const connection_config& c) noexcept {
+    return byte_count::of<detail::index_line>(lines_for(c));
   }
-  [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
-    return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
+  [[nodiscard]] static constexpr byte_count chunks_begin(const connection_config& c) noexcept {
+    return records_begin(c) + byte_count::of<connection>(c.connections);
   }
-  [[nodiscard]] static constexpr std::size_t free_offset(const connection_config& c) noexcept {
-    return chunks_offset(c) +
-           std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
+  [[nodiscard]] static constexpr byte_count free_begin(const connection_config& c) noexcept {
+    return chunks_begin(c) + byte_count::of<detail::wheel_chunk>(detail::deadline_wheel::chunks_for(c.connections));
   }
-  [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
-    return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
+  [[nodiscard]] static constexpr byte_count tuples_begin(const connection_config& c) noexcept {
+    return free_begin(c) +
+           byte_count::of<std::uint32_t>(std::uint64_t{c.connections} + c.unconfirmed).aligned(alignment);
   }
 
-  [[nodiscard]] static constexpr std::size_t expectations_offset(const connection_config& c) noexcept {
-    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  [[nodiscard]] static constexpr byte_count expectations_begin(const connection_config& c) noexcept {
+    return tuples_begin(c) + byte_count::of<tuple_pair>(ipv6_of(c));
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {
@@ -45214,7 +45265,7 @@ class flowtable {
   static constexpr std::size_t alignment = 64;
   /// How many bytes a table needs.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const flowtable_config& c) noexcept {
-    return std::size_t{c.flows} * sizeof(detail::flow_entry);
+    return byte_count::of<detail::flow_entry>(c.flows).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, all of which are written to here; flows are a power of two (asserted). Refers to the connections, which
@@ -47160,8 +47211,8 @@ class nat_chains {
 // Bytes of `n` of them. Not a member: Clang 14 would not know it in a constant.
 inline constexpr std::size_t nat_alignment = 16;
 template <class T>
-constexpr std::size_t nat_part(std::uint32_t n) noexcept {
-  return align_up(std::size_t{n} * sizeof(T), nat_alignment);
+constexpr byte_count nat_part(std::uint32_t n) noexcept {
+  return byte_count::of<T>(n).aligned(nat_alignment);
 }
 
 class nat_mappings {
@@ -47171,7 +47222,7 @@ class nat_mappings {
   using permission = nat_permission_entry;
   static constexpr std::size_t alignment = nat_alignment;
 
-  [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
+  [[nodiscard]] static constexpr byte_count bytes_needed(const nat_config& c) noexcept {
     return nat_part<mapping>(c.mappings) + nat_part<subscriber>(c.subscribers) + nat_part<permission>(c.permissions) +
            2 * nat_part<std::uint32_t>(c.mappings) + nat_part<std::uint32_t>(c.subscribers) +
            nat_part<std::uint32_t>(c.permissions);
@@ -47298,7 +47349,7 @@ class nat_mappings {
   template <class T>
   static T* take(std::byte*& at, std::uint32_t n) noexcept {
     T* const first = static_cast<T*>(static_cast<void*>(at));
-    at += nat_part<T>(n);
+    at += nat_part<T>(n).value();
     return first;
   }
   [[nodiscard]] std::uint64_t hash(const nat_endpoint& e, std::uint64_t kind) const noexcept {
@@ -47389,12 +47440,12 @@ struct sequence_entry {
 
 class nat_sequences {
  public:
-  [[nodiscard]] static constexpr std::size_t bytes_needed(std::uint32_t n) noexcept {
+  [[nodiscard]] static constexpr byte_count bytes_needed(std::uint32_t n) noexcept {
     return nat_part<sequence_entry>(n) + nat_part<std::uint32_t>(n);
   }
   nat_sequences(std::byte* at, std::uint32_t n) noexcept
       : entries_(static_cast<sequence_entry*>(static_cast<void*>(at)), n),
-        by_number_(static_cast<std::uint32_t*>(static_cast<void*>(at + nat_part<sequence_entry>(n))), n) {}
+        by_number_(static_cast<std::uint32_t*>(static_cast<void*>(at + nat_part<sequence_entry>(n).value())), n) {}
 
   [[nodiscard]] sequence_entry* find(std::uint32_t number) const noexcept {
     const std::uint32_t i = by_number_.find(entries_, &sequence_entry::next, mix(number),
@@ -47507,7 +47558,7 @@ class nat_table {
   /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
   /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
-    return detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences);
+    return (detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
@@ -47516,7 +47567,7 @@ class nat_table {
             const nat_options& options = {}) noexcept
       : connections_(connections),
         mappings_(memory.data(), c),
-        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c), c.sequences),
+        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c).value(), c.sequences),
         random_(c.seed),
         seed_(c.seed),
         options_(options) {

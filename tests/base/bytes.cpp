@@ -116,7 +116,6 @@ static_assert(ceil_power_of_two(0) == 1 && ceil_power_of_two(1) == 1 && ceil_pow
 static_assert(ceil_power_of_two(std::uint64_t{1} << 63) == std::uint64_t{1} << 63);
 static_assert(divide_up(0, 8) == 0 && divide_up(1, 8) == 1 && divide_up(8, 8) == 1 && divide_up(9, 8) == 2);
 static_assert(divide_up(SIZE_MAX, 2) == SIZE_MAX / 2 + 1);
-static_assert(align_up(0, 64) == 0 && align_up(1, 64) == 64 && align_up(64, 64) == 64);
 static_assert(narrow<std::uint8_t>(255) == 255 && narrow<std::int8_t>(-128) == -128);
 static_assert(spread_over(0, 10) == 0 && spread_over(0xffff'ffff, 10) == 9 && spread_over(0x8000'0000, 10) == 5);
 

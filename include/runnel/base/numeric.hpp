@@ -35,11 +35,6 @@ namespace runnel {
   return n / by + (n % by != 0 ? 1 : 0);
 }
 
-/// The smallest multiple of `to`, a power of two, that is not below `n`.
-[[nodiscard]] constexpr std::size_t align_up(std::size_t n, std::size_t to) noexcept {
-  return (n + (to - 1)) & ~(to - 1);
-}
-
 /// `value` as a `To`, which must be able to hold it (RUNNEL_ASSERT).
 template <class To, class From>
 [[nodiscard]] constexpr To narrow(From value) noexcept {

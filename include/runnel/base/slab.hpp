@@ -8,6 +8,7 @@
 #include <cstdint>  // uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
 #include <runnel/base/prefetch.hpp>
@@ -30,7 +31,7 @@ class slab {
 
   /// The memory that `capacity` objects need, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(std::uint32_t capacity) noexcept {
-    return places_offset(capacity) + capacity * sizeof(place);
+    return (places_begin(capacity) + byte_count::of<place>(capacity)).value();
   }
   /// How memory must be aligned.
   static constexpr std::size_t alignment = alignof(T) > alignof(std::uint64_t) ? alignof(T) : alignof(std::uint64_t);
@@ -40,7 +41,7 @@ class slab {
   /// place is first written to when it is first used.
   slab(mutable_bytes memory, std::uint32_t capacity) noexcept
       : taken_(static_cast<std::uint64_t*>(static_cast<void*>(memory.data()))),
-        places_(static_cast<place*>(static_cast<void*>(memory.data() + places_offset(capacity)))),
+        places_(static_cast<place*>(static_cast<void*>(memory.data() + places_begin(capacity).value()))),
         capacity_(capacity) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(capacity));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
@@ -124,8 +125,8 @@ class slab {
   };
 
   [[nodiscard]] static constexpr std::size_t words(std::uint32_t capacity) noexcept { return divide_up(capacity, 64); }
-  [[nodiscard]] static constexpr std::size_t places_offset(std::uint32_t capacity) noexcept {
-    return align_up(words(capacity) * sizeof(std::uint64_t), alignof(place));
+  [[nodiscard]] static constexpr byte_count places_begin(std::uint32_t capacity) noexcept {
+    return byte_count::of<std::uint64_t>(words(capacity)).aligned(alignof(place));
   }
   [[nodiscard]] T& at(index i) noexcept { return places_[i].object; }
 

@@ -18,6 +18,7 @@
 #include <cstdint>  // uint8_t, uint32_t, uint64_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/flow/engine.hpp>
 #include <runnel/flow/packet_ring.hpp>
 #include <runnel/wire/flow_key.hpp>
@@ -136,8 +137,10 @@ class handoff_mesh {
   /// How much memory it needs for so many threads and rings of `capacity` packets each: some 520 bytes for a ring, and
   /// a pointer for each packet in it.
   [[nodiscard]] static constexpr std::size_t bytes_needed(unsigned count, std::size_t capacity) noexcept {
-    return slots_offset(count) + std::size_t{count} * count * sizeof(packet) +
-           std::size_t{count} * (count - 1) * capacity * sizeof(packet);
+    const byte_count between = byte_count{count} * (count - 1u);
+    return (byte_count{slots_offset(count)} + byte_count::of<packet>(between * capacity) +
+            byte_count::of<packet>(byte_count{count} * count))
+        .value();
   }
   /// Between `count` threads, at least one, by rings of `capacity` packets, a power of two. `memory` must be aligned to
   /// 128 bytes and hold `bytes_needed` (RUNNEL_ASSERT). `clocks[i]` is what the loop of thread i sleeps by.

@@ -7,6 +7,7 @@
 #include <cstdint>  // int32_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/base/token_bucket.hpp>
@@ -119,20 +120,22 @@ inline constexpr std::size_t max_tables = 8, max_jumps = 16, table_alignment = 1
 struct rule_table_parts {
   // Bytes of `n` of them, up to where the next ones may begin.
   template <class T>
-  static constexpr std::size_t part(std::size_t n) noexcept {
-    return (sizeof(T) * n + table_alignment - 1) / table_alignment * table_alignment;
+  static constexpr byte_count part(std::uint64_t n) noexcept {
+    return byte_count::of<T>(n).aligned(table_alignment);
   }
   // A set of n elements takes at most 6 n slots, at least 2, and one more.
-  static constexpr std::size_t slots_of(const rule_table_config& c) noexcept {
-    return 6 * (std::size_t{c.elements} + c.sets);
+  static constexpr std::uint64_t slots_of(const rule_table_config& c) noexcept {
+    return 6 * (std::uint64_t{c.elements} + c.sets);
   }
   static constexpr std::size_t bytes_needed(const rule_table_config& c) noexcept {
-    return part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
-           part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
-           part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
-           part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
-           part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
-           part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
+    const byte_count all =
+        part<table_chain>(c.chains) + part<table_rule>(c.rules) + part<match::condition_node>(c.nodes) +
+        part<std::uint64_t>(c.words) + part<statement>(c.statements) + part<table_limit>(c.limits) +
+        part<table_update>(c.limits) + part<connection_limit>(c.limits) + part<counted_connection>(c.counted) +
+        part<std::uint32_t>(c.counted) + part<nat_target>(c.translations) + part<char>(c.text) +
+        part<table_set>(c.sets) + part<match::set_reference>(c.sets) + part<table_element>(c.elements) +
+        part<element_state>(c.elements) + part<statement>(c.elements) + part<table_slot>(slots_of(c));
+    return all.value();
   }
 
   rule_table_parts(mutable_bytes memory, const rule_table_config& c, std::uint64_t with_seed) noexcept
@@ -159,7 +162,7 @@ struct rule_table_parts {
     elements = take<table_element>(at, c.elements);
     states = take<element_state>(at, c.elements);
     leads = take<statement>(at, c.elements);
-    slots = take<table_slot>(at, slots_of(c));
+    slots = take<table_slot>(at, static_cast<std::size_t>(slots_of(c)));
     clear();
   }
 
@@ -236,7 +239,7 @@ struct rule_table_parts {
   static T* take(std::byte*& at, std::size_t n) noexcept {
     T* const first_one = static_cast<T*>(static_cast<void*>(at));
     for (std::size_t i = 0; i < n; ++i) ::new (static_cast<void*>(at + i * sizeof(T))) T{};
-    at += part<T>(n);
+    at += part<T>(n).value();
     return first_one;
   }
 };

@@ -28,6 +28,7 @@
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
 #include <runnel/base/prefetch.hpp>
@@ -66,8 +67,9 @@ class compact_trie {
   /// up to 14) for each /16, and for each /24 with longer ones.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
     constexpr std::size_t apart = sizeof(Address) == 4 ? 16384 : ~std::size_t{0};
-    const std::size_t n = routes <= apart ? 160 * routes : 160 * apart + 5 * (routes - apart);
-    return align_up(fixed_bytes + n + 8192, alignment);
+    const byte_count first = byte_count{160} * (routes < apart ? routes : apart);
+    const byte_count others = byte_count{5} * (routes < apart ? 0 : routes - apart);
+    return (first + others + (fixed_bytes + 8192)).aligned(alignment).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`; others are touched when they are needed.

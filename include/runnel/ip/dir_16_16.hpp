@@ -24,8 +24,8 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint16_t, uint32_t, uint64_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
-#include <runnel/base/numeric.hpp>
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/compact_trie.hpp>
@@ -54,7 +54,7 @@ class dir_16_16 {
   /// KiB for each of up to 96 different /16, and 40 bytes a route. With many more different /16 than these the lookup
   /// in some is slower.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
-    return root_bytes + front_bytes(routes) + trie::bytes_for(routes);
+    return (byte_count{root_bytes} + front_bytes(routes) + trie::bytes_for(routes)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It is divided as for the most routes that `bytes_for` takes no more for.
@@ -116,7 +116,8 @@ class dir_16_16 {
 
   static constexpr std::size_t front_bytes(std::size_t routes) noexcept {
     const std::size_t pages = routes < most_pages ? routes : most_pages;
-    return align_up(lines::least_bytes + pages * lines::page_bytes + 40 * routes, alignment);
+    const byte_count of_routes = byte_count{40} * routes;
+    return (of_routes + (lines::least_bytes + pages * lines::page_bytes)).aligned(alignment).value();
   }
   static constexpr std::size_t routes_for(std::size_t room) noexcept {
     std::size_t fewest = 0, most = room / 40;

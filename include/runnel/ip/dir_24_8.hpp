@@ -12,6 +12,7 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint16_t, uint32_t, uintptr_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
@@ -75,7 +76,7 @@ class dir_24_8 {
   /// The memory for `routes` routes that are spread as those of the internet are: 32 MiB, and twice that of a compact
   /// trie, half of it for groups.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
-    return table_bytes + 2 * trie::bytes_for(routes);
+    return (byte_count{2} * trie::bytes_for(routes) + table_bytes).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned to `alignment` and have at least
   /// `bytes_for(0)` bytes (asserted). It writes to the first `bytes_for(0)`.

@@ -14,6 +14,7 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/numeric.hpp>
 #include <runnel/base/slab.hpp>
@@ -32,13 +33,15 @@ class fragment_store {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const fragment_config& c) noexcept {
-    return fragments_offset(c) + slab<fragment>::bytes_needed(c.fragments);
+    return (fragments_begin(c) + slab<fragment>::bytes_needed(c.fragments)).value();
   }
   fragment_store(mutable_bytes memory, const fragment_config& c) noexcept
       : buckets_(static_cast<std::uint32_t*>(static_cast<void*>(memory.data()))),
         mask_(buckets_of(c) - 1),
-        datagrams_({memory.data() + datagrams_offset(c), slab<datagram>::bytes_needed(c.datagrams)}, c.datagrams),
-        fragments_({memory.data() + fragments_offset(c), slab<fragment>::bytes_needed(c.fragments)}, c.fragments),
+        datagrams_({memory.data() + datagrams_begin(c).value(), slab<datagram>::bytes_needed(c.datagrams)},
+                   c.datagrams),
+        fragments_({memory.data() + fragments_begin(c).value(), slab<fragment>::bytes_needed(c.fragments)},
+                   c.fragments),
         config_(c) {
     RUNNEL_ASSERT(memory.size() >= bytes_needed(c) && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
     RUNNEL_ASSERT(c.fragments >= 1 && c.datagrams >= 1 && c.fragments <= 1u << 30 && c.datagrams <= 1u << 30);
@@ -236,11 +239,11 @@ class fragment_store {
   [[nodiscard]] static constexpr std::uint32_t buckets_of(const fragment_config& c) noexcept {
     return static_cast<std::uint32_t>(ceil_power_of_two(c.datagrams));
   }
-  [[nodiscard]] static constexpr std::size_t datagrams_offset(const fragment_config& c) noexcept {
-    return align_up(buckets_of(c) * sizeof(std::uint32_t), alignment);
+  [[nodiscard]] static constexpr byte_count datagrams_begin(const fragment_config& c) noexcept {
+    return byte_count::of<std::uint32_t>(ceil_power_of_two(c.datagrams)).aligned(alignment);
   }
-  [[nodiscard]] static constexpr std::size_t fragments_offset(const fragment_config& c) noexcept {
-    return align_up(datagrams_offset(c) + slab<datagram>::bytes_needed(c.datagrams), alignment);
+  [[nodiscard]] static constexpr byte_count fragments_begin(const fragment_config& c) noexcept {
+    return (datagrams_begin(c) + slab<datagram>::bytes_needed(c.datagrams)).aligned(alignment);
   }
   [[nodiscard]] instant due(const datagram& g) const noexcept {
     return g.since + (g.key.is_ipv6() ? config_.ipv6_timeout : config_.ipv4_timeout);

@@ -8,6 +8,7 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/hash.hpp>
 #include <runnel/base/numeric.hpp>
@@ -67,12 +68,12 @@ class neighbour_store {
   static constexpr std::size_t lists = static_cast<std::size_t>(neighbour_list::count_);
 
   static constexpr std::size_t bytes_needed(const neighbour_config& c) noexcept {
-    return buckets_offset(c) + std::size_t{buckets_of(c)} * sizeof(std::uint32_t);
+    return (buckets_begin(c) + byte_count::of<std::uint32_t>(ceil_power_of_two(c.entries))).value();
   }
   neighbour_store(mutable_bytes memory, const neighbour_config& c) noexcept
       : entries_(at<neighbour_entry>(memory, 0)),
-        packets_(at<waiting_packet>(memory, packets_offset(c))),
-        buckets_(at<std::uint32_t>(memory, buckets_offset(c))),
+        packets_(at<waiting_packet>(memory, packets_begin(c).value())),
+        buckets_(at<std::uint32_t>(memory, buckets_begin(c).value())),
         capacity_(c.entries),
         packet_capacity_(c.packets),
         mask_(buckets_of(c) - 1),
@@ -214,11 +215,11 @@ class neighbour_store {
     std::uint32_t first = 0, last = 0, waiting = 0;
   };
 
-  static constexpr std::size_t packets_offset(const neighbour_config& c) noexcept {
-    return align_up(std::size_t{c.entries} * sizeof(neighbour_entry), alignof(waiting_packet));
+  static constexpr byte_count packets_begin(const neighbour_config& c) noexcept {
+    return byte_count::of<neighbour_entry>(c.entries).aligned(alignof(waiting_packet));
   }
-  static constexpr std::size_t buckets_offset(const neighbour_config& c) noexcept {
-    return packets_offset(c) + std::size_t{c.packets} * sizeof(waiting_packet);
+  static constexpr byte_count buckets_begin(const neighbour_config& c) noexcept {
+    return packets_begin(c) + byte_count::of<waiting_packet>(c.packets);
   }
   static constexpr std::uint32_t buckets_of(const neighbour_config& c) noexcept {
     return static_cast<std::uint32_t>(ceil_power_of_two(c.entries));

@@ -21,6 +21,7 @@
 #include <cstdint>  // uint16_t, uint32_t, uint64_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/config.hpp>
 #include <runnel/packet/descriptor.hpp>
@@ -52,15 +53,13 @@ class alignas(64) pool {
   }
   /// How much memory `create` needs for a configuration.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const pool_config& c) noexcept {
-    return slots_offset(c) + stride(c) * c.packets;
+    return (slots_begin(c) + byte_count{stride(c)} * c.packets).value();
   }
   /// Makes a pool in `memory`, which must be aligned to 64 bytes, stays the caller's, and must outlive the pool.
   /// Null when the memory is too small or not aligned, or a size in the configuration is beyond its limit.
   [[nodiscard]] static pool* create(mutable_bytes memory, const pool_config& c) noexcept {
     if (c.bytes > 0xffff || c.headroom > 0xffff || c.packets == 0) return nullptr;
     if (std::uint64_t{c.packets} + c.bare > no_slot - 1) return nullptr;
-    // First a bound that does not wrap where size_t has 32 bits.
-    if (memory.size() / stride(c) < c.packets || memory.size() / sizeof(detail::descriptor) < c.bare) return nullptr;
     if (memory.size() < bytes_needed(c) || reinterpret_cast<std::uintptr_t>(memory.data()) % 64 != 0) return nullptr;
     return ::new (static_cast<void*>(memory.data())) pool(memory.data(), c);
   }
@@ -192,9 +191,8 @@ class alignas(64) pool {
  private:
   friend class packet;
 
-  [[nodiscard]] static constexpr std::size_t round_up(std::size_t n) noexcept { return (n + 63) / 64 * 64; }
-  [[nodiscard]] static constexpr std::size_t lists_offset(const pool_config& c) noexcept;
-  [[nodiscard]] static constexpr std::size_t slots_offset(const pool_config& c) noexcept;
+  [[nodiscard]] static constexpr byte_count lists_begin(const pool_config& c) noexcept;
+  [[nodiscard]] static constexpr byte_count slots_begin(const pool_config& c) noexcept;
 
   pool(std::byte* memory, const pool_config& c) noexcept;
 
@@ -288,17 +286,17 @@ class alignas(64) pool {
   alignas(64) std::uint32_t home_coming_ = no_slot;
 };
 
-constexpr std::size_t pool::lists_offset(const pool_config& c) noexcept {
-  return sizeof(pool) + (std::size_t{c.packets} + c.bare) * sizeof(detail::descriptor);
+constexpr byte_count pool::lists_begin(const pool_config& c) noexcept {
+  return byte_count{sizeof(pool)} + byte_count::of<detail::descriptor>(std::uint64_t{c.packets} + c.bare);
 }
-constexpr std::size_t pool::slots_offset(const pool_config& c) noexcept {
-  return lists_offset(c) + round_up((std::size_t{c.packets} * 2 + c.bare) * sizeof(std::uint32_t));
+constexpr byte_count pool::slots_begin(const pool_config& c) noexcept {
+  return lists_begin(c) + byte_count::of<std::uint32_t>(std::uint64_t{c.packets} * 2 + c.bare).aligned(64);
 }
 
 inline pool::pool(std::byte* memory, const pool_config& c) noexcept
-    : slots_(memory + slots_offset(c)),
+    : slots_(memory + slots_begin(c).value()),
       stride_(stride(c)),
-      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_offset(c)))),
+      free_slots_(static_cast<std::uint32_t*>(static_cast<void*>(memory + lists_begin(c).value()))),
       free_bare_list_(free_slots_ + c.packets),
       refs_(free_bare_list_ + c.bare),
       free_count_(c.packets),

@@ -34,8 +34,8 @@
 #include <cstdint>  // uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
-#include <runnel/base/numeric.hpp>
 #include <runnel/base/prefetch.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
@@ -64,19 +64,19 @@ class connection_table {
 
   /// How much memory a table needs, in bytes.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const connection_config& c) noexcept {
-    return expectations_offset(c) + std::size_t{c.expectations} * sizeof(detail::expectation);
+    return (expectations_begin(c) + byte_count::of<detail::expectation>(c.expectations)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, for at least one connection and at most 2^28 - 2 (asserted). Sets to zero where the index lies; the
   /// rest is first touched when it is first used.
   connection_table(mutable_bytes memory, const connection_config& c, const tracking_options& options = {}) noexcept
       : index_(object_at<detail::index_line>(memory, 0), lines_for(c), c.seed),
-        wheel_(object_at<detail::wheel_chunk>(memory, chunks_offset(c))),
-        records_(object_at<connection>(memory, records_offset(c))),
-        tuples_(object_at<tuple_pair>(memory, tuples_offset(c))),
-        free_(object_at<std::uint32_t>(memory, free_offset(c))),
+        wheel_(object_at<detail::wheel_chunk>(memory, chunks_begin(c).value())),
+        records_(object_at<connection>(memory, records_begin(c).value())),
+        tuples_(object_at<tuple_pair>(memory, tuples_begin(c).value())),
+        free_(object_at<std::uint32_t>(memory, free_begin(c).value())),
         ring_(free_ + c.connections),
-        expectations_(object_at<detail::expectation>(memory, expectations_offset(c)), c.expectations, c.seed),
+        expectations_(object_at<detail::expectation>(memory, expectations_begin(c).value()), c.expectations, c.seed),
         capacity_(c.connections),
         ipv6_capacity_(ipv6_of(c)),
         ring_size_(c.unconfirmed) {
@@ -219,22 +219,22 @@ class connection_table {
   [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
     return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
   }
-  [[nodiscard]] static constexpr std::size_t records_offset(const connection_config& c) noexcept {
-    return std::size_t{lines_for(c)} * sizeof(detail::index_line);
+  [[nodiscard]] static constexpr byte_count records_begin(const connection_config& c) noexcept {
+    return byte_count::of<detail::index_line>(lines_for(c));
   }
-  [[nodiscard]] static constexpr std::size_t chunks_offset(const connection_config& c) noexcept {
-    return records_offset(c) + std::size_t{c.connections} * sizeof(connection);
+  [[nodiscard]] static constexpr byte_count chunks_begin(const connection_config& c) noexcept {
+    return records_begin(c) + byte_count::of<connection>(c.connections);
   }
-  [[nodiscard]] static constexpr std::size_t free_offset(const connection_config& c) noexcept {
-    return chunks_offset(c) +
-           std::size_t{detail::deadline_wheel::chunks_for(c.connections)} * sizeof(detail::wheel_chunk);
+  [[nodiscard]] static constexpr byte_count free_begin(const connection_config& c) noexcept {
+    return chunks_begin(c) + byte_count::of<detail::wheel_chunk>(detail::deadline_wheel::chunks_for(c.connections));
   }
-  [[nodiscard]] static constexpr std::size_t tuples_offset(const connection_config& c) noexcept {
-    return free_offset(c) + align_up((std::size_t{c.connections} + c.unconfirmed) * sizeof(std::uint32_t), alignment);
+  [[nodiscard]] static constexpr byte_count tuples_begin(const connection_config& c) noexcept {
+    return free_begin(c) +
+           byte_count::of<std::uint32_t>(std::uint64_t{c.connections} + c.unconfirmed).aligned(alignment);
   }
 
-  [[nodiscard]] static constexpr std::size_t expectations_offset(const connection_config& c) noexcept {
-    return tuples_offset(c) + std::size_t{ipv6_of(c)} * sizeof(tuple_pair);
+  [[nodiscard]] static constexpr byte_count expectations_begin(const connection_config& c) noexcept {
+    return tuples_begin(c) + byte_count::of<tuple_pair>(ipv6_of(c));
   }
 
   [[nodiscard]] bool is_confirmed(const connection& c) const noexcept {

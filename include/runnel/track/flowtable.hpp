@@ -19,6 +19,7 @@
 #include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
@@ -91,7 +92,7 @@ class flowtable {
   static constexpr std::size_t alignment = 64;
   /// How many bytes a table needs.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const flowtable_config& c) noexcept {
-    return std::size_t{c.flows} * sizeof(detail::flow_entry);
+    return byte_count::of<detail::flow_entry>(c.flows).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)`
   /// bytes, all of which are written to here; flows are a power of two (asserted). Refers to the connections, which

@@ -18,8 +18,8 @@
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
 #include <new>      // placement new
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/hash.hpp>
-#include <runnel/base/numeric.hpp>
 #include <runnel/config.hpp>
 #include <runnel/track/nat_options.hpp>
 #include <runnel/wire/address.hpp>
@@ -142,8 +142,8 @@ class nat_chains {
 // Bytes of `n` of them. Not a member: Clang 14 would not know it in a constant.
 inline constexpr std::size_t nat_alignment = 16;
 template <class T>
-constexpr std::size_t nat_part(std::uint32_t n) noexcept {
-  return align_up(std::size_t{n} * sizeof(T), nat_alignment);
+constexpr byte_count nat_part(std::uint32_t n) noexcept {
+  return byte_count::of<T>(n).aligned(nat_alignment);
 }
 
 class nat_mappings {
@@ -153,7 +153,7 @@ class nat_mappings {
   using permission = nat_permission_entry;
   static constexpr std::size_t alignment = nat_alignment;
 
-  [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
+  [[nodiscard]] static constexpr byte_count bytes_needed(const nat_config& c) noexcept {
     return nat_part<mapping>(c.mappings) + nat_part<subscriber>(c.subscribers) + nat_part<permission>(c.permissions) +
            2 * nat_part<std::uint32_t>(c.mappings) + nat_part<std::uint32_t>(c.subscribers) +
            nat_part<std::uint32_t>(c.permissions);
@@ -280,7 +280,7 @@ class nat_mappings {
   template <class T>
   static T* take(std::byte*& at, std::uint32_t n) noexcept {
     T* const first = static_cast<T*>(static_cast<void*>(at));
-    at += nat_part<T>(n);
+    at += nat_part<T>(n).value();
     return first;
   }
   [[nodiscard]] std::uint64_t hash(const nat_endpoint& e, std::uint64_t kind) const noexcept {

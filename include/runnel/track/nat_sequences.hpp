@@ -7,6 +7,7 @@
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // int32_t, uint16_t, uint32_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/hash.hpp>
 #include <runnel/track/nat_mapping.hpp>
 
@@ -47,12 +48,12 @@ struct sequence_entry {
 
 class nat_sequences {
  public:
-  [[nodiscard]] static constexpr std::size_t bytes_needed(std::uint32_t n) noexcept {
+  [[nodiscard]] static constexpr byte_count bytes_needed(std::uint32_t n) noexcept {
     return nat_part<sequence_entry>(n) + nat_part<std::uint32_t>(n);
   }
   nat_sequences(std::byte* at, std::uint32_t n) noexcept
       : entries_(static_cast<sequence_entry*>(static_cast<void*>(at)), n),
-        by_number_(static_cast<std::uint32_t*>(static_cast<void*>(at + nat_part<sequence_entry>(n))), n) {}
+        by_number_(static_cast<std::uint32_t*>(static_cast<void*>(at + nat_part<sequence_entry>(n).value())), n) {}
 
   [[nodiscard]] sequence_entry* find(std::uint32_t number) const noexcept {
     const std::uint32_t i = by_number_.find(entries_, &sequence_entry::next, mix(number),

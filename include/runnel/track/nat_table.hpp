@@ -22,6 +22,7 @@
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/hash.hpp>
 #include <runnel/base/random.hpp>
@@ -91,7 +92,7 @@ class nat_table {
   /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
   /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
-    return detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences);
+    return (detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences)).value();
   }
   /// An empty table in `memory`, which stays the caller's, must outlive it, be aligned and have `bytes_needed(c)` bytes
   /// (asserted). Refers to the connections, which must outlive it. Endpoint-independent mappings need room for one
@@ -100,7 +101,7 @@ class nat_table {
             const nat_options& options = {}) noexcept
       : connections_(connections),
         mappings_(memory.data(), c),
-        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c), c.sequences),
+        sequences_(memory.data() + detail::nat_mappings::bytes_needed(c).value(), c.sequences),
         random_(c.seed),
         seed_(c.seed),
         options_(options) {
