@@ -199,6 +199,7 @@ class connection_table {
   [[nodiscard]] bool check() const noexcept;
 
  private:
+  friend class flowtable;
   friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;

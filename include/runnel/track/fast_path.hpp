@@ -12,7 +12,7 @@
 //
 // `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
 // packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,
-// Ethernet header, scratch word (and with it `oif_of`), mark, priority. Their connections count them, live on and
+// Ethernet addresses, scratch word (and with it `oif_of`). Their connections count them, live on and
 // follow their windows as if `track` had seen them. All other packets it leaves wholly untouched, for the slow way.
 //
 // Which packets go the fast way: TCP and UDP over IPv4 without options or IPv6 without extension headers, in Ethernet
@@ -24,9 +24,8 @@
 //
 // What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and
 // logs see the other packets only; nor are routes and neighbours. A decision holds for `flowtable_options::lifetime`,
-// or until `flows.clear()`. What else stages in between did to packets, DSCP or TTL set by a rule among it, is not
-// done again; where they changed addresses or ports other than NAT does, `flow_add` adds nothing. Marks and priorities
-// become those of the packet that was remembered.
+// or until `flows.clear()`. What else stages in between did to packets, marks, priorities, DSCP or TTL set by a rule
+// among it, is not done again; where they changed addresses or ports other than NAT does, `flow_add` adds nothing.
 //
 // The order of packets is kept within a connection: a packet of it that goes the slow way takes those of its burst with
 // it that come after it, and packets on the fast way leave first. Fragments without ports, and what waits in a queue or
@@ -62,22 +61,23 @@ struct offloaded {
 namespace detail {
 
 struct fast_tracker {
-  static constexpr std::uint32_t none = flow_entry::free;
   enum class look : std::uint8_t { strange, plain4, plain6 };
   // What is known of a packet on its way through a burst.
   struct slot {
-    tuple_key key;
-    index_home home;     // no marks: not to be looked for
-    std::uint32_t flow;  // none: of no connection
+    std::uint64_t addresses;  // as in flow_entry
+    std::uint64_t ports;
+    flow_entry* entry;    // null: there is none
+    std::uint32_t line;   // where it should lie
+    std::uint16_t state;  // as in flow_entry, of this time
     look kind;
     bool is_tcp;
-    connection_tuple tuple;  // of what is not plain4
   };
   // What is the same for all packets of a burst.
   struct facts {
     connection_table& table;
     flowtable& flows;
-    std::uint64_t now;         // in ticks
+    std::uint64_t now;  // in ticks
+    std::uint16_t zone;
     std::uint64_t behind = 0;  // connections, by the lower bits of their numbers, of which a packet went the slow way
   };
 
@@ -90,58 +90,51 @@ struct fast_tracker {
   RUNNEL_INLINE static look look_of(const packet& p, bool& is_tcp) noexcept {
     const packed_layers found = pack_layers(p.layers());
     const packed_layers placed =
-        (found & ~ports_bits) - ((std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom());
+        (found & ~ports_bits) - (std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom();
     is_tcp = (found & bit(protocol::tcp)) != 0;
-    const std::size_t transport = is_tcp ? 20 : 8;
-    if ((found & ports_bits) == 0) return look::strange;
-    if (placed == plain4 && p.length() >= 34 + transport) [[likely]]
+    if ((found & ports_bits) == 0) [[unlikely]]
+      return look::strange;
+    if (placed == plain4 && p.length() >= (is_tcp ? 54 : 42)) [[likely]]
       return look::plain4;
-    return placed == plain6 && p.length() >= 54 + transport ? look::plain6 : look::strange;
+    return placed == plain6 && p.length() >= (is_tcp ? 74 : 62) ? look::plain6 : look::strange;
   }
 
   // ---- three steps, each over many packets: read and hash
 
-  RUNNEL_INLINE static void read(const connection_table& t, const packet& p, std::uint16_t zone, slot& s) noexcept {
-    s.kind = look_of(p, s.is_tcp);
-    if (s.kind != look::plain4) [[unlikely]] {
-      read_other(t, p, zone, s);
-      return;
+  RUNNEL_INLINE static void read(const facts& f, const packet& p, slot& s) noexcept {
+    bool is_tcp = false;
+    const look kind = look_of(p, is_tcp);
+    s.kind = kind, s.is_tcp = is_tcp;
+    std::uint64_t addresses = 0, ports = std::uint64_t{p.iif()} << 32 | std::uint64_t{f.zone} << 48;
+    if (kind == look::plain4) [[likely]] {
+      addresses = load<std::uint64_t>(p.data() + 26);
+      ports |= load<std::uint32_t>(p.data() + 34);
+    } else {
+      const std::uint32_t flow = kind == look::plain6 ? flow_of(f, p) : no_flow;
+      if (flow == no_flow) {
+        s.entry = nullptr, s.line = no_flow;
+        return;
+      }
+      addresses = flow;
     }
-    const std::byte* const at = p.data();
-    const tuple_key k = key_of_ports(
-        load_be64(at + 26), tuple_rest(load_be32(at + 34), s.is_tcp ? std::uint8_t{6} : std::uint8_t{17}, zone));
-    s.key.a = k.a, s.key.b = k.b, s.key.turned = k.turned;
-    s.home = t.index_.home(k);
-    t.index_.prefetch(s.home.line());
-  }
-  // IPv6; and what is not plain, but belongs to a connection whose packets it must not be overtaken by.
-  [[gnu::noinline]] static void read_other(const connection_table& t, const packet& p, std::uint16_t zone,
-                                           slot& s) noexcept {
-    packet_tuple found;
-    read_carefully(p, zone, found);
-    s.home = {};
-    const std::uint8_t protocol_number = found.tuple.protocol_number();
-    if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return;
-    s.tuple = found.tuple;
-    s.tuple.key(t.index_.seed(), s.key);
-    s.home = t.index_.home(s.key);
-    t.index_.prefetch(s.home.line());
+    s.addresses = addresses, s.ports = ports;
+    s.state =
+        static_cast<std::uint16_t>(f.flows.generation_ << 2 | (kind == look::plain6 ? 2u : 0u) | (is_tcp ? 1u : 0u));
+    s.line = line_of(f.flows, addresses, ports);
+    prefetch_to_read(f.flows.entries_ + s.line);
   }
 
   // ---- search
 
-  RUNNEL_INLINE static void search(const flowtable& f, const connection_table& t, slot& s) noexcept {
-    s.flow = none;
-    if (s.home.marks() == 0) [[unlikely]]
+  RUNNEL_INLINE static void search(const facts& f, slot& s) noexcept {
+    if (s.line == no_flow) [[unlikely]]
       return;
-    const std::uint32_t place = (s.key.b & ipv6_tuple) == 0
-                                    ? t.index_.find(s.key, s.home, [](std::uint32_t) { return true; })
-                                    : t.find_place6(s.key, s.home, s.tuple);
-    if (place == connection_index::none) return;
-    const place_reference to = t.index_.at(place);
-    s.flow = to.number() * 2 + to.direction(s.key.turned);
-    prefetch_to_write(&f.entries_[s.flow & f.mask_]);
-    const connection* const c = &t.records_[to.number()];
+    flow_entry* e = f.flows.entries_ + s.line;
+    if (!is_of(*e, s.addresses, s.ports, s.state)) [[unlikely]]
+      e = search_beside(f, s);
+    s.entry = e;
+    if (e == nullptr) return;
+    const connection* const c = f.table.records_ + (e->flow >> 1);
     prefetch_to_write(c);
     if (s.is_tcp) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
   }
@@ -150,21 +143,18 @@ struct fast_tracker {
 
   // Whether the packet went the fast way: it is ready then. Else nothing was changed but counters.
   RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
-    if (s.flow == none || s.kind == look::strange) [[unlikely]]
-      return stay(f, s, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
-    const flow_entry& e = f.flows.entries_[s.flow & f.flows.mask_];
-    connection& c = f.table.records_[s.flow >> 1];
-    if (((e.flow ^ s.flow) | (e.born ^ c.created_) | (std::uint32_t{e.iif} ^ p.iif())) != 0) [[unlikely]]
-      return stay(f, s, f.flows.statistics_.misses);
-    if (!is_fresh(f.flows, e, f.now)) [[unlikely]]
-      return stay(f, s, f.flows.statistics_.stale);
-    if ((f.behind >> (s.flow >> 1 & 63u) & 1u) != 0 ||
-        !(s.kind == look::plain4 ? go4(f, p, s, e, c) : go6(f, p, s, e, c))) [[unlikely]]
-      return stay(f, s, f.flows.statistics_.exceptions);
-    p.connection(connection_word::of(connection_state::established).value | (s.flow & 1u) << 3);
-    p.scratch(e.scratch);
-    p.mark(e.mark);
-    p.priority(e.priority);
+    const flow_entry* const e = s.entry;
+    if (e == nullptr) [[unlikely]]
+      return stay(f, p, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
+    connection& c = f.table.records_[e->flow >> 1];
+    if (((e->state ^ s.state) | (e->born ^ c.created_)) != 0 ||
+        !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.flows.lifetime_)) [[unlikely]]
+      return stay(f, p, f.flows.statistics_.stale);
+    if ((f.behind >> (e->flow >> 1 & 63u) & 1u) != 0 ||
+        !(s.kind == look::plain4 ? go4(f, p, s.is_tcp, *e, c) : go6(f, p, s.is_tcp, *e, c))) [[unlikely]]
+      return stay(f, p, f.flows.statistics_.exceptions);
+    p.connection(connection_word::of(connection_state::established).value | (e->flow & 1u) << 3);
+    p.scratch(e->scratch);
     return true;
   }
 
@@ -185,42 +175,88 @@ struct fast_tracker {
     const std::byte* const network = p.data() + 14;
     const bool v6 = kind == look::plain6;
     if (v6 != to.is_ipv6() || !looks_like(network, v6, to)) return;
-    const std::uint32_t size = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
     const std::uint32_t flow = word.number() * 2 + (reply ? 1 : 0);
-    flow_entry& e = flows.entries_[flow & flows.mask_];
-    const bool ours = e.flow == flow && e.born == c.created_, fresh = is_fresh(flows, e, now);
-    if (!ours && fresh && is_alive(t, e)) {
+    const std::uint64_t addresses = v6 ? flow : to_big(from.addresses4());
+    const std::uint64_t ports = (v6 ? 0 : to_big(std::uint32_t{from.source_port()} << 16 | from.destination_port())) |
+                                std::uint64_t{p.iif()} << 32 | std::uint64_t{from.zone()} << 48;
+    const auto state = static_cast<std::uint16_t>(flows.generation_ << 2 | (v6 ? 2u : 0u) | (is_tcp ? 1u : 0u));
+    flow_entry* const e = place_for(flows, addresses, ports, state, now);
+    if (e == nullptr) {
       ++flows.statistics_.full;
       return;
     }
-    ++(ours ? flows.statistics_.renewed : flows.statistics_.added);
-    if (!ours || !fresh || e.longest < size) e.longest = static_cast<std::uint16_t>(size < 0xffff ? size : 0xffff);
-    e.flow = flow, e.born = c.created_, e.generation = flows.generation_;
-    e.until = static_cast<std::uint32_t>(now) + flows.lifetime_;
-    e.scratch = p.scratch(), e.mark = p.mark(), e.iif = p.iif(), e.priority = p.priority();
-    copy_bytes(e.link, p.data(), sizeof e.link);
-    if (!v6) note_changes(e, network, from, to, c.bits(), reply);
+    const std::uint32_t said = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
+    const auto size = static_cast<std::uint16_t>(said < 0xffff ? said : 0xffff);
+    const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now);
+    ++(again ? flows.statistics_.renewed : flows.statistics_.added);
+    if (!again || e->longest < size) e->longest = size;
+    e->addresses = addresses, e->ports = ports, e->state = state;
+    e->until = static_cast<std::uint32_t>(now) + flows.lifetime_;
+    e->flow = flow, e->born = c.created_;
+    copy_bytes(e->link, p.data(), sizeof e->link);
+    e->scratch = p.scratch();
+    if (!v6) note_changes(*e, network, c.bits());
   }
 
  private:
-  RUNNEL_INLINE static bool is_fresh(const flowtable& f, const flow_entry& e, std::uint64_t now) noexcept {
-    // Between 1 and a lifetime: what has lain there for longer than 32 bits count is not taken for new.
-    return e.generation == f.generation_ && e.until - static_cast<std::uint32_t>(now) - 1 < f.lifetime_;
+  static constexpr std::uint32_t no_flow = 0xffff'ffff;
+
+  // The seed is in both factors: whoever knew one of them could make it 0, and all products alike.
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t line_of(const flowtable& f, std::uint64_t addresses,
+                                                           std::uint64_t ports) noexcept {
+    const std::uint64_t other = f.seed_ << 32 | f.seed_ >> 32;
+    return static_cast<std::uint32_t>(multiply_fold(addresses ^ f.seed_ ^ hash_a, ports ^ other ^ hash_b)) & f.mask_;
   }
-  static bool is_alive(const connection_table& t, const flow_entry& e) noexcept {
-    if (e.flow == none) return false;
-    const connection& c = t.records_[e.flow >> 1];
-    return t.is_confirmed(c) && c.created_ == e.born;
+  RUNNEL_INLINE static bool is_of(const flow_entry& e, std::uint64_t addresses, std::uint64_t ports,
+                                  std::uint16_t state) noexcept {
+    return ((e.addresses ^ addresses) | (e.ports ^ ports) | ((e.state ^ std::uint32_t{state}) & 3u)) == 0;
+  }
+  [[gnu::noinline]] static flow_entry* search_beside(const facts& f, const slot& s) noexcept {
+    for (std::uint32_t beside = 1; beside < 4; ++beside)
+      if (flow_entry& e = f.flows.entries_[s.line ^ beside]; is_of(e, s.addresses, s.ports, s.state)) return &e;
+    return nullptr;
+  }
+  // Where a flow lies, or may; null where others are.
+  static flow_entry* place_for(const flowtable& f, std::uint64_t addresses, std::uint64_t ports, std::uint16_t state,
+                               std::uint64_t now) noexcept {
+    flow_entry* free = nullptr;
+    const std::uint32_t line = line_of(f, addresses, ports);
+    for (std::uint32_t beside = 0; beside < 4; ++beside) {
+      flow_entry& e = f.entries_[line ^ beside];
+      if (is_of(e, addresses, ports, state)) return &e;
+      if (free == nullptr && !is_used(f, e, now)) free = &e;
+    }
+    return free;
+  }
+  // Whether a connection still lives by an entry.
+  static bool is_used(const flowtable& f, const flow_entry& e, std::uint64_t now) noexcept {
+    // Between 1 and a lifetime: what has lain there for longer than 32 bits count is not taken for new.
+    if (e.state >> 2 != f.generation_ || e.until - static_cast<std::uint32_t>(now) - 1 >= f.lifetime_) return false;
+    const connection& c = f.connections_.records_[e.flow >> 1];
+    return f.connections_.is_confirmed(c) && c.created_ == e.born;
   }
   RUNNEL_INLINE static bool has_good_status(const connection& c, bool is_tcp) noexcept {
     using namespace connection_status;
     const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
     return (c.bits() & (wanted | seq_adjust)) == wanted && (!is_tcp || c.tcp_state_ == tcp_transitions::est);
   }
+
+  // The number of the connection that a packet of TCP or UDP belongs to, twice, plus its direction.
+  [[gnu::noinline]] static std::uint32_t flow_of(const facts& f, const packet& p) noexcept {
+    packet_tuple found;
+    read_tuple(p, f.zone, found);
+    const std::uint8_t protocol_number = found.tuple.protocol_number();
+    if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return no_flow;
+    const tuple_key k = found.tuple.key(f.table.index_.seed());
+    const std::uint32_t place = f.table.find_place(k, f.table.index_.home(k), found.tuple);
+    if (place == connection_index::none) return no_flow;
+    const place_reference to = f.table.index_.at(place);
+    return to.number() * 2 + to.direction(k.turned);
+  }
   // The packet goes the slow way, and those behind it of the same connection as well.
-  [[gnu::noinline]] static bool stay(facts& f, const slot& s, std::uint64_t& why) noexcept {
+  [[gnu::noinline]] static bool stay(facts& f, const packet& p, std::uint64_t& why) noexcept {
     ++why;
-    if (s.flow != none) f.behind |= std::uint64_t{1} << (s.flow >> 1 & 63u);
+    if (const std::uint32_t flow = flow_of(f, p); flow != no_flow) f.behind |= std::uint64_t{1} << (flow >> 1 & 63u);
     return false;
   }
 
@@ -230,40 +266,41 @@ struct fast_tracker {
            (load_u8(p.data()) & 1u) == 0 && !p.is_shared() &&
            (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
   }
-  RUNNEL_INLINE static bool go4(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+  RUNNEL_INLINE static bool go4(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 16);
     std::uint64_t sum = load<std::uint32_t>(link + 14);
     for (std::size_t at = 18; at < 34; at += 4) sum += load<std::uint32_t>(link + at);
-    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
+    if (!is_usual(f, p, c, is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
         fold_checksum(sum) != 0xffff)
       return false;
-    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 34, size - 20, p.length() - 34, size)
-                   : follow_udp(f, c, s.flow & 1u, size))) [[unlikely]]
+    if (!(is_tcp ? follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size)
+                 : follow_udp(f, c, e.flow & 1u, size))) [[unlikely]]
       return false;
     std::byte* const to = p.writable().data();
     store(to + 22, static_cast<std::uint8_t>(load_u8(to + 22) - 1));
     change(to + 24, e.network_change);
-    copy_bytes(to + 26, e.addresses, 8);
-    copy_bytes(to + 34, e.ports, 4);
-    std::byte* const transport_sum = to + 34 + (s.is_tcp ? 16 : 6);
+    copy_bytes(to + 26, e.new_addresses, 8);
+    copy_bytes(to + 34, e.new_ports, 4);
+    std::byte* const transport_sum = to + 34 + (is_tcp ? 16 : 6);
     if (p.checksum() == checksum_status::partial) [[unlikely]]
-      store(transport_sum, fold_checksum(std::uint64_t{load<std::uint16_t>(transport_sum)} + e.address_change));
-    else if (s.is_tcp) change(transport_sum, e.sum_change);
+      store(transport_sum,
+            fold_checksum(std::uint64_t{load<std::uint16_t>(transport_sum)} + gain_of(e, c.bits()).addresses));
+    else if (is_tcp) change(transport_sum, e.sum_change);
     else if (load<std::uint16_t>(transport_sum) != 0) change_udp(transport_sum, e.sum_change);
     write_link(to, e);
     return true;
   }
-  [[gnu::noinline]] static bool go6(facts& f, packet& p, const slot& s, const flow_entry& e, connection& c) noexcept {
+  [[gnu::noinline]] static bool go6(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 18) + 40u;
-    if (!is_usual(f, p, c, s.is_tcp) || size > e.longest || size < 48u || load_u8(link + 21) <= 1) return false;
-    if (!(s.is_tcp ? follow_tcp(f, c, s.flow & 1u, link + 54, size - 40, p.length() - 54, size)
-                   : follow_udp(f, c, s.flow & 1u, size)))
+    if (!is_usual(f, p, c, is_tcp) || size > e.longest || size < 48u || load_u8(link + 21) <= 1) return false;
+    if (!(is_tcp ? follow_tcp(f, c, e.flow & 1u, link + 54, size - 40, p.length() - 54, size)
+                 : follow_udp(f, c, e.flow & 1u, size)))
       return false;
     std::byte* const to = p.writable().data();
     store(to + 21, static_cast<std::uint8_t>(load_u8(to + 21) - 1));
-    const bool reply = (s.flow & 1u) != 0;
+    const bool reply = (e.flow & 1u) != 0;
     using namespace connection_status;
     if ((c.bits() & (src_nat | dst_nat)) != 0) {
       const connection_tuple looks = f.table.tuple_of(c, !reply, true);
@@ -277,8 +314,7 @@ struct fast_tracker {
     return true;
   }
   RUNNEL_INLINE static void write_link(std::byte* to, const flow_entry& e) noexcept {
-    copy_bytes(to, e.link, 8);
-    copy_bytes(to + 6, e.link + 6, 8);
+    copy_bytes(to, e.link, sizeof e.link);
   }
   // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
   RUNNEL_INLINE static void change(std::byte* at, std::uint32_t gain) noexcept {
@@ -298,7 +334,10 @@ struct fast_tracker {
                                     std::uint32_t ticks) noexcept {
     ++c.packets_[direction];
     c.octets_[direction] += size;
-    f.table.refresh_ticks(c, ticks, f.now);
+    const std::uint32_t deadline = static_cast<std::uint32_t>(f.now) + ticks;
+    if (static_cast<std::int32_t>(deadline - c.deadline_) >= 0) [[likely]]
+      c.deadline_ = deadline;
+    else f.table.refresh_ticks(c, ticks, f.now);
   }
   RUNNEL_INLINE static bool follow_udp(facts& f, connection& c, unsigned direction, std::uint32_t size) noexcept {
     const bool stream = (c.bits() & connection_status::assured) != 0;
@@ -348,25 +387,34 @@ struct fast_tracker {
     if (!v6) return load_be64(network + 12) == t.addresses4();
     return ipv6_address::load(network + 8) == t.source6() && ipv6_address::load(network + 24) == t.destination6();
   }
-  // The same numbers as rewrite_headers4() adds.
-  static void note_changes(flow_entry& e, const std::byte* network, const connection_tuple& from,
-                           const connection_tuple& to, std::uint16_t status, bool reply) noexcept {
+  // What sums gain by the addresses and ports of IPv4 packets that NAT changes: the same as in rewrite_headers4().
+  struct gain {
+    std::uint64_t addresses = 0;
+    std::uint64_t ports = 0;
+  };
+  [[gnu::noinline]] static gain gain_of(const flow_entry& e, std::uint16_t status) noexcept {
     using namespace connection_status;
-    copy_bytes(e.addresses, network + 12, 8);
-    copy_bytes(e.ports, network + 20, 4);
-    std::uint64_t addresses = 0, ports = 0;
-    const auto add = [&](ipv4_address a, ipv4_address b, std::uint16_t p, std::uint16_t q) {
-      addresses += std::uint64_t{~to_big(a.value())} + to_big(b.value());
-      ports += std::uint64_t{static_cast<std::uint16_t>(~to_big(p))} + to_big(q);
-    };
-    if ((status & (reply ? src_nat : dst_nat)) != 0)
-      add(from.destination4(), to.destination4(), from.destination_port(), to.destination_port());
-    if ((status & (reply ? dst_nat : src_nat)) != 0)
-      add(from.source4(), to.source4(), from.source_port(), to.source_port());
+    const bool reply = (e.flow & 1u) != 0;
+    const bool changed[] = {(status & (reply ? dst_nat : src_nat)) != 0, (status & (reply ? src_nat : dst_nat)) != 0};
+    std::byte addresses[8], ports[4];
+    store(addresses, e.addresses), store(ports, static_cast<std::uint32_t>(e.ports));
+    gain g;
+    for (std::size_t i = 0; i < 2; ++i) {
+      if (!changed[i]) continue;
+      const auto is = load<std::uint32_t>(addresses + 4 * i), will = load<std::uint32_t>(e.new_addresses + 4 * i);
+      const auto was = load<std::uint16_t>(ports + 2 * i), then = load<std::uint16_t>(e.new_ports + 2 * i);
+      g.addresses += std::uint64_t{~is} + will;
+      g.ports += std::uint64_t{static_cast<std::uint16_t>(~was)} + then;
+    }
+    return g;
+  }
+  static void note_changes(flow_entry& e, const std::byte* network, std::uint16_t status) noexcept {
+    copy_bytes(e.new_addresses, network + 12, 8);
+    copy_bytes(e.new_ports, network + 20, 4);
     constexpr std::uint16_t one_less = 0xfeff;  // what the word of TTL and protocol gains
-    e.address_change = fold_checksum(addresses);
-    e.sum_change = fold_checksum(addresses + ports);
-    e.network_change = fold_checksum(addresses + to_big(one_less));
+    const gain g = gain_of(e, status);
+    e.sum_change = fold_checksum(g.addresses + g.ports);
+    e.network_change = fold_checksum(g.addresses + to_big(one_less));
   }
 };
 
@@ -382,7 +430,7 @@ struct fast_path_decision {
 
   ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
   bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
-    fast_tracker::facts f{flows->connections(), *flows, ticks_at(c.now)};
+    fast_tracker::facts f{flows->connections(), *flows, ticks_at(c.now), options.zone};
     std::size_t went = 0;
     for (std::size_t from = 0; from < n; from += at_once)
       went += some(f, packets + from, to + from, n - from < at_once ? n - from : at_once);
@@ -394,8 +442,8 @@ struct fast_path_decision {
   static constexpr std::size_t at_once = 32;
   std::size_t some(fast_tracker::facts& f, packet* packets, verdict* to, std::size_t n) const noexcept {
     raw_array<fast_tracker::slot, at_once> slots;
-    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f.table, packets[i], options.zone, slots[i]);
-    for (std::size_t i = 0; i < n; ++i) fast_tracker::search(f.flows, f.table, slots[i]);
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, packets[i], slots[i]);
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::search(f, slots[i]);
     std::size_t went = 0;
     for (std::size_t i = 0; i < n; ++i) {
       const bool goes = fast_tracker::go(f, packets[i], slots[i]);

@@ -3,11 +3,11 @@
 // again. The stages, and what they do and do not do, are in fast_path.hpp.
 //
 // Theory of operation, which is that of the kernel's flowtables (Documentation/networking/nf_flowtable.rst). The two
-// directions of a connection are two flows. What a flow's packets look like when they leave, and by which Ethernet
-// header, is in one cache line, whose place follows from the connection's number: so an entry is found by the lookup
-// in the connection table that is needed anyway, no two live connections of a large enough table share one, and a
-// packet can belong to no other flow than its own. An entry tells by the time when its connection was confirmed
-// whether that is still the same: none is made in the tick of 1.05 ms in which that was.
+// directions of a connection are two flows. All that the fast path asks about a flow is in one cache line: what its
+// IPv4 packets look like when they come, by which interface, whose connection they belong to, and what they look like
+// when they leave. It lies where the hash of the former says, or in one of the three lines beside it. Of IPv6 flows it
+// has the connection's number instead, which knows both tuples. An entry tells by the time when its connection was
+// confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was.
 //
 // An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
 // anew. That happens when its lifetime is over, so that nothing that has changed goes on for longer than that, and
@@ -21,6 +21,7 @@
 
 #include <runnel/base/byte_count.hpp>
 #include <runnel/base/bytes.hpp>
+#include <runnel/base/hash.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
@@ -30,8 +31,8 @@ namespace runnel {
 
 /// How large a flow table is: 64 bytes for each flow.
 struct flowtable_config {
-  /// A power of two. Twice as many as connections, and each direction of each has an entry of its own; of fewer, those
-  /// whose numbers are that far apart share one, and only one of them goes the fast way at a time.
+  /// A power of two, 4 or more. Each connection has two flows; with four times as many as connections nearly all find
+  /// room, where it is less some go the slow way.
   std::uint32_t flows = 16384;
 };
 
@@ -51,7 +52,7 @@ struct flowtable_statistics {
   std::uint64_t exceptions = 0;  ///< an entry, but a packet that somebody has to look at; see `fast_path`
   std::uint64_t added = 0;       ///< flows that got an entry
   std::uint64_t renewed = 0;     ///< entries that were made again, or of which more was learned
-  std::uint64_t full = 0;        ///< packets of flows that got none, because another flow has it
+  std::uint64_t full = 0;        ///< packets of flows that got none, because others have the places
 };
 
 /// `hits=3 other=0 ...`, in one line.
@@ -63,22 +64,22 @@ constexpr void print(text_writer& out, const flowtable_statistics& s) noexcept {
 namespace detail {
 
 struct alignas(64) flow_entry {
-  static constexpr std::uint32_t free = 0xffff'ffff;
-  std::uint32_t flow = free;         // the connection's number, twice, plus its direction
-  std::uint32_t born = 0;            // when the connection was confirmed, in ticks
-  std::uint32_t generation = 0;      // of the table
-  std::uint32_t until = 0;           // in ticks
-  std::byte addresses[8] = {};       // IPv4: source and destination when it leaves
-  std::byte ports[4] = {};           // the same
+  // What its packets look like when they come: IPv4 addresses, as they lie there; ports, as they lie there, interface
+  // and zone. Of IPv6 the flow, and no ports.
+  std::uint64_t addresses = 0;
+  std::uint64_t ports = 0;
+  std::uint16_t state = 0;    // whether TCP, whether IPv6, and from bit 2 on the generation of the table
+  std::uint16_t longest = 0;  // the longest packet that went this way, from the IP header on
+  std::uint32_t until = 0;    // in ticks
+  std::uint32_t flow = 0;     // the connection's number, twice, plus its direction
+  std::uint32_t born = 0;     // when the connection was confirmed, in ticks
+  // What they look like when they leave.
+  std::byte new_addresses[8] = {};
+  std::byte new_ports[4] = {};
   std::uint16_t network_change = 0;  // what the sum of the IPv4 header gains, TTL included; in the host's order
   std::uint16_t sum_change = 0;      // what that of the transport header and its pseudo-header gains
-  std::byte link[14] = {};           // the Ethernet header
-  std::uint16_t longest = 0;         // the longest packet that went this way, from the IP header on
+  std::byte link[12] = {};           // both Ethernet addresses
   std::uint32_t scratch = 0;         // what the packet brought with it to where it left
-  std::uint32_t mark = 0;
-  std::uint16_t iif = 0;
-  std::uint8_t priority = 0;
-  std::uint16_t address_change = 0;  // what the sum of the pseudo-header gains
 };
 static_assert(sizeof(flow_entry) == 64);
 
@@ -102,17 +103,21 @@ class flowtable {
       : connections_(connections),
         entries_(static_cast<detail::flow_entry*>(static_cast<void*>(memory.data()))),
         mask_(c.flows - 1),
-        lifetime_(detail::ticks_in(options.lifetime)) {
-    RUNNEL_ASSERT(c.flows != 0 && (c.flows & mask_) == 0 && memory.size() >= bytes_needed(c));
+        lifetime_(detail::ticks_in(options.lifetime)),
+        seed_(mix(connections.index_.seed())) {
+    RUNNEL_ASSERT(c.flows >= 4 && (c.flows & mask_) == 0 && memory.size() >= bytes_needed(c));
     RUNNEL_ASSERT(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
-    for (std::uint32_t i = 0; i <= mask_; ++i) ::new (static_cast<void*>(entries_ + i)) detail::flow_entry;
+    forget_all();
   }
   flowtable(const flowtable&) = delete;
   flowtable& operator=(const flowtable&) = delete;
 
   /// Forgets all flows: after rules, routes, addresses or neighbours have changed, when that shall hold at once. Costs
-  /// nothing but the packets that go the slow way then. The connections stay.
-  void clear() noexcept { ++generation_; }
+  /// nothing but the packets that go the slow way then (every 16,383rd time a walk over the table). The connections
+  /// stay.
+  void clear() noexcept {
+    if (++generation_ == most_generations) forget_all();
+  }
   /// The connections whose flows they are.
   [[nodiscard]] connection_table& connections() noexcept { return connections_; }
   /// How many flows there is room for.
@@ -123,11 +128,18 @@ class flowtable {
  private:
   friend struct detail::fast_tracker;
 
+  static constexpr std::uint32_t most_generations = 1u << 14;
+  void forget_all() noexcept {
+    for (std::uint32_t i = 0; i <= mask_; ++i) ::new (static_cast<void*>(entries_ + i)) detail::flow_entry;
+    generation_ = 1;
+  }
+
   connection_table& connections_;
   detail::flow_entry* entries_;
   std::uint32_t mask_;
-  std::uint32_t lifetime_;        // in ticks
-  std::uint32_t generation_ = 1;  // how often it was cleared
+  std::uint32_t lifetime_;  // in ticks
+  std::uint64_t seed_;
+  std::uint32_t generation_ = 1;  // how often it was cleared; never 0, which free entries have
   flowtable_statistics statistics_{};
 };
 
@@ -145,8 +157,8 @@ class static_flowtable {
   /// @}
 
  private:
-  static_assert(Config.flows != 0 && (Config.flows & (Config.flows - 1)) == 0,
-                "runnel: a flow table has room for 1, 2, 4, 8 ... flows");
+  static_assert(Config.flows >= 4 && (Config.flows & (Config.flows - 1)) == 0,
+                "runnel: a flow table has room for 4, 8, 16, 32 ... flows");
   alignas(flowtable::alignment) std::byte memory_[flowtable::bytes_needed(Config)];
   flowtable table_;
 };
