@@ -10,6 +10,7 @@
 //     }
 //     route default via 203.0.113.1            # its interface follows from the addresses; or say: dev wan
 //     route 10.0.0.0/8 via 192.168.1.2 mtu 1400
+//     route default via 203.0.113.1 weight 3 via 198.51.100.1   # flows are spread among up to 16 routers
 //     route 192.0.2.0/24 blackhole             # or unreachable, prohibit, dev lan
 //     reverse_path loose                       # or strict, off
 //     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 }
@@ -36,9 +37,13 @@ struct configuration {
     runnel::ip_interface link{.mac = {}, .mtu = 0};  // zeros: as the device says
     bool advertise = false;                          // router advertisements
   };
+  struct way {
+    runnel::next_hop hop{};
+    std::uint8_t weight = 1;
+  };
   struct route {
     runnel::prefix covered;
-    runnel::next_hop hop;
+    std::vector<way> ways;  // one, or those that share its flows
   };
   std::vector<interface> interfaces;
   std::vector<route> routes;
@@ -89,7 +94,7 @@ class configuration_reader {
   };
   // A route whose interface is not known before all of them are.
   struct unresolved {
-    std::size_t route;
+    std::size_t route, way;
     word device, gateway;
   };
 
@@ -219,44 +224,61 @@ class configuration_reader {
   }
   void route() {
     using runnel::route_type;
-    const word to = ahead();
     std::vector<runnel::prefix> covered;
     if (!accept("default"))
       covered.push_back(value(next(), runnel::parse_prefix, "a prefix such as 10.0.0.0/8, or default"));
-    runnel::next_hop hop{};
-    unresolved later{};
-    bool somewhere = true;
-    if (accept("via")) later.gateway = next();
-    if (accept("dev")) later.device = next();
-    if (later.gateway.text.empty() && later.device.text.empty()) {
-      if (accept("blackhole")) hop = runnel::next_hop::of(route_type::blackhole);
-      else if (accept("unreachable")) hop = runnel::next_hop::of(route_type::unreachable);
-      else if (accept("prohibit")) hop = runnel::next_hop::of(route_type::prohibit);
-      else expected(ahead(), "via, dev, blackhole, unreachable or prohibit");
-      somewhere = false;
+    std::vector<configuration::way> ways;
+    std::vector<unresolved> later;
+    bool four = false, six = false;  // of the routers' addresses
+    while (good() && (ways.empty() || ahead().text == "via")) {
+      if (ways.size() == runnel::next_hop_table::most_members) return fail(ahead().at, "this is the 17th router");
+      configuration::way one;
+      unresolved where{};
+      if (accept("via")) {
+        const word router = where.gateway = next();
+        const bool is_six = router.text.find(':') != router.text.npos;
+        one.hop.gateway = is_six ? value(router, runnel::parse_ipv6, "an IPv6 address")
+                                 : runnel::mapped(value(router, runnel::parse_ipv4, "the address of a router"));
+        if (is_six ? four : six) return fail(router.at, "a router of the other family");
+        (is_six ? six : four) = true;
+      }
+      if (accept("dev")) where.device = next();
+      if (where.gateway.text.empty() && where.device.text.empty()) {
+        if (accept("blackhole")) one.hop = runnel::next_hop::of(route_type::blackhole);
+        else if (accept("unreachable")) one.hop = runnel::next_hop::of(route_type::unreachable);
+        else if (accept("prohibit")) one.hop = runnel::next_hop::of(route_type::prohibit);
+        else expected(ahead(), "via, dev, blackhole, unreachable or prohibit");
+      } else {
+        where.way = ways.size();
+        later.push_back(where);
+      }
+      if (four != six && accept("weight")) one.weight = static_cast<std::uint8_t>(number(1, 255));
+      for (const configuration::way& other : ways)
+        if (other.hop.gateway == one.hop.gateway) fail(where.gateway.at, "this router is there already");
+      ways.push_back(one);
+      if (where.gateway.text.empty()) break;
     }
-    const bool six = later.gateway.text.find(':') != later.gateway.text.npos;
-    if (!later.gateway.text.empty())
-      hop.gateway = six ? value(later.gateway, runnel::parse_ipv6, "an IPv6 address")
-                        : runnel::mapped(value(later.gateway, runnel::parse_ipv4, "the address of a router"));
-    if (somewhere && accept("mtu")) hop.mtu = static_cast<std::uint16_t>(number(68, 65535));
+    if (good() && !later.empty() && accept("mtu")) {
+      const auto mtu = static_cast<std::uint16_t>(number(68, 65535));
+      for (configuration::way& one : ways) one.hop.mtu = mtu;
+    }
     if (!good()) return;
     // A default route by a router is of its family; every other one is of both.
-    if (covered.empty() && (later.gateway.text.empty() || !six)) covered.push_back(runnel::prefix::v4({}, 0));
-    if (to.text == "default" && (later.gateway.text.empty() || six)) covered.push_back(runnel::prefix::v6({}, 0));
+    const bool is_default = covered.empty();
+    if (is_default && !six) covered.push_back(runnel::prefix::v4({}, 0));
+    if (is_default && !four) covered.push_back(runnel::prefix::v6({}, 0));
     for (const runnel::prefix& p : covered) {
-      if (!later.gateway.text.empty() && p.is_v4() && six)
-        return fail(later.gateway.at, "a router of the other family");
-      if (!later.gateway.text.empty() && p.is_v6() && !six)
-        return fail(later.gateway.at, "a router of the other family");
-      later.route = to_.routes.size();
-      to_.routes.push_back({p, hop});
-      if (somewhere) unresolved_.push_back(later);
+      if (p.is_v4() ? six : four) return fail(later[0].gateway.at, "a router of the other family");
+      for (unresolved& u : later) {
+        u.route = to_.routes.size();
+        unresolved_.push_back(u);
+      }
+      to_.routes.push_back({p, ways});
     }
   }
   // By which interface a route goes: the one that is named, or whose networks the router is in.
   void resolve(const unresolved& u) {
-    runnel::next_hop& hop = to_.routes[u.route].hop;
+    runnel::next_hop& hop = to_.routes[u.route].ways[u.way].hop;
     if (!u.device.text.empty()) {
       hop.oif = to_.number_of(u.device.text);
       if (hop.oif == 0) expected(u.device, "the name of an interface");

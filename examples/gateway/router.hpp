@@ -150,7 +150,7 @@ class route_set {
               next_hop::of(route_type::broadcast, n));
         }
       }
-    for (const configuration::route& r : c.routes) add(r.covered, r.hop);
+    for (const configuration::route& r : c.routes) add(r.covered, r.ways);
   }
   ~route_set() { table_.clear(); }
   route_set(const route_set&) = delete;
@@ -168,6 +168,19 @@ class route_set {
     return runnel::prefix::v6(a.address, length);
   }
   void add(const runnel::prefix& p, const runnel::next_hop& hop) { complete_ = table_.insert(p, hop) && complete_; }
+  // By several routers at once they are a group.
+  void add(const runnel::prefix& p, const std::vector<configuration::way>& ways) {
+    if (ways.size() == 1) return add(p, ways[0].hop);
+    runnel::next_hop_table& hops = table_.hops();
+    std::vector<runnel::weighted_hop> members;
+    for (const configuration::way& w : ways) members.push_back({hops.add(w.hop), w.weight});
+    const runnel::next_hop_number group = hops.add_group(members.data(), members.size());
+    const bool there = group != runnel::no_next_hop;
+    complete_ = there && table_.insert(p, group) && complete_;
+    if (there) hops.release(group);
+    for (const runnel::weighted_hop& m : members)
+      if (m.hop != runnel::no_next_hop) hops.release(m.hop);
+  }
 
   std::vector<v4::slot> slots4_;
   std::vector<v6::slot> slots6_;
@@ -264,7 +277,8 @@ struct router {
         own_fragments(own_fragment_memory, seeded(config.fragments)),
         links(config.interfaces.size() + 1),
         hop_slots(config.routes.size() + 4096),
-        hops(hop_slots.data(), hop_slots.size(), nullptr, 0),
+        hop_groups(64),
+        hops(hop_slots.data(), hop_slots.size(), hop_groups.data(), hop_groups.size()),
         rules_now(std::move(loaded)),
         rules(rules_now->table()),
         errors({links.data(), links.size()}) {
@@ -282,7 +296,7 @@ struct router {
   // The interface behind which this address is, as far as routes say.
   template <class Address>
   [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {
-    const runnel::next_hop_number n = all_routes->newest().lookup(a);
+    const runnel::next_hop_number n = hops.choose(all_routes->newest().lookup(a), [] { return 0u; });
     return hops.is_hop(n) ? hops[n].oif : 0;
   }
 
@@ -321,6 +335,7 @@ struct router {
   runnel::fragment_table own_fragments;      // of what is for this host
   std::vector<runnel::ip_interface> links;
   std::vector<runnel::next_hop_table::slot> hop_slots;
+  std::vector<runnel::next_hop_table::group> hop_groups;
   runnel::next_hop_table hops;
   std::unique_ptr<rule_set> rules_now;
   runnel::rule_table_slot rules;

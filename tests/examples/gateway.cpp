@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 #include <flow/test_device.hpp>
 
@@ -32,9 +33,11 @@ std::string read_route(const std::string& line, gateway::configuration* to = nul
 }
 std::string shown(const gateway::configuration& c) {
   text<512> out;
-  next_hop_table_of<16> hops;
+  next_hop_table_of<16, 4> hops;
   for (const gateway::configuration::route& r : c.routes) {
-    const next_hop_number n = hops.add(r.hop);
+    std::vector<weighted_hop> members;
+    for (const gateway::configuration::way& w : r.ways) members.push_back({hops.add(w.hop), w.weight});
+    const next_hop_number n = members.size() == 1 ? members[0].hop : hops.add_group(members.data(), members.size());
     print_route(out, r.covered, n, hops, [](std::uint16_t i) { return i == 1 ? "lan" : "wan"; });
   }
   return out.c_str();
@@ -98,6 +101,50 @@ TEST_CASE("gateway: the interface of a route is named, or that of its router") {
         "unreachable 10.5.0.0/16\n");
   CHECK(read_route("route default dev lan", &c) == "ok");
   CHECK(shown(c) == "default dev lan scope link\ndefault dev lan\n");
+}
+
+TEST_CASE("gateway: flows of a route are spread among several routers") {
+  gateway::configuration c;
+  REQUIRE(read_route("route default via 203.0.113.1 weight 3 via 10.0.0.9 via 192.0.2.1 dev lan mtu 1400\n"
+                     "route fd01::/16 via fd00::8 via fd00::9\n",
+                     &c) == "ok");
+  CHECK(shown(c) ==
+        "default\n"
+        "\tnexthop via 203.0.113.1 dev wan weight 3\n"
+        "\tnexthop via 10.0.0.9 dev lan weight 1\n"
+        "\tnexthop via 192.0.2.1 dev lan weight 1\n"
+        "fd01::/16\n"
+        "\tnexthop via fd00::8 dev lan weight 1\n"
+        "\tnexthop via fd00::9 dev lan weight 1\n");
+  for (const gateway::configuration::way& w : c.routes[0].ways) CHECK(w.hop.mtu == 1400);
+  CHECK(read_route("route default via 203.0.113.1 via fd00::9") == "3:35 a router of the other family");
+  CHECK(read_route("route default via 203.0.113.1 via 203.0.113.1") == "3:35 this router is there already");
+  CHECK(read_route("route default via 203.0.113.1 via 192.0.2.1") ==
+        "3:35 no interface has an address in the network of this router: add dev NAME");
+  CHECK(read_route("route default via 203.0.113.1 weight 256 via 203.0.113.9") ==
+        "3:38 expected a number from 1 to 255, not \"256\"");
+  std::string many = "route default";
+  for (int i = 1; i <= 17; ++i) many += " via 10.0.0." + std::to_string(i);
+  CHECK(read_route(many).ends_with("this is the 17th router"));
+
+  REQUIRE(read_route("route default via 203.0.113.1 via 10.0.0.9", &c) == "ok");
+  auto rules = std::make_unique<gateway::rule_set>(c);
+  REQUIRE(rules->load(c));
+  gateway::router r(std::move(c), std::move(rules));
+  const next_hop_number group = r.all_routes->newest().lookup(addr4("198.51.100.1"));
+  REQUIRE(r.hops.is_group(group));
+  unsigned by[3] = {};
+  for (std::uint32_t hash = 0; hash < next_hop_table::buckets; ++hash)
+    ++by[r.hops[r.hops.choose(group, [hash] { return hash; })].oif];
+  CHECK(by[1] == 64);
+  CHECK(by[2] == 64);
+  // Again and again: what was there before is given back.
+  for (int times = 0; times < 200; ++times) {
+    REQUIRE(read_route("route default via 203.0.113.1 via 10.0.0.9", &c) == "ok");
+    rules = std::make_unique<gateway::rule_set>(c);
+    REQUIRE(rules->load(c));
+    REQUIRE(r.reload(std::move(c), std::move(rules)) == "");
+  }
 }
 
 TEST_CASE("gateway: what is wrong has a line and a column") {

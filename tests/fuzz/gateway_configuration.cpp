@@ -27,8 +27,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   for (const gateway::configuration::route& r : made.routes) {
     CHECK(r.covered.is_v4() || r.covered.is_v6());
-    CHECK(r.hop.type != runnel::route_type::unicast || (r.hop.oif >= 1 && r.hop.oif <= made.interfaces.size()));
-    CHECK(!r.hop.has_gateway() || r.hop.has_ipv4_gateway() == r.covered.is_v4());
+    CHECK(!r.ways.empty() && r.ways.size() <= runnel::next_hop_table::most_members);
+    for (const gateway::configuration::way& w : r.ways) {
+      const runnel::next_hop& hop = w.hop;
+      CHECK(hop.type != runnel::route_type::unicast || (hop.oif >= 1 && hop.oif <= made.interfaces.size()));
+      CHECK(hop.has_gateway() ? hop.has_ipv4_gateway() == r.covered.is_v4() : r.ways.size() == 1);
+      CHECK(w.weight >= 1);
+    }
   }
   CHECK(made.neighbours.unresolved <= made.neighbours.entries);
   CHECK(made.fragments.datagrams <= made.fragments.fragments);
