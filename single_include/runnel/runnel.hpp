@@ -46095,6 +46095,7 @@ struct fast_tracker {
     std::uint64_t addresses;  // as in flow_entry
     std::uint64_t ports;
     flow_entry* entry;    // null: there is none
+    connection* its;      // whose number the entry has
     std::uint32_t line;   // where it should lie
     std::uint16_t state;  // as in flow_entry, of this time
     look kind;
@@ -46104,27 +46105,37 @@ struct fast_tracker {
   struct facts {
     connection_table& table;
     flowtable& flows;
+    connection* records;
+    flow_entry* entries;
+    std::uint32_t mask;
+    std::uint32_t lifetime;
     std::uint64_t now;  // in ticks
-    std::uint16_t zone;
+    std::uint64_t zone;
+    std::uint64_t seeds[2];
+    std::uint32_t state;       // the bits of all entries of this time
     std::uint64_t behind = 0;  // connections, by the lower bits of their numbers, of which a packet went the slow way
   };
 
-  static constexpr packed_layers ports_bits = bit(protocol::tcp) | bit(protocol::udp);
-  static constexpr packed_layers plain4 = pack_layers(
-      bit(protocol::parsed) | unsigned{bit(protocol::ipv4)} | bit(protocol::transport), 14, 34, 14, drop_reason::none);
-  static constexpr packed_layers plain6 = pack_layers(
-      bit(protocol::parsed) | unsigned{bit(protocol::ipv6)} | bit(protocol::transport), 14, 54, 14, drop_reason::none);
-  // Headers at their usual places from the beginning of the packet on.
+  static facts facts_of(flowtable& f, std::uint16_t zone, instant now) noexcept {
+    return {f.connections_, f,    f.connections_.records_,         f.entries_,        f.mask_, f.lifetime_,
+            ticks_at(now),  zone, {first_seed(f), second_seed(f)}, f.generation_ << 2};
+  }
+
+  // Headers at their usual places from the beginning of the packet on. Nobody can predict whether it is TCP: nothing
+  // here asks that by a branch.
   RUNNEL_INLINE static look look_of(const packet& p, bool& is_tcp) noexcept {
-    const packed_layers found = pack_layers(p.layers());
+    constexpr packed_layers tcp_bit = bit(protocol::tcp), udp_bit = bit(protocol::udp);
+    constexpr unsigned parsed = unsigned{bit(protocol::parsed)} | bit(protocol::transport);
+    constexpr packed_layers plain4 = pack_layers(parsed | bit(protocol::ipv4), 14, 34, 14, drop_reason::none);
+    constexpr packed_layers plain6 = pack_layers(parsed | bit(protocol::ipv6), 14, 54, 14, drop_reason::none);
     const packed_layers placed =
-        (found & ~ports_bits) - (std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom();
-    is_tcp = (found & bit(protocol::tcp)) != 0;
-    if ((found & ports_bits) == 0) [[unlikely]]
-      return look::strange;
-    if (placed == plain4 && p.length() >= (is_tcp ? 54 : 42)) [[likely]]
+        pack_layers(p.layers()) - (std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom();
+    const packed_layers rest4 = placed ^ plain4, rest6 = placed ^ plain6;
+    is_tcp = (placed & tcp_bit) != 0;
+    const std::uint32_t least = 42 + 12 * std::uint32_t{is_tcp};
+    if ((unsigned{rest4 == tcp_bit} | unsigned{rest4 == udp_bit}) != 0 && p.length() >= least) [[likely]]
       return look::plain4;
-    return placed == plain6 && p.length() >= (is_tcp ? 74 : 62) ? look::plain6 : look::strange;
+    return (rest6 == tcp_bit || rest6 == udp_bit) && p.length() >= least + 20 ? look::plain6 : look::strange;
   }
 
   // ---- three steps, each over many packets: read and hash
@@ -46133,7 +46144,7 @@ struct fast_tracker {
     bool is_tcp = false;
     const look kind = look_of(p, is_tcp);
     s.kind = kind, s.is_tcp = is_tcp;
-    std::uint64_t addresses = 0, ports = std::uint64_t{p.iif()} << 32 | std::uint64_t{f.zone} << 48;
+    std::uint64_t addresses = 0, ports = std::uint64_t{p.iif()} << 32 | f.zone << 48;
     if (kind == look::plain4) [[likely]] {
       addresses = load<std::uint64_t>(p.data() + 26);
       ports |= load<std::uint32_t>(p.data() + 34);
@@ -46146,10 +46157,9 @@ struct fast_tracker {
       addresses = flow;
     }
     s.addresses = addresses, s.ports = ports;
-    s.state =
-        static_cast<std::uint16_t>(f.flows.generation_ << 2 | (kind == look::plain6 ? 2u : 0u) | (is_tcp ? 1u : 0u));
-    s.line = line_of(f.flows, addresses, ports);
-    prefetch_to_read(f.flows.entries_ + s.line);
+    s.state = static_cast<std::uint16_t>(f.state | (kind == look::plain6 ? 2u : 0u) | unsigned{is_tcp});
+    s.line = hash_of(f.seeds[0], f.seeds[1], addresses, ports) & f.mask;
+    prefetch_to_read(f.entries + s.line);
   }
 
   // ---- search
@@ -46157,14 +46167,14 @@ struct fast_tracker {
   RUNNEL_INLINE static void search(const facts& f, slot& s) noexcept {
     if (s.line == no_flow) [[unlikely]]
       return;
-    flow_entry* e = f.flows.entries_ + s.line;
+    flow_entry* e = f.entries + s.line;
     if (!is_of(*e, s.addresses, s.ports, s.state)) [[unlikely]]
       e = search_beside(f, s);
     s.entry = e;
     if (e == nullptr) return;
-    const connection* const c = f.table.records_ + (e->flow >> 1);
-    prefetch_to_write(c);
-    if (s.is_tcp) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
+    s.its = f.records + (e->flow >> 1);
+    prefetch_to_write(s.its);
+    prefetch_to_write(reinterpret_cast<const std::byte*>(s.its) + 64 * unsigned{s.is_tcp});
   }
 
   // ---- go, or not
@@ -46174,9 +46184,9 @@ struct fast_tracker {
     const flow_entry* const e = s.entry;
     if (e == nullptr) [[unlikely]]
       return stay(f, p, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
-    connection& c = f.table.records_[e->flow >> 1];
+    connection& c = *s.its;
     if (((e->state ^ s.state) | (e->born ^ c.created_)) != 0 ||
-        !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.flows.lifetime_)) [[unlikely]]
+        !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.lifetime)) [[unlikely]]
       return stay(f, p, f.flows.statistics_.stale);
     if ((f.behind >> (e->flow >> 1 & 63u) & 1u) != 0 ||
         !(s.kind == look::plain4 ? go4(f, p, s.is_tcp, *e, c) : go6(f, p, s.is_tcp, *e, c))) [[unlikely]]
@@ -46230,10 +46240,13 @@ struct fast_tracker {
   static constexpr std::uint32_t no_flow = 0xffff'ffff;
 
   // The seed is in both factors: whoever knew one of them could make it 0, and all products alike.
-  [[nodiscard]] RUNNEL_INLINE static std::uint32_t line_of(const flowtable& f, std::uint64_t addresses,
-                                                           std::uint64_t ports) noexcept {
-    const std::uint64_t other = f.seed_ << 32 | f.seed_ >> 32;
-    return static_cast<std::uint32_t>(multiply_fold(addresses ^ f.seed_ ^ hash_a, ports ^ other ^ hash_b)) & f.mask_;
+  [[nodiscard]] static std::uint64_t first_seed(const flowtable& f) noexcept { return f.seed_ ^ hash_a; }
+  [[nodiscard]] static std::uint64_t second_seed(const flowtable& f) noexcept {
+    return (f.seed_ << 32 | f.seed_ >> 32) ^ hash_b;
+  }
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t hash_of(std::uint64_t seed, std::uint64_t other,
+                                                           std::uint64_t addresses, std::uint64_t ports) noexcept {
+    return static_cast<std::uint32_t>(multiply_fold(addresses ^ seed, ports ^ other));
   }
   RUNNEL_INLINE static bool is_of(const flow_entry& e, std::uint64_t addresses, std::uint64_t ports,
                                   std::uint16_t state) noexcept {
@@ -46248,7 +46261,7 @@ struct fast_tracker {
   static flow_entry* place_for(const flowtable& f, std::uint64_t addresses, std::uint64_t ports, std::uint16_t state,
                                std::uint64_t now) noexcept {
     flow_entry* free = nullptr;
-    const std::uint32_t line = line_of(f, addresses, ports);
+    const std::uint32_t line = hash_of(first_seed(f), second_seed(f), addresses, ports) & f.mask_;
     for (std::uint32_t beside = 0; beside < 4; ++beside) {
       flow_entry& e = f.entries_[line ^ beside];
       if (is_of(e, addresses, ports, state)) return &e;
@@ -46265,14 +46278,15 @@ struct fast_tracker {
   }
   RUNNEL_INLINE static bool has_good_status(const connection& c, bool is_tcp) noexcept {
     using namespace connection_status;
-    const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
-    return (c.bits() & (wanted | seq_adjust)) == wanted && (!is_tcp || c.tcp_state_ == tcp_transitions::est);
+    const unsigned tcp = unsigned{is_tcp}, wanted = unsigned{confirmed} | seen_reply | assured * tcp;
+    const unsigned state = tcp_transitions::est * tcp;
+    return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state)) == 0;
   }
 
   // The number of the connection that a packet of TCP or UDP belongs to, twice, plus its direction.
   [[gnu::noinline]] static std::uint32_t flow_of(const facts& f, const packet& p) noexcept {
     packet_tuple found;
-    read_tuple(p, f.zone, found);
+    read_tuple(p, static_cast<std::uint16_t>(f.zone), found);
     const std::uint8_t protocol_number = found.tuple.protocol_number();
     if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return no_flow;
     const tuple_key k = found.tuple.key(f.table.index_.seed());
@@ -46302,22 +46316,34 @@ struct fast_tracker {
     if (!is_usual(f, p, c, is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
         fold_checksum(sum) != 0xffff)
       return false;
-    if (!(is_tcp ? follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size)
-                 : follow_udp(f, c, e.flow & 1u, size))) [[unlikely]]
-      return false;
     std::byte* const to = p.writable().data();
+    if (is_tcp) {
+      if (!follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size)) [[unlikely]]
+        return false;
+      if (p.checksum() == checksum_status::partial) [[unlikely]]
+        change_partial(to + 50, e, c);
+      else change(to + 50, e.sum_change);
+      write4(to, e);
+    } else {
+      if (!follow_udp(f, c, e.flow & 1u, size)) [[unlikely]]
+        return false;
+      if (p.checksum() == checksum_status::partial) [[unlikely]]
+        change_partial(to + 40, e, c);
+      else if (load<std::uint16_t>(to + 40) != 0) change_udp(to + 40, e.sum_change);
+      write4(to, e);
+    }
+    return true;
+  }
+  RUNNEL_INLINE static void write4(std::byte* to, const flow_entry& e) noexcept {
     store(to + 22, static_cast<std::uint8_t>(load_u8(to + 22) - 1));
     change(to + 24, e.network_change);
     copy_bytes(to + 26, e.new_addresses, 8);
     copy_bytes(to + 34, e.new_ports, 4);
-    std::byte* const transport_sum = to + 34 + (is_tcp ? 16 : 6);
-    if (p.checksum() == checksum_status::partial) [[unlikely]]
-      store(transport_sum,
-            fold_checksum(std::uint64_t{load<std::uint16_t>(transport_sum)} + gain_of(e, c.bits()).addresses));
-    else if (is_tcp) change(transport_sum, e.sum_change);
-    else if (load<std::uint16_t>(transport_sum) != 0) change_udp(transport_sum, e.sum_change);
     write_link(to, e);
-    return true;
+  }
+  // The sum of a pseudo-header.
+  [[gnu::noinline]] static void change_partial(std::byte* at, const flow_entry& e, const connection& c) noexcept {
+    store(at, fold_checksum(load<std::uint16_t>(at) + gain_of(e, c.bits()).addresses));
   }
   [[gnu::noinline]] static bool go6(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
@@ -46458,7 +46484,7 @@ struct fast_path_decision {
 
   ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
   bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
-    fast_tracker::facts f{flows->connections(), *flows, ticks_at(c.now), options.zone};
+    fast_tracker::facts f = fast_tracker::facts_of(*flows, options.zone, c.now);
     std::size_t went = 0;
     for (std::size_t from = 0; from < n; from += at_once)
       went += some(f, packets + from, to + from, n - from < at_once ? n - from : at_once);
