@@ -14157,7 +14157,8 @@ struct af_xdp_mode {
 
 /// Busy polling: the driver's receive work is done in our calls, on our core, instead of in interrupts.
 /// Documentation/networking/af_xdp.rst, napi.rst. Interrupt deferral is a setting of the interface: it is put back when
-/// the device is closed, but not when the process is killed.
+/// the device is closed, but not when the process is killed. On veth of Linux 6.18 no call polls: the kernel does not
+/// tell a socket which NAPI it is to poll (SO_INCOMING_NAPI_ID stays 0), and only the deferral is left.
 struct busy_polling {
   std::uint32_t microseconds = 0;             ///< how long one call may poll (SO_BUSY_POLL); 0 is no busy polling
   std::uint32_t budget = 64;                  ///< packets that one call may process (SO_BUSY_POLL_BUDGET)
@@ -17845,10 +17846,6 @@ class xsk_queue {
     if (driver_was_busy_) [[unlikely]]
       kick(counts);
     if (level_ - receiving_ >= refill_batch || n == 0) refill(umem);
-    if (busy_polling_ && n != 0) {
-      since_poll_ += n;
-      if (since_poll_ >= poll_after || receiver_.receive.available(poll_below) < poll_below) poll(counts);
-    }
     return n;
   }
 
@@ -17874,7 +17871,10 @@ class xsk_queue {
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
   void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    if (busy_polling_ || receiver_.fill.needs_wakeup()) poll(counts);
+    if (busy_polling_ || receiver_.fill.needs_wakeup()) {
+      receiver_.kick_receive();
+      ++counts.system_calls;
+    }
     if (transmitting_ != 0 && sender_.transmit.waiting() != 0) kick(counts);
   }
 
@@ -17899,12 +17899,6 @@ class xsk_queue {
  private:
   // So many slots are given to the kernel at once, or more.
   static constexpr std::uint32_t refill_batch = 32;
-  // With busy polling, the driver is asked to receive when fewer packets than these are left, before there are none: on
-  // its own, in interrupts or a thread, it would go on meanwhile and take the time that we need for what it brought.
-  static constexpr std::uint32_t poll_below = 64;
-  // It does go on, as long as nobody asks, so it is asked in any case when so many were taken: twice what one call
-  // brings with a budget of 64 (busy_poll_stop() in net/core/dev.c polls once more).
-  static constexpr std::uint32_t poll_after = 256;
   // Of an Ethernet header: the kernel takes less, but drivers need not be ready for it.
   static constexpr std::uint32_t shortest = 14;
 
@@ -17992,13 +17986,6 @@ class xsk_queue {
     } while (n == 64);
   }
 
-  // Lets the driver look for slots to receive into; with busy polling, it receives now.
-  void poll(device::af_xdp_statistics& counts) noexcept {
-    since_poll_ = 0;
-    receiver_.kick_receive();
-    ++counts.system_calls;
-  }
-
   // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
   void kick(device::af_xdp_statistics& counts) noexcept {
     driver_was_busy_ = false;
@@ -18023,7 +18010,6 @@ class xsk_queue {
   std::uint32_t level_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
   std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
-  std::uint32_t since_poll_ = 0;    // packets taken since the driver was asked to receive
   std::uint8_t number_;             // of the interface's queue
   bool busy_polling_;
   bool driver_was_busy_ = false;
@@ -18138,12 +18124,18 @@ class af_xdp {
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
-    const std::size_t n = receive_round(room, now, taken_by);
-    if (n != 0) [[likely]]
-      return n;
-    look_after(now);
-    // With busy polling they came right now.
-    return handles_.get().busy_polling ? receive_round(room, now, taken_by) : 0;
+    std::size_t n = 0;
+    {
+      detail::local_taker take(taken_by);
+      for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
+        detail::xsk_queue& q = queues_[next_];
+        if (++next_ == count_) next_ = 0;
+        n += q.receive(umem_, room - n, now, take, counts_);
+      }
+    }
+    if (n == 0) [[unlikely]]
+      look_after(now);
+    return n;
   }
   /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
   [[nodiscard]] bool done() const noexcept { return failed_; }
@@ -18378,18 +18370,6 @@ class af_xdp {
     });
   }
 
-  // From one queue after the other, beginning with the one behind that where the last round ended.
-  template <class Take>
-  RUNNEL_INLINE std::size_t receive_round(std::size_t room, instant now, Take& taken_by) noexcept {
-    detail::local_taker take(taken_by);
-    std::size_t n = 0;
-    for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
-      detail::xsk_queue& q = queues_[next_];
-      if (++next_ == count_) next_ = 0;
-      n += q.receive(umem_, room - n, now, take, counts_);
-    }
-    return n;
-  }
   [[nodiscard]] detail::xsk_queue& queue_for(std::size_t number) noexcept {
     return count_ == 1 ? queues_[0] : queues_[number % count_];
   }

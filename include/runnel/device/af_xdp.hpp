@@ -119,12 +119,18 @@ class af_xdp {
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
-    const std::size_t n = receive_round(room, now, taken_by);
-    if (n != 0) [[likely]]
-      return n;
-    look_after(now);
-    // With busy polling they came right now.
-    return handles_.get().busy_polling ? receive_round(room, now, taken_by) : 0;
+    std::size_t n = 0;
+    {
+      detail::local_taker take(taken_by);
+      for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
+        detail::xsk_queue& q = queues_[next_];
+        if (++next_ == count_) next_ = 0;
+        n += q.receive(umem_, room - n, now, take, counts_);
+      }
+    }
+    if (n == 0) [[unlikely]]
+      look_after(now);
+    return n;
   }
   /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
   [[nodiscard]] bool done() const noexcept { return failed_; }
@@ -359,18 +365,6 @@ class af_xdp {
     });
   }
 
-  // From one queue after the other, beginning with the one behind that where the last round ended.
-  template <class Take>
-  RUNNEL_INLINE std::size_t receive_round(std::size_t room, instant now, Take& taken_by) noexcept {
-    detail::local_taker take(taken_by);
-    std::size_t n = 0;
-    for (std::size_t tried = 0; tried < count_ && n < room; ++tried) {
-      detail::xsk_queue& q = queues_[next_];
-      if (++next_ == count_) next_ = 0;
-      n += q.receive(umem_, room - n, now, take, counts_);
-    }
-    return n;
-  }
   [[nodiscard]] detail::xsk_queue& queue_for(std::size_t number) noexcept {
     return count_ == 1 ? queues_[0] : queues_[number % count_];
   }

@@ -66,7 +66,8 @@ struct af_xdp_mode {
 
 /// Busy polling: the driver's receive work is done in our calls, on our core, instead of in interrupts.
 /// Documentation/networking/af_xdp.rst, napi.rst. Interrupt deferral is a setting of the interface: it is put back when
-/// the device is closed, but not when the process is killed.
+/// the device is closed, but not when the process is killed. On veth of Linux 6.18 no call polls: the kernel does not
+/// tell a socket which NAPI it is to poll (SO_INCOMING_NAPI_ID stays 0), and only the deferral is left.
 struct busy_polling {
   std::uint32_t microseconds = 0;             ///< how long one call may poll (SO_BUSY_POLL); 0 is no busy polling
   std::uint32_t budget = 64;                  ///< packets that one call may process (SO_BUSY_POLL_BUDGET)

@@ -128,10 +128,6 @@ class xsk_queue {
     if (driver_was_busy_) [[unlikely]]
       kick(counts);
     if (level_ - receiving_ >= refill_batch || n == 0) refill(umem);
-    if (busy_polling_ && n != 0) {
-      since_poll_ += n;
-      if (since_poll_ >= poll_after || receiver_.receive.available(poll_below) < poll_below) poll(counts);
-    }
     return n;
   }
 
@@ -157,7 +153,10 @@ class xsk_queue {
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
   void look_after(const xsk_umem& umem, device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
-    if (busy_polling_ || receiver_.fill.needs_wakeup()) poll(counts);
+    if (busy_polling_ || receiver_.fill.needs_wakeup()) {
+      receiver_.kick_receive();
+      ++counts.system_calls;
+    }
     if (transmitting_ != 0 && sender_.transmit.waiting() != 0) kick(counts);
   }
 
@@ -182,12 +181,6 @@ class xsk_queue {
  private:
   // So many slots are given to the kernel at once, or more.
   static constexpr std::uint32_t refill_batch = 32;
-  // With busy polling, the driver is asked to receive when fewer packets than these are left, before there are none: on
-  // its own, in interrupts or a thread, it would go on meanwhile and take the time that we need for what it brought.
-  static constexpr std::uint32_t poll_below = 64;
-  // It does go on, as long as nobody asks, so it is asked in any case when so many were taken: twice what one call
-  // brings with a budget of 64 (busy_poll_stop() in net/core/dev.c polls once more).
-  static constexpr std::uint32_t poll_after = 256;
   // Of an Ethernet header: the kernel takes less, but drivers need not be ready for it.
   static constexpr std::uint32_t shortest = 14;
 
@@ -275,13 +268,6 @@ class xsk_queue {
     } while (n == 64);
   }
 
-  // Lets the driver look for slots to receive into; with busy polling, it receives now.
-  void poll(device::af_xdp_statistics& counts) noexcept {
-    since_poll_ = 0;
-    receiver_.kick_receive();
-    ++counts.system_calls;
-  }
-
   // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
   void kick(device::af_xdp_statistics& counts) noexcept {
     driver_was_busy_ = false;
@@ -306,7 +292,6 @@ class xsk_queue {
   std::uint32_t level_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
   std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
-  std::uint32_t since_poll_ = 0;    // packets taken since the driver was asked to receive
   std::uint8_t number_;             // of the interface's queue
   bool busy_polling_;
   bool driver_was_busy_ = false;
