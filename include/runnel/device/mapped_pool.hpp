@@ -6,6 +6,7 @@
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uintptr_t
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/config.hpp>
@@ -42,10 +43,9 @@ class mapped_pool {
     if (config.packets == 0) return error("pool", "configure", "packets", "0 is too few", "give it at least one");
     if (config.bytes > 0xffff || config.headroom > 0xffff)
       return error("pool", "configure", "bytes and headroom", "more than 65535", "chain packets for longer ones");
-    if (std::uint64_t{config.packets} + config.bare > no_slot - 1 ||
-        (SIZE_MAX - 2 * huge_page) / (pool::stride(config) + 256) < std::size_t{config.packets} + config.bare)
-      return error("pool", "configure", "packets and bare", "too many for this machine", "give it fewer");
     const std::size_t size = pool::bytes_needed(config);
+    if (std::uint64_t{config.packets} + config.bare > no_slot - 1 || size > SIZE_MAX - 2 * huge_page)
+      return error("pool", "configure", "packets and bare", "too many for this machine", "give it fewer");
     page_kind kind = page_kind::huge;
     detail::mapping memory = map_huge(size);
     std::byte* start = memory.data();
@@ -93,7 +93,7 @@ class mapped_pool {
 
   static detail::mapping map_huge(std::size_t size) noexcept {
 #if defined(__linux__) && defined(MAP_HUGETLB)
-    detail::mapping m((size + huge_page - 1) / huge_page * huge_page, MAP_HUGETLB);
+    detail::mapping m(byte_count{size}.aligned(huge_page).value(), MAP_HUGETLB);
     // A container may own fewer huge pages than mmap promises, and touching one too many is a SIGBUS: let the system
     // touch them, which reports it instead (MADV_POPULATE_WRITE, Linux 5.14). An older system is not trusted.
     constexpr int populate_write = 23;

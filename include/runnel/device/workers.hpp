@@ -23,6 +23,7 @@
 #include <type_traits>  // remove_reference_t
 #include <utility>      // forward, move
 
+#include <runnel/base/byte_count.hpp>
 #include <runnel/base/error.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/config.hpp>
@@ -188,7 +189,7 @@ class workers {
     if (count_ > handoff_mesh::max_threads || !is_power_of_two(options_.ring)) return;
     const std::size_t of_workers = count_ * sizeof(worker);
     const std::size_t of_rings = handoff_mesh::bytes_needed(count_, options_.ring);
-    storage_ = detail::mapping(of_workers + of_rings);
+    storage_ = detail::mapping((byte_count{of_workers} + of_rings).value());
     if (storage_.data() == nullptr) return;
     sleeper* clocks[handoff_mesh::max_threads];
     for (unsigned i = 0; i < count_; ++i) {
