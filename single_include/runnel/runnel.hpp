@@ -46153,12 +46153,13 @@ struct fast_tracker {
     if (e == nullptr) return;
     s.its = f.records + (e->flow >> 1);
     prefetch_to_write(s.its);
-    prefetch_to_write(reinterpret_cast<const std::byte*>(s.its) + 64 * unsigned{s.is_tcp});
+    prefetch_to_write(reinterpret_cast<const std::byte*>(s.its) + std::size_t{64} * s.is_tcp);
   }
 
   // ---- go, or not
 
   // Whether the packet went the fast way: it is ready then. Else nothing was changed but counters.
+  template <bool Tcp>
   RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
     const flow_entry* const e = s.entry;
     if (e == nullptr) [[unlikely]]
@@ -46168,7 +46169,7 @@ struct fast_tracker {
         !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.lifetime)) [[unlikely]]
       return stay(f, p, f.flows.statistics_.stale);
     if ((f.behind >> (e->flow >> 1 & 63u) & 1u) != 0 ||
-        !(s.kind == look::plain4 ? go4(f, p, s.is_tcp, *e, c) : go6(f, p, s.is_tcp, *e, c))) [[unlikely]]
+        !(s.kind == look::plain4 ? go4<Tcp>(f, p, *e, c) : go6(f, p, Tcp, *e, c))) [[unlikely]]
       return stay(f, p, f.flows.statistics_.exceptions);
     p.connection(connection_word::of(connection_state::established).value | (e->flow & 1u) << 3);
     p.scratch(e->scratch);
@@ -46185,7 +46186,7 @@ struct fast_tracker {
     bool is_tcp = false;
     const look kind = look_of(p, is_tcp);
     if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
-        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read) || p.segment_size() != 0)
+        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read))
       return;
     const bool reply = word.direction() == connection_direction::reply;
     const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
@@ -46203,7 +46204,8 @@ struct fast_tracker {
       return;
     }
     const std::uint32_t said = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
-    const auto size = static_cast<std::uint16_t>(said < 0xffff ? said : 0xffff);
+    const std::uint32_t wire = on_wire(p, said, v6 ? 54 : 34, is_tcp);
+    const auto size = static_cast<std::uint16_t>(wire < 0xffff ? wire : 0xffff);
     const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now);
     ++(again ? flows.statistics_.renewed : flows.statistics_.added);
     if (!again || e->longest < size) e->longest = size;
@@ -46257,8 +46259,8 @@ struct fast_tracker {
   }
   RUNNEL_INLINE static bool has_good_status(const connection& c, bool is_tcp) noexcept {
     using namespace connection_status;
-    const unsigned tcp = unsigned{is_tcp}, wanted = unsigned{confirmed} | seen_reply | assured * tcp;
-    const unsigned state = tcp_transitions::est * tcp;
+    const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
+    const unsigned state = is_tcp ? tcp_transitions::est : 0u;
     return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state)) == 0;
   }
 
@@ -46281,36 +46283,42 @@ struct fast_tracker {
     return false;
   }
 
+  // How long it is on the wire, from the IP header on: of a packet that will be cut into segments, one of them.
+  RUNNEL_INLINE static std::uint32_t on_wire(const packet& p, std::uint32_t size, std::uint32_t transport,
+                                             bool is_tcp) noexcept {
+    if (p.segment_size() == 0) [[likely]]
+      return size;
+    const std::uint32_t header = is_tcp ? (load_u8(p.data() + transport + 12) >> 4) * 4u : 8u;
+    const std::uint32_t segment = transport - 14 + header + p.segment_size();
+    return segment < size ? segment : size;
+  }
   // What has to be true of any packet whose flow is known.
   RUNNEL_INLINE static bool is_usual(const facts& f, const packet& p, const connection& c, bool is_tcp) noexcept {
-    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now) && p.connection() == 0 && p.segment_size() == 0 &&
+    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now) && p.connection() == 0 &&
            (load_u8(p.data()) & 1u) == 0 && !p.is_shared() &&
            (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
   }
-  RUNNEL_INLINE static bool go4(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
+  template <bool Tcp>
+  RUNNEL_INLINE static bool go4(facts& f, packet& p, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 16);
     std::uint64_t sum = load<std::uint32_t>(link + 14);
     for (std::size_t at = 18; at < 34; at += 4) sum += load<std::uint32_t>(link + at);
-    if (!is_usual(f, p, c, is_tcp) || size > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
+    if (!is_usual(f, p, c, Tcp) || on_wire(p, size, 34, Tcp) > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
         fold_checksum(sum) != 0xffff)
       return false;
+    bool followed = false;
+    if constexpr (Tcp) followed = follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size);
+    else followed = follow_udp(f, c, e.flow & 1u, size);
+    if (!followed) [[unlikely]]
+      return false;
     std::byte* const to = p.writable().data();
-    if (is_tcp) {
-      if (!follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size)) [[unlikely]]
-        return false;
-      if (p.checksum() == checksum_status::partial) [[unlikely]]
-        change_partial(to + 50, e, c);
-      else change(to + 50, e.sum_change);
-      write4(to, e);
-    } else {
-      if (!follow_udp(f, c, e.flow & 1u, size)) [[unlikely]]
-        return false;
-      if (p.checksum() == checksum_status::partial) [[unlikely]]
-        change_partial(to + 40, e, c);
-      else if (load<std::uint16_t>(to + 40) != 0) change_udp(to + 40, e.sum_change);
-      write4(to, e);
-    }
+    std::byte* const transport_sum = to + (Tcp ? 50 : 40);
+    if (p.checksum() == checksum_status::partial) [[unlikely]]
+      change_partial(transport_sum, e, c);
+    else if (Tcp) change(transport_sum, e.sum_change);
+    else if (load<std::uint16_t>(transport_sum) != 0) change_udp(transport_sum, e.sum_change);
+    write4(to, e);
     return true;
   }
   RUNNEL_INLINE static void write4(std::byte* to, const flow_entry& e) noexcept {
@@ -46327,7 +46335,8 @@ struct fast_tracker {
   [[gnu::noinline]] static bool go6(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 18) + 40u;
-    if (!is_usual(f, p, c, is_tcp) || size > e.longest || size < 48u || load_u8(link + 21) <= 1) return false;
+    if (!is_usual(f, p, c, is_tcp) || on_wire(p, size, 54, is_tcp) > e.longest || size < 48u || load_u8(link + 21) <= 1)
+      return false;
     if (!(is_tcp ? follow_tcp(f, c, e.flow & 1u, link + 54, size - 40, p.length() - 54, size)
                  : follow_udp(f, c, e.flow & 1u, size)))
       return false;
@@ -46475,14 +46484,23 @@ struct fast_path_decision {
   static constexpr std::size_t at_once = 32;
   std::size_t some(fast_tracker::facts& f, packet* packets, verdict* to, std::size_t n) const noexcept {
     raw_array<fast_tracker::slot, at_once> slots;
+    raw_array<std::uint8_t, at_once> tcp, others;
     for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, packets[i], slots[i]);
-    for (std::size_t i = 0; i < n; ++i) fast_tracker::search(f, slots[i]);
-    std::size_t went = 0;
+    // First all of TCP, then all others: no branch asks which one it is. No connection has both.
+    std::size_t of_tcp = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      const bool goes = fast_tracker::go(f, packets[i], slots[i]);
+      fast_tracker::search(f, slots[i]);
+      tcp[of_tcp] = others[i - of_tcp] = static_cast<std::uint8_t>(i);
+      of_tcp += slots[i].is_tcp ? 1u : 0u;
+    }
+    std::size_t went = 0;
+    const auto take = [&](std::size_t i, bool goes) {
       went += goes ? 1u : 0u;
       detail::store(to[i], verdict{verdict_code::pass, drop_reason::none, static_cast<std::uint16_t>(goes ? 0 : 1)});
-    }
+    };
+    for (std::size_t i = 0; i < of_tcp; ++i) take(tcp[i], fast_tracker::go<true>(f, packets[tcp[i]], slots[tcp[i]]));
+    for (std::size_t i = 0; i < n - of_tcp; ++i)
+      take(others[i], fast_tracker::go<false>(f, packets[others[i]], slots[others[i]]));
     return went;
   }
 };
@@ -46490,7 +46508,6 @@ struct fast_path_decision {
 struct flow_add_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
-  static constexpr bool needs_tracked = true;
   static constexpr bool resizes = false;
   static constexpr const char* name = "flow add";
 
@@ -46514,8 +46531,8 @@ struct flow_add_stage : stage_defaults {
   return branch(detail::fast_path_decision{&flows, options});
 }
 /// Remembers the flow of each packet that comes here, if the fast path can do exactly what was done to it: right before
-/// `transmit`, behind `confirm`, `track` in the same pipeline. Changes and drops nothing. For paths that forward, and
-/// lower the TTL. Refers to the table, which must outlive the pipeline.
+/// `transmit`, behind `confirm`, in the burst that `track` saw: not behind a queue. Changes and drops nothing. For
+/// paths that forward, and lower the TTL. Refers to the table, which must outlive the pipeline.
 [[nodiscard]] constexpr detail::flow_add_stage flow_add(flowtable& flows) noexcept {
   return detail::flow_add_stage{flows};
 }

@@ -53,12 +53,14 @@ class given_frames {
       f.length = static_cast<std::uint32_t>(waiting[n].bytes.size());
       f.iif = waiting[n].iif;
       f.checksum = status;
+      f.segment_size = segment_size;
       take(f);
     }
     waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(n));
     return n;
   }
   checksum_status status = checksum_status::unknown;
+  std::uint16_t segment_size = 0;
 
  private:
   struct one {
@@ -602,6 +604,26 @@ TEST_CASE("what is longer than all before it, and what must not be forwarded, is
     CHECK(goes_fast({.ttl = 2}));
     REQUIRE(b.with.left.size() == 1);
     CHECK(b.with.left[0].bytes[t.out.v6 ? 21 : 22] == std::byte{1});
+  }
+}
+
+TEST_CASE("a packet that will be cut into segments is as long as one of them") {
+  for (const unsigned number : {tcp_talk, tcp6_talk}) {
+    both_boxes b;
+    const talk t = established_talk(b, number);
+    b.with.device.status = b.without.device.status = checksum_status::partial;
+    const auto goes_fast = [&](std::size_t payload, std::uint16_t segment) {
+      b.with.device.segment_size = b.without.device.segment_size = segment;
+      const std::uint64_t before = b.counts().hits;
+      b.send(t.out, {.sequence = 1000, .ack = 5000, .payload = payload});
+      return b.counts().hits != before;
+    };
+    CHECK_FALSE(goes_fast(800, 400));
+    CHECK(goes_fast(900, 400));
+    CHECK(goes_fast(400, 0));
+    CHECK_FALSE(goes_fast(900, 401));
+    CHECK_FALSE(goes_fast(900, 0));
+    CHECK(goes_fast(900, 1000));
   }
 }
 
