@@ -153,6 +153,7 @@ class dir_24_8 {
       return groups_[group * 256 + (a.value() & 255)];
     return routes_.store_.get(routes_.store_.of(e), a.value() & 255);
   }
+  [[nodiscard]] bool has_all_groups() const noexcept { return routes_.store_.links_begun() <= most_groups_; }
   // Copies what the trie says about a prefix.
   void write_out(const ipv4_prefix& p) noexcept {
     const std::uint32_t first = p.address().value() >> 8;
@@ -215,23 +216,35 @@ std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address*
   using halves [[gnu::vector_size(32)]] = std::uint16_t;
   static_assert(sizeof(ipv4_address) == 4);
   const std::size_t whole = n & ~std::size_t{15};
+  const sixteen child_bit = sixteen{} + std::uint32_t{dir_24_8::child};
+  const bool all_groups = table.has_all_groups();
   for (const ipv4_address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
-    sixteen at, found;
-    __builtin_memcpy(&at, addresses, sizeof at);
-    at >>= 8;
+    sixteen a, at, found;
+    __builtin_memcpy(&a, addresses, sizeof a);
+    at = a >> 8;
+    std::uint32_t children;
     asm("kxnorw {%%k1, %%k1, %%k1|k1, k1, k1}\n\t"
-        "vpgatherdd {(%[table],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[table]+%[at]*2]}"
-        : [found] "=&v"(found)
-        : [table] "r"(table.table_), [at] "v"(at)
+        "vpgatherdd {(%[table],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[table]+%[at]*2]}\n\t"
+        "vptestmd {%[bit], %[found], %%k1|k1, %[found], %[bit]}\n\t"
+        "kmovw {%%k1, %[children]|%[children], k1}"
+        : [found] "=&v"(found), [children] "=r"(children)
+        : [table] "r"(table.table_), [at] "v"(at), [bit] "v"(child_bit)
         : "k1", "memory");
+    if (children != 0 && all_groups) {
+      at = (found & (dir_24_8::child - 1u)) << 8 | (a & 255u);
+      asm("kmovw {%[children], %%k1|k1, %[children]}\n\t"
+          "vpgatherdd {(%[groups],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[groups]+%[at]*2]}"
+          : [found] "+&v"(found)
+          : [groups] "r"(table.groups_), [at] "v"(at), [children] "r"(children)
+          : "k1", "memory");
+      children = 0;
+    }
     const halves e = __builtin_convertvector(found, halves);
     __builtin_memcpy(answers, &e, sizeof e);
-    std::uint64_t words[4];
-    __builtin_memcpy(words, &e, sizeof words);
-    if (((words[0] | words[1] | words[2] | words[3]) & 0x8000'8000'8000'8000u) == 0) [[likely]]
+    if (children == 0) [[likely]]
       continue;
     for (std::size_t i = 0; i < 16; ++i)
-      if ((answers[i] & dir_24_8::child) != 0) answers[i] = table.in_group(answers[i], addresses[i]);
+      if ((children >> i & 1) != 0) answers[i] = table.in_group(answers[i], addresses[i]);
   }
   return whole;
 }
