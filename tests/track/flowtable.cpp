@@ -365,44 +365,45 @@ TEST_CASE("random packets of many conversations: the same leaves, and the same i
     std::vector<talk> talks;
     for (unsigned i = 0; i < 24; ++i) talks.push_back(talk::of(i));
     const auto one_in = [&](unsigned n) { return random.below(n) == 0; };
+    const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random.below(n)); };
     std::uint32_t number = 0;
     for (unsigned round = 0; round < 400; ++round) {
-      const std::size_t n = one_in(4) ? 1 + random.below(40) : 1 + random.below(6);
+      const std::size_t n = one_in(4) ? 1 + below(40) : 1 + below(6);
       for (std::size_t i = 0; i < n; ++i) {
         // A few speak most.
-        talk& t = talks[one_in(2) ? random.below(4) : random.below(talks.size())];
-        const unsigned side = t.begun ? static_cast<unsigned>(random.below(2)) : 0;
+        talk& t = talks[one_in(2) ? below(4) : below(talks.size())];
+        const unsigned side = t.begun ? static_cast<unsigned>(below(2)) : 0;
         said s;
         s.number = ++number;
         s.sequence = t.next[side], s.ack = t.next[1 - side];
-        s.payload = one_in(3) ? 0 : random.below(300);
+        s.payload = one_in(3) ? 0 : below(300);
         if (!t.out.tcp && s.payload < 4) s.payload = 4;
         s.options = static_cast<std::uint8_t>(one_in(2) ? 1 : 0);
         if (one_in(4)) s.flags |= tcp_flags::psh;
-        if (one_in(60)) s.sequence += static_cast<std::uint32_t>(random.below(4000)) - 2000;
-        if (one_in(60)) s.ack += static_cast<std::uint32_t>(random.below(200'000)) - 100'000;
+        if (one_in(60)) s.sequence += static_cast<std::uint32_t>(below(4000)) - 2000;
+        if (one_in(60)) s.ack += static_cast<std::uint32_t>(below(200'000)) - 100'000;
         if (one_in(50)) s.window = static_cast<std::uint16_t>(random.next());
-        if (one_in(30)) s.options = static_cast<std::uint8_t>(random.below(4));
+        if (one_in(30)) s.options = static_cast<std::uint8_t>(below(4));
         if (one_in(200)) s.flags = static_cast<std::uint8_t>(random.next());
         if (!t.begun || one_in(200)) s.flags = side == 0 ? tcp_flags::syn : tcp_flags::syn | tcp_flags::ack;
-        if (one_in(50)) s.ttl = static_cast<std::uint8_t>(random.below(3));
-        if (one_in(80)) s.payload = 1400 + random.below(150);
+        if (one_in(50)) s.ttl = static_cast<std::uint8_t>(below(3));
+        if (one_in(80)) s.payload = 1400 + below(150);
         if (one_in(80)) s.fragment = static_cast<std::uint16_t>(one_in(2) ? 0x2000 : 0);
         s.ip_options = one_in(80), s.tagged = one_in(80), s.wrong_sum = one_in(80), s.to_many = one_in(80);
         s.no_udp_sum = one_in(8);
         flow_ends f = side == 0 ? t.out : t.in;
-        if (one_in(80)) f.iif = static_cast<std::uint16_t>(1 + random.below(3));
+        if (one_in(80)) f.iif = static_cast<std::uint16_t>(1 + below(3));
         b.put(f, s);
         if (s.flags == (s.flags & (tcp_flags::ack | tcp_flags::psh)))
           t.next[side] = s.sequence + static_cast<std::uint32_t>(s.payload);
       }
       b.run_both();
       for (talk& t : talks) set_answers(t, b.without);
-      b.later(one_in(50) ? seconds(static_cast<std::int64_t>(random.below(200)))
-                         : milliseconds(static_cast<std::int64_t>(random.below(60))));
+      b.later(one_in(50) ? seconds(static_cast<std::int64_t>(below(200)))
+                         : milliseconds(static_cast<std::int64_t>(below(60))));
       if (one_in(100)) b.with.flows->clear();
       if (one_in(40)) {
-        const talk& gone = talks[random.below(talks.size())];
+        const talk& gone = talks[below(talks.size())];
         for (gateway_box* box : {&b.with, &b.without})
           if (const connection_word w = box->table->find(gone.original(), b.now); w.has_connection())
             box->table->erase((*box->table)[w.number()]);
