@@ -46181,8 +46181,9 @@ struct fast_tracker {
     if (((e->state ^ s.state) | (e->born ^ c.created_)) != 0 ||
         !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.lifetime)) [[unlikely]]
       return stay(f, p, f.flows.statistics_.stale);
-    if ((f.behind >> (e->flow >> 1 & 63u) & 1u) != 0 ||
-        !(s.kind == look::plain4 ? go4<Tcp>(f, p, *e, c) : go6(f, p, Tcp, *e, c))) [[unlikely]]
+    if (f.behind != 0 && (f.behind >> (e->flow >> 1 & 63u) & 1u) != 0) [[unlikely]]
+      return stay(f, p, f.flows.statistics_.exceptions);
+    if (!(s.kind == look::plain4 ? go4<Tcp>(f, p, *e, c) : go6(f, p, Tcp, *e, c))) [[unlikely]]
       return stay(f, p, f.flows.statistics_.exceptions);
     p.connection(connection_word::of(connection_state::established).value | (e->flow & 1u) << 3);
     p.scratch(e->scratch);
@@ -46315,8 +46316,11 @@ struct fast_tracker {
   RUNNEL_INLINE static bool go4(facts& f, packet& p, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 16);
-    std::uint64_t sum = load<std::uint32_t>(link + 14);
-    for (std::size_t at = 18; at < 34; at += 4) sum += load<std::uint32_t>(link + at);
+    // The header in three words, each addition with its carry.
+    std::uint64_t sum = 0;
+    bool carry = __builtin_add_overflow(load<std::uint64_t>(link + 14), load<std::uint64_t>(link + 22), &sum);
+    carry = __builtin_add_overflow(sum, std::uint64_t{load<std::uint32_t>(link + 30)} + unsigned{carry}, &sum);
+    sum += unsigned{carry};
     if (!is_usual(f, p, c, Tcp) || on_wire(p, size, 34, Tcp) > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
         fold_checksum(sum) != 0xffff)
       return false;
@@ -46372,13 +46376,13 @@ struct fast_tracker {
     copy_bytes(to, e.link, sizeof e.link);
   }
   // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
-  RUNNEL_INLINE static void change(std::byte* at, std::uint32_t gain) noexcept {
-    const std::uint32_t old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
-    std::uint32_t sum = old + gain;
-    sum = (sum & 0xffffu) + (sum >> 16);
-    store(at, static_cast<std::uint16_t>(~sum));
+  RUNNEL_INLINE static void change(std::byte* at, std::uint16_t gain) noexcept {
+    const auto old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
+    std::uint16_t sum = 0;
+    const bool carry = __builtin_add_overflow(old, gain, &sum);
+    store(at, static_cast<std::uint16_t>(~(sum + unsigned{carry})));
   }
-  RUNNEL_INLINE static void change_udp(std::byte* at, std::uint32_t gain) noexcept {
+  RUNNEL_INLINE static void change_udp(std::byte* at, std::uint16_t gain) noexcept {
     change(at, gain);
     if (load<std::uint16_t>(at) == 0) store(at, std::uint16_t{0xffff});
   }
