@@ -18,6 +18,7 @@ using flow_map =
     bench::flow_map_bench<boost::unordered_flat_map<bench::flow_map_key, std::uint32_t, bench::flow_map_hash>>;
 BENCHMARK(flow_map::find)->Name("connections/find/boost");
 BENCHMARK(flow_map::insert)->Name("connections/insert/boost")->UseManualTime();
+BENCHMARK(flow_map::insert_both)->Name("connections/insert_both/boost")->UseManualTime();
 BENCHMARK(flow_map::expire)->Name("connections/expire/boost")->UseManualTime();
 BENCHMARK(flow_map::stream)->Name("connections/stream/boost")->UseManualTime();
 
