@@ -57,6 +57,7 @@ class ftp_rig {
     store_be16(b.data() + 36, 0);
     store_be16(b.data() + 36,
                checksum({b.data() + 20, b.size() - 20}, add_checksum({b.data() + 12, 8}) + 6 + b.size() - 20));
+    if (damaged) b[36] ^= std::byte{1};
     ethernet_header e = eth;
     e.type = 0x0800;
     device_.put(1, b.size() + padding, {}, e);
@@ -89,6 +90,7 @@ class ftp_rig {
   counted_table connections{{.connections = 32, .unconfirmed = 16}};
   std::unique_ptr<nat_table> translations;
   std::size_t padding = 0;
+  bool damaged = false;  // what is said has a wrong checksum
   std::uint16_t control = 21;
 
  private:
@@ -247,6 +249,28 @@ TEST_CASE("an announcement that was dropped for want of room is dropped again, a
   });
   CHECK(t.say(in1, 5005, out1, 21, ftp_ack, 100, 900, words).payload == "PORT 192,0,2,254,4,2\r\n");
   CHECK(t.say(out1, 20, box, 1026, ftp_syn, 5, 0).ends == "tcp 198.51.100.1:20 > 10.0.0.1:1026");
+}
+
+TEST_CASE("an announcement that came through stays said when it is sent again, and that is dropped") {
+  ftp_rig t;
+  ftp_open(t);
+  const std::string words = "PORT 10,0,0,1,4,1\r\n", outside = "PORT 192,0,2,254,4,1\r\n";
+  // The very first copy is damaged: nobody has heard it.
+  t.damaged = true;
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 900, words).state == "dropped");
+  CHECK(t.say(out1, 21, box, 5000, ftp_ack, 900, 122).state == "dropped");
+  CHECK(t.connections->expected() == 0);
+  t.damaged = false;
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 900, words).payload == outside);
+  t.damaged = true;
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 900, words).state == "dropped");
+  CHECK(t.translations->statistics().untranslatable == 2);
+  t.damaged = false;
+  const ftp_rig::said s = t.say(out1, 21, box, 5000, ftp_ack, 900, 122, "200 ok\r\n");
+  CHECK(s.state == "established");
+  CHECK(s.ack == 119);
+  CHECK(t.say(in1, 5000, out1, 21, ftp_ack, 100, 908, words).payload == outside);
+  CHECK(t.say(out1, 20, box, 1025, ftp_syn, 5, 0).ends == "tcp 198.51.100.1:20 > 10.0.0.1:1025");
 }
 
 TEST_CASE("what FTP says wrongly, of others, or too much of, is not announced") {
