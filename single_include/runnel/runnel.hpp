@@ -20082,6 +20082,9 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
 // A branch that decides about a whole burst at once, and lets every packet go one of its ways.
 template <place At, class List>
 void run_burst_branch(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
   constexpr place there = after<typename List::first_stage>(At);
   list.counters.add(n, length);
   raw_array<verdict, At.burst> ways;
@@ -48408,24 +48411,25 @@ struct nat_ftp_stage : stage_defaults {
     const bool again = e != nullptr && e->announced[side] == own && e->said_at[side] == at;
     if (!place.is_new && !again) return pass;
     if (e == nullptr) e = table->sequences().find_or_insert(all.number_of(k));
-    if (e == nullptr) return lose(k, reply, at, drop_reason::nat_exhausted);
+    if (e == nullptr) return lose(k, reply, at, place.is_new, drop_reason::nat_exhausted);
     table->translate_sequences(k);
     const std::uint16_t given = again ? e->given[side] : table->free_announcement(k, back, own, now);
-    if (given == 0) return lose(k, reply, at, drop_reason::nat_exhausted);
+    if (given == 0) return lose(k, reply, at, place.is_new, drop_reason::nat_exhausted);
     text<64> said;
     write(said, place, there, given);
     const std::size_t before = place.size, after = said.size();
     const std::size_t start = segment.header_size() + place.at;
     if (!replace(p, h, start, before, {reinterpret_cast<const std::byte*>(said.c_str()), after}))
-      return lose(k, reply, at, drop_reason::nat_untranslatable);
+      return lose(k, reply, at, place.is_new, drop_reason::nat_untranslatable);
     e->said_at[side] = at, e->announced[side] = own, e->given[side] = given;
     e->side[side].note(at, static_cast<std::uint32_t>(after) - static_cast<std::uint32_t>(before));
     table->expect_translated(k, beside(back, given, 6), way.with_ports(own, 0), now);
     return pass;
   }
-  // An announcement is dropped: nobody has heard it. Sent again, it is as new.
-  verdict lose(connection& k, bool reply, std::uint32_t at, drop_reason why) const noexcept {
-    tracker::unsay(k, reply, at);
+  // An announcement is dropped. One that nobody has heard is as new when it is sent again; of one that was heard, its
+  // first copy may be acknowledged yet.
+  verdict lose(connection& k, bool reply, std::uint32_t at, bool is_new, drop_reason why) const noexcept {
+    if (is_new) tracker::unsay(k, reply, at);
     return table->lose(why);
   }
   static void write(text_writer& out, const ftp_place& place, const ipv6_address& a, std::uint16_t given) noexcept {

@@ -20,6 +20,18 @@ struct fixture {
 using parity = ports<even, odd>;
 parity by_parity(packet& p) { return number_of(p) % 2 == 0 ? parity{even{}} : parity{odd{}}; }
 
+// The same about all packets of a burst at once.
+struct parity_of_all {
+  using ways = parity;
+  unsigned* asked;
+  ways operator()(packet& p) const { return by_parity(p); }
+  bool decide_all(packet* packets, verdict* to, std::size_t n, context&) const {
+    ++*asked;
+    for (std::size_t i = 0; i < n; ++i) to[i] = by_parity(packets[i]).decision();
+    return false;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("packets go the way that the branch says, and keep their order on each way") {
@@ -115,6 +127,21 @@ TEST_CASE("a burst that goes one way is handed on whole") {
   run(attach(t.wire, path));
   CHECK(sizes == "6");
   CHECK(unused == "");
+}
+
+TEST_CASE("a branch that decides about whole bursts is not asked about an empty one") {
+  fixture t;
+  unsigned asked = 0;
+  numbers to_even, to_odd;
+  auto path = detail::as_pipeline(branch(parity_of_all{&asked}).on<even>(note(to_even)).on<odd>(note(to_odd)));
+  context c;
+  detail::run<place{.packets = true, .burst = 8}>(path.stages(), nullptr, 0, 0, c);
+  CHECK(asked == 0);
+  t.wire.several(1, 3);
+  run(attach(t.wire, path));
+  CHECK(asked == 1);
+  CHECK(to_even == "2");
+  CHECK(to_odd == "1 3");
 }
 
 TEST_CASE("by_protocol sends each transport its way, and the rest by 'other'") {

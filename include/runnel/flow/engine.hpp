@@ -340,6 +340,9 @@ void run_segment(List& list, packet* packets, std::size_t n, std::uint64_t lengt
 // A branch that decides about a whole burst at once, and lets every packet go one of its ways.
 template <place At, class List>
 void run_burst_branch(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
+  RUNNEL_ASSERT(n <= At.burst);
+  if (n == 0) [[unlikely]]
+    return;
   constexpr place there = after<typename List::first_stage>(At);
   list.counters.add(n, length);
   raw_array<verdict, At.burst> ways;
