@@ -77,11 +77,15 @@ struct rule_table_stage : stage_defaults {
 
 /// The base chains that a rule table has at a hook point, as a stage; with `.on<accepted>(...)`, `.on<refused>(...)`
 /// and `.on<diverted>(...)` a branch, which is what `reject` and `tproxy` want: without, such packets are dropped. With
-/// a part only those that stand before tracking, or behind: `hook<prerouting, hook_part::before_tracking>(live) |
-/// track(connections) | hook<prerouting, hook_part::behind_tracking>(live)`. Refers to the slot, which must outlive the
-/// pipeline; the stages of one thread share one.
+/// a part, which there is at prerouting and output, only those that stand before tracking, or behind:
+/// `hook<prerouting, hook_part::before_tracking>(live) | track(connections) |
+/// hook<prerouting, hook_part::behind_tracking>(live)`. A pipeline that has one part needs the other as well: its
+/// chains run nowhere else. Refers to the slot, which must outlive the pipeline; the stages of one thread share one.
 template <hook_point Point, hook_part Part = hook_part::all>
 [[nodiscard]] constexpr detail::rule_table_stage<Point, Part> hook(rule_table_slot& slot) noexcept {
+  static_assert(
+      Part == hook_part::all || Point == hook_point::prerouting || Point == hook_point::output,
+      "runnel: a part of a hook stands at prerouting or output, as tracking does: leave it out at the others");
   return detail::rule_table_stage<Point, Part>{slot};
 }
 
