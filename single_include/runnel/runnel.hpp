@@ -11641,7 +11641,8 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
   [[nodiscard]] RUNNEL_INLINE constexpr bool load(const subject& s, std::uint64_t& to) const noexcept {
     if constexpr (Key == meta_key::length) to = s.length;
     else if constexpr (Key == meta_key::iif) to = s.iif;
-    else if constexpr (Key == meta_key::oif) to = s.oif;
+    // A later fragment that waits for `track` has its ports where `route` will put the interface.
+    else if constexpr (Key == meta_key::oif) to = runnel::detail::later_fragment::is_word(s.connection) ? 0 : s.oif;
     else if constexpr (Key == meta_key::mark) to = s.mark;
     else if constexpr (Key == meta_key::priority) to = s.priority;
     else if constexpr (Key == meta_key::time) to = to_key(s.timestamp);
@@ -11649,7 +11650,9 @@ struct meta_field : operand<meta_field<Key, Bits, Value>> {
     else if constexpr (Key == meta_key::queue) to = s.queue;
     else if constexpr (Key == meta_key::protocol) to = detail::protocol_of(s);
     else if constexpr (Key == meta_key::l4proto) return detail::l4proto_of(s, to);
-    else if constexpr (Key == meta_key::ct_state) return (to = s.connection & 7u) != 0;
+    // None, and the words of later_fragment, which are above all states: nobody has tracked it.
+    else if constexpr (Key == meta_key::ct_state)
+      return (to = s.connection & 7u) != 0 && to <= static_cast<std::uint64_t>(untracked);
     else if constexpr (Key == meta_key::ct_direction) return to = s.connection >> 3 & 1u, s.connection >> 4 != 0;
     else if constexpr (Key == meta_key::ct_mark || Key == meta_key::ct_status || Key == meta_key::ct_zone) {
       const connection_facts* const known = s.facts();
@@ -11699,7 +11702,8 @@ inline constexpr match::meta_field<match::meta_key::queue, 8, std::uint8_t> queu
 }  // namespace meta
 
 /// What connection tracking knows of a packet, behind `track()`; no packet has any of these where nobody tracked it,
-/// and none but `state` when it belongs to no connection. The names are nft's.
+/// and none but `state` when it belongs to no connection: before `track()` `ct::state != established` does not hold
+/// either, for fragments as for others; in the kernel the state is `invalid` there. The names are nft's.
 namespace ct {
 
 /// What the packet is to its connection: `ct::state == established`.
@@ -33848,8 +33852,8 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
       return target_end::next;
     }
     case kind::notrack:
-      if (r.p.connection() == 0 || later_fragment::is_word(r.p.connection()))
-        r.p.connection(connection_word::of(untracked).value);
+      if (later_fragment::is_word(r.p.connection())) r.p.connection(0), r.p.scratch(0);  // its ports are for `track`
+      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
       break;
     case kind::mark: r.p.mark(s.value); break;
     case kind::mark_by_map: {
@@ -45980,8 +45984,8 @@ struct notrack_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
-      p.connection(connection_word::of(connection_state::untracked).value);
+    if (later_fragment::is_word(p.connection())) p.connection(0), p.scratch(0);  // its ports are for `track`
+    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }

@@ -335,10 +335,43 @@ TEST_CASE("notrack and what was tracked before stay as they are") {
   before = received(t.memory, cut(udp4(200, 2), {64}, 2)[1]);
   before.connection(connection_word::of(connection_state::invalid).value);
   CHECK(q.push(static_cast<packet&&>(before)) == pass);
-  auto path = parse() | virtual_defragment(t.table) | notrack() | track(*t.connections) |
-              deliver([&](packet p) { said += std::string(name(connection_word{p.connection()}.state())) + ' '; });
+  auto path = parse() | virtual_defragment(t.table) | notrack() | track(*t.connections) | deliver([&](packet p) {
+                said += std::string(name(connection_word{p.connection()}.state())) + ' ';
+                CHECK(p.scratch() == 0);
+              });
   runnel::run(t.clock, attach(q, path));
   CHECK(said == "untracked untracked untracked invalid ");
+}
+
+TEST_CASE("before tracking, rules see no more in a later fragment than in the first one") {
+  virtual_fixture t;
+  static static_rule_table<> rules;
+  // Nobody has tracked them: they have no state, and no comparison with one holds. Nor does anybody know where they go.
+  REQUIRE(load(rules.get(),
+               "table inet t { chain early { type filter hook prerouting priority raw\n"
+               "ct state { new, established, related, invalid, untracked } meta mark set 1\n"
+               "ct state != established meta mark set 2\n"
+               "meta oif != 0 meta mark set 3\n"
+               "ip daddr 192.0.2.1 notrack\n"
+               "ct state untracked meta oif 0 meta priority set 0:4\n"
+               "}\n}"));
+  rule_table_slot live(rules.get());
+  queue<drop_tail, 8> q;
+  for (const octets& frame : {udp4(200), udp6(200)})
+    for (const octets& p : cut(frame, {64})) CHECK(q.push(received(t.memory, p)) == pass);
+  std::string said;
+  auto path = parse() | unshare() | virtual_defragment(t.table) |
+              [](const subject& s) {
+                CHECK((!(ct::state == established))(s));
+                CHECK_FALSE((ct::state != established)(s));
+              } |
+              hook<prerouting, hook_part::before_tracking>(live) | deliver([&](packet p) {
+                said += std::to_string(p.mark()) + ' ' + std::to_string(p.priority()) + ' ' +
+                        std::to_string(p.scratch() != 0) + ' ';
+              });
+  runnel::run(t.clock, attach(q, path));
+  // Those of IPv6 are still to be tracked: the later one knows its ports.
+  CHECK(said == "0 4 0 0 4 0 0 0 0 0 0 1 ");
 }
 
 TEST_CASE("NAT translates every fragment, and the datagram is right behind it") {

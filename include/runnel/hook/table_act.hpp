@@ -186,8 +186,8 @@ inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule,
       return target_end::next;
     }
     case kind::notrack:
-      if (r.p.connection() == 0 || later_fragment::is_word(r.p.connection()))
-        r.p.connection(connection_word::of(untracked).value);
+      if (later_fragment::is_word(r.p.connection())) r.p.connection(0), r.p.scratch(0);  // its ports are for `track`
+      if (r.p.connection() == 0) r.p.connection(connection_word::of(untracked).value);
       break;
     case kind::mark: r.p.mark(s.value); break;
     case kind::mark_by_map: {

@@ -123,8 +123,8 @@ struct notrack_stage : stage_defaults {
   static constexpr bool resizes = false;
   static constexpr const char* name = "notrack";
   RUNNEL_INLINE verdict operator()(packet& p, context&) noexcept {
-    if (p.connection() == 0 || later_fragment::is_word(p.connection()))
-      p.connection(connection_word::of(connection_state::untracked).value);
+    if (later_fragment::is_word(p.connection())) p.connection(0), p.scratch(0);  // its ports are for `track`
+    if (p.connection() == 0) p.connection(connection_word::of(connection_state::untracked).value);
     return pass;
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
