@@ -2341,6 +2341,8 @@ inline constexpr std::uint8_t is_chained = 8;    // `next` is valid
 inline constexpr std::uint8_t is_away = 16;      // on another thread than its pool's
 // A bit of descriptor::status: segment_size says what is missing.
 inline constexpr std::uint8_t is_missing = 4;
+// Another: `next` says how the packet looked when it came to `fast_path`. Never of one that is chained.
+inline constexpr std::uint8_t has_look = 16;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -2361,11 +2363,11 @@ struct alignas(64) descriptor {
   std::uint32_t connection;
   std::uint32_t scratch;
   runnel::layers layers;
-  std::uint32_t next;  // the following fragment's descriptor, of the same pool; with is_chained
+  std::uint32_t next;  // with is_chained the following fragment's descriptor, of the same pool; or see has_look
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
@@ -2737,6 +2739,10 @@ class static_pool {
 
 namespace runnel {
 
+namespace detail {
+struct fast_tracker;
+}
+
 /// An owning handle to a packet. Destroying it returns slot and descriptor to their pool, whoever holds it. An empty
 /// handle (`!p`) owns nothing; calling anything but `operator bool` and assignment on it is a programming error.
 ///
@@ -2974,7 +2980,18 @@ class packet {
 
  private:
   friend class pool;
+  friend struct detail::fast_tracker;
   constexpr explicit packet(detail::descriptor* d) noexcept : d_(d) {}
+
+  // How it looked when it came to `fast_path`: known as long as it is not copied or chained.
+  RUNNEL_INLINE void note_look(std::uint32_t v) noexcept {
+    if (is_chained()) return;
+    d_->next = v;
+    d_->status |= detail::has_look;
+  }
+  [[nodiscard]] bool looked(std::uint32_t v) const noexcept {
+    return (d_->status & detail::has_look) != 0 && d_->next == v;
+  }
 
   static const detail::descriptor* following(const detail::descriptor* d) noexcept {
     if ((d->special & detail::is_chained) == 0) return nullptr;
@@ -3013,6 +3030,7 @@ class packet {
   static detail::descriptor* link(detail::descriptor* last, packet& tail) noexcept {
     last->next = tail.d_->index;
     last->special |= detail::is_chained;
+    last->status &= static_cast<std::uint8_t>(~detail::has_look);
     last = tail.d_;
     tail.d_ = nullptr;
     return last;
@@ -3034,7 +3052,7 @@ class packet {
     to->segment_size = from->segment_size;
     to->priority = from->priority;
     to->lender_or_queue = (from->special & detail::is_lent) != 0 ? std::uint8_t{0} : from->lender_or_queue;
-    to->status = from->status;
+    to->status = static_cast<std::uint8_t>(from->status & ~detail::has_look);
   }
   // The same for a copy whose bytes begin elsewhere: offsets of layers count from the head, and the two heads may lie
   // differently before the data.
@@ -45229,12 +45247,14 @@ struct flowtable_statistics {
   std::uint64_t added = 0;       ///< flows that got an entry
   std::uint64_t renewed = 0;     ///< entries that were made again, or of which more was learned
   std::uint64_t full = 0;        ///< packets of flows that got none, because others have the places
+  std::uint64_t no_iif = 0;      ///< packets of flows that got none, because nobody has said where they came from
 };
 
 /// `hits=3 other=0 ...`, in one line.
 constexpr void print(text_writer& out, const flowtable_statistics& s) noexcept {
   out << "hits=" << s.hits << " other=" << s.other << " misses=" << s.misses << " stale=" << s.stale
-      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full;
+      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full
+      << " no_iif=" << s.no_iif;
 }
 
 namespace detail {
@@ -46054,7 +46074,8 @@ class static_connection_table {
 //                     nat<postrouting>(translations, rules(when(meta::oif == wan) >> masquerade()),
 //                     leaving(interfaces)) | confirm(connections) | resolve(neighbours, routes) | flow_add(flows) |
 //                     transmit(wan)) ...));
-//     auto path = parse() | fast_path(flows).on<offloaded>(transmit(wan)).on<other>(shared(slow));
+//     const auto from_lan = [](packet& p) { p.iif(lan_number); };  // devices number their own interfaces only
+//     auto path = parse() | from_lan | fast_path(flows).on<offloaded>(transmit(wan)).on<other>(shared(slow));
 //
 // `flow_add` stands where packets leave, and remembers how each flow's packets look there. `fast_path` gives the
 // packets that come after it the same look: addresses and ports, TTL or hop limit one less, checksums kept right,
@@ -46062,7 +46083,9 @@ class static_connection_table {
 // follow their windows as if `track` had seen them. All other packets it leaves wholly untouched, for the slow way.
 //
 // Which packets go the fast way: TCP and UDP over IPv4 without options or IPv6 without extension headers, in Ethernet
-// without tags, no fragments, whose flow came by the same interface; of confirmed connections that were seen in both
+// without tags, no fragments, whose flow came the same way: by the same interface (`packet::iif`; of packets whose
+// interface is 0, which is what devices say of themselves, `flow_add` remembers nothing), and without other headers
+// before, such as tags that somebody took off; of confirmed connections that were seen in both
 // directions, and that no helper reads; of TCP established and assured ones, and only segments with ACK, perhaps PSH,
 // without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum, and no longer than the
 // longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way. Where
@@ -46092,14 +46115,14 @@ struct offloaded {
 namespace detail {
 
 struct fast_tracker {
-  enum class look : std::uint8_t { strange, plain4, plain6 };
+  enum class look : std::uint8_t { plain4, plain6, unknown6, strange };  // unknown6: IPv6 of no connection
   // What is known of a packet on its way through a burst.
   struct slot {
     std::uint64_t addresses;  // as in flow_entry
     std::uint64_t ports;
     flow_entry* entry;    // null: there is none
     connection* its;      // whose number the entry has
-    std::uint32_t line;   // where it should lie
+    std::uint32_t hash;   // says where it should lie
     std::uint16_t state;  // as in flow_entry, of this time
     look kind;
     bool is_tcp;
@@ -46154,23 +46177,23 @@ struct fast_tracker {
     } else {
       const std::uint32_t flow = kind == look::plain6 ? flow_of(f, p) : no_flow;
       if (flow == no_flow) {
-        s.entry = nullptr, s.line = no_flow;
+        s.entry = nullptr, s.kind = kind == look::plain6 ? look::unknown6 : look::strange;
         return;
       }
       addresses = flow;
     }
     s.addresses = addresses, s.ports = ports;
     s.state = static_cast<std::uint16_t>(f.state | (kind == look::plain6 ? 2u : 0u) | unsigned{is_tcp});
-    s.line = hash_of(f.seeds[0], f.seeds[1], addresses, ports) & f.mask;
-    prefetch_to_read(f.entries + s.line);
+    s.hash = hash_of(f.seeds[0], f.seeds[1], addresses, ports);
+    prefetch_to_read(f.entries + (s.hash & f.mask));
   }
 
   // ---- search
 
   RUNNEL_INLINE static void search(const facts& f, slot& s) noexcept {
-    if (s.line == no_flow) [[unlikely]]
+    if (s.kind > look::plain6) [[unlikely]]
       return;
-    flow_entry* e = f.entries + s.line;
+    flow_entry* e = f.entries + (s.hash & f.mask);
     if (!is_of(*e, s.addresses, s.ports, s.state)) [[unlikely]]
       e = search_beside(f, s);
     s.entry = e;
@@ -46187,15 +46210,15 @@ struct fast_tracker {
   RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
     const flow_entry* const e = s.entry;
     if (e == nullptr) [[unlikely]]
-      return stay(f, p, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
+      return stay(f, p, s, s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
     connection& c = *s.its;
     if (((e->state ^ s.state) | (e->born ^ c.created_)) != 0 ||
         !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.lifetime)) [[unlikely]]
-      return stay(f, p, f.flows.statistics_.stale);
+      return stay(f, p, s, f.flows.statistics_.stale);
     if (f.behind != 0 && (f.behind >> (e->flow >> 1 & 63u) & 1u) != 0) [[unlikely]]
-      return stay(f, p, f.flows.statistics_.exceptions);
+      return stay(f, p, s, f.flows.statistics_.exceptions);
     if (!(s.kind == look::plain4 ? go4<Tcp>(f, p, *e, c) : go6(f, p, Tcp, *e, c))) [[unlikely]]
-      return stay(f, p, f.flows.statistics_.exceptions);
+      return stay(f, p, s, f.flows.statistics_.exceptions);
     p.connection(connection_word::of(connection_state::established).value | (e->flow & 1u) << 3);
     p.scratch(e->scratch);
     return true;
@@ -46223,7 +46246,14 @@ struct fast_tracker {
     const std::uint64_t ports = (v6 ? 0 : to_big(std::uint32_t{from.source_port()} << 16 | from.destination_port())) |
                                 std::uint64_t{p.iif()} << 32 | std::uint64_t{from.zone()} << 48;
     const auto state = static_cast<std::uint16_t>(flows.generation_ << 2 | (v6 ? 2u : 0u) | (is_tcp ? 1u : 0u));
-    flow_entry* const e = place_for(flows, addresses, ports, state, now);
+    const std::uint32_t hash = hash_of(first_seed(flows), second_seed(flows), addresses, ports);
+    // It came with other headers before these: what comes without them is another flow, whatever it claims.
+    if (!p.looked(digest_of(hash, state))) return;
+    if (p.iif() == 0) {
+      ++flows.statistics_.no_iif;
+      return;
+    }
+    flow_entry* const e = place_for(flows, addresses, ports, state, hash, now);
     if (e == nullptr) {
       ++flows.statistics_.full;
       return;
@@ -46254,20 +46284,24 @@ struct fast_tracker {
                                                            std::uint64_t addresses, std::uint64_t ports) noexcept {
     return static_cast<std::uint32_t>(multiply_fold(addresses ^ seed, ports ^ other));
   }
+  // How a packet looks when it comes: the same of two packets only if they are of one flow.
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t digest_of(std::uint32_t hash, std::uint16_t state) noexcept {
+    return hash ^ (state & 3u);
+  }
   RUNNEL_INLINE static bool is_of(const flow_entry& e, std::uint64_t addresses, std::uint64_t ports,
                                   std::uint16_t state) noexcept {
     return ((e.addresses ^ addresses) | (e.ports ^ ports) | ((e.state ^ std::uint32_t{state}) & 3u)) == 0;
   }
   [[gnu::noinline]] static flow_entry* search_beside(const facts& f, const slot& s) noexcept {
     for (std::uint32_t beside = 1; beside < 4; ++beside)
-      if (flow_entry& e = f.flows.entries_[s.line ^ beside]; is_of(e, s.addresses, s.ports, s.state)) return &e;
+      if (flow_entry& e = f.entries[(s.hash & f.mask) ^ beside]; is_of(e, s.addresses, s.ports, s.state)) return &e;
     return nullptr;
   }
   // Where a flow lies, or may; null where others are.
   static flow_entry* place_for(const flowtable& f, std::uint64_t addresses, std::uint64_t ports, std::uint16_t state,
-                               std::uint64_t now) noexcept {
+                               std::uint32_t hash, std::uint64_t now) noexcept {
     flow_entry* free = nullptr;
-    const std::uint32_t line = hash_of(first_seed(f), second_seed(f), addresses, ports) & f.mask_;
+    const std::uint32_t line = hash & f.mask_;
     for (std::uint32_t beside = 0; beside < 4; ++beside) {
       flow_entry& e = f.entries_[line ^ beside];
       if (is_of(e, addresses, ports, state)) return &e;
@@ -46302,8 +46336,9 @@ struct fast_tracker {
     return to.number() * 2 + to.direction(k.turned);
   }
   // The packet goes the slow way, and those behind it of the same connection as well.
-  [[gnu::noinline]] static bool stay(facts& f, const packet& p, std::uint64_t& why) noexcept {
+  [[gnu::noinline]] static bool stay(facts& f, packet& p, const slot& s, std::uint64_t& why) noexcept {
     ++why;
+    if (s.kind <= look::plain6) p.note_look(digest_of(s.hash, s.state));
     if (const std::uint32_t flow = flow_of(f, p); flow != no_flow) f.behind |= std::uint64_t{1} << (flow >> 1 & 63u);
     return false;
   }
@@ -46558,8 +46593,9 @@ struct flow_add_stage : stage_defaults {
 [[nodiscard]] constexpr auto fast_path(flowtable& flows, track_options options = {}) noexcept {
   return branch(detail::fast_path_decision{&flows, options});
 }
-/// Remembers the flow of each packet that comes here, if the fast path can do exactly what was done to it: right before
-/// `transmit`, behind `confirm`, in the burst that `track` saw: not behind a queue. Changes and drops nothing. For
+/// Remembers the flow of each packet that comes here by way of `fast_path`, if that can do exactly what was done to it:
+/// right before `transmit`, behind `confirm`, in the burst that `track` saw: not behind a queue. Packets need an `iif`.
+/// Changes and drops nothing. For
 /// paths that forward, and lower the TTL. Refers to the table, which must outlive the pipeline.
 [[nodiscard]] constexpr detail::flow_add_stage flow_add(flowtable& flows) noexcept {
   return detail::flow_add_stage{flows};

@@ -111,20 +111,23 @@ struct gateway_box {
         left.push_back({how, raw_bytes(b.begin(), b.end()), p.scratch()});
       });
     };
-    auto slow = track(*table) | ftp_helper(*table, 54) |
-                [this](packet& p) { return refuse && refuse(p) ? drop : pass; } |
-                rules(when(ct::state == invalid) >> drop) | nat<prerouting>(translations) |
-                [this](packet& p) {
-                  if (meddle) meddle(p);
-                } |
-                route(routes)
-                    .on<forward>(forwarding(routes, {.interfaces = interfaces})
-                                     .on<forwarded>(nat<postrouting>(translations, sources, own) | confirm(*table) |
-                                                    resolve(links, 3, routes) | flow_add(*flows) | keep("sent"))
-                                     .on<oversized>(keep("oversized"))
-                                     .on<refused>(keep("refused")))
-                    .on<local>(discard)
-                    .on<no_route>(discard);
+    auto slow =
+        [this](packet& p) {
+          if (unwrap && unwrap(p)) p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+        } |
+        track(*table) | ftp_helper(*table, 54) | [this](packet& p) { return refuse && refuse(p) ? drop : pass; } |
+        rules(when(ct::state == invalid) >> drop) | nat<prerouting>(translations) |
+        [this](packet& p) {
+          if (meddle) meddle(p);
+        } |
+        route(routes)
+            .on<forward>(forwarding(routes, {.interfaces = interfaces})
+                             .on<forwarded>(nat<postrouting>(translations, sources, own) | confirm(*table) |
+                                            resolve(links, 3, routes) | flow_add(*flows) | keep("sent"))
+                             .on<oversized>(keep("oversized"))
+                             .on<refused>(keep("refused")))
+            .on<local>(discard)
+            .on<no_route>(discard);
     if (fast) {
       auto path = parse() | fast_path(*flows).on<offloaded>(keep("sent")).on<other>(shared(slow));
       run(time, attach(device, path));
@@ -184,6 +187,7 @@ struct gateway_box {
   neighbour_table* links[3] = {nullptr, &inner_neighbours.get(), &outer_neighbours.get()};
   std::function<bool(const packet&)> refuse;
   std::function<void(packet&)> meddle;
+  std::function<bool(packet&)> unwrap;
   given_frames device;
   manual_clock time;
   std::vector<left_packet> left;
@@ -682,5 +686,60 @@ TEST_CASE("the drawing shows both ways, and the counters are a line") {
   CHECK(shown.find("offloaded") != std::string::npos);
   text<200> line;
   print(line, flowtable_statistics{.hits = 3, .full = 1});
-  CHECK(std::string(line.c_str()) == "hits=3 other=0 misses=0 stale=0 exceptions=0 added=0 renewed=0 full=1");
+  CHECK(std::string(line.c_str()) == "hits=3 other=0 misses=0 stale=0 exceptions=0 added=0 renewed=0 full=1 no_iif=0");
+}
+
+TEST_CASE("a flow that comes in a VLAN opens no way for packets without its tag") {
+  for (const unsigned number : {udp_talk, udp6_talk}) {
+    both_boxes b;
+    for (gateway_box* box : {&b.with, &b.without})
+      box->refuse = [](const packet& p) { return p.iif() == inner && !p.layers().has(protocol::vlan); };
+    talk t = talk::of(number);
+    b.send(t.out, {.tagged = true});
+    set_answers(t, b.without);
+    b.later(seconds(3));
+    for (unsigned i = 0; i < 4; ++i) b.send(t.in, {}), b.send(t.out, {.tagged = true});
+    CHECK(b.counts().added == 1);  // the answers
+    b.send(t.out, {});
+    CHECK(b.with.left.empty());
+  }
+}
+
+TEST_CASE("what was unwrapped behind the fast path is not taken for what comes without a wrapper") {
+  both_boxes b;
+  talk t = talk::of(udp_talk);
+  const raw_bytes inside = t.out.frame_of({});
+  flow_ends tunnel = t.out;
+  tunnel.sport = 9, tunnel.dport = 4789;
+  gateway_box& box = b.with;
+  box.unwrap = [](packet& p) {
+    const header_map m{p};
+    if (m.has<udp>() && m.get<udp>().destination_port() == 4789) return p.pull(42);
+    return false;
+  };
+  raw_bytes wrapped = tunnel.frame_of({.payload = inside.size()});
+  copy_bytes(wrapped.data() + 42, inside.data(), inside.size());
+  const auto send = [&](const raw_bytes& frame, std::uint16_t iif) { box.device.put(frame, iif), box.run_all(b.now); };
+  send(wrapped, inner);
+  set_answers(t, box);
+  b.later(seconds(3));
+  for (unsigned i = 0; i < 4; ++i) send(t.in.frame_of({}), outer), send(wrapped, inner);
+  CHECK(b.counts().added == 1);
+  box.refuse = [](const packet&) { return true; };
+  box.left.clear();
+  send(inside, inner);
+  CHECK(box.left.empty());
+}
+
+TEST_CASE("of packets whose interface nobody has named, nothing is remembered") {
+  both_boxes b;
+  talk t = talk::of(udp_talk);
+  t.out.iif = 0;
+  b.send(t.out, {});
+  set_answers(t, b.without);
+  b.later(seconds(3));
+  for (unsigned i = 0; i < 4; ++i) b.send(t.in, {}), b.send(t.out, {});
+  CHECK(b.counts().added == 1);  // the answers, which come by an interface
+  CHECK(b.counts().no_iif >= 4);
+  CHECK(b.counts().hits == 3);
 }

@@ -22,6 +22,8 @@ inline constexpr std::uint8_t is_chained = 8;    // `next` is valid
 inline constexpr std::uint8_t is_away = 16;      // on another thread than its pool's
 // A bit of descriptor::status: segment_size says what is missing.
 inline constexpr std::uint8_t is_missing = 4;
+// Another: `next` says how the packet looked when it came to `fast_path`. Never of one that is chained.
+inline constexpr std::uint8_t has_look = 16;
 
 // One cache line. Its own number leads back to the pool, which lies right before descriptor 0, so that no pointer
 // to it is needed; descriptor i belongs to slot i, so that a frame becomes a packet without an allocation.
@@ -42,11 +44,11 @@ struct alignas(64) descriptor {
   std::uint32_t connection;
   std::uint32_t scratch;
   runnel::layers layers;
-  std::uint32_t next;  // the following fragment's descriptor, of the same pool; with is_chained
+  std::uint32_t next;  // with is_chained the following fragment's descriptor, of the same pool; or see has_look
   std::uint8_t priority;
   std::uint8_t lender_or_queue;  // with is_lent who lends the bytes, else by which receive queue they came
   std::uint8_t special;
-  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3
+  // checksum_status in bits 0-1, is_missing in bit 2, whether it is traced in bit 3, has_look in bit 4
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);

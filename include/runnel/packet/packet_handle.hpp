@@ -16,6 +16,10 @@
 
 namespace runnel {
 
+namespace detail {
+struct fast_tracker;
+}
+
 /// An owning handle to a packet. Destroying it returns slot and descriptor to their pool, whoever holds it. An empty
 /// handle (`!p`) owns nothing; calling anything but `operator bool` and assignment on it is a programming error.
 ///
@@ -253,7 +257,18 @@ class packet {
 
  private:
   friend class pool;
+  friend struct detail::fast_tracker;
   constexpr explicit packet(detail::descriptor* d) noexcept : d_(d) {}
+
+  // How it looked when it came to `fast_path`: known as long as it is not copied or chained.
+  RUNNEL_INLINE void note_look(std::uint32_t v) noexcept {
+    if (is_chained()) return;
+    d_->next = v;
+    d_->status |= detail::has_look;
+  }
+  [[nodiscard]] bool looked(std::uint32_t v) const noexcept {
+    return (d_->status & detail::has_look) != 0 && d_->next == v;
+  }
 
   static const detail::descriptor* following(const detail::descriptor* d) noexcept {
     if ((d->special & detail::is_chained) == 0) return nullptr;
@@ -292,6 +307,7 @@ class packet {
   static detail::descriptor* link(detail::descriptor* last, packet& tail) noexcept {
     last->next = tail.d_->index;
     last->special |= detail::is_chained;
+    last->status &= static_cast<std::uint8_t>(~detail::has_look);
     last = tail.d_;
     tail.d_ = nullptr;
     return last;
@@ -313,7 +329,7 @@ class packet {
     to->segment_size = from->segment_size;
     to->priority = from->priority;
     to->lender_or_queue = (from->special & detail::is_lent) != 0 ? std::uint8_t{0} : from->lender_or_queue;
-    to->status = from->status;
+    to->status = static_cast<std::uint8_t>(from->status & ~detail::has_look);
   }
   // The same for a copy whose bytes begin elsewhere: offsets of layers count from the head, and the two heads may lie
   // differently before the data.

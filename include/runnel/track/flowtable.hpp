@@ -53,12 +53,14 @@ struct flowtable_statistics {
   std::uint64_t added = 0;       ///< flows that got an entry
   std::uint64_t renewed = 0;     ///< entries that were made again, or of which more was learned
   std::uint64_t full = 0;        ///< packets of flows that got none, because others have the places
+  std::uint64_t no_iif = 0;      ///< packets of flows that got none, because nobody has said where they came from
 };
 
 /// `hits=3 other=0 ...`, in one line.
 constexpr void print(text_writer& out, const flowtable_statistics& s) noexcept {
   out << "hits=" << s.hits << " other=" << s.other << " misses=" << s.misses << " stale=" << s.stale
-      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full;
+      << " exceptions=" << s.exceptions << " added=" << s.added << " renewed=" << s.renewed << " full=" << s.full
+      << " no_iif=" << s.no_iif;
 }
 
 namespace detail {
