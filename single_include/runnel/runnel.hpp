@@ -43296,7 +43296,9 @@ class connection_index {
 // Theory of operation. As base/timer_wheel.hpp, with four levels of 64 slots, but lazy: who puts off a deadline only
 // writes it down. An entry is looked at when the slot comes up in which it was put last, and then put into the slot of
 // the deadline that it has by then. Slots hold numbers in chunks of one cache line, 14 of them, so that all of a chunk
-// can be fetched at once: a list through the entries would be one cache miss after the other.
+// can be fetched at once: a list through the entries would be one cache miss after the other. A chunk says of which
+// list it is; which list is that of a slot changes when one comes up: its list is then what is due, and the slot gets
+// the one that was, which is empty. So no chunk has to be touched for that.
 //
 // Time is counted in ticks, of which the wheel keeps 64 bits and the entries the lower 32; a deadline lies less than
 // 2^31 ticks ahead.
@@ -43325,11 +43327,11 @@ class deadline_wheel {
 
   // How many chunks hold `n` entries, however they are spread.
   [[nodiscard]] static constexpr std::uint32_t chunks_for(std::uint32_t n) noexcept {
-    const std::uint32_t spread = n / wheel_chunk::room + lists;
+    const std::uint32_t spread = n / wheel_chunk::room + slots;
     return n < spread ? n : spread;
   }
   deadline_wheel(wheel_chunk* chunks) noexcept : chunks_(chunks) {
-    for (std::uint32_t& h : heads_) h = none;
+    for (std::uint16_t i = 0; i < slots; ++i) heads_[i] = none, list_of_[i] = slot_of_[i] = i;
   }
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -43340,7 +43342,7 @@ class deadline_wheel {
   void insert(std::uint32_t entry, std::uint64_t now, std::uint64_t deadline, PlaceOf place_of) noexcept {
     if (size_ == 0) now_ = now >> coarse;
     ++size_;
-    append(list_for(deadline), entry, place_of);
+    append(slot_for(deadline), entry, place_of);
   }
   template <class PlaceOf>
   void erase(std::uint32_t entry, PlaceOf place_of) noexcept {
@@ -43351,15 +43353,15 @@ class deadline_wheel {
   template <class PlaceOf>
   void move(std::uint32_t entry, std::uint64_t deadline, PlaceOf place_of) noexcept {
     remove(entry, place_of);
-    append(list_for(deadline), entry, place_of);
+    append(slot_for(deadline), entry, place_of);
   }
   // Whether an entry would be looked at in time for a deadline, where it is.
   [[nodiscard]] bool in_time(std::uint32_t place, std::uint64_t deadline) const noexcept {
-    const unsigned list = chunks_[place / 16].list;
-    if (list == due_list) return true;
-    const unsigned level = list / 64;
+    const unsigned slot = slot_of_[chunks_[place / 16].list];
+    if (slot == due) return true;
+    const unsigned level = slot / 64;
     const std::uint64_t here = now_ >> 6 * level;
-    const std::uint64_t ahead = (list - here) & 63u;
+    const std::uint64_t ahead = (slot - here) & 63u;
     return (here + ahead) << 6 * level <= tick_of(deadline);
   }
 
@@ -43372,43 +43374,46 @@ class deadline_wheel {
     std::size_t looked = 0;
     const std::uint64_t target = now >> coarse;
     for (;;) {
-      while (heads_[due_list] != none) {
-        const std::uint32_t head = heads_[due_list];
+      const std::uint32_t list = list_of_[due];
+      while (heads_[list] != none) {
+        const std::uint32_t head = heads_[list];
         if (head != fetched_) fetch_from(head, place_of, fetch);
         if (looked == limit) return looked;
         ++looked;
         wheel_chunk& c = chunks_[head];
         const std::uint32_t entry = c.entries[--c.count];
-        if (c.count == 0) drop_first(due_list);
+        if (c.count == 0) drop_first(list);
         const std::uint64_t deadline = deadline_of(entry);
         if (deadline <= now) {
           --size_;
           expire(entry);
         } else {
-          append(list_for(deadline), entry, place_of);
+          append(slot_for(deadline), entry, place_of);
         }
       }
       const event e = next_event();
-      if (e.list == none || e.tick > target) {
+      if (e.slot == none || e.tick > target) {
         if (target > now_) now_ = target;
         return looked;
       }
       now_ = e.tick;
-      take_over(e.list);
+      take_over(e.slot);
     }
   }
   // The tick before which `advance` has nothing to do; ~0 when there is nothing.
   [[nodiscard]] std::uint64_t next_due() const noexcept {
-    if (heads_[due_list] != none) return now_ << coarse;
+    if (heads_[list_of_[due]] != none) return now_ << coarse;
     const event e = next_event();
-    return e.list == none ? ~std::uint64_t{0} : e.tick << coarse;
+    return e.slot == none ? ~std::uint64_t{0} : e.tick << coarse;
   }
   // Whether all chunks are in order; `f(entry, place)` is called for each entry.
   template <class F>
   [[nodiscard]] bool check(F f) const noexcept {
     std::uint32_t seen = 0;
-    for (std::uint32_t list = 0; list < lists; ++list) {
-      const bool marked = list == due_list || (occupied_[list / 64] >> list % 64 & 1u) != 0;
+    for (std::uint32_t slot = 0; slot < slots; ++slot) {
+      const std::uint32_t list = list_of_[slot];
+      if (slot_of_[list] != slot) return false;
+      const bool marked = slot == due || (occupied_[slot / 64] >> slot % 64 & 1u) != 0;
       if (!marked && heads_[list] != none) return false;
       bool first = true;
       for (std::uint32_t c = heads_[list]; c != none; c = chunks_[c].next, first = false) {
@@ -43424,18 +43429,18 @@ class deadline_wheel {
   }
 
  private:
-  static constexpr std::uint32_t due_list = levels * 64, lists = due_list + 1;
+  static constexpr std::uint32_t due = levels * 64, slots = due + 1;
   static constexpr unsigned top = levels - 1;
 
   struct event {
-    std::uint32_t list;
+    std::uint32_t slot;
     std::uint64_t tick;
   };
   // The first wheel tick that does not begin before a deadline.
   [[nodiscard]] static constexpr std::uint64_t tick_of(std::uint64_t deadline) noexcept {
     return (deadline + (1u << coarse) - 1) >> coarse;
   }
-  [[nodiscard]] std::uint32_t list_for(std::uint64_t deadline) const noexcept {
+  [[nodiscard]] std::uint32_t slot_for(std::uint64_t deadline) const noexcept {
     std::uint64_t tick = tick_of(deadline);
     if (tick <= now_) tick = now_ + 1;
     unsigned level = floor_log2((tick ^ now_) | 63u) / 6;
@@ -43459,25 +43464,26 @@ class deadline_wheel {
     return {none, 0};
   }
   // All of a slot becomes due to be looked at; nothing else is.
-  void take_over(std::uint32_t list) noexcept {
-    occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
-    heads_[due_list] = heads_[list];
-    heads_[list] = none;
-    for (std::uint32_t c = heads_[due_list]; c != none; c = chunks_[c].next) chunks_[c].list = due_list;
+  void take_over(std::uint32_t slot) noexcept {
+    occupied_[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
+    const std::uint16_t full = list_of_[slot], empty = list_of_[due];
+    list_of_[due] = full, slot_of_[full] = due;
+    list_of_[slot] = empty, slot_of_[empty] = static_cast<std::uint16_t>(slot);
     fetched_ = none;
   }
   template <class PlaceOf>
-  void append(std::uint32_t list, std::uint32_t entry, PlaceOf place_of) noexcept {
+  void append(std::uint32_t slot, std::uint32_t entry, PlaceOf place_of) noexcept {
+    const std::uint16_t list = list_of_[slot];
     std::uint32_t head = heads_[list];
     if (head == none || chunks_[head].count == wheel_chunk::room) {
       std::uint32_t made = free_;
       if (made != none) free_ = chunks_[made].next;
       else made = fresh_++;
       chunks_[made].next = head;
-      chunks_[made].list = static_cast<std::uint16_t>(list);
+      chunks_[made].list = list;
       chunks_[made].count = 0;
       heads_[list] = head = made;
-      if (list != due_list) occupied_[list / 64] |= std::uint64_t{1} << list % 64;
+      occupied_[slot / 64] |= std::uint64_t{1} << slot % 64;
     }
     wheel_chunk& c = chunks_[head];
     place_of(entry) = head * 16 + c.count;
@@ -43502,7 +43508,8 @@ class deadline_wheel {
     heads_[list] = c.next;
     c.next = free_;
     free_ = head;
-    if (heads_[list] == none && list != due_list) occupied_[list / 64] &= ~(std::uint64_t{1} << list % 64);
+    const unsigned slot = slot_of_[list];
+    if (heads_[list] == none && slot != due) occupied_[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
   }
   // Who is looked at next has been asked for two chunks before, and what it leads to one chunk before.
   template <class PlaceOf, class Fetch>
@@ -43528,7 +43535,9 @@ class deadline_wheel {
   wheel_chunk* chunks_;
   std::uint64_t now_ = 0;  // in slots of the lowest level
   std::uint64_t occupied_[levels] = {};
-  std::uint32_t heads_[lists];
+  std::uint32_t heads_[slots];    // of lists
+  std::uint16_t list_of_[slots];  // of each slot
+  std::uint16_t slot_of_[slots];  // of each list
   std::uint32_t free_ = none;
   std::uint32_t fresh_ = 0;  // chunks from here on were never used
   std::uint32_t fetched_ = none;
@@ -44518,7 +44527,9 @@ class connection_table {
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
     const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
-    index_.prefetch(index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line());
+    const std::uint32_t line = index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line();
+    index_.prefetch(line);
+    index_.prefetch(index_.next(line));
   }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;

@@ -357,7 +357,9 @@ class connection_table {
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
     const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
-    index_.prefetch(index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line());
+    const std::uint32_t line = index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line();
+    index_.prefetch(line);
+    index_.prefetch(index_.next(line));
   }
   void make_room_in_ring() noexcept;
   void forget(connection& c) noexcept;
