@@ -743,3 +743,34 @@ TEST_CASE("of packets whose interface nobody has named, nothing is remembered") 
   CHECK(b.counts().no_iif >= 4);
   CHECK(b.counts().hits == 3);
 }
+
+TEST_CASE(
+    "an MTU that sank is heeded as soon as the lifetime is over, whatever short packets of the flow go the slow way") {
+  both_boxes b;
+  const talk t = established_talk(b, udp_talk);
+  for (unsigned i = 0; i < 2; ++i) b.send(t.out, {.payload = 1472});
+  for (gateway_box* box : {&b.with, &b.without}) box->interfaces[outer].mtu = 1400;
+  unsigned too_long = 0;
+  for (unsigned i = 0; i < 20; ++i) {
+    b.later(milliseconds(500));
+    b.with.device.put(t.out.frame_of({.payload = 1300, .ip_options = true}), inner);
+    b.with.device.put(t.out.frame_of({}), inner);  // goes the slow way behind it
+    b.with.run_all(b.now);
+    b.with.left.clear();
+    b.with.device.put(t.out.frame_of({.payload = 1472}), inner);
+    b.with.run_all(b.now);
+    for (const left_packet& p : b.with.left)
+      if (p.how == "sent") ++too_long;
+  }
+  CHECK(too_long <= 1);
+}
+
+TEST_CASE("a free place belongs to no flow, not even to that without addresses and ports") {
+  gateway_box box(true);
+  flow_ends f;
+  f.iif = 0;
+  box.device.put(f.frame_of({}), 0);
+  box.run_all(instant{} + seconds(9));
+  CHECK(box.flows->statistics().stale == 0);
+  CHECK(box.flows->statistics().misses == 1);
+}

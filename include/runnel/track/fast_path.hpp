@@ -210,9 +210,11 @@ struct fast_tracker {
     const std::uint32_t said = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
     const std::uint32_t wire = on_wire(p, said, v6 ? 54 : 34, is_tcp);
     const auto size = static_cast<std::uint16_t>(wire < 0xffff ? wire : 0xffff);
-    const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now);
+    const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now) && e->flow == flow;
     ++(again ? flows.statistics_.renewed : flows.statistics_.added);
-    if (!again || e->longest < size) e->longest = size;
+    // A short packet says nothing about long ones: their entry grows no older by it than it would have.
+    if (again && size < e->longest && e->scratch == p.scratch() && is_link_of(*e, p.data())) return;
+    e->longest = size;
     e->addresses = addresses, e->ports = ports, e->state = state;
     e->until = static_cast<std::uint32_t>(now) + flows.lifetime_;
     e->flow = flow, e->born = c.created_;
@@ -245,6 +247,10 @@ struct fast_tracker {
     for (std::uint32_t beside = 1; beside < 4; ++beside)
       if (flow_entry& e = f.entries[(s.hash & f.mask) ^ beside]; is_of(e, s.addresses, s.ports, s.state)) return &e;
     return nullptr;
+  }
+  static bool is_link_of(const flow_entry& e, const std::byte* link) noexcept {
+    return load<std::uint64_t>(e.link) == load<std::uint64_t>(link) &&
+           load<std::uint32_t>(e.link + 8) == load<std::uint32_t>(link + 8);
   }
   // Where a flow lies, or may; null where others are.
   static flow_entry* place_for(const flowtable& f, std::uint64_t addresses, std::uint64_t ports, std::uint16_t state,

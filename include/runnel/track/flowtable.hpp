@@ -10,8 +10,11 @@
 // confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was.
 //
 // An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
-// anew. That happens when its lifetime is over, so that nothing that has changed goes on for longer than that, and
-// neighbours are asked whether they are there; and at once for all by `clear()`.
+// anew. That happens when its lifetime is over, so that neighbours are asked whether they are there; and at once for
+// all by `clear()`. A packet that goes the slow way while the entry holds renews it only when none before it was
+// longer, so that what has changed for the flow holds for all its packets a lifetime later: rules, routes, neighbours,
+// MTUs. What rules say about some packets of a flow only (by DSCP, length or flags) may go on for the others as long as
+// they come.
 #ifndef RUNNEL_TRACK_FLOWTABLE_HPP
 #define RUNNEL_TRACK_FLOWTABLE_HPP
 
@@ -68,9 +71,10 @@ namespace detail {
 struct alignas(64) flow_entry {
   // What its packets look like when they come: IPv4 addresses, as they lie there; ports, as they lie there, interface
   // and zone. Of IPv6 the flow, and no ports.
+  // A free entry's are those of no packet: of IPv6, with ports.
   std::uint64_t addresses = 0;
-  std::uint64_t ports = 0;
-  std::uint16_t state = 0;    // whether TCP, whether IPv6, and from bit 2 on the generation of the table
+  std::uint64_t ports = 1;
+  std::uint16_t state = 2;    // whether TCP, whether IPv6, and from bit 2 on the generation of the table
   std::uint16_t longest = 0;  // the longest packet that went this way, from the IP header on
   std::uint32_t until = 0;    // in ticks
   std::uint32_t flow = 0;     // the connection's number, twice, plus its direction
