@@ -774,3 +774,41 @@ TEST_CASE("a free place belongs to no flow, not even to that without addresses a
   CHECK(box.flows->statistics().stale == 0);
   CHECK(box.flows->statistics().misses == 1);
 }
+
+TEST_CASE("after an import no flow is known: numbers and ages are those of other connections") {
+  for (unsigned k = 0; k < 8; ++k) {
+    both_boxes b;
+    b.later(milliseconds(100 + 7 * k));
+    talk first = talk::of(1), second = talk::of(3);
+    for (talk* t : {&first, &second}) b.put(t->out, {});
+    b.run_both();
+    set_answers(first, b.without), set_answers(second, b.without);
+    b.later(milliseconds(5));
+    for (unsigned i = 0; i < 3; ++i)
+      for (talk* t : {&first, &second}) b.send(t->out, {}), b.send(t->in, {});
+    REQUIRE(b.counts().hits != 0);
+    connection_table& table = *b.with.table;
+    raw_bytes saved(export_size(table));
+    const std::size_t size = export_connections(table, {saved.data(), saved.size()}, b.now);
+    table.clear();
+    REQUIRE(import_connections(table, bytes{saved.data(), size}, b.now));
+    b.later(milliseconds(50));
+    const auto count = [&](const talk& t) {
+      return table[table.find(t.original(), b.now).number()].packets(connection_direction::original);
+    };
+    const std::uint64_t of_first = count(first), of_second = count(second);
+    b.with.left.clear();
+    b.with.device.put(second.out.frame_of({}), inner);
+    b.with.run_all(b.now);
+    REQUIRE(b.with.left.size() == 1);
+    CHECK(ipv4_address::load(b.with.left[0].bytes.data() + 30) == second.out.to4);
+    CHECK(count(second) == of_second + 1);
+    CHECK(count(first) == of_first);
+    b.with.refuse = [](const packet&) { return true; };
+    table.erase(table[table.find(first.original(), b.now).number()]);
+    b.with.left.clear();
+    b.with.device.put(first.out.frame_of({}), inner);
+    b.with.run_all(b.now);
+    CHECK(b.with.left.empty());
+  }
+}

@@ -272,6 +272,7 @@ inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
   available_ = free_count_;
+  ++era_;
 }
 
 // The oldest unconfirmed connection goes.

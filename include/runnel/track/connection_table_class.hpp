@@ -387,6 +387,7 @@ class connection_table {
   std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
   std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;

@@ -168,6 +168,7 @@ struct transfer {
                       (r.flags != 0 && table.free6_ == connection_table::none && table.fresh6_ == table.ipv6_capacity_);
     if (full || table.find(original, now).has_connection() || table.find(reply, now).has_connection()) return false;
     table.available_ = table.free_count_;  // no burst is on its way
+    ++table.era_;                          // it was born when another one may have had its number
     const std::uint32_t n = table.insert(original, now);
     if (n == connection_table::none) return false;
     connection& c = table[n];

@@ -92,6 +92,10 @@ struct fast_tracker {
   };
 
   static facts facts_of(flowtable& f, std::uint16_t zone, instant now) noexcept {
+    if (f.era_ != f.connections_.era_) [[unlikely]] {
+      f.era_ = f.connections_.era_;
+      f.clear();
+    }
     return {f.connections_, f,    f.connections_.records_,         f.entries_,        f.mask_, f.lifetime_,
             ticks_at(now),  zone, {first_seed(f), second_seed(f)}, f.generation_ << 2};
   }
@@ -183,7 +187,7 @@ struct fast_tracker {
     bool is_tcp = false;
     const look kind = look_of(p, is_tcp);
     if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
-        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read))
+        (is_tcp && c.tcp_.is_read))
       return;
     const bool reply = word.direction() == connection_direction::reply;
     const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
@@ -275,7 +279,8 @@ struct fast_tracker {
     using namespace connection_status;
     const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
     const unsigned state = is_tcp ? tcp_transitions::est : 0u;
-    return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state)) == 0;
+    const unsigned number = is_tcp ? 6u : 17u;
+    return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state) | (c.protocol_ ^ number)) == 0;
   }
 
   // The number of the connection that a packet of TCP or UDP belongs to, twice, plus its direction.

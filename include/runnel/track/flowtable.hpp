@@ -7,7 +7,8 @@
 // IPv4 packets look like when they come, by which interface, whose connection they belong to, and what they look like
 // when they leave. It lies where the hash of the former says, or in one of the three lines beside it. Of IPv6 flows it
 // has the connection's number instead, which knows both tuples. An entry tells by the time when its connection was
-// confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was.
+// confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was. Connections that are
+// imported were confirmed long before: then all entries are forgotten.
 //
 // An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
 // anew. That happens when its lifetime is over, so that neighbours are asked whether they are there; and at once for
@@ -146,6 +147,7 @@ class flowtable {
   std::uint32_t lifetime_;  // in ticks
   std::uint64_t seed_;
   std::uint32_t generation_ = 1;  // how often it was cleared; never 0, which free entries have
+  std::uint32_t era_ = 0;         // of the connections
   flowtable_statistics statistics_{};
 };
 
