@@ -43023,7 +43023,6 @@ struct tcp_window {
   std::uint8_t last_scale = 0;
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
-  bool is_read = false;  // a helper reads what the two say
 };
 static_assert(sizeof(tcp_window) == 56);
 
@@ -43052,8 +43051,15 @@ class alignas(64) connection : private connection_facts {
   [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
   /// What has become of a TCP connection; `none` for others.
   [[nodiscard]] tcp_connection_state tcp_state() const noexcept {
-    return static_cast<tcp_connection_state>(tcp_state_);
+    return static_cast<tcp_connection_state>(tcp_state_ & tcp_state_bits);
   }
+  /// Whether a helper reads what its packets say, as ours for FTP and TFTP tell: then none of them goes past it on the
+  /// fast path (the kernel's IPS_HELPER). One of your own says so at each packet: it is not exported. @{
+  [[nodiscard]] bool helper() const noexcept { return (tcp_state_ & is_read) != 0; }
+  void helper(bool on) noexcept {
+    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & tcp_state_bits) | (on ? unsigned{is_read} : 0u));
+  }
+  /// @}
   /// A number that rules and handlers give it. @{
   [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
   void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
@@ -43092,6 +43098,8 @@ class alignas(64) connection : private connection_facts {
   static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
                 detail::connection_is_counted > 0x3ff);
 
+  static constexpr std::uint8_t tcp_state_bits = 15, is_read = 1u << 7;  // of tcp_state_, whatever the protocol
+
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
   [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
@@ -43103,8 +43111,8 @@ class alignas(64) connection : private connection_facts {
   std::uint32_t reply_;     // that of `original_` when both directions are found in one place
   std::uint32_t created_;   // in ticks; unconfirmed: in which burst
   std::uint8_t protocol_;
-  std::uint8_t tcp_state_;
-  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
+  std::uint8_t tcp_state_;  // and whether a helper reads it
+  std::uint16_t touched_;   // lower bits of the number of the burst that had a packet of it last
   std::uint64_t packets_[2];
   std::uint64_t octets_[2];
   // ---- TCP, labels, and where IPv6 tuples lie: set when there are such
@@ -44557,6 +44565,7 @@ class connection_table {
   std::uint64_t now_ = 0;        // in ticks: when something was last inserted, or expired
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
+  std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
   std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
@@ -44841,6 +44850,7 @@ inline void connection_table::clear() noexcept {
   for (std::uint32_t i = 0; i < fresh_; ++i)
     if (records_[i].is_alive()) forget(records_[i]);
   available_ = free_count_;
+  ++era_;
 }
 
 // The oldest unconfirmed connection goes.
@@ -44875,7 +44885,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
         ++statistics_.early_drop;
         return erase(c), true;
       }
-      if (given_up == nullptr && detail::is_closing(c.tcp_state_)) given_up = &c;
+      if (given_up == nullptr && detail::is_closing(static_cast<std::uint8_t>(c.tcp_state()))) given_up = &c;
     }
   if (given_up == nullptr) return false;
   ++statistics_.early_drop;
@@ -45037,7 +45047,7 @@ struct transfer {
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
-    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(c.tcp_state_), to.u8(0);
+    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state())), to.u8(0);
     to.u16(c.status()), to.u16(c.zone());
     to.u32(c.mark()), to.u32(c.labels());
     to.u32(milliseconds_in(table.remaining(c, now).ns));
@@ -45118,6 +45128,7 @@ struct transfer {
                       (r.flags != 0 && table.free6_ == connection_table::none && table.fresh6_ == table.ipv6_capacity_);
     if (full || table.find(original, now).has_connection() || table.find(reply, now).has_connection()) return false;
     table.available_ = table.free_count_;  // no burst is on its way
+    ++table.era_;                          // it was born when another one may have had its number
     const std::uint32_t n = table.insert(original, now);
     if (n == connection_table::none) return false;
     connection& c = table[n];
@@ -45220,11 +45231,15 @@ struct import_result {
 // IPv4 packets look like when they come, by which interface, whose connection they belong to, and what they look like
 // when they leave. It lies where the hash of the former says, or in one of the three lines beside it. Of IPv6 flows it
 // has the connection's number instead, which knows both tuples. An entry tells by the time when its connection was
-// confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was.
+// confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was. Connections that are
+// imported were confirmed long before: then all entries are forgotten.
 //
 // An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
-// anew. That happens when its lifetime is over, so that nothing that has changed goes on for longer than that, and
-// neighbours are asked whether they are there; and at once for all by `clear()`.
+// anew. That happens when its lifetime is over, so that neighbours are asked whether they are there; and at once for
+// all by `clear()`. A packet that goes the slow way while the entry holds renews it only when none before it was
+// longer, so that what has changed for the flow holds for all its packets a lifetime later: rules, routes, neighbours,
+// MTUs. What rules say about some packets of a flow only (by DSCP, length or flags) may go on for the others as long as
+// they come.
 #ifndef RUNNEL_TRACK_FLOWTABLE_HPP
 #define RUNNEL_TRACK_FLOWTABLE_HPP
 
@@ -45273,9 +45288,10 @@ namespace detail {
 struct alignas(64) flow_entry {
   // What its packets look like when they come: IPv4 addresses, as they lie there; ports, as they lie there, interface
   // and zone. Of IPv6 the flow, and no ports.
+  // A free entry's are those of no packet: of IPv6, with ports.
   std::uint64_t addresses = 0;
-  std::uint64_t ports = 0;
-  std::uint16_t state = 0;    // whether TCP, whether IPv6, and from bit 2 on the generation of the table
+  std::uint64_t ports = 1;
+  std::uint16_t state = 2;    // whether TCP, whether IPv6, and from bit 2 on the generation of the table
   std::uint16_t longest = 0;  // the longest packet that went this way, from the IP header on
   std::uint32_t until = 0;    // in ticks
   std::uint32_t flow = 0;     // the connection's number, twice, plus its direction
@@ -45347,6 +45363,7 @@ class flowtable {
   std::uint32_t lifetime_;  // in ticks
   std::uint64_t seed_;
   std::uint32_t generation_ = 1;  // how often it was cleared; never 0, which free entries have
+  std::uint32_t era_ = 0;         // of the connections
   flowtable_statistics statistics_{};
 };
 
@@ -45562,8 +45579,6 @@ struct tracker {
     constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0;
   }
-  // A helper reads what a TCP connection says: its packets have to come by.
-  static void note_reader(connection& c) noexcept { c.tcp_.is_read = true; }
 
   // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
   static bool begins_line(connection& c, bool reply, bool ends) noexcept {
@@ -45819,7 +45834,9 @@ struct tracker {
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
-    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
+    std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
+    const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
+    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;
@@ -46097,10 +46114,10 @@ class static_connection_table {
 // without tags, no fragments, whose flow came the same way: by the same interface (`packet::iif`; of packets whose
 // interface is 0, which is what devices say of themselves, `flow_add` remembers nothing), and without other headers
 // before, such as tags that somebody took off; of confirmed connections that were seen in both
-// directions, and that no helper reads; of TCP established and assured ones, and only segments with ACK, perhaps PSH,
-// without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum, and no longer than the
-// longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way. Where
-// `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
+// directions, and that no helper reads (`connection::helper`); of TCP established and assured ones, and only segments
+// with ACK, perhaps PSH, without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum,
+// and no longer than the longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way.
+// Where `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
 //
 // What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and
 // logs see the other packets only; nor are routes and neighbours. A decision holds for `flowtable_options::lifetime`,
@@ -46154,6 +46171,10 @@ struct fast_tracker {
   };
 
   static facts facts_of(flowtable& f, std::uint16_t zone, instant now) noexcept {
+    if (f.era_ != f.connections_.era_) [[unlikely]] {
+      f.era_ = f.connections_.era_;
+      f.clear();
+    }
     return {f.connections_, f,    f.connections_.records_,         f.entries_,        f.mask_, f.lifetime_,
             ticks_at(now),  zone, {first_seed(f), second_seed(f)}, f.generation_ << 2};
   }
@@ -46244,9 +46265,7 @@ struct fast_tracker {
     const std::uint64_t now = ticks_at(x.now);
     bool is_tcp = false;
     const look kind = look_of(p, is_tcp);
-    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
-        c.protocol_ != (is_tcp ? 6 : 17) || (is_tcp && c.tcp_.is_read))
-      return;
+    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange) return;
     const bool reply = word.direction() == connection_direction::reply;
     const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
     const std::byte* const network = p.data() + 14;
@@ -46272,9 +46291,11 @@ struct fast_tracker {
     const std::uint32_t said = v6 ? load_be16(network + 4) + 40u : load_be16(network + 2);
     const std::uint32_t wire = on_wire(p, said, v6 ? 54 : 34, is_tcp);
     const auto size = static_cast<std::uint16_t>(wire < 0xffff ? wire : 0xffff);
-    const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now);
+    const bool again = is_of(*e, addresses, ports, state) && is_used(flows, *e, now) && e->flow == flow;
     ++(again ? flows.statistics_.renewed : flows.statistics_.added);
-    if (!again || e->longest < size) e->longest = size;
+    // A short packet says nothing about long ones: their entry grows no older by it than it would have.
+    if (again && size < e->longest && e->scratch == p.scratch() && is_link_of(*e, p.data())) return;
+    e->longest = size;
     e->addresses = addresses, e->ports = ports, e->state = state;
     e->until = static_cast<std::uint32_t>(now) + flows.lifetime_;
     e->flow = flow, e->born = c.created_;
@@ -46308,6 +46329,10 @@ struct fast_tracker {
       if (flow_entry& e = f.entries[(s.hash & f.mask) ^ beside]; is_of(e, s.addresses, s.ports, s.state)) return &e;
     return nullptr;
   }
+  static bool is_link_of(const flow_entry& e, const std::byte* link) noexcept {
+    return load<std::uint64_t>(e.link) == load<std::uint64_t>(link) &&
+           load<std::uint32_t>(e.link + 8) == load<std::uint32_t>(link + 8);
+  }
   // Where a flow lies, or may; null where others are.
   static flow_entry* place_for(const flowtable& f, std::uint64_t addresses, std::uint64_t ports, std::uint16_t state,
                                std::uint32_t hash, std::uint64_t now) noexcept {
@@ -46331,7 +46356,8 @@ struct fast_tracker {
     using namespace connection_status;
     const unsigned wanted = unsigned{confirmed} | seen_reply | (is_tcp ? unsigned{assured} : 0u);
     const unsigned state = is_tcp ? tcp_transitions::est : 0u;
-    return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state)) == 0;
+    const unsigned number = is_tcp ? 6u : 17u;
+    return (((c.bits() & (wanted | seq_adjust)) ^ wanted) | (c.tcp_state_ ^ state) | (c.protocol_ ^ number)) == 0;
   }
 
   // The number of the connection that a packet of TCP or UDP belongs to, twice, plus its direction.
@@ -46828,7 +46854,7 @@ struct ftp_stage {
   void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
-    tracker::note_reader(c);
+    c.helper(true);
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
@@ -46841,9 +46867,11 @@ struct tftp_stage {
   connection_table* table;
   std::uint16_t port;
 
-  void operator()(const connection& c, packet& p, udp datagram, instant now) const noexcept {
-    if (datagram.destination_port() != port || datagram.payload().size() < 2) return;
+  void operator()(connection& c, packet& p, udp datagram, instant now) const noexcept {
+    if (datagram.destination_port() != port) return;
     if (connection_word{p.connection()}.direction() == connection_direction::reply) return;
+    c.helper(true);
+    if (datagram.payload().size() < 2) return;
     const std::uint16_t code = load_be16(datagram.payload().data());
     if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
     const connection_tuple back = table->reply(c);
@@ -48434,7 +48462,7 @@ struct nat_ftp_stage : stage_defaults {
     const std::uint32_t sequence = load_be32(h.transport + 4);
     verdict v = pass;
     const bool to_port = load_be16(h.transport + (reply ? 0 : 2)) == port;
-    if (to_port) tracker::note_reader(k);
+    if (to_port) k.helper(true);
     if (to_port && p.segment_size() == 0 && !p.is_chained()) v = announce(p, k, h, reply, now);
     if (v == pass && k.has_status(connection_status::seq_adjust)) {
       if (const sequence_entry* const e = table->sequences().find(table->connections().number_of(k)))

@@ -35,7 +35,6 @@ struct tcp_window {
   std::uint8_t last_scale = 0;
   std::uint8_t last_flags = 0;
   std::uint8_t retransmits = 0;
-  bool is_read = false;  // a helper reads what the two say
 };
 static_assert(sizeof(tcp_window) == 56);
 
@@ -64,8 +63,15 @@ class alignas(64) connection : private connection_facts {
   [[nodiscard]] std::uint8_t protocol_number() const noexcept { return protocol_; }
   /// What has become of a TCP connection; `none` for others.
   [[nodiscard]] tcp_connection_state tcp_state() const noexcept {
-    return static_cast<tcp_connection_state>(tcp_state_);
+    return static_cast<tcp_connection_state>(tcp_state_ & tcp_state_bits);
   }
+  /// Whether a helper reads what its packets say, as ours for FTP and TFTP tell: then none of them goes past it on the
+  /// fast path (the kernel's IPS_HELPER). One of your own says so at each packet: it is not exported. @{
+  [[nodiscard]] bool helper() const noexcept { return (tcp_state_ & is_read) != 0; }
+  void helper(bool on) noexcept {
+    tcp_state_ = static_cast<std::uint8_t>((tcp_state_ & tcp_state_bits) | (on ? unsigned{is_read} : 0u));
+  }
+  /// @}
   /// A number that rules and handlers give it. @{
   [[nodiscard]] std::uint32_t mark() const noexcept { return facts().mark; }
   void mark(std::uint32_t v) noexcept { connection_facts::mark = v; }
@@ -104,6 +110,8 @@ class alignas(64) connection : private connection_facts {
   static_assert(((alive | is_ipv6 | has_labels | has_mapping) & (detail::connection_is_counted | 0x3ffu)) == 0 &&
                 detail::connection_is_counted > 0x3ff);
 
+  static constexpr std::uint8_t tcp_state_bits = 15, is_read = 1u << 7;  // of tcp_state_, whatever the protocol
+
   [[nodiscard]] const connection_facts& facts() const noexcept { return *this; }
   [[nodiscard]] std::uint16_t& bits() noexcept { return connection_facts::status; }
   [[nodiscard]] std::uint16_t bits() const noexcept { return connection_facts::status; }
@@ -115,8 +123,8 @@ class alignas(64) connection : private connection_facts {
   std::uint32_t reply_;     // that of `original_` when both directions are found in one place
   std::uint32_t created_;   // in ticks; unconfirmed: in which burst
   std::uint8_t protocol_;
-  std::uint8_t tcp_state_;
-  std::uint16_t touched_;  // lower bits of the number of the burst that had a packet of it last
+  std::uint8_t tcp_state_;  // and whether a helper reads it
+  std::uint16_t touched_;   // lower bits of the number of the burst that had a packet of it last
   std::uint64_t packets_[2];
   std::uint64_t octets_[2];
   // ---- TCP, labels, and where IPv6 tuples lie: set when there are such

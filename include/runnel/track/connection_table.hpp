@@ -307,7 +307,7 @@ inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv
         ++statistics_.early_drop;
         return erase(c), true;
       }
-      if (given_up == nullptr && detail::is_closing(c.tcp_state_)) given_up = &c;
+      if (given_up == nullptr && detail::is_closing(static_cast<std::uint8_t>(c.tcp_state()))) given_up = &c;
     }
   if (given_up == nullptr) return false;
   ++statistics_.early_drop;

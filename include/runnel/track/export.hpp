@@ -87,7 +87,7 @@ struct transfer {
   static void store(const connection_table& table, connection& c, std::byte* p, instant now) noexcept {
     byte_sink to{p};
     const connection_tuple ways[] = {table.original(c), table.reply(c)};
-    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(c.tcp_state_), to.u8(0);
+    to.u8(ways[0].is_ipv6() ? 1 : 0), to.u8(c.protocol_), to.u8(static_cast<std::uint8_t>(c.tcp_state())), to.u8(0);
     to.u16(c.status()), to.u16(c.zone());
     to.u32(c.mark()), to.u32(c.labels());
     to.u32(milliseconds_in(table.remaining(c, now).ns));

@@ -20,10 +20,10 @@
 // without tags, no fragments, whose flow came the same way: by the same interface (`packet::iif`; of packets whose
 // interface is 0, which is what devices say of themselves, `flow_add` remembers nothing), and without other headers
 // before, such as tags that somebody took off; of confirmed connections that were seen in both
-// directions, and that no helper reads; of TCP established and assured ones, and only segments with ACK, perhaps PSH,
-// without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum, and no longer than the
-// longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way. Where
-// `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
+// directions, and that no helper reads (`connection::helper`); of TCP established and assured ones, and only segments
+// with ACK, perhaps PSH, without options but a timestamp, in their window. A TTL above 1, a right IPv4 header checksum,
+// and no longer than the longest packet that this flow has brought to `flow_add`: MTUs are looked at on the slow way.
+// Where `tracking_options::checksum` is on, only those whose transport checksum the device has vouched for.
 //
 // What is not done for packets on the fast way, as in the kernel: rules are not asked, so their counters, limits and
 // logs see the other packets only; nor are routes and neighbours. A decision holds for `flowtable_options::lifetime`,
@@ -186,9 +186,7 @@ struct fast_tracker {
     const std::uint64_t now = ticks_at(x.now);
     bool is_tcp = false;
     const look kind = look_of(p, is_tcp);
-    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
-        (is_tcp && c.tcp_.is_read))
-      return;
+    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange) return;
     const bool reply = word.direction() == connection_direction::reply;
     const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
     const std::byte* const network = p.data() + 14;

@@ -221,7 +221,7 @@ struct ftp_stage {
   void operator()(connection& c, packet& p, tcp segment, instant now) const noexcept {
     const bool reply = connection_word{p.connection()}.direction() == connection_direction::reply;
     if ((reply ? segment.source_port() : segment.destination_port()) != port) return;
-    tracker::note_reader(c);
+    c.helper(true);
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
@@ -234,9 +234,11 @@ struct tftp_stage {
   connection_table* table;
   std::uint16_t port;
 
-  void operator()(const connection& c, packet& p, udp datagram, instant now) const noexcept {
-    if (datagram.destination_port() != port || datagram.payload().size() < 2) return;
+  void operator()(connection& c, packet& p, udp datagram, instant now) const noexcept {
+    if (datagram.destination_port() != port) return;
     if (connection_word{p.connection()}.direction() == connection_direction::reply) return;
+    c.helper(true);
+    if (datagram.payload().size() < 2) return;
     const std::uint16_t code = load_be16(datagram.payload().data());
     if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
     const connection_tuple back = table->reply(c);

@@ -70,7 +70,7 @@ struct nat_ftp_stage : stage_defaults {
     const std::uint32_t sequence = load_be32(h.transport + 4);
     verdict v = pass;
     const bool to_port = load_be16(h.transport + (reply ? 0 : 2)) == port;
-    if (to_port) tracker::note_reader(k);
+    if (to_port) k.helper(true);
     if (to_port && p.segment_size() == 0 && !p.is_chained()) v = announce(p, k, h, reply, now);
     if (v == pass && k.has_status(connection_status::seq_adjust)) {
       if (const sequence_entry* const e = table->sequences().find(table->connections().number_of(k)))

@@ -50,8 +50,6 @@ struct tracker {
     constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0;
   }
-  // A helper reads what a TCP connection says: its packets have to come by.
-  static void note_reader(connection& c) noexcept { c.tcp_.is_read = true; }
 
   // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
   static bool begins_line(connection& c, bool reply, bool ends) noexcept {
@@ -307,7 +305,9 @@ struct tracker {
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
     if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
-    const tcp_verdict v = tcp_follow(c.tcp_, c.tcp_state_, c.bits(), direction, segment, t.options_, t.ticks_);
+    std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
+    const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
+    c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
     switch (v.outcome) {
       case tcp_outcome::accept: break;
       case tcp_outcome::pass: return outcome::accept;
