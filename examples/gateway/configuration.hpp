@@ -15,15 +15,23 @@
 //     reverse_path loose                       # or strict, off
 //     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 }
 //     metrics 127.0.0.1:9100
+//     fast_path 262144                         # remembers what became of so many flows
 //
 //     table inet filter { ... }                # nft's tables, as hook/parse_rule_table.hpp reads them
 //
 // Words are separated by gaps, a `#` begins a comment. Interfaces have the numbers 1, 2, ... in the order of the file.
+//
+// With `fast_path` the packets of established TCP and UDP connections that are forwarded go past rules, routes and
+// neighbours, as with nft's flowtables: see track/fast_path.hpp. Rules, their counters, limits, quotas and logs then
+// see the other packets only, and one of each flow in a second; marks, DSCP and TTL that a rule sets are set on no
+// others. Chains of a priority below -200 still see all packets. Flows are a power of two: four for each connection
+// that there will be at once, 64 bytes each.
 #ifndef GATEWAY_CONFIGURATION_HPP
 #define GATEWAY_CONFIGURATION_HPP
 
 #include <runnel/runnel.hpp>
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -51,6 +59,7 @@ struct configuration {
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
   runnel::fragment_config fragments{};
+  std::uint32_t fast_path = 0;  // flows; 0: there is none
   std::string metrics_address;  // empty: none
   std::uint16_t metrics_port = 0;
   std::string rules;  // the tables, at their places in the file; all else is blank, so that errors have its lines
@@ -179,8 +188,9 @@ class configuration_reader {
     else if (accept("limits")) limits();
     else if (accept("reverse_path")) reverse_path();
     else if (accept("metrics")) metrics();
+    else if (accept("fast_path")) fast_path();
     else if (w.text == "table") table();
-    else expected(w, "one of interface, route, limits, reverse_path, metrics, table");
+    else expected(w, "one of interface, route, limits, reverse_path, metrics, fast_path, table");
   }
   void interface() {
     const word name = next();
@@ -317,6 +327,12 @@ class configuration_reader {
     to_.metrics_address = w.text.substr(0, colon);
     at_ = w.at + colon + 1;
     to_.metrics_port = static_cast<std::uint16_t>(number(0, 65535));
+  }
+  void fast_path() {
+    const std::size_t at = ahead().at;
+    to_.fast_path = number(4, 1u << 29);
+    if ((to_.fast_path & (to_.fast_path - 1)) != 0)
+      fail(at, "expected a power of two, such as " + std::to_string(std::bit_ceil(to_.fast_path)));
   }
   // To its closing brace. What is in it is read by the library, when all interfaces are known.
   void table() {

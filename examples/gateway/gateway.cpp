@@ -84,7 +84,9 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
   std::vector<gateway::port> no_ports;
   gateway::egress out(no_ports, to);
   auto all = parse() | transmit(out);
+  auto known = parse() | flow_add(r.flows) | transmit(out);
   any_pipeline wire(all);
+  if (r.has_fast_path()) wire.replace(known);
   gateway::with_path(r, wire, out, [&](auto& path) {
     auto whole = parse() | by_source{&r} | shared(path);
     // One packet at a time: what of a burst follows a packet that is dropped would be dropped with it.
@@ -97,6 +99,7 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
       print(screen, r.rules.current());
       screen << "\nConnections:\n";
       print(screen, r.connections, time.now());
+      if (r.has_fast_path()) print(screen << "\nFast path: ", r.flows.statistics()), screen << '\n';
     });
   });
   if (in->failure() != nullptr) return fail(*in->failure());
@@ -141,6 +144,7 @@ void import_state(gateway::router& r, const char* file, instant now) {
   const auto done =
       import_connections(r.connections, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
   if (!done) return (void)fail(done.error());
+  r.flows.clear();
   std::printf("%u connections from %s\n", done->imported, file);
 }
 int export_state(gateway::router& r, const char* file, instant now) {
@@ -226,7 +230,9 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
 
   gateway::egress out(ports);
   auto onto_link = parse() | resolve(links.data(), links.size(), r.routes()) | transmit(out);
+  auto remembered = parse() | resolve(links.data(), links.size(), r.routes()) | flow_add(r.flows) | transmit(out);
   any_pipeline wire(onto_link);
+  if (r.has_fast_path()) wire.replace(remembered);
   return gateway::with_path(r, wire, out, [&](auto& path) {
     const auto from = [&](std::uint16_t n) {
       const mac_address own = r.links[n].mac;
@@ -273,6 +279,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       for (auto& input : inputs) add(totals(input.path()), shared_part);
       for (auto& question : questions) add(totals(question.path()), {});
       add(totals(late), {});  // and what leaves
+      add(totals(remembered), {});
       return all;
     };
     gateway::live_view view(r);
@@ -325,6 +332,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       describe(screen, inputs[0].path());
       screen << "\nDropped:\n";
       gateway::print_drops(screen, sum());
+      if (r.has_fast_path()) print(screen << "\nFast path: ", r.flows.statistics()), screen << '\n';
     });
     return state != nullptr ? export_state(r, state, time.now()) : 0;
   });

@@ -74,6 +74,7 @@ class live_view {
       (out << " of ").grouped(r.connections.capacity());
       (out << ", new ").grouped(s.insert - inserted_) << " a second";
       inserted_ = s.insert;
+      if (r.has_fast_path()) print_fast_path(out, r.flows.statistics());
       out << "\n\nmost traffic, bit/s:\n";
       print_talkers(out, r);
       out << "\ndropped:\n";
@@ -84,6 +85,16 @@ class live_view {
   }
 
  private:
+  // Packets of the last second: those that went the fast way, and the others by cause.
+  void print_fast_path(runnel::text_writer& out, const runnel::flowtable_statistics& s) {
+    (out << "\nfast path ").grouped(s.hits - flows_.hits);
+    (out << " packets/s, past it: no flow ").grouped(s.misses - flows_.misses);
+    (out << ", to ask again ").grouped(s.stale - flows_.stale);
+    (out << ", to look at ").grouped(s.exceptions - flows_.exceptions);
+    (out << ", others ").grouped(s.other - flows_.other);
+    if (s.full != flows_.full) (out << "; without room ").grouped(s.full - flows_.full);
+    flows_ = s;
+  }
   struct rates {
     std::uint64_t packets_in = 0, bytes_in = 0, packets_out = 0, bytes_out = 0;
   };
@@ -113,6 +124,7 @@ class live_view {
   std::vector<std::uint64_t> octets_;  // of each connection, a second ago
   std::vector<rates> rates_;
   std::uint64_t inserted_ = 0;
+  runnel::flowtable_statistics flows_{};
   runnel::stage_counters before_{};
 };
 

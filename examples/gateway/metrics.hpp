@@ -66,6 +66,19 @@ inline std::string exposition(router& r, const std::vector<port>& ports, const r
   sample("gateway_connections_total", "event=\"drop\"", s.drop);
   sample("gateway_connections_total", "event=\"early_drop\"", s.early_drop);
   sample("gateway_connections_total", "event=\"expired\"", s.expired);
+  if (r.has_fast_path()) {
+    const runnel::flowtable_statistics& f = r.flows.statistics();
+    family("gateway_fast_path_packets_total", "counter", "Packets that went the fast way (hit), or why they did not.");
+    sample("gateway_fast_path_packets_total", "result=\"hit\"", f.hits);
+    sample("gateway_fast_path_packets_total", "result=\"other\"", f.other);
+    sample("gateway_fast_path_packets_total", "result=\"miss\"", f.misses);
+    sample("gateway_fast_path_packets_total", "result=\"stale\"", f.stale);
+    sample("gateway_fast_path_packets_total", "result=\"exception\"", f.exceptions);
+    family("gateway_fast_path_flows_total", "counter", "Flows that were added or renewed, or found no room (full).");
+    sample("gateway_fast_path_flows_total", "event=\"added\"", f.added);
+    sample("gateway_fast_path_flows_total", "event=\"renewed\"", f.renewed);
+    sample("gateway_fast_path_flows_total", "event=\"full\"", f.full);
+  }
   return out;
 }
 

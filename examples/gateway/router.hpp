@@ -8,6 +8,8 @@
 //                                                        |                                    resolve -> its interface
 //                                                        `- no route -> ICMP error
 //
+// With a fast path it stands between raw and track: what it knows goes to its interface from there.
+//
 // Chains with a priority below -200 stand before tracking: `notrack` is said there, by addresses alone where fragments
 // are meant too. Addresses are translated at prerouting and postrouting, by rules that are asked about the first packet
 // of a connection.
@@ -270,6 +272,8 @@ struct router {
         fragment_memory(runnel::virtual_fragment_table::bytes_needed(config.fragments)),
         own_fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
         connections(connection_memory, seeded(config.connections)),
+        flow_memory(runnel::flowtable::bytes_needed(flows_of(config))),
+        flows(connections, flow_memory, flows_of(config)),
         translation_memory(runnel::nat_table::bytes_needed(ftp_sessions)),
         translations(connections, translation_memory, seeded(ftp_sessions)),
         fragment_ids(random_seed()),
@@ -291,6 +295,7 @@ struct router {
     routes().refresh();
   }
 
+  [[nodiscard]] bool has_fast_path() const { return config.fast_path != 0; }
   [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
   [[nodiscard]] runnel::snapshot_reader<route_set::table_type>& routes() { return all_routes->reader(0); }
   // The interface behind which this address is, as far as routes say.
@@ -301,13 +306,15 @@ struct router {
   }
 
   // Other rules, routes and addresses, all or none: empty, or why not. Between two rounds of the loop, whose thread
-  // this is. Connections stay as they are: what a rule said about the first packet of one is not asked again.
+  // this is. Connections stay as they are: what a rule said about the first packet of one is not asked again. What the
+  // fast path knows is forgotten.
   std::string reload(configuration next, std::unique_ptr<rule_set> loaded) {
     if (next.interfaces.size() != config.interfaces.size()) return "another number of interfaces needs a restart";
     for (std::size_t i = 0; i < next.interfaces.size(); ++i)
       if (next.interfaces[i].name != config.interfaces[i].name ||
           next.interfaces[i].device != config.interfaces[i].device)
         return "interface " + next.interfaces[i].name + " is another one: this needs a restart";
+    if (next.fast_path != config.fast_path) return "another fast_path needs a restart";
     std::vector<runnel::ip_interface> with_addresses = links;
     for (std::size_t i = 0; i < next.interfaces.size(); ++i)
       with_addresses[i + 1].addresses = next.interfaces[i].link.addresses;
@@ -322,12 +329,15 @@ struct router {
     rules.current();
     rules_now = std::move(loaded);
     config = std::move(next);
+    flows.clear();
     return "";
   }
 
   configuration config;
   table_memory connection_memory, fragment_memory, own_fragment_memory;
   runnel::connection_table connections;
+  table_memory flow_memory;
+  runnel::flowtable flows;  // the smallest one where there is no fast path
   table_memory translation_memory;
   runnel::nat_table translations;
   runnel::random_generator fragment_ids;
@@ -344,6 +354,9 @@ struct router {
   std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
 
   static constexpr runnel::nat_config ftp_sessions{.sequences = 1024};  // whose text is translated, at once
+  static runnel::flowtable_config flows_of(const configuration& c) {
+    return {.flows = c.fast_path != 0 ? c.fast_path : 4};
+  }
   template <class Config>
   static Config seeded(Config c) {
     c.seed = random_seed();
@@ -371,7 +384,8 @@ struct to_this_host {
 };
 
 // Calls `use(path)` with the way of parsed packets whose interface is known. Those that are forwarded go to `wire`,
-// which finds their next hop on its link; answers go straight to `out`: they have their link header already.
+// which finds their next hop on its link, and remembers them in `r.flows` where there is a fast path; answers, and
+// what the fast path knows, go straight to `out`: they have their link header already.
 template <class Use>
 auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
   using namespace runnel;
@@ -386,9 +400,8 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
                   hook<hook_point::output, hook_part::behind_tracking>(r.rules) | nat<postrouting>(r.translations) |
                   fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
   // clang-format off
-  auto tracked = as_pipeline(
-      hook<prerouting, hook_part::before_tracking>(r.rules)
-    | track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
+  auto slow = as_pipeline(
+      track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
     | hook<prerouting, hook_part::behind_tracking>(r.rules)
     | nat<prerouting>(r.translations, r.rules, arriving(interfaces))
     | route(r.routes())
@@ -415,10 +428,24 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
                   .on<refused>  (reject(r.errors) | shared(answers))))
         .on<no_route>(reject(r.hops, r.errors) | shared(answers)));
   // What is sent to this host in pieces becomes one packet; what goes through stays in pieces, each with its connection.
-  auto path = as_pipeline(
-      branch(to_this_host{interfaces})
-        .on<in_pieces>(defragment(r.own_fragments) | shared(tracked))
-        .on<other>    (virtual_defragment(r.fragments) | shared(tracked)));
+  const auto with_fragments = [&](auto& onwards_from_here) {
+    return as_pipeline(
+        branch(to_this_host{interfaces})
+          .template on<in_pieces>(defragment(r.own_fragments) | shared(onwards_from_here))
+          .template on<other>    (virtual_defragment(r.fragments) | shared(onwards_from_here)));
+  };
+  // Raw chains are asked about all packets: what they drop is gone, and what is not to be tracked has no flow.
+  const hook_part early = hook_part::before_tracking;
+  if (!r.has_fast_path()) {
+    auto tracked = hook<prerouting, early>(r.rules) | shared(slow);
+    auto path = with_fragments(tracked);
+    return use(path);
+  }
+  auto tracked = hook<prerouting, early>(r.rules)
+    | fast_path(r.flows)
+        .on<offloaded>(transmit(out))
+        .on<other>    (shared(slow));
+  auto path = with_fragments(tracked);
   // clang-format on
   return use(path);
 }

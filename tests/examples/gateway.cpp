@@ -80,6 +80,9 @@ TEST_CASE("gateway: a configuration says interfaces, addresses, routes and limit
   CHECK(c.reverse_path == reverse_path_filter::loose);
   CHECK(c.metrics_address == "127.0.0.1");
   CHECK(c.metrics_port == 9100);
+  CHECK(c.fast_path == 0);
+  CHECK(read_route("fast_path 65536 # flows", &c) == "ok");
+  CHECK(c.fast_path == 65536);
 }
 
 TEST_CASE("gateway: the interface of a route is named, or that of its router") {
@@ -150,7 +153,7 @@ TEST_CASE("gateway: flows of a route are spread among several routers") {
 TEST_CASE("gateway: what is wrong has a line and a column") {
   CHECK(read_configuration("") == "1:1 no interface: interface NAME { device \"...\" ... }");
   CHECK(read_configuration("interfaces lan") ==
-        "1:1 expected one of interface, route, limits, reverse_path, metrics, table, not \"interfaces\"");
+        "1:1 expected one of interface, route, limits, reverse_path, metrics, fast_path, table, not \"interfaces\"");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.1 }") ==
         "2:11 expected an address with the length of its network, such as 192.168.1.1/24, not \"10.0.0.1\"");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.256/24 }") == "2:18 an IPv4 address: a part above 255");
@@ -179,6 +182,10 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "3:10 expected connections, ipv6_connections, neighbours, fragments or \"}\", not \"conections\"");
   CHECK(read_route("metrics 9100") == "3:9 expected an address and a port, such as 127.0.0.1:9100, not \"9100\"");
   CHECK(read_route("metrics 127.0.0.1:99999") == "3:19 expected a number from 0 to 65535, not \"99999\"");
+  CHECK(read_route("fast_path") == "3:10 expected a number from 4 to 536870912, not the end");
+  CHECK(read_route("fast_path 2") == "3:11 expected a number from 4 to 536870912, not \"2\"");
+  CHECK(read_route("fast_path 4294967296") == "3:11 expected a number from 4 to 536870912, not \"4294967296\"");
+  CHECK(read_route("fast_path 100000") == "3:11 expected a power of two, such as 131072");
   CHECK(read_route(std::string("route\0default", 13)) == "3:6 a zero byte: this is no text");
 }
 
@@ -232,6 +239,56 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.reload(next, std::move(rules)) == "another number of interfaces needs a restart");
   rules = made("interface lan { device \"null:\" } interface dmz { device \"null:\" }", next);
   CHECK(r.reload(next, std::move(rules)) == "interface dmz is another one: this needs a restart");
+  rules = made(two_networks + "fast_path 1024", next);
+  CHECK(r.reload(next, std::move(rules)) == "another fast_path needs a restart");
   CHECK(r.interface_towards(addr4("10.9.0.9")) == 1);
   CHECK(r.rules.current().size() == 1);
+}
+
+TEST_CASE("gateway: what the fast path knows is forgotten by a reload that changes something") {
+  const auto made = [](const std::string& more, gateway::configuration& c) {
+    REQUIRE(read_configuration(two_networks + "fast_path 1024\n" + more, &c) == "ok");
+    auto rules = std::make_unique<gateway::rule_set>(c);
+    REQUIRE(rules->load(c));
+    return rules;
+  };
+  gateway::configuration c;
+  auto rules = made("", c);
+  gateway::router r(std::move(c), std::move(rules));
+  CHECK(r.has_fast_path());
+  CHECK(r.flows.capacity() == 1024);
+
+  test::counted_pool memory({.packets = 16});
+  test::test_device device(memory);
+  manual_clock time;
+  // The hits after a datagram from inside, or an answer, some milliseconds later.
+  const auto hits = [&](bool from_inside) {
+    const ipv4_address inside = addr4("10.0.0.9"), outside = addr4("203.0.113.9");
+    time.advance(milliseconds(10));
+    device.put(1, 20, time.now(), test::eth,
+               ipv4_header{.source = from_inside ? inside : outside, .destination = from_inside ? outside : inside},
+               udp_header{.source_port = from_inside ? std::uint16_t{1000} : std::uint16_t{53},
+                          .destination_port = from_inside ? std::uint16_t{53} : std::uint16_t{1000}});
+    auto slow = track(r.connections) | confirm(r.connections) | flow_add(r.flows) | discard;
+    auto path = parse() | [from_inside](packet& p) { p.iif(from_inside ? 1 : 2); } |
+                fast_path(r.flows).on<offloaded>(discard).on<other>(shared(slow));
+    run(time, attach(device, path));
+    return r.flows.statistics().hits;
+  };
+  CHECK(hits(true) == 0);   // begins the connection
+  CHECK(hits(false) == 0);  // and is its first answer: the flow is known from here on
+  CHECK(hits(false) == 1);
+  CHECK(hits(true) == 1);
+  CHECK(hits(true) == 2);
+
+  gateway::configuration next;
+  rules = made("", next);
+  next.interfaces.pop_back();
+  CHECK(r.reload(next, std::move(rules)) != "");
+  CHECK(hits(true) == 3);
+  rules = made("route default via 203.0.113.1", next);
+  CHECK(r.reload(next, std::move(rules)) == "");
+  CHECK(hits(true) == 3);
+  CHECK(hits(true) == 4);
+  CHECK(r.flows.statistics().stale == 1);
 }

@@ -35,6 +35,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       CHECK(w.weight >= 1);
     }
   }
+  CHECK(made.fast_path == 0 || (made.fast_path >= 4 && (made.fast_path & (made.fast_path - 1)) == 0));
   CHECK(made.neighbours.unresolved <= made.neighbours.entries);
   CHECK(made.fragments.datagrams <= made.fragments.fragments);
   CHECK(made.rules.size() == size);
