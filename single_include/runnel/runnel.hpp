@@ -36669,6 +36669,113 @@ struct clamp_mss_stage : stage_defaults {
 
 #endif
 
+// ==== runnel/ip/gathers.hpp ==========================================================================================
+// Loads of 16 addresses by one instruction, and counts of their bits, on x86-64 with AVX-512, whatever the compiler was
+// told. For the tables that look up many addresses; each has a plain loop as well, for all other processors.
+#ifndef RUNNEL_IP_GATHERS_HPP
+#define RUNNEL_IP_GATHERS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+// What is for these processors is written between #if RUNNEL_HAS_GATHERS and #endif.
+#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#define RUNNEL_HAS_GATHERS 1
+#else
+#define RUNNEL_HAS_GATHERS 0
+#endif
+
+namespace runnel::detail {
+
+#if RUNNEL_HAS_GATHERS
+// A function that uses what is below has [[gnu::target(RUNNEL_GATHERS_TARGET)]].
+#define RUNNEL_GATHERS_TARGET "avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2"
+
+// Whether the processor has them, and the operating system keeps their registers: what is asked here looks at both.
+inline bool gathers_work() noexcept {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
+// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
+inline bool gathers_fast() noexcept {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+  return false;
+#endif
+#endif
+  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+}
+
+using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
+using eight_wide [[gnu::vector_size(64)]] = std::uint64_t;
+using sixteen_halves [[gnu::vector_size(32)]] = std::uint16_t;
+
+// Bit i: whether lane i has any of the bits.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint16_t lanes_with(const sixteen& v,
+                                                                              const sixteen& bits) noexcept {
+  std::uint16_t lanes;
+  asm("vptestmd {%[bits], %[v], %[lanes]|%[lanes], %[v], %[bits]}"
+      : [lanes] "=Yk"(lanes)
+      : [v] "v"(v), [bits] "v"(bits));
+  return lanes;
+}
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint8_t lanes_with(const eight_wide& v,
+                                                                             const eight_wide& bits) noexcept {
+  std::uint8_t lanes;
+  asm("vptestmq {%[bits], %[v], %[lanes]|%[lanes], %[v], %[bits]}"
+      : [lanes] "=Yk"(lanes)
+      : [v] "v"(v), [bits] "v"(bits));
+  return lanes;
+}
+// Loads the 32 bits at `base + at * Scale` into each of the lanes; others keep what they have. `at` is below 2^31.
+template <int Scale>
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void gather(sixteen& found, const void* base, const sixteen& at,
+                                                                 std::uint16_t lanes) noexcept {
+  asm("vpgatherdd {(%[base],%[at],%c[scale]), %[found]%{%[lanes]%}|%[found]%{%[lanes]%}, [%[base]+%[at]*%c[scale]]}"
+      : [found] "+&v"(found), [lanes] "+Yk"(lanes)
+      : [base] "r"(base), [at] "v"(at), [scale] "i"(Scale)
+      : "memory");
+}
+// The same for the 64 bits at `base + at * 8`.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void gather(eight_wide& found, const void* base,
+                                                                 const eight_wide& at, std::uint8_t lanes) noexcept {
+  asm("vpgatherqq {(%[base],%[at],8), %[found]%{%[lanes]%}|%[found]%{%[lanes]%}, [%[base]+%[at]*8]}"
+      : [found] "+&v"(found), [lanes] "+Yk"(lanes)
+      : [base] "r"(base), [at] "v"(at)
+      : "memory");
+}
+// How many bits of each lane are set.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
+  asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
+}
+// The value of the one lane that is given, and a new one: without a way through memory, which takes longer than that
+// of one lane where all of them are needed behind it.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t value_of(const sixteen& v,
+                                                                            std::uint16_t lane) noexcept {
+  sixteen packed;
+  asm("vpcompressd {%[v], %[packed]%{%[lane]%}%{z%}|%[packed]%{%[lane]%}%{z%}, %[v]}"
+      : [packed] "=v"(packed)
+      : [v] "v"(v), [lane] "Yk"(lane));
+  return packed[0];
+}
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void set(sixteen& v, std::uint16_t lane,
+                                                              std::uint32_t value) noexcept {
+  asm("vpbroadcastd {%[value], %[v]%{%[lane]%}|%[v]%{%[lane]%}, %[value]}"
+      : [v] "+v"(v)
+      : [value] "r"(value), [lane] "Yk"(lane));
+}
+#else
+inline bool gathers_work() noexcept { return false; }
+inline bool gathers_fast() noexcept { return false; }
+#endif
+
+}  // namespace runnel::detail
+
+#endif
+
 // ==== runnel/ip/trie_node.hpp ========================================================================================
 // The nodes of a compact trie, and the log of entries behind them. See compact_trie.hpp for how they are used.
 #ifndef RUNNEL_IP_TRIE_NODE_HPP
@@ -36683,18 +36790,30 @@ namespace runnel::detail {
 // 256 slots, each for one value of 8 bits of an address. Routes are numbered as in a heap: those that look at d of the
 // 8 bits are 2^d and what follows, so a route's number halved is that of the prefix one bit shorter.
 struct trie_node {
-  std::uint64_t runs[4];    // bit s: a run of equal entries begins at slot s; bit 0 of each word is always set
-  std::uint32_t first[4];   // of each word: where the entry of its first run lies in the log, less one
+  // Of 32 slots; a lookup reads no more of a node.
+  struct group {
+    std::uint32_t runs;   // bit s: a run of equal entries begins at slot s; bit 0 is always set
+    std::uint32_t first;  // where the entry of the first run lies in the log, less one
+  };
+  group groups[8];
   std::uint64_t routes[8];  // bit h: the route of this number is there
-  std::uint32_t block;      // where its part of the log begins; the next free node in one that is not used
-  std::uint32_t inherited;  // the next hop of what no route of this node covers
-  std::uint16_t entries;    // how many runs
-  std::uint16_t hidden;     // how many routes of which nothing is visible: pairs of number and next hop behind them
-  std::uint16_t capacity;   // how many words of the log it has
+  std::uint32_t inherited;  // the next hop of what no route covers; the next free node in one that is not used
   std::uint16_t children;   // how many slots lead to further nodes
+  std::uint8_t hidden;      // how many routes of which nothing is visible: pairs of number and next hop behind them
+  std::uint8_t quarters;    // how many times four words of the log it has
+
+  // Where its part of the log begins, how many words that has, and how many runs there are.
+  [[nodiscard]] std::uint32_t block() const noexcept { return groups[0].first + 1; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return quarters * 4u; }
+  [[nodiscard]] std::uint32_t entries() const noexcept { return place(255) + 1 - block(); }
+  // Where the entry of a slot lies.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t place(unsigned slot) const noexcept {
+    const group& g = groups[slot / 32];
+    return g.first + static_cast<unsigned>(__builtin_popcount(g.runs << (31 - slot % 32)));
+  }
 
   [[nodiscard]] bool has(unsigned h) const noexcept { return (routes[h / 64] >> h % 64 & 1) != 0; }
-  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (runs[slot / 64] >> slot % 64 & 1) != 0; }
+  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (groups[slot / 32].runs >> slot % 32 & 1) != 0; }
   [[nodiscard]] bool is_empty() const noexcept {
     std::uint64_t any = children;
     for (const std::uint64_t r : routes) any |= r;
@@ -36708,14 +36827,14 @@ struct trie_node {
   [[nodiscard]] unsigned owner(unsigned slot) const noexcept { return longest(256 | slot); }
   // The slot behind the run that `slot` is in.
   [[nodiscard]] unsigned behind_run(unsigned slot) const noexcept {
-    const std::uint64_t later = slot % 64 == 63 ? 0 : runs[slot / 64] >> (slot % 64 + 1);
-    return later == 0 ? (slot / 64 + 1) * 64 : slot + 1 + static_cast<unsigned>(__builtin_ctzll(later));
+    const std::uint32_t later = slot % 32 == 31 ? 0 : groups[slot / 32].runs >> (slot % 32 + 1);
+    return later == 0 ? (slot / 32 + 1) * 32 : slot + 1 + static_cast<unsigned>(__builtin_ctz(later));
   }
   // The slots that a route covers.
   [[nodiscard]] static unsigned first_slot(unsigned h) noexcept { return (h << (8 - floor_log2(h))) & 255; }
   [[nodiscard]] static unsigned behind_slot(unsigned h) noexcept { return first_slot(h) + (256u >> floor_log2(h)); }
 };
-static_assert(sizeof(trie_node) == 128);
+static_assert(sizeof(trie_node) == 136);
 
 template <class Address>
 class trie_store {
@@ -36760,22 +36879,43 @@ class trie_store {
     if constexpr (most_links != 0) return links_[n];
     else return n;
   }
-  [[nodiscard]] RUNNEL_INLINE static std::uint32_t place(const node& n, unsigned slot) noexcept {
-    const unsigned w = slot / 64;
-    return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
-  }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
-  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[n.place(slot)]; }
 
-  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the highest, say that an answer
-  // is an entry that leads to a node, takes the step to there.
+  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the lowest, say that an answer is
+  // an entry that leads to a node, takes the step to there.
   RUNNEL_INLINE void last_steps(std::uint32_t deeper, const Address* addresses,
                                 next_hop_number* answers) const noexcept {
     for (; deeper != 0; deeper &= deeper - 1) {
-      const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
+      const auto i = static_cast<unsigned>(__builtin_ctz(deeper));
       answers[i] = get(of(answers[i]), addresses[i].value() & 255);
     }
   }
+
+  // Whether places in the log have so few bits as a gather takes.
+  [[nodiscard]] bool gathers_reach() const noexcept { return end_ < 0x8000'0000; }
+#if RUNNEL_HAS_GATHERS
+  // A step for 16 addresses of IPv4 at once: lanes of `found` that have `is_node` set, and then the number of a node,
+  // get the entry of their slot there, and above it the one that follows in the log, which has a tag behind the last.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void steps(sixteen& found, const sixteen& slot) const noexcept {
+    constexpr std::uint64_t half = 0xffff'ffff;
+    constexpr std::uint32_t is_node = 0x8000'0000;
+    static_assert(sizeof(node) == 17 * sizeof(trie_node::group));
+    const sixteen number = found & ~is_node;
+    const auto at = reinterpret_cast<eight_wide>((number << 4) + number + (slot >> 5));
+    const auto leads = reinterpret_cast<eight_wide>(found);
+    // Groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart.
+    eight_wide even{}, odd{};
+    gather(even, nodes_, at & half, lanes_with(leads, eight_wide{} + is_node));
+    gather(odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
+    const auto runs = reinterpret_cast<sixteen>((even & half) | odd << 32);
+    const auto first = reinterpret_cast<sixteen>(even >> 32 | (odd & ~half));
+    sixteen place = runs << (~slot & 31u);
+    count_bits(place);
+    place += first;
+    gather<2>(found, words_, place, lanes_with(found, sixteen{} + is_node));
+  }
+#endif
 
   // ---- changes: those that need memory are made after `make_room`
 
@@ -36798,8 +36938,8 @@ class trie_store {
     if (most_links != 0 && links > free_links_ + (most_links - fresh_link_)) return false;
     const std::uint32_t fresh = nodes > free_nodes_ ? nodes - free_nodes_ : 0;
     std::uint32_t words = nodes * (new_capacity + tag_words);
-    if (n != nullptr && n->entries + 2u * n->hidden + extra > n->capacity)
-      words += grown(n->entries + 2u * n->hidden + extra) + tag_words;
+    if (n != nullptr && n->entries() + 2u * n->hidden + extra > n->capacity())
+      words += grown(n->entries() + 2u * n->hidden + extra) + tag_words;
     constexpr std::uint64_t node_words = sizeof(node) / sizeof(entry);
     const std::uint64_t need = fresh * node_words + words;
     const std::uint64_t gap = low_ - fresh_node_ * node_words;
@@ -36814,7 +36954,7 @@ class trie_store {
   std::uint32_t make(entry inherited) noexcept {
     std::uint32_t number = free_node_;
     if (number != none) {
-      free_node_ = nodes_[number].block;
+      free_node_ = nodes_[number].inherited;
       --free_nodes_;
     } else {
       number = fresh_node_++;
@@ -36822,32 +36962,30 @@ class trie_store {
     node& n = nodes_[number];
     n = node{};
     n.inherited = inherited;
-    n.entries = 4;
-    allocate(n, new_capacity);
-    for (unsigned i = 0; i < 4; ++i) {
-      n.runs[i] = 1;
-      n.first[i] = n.block + i - 1;
-      words_[n.block + i] = inherited;
+    const std::uint32_t block = allocate(n, new_capacity);
+    for (unsigned i = 0; i < 8; ++i) {
+      n.groups[i] = {1, block + i - 1};
+      words_[block + i] = inherited;
     }
     return number;
   }
   void release(std::uint32_t number) noexcept {
     free_block(nodes_[number]);
-    nodes_[number].block = free_node_;
+    nodes_[number].inherited = free_node_;
     free_node_ = number;
     ++free_nodes_;
   }
   node& add_child(node& n, unsigned slot) noexcept {
     split(n, slot);
     split(n, slot + 1);
-    entry& e = words_[place(n, slot)];
+    entry& e = words_[n.place(slot)];
     const std::uint32_t number = make(e);
-    words_[place(n, slot)] = static_cast<entry>(child | link(number));
+    words_[n.place(slot)] = static_cast<entry>(child | link(number));
     ++n.children;
     return nodes_[number];
   }
   void remove_child(node& n, unsigned slot, entry inherited) noexcept {
-    entry& e = words_[place(n, slot)];
+    entry& e = words_[n.place(slot)];
     release(number_of(e));
     unlink(e);
     e = inherited;
@@ -36882,7 +37020,7 @@ class trie_store {
   void set_inherited(node& n, entry next_hop) noexcept {
     n.inherited = next_hop;
     for (unsigned slot = 0; slot < 256; slot = n.behind_run(slot))
-      if (n.owner(slot) == 0) set(words_[place(n, slot)], next_hop);
+      if (n.owner(slot) == 0) set(words_[n.place(slot)], next_hop);
   }
   // The next hop of a route that is there.
   [[nodiscard]] entry value_of(const node& n, unsigned h) const noexcept {
@@ -36899,7 +37037,7 @@ class trie_store {
   // Behind each block of the log: the number of its node, or that it is garbage and how long, itself counted.
   static constexpr std::uint32_t tag_words = sizeof(entry) == 2 ? 2 : 1;
   static constexpr std::uint32_t is_garbage = 0x8000'0000;
-  static constexpr unsigned new_capacity = 8;
+  static constexpr unsigned new_capacity = 12;
   static constexpr std::uint32_t grown(std::uint32_t words) noexcept { return (words + 3) & ~std::uint32_t{3}; }
 
   [[nodiscard]] std::uint32_t load_tag(std::uint32_t behind) const noexcept {
@@ -36910,16 +37048,16 @@ class trie_store {
   void store_tag(std::uint32_t behind, std::uint32_t tag) noexcept {
     __builtin_memcpy(words_ + behind - tag_words, &tag, sizeof tag);
   }
-  void allocate(node& n, std::uint32_t capacity) noexcept {
+  std::uint32_t allocate(node& n, std::uint32_t capacity) noexcept {
     const std::uint32_t behind = low_;
     low_ -= capacity + tag_words;
     store_tag(behind, static_cast<std::uint32_t>(&n - nodes_));
-    n.block = low_;
-    n.capacity = static_cast<std::uint16_t>(capacity);
+    n.quarters = static_cast<std::uint8_t>(capacity / 4);
+    return low_;
   }
   void free_block(const node& n) noexcept {
-    const std::uint32_t whole = n.capacity + tag_words;
-    store_tag(n.block + whole, is_garbage | whole);
+    const std::uint32_t whole = n.capacity() + tag_words;
+    store_tag(n.block() + whole, is_garbage | whole);
     garbage_ += whole;
   }
   // Moves what is in use to the end of the memory, from the last block to the first.
@@ -36932,47 +37070,44 @@ class trie_store {
         continue;
       }
       node& n = nodes_[tag];
-      const std::uint32_t whole = n.capacity + tag_words;
+      const std::uint32_t whole = n.capacity() + tag_words;
       from -= whole;
       to -= whole;
       if (to == from) continue;
       __builtin_memmove(words_ + to, words_ + from, whole * sizeof(entry));
-      n.block = to;
-      for (std::uint32_t& f : n.first) f += to - from;
+      for (auto& g : n.groups) g.first += to - from;
     }
     low_ = to;
     garbage_ = 0;
   }
   void reserve(node& n, unsigned extra) noexcept {
-    const std::uint32_t used = n.entries + 2u * n.hidden;
-    if (used + extra <= n.capacity) return;
-    const std::uint32_t old = n.block;
+    const std::uint32_t used = n.entries() + 2u * n.hidden;
+    if (used + extra <= n.capacity()) return;
+    const std::uint32_t old = n.block();
     free_block(n);
-    allocate(n, grown(used + extra));
-    __builtin_memcpy(words_ + n.block, words_ + old, used * sizeof(entry));
-    for (std::uint32_t& f : n.first) f += n.block - old;  // modulo 2^32
+    const std::uint32_t block = allocate(n, grown(used + extra));
+    __builtin_memcpy(words_ + block, words_ + old, used * sizeof(entry));
+    for (auto& g : n.groups) g.first += block - old;  // modulo 2^32
   }
   // Begins a run at a slot that is inside of one.
   void split(node& n, unsigned slot) noexcept {
     if (slot == 256 || n.begins(slot)) return;
     reserve(n, 1);
-    const std::uint32_t at = place(n, slot);
-    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    const std::uint32_t at = n.place(slot);
+    const std::uint32_t behind = n.block() + n.entries() + 2u * n.hidden;
     __builtin_memmove(words_ + at + 1, words_ + at, (behind - at) * sizeof(entry));
-    n.runs[slot / 64] |= std::uint64_t{1} << slot % 64;
-    for (unsigned w = slot / 64 + 1; w < 4; ++w) ++n.first[w];
-    ++n.entries;
+    n.groups[slot / 32].runs |= std::uint32_t{1} << slot % 32;
+    for (unsigned g = slot / 32 + 1; g < 8; ++g) ++n.groups[g].first;
   }
   // Ends the run that begins at a slot when what lies before it has the same owner.
   void join(node& n, unsigned slot) noexcept {
-    if (slot % 64 == 0 || !n.begins(slot)) return;
-    const std::uint32_t at = place(n, slot);
+    if (slot % 32 == 0 || !n.begins(slot)) return;
+    const std::uint32_t at = n.place(slot);
     if (((words_[at] | words_[at - 1]) & child) != 0 || n.owner(slot) != n.owner(slot - 1)) return;
-    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    const std::uint32_t behind = n.block() + n.entries() + 2u * n.hidden;
     __builtin_memmove(words_ + at, words_ + at + 1, (behind - at - 1) * sizeof(entry));
-    n.runs[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
-    for (unsigned w = slot / 64 + 1; w < 4; ++w) --n.first[w];
-    --n.entries;
+    n.groups[slot / 32].runs &= ~(std::uint32_t{1} << slot % 32);
+    for (unsigned g = slot / 32 + 1; g < 8; ++g) --n.groups[g].first;
   }
   void set(entry& e, entry next_hop) noexcept {
     if ((e & child) != 0) set_inherited(of(e), next_hop);
@@ -36983,7 +37118,7 @@ class trie_store {
     bool any = false;
     for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
       if (n.owner(slot) == owner) {
-        set(words_[place(n, slot)], next_hop);
+        set(words_[n.place(slot)], next_hop);
         any = true;
       }
     return any;
@@ -36995,7 +37130,7 @@ class trie_store {
     return false;
   }
   [[nodiscard]] entry* find_hidden(const node& n, unsigned h) const noexcept {
-    entry* pair = words_ + n.block + n.entries;
+    entry* pair = words_ + n.block() + n.entries();
     for (unsigned i = 0; i < n.hidden; ++i, pair += 2)
       if (pair[0] == h) return pair + 1;
     return nullptr;
@@ -37006,14 +37141,14 @@ class trie_store {
       return;
     }
     reserve(n, 2);
-    entry* const pair = words_ + n.block + n.entries + 2u * n.hidden++;
+    entry* const pair = words_ + n.block() + n.entries() + 2u * n.hidden++;
     pair[0] = static_cast<entry>(h);
     pair[1] = next_hop;
   }
   void unhide(node& n, unsigned h) noexcept {
     entry* const there = find_hidden(n, h);
     if (there == nullptr) return;
-    const entry* const last = words_ + n.block + n.entries + 2u * --n.hidden;
+    const entry* const last = words_ + n.block() + n.entries() + 2u * --n.hidden;
     there[-1] = last[0];
     there[0] = last[1];
   }
@@ -37064,7 +37199,7 @@ class trie_store {
 // lookups", 1997, with the population count of Asai and Ohara's Poptrie, 2015.)
 //
 //     root[2^16] ──> node: runs     1 0 0 0 1 1 0 0 ...      which slots begin a run
-//                          first    ────────────┐            where the entries of each 64 slots lie
+//                          first    ────────────┐            where the entries of each 32 slots lie
 //                          routes   a bit for each prefix    /17 to /24 of this /16, as a heap: 2, 3 are the two /17
 //                                               v
 //                    log of entries  [ A  B  C  node ... | hidden routes | owner ]
@@ -37085,6 +37220,25 @@ class trie_store {
 #include <cstdint>  // uint16_t, uint32_t, uint64_t, uintptr_t
 
 namespace runnel {
+
+template <class Address>
+class compact_trie;
+
+namespace detail {
+// The two ways to look up many, which have to agree: a test calls both.
+struct trie_ways {
+  template <class Address>
+  static void by_loads(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
+                       std::size_t n) noexcept {
+    table.lookup_by_loads(addresses, answers, n);
+  }
+  template <class Address>
+  static std::size_t by_gathers(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
+                                std::size_t n) noexcept {
+    return table.lookup_by_gathers(addresses, answers, n);
+  }
+};
+}  // namespace detail
 
 /// Routes of one family in memory that the caller owns. Never allocates.
 ///
@@ -37110,11 +37264,11 @@ class compact_trie {
   static constexpr std::size_t alignment = 64;
 
   /// The memory for `routes` routes that are spread as those of the internet are: 8 MiB for a million, 640 KiB and up
-  /// to 160 bytes each for few (IPv6: 160 bytes each). Routes that all lie apart take more: a node of 128 bytes (IPv6:
+  /// to 160 bytes each for few (IPv6: 184 bytes each). Routes that all lie apart take more: a node of 136 bytes (IPv6:
   /// up to 14) for each /16, and for each /24 with longer ones.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
     constexpr std::size_t apart = sizeof(Address) == 4 ? 16384 : ~std::size_t{0};
-    const byte_count first = byte_count{160} * (routes < apart ? routes : apart);
+    const byte_count first = byte_count{sizeof(Address) == 4 ? 160 : 184} * (routes < apart ? routes : apart);
     const byte_count others = byte_count{5} * (routes < apart ? 0 : routes - apart);
     return (first + others + (fixed_bytes + 8192)).aligned(alignment).value();
   }
@@ -37192,13 +37346,13 @@ class compact_trie {
     return lookup_below(r & ~is_node, 2, a);
   }
   /// The same for `n` addresses, whose loads overlap. On x86-64 it counts bits with the processor's instruction where
-  /// there is one, whatever the compiler was told.
+  /// there is one, and for IPv4 16 loads are one instruction where that is fast, whatever the compiler was told; the
+  /// latter not under sanitizers.
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-#if defined(__x86_64__) && defined(__gnu_linux__)
-    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
-      return lookup_counting(addresses, answers, n);
-#endif
-    lookup_each(addresses, answers, n);
+    std::size_t done = 0;
+    if constexpr (levels == 2)
+      if (detail::gathers_fast() && store_.gathers_reach()) done = lookup_by_gathers(addresses, answers, n);
+    lookup_by_loads(addresses + done, answers + done, n - done);
   }
   /// Begins to load the first node for an address. Reads the entry of its first 16 bits.
   RUNNEL_INLINE void prefetch(const Address& a) const noexcept {
@@ -37228,6 +37382,7 @@ class compact_trie {
   }
 
  private:
+  friend struct detail::trie_ways;
   friend class dir_24_8;
   friend class dir_16_16;
   static constexpr std::uint32_t is_node = 0x8000'0000;
@@ -37372,7 +37527,7 @@ class compact_trie {
         const std::uint32_t there = store_.get(store_.at(r & ~is_node & leads), octet(addresses[i], 2));
         const std::uint32_t e = (there & leads) | (r & ~leads);
         answers[i] = static_cast<next_hop_number>(e);
-        deeper = deeper * 2 + (e >> 15 & 1);
+        deeper = deeper >> 1 | (e >> 15 & 1) << 31;
       }
     store_.last_steps(deeper, addresses, answers);
   }
@@ -37388,7 +37543,7 @@ class compact_trie {
       left += r >> 31;
     }
     for (unsigned i = 2; left != 0; ++i) {
-      for (unsigned j = 0; j < left; ++j) { at[j] = store::place(store_.at(number[j]), octet(addresses[who[j]], i)); }
+      for (unsigned j = 0; j < left; ++j) { at[j] = store_.at(number[j]).place(octet(addresses[who[j]], i)); }
       unsigned still = 0;
       for (unsigned j = 0; j < left; ++j) {
         const entry e = *store_.word(at[j]);
@@ -37400,11 +37555,43 @@ class compact_trie {
       left = still;
     }
   }
+  void lookup_by_loads(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+#if defined(__x86_64__) && defined(__gnu_linux__)
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+      return lookup_counting(addresses, answers, n);
+#endif
+    lookup_each(addresses, answers, n);
+  }
 #if defined(__x86_64__) && defined(__gnu_linux__)
   [[gnu::target("popcnt,bmi,bmi2")]] void lookup_counting(const Address* addresses, next_hop_number* answers,
                                                           std::size_t n) const noexcept {
     lookup_each(addresses, answers, n);
   }
+#endif
+#if RUNNEL_HAS_GATHERS
+  // Answers for as many as are a multiple of 16, and says how many these were.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] std::size_t lookup_by_gathers(const Address* addresses,
+                                                                       next_hop_number* answers,
+                                                                       std::size_t n) const noexcept {
+    const std::size_t whole = n & ~std::size_t{15};
+    for (const Address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
+      detail::sixteen a, found{};
+      __builtin_memcpy(&a, addresses, sizeof a);
+      detail::gather<4>(found, root_, a >> 16, 0xffff);
+      store_.steps(found, a >> 8 & 255u);
+      std::uint32_t deeper = detail::lanes_with(found, detail::sixteen{} + std::uint32_t{store::child});
+      for (; deeper != 0; deeper &= deeper - 1) {
+        const auto lane = static_cast<std::uint16_t>(deeper & (0u - deeper));
+        const auto e = static_cast<entry>(detail::value_of(found, lane));
+        detail::set(found, lane, store_.get(store_.of(e), octet(addresses[__builtin_ctz(deeper)], 3)));
+      }
+      const auto entries = __builtin_convertvector(found, detail::sixteen_halves);
+      __builtin_memcpy(answers, &entries, sizeof entries);
+    }
+    return whole;
+  }
+#else
+  static std::size_t lookup_by_gathers(const Address*, next_hop_number*, std::size_t) noexcept { return 0; }
 #endif
 
   std::uint32_t* root_;
@@ -38739,34 +38926,15 @@ namespace detail {
 // multiple of 16, says how many these were, and is for processors for which `gathers_work`.
 inline void lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
                             std::size_t n) noexcept;
-#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#if RUNNEL_HAS_GATHERS
 [[gnu::target("avx512f,avx512bw,avx512vl")]] inline std::size_t lookup_by_gathers(const dir_24_8& table,
                                                                                   const ipv4_address* addresses,
                                                                                   next_hop_number* answers,
                                                                                   std::size_t n) noexcept;
-
-// Whether the processor has them, and the operating system keeps their registers: what is asked here looks at both.
-inline bool gathers_work() noexcept {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-}
-// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
-// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
-inline bool gathers_fast() noexcept {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
-  return false;
-#endif
-#endif
-  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
-}
 #else
 inline std::size_t lookup_by_gathers(const dir_24_8&, const ipv4_address*, next_hop_number*, std::size_t) noexcept {
   return 0;
 }
-inline bool gathers_work() noexcept { return false; }
-inline bool gathers_fast() noexcept { return false; }
 #endif
 }  // namespace detail
 
@@ -38916,14 +39084,12 @@ inline void detail::lookup_by_loads(const dir_24_8& table, const ipv4_address* a
   for (std::size_t i = 0; i < n; ++i) answers[i] = table.lookup(addresses[i]);
 }
 
-#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#if RUNNEL_HAS_GATHERS
 // Few instructions for each address leave the processor room to begin with many more before the loads of the first are
 // done. A gather takes 32 bits an entry, of which the upper half is the next one: behind the last one are the groups,
 // or the trie where there are none.
 std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
                                       std::size_t n) noexcept {
-  using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
-  using halves [[gnu::vector_size(32)]] = std::uint16_t;
   static_assert(sizeof(ipv4_address) == 4);
   const std::size_t whole = n & ~std::size_t{15};
   const sixteen child_bit = sixteen{} + std::uint32_t{dir_24_8::child};
@@ -38949,7 +39115,7 @@ std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address*
           : "k1", "memory");
       children = 0;
     }
-    const halves e = __builtin_convertvector(found, halves);
+    const sixteen_halves e = __builtin_convertvector(found, sixteen_halves);
     __builtin_memcpy(answers, &e, sizeof e);
     if (children == 0) [[likely]]
       continue;

@@ -101,17 +101,29 @@ basic_prefix<Address> draw_prefix(random_generator& r) {
 }
 
 // Which way a table looks up many depends on the processor, and on sanitizers: every way has to give the same.
-template <class F>
-void require_ways(const F&, const typename F::address_type*, const next_hop_number*, std::size_t) {}
-void require_ways(const dir_24_8& table, const ipv4_address* asked, const next_hop_number* expected, std::size_t n) {
+template <class Loads, class Gathers>
+void require_both(const next_hop_number* expected, std::size_t n, Loads loads, Gathers gathers) {
   next_hop_number answers[40];
-  detail::lookup_by_loads(table, asked, answers, n);
+  loads(answers);
   for (std::size_t i = 0; i < n; ++i) REQUIRE(answers[i] == expected[i]);
   if (!detail::gathers_work()) return;
   for (next_hop_number& a : answers) a = 0x1234;  // none of those that are expected
-  const std::size_t done = detail::lookup_by_gathers(table, asked, answers, n);
+  const std::size_t done = gathers(answers);
   REQUIRE(done == n / 16 * 16);
   for (std::size_t i = 0; i < 40; ++i) REQUIRE(answers[i] == (i < done ? expected[i] : 0x1234));
+}
+template <class F>
+void require_ways(const F&, const typename F::address_type*, const next_hop_number*, std::size_t) {}
+void require_ways(const dir_24_8& table, const ipv4_address* asked, const next_hop_number* expected, std::size_t n) {
+  require_both(
+      expected, n, [&](next_hop_number* to) { detail::lookup_by_loads(table, asked, to, n); },
+      [&](next_hop_number* to) { return detail::lookup_by_gathers(table, asked, to, n); });
+}
+void require_ways(const compact_trie<ipv4_address>& table, const ipv4_address* asked, const next_hop_number* expected,
+                  std::size_t n) {
+  require_both(
+      expected, n, [&](next_hop_number* to) { detail::trie_ways::by_loads(table, asked, to, n); },
+      [&](next_hop_number* to) { return detail::trie_ways::by_gathers(table, asked, to, n); });
 }
 
 std::size_t index(random_generator& r, std::size_t n) { return static_cast<std::size_t>(r.below(n)); }

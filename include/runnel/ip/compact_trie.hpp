@@ -8,7 +8,7 @@
 // lookups", 1997, with the population count of Asai and Ohara's Poptrie, 2015.)
 //
 //     root[2^16] ──> node: runs     1 0 0 0 1 1 0 0 ...      which slots begin a run
-//                          first    ────────────┐            where the entries of each 64 slots lie
+//                          first    ────────────┐            where the entries of each 32 slots lie
 //                          routes   a bit for each prefix    /17 to /24 of this /16, as a heap: 2, 3 are the two /17
 //                                               v
 //                    log of entries  [ A  B  C  node ... | hidden routes | owner ]
@@ -34,10 +34,30 @@
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/gathers.hpp>
 #include <runnel/ip/trie_node.hpp>
 #include <runnel/wire/address.hpp>
 
 namespace runnel {
+
+template <class Address>
+class compact_trie;
+
+namespace detail {
+// The two ways to look up many, which have to agree: a test calls both.
+struct trie_ways {
+  template <class Address>
+  static void by_loads(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
+                       std::size_t n) noexcept {
+    table.lookup_by_loads(addresses, answers, n);
+  }
+  template <class Address>
+  static std::size_t by_gathers(const compact_trie<Address>& table, const Address* addresses, next_hop_number* answers,
+                                std::size_t n) noexcept {
+    return table.lookup_by_gathers(addresses, answers, n);
+  }
+};
+}  // namespace detail
 
 /// Routes of one family in memory that the caller owns. Never allocates.
 ///
@@ -63,11 +83,11 @@ class compact_trie {
   static constexpr std::size_t alignment = 64;
 
   /// The memory for `routes` routes that are spread as those of the internet are: 8 MiB for a million, 640 KiB and up
-  /// to 160 bytes each for few (IPv6: 160 bytes each). Routes that all lie apart take more: a node of 128 bytes (IPv6:
+  /// to 160 bytes each for few (IPv6: 184 bytes each). Routes that all lie apart take more: a node of 136 bytes (IPv6:
   /// up to 14) for each /16, and for each /24 with longer ones.
   [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t routes) noexcept {
     constexpr std::size_t apart = sizeof(Address) == 4 ? 16384 : ~std::size_t{0};
-    const byte_count first = byte_count{160} * (routes < apart ? routes : apart);
+    const byte_count first = byte_count{sizeof(Address) == 4 ? 160 : 184} * (routes < apart ? routes : apart);
     const byte_count others = byte_count{5} * (routes < apart ? 0 : routes - apart);
     return (first + others + (fixed_bytes + 8192)).aligned(alignment).value();
   }
@@ -145,13 +165,13 @@ class compact_trie {
     return lookup_below(r & ~is_node, 2, a);
   }
   /// The same for `n` addresses, whose loads overlap. On x86-64 it counts bits with the processor's instruction where
-  /// there is one, whatever the compiler was told.
+  /// there is one, and for IPv4 16 loads are one instruction where that is fast, whatever the compiler was told; the
+  /// latter not under sanitizers.
   void lookup(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
-#if defined(__x86_64__) && defined(__gnu_linux__)
-    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
-      return lookup_counting(addresses, answers, n);
-#endif
-    lookup_each(addresses, answers, n);
+    std::size_t done = 0;
+    if constexpr (levels == 2)
+      if (detail::gathers_fast() && store_.gathers_reach()) done = lookup_by_gathers(addresses, answers, n);
+    lookup_by_loads(addresses + done, answers + done, n - done);
   }
   /// Begins to load the first node for an address. Reads the entry of its first 16 bits.
   RUNNEL_INLINE void prefetch(const Address& a) const noexcept {
@@ -181,6 +201,7 @@ class compact_trie {
   }
 
  private:
+  friend struct detail::trie_ways;
   friend class dir_24_8;
   friend class dir_16_16;
   static constexpr std::uint32_t is_node = 0x8000'0000;
@@ -325,7 +346,7 @@ class compact_trie {
         const std::uint32_t there = store_.get(store_.at(r & ~is_node & leads), octet(addresses[i], 2));
         const std::uint32_t e = (there & leads) | (r & ~leads);
         answers[i] = static_cast<next_hop_number>(e);
-        deeper = deeper * 2 + (e >> 15 & 1);
+        deeper = deeper >> 1 | (e >> 15 & 1) << 31;
       }
     store_.last_steps(deeper, addresses, answers);
   }
@@ -341,7 +362,7 @@ class compact_trie {
       left += r >> 31;
     }
     for (unsigned i = 2; left != 0; ++i) {
-      for (unsigned j = 0; j < left; ++j) { at[j] = store::place(store_.at(number[j]), octet(addresses[who[j]], i)); }
+      for (unsigned j = 0; j < left; ++j) { at[j] = store_.at(number[j]).place(octet(addresses[who[j]], i)); }
       unsigned still = 0;
       for (unsigned j = 0; j < left; ++j) {
         const entry e = *store_.word(at[j]);
@@ -353,11 +374,43 @@ class compact_trie {
       left = still;
     }
   }
+  void lookup_by_loads(const Address* addresses, next_hop_number* answers, std::size_t n) const noexcept {
+#if defined(__x86_64__) && defined(__gnu_linux__)
+    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+      return lookup_counting(addresses, answers, n);
+#endif
+    lookup_each(addresses, answers, n);
+  }
 #if defined(__x86_64__) && defined(__gnu_linux__)
   [[gnu::target("popcnt,bmi,bmi2")]] void lookup_counting(const Address* addresses, next_hop_number* answers,
                                                           std::size_t n) const noexcept {
     lookup_each(addresses, answers, n);
   }
+#endif
+#if RUNNEL_HAS_GATHERS
+  // Answers for as many as are a multiple of 16, and says how many these were.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] std::size_t lookup_by_gathers(const Address* addresses,
+                                                                       next_hop_number* answers,
+                                                                       std::size_t n) const noexcept {
+    const std::size_t whole = n & ~std::size_t{15};
+    for (const Address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
+      detail::sixteen a, found{};
+      __builtin_memcpy(&a, addresses, sizeof a);
+      detail::gather<4>(found, root_, a >> 16, 0xffff);
+      store_.steps(found, a >> 8 & 255u);
+      std::uint32_t deeper = detail::lanes_with(found, detail::sixteen{} + std::uint32_t{store::child});
+      for (; deeper != 0; deeper &= deeper - 1) {
+        const auto lane = static_cast<std::uint16_t>(deeper & (0u - deeper));
+        const auto e = static_cast<entry>(detail::value_of(found, lane));
+        detail::set(found, lane, store_.get(store_.of(e), octet(addresses[__builtin_ctz(deeper)], 3)));
+      }
+      const auto entries = __builtin_convertvector(found, detail::sixteen_halves);
+      __builtin_memcpy(answers, &entries, sizeof entries);
+    }
+    return whole;
+  }
+#else
+  static std::size_t lookup_by_gathers(const Address*, next_hop_number*, std::size_t) noexcept { return 0; }
 #endif
 
   std::uint32_t* root_;

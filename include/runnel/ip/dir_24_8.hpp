@@ -18,6 +18,7 @@
 #include <runnel/config.hpp>
 #include <runnel/ip/compact_trie.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/gathers.hpp>
 #include <runnel/wire/address.hpp>
 
 namespace runnel {
@@ -29,34 +30,15 @@ namespace detail {
 // multiple of 16, says how many these were, and is for processors for which `gathers_work`.
 inline void lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
                             std::size_t n) noexcept;
-#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#if RUNNEL_HAS_GATHERS
 [[gnu::target("avx512f,avx512bw,avx512vl")]] inline std::size_t lookup_by_gathers(const dir_24_8& table,
                                                                                   const ipv4_address* addresses,
                                                                                   next_hop_number* answers,
                                                                                   std::size_t n) noexcept;
-
-// Whether the processor has them, and the operating system keeps their registers: what is asked here looks at both.
-inline bool gathers_work() noexcept {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-}
-// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
-// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
-inline bool gathers_fast() noexcept {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
-  return false;
-#endif
-#endif
-  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
-}
 #else
 inline std::size_t lookup_by_gathers(const dir_24_8&, const ipv4_address*, next_hop_number*, std::size_t) noexcept {
   return 0;
 }
-inline bool gathers_work() noexcept { return false; }
-inline bool gathers_fast() noexcept { return false; }
 #endif
 }  // namespace detail
 
@@ -206,14 +188,12 @@ inline void detail::lookup_by_loads(const dir_24_8& table, const ipv4_address* a
   for (std::size_t i = 0; i < n; ++i) answers[i] = table.lookup(addresses[i]);
 }
 
-#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#if RUNNEL_HAS_GATHERS
 // Few instructions for each address leave the processor room to begin with many more before the loads of the first are
 // done. A gather takes 32 bits an entry, of which the upper half is the next one: behind the last one are the groups,
 // or the trie where there are none.
 std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
                                       std::size_t n) noexcept {
-  using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
-  using halves [[gnu::vector_size(32)]] = std::uint16_t;
   static_assert(sizeof(ipv4_address) == 4);
   const std::size_t whole = n & ~std::size_t{15};
   const sixteen child_bit = sixteen{} + std::uint32_t{dir_24_8::child};
@@ -239,7 +219,7 @@ std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address*
           : "k1", "memory");
       children = 0;
     }
-    const halves e = __builtin_convertvector(found, halves);
+    const sixteen_halves e = __builtin_convertvector(found, sixteen_halves);
     __builtin_memcpy(answers, &e, sizeof e);
     if (children == 0) [[likely]]
       continue;

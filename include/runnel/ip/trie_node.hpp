@@ -11,24 +11,37 @@
 #include <runnel/base/numeric.hpp>
 #include <runnel/config.hpp>
 #include <runnel/ip/fib.hpp>
+#include <runnel/ip/gathers.hpp>
 
 namespace runnel::detail {
 
 // 256 slots, each for one value of 8 bits of an address. Routes are numbered as in a heap: those that look at d of the
 // 8 bits are 2^d and what follows, so a route's number halved is that of the prefix one bit shorter.
 struct trie_node {
-  std::uint64_t runs[4];    // bit s: a run of equal entries begins at slot s; bit 0 of each word is always set
-  std::uint32_t first[4];   // of each word: where the entry of its first run lies in the log, less one
+  // Of 32 slots; a lookup reads no more of a node.
+  struct group {
+    std::uint32_t runs;   // bit s: a run of equal entries begins at slot s; bit 0 is always set
+    std::uint32_t first;  // where the entry of the first run lies in the log, less one
+  };
+  group groups[8];
   std::uint64_t routes[8];  // bit h: the route of this number is there
-  std::uint32_t block;      // where its part of the log begins; the next free node in one that is not used
-  std::uint32_t inherited;  // the next hop of what no route of this node covers
-  std::uint16_t entries;    // how many runs
-  std::uint16_t hidden;     // how many routes of which nothing is visible: pairs of number and next hop behind them
-  std::uint16_t capacity;   // how many words of the log it has
+  std::uint32_t inherited;  // the next hop of what no route covers; the next free node in one that is not used
   std::uint16_t children;   // how many slots lead to further nodes
+  std::uint8_t hidden;      // how many routes of which nothing is visible: pairs of number and next hop behind them
+  std::uint8_t quarters;    // how many times four words of the log it has
+
+  // Where its part of the log begins, how many words that has, and how many runs there are.
+  [[nodiscard]] std::uint32_t block() const noexcept { return groups[0].first + 1; }
+  [[nodiscard]] std::uint32_t capacity() const noexcept { return quarters * 4u; }
+  [[nodiscard]] std::uint32_t entries() const noexcept { return place(255) + 1 - block(); }
+  // Where the entry of a slot lies.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t place(unsigned slot) const noexcept {
+    const group& g = groups[slot / 32];
+    return g.first + static_cast<unsigned>(__builtin_popcount(g.runs << (31 - slot % 32)));
+  }
 
   [[nodiscard]] bool has(unsigned h) const noexcept { return (routes[h / 64] >> h % 64 & 1) != 0; }
-  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (runs[slot / 64] >> slot % 64 & 1) != 0; }
+  [[nodiscard]] bool begins(unsigned slot) const noexcept { return (groups[slot / 32].runs >> slot % 32 & 1) != 0; }
   [[nodiscard]] bool is_empty() const noexcept {
     std::uint64_t any = children;
     for (const std::uint64_t r : routes) any |= r;
@@ -42,14 +55,14 @@ struct trie_node {
   [[nodiscard]] unsigned owner(unsigned slot) const noexcept { return longest(256 | slot); }
   // The slot behind the run that `slot` is in.
   [[nodiscard]] unsigned behind_run(unsigned slot) const noexcept {
-    const std::uint64_t later = slot % 64 == 63 ? 0 : runs[slot / 64] >> (slot % 64 + 1);
-    return later == 0 ? (slot / 64 + 1) * 64 : slot + 1 + static_cast<unsigned>(__builtin_ctzll(later));
+    const std::uint32_t later = slot % 32 == 31 ? 0 : groups[slot / 32].runs >> (slot % 32 + 1);
+    return later == 0 ? (slot / 32 + 1) * 32 : slot + 1 + static_cast<unsigned>(__builtin_ctz(later));
   }
   // The slots that a route covers.
   [[nodiscard]] static unsigned first_slot(unsigned h) noexcept { return (h << (8 - floor_log2(h))) & 255; }
   [[nodiscard]] static unsigned behind_slot(unsigned h) noexcept { return first_slot(h) + (256u >> floor_log2(h)); }
 };
-static_assert(sizeof(trie_node) == 128);
+static_assert(sizeof(trie_node) == 136);
 
 template <class Address>
 class trie_store {
@@ -94,22 +107,43 @@ class trie_store {
     if constexpr (most_links != 0) return links_[n];
     else return n;
   }
-  [[nodiscard]] RUNNEL_INLINE static std::uint32_t place(const node& n, unsigned slot) noexcept {
-    const unsigned w = slot / 64;
-    return n.first[w] + static_cast<unsigned>(__builtin_popcountll(n.runs[w] << (63 - slot % 64)));
-  }
   [[nodiscard]] RUNNEL_INLINE const entry* word(std::uint32_t i) const noexcept { return words_ + i; }
-  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[place(n, slot)]; }
+  [[nodiscard]] RUNNEL_INLINE entry get(const node& n, unsigned slot) const noexcept { return words_[n.place(slot)]; }
 
-  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the highest, say that an answer
-  // is an entry that leads to a node, takes the step to there.
+  // The end of a burst of 32 of IPv4: where the bits of `deeper`, the first address's the lowest, say that an answer is
+  // an entry that leads to a node, takes the step to there.
   RUNNEL_INLINE void last_steps(std::uint32_t deeper, const Address* addresses,
                                 next_hop_number* answers) const noexcept {
     for (; deeper != 0; deeper &= deeper - 1) {
-      const auto i = 31u - static_cast<unsigned>(__builtin_ctz(deeper));
+      const auto i = static_cast<unsigned>(__builtin_ctz(deeper));
       answers[i] = get(of(answers[i]), addresses[i].value() & 255);
     }
   }
+
+  // Whether places in the log have so few bits as a gather takes.
+  [[nodiscard]] bool gathers_reach() const noexcept { return end_ < 0x8000'0000; }
+#if RUNNEL_HAS_GATHERS
+  // A step for 16 addresses of IPv4 at once: lanes of `found` that have `is_node` set, and then the number of a node,
+  // get the entry of their slot there, and above it the one that follows in the log, which has a tag behind the last.
+  [[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void steps(sixteen& found, const sixteen& slot) const noexcept {
+    constexpr std::uint64_t half = 0xffff'ffff;
+    constexpr std::uint32_t is_node = 0x8000'0000;
+    static_assert(sizeof(node) == 17 * sizeof(trie_node::group));
+    const sixteen number = found & ~is_node;
+    const auto at = reinterpret_cast<eight_wide>((number << 4) + number + (slot >> 5));
+    const auto leads = reinterpret_cast<eight_wide>(found);
+    // Groups have 64 bits, so those of lanes with even and with odd numbers are loaded apart.
+    eight_wide even{}, odd{};
+    gather(even, nodes_, at & half, lanes_with(leads, eight_wide{} + is_node));
+    gather(odd, nodes_, at >> 32, lanes_with(leads, eight_wide{} + (std::uint64_t{is_node} << 32)));
+    const auto runs = reinterpret_cast<sixteen>((even & half) | odd << 32);
+    const auto first = reinterpret_cast<sixteen>(even >> 32 | (odd & ~half));
+    sixteen place = runs << (~slot & 31u);
+    count_bits(place);
+    place += first;
+    gather<2>(found, words_, place, lanes_with(found, sixteen{} + is_node));
+  }
+#endif
 
   // ---- changes: those that need memory are made after `make_room`
 
@@ -132,8 +166,8 @@ class trie_store {
     if (most_links != 0 && links > free_links_ + (most_links - fresh_link_)) return false;
     const std::uint32_t fresh = nodes > free_nodes_ ? nodes - free_nodes_ : 0;
     std::uint32_t words = nodes * (new_capacity + tag_words);
-    if (n != nullptr && n->entries + 2u * n->hidden + extra > n->capacity)
-      words += grown(n->entries + 2u * n->hidden + extra) + tag_words;
+    if (n != nullptr && n->entries() + 2u * n->hidden + extra > n->capacity())
+      words += grown(n->entries() + 2u * n->hidden + extra) + tag_words;
     constexpr std::uint64_t node_words = sizeof(node) / sizeof(entry);
     const std::uint64_t need = fresh * node_words + words;
     const std::uint64_t gap = low_ - fresh_node_ * node_words;
@@ -148,7 +182,7 @@ class trie_store {
   std::uint32_t make(entry inherited) noexcept {
     std::uint32_t number = free_node_;
     if (number != none) {
-      free_node_ = nodes_[number].block;
+      free_node_ = nodes_[number].inherited;
       --free_nodes_;
     } else {
       number = fresh_node_++;
@@ -156,32 +190,30 @@ class trie_store {
     node& n = nodes_[number];
     n = node{};
     n.inherited = inherited;
-    n.entries = 4;
-    allocate(n, new_capacity);
-    for (unsigned i = 0; i < 4; ++i) {
-      n.runs[i] = 1;
-      n.first[i] = n.block + i - 1;
-      words_[n.block + i] = inherited;
+    const std::uint32_t block = allocate(n, new_capacity);
+    for (unsigned i = 0; i < 8; ++i) {
+      n.groups[i] = {1, block + i - 1};
+      words_[block + i] = inherited;
     }
     return number;
   }
   void release(std::uint32_t number) noexcept {
     free_block(nodes_[number]);
-    nodes_[number].block = free_node_;
+    nodes_[number].inherited = free_node_;
     free_node_ = number;
     ++free_nodes_;
   }
   node& add_child(node& n, unsigned slot) noexcept {
     split(n, slot);
     split(n, slot + 1);
-    entry& e = words_[place(n, slot)];
+    entry& e = words_[n.place(slot)];
     const std::uint32_t number = make(e);
-    words_[place(n, slot)] = static_cast<entry>(child | link(number));
+    words_[n.place(slot)] = static_cast<entry>(child | link(number));
     ++n.children;
     return nodes_[number];
   }
   void remove_child(node& n, unsigned slot, entry inherited) noexcept {
-    entry& e = words_[place(n, slot)];
+    entry& e = words_[n.place(slot)];
     release(number_of(e));
     unlink(e);
     e = inherited;
@@ -216,7 +248,7 @@ class trie_store {
   void set_inherited(node& n, entry next_hop) noexcept {
     n.inherited = next_hop;
     for (unsigned slot = 0; slot < 256; slot = n.behind_run(slot))
-      if (n.owner(slot) == 0) set(words_[place(n, slot)], next_hop);
+      if (n.owner(slot) == 0) set(words_[n.place(slot)], next_hop);
   }
   // The next hop of a route that is there.
   [[nodiscard]] entry value_of(const node& n, unsigned h) const noexcept {
@@ -233,7 +265,7 @@ class trie_store {
   // Behind each block of the log: the number of its node, or that it is garbage and how long, itself counted.
   static constexpr std::uint32_t tag_words = sizeof(entry) == 2 ? 2 : 1;
   static constexpr std::uint32_t is_garbage = 0x8000'0000;
-  static constexpr unsigned new_capacity = 8;
+  static constexpr unsigned new_capacity = 12;
   static constexpr std::uint32_t grown(std::uint32_t words) noexcept { return (words + 3) & ~std::uint32_t{3}; }
 
   [[nodiscard]] std::uint32_t load_tag(std::uint32_t behind) const noexcept {
@@ -244,16 +276,16 @@ class trie_store {
   void store_tag(std::uint32_t behind, std::uint32_t tag) noexcept {
     __builtin_memcpy(words_ + behind - tag_words, &tag, sizeof tag);
   }
-  void allocate(node& n, std::uint32_t capacity) noexcept {
+  std::uint32_t allocate(node& n, std::uint32_t capacity) noexcept {
     const std::uint32_t behind = low_;
     low_ -= capacity + tag_words;
     store_tag(behind, static_cast<std::uint32_t>(&n - nodes_));
-    n.block = low_;
-    n.capacity = static_cast<std::uint16_t>(capacity);
+    n.quarters = static_cast<std::uint8_t>(capacity / 4);
+    return low_;
   }
   void free_block(const node& n) noexcept {
-    const std::uint32_t whole = n.capacity + tag_words;
-    store_tag(n.block + whole, is_garbage | whole);
+    const std::uint32_t whole = n.capacity() + tag_words;
+    store_tag(n.block() + whole, is_garbage | whole);
     garbage_ += whole;
   }
   // Moves what is in use to the end of the memory, from the last block to the first.
@@ -266,47 +298,44 @@ class trie_store {
         continue;
       }
       node& n = nodes_[tag];
-      const std::uint32_t whole = n.capacity + tag_words;
+      const std::uint32_t whole = n.capacity() + tag_words;
       from -= whole;
       to -= whole;
       if (to == from) continue;
       __builtin_memmove(words_ + to, words_ + from, whole * sizeof(entry));
-      n.block = to;
-      for (std::uint32_t& f : n.first) f += to - from;
+      for (auto& g : n.groups) g.first += to - from;
     }
     low_ = to;
     garbage_ = 0;
   }
   void reserve(node& n, unsigned extra) noexcept {
-    const std::uint32_t used = n.entries + 2u * n.hidden;
-    if (used + extra <= n.capacity) return;
-    const std::uint32_t old = n.block;
+    const std::uint32_t used = n.entries() + 2u * n.hidden;
+    if (used + extra <= n.capacity()) return;
+    const std::uint32_t old = n.block();
     free_block(n);
-    allocate(n, grown(used + extra));
-    __builtin_memcpy(words_ + n.block, words_ + old, used * sizeof(entry));
-    for (std::uint32_t& f : n.first) f += n.block - old;  // modulo 2^32
+    const std::uint32_t block = allocate(n, grown(used + extra));
+    __builtin_memcpy(words_ + block, words_ + old, used * sizeof(entry));
+    for (auto& g : n.groups) g.first += block - old;  // modulo 2^32
   }
   // Begins a run at a slot that is inside of one.
   void split(node& n, unsigned slot) noexcept {
     if (slot == 256 || n.begins(slot)) return;
     reserve(n, 1);
-    const std::uint32_t at = place(n, slot);
-    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    const std::uint32_t at = n.place(slot);
+    const std::uint32_t behind = n.block() + n.entries() + 2u * n.hidden;
     __builtin_memmove(words_ + at + 1, words_ + at, (behind - at) * sizeof(entry));
-    n.runs[slot / 64] |= std::uint64_t{1} << slot % 64;
-    for (unsigned w = slot / 64 + 1; w < 4; ++w) ++n.first[w];
-    ++n.entries;
+    n.groups[slot / 32].runs |= std::uint32_t{1} << slot % 32;
+    for (unsigned g = slot / 32 + 1; g < 8; ++g) ++n.groups[g].first;
   }
   // Ends the run that begins at a slot when what lies before it has the same owner.
   void join(node& n, unsigned slot) noexcept {
-    if (slot % 64 == 0 || !n.begins(slot)) return;
-    const std::uint32_t at = place(n, slot);
+    if (slot % 32 == 0 || !n.begins(slot)) return;
+    const std::uint32_t at = n.place(slot);
     if (((words_[at] | words_[at - 1]) & child) != 0 || n.owner(slot) != n.owner(slot - 1)) return;
-    const std::uint32_t behind = n.block + n.entries + 2u * n.hidden;
+    const std::uint32_t behind = n.block() + n.entries() + 2u * n.hidden;
     __builtin_memmove(words_ + at, words_ + at + 1, (behind - at - 1) * sizeof(entry));
-    n.runs[slot / 64] &= ~(std::uint64_t{1} << slot % 64);
-    for (unsigned w = slot / 64 + 1; w < 4; ++w) --n.first[w];
-    --n.entries;
+    n.groups[slot / 32].runs &= ~(std::uint32_t{1} << slot % 32);
+    for (unsigned g = slot / 32 + 1; g < 8; ++g) --n.groups[g].first;
   }
   void set(entry& e, entry next_hop) noexcept {
     if ((e & child) != 0) set_inherited(of(e), next_hop);
@@ -317,7 +346,7 @@ class trie_store {
     bool any = false;
     for (unsigned slot = node::first_slot(h); slot < node::behind_slot(h); slot = n.behind_run(slot))
       if (n.owner(slot) == owner) {
-        set(words_[place(n, slot)], next_hop);
+        set(words_[n.place(slot)], next_hop);
         any = true;
       }
     return any;
@@ -329,7 +358,7 @@ class trie_store {
     return false;
   }
   [[nodiscard]] entry* find_hidden(const node& n, unsigned h) const noexcept {
-    entry* pair = words_ + n.block + n.entries;
+    entry* pair = words_ + n.block() + n.entries();
     for (unsigned i = 0; i < n.hidden; ++i, pair += 2)
       if (pair[0] == h) return pair + 1;
     return nullptr;
@@ -340,14 +369,14 @@ class trie_store {
       return;
     }
     reserve(n, 2);
-    entry* const pair = words_ + n.block + n.entries + 2u * n.hidden++;
+    entry* const pair = words_ + n.block() + n.entries() + 2u * n.hidden++;
     pair[0] = static_cast<entry>(h);
     pair[1] = next_hop;
   }
   void unhide(node& n, unsigned h) noexcept {
     entry* const there = find_hidden(n, h);
     if (there == nullptr) return;
-    const entry* const last = words_ + n.block + n.entries + 2u * --n.hidden;
+    const entry* const last = words_ + n.block() + n.entries() + 2u * --n.hidden;
     there[-1] = last[0];
     there[0] = last[1];
   }

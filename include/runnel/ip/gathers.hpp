@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// Loads of 16 addresses by one instruction, and counts of their bits, on x86-64 with AVX-512, whatever the compiler was
+// told. For the tables that look up many addresses; each has a plain loop as well, for all other processors.
+#ifndef RUNNEL_IP_GATHERS_HPP
+#define RUNNEL_IP_GATHERS_HPP
+
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+#include <runnel/config.hpp>
+
+// What is for these processors is written between #if RUNNEL_HAS_GATHERS and #endif.
+#if defined(__x86_64__) && defined(__LP64__) && defined(__gnu_linux__)
+#define RUNNEL_HAS_GATHERS 1
+#else
+#define RUNNEL_HAS_GATHERS 0
+#endif
+
+namespace runnel::detail {
+
+#if RUNNEL_HAS_GATHERS
+// A function that uses what is below has [[gnu::target(RUNNEL_GATHERS_TARGET)]].
+#define RUNNEL_GATHERS_TARGET "avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt,bmi,bmi2"
+
+// Whether the processor has them, and the operating system keeps their registers: what is asked here looks at both.
+inline bool gathers_work() noexcept {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+// Whether they are worth it: on Intel's processors that know BF16. Those before them have been slowed down by the
+// correction of a security fault, and AMD's take as long as single loads. Sanitizers see single loads only.
+inline bool gathers_fast() noexcept {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+  return false;
+#endif
+#endif
+  return gathers_work() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("intel");
+}
+
+using sixteen [[gnu::vector_size(64)]] = std::uint32_t;
+using eight_wide [[gnu::vector_size(64)]] = std::uint64_t;
+using sixteen_halves [[gnu::vector_size(32)]] = std::uint16_t;
+
+// Bit i: whether lane i has any of the bits.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint16_t lanes_with(const sixteen& v,
+                                                                              const sixteen& bits) noexcept {
+  std::uint16_t lanes;
+  asm("vptestmd {%[bits], %[v], %[lanes]|%[lanes], %[v], %[bits]}"
+      : [lanes] "=Yk"(lanes)
+      : [v] "v"(v), [bits] "v"(bits));
+  return lanes;
+}
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint8_t lanes_with(const eight_wide& v,
+                                                                             const eight_wide& bits) noexcept {
+  std::uint8_t lanes;
+  asm("vptestmq {%[bits], %[v], %[lanes]|%[lanes], %[v], %[bits]}"
+      : [lanes] "=Yk"(lanes)
+      : [v] "v"(v), [bits] "v"(bits));
+  return lanes;
+}
+// Loads the 32 bits at `base + at * Scale` into each of the lanes; others keep what they have. `at` is below 2^31.
+template <int Scale>
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void gather(sixteen& found, const void* base, const sixteen& at,
+                                                                 std::uint16_t lanes) noexcept {
+  asm("vpgatherdd {(%[base],%[at],%c[scale]), %[found]%{%[lanes]%}|%[found]%{%[lanes]%}, [%[base]+%[at]*%c[scale]]}"
+      : [found] "+&v"(found), [lanes] "+Yk"(lanes)
+      : [base] "r"(base), [at] "v"(at), [scale] "i"(Scale)
+      : "memory");
+}
+// The same for the 64 bits at `base + at * 8`.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void gather(eight_wide& found, const void* base,
+                                                                 const eight_wide& at, std::uint8_t lanes) noexcept {
+  asm("vpgatherqq {(%[base],%[at],8), %[found]%{%[lanes]%}|%[found]%{%[lanes]%}, [%[base]+%[at]*8]}"
+      : [found] "+&v"(found), [lanes] "+Yk"(lanes)
+      : [base] "r"(base), [at] "v"(at)
+      : "memory");
+}
+// How many bits of each lane are set.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void count_bits(sixteen& v) noexcept {
+  asm("vpopcntd {%[v], %[v]|%[v], %[v]}" : [v] "+v"(v));
+}
+// The value of the one lane that is given, and a new one: without a way through memory, which takes longer than that
+// of one lane where all of them are needed behind it.
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE std::uint32_t value_of(const sixteen& v,
+                                                                            std::uint16_t lane) noexcept {
+  sixteen packed;
+  asm("vpcompressd {%[v], %[packed]%{%[lane]%}%{z%}|%[packed]%{%[lane]%}%{z%}, %[v]}"
+      : [packed] "=v"(packed)
+      : [v] "v"(v), [lane] "Yk"(lane));
+  return packed[0];
+}
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] RUNNEL_INLINE void set(sixteen& v, std::uint16_t lane,
+                                                              std::uint32_t value) noexcept {
+  asm("vpbroadcastd {%[value], %[v]%{%[lane]%}|%[v]%{%[lane]%}, %[value]}"
+      : [v] "+v"(v)
+      : [value] "r"(value), [lane] "Yk"(lane));
+}
+#else
+inline bool gathers_work() noexcept { return false; }
+inline bool gathers_fast() noexcept { return false; }
+#endif
+
+}  // namespace runnel::detail
+
+#endif
