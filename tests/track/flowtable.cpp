@@ -585,6 +585,27 @@ TEST_CASE("packets of a connection keep their order, also when one in a burst go
   CHECK(b.counts().hits == hits + 3);
 }
 
+TEST_CASE("a packet that goes the slow way among strangers only is not overtaken by those far behind it") {
+  both_boxes b;
+  const talk t = established_talk(b, udp_talk);
+  const std::uint64_t hits = b.counts().hits;
+  const auto put_40 = [&](bool tagged) {
+    for (unsigned i = 0; i < 40; ++i) {
+      talk someone = talk::of(3);
+      someone.out.sport = static_cast<std::uint16_t>(7000 + i);
+      if (i == 4) b.put(t.out, {.tagged = tagged, .number = 1});
+      else b.put(someone.out, {});
+    }
+    b.put(t.out, {.number = 2});
+  };
+  put_40(true);
+  b.run_both();
+  CHECK(b.counts().hits == hits);
+  put_40(false);
+  b.run_both();
+  CHECK(b.counts().hits == hits + 2);
+}
+
 TEST_CASE("what is longer than all before it, and what must not be forwarded, is looked at on the slow way") {
   for (const unsigned number : {udp_talk, udp6_talk}) {
     both_boxes b;

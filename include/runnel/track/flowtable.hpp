@@ -8,7 +8,9 @@
 // when they leave. It lies where the hash of the former says, or in one of the three lines beside it. Of IPv6 flows it
 // has the connection's number instead, which knows both tuples. An entry tells by the time when its connection was
 // confirmed whether that is still the same: none is made in the tick of 1.05 ms in which that was. Connections that are
-// imported were confirmed long before: then all entries are forgotten.
+// imported were confirmed long before: then all entries are forgotten. Ticks are counted in 32 bits: an entry that
+// nobody asked for in a multiple of 52 days may be taken for a new one, for a lifetime at most, and only if its
+// connection lives.
 //
 // An entry is a memory of a decision, and may be forgotten at any time: then a packet goes the slow way, and makes it
 // anew. That happens when its lifetime is over, so that neighbours are asked whether they are there; and at once for
