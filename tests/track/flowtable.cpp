@@ -139,14 +139,14 @@ struct gateway_box {
     REQUIRE(table->check());
   }
   // All that is known of connections, whatever their numbers.
-  std::vector<raw_bytes> all_connections() {
+  std::vector<std::string> all_connections() {
     raw_bytes b(export_size(*table));
     const std::size_t n = export_connections(*table, {b.data(), b.size()}, time.now());
     REQUIRE(n != 0);
-    std::vector<raw_bytes> all;
+    std::vector<std::string> all;
     for (std::size_t at = detail::export_header; at + detail::export_trailer < n; at += detail::export_record) {
       const bytes one = bytes{b.data(), n}.from(at).first(detail::export_record);
-      all.emplace_back(one.begin(), one.end());
+      all.emplace_back(static_cast<const char*>(static_cast<const void*>(one.data())), one.size());
     }
     std::sort(all.begin(), all.end());
     return all;
