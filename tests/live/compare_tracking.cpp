@@ -76,7 +76,7 @@ std::string text(std::uint32_t said) {
 
 static_pool<pool_config{.packets = 4096, .bytes = 2048, .headroom = 64, .bare = 64}> memory;
 static_connection_table<connection_config{
-    .connections = 60000, .ipv6_connections = 30000, .unconfirmed = 64, .expectations = 4096, .seed = 7}>
+    .connections = 200000, .ipv6_connections = 100000, .unconfirmed = 64, .expectations = 4096, .seed = 7}>
     connections{7, {.timeouts = timeouts(), .checksum = true}};
 static_fragment_table<fragment_config{.fragments = 3000, .datagrams = 1500}> fragments{7};
 
