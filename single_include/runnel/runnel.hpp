@@ -38927,10 +38927,10 @@ namespace detail {
 inline void lookup_by_loads(const dir_24_8& table, const ipv4_address* addresses, next_hop_number* answers,
                             std::size_t n) noexcept;
 #if RUNNEL_HAS_GATHERS
-[[gnu::target("avx512f,avx512bw,avx512vl")]] inline std::size_t lookup_by_gathers(const dir_24_8& table,
-                                                                                  const ipv4_address* addresses,
-                                                                                  next_hop_number* answers,
-                                                                                  std::size_t n) noexcept;
+[[gnu::target(RUNNEL_GATHERS_TARGET)]] inline std::size_t lookup_by_gathers(const dir_24_8& table,
+                                                                            const ipv4_address* addresses,
+                                                                            next_hop_number* answers,
+                                                                            std::size_t n) noexcept;
 #else
 inline std::size_t lookup_by_gathers(const dir_24_8&, const ipv4_address*, next_hop_number*, std::size_t) noexcept {
   return 0;
@@ -39095,24 +39095,14 @@ std::size_t detail::lookup_by_gathers(const dir_24_8& table, const ipv4_address*
   const sixteen child_bit = sixteen{} + std::uint32_t{dir_24_8::child};
   const bool all_groups = table.has_all_groups();
   for (const ipv4_address* const end = addresses + whole; addresses != end; addresses += 16, answers += 16) {
-    sixteen a, at, found;
+    sixteen a, at, found{};
     __builtin_memcpy(&a, addresses, sizeof a);
     at = a >> 8;
-    std::uint32_t children;
-    asm("kxnorw {%%k1, %%k1, %%k1|k1, k1, k1}\n\t"
-        "vpgatherdd {(%[table],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[table]+%[at]*2]}\n\t"
-        "vptestmd {%[bit], %[found], %%k1|k1, %[found], %[bit]}\n\t"
-        "kmovw {%%k1, %[children]|%[children], k1}"
-        : [found] "=&v"(found), [children] "=r"(children)
-        : [table] "r"(table.table_), [at] "v"(at), [bit] "v"(child_bit)
-        : "k1", "memory");
+    gather<2>(found, table.table_, at, 0xffff);
+    std::uint16_t children = lanes_with(found, child_bit);
     if (children != 0 && all_groups) {
       at = (found & (dir_24_8::child - 1u)) << 8 | (a & 255u);
-      asm("kmovw {%[children], %%k1|k1, %[children]}\n\t"
-          "vpgatherdd {(%[groups],%[at],2), %[found]%{%%k1%}|%[found]%{k1%}, [%[groups]+%[at]*2]}"
-          : [found] "+&v"(found)
-          : [groups] "r"(table.groups_), [at] "v"(at), [children] "r"(children)
-          : "k1", "memory");
+      gather<2>(found, table.groups_, at, children);
       children = 0;
     }
     const sixteen_halves e = __builtin_convertvector(found, sixteen_halves);
