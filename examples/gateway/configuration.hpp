@@ -11,7 +11,9 @@
 //     route default via 203.0.113.1            # its interface follows from the addresses; or say: dev wan
 //     route 10.0.0.0/8 via 192.168.1.2 mtu 1400
 //     route default via 203.0.113.1 weight 3 via 198.51.100.1   # flows are spread among up to 16 routers
-//     route 192.0.2.0/24 blackhole             # or unreachable, prohibit, dev lan
+//     route 192.0.2.0/24 blackhole             # or unreachable, prohibit, throw, dev lan
+//     route default via 198.51.100.1 table dsl # into another table than main
+//     rule from 10.2.0.0/16 table dsl          # who asks it: see below
 //     reverse_path loose                       # or strict, off
 //     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 }
 //     metrics 127.0.0.1:9100
@@ -20,22 +22,37 @@
 //     table inet filter { ... }                # nft's tables, as hook/parse_rule_table.hpp reads them
 //
 // Words are separated by gaps, a `#` begins a comment. Interfaces have the numbers 1, 2, ... in the order of the file.
+// Only `table` has to stand on the line of its route or rule: on the next one it begins a table of nft.
+//
+// Rules are those of `ip rule`, in its words: `from` and `to` a network or a host, `fwmark` as `1` or `0x10/0xf0`,
+// `iif` an interface; then `table`, by number or name, or `blackhole`, `unreachable`, `prohibit`. All that is said has
+// to fit; without a prefix a rule is about both families. The rule of the lowest `priority` is asked first, without one
+// it is 32765, and of equals the one that stands first. Where its table has no route, or one of type `throw`, the next
+// one is asked. As in the kernel addresses of this host come before all (0), table main after (32766), where routes are
+// that name no table, and the networks of the interfaces. `rule priority 10 table main suppress_prefixlength 0` asks
+// main for all but its default routes: what is near does not go by an uplink that a rule behind it says. Marks are
+// those that `meta mark set` gives in prerouting chains, at which a strict reverse_path looks too, as with
+// src_valid_mark.
 //
 // With `fast_path` the packets of established TCP and UDP connections that are forwarded go past rules, routes and
 // neighbours, as with nft's flowtables: see track/fast_path.hpp. Rules, their counters, limits, quotas and logs then
 // see the other packets only, and one of each flow in a second; marks, DSCP and TTL that a rule sets are set on no
-// others. Chains of a priority below -200 still see all packets. Flows are a power of two: four for each connection
-// that there will be at once, 64 bytes each.
+// others: a flow goes on by the table that the mark of its last packet there chose. Chains of a priority below -200
+// still see all packets, and those that one of them marks go the slow way. Flows are a power of two: four for each
+// connection that there will be at once, 64 bytes each.
 #ifndef GATEWAY_CONFIGURATION_HPP
 #define GATEWAY_CONFIGURATION_HPP
 
 #include <runnel/runnel.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "words.hpp"
 
 namespace gateway {
 
@@ -52,9 +69,20 @@ struct configuration {
   struct route {
     runnel::prefix covered;
     std::vector<way> ways;  // one, or those that share its flows
+    std::size_t table = 0;
+  };
+  struct rule {
+    static constexpr std::size_t most = 62;
+    std::uint32_t priority = 32765;
+    runnel::rule_selector about{};
+    runnel::route_type action = runnel::route_type::unicast;  // its table is asked; else this is the answer
+    std::size_t table = 0;
+    int suppressed = -1;  // routes of the table that are not taken: those of at most this length
   };
   std::vector<interface> interfaces;
+  std::vector<std::string> tables{"main"};
   std::vector<route> routes;
+  std::vector<rule> rules;
   runnel::reverse_path_filter reverse_path = runnel::reverse_path_filter::strict;
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
@@ -62,7 +90,7 @@ struct configuration {
   std::uint32_t fast_path = 0;  // flows; 0: there is none
   std::string metrics_address;  // empty: none
   std::uint16_t metrics_port = 0;
-  std::string rules;  // the tables, at their places in the file; all else is blank, so that errors have its lines
+  std::string nft;  // the tables, at their places in the file; all else is blank, so that errors have its lines
 
   // The number of an interface, 0 when there is none.
   [[nodiscard]] std::uint16_t number_of(std::string_view name) const {
@@ -72,112 +100,36 @@ struct configuration {
   }
 };
 
-// What is wrong, and where: lines and columns count from 1.
-struct fault {
-  std::size_t line = 0, column = 0;
-  std::string what;
-};
-
-class configuration_reader {
+class configuration_reader : words {
  public:
-  configuration_reader(std::string_view text, configuration& to) : text_(text), to_(to) {}
+  configuration_reader(std::string_view text, configuration& to) : words(text), to_(to) {}
 
   // False when something is wrong: see `why`. What was read so far is of no use then.
   bool read() {
     to_ = {};
-    to_.rules.assign(text_.size(), ' ');
+    to_.nft.assign(text_.size(), ' ');
     for (std::size_t i = 0; i < text_.size(); ++i)
-      if (text_[i] == '\n') to_.rules[i] = '\n';
+      if (text_[i] == '\n') to_.nft[i] = '\n';
     if (const auto at = text_.find('\0'); at != text_.npos) fail(at, "a zero byte: this is no text");
     while (good() && !at_end()) statement();
     if (good() && to_.interfaces.empty()) fail(text_.size(), "no interface: interface NAME { device \"...\" ... }");
     for (const unresolved& u : unresolved_) resolve(u);
+    for (const unresolved_rule& u : unresolved_rules_) resolve(u);
     return good();
   }
-  [[nodiscard]] const fault& why() const { return fault_; }
+  using words::why;
 
  private:
-  struct word {
-    std::string_view text;
-    std::size_t at;
-  };
   // A route whose interface is not known before all of them are.
   struct unresolved {
     std::size_t route, way;
     word device, gateway;
   };
-
-  // ---- words
-
-  [[nodiscard]] bool good() const { return fault_.line == 0; }
-  void fail(std::size_t at, std::string what) {
-    if (!good()) return;
-    fault_ = {1, 1, std::move(what)};
-    for (std::size_t i = 0; i < at && i < text_.size(); ++i) {
-      ++fault_.column;
-      if (text_[i] == '\n') ++fault_.line, fault_.column = 1;
-    }
-  }
-  void expected(const word& seen, const std::string& what) {
-    fail(seen.at, "expected " + what + ", not " + (seen.text.empty() ? "the end" : '"' + std::string(seen.text) + '"'));
-  }
-  bool at_end() {
-    for (; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '#') at_ = std::min(text_.find('\n', at_), text_.size() - 1);
-      else if (text_[at_] != ' ' && text_[at_] != '\t' && text_[at_] != '\n' && text_[at_] != '\r' && text_[at_] != ';')
-        return false;
-    }
-    return true;
-  }
-  // A word of what names, numbers and addresses are made of, or one sign; empty at the end.
-  word ahead() {
-    if (at_end()) return {{}, text_.size()};
-    std::size_t end = at_;
-    while (end < text_.size() && of_word(text_[end])) ++end;
-    return {text_.substr(at_, end == at_ ? 1 : end - at_), at_};
-  }
-  static bool of_word(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           c == '.' || c == ':' || c == '/';
-  }
-  word next() {
-    const word w = ahead();
-    at_ += w.text.size();
-    return w;
-  }
-  bool accept(std::string_view text) {
-    if (!good() || ahead().text != text) return false;
-    next();
-    return true;
-  }
-  void expect(std::string_view text) {
-    if (const word w = next(); w.text != text) expected(w, '"' + std::string(text) + '"');
-  }
-  std::uint32_t number(std::uint32_t least, std::uint32_t most) {
-    const word w = next();
-    std::uint64_t n = 0;
-    for (const char c : w.text)
-      n = c < '0' || c > '9' || n > most ? std::uint64_t{most} + 1 : n * 10 + unsigned(c - '0');
-    if (w.text.empty() || n < least || n > most)
-      expected(w, "a number from " + std::to_string(least) + " to " + std::to_string(most));
-    return static_cast<std::uint32_t>(n);
-  }
-  std::string quoted(const char* what) {
-    const word w = next();
-    const std::size_t end = text_.find_first_of("\"\n", at_);
-    if (w.text != "\"" || end == text_.npos || text_[end] == '\n') return expected(w, what), "";
-    const std::string inside(text_.substr(at_, end - at_));
-    at_ = end + 1;
-    return inside;
-  }
-  // What the library's own readers make of a word; they say at which character it went wrong.
-  template <class Read>
-  auto value(const word& w, Read parse, const char* what) {
-    const auto v = parse(std::string(w.text).c_str());
-    if (!v && v.error().position == 0) expected(w, what);
-    else if (!v) fail(w.at + v.error().position, std::string(what) + ": " + v.error().reason);
-    return v ? *v : typename decltype(v)::value_type{};
-  }
+  // The same of a rule, with its table.
+  struct unresolved_rule {
+    std::size_t rule = 0;
+    word iif{}, table{};
+  };
 
   // ---- statements
 
@@ -185,12 +137,13 @@ class configuration_reader {
     const word w = ahead();
     if (accept("interface")) interface();
     else if (accept("route")) route();
+    else if (accept("rule")) rule();
     else if (accept("limits")) limits();
     else if (accept("reverse_path")) reverse_path();
     else if (accept("metrics")) metrics();
     else if (accept("fast_path")) fast_path();
     else if (w.text == "table") table();
-    else expected(w, "one of interface, route, limits, reverse_path, metrics, fast_path, table");
+    else expected(w, "one of interface, route, rule, limits, reverse_path, metrics, fast_path, table");
   }
   void interface() {
     const word name = next();
@@ -254,10 +207,8 @@ class configuration_reader {
       }
       if (accept("dev")) where.device = next();
       if (where.gateway.text.empty() && where.device.text.empty()) {
-        if (accept("blackhole")) one.hop = runnel::next_hop::of(route_type::blackhole);
-        else if (accept("unreachable")) one.hop = runnel::next_hop::of(route_type::unreachable);
-        else if (accept("prohibit")) one.hop = runnel::next_hop::of(route_type::prohibit);
-        else expected(ahead(), "via, dev, blackhole, unreachable or prohibit");
+        if (accept("throw")) one.hop = runnel::next_hop::of(route_type::throw_);
+        else one.hop = runnel::next_hop::of(refusal("via, dev, blackhole, unreachable, prohibit or throw"));
       } else {
         where.way = ways.size();
         later.push_back(where);
@@ -272,6 +223,7 @@ class configuration_reader {
       const auto mtu = static_cast<std::uint16_t>(number(68, 65535));
       for (configuration::way& one : ways) one.hop.mtu = mtu;
     }
+    const std::size_t table = accept_on_line("table") ? new_table() : 0;
     if (!good()) return;
     // A default route by a router is of its family; every other one is of both.
     const bool is_default = covered.empty();
@@ -283,7 +235,7 @@ class configuration_reader {
         u.route = to_.routes.size();
         unresolved_.push_back(u);
       }
-      to_.routes.push_back({p, ways});
+      to_.routes.push_back({p, ways, table});
     }
   }
   // By which interface a route goes: the one that is named, or whose networks the router is in.
@@ -297,6 +249,86 @@ class configuration_reader {
     for (std::size_t i = 0; i < to_.interfaces.size() && hop.oif == 0; ++i)
       if (to_.interfaces[i].link.addresses.is_on_link(hop.gateway)) hop.oif = static_cast<std::uint16_t>(i + 1);
     if (hop.oif == 0) fail(u.gateway.at, "no interface has an address in the network of this router: add dev NAME");
+  }
+  runnel::route_type refusal(const char* or_else) {
+    using runnel::route_type;
+    for (const route_type t : {route_type::blackhole, route_type::unreachable, route_type::prohibit})
+      if (accept(name(t))) return t;
+    expected(ahead(), or_else);
+    return route_type::unicast;
+  }
+  // As `ip rule add` has it, in any order.
+  void rule() {
+    constexpr const char* what = "priority, from, to, fwmark, iif, table, blackhole, unreachable or prohibit";
+    configuration::rule made;
+    unresolved_rule later{.rule = to_.rules.size()};
+    const std::size_t begin = ahead().at;
+    if (later.rule == made.most) return fail(begin, "more than " + std::to_string(made.most) + " rules");
+    bool decides = false;
+    std::vector<std::string_view> said;
+    while (good()) {
+      const word w = ahead();
+      if (accept("priority")) made.priority = number(0, 0xffff'ffff);
+      else if (accept("from")) made.about.from = network();
+      else if (accept("to")) made.about.to = network();
+      else if (accept("fwmark")) mark(made.about);
+      else if (accept("iif")) later.iif = next();
+      else if (!later.table.text.empty() && accept("suppress_prefixlength"))
+        made.suppressed = static_cast<int>(number(0, 128));
+      else if (decides) break;
+      else if ((decides = accept_on_line("table"))) later.table = next();
+      else made.action = refusal(what), decides = true;
+      if (std::find(said.begin(), said.end(), w.text) != said.end()) fail(w.at, "this is said twice");
+      said.push_back(w.text);
+    }
+    const runnel::rule_selector& about = made.about;
+    if ((about.from.is_v4() && about.to.is_v6()) || (about.from.is_v6() && about.to.is_v4()))
+      fail(begin, "one rule from one family to the other");
+    to_.rules.push_back(made);
+    unresolved_rules_.push_back(later);
+  }
+  // Of a rule: a network, or a host.
+  runnel::prefix network() {
+    const word w = next();
+    constexpr const char* what = "a network such as 10.0.0.0/8, the address of a host, or all";
+    if (w.text == "all") return {};
+    if (w.text.find('/') != w.text.npos) return value(w, runnel::parse_prefix, what);
+    if (w.text.find(':') == w.text.npos) return runnel::prefix::v4(value(w, runnel::parse_ipv4, what), 32);
+    return runnel::prefix::v6(value(w, runnel::parse_ipv6, what), 128);
+  }
+  // `1`, `0x10/0xf0`; without a mask it is the whole mark.
+  void mark(runnel::rule_selector& to) {
+    const auto either_base = [this](word w, std::uint32_t least) {
+      const bool hex = w.text.starts_with("0x");
+      if (hex) w = {w.text.substr(2), w.at + 2};
+      return number(w, hex ? 16 : 10, least, 0xffff'ffff);
+    };
+    const word w = next();
+    const std::size_t slash = std::min(w.text.find('/'), w.text.size());
+    to.mark = either_base({w.text.substr(0, slash), w.at}, 0);
+    to.mark_mask = 0xffff'ffff;
+    if (slash < w.text.size()) to.mark_mask = either_base({w.text.substr(slash + 1), w.at + slash + 1}, 1);
+  }
+  // The number of a table, `tables.size()` when there is none of this name.
+  std::size_t table_of(const word& w) {
+    if (w.text == "local" || w.text == "255") fail(w.at, "table local is made of the addresses of this host");
+    if (w.text.empty() || !of_word(w.text[0])) expected(w, "the number or the name of a table");
+    const std::string_view name = w.text == "254" ? "main" : w.text;
+    return static_cast<std::size_t>(std::find(to_.tables.begin(), to_.tables.end(), name) - to_.tables.begin());
+  }
+  std::size_t new_table() {
+    const word w = next();
+    const std::size_t n = table_of(w);
+    if (n == to_.tables.size()) to_.tables.emplace_back(w.text);
+    return n;
+  }
+  void resolve(const unresolved_rule& u) {
+    configuration::rule& of = to_.rules[u.rule];
+    if (!u.iif.text.empty() && (of.about.iif = to_.number_of(u.iif.text)) == 0)
+      expected(u.iif, "the name of an interface");
+    if (of.action != runnel::route_type::unicast) return;
+    of.table = table_of(u.table);
+    if (of.table == to_.tables.size()) fail(u.table.at, "no route is in this table: route default via ... table NAME");
   }
   void reverse_path() {
     using runnel::reverse_path_filter;
@@ -340,7 +372,7 @@ class configuration_reader {
     bool in_quotes = false, in_comment = false;
     for (const std::size_t from = at_; at_ < text_.size(); ++at_) {
       const char c = text_[at_];
-      to_.rules[at_] = c;
+      to_.nft[at_] = c;
       if (c == '\n') in_comment = in_quotes = false;
       else if (in_comment) continue;
       else if (c == '"') in_quotes = !in_quotes;
@@ -352,11 +384,9 @@ class configuration_reader {
     }
   }
 
-  std::string_view text_;
   configuration& to_;
-  std::size_t at_ = 0;
-  fault fault_;
   std::vector<unresolved> unresolved_;
+  std::vector<unresolved_rule> unresolved_rules_;
 };
 
 }  // namespace gateway

@@ -6,8 +6,8 @@
 //     gateway --replay in.pcap [--write out.pcapng] FILE        tries FILE on a capture, without a network
 //     gateway --state connections FILE    connections outlive a restart: read at the start, written at the end
 //
-// The files: configuration.hpp reads FILE, router.hpp has the tables and the way of a packet, live_view.hpp what a
-// person sees, metrics.hpp what Prometheus does.
+// The files: configuration.hpp reads FILE, routes.hpp makes its routes, router.hpp has the tables and the way of a
+// packet, live_view.hpp what a person sees, metrics.hpp what Prometheus does.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -340,8 +340,8 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
 
 int check(const gateway::configuration& c, gateway::rule_set& rules) {
   gateway::show([&](text_writer& out) {
-    out << "ok: " << c.interfaces.size() << " interfaces, " << c.routes.size() << " routes, " << rules.table().size()
-        << " rules\n";
+    out << "ok: " << c.interfaces.size() << " interfaces, " << c.routes.size() << " routes, " << c.rules.size()
+        << " routing rules, " << rules.table().size() << " rules\n";
     for (const gateway::configuration::interface& i : c.interfaces) {
       out << "  " << i.name.c_str() << ": " << i.device.c_str();
       const char* between = ", ";

@@ -8,7 +8,9 @@
 //                                                        |                                    resolve -> its interface
 //                                                        `- no route -> ICMP error
 //
-// With a fast path it stands between raw and track: what it knows goes to its interface from there.
+// With a fast path it stands between raw and track: what it knows goes to its interface from there, if no raw chain has
+// marked it. As in the kernel mangle chains, which restore the mark of a connection, and the translation of
+// destinations stand before the routing decision, whose rules look at marks and addresses.
 //
 // Chains with a priority below -200 stand before tracking: `notrack` is said there, by addresses alone where fragments
 // are meant too. Addresses are translated at prerouting and postrouting, by rules that are asked about the first packet
@@ -35,6 +37,7 @@
 #include <sys/mman.h>  // madvise
 
 #include "configuration.hpp"
+#include "routes.hpp"
 
 namespace gateway {
 
@@ -88,7 +91,7 @@ class rule_set {
     runnel::named_sets known;
     known.interfaces = names.data();
     known.interface_count = names.size();
-    const auto loaded = runnel::load(table_, c.rules.c_str(), known);
+    const auto loaded = runnel::load(table_, c.nft.c_str(), known);
     if (!loaded) why_ = loaded.error().message() + std::string_view("rules: ").size();
     return loaded.has_value();
   }
@@ -97,7 +100,7 @@ class rule_set {
 
  private:
   static runnel::rule_table_config room_for(const configuration& c) {
-    const std::string& text = c.rules;
+    const std::string& text = c.nft;
     const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(text.size() + 1, 64'999));
     const auto parts = 1 + static_cast<std::uint32_t>(std::count_if(text.begin(), text.end(), [](char sign) {
                          return sign == '\n' || sign == ';' || sign == '{' || sign == '}' || sign == ',';
@@ -121,75 +124,6 @@ class rule_set {
   table_memory memory_;
   runnel::rule_table table_;
   std::string why_;
-};
-
-// The routes of a configuration, in tables of their own over next hops that all of them share.
-class route_set {
-  using v4 = runnel::sorted_routes<runnel::ipv4_address>;
-  using v6 = runnel::sorted_routes<runnel::ipv6_address>;
-
- public:
-  using table_type = runnel::route_table<v4, v6>;
-
-  route_set(const configuration& c, const std::vector<runnel::ip_interface>& links, runnel::next_hop_table& hops)
-      : slots4_(room_for(c)),
-        slots6_(room_for(c)),
-        four_(slots4_.data(), slots4_.size()),
-        six_(slots6_.data(), slots6_.size()),
-        table_(hops, four_, six_) {
-    using runnel::next_hop, runnel::route_type, runnel::net;
-    // What is for this host: its addresses, and what is sent to many.
-    for (const runnel::prefix many : {net("224.0.0.0/4"), net("255.255.255.255/32"), net("ff00::/8")})
-      add(many, next_hop::of(route_type::broadcast));
-    const auto count = static_cast<std::uint16_t>(links.size());
-    for (std::uint16_t n = 1; n < count; ++n)
-      for (const runnel::interface_address& a : links[n].addresses) {
-        add(subnet_of(a, a.length), next_hop::on_link(n));
-        add(subnet_of(a, 128), next_hop::of(route_type::local, n));
-        if (runnel::is_mapped(a.address) && a.length <= 96 + 30) {
-          const std::uint32_t hosts = 0xffff'ffffu >> (a.length - 96);
-          add(runnel::prefix::v4(runnel::ipv4_address{runnel::unmapped(a.address).value() | hosts}, 32),
-              next_hop::of(route_type::broadcast, n));
-        }
-      }
-    for (const configuration::route& r : c.routes) add(r.covered, r.ways);
-  }
-  ~route_set() { table_.clear(); }
-  route_set(const route_set&) = delete;
-  route_set& operator=(const route_set&) = delete;
-
-  [[nodiscard]] bool complete() const { return complete_; }
-  [[nodiscard]] const table_type& table() const { return table_; }
-
- private:
-  static std::size_t room_for(const configuration& c) {
-    return 3 + c.routes.size() + c.interfaces.size() * (runnel::own_addresses::most + 1) * 3;
-  }
-  static runnel::prefix subnet_of(const runnel::interface_address& a, unsigned length) {
-    if (runnel::is_mapped(a.address)) return runnel::prefix::v4(runnel::unmapped(a.address), length - 96);
-    return runnel::prefix::v6(a.address, length);
-  }
-  void add(const runnel::prefix& p, const runnel::next_hop& hop) { complete_ = table_.insert(p, hop) && complete_; }
-  // By several routers at once they are a group.
-  void add(const runnel::prefix& p, const std::vector<configuration::way>& ways) {
-    if (ways.size() == 1) return add(p, ways[0].hop);
-    runnel::next_hop_table& hops = table_.hops();
-    std::vector<runnel::weighted_hop> members;
-    for (const configuration::way& w : ways) members.push_back({hops.add(w.hop), w.weight});
-    const runnel::next_hop_number group = hops.add_group(members.data(), members.size());
-    const bool there = group != runnel::no_next_hop;
-    complete_ = there && table_.insert(p, group) && complete_;
-    if (there) hops.release(group);
-    for (const runnel::weighted_hop& m : members)
-      if (m.hop != runnel::no_next_hop) hops.release(m.hop);
-  }
-
-  std::vector<v4::slot> slots4_;
-  std::vector<v6::slot> slots6_;
-  v4 four_;
-  v6 six_;
-  table_type table_;
-  bool complete_ = true;
 };
 
 // A link: the device, who is there, and what went by.
@@ -291,17 +225,18 @@ struct router {
       if (links[i + 1].mtu == 0) links[i + 1].mtu = 1500;
     }
     routes_now = std::make_unique<route_set>(config, links, hops);
-    all_routes = std::make_unique<runnel::snapshot<route_set::table_type, 1>>(routes_now->table());
+    all_routes = std::make_unique<runnel::snapshot<route_set::rules_type, 1>>(routes_now->rules());
     routes().refresh();
   }
 
   [[nodiscard]] bool has_fast_path() const { return config.fast_path != 0; }
   [[nodiscard]] runnel::ip_interfaces interfaces() const { return {links.data(), links.size()}; }
-  [[nodiscard]] runnel::snapshot_reader<route_set::table_type>& routes() { return all_routes->reader(0); }
+  [[nodiscard]] runnel::snapshot_reader<route_set::rules_type>& routes() { return all_routes->reader(0); }
   // The interface behind which this address is, as far as routes say.
   template <class Address>
   [[nodiscard]] std::uint16_t interface_towards(const Address& a) const {
-    const runnel::next_hop_number n = hops.choose(all_routes->newest().lookup(a), [] { return 0u; });
+    const runnel::route_query<Address> query{.destination = a};
+    const runnel::next_hop_number n = hops.choose(all_routes->newest().lookup(query), [] { return 0u; });
     return hops.is_hop(n) ? hops[n].oif : 0;
   }
 
@@ -322,7 +257,7 @@ struct router {
     if (!fresh->complete()) return "more routes to different routers than there is room for: this needs a restart";
 
     std::copy(with_addresses.begin(), with_addresses.end(), links.begin());
-    all_routes->replace(fresh->table());
+    all_routes->replace(fresh->rules());
     routes().refresh();
     routes_now = std::move(fresh);
     rules.offer(loaded->table());
@@ -351,7 +286,7 @@ struct router {
   runnel::rule_table_slot rules;
   runnel::icmp_sender errors;
   std::unique_ptr<route_set> routes_now;
-  std::unique_ptr<runnel::snapshot<route_set::table_type, 1>> all_routes;
+  std::unique_ptr<runnel::snapshot<route_set::rules_type, 1>> all_routes;
 
   static constexpr runnel::nat_config ftp_sessions{.sequences = 1024};  // whose text is translated, at once
   static runnel::flowtable_config flows_of(const configuration& c) {
@@ -381,6 +316,17 @@ struct to_this_host {
                                                 : interfaces.is_own(found.get<runnel::ipv6>().destination());
     return ours ? ways{in_pieces{}} : ways{runnel::other{}};
   }
+};
+
+// Tells packets with a mark. Rules that choose a table may go by it, and what is known of a flow is of all its packets.
+struct marked {
+  static constexpr const char* name = "marked";
+};
+struct has_mark {
+  using ways = runnel::ports<marked, runnel::other>;
+  static constexpr const char* name = "has_mark";
+
+  ways operator()(runnel::packet& p) const { return p.mark() != 0 ? ways{marked{}} : ways{runnel::other{}}; }
 };
 
 // Calls `use(path)` with the way of parsed packets whose interface is known. Those that are forwarded go to `wire`,
@@ -442,9 +388,11 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
     return use(path);
   }
   auto tracked = hook<prerouting, early>(r.rules)
-    | fast_path(r.flows)
-        .on<offloaded>(transmit(out))
-        .on<other>    (shared(slow));
+    | branch(has_mark{})
+        .on<marked>(shared(slow))
+        .on<other> (fast_path(r.flows)
+            .on<offloaded>(transmit(out))
+            .on<other>    (shared(slow)));
   auto path = with_fragments(tracked);
   // clang-format on
   return use(path);

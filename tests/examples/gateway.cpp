@@ -134,7 +134,8 @@ TEST_CASE("gateway: flows of a route are spread among several routers") {
   auto rules = std::make_unique<gateway::rule_set>(c);
   REQUIRE(rules->load(c));
   gateway::router r(std::move(c), std::move(rules));
-  const next_hop_number group = r.all_routes->newest().lookup(addr4("198.51.100.1"));
+  const next_hop_number group =
+      r.all_routes->newest().lookup(route_query<ipv4_address>{.destination = addr4("198.51.100.1")});
   REQUIRE(r.hops.is_group(group));
   unsigned by[3] = {};
   for (std::uint32_t hash = 0; hash < next_hop_table::buckets; ++hash)
@@ -153,7 +154,8 @@ TEST_CASE("gateway: flows of a route are spread among several routers") {
 TEST_CASE("gateway: what is wrong has a line and a column") {
   CHECK(read_configuration("") == "1:1 no interface: interface NAME { device \"...\" ... }");
   CHECK(read_configuration("interfaces lan") ==
-        "1:1 expected one of interface, route, limits, reverse_path, metrics, fast_path, table, not \"interfaces\"");
+        "1:1 expected one of interface, route, rule, limits, reverse_path, metrics, fast_path, table, not "
+        "\"interfaces\"");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.1 }") ==
         "2:11 expected an address with the length of its network, such as 192.168.1.1/24, not \"10.0.0.1\"");
   CHECK(read_configuration("interface lan {\n  address 10.0.0.256/24 }") == "2:18 an IPv4 address: a part above 255");
@@ -176,7 +178,7 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "3:23 no interface has an address in the network of this router: add dev NAME");
   CHECK(read_route("route 10.1.0.0/16 via fd00::9") == "3:23 a router of the other family");
   CHECK(read_route("route 10.1.0.0/16 nowhere") ==
-        "3:19 expected via, dev, blackhole, unreachable or prohibit, not \"nowhere\"");
+        "3:19 expected via, dev, blackhole, unreachable, prohibit or throw, not \"nowhere\"");
   CHECK(read_route("limits { connections 0 }") == "3:22 expected a number from 1 to 134217728, not \"0\"");
   CHECK(read_route("limits { conections 5 }") ==
         "3:10 expected connections, ipv6_connections, neighbours, fragments or \"}\", not \"conections\"");

@@ -38,7 +38,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CHECK(made.fast_path == 0 || (made.fast_path >= 4 && (made.fast_path & (made.fast_path - 1)) == 0));
   CHECK(made.neighbours.unresolved <= made.neighbours.entries);
   CHECK(made.fragments.datagrams <= made.fragments.fragments);
-  CHECK(made.rules.size() == size);
-  for (std::size_t i = 0; i < size; ++i) CHECK(made.rules[i] == text[i] || (made.rules[i] == ' ' && text[i] != '\n'));
+  for (const gateway::configuration::route& r : made.routes) CHECK(r.table < made.tables.size());
+  CHECK(made.rules.size() <= gateway::configuration::rule::most);
+  for (const gateway::configuration::rule& r : made.rules) {
+    CHECK(r.table < made.tables.size() && r.about.iif <= made.interfaces.size());
+    CHECK(!(r.about.from.is_v4() && r.about.to.is_v6()) && !(r.about.from.is_v6() && r.about.to.is_v4()));
+  }
+  CHECK(made.nft.size() == size);
+  for (std::size_t i = 0; i < size; ++i) CHECK(made.nft[i] == text[i] || (made.nft[i] == ' ' && text[i] != '\n'));
   return 0;
 }
