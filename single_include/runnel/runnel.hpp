@@ -2372,6 +2372,17 @@ struct alignas(64) descriptor {
 };
 static_assert(sizeof(descriptor) == 64);
 
+// `special` and `status` as one number, to be compared with another that was made of two such. @{
+[[nodiscard]] RUNNEL_INLINE std::uint16_t special_and_status(const descriptor& d) noexcept {
+  std::uint16_t both;
+  __builtin_memcpy(&both, &d.special, sizeof both);
+  return both;
+}
+[[nodiscard]] constexpr std::uint16_t special_and_status(unsigned special, unsigned status) noexcept {
+  return static_cast<std::uint16_t>(little_endian_host ? special | status << 8 : special << 8 | status);
+}
+// @}
+
 // As one word: stored member by member, which compilers like, it could not be read whole for a while.
 RUNNEL_INLINE void store_whole(runnel::layers& to, const runnel::layers& l) noexcept {
   const auto word = __builtin_bit_cast(std::uint64_t, l);
@@ -44098,28 +44109,28 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 
 enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
-// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges.
-RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, const tcp_segment& s,
+// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges, `flags`
+// are the sender's, which are written last: a byte may be any object's, and all would have to be read again behind it.
+RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, std::uint8_t flags, tcp_kind kind, const tcp_segment& s,
                              std::uint32_t sequence, std::uint32_t end, std::uint32_t ack,
                              std::uint32_t sack) noexcept {
-  tcp_side& sender = w.side[direction];
-  tcp_side& receiver = w.side[direction ^ 1u];
-  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
+  tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
   std::uint32_t window = s.window;
   if ((s.flags & tcp_flags::syn) == 0) window <<= w.scale[direction];
   const std::uint32_t offered = window + (sack - ack);
   if (sender.max_window < offered) sender.max_window = offered;
   if (is_after(end, sender.end)) {
     sender.end = end;
-    sender_flags |= unacknowledged;
+    flags |= unacknowledged;
   }
-  if ((s.flags & tcp_flags::ack) != 0 && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+  if ((s.flags & tcp_flags::ack) != 0 && ((flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
     sender.max_ack = ack;
-    sender_flags |= has_max_ack;
+    flags |= has_max_ack;
   }
-  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
+  if (is_after(end, sender.max_end) && receiver.max_window != 0) receiver.max_window += end - sender.max_end;
   if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  if (ack == receiver.end) w.flags[direction ^ 1u] &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
+  w.flags[direction] = flags;
   if (kind == kind_ack) {
     if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
         w.last_window == s.window) {
@@ -44196,7 +44207,7 @@ RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, c
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  tcp_learn(w, direction, kind, s, sequence, end, ack, sack);
+  tcp_learn(w, direction, sender_flags, kind, s, sequence, end, ack, sack);
   return tcp_fit::inside;
 }
 
@@ -45560,6 +45571,12 @@ class static_flowtable {
 
 namespace runnel::detail {
 
+// Whether a sum of 64-bit words, each carry added, is that of a header with a right checksum: it folds to 0xffff when
+// it is a multiple of that and not 0, which no sum of an IP header is. The factor is the inverse of 0xffff in 64 bits,
+// by which all multiples, and nothing else, become small.
+[[nodiscard]] constexpr bool is_right_sum(std::uint64_t sum) noexcept {
+  return sum * 0xfffe'fffe'fffe'ffff <= 0xffff'ffff'ffff'ffff / 0xffff;
+}
 // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
 RUNNEL_INLINE void change_sum(std::byte* at, std::uint16_t gain) noexcept {
   const auto old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
@@ -46146,16 +46163,17 @@ struct fast_tracker {
   // What is known of a packet on its way through a burst.
   struct slot {
     std::uint64_t addresses;  // as in flow_entry
+    flow_entry* entry;        // where it should lie, and then where it does; null: there is none
     std::uint64_t ports;
-    flow_entry* entry;  // null: there is none
     union {
       connection* its;       // whose number the entry has
       std::uint64_t behind;  // without an entry: the bit of its connection in facts::behind, or 0
     };
+    packet* of;
     std::uint32_t hash;   // says where it should lie
-    std::uint16_t state;  // as in flow_entry, of this time
+    std::uint32_t state;  // as in flow_entry, of this time
     look kind;
-    bool is_tcp;
+    bool is_stale;  // without an entry: it had one before the table was cleared
   };
   // What is the same for all packets of a burst.
   struct facts {
@@ -46165,26 +46183,48 @@ struct fast_tracker {
     flow_entry* entries;
     std::uint32_t mask;
     std::uint32_t lifetime;
-    std::uint64_t now;  // in ticks
-    std::uint64_t zone;
+    std::uint64_t now;   // in ticks
+    std::uint32_t next;  // behind that one
+    std::uint64_t zone;  // where it is in flow_entry::ports
     std::uint64_t seeds[2];
-    std::uint32_t state;       // the bits of all entries of this time
-    std::uint64_t behind = 0;  // connections, by the lower bits of their numbers, of which a packet went the slow way
-    bool beside = false;       // not all packets have an entry in its own line
+    std::uint32_t state;        // the bits of all entries of this time
+    std::uint32_t asked, said;  // what most packets say of their bytes and checksum: these bits, as in descriptor
+    std::uint64_t behind = 0;   // connections, by the lower bits of their numbers, of which a packet went the slow way
+    packet* packets;
+    verdict* ways;  // one for each packet, at first `pass` by the first way
+    std::size_t stayed = 0;
+    bool beside = false;  // not all packets have an entry in its own line
   };
 
-  static facts facts_of(flowtable& f, std::uint16_t zone, instant now) noexcept {
+  static facts facts_of(flowtable& f, std::uint16_t zone, instant now, packet* packets, verdict* ways) noexcept {
     if (f.era_ != f.connections_.era_) [[unlikely]] {
       f.era_ = f.connections_.era_;
       f.clear();
     }
-    return {f.connections_, f,    f.connections_.records_,         f.entries_,        f.mask_, f.lifetime_,
-            ticks_at(now),  zone, {first_seed(f), second_seed(f)}, f.generation_ << 2};
+    constexpr auto partial = static_cast<std::uint8_t>(checksum_status::partial);
+    constexpr auto verified = static_cast<std::uint8_t>(checksum_status::verified);
+    const bool checks = f.connections_.options_.checksum;
+    const auto asked = static_cast<std::uint8_t>(checks ? partial | verified : partial);
+    return {.table = f.connections_,
+            .flows = f,
+            .records = f.connections_.records_,
+            .entries = f.entries_,
+            .mask = f.mask_,
+            .lifetime = f.lifetime_,
+            .now = ticks_at(now),
+            .next = static_cast<std::uint32_t>(ticks_at(now)) + 1,
+            .zone = std::uint64_t{zone} << 48,
+            .seeds = {first_seed(f), second_seed(f)},
+            .state = f.generation_ << 2,
+            .asked = special_and_status(maybe_shared | is_clone, asked),
+            .said = special_and_status(0, checks ? verified : std::uint8_t{0}),
+            .packets = packets,
+            .ways = ways};
   }
 
   // Headers at their usual places from the beginning of the packet on. Nobody can predict whether it is TCP: nothing
-  // here asks that by a branch.
-  RUNNEL_INLINE static look look_of(const packet& p, bool& is_tcp) noexcept {
+  // here asks that by a branch. Whether the header of TCP is whole is for `is_whole` to say.
+  RUNNEL_INLINE static look look_of(const packet& p, std::size_t& is_tcp) noexcept {
     constexpr packed_layers tcp_bit = bit(protocol::tcp), udp_bit = bit(protocol::udp);
     constexpr unsigned parsed = unsigned{bit(protocol::parsed)} | bit(protocol::transport);
     constexpr packed_layers plain4 = pack_layers(parsed | bit(protocol::ipv4), 14, 34, 14, drop_reason::none);
@@ -46192,46 +46232,61 @@ struct fast_tracker {
     const packed_layers placed =
         pack_layers(p.layers()) - (std::uint64_t{1} << 16 | std::uint64_t{1} << 32) * p.headroom();
     const packed_layers rest4 = placed ^ plain4, rest6 = placed ^ plain6;
-    is_tcp = (placed & tcp_bit) != 0;
-    const std::uint32_t least = 42 + 12 * std::uint32_t{is_tcp};
-    if ((unsigned{rest4 == tcp_bit} | unsigned{rest4 == udp_bit}) != 0 && p.length() >= least) [[likely]]
+    is_tcp = static_cast<std::size_t>(placed / tcp_bit & 1u);
+    if ((unsigned{rest4 == tcp_bit} | unsigned{rest4 == udp_bit}) != 0 && p.length() >= 42) [[likely]]
       return look::plain4;
-    return (rest6 == tcp_bit || rest6 == udp_bit) && p.length() >= least + 20 ? look::plain6 : look::strange;
+    return (rest6 == tcp_bit || rest6 == udp_bit) && p.length() >= 62 ? look::plain6 : look::strange;
+  }
+  RUNNEL_INLINE static bool is_whole(const packet& p, bool v6, bool is_tcp) noexcept {
+    return p.length() >= (v6 ? 62u : 42u) + (is_tcp ? 12u : 0u);
   }
 
   // ---- three steps, each over many packets: read and hash
 
-  RUNNEL_INLINE static void read(const facts& f, const packet& p, slot& s) noexcept {
-    bool is_tcp = false;
+  // What is TCP comes behind the `tcp` others before it, all else before what is `to_come`, from the end on; no
+  // connection has both.
+  RUNNEL_INLINE static void read(const facts& f, packet& p, slot* slots, std::size_t& tcp,
+                                 std::size_t to_come) noexcept {
+    std::size_t is_tcp = 0;
     const look kind = look_of(p, is_tcp);
-    s.kind = kind, s.is_tcp = is_tcp;
-    std::uint64_t addresses = 0, ports = std::uint64_t{p.iif()} << 32 | f.zone << 48;
-    if (kind == look::plain4) [[likely]] {
-      addresses = load<std::uint64_t>(p.data() + 26);
-      ports |= load<std::uint32_t>(p.data() + 34);
-    } else {
-      const std::uint32_t flow = kind == look::plain6 ? flow_of(f, p) : no_flow;
-      if (flow == no_flow) {
-        s.kind = kind == look::plain6 ? look::unknown6 : look::strange;
-        return;
-      }
-      addresses = flow;
+    slot& s = slots[tcp + (to_come & (is_tcp - 1))];
+    tcp += is_tcp;
+    s.of = &p;
+    if (kind != look::plain4) [[unlikely]]
+      return read_other(f, p, kind, is_tcp != 0, s);
+    s.kind = look::plain4;
+    s.state = f.state | static_cast<std::uint32_t>(is_tcp);
+    place(f, s, load<std::uint64_t>(p.data() + 26),
+          std::uint64_t{p.iif()} << 32 | f.zone | load<std::uint32_t>(p.data() + 34));
+  }
+  [[gnu::noinline]] static void read_other(const facts& f, const packet& p, look kind, bool is_tcp, slot& s) noexcept {
+    const std::uint32_t flow = kind == look::plain6 ? flow_of(f, p) : no_flow;
+    if (flow == no_flow) {
+      s.kind = kind == look::plain6 ? look::unknown6 : look::strange;
+      s.state = 1;  // no entry has that
+      s.addresses = 0, s.ports = 0, s.hash = 0, s.entry = f.entries;
+      return;
     }
+    s.kind = kind;
+    s.state = f.state | 2u | unsigned{is_tcp};
+    place(f, s, flow, std::uint64_t{p.iif()} << 32 | f.zone);
+  }
+  RUNNEL_INLINE static void place(const facts& f, slot& s, std::uint64_t addresses, std::uint64_t ports) noexcept {
     s.addresses = addresses, s.ports = ports;
-    s.state = static_cast<std::uint16_t>(f.state | (kind == look::plain6 ? 2u : 0u) | unsigned{is_tcp});
     s.hash = hash_of(f.seeds[0], f.seeds[1], addresses, ports);
-    prefetch_to_read(f.entries + (s.hash & f.mask));
+    s.entry = f.entries + (s.hash & f.mask);
+    prefetch_to_read(s.entry);
   }
 
   // ---- search
 
+  template <bool Tcp>
   RUNNEL_INLINE static void search(facts& f, slot& s) noexcept {
-    if (s.kind > look::plain6) [[unlikely]]
+    if (!is_now(*s.entry, s)) [[unlikely]]
       return look_beside(f, s);
-    flow_entry* const e = f.entries + (s.hash & f.mask);
-    if (!is_of(*e, s.addresses, s.ports, s.state)) [[unlikely]]
-      return look_beside(f, s);
-    take_entry(f, s, e);
+    take_entry(f, s, s.entry);
+    prefetch_to_write(s.its);
+    if constexpr (Tcp) prefetch_to_write(reinterpret_cast<const std::byte*>(s.its) + 64);
   }
   // Of `n` packets, how many have no entry, and which. Only where one was not found in its own line.
   [[nodiscard, gnu::noinline]] static std::size_t search_beside(facts& f, slot* slots, std::size_t n,
@@ -46242,10 +46297,13 @@ struct fast_tracker {
       slot& s = slots[i];
       if (s.entry != nullptr) continue;
       s.behind = 0;
+      s.is_stale = false;
       if (s.kind <= look::plain6 && !is_free(f.entries[s.hash & f.mask]))
-        for (std::uint32_t beside = 1; beside < 4 && s.entry == nullptr; ++beside)
-          if (flow_entry& e = f.entries[(s.hash & f.mask) ^ beside]; is_of(e, s.addresses, s.ports, s.state))
-            take_entry(f, s, &e);
+        for (std::uint32_t beside = 0; beside < 4 && s.entry == nullptr; ++beside) {
+          flow_entry& e = f.entries[(s.hash & f.mask) ^ beside];
+          if (is_now(e, s)) take_entry(f, s, &e);
+          else s.is_stale |= is_of(e, s.addresses, s.ports, s.state);
+        }
       if (s.entry == nullptr) which[missing++] = static_cast<std::uint8_t>(i);
     }
     return missing;
@@ -46254,17 +46312,18 @@ struct fast_tracker {
   template <class At, class To>
   static void each_connection(const facts& f, std::size_t n, At at, To to) noexcept {
     raw_array<tracker::slot, at_once> found;
-    for (std::size_t i = 0; i < n; ++i) tracker::read(f.table, at(i), static_cast<std::uint16_t>(f.zone), found[i]);
+    for (std::size_t i = 0; i < n; ++i)
+      tracker::read(f.table, at(i), static_cast<std::uint16_t>(f.zone >> 48), found[i]);
     for (std::size_t i = 0; i < n; ++i) {
       tracker::search(f.table, found[i]);
       const bool has_one = found[i].place != tracker::none && found[i].found.kind == tuple_kind::whole;
       to(i, has_one ? bit_of(f.table.index_.at(found[i].place).number()) : 0);
     }
   }
-  [[gnu::noinline]] static void find_connections(const facts& f, const packet* packets, slot* slots,
-                                                 const std::uint8_t* which, std::size_t n) noexcept {
+  [[gnu::noinline]] static void find_connections(const facts& f, slot* slots, const std::uint8_t* which,
+                                                 std::size_t n) noexcept {
     each_connection(
-        f, n, [&](std::size_t i) -> const packet& { return packets[which[i]]; },
+        f, n, [&](std::size_t i) -> const packet& { return *slots[which[i]].of; },
         [&](std::size_t i, std::uint64_t bit) { slots[which[i]].behind = bit; });
   }
   // All of these packets have gone the slow way.
@@ -46276,23 +46335,23 @@ struct fast_tracker {
 
   // ---- go, or not
 
-  // Whether the packet went the fast way: it is ready then. Else nothing was changed but counters.
+  // The packet is ready then, or goes the slow way, and nothing was changed but counters.
   template <bool Tcp>
-  RUNNEL_INLINE static bool go(facts& f, packet& p, const slot& s) noexcept {
+  RUNNEL_INLINE static void go(facts& f, const slot& s) noexcept {
     const flow_entry* const e = s.entry;
     if (e == nullptr) [[unlikely]]
-      return miss(f, p, s);
+      return miss(f, s);
     connection& c = *s.its;
-    if (((e->state ^ s.state) | (e->born ^ c.created_)) != 0 ||
-        !(e->until - static_cast<std::uint32_t>(f.now) - 1 < f.lifetime)) [[unlikely]]
-      return stay(f, p, s, f.flows.statistics_.stale);
+    if (e->born != c.created_ || !(e->until - f.next < f.lifetime)) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.stale);
     if (f.behind != 0 && (f.behind & bit_of(e->flow >> 1)) != 0) [[unlikely]]
-      return stay(f, p, s, f.flows.statistics_.exceptions);
-    if (!(s.kind == look::plain4 ? go4<Tcp>(f, p, *e, c) : go6(f, p, Tcp, *e, c))) [[unlikely]]
-      return stay(f, p, s, f.flows.statistics_.exceptions);
-    p.connection(connection_word::of(connection_state::established).value | (e->flow & 1u) << 3);
-    p.scratch(e->scratch);
-    return true;
+      return stay(f, s, f.flows.statistics_.exceptions);
+    packet& p = *s.of;
+    if (!is_plain(f, p, s)) [[unlikely]]
+      return go_carefully(f, s, Tcp);
+    if (!go4<false>(f, p, Tcp, *e, c)) [[unlikely]]
+      return stay(f, s, f.flows.statistics_.exceptions);
+    leave(p, *e);
   }
 
   // Remembers how the packets of a flow look that leave like this one, if the fast way can do it exactly.
@@ -46302,9 +46361,12 @@ struct fast_tracker {
     if (word.state() != connection_state::established || !word.has_connection() || x.connections != t.records_) return;
     const connection& c = t.records_[word.number()];
     const std::uint64_t now = ticks_at(x.now);
-    bool is_tcp = false;
-    const look kind = look_of(p, is_tcp);
-    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange) return;
+    std::size_t tcp = 0;
+    const look kind = look_of(p, tcp);
+    const bool is_tcp = tcp != 0;
+    if (!has_good_status(c, is_tcp) || c.created_ == static_cast<std::uint32_t>(now) || kind == look::strange ||
+        !is_whole(p, kind == look::plain6, is_tcp))
+      return;
     const bool reply = word.direction() == connection_direction::reply;
     const connection_tuple from = t.tuple_of(c, reply), to = t.tuple_of(c, !reply, true);
     const std::byte* const network = p.data() + 14;
@@ -46356,12 +46418,16 @@ struct fast_tracker {
     return static_cast<std::uint32_t>(multiply_fold(addresses ^ seed, ports ^ other));
   }
   // How a packet looks when it comes: the same of two packets only if they are of one flow.
-  [[nodiscard]] RUNNEL_INLINE static std::uint32_t digest_of(std::uint32_t hash, std::uint16_t state) noexcept {
+  [[nodiscard]] RUNNEL_INLINE static std::uint32_t digest_of(std::uint32_t hash, std::uint32_t state) noexcept {
     return hash ^ (state & 3u);
   }
   RUNNEL_INLINE static bool is_of(const flow_entry& e, std::uint64_t addresses, std::uint64_t ports,
-                                  std::uint16_t state) noexcept {
-    return ((e.addresses ^ addresses) | (e.ports ^ ports) | ((e.state ^ std::uint32_t{state}) & 3u)) == 0;
+                                  std::uint32_t state) noexcept {
+    return ((e.addresses ^ addresses) | (e.ports ^ ports) | ((e.state ^ state) & 3u)) == 0;
+  }
+  // The same with an entry that was made since the table was cleared.
+  RUNNEL_INLINE static bool is_now(const flow_entry& e, const slot& s) noexcept {
+    return ((e.addresses ^ s.addresses) | (e.ports ^ s.ports) | (e.state ^ s.state)) == 0;
   }
   // Nobody has lain there since the beginning: nobody had to go beside.
   static bool is_free(const flow_entry& e) noexcept { return e.state >> 2 == 0; }
@@ -46374,8 +46440,6 @@ struct fast_tracker {
   RUNNEL_INLINE static void take_entry(const facts& f, slot& s, flow_entry* e) noexcept {
     s.entry = e;
     s.its = f.records + (e->flow >> 1);
-    prefetch_to_write(s.its);
-    prefetch_to_write(reinterpret_cast<const std::byte*>(s.its) + (std::size_t{s.is_tcp} << 6));
   }
   RUNNEL_INLINE static std::uint64_t bit_of(std::uint32_t number) noexcept {
     return std::uint64_t{1} << (number & 63u);
@@ -46415,7 +46479,7 @@ struct fast_tracker {
   // The number of the connection that a packet of TCP or UDP belongs to, twice, plus its direction.
   [[gnu::noinline]] static std::uint32_t flow_of(const facts& f, const packet& p) noexcept {
     packet_tuple found;
-    read_tuple(p, static_cast<std::uint16_t>(f.zone), found);
+    read_tuple(p, static_cast<std::uint16_t>(f.zone >> 48), found);
     const std::uint8_t protocol_number = found.tuple.protocol_number();
     if (found.kind != tuple_kind::whole || (protocol_number != 6 && protocol_number != 17)) return no_flow;
     const tuple_key k = found.tuple.key(f.table.index_.seed());
@@ -46425,20 +46489,24 @@ struct fast_tracker {
     return to.number() * 2 + to.direction(k.turned);
   }
   // The packet goes the slow way, and those behind it of the same connection as well.
-  [[gnu::noinline]] static bool stay(facts& f, packet& p, const slot& s, std::uint64_t& why) noexcept {
+  [[gnu::noinline]] static void stay(facts& f, const slot& s, std::uint64_t& why) noexcept {
     ++why;
-    p.note_look(digest_of(s.hash, s.state));
     const flow_entry& e = *s.entry;
-    const bool is_its = ((e.state ^ s.state) | (e.born ^ s.its->created_)) == 0 && f.table.is_confirmed(*s.its);
-    if (const std::uint32_t flow = is_its ? e.flow : flow_of(f, p); flow != no_flow) f.behind |= bit_of(flow >> 1);
-    return false;
+    const bool is_its = e.born == s.its->created_ && f.table.is_confirmed(*s.its);
+    if (const std::uint32_t flow = is_its ? e.flow : flow_of(f, *s.of); flow != no_flow) f.behind |= bit_of(flow >> 1);
+    go_slow(f, s);
   }
   // The same of a packet without an entry.
-  [[gnu::noinline]] static bool miss(facts& f, packet& p, const slot& s) noexcept {
-    ++(s.kind == look::strange ? f.flows.statistics_.other : f.flows.statistics_.misses);
-    if (s.kind <= look::plain6) p.note_look(digest_of(s.hash, s.state));
+  [[gnu::noinline]] static void miss(facts& f, const slot& s) noexcept {
+    flowtable_statistics& count = f.flows.statistics_;
+    ++(s.kind == look::strange ? count.other : s.is_stale ? count.stale : count.misses);
     f.behind |= s.behind;
-    return false;
+    go_slow(f, s);
+  }
+  RUNNEL_INLINE static void go_slow(facts& f, const slot& s) noexcept {
+    if (s.kind <= look::plain6) s.of->note_look(digest_of(s.hash, s.state));
+    store(f.ways[s.of - f.packets], verdict{verdict_code::pass, drop_reason::none, 1});
+    ++f.stayed;
   }
 
   // How long it is on the wire, from the IP header on: of a packet that will be cut into segments, one of them.
@@ -46450,36 +46518,49 @@ struct fast_tracker {
     const std::uint32_t segment = transport - 14 + header + p.segment_size();
     return segment < size ? segment : size;
   }
-  // What has to be true of any packet whose flow is known.
-  RUNNEL_INLINE static bool is_usual(const facts& f, const packet& p, const connection& c, bool is_tcp) noexcept {
-    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now) && p.connection() == 0 &&
-           (load_u8(p.data()) & 1u) == 0 && !p.is_shared() &&
-           (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
+  // What is true of most packets. Of others it may still be that they can go: see `go_carefully`.
+  RUNNEL_INLINE static bool is_plain(const facts& f, const packet& p, const slot& s) noexcept {
+    const descriptor& d = *p.d_;
+    const unsigned differs = (special_and_status(d) & f.asked) ^ f.said;
+    return (differs | d.connection | d.segment_size | static_cast<unsigned>(s.kind)) == 0;
   }
-  template <bool Tcp>
-  RUNNEL_INLINE static bool go4(facts& f, packet& p, const flow_entry& e, connection& c) noexcept {
-    const std::byte* const link = p.data();
+  [[gnu::noinline]] static void go_carefully(facts& f, const slot& s, bool is_tcp) noexcept {
+    packet& p = *s.of;
+    const flow_entry& e = *s.entry;
+    const bool may = p.connection() == 0 && !p.is_shared() &&
+                     (!f.table.options_.checksum || p.checksum() != checksum_status::unknown);
+    if (!may || !(s.kind == look::plain4 ? go4<true>(f, p, is_tcp, e, *s.its) : go6(f, p, is_tcp, e, *s.its)))
+      return stay(f, s, f.flows.statistics_.exceptions);
+    leave(p, e);
+  }
+  RUNNEL_INLINE static void leave(packet& p, const flow_entry& e) noexcept {
+    p.connection(connection_word::of(connection_state::established).value | (e.flow & 1u) << 3);
+    p.scratch(e.scratch);
+  }
+  // What has to be true of the connection of any packet.
+  RUNNEL_INLINE static bool is_good(const facts& f, const connection& c, bool is_tcp) noexcept {
+    return has_good_status(c, is_tcp) && !f.table.is_over(c, f.now);
+  }
+  template <bool Careful>
+  RUNNEL_INLINE static bool go4(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
+    std::byte* const link = p.writable().data();
     const std::uint32_t size = load_be16(link + 16);
     // The header in three words, each addition with its carry.
     std::uint64_t sum = 0;
     bool carry = __builtin_add_overflow(load<std::uint64_t>(link + 14), load<std::uint64_t>(link + 22), &sum);
     carry = __builtin_add_overflow(sum, std::uint64_t{load<std::uint32_t>(link + 30)} + unsigned{carry}, &sum);
     sum += unsigned{carry};
-    if (!is_usual(f, p, c, Tcp) || on_wire(p, size, 34, Tcp) > e.longest || size < 28u || load_u8(link + 22) <= 1 ||
-        fold_checksum(sum) != 0xffff)
+    const std::uint32_t wire = Careful ? on_wire(p, size, 34, is_tcp) : size;
+    if (!is_good(f, c, is_tcp) || (load_u8(link) & 1u) != 0 || wire > e.longest || load_u8(link + 22) <= 1 ||
+        !is_right_sum(sum))
       return false;
-    bool followed = false;
-    if constexpr (Tcp) followed = follow_tcp(f, c, e.flow & 1u, link + 34, size - 20, p.length() - 34, size);
-    else followed = follow_udp(f, c, e.flow & 1u, size);
-    if (!followed) [[unlikely]]
+    if (!follow(f, c, is_tcp, e.flow & 1u, p, 34, size - 20)) [[unlikely]]
       return false;
-    std::byte* const to = p.writable().data();
-    std::byte* const transport_sum = to + (Tcp ? 50 : 40);
-    if (p.checksum() == checksum_status::partial) [[unlikely]]
-      change_partial(transport_sum, e, c);
-    else if (Tcp) change_sum(transport_sum, e.sum_change);
+    std::byte* const transport_sum = link + (is_tcp ? 50 : 40);
+    if (Careful && p.checksum() == checksum_status::partial) change_partial(transport_sum, e, c);
+    else if (is_tcp) change_sum(transport_sum, e.sum_change);
     else if (load<std::uint16_t>(transport_sum) != 0) change_udp_sum(transport_sum, e.sum_change);
-    write4(to, e);
+    write4(link, e);
     return true;
   }
   RUNNEL_INLINE static void write4(std::byte* to, const flow_entry& e) noexcept {
@@ -46493,13 +46574,11 @@ struct fast_tracker {
   [[gnu::noinline]] static void change_partial(std::byte* at, const flow_entry& e, const connection& c) noexcept {
     store(at, fold_checksum(load<std::uint16_t>(at) + gain_of(e, c.bits()).addresses));
   }
-  [[gnu::noinline]] static bool go6(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
+  RUNNEL_INLINE static bool go6(facts& f, packet& p, bool is_tcp, const flow_entry& e, connection& c) noexcept {
     const std::byte* const link = p.data();
     const std::uint32_t size = load_be16(link + 18) + 40u;
-    if (!is_usual(f, p, c, is_tcp) || on_wire(p, size, 54, is_tcp) > e.longest || size < 48u || load_u8(link + 21) <= 1)
-      return false;
-    if (!(is_tcp ? follow_tcp(f, c, e.flow & 1u, link + 54, size - 40, p.length() - 54, size)
-                 : follow_udp(f, c, e.flow & 1u, size)))
+    if (!is_good(f, c, is_tcp) || (load_u8(link) & 1u) != 0 || on_wire(p, size, 54, is_tcp) > e.longest ||
+        load_u8(link + 21) <= 1 || !follow(f, c, is_tcp, e.flow & 1u, p, 54, size - 40))
       return false;
     std::byte* const to = p.writable().data();
     store(to + 21, static_cast<std::uint8_t>(load_u8(to + 21) - 1));
@@ -46530,46 +46609,59 @@ struct fast_tracker {
       c.deadline_ = deadline;
     else f.table.refresh_ticks(c, ticks, f.now);
   }
-  RUNNEL_INLINE static bool follow_udp(facts& f, connection& c, unsigned direction, std::uint32_t size) noexcept {
+  // Of what the headers behind byte `at` say, `payload` bytes with these. @{
+  RUNNEL_INLINE static bool follow(facts& f, connection& c, bool is_tcp, unsigned direction, const packet& p,
+                                   std::uint32_t at, std::uint32_t payload) noexcept {
+    return is_tcp ? follow_tcp(f, c, direction, p, at, payload) : follow_udp(f, c, direction, at, payload);
+  }
+  RUNNEL_INLINE static bool follow_udp(facts& f, connection& c, unsigned direction, std::uint32_t at,
+                                       std::uint32_t payload) noexcept {
     const bool stream = (c.bits() & connection_status::assured) != 0;
     // It becomes a stream: that is an event.
-    if (!stream && tracker::is_old_enough(c, f.now)) [[unlikely]]
+    if (payload - 8 > 0xffff || (!stream && tracker::is_old_enough(c, f.now))) [[unlikely]]
       return false;
-    refresh(f, c, direction, size, f.table.ticks_[stream ? timeout_udp_stream : timeout_udp]);
+    refresh(f, c, direction, payload + at - 14, f.table.ticks_[stream ? timeout_udp_stream : timeout_udp]);
     return true;
   }
-  RUNNEL_INLINE static bool follow_tcp(facts& f, connection& c, unsigned direction, const std::byte* transport,
-                                       std::uint32_t payload, std::size_t held, std::uint32_t size) noexcept {
+  // A call: all of it in registers is worth more.
+  [[gnu::noinline]] static bool follow_tcp(facts& f, connection& c, unsigned direction, const packet& p,
+                                           std::uint32_t at, std::uint32_t payload) noexcept {
     using flag = tcp_flags;
-    const std::uint32_t word = load_be32(transport + 12), header = word >> 28 << 2;
+    constexpr unsigned judged = 0xf000u | flag::fin | flag::syn | flag::rst | flag::urg | flag::ack;
+    const std::byte* const transport = p.data() + at;
+    const std::uint32_t held = p.length() - at;
+    if (held < 20) return false;
+    const unsigned head = load<std::uint16_t>(transport + 12) & to_big(std::uint16_t{judged});
+    std::uint32_t header = 20;
+    if (head != to_big(std::uint16_t{0x5000u | flag::ack})) {
+      header = 32;
+      if (head != to_big(std::uint16_t{0x8000u | flag::ack}) || held < 32 || load_be32(transport + 20) != 0x0101'080a)
+        return false;
+    }
+    if (payload - header > 0xffff) return false;
     tcp_segment g;
-    g.flags = static_cast<std::uint8_t>(word >> 16);
-    g.window = static_cast<std::uint16_t>(word);
-    g.sequence = load_be32(transport + 4);
-    g.ack = load_be32(transport + 8);
+    g.flags = flag::ack;
+    g.window = load_be16(transport + 14);
+    const std::uint64_t numbers = load_be64(transport + 4);
+    g.sequence = static_cast<std::uint32_t>(numbers >> 32);
+    g.ack = static_cast<std::uint32_t>(numbers);
     g.end = g.sequence + (payload - header);
-    if ((g.flags & (flag::fin | flag::syn | flag::rst | flag::urg | flag::ack)) != flag::ack || payload < header)
-      return false;
-    if (header != 20 && (header != 32 || held < 32 || load_be32(transport + 20) != 0x0101'080a)) return false;
     tcp_window& w = c.tcp_;
     const tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
-    // As tcp_in_window() has it.
+    // As tcp_in_window() has it: none of these is negative.
     const std::uint32_t ack_window = sender.max_window > 66000 ? sender.max_window : 66000;
-    if (sender.max_window == 0 || !is_before(g.sequence, sender.max_end + 1) ||
-        !is_after(g.end, sender.end - receiver.max_window - 1) || !is_before(g.ack, receiver.end + 1) ||
-        !is_after(g.ack, receiver.end - ack_window - 1))
-      return false;
-    std::uint8_t& flags = w.flags[direction];
-    flags = static_cast<std::uint8_t>((flags & ~unsigned{continues}) |
-                                      (g.sequence == sender.end ? unsigned{continues} : 0u));
-    tcp_learn(w, direction, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
+    const std::uint32_t allowed = sender.max_end - g.sequence, known = receiver.end - g.ack,
+                        new_enough = g.end - sender.end + receiver.max_window, recent = ack_window - known;
+    if (sender.max_window == 0 || static_cast<std::int32_t>(allowed | known | new_enough | recent) < 0) return false;
+    const auto flags = static_cast<std::uint8_t>((w.flags[direction] & ~unsigned{continues}) |
+                                                 (g.sequence == sender.end ? unsigned{continues} : 0u));
+    tcp_learn(w, direction, flags, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
     w.last_index = kind_ack;
     w.last_direction = static_cast<std::uint8_t>(direction);
     const std::uint8_t timeout = tcp_timeout(w, kind_ack, tcp_transitions::est, f.table.options_, f.table.ticks_);
-    refresh(f, c, direction, size, f.table.ticks_[timeout]);
+    refresh(f, c, direction, payload + at - 14, f.table.ticks_[timeout]);
     return true;
   }
-
   // ---- what an entry says
 
   static bool looks_like(const std::byte* network, bool v6, const connection_tuple& t) noexcept {
@@ -46830,47 +46922,37 @@ struct fast_path_decision {
 
   ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
   bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
-    fast_tracker::facts f = fast_tracker::facts_of(*flows, options.zone, c.now);
-    std::size_t went = 0, known = 0;
-    for (std::size_t from = 0; from < n; from += at_once)
-      went += some(f, packets, to, from, n - from < at_once ? n - from : at_once, known);
-    flows->statistics().hits += went;
-    return went == 0 || went == n;
+    for (std::size_t i = 0; i < n; ++i) detail::store(to[i], pass);
+    fast_tracker::facts f = fast_tracker::facts_of(*flows, options.zone, c.now, packets, to);
+    std::size_t known = 0;
+    for (std::size_t from = 0; from < n; from += at_once) some(f, from, n - from < at_once ? n - from : at_once, known);
+    flows->statistics().hits += n - f.stayed;
+    return f.stayed == 0 || f.stayed == n;
   }
 
  private:
   static constexpr std::size_t at_once = fast_tracker::at_once;
   // `n` packets from one on. Of those before `known`, `f` knows which connections have to wait.
-  RUNNEL_INLINE static std::size_t some(fast_tracker::facts& f, packet* all, verdict* verdicts, std::size_t from,
-                                        std::size_t n, std::size_t& known) noexcept {
-    packet* const packets = all + from;
-    verdict* const to = verdicts + from;
+  RUNNEL_INLINE static void some(fast_tracker::facts& f, std::size_t from, std::size_t n, std::size_t& known) noexcept {
     raw_array<fast_tracker::slot, at_once> slots;
-    raw_array<std::uint8_t, at_once> tcp, others, none;
-    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, packets[i], slots[i]);
-    // First all of TCP, then all others: no branch asks which one it is. No connection has both.
+    raw_array<std::uint8_t, at_once> none;
+    // First all of TCP, then all others, the last one first: no branch asks which one it is.
+    using slot = fast_tracker::slot;
+    slot *const begin = slots.data(), *const end = begin + n;
     std::size_t of_tcp = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      fast_tracker::search(f, slots[i]);
-      tcp[of_tcp] = others[i - of_tcp] = static_cast<std::uint8_t>(i);
-      of_tcp += slots[i].is_tcp ? 1u : 0u;
-    }
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, f.packets[from + i], begin, of_tcp, n - 1 - i);
+    slot* const tcp = begin + of_tcp;
+    for (slot* s = begin; s != tcp; ++s) fast_tracker::search<true>(f, *s);
+    for (slot* s = end; s != tcp;) fast_tracker::search<false>(f, *--s);
     // Where nobody has an entry, nobody has to wait.
-    const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, slots.data(), n, none.data());
+    const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, begin, n, none.data());
     if (missing != n) {
-      for (; known < from; known += at_once) fast_tracker::let_go_first(f, all + known, at_once);
+      for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
       known = from + n;
-      if (missing != 0) fast_tracker::find_connections(f, packets, slots.data(), none.data(), missing);
+      if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
     }
-    std::size_t went = 0;
-    const auto take = [&](std::size_t i, bool goes) {
-      went += goes ? 1u : 0u;
-      detail::store(to[i], verdict{verdict_code::pass, drop_reason::none, static_cast<std::uint16_t>(goes ? 0 : 1)});
-    };
-    for (std::size_t i = 0; i < of_tcp; ++i) take(tcp[i], fast_tracker::go<true>(f, packets[tcp[i]], slots[tcp[i]]));
-    for (std::size_t i = 0; i < n - of_tcp; ++i)
-      take(others[i], fast_tracker::go<false>(f, packets[others[i]], slots[others[i]]));
-    return went;
+    for (const slot* s = begin; s != tcp; ++s) fast_tracker::go<true>(f, *s);
+    for (const slot* s = end; s != tcp;) fast_tracker::go<false>(f, *--s);
   }
 };
 

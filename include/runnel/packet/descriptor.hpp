@@ -6,6 +6,7 @@
 #include <cstddef>  // byte
 #include <cstdint>  // uint8_t, uint16_t, uint32_t
 
+#include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/packet/frame.hpp>
@@ -52,6 +53,17 @@ struct alignas(64) descriptor {
   std::uint8_t status;
 };
 static_assert(sizeof(descriptor) == 64);
+
+// `special` and `status` as one number, to be compared with another that was made of two such. @{
+[[nodiscard]] RUNNEL_INLINE std::uint16_t special_and_status(const descriptor& d) noexcept {
+  std::uint16_t both;
+  __builtin_memcpy(&both, &d.special, sizeof both);
+  return both;
+}
+[[nodiscard]] constexpr std::uint16_t special_and_status(unsigned special, unsigned status) noexcept {
+  return static_cast<std::uint16_t>(little_endian_host ? special | status << 8 : special << 8 | status);
+}
+// @}
 
 // As one word: stored member by member, which compilers like, it could not be read whole for a while.
 RUNNEL_INLINE void store_whole(runnel::layers& to, const runnel::layers& l) noexcept {

@@ -76,47 +76,37 @@ struct fast_path_decision {
 
   ways operator()(packet&) const noexcept { return other{}; }  // not asked: see decide_all
   bool decide_all(packet* packets, verdict* to, std::size_t n, context& c) const noexcept {
-    fast_tracker::facts f = fast_tracker::facts_of(*flows, options.zone, c.now);
-    std::size_t went = 0, known = 0;
-    for (std::size_t from = 0; from < n; from += at_once)
-      went += some(f, packets, to, from, n - from < at_once ? n - from : at_once, known);
-    flows->statistics().hits += went;
-    return went == 0 || went == n;
+    for (std::size_t i = 0; i < n; ++i) detail::store(to[i], pass);
+    fast_tracker::facts f = fast_tracker::facts_of(*flows, options.zone, c.now, packets, to);
+    std::size_t known = 0;
+    for (std::size_t from = 0; from < n; from += at_once) some(f, from, n - from < at_once ? n - from : at_once, known);
+    flows->statistics().hits += n - f.stayed;
+    return f.stayed == 0 || f.stayed == n;
   }
 
  private:
   static constexpr std::size_t at_once = fast_tracker::at_once;
   // `n` packets from one on. Of those before `known`, `f` knows which connections have to wait.
-  RUNNEL_INLINE static std::size_t some(fast_tracker::facts& f, packet* all, verdict* verdicts, std::size_t from,
-                                        std::size_t n, std::size_t& known) noexcept {
-    packet* const packets = all + from;
-    verdict* const to = verdicts + from;
+  RUNNEL_INLINE static void some(fast_tracker::facts& f, std::size_t from, std::size_t n, std::size_t& known) noexcept {
     raw_array<fast_tracker::slot, at_once> slots;
-    raw_array<std::uint8_t, at_once> tcp, others, none;
-    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, packets[i], slots[i]);
-    // First all of TCP, then all others: no branch asks which one it is. No connection has both.
+    raw_array<std::uint8_t, at_once> none;
+    // First all of TCP, then all others, the last one first: no branch asks which one it is.
+    using slot = fast_tracker::slot;
+    slot *const begin = slots.data(), *const end = begin + n;
     std::size_t of_tcp = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      fast_tracker::search(f, slots[i]);
-      tcp[of_tcp] = others[i - of_tcp] = static_cast<std::uint8_t>(i);
-      of_tcp += slots[i].is_tcp ? 1u : 0u;
-    }
+    for (std::size_t i = 0; i < n; ++i) fast_tracker::read(f, f.packets[from + i], begin, of_tcp, n - 1 - i);
+    slot* const tcp = begin + of_tcp;
+    for (slot* s = begin; s != tcp; ++s) fast_tracker::search<true>(f, *s);
+    for (slot* s = end; s != tcp;) fast_tracker::search<false>(f, *--s);
     // Where nobody has an entry, nobody has to wait.
-    const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, slots.data(), n, none.data());
+    const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, begin, n, none.data());
     if (missing != n) {
-      for (; known < from; known += at_once) fast_tracker::let_go_first(f, all + known, at_once);
+      for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
       known = from + n;
-      if (missing != 0) fast_tracker::find_connections(f, packets, slots.data(), none.data(), missing);
+      if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
     }
-    std::size_t went = 0;
-    const auto take = [&](std::size_t i, bool goes) {
-      went += goes ? 1u : 0u;
-      detail::store(to[i], verdict{verdict_code::pass, drop_reason::none, static_cast<std::uint16_t>(goes ? 0 : 1)});
-    };
-    for (std::size_t i = 0; i < of_tcp; ++i) take(tcp[i], fast_tracker::go<true>(f, packets[tcp[i]], slots[tcp[i]]));
-    for (std::size_t i = 0; i < n - of_tcp; ++i)
-      take(others[i], fast_tracker::go<false>(f, packets[others[i]], slots[others[i]]));
-    return went;
+    for (const slot* s = begin; s != tcp; ++s) fast_tracker::go<true>(f, *s);
+    for (const slot* s = end; s != tcp;) fast_tracker::go<false>(f, *--s);
   }
 };
 

@@ -16,6 +16,12 @@
 
 namespace runnel::detail {
 
+// Whether a sum of 64-bit words, each carry added, is that of a header with a right checksum: it folds to 0xffff when
+// it is a multiple of that and not 0, which no sum of an IP header is. The factor is the inverse of 0xffff in 64 bits,
+// by which all multiples, and nothing else, become small.
+[[nodiscard]] constexpr bool is_right_sum(std::uint64_t sum) noexcept {
+  return sum * 0xfffe'fffe'fffe'ffff <= 0xffff'ffff'ffff'ffff / 0xffff;
+}
 // A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
 RUNNEL_INLINE void change_sum(std::byte* at, std::uint16_t gain) noexcept {
   const auto old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
