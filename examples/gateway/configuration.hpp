@@ -8,6 +8,7 @@
 //       mac 02:00:00:00:00:01                  # the same
 //       advertise                              # tells IPv6 hosts of its networks, and that it is their router
 //     }
+//     interface phones { vlan 5 on lan  address 192.168.5.1/24 }   # the packets there with this tag, 802.1Q
 //     route default via 203.0.113.1            # its interface follows from the addresses; or say: dev wan
 //     route 10.0.0.0/8 via 192.168.1.2 mtu 1400
 //     route default via 203.0.113.1 weight 3 via 198.51.100.1   # flows are spread among up to 16 routers
@@ -22,7 +23,8 @@
 //     table inet filter { ... }                # nft's tables, as hook/parse_rule_table.hpp reads them
 //
 // Words are separated by gaps, a `#` begins a comment. Interfaces have the numbers 1, 2, ... in the order of the file.
-// Only `table` has to stand on the line of its route or rule: on the next one it begins a table of nft.
+// A VLAN has the MAC address and the MTU of the interface that it is on, which stands before it. Only `table` has to
+// stand on the line of its route or rule: on the next one it begins a table of nft.
 //
 // Rules are those of `ip rule`, in its words: `from` and `to` a network or a host, `fwmark` as `1` or `0x10/0xf0`,
 // `iif` an interface; then `table`, by number or name, or `blackhole`, `unreachable`, `prohibit`. All that is said has
@@ -61,6 +63,7 @@ struct configuration {
     std::string name, device;
     runnel::ip_interface link{.mac = {}, .mtu = 0};  // zeros: as the device says
     bool advertise = false;                          // router advertisements
+    std::uint16_t vlan = 0, parent = 0;              // its tag, and the number of the interface that it is on
   };
   struct way {
     runnel::next_hop hop{};
@@ -156,15 +159,34 @@ class configuration_reader : words {
     made.name = name.text;
     expect("{");
     while (good() && !accept("}")) {
-      if (accept("device")) made.device = quoted("a device in quotes, such as \"af_packet:eth0\"");
+      const std::size_t at = ahead().at;
+      if (accept("device")) device(made, at);
+      else if (accept("vlan")) vlan(made, at);
       else if (accept("address")) addresses(made.link);
       else if (accept("mtu")) made.link.mtu = static_cast<std::uint16_t>(number(68, 65535));
       else if (accept("mac")) made.link.mac = value(next(), runnel::parse_mac, "a MAC address");
       else if (accept("advertise")) made.advertise = true;
-      else expected(ahead(), "device, address, mtu, mac, advertise or \"}\"");
+      else expected(ahead(), "device, vlan, address, mtu, mac, advertise or \"}\"");
     }
     if (made.device.empty()) fail(name.at, "an interface needs a device: device \"af_packet:eth0\"");
+    if (made.vlan != 0 && made.link.mac != runnel::mac_address{}) fail(name.at, "a VLAN has no MAC address of its own");
     to_.interfaces.push_back(made);
+  }
+  void device(configuration::interface& made, std::size_t at) {
+    if (!made.device.empty()) return fail(at, "it has a device already");
+    made.device = quoted("a device in quotes, such as \"af_packet:eth0\"");
+  }
+  void vlan(configuration::interface& made, std::size_t at) {
+    if (!made.device.empty()) return fail(at, "it has a device already");
+    made.vlan = static_cast<std::uint16_t>(number(1, 4094));
+    expect("on");
+    const word w = next();
+    made.parent = to_.number_of(w.text);
+    if (made.parent == 0 || to_.interfaces[made.parent - 1u].vlan != 0)
+      return expected(w, "the name of an interface above that has a device");
+    for (const configuration::interface& other : to_.interfaces)
+      if (other.parent == made.parent && other.vlan == made.vlan) fail(at, "this tag is of interface " + other.name);
+    made.device = "vlan " + std::to_string(made.vlan) + " on " + std::string(w.text);
   }
   void addresses(runnel::ip_interface& link) {
     do {

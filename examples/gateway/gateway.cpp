@@ -6,8 +6,8 @@
 //     gateway --replay in.pcap [--write out.pcapng] FILE        tries FILE on a capture, without a network
 //     gateway --state connections FILE    connections outlive a restart: read at the start, written at the end
 //
-// The files: configuration.hpp reads FILE, routes.hpp makes its routes, router.hpp has the tables and the way of a
-// packet, live_view.hpp what a person sees, metrics.hpp what Prometheus does.
+// The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, router.hpp has the tables
+// and the way of a packet, live_view.hpp what a person sees, metrics.hpp what Prometheus does.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -202,13 +202,24 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   std::vector<gateway::port> ports;
   ports.reserve(config.interfaces.size());
   for (gateway::configuration::interface& c : config.interfaces) {
-    auto opened = device::open(c.device.c_str());
+    const auto n = static_cast<std::uint16_t>(ports.size() + 1);
+    gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
+    auto opened = below != nullptr
+                      ? device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan)
+                      : device::open(c.device.c_str());
     if (!opened) return fail(opened.error());
+    if (below != nullptr) {
+      below->interfaces.add(c.vlan, n);
+      const ip_interface& its = config.interfaces[c.parent - 1u].link;
+      c.link.mac = its.mac;
+      if (c.link.mtu == 0) c.link.mtu = its.mtu;
+    }
     c.link = link_of(c, *opened);
-    ports.emplace_back(c, std::move(*opened));
+    ports.emplace_back(c, std::move(*opened), n);
   }
   gateway::router r(std::move(config), std::move(rules));
   std::vector<neighbour_table*> links(r.links.size(), nullptr);
+  std::vector<router_advertiser*> routers(r.links.size(), nullptr);
   for (std::size_t n = 1; n < links.size(); ++n) {
     gateway::port& p = ports[n - 1];
     p.memory = std::make_unique<gateway::table_memory>(neighbour_table::bytes_needed(r.config.neighbours));
@@ -218,6 +229,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
                           .failed = [](void*, packet&& late) { (void)unreachable.push(std::move(late)); }});
     p.advertiser = std::make_unique<router_advertiser>(*p.neighbours, advertising_options{}, gateway::random_seed());
     links[n] = p.neighbours.get();
+    routers[n] = p.advertiser.get();
     for (const interface_address& a : r.links[n].addresses) (void)links[n]->announce(a.address);
   }
   real_clock time;
@@ -236,26 +248,32 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   return gateway::with_path(r, wire, out, [&](auto& path) {
     const auto from = [&](std::uint16_t n) {
       const mac_address own = r.links[n].mac;
-      gateway::port& p = ports[n - 1u];
-      return named("for us", xdp([own](ethernet e) {
+      const gateway::interfaces_of_device& interfaces = ports[n - 1u].interfaces;
+      return named("for us", xdp([own, tagged = interfaces.has_vlans()](ethernet e) {
                      const bool ours = e.destination() == own || e.destination().is_multicast();
-                     return ours && !ethertype::is_vlan(e.ethertype()) ? pass : drop(drop_reason::other_host);
+                     return ours && (tagged || !ethertype::is_vlan(e.ethertype())) ? pass
+                                                                                   : drop(drop_reason::other_host);
                    })) |
              parse() |
-             named("count",
-                   [&p, n](packet& seen) {
-                     seen.iif(n);
-                     ++p.received.packets;
-                     p.received.bytes += seen.total_length();
+             named("interface",
+                   [&interfaces, &ports](packet& p) {
+                     p.iif(interfaces.take(p));
+                     if (p.iif() == 0) return drop(drop_reason::other_host);
+                     gateway::port& by = ports[p.iif() - 1u];
+                     ++by.received.packets;
+                     by.received.bytes += p.total_length();
+                     return verdict{pass};
                    }) |
-             answer_neighbours(*p.neighbours) | hear_routers(*p.advertiser) | shared(path);
+             answer_neighbours(links.data(), links.size()) | hear_routers(routers.data(), routers.size()) |
+             shared(path);
     };
     std::vector<decltype(attach(ports[0].device, from(1)))> inputs;
     std::vector<decltype(attach(*ports[0].neighbours, transmit(ports[0].device)))> questions;
     std::vector<decltype(attach(*ports[0].advertiser))> advertisers;
     for (std::size_t n = 1; n < links.size(); ++n) {
       advertisers.push_back(attach(*ports[n - 1].advertiser));
-      inputs.push_back(attach(ports[n - 1u].device, from(static_cast<std::uint16_t>(n))));
+      if (r.config.interfaces[n - 1].vlan == 0)
+        inputs.push_back(attach(ports[n - 1u].device, from(static_cast<std::uint16_t>(n))));
       questions.push_back(attach(*ports[n - 1u].neighbours, transmit(ports[n - 1u].device)));
     }
     // What waited in vain for its neighbour has been translated and counted already: the error is routed like any
@@ -290,8 +308,10 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
           std::string why;
           auto fresh = read(file, next, why);
           if (fresh) {
-            for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i)
+            for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i) {
+              next.interfaces[i].link.mac = r.links[i + 1].mac;
               next.interfaces[i].link = link_of(next.interfaces[i], ports[i].device);
+            }
             why = r.reload(std::move(next), std::move(fresh));
           }
           if (why.empty()) advertise();

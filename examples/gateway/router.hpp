@@ -38,6 +38,7 @@
 
 #include "configuration.hpp"
 #include "routes.hpp"
+#include "vlans.hpp"
 
 namespace gateway {
 
@@ -128,7 +129,8 @@ class rule_set {
 
 // A link: the device, who is there, and what went by.
 struct port {
-  port(const configuration::interface& c, runnel::device::any_device&& d) : name(c.name), device(std::move(d)) {}
+  port(const configuration::interface& c, runnel::device::any_device&& d, std::uint16_t number)
+      : name(c.name), device(std::move(d)), interfaces(number) {}
 
   // Tells the hosts of the link of its IPv6 networks, if the configuration says so.
   void advertise(const configuration::interface& c, const runnel::ip_interface& link, runnel::instant now) {
@@ -144,6 +146,7 @@ struct port {
 
   std::string name;
   runnel::device::any_device device;
+  interfaces_of_device interfaces;
   std::unique_ptr<table_memory> memory;
   std::unique_ptr<runnel::neighbour_table> neighbours;
   std::unique_ptr<runnel::router_advertiser> advertiser;

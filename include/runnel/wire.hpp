@@ -29,6 +29,7 @@
 #include <runnel/wire/tunnel.hpp>
 #include <runnel/wire/udp.hpp>
 #include <runnel/wire/vlan.hpp>
+#include <runnel/wire/vlan_tag.hpp>
 #include <runnel/wire/vxlan.hpp>
 
 #endif

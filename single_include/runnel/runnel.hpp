@@ -36557,29 +36557,48 @@ namespace detail {
   return drop_reason::none;
 }
 
+// Who listens on a link: the only one, or that of the interface by which a packet came.
+template <class Listener>
+struct one_listener {
+  Listener* only;
+  [[nodiscard]] RUNNEL_INLINE Listener* of(const packet&) const noexcept { return only; }
+};
+template <class Listener>
+struct listener_of_interface {
+  Listener* const* all;
+  std::size_t n;
+  [[nodiscard]] RUNNEL_INLINE Listener* of(const packet& p) const noexcept {
+    return p.iif() < n ? all[p.iif()] : nullptr;
+  }
+};
+
+template <class Tables>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "answer_neighbours";
 
-  constexpr explicit answer_neighbours_stage(neighbour_table& t) noexcept : table(&t) {}
+  constexpr explicit answer_neighbours_stage(Tables t) noexcept : tables(t) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
-    if (found.has<arp>()) [[unlikely]]
-      return taken_message(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
-    if (found.has<icmpv6>()) [[unlikely]]
-      return hear_icmpv6(p, found, c.now);
-    return pass;
+    const bool is_arp = found.has<arp>();
+    if (!is_arp && !found.has<icmpv6>()) [[likely]]
+      return pass;
+    neighbour_table* const table = tables.of(p);
+    if (table == nullptr) return pass;
+    if (!is_arp) return hear_icmpv6(table, p, found, c.now);
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), c.now));
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  neighbour_table* table;
+  Tables tables;
 
  private:
-  [[nodiscard]] bool is_for_us(const header_map& found) const noexcept {
-    return found.has<ethernet>() && found.get<ethernet>().destination() == table->link().mac;
+  [[nodiscard]] static bool is_for_us(const neighbour_table& table, const header_map& found) noexcept {
+    return found.has<ethernet>() && found.get<ethernet>().destination() == table.link().mac;
   }
-  [[nodiscard]] verdict hear_icmpv6(packet& p, const header_map& found, instant now) const noexcept {
+  [[nodiscard]] static verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
+                                           instant now) noexcept {
     const auto around = found.get<ipv6>();
     const std::uint8_t type = found.get<icmpv6>().kind().type;
     const bool asks = type == icmpv6::neighbour_solicitation.type;
@@ -36609,7 +36628,12 @@ struct answer_neighbours_stage : stage_defaults {
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
-  return detail::answer_neighbours_stage{neighbours};
+  return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}};
+}
+/// The same on several links: each packet by the table of the interface that it came by, `tables[packet.iif()]`, of
+/// `n`. One that came by an interface without a table passes. The list must outlive the pipeline too.
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
+  return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
 
 }  // namespace runnel
@@ -41724,20 +41748,20 @@ class router_discovery {
 #ifndef RUNNEL_IP_HEAR_ROUTERS_HPP
 #define RUNNEL_IP_HEAR_ROUTERS_HPP
 
-#include <cstdint>  // uint8_t
+#include <cstddef>  // size_t
 
 namespace runnel {
 
 namespace detail {
 
 // What a listener has a `hear` for; the rest passes by.
-template <class Listener>
+template <class Listeners>
 struct hear_routers_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "hear_routers";
 
-  constexpr explicit hear_routers_stage(Listener& l) noexcept : listener(&l) {}
+  constexpr explicit hear_routers_stage(Listeners l) noexcept : listeners(l) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<icmpv6>()) [[unlikely]]
@@ -41746,11 +41770,11 @@ struct hear_routers_stage : stage_defaults {
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  Listener* listener;
+  Listeners listeners;
 
  private:
-  template <class Message>
-  [[nodiscard]] verdict take(packet& p, const header_map& found, instant now) const noexcept {
+  template <class Message, class Listener>
+  [[nodiscard]] static verdict take(Listener* listener, packet& p, const header_map& found, instant now) noexcept {
     if constexpr (requires(const Message& m) { listener->hear(m, found.get<ipv6>(), mac_address{}, now); }) {
       const ipv6 around = found.get<ipv6>();
       const ipv6_address to = around.destination();
@@ -41764,10 +41788,12 @@ struct hear_routers_stage : stage_defaults {
     }
   }
   [[nodiscard, gnu::noinline]] verdict hear(packet& p, const header_map& found, instant now) const noexcept {
+    auto* const listener = listeners.of(p);
+    if (listener == nullptr) return pass;
     switch (found.get<icmpv6>().kind().type) {
-      case icmpv6::router_solicitation.type: return take<router_solicitation>(p, found, now);
-      case icmpv6::router_advertisement.type: return take<router_advertisement>(p, found, now);
-      case icmpv6::redirect.type: return take<ndp_redirect>(p, found, now);
+      case icmpv6::router_solicitation.type: return take<router_solicitation>(listener, p, found, now);
+      case icmpv6::router_advertisement.type: return take<router_advertisement>(listener, p, found, now);
+      case icmpv6::redirect.type: return take<ndp_redirect>(listener, p, found, now);
       default: return pass;
     }
   }
@@ -41779,11 +41805,15 @@ struct hear_routers_stage : stage_defaults {
 /// they must not be is dropped (RFC 4861 §6.1: `neighbour_malformed`, `icmp_checksum`). The answer goes out where the
 /// advertiser's neighbour table is attached. Needs `parse()` before it; the advertiser must outlive the pipeline.
 [[nodiscard]] constexpr auto hear_routers(router_advertiser& advertiser) noexcept {
-  return detail::hear_routers_stage<router_advertiser>{advertiser};
+  return detail::hear_routers_stage{detail::one_listener<router_advertiser>{&advertiser}};
+}
+/// The same on several links, as with `answer_neighbours`: `advertisers[packet.iif()]`, of `n`.
+[[nodiscard]] constexpr auto hear_routers(router_advertiser* const* advertisers, std::size_t n) noexcept {
+  return detail::hear_routers_stage{detail::listener_of_interface<router_advertiser>{advertisers, n}};
 }
 /// Takes router advertisements and redirects, as a host, in the same manner.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
-  return detail::hear_routers_stage<router_discovery>{discovery};
+  return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
 }
 
 }  // namespace runnel
@@ -48991,6 +49021,71 @@ struct nat_ftp_stage : stage_defaults {
 #define RUNNEL_VERSION_MAJOR 0
 #define RUNNEL_VERSION_MINOR 1
 #define RUNNEL_VERSION_PATCH 0
+
+#endif
+
+// ==== runnel/wire/vlan_tag.hpp =======================================================================================
+// Takes VLAN tags off packets and puts them on: how a frame changes between a trunk and one of its VLANs. IEEE 802.1Q
+// §6.9; what skb_vlan_pop and skb_vlan_push do.
+#ifndef RUNNEL_WIRE_VLAN_TAG_HPP
+#define RUNNEL_WIRE_VLAN_TAG_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+
+namespace runnel {
+
+namespace detail {
+
+// Both Ethernet addresses to another place, four bytes from where they are.
+inline void move_addresses(std::byte* to, const std::byte* from) noexcept {
+  const auto first = load<std::uint64_t>(from);
+  const auto rest = load<std::uint32_t>(from + 8);
+  store(to, first);
+  store(to + 8, rest);
+}
+// What is known of a packet that was dissected, when its link header has other tags than before.
+inline void note_tags(packet& p, int bytes) noexcept {
+  layers l = p.layers();
+  if (l.link < 14) return;
+  constexpr auto tagged = static_cast<unsigned>(protocol::vlan);
+  const bool has_tags = ethertype::is_vlan(load_be16(p.data() + 12));
+  l.protocols = static_cast<std::uint16_t>(has_tags ? l.protocols | tagged : l.protocols & ~tagged);
+  l.link = static_cast<std::uint8_t>(l.link + bytes);
+  p.layers(l);
+}
+
+}  // namespace detail
+
+/// Takes the outermost VLAN tag off a packet that begins with its Ethernet header; what `parse()` has found of it stays
+/// right. False, and nothing has changed, when there is no tag, or when its bytes are shared and there is no memory to
+/// copy them.
+[[nodiscard]] inline bool pop_vlan(packet& p) noexcept {
+  if (p.length() < 18 || !ethertype::is_vlan(load_be16(p.data() + 12))) return false;
+  if (p.is_shared() && !p.unshare()) return false;
+  std::byte* const at = p.writable().data();
+  detail::move_addresses(at + 4, at);
+  if (!p.pull(4)) return detail::move_addresses(at, at + 4), false;
+  detail::note_tags(p, -4);
+  return true;
+}
+/// Puts a tag behind the Ethernet addresses of a packet that begins with them, before tags that are there; its `type`
+/// is not looked at. What `parse()` has found of it stays right. False, and nothing has changed, when it is no Ethernet
+/// frame, has no four bytes of headroom, or when its bytes are shared and there is no memory to copy them.
+[[nodiscard]] inline bool push_vlan(packet& p, vlan_header tag) noexcept {
+  if (p.length() < 14 || p.headroom() < 4) return false;
+  if (p.is_shared() && !p.unshare()) return false;
+  std::byte* const at = p.push(4);
+  if (at == nullptr) return false;
+  detail::move_addresses(at, at + 4);
+  store_be16(at + 12, tag.ethertype());
+  tag.type = load_be16(at + 16);
+  tag.write({at + 14, 4}, {});
+  detail::note_tags(p, 4);
+  return true;
+}
+
+}  // namespace runnel
 
 #endif
 

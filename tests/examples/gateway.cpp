@@ -85,6 +85,35 @@ TEST_CASE("gateway: a configuration says interfaces, addresses, routes and limit
   CHECK(c.fast_path == 65536);
 }
 
+TEST_CASE("gateway: a VLAN is an interface on that of its device") {
+  gateway::configuration c;
+  REQUIRE(read_route("interface phones { vlan 5 on lan address 10.5.0.1/24 advertise }\n"
+                     "interface guests { vlan 4094 on lan mtu 1400 }\n"
+                     "interface tv { vlan 5 on wan }\n"
+                     "route 10.6.0.0/16 via 10.5.0.9\n",
+                     &c) == "ok");
+  REQUIRE(c.interfaces.size() == 5);
+  CHECK(c.interfaces[2].vlan == 5);
+  CHECK(c.interfaces[2].parent == 1);
+  CHECK(c.interfaces[2].device == "vlan 5 on lan");
+  CHECK(c.interfaces[3].vlan == 4094);
+  CHECK(c.interfaces[3].link.mtu == 1400);
+  CHECK(c.interfaces[4].parent == 2);
+  CHECK(c.routes[0].ways[0].hop.oif == 3);
+  CHECK(read_route("interface a { vlan 4095 on lan }") == "3:20 expected a number from 1 to 4094, not \"4095\"");
+  CHECK(read_route("interface a { vlan 5 lan }") == "3:22 expected \"on\", not \"lan\"");
+  CHECK(read_route("interface a { vlan 5 on a }") ==
+        "3:25 expected the name of an interface above that has a device, not \"a\"");
+  CHECK(read_route("interface a { vlan 5 on lan }\ninterface b { vlan 6 on a }") ==
+        "4:25 expected the name of an interface above that has a device, not \"a\"");
+  CHECK(read_route("interface a { vlan 5 on lan }\ninterface b { vlan 5 on lan }") ==
+        "4:15 this tag is of interface a");
+  CHECK(read_route("interface a { device \"null:\" vlan 5 on lan }") == "3:30 it has a device already");
+  CHECK(read_route("interface a { vlan 5 on lan device \"null:\" }") == "3:29 it has a device already");
+  CHECK(read_route("interface a { vlan 5 on lan mac 02:00:00:00:00:01 }") ==
+        "3:11 a VLAN has no MAC address of its own");
+}
+
 TEST_CASE("gateway: the interface of a route is named, or that of its router") {
   gateway::configuration c;
   CHECK(read_route("route default via 203.0.113.1\n"
@@ -166,7 +195,7 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"\"\"");
   CHECK(read_configuration("interface lan { }") == "1:11 an interface needs a device: device \"af_packet:eth0\"");
   CHECK(read_configuration("interface lan { device \"x\"") ==
-        "1:27 expected device, address, mtu, mac, advertise or \"}\", not the end");
+        "1:27 expected device, vlan, address, mtu, mac, advertise or \"}\", not the end");
   CHECK(read_configuration("interface 5 { device \"x\" }") ==
         "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"5\"");
   CHECK(read_configuration(two_networks + "interface lan { device \"x\" }") ==

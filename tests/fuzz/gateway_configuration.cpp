@@ -24,6 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::size_t i = 0; i < made.interfaces.size(); ++i) {
     CHECK(made.number_of(made.interfaces[i].name) == i + 1);
     CHECK(!made.interfaces[i].device.empty());
+    CHECK((made.interfaces[i].vlan != 0) == (made.interfaces[i].parent != 0) && made.interfaces[i].parent <= i);
   }
   for (const gateway::configuration::route& r : made.routes) {
     CHECK(r.covered.is_v4() || r.covered.is_v6());

@@ -30,6 +30,17 @@ TEST_CASE("RFC 4861 7.2.2, RFC 1122 2.3.2.2: a packet waits until its neighbour 
   CHECK(h.table.statistics().solicitations == 1);
 }
 
+TEST_CASE("on several links each message is heard by the table of the interface that it came by") {
+  host h;
+  neighbour_table* tables[] = {nullptr, nullptr, &h.table};
+  const ethernet_header to_us{.source = peer, .destination = us};
+  const auto came_by = [](std::uint16_t n) { return [n](packet& p) { p.iif(n); }; };
+  CHECK(h.send(0, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  for (const auto elsewhere : std::vector<std::uint16_t>{0, 1, 3})
+    CHECK(h.hear_by(came_by(elsewhere) | answer_neighbours(tables, 3), 5, to_us, reply(peer4, peer)) == "passed");
+  CHECK(h.hear_by(came_by(2) | answer_neighbours(tables, 3), 5, to_us, reply(peer4, peer)) == "to 02 #1");
+}
+
 TEST_CASE("the same in IPv6") {
   host h;
   CHECK(h.send(0, 1, peer6) == "to 33:33:ff:00:00:02 who-has 2001:db8::2 tell 2001:db8::1");

@@ -11,6 +11,7 @@
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
+#include <runnel/config.hpp>
 #include <runnel/flow/stage.hpp>
 #include <runnel/ip/neighbour.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
@@ -114,29 +115,48 @@ namespace detail {
   return drop_reason::none;
 }
 
+// Who listens on a link: the only one, or that of the interface by which a packet came.
+template <class Listener>
+struct one_listener {
+  Listener* only;
+  [[nodiscard]] RUNNEL_INLINE Listener* of(const packet&) const noexcept { return only; }
+};
+template <class Listener>
+struct listener_of_interface {
+  Listener* const* all;
+  std::size_t n;
+  [[nodiscard]] RUNNEL_INLINE Listener* of(const packet& p) const noexcept {
+    return p.iif() < n ? all[p.iif()] : nullptr;
+  }
+};
+
+template <class Tables>
 struct answer_neighbours_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "answer_neighbours";
 
-  constexpr explicit answer_neighbours_stage(neighbour_table& t) noexcept : table(&t) {}
+  constexpr explicit answer_neighbours_stage(Tables t) noexcept : tables(t) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
-    if (found.has<arp>()) [[unlikely]]
-      return taken_message(p, hear(*table, found.get<arp>(), is_for_us(found), c.now));
-    if (found.has<icmpv6>()) [[unlikely]]
-      return hear_icmpv6(p, found, c.now);
-    return pass;
+    const bool is_arp = found.has<arp>();
+    if (!is_arp && !found.has<icmpv6>()) [[likely]]
+      return pass;
+    neighbour_table* const table = tables.of(p);
+    if (table == nullptr) return pass;
+    if (!is_arp) return hear_icmpv6(table, p, found, c.now);
+    return taken_message(p, hear(*table, found.get<arp>(), is_for_us(*table, found), c.now));
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  neighbour_table* table;
+  Tables tables;
 
  private:
-  [[nodiscard]] bool is_for_us(const header_map& found) const noexcept {
-    return found.has<ethernet>() && found.get<ethernet>().destination() == table->link().mac;
+  [[nodiscard]] static bool is_for_us(const neighbour_table& table, const header_map& found) noexcept {
+    return found.has<ethernet>() && found.get<ethernet>().destination() == table.link().mac;
   }
-  [[nodiscard]] verdict hear_icmpv6(packet& p, const header_map& found, instant now) const noexcept {
+  [[nodiscard]] static verdict hear_icmpv6(neighbour_table* table, packet& p, const header_map& found,
+                                           instant now) noexcept {
     const auto around = found.get<ipv6>();
     const std::uint8_t type = found.get<icmpv6>().kind().type;
     const bool asks = type == icmpv6::neighbour_solicitation.type;
@@ -166,7 +186,12 @@ struct answer_neighbours_stage : stage_defaults {
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
-  return detail::answer_neighbours_stage{neighbours};
+  return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}};
+}
+/// The same on several links: each packet by the table of the interface that it came by, `tables[packet.iif()]`, of
+/// `n`. One that came by an interface without a table passes. The list must outlive the pipeline too.
+[[nodiscard]] constexpr auto answer_neighbours(neighbour_table* const* tables, std::size_t n) noexcept {
+  return detail::answer_neighbours_stage{detail::listener_of_interface<neighbour_table>{tables, n}};
 }
 
 }  // namespace runnel

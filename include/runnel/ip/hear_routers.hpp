@@ -4,12 +4,13 @@
 #ifndef RUNNEL_IP_HEAR_ROUTERS_HPP
 #define RUNNEL_IP_HEAR_ROUTERS_HPP
 
-#include <cstdint>  // uint8_t
+#include <cstddef>  // size_t
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/flow/stage.hpp>
+#include <runnel/ip/answer_neighbours.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
 #include <runnel/ip/router_advertiser.hpp>
 #include <runnel/ip/router_discovery.hpp>
@@ -26,13 +27,13 @@ namespace runnel {
 namespace detail {
 
 // What a listener has a `hear` for; the rest passes by.
-template <class Listener>
+template <class Listeners>
 struct hear_routers_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
   static constexpr bool needs_parsed = true;
   static constexpr const char* name = "hear_routers";
 
-  constexpr explicit hear_routers_stage(Listener& l) noexcept : listener(&l) {}
+  constexpr explicit hear_routers_stage(Listeners l) noexcept : listeners(l) {}
   RUNNEL_INLINE verdict operator()(packet& p, context& c) noexcept {
     const header_map found{static_cast<const packet&>(p)};
     if (found.has<icmpv6>()) [[unlikely]]
@@ -41,11 +42,11 @@ struct hear_routers_stage : stage_defaults {
   }
   constexpr void print_name(text_writer& out) const noexcept { out << name; }
 
-  Listener* listener;
+  Listeners listeners;
 
  private:
-  template <class Message>
-  [[nodiscard]] verdict take(packet& p, const header_map& found, instant now) const noexcept {
+  template <class Message, class Listener>
+  [[nodiscard]] static verdict take(Listener* listener, packet& p, const header_map& found, instant now) noexcept {
     if constexpr (requires(const Message& m) { listener->hear(m, found.get<ipv6>(), mac_address{}, now); }) {
       const ipv6 around = found.get<ipv6>();
       const ipv6_address to = around.destination();
@@ -59,10 +60,12 @@ struct hear_routers_stage : stage_defaults {
     }
   }
   [[nodiscard, gnu::noinline]] verdict hear(packet& p, const header_map& found, instant now) const noexcept {
+    auto* const listener = listeners.of(p);
+    if (listener == nullptr) return pass;
     switch (found.get<icmpv6>().kind().type) {
-      case icmpv6::router_solicitation.type: return take<router_solicitation>(p, found, now);
-      case icmpv6::router_advertisement.type: return take<router_advertisement>(p, found, now);
-      case icmpv6::redirect.type: return take<ndp_redirect>(p, found, now);
+      case icmpv6::router_solicitation.type: return take<router_solicitation>(listener, p, found, now);
+      case icmpv6::router_advertisement.type: return take<router_advertisement>(listener, p, found, now);
+      case icmpv6::redirect.type: return take<ndp_redirect>(listener, p, found, now);
       default: return pass;
     }
   }
@@ -74,11 +77,15 @@ struct hear_routers_stage : stage_defaults {
 /// they must not be is dropped (RFC 4861 §6.1: `neighbour_malformed`, `icmp_checksum`). The answer goes out where the
 /// advertiser's neighbour table is attached. Needs `parse()` before it; the advertiser must outlive the pipeline.
 [[nodiscard]] constexpr auto hear_routers(router_advertiser& advertiser) noexcept {
-  return detail::hear_routers_stage<router_advertiser>{advertiser};
+  return detail::hear_routers_stage{detail::one_listener<router_advertiser>{&advertiser}};
+}
+/// The same on several links, as with `answer_neighbours`: `advertisers[packet.iif()]`, of `n`.
+[[nodiscard]] constexpr auto hear_routers(router_advertiser* const* advertisers, std::size_t n) noexcept {
+  return detail::hear_routers_stage{detail::listener_of_interface<router_advertiser>{advertisers, n}};
 }
 /// Takes router advertisements and redirects, as a host, in the same manner.
 [[nodiscard]] constexpr auto hear_routers(router_discovery& discovery) noexcept {
-  return detail::hear_routers_stage<router_discovery>{discovery};
+  return detail::hear_routers_stage{detail::one_listener<router_discovery>{&discovery}};
 }
 
 }  // namespace runnel
