@@ -44139,28 +44139,28 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 
 enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
-// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges, `flags`
-// are the sender's, which are written last: a byte may be any object's, and all would have to be read again behind it.
-RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, std::uint8_t flags, tcp_kind kind, const tcp_segment& s,
+// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges.
+RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, const tcp_segment& s,
                              std::uint32_t sequence, std::uint32_t end, std::uint32_t ack,
                              std::uint32_t sack) noexcept {
-  tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
+  tcp_side& sender = w.side[direction];
+  tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
   std::uint32_t window = s.window;
   if ((s.flags & tcp_flags::syn) == 0) window <<= w.scale[direction];
   const std::uint32_t offered = window + (sack - ack);
   if (sender.max_window < offered) sender.max_window = offered;
   if (is_after(end, sender.end)) {
     sender.end = end;
-    flags |= unacknowledged;
+    sender_flags |= unacknowledged;
   }
-  if ((s.flags & tcp_flags::ack) != 0 && ((flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+  if ((s.flags & tcp_flags::ack) != 0 && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
     sender.max_ack = ack;
-    flags |= has_max_ack;
+    sender_flags |= has_max_ack;
   }
-  if (is_after(end, sender.max_end) && receiver.max_window != 0) receiver.max_window += end - sender.max_end;
+  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
   if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) w.flags[direction ^ 1u] &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
-  w.flags[direction] = flags;
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
   if (kind == kind_ack) {
     if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
         w.last_window == s.window) {
@@ -44237,7 +44237,7 @@ RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, std::uint8_t fla
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  tcp_learn(w, direction, sender_flags, kind, s, sequence, end, ack, sack);
+  tcp_learn(w, direction, kind, s, sequence, end, ack, sack);
   return tcp_fit::inside;
 }
 
@@ -46384,6 +46384,11 @@ struct fast_tracker {
     leave(p, *e);
   }
 
+  // The same of packets none of which has an entry.
+  [[gnu::noinline]] static void miss_all(facts& f, const slot* slots, std::size_t n) noexcept {
+    for (std::size_t i = 0; i < n; ++i) miss_one(f, slots[i]);
+  }
+
   // Remembers how the packets of a flow look that leave like this one, if the fast way can do it exactly.
   static void add(flowtable& flows, const packet& p, const context& x) noexcept {
     const connection_word word{p.connection()};
@@ -46527,7 +46532,8 @@ struct fast_tracker {
     go_slow(f, s);
   }
   // The same of a packet without an entry.
-  [[gnu::noinline]] static void miss(facts& f, const slot& s) noexcept {
+  [[gnu::noinline]] static void miss(facts& f, const slot& s) noexcept { miss_one(f, s); }
+  RUNNEL_INLINE static void miss_one(facts& f, const slot& s) noexcept {
     flowtable_statistics& count = f.flows.statistics_;
     ++(s.kind == look::strange ? count.other : s.is_stale ? count.stale : count.misses);
     f.behind |= s.behind;
@@ -46683,9 +46689,10 @@ struct fast_tracker {
     const std::uint32_t allowed = sender.max_end - g.sequence, known = receiver.end - g.ack,
                         new_enough = g.end - sender.end + receiver.max_window, recent = ack_window - known;
     if (sender.max_window == 0 || static_cast<std::int32_t>(allowed | known | new_enough | recent) < 0) return false;
-    const auto flags = static_cast<std::uint8_t>((w.flags[direction] & ~unsigned{continues}) |
-                                                 (g.sequence == sender.end ? unsigned{continues} : 0u));
-    tcp_learn(w, direction, flags, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
+    std::uint8_t& flags = w.flags[direction];
+    flags = static_cast<std::uint8_t>((flags & ~unsigned{continues}) |
+                                      (g.sequence == sender.end ? unsigned{continues} : 0u));
+    tcp_learn(w, direction, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
     w.last_index = kind_ack;
     w.last_direction = static_cast<std::uint8_t>(direction);
     const std::uint8_t timeout = tcp_timeout(w, kind_ack, tcp_transitions::est, f.table.options_, f.table.ticks_);
@@ -46976,11 +46983,10 @@ struct fast_path_decision {
     for (slot* s = end; s != tcp;) fast_tracker::search<false>(f, *--s);
     // Where nobody has an entry, nobody has to wait.
     const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, begin, n, none.data());
-    if (missing != n) {
-      for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
-      known = from + n;
-      if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
-    }
+    if (missing == n) return fast_tracker::miss_all(f, begin, n);
+    for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
+    known = from + n;
+    if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
     for (const slot* s = begin; s != tcp; ++s) fast_tracker::go<true>(f, *s);
     for (const slot* s = end; s != tcp;) fast_tracker::go<false>(f, *--s);
   }

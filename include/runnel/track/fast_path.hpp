@@ -100,11 +100,10 @@ struct fast_path_decision {
     for (slot* s = end; s != tcp;) fast_tracker::search<false>(f, *--s);
     // Where nobody has an entry, nobody has to wait.
     const std::size_t missing = !f.beside ? 0 : fast_tracker::search_beside(f, begin, n, none.data());
-    if (missing != n) {
-      for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
-      known = from + n;
-      if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
-    }
+    if (missing == n) return fast_tracker::miss_all(f, begin, n);
+    for (; known < from; known += at_once) fast_tracker::let_go_first(f, f.packets + known, at_once);
+    known = from + n;
+    if (missing != 0) fast_tracker::find_connections(f, begin, none.data(), missing);
     for (const slot* s = begin; s != tcp; ++s) fast_tracker::go<true>(f, *s);
     for (const slot* s = end; s != tcp;) fast_tracker::go<false>(f, *--s);
   }

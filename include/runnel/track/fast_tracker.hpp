@@ -220,6 +220,11 @@ struct fast_tracker {
     leave(p, *e);
   }
 
+  // The same of packets none of which has an entry.
+  [[gnu::noinline]] static void miss_all(facts& f, const slot* slots, std::size_t n) noexcept {
+    for (std::size_t i = 0; i < n; ++i) miss_one(f, slots[i]);
+  }
+
   // Remembers how the packets of a flow look that leave like this one, if the fast way can do it exactly.
   static void add(flowtable& flows, const packet& p, const context& x) noexcept {
     const connection_word word{p.connection()};
@@ -363,7 +368,8 @@ struct fast_tracker {
     go_slow(f, s);
   }
   // The same of a packet without an entry.
-  [[gnu::noinline]] static void miss(facts& f, const slot& s) noexcept {
+  [[gnu::noinline]] static void miss(facts& f, const slot& s) noexcept { miss_one(f, s); }
+  RUNNEL_INLINE static void miss_one(facts& f, const slot& s) noexcept {
     flowtable_statistics& count = f.flows.statistics_;
     ++(s.kind == look::strange ? count.other : s.is_stale ? count.stale : count.misses);
     f.behind |= s.behind;
@@ -519,9 +525,10 @@ struct fast_tracker {
     const std::uint32_t allowed = sender.max_end - g.sequence, known = receiver.end - g.ack,
                         new_enough = g.end - sender.end + receiver.max_window, recent = ack_window - known;
     if (sender.max_window == 0 || static_cast<std::int32_t>(allowed | known | new_enough | recent) < 0) return false;
-    const auto flags = static_cast<std::uint8_t>((w.flags[direction] & ~unsigned{continues}) |
-                                                 (g.sequence == sender.end ? unsigned{continues} : 0u));
-    tcp_learn(w, direction, flags, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
+    std::uint8_t& flags = w.flags[direction];
+    flags = static_cast<std::uint8_t>((flags & ~unsigned{continues}) |
+                                      (g.sequence == sender.end ? unsigned{continues} : 0u));
+    tcp_learn(w, direction, kind_ack, g, g.sequence, g.end, g.ack, g.ack);
     w.last_index = kind_ack;
     w.last_direction = static_cast<std::uint8_t>(direction);
     const std::uint8_t timeout = tcp_timeout(w, kind_ack, tcp_transitions::est, f.table.options_, f.table.ticks_);

@@ -172,28 +172,28 @@ inline void read_options(const tcp_segment& s, std::uint8_t& scale, std::uint8_t
 
 enum class tcp_fit : std::uint8_t { inside, ignored, outside };
 
-// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges, `flags`
-// are the sender's, which are written last: a byte may be any object's, and all would have to be read again behind it.
-RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, std::uint8_t flags, tcp_kind kind, const tcp_segment& s,
+// What is learned from a segment that lies in the window; `sack` is the highest number that it acknowledges.
+RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, const tcp_segment& s,
                              std::uint32_t sequence, std::uint32_t end, std::uint32_t ack,
                              std::uint32_t sack) noexcept {
-  tcp_side &sender = w.side[direction], &receiver = w.side[direction ^ 1u];
+  tcp_side& sender = w.side[direction];
+  tcp_side& receiver = w.side[direction ^ 1u];
+  std::uint8_t &sender_flags = w.flags[direction], &receiver_flags = w.flags[direction ^ 1u];
   std::uint32_t window = s.window;
   if ((s.flags & tcp_flags::syn) == 0) window <<= w.scale[direction];
   const std::uint32_t offered = window + (sack - ack);
   if (sender.max_window < offered) sender.max_window = offered;
   if (is_after(end, sender.end)) {
     sender.end = end;
-    flags |= unacknowledged;
+    sender_flags |= unacknowledged;
   }
-  if ((s.flags & tcp_flags::ack) != 0 && ((flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
+  if ((s.flags & tcp_flags::ack) != 0 && ((sender_flags & has_max_ack) == 0 || is_after(ack, sender.max_ack))) {
     sender.max_ack = ack;
-    flags |= has_max_ack;
+    sender_flags |= has_max_ack;
   }
-  if (is_after(end, sender.max_end) && receiver.max_window != 0) receiver.max_window += end - sender.max_end;
+  if (receiver.max_window != 0 && is_after(end, sender.max_end)) receiver.max_window += end - sender.max_end;
   if (is_after(sack + window, receiver.max_end - 1)) receiver.max_end = sack + window + (window == 0 ? 1 : 0);
-  if (ack == receiver.end) w.flags[direction ^ 1u] &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
-  w.flags[direction] = flags;
+  if (ack == receiver.end) receiver_flags &= static_cast<std::uint8_t>(~unsigned{unacknowledged});
   if (kind == kind_ack) {
     if (w.last_direction == direction && w.last_sequence == sequence && w.last_ack == ack && w.last_end == end &&
         w.last_window == s.window) {
@@ -270,7 +270,7 @@ RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, std::uint8_t fla
   if (!ack_known) return unless_liberal(tcp_fit::outside);
   if (!in_receive_window || !ack_recent) return unless_liberal(tcp_fit::ignored);
 
-  tcp_learn(w, direction, sender_flags, kind, s, sequence, end, ack, sack);
+  tcp_learn(w, direction, kind, s, sequence, end, ack, sack);
   return tcp_fit::inside;
 }
 
