@@ -108,6 +108,12 @@ int replay(gateway::router& r, const char* from, device::any_device& to) {
 
 // ---- the network
 
+// The device of an interface; that of a VLAN sends by the one below.
+result<device::any_device, error> open_device(const gateway::configuration::interface& c, gateway::port* below) {
+  if (below == nullptr) return device::open(c.device.c_str());
+  return device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan);
+}
+
 // What a device is on its link: the configuration says it, or the interface.
 ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device) {
   ip_interface link = c.link;
@@ -204,9 +210,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   for (gateway::configuration::interface& c : config.interfaces) {
     const auto n = static_cast<std::uint16_t>(ports.size() + 1);
     gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
-    auto opened = below != nullptr
-                      ? device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan)
-                      : device::open(c.device.c_str());
+    auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
     if (below != nullptr) {
       below->interfaces.add(c.vlan, n);
