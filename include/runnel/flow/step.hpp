@@ -96,7 +96,9 @@ RUNNEL_INLINE void prefetch_group(List& list, packet& p, context& c, const layer
 template <place At>
 [[nodiscard]] RUNNEL_INLINE known_layers known_at(const packet& p) noexcept {
   if constexpr (At.dissected) {
-    const layers found = p.layers();
+    // Member by member, so that only those are loaded which somebody looks at.
+    const layers& in = p.layers();
+    const layers found{in.protocols, in.network, in.transport, in.link, in.fault};
     // What had a fault was dropped by parse().
     if (At.parsed && !found.has(protocol::parsed)) __builtin_unreachable();
     return {found, true};
