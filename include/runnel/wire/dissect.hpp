@@ -385,14 +385,18 @@ template <std::size_t At, std::size_t Header, unsigned Bits>
 // The short way: IPv4 without options or IPv6, at byte `At` of at least `At` + 28, with TCP or UDP and nothing wrong.
 // Answers only when it is sure. `a - least <= b - least` stands for `least <= a && a <= b` where b >= least is known.
 template <std::size_t At, unsigned Bits>
-[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plain(const std::byte* p, std::size_t size, unsigned type,
+[[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plain(const std::byte* p, std::size_t size,
                                                                  std::size_t head) noexcept {
-  if (type == ethertype::ipv4) {
+  // As it lies on the wire: what is only compared with constants needs no swapping.
+  const auto type = load<std::uint16_t>(p + At - 2);
+  if (type == to_big(ethertype::ipv4)) {
     const std::size_t total = load_be16(p + At + 2);
-    if (load_u8(p + At) != 0x45 || (load_be16(p + At + 6) & 0x3fffu) != 0 || total - 28 > size - At - 28) return {};
+    if (load_u8(p + At) != 0x45 || (load<std::uint16_t>(p + At + 6) & to_big(std::uint16_t{0x3fff})) != 0 ||
+        total - 28 > size - At - 28)
+      return {};
     return plain_transport < At, 20, Bits | bit(protocol::ipv4) > (p, total - 20, load_u8(p + At + 9), head);
   }
-  if (type == ethertype::ipv6 && size >= At + 48) {
+  if (type == to_big(ethertype::ipv6) && size >= At + 48) {
     const std::size_t payload = load_be16(p + At + 4);
     if (load_u8(p + At) >> 4 != 6 || payload - 8 > size - At - 48) return {};
     return plain_transport < At, 40, Bits | bit(protocol::ipv6) > (p, payload, load_u8(p + At + 6), head);
@@ -406,7 +410,7 @@ template <std::size_t At, unsigned Bits>
                                                             std::size_t missing) noexcept {
   if (link == link_type::ethernet && size >= 18 + 28 && head <= 0xffff - 18 - 40 &&
       load_be16(p + 12) == ethertype::vlan) {
-    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, load_be16(p + 16), head).packed;
+    const packed_layers found = dissect_plain<18, bit(protocol::vlan)>(p, size, head).packed;
     if (found != 0) [[likely]]
       return found;
   }
@@ -417,7 +421,7 @@ template <std::size_t At, unsigned Bits>
 [[nodiscard]] RUNNEL_INLINE constexpr found_layers dissect_plainly(bytes frame, std::size_t head) noexcept {
   if (frame.size() < 14 + 28 || head > 0xffff - 14 - 40) [[unlikely]]
     return {};
-  return dissect_plain<14, 0>(frame.data(), frame.size(), load_be16(frame.data() + 12), head);
+  return dissect_plain<14, 0>(frame.data(), frame.size(), head);
 }
 
 // Whether layers that somebody found before can have been found in bytes that begin at `head` and are `size` long: all
