@@ -45613,16 +45613,19 @@ namespace runnel::detail {
 [[nodiscard]] constexpr bool is_right_sum(std::uint64_t sum) noexcept {
   return sum * 0xfffe'fffe'fffe'ffff <= 0xffff'ffff'ffff'ffff / 0xffff;
 }
-// A checksum whose sum gains something. Never 0 but where it was: as if the changes were made one by one.
+// A checksum whose sum gains something: it loses that, as the two are complements. Never 0 but where it was: as if the
+// changes were made one by one.
+[[nodiscard]] constexpr std::uint16_t changed_sum(std::uint16_t sum, std::uint16_t gain) noexcept {
+  std::uint16_t less = 0;
+  const bool borrow = __builtin_sub_overflow(sum, gain, &less);
+  return static_cast<std::uint16_t>(less - unsigned{borrow});
+}
 RUNNEL_INLINE void change_sum(std::byte* at, std::uint16_t gain) noexcept {
-  const auto old = static_cast<std::uint16_t>(~load<std::uint16_t>(at));
-  std::uint16_t sum = 0;
-  const bool carry = __builtin_add_overflow(old, gain, &sum);
-  store(at, static_cast<std::uint16_t>(~(sum + unsigned{carry})));
+  store(at, changed_sum(load<std::uint16_t>(at), gain));
 }
 RUNNEL_INLINE void change_udp_sum(std::byte* at, std::uint16_t gain) noexcept {
-  change_sum(at, gain);
-  if (load<std::uint16_t>(at) == 0) store(at, std::uint16_t{0xffff});
+  const std::uint16_t sum = changed_sum(load<std::uint16_t>(at), gain);
+  store(at, sum != 0 ? sum : std::uint16_t{0xffff});
 }
 
 // What sums gain by the addresses and ports of IPv4 packets that NAT changes: the same as in rewrite_headers4().
