@@ -42565,8 +42565,9 @@ struct tuple_key {
 };
 // Of TCP and UDP. Nobody can predict which one is the lesser: not by a branch, which compilers make of any comparison.
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of_ports(std::uint64_t addresses, std::uint64_t rest) noexcept {
-  const std::uint64_t source = (addresses >> 32) << 16 | rest >> 48;
-  const std::uint64_t destination = (addresses & 0xffff'ffff) << 16 | (rest >> 32 & 0xffff);
+  std::uint64_t source = addresses >> 32, destination = addresses & 0xffff'ffff;
+  if (source == destination) [[unlikely]]
+    source = rest >> 48, destination = rest >> 32 & 0xffff;
   const auto turned = static_cast<unsigned>((destination - source) >> 63);
   const auto ports = static_cast<std::uint32_t>(rest >> 32);
   return {addresses << 32 * turned | addresses >> (-(32 * turned) & 63u),
@@ -43336,9 +43337,11 @@ static_assert(sizeof(connection) == detail::connection_stride && sizeof(connecti
 //
 // Theory of operation. A place holds 16 bytes of key and a reference of 4, so a line of 64 bytes has three of them, and
 // a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
-// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in a
-// line behind it; every line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever
-// moves: connections remember their places.
+// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in
+// the other line of its pair, which processors like to fetch together, or else in another pair, so far behind as its
+// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, apart those
+// that came to it as the first and as the second of their pair, so that a search ends where nobody went on. Nothing
+// ever moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -43390,11 +43393,21 @@ struct alignas(64) index_line {
   place_reference to[3];
   std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
 
-  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
-  // Lines behind this one have keys on whose way it is.
-  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
-  // How many, as long as that is less than 255: more are not counted, nor forgotten.
-  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7;
+  // Where those are counted that came here as the first of a pair, or as the second. When there are 15, more are not
+  // counted, and they are never forgotten.
+  [[nodiscard]] static constexpr std::uint32_t counter(bool second) noexcept { return 15u << (second ? 28 : 24); }
+  // Other lines have keys on whose way it is.
+  [[nodiscard]] constexpr bool was_passed(bool second) const noexcept { return (marks & counter(second)) != 0; }
+  [[nodiscard]] constexpr std::uint32_t passed(bool second) const noexcept {
+    return (marks & counter(second)) / (counter(second) / 15);
+  }
+  constexpr void pass(bool second) noexcept {
+    if ((marks & counter(second)) != counter(second)) marks += counter(second) / 15;
+  }
+  constexpr void forget(bool second) noexcept {
+    if ((marks & counter(second)) != counter(second)) marks -= counter(second) / 15;
+  }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -43402,9 +43415,9 @@ class connection_index {
  public:
   static constexpr std::uint32_t none = 0xffff'ffff;  // no place
 
-  // `lines` of them, at least one, which are set to zero here.
+  // `lines` of them, an even number, which are set to zero here.
   connection_index(index_line* lines, std::uint32_t count, std::uint64_t seed) noexcept
-      : lines_(lines), count_(count), seed_(seed) {
+      : lines_(lines), count_(count), far_(count > 512 ? 255 : 0), seed_(seed) {
     for (std::uint32_t i = 0; i < count; ++i) lines_[i] = {};
   }
 
@@ -43418,11 +43431,17 @@ class connection_index {
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
   void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
-  // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
-  // is asked about a place that fits: a digest may be that of another.
+  // The place of a key that means packets with this turn, from its home on; `none` when there is none, and then
+  // `absent` is what `is_absent` would say. `holds(number)` is asked about a place that fits: a digest may be that of
+  // another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
-    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, bool& absent,
+                                                 Holds holds) const noexcept {
+    absent = true;
+    return search(k, home, [&](place_reference to) {
+      absent = false;
+      return to.means(k.turned) && holds(to.number());
+    });
   }
   // Whether no place has this key, whichever turn it means; a digest may be that of another.
   [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
@@ -43430,16 +43449,16 @@ class connection_index {
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
   RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
-    for (std::uint32_t line = home.line();; line = next(line)) {
-      index_line& l = lines_[line];
+    for (path at{home.line()};; go_on(at, home)) {
+      index_line& l = lines_[at.line];
       const std::uint32_t free = zero_bytes(l.marks);
       if (free != 0) [[likely]] {
         const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
         l.marks |= (home.marks() & 0xffu) << (top - 7);
-        return line * 4 + i;
+        return at.line * 4 + i;
       }
-      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
+      l.pass(at.is_second());
     }
   }
   void erase(std::uint32_t place) noexcept {
@@ -43447,10 +43466,14 @@ class connection_index {
     index_line& l = lines_[at];
     l.to[i] = {};
     l.marks &= ~(0xffu << 8 * i);
-    for (std::uint32_t line = home({l.a[i], l.b[i], 0}).line(); line != at; line = next(line))
-      if (lines_[line].marks < index_line::most_passed) lines_[line].marks -= index_line::one_passed;
+    const index_home from = home({l.a[i], l.b[i], 0});
+    for (path to{from.line()}; to.line != at; go_on(to, from)) lines_[to.line].forget(to.is_second());
   }
 
+  [[nodiscard]] bool has_key(std::uint32_t place, const tuple_key& k) const noexcept {
+    const index_line& l = lines_[place / 4];
+    return ((l.a[place % 4] ^ k.a) | (l.b[place % 4] ^ k.b)) == 0;
+  }
   [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
   // The IPv4 tuple that was put at a place, or the one turned round.
   [[nodiscard]] RUNNEL_INLINE connection_tuple tuple4_at(std::uint32_t place, bool turned_round) const noexcept {
@@ -43466,11 +43489,30 @@ class connection_index {
     return {static_cast<std::uint32_t>(l.a[place % 4] >> 32 * upper),
             static_cast<std::uint16_t>(l.b[place % 4] >> (32 + 16 * upper))};
   }
-  [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
+  // The line that keys go to which do not fit into that of their home.
+  RUNNEL_INLINE void prefetch_second(index_home home) const noexcept { prefetch(home.line() ^ 1u); }
+  // The lines that a key with some home may be in, `n` of them: `f(line)` says whether that is enough.
+  template <class F>
+  void along(index_home home, std::uint32_t n, F f) const noexcept {
+    for (path at{home.line()}; n-- != 0; go_on(at, home))
+      if (f(lines_[at.line])) return;
+  }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }
   [[nodiscard]] const index_line& line(std::uint32_t i) const noexcept { return lines_[i]; }
 
  private:
+  // The way of a search: the lines of a pair, then those of another one. After eight pairs, one after the other.
+  struct path {
+    std::uint32_t line;
+    std::uint32_t gone = 0;
+    [[nodiscard]] bool is_second() const noexcept { return (gone & 1u) != 0; }
+  };
+  RUNNEL_INLINE void go_on(path& at, index_home home) const noexcept {
+    at.line ^= 1u;
+    if ((++at.gone & 1u) != 0) return;
+    at.line += at.gone < 16 ? 2 * ((home.marks() & far_) | 1u) : 2;
+    if (at.line >= count_) at.line -= count_;
+  }
   // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
   [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
     return (v - index_line::ones) & ~v & index_line::tops;
@@ -43478,22 +43520,23 @@ class connection_index {
   // The place of a key for which `fits(reference)`.
   template <class Fits>
   [[nodiscard]] RUNNEL_INLINE std::uint32_t search(const tuple_key& k, index_home home, Fits fits) const noexcept {
-    for (std::uint32_t line = home.line();;) {
-      const index_line& l = lines_[line];
+    for (path at{home.line()};;) {
+      const index_line& l = lines_[at.line];
       for (std::uint32_t same = zero_bytes(l.marks ^ home.marks()); same != 0; same &= same - 1) {
         const unsigned i = static_cast<unsigned>(__builtin_ctz(same)) >> 3;
         if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
-          return line * 4 + i;
+          return at.line * 4 + i;
       }
-      if (!l.was_passed()) [[likely]]
+      if (!l.was_passed(at.is_second())) [[likely]]
         return none;
-      line = next(line);
-      if (line == home.line()) return none;  // of few lines, all may have been overrun at some time
+      go_on(at, home);
+      if (at.gone == count_ + 16) return none;  // of few lines, all may have been overrun at some time
     }
   }
 
   index_line* lines_;
   std::uint32_t count_;
+  std::uint32_t far_;  // how far apart the pairs are that a key goes to: 0 where there are few
   std::uint64_t seed_;
 };
 
@@ -43651,8 +43694,14 @@ class deadline_wheel {
   [[nodiscard]] static constexpr std::uint64_t tick_of(std::uint64_t deadline) noexcept {
     return (deadline + (1u << coarse) - 1) >> coarse;
   }
-  [[nodiscard]] std::uint32_t slot_for(std::uint64_t deadline) const noexcept {
-    std::uint64_t tick = tick_of(deadline);
+  [[nodiscard]] std::uint32_t slot_for(std::uint64_t deadline) noexcept {
+    const std::uint64_t tick = tick_of(deadline);
+    if (tick == last_tick_ && now_ == last_now_) [[likely]]  // of those that begin in a burst, all but the first
+      return last_slot_;
+    last_tick_ = tick, last_now_ = now_;
+    return last_slot_ = slot_of_tick(tick);
+  }
+  [[nodiscard]] std::uint32_t slot_of_tick(std::uint64_t tick) const noexcept {
     if (tick <= now_) tick = now_ + 1;
     unsigned level = floor_log2((tick ^ now_) | 63u) / 6;
     if (level >= top) {
@@ -43690,6 +43739,7 @@ class deadline_wheel {
       std::uint32_t made = free_;
       if (made != none) free_ = chunks_[made].next;
       else made = fresh_++;
+      prefetch_to_write(chunks_ + (free_ != none ? free_ : fresh_));  // that will be wanted next
       chunks_[made].next = head;
       chunks_[made].list = list;
       chunks_[made].count = 0;
@@ -43753,6 +43803,9 @@ class deadline_wheel {
   std::uint32_t fresh_ = 0;  // chunks from here on were never used
   std::uint32_t fetched_ = none;
   std::uint32_t size_ = 0;
+  std::uint32_t last_slot_ = 0;  // what slot_for said last, and of what
+  std::uint64_t last_tick_ = ~std::uint64_t{0};
+  std::uint64_t last_now_ = 0;
 };
 
 }  // namespace runnel::detail
@@ -44419,8 +44472,8 @@ RUNNEL_INLINE void tcp_learn(tcp_window& w, unsigned direction, tcp_kind kind, c
 // another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
-// in the eight lines of the index from its own on (the kernel's early_drop), or else of a TCP connection there that is
-// closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
+// in the eight lines of the index that it might lie in itself (the kernel's early_drop), or else of a TCP connection
+// there that is closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
 #ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 #define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 
@@ -44438,7 +44491,7 @@ class connection_table {
  public:
   /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
   using event_function = void (*)(void* context, connection_event what, const connection& c);
-  /// How memory must be aligned.
+  /// How memory must be aligned, at least; 128 is better where processors fetch two cache lines at once.
   static constexpr std::size_t alignment = 64;
   /// The number of no connection.
   static constexpr std::uint32_t none = 0xffff'ffff;
@@ -44512,7 +44565,7 @@ class connection_table {
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
-    return there ? none : insert_ticks(t, k, home, ticks);
+    return there ? none : insert_ticks(t, k, home, false, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
   /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
@@ -44599,7 +44652,7 @@ class connection_table {
   }
   // 81 places for 32 connections, which have two each at most: a fifth stays free.
   [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
-    return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
+    return (c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32) + 1) / 2 * 2;
   }
   [[nodiscard]] static constexpr byte_count records_begin(const connection_config& c) noexcept {
     return byte_count::of<detail::index_line>(lines_for(c));
@@ -44629,15 +44682,29 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
+  // What packets do not meet any more, though it is still there.
+  [[nodiscard]] bool is_gone(const connection& c, std::uint64_t now) const noexcept {
+    return is_over(c, now) || is_abandoned(c);
+  }
+  [[gnu::noinline]] void erase_gone(connection& c) noexcept {
+    if (is_confirmed(c)) ++statistics_.expired;
+    erase(c);
+  }
+  // The place of packets with this tuple; `none`, and then `absent` says that the index does not know the key at all.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
+                                                       const connection_tuple& t, bool& absent) const noexcept {
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, absent, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t, absent);
+  }
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                                        const connection_tuple& t) const noexcept {
-    if (!t.is_ipv6()) [[likely]]
-      return index_.find(k, home, [](std::uint32_t) { return true; });
-    return find_place6(k, home, t);
+    bool absent = false;
+    return find_place(k, home, t, absent);
   }
   [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
-                                                         const connection_tuple& t) const noexcept {
-    return index_.find(k, home, [&](std::uint32_t n) {
+                                                         const connection_tuple& t, bool& absent) const noexcept {
+    return index_.find(k, home, absent, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
@@ -44650,15 +44717,15 @@ class connection_table {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
-    if (!is_over(c, now) && !is_abandoned(c)) return place;
-    if (is_confirmed(c)) ++statistics_.expired;
-    erase(c);
+    if (!is_gone(c, now)) return place;
+    erase_gone(c);
     return detail::connection_index::none;
   }
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
     std::uint32_t place;
+    bool absent;
   };
   template <std::size_t Behind, class Found, class Done>
   void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
@@ -44699,8 +44766,10 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
+  // `absent`: it is known that no place has the key.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                           detail::index_home home, std::uint64_t ticks) noexcept;
+                                           detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
   void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
     e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
     expectations_.insert(e, now);
@@ -44738,11 +44807,19 @@ class connection_table {
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
     const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
-    const std::uint32_t line = index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line();
-    index_.prefetch(line);
-    index_.prefetch(index_.next(line));
+    const detail::index_home home = index_.home(detail::key_of(back, detail::opposite_rest(t.rest())));
+    index_.prefetch(home.line());
+    index_.prefetch_second(home);
   }
-  void make_room_in_ring() noexcept;
+  // The number of the oldest unconfirmed connection, or `none`.
+  [[nodiscard]] std::uint32_t oldest_unconfirmed() noexcept {
+    if (unconfirmed_ == 0) return none;
+    while (ring_[ring_oldest_] == none) ring_oldest_ = after(ring_oldest_);
+    return ring_[ring_oldest_];
+  }
+  [[nodiscard]] std::uint32_t after(std::uint32_t in_ring) const noexcept {
+    return in_ring + 1 == ring_size_ ? 0 : in_ring + 1;
+  }
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
 
@@ -44751,13 +44828,14 @@ class connection_table {
   connection* records_;
   tuple_pair* tuples_;
   std::uint32_t* free_;  // numbers that were given back: first those that can be given again, the last on top
-  std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  std::uint32_t* ring_;  // numbers of unconfirmed connections, from `ring_next_` on the oldest first; else `none`
   detail::expectation_set expectations_;
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
   std::uint32_t ring_size_;
-  std::uint32_t ring_first_ = 0;
-  std::uint32_t ring_used_ = 0;
+  std::uint32_t ring_next_ = 0;    // where the next one goes
+  std::uint32_t ring_oldest_ = 0;  // from `ring_next_` to here there is none
+  std::uint32_t unconfirmed_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
   std::uint32_t free_count_ = 0;
@@ -44769,7 +44847,8 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
+  std::uint32_t came_ = 0;       // counts connections that began: what was not found before may be there
+  std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;
@@ -44838,7 +44917,7 @@ RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples,
     }
     if (const std::size_t j = i - ahead; j < n) {
       sought& s = all[j % room];
-      s.place = find_place(s.key, s.home, tuples[j]);
+      s.place = find_place(s.key, s.home, tuples[j], s.absent);
       found(s);
     }
     if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
@@ -44870,7 +44949,7 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  const std::uint32_t before = changes_;
+  const std::uint32_t came = came_, went = went_;
   each_sought<8>(
       tuples, n,
       [&](const sought& s) {
@@ -44879,40 +44958,33 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
       },
       [&](std::size_t i, const sought& s) {
         std::uint32_t place = s.place;
+        bool absent = s.absent;
         // One before this one may have begun or ended its connection.
-        const bool changed = changes_ != before;
-        bool again = changed;
-        if (place == none) {
-          again = changed && !index_.is_absent(s.key, s.home);
-        } else if (!changed) {
-          const connection& c = records_[index_.at(place).number()];
-          again = is_over(c, ticks) || is_abandoned(c);
+        if (went_ != went || (place == none && came_ != came)) place = find_place(s.key, s.home, tuples[i], absent);
+        if (place != none) {
+          connection& c = records_[index_.at(place).number()];
+          if (is_gone(c, ticks)) [[unlikely]]
+            erase_gone(c), place = none, absent = false;
         }
-        if (again) place = find_living(s.key, s.home, tuples[i], ticks);
         if (place != none) {
           words[i] = word_of(place, s.key.turned, ticks);
           return;
         }
-        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, ticks);
+        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, absent, ticks);
         words[i] = made == none ? connection_word{}
                                 : connection_word::of(connection_state::new_, connection_direction::original, made);
       });
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                                    detail::index_home home, std::uint64_t ticks) noexcept {
+                                                    detail::index_home home, bool absent,
+                                                    std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
-  const bool full =
-      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
-  bool room = !full || drop_early(home, is_ipv6, ticks);
-  if (room && ring_used_ == ring_size_) {
-    const std::uint32_t oldest = ring_[ring_first_];
-    room = oldest == none || !is_held(records_[oldest]);
-    if (room) make_room_in_ring();
-  }
-  if (!room) [[unlikely]] {
-    ++statistics_.drop;
-    return none;
+  if ((available_ == 0 && fresh_ == capacity_) || is_ipv6 || ring_[ring_next_] != none) [[unlikely]] {
+    if (!make_room(home, is_ipv6, ticks)) {
+      ++statistics_.drop;
+      return none;
+    }
   }
   std::uint32_t n = 0, pair = none;
   if (available_ == 0) {
@@ -44938,7 +45010,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  bool alone = index_.is_absent(k, home);
+  bool alone = absent || index_.is_absent(k, home);
   if (!alone) [[unlikely]] {
     const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
     alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
@@ -44946,13 +45018,14 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
-  std::uint32_t last = ring_first_ + ring_used_++;
-  if (last >= ring_size_) last -= ring_size_;
-  ring_[last] = n;
-  c.timer_ = last;
+  ring_[ring_next_] = n;
+  c.timer_ = ring_next_;
+  if (ring_oldest_ == ring_next_) ring_oldest_ = after(ring_next_);
+  ring_next_ = after(ring_next_);
+  ++unconfirmed_;
   now_ = ticks;
   ++size_;
-  ++changes_;
+  ++came_;
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
@@ -44966,6 +45039,7 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
     return false;
   }
   ring_[c.timer_] = none;
+  --unconfirmed_;
   const std::uint64_t ticks = detail::ticks_at(now);
   c.created_ = static_cast<std::uint32_t>(ticks);
   c.bits() |= connection_status::confirmed;
@@ -44978,26 +45052,27 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
 
 inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
   RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
-  const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
+  const detail::index_home home = index_.home(k);
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, index_.home(k), t);
-  if (found != detail::connection_index::none && index_.at(found).number() != n)
-    found = find_living(k, index_.home(k), t, now_);
+  std::uint32_t found = find_place(k, home, t);
+  if (found != detail::connection_index::none && index_.at(found).number() != n) found = find_living(k, home, t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
-  if (t == original.inverted()) {
+  // Both directions have one key; so have a connection and its replies that a host sends to itself by way of here.
+  const bool same = index_.has_key(c.original_, k) && t == tuple_of(c, false).inverted();
+  if (same) {
     first.value |= detail::place_reference::both_ways;
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
-  else if (t.destination4() != original.source4()) replies_to_ = t.destination4();
-  ++changes_;
+  else if (t.destination4().value() != index_.end4_at(c.original_, false, true).address) replies_to_ = t.destination4();
+  ++went_;
   return true;
 }
 
@@ -45022,6 +45097,7 @@ inline void connection_table::forget(connection& c) noexcept {
     wheel_.erase(number_of(c), timer_of());
   } else {
     ring_[c.timer_] = none;
+    --unconfirmed_;
     ++statistics_.unconfirmed;
   }
   release(c);
@@ -45046,7 +45122,7 @@ inline void connection_table::release(connection& c) noexcept {
     free_[available_++] = n;
   }
   --size_;
-  ++changes_;
+  ++went_;
 }
 
 inline void connection_table::clear() noexcept {
@@ -45056,40 +45132,48 @@ inline void connection_table::clear() noexcept {
   ++era_;
 }
 
-// The oldest unconfirmed connection goes.
-inline void connection_table::make_room_in_ring() noexcept {
-  if (ring_[ring_first_] != none) forget(records_[ring_[ring_first_]]);
-  ring_first_ = ring_first_ + 1 == ring_size_ ? 0 : ring_first_ + 1;
-  --ring_used_;
+// Whether there is room for a new connection: in the table, and among those that are unconfirmed, where the oldest one
+// goes for it.
+[[gnu::noinline]] inline bool connection_table::make_room(detail::index_home home, bool is_ipv6,
+                                                          std::uint64_t ticks) noexcept {
+  const bool full =
+      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  if (full && !drop_early(home, is_ipv6, ticks)) return false;
+  const std::uint32_t oldest = ring_[ring_next_];
+  if (oldest == none) return true;
+  if (is_held(records_[oldest])) return false;
+  forget(records_[oldest]);
+  return true;
 }
 
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
 inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
   const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
-  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
-  if (ring_used_ != 0) {
-    const connection& oldest = records_[ring_[ring_first_]];
+  if (const std::uint32_t n = oldest_unconfirmed(); n != none) {
+    connection& oldest = records_[n];
     // What is held gives its number to nobody yet: true of one that was begun 65536 bursts ago, too.
-    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return make_room_in_ring(), true;
+    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return forget(oldest), true;
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
-  for (std::uint32_t i = 0, line = home.line(); i < range && i < index_.lines(); ++i, line = index_.next(line))
-    for (const detail::place_reference to : index_.line(line).to) {
+  bool made = false;
+  index_.along(home, range < index_.lines() ? range : index_.lines(), [&](const detail::index_line& line) {
+    for (const detail::place_reference to : line.to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       if (!is_confirmed(c) || is_held(c) || !helps(c)) continue;
-      if (is_over(c, now)) {
-        ++statistics_.expired;
-        return erase(c), true;
-      }
-      if ((c.bits() & connection_status::assured) == 0) {
-        ++statistics_.early_drop;
-        return erase(c), true;
+      const bool over = is_over(c, now);
+      if (over || (c.bits() & connection_status::assured) == 0) {
+        ++(over ? statistics_.expired : statistics_.early_drop);
+        erase(c);
+        return made = true;
       }
       if (given_up == nullptr && detail::is_closing(static_cast<std::uint8_t>(c.tcp_state()))) given_up = &c;
     }
+    return false;
+  });
+  if (made) return true;
   if (given_up == nullptr) return false;
   ++statistics_.early_drop;
   erase(*given_up);
@@ -45100,8 +45184,7 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
   expectations_.expire_one(static_cast<std::uint32_t>(ticks));
-  while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
-    make_room_in_ring();
+  for (std::uint32_t n; (n = oldest_unconfirmed()) != none && is_over(records_[n], ticks);) forget(records_[n]);
   return wheel_.advance(
       ticks, limit, timer_of(),
       [this, ticks](std::uint32_t n) {
@@ -45124,9 +45207,8 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
 
 inline instant connection_table::next_due() noexcept {
   std::uint64_t due = wheel_.next_due();
-  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
-  if (ring_used_ != 0) {
-    const std::uint32_t first = records_[ring_[ring_first_]].deadline_;
+  if (const std::uint32_t n = oldest_unconfirmed(); n != none) {
+    const std::uint32_t first = records_[n].deadline_;
     const std::uint64_t of_first =
         now_ +
         static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(first - static_cast<std::uint32_t>(now_))});
@@ -45159,8 +45241,8 @@ inline bool connection_table::check() const noexcept {
   for (std::uint32_t line = 0; line < index_.lines(); ++line)
     for (const detail::place_reference to : index_.line(line).to) used += to.value != 0 ? 1u : 0u;
   for (std::uint32_t i = 0; i < ring_size_; ++i) unconfirmed += ring_[i] != none ? 1u : 0u;
-  return alive == size_ && alive == confirmed + unconfirmed && places == used && wheel_.size() == confirmed &&
-         wheel_.check([this](std::uint32_t n, std::uint32_t place) {
+  return alive == size_ && alive == confirmed + unconfirmed && unconfirmed == unconfirmed_ && places == used &&
+         wheel_.size() == confirmed && wheel_.check([this](std::uint32_t n, std::uint32_t place) {
            return n < fresh_ && is_confirmed(records_[n]) && records_[n].timer_ == place;
          });
 }
@@ -45829,6 +45911,7 @@ struct tracker {
     tuple_key key;
     index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
+    bool absent;          // the index does not know the key at all
   };
 
   RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
@@ -45837,7 +45920,8 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
+  static std::uint32_t came(const connection_table& t) noexcept { return t.came_; }
+  static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
   // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
@@ -45894,6 +45978,7 @@ struct tracker {
     hash(t, s);
   }
   static void hash(const connection_table& t, slot& s) noexcept {
+    s.home = {};
     if (!has_tuple(s)) return;
     s.found.tuple.key(t.index_.seed(), s.key);
     s.home = t.index_.home(s.key);
@@ -45902,16 +45987,11 @@ struct tracker {
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
     if (!has_tuple(s)) return;
-    s.place = t.find_place(s.key, s.home, s.found.tuple);
+    s.place = t.find_place(s.key, s.home, s.found.tuple, s.absent);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
-  }
-  // The same for a packet before which connections began or ended since.
-  RUNNEL_INLINE static void search_again(const connection_table& t, slot& s) noexcept {
-    if (!has_tuple(s)) return;
-    if (s.place != none || !t.index_.is_absent(s.key, s.home)) search(t, s);
   }
   // Asks for the record of the connection that is made after `ahead` others.
   RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
@@ -45957,18 +46037,16 @@ struct tracker {
     if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
     for (;;) {
       bool fresh = false;
+      tcp_window begun;
       if (s.place != none) {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
-        if (t.is_over(c, now) || t.is_abandoned(c)) [[unlikely]] {
-          if (t.is_confirmed(c)) ++t.statistics_.expired;
-          t.erase(c);
-          s.place = none;
-        }
+        if (t.is_gone(c, now)) [[unlikely]]
+          t.erase_gone(c), s.place = none, s.absent = false;
       }
       if (s.place == none) [[unlikely]] {
-        if (!may_begin(t, s)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
+        if (!may_begin(t, s, begun)) return count_invalid(t, word);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, s.absent, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
@@ -45977,12 +46055,12 @@ struct tracker {
       const place_reference to = t.index_.at(s.place);
       connection& c = t.records_[to.number()];
       const unsigned direction = to.direction(s.key.turned);
-      switch (follow(t, c, direction, fresh, s, now)) {
+      switch (follow(t, c, direction, fresh ? &begun : nullptr, s, now)) {
         case outcome::accept: break;
         case outcome::invalid:
           if (fresh) t.forget(c);
           return count_invalid(t, word);
-        case outcome::again: t.erase(c), s.place = none; continue;
+        case outcome::again: t.erase(c), s.place = none, s.absent = false; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
           if ((c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
@@ -46035,14 +46113,13 @@ struct tracker {
     ++c.packets_[direction];
     c.octets_[direction] += s.found.size;
   }
-  // Whether a packet that belongs to no connection begins one, as far as that is known without making it.
-  static bool may_begin(const connection_table& t, const slot& s) noexcept {
+  // Whether a packet that belongs to no connection begins one, as far as that is known without making it; of TCP, how.
+  static bool may_begin(const connection_table& t, const slot& s, tcp_window& begun) noexcept {
     const connection_tuple& tuple = s.found.tuple;
     switch (tuple.protocol_number()) {
       case 6: {
-        tcp_window w;
         const tcp_segment segment = read_segment(s);
-        return is_sane(segment.flags) && tcp_begin(w, segment, t.options_);
+        return is_sane(segment.flags) && tcp_begin(begun, segment, t.options_);
       }
       case 1: {
         const std::uint8_t type = tuple.icmp_type();
@@ -46066,11 +46143,12 @@ struct tracker {
     return g;
   }
 
-  static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+  // `begun`: of the first packet of a connection, what `may_begin` said.
+  static outcome follow(connection_table& t, connection& c, unsigned direction, const tcp_window* begun, const slot& s,
                         std::uint64_t now) noexcept {
     const bool seen_reply = (c.bits() & connection_status::seen_reply) != 0;
     switch (s.found.tuple.protocol_number()) {
-      case 6: return follow_tcp(t, c, direction, fresh, s, now);
+      case 6: return follow_tcp(t, c, direction, begun, s, now);
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
         const bool was_stream = (c.bits() & connection_status::assured) != 0;
@@ -46095,8 +46173,8 @@ struct tracker {
     return outcome::accept;
   }
 
-  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
-                            std::uint64_t now) noexcept {
+  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, const tcp_window* begun,
+                            const slot& s, std::uint64_t now) noexcept {
     tcp_segment segment = read_segment(s);
     if ((c.bits() & connection_status::seq_adjust) != 0 && t.unadjust_ != nullptr) [[unlikely]] {
       // What is acknowledged was longer, or shorter, when it was sent.
@@ -46104,7 +46182,7 @@ struct tracker {
       if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
-    if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
+    if (begun != nullptr) c.tcp_ = *begun;
     std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
     c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
@@ -46794,6 +46872,7 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
+        slots[i].home = {};
         // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
         if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
       }
@@ -46803,15 +46882,21 @@ struct track_stage : stage_defaults {
       tracker::search(*table, slots[i]);
       if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
     }
-    const std::uint32_t before = tracker::changes(*table);
+    const std::uint32_t went = tracker::went(*table);
+    std::uint64_t came[4] = {};  // of the keys of those that began since: their marks
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
+      const unsigned mark = slots[i].home.marks() & 0xffu;
+      if (tracker::went(*table) != went ||
+          (slots[i].place == tracker::none && (came[mark / 64] >> mark % 64 & 1u) != 0))
+        tracker::search(*table, slots[i]);
+      const std::uint32_t before = tracker::came(*table);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);
+      if (tracker::came(*table) != before) came[mark / 64] |= std::uint64_t{1} << mark % 64;
     }
   }
 };
@@ -48230,7 +48315,7 @@ class nat_table {
                instant now) noexcept {
     using namespace connection_status;
     now_ = detail::ticks_at(now);
-    const connection_tuple at = connections_.reply(c).inverted();
+    const connection_tuple at = connections_.leaving(c, connection_direction::original);
     if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
       const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
       if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
@@ -48339,7 +48424,7 @@ class nat_table {
     const bool stays =
         !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
     const bool persistent = (t.flags & nat_flags::persistent) != 0;
-    const std::uint64_t hash = hash_of(at, !persistent);
+    const std::uint64_t hash = t.first == t.last ? 0 : hash_of(at, !persistent);  // there is nothing to choose
     const bool several = t.first != t.last && !persistent;
     ipv6_address address = is;
     const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };

@@ -3,9 +3,11 @@
 //
 // Theory of operation. A place holds 16 bytes of key and a reference of 4, so a line of 64 bytes has three of them, and
 // a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
-// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in a
-// line behind it; every line counts the keys that passed it, so that a search ends where nobody went on. Nothing ever
-// moves: connections remember their places.
+// that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in
+// the other line of its pair, which processors like to fetch together, or else in another pair, so far behind as its
+// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, apart those
+// that came to it as the first and as the second of their pair, so that a search ends where nobody went on. Nothing
+// ever moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -61,11 +63,21 @@ struct alignas(64) index_line {
   place_reference to[3];
   std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
 
-  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
-  // Lines behind this one have keys on whose way it is.
-  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
-  // How many, as long as that is less than 255: more are not counted, nor forgotten.
-  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7;
+  // Where those are counted that came here as the first of a pair, or as the second. When there are 15, more are not
+  // counted, and they are never forgotten.
+  [[nodiscard]] static constexpr std::uint32_t counter(bool second) noexcept { return 15u << (second ? 28 : 24); }
+  // Other lines have keys on whose way it is.
+  [[nodiscard]] constexpr bool was_passed(bool second) const noexcept { return (marks & counter(second)) != 0; }
+  [[nodiscard]] constexpr std::uint32_t passed(bool second) const noexcept {
+    return (marks & counter(second)) / (counter(second) / 15);
+  }
+  constexpr void pass(bool second) noexcept {
+    if ((marks & counter(second)) != counter(second)) marks += counter(second) / 15;
+  }
+  constexpr void forget(bool second) noexcept {
+    if ((marks & counter(second)) != counter(second)) marks -= counter(second) / 15;
+  }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -73,9 +85,9 @@ class connection_index {
  public:
   static constexpr std::uint32_t none = 0xffff'ffff;  // no place
 
-  // `lines` of them, at least one, which are set to zero here.
+  // `lines` of them, an even number, which are set to zero here.
   connection_index(index_line* lines, std::uint32_t count, std::uint64_t seed) noexcept
-      : lines_(lines), count_(count), seed_(seed) {
+      : lines_(lines), count_(count), far_(count > 512 ? 255 : 0), seed_(seed) {
     for (std::uint32_t i = 0; i < count; ++i) lines_[i] = {};
   }
 
@@ -89,11 +101,17 @@ class connection_index {
   RUNNEL_INLINE void prefetch(std::uint32_t line) const noexcept { prefetch_to_read(lines_ + line); }
   void prefetch_place(std::uint32_t place) const noexcept { prefetch_to_write(lines_ + place / 4); }
 
-  // The place of a key that means packets with this turn, from its home on; `none` when there is none. `holds(number)`
-  // is asked about a place that fits: a digest may be that of another.
+  // The place of a key that means packets with this turn, from its home on; `none` when there is none, and then
+  // `absent` is what `is_absent` would say. `holds(number)` is asked about a place that fits: a digest may be that of
+  // another.
   template <class Holds>
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, Holds holds) const noexcept {
-    return search(k, home, [&](place_reference to) { return to.means(k.turned) && holds(to.number()); });
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find(const tuple_key& k, index_home home, bool& absent,
+                                                 Holds holds) const noexcept {
+    absent = true;
+    return search(k, home, [&](place_reference to) {
+      absent = false;
+      return to.means(k.turned) && holds(to.number());
+    });
   }
   // Whether no place has this key, whichever turn it means; a digest may be that of another.
   [[nodiscard]] RUNNEL_INLINE bool is_absent(const tuple_key& k, index_home home) const noexcept {
@@ -101,16 +119,16 @@ class connection_index {
   }
   // Puts a key into the first free place from its home on. There is one: see `connection_table`.
   RUNNEL_INLINE std::uint32_t insert(const tuple_key& k, index_home home, place_reference to) noexcept {
-    for (std::uint32_t line = home.line();; line = next(line)) {
-      index_line& l = lines_[line];
+    for (path at{home.line()};; go_on(at, home)) {
+      index_line& l = lines_[at.line];
       const std::uint32_t free = zero_bytes(l.marks);
       if (free != 0) [[likely]] {
         const unsigned top = static_cast<unsigned>(__builtin_ctz(free)), i = top >> 3;
         l.a[i] = k.a, l.b[i] = k.b, l.to[i] = to;
         l.marks |= (home.marks() & 0xffu) << (top - 7);
-        return line * 4 + i;
+        return at.line * 4 + i;
       }
-      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
+      l.pass(at.is_second());
     }
   }
   void erase(std::uint32_t place) noexcept {
@@ -118,10 +136,14 @@ class connection_index {
     index_line& l = lines_[at];
     l.to[i] = {};
     l.marks &= ~(0xffu << 8 * i);
-    for (std::uint32_t line = home({l.a[i], l.b[i], 0}).line(); line != at; line = next(line))
-      if (lines_[line].marks < index_line::most_passed) lines_[line].marks -= index_line::one_passed;
+    const index_home from = home({l.a[i], l.b[i], 0});
+    for (path to{from.line()}; to.line != at; go_on(to, from)) lines_[to.line].forget(to.is_second());
   }
 
+  [[nodiscard]] bool has_key(std::uint32_t place, const tuple_key& k) const noexcept {
+    const index_line& l = lines_[place / 4];
+    return ((l.a[place % 4] ^ k.a) | (l.b[place % 4] ^ k.b)) == 0;
+  }
   [[nodiscard]] place_reference& at(std::uint32_t place) const noexcept { return lines_[place / 4].to[place % 4]; }
   // The IPv4 tuple that was put at a place, or the one turned round.
   [[nodiscard]] RUNNEL_INLINE connection_tuple tuple4_at(std::uint32_t place, bool turned_round) const noexcept {
@@ -137,11 +159,30 @@ class connection_index {
     return {static_cast<std::uint32_t>(l.a[place % 4] >> 32 * upper),
             static_cast<std::uint16_t>(l.b[place % 4] >> (32 + 16 * upper))};
   }
-  [[nodiscard]] std::uint32_t next(std::uint32_t line) const noexcept { return line + 1 == count_ ? 0 : line + 1; }
+  // The line that keys go to which do not fit into that of their home.
+  RUNNEL_INLINE void prefetch_second(index_home home) const noexcept { prefetch(home.line() ^ 1u); }
+  // The lines that a key with some home may be in, `n` of them: `f(line)` says whether that is enough.
+  template <class F>
+  void along(index_home home, std::uint32_t n, F f) const noexcept {
+    for (path at{home.line()}; n-- != 0; go_on(at, home))
+      if (f(lines_[at.line])) return;
+  }
   [[nodiscard]] std::uint32_t lines() const noexcept { return count_; }
   [[nodiscard]] const index_line& line(std::uint32_t i) const noexcept { return lines_[i]; }
 
  private:
+  // The way of a search: the lines of a pair, then those of another one. After eight pairs, one after the other.
+  struct path {
+    std::uint32_t line;
+    std::uint32_t gone = 0;
+    [[nodiscard]] bool is_second() const noexcept { return (gone & 1u) != 0; }
+  };
+  RUNNEL_INLINE void go_on(path& at, index_home home) const noexcept {
+    at.line ^= 1u;
+    if ((++at.gone & 1u) != 0) return;
+    at.line += at.gone < 16 ? 2 * ((home.marks() & far_) | 1u) : 2;
+    if (at.line >= count_) at.line -= count_;
+  }
   // The highest bit of each of the lower three bytes that is zero; above such a byte perhaps also of one that is 1.
   [[nodiscard]] static constexpr std::uint32_t zero_bytes(std::uint32_t v) noexcept {
     return (v - index_line::ones) & ~v & index_line::tops;
@@ -149,22 +190,23 @@ class connection_index {
   // The place of a key for which `fits(reference)`.
   template <class Fits>
   [[nodiscard]] RUNNEL_INLINE std::uint32_t search(const tuple_key& k, index_home home, Fits fits) const noexcept {
-    for (std::uint32_t line = home.line();;) {
-      const index_line& l = lines_[line];
+    for (path at{home.line()};;) {
+      const index_line& l = lines_[at.line];
       for (std::uint32_t same = zero_bytes(l.marks ^ home.marks()); same != 0; same &= same - 1) {
         const unsigned i = static_cast<unsigned>(__builtin_ctz(same)) >> 3;
         if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
-          return line * 4 + i;
+          return at.line * 4 + i;
       }
-      if (!l.was_passed()) [[likely]]
+      if (!l.was_passed(at.is_second())) [[likely]]
         return none;
-      line = next(line);
-      if (line == home.line()) return none;  // of few lines, all may have been overrun at some time
+      go_on(at, home);
+      if (at.gone == count_ + 16) return none;  // of few lines, all may have been overrun at some time
     }
   }
 
   index_line* lines_;
   std::uint32_t count_;
+  std::uint32_t far_;  // how far apart the pairs are that a key goes to: 0 where there are few
   std::uint64_t seed_;
 };
 

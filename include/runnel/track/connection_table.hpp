@@ -57,7 +57,7 @@ RUNNEL_INLINE void connection_table::each_sought(const connection_tuple* tuples,
     }
     if (const std::size_t j = i - ahead; j < n) {
       sought& s = all[j % room];
-      s.place = find_place(s.key, s.home, tuples[j]);
+      s.place = find_place(s.key, s.home, tuples[j], s.absent);
       found(s);
     }
     if (const std::size_t j = i - ahead - Behind; j < n) done(j, all[j % room]);
@@ -89,7 +89,7 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  const std::uint32_t before = changes_;
+  const std::uint32_t came = came_, went = went_;
   each_sought<8>(
       tuples, n,
       [&](const sought& s) {
@@ -98,40 +98,33 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
       },
       [&](std::size_t i, const sought& s) {
         std::uint32_t place = s.place;
+        bool absent = s.absent;
         // One before this one may have begun or ended its connection.
-        const bool changed = changes_ != before;
-        bool again = changed;
-        if (place == none) {
-          again = changed && !index_.is_absent(s.key, s.home);
-        } else if (!changed) {
-          const connection& c = records_[index_.at(place).number()];
-          again = is_over(c, ticks) || is_abandoned(c);
+        if (went_ != went || (place == none && came_ != came)) place = find_place(s.key, s.home, tuples[i], absent);
+        if (place != none) {
+          connection& c = records_[index_.at(place).number()];
+          if (is_gone(c, ticks)) [[unlikely]]
+            erase_gone(c), place = none, absent = false;
         }
-        if (again) place = find_living(s.key, s.home, tuples[i], ticks);
         if (place != none) {
           words[i] = word_of(place, s.key.turned, ticks);
           return;
         }
-        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, ticks);
+        const std::uint32_t made = insert_ticks(tuples[i], s.key, s.home, absent, ticks);
         words[i] = made == none ? connection_word{}
                                 : connection_word::of(connection_state::new_, connection_direction::original, made);
       });
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                                    detail::index_home home, std::uint64_t ticks) noexcept {
+                                                    detail::index_home home, bool absent,
+                                                    std::uint64_t ticks) noexcept {
   const bool is_ipv6 = t.is_ipv6();
-  const bool full =
-      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
-  bool room = !full || drop_early(home, is_ipv6, ticks);
-  if (room && ring_used_ == ring_size_) {
-    const std::uint32_t oldest = ring_[ring_first_];
-    room = oldest == none || !is_held(records_[oldest]);
-    if (room) make_room_in_ring();
-  }
-  if (!room) [[unlikely]] {
-    ++statistics_.drop;
-    return none;
+  if ((available_ == 0 && fresh_ == capacity_) || is_ipv6 || ring_[ring_next_] != none) [[unlikely]] {
+    if (!make_room(home, is_ipv6, ticks)) {
+      ++statistics_.drop;
+      return none;
+    }
   }
   std::uint32_t n = 0, pair = none;
   if (available_ == 0) {
@@ -157,7 +150,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  bool alone = index_.is_absent(k, home);
+  bool alone = absent || index_.is_absent(k, home);
   if (!alone) [[unlikely]] {
     const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
     alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
@@ -165,13 +158,14 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
-  std::uint32_t last = ring_first_ + ring_used_++;
-  if (last >= ring_size_) last -= ring_size_;
-  ring_[last] = n;
-  c.timer_ = last;
+  ring_[ring_next_] = n;
+  c.timer_ = ring_next_;
+  if (ring_oldest_ == ring_next_) ring_oldest_ = after(ring_next_);
+  ring_next_ = after(ring_next_);
+  ++unconfirmed_;
   now_ = ticks;
   ++size_;
-  ++changes_;
+  ++came_;
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
@@ -185,6 +179,7 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
     return false;
   }
   ring_[c.timer_] = none;
+  --unconfirmed_;
   const std::uint64_t ticks = detail::ticks_at(now);
   c.created_ = static_cast<std::uint32_t>(ticks);
   c.bits() |= connection_status::confirmed;
@@ -197,26 +192,27 @@ inline bool connection_table::confirm(connection& c, instant now) noexcept {
 
 inline bool connection_table::set_reply(connection& c, const connection_tuple& t) noexcept {
   RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
-  const connection_tuple original = tuple_of(c, false);
   const detail::tuple_key k = t.key(index_.seed());
+  const detail::index_home home = index_.home(k);
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, index_.home(k), t);
-  if (found != detail::connection_index::none && index_.at(found).number() != n)
-    found = find_living(k, index_.home(k), t, now_);
+  std::uint32_t found = find_place(k, home, t);
+  if (found != detail::connection_index::none && index_.at(found).number() != n) found = find_living(k, home, t, now_);
   if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
-  if (t == original.inverted()) {
+  // Both directions have one key; so have a connection and its replies that a host sends to itself by way of here.
+  const bool same = index_.has_key(c.original_, k) && t == tuple_of(c, false).inverted();
+  if (same) {
     first.value |= detail::place_reference::both_ways;
     c.reply_ = c.original_;
   } else {
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, index_.home(k), detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
-  else if (t.destination4() != original.source4()) replies_to_ = t.destination4();
-  ++changes_;
+  else if (t.destination4().value() != index_.end4_at(c.original_, false, true).address) replies_to_ = t.destination4();
+  ++went_;
   return true;
 }
 
@@ -241,6 +237,7 @@ inline void connection_table::forget(connection& c) noexcept {
     wheel_.erase(number_of(c), timer_of());
   } else {
     ring_[c.timer_] = none;
+    --unconfirmed_;
     ++statistics_.unconfirmed;
   }
   release(c);
@@ -265,7 +262,7 @@ inline void connection_table::release(connection& c) noexcept {
     free_[available_++] = n;
   }
   --size_;
-  ++changes_;
+  ++went_;
 }
 
 inline void connection_table::clear() noexcept {
@@ -275,40 +272,48 @@ inline void connection_table::clear() noexcept {
   ++era_;
 }
 
-// The oldest unconfirmed connection goes.
-inline void connection_table::make_room_in_ring() noexcept {
-  if (ring_[ring_first_] != none) forget(records_[ring_[ring_first_]]);
-  ring_first_ = ring_first_ + 1 == ring_size_ ? 0 : ring_first_ + 1;
-  --ring_used_;
+// Whether there is room for a new connection: in the table, and among those that are unconfirmed, where the oldest one
+// goes for it.
+[[gnu::noinline]] inline bool connection_table::make_room(detail::index_home home, bool is_ipv6,
+                                                          std::uint64_t ticks) noexcept {
+  const bool full =
+      (available_ == 0 && fresh_ == capacity_) || (is_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_);
+  if (full && !drop_early(home, is_ipv6, ticks)) return false;
+  const std::uint32_t oldest = ring_[ring_next_];
+  if (oldest == none) return true;
+  if (is_held(records_[oldest])) return false;
+  forget(records_[oldest]);
+  return true;
 }
 
 // Gives up one connection for a new one; an IPv6 one where that is what helps.
 inline bool connection_table::drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept {
   const bool only_ipv6 = wants_ipv6 && free6_ == none && fresh6_ == ipv6_capacity_;
   const auto helps = [only_ipv6](const connection& c) { return !only_ipv6 || (c.bits() & connection::is_ipv6) != 0; };
-  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
-  if (ring_used_ != 0) {
-    const connection& oldest = records_[ring_[ring_first_]];
+  if (const std::uint32_t n = oldest_unconfirmed(); n != none) {
+    connection& oldest = records_[n];
     // What is held gives its number to nobody yet: true of one that was begun 65536 bursts ago, too.
-    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return make_room_in_ring(), true;
+    if (oldest.created_ != burst_ && !is_held(oldest) && helps(oldest)) return forget(oldest), true;
   }
   connection* given_up = nullptr;
   constexpr std::uint32_t range = 8;  // NF_CT_EVICTION_RANGE
-  for (std::uint32_t i = 0, line = home.line(); i < range && i < index_.lines(); ++i, line = index_.next(line))
-    for (const detail::place_reference to : index_.line(line).to) {
+  bool made = false;
+  index_.along(home, range < index_.lines() ? range : index_.lines(), [&](const detail::index_line& line) {
+    for (const detail::place_reference to : line.to) {
       if (to.value == 0) continue;
       connection& c = records_[to.number()];
       if (!is_confirmed(c) || is_held(c) || !helps(c)) continue;
-      if (is_over(c, now)) {
-        ++statistics_.expired;
-        return erase(c), true;
-      }
-      if ((c.bits() & connection_status::assured) == 0) {
-        ++statistics_.early_drop;
-        return erase(c), true;
+      const bool over = is_over(c, now);
+      if (over || (c.bits() & connection_status::assured) == 0) {
+        ++(over ? statistics_.expired : statistics_.early_drop);
+        erase(c);
+        return made = true;
       }
       if (given_up == nullptr && detail::is_closing(static_cast<std::uint8_t>(c.tcp_state()))) given_up = &c;
     }
+    return false;
+  });
+  if (made) return true;
   if (given_up == nullptr) return false;
   ++statistics_.early_drop;
   erase(*given_up);
@@ -319,8 +324,7 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
   const std::uint64_t ticks = detail::ticks_at(now);
   now_ = ticks;
   expectations_.expire_one(static_cast<std::uint32_t>(ticks));
-  while (ring_used_ != 0 && (ring_[ring_first_] == none || is_over(records_[ring_[ring_first_]], ticks)))
-    make_room_in_ring();
+  for (std::uint32_t n; (n = oldest_unconfirmed()) != none && is_over(records_[n], ticks);) forget(records_[n]);
   return wheel_.advance(
       ticks, limit, timer_of(),
       [this, ticks](std::uint32_t n) {
@@ -343,9 +347,8 @@ inline std::size_t connection_table::expire(instant now, std::size_t limit) noex
 
 inline instant connection_table::next_due() noexcept {
   std::uint64_t due = wheel_.next_due();
-  while (ring_used_ != 0 && ring_[ring_first_] == none) make_room_in_ring();
-  if (ring_used_ != 0) {
-    const std::uint32_t first = records_[ring_[ring_first_]].deadline_;
+  if (const std::uint32_t n = oldest_unconfirmed(); n != none) {
+    const std::uint32_t first = records_[n].deadline_;
     const std::uint64_t of_first =
         now_ +
         static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(first - static_cast<std::uint32_t>(now_))});
@@ -378,8 +381,8 @@ inline bool connection_table::check() const noexcept {
   for (std::uint32_t line = 0; line < index_.lines(); ++line)
     for (const detail::place_reference to : index_.line(line).to) used += to.value != 0 ? 1u : 0u;
   for (std::uint32_t i = 0; i < ring_size_; ++i) unconfirmed += ring_[i] != none ? 1u : 0u;
-  return alive == size_ && alive == confirmed + unconfirmed && places == used && wheel_.size() == confirmed &&
-         wheel_.check([this](std::uint32_t n, std::uint32_t place) {
+  return alive == size_ && alive == confirmed + unconfirmed && unconfirmed == unconfirmed_ && places == used &&
+         wheel_.size() == confirmed && wheel_.check([this](std::uint32_t n, std::uint32_t place) {
            return n < fresh_ && is_confirmed(records_[n]) && records_[n].timer_ == place;
          });
 }

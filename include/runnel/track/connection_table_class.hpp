@@ -25,8 +25,8 @@
 // another, and if it ends, its number is held until the next burst. Beyond its burst a packet's number means nothing.
 //
 // When all records are taken, a new connection takes the place of an unconfirmed one, or of one that is not `assured`
-// in the eight lines of the index from its own on (the kernel's early_drop), or else of a TCP connection there that is
-// closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
+// in the eight lines of the index that it might lie in itself (the kernel's early_drop), or else of a TCP connection
+// there that is closing (its gc_worker_can_early_drop). Assured ones that are not closing are never given up.
 #ifndef RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 #define RUNNEL_TRACK_CONNECTION_TABLE_CLASS_HPP
 
@@ -57,7 +57,7 @@ class connection_table {
  public:
   /// Gets told what happens to connections; may look at the connection and change its mark, and must not erase any.
   using event_function = void (*)(void* context, connection_event what, const connection& c);
-  /// How memory must be aligned.
+  /// How memory must be aligned, at least; 128 is better where processors fetch two cache lines at once.
   static constexpr std::size_t alignment = 64;
   /// The number of no connection.
   static constexpr std::uint32_t none = 0xffff'ffff;
@@ -131,7 +131,7 @@ class connection_table {
     const std::uint64_t ticks = detail::ticks_at(now);
     const bool there = find_living(k, home, t, ticks) != detail::connection_index::none;
     RUNNEL_ASSERT(!there);  // these packets have a connection
-    return there ? none : insert_ticks(t, k, home, ticks);
+    return there ? none : insert_ticks(t, k, home, false, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
   /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
@@ -218,7 +218,7 @@ class connection_table {
   }
   // 81 places for 32 connections, which have two each at most: a fifth stays free.
   [[nodiscard]] static constexpr std::uint32_t lines_for(const connection_config& c) noexcept {
-    return c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32);
+    return (c.connections - static_cast<std::uint32_t>(std::uint64_t{c.connections} * 5 / 32) + 1) / 2 * 2;
   }
   [[nodiscard]] static constexpr byte_count records_begin(const connection_config& c) noexcept {
     return byte_count::of<detail::index_line>(lines_for(c));
@@ -248,15 +248,29 @@ class connection_table {
   [[nodiscard]] bool is_abandoned(const connection& c) const noexcept {
     return !is_confirmed(c) && c.created_ != burst_;
   }
+  // What packets do not meet any more, though it is still there.
+  [[nodiscard]] bool is_gone(const connection& c, std::uint64_t now) const noexcept {
+    return is_over(c, now) || is_abandoned(c);
+  }
+  [[gnu::noinline]] void erase_gone(connection& c) noexcept {
+    if (is_confirmed(c)) ++statistics_.expired;
+    erase(c);
+  }
+  // The place of packets with this tuple; `none`, and then `absent` says that the index does not know the key at all.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
+                                                       const connection_tuple& t, bool& absent) const noexcept {
+    if (!t.is_ipv6()) [[likely]]
+      return index_.find(k, home, absent, [](std::uint32_t) { return true; });
+    return find_place6(k, home, t, absent);
+  }
   [[nodiscard]] RUNNEL_INLINE std::uint32_t find_place(const detail::tuple_key& k, detail::index_home home,
                                                        const connection_tuple& t) const noexcept {
-    if (!t.is_ipv6()) [[likely]]
-      return index_.find(k, home, [](std::uint32_t) { return true; });
-    return find_place6(k, home, t);
+    bool absent = false;
+    return find_place(k, home, t, absent);
   }
   [[nodiscard, gnu::noinline]] std::uint32_t find_place6(const detail::tuple_key& k, detail::index_home home,
-                                                         const connection_tuple& t) const noexcept {
-    return index_.find(k, home, [&](std::uint32_t n) {
+                                                         const connection_tuple& t, bool& absent) const noexcept {
+    return index_.find(k, home, absent, [&](std::uint32_t n) {
       const connection& c = records_[n];
       if ((c.bits() & connection::is_ipv6) == 0) return false;
       const tuple_pair& both = tuples_[c.tuples6_];
@@ -269,15 +283,15 @@ class connection_table {
     const std::uint32_t place = find_place(k, home, t);
     if (place == detail::connection_index::none) return place;
     connection& c = records_[index_.at(place).number()];
-    if (!is_over(c, now) && !is_abandoned(c)) return place;
-    if (is_confirmed(c)) ++statistics_.expired;
-    erase(c);
+    if (!is_gone(c, now)) return place;
+    erase_gone(c);
     return detail::connection_index::none;
   }
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
     std::uint32_t place;
+    bool absent;
   };
   template <std::size_t Behind, class Found, class Done>
   void each_sought(const connection_tuple* tuples, std::size_t n, Found found, Done done) const noexcept;
@@ -318,8 +332,10 @@ class connection_table {
     if (event_ != nullptr) event_(event_context_, what, c);
   }
   [[nodiscard]] bool drop_early(detail::index_home home, bool wants_ipv6, std::uint64_t now) noexcept;
+  // `absent`: it is known that no place has the key.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
-                                           detail::index_home home, std::uint64_t ticks) noexcept;
+                                           detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
   void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
     e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
     expectations_.insert(e, now);
@@ -357,11 +373,19 @@ class connection_table {
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
     const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
-    const std::uint32_t line = index_.home(detail::key_of(back, detail::opposite_rest(t.rest()))).line();
-    index_.prefetch(line);
-    index_.prefetch(index_.next(line));
+    const detail::index_home home = index_.home(detail::key_of(back, detail::opposite_rest(t.rest())));
+    index_.prefetch(home.line());
+    index_.prefetch_second(home);
   }
-  void make_room_in_ring() noexcept;
+  // The number of the oldest unconfirmed connection, or `none`.
+  [[nodiscard]] std::uint32_t oldest_unconfirmed() noexcept {
+    if (unconfirmed_ == 0) return none;
+    while (ring_[ring_oldest_] == none) ring_oldest_ = after(ring_oldest_);
+    return ring_[ring_oldest_];
+  }
+  [[nodiscard]] std::uint32_t after(std::uint32_t in_ring) const noexcept {
+    return in_ring + 1 == ring_size_ ? 0 : in_ring + 1;
+  }
   void forget(connection& c) noexcept;
   void release(connection& c) noexcept;
 
@@ -370,13 +394,14 @@ class connection_table {
   connection* records_;
   tuple_pair* tuples_;
   std::uint32_t* free_;  // numbers that were given back: first those that can be given again, the last on top
-  std::uint32_t* ring_;  // numbers of unconfirmed connections, the oldest first; `none` where one has gone
+  std::uint32_t* ring_;  // numbers of unconfirmed connections, from `ring_next_` on the oldest first; else `none`
   detail::expectation_set expectations_;
   std::uint32_t capacity_;
   std::uint32_t ipv6_capacity_;
   std::uint32_t ring_size_;
-  std::uint32_t ring_first_ = 0;
-  std::uint32_t ring_used_ = 0;
+  std::uint32_t ring_next_ = 0;    // where the next one goes
+  std::uint32_t ring_oldest_ = 0;  // from `ring_next_` to here there is none
+  std::uint32_t unconfirmed_ = 0;
   std::uint32_t size_ = 0;
   std::uint32_t fresh_ = 0;  // records from here on were never used
   std::uint32_t free_count_ = 0;
@@ -388,7 +413,8 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t changes_ = 0;    // counts connections that came or went: what was found before may be wrong
+  std::uint32_t came_ = 0;       // counts connections that began: what was not found before may be there
+  std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
   void* event_context_ = nullptr;

@@ -59,8 +59,9 @@ struct tuple_key {
 };
 // Of TCP and UDP. Nobody can predict which one is the lesser: not by a branch, which compilers make of any comparison.
 [[nodiscard]] RUNNEL_INLINE constexpr tuple_key key_of_ports(std::uint64_t addresses, std::uint64_t rest) noexcept {
-  const std::uint64_t source = (addresses >> 32) << 16 | rest >> 48;
-  const std::uint64_t destination = (addresses & 0xffff'ffff) << 16 | (rest >> 32 & 0xffff);
+  std::uint64_t source = addresses >> 32, destination = addresses & 0xffff'ffff;
+  if (source == destination) [[unlikely]]
+    source = rest >> 48, destination = rest >> 32 & 0xffff;
   const auto turned = static_cast<unsigned>((destination - source) >> 63);
   const auto ports = static_cast<std::uint32_t>(rest >> 32);
   return {addresses << 32 * turned | addresses >> (-(32 * turned) & 63u),

@@ -152,8 +152,14 @@ class deadline_wheel {
   [[nodiscard]] static constexpr std::uint64_t tick_of(std::uint64_t deadline) noexcept {
     return (deadline + (1u << coarse) - 1) >> coarse;
   }
-  [[nodiscard]] std::uint32_t slot_for(std::uint64_t deadline) const noexcept {
-    std::uint64_t tick = tick_of(deadline);
+  [[nodiscard]] std::uint32_t slot_for(std::uint64_t deadline) noexcept {
+    const std::uint64_t tick = tick_of(deadline);
+    if (tick == last_tick_ && now_ == last_now_) [[likely]]  // of those that begin in a burst, all but the first
+      return last_slot_;
+    last_tick_ = tick, last_now_ = now_;
+    return last_slot_ = slot_of_tick(tick);
+  }
+  [[nodiscard]] std::uint32_t slot_of_tick(std::uint64_t tick) const noexcept {
     if (tick <= now_) tick = now_ + 1;
     unsigned level = floor_log2((tick ^ now_) | 63u) / 6;
     if (level >= top) {
@@ -191,6 +197,7 @@ class deadline_wheel {
       std::uint32_t made = free_;
       if (made != none) free_ = chunks_[made].next;
       else made = fresh_++;
+      prefetch_to_write(chunks_ + (free_ != none ? free_ : fresh_));  // that will be wanted next
       chunks_[made].next = head;
       chunks_[made].list = list;
       chunks_[made].count = 0;
@@ -254,6 +261,9 @@ class deadline_wheel {
   std::uint32_t fresh_ = 0;  // chunks from here on were never used
   std::uint32_t fetched_ = none;
   std::uint32_t size_ = 0;
+  std::uint32_t last_slot_ = 0;  // what slot_for said last, and of what
+  std::uint64_t last_tick_ = ~std::uint64_t{0};
+  std::uint64_t last_now_ = 0;
 };
 
 }  // namespace runnel::detail

@@ -182,7 +182,7 @@ class nat_table {
                instant now) noexcept {
     using namespace connection_status;
     now_ = detail::ticks_at(now);
-    const connection_tuple at = connections_.reply(c).inverted();
+    const connection_tuple at = connections_.leaving(c, connection_direction::original);
     if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
       const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
       if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
@@ -291,7 +291,7 @@ class nat_table {
     const bool stays =
         !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
     const bool persistent = (t.flags & nat_flags::persistent) != 0;
-    const std::uint64_t hash = hash_of(at, !persistent);
+    const std::uint64_t hash = t.first == t.last ? 0 : hash_of(at, !persistent);  // there is nothing to choose
     const bool several = t.first != t.last && !persistent;
     ipv6_address address = is;
     const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };

@@ -77,6 +77,7 @@ struct track_stage : stage_defaults {
         p.scratch(0);
       } else {
         slots[i].found.kind = tuple_kind::none;
+        slots[i].home = {};
         // Its number is of this table and this burst only if the table was asked before in it, perhaps about others.
         if (!again || !tracker::is_held(*table, connection_word{p.connection()})) p.connection(p.connection() & 15u);
       }
@@ -86,15 +87,21 @@ struct track_stage : stage_defaults {
       tracker::search(*table, slots[i]);
       if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
     }
-    const std::uint32_t before = tracker::changes(*table);
+    const std::uint32_t went = tracker::went(*table);
+    std::uint64_t came[4] = {};  // of the keys of those that began since: their marks
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      if (tracker::changes(*table) != before) tracker::search_again(*table, slots[i]);
+      const unsigned mark = slots[i].home.marks() & 0xffu;
+      if (tracker::went(*table) != went ||
+          (slots[i].place == tracker::none && (came[mark / 64] >> mark % 64 & 1u) != 0))
+        tracker::search(*table, slots[i]);
+      const std::uint32_t before = tracker::came(*table);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);
+      if (tracker::came(*table) != before) came[mark / 64] |= std::uint64_t{1} << mark % 64;
     }
   }
 };

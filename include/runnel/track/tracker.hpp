@@ -29,6 +29,7 @@ struct tracker {
     tuple_key key;
     index_home home;
     std::uint32_t place;  // in the index; none: of no connection, when it was looked for
+    bool absent;          // the index does not know the key at all
   };
 
   RUNNEL_INLINE static bool has_tuple(const slot& s) noexcept {
@@ -37,7 +38,8 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static std::uint32_t changes(const connection_table& t) noexcept { return t.changes_; }
+  static std::uint32_t came(const connection_table& t) noexcept { return t.came_; }
+  static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
   // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
@@ -94,6 +96,7 @@ struct tracker {
     hash(t, s);
   }
   static void hash(const connection_table& t, slot& s) noexcept {
+    s.home = {};
     if (!has_tuple(s)) return;
     s.found.tuple.key(t.index_.seed(), s.key);
     s.home = t.index_.home(s.key);
@@ -102,16 +105,11 @@ struct tracker {
   RUNNEL_INLINE static void search(const connection_table& t, slot& s) noexcept {
     s.place = none;
     if (!has_tuple(s)) return;
-    s.place = t.find_place(s.key, s.home, s.found.tuple);
+    s.place = t.find_place(s.key, s.home, s.found.tuple, s.absent);
     if (s.place == none) return;
     const connection* const c = &t.records_[t.index_.at(s.place).number()];
     prefetch_to_write(c);
     if (s.found.tuple.protocol_number() == 6) prefetch_to_write(reinterpret_cast<const std::byte*>(c) + 64);
-  }
-  // The same for a packet before which connections began or ended since.
-  RUNNEL_INLINE static void search_again(const connection_table& t, slot& s) noexcept {
-    if (!has_tuple(s)) return;
-    if (s.place != none || !t.index_.is_absent(s.key, s.home)) search(t, s);
   }
   // Asks for the record of the connection that is made after `ahead` others.
   RUNNEL_INLINE static void prefetch_free(const connection_table& t, std::uint32_t ahead) noexcept {
@@ -157,18 +155,16 @@ struct tracker {
     if (t.options_.checksum && !checksum_ok(p, s)) return count_invalid(t, word);
     for (;;) {
       bool fresh = false;
+      tcp_window begun;
       if (s.place != none) {
         // What is over is gone, and so is what was begun by a packet that never got through.
         connection& c = t.records_[t.index_.at(s.place).number()];
-        if (t.is_over(c, now) || t.is_abandoned(c)) [[unlikely]] {
-          if (t.is_confirmed(c)) ++t.statistics_.expired;
-          t.erase(c);
-          s.place = none;
-        }
+        if (t.is_gone(c, now)) [[unlikely]]
+          t.erase_gone(c), s.place = none, s.absent = false;
       }
       if (s.place == none) [[unlikely]] {
-        if (!may_begin(t, s)) return count_invalid(t, word);
-        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, now);
+        if (!may_begin(t, s, begun)) return count_invalid(t, word);
+        const std::uint32_t n = t.insert_ticks(s.found.tuple, s.key, s.home, s.absent, now);
         if (n == none) return drop(drop_reason::connections_full);
         s.place = t.records_[n].original_;
         fresh = true;
@@ -177,12 +173,12 @@ struct tracker {
       const place_reference to = t.index_.at(s.place);
       connection& c = t.records_[to.number()];
       const unsigned direction = to.direction(s.key.turned);
-      switch (follow(t, c, direction, fresh, s, now)) {
+      switch (follow(t, c, direction, fresh ? &begun : nullptr, s, now)) {
         case outcome::accept: break;
         case outcome::invalid:
           if (fresh) t.forget(c);
           return count_invalid(t, word);
-        case outcome::again: t.erase(c), s.place = none; continue;
+        case outcome::again: t.erase(c), s.place = none, s.absent = false; continue;
         case outcome::end: {
           word = word_for(c, direction, to.number());
           if ((c.bits() & (connection_status::src_nat | connection_status::dst_nat)) != 0) {
@@ -235,14 +231,13 @@ struct tracker {
     ++c.packets_[direction];
     c.octets_[direction] += s.found.size;
   }
-  // Whether a packet that belongs to no connection begins one, as far as that is known without making it.
-  static bool may_begin(const connection_table& t, const slot& s) noexcept {
+  // Whether a packet that belongs to no connection begins one, as far as that is known without making it; of TCP, how.
+  static bool may_begin(const connection_table& t, const slot& s, tcp_window& begun) noexcept {
     const connection_tuple& tuple = s.found.tuple;
     switch (tuple.protocol_number()) {
       case 6: {
-        tcp_window w;
         const tcp_segment segment = read_segment(s);
-        return is_sane(segment.flags) && tcp_begin(w, segment, t.options_);
+        return is_sane(segment.flags) && tcp_begin(begun, segment, t.options_);
       }
       case 1: {
         const std::uint8_t type = tuple.icmp_type();
@@ -266,11 +261,12 @@ struct tracker {
     return g;
   }
 
-  static outcome follow(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
+  // `begun`: of the first packet of a connection, what `may_begin` said.
+  static outcome follow(connection_table& t, connection& c, unsigned direction, const tcp_window* begun, const slot& s,
                         std::uint64_t now) noexcept {
     const bool seen_reply = (c.bits() & connection_status::seen_reply) != 0;
     switch (s.found.tuple.protocol_number()) {
-      case 6: return follow_tcp(t, c, direction, fresh, s, now);
+      case 6: return follow_tcp(t, c, direction, begun, s, now);
       case 17: {
         // Both ways for two seconds: a stream (RFC 4787 does not ask for that; it keeps a DNS query from staying).
         const bool was_stream = (c.bits() & connection_status::assured) != 0;
@@ -295,8 +291,8 @@ struct tracker {
     return outcome::accept;
   }
 
-  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, bool fresh, const slot& s,
-                            std::uint64_t now) noexcept {
+  static outcome follow_tcp(connection_table& t, connection& c, unsigned direction, const tcp_window* begun,
+                            const slot& s, std::uint64_t now) noexcept {
     tcp_segment segment = read_segment(s);
     if ((c.bits() & connection_status::seq_adjust) != 0 && t.unadjust_ != nullptr) [[unlikely]] {
       // What is acknowledged was longer, or shorter, when it was sent.
@@ -304,7 +300,7 @@ struct tracker {
       if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
-    if (fresh && !tcp_begin(c.tcp_, segment, t.options_)) return outcome::invalid;
+    if (begun != nullptr) c.tcp_ = *begun;
     std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
     c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
