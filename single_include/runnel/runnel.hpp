@@ -43339,9 +43339,8 @@ static_assert(sizeof(connection) == detail::connection_stride && sizeof(connecti
 // a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
 // that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in
 // the other line of its pair, which processors like to fetch together, or else in another pair, so far behind as its
-// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, apart those
-// that came to it as the first and as the second of their pair, so that a search ends where nobody went on. Nothing
-// ever moves: connections remember their places.
+// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, so that a
+// search ends where nobody went on. Nothing ever moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -43393,21 +43392,11 @@ struct alignas(64) index_line {
   place_reference to[3];
   std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
 
-  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7;
-  // Where those are counted that came here as the first of a pair, or as the second. When there are 15, more are not
-  // counted, and they are never forgotten.
-  [[nodiscard]] static constexpr std::uint32_t counter(bool second) noexcept { return 15u << (second ? 28 : 24); }
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
   // Other lines have keys on whose way it is.
-  [[nodiscard]] constexpr bool was_passed(bool second) const noexcept { return (marks & counter(second)) != 0; }
-  [[nodiscard]] constexpr std::uint32_t passed(bool second) const noexcept {
-    return (marks & counter(second)) / (counter(second) / 15);
-  }
-  constexpr void pass(bool second) noexcept {
-    if ((marks & counter(second)) != counter(second)) marks += counter(second) / 15;
-  }
-  constexpr void forget(bool second) noexcept {
-    if ((marks & counter(second)) != counter(second)) marks -= counter(second) / 15;
-  }
+  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
+  // How many, as long as that is less than 255: more are not counted, nor forgotten.
+  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -43458,7 +43447,7 @@ class connection_index {
         l.marks |= (home.marks() & 0xffu) << (top - 7);
         return at.line * 4 + i;
       }
-      l.pass(at.is_second());
+      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
   void erase(std::uint32_t place) noexcept {
@@ -43467,7 +43456,8 @@ class connection_index {
     l.to[i] = {};
     l.marks &= ~(0xffu << 8 * i);
     const index_home from = home({l.a[i], l.b[i], 0});
-    for (path to{from.line()}; to.line != at; go_on(to, from)) lines_[to.line].forget(to.is_second());
+    for (path to{from.line()}; to.line != at; go_on(to, from))
+      if (lines_[to.line].marks < index_line::most_passed) lines_[to.line].marks -= index_line::one_passed;
   }
 
   [[nodiscard]] bool has_key(std::uint32_t place, const tuple_key& k) const noexcept {
@@ -43505,7 +43495,6 @@ class connection_index {
   struct path {
     std::uint32_t line;
     std::uint32_t gone = 0;
-    [[nodiscard]] bool is_second() const noexcept { return (gone & 1u) != 0; }
   };
   RUNNEL_INLINE void go_on(path& at, index_home home) const noexcept {
     at.line ^= 1u;
@@ -43527,7 +43516,7 @@ class connection_index {
         if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
           return at.line * 4 + i;
       }
-      if (!l.was_passed(at.is_second())) [[likely]]
+      if (!l.was_passed()) [[likely]]
         return none;
       go_on(at, home);
       if (at.gone == count_ + 16) return none;  // of few lines, all may have been overrun at some time
@@ -45033,7 +45022,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
 inline bool connection_table::confirm(connection& c, instant now) noexcept {
   if (is_confirmed(c)) [[likely]]
     return true;
-  if ((c.bits() & connection::one_way) != 0) {
+  if ((c.bits() & connection::one_way) != 0 && !set_reply(c, tuple_of(c, false).inverted())) {
     ++statistics_.insert_failed;
     forget(c);
     return false;
@@ -45231,9 +45220,13 @@ inline bool connection_table::check() const noexcept {
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
       const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
-      if (at == detail::connection_index::none) return false;
+      const bool one_way = (c.bits() & connection::one_way) != 0;
+      if (at == detail::connection_index::none) {
+        if (way == 1 && one_way) continue;  // who had its reply tuple has gone
+        return false;
+      }
       const bool other = index_.at(at).number() != n;
-      if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;
+      if (other && (way == 0 || !one_way)) return false;
       if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
     }
     places += c.reply_ != c.original_ ? 2 : 1;
@@ -45899,6 +45892,7 @@ RUNNEL_INLINE void rewrite_headers4(std::byte* network, std::byte* transport, bo
 
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
 
 namespace runnel::detail {
 
@@ -46182,7 +46176,7 @@ struct tracker {
       if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
-    if (begun != nullptr) c.tcp_ = *begun;
+    if (begun != nullptr) ::new (static_cast<void*>(&c.tcp_)) tcp_window(*begun);
     std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
     c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);

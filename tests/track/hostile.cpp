@@ -44,8 +44,7 @@ TEST_CASE("a search ends in an index all of whose lines were overrun") {
   CHECK(find(1, 5) == detail::connection_index::none);
   index.erase(strayed);
   index.erase(other);
-  for (const detail::index_line& l : lines)
-    for (const bool second : {false, true}) CHECK(l.passed(second) == 0);
+  for (const detail::index_line& l : lines) CHECK(l.passed() == 0);
 }
 
 TEST_CASE("a line that more keys passed than it can count is searched all the same") {
@@ -65,11 +64,49 @@ TEST_CASE("a line that more keys passed than it can count is searched all the sa
     return found;
   };
   CHECK(count_found() == 600);
-  CHECK(index.line(7).passed(false) == 15);
+  CHECK(index.line(7).passed() == 255);
   for (std::size_t i = 0; i < 599; ++i) index.erase(places[i]);
   CHECK(count_found() == 1);  // the last of them, far behind its line
   CHECK_FALSE(index.is_absent(keys[599], index.home(keys[599])));
   CHECK(index.is_absent(keys[0], index.home(keys[0])));
+}
+
+TEST_CASE("lines that were full for long are as before when they are empty again") {
+  for (const std::uint32_t count : {508u, 600u}) {
+    CAPTURE(count);
+    std::vector<detail::index_line> lines(count);
+    detail::connection_index index(lines.data(), count, 12345);
+    random_generator random(7);
+    std::vector<std::uint32_t> places;
+    const auto add = [&] {
+      const detail::tuple_key k{random.next(), 17, 0};
+      return index.insert(k, index.home(k), detail::place_reference::to(1, 0, false, 1));
+    };
+    while (places.size() < count * 3 * 4 / 5) places.push_back(add());
+    for (int i = 0; i < 200'000; ++i) {
+      std::uint32_t& one = places[random.below(places.size())];
+      index.erase(one);
+      one = add();
+    }
+    for (const std::uint32_t place : places) index.erase(place);
+    for (const detail::index_line& l : lines) REQUIRE(l.passed() == 0);
+  }
+}
+
+TEST_CASE("a connection whose reply tuple was another's gets it when that one has gone") {
+  static static_connection_table<connection_config{.connections = 16, .unconfirmed = 4}> t{7};
+  const connection_tuple there{ipv4_address{10, 0, 0, 1}, ipv4_address{10, 0, 0, 2}, 1, 2, 17};
+  const connection_tuple translated{ipv4_address{10, 0, 0, 2}, ipv4_address{10, 0, 0, 9}, 2, 1, 17};
+  connection& first = t.get()[t->insert(there, {})];
+  REQUIRE(t->set_reply(first, translated));
+  REQUIRE(t->confirm(first, {}));
+  connection& second = t.get()[t->insert(there.inverted(), {})];
+  CHECK(t->check());
+  t->erase(first);
+  CHECK(t->check());
+  CHECK(t->confirm(second, {}));
+  CHECK(t->find(there, {}).has_connection());
+  CHECK(t->check());
 }
 
 namespace {

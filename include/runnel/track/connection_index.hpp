@@ -5,9 +5,8 @@
 // a search that finds what it looks for reads one line. The last word of a line has a byte of each place's hash, so
 // that a search compares all three at once, and mostly no key but the right one. A key whose own line is full lies in
 // the other line of its pair, which processors like to fetch together, or else in another pair, so far behind as its
-// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, apart those
-// that came to it as the first and as the second of their pair, so that a search ends where nobody went on. Nothing
-// ever moves: connections remember their places.
+// hash says: neighbours of a full pair do not fill up with it. Every line counts the keys that passed it, so that a
+// search ends where nobody went on. Nothing ever moves: connections remember their places.
 //
 // Both directions of a connection have the same key (see `tuple_key`), and are found in one place, unless addresses
 // are translated: then each has a place of its own, good for its own direction only.
@@ -63,21 +62,11 @@ struct alignas(64) index_line {
   place_reference to[3];
   std::uint32_t marks;  // lower bytes: of each place, never 0 where it is taken; above: how many keys passed
 
-  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7;
-  // Where those are counted that came here as the first of a pair, or as the second. When there are 15, more are not
-  // counted, and they are never forgotten.
-  [[nodiscard]] static constexpr std::uint32_t counter(bool second) noexcept { return 15u << (second ? 28 : 24); }
+  static constexpr std::uint32_t ones = 0x01'0101, tops = ones << 7, one_passed = 1u << 24, most_passed = 255u << 24;
   // Other lines have keys on whose way it is.
-  [[nodiscard]] constexpr bool was_passed(bool second) const noexcept { return (marks & counter(second)) != 0; }
-  [[nodiscard]] constexpr std::uint32_t passed(bool second) const noexcept {
-    return (marks & counter(second)) / (counter(second) / 15);
-  }
-  constexpr void pass(bool second) noexcept {
-    if ((marks & counter(second)) != counter(second)) marks += counter(second) / 15;
-  }
-  constexpr void forget(bool second) noexcept {
-    if ((marks & counter(second)) != counter(second)) marks -= counter(second) / 15;
-  }
+  [[nodiscard]] constexpr bool was_passed() const noexcept { return marks >= one_passed; }
+  // How many, as long as that is less than 255: more are not counted, nor forgotten.
+  [[nodiscard]] constexpr std::uint32_t passed() const noexcept { return marks >> 24; }
 };
 static_assert(sizeof(index_line) == 64);
 
@@ -128,7 +117,7 @@ class connection_index {
         l.marks |= (home.marks() & 0xffu) << (top - 7);
         return at.line * 4 + i;
       }
-      l.pass(at.is_second());
+      if (l.marks < index_line::most_passed) l.marks += index_line::one_passed;
     }
   }
   void erase(std::uint32_t place) noexcept {
@@ -137,7 +126,8 @@ class connection_index {
     l.to[i] = {};
     l.marks &= ~(0xffu << 8 * i);
     const index_home from = home({l.a[i], l.b[i], 0});
-    for (path to{from.line()}; to.line != at; go_on(to, from)) lines_[to.line].forget(to.is_second());
+    for (path to{from.line()}; to.line != at; go_on(to, from))
+      if (lines_[to.line].marks < index_line::most_passed) lines_[to.line].marks -= index_line::one_passed;
   }
 
   [[nodiscard]] bool has_key(std::uint32_t place, const tuple_key& k) const noexcept {
@@ -175,7 +165,6 @@ class connection_index {
   struct path {
     std::uint32_t line;
     std::uint32_t gone = 0;
-    [[nodiscard]] bool is_second() const noexcept { return (gone & 1u) != 0; }
   };
   RUNNEL_INLINE void go_on(path& at, index_home home) const noexcept {
     at.line ^= 1u;
@@ -197,7 +186,7 @@ class connection_index {
         if (((l.a[i] ^ k.a) | (l.b[i] ^ k.b)) == 0 && fits(l.to[i])) [[likely]]
           return at.line * 4 + i;
       }
-      if (!l.was_passed(at.is_second())) [[likely]]
+      if (!l.was_passed()) [[likely]]
         return none;
       go_on(at, home);
       if (at.gone == count_ + 16) return none;  // of few lines, all may have been overrun at some time

@@ -173,7 +173,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
 inline bool connection_table::confirm(connection& c, instant now) noexcept {
   if (is_confirmed(c)) [[likely]]
     return true;
-  if ((c.bits() & connection::one_way) != 0) {
+  if ((c.bits() & connection::one_way) != 0 && !set_reply(c, tuple_of(c, false).inverted())) {
     ++statistics_.insert_failed;
     forget(c);
     return false;
@@ -371,9 +371,13 @@ inline bool connection_table::check() const noexcept {
     for (unsigned way = 0; way < 2; ++way) {
       const detail::tuple_key k = tuples[way].key(index_.seed());
       const std::uint32_t at = find_place(k, index_.home(k), tuples[way]);
-      if (at == detail::connection_index::none) return false;
+      const bool one_way = (c.bits() & connection::one_way) != 0;
+      if (at == detail::connection_index::none) {
+        if (way == 1 && one_way) continue;  // who had its reply tuple has gone
+        return false;
+      }
       const bool other = index_.at(at).number() != n;
-      if (other && (way == 0 || (c.bits() & connection::one_way) == 0)) return false;
+      if (other && (way == 0 || !one_way)) return false;
       if (!other && at != (way == 0 ? c.original_ : c.reply_) && c.original_ == c.reply_) return false;
     }
     places += c.reply_ != c.original_ ? 2 : 1;

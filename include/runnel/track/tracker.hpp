@@ -6,6 +6,7 @@
 
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
+#include <new>      // placement new
 
 #include <runnel/base/prefetch.hpp>
 #include <runnel/config.hpp>
@@ -300,7 +301,7 @@ struct tracker {
       if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
-    if (begun != nullptr) c.tcp_ = *begun;
+    if (begun != nullptr) ::new (static_cast<void*>(&c.tcp_)) tcp_window(*begun);
     std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
     c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
