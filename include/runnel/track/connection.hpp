@@ -38,6 +38,7 @@ struct tcp_window {
 };
 static_assert(sizeof(tcp_window) == 56);
 
+struct fast_follow;
 struct fast_tracker;
 struct tracker;
 struct transfer;
@@ -98,6 +99,7 @@ class alignas(64) connection : private connection_facts {
 
  private:
   friend class connection_table;
+  friend struct detail::fast_follow;
   friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;

@@ -200,6 +200,7 @@ class connection_table {
 
  private:
   friend class flowtable;
+  friend struct detail::fast_follow;
   friend struct detail::fast_tracker;
   friend struct detail::tracker;
   friend struct detail::transfer;
