@@ -68,6 +68,13 @@ TEST_CASE("a VLAN tag needs headroom, a whole Ethernet header, and bytes that no
   check_like(shared, dissected(memory.get(), tagged_link));
   check_like(other, dissected(memory.get(), tagged_link, vlan_header{.id = 5}));
 
+  static_pool<pool_config{.packets = 1, .bytes = 512, .headroom = 256, .bare = 0}> wide;
+  packet deep = dissected(wide.get(), tagged_link);
+  int pushed = 0;
+  while (push_vlan(deep, {.id = 5})) ++pushed;
+  CHECK(pushed == 60);
+  CHECK(deep.layers().link == 254);
+
   packet shorter = dissected(memory.get(), tagged_link, vlan_header{.id = 5});
   REQUIRE(shorter.trim(17));
   CHECK_FALSE(pop_vlan(shorter));

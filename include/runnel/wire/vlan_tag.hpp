@@ -52,9 +52,10 @@ inline void note_tags(packet& p, int bytes) noexcept {
 }
 /// Puts a tag behind the Ethernet addresses of a packet that begins with them, before tags that are there; its `type`
 /// is not looked at. What `parse()` has found of it stays right. False, and nothing has changed, when it is no Ethernet
-/// frame, has no four bytes of headroom, or when its bytes are shared and there is no memory to copy them.
+/// frame, has no four bytes of headroom, or 60 tags already, or when its bytes are shared and there is no memory to
+/// copy them.
 [[nodiscard]] inline bool push_vlan(packet& p, vlan_header tag) noexcept {
-  if (p.length() < 14 || p.headroom() < 4) return false;
+  if (p.length() < 14 || p.headroom() < 4 || p.layers().link > 251) return false;  // `link` has eight bits
   if (p.is_shared() && !p.unshare()) return false;
   std::byte* const at = p.push(4);
   if (at == nullptr) return false;
