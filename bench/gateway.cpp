@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A stateful gateway from memory: parsing, connection tracking, the hooks, routing, forwarding, source NAT, neighbours.
 // IMIX headers (frames of 64, 570 and 1518 bytes at 7:4:1, of which nobody touches more than the headers), half of it
-// TCP, one way, each packet of a round of another connection: the traffic that Open vSwitch was measured with, see
-// README. Then first packets of connections only, which begin, live, and expire. Transport checksums are not verified
+// TCP, one way, each packet of a round of another connection: the connections that peers/ovs.cpp gives to Open vSwitch.
+// Then first packets of connections only, which begin, live, and expire. Transport checksums are not verified
 // (tracking_options::checksum is off, as by default; the kernel's default is on), but kept right by what NAT changes.
 #include <cstddef>  // byte, size_t
 #include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t
@@ -13,60 +13,14 @@
 
 #include <runnel/runnel.hpp>
 
+#include "support/arrivals.hpp"
 #include "support/connections.hpp"
 #include "support/memory.hpp"
 #include "support/ports.hpp"
-#include "support/traffic.hpp"
 
 namespace {
 
 using namespace bench;
-
-// The headers of one packet, and how long its frame is.
-struct alignas(64) arrival {
-  std::byte bytes[56];  // Ethernet, IPv4, and TCP or UDP: 54 at most
-  std::uint32_t length;
-};
-static_assert(sizeof(arrival) == 64);
-
-enum class begins { no, yes };
-
-// The first packets of connections, or some of their middle, each of another connection, in no order.
-class arrivals {
- public:
-  arrivals(std::size_t n, begins first) : all_(n), n_(n) {
-    constexpr std::uint16_t lengths[12] = {60, 566, 60, 60, 566, 60, 1514, 60, 566, 60, 60, 566};
-    for (std::size_t i = 0; i < n; ++i) write(all_[i], scramble(i), first == begins::yes ? 60 : lengths[i % 12], first);
-  }
-  std::size_t size() const noexcept { return n_; }
-  const arrival* data() const noexcept { return all_.data(); }
-
- private:
-  static void write(arrival& to, std::uint64_t r, std::uint32_t length, begins first) {
-    const std::uint64_t s = scramble(r);
-    const bool is_tcp = (s & 1) != 0;
-    const ethernet_header link{.source = {{2, 0, 0, 0, 0, 1}}, .destination = {{2, 0, 0, 0, 0, 2}}};
-    const ipv4_header ip{.source = ipv4_address{0x0a00'0000u | static_cast<std::uint32_t>(r & 0xff'ffff)},
-                         .destination = ipv4_address{0x4000'0000u | static_cast<std::uint32_t>(s >> 8 & 0x1fff'ffff)}};
-    const auto from = static_cast<std::uint16_t>(1024 + (r >> 24) % 60'000);
-    // The headers of the whole packet, of which only they are kept.
-    std::byte whole[1514] = {};
-    const std::size_t used = is_tcp && length == 60 ? 54 : length;
-    const bool written =
-        is_tcp ? write_headers({whole, used}, link, ip,
-                               tcp_header{.source_port = from,
-                                          .destination_port = 443,
-                                          .sequence_number = static_cast<std::uint32_t>(s),
-                                          .flags = first == begins::yes ? tcp_flags::syn : tcp_flags::ack,
-                                          .window_size = 8192})
-               : write_headers({whole, used}, link, ip, udp_header{.source_port = from, .destination_port = 443});
-    if (!written) std::abort();
-    __builtin_memcpy(to.bytes, whole, sizeof to.bytes);
-    to.length = length;
-  }
-  big_array<arrival> all_;
-  std::size_t n_;
-};
 
 // Hands out a memory_port's frames with the headers of the next arrival.
 class arriving_port {
