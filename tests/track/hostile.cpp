@@ -84,7 +84,7 @@ TEST_CASE("lines that were full for long are as before when they are empty again
     };
     while (places.size() < count * 3 * 4 / 5) places.push_back(add());
     for (int i = 0; i < 200'000; ++i) {
-      std::uint32_t& one = places[random.below(places.size())];
+      std::uint32_t& one = places[static_cast<std::size_t>(random.below(places.size()))];
       index.erase(one);
       one = add();
     }
