@@ -14032,7 +14032,9 @@ template <class Key>
   return n.operand.value == value_kind::ipv6 ? test_operand<ipv6_address>(c, n, s)
                                              : test_operand<std::uint64_t>(c, n, s);
 }
-// Whether the condition holds. The first node has no children, and all jumps go forward to others without.
+// Whether the condition holds. The first node has no children, and all jumps go forward to others without. A template
+// that asks with a parameter of its own, `holds<Later>`, has it compiled where it is used, not where it is only read.
+template <class = void>
 [[nodiscard]] constexpr bool holds(const condition_view& c, const auto& s) noexcept {
   std::size_t at = 0;
   while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;
@@ -14093,9 +14095,9 @@ class condition : public match::expression_operators {
   }
 
   /// Whether it holds for a packet.
-  template <class = void>
+  template <class Later = void>
   [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
-    return match::detail::holds({nodes_, size_, words_}, s);
+    return match::detail::holds<Later>({nodes_, size_, words_}, s);
   }
   /// Its nodes. Valid as long as the condition is neither changed nor gone.
   constexpr operator match::condition_view() const noexcept { return {nodes_, size_, words_}; }
@@ -24637,6 +24639,12 @@ struct field_owners {
   using llc = runnel::llc;
   using snap = runnel::snap;
 };
+// The same, for a function template that is perhaps never used: depends on its parameter, so that the tables below are
+// not made where it is only read.
+template <class>
+struct field_owners_of {
+  using type = field_owners;
+};
 
 // Fields that are found by `name` alone.
 template <class V = field_owners>
@@ -24785,7 +24793,7 @@ template <class V = field_owners>
 inline constexpr operand_description gre_words[] = {describe(V::gre::option::checksum::value),
                                                     describe(V::gre::option::key::value),
                                                     describe(V::gre::option::sequence::value)};
-template <class = void>
+template <class = field_owners>
 inline constexpr operand_description meta_fields[] = {
     describe(meta::length),   describe(meta::iif),      describe(meta::oif),     describe(meta::mark),
     describe(meta::priority), describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto),
@@ -25640,18 +25648,19 @@ bool parse_presence(auto& p, header h) noexcept {
 }
 // A field of a header, without what may stand around it.
 bool parse_header_field(auto& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, plain_fields<>, header::ethernet, true, to)) return true;
+  using owners = typename field_owners_of<decltype(p)>::type;
+  if (parse_field_name(p.in, plain_fields<owners>, header::ethernet, true, to)) return true;
   header h{};
   bool bare = false;
   const std::size_t before = p.in.at();
   if (!parse_numbered(p.in, h, bare)) return false;
   if (family_of(h) == header_family::gre_word) {
-    for (const operand_description& d : gre_words<>)
+    for (const operand_description& d : gre_words<owners>)
       if (d.in_header == h) to = d;
     return true;
   }
-  if (parse_field_name(p.in, option_fields<>, h, false, to)) return true;
-  if (parse_field_name(p.in, fields_of_families<>, header_in(family_of(h), 0), false, to)) {
+  if (parse_field_name(p.in, option_fields<owners>, h, false, to)) return true;
+  if (parse_field_name(p.in, fields_of_families<owners>, header_in(family_of(h), 0), false, to)) {
     to.in_header = h;
     return true;
   }
@@ -25660,7 +25669,8 @@ bool parse_header_field(auto& p, operand_description& to) noexcept {
 }
 // Any operand in nft's way. False, and nothing read, when there is none.
 bool parse_operand(auto& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, meta_fields<>, header::ethernet, true, to)) return true;
+  if (parse_field_name(p.in, meta_fields<typename field_owners_of<decltype(p)>::type>, header::ethernet, true, to))
+    return true;
   if (parse_header_field(p, to)) return true;
   if (p.in.accept_words("len")) return to = describe(meta::length), true;
   const auto accept_any = [&p](const char* a, const char* b, const char* c) {
@@ -25968,6 +25978,7 @@ bool write_protocol_word(auto& p, const char* word) noexcept {
 
 // `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
 bool parse_bytes(auto& p, operand_description& to) noexcept {
+  using owners = typename field_owners_of<decltype(p)>::type;
   text_cursor& in = p.in;
   in.skip_gap();
   const std::size_t before = in.at();
@@ -26000,7 +26011,7 @@ bool parse_bytes(auto& p, operand_description& to) noexcept {
   to.in_header = *found;
   to.offset = static_cast<std::uint16_t>(offset * 8);
   to.bits = static_cast<std::uint8_t>(size * 8);
-  for (const operand_description& d : plain_fields<>)
+  for (const operand_description& d : plain_fields<owners>)
     if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
       to = d;
   return true;
@@ -32893,6 +32904,7 @@ namespace runnel::detail {
   }
 }
 
+template <class Later>
 class table_set_loader {
  public:
   using cursor = match::detail::text_cursor;
@@ -33288,11 +33300,12 @@ inline std::uint32_t parse_refusal(match::detail::text_cursor& in, bool v4, bool
 namespace runnel::detail {
 
 // Reads the statements of one rule. `begin` is where the text of the rule begins in all.
+template <class Later>
 class statement_loader {
  public:
   using cursor = match::detail::text_cursor;
-  statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
-                   table_rule& r, table_family family) noexcept
+  statement_loader(rule_table_parts& t, table_names& names, table_set_loader<Later>& sets, cursor& line,
+                   std::size_t begin, table_rule& r, table_family family) noexcept
       : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin), family_(family) {}
 
   // One statement. True when none may follow it.
@@ -33591,7 +33604,7 @@ class statement_loader {
 
   rule_table_parts& t_;
   table_names& names_;
-  table_set_loader& sets_;
+  table_set_loader<Later>& sets_;
 
  public:
   cursor& in;  // as the functions that read conditions want it
@@ -33727,6 +33740,8 @@ class table_set_printer {
 
 namespace runnel::detail {
 
+// Templates, so that they are compiled for those only whose packets meet a rule table.
+
 // The value of the operand that a statement asks a set with. False when the packet has none.
 template <class Key>
 [[nodiscard]] bool load_operand(const match::condition_view& c, const subject& s, Key& to) noexcept {
@@ -33735,8 +33750,8 @@ template <class Key>
   if (n.operand.is_masked) to = match::key_and(to, c.mask<Key>(n));
   return true;
 }
-[[nodiscard]] inline bool load_wide_operand(const match::condition_view& c, const subject& s,
-                                            ipv6_address& to) noexcept {
+template <class = void>
+[[nodiscard]] bool load_wide_operand(const match::condition_view& c, const subject& s, ipv6_address& to) noexcept {
   if (c.nodes[0].operand.value == match::value_kind::ipv6) return load_operand(c, s, to);
   std::uint64_t k = 0;
   if (!load_operand(c, s, k)) return false;
@@ -33745,7 +33760,8 @@ template <class Key>
 }
 
 // What the map of a statement says about a packet; null when it says nothing.
-[[nodiscard]] inline const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+[[nodiscard]] const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   const match::condition_view c = t.operand_of(s);
   const table_set& map = t.set_of(s);
   std::uint32_t at = table_set::none;
@@ -33794,7 +33810,8 @@ inline target_end count_connection(rule_table_parts& t, const connection_limit& 
 }
 
 // `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
-inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   ipv6_address k;
   if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
   table_set& set = t.set_of(s);
@@ -33830,7 +33847,8 @@ inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& 
 }
 
 // `snat to` and the like. What is for the other family has not matched, nor has what the map does not know.
-inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   const nat_target* to = t.translations + s.index;
   if (s.kind == statement_kind::translate_by_map) {
     const statement* const found = look_up(t, s, r);
@@ -33849,7 +33867,8 @@ inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r
 }
 
 // One statement. A jump ends a rule as a verdict does.
-inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
+template <class = void>
+target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
   using kind = statement_kind;
   switch (s.kind) {
     case kind::accept: r.decided = runnel::accept; return target_end::verdict;
@@ -33991,6 +34010,7 @@ class rule_table {
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
   /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
   /// goes to a local handler, is a drop for whoever does not give the hook its ways.
+  template <class = void>
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr,
               hook_part part = hook_part::all) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
@@ -34003,6 +34023,7 @@ class rule_table {
   }
   /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
   /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.
+  template <class = void>
   verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
     to = nullptr;
     const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
@@ -34016,6 +34037,7 @@ class rule_table {
  private:
   friend struct detail::table_access;
 
+  template <class = void>
   verdict run_chains(std::uint16_t n, detail::rule_run& r, hook_part part) noexcept {
     parts_.see(r.c.now, r.s.length);
     for (; n != detail::no_chain; n = parts_.chains[n].next) {
@@ -34029,6 +34051,7 @@ class rule_table {
     }
     return accept;
   }
+  template <class Later = void>
   verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
     using detail::target_end;
     struct position {
@@ -34047,7 +34070,7 @@ class rule_table {
         continue;
       }
       detail::table_rule& rule = *at++;
-      if (!match::detail::holds(parts_.condition_of(rule), r.s)) continue;
+      if (!match::detail::holds<Later>(parts_.condition_of(rule), r.s)) continue;
       const detail::statement* s = parts_.statements + rule.statement;
       for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
         const detail::statement* const now =
@@ -34462,6 +34485,8 @@ template <class List = rule_list>
 namespace runnel {
 namespace detail {
 
+// A template, as what it is made of, so that whoever includes this and loads nothing does not pay for the parser.
+template <class Later>
 class table_loader {
  public:
   using cursor = match::detail::text_cursor;
@@ -34495,7 +34520,7 @@ class table_loader {
     if (at == t_.table_count) t_.tables[t_.table_count++] = made;
     table_ = static_cast<std::uint8_t>(at);
     table_names names{t_, table_};
-    table_set_loader sets{t_, names, table_};
+    table_set_loader<Later> sets{t_, names, table_};
     expect(in_, "{", "\"{\"");
     while (in_.good()) {
       (void)to_next_word(in_);
@@ -34507,7 +34532,7 @@ class table_loader {
     }
   }
 
-  void parse_chain(table_names& names, table_set_loader& sets) noexcept {
+  void parse_chain(table_names& names, table_set_loader<Later>& sets) noexcept {
     in_.skip_gap();
     const std::size_t at = in_.at();
     const std::uint16_t n = names.chain(in_);
@@ -34594,14 +34619,14 @@ class table_loader {
     }
     return n;
   }
-  void parse_rule(table_names& names, table_set_loader& sets) noexcept {
+  void parse_rule(table_names& names, table_set_loader<Later>& sets) noexcept {
     const std::size_t begin = in_.at(), size = end_of_rule();
     cursor line{text_ + begin, size};
     parse_rule(names, sets, line, begin);
     if (!line.good()) return in_.fail_at(begin + line.at(), line.why());
     in_.go_to(begin + size);
   }
-  void parse_rule(table_names& names, table_set_loader& sets, cursor& in, std::size_t begin) noexcept {
+  void parse_rule(table_names& names, table_set_loader<Later>& sets, cursor& in, std::size_t begin) noexcept {
     rule_table_config &size = t_.size, &room = t_.room;
     if (size.rules == room.rules) return in.fail("more rules than there is room for: rule_table_config::rules");
     match::detail::condition_builder to{t_.nodes + size.nodes, room.nodes - size.nodes, t_.words + size.words,
@@ -34622,7 +34647,7 @@ class table_loader {
     r.nodes = static_cast<std::uint16_t>(to.size());
     size.nodes += static_cast<std::uint32_t>(to.size());
     size.words += static_cast<std::uint32_t>(to.words());
-    statement_loader statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
+    statement_loader<Later> statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
     bool ended = false;
     while (!ended && !in.at_end() && !in.sees_words("comment")) ended = statements.parse();
     drop_reason reason = drop_reason::policy;
@@ -34650,12 +34675,12 @@ class table_loader {
 ///
 ///     const auto rules = load(spare, text, sets);
 ///     if (!rules) std::puts(rules.error().message());  // "rules: line 3, column 14: expected an IPv4 address, ..."
-[[nodiscard]] inline result<std::size_t, error> load(rule_table& to, const char* text,
-                                                     const named_sets& sets = {}) noexcept {
+template <class Later = void>
+[[nodiscard]] result<std::size_t, error> load(rule_table& to, const char* text, const named_sets& sets = {}) noexcept {
   std::size_t size = 0;
   while (text[size] != '\0') ++size;
   to.clear();
-  detail::table_loader loader{detail::table_access::parts(to), text, size, sets};
+  detail::table_loader<Later> loader{detail::table_access::parts(to), text, size, sets};
   if (loader.load()) return to.size();
   to.clear();
   std::uint64_t line = 1, column = 1;
@@ -34705,6 +34730,7 @@ class rule_table_slot {
     return *t;
   }
   /// As `rule_table::translation`: so that `nat<prerouting>(translations, live)` takes the slot.
+  template <class = void>
   verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
     return current().translation(point, p, c, found, to);
   }

@@ -68,6 +68,8 @@
 namespace runnel {
 namespace detail {
 
+// A template, as what it is made of, so that whoever includes this and loads nothing does not pay for the parser.
+template <class Later>
 class table_loader {
  public:
   using cursor = match::detail::text_cursor;
@@ -101,7 +103,7 @@ class table_loader {
     if (at == t_.table_count) t_.tables[t_.table_count++] = made;
     table_ = static_cast<std::uint8_t>(at);
     table_names names{t_, table_};
-    table_set_loader sets{t_, names, table_};
+    table_set_loader<Later> sets{t_, names, table_};
     expect(in_, "{", "\"{\"");
     while (in_.good()) {
       (void)to_next_word(in_);
@@ -113,7 +115,7 @@ class table_loader {
     }
   }
 
-  void parse_chain(table_names& names, table_set_loader& sets) noexcept {
+  void parse_chain(table_names& names, table_set_loader<Later>& sets) noexcept {
     in_.skip_gap();
     const std::size_t at = in_.at();
     const std::uint16_t n = names.chain(in_);
@@ -200,14 +202,14 @@ class table_loader {
     }
     return n;
   }
-  void parse_rule(table_names& names, table_set_loader& sets) noexcept {
+  void parse_rule(table_names& names, table_set_loader<Later>& sets) noexcept {
     const std::size_t begin = in_.at(), size = end_of_rule();
     cursor line{text_ + begin, size};
     parse_rule(names, sets, line, begin);
     if (!line.good()) return in_.fail_at(begin + line.at(), line.why());
     in_.go_to(begin + size);
   }
-  void parse_rule(table_names& names, table_set_loader& sets, cursor& in, std::size_t begin) noexcept {
+  void parse_rule(table_names& names, table_set_loader<Later>& sets, cursor& in, std::size_t begin) noexcept {
     rule_table_config &size = t_.size, &room = t_.room;
     if (size.rules == room.rules) return in.fail("more rules than there is room for: rule_table_config::rules");
     match::detail::condition_builder to{t_.nodes + size.nodes, room.nodes - size.nodes, t_.words + size.words,
@@ -228,7 +230,7 @@ class table_loader {
     r.nodes = static_cast<std::uint16_t>(to.size());
     size.nodes += static_cast<std::uint32_t>(to.size());
     size.words += static_cast<std::uint32_t>(to.words());
-    statement_loader statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
+    statement_loader<Later> statements{t_, names, sets, in, begin, r, t_.tables[table_].family};
     bool ended = false;
     while (!ended && !in.at_end() && !in.sees_words("comment")) ended = statements.parse();
     drop_reason reason = drop_reason::policy;
@@ -256,12 +258,12 @@ class table_loader {
 ///
 ///     const auto rules = load(spare, text, sets);
 ///     if (!rules) std::puts(rules.error().message());  // "rules: line 3, column 14: expected an IPv4 address, ..."
-[[nodiscard]] inline result<std::size_t, error> load(rule_table& to, const char* text,
-                                                     const named_sets& sets = {}) noexcept {
+template <class Later = void>
+[[nodiscard]] result<std::size_t, error> load(rule_table& to, const char* text, const named_sets& sets = {}) noexcept {
   std::size_t size = 0;
   while (text[size] != '\0') ++size;
   to.clear();
-  detail::table_loader loader{detail::table_access::parts(to), text, size, sets};
+  detail::table_loader<Later> loader{detail::table_access::parts(to), text, size, sets};
   if (loader.load()) return to.size();
   to.clear();
   std::uint64_t line = 1, column = 1;

@@ -27,11 +27,12 @@
 namespace runnel::detail {
 
 // Reads the statements of one rule. `begin` is where the text of the rule begins in all.
+template <class Later>
 class statement_loader {
  public:
   using cursor = match::detail::text_cursor;
-  statement_loader(rule_table_parts& t, table_names& names, table_set_loader& sets, cursor& line, std::size_t begin,
-                   table_rule& r, table_family family) noexcept
+  statement_loader(rule_table_parts& t, table_names& names, table_set_loader<Later>& sets, cursor& line,
+                   std::size_t begin, table_rule& r, table_family family) noexcept
       : t_(t), names_(names), sets_(sets), in(line), r_(r), begin_(begin), family_(family) {}
 
   // One statement. True when none may follow it.
@@ -330,7 +331,7 @@ class statement_loader {
 
   rule_table_parts& t_;
   table_names& names_;
-  table_set_loader& sets_;
+  table_set_loader<Later>& sets_;
 
  public:
   cursor& in;  // as the functions that read conditions want it

@@ -37,6 +37,7 @@ namespace runnel::detail {
   }
 }
 
+template <class Later>
 class table_set_loader {
  public:
   using cursor = match::detail::text_cursor;

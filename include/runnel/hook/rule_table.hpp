@@ -77,6 +77,7 @@ class rule_table {
   /// Sends a parsed packet through the base chains of a hook that are of type filter. `found` as for stages. Where the
   /// table has elements that end after a time, that is counted from the first packet on. What is rejected, and what
   /// goes to a local handler, is a drop for whoever does not give the hook its ways.
+  template <class = void>
   verdict run(hook_point point, packet& p, context& c, const layers* found = nullptr,
               hook_part part = hook_part::all) noexcept {
     const std::uint16_t n = parts_.first[static_cast<std::size_t>(point)];
@@ -89,6 +90,7 @@ class rule_table {
   }
   /// The same for those of type nat, which are for packets that begin a connection: `to` is what a rule says about it,
   /// or null. It is valid up to the next packet. `nat<prerouting>(translations, live)` asks that.
+  template <class = void>
   verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
     to = nullptr;
     const std::uint16_t n = parts_.first_nat[static_cast<std::size_t>(point)];
@@ -102,6 +104,7 @@ class rule_table {
  private:
   friend struct detail::table_access;
 
+  template <class = void>
   verdict run_chains(std::uint16_t n, detail::rule_run& r, hook_part part) noexcept {
     parts_.see(r.c.now, r.s.length);
     for (; n != detail::no_chain; n = parts_.chains[n].next) {
@@ -115,6 +118,7 @@ class rule_table {
     }
     return accept;
   }
+  template <class Later = void>
   verdict run_chain(detail::table_chain& base, detail::rule_run& r) noexcept {
     using detail::target_end;
     struct position {
@@ -133,7 +137,7 @@ class rule_table {
         continue;
       }
       detail::table_rule& rule = *at++;
-      if (!match::detail::holds(parts_.condition_of(rule), r.s)) continue;
+      if (!match::detail::holds<Later>(parts_.condition_of(rule), r.s)) continue;
       const detail::statement* s = parts_.statements + rule.statement;
       for (const detail::statement* const last = s + rule.statements; s != last; ++s) {
         const detail::statement* const now =

@@ -41,6 +41,7 @@ class rule_table_slot {
     return *t;
   }
   /// As `rule_table::translation`: so that `nat<prerouting>(translations, live)` takes the slot.
+  template <class = void>
   verdict translation(hook_point point, packet& p, context& c, const layers* found, const nat_target*& to) noexcept {
     return current().translation(point, p, c, found, to);
   }

@@ -26,6 +26,8 @@
 
 namespace runnel::detail {
 
+// Templates, so that they are compiled for those only whose packets meet a rule table.
+
 // The value of the operand that a statement asks a set with. False when the packet has none.
 template <class Key>
 [[nodiscard]] bool load_operand(const match::condition_view& c, const subject& s, Key& to) noexcept {
@@ -34,8 +36,8 @@ template <class Key>
   if (n.operand.is_masked) to = match::key_and(to, c.mask<Key>(n));
   return true;
 }
-[[nodiscard]] inline bool load_wide_operand(const match::condition_view& c, const subject& s,
-                                            ipv6_address& to) noexcept {
+template <class = void>
+[[nodiscard]] bool load_wide_operand(const match::condition_view& c, const subject& s, ipv6_address& to) noexcept {
   if (c.nodes[0].operand.value == match::value_kind::ipv6) return load_operand(c, s, to);
   std::uint64_t k = 0;
   if (!load_operand(c, s, k)) return false;
@@ -44,7 +46,8 @@ template <class Key>
 }
 
 // What the map of a statement says about a packet; null when it says nothing.
-[[nodiscard]] inline const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+[[nodiscard]] const statement* look_up(const rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   const match::condition_view c = t.operand_of(s);
   const table_set& map = t.set_of(s);
   std::uint32_t at = table_set::none;
@@ -93,7 +96,8 @@ inline target_end count_connection(rule_table_parts& t, const connection_limit& 
 }
 
 // `add @set { ... }` and the like. An element that cannot be added has not matched, nor has one whose limit says so.
-inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   ipv6_address k;
   if (!load_wide_operand(t.operand_of(s), r.s, k)) return target_end::next_rule;
   table_set& set = t.set_of(s);
@@ -129,7 +133,8 @@ inline target_end change_set(rule_table_parts& t, const statement& s, rule_run& 
 }
 
 // `snat to` and the like. What is for the other family has not matched, nor has what the map does not know.
-inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
+template <class = void>
+target_end translate(rule_table_parts& t, const statement& s, rule_run& r) noexcept {
   const nat_target* to = t.translations + s.index;
   if (s.kind == statement_kind::translate_by_map) {
     const statement* const found = look_up(t, s, r);
@@ -148,7 +153,8 @@ inline target_end translate(rule_table_parts& t, const statement& s, rule_run& r
 }
 
 // One statement. A jump ends a rule as a verdict does.
-inline target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
+template <class = void>
+target_end act(rule_table_parts& t, const statement& s, table_rule& rule, rule_run& r) noexcept {
   using kind = statement_kind;
   switch (s.kind) {
     case kind::accept: r.decided = runnel::accept; return target_end::verdict;

@@ -56,9 +56,9 @@ class condition : public match::expression_operators {
   }
 
   /// Whether it holds for a packet.
-  template <class = void>
+  template <class Later = void>
   [[nodiscard]] constexpr bool operator()(const subject& s) const noexcept {
-    return match::detail::holds({nodes_, size_, words_}, s);
+    return match::detail::holds<Later>({nodes_, size_, words_}, s);
   }
   /// Its nodes. Valid as long as the condition is neither changed nor gone.
   constexpr operator match::condition_view() const noexcept { return {nodes_, size_, words_}; }

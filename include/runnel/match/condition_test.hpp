@@ -195,7 +195,9 @@ template <class Key>
   return n.operand.value == value_kind::ipv6 ? test_operand<ipv6_address>(c, n, s)
                                              : test_operand<std::uint64_t>(c, n, s);
 }
-// Whether the condition holds. The first node has no children, and all jumps go forward to others without.
+// Whether the condition holds. The first node has no children, and all jumps go forward to others without. A template
+// that asks with a parameter of its own, `holds<Later>`, has it compiled where it is used, not where it is only read.
+template <class = void>
 [[nodiscard]] constexpr bool holds(const condition_view& c, const auto& s) noexcept {
   std::size_t at = 0;
   while (at < c.size) at = test_node(c, c.nodes[at], s) ? c.nodes[at].yes : c.nodes[at].no;

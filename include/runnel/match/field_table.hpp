@@ -53,6 +53,12 @@ struct field_owners {
   using llc = runnel::llc;
   using snap = runnel::snap;
 };
+// The same, for a function template that is perhaps never used: depends on its parameter, so that the tables below are
+// not made where it is only read.
+template <class>
+struct field_owners_of {
+  using type = field_owners;
+};
 
 // Fields that are found by `name` alone.
 template <class V = field_owners>
@@ -201,7 +207,7 @@ template <class V = field_owners>
 inline constexpr operand_description gre_words[] = {describe(V::gre::option::checksum::value),
                                                     describe(V::gre::option::key::value),
                                                     describe(V::gre::option::sequence::value)};
-template <class = void>
+template <class = field_owners>
 inline constexpr operand_description meta_fields[] = {
     describe(meta::length),   describe(meta::iif),      describe(meta::oif),     describe(meta::mark),
     describe(meta::priority), describe(meta::protocol), describe(meta::nfproto), describe(meta::l4proto),

@@ -341,18 +341,19 @@ bool parse_presence(auto& p, header h) noexcept {
 }
 // A field of a header, without what may stand around it.
 bool parse_header_field(auto& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, plain_fields<>, header::ethernet, true, to)) return true;
+  using owners = typename field_owners_of<decltype(p)>::type;
+  if (parse_field_name(p.in, plain_fields<owners>, header::ethernet, true, to)) return true;
   header h{};
   bool bare = false;
   const std::size_t before = p.in.at();
   if (!parse_numbered(p.in, h, bare)) return false;
   if (family_of(h) == header_family::gre_word) {
-    for (const operand_description& d : gre_words<>)
+    for (const operand_description& d : gre_words<owners>)
       if (d.in_header == h) to = d;
     return true;
   }
-  if (parse_field_name(p.in, option_fields<>, h, false, to)) return true;
-  if (parse_field_name(p.in, fields_of_families<>, header_in(family_of(h), 0), false, to)) {
+  if (parse_field_name(p.in, option_fields<owners>, h, false, to)) return true;
+  if (parse_field_name(p.in, fields_of_families<owners>, header_in(family_of(h), 0), false, to)) {
     to.in_header = h;
     return true;
   }
@@ -361,7 +362,8 @@ bool parse_header_field(auto& p, operand_description& to) noexcept {
 }
 // Any operand in nft's way. False, and nothing read, when there is none.
 bool parse_operand(auto& p, operand_description& to) noexcept {
-  if (parse_field_name(p.in, meta_fields<>, header::ethernet, true, to)) return true;
+  if (parse_field_name(p.in, meta_fields<typename field_owners_of<decltype(p)>::type>, header::ethernet, true, to))
+    return true;
   if (parse_header_field(p, to)) return true;
   if (p.in.accept_words("len")) return to = describe(meta::length), true;
   const auto accept_any = [&p](const char* a, const char* b, const char* c) {

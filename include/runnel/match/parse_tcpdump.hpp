@@ -213,6 +213,7 @@ bool write_protocol_word(auto& p, const char* word) noexcept {
 
 // `tcp[13]`, `ip[6:2]`, `icmp[icmptype]`. False, and nothing read, when there is none.
 bool parse_bytes(auto& p, operand_description& to) noexcept {
+  using owners = typename field_owners_of<decltype(p)>::type;
   text_cursor& in = p.in;
   in.skip_gap();
   const std::size_t before = in.at();
@@ -245,7 +246,7 @@ bool parse_bytes(auto& p, operand_description& to) noexcept {
   to.in_header = *found;
   to.offset = static_cast<std::uint16_t>(offset * 8);
   to.bits = static_cast<std::uint8_t>(size * 8);
-  for (const operand_description& d : plain_fields<>)
+  for (const operand_description& d : plain_fields<owners>)
     if (d.in_header == to.in_header && d.offset == to.offset && d.bits == to.bits && d.value == value_kind::number)
       to = d;
   return true;
