@@ -43836,6 +43836,10 @@ class deadline_wheel {
 // Theory of operation. An expectation says whom a connection goes to, perhaps from whom, and is found by the former: it
 // lies in one of the eight places from the one that its hash names on. Where all eight are taken, the one that would
 // end first makes room. It ends after its time, or with the connection that announced it, or when it is met.
+//
+// Where it is the only one of its connection, the next one of that takes its place, as with the kernel's max_expected:
+// else one connection could announce until nobody else's were waited for. Such ones are in chains by who announced
+// them, whose heads lie in the places too: the hash of the connection's number says where.
 #ifndef RUNNEL_TRACK_EXPECTATION_HPP
 #define RUNNEL_TRACK_EXPECTATION_HPP
 
@@ -43851,7 +43855,11 @@ struct expectation {
   bool any_source = false;        // nor does its source address
   bool translated = false;        // it becomes what `reply` says
   bool used = false;
-  connection_tuple reply{};  // what its replies look like, but for the port that they go to
+  bool only = false;           // of its master there is no other such one
+  connection_tuple reply{};    // what its replies look like, but for the port that they go to
+  std::uint32_t next = none;   // in the chain in which it is, if it is an only one
+  std::uint32_t first = none;  // of the chain that begins here, whatever lies here
+  static constexpr std::uint32_t none = 0xffff'ffff;
 };
 
 class expectation_set {
@@ -43865,6 +43873,7 @@ class expectation_set {
 
   void insert(const expectation& e, std::uint32_t now) noexcept {
     if (count_ == 0) return;
+    if (e.only) forget_only(e.master);
     expectation* to = nullptr;
     for (std::uint32_t i = 0; i < reach(); ++i) {
       expectation& p = at(e.tuple, i);
@@ -43874,9 +43883,16 @@ class expectation_set {
       }
       if (to == nullptr || left(p, now) < left(*to, now)) to = &p;
     }
-    if (!to->used) ++used_;
+    if (to->used) remove(*to);
+    const std::uint32_t first = to->first;
     *to = e;
+    to->first = first;
     to->used = true;
+    ++used_;
+    if (!e.only) return;
+    std::uint32_t& head = chain_of(e.master);
+    to->next = head;
+    head = static_cast<std::uint32_t>(to - places_);
   }
   // Whether a connection to where this one goes is waited for by another one than `master`.
   [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
@@ -43894,8 +43910,7 @@ class expectation_set {
       if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
       if (!p.any_source && !same_source(p.tuple, t)) continue;
       to = p;
-      p.used = false;
-      --used_;
+      remove(p);
       return true;
     }
     return false;
@@ -43906,12 +43921,26 @@ class expectation_set {
     if (used_ == 0) return;
     hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
     expectation& p = places_[hand_];
-    if (!p.used || static_cast<std::int32_t>(p.deadline - now) > 0) return;
-    p.used = false;
-    --used_;
+    if (p.used && static_cast<std::int32_t>(p.deadline - now) <= 0) remove(p);
   }
 
  private:
+  [[nodiscard]] std::uint32_t& chain_of(std::uint32_t master) const noexcept {
+    return places_[(mix(master ^ seed_) >> 32) * count_ >> 32].first;
+  }
+  void remove(expectation& e) noexcept {
+    e.used = false;
+    --used_;
+    if (!e.only) return;
+    std::uint32_t* at = &chain_of(e.master);
+    while (&places_[*at] != &e) at = &places_[*at].next;
+    *at = e.next;
+  }
+  void forget_only(std::uint32_t master) noexcept {
+    std::uint32_t i = chain_of(master);
+    while (i != expectation::none && places_[i].master != master) i = places_[i].next;
+    if (i != expectation::none) remove(places_[i]);
+  }
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
     return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
   }
@@ -44608,6 +44637,13 @@ class connection_table {
   void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
     expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
+  }
+  /// The same, in the place of what `master` announced so before and nobody has met: for protocols in which one at a
+  /// time is waited for, as in FTP. A helper that lets others announce as many as they like has them fill the table.
+  void expect_only(const connection& master, const connection_tuple& t, bool any_source, duration d,
+                   instant now) noexcept {
+    const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
+    expect_ticks({.tuple = t, .any_source = any_source, .only = true}, master, detail::ticks_in(d), ticks);
   }
   /// How many announced connections are waited for, those included whose time is over.
   [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
@@ -47385,7 +47421,7 @@ struct ftp_stage {
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
-    table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
+    table->expect_only(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }
 };
 
@@ -47409,7 +47445,8 @@ struct tftp_stage {
 }  // namespace detail
 
 /// Reads what FTP clients and servers say to one another on TCP port `port`, and has the connections for data expected
-/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV. Stands behind `track`. The table must outlive it.
+/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV; of one session the latest, as in the kernel. Stands
+/// behind `track`. The table must outlive it.
 [[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
   return {&connections, port};
 }
@@ -48251,7 +48288,7 @@ struct translated {
   }
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
-    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+    t.expect_ticks({.tuple = to, .translated = true, .only = true, .reply = reply}, master, ticks_in(d),
                    static_cast<std::uint32_t>(ticks_at(now)));
   }
   static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
@@ -49012,7 +49049,7 @@ struct nat_ftp_stage : stage_defaults {
       if (!place.is_new) return pass;
       const bool follows = k.has_status(connection_status::src_nat) || k.has_status(connection_status::dst_nat);
       if (follows) table->expect_translated(k, beside(back, own, 6), way.with_ports(own, 0), now);
-      else all.expect(k, beside(back, own, 6), false, seconds(300), now);
+      else all.expect_only(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
     const unsigned side = reply ? 1 : 0;

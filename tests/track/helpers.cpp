@@ -2,9 +2,11 @@
 // Connections that others announce.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "conversation.hpp"
 
@@ -183,6 +185,67 @@ TEST_CASE("TFTP: the answer comes from another port") {
   CHECK(t.send(2, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5001}) == "new");
   CHECK(t.send(3, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5000}) == "related");
   CHECK(t.send(4, data, eth, out, udp_header{.source_port = 5000, .destination_port = 6000}) == "established");
+}
+
+TEST_CASE("an FTP session has its latest announcement waited for, however many it makes, and leaves room for others") {
+  ftp_session t;
+  t.open();
+  // Somebody else's announcement.
+  const std::uint32_t other = t.table->insert({stranger, server, 3000, 21, 6}, t.clock.now());
+  REQUIRE(other != connection_table::none);
+  REQUIRE(t.table->confirm((*t.table)[other], t.clock.now()));
+  t.table->expect_only((*t.table)[other], {server, stranger, 0, 5000, 6}, false, seconds(60), t.clock.now());
+  for (unsigned i = 0; i < 300; ++i) {
+    const std::string said = "PORT 10,0,0,1," + std::to_string(8 + i / 256) + "," + std::to_string(i % 256) + "\r\n";
+    CHECK(t.control(10 + i, false, said.c_str()) == "established");
+    CHECK(t.table->expected() == 2);
+  }
+  CHECK(t.control(1010, true, "229 Entering Extended Passive Mode (|||2050|)\r\n") == "established");
+  CHECK(t.table->expected() == 2);
+  CHECK(t.syn(1020, server, 20, client, 2048) == "new");
+  CHECK(t.syn(1021, server, 20, client, 2048 + 299) == "new");
+  CHECK(t.syn(1022, client, 4000, server, 2050) == "related");
+  CHECK(t.syn(1023, server, 20, stranger, 5000) == "related");
+  CHECK(t.table->expected() == 0);
+}
+
+TEST_CASE("expectations that are the only ones of their connections, against a list of them") {
+  constexpr std::uint32_t places = 16, masters = 12;
+  std::vector<detail::expectation> memory(places);
+  detail::expectation_set all(memory.data(), places, 1);
+  struct known {
+    connection_tuple tuple;
+    std::uint32_t master, deadline;
+    bool only;
+  };
+  std::vector<known> list;
+  random_generator random(5);
+  for (std::uint32_t now = 0; now < 20'000; ++now) {
+    const auto port = static_cast<std::uint16_t>(random.below(6));
+    const connection_tuple to{client, server, 0, port, 6};
+    const auto master = static_cast<std::uint32_t>(random.below(masters));
+    const auto is_over = [now](const known& k) { return k.deadline <= now; };
+    if (random.below(3) != 0) {
+      const bool only = random.below(4) != 0;
+      const std::uint32_t deadline = now + 1 + static_cast<std::uint32_t>(random.below(30));
+      all.insert({.tuple = to, .master = master, .deadline = deadline, .only = only}, now);
+      // Six targets find room in the eight places that each looks at, whoever else is there.
+      std::erase_if(list, [&](const known& k) { return (only && k.only && k.master == master) || k.tuple == to; });
+      list.push_back({to, master, deadline, only});
+    } else {
+      detail::expectation met;
+      const auto is = std::find_if(list.begin(), list.end(), [&](const known& k) { return k.tuple == to; });
+      const bool there = is != list.end() && !is_over(*is);
+      CHECK(all.take(to, now, met) == there);
+      if (there) {
+        CHECK(met.master == is->master);
+        list.erase(is);
+      }
+    }
+    for (std::uint32_t i = 0; i < places; ++i) all.expire_one(now);
+    std::erase_if(list, is_over);
+    CHECK(all.size() == list.size());
+  }
 }
 
 TEST_CASE("expectations are bounded: the one that would end first makes room") {

@@ -158,6 +158,13 @@ class connection_table {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
     expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
   }
+  /// The same, in the place of what `master` announced so before and nobody has met: for protocols in which one at a
+  /// time is waited for, as in FTP. A helper that lets others announce as many as they like has them fill the table.
+  void expect_only(const connection& master, const connection_tuple& t, bool any_source, duration d,
+                   instant now) noexcept {
+    const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
+    expect_ticks({.tuple = t, .any_source = any_source, .only = true}, master, detail::ticks_in(d), ticks);
+  }
   /// How many announced connections are waited for, those included whose time is over.
   [[nodiscard]] std::uint32_t expected() const noexcept { return expectations_.size(); }
   /// Sets bits of its status.

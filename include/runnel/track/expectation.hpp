@@ -5,6 +5,10 @@
 // Theory of operation. An expectation says whom a connection goes to, perhaps from whom, and is found by the former: it
 // lies in one of the eight places from the one that its hash names on. Where all eight are taken, the one that would
 // end first makes room. It ends after its time, or with the connection that announced it, or when it is met.
+//
+// Where it is the only one of its connection, the next one of that takes its place, as with the kernel's max_expected:
+// else one connection could announce until nobody else's were waited for. Such ones are in chains by who announced
+// them, whose heads lie in the places too: the hash of the connection's number says where.
 #ifndef RUNNEL_TRACK_EXPECTATION_HPP
 #define RUNNEL_TRACK_EXPECTATION_HPP
 
@@ -23,7 +27,11 @@ struct expectation {
   bool any_source = false;        // nor does its source address
   bool translated = false;        // it becomes what `reply` says
   bool used = false;
-  connection_tuple reply{};  // what its replies look like, but for the port that they go to
+  bool only = false;           // of its master there is no other such one
+  connection_tuple reply{};    // what its replies look like, but for the port that they go to
+  std::uint32_t next = none;   // in the chain in which it is, if it is an only one
+  std::uint32_t first = none;  // of the chain that begins here, whatever lies here
+  static constexpr std::uint32_t none = 0xffff'ffff;
 };
 
 class expectation_set {
@@ -37,6 +45,7 @@ class expectation_set {
 
   void insert(const expectation& e, std::uint32_t now) noexcept {
     if (count_ == 0) return;
+    if (e.only) forget_only(e.master);
     expectation* to = nullptr;
     for (std::uint32_t i = 0; i < reach(); ++i) {
       expectation& p = at(e.tuple, i);
@@ -46,9 +55,16 @@ class expectation_set {
       }
       if (to == nullptr || left(p, now) < left(*to, now)) to = &p;
     }
-    if (!to->used) ++used_;
+    if (to->used) remove(*to);
+    const std::uint32_t first = to->first;
     *to = e;
+    to->first = first;
     to->used = true;
+    ++used_;
+    if (!e.only) return;
+    std::uint32_t& head = chain_of(e.master);
+    to->next = head;
+    head = static_cast<std::uint32_t>(to - places_);
   }
   // Whether a connection to where this one goes is waited for by another one than `master`.
   [[nodiscard]] bool awaits(const connection_tuple& t, std::uint32_t master, std::uint32_t now) const noexcept {
@@ -66,8 +82,7 @@ class expectation_set {
       if (!p.used || !same_target(p.tuple, t) || static_cast<std::int32_t>(p.deadline - now) <= 0) continue;
       if (!p.any_source && !same_source(p.tuple, t)) continue;
       to = p;
-      p.used = false;
-      --used_;
+      remove(p);
       return true;
     }
     return false;
@@ -78,12 +93,26 @@ class expectation_set {
     if (used_ == 0) return;
     hand_ = hand_ + 1 < count_ ? hand_ + 1 : 0;
     expectation& p = places_[hand_];
-    if (!p.used || static_cast<std::int32_t>(p.deadline - now) > 0) return;
-    p.used = false;
-    --used_;
+    if (p.used && static_cast<std::int32_t>(p.deadline - now) <= 0) remove(p);
   }
 
  private:
+  [[nodiscard]] std::uint32_t& chain_of(std::uint32_t master) const noexcept {
+    return places_[(mix(master ^ seed_) >> 32) * count_ >> 32].first;
+  }
+  void remove(expectation& e) noexcept {
+    e.used = false;
+    --used_;
+    if (!e.only) return;
+    std::uint32_t* at = &chain_of(e.master);
+    while (&places_[*at] != &e) at = &places_[*at].next;
+    *at = e.next;
+  }
+  void forget_only(std::uint32_t master) noexcept {
+    std::uint32_t i = chain_of(master);
+    while (i != expectation::none && places_[i].master != master) i = places_[i].next;
+    if (i != expectation::none) remove(places_[i]);
+  }
   [[nodiscard]] static bool same_target(const connection_tuple& a, const connection_tuple& b) noexcept {
     return a.destination6() == b.destination6() && (a.rest() & not_source) == (b.rest() & not_source);
   }

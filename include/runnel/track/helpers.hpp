@@ -225,7 +225,7 @@ struct ftp_stage {
     const ftp_place place = read_announcement(*table, c, segment, reply);
     if (!place.found || !place.is_new) return;
     const connection_tuple back = reply ? table->original(c) : table->reply(c);
-    table->expect(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
+    table->expect_only(c, beside(back, place.to.destination_port(), 6), false, seconds(300), now);
   }
 };
 
@@ -249,7 +249,8 @@ struct tftp_stage {
 }  // namespace detail
 
 /// Reads what FTP clients and servers say to one another on TCP port `port`, and has the connections for data expected
-/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV. Stands behind `track`. The table must outlive it.
+/// for five minutes: PORT, EPRT, and the answers to PASV and EPSV; of one session the latest, as in the kernel. Stands
+/// behind `track`. The table must outlive it.
 [[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
   return {&connections, port};
 }

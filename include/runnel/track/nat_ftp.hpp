@@ -93,7 +93,7 @@ struct nat_ftp_stage : stage_defaults {
       if (!place.is_new) return pass;
       const bool follows = k.has_status(connection_status::src_nat) || k.has_status(connection_status::dst_nat);
       if (follows) table->expect_translated(k, beside(back, own, 6), way.with_ports(own, 0), now);
-      else all.expect(k, beside(back, own, 6), false, seconds(300), now);
+      else all.expect_only(k, beside(back, own, 6), false, seconds(300), now);
       return pass;
     }
     const unsigned side = reply ? 1 : 0;

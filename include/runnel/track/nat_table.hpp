@@ -73,7 +73,7 @@ struct translated {
   }
   static void expect(connection_table& t, const connection& master, const connection_tuple& to,
                      const connection_tuple& reply, duration d, instant now) noexcept {
-    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+    t.expect_ticks({.tuple = to, .translated = true, .only = true, .reply = reply}, master, ticks_in(d),
                    static_cast<std::uint32_t>(ticks_at(now)));
   }
   static bool is_awaited(const connection_table& t, const connection& master, const connection_tuple& to,
