@@ -351,6 +351,29 @@ TEST_CASE("RFC 4862 5.4.5: an address that another has is not used, however ofte
   CHECK(d.made()->state == address_state::duplicate);
 }
 
+TEST_CASE("RFC 5227 2.1.1: addresses that came and went unasked for after ten conflicts keep no later one waiting") {
+  discovering_host d;
+  std::int64_t s = 0;
+  for (std::uint64_t i = 1; i <= 1000; ++i) {  // each for a second, and the first ones are another's
+    ndp_prefix p = usual;
+    p.prefix = {usual.prefix.high() + (i << 16), 0};
+    p.valid_lifetime = p.preferred_lifetime = 1;
+    const ipv6_address made{p.prefix.high(), local6.low()};
+    d.advertise(++s, {}, p);
+    REQUIRE(d.made(made) != nullptr);
+    if (i <= 10)
+      d.h.hear(s * 1000 + 1, ethernet_header{.source = peer, .destination = multicast_mac(all_nodes_multicast)},
+               ipv6_header{.source = made, .destination = all_nodes_multicast, .hop_limit = 255},
+               neighbour_advertisement_header{.target = made}, ndp_target_link_address{peer});
+  }
+  d.until(++s);
+  CHECK(d.h.link.addresses.size() == 2);
+  d.advertise(s, {}, usual);
+  d.until(s + 60 * static_cast<std::int64_t>(own_addresses::most) + 2);
+  REQUIRE(d.made() != nullptr);
+  CHECK(d.made()->state == address_state::preferred);
+}
+
 TEST_CASE("advertised prefixes beyond measure make no more addresses and prefixes than there is room for") {
   discovering_host d;
   for (std::uint64_t i = 0; i < 1000; ++i) {

@@ -4,7 +4,7 @@
 #ifndef RUNNEL_IP_ADDRESS_DETECTION_HPP
 #define RUNNEL_IP_ADDRESS_DETECTION_HPP
 
-#include <cstdint>  // uint8_t, uint64_t
+#include <cstdint>  // int64_t, uint8_t, uint64_t
 
 #include <runnel/base/random.hpp>
 #include <runnel/base/time.hpp>
@@ -33,9 +33,12 @@ class address_detection {
     interface_address* const e = link.addresses.find(a.address);
     e->noted = {};
     e->state = address_state::tentative;
-    // RFC 5227 §2.1.1: after many conflicts one attempt a minute.
+    // RFC 5227 §2.1.1: after many conflicts one attempt a minute. Those that have gone meanwhile, as routers can have
+    // them come and go, do not keep others waiting: it is never longer than for all that there may be.
     const bool slow = conflicts_ >= max_conflicts && now < last_begin_ + rate_limit_interval;
-    last_begin_ = slow ? last_begin_ + rate_limit_interval : now;
+    const instant next = last_begin_ + rate_limit_interval;
+    const instant latest = now + rate_limit_interval * std::int64_t{own_addresses::most};
+    last_begin_ = !slow ? now : next < latest ? next : latest;
     e->noted = {.due = last_begin_ + up_to(random, probe_wait)};
     consider(e->noted.due);
     consider(e->valid_until);
