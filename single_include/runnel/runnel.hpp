@@ -35562,7 +35562,7 @@ constexpr void print(text_writer& out, const neighbour& n, const char* device = 
 struct neighbour_config {
   std::uint32_t entries = 1024;    ///< neighbours at most, both families together; at least 1
   std::uint32_t unresolved = 256;  ///< how many of them may be `incomplete` at once: what a scan may occupy
-  std::uint32_t packets = 512;     ///< that wait, for a neighbour's address or to be sent
+  std::uint32_t packets = 512;     ///< that wait to be sent; up to three quarters of them for a neighbour's address
   std::uint64_t seed = 0;  ///< of the hash and of the times that vary: from a random source, or others can collide
 };
 
@@ -35888,6 +35888,8 @@ class neighbour_store {
   // ---- packets
 
   [[nodiscard]] bool has_packet_room() const noexcept { return free_packet_ != none; }
+  // The same for one that waits for a neighbour: those leave the last quarter to what can be sent as it is.
+  [[nodiscard]] bool has_waiting_room() const noexcept { return has_packet_room() && held_ < most_waiting(); }
   // There is room, the caller has looked.
   void hold(std::uint32_t i, packet&& p) noexcept { append(entries_[i], static_cast<packet&&>(p)); }
   // The oldest one of a neighbour, which has some.
@@ -35943,7 +35945,7 @@ class neighbour_store {
     for (std::uint32_t k = free_packet_; k != none && free <= packet_capacity_; k = packets_[k].next) ++free;
     for (std::uint32_t k = 0; k < packet_capacity_; ++k) full += packets_[k].held ? 1u : 0u;
     return linked == capacity_ && found == capacity_ - size_[0] && waiting == held_ && full == held_ + ready_.waiting &&
-           free + full == packet_capacity_;
+           free + full == packet_capacity_ && held_ <= most_waiting();
   }
 
  private:
@@ -35951,6 +35953,9 @@ class neighbour_store {
     std::uint32_t first = 0, last = 0, waiting = 0;
   };
 
+  [[nodiscard]] std::uint32_t most_waiting() const noexcept {
+    return packet_capacity_ >= 4 ? packet_capacity_ - packet_capacity_ / 4 : (packet_capacity_ + 1) / 2;
+  }
   static constexpr byte_count packets_begin(const neighbour_config& c) noexcept {
     return byte_count::of<neighbour_entry>(c.entries).aligned(alignof(waiting_packet));
   }
@@ -36037,7 +36042,8 @@ class neighbour_store {
 //   longest ago, unless that was less than `least_wait` ago: then its packet is dropped;
 // - room is made of failed neighbours first, then of stale ones. One that is reachable, or being asked whether it still
 //   is, stays, and so do permanent ones;
-// - questions are sent at a limited rate, those to neighbours that are known first.
+// - questions are sent at a limited rate, those to neighbours that are known first;
+// - packets that wait leave a quarter of their room to messages: who asks this host gets an answer.
 #ifndef RUNNEL_IP_NEIGHBOUR_TABLE_HPP
 #define RUNNEL_IP_NEIGHBOUR_TABLE_HPP
 
@@ -36418,11 +36424,11 @@ class neighbour_table {
   [[nodiscard]] verdict hold(std::uint32_t i, packet& p) noexcept {
     if (!p.keep() || !p.unshare()) return drop(drop_reason::no_packet);
     detail::neighbour_entry& e = store_[i];
-    if (e.waiting != 0 && (e.waiting >= options_.unres_qlen || !store_.has_packet_room())) {
+    if (e.waiting != 0 && (e.waiting >= options_.unres_qlen || !store_.has_waiting_room())) {
       packet oldest = store_.take(i);
       ++statistics_.queue_discards;
     }
-    if (!store_.has_packet_room()) {
+    if (!store_.has_waiting_room()) {
       ++statistics_.queue_discards;
       return drop(drop_reason::neighbour_queue);
     }

@@ -279,14 +279,25 @@ TEST_CASE("RFC 4861 7.2.2: each neighbour has a limited queue, the oldest makes 
 
 TEST_CASE("all neighbours together hold no more than there is room for") {
   host h;
-  for (unsigned n = 1; n <= 16; ++n) h.send(0, n, peer4);
-  CHECK(h.table.waiting() == 16);
-  CHECK(h.send(0, 17, ipv4_address{192, 0, 2, 3}) == "to all who-has 192.0.2.3 tell 192.0.2.1");
-  CHECK(h.table.waiting() == 16);
+  for (unsigned n = 1; n <= 12; ++n) h.send(0, n, peer4);
+  CHECK(h.table.waiting() == 12);
+  CHECK(h.send(0, 13, ipv4_address{192, 0, 2, 3}) == "to all who-has 192.0.2.3 tell 192.0.2.1");
+  CHECK(h.table.waiting() == 12);
   CHECK(h.table.statistics().queue_discards == 1);
-  CHECK(h.send(1, 18, peer4) == "");
-  CHECK(h.table.waiting() == 16);
+  CHECK(h.send(1, 14, peer4) == "");
+  CHECK(h.table.waiting() == 12);
   CHECK(h.table.statistics().queue_discards == 2);
+}
+
+TEST_CASE("a scan from elsewhere keeps no neighbour from an answer") {
+  host h;
+  for (unsigned n = 0; n < 64; ++n) h.send(n, n, ipv4_address{192, 0, 2, static_cast<std::uint8_t>(100 + n % 8)});
+  CHECK(h.hear_arp(100, mac_broadcast, request(peer4, peer, own4)) == "to 02 tells 192.0.2.1 to 192.0.2.2");
+  CHECK(h.hear(101, ethernet_header{.source = peer, .destination = multicast_mac(solicited_node_multicast(own6))},
+               ipv6_header{.source = peer6, .destination = solicited_node_multicast(own6), .hop_limit = 255},
+               neighbour_solicitation_header{.target = own6},
+               ndp_source_link_address{peer}) == "to 02 tells 2001:db8::1 to 2001:db8::2 S O");
+  CHECK(h.table.statistics().no_packet == 0);
 }
 
 TEST_CASE("multicast and broadcast need no neighbour") {

@@ -68,7 +68,7 @@ constexpr void print(text_writer& out, const neighbour& n, const char* device = 
 struct neighbour_config {
   std::uint32_t entries = 1024;    ///< neighbours at most, both families together; at least 1
   std::uint32_t unresolved = 256;  ///< how many of them may be `incomplete` at once: what a scan may occupy
-  std::uint32_t packets = 512;     ///< that wait, for a neighbour's address or to be sent
+  std::uint32_t packets = 512;     ///< that wait to be sent; up to three quarters of them for a neighbour's address
   std::uint64_t seed = 0;  ///< of the hash and of the times that vary: from a random source, or others can collide
 };
 

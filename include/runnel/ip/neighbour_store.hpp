@@ -152,6 +152,8 @@ class neighbour_store {
   // ---- packets
 
   [[nodiscard]] bool has_packet_room() const noexcept { return free_packet_ != none; }
+  // The same for one that waits for a neighbour: those leave the last quarter to what can be sent as it is.
+  [[nodiscard]] bool has_waiting_room() const noexcept { return has_packet_room() && held_ < most_waiting(); }
   // There is room, the caller has looked.
   void hold(std::uint32_t i, packet&& p) noexcept { append(entries_[i], static_cast<packet&&>(p)); }
   // The oldest one of a neighbour, which has some.
@@ -207,7 +209,7 @@ class neighbour_store {
     for (std::uint32_t k = free_packet_; k != none && free <= packet_capacity_; k = packets_[k].next) ++free;
     for (std::uint32_t k = 0; k < packet_capacity_; ++k) full += packets_[k].held ? 1u : 0u;
     return linked == capacity_ && found == capacity_ - size_[0] && waiting == held_ && full == held_ + ready_.waiting &&
-           free + full == packet_capacity_;
+           free + full == packet_capacity_ && held_ <= most_waiting();
   }
 
  private:
@@ -215,6 +217,9 @@ class neighbour_store {
     std::uint32_t first = 0, last = 0, waiting = 0;
   };
 
+  [[nodiscard]] std::uint32_t most_waiting() const noexcept {
+    return packet_capacity_ >= 4 ? packet_capacity_ - packet_capacity_ / 4 : (packet_capacity_ + 1) / 2;
+  }
   static constexpr byte_count packets_begin(const neighbour_config& c) noexcept {
     return byte_count::of<neighbour_entry>(c.entries).aligned(alignof(waiting_packet));
   }

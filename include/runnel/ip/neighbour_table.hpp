@@ -20,7 +20,8 @@
 //   longest ago, unless that was less than `least_wait` ago: then its packet is dropped;
 // - room is made of failed neighbours first, then of stale ones. One that is reachable, or being asked whether it still
 //   is, stays, and so do permanent ones;
-// - questions are sent at a limited rate, those to neighbours that are known first.
+// - questions are sent at a limited rate, those to neighbours that are known first;
+// - packets that wait leave a quarter of their room to messages: who asks this host gets an answer.
 #ifndef RUNNEL_IP_NEIGHBOUR_TABLE_HPP
 #define RUNNEL_IP_NEIGHBOUR_TABLE_HPP
 
@@ -415,11 +416,11 @@ class neighbour_table {
   [[nodiscard]] verdict hold(std::uint32_t i, packet& p) noexcept {
     if (!p.keep() || !p.unshare()) return drop(drop_reason::no_packet);
     detail::neighbour_entry& e = store_[i];
-    if (e.waiting != 0 && (e.waiting >= options_.unres_qlen || !store_.has_packet_room())) {
+    if (e.waiting != 0 && (e.waiting >= options_.unres_qlen || !store_.has_waiting_room())) {
       packet oldest = store_.take(i);
       ++statistics_.queue_discards;
     }
-    if (!store_.has_packet_room()) {
+    if (!store_.has_waiting_room()) {
       ++statistics_.queue_discards;
       return drop(drop_reason::neighbour_queue);
     }
