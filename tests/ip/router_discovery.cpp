@@ -208,6 +208,26 @@ TEST_CASE("RFC 4861 6.3.4: more routers than there is room for are refused, and 
   CHECK(d.discovery.statistics().refused == 1000 - router_discovery::most_routers);
 }
 
+TEST_CASE(
+    "RFC 4861 6.3.4, 6.3.6: a router takes the place of one that is out of reach, whatever lifetime that claimed") {
+  discovering_host d;
+  for (std::uint64_t i = 0; i < router_discovery::most_routers; ++i)
+    d.advertise_from({router6.high(), 100 + i}, peer, 0, {.router_lifetime = 65'535}, ndp_source_link_address{peer});
+  d.advertise_from(router7, other_peer, 1, {}, ndp_source_link_address{other_peer});
+  CHECK(d.discovery.statistics().refused == 1);
+  CHECK(d.chosen() == "fe80::64");
+  // Whoever said that was nobody.
+  d.h.send(2000, 1, ipv6_address{router6.high(), 100});
+  d.until(30);
+  CHECK(d.h.table.find({router6.high(), 100}, d.h.now()).state == neighbour_state::failed);
+  CHECK(d.chosen() == "fe80::65");
+  d.advertise_from(router7, other_peer, 31, {.preference = router_preference::high},
+                   ndp_source_link_address{other_peer});
+  CHECK(d.chosen() == "fe80::3");
+  CHECK(d.discovery.routers().size() == router_discovery::most_routers);
+  CHECK(d.discovery.statistics().refused == 1);
+}
+
 TEST_CASE("RFC 4861 6.3.4, RFC 5942: a prefix is on the link as long as a router says so, with or without addresses") {
   discovering_host d;
   const ndp_prefix on_link{

@@ -249,6 +249,9 @@ class router_discovery {
     ask_at_ = asked_ != 0 ? never : ask_at_;
     const default_router heard{a, now + seconds(m.router_lifetime()), m.preference()};
     if (r == nullptr) r = routers_.add(heard);
+    // Whoever has invented routers, with lifetimes of 18 hours, keeps no other one away for longer than it takes to try
+    // them.
+    if (r == nullptr) r = routers_.find([&](const default_router& k) { return is_out_of_reach(k, now); });
     if (r == nullptr) {
       ++statistics_.refused;
       return;
@@ -325,6 +328,9 @@ class router_discovery {
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;
   }
+  [[nodiscard]] bool is_out_of_reach(const default_router& r, instant now) const noexcept {
+    return neighbours_->find(r.address, now).state == neighbour_state::failed;
+  }
   // 0 low, 1 medium, 2 high.
   [[nodiscard]] static unsigned rank(router_preference p) noexcept {
     return p == router_preference::high ? 2 : p == router_preference::low ? 0 : 1;
@@ -332,9 +338,7 @@ class router_discovery {
   void choose(instant now) noexcept {
     look_at_ = now + seconds(1);
     if (routers_.size() == 0) return;
-    const auto out_of_reach = [&](std::size_t i) {
-      return neighbours_->find(routers_[i].address, now).state == neighbour_state::failed;
-    };
+    const auto out_of_reach = [&](std::size_t i) { return is_out_of_reach(routers_[i], now); };
     const ipv6_address before = told_;
     std::size_t best = chosen_;
     if (out_of_reach(best)) best = best + 1 < routers_.size() ? best + 1 : 0;
