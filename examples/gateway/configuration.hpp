@@ -16,7 +16,7 @@
 //     route default via 198.51.100.1 table dsl # into another table than main
 //     rule from 10.2.0.0/16 table dsl          # who asks it: see below
 //     reverse_path loose                       # or strict, off
-//     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 4096 }
+//     limits { connections 65536 ipv6_connections 16384 neighbours 1024 fragments 1024 }
 //     metrics 127.0.0.1:9100
 //     fast_path 262144                         # remembers what became of so many flows
 //
@@ -89,7 +89,9 @@ struct configuration {
   runnel::reverse_path_filter reverse_path = runnel::reverse_path_filter::strict;
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
-  runnel::fragment_config fragments{};
+  // Those that go through, and as many of those for this host. They are held in slots of the device that they came by,
+  // of which a TAP or an AF_XDP queue has 4096: a flood of fragments shall leave it some to receive in.
+  runnel::fragment_config fragments{.fragments = 1024, .datagrams = 256};
   std::uint32_t fast_path = 0;  // flows; 0: there is none
   std::string metrics_address;  // empty: none
   std::uint16_t metrics_port = 0;

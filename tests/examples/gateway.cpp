@@ -51,6 +51,35 @@ std::string load_rules(const std::string& tables) {
 
 }  // namespace
 
+TEST_CASE("fragments that never become whole leave a device slots to receive in") {
+  const gateway::configuration c;
+  static_pool<pool_config{.packets = 4096, .bytes = 128, .headroom = 64, .bare = 1}> memory;  // as of a TAP
+  std::vector<std::uint64_t> through(virtual_fragment_table::bytes_needed(c.fragments) / 8 + 1),
+      own(fragment_table::bytes_needed(c.fragments) / 8 + 1);
+  const auto bytes_of = [](std::vector<std::uint64_t>& m) {
+    return mutable_bytes{static_cast<std::byte*>(static_cast<void*>(m.data())), m.size() * 8};
+  };
+  virtual_fragment_table first(bytes_of(through), c.fragments);
+  fragment_table second(bytes_of(own), c.fragments);
+  for (std::uint32_t i = 0; i < 20'000; ++i) {
+    packet p = memory->allocate();
+    REQUIRE(p);
+    std::byte* const to = p.put(50);
+    const ipv4_header ip{.source = {198, 51, 100, 1}, .destination = {192, 0, 2, 1}};
+    REQUIRE(write_headers({to, 50}, ethernet_header{}, ip, udp_header{}));
+    store_be16(to + 18, static_cast<std::uint16_t>(i / 8));
+    store_be16(to + 20, static_cast<std::uint16_t>(0x2000u | (8 + i % 8 * 4)));  // none of them is the first one
+    store_be16(to + 24, 0);
+    store_be16(to + 24, checksum({to + 14, 20}));
+    p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+    const instant now = instant{} + milliseconds(i / 100);
+    const verdict v = i % 2 == 0 ? first.follow(p, now, [](packet&&) {}) : second.reassemble(p, now);
+    CHECK(v == stolen);
+  }
+  CHECK(memory->available() >= 2048);
+  first.clear(), second.clear();
+}
+
 TEST_CASE("gateway: a configuration says interfaces, addresses, routes and limits") {
   gateway::configuration c;
   REQUIRE(read_configuration("# two networks\n"

@@ -12,7 +12,9 @@ namespace runnel {
 
 /// How large a fragment table is, and how long it waits. A fragment that came in several buffers counts as many.
 struct fragment_config {
-  std::uint32_t fragments = 4096;             ///< held at once, of all datagrams: as many slots of a pool
+  /// Held at once, of all datagrams: as many slots of a pool. It should have many more, for nothing is received without
+  /// a free one, and everybody can send fragments that never become whole.
+  std::uint32_t fragments = 4096;
   std::uint32_t datagrams = 1024;             ///< incomplete at once
   std::uint16_t fragments_per_datagram = 64;  ///< enough for 65535 bytes at an MTU of 1280 or more
   bool by_interface = false;                  ///< fragments that came in by different interfaces never belong together
