@@ -52,6 +52,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "words.hpp"
@@ -118,6 +119,7 @@ class configuration_reader : words {
     if (const auto at = text_.find('\0'); at != text_.npos) fail(at, "a zero byte: this is no text");
     while (good() && !at_end()) statement();
     if (good() && to_.interfaces.empty()) fail(text_.size(), "no interface: interface NAME { device \"...\" ... }");
+    refuse_repeated();
     for (const unresolved& u : unresolved_) resolve(u);
     for (const unresolved_rule& u : unresolved_rules_) resolve(u);
     return good();
@@ -129,6 +131,12 @@ class configuration_reader : words {
   struct unresolved {
     std::size_t route, way;
     word device, gateway;
+  };
+  // What a route is about, to tell those that are there twice.
+  struct covered_at {
+    std::size_t table = 0;
+    runnel::prefix what{};
+    std::size_t at = 0;
   };
   // The same of a rule, with its table.
   struct unresolved_rule {
@@ -166,7 +174,7 @@ class configuration_reader : words {
       else if (accept("vlan")) vlan(made, at);
       else if (accept("address")) addresses(made.link);
       else if (accept("mtu")) made.link.mtu = static_cast<std::uint16_t>(number(68, 65535));
-      else if (accept("mac")) made.link.mac = value(next(), runnel::parse_mac, "a MAC address");
+      else if (accept("mac")) mac(made.link);
       else if (accept("advertise")) made.advertise = true;
       else expected(ahead(), "device, vlan, address, mtu, mac, advertise or \"}\"");
     }
@@ -177,6 +185,10 @@ class configuration_reader : words {
   void device(configuration::interface& made, std::size_t at) {
     if (!made.device.empty()) return fail(at, "it has a device already");
     made.device = quoted("a device in quotes, such as \"af_packet:eth0\"");
+    // Both would get each packet, and both would send it on.
+    for (const configuration::interface& other : to_.interfaces)
+      if (other.device == made.device && !made.device.starts_with("null:"))
+        fail(at, "this device is of interface " + other.name);
   }
   void vlan(configuration::interface& made, std::size_t at) {
     if (!made.device.empty()) return fail(at, "it has a device already");
@@ -189,6 +201,12 @@ class configuration_reader : words {
     for (const configuration::interface& other : to_.interfaces)
       if (other.parent == made.parent && other.vlan == made.vlan) fail(at, "this tag is of interface " + other.name);
     made.device = "vlan " + std::to_string(made.vlan) + " on " + std::string(w.text);
+  }
+  void mac(runnel::ip_interface& link) {
+    const word w = next();
+    link.mac = value(w, runnel::parse_mac, "a MAC address");
+    if (link.mac.is_multicast())
+      fail(w.at, "expected a MAC address of one host: " + std::string(w.text) + " is of many");
   }
   void addresses(runnel::ip_interface& link) {
     do {
@@ -212,6 +230,7 @@ class configuration_reader : words {
   void route() {
     using runnel::route_type;
     std::vector<runnel::prefix> covered;
+    const std::size_t begin = ahead().at;
     if (!accept("default"))
       covered.push_back(value(next(), runnel::parse_prefix, "a prefix such as 10.0.0.0/8, or default"));
     std::vector<configuration::way> ways;
@@ -259,12 +278,16 @@ class configuration_reader : words {
         u.route = to_.routes.size();
         unresolved_.push_back(u);
       }
+      covered_.push_back({table, p, begin});
       to_.routes.push_back({p, ways, table});
     }
   }
   // By which interface a route goes: the one that is named, or whose networks the router is in.
   void resolve(const unresolved& u) {
     runnel::next_hop& hop = to_.routes[u.route].ways[u.way].hop;
+    for (const configuration::interface& i : to_.interfaces)  // those of links are another host's on another link
+      if (!u.gateway.text.empty() && !hop.gateway.is_link_local() && i.link.addresses.contains(hop.gateway))
+        return fail(u.gateway.at, "this is an address of this gateway");
     if (!u.device.text.empty()) {
       hop.oif = to_.number_of(u.device.text);
       if (hop.oif == 0) expected(u.device, "the name of an interface");
@@ -280,6 +303,23 @@ class configuration_reader : words {
       if (accept(name(t))) return t;
     expected(ahead(), or_else);
     return route_type::unicast;
+  }
+  // One table has one route to a prefix: of two the kernel refuses the second, and so do we.
+  void refuse_repeated() {
+    using runnel::ipv4_address, runnel::ipv6_address, runnel::mapped;
+    const auto key = [](const covered_at& c) {
+      const ipv6_address a =
+          c.what.is_v4() ? mapped(c.what.as<ipv4_address>().address()) : c.what.as<ipv6_address>().address();
+      return std::tuple(c.table, c.what.is_v4(), a.high(), a.low(), c.what.length());
+    };
+    std::sort(covered_.begin(), covered_.end(), [&](const covered_at& a, const covered_at& b) {
+      return key(a) != key(b) ? key(a) < key(b) : a.at < b.at;
+    });
+    std::size_t first = text_.size();
+    for (std::size_t i = 1; i < covered_.size(); ++i)
+      if (key(covered_[i - 1]) == key(covered_[i])) first = std::min(first, covered_[i].at);
+    if (first < text_.size())
+      fail(first, "a route to this prefix is there already: one takes several routers, via ... via ...");
   }
   // As `ip rule add` has it, in any order.
   void rule() {
@@ -410,6 +450,7 @@ class configuration_reader : words {
 
   configuration& to_;
   std::vector<unresolved> unresolved_;
+  std::vector<covered_at> covered_;
   std::vector<unresolved_rule> unresolved_rules_;
 };
 

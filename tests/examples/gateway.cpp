@@ -229,11 +229,21 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"5\"");
   CHECK(read_configuration(two_networks + "interface lan { device \"x\" }") ==
         "3:11 there is an interface of this name already");
+  CHECK(read_configuration("interface a { device \"x\" }\ninterface b { device \"x\" }") ==
+        "2:15 this device is of interface a");
+  CHECK(read_configuration("interface a { device \"x\" mac 01:00:5e:00:00:01 }") ==
+        "1:30 expected a MAC address of one host: 01:00:5e:00:00:01 is of many");
   CHECK(read_route("route 10.1.0.0/8 dev lan") ==
         "3:16 a prefix such as 10.0.0.0/8, or default: a length that cuts off bits of the address");
   CHECK(read_route("route 10.1.0.0/16 dev lab") == "3:23 expected the name of an interface, not \"lab\"");
   CHECK(read_route("route 10.1.0.0/16 via 192.0.2.1") ==
         "3:23 no interface has an address in the network of this router: add dev NAME");
+  CHECK(read_route("route default via 203.0.113.2") == "3:19 this is an address of this gateway");
+  CHECK(read_route("route default via fe80::1 dev wan interface x { device \"null:\" address fe80::1/64 }") == "ok");
+  CHECK(read_route("route default via 10.0.0.9\nroute 10.7.0.0/16 dev lan\nroute default via 203.0.113.1") ==
+        "5:7 a route to this prefix is there already: one takes several routers, via ... via ...");
+  CHECK(read_route("route default via 10.0.0.9\nroute default via fd00::9\nroute default via 10.0.0.9 table x") ==
+        "ok");
   CHECK(read_route("route 10.1.0.0/16 via fd00::9") == "3:23 a router of the other family");
   CHECK(read_route("route 10.1.0.0/16 nowhere") ==
         "3:19 expected via, dev, blackhole, unreachable, prohibit or throw, not \"nowhere\"");
