@@ -72,7 +72,10 @@ struct by_source {
   }
 };
 
+constexpr const char* too_many_routers = "more routes to different routers than there is room for";
+
 int replay(gateway::router& r, const char* from, device::any_device& to) {
+  if (!r.routes_now->complete()) return fail(too_many_routers);
   auto memory = mapped_pool::open({.packets = 16384, .bare = 1024});
   if (!memory) return fail(memory.error());
   // Ctrl-C reaches tcpdump and us: it ends, and we end behind its last packet. The second one ends us at once.
@@ -222,6 +225,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     ports.emplace_back(c, std::move(*opened), n);
   }
   gateway::router r(std::move(config), std::move(rules));
+  if (!r.routes_now->complete()) return fail(too_many_routers);
   std::vector<neighbour_table*> links(r.links.size(), nullptr);
   std::vector<router_advertiser*> routers(r.links.size(), nullptr);
   for (std::size_t n = 1; n < links.size(); ++n) {

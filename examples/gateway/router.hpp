@@ -217,8 +217,8 @@ struct router {
         fragments(fragment_memory, seeded(config.fragments)),
         own_fragments(own_fragment_memory, seeded(config.fragments)),
         links(config.interfaces.size() + 1),
-        hop_slots(config.routes.size() + 4096),
-        hop_groups(64),
+        hop_slots(ways_of(config) + 4096),
+        hop_groups(groups_of(config) + 64),
         hops(hop_slots.data(), hop_slots.size(), hop_groups.data(), hop_groups.size()),
         rules_now(std::move(loaded)),
         rules(rules_now->table()),
@@ -294,6 +294,15 @@ struct router {
   static constexpr runnel::nat_config ftp_sessions{.sequences = 1024};  // whose text is translated, at once
   static runnel::flowtable_config flows_of(const configuration& c) {
     return {.flows = c.fast_path != 0 ? c.fast_path : 4};
+  }
+  static std::size_t ways_of(const configuration& c) {
+    std::size_t n = 0;
+    for (const configuration::route& r : c.routes) n += r.ways.size();
+    return n;
+  }
+  static std::size_t groups_of(const configuration& c) {
+    const auto n = std::count_if(c.routes.begin(), c.routes.end(), [](const auto& r) { return r.ways.size() > 1; });
+    return static_cast<std::size_t>(n);
   }
   template <class Config>
   static Config seeded(Config c) {

@@ -315,6 +315,19 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.rules.current().size() == 1);
 }
 
+TEST_CASE("gateway: there is room for all groups of routers that a configuration says") {
+  std::string many;
+  for (int i = 0; i < 200; ++i)
+    many += "route 10.1." + std::to_string(i) + ".0/24 via 10.0.0." + std::to_string(i + 2) + " via 203.0.113.9\n";
+  gateway::configuration c;
+  REQUIRE(read_route(many, &c) == "ok");
+  auto rules = std::make_unique<gateway::rule_set>(c);
+  REQUIRE(rules->load(c));
+  gateway::router r(std::move(c), std::move(rules));
+  CHECK(r.routes_now->complete());
+  CHECK(r.interface_towards(addr4("10.1.199.1")) != 0);
+}
+
 TEST_CASE("gateway: what the fast path knows is forgotten by a reload that changes something") {
   const auto made = [](const std::string& more, gateway::configuration& c) {
     REQUIRE(read_configuration(two_networks + "fast_path 1024\n" + more, &c) == "ok");
