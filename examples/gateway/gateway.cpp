@@ -117,15 +117,15 @@ result<device::any_device, error> open_device(const gateway::configuration::inte
   return device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan);
 }
 
-// What a device is on its link: the configuration says it, or the interface.
-ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device) {
+// What a device is on its link: the configuration says it, or the interface; where neither does, its MTU is `mtu`.
+ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device, std::uint16_t mtu) {
   ip_interface link = c.link;
   const bool of_kernel = c.device.starts_with("af_");  // else the interface is somebody else's, as that of a TAP
   const auto found = device::network_interface::open(device.name());
   const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
   if (is && of_kernel && link.mac == mac_address{}) link.mac = is->mac;
   if (is && link.mtu == 0) link.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(is->mtu, 65535));
-  if (link.mtu == 0) link.mtu = 1500;
+  if (link.mtu == 0) link.mtu = mtu;
   if (link.mac == mac_address{}) {
     std::random_device random;
     link.mac.octets[0] = 2;
@@ -143,6 +143,17 @@ ip_interface link_of(const gateway::configuration::interface& c, device::any_dev
     (void)link.addresses.add({ipv6_address{std::uint64_t{0xfe80} << 48, id}, 64});
   }
   return link;
+}
+
+// The same of interface number `n`, counted from 0, of a configuration; of those before it, it is known.
+void settle_link(gateway::configuration& of, std::size_t n, device::any_device& device, std::uint16_t mtu = 1500) {
+  gateway::configuration::interface& c = of.interfaces[n];
+  if (c.vlan != 0) {
+    const ip_interface& its = of.interfaces[c.parent - 1u].link;
+    c.link.mac = its.mac;
+    if (c.link.mtu == 0) c.link.mtu = its.mtu;
+  }
+  c.link = link_of(c, device, mtu);
 }
 
 // Connections that outlive a restart: `--state FILE`.
@@ -202,6 +213,19 @@ class attendant {
   instant next_{};
 };
 
+// Reads the configuration again and puts it into force: empty, or why all stays as it was.
+std::string reload(gateway::router& r, std::vector<gateway::port>& ports, const char* file) try {
+  gateway::configuration next;
+  std::string why;
+  auto fresh = read(file, next, why);
+  if (!fresh) return why;
+  for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i) {
+    if (mac_address& m = next.interfaces[i].link.mac; m == mac_address{}) m = r.links[i + 1].mac;
+    settle_link(next, i, ports[i].device, r.links[i + 1].mtu);
+  }
+  return r.reload(std::move(next), std::move(fresh));
+} catch (const std::bad_alloc&) { return "no memory for tables of this size"; }
+
 int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule_set> rules, const char* file,
                     const char* state) {
   // Devices, and the tables of their neighbours. Whose neighbour does not answer is told so.
@@ -215,13 +239,8 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
     auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
-    if (below != nullptr) {
-      below->interfaces.add(c.vlan, n);
-      const ip_interface& its = config.interfaces[c.parent - 1u].link;
-      c.link.mac = its.mac;
-      if (c.link.mtu == 0) c.link.mtu = its.mtu;
-    }
-    c.link = link_of(c, *opened);
+    if (below != nullptr) below->interfaces.add(c.vlan, n);
+    settle_link(config, ports.size(), *opened);
     ports.emplace_back(c, std::move(*opened), n);
   }
   gateway::router r(std::move(config), std::move(rules));
@@ -312,17 +331,14 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     const bool terminal = ::isatty(1) == 1;
     attendant attends(
         [&] {
-          gateway::configuration next;
-          std::string why;
-          auto fresh = read(file, next, why);
-          if (fresh) {
-            for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i) {
-              next.interfaces[i].link.mac = r.links[i + 1].mac;
-              next.interfaces[i].link = link_of(next.interfaces[i], ports[i].device);
-            }
-            why = r.reload(std::move(next), std::move(fresh));
+          const std::vector<ip_interface> before = r.links;
+          const std::string why = reload(r, ports, file);
+          if (why.empty()) {
+            advertise();
+            for (std::size_t n = 1; n < links.size(); ++n)
+              for (const interface_address& a : r.links[n].addresses)
+                if (!before[n].addresses.contains(a.address)) (void)links[n]->announce(a.address);
           }
-          if (why.empty()) advertise();
           if (why.empty()) std::printf("reloaded %s\n", file);
           else std::printf("not reloaded: %s\n", why.c_str());
           std::fflush(stdout);

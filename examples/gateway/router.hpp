@@ -243,9 +243,9 @@ struct router {
     return hops.is_hop(n) ? hops[n].oif : 0;
   }
 
-  // Other rules, routes and addresses, all or none: empty, or why not. Between two rounds of the loop, whose thread
-  // this is. Connections stay as they are: what a rule said about the first packet of one is not asked again. What the
-  // fast path knows is forgotten.
+  // Other rules, routes, addresses and MTUs, all or none: empty, or why not. Between two rounds of the loop, whose
+  // thread this is. Connections stay as they are: what a rule said about the first packet of one is not asked again.
+  // What the fast path knows is forgotten.
   std::string reload(configuration next, std::unique_ptr<rule_set> loaded) {
     if (next.interfaces.size() != config.interfaces.size()) return "another number of interfaces needs a restart";
     for (std::size_t i = 0; i < next.interfaces.size(); ++i)
@@ -253,13 +253,25 @@ struct router {
           next.interfaces[i].device != config.interfaces[i].device)
         return "interface " + next.interfaces[i].name + " is another one: this needs a restart";
     if (next.fast_path != config.fast_path) return "another fast_path needs a restart";
-    std::vector<runnel::ip_interface> with_addresses = links;
-    for (std::size_t i = 0; i < next.interfaces.size(); ++i)
-      with_addresses[i + 1].addresses = next.interfaces[i].link.addresses;
-    auto fresh = std::make_unique<route_set>(next, with_addresses, hops);
+    if (next.reverse_path != config.reverse_path) return "another reverse_path needs a restart";
+    if (next.connections.connections != config.connections.connections ||
+        next.connections.ipv6_connections != config.connections.ipv6_connections ||
+        next.neighbours.entries != config.neighbours.entries || next.fragments.fragments != config.fragments.fragments)
+      return "other limits need a restart";
+    if (next.metrics_address != config.metrics_address || next.metrics_port != config.metrics_port)
+      return "other metrics need a restart";
+    std::vector<runnel::ip_interface> fresh_links = links;
+    for (std::size_t i = 0; i < next.interfaces.size(); ++i) {
+      const runnel::ip_interface& its = next.interfaces[i].link;
+      if (its.mac != runnel::mac_address{} && its.mac != links[i + 1].mac)
+        return "another MAC address of interface " + next.interfaces[i].name + " needs a restart";
+      fresh_links[i + 1].addresses = its.addresses;
+      fresh_links[i + 1].mtu = its.mtu != 0 ? its.mtu : std::uint16_t{1500};
+    }
+    auto fresh = std::make_unique<route_set>(next, fresh_links, hops);
     if (!fresh->complete()) return "more routes to different routers than there is room for: this needs a restart";
 
-    std::copy(with_addresses.begin(), with_addresses.end(), links.begin());
+    std::copy(fresh_links.begin(), fresh_links.end(), links.begin());
     all_routes->replace(fresh->rules());
     routes().refresh();
     routes_now = std::move(fresh);

@@ -294,7 +294,8 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   gateway::configuration next;
   rules = made(
       "interface lan { device \"null:\" address 10.9.0.1/24 }\n"
-      "interface wan { device \"null:\" address 203.0.113.2/24 }\n"
+      "interface wan { device \"null:\" address 203.0.113.2/24 mtu 1400 }\n"
+      "limits { connections 10 }\n"
       "table inet f { chain c { type filter hook forward priority 0; drop; } }",
       next);
   CHECK(r.reload(next, std::move(rules)) == "");
@@ -302,6 +303,8 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.interface_towards(addr4("198.51.100.1")) == 0);
   CHECK(r.interfaces().is_own(addr4("10.9.0.1")));
   CHECK_FALSE(r.interfaces().is_own(addr4("10.0.0.1")));
+  CHECK(r.links[1].mtu == 1500);
+  CHECK(r.links[2].mtu == 1400);
   CHECK(r.rules.current().size() == 1);
   CHECK(r.connections.size() == 1);
 
@@ -313,6 +316,33 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.reload(next, std::move(rules)) == "another fast_path needs a restart");
   CHECK(r.interface_towards(addr4("10.9.0.9")) == 1);
   CHECK(r.rules.current().size() == 1);
+}
+
+TEST_CASE("gateway: a reload refuses what it does not put into force") {
+  const auto made = [](const std::string& more, gateway::configuration& c) {
+    REQUIRE(read_configuration("interface lan { device \"null:\" mac 02:00:00:00:00:01 address 10.0.0.1/24 }" + more,
+                               &c) == "ok");
+    auto rules = std::make_unique<gateway::rule_set>(c);
+    REQUIRE(rules->load(c));
+    return rules;
+  };
+  gateway::configuration c;
+  auto rules = made("", c);
+  gateway::router r(std::move(c), std::move(rules));
+  const auto reload = [&](const std::string& more, mac_address m = {}) {
+    gateway::configuration next;
+    auto fresh = made(more, next);
+    next.interfaces[0].link.mac = m;
+    return r.reload(std::move(next), std::move(fresh));
+  };
+  CHECK(reload("") == "");
+  CHECK(reload("", mac("02:00:00:00:00:01")) == "");
+  CHECK(reload("", mac("02:00:00:00:00:02")) == "another MAC address of interface lan needs a restart");
+  CHECK(reload("reverse_path loose") == "another reverse_path needs a restart");
+  for (const char* limit : {"connections 7", "ipv6_connections 7", "neighbours 7", "fragments 7"})
+    CHECK(reload(std::string("limits { ") + limit + " }") == "other limits need a restart");
+  CHECK(reload("metrics 127.0.0.1:9100") == "other metrics need a restart");
+  CHECK(reload("") == "");
 }
 
 TEST_CASE("gateway: there is room for all groups of routers that a configuration says") {
