@@ -15,14 +15,15 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <new>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <unistd.h>  // getpid, isatty
+#include <sys/stat.h>  // stat
+#include <unistd.h>    // getpid, isatty
 
 #include "configuration.hpp"
 #include "live_view.hpp"
@@ -40,12 +41,25 @@ int usage() {
          2;
 }
 
+// All of a file. False, and `errno`, when it cannot be read: a directory can be opened, and no more.
+bool read_all(const char* file, std::string& to) {
+  std::ifstream in(file, std::ios::binary);
+  char some[4096];
+  while (in.read(some, sizeof some) || in.gcount() > 0) to.append(some, static_cast<std::size_t>(in.gcount()));
+  return in.eof();
+}
+
+bool is_same_file(const char* a, const char* b) {
+  struct stat one{}, other{};
+  return ::stat(a, &one) == 0 && ::stat(b, &other) == 0 && S_ISREG(one.st_mode) && one.st_dev == other.st_dev &&
+         one.st_ino == other.st_ino;
+}
+
 // A configuration and its rules; null, and `why` says what is wrong, "gateway.conf: line 3, column 14: ...".
 std::unique_ptr<gateway::rule_set> read(const char* file, gateway::configuration& to, std::string& why) {
-  std::ifstream in(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text;
   why = std::string(file) + ": ";
-  if (!in.good() && !in.eof()) return why += "cannot be read", nullptr;
+  if (!read_all(file, text)) return why += std::string("cannot be read: ") + std::strerror(errno), nullptr;
   gateway::configuration_reader reader(text, to);
   if (!reader.read()) {
     const gateway::fault& f = reader.why();
@@ -158,9 +172,11 @@ void settle_link(gateway::configuration& of, std::size_t n, device::any_device& 
 
 // Connections that outlive a restart: `--state FILE`.
 void import_state(gateway::router& r, const char* file, instant now) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return;  // the first start
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text;
+  if (!read_all(file, text)) {
+    if (errno != ENOENT) (void)fail({"state", "read", file, std::strerror(errno)});
+    return;  // the first start
+  }
   const auto done =
       import_connections(r.connections, {reinterpret_cast<const std::byte*>(text.data()), text.size()}, now);
   if (!done) return (void)fail(done.error());
@@ -344,6 +360,9 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
           std::fflush(stdout);
         },
         [&](instant now) {
+          for (gateway::port& p : ports)
+            if (const error* const why = p.device.failure(); why != nullptr && !std::exchange(p.failure_is_told, true))
+              std::fprintf(stderr, "gateway: interface %s: %s\n", p.name.c_str(), why->message());
           if (terminal) view.draw(r, ports, sum(), now);
         });
     auto metrics = gateway::metrics_server::open(r.config.metrics_address, r.config.metrics_port,
@@ -362,6 +381,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
               std::move(*metrics)};
     running = &work;
     for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
+    std::signal(SIGPIPE, SIG_IGN);  // who reads what we say may go, and packets go on
     std::signal(SIGHUP, [](int) {
       asked_to_reload = 1;
       running->wake();
@@ -412,7 +432,10 @@ int main(int argc, char** argv) try {
     else if (word[0] != '-' && file == nullptr) file = word;
     else return usage();
   }
-  if (file == nullptr) return usage();
+  if (file == nullptr || (written != nullptr && capture == nullptr)) return usage();
+  if (only_check + (capture != nullptr) + (state != nullptr) > 1) return usage();
+  if (written != nullptr && is_same_file(capture, written)) return fail("--write would destroy what --replay reads");
+  if (!only_check && capture == nullptr) std::signal(SIGHUP, [](int) { asked_to_reload = 1; });  // once it runs
 
   gateway::configuration config;
   std::string why;
