@@ -6,8 +6,9 @@
 //     gateway --replay in.pcap [--write out.pcapng] FILE        tries FILE on a capture, without a network
 //     gateway --state connections FILE    connections outlive a restart: read at the start, written at the end
 //
-// The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, router.hpp has the tables
-// and the way of a packet, live_view.hpp what a person sees, metrics.hpp what Prometheus does.
+// The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
+// in what is for groups, router.hpp has the tables and the way of a packet, live_view.hpp what a person sees,
+// metrics.hpp what Prometheus does.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -26,6 +27,7 @@
 #include <unistd.h>    // getpid, isatty
 
 #include "configuration.hpp"
+#include "groups.hpp"
 #include "live_view.hpp"
 #include "metrics.hpp"
 #include "router.hpp"
@@ -131,10 +133,13 @@ result<device::any_device, error> open_device(const gateway::configuration::inte
   return device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan);
 }
 
+// Whether we share the interface with the kernel; else it is somebody else's, as that of a TAP.
+bool is_of_kernel(const gateway::configuration::interface& c) { return c.device.starts_with("af_"); }
+
 // What a device is on its link: the configuration says it, or the interface; where neither does, its MTU is `mtu`.
 ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device, std::uint16_t mtu) {
   ip_interface link = c.link;
-  const bool of_kernel = c.device.starts_with("af_");  // else the interface is somebody else's, as that of a TAP
+  const bool of_kernel = is_of_kernel(c);
   const auto found = device::network_interface::open(device.name());
   const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
   if (is && of_kernel && link.mac == mac_address{}) link.mac = is->mac;
@@ -248,6 +253,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   auto memory = mapped_pool::open({.packets = 4096});
   if (!memory) return fail(memory.error());
   static queue<drop_tail, 256> unreachable;
+  std::vector<gateway::all_groups> groups;
   std::vector<gateway::port> ports;
   ports.reserve(config.interfaces.size());
   for (gateway::configuration::interface& c : config.interfaces) {
@@ -255,6 +261,11 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
     auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
+    if (is_of_kernel(c)) {
+      auto all = gateway::all_groups::open(opened->name());
+      if (!all) return fail(all.error());
+      groups.push_back(std::move(*all));
+    }
     if (below != nullptr) below->interfaces.add(c.vlan, n);
     settle_link(config, ports.size(), *opened);
     ports.emplace_back(c, std::move(*opened), n);
