@@ -164,15 +164,29 @@ ip_interface link_of(const gateway::configuration::interface& c, device::any_dev
   return link;
 }
 
-// The same of interface number `n`, counted from 0, of a configuration; of those before it, it is known.
-void settle_link(gateway::configuration& of, std::size_t n, device::any_device& device, std::uint16_t mtu = 1500) {
+// The longest packet that the device of an interface sends.
+std::uint32_t most_of(const gateway::configuration::interface& c, device::any_device& device) {
+  const auto found = device::network_interface::open(device.name());
+  const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
+  return is && is_of_kernel(c) ? is->mtu : 65535;
+}
+
+// The same of interface number `n`, counted from 0, of a configuration; of those before it, it is known. Empty, or why
+// it cannot be so.
+std::string settle_link(gateway::configuration& of, std::size_t n, device::any_device& device,
+                        std::uint16_t mtu = 1500) {
   gateway::configuration::interface& c = of.interfaces[n];
+  std::uint32_t most = most_of(c, device);
   if (c.vlan != 0) {
     const ip_interface& its = of.interfaces[c.parent - 1u].link;
     c.link.mac = its.mac;
     if (c.link.mtu == 0) c.link.mtu = its.mtu;
+    most = its.mtu;
   }
+  const auto said = std::to_string(c.link.mtu), has = std::to_string(most);
+  if (c.link.mtu > most) return "interface " + c.name + ": mtu " + said + " is more than its device has, " + has;
   c.link = link_of(c, device, mtu);
+  return "";
 }
 
 // Connections that outlive a restart: `--state FILE`.
@@ -242,7 +256,7 @@ std::string reload(gateway::router& r, std::vector<gateway::port>& ports, const 
   if (!fresh) return why;
   for (std::size_t i = 0; i < next.interfaces.size() && i < ports.size(); ++i) {
     if (mac_address& m = next.interfaces[i].link.mac; m == mac_address{}) m = r.links[i + 1].mac;
-    settle_link(next, i, ports[i].device, r.links[i + 1].mtu);
+    if (why = settle_link(next, i, ports[i].device, r.links[i + 1].mtu); !why.empty()) return why;
   }
   return r.reload(std::move(next), std::move(fresh));
 } catch (const std::bad_alloc&) { return "no memory for tables of this size"; }
@@ -267,7 +281,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       groups.push_back(std::move(*all));
     }
     if (below != nullptr) below->interfaces.add(c.vlan, n);
-    settle_link(config, ports.size(), *opened);
+    if (const std::string why = settle_link(config, ports.size(), *opened); !why.empty()) return fail(why.c_str());
     ports.emplace_back(c, std::move(*opened), n);
   }
   gateway::router r(std::move(config), std::move(rules));
