@@ -35541,6 +35541,7 @@ struct neighbour {
   mac_address lladdr{};                           ///< its link-layer address, in all states from `reachable` to `probe`
   neighbour_state state = neighbour_state::none;  ///< what is known; `none` when it is not in the table
   bool router = false;                            ///< it has said so (IPv6)
+  bool former_router = false;                     ///< and then that it is one no more
 
   /// Whether packets can be sent to it: its link-layer address is known.
   [[nodiscard]] constexpr bool is_valid() const noexcept {
@@ -35791,6 +35792,12 @@ struct neighbour_entry {
   neighbour_list list = neighbour_list::free;
   mac_address lladdr{};
   bool router = false;
+  bool former_router = false;
+
+  void set_router(bool is) noexcept {
+    former_router = !is && (router || former_router);
+    router = is;
+  }
 };
 
 struct waiting_packet {
@@ -35859,7 +35866,7 @@ class neighbour_store {
     neighbour_entry& e = entries_[i];
     e.address = a;
     e.lladdr = {};
-    e.router = false;
+    e.router = e.former_router = false;
     e.asked = 0;
     std::uint32_t& home = buckets_[hash_words(a.high(), a.low(), seed_) & mask_];
     e.chain = home;
@@ -36130,7 +36137,7 @@ class neighbour_table {
   }
   /// A neighbour that is in the table has shown to be a router, or not (RFC 4861 §6.2.6, §6.3.4).
   void set_router(const ipv6_address& a, bool router) noexcept {
-    if (const std::uint32_t i = store_.find(a); i != none) store_[i].router = router;
+    if (const std::uint32_t i = store_.find(a); i != none) store_[i].set_router(router);
   }
   /// Forgets a neighbour; packets that wait for it are dropped. False when it is not there.
   bool erase(const ipv6_address& a) noexcept {
@@ -36213,7 +36220,7 @@ class neighbour_table {
     if (is_unresolved(i)) {
       if (lladdr == nullptr) return;
       set(i, *lladdr);
-      e.router = router;
+      e.set_router(router);
       return store_.move(i, solicited ? list::reachable : list::stale, now);
     }
     const bool other = lladdr != nullptr && *lladdr != e.lladdr;
@@ -36222,7 +36229,7 @@ class neighbour_table {
       return;
     }
     if (other) e.lladdr = *lladdr;
-    e.router = router;
+    e.set_router(router);
     if (solicited) store_.move(i, list::reachable, now);
     else if (other) store_.move(i, list::stale, now);
   }
@@ -36343,7 +36350,7 @@ class neighbour_table {
   }
   [[nodiscard]] neighbour told(std::uint32_t i, instant now) const noexcept {
     const detail::neighbour_entry& e = store_[i];
-    neighbour n{e.address, e.lladdr, detail::state_of(e.list), e.router};
+    neighbour n{e.address, e.lladdr, detail::state_of(e.list), e.router, e.former_router};
     if (e.list == list::reachable && now - e.since >= reachable_time_) n.state = neighbour_state::stale;
     return n;
   }
@@ -41565,10 +41572,11 @@ class router_discovery {
   [[nodiscard]] neighbour_table& neighbours() const noexcept { return *neighbours_; }
 
   /// Asks when it is time to, and forgets what has had its time. Looks once in a second whether the router of choice
-  /// is still within reach.
+  /// is still within reach, and whether a router has said that it is none any more (RFC 4861 §7.2.5).
   void advance(instant now) noexcept {
     if (now >= ask_at_) ask(now);
-    if (now >= forget_at_) forget(now);
+    const bool looks = now >= look_at_ && routers_.size() != 0;
+    if (now >= forget_at_ || (looks && has_former_router(now))) forget(now);
     if (now >= look_at_ && routers_.size() != 0) choose(now);
     tell();
   }
@@ -41727,7 +41735,7 @@ class router_discovery {
       return false;
     };
     const ipv6_address before = router() != nullptr ? router()->address : ipv6_address{};
-    if (routers_.remove_if(over)) {
+    if (routers_.remove_if([&](const default_router& r) { return over(r) || is_former(r, now); })) {
       chosen_ = 0;
       for (std::size_t i = 0; i < routers_.size(); ++i) chosen_ = routers_[i].address == before ? i : chosen_;
       if (routers_.size() == 0) told_ = {};
@@ -41740,6 +41748,13 @@ class router_discovery {
       return gone;
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;
+  }
+  // Whether it has said since that it is no router any more: RFC 4861 §7.2.5.
+  [[nodiscard]] bool is_former(const default_router& r, instant now) const noexcept {
+    return neighbours_->find(r.address, now).former_router;
+  }
+  [[nodiscard]] bool has_former_router(instant now) noexcept {
+    return routers_.find([&](const default_router& r) { return is_former(r, now); }) != nullptr;
   }
   [[nodiscard]] bool is_out_of_reach(const default_router& r, instant now) const noexcept {
     return neighbours_->find(r.address, now).state == neighbour_state::failed;

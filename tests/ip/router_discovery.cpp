@@ -200,6 +200,33 @@ TEST_CASE("RFC 4861 6.3.6, RFC 4191 3.2: a router of a higher preference, then o
   CHECK(d.chosen() == one);
 }
 
+TEST_CASE("RFC 4861 7.2.5: a router that says it is none any more is none, until it advertises itself again") {
+  discovering_host d;
+  d.advertise(0, {}, ndp_source_link_address{peer});
+  d.advertise_from(router7, other_peer, 0, {.preference = router_preference::low}, ndp_source_link_address{other_peer});
+  const auto says = [&](std::int64_t ms, const mac_address& from, bool router, bool override_cached) {
+    d.h.hear(ms, ethernet_header{.source = from, .destination = multicast_mac(all_nodes_multicast)},
+             ipv6_header{.source = router6, .destination = all_nodes_multicast, .hop_limit = 255},
+             neighbour_advertisement_header{.target = router6, .router = router, .override_cached = override_cached},
+             ndp_target_link_address{from});
+    d.until(ms / 1000 + 2);
+  };
+  REQUIRE(d.changes == 1);
+  says(1000, peer, true, true);
+  CHECK(d.chosen() == "fe80::2");
+  says(4000, other_peer, false, false);  // another address that shall not take its place: nothing is believed
+  CHECK(d.chosen() == "fe80::2");
+  says(7000, peer, false, true);
+  CHECK(d.chosen() == "fe80::3");
+  CHECK(d.discovery.routers().size() == 1);
+  CHECK(d.changes == 2);
+  d.advertise(10, {}, ndp_source_link_address{peer});
+  d.until(12);
+  CHECK(d.chosen() == "fe80::2");
+  CHECK(d.discovery.routers().size() == 2);
+  CHECK(d.h.table.check());
+}
+
 TEST_CASE("RFC 4861 6.3.4: more routers than there is room for are refused, and counted") {
   discovering_host d;
   for (std::uint64_t i = 0; i < 1000; ++i)

@@ -47,6 +47,7 @@ struct neighbour {
   mac_address lladdr{};                           ///< its link-layer address, in all states from `reachable` to `probe`
   neighbour_state state = neighbour_state::none;  ///< what is known; `none` when it is not in the table
   bool router = false;                            ///< it has said so (IPv6)
+  bool former_router = false;                     ///< and then that it is one no more
 
   /// Whether packets can be sent to it: its link-layer address is known.
   [[nodiscard]] constexpr bool is_valid() const noexcept {

@@ -55,6 +55,12 @@ struct neighbour_entry {
   neighbour_list list = neighbour_list::free;
   mac_address lladdr{};
   bool router = false;
+  bool former_router = false;
+
+  void set_router(bool is) noexcept {
+    former_router = !is && (router || former_router);
+    router = is;
+  }
 };
 
 struct waiting_packet {
@@ -123,7 +129,7 @@ class neighbour_store {
     neighbour_entry& e = entries_[i];
     e.address = a;
     e.lladdr = {};
-    e.router = false;
+    e.router = e.former_router = false;
     e.asked = 0;
     std::uint32_t& home = buckets_[hash_words(a.high(), a.low(), seed_) & mask_];
     e.chain = home;

@@ -122,7 +122,7 @@ class neighbour_table {
   }
   /// A neighbour that is in the table has shown to be a router, or not (RFC 4861 §6.2.6, §6.3.4).
   void set_router(const ipv6_address& a, bool router) noexcept {
-    if (const std::uint32_t i = store_.find(a); i != none) store_[i].router = router;
+    if (const std::uint32_t i = store_.find(a); i != none) store_[i].set_router(router);
   }
   /// Forgets a neighbour; packets that wait for it are dropped. False when it is not there.
   bool erase(const ipv6_address& a) noexcept {
@@ -205,7 +205,7 @@ class neighbour_table {
     if (is_unresolved(i)) {
       if (lladdr == nullptr) return;
       set(i, *lladdr);
-      e.router = router;
+      e.set_router(router);
       return store_.move(i, solicited ? list::reachable : list::stale, now);
     }
     const bool other = lladdr != nullptr && *lladdr != e.lladdr;
@@ -214,7 +214,7 @@ class neighbour_table {
       return;
     }
     if (other) e.lladdr = *lladdr;
-    e.router = router;
+    e.set_router(router);
     if (solicited) store_.move(i, list::reachable, now);
     else if (other) store_.move(i, list::stale, now);
   }
@@ -335,7 +335,7 @@ class neighbour_table {
   }
   [[nodiscard]] neighbour told(std::uint32_t i, instant now) const noexcept {
     const detail::neighbour_entry& e = store_[i];
-    neighbour n{e.address, e.lladdr, detail::state_of(e.list), e.router};
+    neighbour n{e.address, e.lladdr, detail::state_of(e.list), e.router, e.former_router};
     if (e.list == list::reachable && now - e.since >= reachable_time_) n.state = neighbour_state::stale;
     return n;
   }

@@ -152,10 +152,11 @@ class router_discovery {
   [[nodiscard]] neighbour_table& neighbours() const noexcept { return *neighbours_; }
 
   /// Asks when it is time to, and forgets what has had its time. Looks once in a second whether the router of choice
-  /// is still within reach.
+  /// is still within reach, and whether a router has said that it is none any more (RFC 4861 §7.2.5).
   void advance(instant now) noexcept {
     if (now >= ask_at_) ask(now);
-    if (now >= forget_at_) forget(now);
+    const bool looks = now >= look_at_ && routers_.size() != 0;
+    if (now >= forget_at_ || (looks && has_former_router(now))) forget(now);
     if (now >= look_at_ && routers_.size() != 0) choose(now);
     tell();
   }
@@ -314,7 +315,7 @@ class router_discovery {
       return false;
     };
     const ipv6_address before = router() != nullptr ? router()->address : ipv6_address{};
-    if (routers_.remove_if(over)) {
+    if (routers_.remove_if([&](const default_router& r) { return over(r) || is_former(r, now); })) {
       chosen_ = 0;
       for (std::size_t i = 0; i < routers_.size(); ++i) chosen_ = routers_[i].address == before ? i : chosen_;
       if (routers_.size() == 0) told_ = {};
@@ -327,6 +328,13 @@ class router_discovery {
       return gone;
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;
+  }
+  // Whether it has said since that it is no router any more: RFC 4861 §7.2.5.
+  [[nodiscard]] bool is_former(const default_router& r, instant now) const noexcept {
+    return neighbours_->find(r.address, now).former_router;
+  }
+  [[nodiscard]] bool has_former_router(instant now) noexcept {
+    return routers_.find([&](const default_router& r) { return is_former(r, now); }) != nullptr;
   }
   [[nodiscard]] bool is_out_of_reach(const default_router& r, instant now) const noexcept {
     return neighbours_->find(r.address, now).state == neighbour_state::failed;
