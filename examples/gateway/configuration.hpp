@@ -90,9 +90,16 @@ struct configuration {
   runnel::reverse_path_filter reverse_path = runnel::reverse_path_filter::strict;
   runnel::connection_config connections{};
   runnel::neighbour_config neighbours{};
-  // Those that go through, and as many of those for this host. They are held in slots of the device that they came by,
-  // of which a TAP or an AF_XDP queue has 4096: a flood of fragments shall leave it some to receive in.
+  // Those that go through, and as many of those for this host.
   runnel::fragment_config fragments{.fragments = 1024, .datagrams = 256};
+  // The same, but no more than leave a device of so many slots, in which fragments are held, half of them to receive
+  // in.
+  runnel::fragment_config fragments_beside(std::uint32_t slots) const {
+    runnel::fragment_config c = fragments;
+    c.fragments = std::min(c.fragments, std::max(slots / 4, 1u));
+    c.datagrams = std::min(c.datagrams, c.fragments);
+    return c;
+  }
   std::uint32_t fast_path = 0;  // flows; 0: there is none
   std::string metrics_address;  // empty: none
   std::uint16_t metrics_port = 0;

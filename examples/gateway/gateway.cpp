@@ -268,6 +268,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
   if (!memory) return fail(memory.error());
   static queue<drop_tail, 256> unreachable;
   std::vector<gateway::all_groups> groups;
+  std::uint32_t slots = memory->get().capacity();
   std::vector<gateway::port> ports;
   ports.reserve(config.interfaces.size());
   for (gateway::configuration::interface& c : config.interfaces) {
@@ -275,6 +276,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
     auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
+    slots = std::min(slots, opened->memory().capacity());
     if (is_of_kernel(c)) {
       auto all = gateway::all_groups::open(opened->name());
       if (!all) return fail(all.error());
@@ -284,7 +286,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     if (const std::string why = settle_link(config, ports.size(), *opened); !why.empty()) return fail(why.c_str());
     ports.emplace_back(c, std::move(*opened), n);
   }
-  gateway::router r(std::move(config), std::move(rules));
+  gateway::router r(std::move(config), std::move(rules), slots);
   if (!r.routes_now->complete()) return fail(too_many_routers);
   std::vector<neighbour_table*> links(r.links.size(), nullptr);
   std::vector<router_advertiser*> routers(r.links.size(), nullptr);

@@ -203,20 +203,22 @@ class egress {
 
 // Tables that last, and the rules and routes in force.
 struct router {
-  // Of a configuration whose rules are these. `links` is by number, so that the first one is none.
-  router(configuration c, std::unique_ptr<rule_set> loaded)
+  // Of a configuration whose rules are these; the smallest device has `slots`. `links` is by number, so that the first
+  // one is none.
+  router(configuration c, std::unique_ptr<rule_set> loaded, std::uint32_t slots = 16384)
       : config(std::move(c)),
+        fragments_held(config.fragments_beside(slots)),
         connection_memory(runnel::connection_table::bytes_needed(config.connections)),
-        fragment_memory(runnel::virtual_fragment_table::bytes_needed(config.fragments)),
-        own_fragment_memory(runnel::fragment_table::bytes_needed(config.fragments)),
+        fragment_memory(runnel::virtual_fragment_table::bytes_needed(fragments_held)),
+        own_fragment_memory(runnel::fragment_table::bytes_needed(fragments_held)),
         connections(connection_memory, seeded(config.connections)),
         flow_memory(runnel::flowtable::bytes_needed(flows_of(config))),
         flows(connections, flow_memory, flows_of(config)),
         translation_memory(runnel::nat_table::bytes_needed(ftp_sessions)),
         translations(connections, translation_memory, seeded(ftp_sessions)),
         fragment_ids(random_seed()),
-        fragments(fragment_memory, seeded(config.fragments)),
-        own_fragments(own_fragment_memory, seeded(config.fragments)),
+        fragments(fragment_memory, seeded(fragments_held)),
+        own_fragments(own_fragment_memory, seeded(fragments_held)),
         links(config.interfaces.size() + 1),
         hop_slots(ways_of(config) + 4096),
         hop_groups(groups_of(config) + 64),
@@ -285,6 +287,7 @@ struct router {
   }
 
   configuration config;
+  runnel::fragment_config fragments_held;
   table_memory connection_memory, fragment_memory, own_fragment_memory;
   runnel::connection_table connections;
   table_memory flow_memory;

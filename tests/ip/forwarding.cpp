@@ -155,6 +155,13 @@ TEST_CASE("RFC 1812 5.3.7, 4.2.2.11, 5.3.4, 5.3.5: martians and broadcasts go no
   // Link-local addresses stay on their link (RFC 4291 2.5.6).
   CHECK(t.dropped(plain_ip6{.destination = join({{0xfe, 0x80}, octets(13), {1}})}) == drop_reason::martian);
   CHECK(t.told({.source = join({{0xfe, 0x80}, octets(13), {1}})}, udp_of({})) == error_word(1, 2, 0));
+  // Nobody else has our own addresses.
+  CHECK(t.dropped(plain_ip4{.source = 0xcb00'7101}) == drop_reason::martian);
+  CHECK(t.goes_on(link4(), {.source = 0xcb00'7102}, udp_of({})));
+  CHECK(t.dropped(plain_ip6{.source = join({{0x20, 0x01, 0x0d, 0xb8}, octets(11), {0xfe}})}) == drop_reason::martian);
+  t.options.interfaces = {};
+  CHECK(t.goes_on(link4(), {.source = 0xcb00'7101}, udp_of({})));
+  t.options.interfaces = t.all;
   // Directed broadcasts, by choice.
   CHECK(t.dropped(plain_ip4{.destination = 0xcb00'71ff}) == drop_reason::martian);
   t.options.directed_broadcast = true;

@@ -55,7 +55,7 @@ enum class reverse_path_filter : std::uint8_t {
 
 /// How a `forwarding()` stage forwards.
 struct forwarding_options {
-  ip_interfaces interfaces{};  ///< for MTUs (one that is not there has 1500 bytes), and for their subnets' broadcasts
+  ip_interfaces interfaces{};  ///< for MTUs (one that is not there has 1500 bytes), own addresses and broadcasts
   reverse_path_filter reverse_path = reverse_path_filter::off;  ///< how sources are checked
   bool directed_broadcast = false;  ///< whether packets to all hosts of an interface's subnet go on (RFC 2644: no)
 };
@@ -121,7 +121,7 @@ struct forwarding_decision {
     const ipv4 ip = found.get<ipv4>();
     const ipv4_address from = ip.source(), to = ip.destination();
     if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
-    if (is_martian(from) || is_martian(to)) return drop(drop_reason::martian);
+    if (is_martian(from) || is_martian(to) || options.interfaces.is_own(from)) return drop(drop_reason::martian);
     if (!options.directed_broadcast && options.interfaces.is_directed_broadcast(to)) return drop(drop_reason::martian);
     if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
     if (ip.header_size() > 20) [[unlikely]] {
@@ -148,7 +148,8 @@ struct forwarding_decision {
   [[nodiscard]] ways forward6(packet& p, const header_map& found, const next_hop& hop) const noexcept {
     const ipv6 ip = found.get<ipv6>();
     const ipv6_address from = ip.source(), to = ip.destination();
-    if (is_martian(from) || is_martian(to) || to.is_link_local()) return drop(drop_reason::martian);
+    if (is_martian(from) || is_martian(to) || to.is_link_local() || options.interfaces.is_own(from))
+      return drop(drop_reason::martian);
     if (from.is_link_local()) return refuse(p, icmpv6::unreachable::beyond_scope);
     if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
     for (ipv6_extensions chain{ip}; chain; chain.next()) {
@@ -213,7 +214,8 @@ struct forwarding_decision {
 /// `scratch` tells `reject(sender)` which error. Decrements TTL and hop limit, and copies shared bytes to do so. Drops
 /// - `link_broadcast`: sent to all or to a group on the link (RFC 1812 §5.3.4);
 /// - `ip_checksum`: a wrong IPv4 header checksum (§5.2.2);
-/// - `martian`: from or to an address that is never forwarded (§5.3.7), a directed broadcast among it (§5.3.5.2);
+/// - `martian`: from or to an address that is never forwarded (§5.3.7), a directed broadcast among it (§5.3.5.2); from
+///   an address of this host, which nobody else has;
 /// - `reverse_path`, `source_route`, `ip_option` (an IPv6 option that says so), `no_packet`.
 /// Refuses
 /// - a TTL or hop limit of 1 or 0 (§5.3.1): time exceeded;
