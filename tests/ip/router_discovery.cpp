@@ -438,6 +438,9 @@ TEST_CASE("RFC 8106 5.1: resolvers with a lifetime, bounded in number") {
   discovering_host d;
   const ipv6_address servers[] = {addr6("2001:db8:1::53"), addr6("2001:db8:1::54"), addr6("2001:db8:1::55"),
                                   addr6("2001:db8:1::56"), addr6("2001:db8:1::57")};
+  const ipv6_address nobody[] = {{}, addr6("::1"), addr6("ff02::1")};
+  d.advertise(0, {}, ndp_recursive_dns{nobody, 3, 100});
+  CHECK(d.discovery.resolvers().size() == 0);
   d.advertise(0, {}, ndp_recursive_dns{servers, 5, 100});
   CHECK(d.discovery.resolvers().size() == 4);
   CHECK(d.discovery.resolvers()[0].address == servers[0]);
@@ -484,6 +487,12 @@ TEST_CASE("RFC 4861 6.1.2: advertisements that are refused change nothing") {
   CHECK(d.h.link.addresses.size() == 2);
   CHECK(d.h.table.size() == 0);
   CHECK(d.changes == 0);
+  // Another host says it with our own address.
+  d.discovery.start({});
+  d.until(10);
+  REQUIRE(d.made(local6) != nullptr);
+  refused(local6, 255, usual);
+  CHECK(d.discovery.router() == nullptr);
   // A host does not answer other hosts' questions: they pass.
   CHECK(d.h.hear_by(hear_routers(d.discovery), 0,
                     ethernet_header{.source = peer, .destination = multicast_mac(all_routers_multicast)},

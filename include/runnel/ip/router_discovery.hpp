@@ -27,6 +27,7 @@
 #include <runnel/base/text.hpp>
 #include <runnel/base/time.hpp>
 #include <runnel/flow/timed_attachment.hpp>
+#include <runnel/ip/answer.hpp>
 #include <runnel/ip/bounded_list.hpp>
 #include <runnel/ip/neighbour_messages.hpp>
 #include <runnel/ip/neighbour_table.hpp>
@@ -170,6 +171,7 @@ class router_discovery {
     const ipv6_address source = around.source();
     const auto said = m.link_address(ndp_option::source_link_address);
     if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+    if (neighbours_->link().addresses.contains(source)) return drop_reason::neighbour_malformed;  // another one's claim
     ++statistics_.advertisements;
     if (m.hop_limit() != 0) hop_limit_ = m.hop_limit();
     managed_ = m.is_managed();
@@ -185,7 +187,8 @@ class router_discovery {
         if (p->on_link) hear_on_link(*p, now);
         if (p->autonomous && options_.autoconfigure) hear_autonomous(*p, now);
       }
-      for (std::size_t i = 0; i < o.dns_count(); ++i) hear_resolver(o.dns_server(i), o.dns_lifetime(), now);
+      for (std::size_t i = 0; i < o.dns_count(); ++i)
+        if (const ipv6_address a = o.dns_server(i); detail::is_one_host(a)) hear_resolver(a, o.dns_lifetime(), now);
     }
     forget(now);
     choose(now);
