@@ -36675,6 +36675,9 @@ struct answer_neighbours_stage : stage_defaults {
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.
+///
+/// A network card lets in only what is for groups that it was told of. Where the kernel's own IPv6 is off nobody tells
+/// it, and solicitations do not come: have all groups let in (PACKET_MR_ALLMULTI, `ip link set eth0 allmulticast on`).
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
   return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}};
 }
@@ -41592,6 +41595,7 @@ class router_discovery {
     const ipv6_address source = around.source();
     const auto said = m.link_address(ndp_option::source_link_address);
     if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+    if (neighbours_->link().addresses.contains(source)) return drop_reason::neighbour_malformed;  // another one's claim
     ++statistics_.advertisements;
     if (m.hop_limit() != 0) hop_limit_ = m.hop_limit();
     managed_ = m.is_managed();
@@ -41607,7 +41611,8 @@ class router_discovery {
         if (p->on_link) hear_on_link(*p, now);
         if (p->autonomous && options_.autoconfigure) hear_autonomous(*p, now);
       }
-      for (std::size_t i = 0; i < o.dns_count(); ++i) hear_resolver(o.dns_server(i), o.dns_lifetime(), now);
+      for (std::size_t i = 0; i < o.dns_count(); ++i)
+        if (const ipv6_address a = o.dns_server(i); detail::is_one_host(a)) hear_resolver(a, o.dns_lifetime(), now);
     }
     forget(now);
     choose(now);

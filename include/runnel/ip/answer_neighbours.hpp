@@ -185,6 +185,9 @@ struct answer_neighbours_stage : stage_defaults {
 /// §3.3.2 refuse (`arp_malformed`, `neighbour_malformed`, `icmp_checksum`). A solicitation without the sender's
 /// link-layer address is answered to where its frame came from. Needs `parse()` before it; refers to the table, which
 /// must outlive the pipeline.
+///
+/// A network card lets in only what is for groups that it was told of. Where the kernel's own IPv6 is off nobody tells
+/// it, and solicitations do not come: have all groups let in (PACKET_MR_ALLMULTI, `ip link set eth0 allmulticast on`).
 [[nodiscard]] constexpr auto answer_neighbours(neighbour_table& neighbours) noexcept {
   return detail::answer_neighbours_stage{detail::one_listener<neighbour_table>{&neighbours}};
 }
