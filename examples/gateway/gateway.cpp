@@ -276,7 +276,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     gateway::port* const below = c.vlan != 0 ? &ports[c.parent - 1u] : nullptr;
     auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
-    slots = std::min(slots, opened->memory().capacity());
+    if (below == nullptr) slots = std::min(slots, opened->memory().capacity());  // else it has those of `below`
     if (is_of_kernel(c)) {
       auto all = gateway::all_groups::open(opened->name());
       if (!all) return fail(all.error());
