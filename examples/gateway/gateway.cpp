@@ -136,12 +136,18 @@ result<device::any_device, error> open_device(const gateway::configuration::inte
 // Whether we share the interface with the kernel; else it is somebody else's, as that of a TAP.
 bool is_of_kernel(const gateway::configuration::interface& c) { return c.device.starts_with("af_"); }
 
+// What the kernel says of the interface of a device, if it has one.
+result<device::interface_status, error> status_of(device::any_device& of) {
+  const auto found = device::network_interface::open(of.name());
+  if (!found) return found.error();
+  return found->status();
+}
+
 // What a device is on its link: the configuration says it, or the interface; where neither does, its MTU is `mtu`.
 ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device, std::uint16_t mtu) {
   ip_interface link = c.link;
   const bool of_kernel = is_of_kernel(c);
-  const auto found = device::network_interface::open(device.name());
-  const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
+  const auto is = status_of(device);
   if (is && of_kernel && link.mac == mac_address{}) link.mac = is->mac;
   if (is && link.mtu == 0) link.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(is->mtu, 65535));
   if (link.mtu == 0) link.mtu = mtu;
@@ -166,8 +172,7 @@ ip_interface link_of(const gateway::configuration::interface& c, device::any_dev
 
 // The longest packet that the device of an interface sends.
 std::uint32_t most_of(const gateway::configuration::interface& c, device::any_device& device) {
-  const auto found = device::network_interface::open(device.name());
-  const auto is = found ? found->status() : result<device::interface_status, error>(found.error());
+  const auto is = status_of(device);
   return is && is_of_kernel(c) ? is->mtu : 65535;
 }
 

@@ -49,6 +49,13 @@ std::string load_rules(const std::string& tables) {
   return rules.load(made) ? "ok" : rules.why();
 }
 
+// The rules of a configuration that was read.
+std::unique_ptr<gateway::rule_set> loaded_rules(gateway::configuration& c) {
+  auto rules = std::make_unique<gateway::rule_set>(c);
+  REQUIRE(rules->load(c));
+  return rules;
+}
+
 }  // namespace
 
 TEST_CASE("fragments that never become whole leave a device slots to receive in") {
@@ -190,8 +197,7 @@ TEST_CASE("gateway: flows of a route are spread among several routers") {
   CHECK(read_route(many).ends_with("this is the 17th router"));
 
   REQUIRE(read_route("route default via 203.0.113.1 via 10.0.0.9", &c) == "ok");
-  auto rules = std::make_unique<gateway::rule_set>(c);
-  REQUIRE(rules->load(c));
+  auto rules = loaded_rules(c);
   gateway::router r(std::move(c), std::move(rules));
   const next_hop_number group =
       r.all_routes->newest().lookup(route_query<ipv4_address>{.destination = addr4("198.51.100.1")});
@@ -277,9 +283,7 @@ TEST_CASE("gateway: tables have the lines and columns of the file, and the names
 TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   const auto made = [](const std::string& text, gateway::configuration& c) {
     REQUIRE(read_configuration(text, &c) == "ok");
-    auto rules = std::make_unique<gateway::rule_set>(c);
-    REQUIRE(rules->load(c));
-    return rules;
+    return loaded_rules(c);
   };
   gateway::configuration c;
   auto rules = made(two_networks + "route default via 203.0.113.1\nlimits { connections 10 }", c);
@@ -323,9 +327,7 @@ TEST_CASE("gateway: a reload refuses what it does not put into force") {
   const auto made = [](const std::string& more, gateway::configuration& c) {
     REQUIRE(read_configuration("interface lan { device \"null:\" mac 02:00:00:00:00:01 address 10.0.0.1/24 }" + more,
                                &c) == "ok");
-    auto rules = std::make_unique<gateway::rule_set>(c);
-    REQUIRE(rules->load(c));
-    return rules;
+    return loaded_rules(c);
   };
   gateway::configuration c;
   auto rules = made("", c);
@@ -352,8 +354,7 @@ TEST_CASE("gateway: there is room for all groups of routers that a configuration
     many += "route 10.1." + std::to_string(i) + ".0/24 via 10.0.0." + std::to_string(i + 2) + " via 203.0.113.9\n";
   gateway::configuration c;
   REQUIRE(read_route(many, &c) == "ok");
-  auto rules = std::make_unique<gateway::rule_set>(c);
-  REQUIRE(rules->load(c));
+  auto rules = loaded_rules(c);
   gateway::router r(std::move(c), std::move(rules));
   CHECK(r.routes_now->complete());
   CHECK(r.interface_towards(addr4("10.1.199.1")) != 0);
@@ -362,9 +363,7 @@ TEST_CASE("gateway: there is room for all groups of routers that a configuration
 TEST_CASE("gateway: what the fast path knows is forgotten by a reload that changes something") {
   const auto made = [](const std::string& more, gateway::configuration& c) {
     REQUIRE(read_configuration(two_networks + "fast_path 1024\n" + more, &c) == "ok");
-    auto rules = std::make_unique<gateway::rule_set>(c);
-    REQUIRE(rules->load(c));
-    return rules;
+    return loaded_rules(c);
   };
   gateway::configuration c;
   auto rules = made("", c);
