@@ -44812,6 +44812,15 @@ class connection_table {
     erase_gone(c);
     return detail::connection_index::none;
   }
+  // Which keys may belong to a connection that began since some were looked for, by the marks of their homes.
+  struct newcomers {
+    std::uint64_t marks[4] = {};
+    void clear() noexcept { *this = {}; }
+    void add(detail::index_home h) noexcept { marks[h.marks() >> 6 & 3u] |= std::uint64_t{1} << (h.marks() & 63u); }
+    [[nodiscard]] bool may_have(detail::index_home h) const noexcept {
+      return (marks[h.marks() >> 6 & 3u] >> (h.marks() & 63u) & 1u) != 0;
+    }
+  };
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
@@ -44860,6 +44869,8 @@ class connection_table {
   // `absent`: it is known that no place has the key.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
                                            detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool is_alone(const connection_tuple& t, const detail::tuple_key& k, detail::index_home home,
+                              std::uint64_t ticks) noexcept;
   [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
   void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
     e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
@@ -44938,7 +44949,7 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t came_ = 0;       // counts connections that began: what was not found before may be there
+  newcomers begun_;              // what was not found before may be there
   std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;
@@ -45040,7 +45051,8 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  const std::uint32_t came = came_, went = went_;
+  const std::uint32_t went = went_;
+  begun_.clear();
   each_sought<8>(
       tuples, n,
       [&](const sought& s) {
@@ -45051,7 +45063,8 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
         std::uint32_t place = s.place;
         bool absent = s.absent;
         // One before this one may have begun or ended its connection.
-        if (went_ != went || (place == none && came_ != came)) place = find_place(s.key, s.home, tuples[i], absent);
+        if (went_ != went || (place == none && begun_.may_have(s.home)))
+          place = find_place(s.key, s.home, tuples[i], absent);
         if (place != none) {
           connection& c = records_[index_.at(place).number()];
           if (is_gone(c, ticks)) [[unlikely]]
@@ -45065,6 +45078,13 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
         words[i] = made == none ? connection_word{}
                                 : connection_word::of(connection_state::new_, connection_direction::original, made);
       });
+}
+
+// Whether no connection that lives has the tuple of the replies to `t`.
+[[gnu::noinline]] inline bool connection_table::is_alone(const connection_tuple& t, const detail::tuple_key& k,
+                                                         detail::index_home home, std::uint64_t ticks) noexcept {
+  return index_.is_absent(k, home) ||
+         find_living({k.a, k.b, k.turned ^ 1u}, home, t.inverted(), ticks) == detail::connection_index::none;
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
@@ -45101,11 +45121,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  bool alone = absent || index_.is_absent(k, home);
-  if (!alone) [[unlikely]] {
-    const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
-    alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
-  }
+  const bool alone = absent || is_alone(t, k, home, ticks);
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
@@ -45116,7 +45132,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   ++unconfirmed_;
   now_ = ticks;
   ++size_;
-  ++came_;
+  begun_.add(home);
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }
@@ -45632,7 +45648,7 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static std::uint32_t came(const connection_table& t) noexcept { return t.came_; }
+  static connection_table::newcomers& begun(connection_table& t) noexcept { return t.begun_; }
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
@@ -47001,20 +47017,17 @@ struct track_stage : stage_defaults {
       if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
     }
     const std::uint32_t went = tracker::went(*table);
-    std::uint64_t came[4] = {};  // of the keys of those that began since: their marks
+    auto& begun = tracker::begun(*table);
+    begun.clear();
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      const unsigned mark = slots[i].home.marks() & 0xffu;
-      if (tracker::went(*table) != went ||
-          (slots[i].place == tracker::none && (came[mark / 64] >> mark % 64 & 1u) != 0))
+      if (tracker::went(*table) != went || (slots[i].place == tracker::none && begun.may_have(slots[i].home)))
         tracker::search(*table, slots[i]);
-      const std::uint32_t before = tracker::came(*table);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);
-      if (tracker::came(*table) != before) came[mark / 64] |= std::uint64_t{1} << mark % 64;
     }
   }
 };

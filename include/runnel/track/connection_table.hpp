@@ -89,7 +89,8 @@ inline void connection_table::find(const connection_tuple* tuples, std::size_t n
 inline void connection_table::find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words,
                                              instant now) noexcept {
   const std::uint64_t ticks = detail::ticks_at(now);
-  const std::uint32_t came = came_, went = went_;
+  const std::uint32_t went = went_;
+  begun_.clear();
   each_sought<8>(
       tuples, n,
       [&](const sought& s) {
@@ -100,7 +101,8 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
         std::uint32_t place = s.place;
         bool absent = s.absent;
         // One before this one may have begun or ended its connection.
-        if (went_ != went || (place == none && came_ != came)) place = find_place(s.key, s.home, tuples[i], absent);
+        if (went_ != went || (place == none && begun_.may_have(s.home)))
+          place = find_place(s.key, s.home, tuples[i], absent);
         if (place != none) {
           connection& c = records_[index_.at(place).number()];
           if (is_gone(c, ticks)) [[unlikely]]
@@ -114,6 +116,13 @@ inline void connection_table::find_or_insert(const connection_tuple* tuples, std
         words[i] = made == none ? connection_word{}
                                 : connection_word::of(connection_state::new_, connection_direction::original, made);
       });
+}
+
+// Whether no connection that lives has the tuple of the replies to `t`.
+[[gnu::noinline]] inline bool connection_table::is_alone(const connection_tuple& t, const detail::tuple_key& k,
+                                                         detail::index_home home, std::uint64_t ticks) noexcept {
+  return index_.is_absent(k, home) ||
+         find_living({k.a, k.b, k.turned ^ 1u}, home, t.inverted(), ticks) == detail::connection_index::none;
 }
 
 inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
@@ -150,11 +159,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   c.packets_[0] = c.packets_[1] = c.octets_[0] = c.octets_[1] = 0;
   c.deadline_ = static_cast<std::uint32_t>(ticks) + ticks_[0];
   // Another connection may have the tuple of our replies: then ours is found by its own direction only.
-  bool alone = absent || index_.is_absent(k, home);
-  if (!alone) [[unlikely]] {
-    const detail::tuple_key back{k.a, k.b, k.turned ^ 1u};
-    alone = find_living(back, home, t.inverted(), ticks) == detail::connection_index::none;
-  }
+  const bool alone = absent || is_alone(t, k, home, ticks);
   const std::uint32_t ways = alone ? detail::place_reference::both_ways : 1u << k.turned;
   c.original_ = c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, false, ways));
   if (!alone) c.bits() |= connection::one_way;
@@ -165,7 +170,7 @@ inline std::uint32_t connection_table::insert_ticks(const connection_tuple& t, c
   ++unconfirmed_;
   now_ = ticks;
   ++size_;
-  ++came_;
+  begun_.add(home);
   if (replies_to_.value() != 0 && !is_ipv6) prefetch_reply(t);
   return n;
 }

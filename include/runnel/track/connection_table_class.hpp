@@ -295,6 +295,15 @@ class connection_table {
     erase_gone(c);
     return detail::connection_index::none;
   }
+  // Which keys may belong to a connection that began since some were looked for, by the marks of their homes.
+  struct newcomers {
+    std::uint64_t marks[4] = {};
+    void clear() noexcept { *this = {}; }
+    void add(detail::index_home h) noexcept { marks[h.marks() >> 6 & 3u] |= std::uint64_t{1} << (h.marks() & 63u); }
+    [[nodiscard]] bool may_have(detail::index_home h) const noexcept {
+      return (marks[h.marks() >> 6 & 3u] >> (h.marks() & 63u) & 1u) != 0;
+    }
+  };
   struct sought {
     detail::tuple_key key;
     detail::index_home home;
@@ -343,6 +352,8 @@ class connection_table {
   // `absent`: it is known that no place has the key.
   [[nodiscard]] std::uint32_t insert_ticks(const connection_tuple& t, const detail::tuple_key& k,
                                            detail::index_home home, bool absent, std::uint64_t ticks) noexcept;
+  [[nodiscard]] bool is_alone(const connection_tuple& t, const detail::tuple_key& k, detail::index_home home,
+                              std::uint64_t ticks) noexcept;
   [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
   void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
     e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
@@ -421,7 +432,7 @@ class connection_table {
   std::uint32_t burst_ = 0;      // counts the bursts that were tracked
   std::uint32_t undecided_ = 0;  // the last burst in which packets followed one that had not been confirmed yet
   std::uint32_t era_ = 0;        // counts clear() and imports: numbers and times of before mean nothing
-  std::uint32_t came_ = 0;       // counts connections that began: what was not found before may be there
+  newcomers begun_;              // what was not found before may be there
   std::uint32_t went_ = 0;       // counts those that ended, or got other replies: what was found before may be wrong
   std::uint32_t ticks_[detail::timeout_count] = {};
   event_function event_ = nullptr;

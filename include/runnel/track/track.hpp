@@ -88,20 +88,17 @@ struct track_stage : stage_defaults {
       if (slots[i].place == tracker::none) tracker::prefetch_free(*table, missing++);
     }
     const std::uint32_t went = tracker::went(*table);
-    std::uint64_t came[4] = {};  // of the keys of those that began since: their marks
+    auto& begun = tracker::begun(*table);
+    begun.clear();
     for (std::size_t i = 0; i < n; ++i) {
       packet& p = b[from + i];
       if (p.connection() != 0) continue;
       // A packet before this one may have begun or ended its connection.
-      const unsigned mark = slots[i].home.marks() & 0xffu;
-      if (tracker::went(*table) != went ||
-          (slots[i].place == tracker::none && (came[mark / 64] >> mark % 64 & 1u) != 0))
+      if (tracker::went(*table) != went || (slots[i].place == tracker::none && begun.may_have(slots[i].home)))
         tracker::search(*table, slots[i]);
-      const std::uint32_t before = tracker::came(*table);
       connection_word word;
       b.verdict_on(from + i) = tracker::judge(*table, p, slots[i], now, word);
       p.connection(word.value);
-      if (tracker::came(*table) != before) came[mark / 64] |= std::uint64_t{1} << mark % 64;
     }
   }
 };

@@ -39,7 +39,7 @@ struct tracker {
   static void begin_burst(connection_table& t) noexcept { t.begin_burst(); }
   // Whether packets of this burst follow one that was not confirmed when they came.
   static bool has_undecided(const connection_table& t) noexcept { return t.undecided_ == t.burst_; }
-  static std::uint32_t came(const connection_table& t) noexcept { return t.came_; }
+  static connection_table::newcomers& begun(connection_table& t) noexcept { return t.begun_; }
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
