@@ -158,12 +158,13 @@ class configuration_reader : words {
     if (accept("interface")) interface();
     else if (accept("route")) route();
     else if (accept("rule")) rule();
+    else if (w.text == "table") table();
     else if (accept("limits")) limits();
     else if (accept("reverse_path")) reverse_path();
     else if (accept("metrics")) metrics();
     else if (accept("fast_path")) fast_path();
-    else if (w.text == "table") table();
-    else expected(w, "one of interface, route, rule, limits, reverse_path, metrics, fast_path, table");
+    else return expected(w, "one of interface, route, rule, limits, reverse_path, metrics, fast_path, table");
+    if (w.text != "interface" && w.text != "route" && w.text != "rule" && w.text != "table") once(w, said_);
   }
   void interface() {
     const word name = next();
@@ -174,18 +175,22 @@ class configuration_reader : words {
     if (to_.interfaces.size() == 64) return fail(name.at, "more than 64 interfaces");
     configuration::interface made;
     made.name = name.text;
+    std::vector<std::string_view> said;
     expect("{");
     while (good() && !accept("}")) {
-      const std::size_t at = ahead().at;
-      if (accept("device")) device(made, at);
-      else if (accept("vlan")) vlan(made, at);
+      const word w = ahead();
+      if (accept("device")) device(made, w.at);
+      else if (accept("vlan")) vlan(made, w.at);
       else if (accept("address")) addresses(made.link);
       else if (accept("mtu")) made.link.mtu = static_cast<std::uint16_t>(number(68, 65535));
       else if (accept("mac")) mac(made.link);
       else if (accept("advertise")) made.advertise = true;
-      else expected(ahead(), "device, vlan, address, mtu, mac, advertise or \"}\"");
+      else expected(w, "device, vlan, address, mtu, mac, advertise or \"}\"");
+      if (w.text != "address") once(w, said);
     }
     if (made.device.empty()) fail(name.at, "an interface needs a device: device \"af_packet:eth0\"");
+    if (!has_room_for_link_local(made.link.addresses))
+      fail(name.at, "so many addresses leave no room for a link-local IPv6 one: name it among them, or leave one out");
     if (made.vlan != 0 && made.link.mac != runnel::mac_address{}) fail(name.at, "a VLAN has no MAC address of its own");
     to_.interfaces.push_back(made);
   }
@@ -208,6 +213,15 @@ class configuration_reader : words {
     for (const configuration::interface& other : to_.interfaces)
       if (other.parent == made.parent && other.vlan == made.vlan) fail(at, "this tag is of interface " + other.name);
     made.device = "vlan " + std::to_string(made.vlan) + " on " + std::string(w.text);
+  }
+  // IPv6 needs one, which the device gets when it is opened.
+  static bool has_room_for_link_local(const runnel::own_addresses& all) {
+    bool wanted = false;
+    for (const runnel::interface_address& a : all) {
+      if (a.address.is_link_local()) return true;
+      wanted = wanted || !runnel::is_mapped(a.address);
+    }
+    return !wanted || all.size() < all.most;
   }
   void mac(runnel::ip_interface& link) {
     const word w = next();
@@ -349,14 +363,18 @@ class configuration_reader : words {
       else if (decides) break;
       else if ((decides = accept_on_line("table"))) later.table = next();
       else made.action = refusal(what), decides = true;
-      if (std::find(said.begin(), said.end(), w.text) != said.end()) fail(w.at, "this is said twice");
-      said.push_back(w.text);
+      once(w, said);
     }
     const runnel::rule_selector& about = made.about;
     if ((about.from.is_v4() && about.to.is_v6()) || (about.from.is_v6() && about.to.is_v4()))
       fail(begin, "one rule from one family to the other");
     to_.rules.push_back(made);
     unresolved_rules_.push_back(later);
+  }
+  // What could say one thing and then another.
+  void once(const word& w, std::vector<std::string_view>& said) {
+    if (std::find(said.begin(), said.end(), w.text) != said.end()) fail(w.at, "this is said twice");
+    said.push_back(w.text);
   }
   // Of a rule: a network, or a host.
   runnel::prefix network() {
@@ -410,13 +428,16 @@ class configuration_reader : words {
     else expected(w, "off, loose or strict");
   }
   void limits() {
+    std::vector<std::string_view> said;
     expect("{");
     while (good() && !accept("}")) {
+      const word w = ahead();
       if (accept("connections")) to_.connections.connections = number(1, 1u << 27);
       else if (accept("ipv6_connections")) to_.connections.ipv6_connections = number(0, 1u << 27);
       else if (accept("neighbours")) to_.neighbours.entries = number(1, 1u << 20);
       else if (accept("fragments")) to_.fragments.fragments = number(1, 1u << 20);
-      else expected(ahead(), "connections, ipv6_connections, neighbours, fragments or \"}\"");
+      else expected(w, "connections, ipv6_connections, neighbours, fragments or \"}\"");
+      once(w, said);
     }
     // What is smaller than the whole shrinks with it.
     to_.neighbours.unresolved = std::min(to_.neighbours.unresolved, to_.neighbours.entries);
@@ -459,6 +480,7 @@ class configuration_reader : words {
   std::vector<unresolved> unresolved_;
   std::vector<covered_at> covered_;
   std::vector<unresolved_rule> unresolved_rules_;
+  std::vector<std::string_view> said_;  // statements that there is one of
 };
 
 }  // namespace gateway

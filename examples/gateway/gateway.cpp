@@ -207,15 +207,22 @@ void import_state(gateway::router& r, const char* file, instant now) {
   r.flows.clear();
   std::printf("%u connections from %s\n", done->imported, file);
 }
+// Whatever was there stays until all of it is written.
+std::string new_state(const char* file) { return std::string(file) + ".new"; }
 int export_state(gateway::router& r, const char* file, instant now) {
   std::vector<std::byte> all(export_size(r.connections));
   const std::size_t n = export_connections(r.connections, {all.data(), all.size()}, now);
-  const std::string fresh = std::string(file) + ".new";
-  std::ofstream out(fresh, std::ios::binary);
+  std::ofstream out(new_state(file), std::ios::binary);
   out.write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(n));
   out.close();
-  if (!out || std::rename(fresh.c_str(), file) != 0) return fail({"state", "write", file, std::strerror(errno)});
+  if (!out || std::rename(new_state(file).c_str(), file) != 0)
+    return fail({"state", "write", file, std::strerror(errno)});
   return 0;
+}
+// Told when the gateway starts, while somebody looks: it goes on.
+void try_to_write_state(const char* file) {
+  if (std::ofstream out(new_state(file)); !out) (void)fail({"state", "write", file, std::strerror(errno)});
+  else std::remove(new_state(file).c_str());
 }
 
 // Signals: the loop looks at what they have asked for.
@@ -313,7 +320,10 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       ports[i].advertise(r.config.interfaces[i], r.links[i + 1], time.now());
   };
   advertise();
-  if (state != nullptr) import_state(r, state, time.now());
+  if (state != nullptr) {
+    import_state(r, state, time.now());
+    try_to_write_state(state);
+  }
 
   gateway::egress out(ports);
   auto onto_link = parse() | resolve(links.data(), links.size(), r.routes()) | transmit(out);

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -184,7 +185,9 @@ class metrics_server {
     if (n > 0) v.asked.append(some, static_cast<std::size_t>(n));
     v.over = n <= 0 || v.asked.size() > 8192;
     if (v.over || v.asked.find("\r\n\r\n") == std::string::npos) return;
-    const bool known = v.asked.starts_with("GET /metrics ") || v.asked.starts_with("GET / ");
+    const std::string_view line(v.asked.data(), v.asked.find("\r\n"));
+    const std::string_view path = line.substr(0, line.find_first_of("? ", 4));  // whatever it asks for more exactly
+    const bool known = path == "GET /metrics" || path == "GET /";
     const std::string text = known ? text_() : "see /metrics\n";
     v.answer = std::string("HTTP/1.1 ") + (known ? "200 OK" : "404 Not Found") +
                "\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: " +

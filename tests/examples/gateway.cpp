@@ -259,6 +259,19 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "3:10 expected connections, ipv6_connections, neighbours, fragments or \"}\", not \"conections\"");
   CHECK(read_route("metrics 9100") == "3:9 expected an address and a port, such as 127.0.0.1:9100, not \"9100\"");
   CHECK(read_route("metrics 127.0.0.1:99999") == "3:19 expected a number from 0 to 65535, not \"99999\"");
+  CHECK(read_route("metrics 127.0.0.1:1 metrics 127.0.0.1:2") == "3:21 this is said twice");
+  CHECK(read_route("reverse_path off\nreverse_path strict") == "4:1 this is said twice");
+  CHECK(read_route("limits { fragments 5 } limits { neighbours 5 }") == "3:24 this is said twice");
+  CHECK(read_route("limits { fragments 5 fragments 6 }") == "3:22 this is said twice");
+  CHECK(read_route("route 10.1.0.0/16 dev lan\nroute 10.2.0.0/16 dev lan\nfast_path 64") == "ok");
+  CHECK(read_configuration("interface a { device \"null:\" mtu 1500 mtu 1400 }") == "1:39 this is said twice");
+  CHECK(read_configuration("interface a { device \"null:\" address 10.0.0.1/8 address 11.0.0.1/8 }") == "ok");
+  std::string many = "interface a { device \"null:\" address fd00::1/64";
+  for (int i = 2; i <= 16; ++i) many += ", 10.0.0." + std::to_string(i) + "/24";
+  CHECK(read_configuration(many + " }") ==
+        "1:11 so many addresses leave no room for a link-local IPv6 one: name it among them, or leave one out");
+  CHECK(read_configuration("interface a { device \"null:\" address fe80::1/64" + many.substr(many.find(',')) + " }") ==
+        "ok");
   CHECK(read_route("fast_path") == "3:10 expected a number from 4 to 536870912, not the end");
   CHECK(read_route("fast_path 2") == "3:11 expected a number from 4 to 536870912, not \"2\"");
   CHECK(read_route("fast_path 4294967296") == "3:11 expected a number from 4 to 536870912, not \"4294967296\"");
