@@ -42668,9 +42668,7 @@ class connection_tuple {
   /// @}
   /// Of the words that `addresses4` and `rest` give back: IPv4.
   [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
-    connection_tuple t;
-    t.become4(addresses, rest);
-    return t;
+    return {addresses >> 32, addresses & 0xffff'ffff, rest};
   }
   /// The same in place, for who reads it at once: a tuple that is made elsewhere and copied has to wait for all stores
   /// before it.
@@ -42729,6 +42727,16 @@ class connection_tuple {
     t.words_[4] = (t.words_[4] & 0xffff'ffff) | std::uint64_t{source} << 48 | std::uint64_t{destination} << 32;
     return t;
   }
+  /// The same with another source or destination address of its family; IPv4 ones `mapped`.
+  [[nodiscard]] constexpr connection_tuple with_address(bool source, const ipv6_address& a) const noexcept {
+    if (!is_ipv6()) [[likely]] {
+      const std::uint64_t to = unmapped(a).value();
+      return {source ? to : words_[1], source ? words_[3] : to, words_[4]};
+    }
+    connection_tuple t = *this;
+    t.words_[source ? 0 : 2] = a.high(), t.words_[source ? 1 : 3] = a.low();
+    return t;
+  }
   /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
   /// then copied is read before it is all there, and waits for all stores before it.
   RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {
@@ -42741,8 +42749,10 @@ class connection_tuple {
   }
   /// The same, returned.
   [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
+    if (!is_ipv6()) [[likely]]
+      return detail::key_of(addresses4(), rest());
     detail::tuple_key k;
-    key(seed, k);
+    digest(seed, k);
     return k;
   }
   /// Equal when all their parts are.
@@ -42753,6 +42763,8 @@ class connection_tuple {
   }
 
  private:
+  constexpr connection_tuple(std::uint64_t source4, std::uint64_t destination4, std::uint64_t rest) noexcept
+      : words_{0, source4, 0, destination4, rest} {}
   [[gnu::noinline]] constexpr void digest(std::uint64_t seed, detail::tuple_key& to) const noexcept {
     const connection_tuple back = inverted();
     const bool turned = back.less(*this);
@@ -45162,9 +45174,13 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   const detail::tuple_key k = t.key(index_.seed());
   const detail::index_home home = index_.home(k);
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, home, t);
-  if (found != detail::connection_index::none && index_.at(found).number() != n) found = find_living(k, home, t, now_);
-  if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
+  if (const std::uint32_t found = find_place(k, home, t); found != detail::connection_index::none) {
+    connection& other = records_[index_.at(found).number()];
+    if (&other != &c) {
+      if (!is_gone(other, now_)) return false;
+      erase_gone(other);
+    }
+  }
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
@@ -45174,11 +45190,13 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     first.value |= detail::place_reference::both_ways;
     c.reply_ = c.original_;
   } else {
+    if (!t.is_ipv6() && t.destination4().value() != index_.end4_at(c.original_, false, true).address)
+      replies_to_ = t.destination4();
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
     c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
-  if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
-  else if (t.destination4().value() != index_.end4_at(c.original_, false, true).address) replies_to_ = t.destination4();
+  if (t.is_ipv6()) [[unlikely]]
+    tuples_[c.tuples6_].way[1] = t;
   ++went_;
   return true;
 }
@@ -47704,21 +47722,31 @@ namespace runnel::detail {
 // The tuple with another address and port at one side.
 [[nodiscard]] constexpr connection_tuple nat_with(const connection_tuple& t, bool source, const ipv6_address& a,
                                                   std::uint16_t port) noexcept {
-  std::uint16_t ports[2] = {t.source_port(), t.destination_port()};
+  const connection_tuple to = t.with_address(source, a);
+  if (!nat_has_ports(t.protocol_number())) return to;
   const bool icmp_query = t.protocol_number() == 1 || t.protocol_number() == 58;
-  if (nat_has_ports(t.protocol_number())) ports[source || icmp_query ? 0 : 1] = port;
-  if (!t.is_ipv6())
-    return {source ? unmapped(a) : t.source4(),
-            source ? t.destination4() : unmapped(a),
-            ports[0],
-            ports[1],
-            t.protocol_number(),
-            t.zone()};
-  return {source ? a : t.source6(), source ? t.destination6() : a, ports[0], ports[1], t.protocol_number(), t.zone()};
+  return source || icmp_query ? to.with_ports(port, t.destination_port()) : to.with_ports(t.source_port(), port);
+}
+
+// ---- what a target says
+
+// Whether this host's own address is wanted.
+[[nodiscard]] constexpr bool nat_is_own(const nat_target& t) noexcept {
+  return t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here;
+}
+// Whether there is but one address, and the port stays what it is if nobody else has it: nothing is to be chosen.
+[[nodiscard]] constexpr bool nat_keeps_port(const nat_target& t) noexcept {
+  constexpr std::uint8_t chosen = nat_flags::random | nat_flags::fully_random | nat_flags::prefix;
+  return !t.has_ports() && (t.flags & chosen) == 0 && (nat_is_own(t) || (t.has_address() && t.first == t.last));
 }
 
 // ---- addresses
 
+// Whether packets of a family can have it.
+[[nodiscard]] constexpr bool nat_can_have(const ipv6_address& a, bool is_ipv6) noexcept {
+  if (is_mapped(a)) return !is_ipv6 && !unmapped(a).is_unspecified();
+  return is_ipv6 && !a.is_unspecified();
+}
 [[nodiscard]] constexpr bool nat_in_range(const ipv6_address& a, const nat_target& t) noexcept {
   const auto less = [](const ipv6_address& x, const ipv6_address& y) {
     return x.high() != y.high() ? x.high() < y.high() : x.low() < y.low();
@@ -47733,6 +47761,13 @@ namespace runnel::detail {
   const unsigned length = t.prefix_length + (is_mapped(t.first) ? 96u : 0u);
   const std::uint64_t high = nat_mask(length), low = length > 64 ? nat_mask(length - 64) : 0;
   return {(t.first.high() & high) | (a.high() & ~high), (t.first.low() & low) | (a.low() & ~low)};
+}
+// By which the address of a range is chosen, of what has these replies.
+[[nodiscard]] constexpr std::uint64_t nat_hash(const connection_tuple& back, bool with_peer,
+                                               std::uint64_t seed) noexcept {
+  const ipv6_address a = nat_address(back, false), b = nat_address(back, true);
+  const std::uint64_t h = hash_words(a.high(), a.low(), seed);
+  return with_peer ? hash_words(b.high() ^ h, b.low(), seed) : h;
 }
 // The address of a range that a hash chooses, or one of those behind it.
 [[nodiscard]] constexpr ipv6_address nat_pick(const nat_target& t, std::uint64_t hash, std::uint32_t skip) noexcept {
@@ -48315,6 +48350,9 @@ struct translated {
                                           bool source) noexcept {
     return t.leaving4(c, d, source);
   }
+  RUNNEL_INLINE static connection_tuple reply4(const connection_table& t, const connection& c) noexcept {
+    return t.index_.tuple4_at(c.reply_, c.reply_ == c.original_);
+  }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
@@ -48443,30 +48481,21 @@ class nat_table {
   /// address for `masquerade` and `redirect_here`, towards `peer`; unspecified when there is none. A drop when nothing
   /// is free. The stages do this.
   template <class OwnAddress>
-  verdict bind(connection& c, const packet& p, bool source, const nat_target* to, const OwnAddress& own_address,
-               instant now) noexcept {
+  RUNNEL_INLINE verdict bind(connection& c, const packet& p, bool source, const nat_target* to,
+                             const OwnAddress& own_address, instant now) noexcept {
     using namespace connection_status;
     now_ = detail::ticks_at(now);
-    const connection_tuple at = connections_.leaving(c, connection_direction::original);
-    if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
-      const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
-      if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
+    const bool is_ipv6 = !detail::translated::is_ipv4(c);
+    if (to == nullptr || !to->fits(is_ipv6) || is_source(to->kind) != source) {
+      const verdict v = source ? bind_source(c, p, now) : bind_destination(c);
+      if (v.code == verdict_code::pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
       return v;
     }
-    nat_target t = *to;
-    if (t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here) {
-      t.first = t.last = own_address(p, detail::nat_address(at, !source));
-      const bool none = t.first.is_unspecified() || t.first == mapped(ipv4_address{});
-      if (none || !t.fits(at.is_ipv6())) return exhausted();
-    }
-    const bool as_mapping = source && maps() && detail::nat_has_ports(at.protocol_number()) && t.has_address() &&
-                            (t.flags & nat_flags::prefix) == 0;
-    const verdict v = as_mapping ? bind_mapping(c, at, t, p, now) : bind_range(c, at, t, source, now);
-    if (v == pass) {
-      detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
-      ++statistics_.translated;
-    }
-    return v;
+    const verdict v = is_ipv6 ? bind_to6(c, p, *to, own_address, now) : bind_to4(c, p, source, *to, own_address, now);
+    if (v.code != verdict_code::pass) return v;
+    detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
+    ++statistics_.translated;
+    return pass;
   }
 
   /// Internal: for nat_ftp.hpp. @{
@@ -48504,122 +48533,154 @@ class nat_table {
     ++statistics_.exhausted;
     return drop(drop_reason::nat_exhausted);
   }
-  [[nodiscard]] std::uint64_t hash_of(const connection_tuple& at, bool with_peer) const noexcept {
-    const ipv6_address a = detail::nat_address(at, true), b = detail::nat_address(at, false);
-    const std::uint64_t h = hash_words(a.high(), a.low(), seed_);
-    return with_peer ? hash_words(b.high() ^ h, b.low(), seed_) : h;
-  }
+
+  // In what follows, `back` is what the connection's replies look like so far. The source of what leaves is their
+  // destination, and the other way round: to translate is to give `back` another end.
   // Whether no mapping has an address and port.
-  [[nodiscard]] bool is_unmapped(const connection_tuple& at, const ipv6_address& address,
+  [[nodiscard]] bool is_unmapped(const connection_tuple& back, const ipv6_address& address,
                                  std::uint16_t port) const noexcept {
-    return !maps() || mappings_.find_outside({address, port, at.zone(), at.protocol_number()}) == detail::nat_none;
+    return !maps() || mappings_.find_outside({address, port, back.zone(), back.protocol_number()}) == detail::nat_none;
   }
 
-  // Tries the ports of one side until `take(tuple)` takes one. `is_free` is asked about each first.
+  // Tries the ports of one side until `take(reply)` takes one. `is_free` is asked about each first.
   template <class IsFree, class Take>
-  bool probe(const connection_tuple& at, bool source, const ipv6_address& address, const detail::nat_ports& ports,
+  bool probe(const connection_tuple& back, bool source, const ipv6_address& address, const detail::nat_ports& ports,
              instant now, IsFree is_free, Take take) noexcept {
     if (ports.count == 0) return false;
     const bool all = ports.count <= all_below;
     const std::uint32_t tries = all ? ports.count : most_tries;
     std::uint32_t from = static_cast<std::uint32_t>(random_.below(ports.count));
     for (std::uint32_t done = 0; done < tries; done += at_once) {
-      connection_tuple candidates[at_once], replies[at_once];
+      connection_tuple replies[at_once];
       connection_word words[at_once];
       const std::uint32_t n = tries - done < at_once ? tries - done : at_once;
-      for (std::uint32_t i = 0; i < n; ++i) {
-        candidates[i] = detail::nat_with(at, source, address, ports[from + i]);
-        replies[i] = candidates[i].inverted();
-      }
+      for (std::uint32_t i = 0; i < n; ++i) replies[i] = detail::nat_with(back, !source, address, ports[from + i]);
       connections_.find(replies, n, words, now);
       for (std::uint32_t i = 0; i < n; ++i) {
         const bool taken =
             words[i].has_connection() && !detail::translated::is_abandoned(connections_, words[i].number());
-        if (!taken && is_free(ports[from + i]) && take(candidates[i])) return true;
+        if (!taken && is_free(ports[from + i]) && take(replies[i])) return true;
         ++statistics_.tries;
       }
       from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
     }
     return false;
   }
-  [[nodiscard]] bool take(connection& c, const connection_tuple& looks) noexcept {
-    return connections_.set_reply(c, looks.inverted());
+  [[nodiscard]] bool take(connection& c, const connection_tuple& reply) noexcept {
+    return connections_.set_reply(c, reply);
   }
 
+  // What a rule says. Most IPv4 connections get the only address that there is, and the port that they have.
+  template <class OwnAddress>
+  RUNNEL_INLINE verdict bind_to4(connection& c, const packet& p, bool source, const nat_target& to,
+                                 const OwnAddress& own_address, instant now) noexcept {
+    const connection_tuple back = detail::translated::reply4(connections_, c);
+    const bool own = detail::nat_is_own(to);
+    const ipv6_address address = own ? own_address(p, mapped(source ? back.source4() : back.destination4())) : to.first;
+    if (own && !detail::nat_can_have(address, false)) return exhausted();
+    if (detail::nat_keeps_port(to) && !maps() && take(c, back.with_address(!source, address))) return pass;
+    return bind_carefully(c, p, to, address, now);
+  }
+  template <class OwnAddress>
+  [[gnu::noinline]] verdict bind_to6(connection& c, const packet& p, const nat_target& to,
+                                     const OwnAddress& own_address, instant now) noexcept {
+    const bool own = detail::nat_is_own(to), source = is_source(to.kind);
+    const ipv6_address address = own ? own_address(p, detail::nat_address(connections_.reply(c), source)) : to.first;
+    if (own && !detail::nat_can_have(address, true)) return exhausted();
+    return bind_carefully(c, p, to, address, now);
+  }
+  // `address` is that of this host, if it has to be.
+  [[gnu::noinline]] verdict bind_carefully(connection& c, const packet& p, nat_target t, const ipv6_address& address,
+                                           instant now) noexcept {
+    if (detail::nat_is_own(t)) t.first = t.last = address;
+    const connection_tuple back = connections_.reply(c);
+    const bool source = is_source(t.kind);
+    const bool as_mapping = source && maps() && detail::nat_has_ports(back.protocol_number()) && t.has_address() &&
+                            (t.flags & nat_flags::prefix) == 0;
+    return as_mapping ? bind_mapping(c, back, t, p, now) : bind_range(c, back, t, source, now);
+  }
   // One address and port of a range, for this connection alone.
-  verdict bind_range(connection& c, const connection_tuple& at, const nat_target& t, bool source,
+  verdict bind_range(connection& c, const connection_tuple& back, const nat_target& t, bool source,
                      instant now) noexcept {
-    const std::uint16_t own = detail::nat_port(at, source);
-    const ipv6_address is = detail::nat_address(at, source);
-    const detail::nat_ports ports = detail::nat_ports_for(t, at.protocol_number(), source, own);
+    const std::uint16_t own = detail::nat_port(back, !source);
+    const ipv6_address is = detail::nat_address(back, !source);
+    const detail::nat_ports ports = detail::nat_ports_for(t, back.protocol_number(), source, own);
     const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0 && ports.count != 0;
     const bool stays =
-        !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
+        !random && (!t.has_ports() || !detail::nat_has_ports(back.protocol_number()) || ports.contains(own));
     const bool persistent = (t.flags & nat_flags::persistent) != 0;
-    const std::uint64_t hash = t.first == t.last ? 0 : hash_of(at, !persistent);  // there is nothing to choose
+    const std::uint64_t hash = t.first == t.last ? 0 : detail::nat_hash(back, !persistent, seed_);
     const bool several = t.first != t.last && !persistent;
     ipv6_address address = is;
-    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };
-    const auto own_take = [&](const connection_tuple& looks) { return take(c, looks); };
+    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(back, address, port); };
+    const auto own_take = [&](const connection_tuple& reply) { return take(c, reply); };
     for (std::uint32_t n = 0; n < (several ? most_addresses : 1); ++n) {
       if ((t.flags & nat_flags::prefix) != 0) address = detail::nat_in_prefix(is, t);
       else if (t.has_address()) address = detail::nat_pick(t, hash, n);
-      if (stays && is_free(own) && take(c, detail::nat_with(at, source, address, own))) return pass;
-      if (probe(at, source, address, ports, now, is_free, own_take)) return pass;
+      if (stays && is_free(own) && take(c, detail::nat_with(back, !source, address, own))) return pass;
+      if (probe(back, source, address, ports, now, is_free, own_take)) return pass;
     }
     if (source) return exhausted();
     // Another connection looks like this one would behind the translation, as it sends there directly: the source
     // gets another port (the kernel does this in its null binding).
     const std::uint16_t port = stays || ports.count == 0 ? own : ports[0];
-    const connection_tuple there = detail::nat_with(at, false, address, port);
-    return bind_elsewhere(c, there, now);
+    return bind_elsewhere(c, detail::nat_with(back, true, address, port), now);
   }
   // Another source port for a connection that would clash with another one.
-  verdict bind_elsewhere(connection& c, const connection_tuple& at, instant now) noexcept {
-    const std::uint16_t own = detail::nat_port(at, true);
-    const ipv6_address address = detail::nat_address(at, true);
+  verdict bind_elsewhere(connection& c, const connection_tuple& back, instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(back, false);
+    const ipv6_address address = detail::nat_address(back, false);
     const bool found = probe(
-        at, true, address, detail::nat_ports_for({}, at.protocol_number(), true, own), now,
-        [&](std::uint16_t port) { return is_unmapped(at, address, port); },
-        [&](const connection_tuple& looks) { return take(c, looks); });
+        back, true, address, detail::nat_ports_for({}, back.protocol_number(), true, own), now,
+        [&](std::uint16_t port) { return is_unmapped(back, address, port); },
+        [&](const connection_tuple& reply) { return take(c, reply); });
     if (!found) return exhausted();
     detail::translated::set(c, connection_status::src_nat);
     return pass;
   }
   // No rule says anything about the source.
-  verdict bind_source(connection& c, const connection_tuple& at, const packet& p, instant now) noexcept {
+  verdict bind_source(connection& c, const packet& p, instant now) noexcept {
+    if ((detail::translated::bits(c) & detail::translated::maps_destination) == 0 && !detail::translated::clashes(c))
+      return pass;
+    return bind_source_carefully(c, p, now);
+  }
+  [[gnu::noinline]] verdict bind_source_carefully(connection& c, const packet& p, instant now) noexcept {
+    const connection_tuple back = connections_.reply(c);
     if ((detail::translated::bits(c) & detail::translated::maps_destination) != 0 && is_inside(c, p)) {
       // From inside to a mapping: who gets it shall see the mapping of who has sent it (RFC 4787 REQ-9).
       nat_target t;
       t.kind = nat_kind::snat;
       t.first = t.last = detail::nat_address(connections_.original(c), false);
-      const verdict v = bind_mapping(c, at, t, p, now);
+      const verdict v = bind_mapping(c, back, t, p, now);
       if (v == pass) {
         detail::translated::set(c, connection_status::src_nat);
         ++statistics_.translated;
       }
       return v;
     }
-    if (!detail::translated::clashes(c) || take(c, at)) [[likely]]
-      return pass;
-    return bind_elsewhere(c, at, now);
+    return !detail::translated::clashes(c) || take(c, back) ? pass : bind_elsewhere(c, back, now);
   }
   // No rule says anything about the destination: it may be a mapping.
-  verdict bind_destination(connection& c, const connection_tuple& at) noexcept {
-    if (!maps() || (at.protocol_number() != 6 && at.protocol_number() != 17)) [[likely]]
+  verdict bind_destination(connection& c) noexcept {
+    if (!maps() || (c.protocol_number() != 6 && c.protocol_number() != 17)) [[likely]]
       return pass;
-    const std::uint32_t i = mappings_.find_outside(endpoint(at, false));
+    return bind_destination_of_mapping(c);
+  }
+  [[gnu::noinline]] verdict bind_destination_of_mapping(connection& c) noexcept {
+    const connection_tuple back = connections_.reply(c);
+    const std::uint32_t i = mappings_.find_outside(endpoint(back, true));
     if (i == detail::nat_none || mappings_[i].uses == 0) return pass;
     const bool open = options_.filtering == nat_filtering::endpoint_independent ||
                       (options_.filtering == nat_filtering::address_dependent &&
-                       mappings_.may_send(i, detail::nat_address(at, true)));
+                       mappings_.may_send(i, detail::nat_address(back, false)));
     if (!open) {
       ++statistics_.filtered;
       return drop(drop_reason::nat_filtered);
     }
-    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, at.zone(), at.protocol_number()};
-    if (!take(c, detail::nat_with(at, false, inside.address, inside.port))) return exhausted();
-    const std::uint32_t used = mapping_of(inside, endpoint(at, false));
+    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, back.zone(),
+                                      back.protocol_number()};
+    if (!take(c, detail::nat_with(back, true, inside.address, inside.port))) return exhausted();
+    const std::uint32_t used = mapping_of(inside, endpoint(back, true));
     if (used == detail::nat_none) return exhausted();
     mappings_.use(used);
     detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
@@ -48644,15 +48705,15 @@ class nat_table {
     return i != detail::nat_none ? i : mappings_.insert(inside, outside);
   }
   // The mapping of its source, or a new one.
-  verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
+  verdict bind_mapping(connection& c, const connection_tuple& back, const nat_target& t, const packet& p,
                        instant now) noexcept {
     const detail::nat_endpoint inside = endpoint(connections_.original(c), true);
     std::uint32_t i = mappings_.find_inside(inside);
     if (i != detail::nat_none) {
       // It leaves by another way than the mapping does: it has to be another connection for itself.
-      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
+      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, back, t, true, now);
       const detail::nat_endpoint outside{mappings_[i].outside, mappings_[i].outside_port, inside.zone, inside.protocol};
-      if (!take(c, detail::nat_with(at, true, outside.address, outside.port))) return exhausted();
+      if (!take(c, detail::nat_with(back, false, outside.address, outside.port))) return exhausted();
       i = mapping_of(inside, outside);
       if (i == detail::nat_none) return exhausted();
     } else {
@@ -48664,22 +48725,22 @@ class nat_table {
       // All mappings of a host have one address (RFC 4787 REQ-2).
       const ipv6_address address = host != nullptr && detail::nat_in_range(host->outside, t)
                                        ? host->outside
-                                       : detail::nat_pick(t, hash_of(at, false), 0);
+                                       : detail::nat_pick(t, detail::nat_hash(back, false, seed_), 0);
       const detail::nat_ports ports = detail::nat_ports_for(t, inside.protocol, true, inside.port);
-      const auto is_free = [&](std::uint16_t port) { return is_unmapped(at, address, port); };
-      const auto join = [&](const connection_tuple& looks) {
-        if (!take(c, looks)) return false;
-        i = mappings_.insert(inside, endpoint(looks, true));
+      const auto is_free = [&](std::uint16_t port) { return is_unmapped(back, address, port); };
+      const auto join = [&](const connection_tuple& reply) {
+        if (!take(c, reply)) return false;
+        i = mappings_.insert(inside, endpoint(reply, false));
         return true;
       };
       const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0;
       const bool kept = !random && (!t.has_ports() || ports.contains(inside.port)) && is_free(inside.port) &&
-                        join(detail::nat_with(at, true, address, inside.port));
-      if (!kept && !probe(at, true, address, ports, now, is_free, join)) return exhausted();
+                        join(detail::nat_with(back, false, address, inside.port));
+      if (!kept && !probe(back, true, address, ports, now, is_free, join)) return exhausted();
       if (i == detail::nat_none) return exhausted();
       if (p.iif() < 64) inside_ |= std::uint64_t{1} << p.iif();
     }
-    return use(c, i, detail::nat_address(at, false)) ? pass : exhausted();
+    return use(c, i, detail::nat_address(back, true)) ? pass : exhausted();
   }
   // A connection begins to use a mapping, towards an address outside. False when there is no room to note that.
   bool use(connection& c, std::uint32_t i, const ipv6_address& peer) noexcept {
@@ -48859,7 +48920,7 @@ struct nat_stage : stage_defaults {
     constexpr std::uint16_t done = of_source ? src_nat_done : dst_nat_done;
     if ((k.status() & (done | confirmed)) == 0 && !reply) [[unlikely]] {
       const verdict v = begin(p, c, found, k);
-      if (v != pass) return v;
+      if (v.code != verdict_code::pass) return v;
     }
     const std::uint16_t wanted = of_source != reply ? src_nat : dst_nat;
     if (!k.has_status(wanted)) return k.is_alive() ? pass : lost();
@@ -48882,7 +48943,7 @@ struct nat_stage : stage_defaults {
     if (is_error(p, connection_word{p.connection()})) return pass;  // about a connection that has yet to be decided on
     const nat_target* to = nullptr;
     const verdict v = rules.ask(Point, p, c, found, to);
-    return v != pass ? v : table->bind(k, p, of_source, to, own, c.now);
+    return v.code != verdict_code::pass ? v : table->bind(k, p, of_source, to, own, c.now);
   }
   [[nodiscard]] static bool is_error(const packet& p, connection_word word) noexcept {
     return word.state() == connection_state::related &&

@@ -58,6 +58,41 @@ TEST_CASE("masquerade takes the address of the interface, and connections go wit
   CHECK(t.nat->statistics().exhausted == 1);
 }
 
+TEST_CASE("an own address that is none, or of the other family, is a counted drop") {
+  counted_table connections({.connections = 16, .ipv6_connections = 8, .unconfirmed = 16, .seed = 1});
+  nat_table translations(*connections, 5);
+  const nat_target to = masquerade().target();
+  counted_pool pool;
+  const packet p = pool->allocate();
+  std::uint16_t port = 1000;
+  const auto bound_to = [&](bool v6, const ipv6_address& own) {
+    ++port;
+    const connection_tuple t =
+        v6 ? connection_tuple{in6, out6, port, 53, 17} : connection_tuple{in1, out1, port, 53, 17};
+    connection& c = (*connections)[connections->insert(t, {})];
+    const auto own_address = [&](const packet&, const ipv6_address&) { return own; };
+    return translations.bind(c, p, true, &to, own_address, {});
+  };
+  CHECK(bound_to(false, mapped(box)) == pass);
+  CHECK(bound_to(true, box6) == pass);
+  for (const ipv6_address& a : {ipv6_address{}, mapped(ipv4_address{}), box6})
+    CHECK(bound_to(false, a) == drop(drop_reason::nat_exhausted));
+  for (const ipv6_address& a : {ipv6_address{}, mapped(ipv4_address{}), mapped(box)})
+    CHECK(bound_to(true, a) == drop(drop_reason::nat_exhausted));
+  CHECK(translations.statistics().exhausted == 6);
+  CHECK(translations.statistics().translated == 2);
+}
+
+TEST_CASE("a rule that names neither address nor port leaves both as they are") {
+  nat_rig t;
+  nat_target to;
+  to.kind = nat_kind::snat;
+  t.outbound(nat_statement<true>{to});
+  CHECK(t.udp(in1, 1000, out1, 53) == "udp 10.0.0.1:1000 > 198.51.100.1:53");
+  CHECK(t.udp6(in6, 1000, out6, 53) == "udp [fd00::1]:1000 > [2001:db8:1::1]:53");
+  CHECK(t.nat->statistics().translated == 2);
+}
+
 TEST_CASE("a destination is translated: a port forward") {
   nat_rig t;
   t.inbound(dnat(in2).port(8080), 80);

@@ -200,9 +200,13 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   const detail::tuple_key k = t.key(index_.seed());
   const detail::index_home home = index_.home(k);
   const std::uint32_t n = number_of(c);
-  std::uint32_t found = find_place(k, home, t);
-  if (found != detail::connection_index::none && index_.at(found).number() != n) found = find_living(k, home, t, now_);
-  if (found != detail::connection_index::none && index_.at(found).number() != n) return false;
+  if (const std::uint32_t found = find_place(k, home, t); found != detail::connection_index::none) {
+    connection& other = records_[index_.at(found).number()];
+    if (&other != &c) {
+      if (!is_gone(other, now_)) return false;
+      erase_gone(other);
+    }
+  }
   if (c.reply_ != c.original_) index_.erase(c.reply_);
   c.bits() &= static_cast<std::uint16_t>(~unsigned{connection::one_way});
   detail::place_reference& first = index_.at(c.original_);
@@ -212,11 +216,13 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     first.value |= detail::place_reference::both_ways;
     c.reply_ = c.original_;
   } else {
+    if (!t.is_ipv6() && t.destination4().value() != index_.end4_at(c.original_, false, true).address)
+      replies_to_ = t.destination4();
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
     c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
   }
-  if (t.is_ipv6()) tuples_[c.tuples6_].way[1] = t;
-  else if (t.destination4().value() != index_.end4_at(c.original_, false, true).address) replies_to_ = t.destination4();
+  if (t.is_ipv6()) [[unlikely]]
+    tuples_[c.tuples6_].way[1] = t;
   ++went_;
   return true;
 }

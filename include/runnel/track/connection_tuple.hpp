@@ -99,9 +99,7 @@ class connection_tuple {
   /// @}
   /// Of the words that `addresses4` and `rest` give back: IPv4.
   [[nodiscard]] static constexpr connection_tuple from4(std::uint64_t addresses, std::uint64_t rest) noexcept {
-    connection_tuple t;
-    t.become4(addresses, rest);
-    return t;
+    return {addresses >> 32, addresses & 0xffff'ffff, rest};
   }
   /// The same in place, for who reads it at once: a tuple that is made elsewhere and copied has to wait for all stores
   /// before it.
@@ -160,6 +158,16 @@ class connection_tuple {
     t.words_[4] = (t.words_[4] & 0xffff'ffff) | std::uint64_t{source} << 48 | std::uint64_t{destination} << 32;
     return t;
   }
+  /// The same with another source or destination address of its family; IPv4 ones `mapped`.
+  [[nodiscard]] constexpr connection_tuple with_address(bool source, const ipv6_address& a) const noexcept {
+    if (!is_ipv6()) [[likely]] {
+      const std::uint64_t to = unmapped(a).value();
+      return {source ? to : words_[1], source ? words_[3] : to, words_[4]};
+    }
+    connection_tuple t = *this;
+    t.words_[source ? 0 : 2] = a.high(), t.words_[source ? 1 : 3] = a.low();
+    return t;
+  }
   /// Internal: what the tables find it by. Written word by word into `to`: a key that is put together elsewhere and
   /// then copied is read before it is all there, and waits for all stores before it.
   RUNNEL_INLINE constexpr void key(std::uint64_t seed, detail::tuple_key& to) const noexcept {
@@ -172,8 +180,10 @@ class connection_tuple {
   }
   /// The same, returned.
   [[nodiscard]] constexpr detail::tuple_key key(std::uint64_t seed) const noexcept {
+    if (!is_ipv6()) [[likely]]
+      return detail::key_of(addresses4(), rest());
     detail::tuple_key k;
-    key(seed, k);
+    digest(seed, k);
     return k;
   }
   /// Equal when all their parts are.
@@ -184,6 +194,8 @@ class connection_tuple {
   }
 
  private:
+  constexpr connection_tuple(std::uint64_t source4, std::uint64_t destination4, std::uint64_t rest) noexcept
+      : words_{0, source4, 0, destination4, rest} {}
   [[gnu::noinline]] constexpr void digest(std::uint64_t seed, detail::tuple_key& to) const noexcept {
     const connection_tuple back = inverted();
     const bool turned = back.less(*this);

@@ -129,7 +129,7 @@ struct nat_stage : stage_defaults {
     constexpr std::uint16_t done = of_source ? src_nat_done : dst_nat_done;
     if ((k.status() & (done | confirmed)) == 0 && !reply) [[unlikely]] {
       const verdict v = begin(p, c, found, k);
-      if (v != pass) return v;
+      if (v.code != verdict_code::pass) return v;
     }
     const std::uint16_t wanted = of_source != reply ? src_nat : dst_nat;
     if (!k.has_status(wanted)) return k.is_alive() ? pass : lost();
@@ -152,7 +152,7 @@ struct nat_stage : stage_defaults {
     if (is_error(p, connection_word{p.connection()})) return pass;  // about a connection that has yet to be decided on
     const nat_target* to = nullptr;
     const verdict v = rules.ask(Point, p, c, found, to);
-    return v != pass ? v : table->bind(k, p, of_source, to, own, c.now);
+    return v.code != verdict_code::pass ? v : table->bind(k, p, of_source, to, own, c.now);
   }
   [[nodiscard]] static bool is_error(const packet& p, connection_word word) noexcept {
     return word.state() == connection_state::related &&

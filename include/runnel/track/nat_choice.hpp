@@ -27,21 +27,31 @@ namespace runnel::detail {
 // The tuple with another address and port at one side.
 [[nodiscard]] constexpr connection_tuple nat_with(const connection_tuple& t, bool source, const ipv6_address& a,
                                                   std::uint16_t port) noexcept {
-  std::uint16_t ports[2] = {t.source_port(), t.destination_port()};
+  const connection_tuple to = t.with_address(source, a);
+  if (!nat_has_ports(t.protocol_number())) return to;
   const bool icmp_query = t.protocol_number() == 1 || t.protocol_number() == 58;
-  if (nat_has_ports(t.protocol_number())) ports[source || icmp_query ? 0 : 1] = port;
-  if (!t.is_ipv6())
-    return {source ? unmapped(a) : t.source4(),
-            source ? t.destination4() : unmapped(a),
-            ports[0],
-            ports[1],
-            t.protocol_number(),
-            t.zone()};
-  return {source ? a : t.source6(), source ? t.destination6() : a, ports[0], ports[1], t.protocol_number(), t.zone()};
+  return source || icmp_query ? to.with_ports(port, t.destination_port()) : to.with_ports(t.source_port(), port);
+}
+
+// ---- what a target says
+
+// Whether this host's own address is wanted.
+[[nodiscard]] constexpr bool nat_is_own(const nat_target& t) noexcept {
+  return t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here;
+}
+// Whether there is but one address, and the port stays what it is if nobody else has it: nothing is to be chosen.
+[[nodiscard]] constexpr bool nat_keeps_port(const nat_target& t) noexcept {
+  constexpr std::uint8_t chosen = nat_flags::random | nat_flags::fully_random | nat_flags::prefix;
+  return !t.has_ports() && (t.flags & chosen) == 0 && (nat_is_own(t) || (t.has_address() && t.first == t.last));
 }
 
 // ---- addresses
 
+// Whether packets of a family can have it.
+[[nodiscard]] constexpr bool nat_can_have(const ipv6_address& a, bool is_ipv6) noexcept {
+  if (is_mapped(a)) return !is_ipv6 && !unmapped(a).is_unspecified();
+  return is_ipv6 && !a.is_unspecified();
+}
 [[nodiscard]] constexpr bool nat_in_range(const ipv6_address& a, const nat_target& t) noexcept {
   const auto less = [](const ipv6_address& x, const ipv6_address& y) {
     return x.high() != y.high() ? x.high() < y.high() : x.low() < y.low();
@@ -56,6 +66,13 @@ namespace runnel::detail {
   const unsigned length = t.prefix_length + (is_mapped(t.first) ? 96u : 0u);
   const std::uint64_t high = nat_mask(length), low = length > 64 ? nat_mask(length - 64) : 0;
   return {(t.first.high() & high) | (a.high() & ~high), (t.first.low() & low) | (a.low() & ~low)};
+}
+// By which the address of a range is chosen, of what has these replies.
+[[nodiscard]] constexpr std::uint64_t nat_hash(const connection_tuple& back, bool with_peer,
+                                               std::uint64_t seed) noexcept {
+  const ipv6_address a = nat_address(back, false), b = nat_address(back, true);
+  const std::uint64_t h = hash_words(a.high(), a.low(), seed);
+  return with_peer ? hash_words(b.high() ^ h, b.low(), seed) : h;
 }
 // The address of a range that a hash chooses, or one of those behind it.
 [[nodiscard]] constexpr ipv6_address nat_pick(const nat_target& t, std::uint64_t hash, std::uint32_t skip) noexcept {

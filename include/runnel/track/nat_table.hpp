@@ -50,6 +50,9 @@ struct translated {
                                           bool source) noexcept {
     return t.leaving4(c, d, source);
   }
+  RUNNEL_INLINE static connection_tuple reply4(const connection_table& t, const connection& c) noexcept {
+    return t.index_.tuple4_at(c.reply_, c.reply_ == c.original_);
+  }
   static void set(connection& c, std::uint16_t bits) noexcept { c.bits() |= bits; }
   // Another connection has its reply tuple.
   static bool clashes(const connection& c) noexcept { return (c.bits() & connection::one_way) != 0; }
@@ -178,30 +181,21 @@ class nat_table {
   /// address for `masquerade` and `redirect_here`, towards `peer`; unspecified when there is none. A drop when nothing
   /// is free. The stages do this.
   template <class OwnAddress>
-  verdict bind(connection& c, const packet& p, bool source, const nat_target* to, const OwnAddress& own_address,
-               instant now) noexcept {
+  RUNNEL_INLINE verdict bind(connection& c, const packet& p, bool source, const nat_target* to,
+                             const OwnAddress& own_address, instant now) noexcept {
     using namespace connection_status;
     now_ = detail::ticks_at(now);
-    const connection_tuple at = connections_.leaving(c, connection_direction::original);
-    if (to == nullptr || !to->fits(at.is_ipv6()) || is_source(to->kind) != source) {
-      const verdict v = source ? bind_source(c, at, p, now) : bind_destination(c, at);
-      if (v == pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
+    const bool is_ipv6 = !detail::translated::is_ipv4(c);
+    if (to == nullptr || !to->fits(is_ipv6) || is_source(to->kind) != source) {
+      const verdict v = source ? bind_source(c, p, now) : bind_destination(c);
+      if (v.code == verdict_code::pass) detail::translated::set(c, source ? src_nat_done : dst_nat_done);
       return v;
     }
-    nat_target t = *to;
-    if (t.kind == nat_kind::masquerade || t.kind == nat_kind::redirect_here) {
-      t.first = t.last = own_address(p, detail::nat_address(at, !source));
-      const bool none = t.first.is_unspecified() || t.first == mapped(ipv4_address{});
-      if (none || !t.fits(at.is_ipv6())) return exhausted();
-    }
-    const bool as_mapping = source && maps() && detail::nat_has_ports(at.protocol_number()) && t.has_address() &&
-                            (t.flags & nat_flags::prefix) == 0;
-    const verdict v = as_mapping ? bind_mapping(c, at, t, p, now) : bind_range(c, at, t, source, now);
-    if (v == pass) {
-      detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
-      ++statistics_.translated;
-    }
-    return v;
+    const verdict v = is_ipv6 ? bind_to6(c, p, *to, own_address, now) : bind_to4(c, p, source, *to, own_address, now);
+    if (v.code != verdict_code::pass) return v;
+    detail::translated::set(c, source ? src_nat | src_nat_done : dst_nat | dst_nat_done);
+    ++statistics_.translated;
+    return pass;
   }
 
   /// Internal: for nat_ftp.hpp. @{
@@ -239,122 +233,154 @@ class nat_table {
     ++statistics_.exhausted;
     return drop(drop_reason::nat_exhausted);
   }
-  [[nodiscard]] std::uint64_t hash_of(const connection_tuple& at, bool with_peer) const noexcept {
-    const ipv6_address a = detail::nat_address(at, true), b = detail::nat_address(at, false);
-    const std::uint64_t h = hash_words(a.high(), a.low(), seed_);
-    return with_peer ? hash_words(b.high() ^ h, b.low(), seed_) : h;
-  }
+
+  // In what follows, `back` is what the connection's replies look like so far. The source of what leaves is their
+  // destination, and the other way round: to translate is to give `back` another end.
   // Whether no mapping has an address and port.
-  [[nodiscard]] bool is_unmapped(const connection_tuple& at, const ipv6_address& address,
+  [[nodiscard]] bool is_unmapped(const connection_tuple& back, const ipv6_address& address,
                                  std::uint16_t port) const noexcept {
-    return !maps() || mappings_.find_outside({address, port, at.zone(), at.protocol_number()}) == detail::nat_none;
+    return !maps() || mappings_.find_outside({address, port, back.zone(), back.protocol_number()}) == detail::nat_none;
   }
 
-  // Tries the ports of one side until `take(tuple)` takes one. `is_free` is asked about each first.
+  // Tries the ports of one side until `take(reply)` takes one. `is_free` is asked about each first.
   template <class IsFree, class Take>
-  bool probe(const connection_tuple& at, bool source, const ipv6_address& address, const detail::nat_ports& ports,
+  bool probe(const connection_tuple& back, bool source, const ipv6_address& address, const detail::nat_ports& ports,
              instant now, IsFree is_free, Take take) noexcept {
     if (ports.count == 0) return false;
     const bool all = ports.count <= all_below;
     const std::uint32_t tries = all ? ports.count : most_tries;
     std::uint32_t from = static_cast<std::uint32_t>(random_.below(ports.count));
     for (std::uint32_t done = 0; done < tries; done += at_once) {
-      connection_tuple candidates[at_once], replies[at_once];
+      connection_tuple replies[at_once];
       connection_word words[at_once];
       const std::uint32_t n = tries - done < at_once ? tries - done : at_once;
-      for (std::uint32_t i = 0; i < n; ++i) {
-        candidates[i] = detail::nat_with(at, source, address, ports[from + i]);
-        replies[i] = candidates[i].inverted();
-      }
+      for (std::uint32_t i = 0; i < n; ++i) replies[i] = detail::nat_with(back, !source, address, ports[from + i]);
       connections_.find(replies, n, words, now);
       for (std::uint32_t i = 0; i < n; ++i) {
         const bool taken =
             words[i].has_connection() && !detail::translated::is_abandoned(connections_, words[i].number());
-        if (!taken && is_free(ports[from + i]) && take(candidates[i])) return true;
+        if (!taken && is_free(ports[from + i]) && take(replies[i])) return true;
         ++statistics_.tries;
       }
       from = all ? from + n : static_cast<std::uint32_t>(random_.below(ports.count));
     }
     return false;
   }
-  [[nodiscard]] bool take(connection& c, const connection_tuple& looks) noexcept {
-    return connections_.set_reply(c, looks.inverted());
+  [[nodiscard]] bool take(connection& c, const connection_tuple& reply) noexcept {
+    return connections_.set_reply(c, reply);
   }
 
+  // What a rule says. Most IPv4 connections get the only address that there is, and the port that they have.
+  template <class OwnAddress>
+  RUNNEL_INLINE verdict bind_to4(connection& c, const packet& p, bool source, const nat_target& to,
+                                 const OwnAddress& own_address, instant now) noexcept {
+    const connection_tuple back = detail::translated::reply4(connections_, c);
+    const bool own = detail::nat_is_own(to);
+    const ipv6_address address = own ? own_address(p, mapped(source ? back.source4() : back.destination4())) : to.first;
+    if (own && !detail::nat_can_have(address, false)) return exhausted();
+    if (detail::nat_keeps_port(to) && !maps() && take(c, back.with_address(!source, address))) return pass;
+    return bind_carefully(c, p, to, address, now);
+  }
+  template <class OwnAddress>
+  [[gnu::noinline]] verdict bind_to6(connection& c, const packet& p, const nat_target& to,
+                                     const OwnAddress& own_address, instant now) noexcept {
+    const bool own = detail::nat_is_own(to), source = is_source(to.kind);
+    const ipv6_address address = own ? own_address(p, detail::nat_address(connections_.reply(c), source)) : to.first;
+    if (own && !detail::nat_can_have(address, true)) return exhausted();
+    return bind_carefully(c, p, to, address, now);
+  }
+  // `address` is that of this host, if it has to be.
+  [[gnu::noinline]] verdict bind_carefully(connection& c, const packet& p, nat_target t, const ipv6_address& address,
+                                           instant now) noexcept {
+    if (detail::nat_is_own(t)) t.first = t.last = address;
+    const connection_tuple back = connections_.reply(c);
+    const bool source = is_source(t.kind);
+    const bool as_mapping = source && maps() && detail::nat_has_ports(back.protocol_number()) && t.has_address() &&
+                            (t.flags & nat_flags::prefix) == 0;
+    return as_mapping ? bind_mapping(c, back, t, p, now) : bind_range(c, back, t, source, now);
+  }
   // One address and port of a range, for this connection alone.
-  verdict bind_range(connection& c, const connection_tuple& at, const nat_target& t, bool source,
+  verdict bind_range(connection& c, const connection_tuple& back, const nat_target& t, bool source,
                      instant now) noexcept {
-    const std::uint16_t own = detail::nat_port(at, source);
-    const ipv6_address is = detail::nat_address(at, source);
-    const detail::nat_ports ports = detail::nat_ports_for(t, at.protocol_number(), source, own);
+    const std::uint16_t own = detail::nat_port(back, !source);
+    const ipv6_address is = detail::nat_address(back, !source);
+    const detail::nat_ports ports = detail::nat_ports_for(t, back.protocol_number(), source, own);
     const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0 && ports.count != 0;
     const bool stays =
-        !random && (!t.has_ports() || !detail::nat_has_ports(at.protocol_number()) || ports.contains(own));
+        !random && (!t.has_ports() || !detail::nat_has_ports(back.protocol_number()) || ports.contains(own));
     const bool persistent = (t.flags & nat_flags::persistent) != 0;
-    const std::uint64_t hash = t.first == t.last ? 0 : hash_of(at, !persistent);  // there is nothing to choose
+    const std::uint64_t hash = t.first == t.last ? 0 : detail::nat_hash(back, !persistent, seed_);
     const bool several = t.first != t.last && !persistent;
     ipv6_address address = is;
-    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(at, address, port); };
-    const auto own_take = [&](const connection_tuple& looks) { return take(c, looks); };
+    const auto is_free = [&](std::uint16_t port) { return !source || is_unmapped(back, address, port); };
+    const auto own_take = [&](const connection_tuple& reply) { return take(c, reply); };
     for (std::uint32_t n = 0; n < (several ? most_addresses : 1); ++n) {
       if ((t.flags & nat_flags::prefix) != 0) address = detail::nat_in_prefix(is, t);
       else if (t.has_address()) address = detail::nat_pick(t, hash, n);
-      if (stays && is_free(own) && take(c, detail::nat_with(at, source, address, own))) return pass;
-      if (probe(at, source, address, ports, now, is_free, own_take)) return pass;
+      if (stays && is_free(own) && take(c, detail::nat_with(back, !source, address, own))) return pass;
+      if (probe(back, source, address, ports, now, is_free, own_take)) return pass;
     }
     if (source) return exhausted();
     // Another connection looks like this one would behind the translation, as it sends there directly: the source
     // gets another port (the kernel does this in its null binding).
     const std::uint16_t port = stays || ports.count == 0 ? own : ports[0];
-    const connection_tuple there = detail::nat_with(at, false, address, port);
-    return bind_elsewhere(c, there, now);
+    return bind_elsewhere(c, detail::nat_with(back, true, address, port), now);
   }
   // Another source port for a connection that would clash with another one.
-  verdict bind_elsewhere(connection& c, const connection_tuple& at, instant now) noexcept {
-    const std::uint16_t own = detail::nat_port(at, true);
-    const ipv6_address address = detail::nat_address(at, true);
+  verdict bind_elsewhere(connection& c, const connection_tuple& back, instant now) noexcept {
+    const std::uint16_t own = detail::nat_port(back, false);
+    const ipv6_address address = detail::nat_address(back, false);
     const bool found = probe(
-        at, true, address, detail::nat_ports_for({}, at.protocol_number(), true, own), now,
-        [&](std::uint16_t port) { return is_unmapped(at, address, port); },
-        [&](const connection_tuple& looks) { return take(c, looks); });
+        back, true, address, detail::nat_ports_for({}, back.protocol_number(), true, own), now,
+        [&](std::uint16_t port) { return is_unmapped(back, address, port); },
+        [&](const connection_tuple& reply) { return take(c, reply); });
     if (!found) return exhausted();
     detail::translated::set(c, connection_status::src_nat);
     return pass;
   }
   // No rule says anything about the source.
-  verdict bind_source(connection& c, const connection_tuple& at, const packet& p, instant now) noexcept {
+  verdict bind_source(connection& c, const packet& p, instant now) noexcept {
+    if ((detail::translated::bits(c) & detail::translated::maps_destination) == 0 && !detail::translated::clashes(c))
+      return pass;
+    return bind_source_carefully(c, p, now);
+  }
+  [[gnu::noinline]] verdict bind_source_carefully(connection& c, const packet& p, instant now) noexcept {
+    const connection_tuple back = connections_.reply(c);
     if ((detail::translated::bits(c) & detail::translated::maps_destination) != 0 && is_inside(c, p)) {
       // From inside to a mapping: who gets it shall see the mapping of who has sent it (RFC 4787 REQ-9).
       nat_target t;
       t.kind = nat_kind::snat;
       t.first = t.last = detail::nat_address(connections_.original(c), false);
-      const verdict v = bind_mapping(c, at, t, p, now);
+      const verdict v = bind_mapping(c, back, t, p, now);
       if (v == pass) {
         detail::translated::set(c, connection_status::src_nat);
         ++statistics_.translated;
       }
       return v;
     }
-    if (!detail::translated::clashes(c) || take(c, at)) [[likely]]
-      return pass;
-    return bind_elsewhere(c, at, now);
+    return !detail::translated::clashes(c) || take(c, back) ? pass : bind_elsewhere(c, back, now);
   }
   // No rule says anything about the destination: it may be a mapping.
-  verdict bind_destination(connection& c, const connection_tuple& at) noexcept {
-    if (!maps() || (at.protocol_number() != 6 && at.protocol_number() != 17)) [[likely]]
+  verdict bind_destination(connection& c) noexcept {
+    if (!maps() || (c.protocol_number() != 6 && c.protocol_number() != 17)) [[likely]]
       return pass;
-    const std::uint32_t i = mappings_.find_outside(endpoint(at, false));
+    return bind_destination_of_mapping(c);
+  }
+  [[gnu::noinline]] verdict bind_destination_of_mapping(connection& c) noexcept {
+    const connection_tuple back = connections_.reply(c);
+    const std::uint32_t i = mappings_.find_outside(endpoint(back, true));
     if (i == detail::nat_none || mappings_[i].uses == 0) return pass;
     const bool open = options_.filtering == nat_filtering::endpoint_independent ||
                       (options_.filtering == nat_filtering::address_dependent &&
-                       mappings_.may_send(i, detail::nat_address(at, true)));
+                       mappings_.may_send(i, detail::nat_address(back, false)));
     if (!open) {
       ++statistics_.filtered;
       return drop(drop_reason::nat_filtered);
     }
-    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, at.zone(), at.protocol_number()};
-    if (!take(c, detail::nat_with(at, false, inside.address, inside.port))) return exhausted();
-    const std::uint32_t used = mapping_of(inside, endpoint(at, false));
+    const detail::nat_endpoint inside{mappings_[i].inside, mappings_[i].inside_port, back.zone(),
+                                      back.protocol_number()};
+    if (!take(c, detail::nat_with(back, true, inside.address, inside.port))) return exhausted();
+    const std::uint32_t used = mapping_of(inside, endpoint(back, true));
     if (used == detail::nat_none) return exhausted();
     mappings_.use(used);
     detail::translated::set(c, detail::translated::maps_destination | connection_status::dst_nat);
@@ -379,15 +405,15 @@ class nat_table {
     return i != detail::nat_none ? i : mappings_.insert(inside, outside);
   }
   // The mapping of its source, or a new one.
-  verdict bind_mapping(connection& c, const connection_tuple& at, const nat_target& t, const packet& p,
+  verdict bind_mapping(connection& c, const connection_tuple& back, const nat_target& t, const packet& p,
                        instant now) noexcept {
     const detail::nat_endpoint inside = endpoint(connections_.original(c), true);
     std::uint32_t i = mappings_.find_inside(inside);
     if (i != detail::nat_none) {
       // It leaves by another way than the mapping does: it has to be another connection for itself.
-      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, at, t, true, now);
+      if (!detail::nat_in_range(mappings_[i].outside, t)) return bind_range(c, back, t, true, now);
       const detail::nat_endpoint outside{mappings_[i].outside, mappings_[i].outside_port, inside.zone, inside.protocol};
-      if (!take(c, detail::nat_with(at, true, outside.address, outside.port))) return exhausted();
+      if (!take(c, detail::nat_with(back, false, outside.address, outside.port))) return exhausted();
       i = mapping_of(inside, outside);
       if (i == detail::nat_none) return exhausted();
     } else {
@@ -399,22 +425,22 @@ class nat_table {
       // All mappings of a host have one address (RFC 4787 REQ-2).
       const ipv6_address address = host != nullptr && detail::nat_in_range(host->outside, t)
                                        ? host->outside
-                                       : detail::nat_pick(t, hash_of(at, false), 0);
+                                       : detail::nat_pick(t, detail::nat_hash(back, false, seed_), 0);
       const detail::nat_ports ports = detail::nat_ports_for(t, inside.protocol, true, inside.port);
-      const auto is_free = [&](std::uint16_t port) { return is_unmapped(at, address, port); };
-      const auto join = [&](const connection_tuple& looks) {
-        if (!take(c, looks)) return false;
-        i = mappings_.insert(inside, endpoint(looks, true));
+      const auto is_free = [&](std::uint16_t port) { return is_unmapped(back, address, port); };
+      const auto join = [&](const connection_tuple& reply) {
+        if (!take(c, reply)) return false;
+        i = mappings_.insert(inside, endpoint(reply, false));
         return true;
       };
       const bool random = (t.flags & (nat_flags::random | nat_flags::fully_random)) != 0;
       const bool kept = !random && (!t.has_ports() || ports.contains(inside.port)) && is_free(inside.port) &&
-                        join(detail::nat_with(at, true, address, inside.port));
-      if (!kept && !probe(at, true, address, ports, now, is_free, join)) return exhausted();
+                        join(detail::nat_with(back, false, address, inside.port));
+      if (!kept && !probe(back, true, address, ports, now, is_free, join)) return exhausted();
       if (i == detail::nat_none) return exhausted();
       if (p.iif() < 64) inside_ |= std::uint64_t{1} << p.iif();
     }
-    return use(c, i, detail::nat_address(at, false)) ? pass : exhausted();
+    return use(c, i, detail::nat_address(back, true)) ? pass : exhausted();
   }
   // A connection begins to use a mapping, towards an address outside. False when there is no room to note that.
   bool use(connection& c, std::uint32_t i, const ipv6_address& peer) noexcept {
