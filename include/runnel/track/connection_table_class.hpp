@@ -391,8 +391,9 @@ class connection_table {
   }
   // Asks for the place of its replies, should its source become what that of the last one became.
   void prefetch_reply(const connection_tuple& t) const noexcept {
-    const std::uint64_t back = std::uint64_t{t.destination4().value()} << 32 | replies_to_.value();
-    const detail::index_home home = index_.home(detail::key_of(back, detail::opposite_rest(t.rest())));
+    // The key is the same both ways.
+    const std::uint64_t leaving = std::uint64_t{replies_to_.value()} << 32 | t.destination4().value();
+    const detail::index_home home = index_.home(detail::key_of(leaving, t.rest()));
     index_.prefetch(home.line());
     index_.prefetch_second(home);
   }

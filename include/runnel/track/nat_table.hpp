@@ -244,8 +244,8 @@ class nat_table {
 
   // Tries the ports of one side until `take(reply)` takes one. `is_free` is asked about each first.
   template <class IsFree, class Take>
-  bool probe(const connection_tuple& back, bool source, const ipv6_address& address, const detail::nat_ports& ports,
-             instant now, IsFree is_free, Take take) noexcept {
+  [[gnu::noinline]] bool probe(const connection_tuple& back, bool source, const ipv6_address& address,
+                               const detail::nat_ports& ports, instant now, IsFree is_free, Take take) noexcept {
     if (ports.count == 0) return false;
     const bool all = ports.count <= all_below;
     const std::uint32_t tries = all ? ports.count : most_tries;
