@@ -45174,7 +45174,6 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
   RUNNEL_ASSERT(c.is_alive() && t.is_ipv6() == ((c.bits() & connection::is_ipv6) != 0));
   const detail::tuple_key k = t.key(index_.seed());
   const detail::index_home home = index_.home(k);
-  const std::uint32_t n = number_of(c);
   if (const std::uint32_t found = find_place(k, home, t); found != detail::connection_index::none) {
     connection& other = records_[index_.at(found).number()];
     if (&other != &c) {
@@ -45194,7 +45193,7 @@ inline bool connection_table::set_reply(connection& c, const connection_tuple& t
     if (!t.is_ipv6() && t.destination4().value() != index_.end4_at(c.original_, false, true).address)
       replies_to_ = t.destination4();
     first.value = (first.value & ~detail::place_reference::both_ways) | 1u << first.turned();
-    c.reply_ = index_.insert(k, home, detail::place_reference::to(n, k.turned, true, 1u << k.turned));
+    c.reply_ = index_.insert(k, home, detail::place_reference::to(first.number(), k.turned, true, 1u << k.turned));
   }
   if (t.is_ipv6()) [[unlikely]]
     tuples_[c.tuples6_].way[1] = t;
