@@ -34886,7 +34886,7 @@ class own_addresses {
   [[nodiscard]] constexpr bool add(const interface_address& a) noexcept {
     if (count_ == most || is_nobody(a.address) || find(a.address) != nullptr) return false;
     addresses_[count_++] = a;
-    common_hosts_ &= hosts_of(a);
+    note(a);
     return true;
   }
   [[nodiscard]] constexpr bool add(ipv4_address a, unsigned length) noexcept { return add({a, length}); }
@@ -34899,7 +34899,8 @@ class own_addresses {
     for (; e + 1 < end(); ++e) *e = e[1];
     --count_;
     common_hosts_ = ~std::uint32_t{0};
-    for (const interface_address& left : *this) common_hosts_ &= hosts_of(left);
+    bits_ = 0;
+    for (const interface_address& left : *this) note(left);
     return true;
   }
   constexpr bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
@@ -34945,6 +34946,7 @@ class own_addresses {
   /// @}
   /// Whether this host uses an address. @{
   [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept {
+    if ((bits_ & bit_of(a)) == 0) return false;
     const interface_address* const e = find(a);
     return e != nullptr && e->is_usable();
   }
@@ -34989,19 +34991,30 @@ class own_addresses {
   }
 
  private:
+  friend class ip_interfaces;
   static constexpr bool is_nobody(const ipv6_address& a) noexcept {
     return a.is_unspecified() || a == mapped(ipv4_address{});
+  }
+  constexpr void note(const interface_address& e) noexcept {
+    common_hosts_ &= hosts_of(e);
+    bits_ |= bit_of(e.address);
+  }
+  // Of each packet it is asked whether its source is among these. One whose bit none of them has is not. The end of an
+  // address is hashed, for it tells hosts apart.
+  static constexpr std::uint32_t bit_of(const ipv6_address& a) noexcept {
+    return std::uint32_t{1} << (static_cast<std::uint32_t>(a.low()) * 0x9e37'79b1u >> 27);
   }
   // The bits of an IPv4 address that tell the hosts of a subnet apart which has a broadcast address; else all.
   static constexpr std::uint32_t hosts_of(const interface_address& e) noexcept {
     if (!is_mapped(e.address) || e.length <= 96 || e.length > 96 + 30) return ~std::uint32_t{0};
     return ~std::uint32_t{0} >> (e.length - 96);
   }
+  // The same for the last address of a subnet: only behind that comes a host 0, and a host 1 only behind the first.
+  [[nodiscard]] constexpr bool may_be_last(ipv4_address a, bool or_first) const noexcept {
+    return ((a.value() + 1) & common_hosts_) <= (or_first ? 1u : 0u);
+  }
   [[nodiscard]] constexpr bool is_last(ipv4_address a, bool or_first) const noexcept {
-    // Of each packet it is asked, and most need no look at the subnets.
-    const std::uint32_t common = a.value() & common_hosts_;
-    if (common != common_hosts_ && (common != 0 || !or_first)) [[likely]]
-      return false;
+    if (!may_be_last(a, or_first)) return false;
     for (const interface_address& e : *this) {
       if (!is_mapped(e.address) || e.length > 96 + 30) continue;
       const std::uint32_t hosts = hosts_of(e);
@@ -35017,6 +35030,7 @@ class own_addresses {
 
   std::size_t count_ = 0, prefix_count_ = 0;
   std::uint32_t common_hosts_ = ~std::uint32_t{0};  // host bits that all subnets with a broadcast address have
+  std::uint32_t bits_ = 0;                          // the bits of all addresses
   interface_address addresses_[most];
   ipv6_prefix prefixes_[most_prefixes];
 };
@@ -35031,7 +35045,7 @@ class own_addresses {
 #define RUNNEL_IP_INTERFACES_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint16_t
+#include <cstdint>  // uint16_t, uint32_t
 
 namespace runnel {
 
@@ -35046,7 +35060,8 @@ struct ip_interface {
 
 /// A window over the interfaces of this host; their numbers are those of `packet::iif()` and `next_hop::oif`. Further
 /// addresses of the host stand behind the last interface, at numbers that no packet has. Does not own: the array must
-/// outlive it. A question about an address costs a comparison for each entry.
+/// outlive it. A question about an address costs a look at each interface, and a comparison for each of its addresses
+/// where the address may be among them.
 class ip_interfaces {
  public:
   /// No interface.
@@ -35063,16 +35078,16 @@ class ip_interfaces {
   }
   /// Whether an address is this host's own, on any interface. @{
   [[nodiscard]] constexpr bool is_own(const ipv6_address& a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].addresses.contains(a)) return true;
-    return false;
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < n_; ++i) bits |= first_[i].addresses.bits_;
+    return (bits & own_addresses::bit_of(a)) != 0 && is_surely_own(a);
   }
   [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept { return is_own(mapped(a)); }
   /// @}
   /// Whether an address means all hosts of a subnet that an interface is on.
   [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
     for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+      if (first_[i].addresses.may_be_last(a, true)) return is_surely_directed_broadcast(a);
     return false;
   }
   /// From which address `target` is sent to by the interface of this number: one of its own, but of another interface
@@ -35092,6 +35107,17 @@ class ip_interfaces {
 
  private:
   static constexpr ip_interface nothing{};
+
+  [[nodiscard, gnu::noinline]] constexpr bool is_surely_own(ipv6_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.contains(a)) return true;
+    return false;
+  }
+  [[nodiscard, gnu::noinline]] constexpr bool is_surely_directed_broadcast(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+    return false;
+  }
 
   const ip_interface* first_ = nullptr;
   std::size_t n_ = 0;

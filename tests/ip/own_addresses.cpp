@@ -49,6 +49,41 @@ TEST_CASE("addresses come and go, each once, up to sixteen, and keep their order
   CHECK_FALSE(own.contains(addr4("192.0.2.1")));
 }
 
+TEST_CASE("what is an own address, also when some have gone, against a plain answer") {
+  random_generator random{4};
+  const auto any_address = [&random] {
+    const auto host = static_cast<std::uint32_t>(random.below(64));
+    return random.below(2) != 0 ? mapped(ipv4_address{0xc000'0200u | host})
+                                : ipv6_address{0x2001'0db8'0000'0000u | random.below(2), host};
+  };
+  for (int round = 0; round < 200; ++round) {
+    own_addresses own;
+    ipv6_address all[own_addresses::most];
+    std::size_t n = 0;
+    for (int change = 0; change < 40; ++change) {
+      const ipv6_address a = any_address();
+      std::size_t at = 0;
+      while (at < n && all[at] != a) ++at;
+      if (at < n && random.below(2) != 0) {
+        REQUIRE(own.remove(a));
+        all[at] = all[--n];
+      } else {
+        REQUIRE(own.add({a, is_mapped(a) ? 120u : 64u}) == (at == n && n < own_addresses::most));
+        if (at == n && n < own_addresses::most) all[n++] = a;
+      }
+    }
+    for (std::uint32_t host = 0; host < 64; ++host)
+      for (const ipv6_address& a :
+           {mapped(ipv4_address{0xc000'0200u | host}), ipv6_address{0x2001'0db8'0000'0000u, host},
+            ipv6_address{0x2001'0db8'0000'0001u, host}}) {
+        bool there = false;
+        for (std::size_t i = 0; i < n; ++i) there = there || all[i] == a;
+        REQUIRE(own.contains(a) == there);
+        REQUIRE((static_cast<const own_addresses&>(own).find(a) != nullptr) == there);
+      }
+  }
+}
+
 TEST_CASE("what is tentative or another's is not used") {
   own_addresses own{{addr6("2001:db8::1"), 64}};
   for (const address_state s : {address_state::tentative, address_state::duplicate}) {
@@ -142,6 +177,27 @@ TEST_CASE("an interface without an address of global scope sends from another's"
   CHECK(here.source_for(1, addr6("fe80::9")) == addr6("fe80::1"));
   CHECK(here.source_for(1, addr4("203.0.113.1")) == addr4("192.0.2.1"));
   CHECK(here.source_for(7, addr4("203.0.113.1")).is_unspecified());
-  CHECK(here.is_own(addr4("198.51.100.1")));
   CHECK(here[7].addresses.size() == 0);
+}
+
+TEST_CASE("own addresses and directed broadcasts are those of all interfaces, and nobody else's") {
+  ip_interface all[] = {{},
+                        {.addresses = {{addr6("fe80::1"), 64}, {addr4("192.0.2.1"), 24}}},
+                        {.addresses = {{addr6("2001:db8::1"), 64}, {addr4("198.51.100.1"), 25}}}};
+  const ip_interfaces here{all};
+  for (std::uint32_t host = 0; host < 256; ++host) {
+    CAPTURE(host);
+    CHECK(here.is_own(ipv4_address{0xc000'0200u | host}) == (host == 1));
+    CHECK(here.is_own(ipv4_address{0xc633'6400u | host}) == (host == 1));
+    CHECK(here.is_own(ipv6_address{0xfe80'0000'0000'0000u, host}) == (host == 1));
+    CHECK(here.is_own(ipv6_address{0x2001'0db8'0000'0000u, host}) == (host == 1));
+    CHECK_FALSE(here.is_own(ipv4_address{0xc000'0300u | host}));
+    CHECK(here.is_directed_broadcast(ipv4_address{0xc000'0200u | host}) == (host == 0 || host == 255));
+    CHECK(here.is_directed_broadcast(ipv4_address{0xc633'6400u | host}) == (host == 0 || host == 127));
+    CHECK_FALSE(here.is_directed_broadcast(ipv4_address{0xc000'0300u | host}));
+  }
+  all[1].addresses.find(mapped(addr4("192.0.2.1")))->state = address_state::duplicate;
+  CHECK_FALSE(here.is_own(addr4("192.0.2.1")));
+  CHECK_FALSE(ip_interfaces{}.is_own(addr4("192.0.2.1")));
+  CHECK_FALSE(ip_interfaces{}.is_directed_broadcast(addr4("192.0.2.255")));
 }

@@ -4,7 +4,7 @@
 #define RUNNEL_IP_INTERFACES_HPP
 
 #include <cstddef>  // size_t
-#include <cstdint>  // uint16_t
+#include <cstdint>  // uint16_t, uint32_t
 
 #include <runnel/ip/own_addresses.hpp>
 #include <runnel/wire/address.hpp>
@@ -22,7 +22,8 @@ struct ip_interface {
 
 /// A window over the interfaces of this host; their numbers are those of `packet::iif()` and `next_hop::oif`. Further
 /// addresses of the host stand behind the last interface, at numbers that no packet has. Does not own: the array must
-/// outlive it. A question about an address costs a comparison for each entry.
+/// outlive it. A question about an address costs a look at each interface, and a comparison for each of its addresses
+/// where the address may be among them.
 class ip_interfaces {
  public:
   /// No interface.
@@ -39,16 +40,16 @@ class ip_interfaces {
   }
   /// Whether an address is this host's own, on any interface. @{
   [[nodiscard]] constexpr bool is_own(const ipv6_address& a) const noexcept {
-    for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].addresses.contains(a)) return true;
-    return false;
+    std::uint32_t bits = 0;
+    for (std::size_t i = 0; i < n_; ++i) bits |= first_[i].addresses.bits_;
+    return (bits & own_addresses::bit_of(a)) != 0 && is_surely_own(a);
   }
   [[nodiscard]] constexpr bool is_own(ipv4_address a) const noexcept { return is_own(mapped(a)); }
   /// @}
   /// Whether an address means all hosts of a subnet that an interface is on.
   [[nodiscard]] constexpr bool is_directed_broadcast(ipv4_address a) const noexcept {
     for (std::size_t i = 0; i < n_; ++i)
-      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+      if (first_[i].addresses.may_be_last(a, true)) return is_surely_directed_broadcast(a);
     return false;
   }
   /// From which address `target` is sent to by the interface of this number: one of its own, but of another interface
@@ -68,6 +69,17 @@ class ip_interfaces {
 
  private:
   static constexpr ip_interface nothing{};
+
+  [[nodiscard, gnu::noinline]] constexpr bool is_surely_own(ipv6_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.contains(a)) return true;
+    return false;
+  }
+  [[nodiscard, gnu::noinline]] constexpr bool is_surely_directed_broadcast(ipv4_address a) const noexcept {
+    for (std::size_t i = 0; i < n_; ++i)
+      if (first_[i].addresses.is_directed_broadcast(a)) return true;
+    return false;
+  }
 
   const ip_interface* first_ = nullptr;
   std::size_t n_ = 0;

@@ -98,7 +98,7 @@ class own_addresses {
   [[nodiscard]] constexpr bool add(const interface_address& a) noexcept {
     if (count_ == most || is_nobody(a.address) || find(a.address) != nullptr) return false;
     addresses_[count_++] = a;
-    common_hosts_ &= hosts_of(a);
+    note(a);
     return true;
   }
   [[nodiscard]] constexpr bool add(ipv4_address a, unsigned length) noexcept { return add({a, length}); }
@@ -111,7 +111,8 @@ class own_addresses {
     for (; e + 1 < end(); ++e) *e = e[1];
     --count_;
     common_hosts_ = ~std::uint32_t{0};
-    for (const interface_address& left : *this) common_hosts_ &= hosts_of(left);
+    bits_ = 0;
+    for (const interface_address& left : *this) note(left);
     return true;
   }
   constexpr bool remove(ipv4_address a) noexcept { return remove(mapped(a)); }
@@ -157,6 +158,7 @@ class own_addresses {
   /// @}
   /// Whether this host uses an address. @{
   [[nodiscard]] constexpr bool contains(const ipv6_address& a) const noexcept {
+    if ((bits_ & bit_of(a)) == 0) return false;
     const interface_address* const e = find(a);
     return e != nullptr && e->is_usable();
   }
@@ -201,19 +203,30 @@ class own_addresses {
   }
 
  private:
+  friend class ip_interfaces;
   static constexpr bool is_nobody(const ipv6_address& a) noexcept {
     return a.is_unspecified() || a == mapped(ipv4_address{});
+  }
+  constexpr void note(const interface_address& e) noexcept {
+    common_hosts_ &= hosts_of(e);
+    bits_ |= bit_of(e.address);
+  }
+  // Of each packet it is asked whether its source is among these. One whose bit none of them has is not. The end of an
+  // address is hashed, for it tells hosts apart.
+  static constexpr std::uint32_t bit_of(const ipv6_address& a) noexcept {
+    return std::uint32_t{1} << (static_cast<std::uint32_t>(a.low()) * 0x9e37'79b1u >> 27);
   }
   // The bits of an IPv4 address that tell the hosts of a subnet apart which has a broadcast address; else all.
   static constexpr std::uint32_t hosts_of(const interface_address& e) noexcept {
     if (!is_mapped(e.address) || e.length <= 96 || e.length > 96 + 30) return ~std::uint32_t{0};
     return ~std::uint32_t{0} >> (e.length - 96);
   }
+  // The same for the last address of a subnet: only behind that comes a host 0, and a host 1 only behind the first.
+  [[nodiscard]] constexpr bool may_be_last(ipv4_address a, bool or_first) const noexcept {
+    return ((a.value() + 1) & common_hosts_) <= (or_first ? 1u : 0u);
+  }
   [[nodiscard]] constexpr bool is_last(ipv4_address a, bool or_first) const noexcept {
-    // Of each packet it is asked, and most need no look at the subnets.
-    const std::uint32_t common = a.value() & common_hosts_;
-    if (common != common_hosts_ && (common != 0 || !or_first)) [[likely]]
-      return false;
+    if (!may_be_last(a, or_first)) return false;
     for (const interface_address& e : *this) {
       if (!is_mapped(e.address) || e.length > 96 + 30) continue;
       const std::uint32_t hosts = hosts_of(e);
@@ -229,6 +242,7 @@ class own_addresses {
 
   std::size_t count_ = 0, prefix_count_ = 0;
   std::uint32_t common_hosts_ = ~std::uint32_t{0};  // host bits that all subnets with a broadcast address have
+  std::uint32_t bits_ = 0;                          // the bits of all addresses
   interface_address addresses_[most];
   ipv6_prefix prefixes_[most_prefixes];
 };
