@@ -3011,7 +3011,7 @@ class packet {
   static detail::descriptor* following(detail::descriptor* d) noexcept {
     return const_cast<detail::descriptor*>(following(static_cast<const detail::descriptor*>(d)));
   }
-  [[nodiscard]] bool is_shared_slow() const noexcept { return shared(d_); }
+  [[nodiscard, gnu::noinline]] bool is_shared_slow() const noexcept { return shared(d_); }
   static bool shared(const detail::descriptor* d) noexcept {
     const pool& home = pool::of(const_cast<detail::descriptor*>(d));
     const bool own = d->index < home.packets_;
@@ -9046,7 +9046,9 @@ class basic_ipv4 {
   /// Header length in bytes, options included; never more than the view holds.
   [[nodiscard]] constexpr std::size_t header_size() const noexcept {
     const std::size_t said = (load_u8(p_) & 15u) * std::size_t{4};
-    return said < min_size ? min_size : said < n_ ? said : n_;
+    if (said <= min_size) [[likely]]
+      return min_size;
+    return said < n_ ? said : n_;
   }
   /// Differentiated services code point, 6 bits (RFC 2474).
   [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
@@ -9121,6 +9123,15 @@ class basic_ipv4 {
     store_u8(p_ + 8, v);
   }
   /// @}
+  /// The TTL, which is not 0, becomes one less, and the header checksum follows (RFC 1141).
+  constexpr void decrement_time_to_live() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    const std::uint32_t sum =
+        std::uint32_t{detail::load<std::uint16_t>(p_ + 10)} + detail::to_big(std::uint16_t{0x0100});
+    detail::store(p_ + 10, static_cast<std::uint16_t>(sum + (sum >= 0xffff ? 1u : 0u)));
+    store_u8(p_ + 8, static_cast<std::uint8_t>(load_u8(p_ + 8) - 1));
+  }
   /// Stores a checksum as given.
   constexpr void header_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
@@ -35344,8 +35355,7 @@ struct answer_place {
   bool good = false;     // the packet begins with its link header, and that can be turned round
   bool to_many = false;  // the link header says: to all, or to a group
 };
-[[nodiscard]] inline answer_place place_of(const packet& p) noexcept {
-  const layers& l = p.layers();
+[[nodiscard]] inline answer_place place_of(const packet& p, const layers& l) noexcept {
   answer_place a;
   // Labels are not turned round: the way back has others, or none.
   if (!l.has(protocol::parsed) || l.has(protocol::mpls)) return a;
@@ -35353,11 +35363,12 @@ struct answer_place {
   a.link = l.link;
   a.good = true;
   const std::byte* const at = p.data();
+  if (l.link_kind() == link_type::ethernet) [[likely]] {
+    a.to_many = (load_u8(at) & 1u) != 0;
+    a.good = l.link >= 14 && (load_u8(at + 6) & 1u) == 0;
+    return a;
+  }
   switch (l.link_kind()) {
-    case link_type::ethernet:
-      a.to_many = (load_u8(at) & 1u) != 0;
-      a.good = l.link >= 14 && (load_u8(at + 6) & 1u) == 0;
-      break;
     // "Broadcast" and "multicast", as a cooked capture says it.
     case link_type::linux_sll: a.to_many = l.link >= 16 && (load_be16(at) == 1 || load_be16(at) == 2); break;
     case link_type::linux_sll2: a.to_many = l.link >= 20 && (load_u8(at + 10) == 1 || load_u8(at + 10) == 2); break;
@@ -35365,6 +35376,7 @@ struct answer_place {
   }
   return a;
 }
+[[nodiscard]] inline answer_place place_of(const packet& p) noexcept { return place_of(p, p.layers()); }
 
 // Sends the frame back to where it came from: the addresses change places, tags stay. An 802.3 frame says how long its
 // payload is, which is `payload` bytes of datagram now.
@@ -40006,7 +40018,7 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
 /// fragment, the first too, and what has no ports goes without them (IPv6: with its flow label, RFC 6437), so that all
 /// of a datagram take one way (RFC 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding
 /// alike, and strangers from choosing.
-[[nodiscard]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
+[[nodiscard, gnu::noinline]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
   const header_map found{p};
   const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
   if (found.has<ipv4>()) {
@@ -40042,6 +40054,7 @@ struct routing_decision {
   using ways = ports<local, forward, no_route>;
   static constexpr const char* name = "route";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
   const R* from;
   std::uint64_t seed;
 
@@ -40354,15 +40367,16 @@ namespace detail {
 [[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a) || is_mapped(a); }
 
 // How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
-[[nodiscard]] inline std::size_t length_on_wire(const packet& p, const header_map& found,
-                                                std::size_t datagram) noexcept {
-  if (p.segment_size() == 0) [[likely]]
-    return datagram;
+[[nodiscard, gnu::noinline]] inline std::size_t length_of_segment(const packet& p, std::size_t datagram) noexcept {
+  const header_map found{p};
   const layers& l = p.layers();
   const std::size_t before = std::size_t{l.transport} - l.network;
   const std::size_t header = found.has<tcp>() ? found.get<tcp>().header_size() : 8u;
   const std::size_t segment = before + header + p.segment_size();
   return segment < datagram ? segment : datagram;
+}
+[[nodiscard]] RUNNEL_INLINE std::size_t length_on_wire(const packet& p, std::size_t datagram) noexcept {
+  return p.segment_size() == 0 ? datagram : length_of_segment(p, datagram);
 }
 
 template <class R>
@@ -40373,24 +40387,28 @@ struct forwarding_decision {
   const R* routes;
   forwarding_options options;
 
-  ways operator()(packet& p) const noexcept {
-    const header_map found{static_cast<const packet&>(p)};
-    const auto number = static_cast<next_hop_number>(p.scratch());
-    const next_hop_table& hops = current_routes(*routes).hops();
-    if (place_of(p).to_many) return drop(drop_reason::link_broadcast);
-    const bool known = hops.is_hop(number) && hops[number].type == route_type::unicast;
+  RUNNEL_INLINE ways decide(packet& p, context& c, const layers* known) const noexcept {
+    const header_map found = packet_source{p, c, known}.map();
+    if (place_of(p, found.layers()).to_many) return drop(drop_reason::link_broadcast);
+    const next_hop* const hop = next_hop_of(p);
     if (found.has<ipv4>()) [[likely]] {
-      if (!known) return refuse(p, icmp::unreachable::network);
-      return forward4(p, found, hops[number]);
+      if (hop == nullptr) return refuse(p, icmp::unreachable::network);
+      return forward4(p, found.get<ipv4>(), *hop);
     }
     if (found.has<ipv6>()) {
-      if (!known) return refuse(p, icmpv6::unreachable::no_route);
-      return forward6(p, found, hops[number]);
+      if (hop == nullptr) return refuse(p, icmpv6::unreachable::no_route);
+      return forward6(p, found.get<ipv6>(), *hop);
     }
     return drop(drop_reason::not_ip);
   }
 
  private:
+  // Where it goes on to, by the number in its `scratch`; null when that is nobody who takes packets.
+  [[nodiscard]] RUNNEL_INLINE const next_hop* next_hop_of(const packet& p) const noexcept {
+    const auto number = static_cast<next_hop_number>(p.scratch());
+    const next_hop_table& hops = current_routes(*routes).hops();
+    return hops.is_hop(number) && hops[number].type == route_type::unicast ? &hops[number] : nullptr;
+  }
   template <class Kind>
   [[nodiscard]] static ways refuse(packet& p, Kind k, std::size_t value = 0) noexcept {
     p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(value)));
@@ -40400,36 +40418,34 @@ struct forwarding_decision {
     return hop.mtu != 0 ? hop.mtu : options.interfaces[hop.oif].mtu;
   }
 
-  [[nodiscard]] ways forward4(packet& p, const header_map& found, const next_hop& hop) const noexcept {
-    const ipv4 ip = found.get<ipv4>();
-    const ipv4_address from = ip.source(), to = ip.destination();
+  // The header that was read, where it is now: `unshare` may have moved it.
+  template <class View>
+  [[nodiscard]] static mut<View> header_to_write(packet& p) noexcept {
+    const std::size_t network = std::size_t{p.layers().network} - p.headroom();
+    return mut<View>::unchecked({p.writable().data() + network, View::min_size});
+  }
+  [[nodiscard]] ways forward4(packet& p, ipv4 ip, const next_hop& hop) const noexcept {
     if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
+    const ipv4_address from = ip.source(), to = ip.destination();
     if (is_martian(from) || is_martian(to) || options.interfaces.is_own(from)) return drop(drop_reason::martian);
     if (!options.directed_broadcast && options.interfaces.is_directed_broadcast(to)) return drop(drop_reason::martian);
     if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
     if (ip.header_size() > 20) [[unlikely]] {
-      std::size_t at = 20;
-      ipv4_options walk{ip.options()};
-      for (; walk; walk.next()) {
-        if (walk.kind() == loose_source_route || walk.kind() == strict_source_route)
-          return drop(drop_reason::source_route);
-        at += walk.whole().size();
-      }
-      if (walk.malformed()) return refuse(p, icmp::parameter_problem::pointer, at);
+      const verdict v = look_at_options(p, ip);
+      if (v.code == verdict_code::drop) return v;
+      if (v.code == verdict_code::stolen) return refused{};
     }
     if (ip.time_to_live() <= 1) return refuse(p, icmp::time_exceeded::transit);
     const std::size_t mtu = mtu_of(hop);
-    const bool fits = length_on_wire(p, found, ip.total_length()) <= mtu;
+    const bool fits = length_on_wire(p, ip.total_length()) <= mtu;
     if (!fits && ip.dont_fragment()) return refuse(p, icmp::unreachable::fragmentation_needed, mtu);
     if (p.is_shared() && !p.unshare()) return drop(drop_reason::no_packet);
-    const auto header = mutable_header_map{p}.get<mut<ipv4>>();
-    header.time_to_live(static_cast<std::uint8_t>(header.time_to_live() - 1));
+    header_to_write<ipv4>(p).decrement_time_to_live();
     if (!fits) return oversized{};
     return forwarded{};
   }
 
-  [[nodiscard]] ways forward6(packet& p, const header_map& found, const next_hop& hop) const noexcept {
-    const ipv6 ip = found.get<ipv6>();
+  [[nodiscard]] ways forward6(packet& p, ipv6 ip, const next_hop& hop) const noexcept {
     const ipv6_address from = ip.source(), to = ip.destination();
     if (is_martian(from) || is_martian(to) || to.is_link_local() || options.interfaces.is_own(from))
       return drop(drop_reason::martian);
@@ -40445,14 +40461,26 @@ struct forwarding_decision {
     if (ip.hop_limit() <= 1) return refuse(p, icmpv6::time_exceeded::hop_limit);
     // A link that takes less has to cut and join by itself (RFC 8200 §5).
     const std::size_t mtu = mtu_of(hop) < 1280 ? 1280 : mtu_of(hop);
-    if (length_on_wire(p, found, std::size_t{ip.payload_length()} + 40) > mtu)
-      return refuse(p, icmpv6::packet_too_big, mtu);
+    if (length_on_wire(p, std::size_t{ip.payload_length()} + 40) > mtu) return refuse(p, icmpv6::packet_too_big, mtu);
     if (!p.unshare()) return drop(drop_reason::no_packet);
-    const auto header = mutable_header_map{p}.get<mut<ipv6>>();
+    const auto header = header_to_write<ipv6>(p);
     header.hop_limit(static_cast<std::uint8_t>(header.hop_limit() - 1));
     return forwarded{};
   }
-  // What a router looks at in the extension headers of packets for others. `stolen` says that it is refused.
+  // What a router looks at in the options and extension headers of packets for others. `stolen` says that it is
+  // refused.
+  [[nodiscard, gnu::noinline]] static verdict look_at_options(packet& p, ipv4 ip) noexcept {
+    std::size_t at = 20;
+    ipv4_options walk{ip.options()};
+    for (; walk; walk.next()) {
+      if (walk.kind() == loose_source_route || walk.kind() == strict_source_route)
+        return drop(drop_reason::source_route);
+      at += walk.whole().size();
+    }
+    if (!walk.malformed()) return pass;
+    (void)refuse(p, icmp::parameter_problem::pointer, at);
+    return stolen;
+  }
   // RFC 8200 §4.2: the two highest bits of an unknown option say what to do. The destination is no multicast here, so
   // that 10 and 11 are alike.
   [[nodiscard]] static verdict look_at_options(packet& p, const ipv6_extensions& chain) noexcept {
@@ -40475,7 +40503,11 @@ struct forwarding_decision {
 
   template <class Address>
   [[nodiscard]] bool comes_the_right_way(const packet& p, const Address& from, const Address& to) const noexcept {
-    if (options.reverse_path == reverse_path_filter::off) return true;
+    return options.reverse_path == reverse_path_filter::off || has_way_back(p, from, to);
+  }
+  template <class Address>
+  [[nodiscard, gnu::noinline]] bool has_way_back(const packet& p, const Address& from,
+                                                 const Address& to) const noexcept {
     const bool anywhere = options.reverse_path == reverse_path_filter::loose;
     const next_hop_table& hops = current_routes(*routes).hops();
     const next_hop_number back = current_routes(*routes).lookup(route_query<Address>{from, to, p.mark(), 0});
@@ -41044,7 +41076,7 @@ struct check_mtu_decision {
     if (found.has<ipv4>()) {
       const ipv4 ip = found.get<ipv4>();
       const std::size_t mtu = mtu_of(p, now);
-      if (length_on_wire(p, found, ip.total_length()) <= mtu) return fitting{};
+      if (length_on_wire(p, ip.total_length()) <= mtu) return fitting{};
       if (!ip.dont_fragment()) return oversized{};
       constexpr icmp_kind k = icmp::unreachable::fragmentation_needed;
       p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
@@ -41055,7 +41087,7 @@ struct check_mtu_decision {
       // A link that takes less has to cut and join by itself (RFC 8200 §5).
       std::size_t mtu = mtu_of(p, now);
       if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
-      if (length_on_wire(p, found, std::size_t{ip.payload_length()} + 40) <= mtu) return fitting{};
+      if (length_on_wire(p, std::size_t{ip.payload_length()} + 40) <= mtu) return fitting{};
       if (mtu_of.options.ids != nullptr && mtu_of.options.interfaces.is_own(ip.source()) &&
           !p.layers().has(protocol::fragment))
         return oversized{};

@@ -39,7 +39,11 @@ struct fixture : three_links {
     const next_hop_number n = found.has<ipv4>() ? routes.lookup(found.get<ipv4>().destination())
                                                 : routes.lookup(found.get<ipv6>().destination());
     last.scratch(n);
-    return detail::forwarding_decision<table>{&routes, options}(last).decision();
+    return decide(last);
+  }
+  verdict decide(packet& p) {
+    context c;
+    return detail::forwarding_decision<table>{&routes, options}.decide(p, c, nullptr).decision();
   }
   // Whether it goes on, and nothing but TTL and header checksum have changed.
   bool goes_on(const octets& link, const plain_ip4& h, const octets& payload, std::uint16_t way = 0) {
@@ -127,12 +131,11 @@ TEST_CASE("a packet that stands for several segments is as long as one of them")
   append(tcp, counting(1600));
   packet p = packet_of(t.memory, join({link4(), datagram4({.protocol = 6}, tcp)}));
   p.scratch(t.routes.lookup(addr4("192.0.2.1")));
-  detail::forwarding_decision<table> decision{&t.routes, t.options};
   p.segment_size(1461);
-  CHECK(decision(p).decision().port == 2);
+  CHECK(t.decide(p).port == 2);
   p.scratch(t.routes.lookup(addr4("192.0.2.1")));
   p.segment_size(1460);
-  CHECK(decision(p).decision().port == 0);
+  CHECK(t.decide(p).port == 0);
 }
 
 TEST_CASE("RFC 1812 5.3.7, 4.2.2.11, 5.3.4, 5.3.5: martians and broadcasts go nowhere") {
@@ -263,7 +266,7 @@ TEST_CASE("a packet without a usable next hop is refused, and what is not IP dro
   plain_ip6 nowhere{.destination = address6(2, 0x2002)};
   CHECK(t.told(nowhere, udp_of({})) == error_word(1, 0, 0));
   packet arp = packet_of(t.memory, join({octets(12), {0x88, 0xb5}, octets(46)}));
-  CHECK(detail::forwarding_decision<table>{&t.routes, t.options}(arp).decision() == drop(drop_reason::not_ip));
+  CHECK(t.decide(arp) == drop(drop_reason::not_ip));
 }
 
 TEST_CASE("shared bytes are copied before the TTL changes; without a slot the packet is dropped") {
@@ -272,15 +275,14 @@ TEST_CASE("shared bytes are copied before the TTL changes; without a slot the pa
   packet p = packet_of(t.memory, all);
   packet other = p.clone();
   p.scratch(t.routes.lookup(addr4("192.0.2.1")));
-  detail::forwarding_decision<table> decision{&t.routes, t.options};
-  CHECK(decision(p).decision().port == 0);
+  CHECK(t.decide(p).port == 0);
   CHECK(octets_of(p) == join({link4(), datagram4({.ttl = 63}, udp_of({}))}));
   CHECK(octets_of(other) == all);
   counted_pool tight{pool_config{.packets = 1, .bytes = 256, .headroom = 64, .bare = 1}};
   packet alone = packet_of(tight, all);
   packet twin = alone.clone();
   alone.scratch(t.routes.lookup(addr4("192.0.2.1")));
-  CHECK(decision(alone).decision() == drop(drop_reason::no_packet));
+  CHECK(t.decide(alone) == drop(drop_reason::no_packet));
 }
 
 TEST_CASE("RFC 1812 5.2.7.2: a redirect when sender and better router are on the subnet that it comes from") {

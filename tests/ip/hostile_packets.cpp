@@ -75,6 +75,7 @@ TEST_CASE("whatever is wrong with a packet, an answer to it is right, and nothin
   icmp_sender sender{all, token_bucket{1'000'000'000, 1'000'000}};
   const detail::forwarding_decision<table> forwards{&routes, {.interfaces = all}};
   const detail::echo_decision echoes{all, 64};
+  context c;
   counted_pool wide{pool_config{.packets = 4, .bytes = 1600, .headroom = 64, .bare = 4}};
   counted_pool tight{pool_config{.packets = 4, .bytes = 1400, .headroom = 2, .bare = 4}};
   random_generator random{5};
@@ -107,7 +108,7 @@ TEST_CASE("whatever is wrong with a packet, an answer to it is right, and nothin
         break;
       default:
         p.scratch(found.has(protocol::ipv6) ? routes.lookup(ipv6_address{}) : routes.lookup(ipv4_address{}));
-        v = forwards(p).decision();
+        v = forwards.decide(p, c, nullptr).decision();
         if (v.code == verdict_code::pass && v.port != 2) {
           REQUIRE(p.length() == all_of_it.size());
           continue;

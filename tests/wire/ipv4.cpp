@@ -26,6 +26,21 @@ TEST_CASE("an IPv4 header that is written is read back, with a right checksum") 
   }
 }
 
+TEST_CASE("RFC 1141: a hop less changes an IPv4 header as setting the TTL does, whatever its checksum is") {
+  std::byte one[20]{}, other[20]{};
+  REQUIRE(write_headers(one, ipv4_header{.protocol = 17}));
+  constexpr std::uint8_t ttls[] = {1, 64, 255};
+  for (const std::uint8_t ttl : ttls)
+    for (std::uint32_t sum = 0; sum <= 0xffff; ++sum) {
+      store_u8(one + 8, ttl);
+      store_be16(one + 10, static_cast<std::uint16_t>(sum));
+      copy_bytes(other, one, sizeof one);
+      mut<ipv4>::unchecked(one).decrement_time_to_live();
+      mut<ipv4>::unchecked(other).time_to_live(static_cast<std::uint8_t>(ttl - 1));
+      if (!equal(one, other)) FAIL("TTL " << int{ttl} << ", checksum " << sum);
+    }
+}
+
 TEST_CASE("an IPv4 header that lies about its lengths is refused with the cause") {
   std::byte b[24]{};
   REQUIRE(write_headers(b, ipv4_header{}));

@@ -65,8 +65,7 @@ struct answer_place {
   bool good = false;     // the packet begins with its link header, and that can be turned round
   bool to_many = false;  // the link header says: to all, or to a group
 };
-[[nodiscard]] inline answer_place place_of(const packet& p) noexcept {
-  const layers& l = p.layers();
+[[nodiscard]] inline answer_place place_of(const packet& p, const layers& l) noexcept {
   answer_place a;
   // Labels are not turned round: the way back has others, or none.
   if (!l.has(protocol::parsed) || l.has(protocol::mpls)) return a;
@@ -74,11 +73,12 @@ struct answer_place {
   a.link = l.link;
   a.good = true;
   const std::byte* const at = p.data();
+  if (l.link_kind() == link_type::ethernet) [[likely]] {
+    a.to_many = (load_u8(at) & 1u) != 0;
+    a.good = l.link >= 14 && (load_u8(at + 6) & 1u) == 0;
+    return a;
+  }
   switch (l.link_kind()) {
-    case link_type::ethernet:
-      a.to_many = (load_u8(at) & 1u) != 0;
-      a.good = l.link >= 14 && (load_u8(at + 6) & 1u) == 0;
-      break;
     // "Broadcast" and "multicast", as a cooked capture says it.
     case link_type::linux_sll: a.to_many = l.link >= 16 && (load_be16(at) == 1 || load_be16(at) == 2); break;
     case link_type::linux_sll2: a.to_many = l.link >= 20 && (load_u8(at + 10) == 1 || load_u8(at + 10) == 2); break;
@@ -86,6 +86,7 @@ struct answer_place {
   }
   return a;
 }
+[[nodiscard]] inline answer_place place_of(const packet& p) noexcept { return place_of(p, p.layers()); }
 
 // Sends the frame back to where it came from: the addresses change places, tags stay. An 802.3 frame says how long its
 // payload is, which is `payload` bytes of datagram now.

@@ -76,7 +76,7 @@ struct check_mtu_decision {
     if (found.has<ipv4>()) {
       const ipv4 ip = found.get<ipv4>();
       const std::size_t mtu = mtu_of(p, now);
-      if (length_on_wire(p, found, ip.total_length()) <= mtu) return fitting{};
+      if (length_on_wire(p, ip.total_length()) <= mtu) return fitting{};
       if (!ip.dont_fragment()) return oversized{};
       constexpr icmp_kind k = icmp::unreachable::fragmentation_needed;
       p.scratch(refusal::packed(k.type, k.code, static_cast<std::uint32_t>(mtu)));
@@ -87,7 +87,7 @@ struct check_mtu_decision {
       // A link that takes less has to cut and join by itself (RFC 8200 §5).
       std::size_t mtu = mtu_of(p, now);
       if (mtu < path_mtu_cache::least6) mtu = path_mtu_cache::least6;
-      if (length_on_wire(p, found, std::size_t{ip.payload_length()} + 40) <= mtu) return fitting{};
+      if (length_on_wire(p, std::size_t{ip.payload_length()} + 40) <= mtu) return fitting{};
       if (mtu_of.options.ids != nullptr && mtu_of.options.interfaces.is_own(ip.source()) &&
           !p.layers().has(protocol::fragment))
         return oversized{};

@@ -53,7 +53,7 @@ concept routing_source = requires(const R& r, const route_query<ipv4_address>& a
 /// fragment, the first too, and what has no ports goes without them (IPv6: with its flow label, RFC 6437), so that all
 /// of a datagram take one way (RFC 8900 §4.4). What is not IP has 0. The seed keeps routers in a row from deciding
 /// alike, and strangers from choosing.
-[[nodiscard]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
+[[nodiscard, gnu::noinline]] inline std::uint64_t multipath_hash(const packet& p, std::uint64_t seed) noexcept {
   const header_map found{p};
   const std::byte* const ports = p.layers().has(protocol::fragment) ? nullptr : found.at<header::th, 4>();
   if (found.has<ipv4>()) {
@@ -89,6 +89,7 @@ struct routing_decision {
   using ways = ports<local, forward, no_route>;
   static constexpr const char* name = "route";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
   const R* from;
   std::uint64_t seed;
 

@@ -277,7 +277,7 @@ class packet {
   static detail::descriptor* following(detail::descriptor* d) noexcept {
     return const_cast<detail::descriptor*>(following(static_cast<const detail::descriptor*>(d)));
   }
-  [[nodiscard]] bool is_shared_slow() const noexcept { return shared(d_); }
+  [[nodiscard, gnu::noinline]] bool is_shared_slow() const noexcept { return shared(d_); }
   static bool shared(const detail::descriptor* d) noexcept {
     const pool& home = pool::of(const_cast<detail::descriptor*>(d));
     const bool own = d->index < home.packets_;

@@ -76,7 +76,9 @@ class basic_ipv4 {
   /// Header length in bytes, options included; never more than the view holds.
   [[nodiscard]] constexpr std::size_t header_size() const noexcept {
     const std::size_t said = (load_u8(p_) & 15u) * std::size_t{4};
-    return said < min_size ? min_size : said < n_ ? said : n_;
+    if (said <= min_size) [[likely]]
+      return min_size;
+    return said < n_ ? said : n_;
   }
   /// Differentiated services code point, 6 bits (RFC 2474).
   [[nodiscard]] constexpr std::uint8_t codepoint() const noexcept {
@@ -151,6 +153,15 @@ class basic_ipv4 {
     store_u8(p_ + 8, v);
   }
   /// @}
+  /// The TTL, which is not 0, becomes one less, and the header checksum follows (RFC 1141).
+  constexpr void decrement_time_to_live() const noexcept
+    requires(!std::is_const_v<Byte>)
+  {
+    const std::uint32_t sum =
+        std::uint32_t{detail::load<std::uint16_t>(p_ + 10)} + detail::to_big(std::uint16_t{0x0100});
+    detail::store(p_ + 10, static_cast<std::uint16_t>(sum + (sum >= 0xffff ? 1u : 0u)));
+    store_u8(p_ + 8, static_cast<std::uint8_t>(load_u8(p_ + 8) - 1));
+  }
   /// Stores a checksum as given.
   constexpr void header_checksum(std::uint16_t v) const noexcept
     requires(!std::is_const_v<Byte>)
