@@ -13,6 +13,17 @@ struct fixture {
   numbers arrived;
 };
 
+// Says that it resizes nothing.
+template <class F>
+struct steady : detail::stage_defaults {
+  static constexpr stage_kind kind = stage_kind::burst;
+  static constexpr bool resizes = false;
+  F function;
+  constexpr explicit steady(F f) noexcept : function(f) {}
+  void operator()(burst& b, context&) noexcept { function(b); }
+  constexpr void print_name(text_writer& out) const noexcept { out << "steady"; }
+};
+
 }  // namespace
 
 TEST_CASE("a burst stage sees all packets at once, and lets them pass unless it says otherwise") {
@@ -59,6 +70,27 @@ TEST_CASE("the counters of a burst stage add up") {
   CHECK(c.dropped(drop_reason::no_target) == 1);
   CHECK(c.count(verdict_code::tx) == 1);
   CHECK(counters_of<2>(path).bytes == 180);
+}
+
+TEST_CASE("behind a burst stage that resizes nothing the bytes are counted that go on") {
+  fixture t;
+  int round = 0;
+  auto path = parse() | steady{[&](burst& b) {
+                ++round;
+                if (round == 2) b.verdict_on(0) = drop;
+                if (round == 3) {
+                  b.verdict_on(1) = drop;
+                  packet longer = t.memory.get().allocate();
+                  REQUIRE(longer.put(77) != nullptr);
+                  CHECK(b.push_back(static_cast<packet&&>(longer)));
+                }
+              }} |
+              deliver([](packet) {});
+  for (const std::uint64_t bytes_in_all : {300u, 300u + 240u, 300u + 240u + 317u}) {
+    t.wire.several(1, 5);
+    run(attach(t.wire, path));
+    CHECK(counters_of<2>(path).bytes == bytes_in_all);
+  }
 }
 
 TEST_CASE("moving a packet out of a burst steals it, and the others close up") {

@@ -357,32 +357,34 @@ void run_burst_branch(List& list, packet* packets, std::size_t n, std::uint64_t 
 // A stage that sees the whole burst: it may set verdicts, take packets out, and add some.
 template <place At, class List>
 void run_burst_stage(List& list, packet* packets, std::size_t n, std::uint64_t length, context& c) noexcept {
-  packet mine[At.burst];
-  verdict verdicts[At.burst];
+  handle_array<At.burst> mine;
+  raw_array<verdict, At.burst> verdicts;
   for (std::size_t i = 0; i < n; ++i) {
-    mine[i] = static_cast<packet&&>(packets[i]);
+    relocate(&mine[i], &packets[i]);
     verdicts[i] = pass;
   }
+  for (std::size_t i = n; i < At.burst; ++i) ::new (static_cast<void*>(&mine[i])) packet;  // for what is made here
   list.counters.add(n, length);
-  burst b{mine, verdicts, n, At.burst};
+  burst b{mine.data(), verdicts.data(), n, At.burst};
   list.stage(b, c);
   if (b.size() > n) list.counters.add(b.size() - n, 0);       // made here
   if (b.size() < n) list.counters.add(stolen, n - b.size());  // cleared away
-  handle_array<At.burst> on;
   std::size_t k = 0;
   for (std::size_t i = 0; i < b.size(); ++i) {
     const verdict v = verdicts[i];
     if constexpr (At.traced)
       if (mine[i]) report<At>(list.stage, mine[i], v, c);
     if (mine[i] && v.code == verdict_code::pass) {
-      relocate(&on[k++], &mine[i]);
-      ::new (static_cast<void*>(&mine[i])) packet;
+      relocate(&mine[k++], &mine[i]);
     } else {
       list.counters.add(settle(mine[i], v, c));
       mine[i].reset();
     }
   }
-  if (k != 0) run<after<typename List::first_stage>(At)>(list.rest, on.data(), k, sum_of_lengths(on.data(), k), c);
+  if (k == 0) return;
+  // Where nothing was resized, taken or added, what goes on is as long as what came.
+  if (List::first_stage::resizes || b.size() != n || k != n) length = sum_of_lengths(mine.data(), k);
+  run<after<typename List::first_stage>(At)>(list.rest, mine.data(), k, length, c);
 }
 
 // What goes on behind a stage that makes several packets of one: whenever there are as many as travel together, the
