@@ -19100,6 +19100,7 @@ struct stage_defaults {
   static constexpr bool gives_tracked = false;
   static constexpr bool makes_shared = false;
   static constexpr bool makes_own = false;  // makes shared bytes the packet's own
+  static constexpr bool moves = false;  // may move a packet's bytes elsewhere as they are, as where they were shared
   static constexpr bool traces = false;
   static constexpr bool asks_for_frame = false;
   static constexpr bool prefetches_by_headers = false;  // its prefetch() looks at nothing but headers
@@ -19429,7 +19430,7 @@ struct check_stage {
 template <class Stage>
 constexpr place after(place at) noexcept {
   if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
-  if (Stage::resizes || Stage::makes_own) at.dissected = false;
+  if (Stage::resizes || Stage::makes_own || Stage::moves) at.dissected = false;
   if (Stage::gives_parsed) at.parsed = at.dissected = true;
   if (Stage::gives_tracked) at.tracked = true;
   if (Stage::makes_shared) at.shared = true;
@@ -19680,7 +19681,8 @@ constexpr unsigned segment_length() {
 
 // Whether headers are the same behind a stage as before it.
 template <class Stage>
-inline constexpr bool leaves_headers = !Stage::writes && !Stage::resizes && !Stage::makes_own && !Stage::gives_parsed;
+inline constexpr bool leaves_headers =
+    !Stage::writes && !Stage::resizes && !Stage::makes_own && !Stage::moves && !Stage::gives_parsed;
 
 // How many of the first `Steps` stages of a list run together on a packet, in one group: up to the next that is to be
 // prefetched for behind them. One whose prefetch looks at nothing but headers, which all stages before it in the group
@@ -19783,7 +19785,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     if constexpr (stage::gives_parsed) {
       // It would have a fault, and have been dropped: no stage behind has to ask again.
       if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::makes_own || (stage::resizes && Steps == 1)) {
+    } else if constexpr (stage::makes_own || stage::moves || (stage::resizes && Steps == 1)) {
       known.valid = false;
     } else if constexpr (stage::resizes) {
       known.valid = known.valid && extent::of(p) == before;
@@ -29144,6 +29146,7 @@ class branch_stage : public stage_defaults {
     if constexpr (requires { F::resizes; }) return F::resizes;
     else return needs::whole_packets;
   }();
+  static constexpr bool moves = requires { requires F::moves; };
   static constexpr bool asks_for_frame = needs::frames;
   static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 
@@ -40386,6 +40389,8 @@ struct forwarding_decision {
   using ways = ports<forwarded, oversized, refused>;
   static constexpr const char* name = "forwarding";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
+  static constexpr bool moves = true;
   const R* routes;
   forwarding_options options;
 
@@ -41071,6 +41076,7 @@ struct check_mtu_decision {
   using ways = ports<fitting, oversized, refused>;
   static constexpr const char* name = "check mtu";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
   egress_mtu mtu_of;
 
   ways operator()(packet& p, instant now) const noexcept {

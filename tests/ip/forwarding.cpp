@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <doctest/doctest.h>
 
@@ -283,6 +284,14 @@ TEST_CASE("shared bytes are copied before the TTL changes; without a slot the pa
   packet twin = alone.clone();
   alone.scratch(t.routes.lookup(addr4("192.0.2.1")));
   CHECK(t.decide(alone) == drop(drop_reason::no_packet));
+}
+
+TEST_CASE("what was found in a packet holds behind route, and behind forwarding no more, which may have copied it") {
+  constexpr place before{.packets = true, .parsed = true, .dissected = true};
+  using decides = decltype(route(std::declval<const table&>()));
+  using forwards = decltype(forwarding(std::declval<const table&>()));
+  static_assert(detail::after<decides>(before).dissected && !decides::resizes);
+  static_assert(!detail::after<forwards>(before).dissected && !forwards::resizes);
 }
 
 TEST_CASE("RFC 1812 5.2.7.2: a redirect when sender and better router are on the subnet that it comes from") {

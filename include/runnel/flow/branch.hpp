@@ -162,6 +162,7 @@ class branch_stage : public stage_defaults {
     if constexpr (requires { F::resizes; }) return F::resizes;
     else return needs::whole_packets;
   }();
+  static constexpr bool moves = requires { requires F::moves; };
   static constexpr bool asks_for_frame = needs::frames;
   static constexpr bool prefetches_by_headers = prefetching<F> && prefetch_demands<F>::only_headers;
 

@@ -86,7 +86,7 @@ struct check_stage {
 template <class Stage>
 constexpr place after(place at) noexcept {
   if (Stage::kind != stage_kind::early && Stage::wants_packet) at.packets = true;
-  if (Stage::resizes || Stage::makes_own) at.dissected = false;
+  if (Stage::resizes || Stage::makes_own || Stage::moves) at.dissected = false;
   if (Stage::gives_parsed) at.parsed = at.dissected = true;
   if (Stage::gives_tracked) at.tracked = true;
   if (Stage::makes_shared) at.shared = true;

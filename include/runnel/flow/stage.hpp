@@ -300,6 +300,7 @@ struct stage_defaults {
   static constexpr bool gives_tracked = false;
   static constexpr bool makes_shared = false;
   static constexpr bool makes_own = false;  // makes shared bytes the packet's own
+  static constexpr bool moves = false;  // may move a packet's bytes elsewhere as they are, as where they were shared
   static constexpr bool traces = false;
   static constexpr bool asks_for_frame = false;
   static constexpr bool prefetches_by_headers = false;  // its prefetch() looks at nothing but headers

@@ -33,7 +33,8 @@ constexpr unsigned segment_length() {
 
 // Whether headers are the same behind a stage as before it.
 template <class Stage>
-inline constexpr bool leaves_headers = !Stage::writes && !Stage::resizes && !Stage::makes_own && !Stage::gives_parsed;
+inline constexpr bool leaves_headers =
+    !Stage::writes && !Stage::resizes && !Stage::makes_own && !Stage::moves && !Stage::gives_parsed;
 
 // How many of the first `Steps` stages of a list run together on a packet, in one group: up to the next that is to be
 // prefetched for behind them. One whose prefetch looks at nothing but headers, which all stages before it in the group
@@ -136,7 +137,7 @@ RUNNEL_INLINE verdict step(List& list, packet& p, context& c, known_layers& know
     if constexpr (stage::gives_parsed) {
       // It would have a fault, and have been dropped: no stage behind has to ask again.
       if (v.code == verdict_code::pass && !known.found.has(protocol::parsed)) __builtin_unreachable();
-    } else if constexpr (stage::makes_own || (stage::resizes && Steps == 1)) {
+    } else if constexpr (stage::makes_own || stage::moves || (stage::resizes && Steps == 1)) {
       known.valid = false;
     } else if constexpr (stage::resizes) {
       known.valid = known.valid && extent::of(p) == before;

@@ -69,6 +69,7 @@ struct check_mtu_decision {
   using ways = ports<fitting, oversized, refused>;
   static constexpr const char* name = "check mtu";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
   egress_mtu mtu_of;
 
   ways operator()(packet& p, instant now) const noexcept {

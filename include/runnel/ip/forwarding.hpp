@@ -91,6 +91,8 @@ struct forwarding_decision {
   using ways = ports<forwarded, oversized, refused>;
   static constexpr const char* name = "forwarding";
   static constexpr bool needs_parsed = true;
+  static constexpr bool resizes = false;
+  static constexpr bool moves = true;
   const R* routes;
   forwarding_options options;
 
