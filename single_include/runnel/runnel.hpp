@@ -31324,6 +31324,7 @@ struct hook_decision {
   static constexpr bool needs_tracked = Stage::needs_tracked;
   static constexpr bool writes = Stage::writes;
   static constexpr bool resizes = Stage::resizes;
+  static constexpr bool moves = Stage::moves;
   Stage stage;
   RUNNEL_INLINE ways decide(packet& p, context& c, const layers* found) noexcept { return way_of(stage(p, c, found)); }
   constexpr void print_name(text_writer& out) const noexcept { stage.print_name(out); }
@@ -31457,6 +31458,7 @@ RUNNEL_INLINE verdict call_stage(Stage& s, packet& p, context& c, const layers* 
 template <class Stage>
 struct prepared : Stage {
   static constexpr unsigned translates = 0;  // 1: sources, 2: destinations
+  static constexpr bool moves = Stage::moves || Stage::makes_own;
   static_assert(Stage::kind == stage_kind::each,
                 "runnel: a target of a rule looks at one packet at a time: a verdict, set_mark(...) and the like, a "
                 "handler, or a stage that is neither a branch nor an end of a pipeline");
@@ -31466,7 +31468,7 @@ struct prepared : Stage {
       r.decided = v;
       return target_end::verdict;
     }
-    if constexpr (Stage::resizes) r.found = nullptr;
+    if constexpr (Stage::resizes || moves) r.found = nullptr;
     r.s = r.look();
     return target_end::next;
   }
@@ -31493,6 +31495,7 @@ struct prepared_steps {
   static constexpr bool needs_tracked = First::needs_tracked || Next::needs_tracked;
   static constexpr bool writes = First::writes || Next::writes;
   static constexpr bool resizes = First::resizes || Next::resizes;
+  static constexpr bool moves = First::moves || Next::moves;
   static constexpr bool asks_for_frame = First::asks_for_frame || Next::asks_for_frame;
   static constexpr unsigned translates = First::translates | Next::translates;
   First first;
@@ -31520,7 +31523,7 @@ constexpr auto prepare(const target_steps<First, Next>& t) noexcept {
 // The rules of a chain, prepared. `Number` is the place of the first one.
 template <std::size_t Number, class... Rules>
 struct prepared_rules {
-  static constexpr bool needs_tracked = false, writes = false, resizes = false, asks_for_frame = false;
+  static constexpr bool needs_tracked = false, writes = false, resizes = false, moves = false, asks_for_frame = false;
   static constexpr unsigned translates = 0;
   RUNNEL_INLINE target_end run(rule_run&, rule_counter*) noexcept { return target_end::next; }
 };
@@ -31531,6 +31534,7 @@ struct prepared_rules<Number, rule<Expression, Target>, More...> {
   static constexpr bool needs_tracked = target_type::needs_tracked || more_type::needs_tracked;
   static constexpr bool writes = target_type::writes || more_type::writes;
   static constexpr bool resizes = target_type::resizes || more_type::resizes;
+  static constexpr bool moves = target_type::moves || more_type::moves;
   static constexpr bool asks_for_frame = target_type::asks_for_frame || more_type::asks_for_frame;
   static constexpr unsigned translates = target_type::translates | more_type::translates;
 
@@ -31591,6 +31595,7 @@ struct chain_stage : stage_defaults {
   static constexpr bool needs_tracked = Body::needs_tracked;
   static constexpr bool writes = Body::writes;
   static constexpr bool resizes = Body::resizes;
+  static constexpr bool moves = Body::moves || requires { requires Body::makes_own; };
   static constexpr bool asks_for_frame = Body::asks_for_frame;
 
   Body body;
@@ -31627,7 +31632,7 @@ struct chain_stage : stage_defaults {
 // Chains in the order of their priorities; those with the same one stay as they were given.
 template <class... Chains>
 struct chain_list {
-  static constexpr bool needs_tracked = false, writes = false, resizes = false, asks_for_frame = false;
+  static constexpr bool needs_tracked = false, writes = false, resizes = false, moves = false, asks_for_frame = false;
   RUNNEL_INLINE verdict run(packet&, context&, const layers*) noexcept { return pass; }
   constexpr void print(text_writer&) const noexcept {}
 };
@@ -31637,13 +31642,14 @@ struct chain_list<First, More...> {
   static constexpr bool needs_tracked = First::needs_tracked || more_type::needs_tracked;
   static constexpr bool writes = First::writes || more_type::writes;
   static constexpr bool resizes = First::resizes || more_type::resizes;
+  static constexpr bool moves = First::moves || more_type::moves;
   static constexpr bool asks_for_frame = First::asks_for_frame || more_type::asks_for_frame;
   First first;
   more_type more;
   RUNNEL_INLINE verdict run(packet& p, context& c, const layers* found) noexcept {
     const verdict v = first(p, c, found);
     if (v.code != verdict_code::pass) return v;
-    return more.run(p, c, First::resizes ? nullptr : found);
+    return more.run(p, c, First::resizes || First::moves ? nullptr : found);
   }
   constexpr void print(text_writer& out) const noexcept {
     out << ' ' << std::int32_t{First::priority};
@@ -31679,6 +31685,7 @@ struct hook_stage : stage_defaults {
   static constexpr bool needs_tracked = List::needs_tracked;
   static constexpr bool writes = List::writes;
   static constexpr bool resizes = List::resizes;
+  static constexpr bool moves = List::moves;
   static constexpr bool asks_for_frame = List::asks_for_frame;
   List chains;
   constexpr explicit hook_stage(const List& all) noexcept : chains(all) {}

@@ -14,6 +14,23 @@ namespace {
 constexpr auto ssh_only = rules(when(tcp::dport == 22) >> accept, when(has<tcp>) >> drop(drop_reason::blocklist));
 constexpr hook_point here = hook_point::forward;
 
+// The source that is read behind a stage in a packet whose bytes a clone has too, further back than a copy has them.
+template <class Stage>
+ipv4_address source_behind(const Stage& stage) {
+  counted_pool memory;
+  std::byte b[60]{};
+  REQUIRE(write_headers(b, eth, ipv4_header{.source = {10, 0, 0, 1}, .destination = {192, 0, 2, 1}}, udp_header{}));
+  packet p = memory.get().allocate();
+  REQUIRE((p.reserve(20) && p.append(bytes{b})));
+  const packet twin = p.clone();
+  queue<drop_tail, 2> arrived;
+  (void)arrived.push(static_cast<packet&&>(p));
+  ipv4_address seen;
+  auto path = parse() | stage | [&seen](ipv4 ip) { seen = ip.source(); } | discard;
+  run(attach(arrived, path));
+  return seen;
+}
+
 }  // namespace
 
 TEST_CASE("rules decide, and what they leave meets the policy; both are counted") {
@@ -47,6 +64,18 @@ TEST_CASE("chains run in the order of their priorities, whatever order they were
   CHECK(same_text(name.c_str(), "hook forward -300 -150 -5 0 0 100"));
   t.run(all);
   CHECK(ran == "raw mangle -5 filter filter again srcnat ");
+}
+
+TEST_CASE("a chain may make shared bytes a packet's own: what stands behind reads those") {
+  constexpr auto own = rules(otherwise >> unshare());
+  constexpr auto jumps = rules(otherwise >> jump(own));
+  constexpr auto acts = rules(otherwise >> unshare() >> set_mark(1), when(ip::saddr != addr4("10.0.0.1")) >> drop);
+  CHECK(source_behind(unshare()) == addr4("10.0.0.1"));
+  CHECK(source_behind(chain<here>(unshare())) == addr4("10.0.0.1"));
+  CHECK(source_behind(chain<here>(own)) == addr4("10.0.0.1"));
+  CHECK(source_behind(chain<here>(jumps)) == addr4("10.0.0.1"));
+  CHECK(source_behind(chain<here>(acts)) == addr4("10.0.0.1"));
+  CHECK(source_behind(hook(chain<here>(own), chain<here, 1>(acts))) == addr4("10.0.0.1"));
 }
 
 TEST_CASE("an accept ends its own chain only, a drop ends them all") {

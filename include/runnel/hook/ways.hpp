@@ -75,6 +75,7 @@ struct hook_decision {
   static constexpr bool needs_tracked = Stage::needs_tracked;
   static constexpr bool writes = Stage::writes;
   static constexpr bool resizes = Stage::resizes;
+  static constexpr bool moves = Stage::moves;
   Stage stage;
   RUNNEL_INLINE ways decide(packet& p, context& c, const layers* found) noexcept { return way_of(stage(p, c, found)); }
   constexpr void print_name(text_writer& out) const noexcept { stage.print_name(out); }
