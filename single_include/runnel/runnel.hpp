@@ -23435,6 +23435,8 @@ class tap {
   }
   /// Whether the interface was deleted: nothing will come any more.
   [[nodiscard]] bool done() const noexcept { return gone_; }
+  /// Why nothing will come any more: the interface was deleted. Null while all is well.
+  [[nodiscard]] const error* failure() const noexcept { return gone_ ? &failure_ : nullptr; }
   /// The file descriptor to wait on until there is something to receive; -1 when the interface was deleted.
   [[nodiscard]] int wait_handle() const noexcept { return gone_ ? -1 : file_.get(); }
   /// Whether it can hand out nothing before packets come home: its pool is empty.
@@ -23481,7 +23483,8 @@ class tap {
         headroom_(headroom),
         room_(memory_.get().headroom() + memory_.get().packet_bytes() - headroom),
         link_(options.mode == tap_mode::tap ? link_type::ethernet : link_type::raw_ip),
-        header_(options.vnet_header || options.segmentation) {}
+        header_(options.vnet_header || options.segmentation),
+        failure_("tap", "use", interface_.name(), "the interface was deleted", "open it again", ENODEV) {}
 
   static error problem(const char* what, const char* on, int number, const char* advice) noexcept {
     return {"tap", what, on, ::strerror(number), advice, number};
@@ -23666,6 +23669,7 @@ class tap {
   bool header_;
   bool gone_ = false;
   tap_statistics statistics_;
+  error failure_;  // when it is gone
 };
 static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmitting_device<tap>);
 

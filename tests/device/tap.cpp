@@ -264,15 +264,18 @@ TEST_CASE("an interface that is down loses what is sent, counted, and works agai
   CHECK(tap->memory().available() == tap->memory().capacity());
 }
 
-TEST_CASE("an interface that is deleted is done, and nothing waits for it") {
+TEST_CASE("an interface that is deleted is done and says why, and nothing waits for it") {
   const fresh_namespace here;
   if (!here) return;
   auto tap = device::tap::open("tap0");
   REQUIRE(tap);
+  CHECK(tap->failure() == nullptr);
   REQUIRE(std::system("ip link del tap0") == 0);
   frame f;
   CHECK(tap->receive(1, instant{}, into_array(&f)) == 0);
   CHECK(tap->done());
+  REQUIRE(tap->failure() != nullptr);
+  CHECK(same_text(tap->failure()->message(), "tap: use tap0: the interface was deleted: open it again"));
   CHECK(tap->wait_handle() == -1);
   const byte_vector some = bytes_of(10, eth, v4, datagram);
   CHECK(sends(*tap, packet_of(tap->memory(), view(some))));
