@@ -272,6 +272,7 @@ void report(device::any_device& device, const port_counters& c, std::size_t stat
   print_counter(line, "taken by the device and lost", s.lost);
   line.grouped(stations) << " stations\n  device: ";
   print(line, device);
+  if (device.failure() != nullptr) line << "\n  " << device.failure()->message();
   std::printf("%s\n", line.c_str());
 }
 
@@ -290,11 +291,13 @@ class ageing {
   timer next_ = timer::calling<&ageing::run>(*this);
 };
 
-// Says which interfaces are down, at first and whenever one goes down or comes up again. What is none, a capture, is
-// left alone, and so is one that is deleted or goes to another namespace.
+// Says which interfaces are down, at first and whenever one goes down or comes up again, and which device has failed,
+// as when its interface was deleted. What is no interface, a capture, is not asked whether it is up, and neither is one
+// that goes to another namespace.
 class watch {
  public:
-  watch(const std::vector<device::any_device*>& ports, timer_wheel& timers, instant now) : timers_(timers) {
+  watch(const std::vector<device::any_device*>& ports, timer_wheel& timers, instant now)
+      : timers_(timers), working_(ports) {
     for (device::any_device* port : ports)
       if (auto found = device::network_interface::open(port->name())) seen_.push_back({std::move(*found), true});
     run(now);
@@ -314,10 +317,15 @@ class watch {
       else std::printf("%s is down, nothing passes: ip link set dev %s up\n", i.settings.name(), i.settings.name());
       std::fflush(stdout);
     }
+    std::erase_if(working_, [](device::any_device* port) {
+      if (port->failure() != nullptr) std::fprintf(stderr, "bridge: %s\n", port->failure()->message());
+      return port->failure() != nullptr;
+    });
     timers_.schedule(next_, now + seconds(1));
   }
 
   timer_wheel& timers_;
+  std::vector<device::any_device*> working_;
   std::vector<interface> seen_;
   timer next_ = timer::calling<&watch::run>(*this);
 };
@@ -365,5 +373,5 @@ int main(int argc, char** argv) {
 
   std::printf("\n");
   for (std::uint32_t i = 0; i < devices.size(); ++i) report(devices[i], bridge.counters(i), bridge.stations().held(i));
-  return 0;
+  return std::any_of(devices.begin(), devices.end(), [](auto& d) { return d.failure() != nullptr; }) ? 1 : 0;
 }

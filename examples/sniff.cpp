@@ -236,6 +236,8 @@ int main(int argc, char** argv) {
   std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
   work.run();
 
+  // What matched is written whatever happened; a capture that was cut off, or an interface that is gone, is a failure.
   const error* unwritten = sniff.finish();
+  if (nic->failure() != nullptr) return fail(*nic->failure());
   return unwritten != nullptr ? fail(*unwritten) : 0;
 }

@@ -61,6 +61,7 @@ void report(device::any_device& nic) {
   text<512> line;
   print(line, nic);
   std::printf("%s: %s\n", nic.name(), line.c_str());
+  if (nic.failure() != nullptr) std::fprintf(stderr, "xdp_firewall: %s\n", nic.failure()->message());
 }
 
 stoppable* running = nullptr;
@@ -112,5 +113,5 @@ int main(int argc, char** argv) {
   report(hook ? &*hook : nullptr);
   report(*outside);
   report(*inside);
-  return 0;
+  return outside->failure() != nullptr || inside->failure() != nullptr ? 1 : 0;
 }
