@@ -9,10 +9,10 @@
 //     sniff -i af_packet:eth0?promiscuous -w - udp and not host 10.0.0.1 | tshark -r -       or tcpdump's words
 //     sniff -i pcap:examples/capture.pcap -c 10 icmp6
 //
-// Ctrl-C ends it. It keeps up with the wire, whoever reads its lines: when the terminal is too slow, lines are left
-// out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees what comes in,
-// as the kernel does, and not what this machine sends; AF_XDP takes packets away from the kernel, so that it is not for
-// looking on.
+// Ctrl-C ends it, and so does kill. It keeps up with the wire, whoever reads its lines: when the terminal is too slow,
+// lines are left out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees
+// what comes in, as the kernel does, and not what this machine sends; AF_XDP takes packets away from the kernel, so
+// that it is not for looking on.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -64,8 +65,8 @@ class screen {
   }
   [[nodiscard]] bool empty() const { return begin_ == end_; }
   [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
-  // Whether the reader has gone away.
-  [[nodiscard]] bool broken() const { return broken_; }
+  // Why nobody takes them any more, an errno: EPIPE when the reader has gone away. 0 while all is well.
+  [[nodiscard]] int broken() const { return broken_; }
 
  private:
   // A pipe or terminal that has any room takes this much at once.
@@ -73,14 +74,15 @@ class screen {
 
   void show_part() {
     const ::ssize_t n = ::write(1, buffer_ + begin_, end_ - begin_ < part ? end_ - begin_ : part);
-    if (n < 0 && errno != EINTR && errno != EAGAIN) broken_ = true, begin_ = end_;
+    if (n < 0 && errno != EINTR && errno != EAGAIN) broken_ = errno, begin_ = end_;
     if (n > 0) begin_ += static_cast<std::size_t>(n);
   }
 
   char buffer_[1 << 20];
   std::size_t begin_ = 0, end_ = 0;
   std::uint64_t left_out_ = 0;
-  bool patient_, broken_ = false;
+  bool patient_;
+  int broken_ = 0;
 };
 
 // "12:34:56.789012 ". The system is asked for the time of day once a second.
@@ -126,12 +128,14 @@ class sniffer {
   const error* finish() {
     lines_.show_all();
     report(out_ && terminal_ ? "\r" : "", "\n");
-    return out_ ? out_->close() : nullptr;
+    if (lines_.broken() != 0 && lines_.broken() != EPIPE)
+      unshown_.emplace("lines", "write", "standard output", std::strerror(lines_.broken()));
+    return out_ ? out_->close() : unshown_ ? &*unshown_ : nullptr;
   }
 
  private:
   // The disk is full, or whoever read the lines has gone away.
-  [[nodiscard]] bool nobody_takes_it() const { return out_ ? out_->failure() != nullptr : lines_.broken(); }
+  [[nodiscard]] bool nobody_takes_it() const { return out_ ? out_->failure() != nullptr : lines_.broken() != 0; }
   // Every 50 ms: what was not shown yet; every second: what is not in the file yet, and how it goes.
   void look_after(instant now) {
     timers_.schedule(next_look_, now + milliseconds(50));
@@ -161,6 +165,7 @@ class sniffer {
   std::optional<pcap_writer> out_;
   std::uint64_t left_, received_ = 0, matched_ = 0;
   screen lines_;
+  std::optional<error> unshown_;
   time_of_day time_;
   const bool terminal_ = ::isatty(2) == 1;
   timer_wheel& timers_;
@@ -186,6 +191,13 @@ struct arguments {
     }
     for (; i < argc; ++i) (condition += condition.empty() ? "" : " ") += argv[i];
     return device != nullptr;
+  }
+  [[nodiscard]] bool reads_capture() const { return std::strncmp(device, "pcap:", 5) == 0; }
+  // Whether what is written would destroy what is read.
+  [[nodiscard]] bool writes_what_it_reads() const {
+    std::error_code none_there;
+    const std::string from = reads_capture() ? std::string(device + 5, std::strcspn(device + 5, "?")) : "";
+    return to != nullptr && std::filesystem::equivalent(from, to, none_there);
   }
 
  private:
@@ -215,6 +227,8 @@ int main(int argc, char** argv) {
   }
   auto nic = device::open(asked.device);
   if (!nic) return fail(nic.error());
+  if (asked.writes_what_it_reads())
+    return fail({"pcap", "create", asked.to, "it is the capture that is read", "give another file"});
   std::optional<pcap_writer> out;
   if (asked.to != nullptr) {
     auto opened = pcap_writer::open(asked.to);
@@ -224,15 +238,14 @@ int main(int argc, char** argv) {
 
   real_clock time;
   timer_wheel timers(milliseconds(1), time.now());
-  const bool patient = std::strncmp(asked.device, "pcap:", 5) == 0;
-  static sniffer sniff(*nic, std::move(out), asked.count, patient, timers, time.now());
+  static sniffer sniff(*nic, std::move(out), asked.count, asked.reads_capture(), timers, time.now());
   auto path = xdp([&](frame& f, const subject& s) {
                 if (!sniff.see(f, s, wanted(s))) running->stop();
               }) |
               discard;
   loop work{time, attach(*nic, path), attach(timers)};
   running = &work;
-  std::signal(SIGINT, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::fprintf(stderr, "sniffing at %s; Ctrl-C ends it\n", asked.device);
   work.run();
 
