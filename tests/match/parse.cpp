@@ -250,6 +250,9 @@ TEST_CASE("tcpdump's words are understood") {
   CHECK(read("udp dst portrange 10-domain") == "udp dport 10-53");
   CHECK(read("port http") == "meta l4proto { tcp, udp } th sport 80 or meta l4proto { tcp, udp } th dport 80");
   CHECK(read("tcp[tcpflags] & tcp-syn != 0") == "meta protocol ip tcp flags & syn != 0x0");
+  CHECK(read("tcp[tcpflags] & (tcp-syn|tcp-ack) == (tcp-syn|tcp-ack)") ==
+        "meta protocol ip tcp flags & (syn | ack) == syn | ack");
+  CHECK(read("tcp flags == ( syn | ack )") == "tcp flags == syn | ack");
   CHECK(read("tcp[13] = 2") == "meta protocol ip tcp flags == syn");
   CHECK(read("tcp[20:4] > 5") == "meta protocol ip tcp[20:4] > 5");
   CHECK(read("icmp[icmptype] == icmp-echo") == "icmp type 8");

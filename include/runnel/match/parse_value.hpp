@@ -127,6 +127,14 @@ inline std::uint64_t parse_seconds(text_cursor& in) noexcept {
   return (negative ? 0 - all : all) ^ std::uint64_t{1} << 63;
 }
 
+// `(tcp-syn|tcp-ack)` as one value.
+inline std::uint64_t parse_flag_value(text_cursor& in, const operand_description& d) noexcept {
+  const bool brackets = in.accept("(");
+  const std::uint64_t all = parse_flag_names(in, d, false);
+  if (brackets && !in.accept(")")) in.expected("\")\"");
+  return all;
+}
+
 // One value of an operand. Nothing of use after a failure.
 inline void parse_key(text_cursor& in, const operand_description& d, std::uint64_t& to) noexcept {
   in.skip_gap();
@@ -139,7 +147,7 @@ inline void parse_key(text_cursor& in, const operand_description& d, std::uint64
     case value_kind::ipv6: break;
   }
   const manner how = manner_of(d);
-  if (are_flags(how)) to = parse_flag_names(in, d, false);
+  if (are_flags(how)) to = parse_flag_value(in, d);
   else if (how == manner::tc_handle) to = parse_handle(in, d);
   else to = parse_number(in, d);
 }
