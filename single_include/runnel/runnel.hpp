@@ -3503,6 +3503,11 @@ class mapping {
                           : otherwise;
 }
 
+/// What a person can do about an errno of whatever makes a file descriptor: `otherwise`, unless there is none left.
+[[nodiscard]] inline const char* opening_advice(int number, const char* otherwise) noexcept {
+  return number == EMFILE ? "raise the limit of open files (ulimit -n)" : otherwise;
+}
+
 /// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
 class short_name {
  public:
@@ -4441,7 +4446,8 @@ class network_interface {
     if (socket.get() < 0) {
       // A kernel without IPv4 answers the same questions on a socket of its own family.
       socket = file_handle(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
-      if (socket.get() < 0) return error(where, "open", short_name(name).c_str(), ::strerror(errno), "", errno);
+      if (const int number = errno; socket.get() < 0)
+        return error(where, "open", short_name(name).c_str(), ::strerror(number), opening_advice(number, ""), number);
     }
     network_interface made(static_cast<file_handle&&>(socket), where, name);
     sys::interface_request ask = made.request();
@@ -7458,7 +7464,7 @@ namespace runnel::detail {
                                                  const char* advice = "") noexcept {
   if (number == EPERM || number == EACCES) advice = "run as root, or give the program CAP_NET_RAW";
   if (number == ENODEV || number == ENXIO) advice = "the interface was deleted just now";
-  return {"af_packet", what, on, ::strerror(number), advice, number};
+  return {"af_packet", what, on, ::strerror(number), opening_advice(number, advice), number};
 }
 inline bool set_packet_option(int fd, int option, int value) noexcept {
   return sys::setsockopt(fd, sys::sol_packet, option, &value, sizeof value) == 0;
@@ -7502,8 +7508,9 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
   const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;
   const std::uint64_t slots = (blocks != 0 ? blocks : 1) * in_block;
-  file_handle by_ring = open_packet_socket(), one_by_one = open_packet_socket();
+  file_handle by_ring = open_packet_socket();
   if (auto done = prepare_to_send(by_ring, name, options, slots * (slot + 1024)); !done) return done.error();
+  file_handle one_by_one = open_packet_socket();
   if (auto done = prepare_to_send(one_by_one, name, options, 4u << 20); !done) return done.error();
   ::tpacket_req ask{};
   ask.tp_block_size = static_cast<unsigned>(slot * in_block);
@@ -12613,8 +12620,7 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
     case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
     case ENOMEM: return "free memory, or ask for fewer entries";
     case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
-    case EMFILE: return "raise the limit of open files (ulimit -n)";
-    default: return "";
+    default: return opening_advice(number, "");
   }
 }
 
@@ -12850,7 +12856,8 @@ class loaded_program {
   }
   // The log's last line but for the statistics is the reason; the line before is the instruction.
   [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
-    if (number != EINVAL && number != EACCES && *log == '\0')
+    // What the verifier has accepted has a log, too.
+    if (number == EMFILE || (number != EINVAL && number != EACCES && *log == '\0'))
       return error("bpf", "load program", name, ::strerror(number), detail::bpf_advice(number), number);
     const char* statistics = ::strstr(log, "\nprocessed ");
     std::size_t end = statistics != nullptr ? static_cast<std::size_t>(statistics - log) : ::strlen(log);
@@ -13136,6 +13143,7 @@ class xdp_link {
     }
     if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
     else if (number == EPERM) advice << "run as root, or give the program CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
+    else if (number == EMFILE) advice << detail::opening_advice(number, "");
     else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
     return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
   }
@@ -17407,8 +17415,7 @@ class af_xdp_handles {
     return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
                  number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
                  : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
-                 : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
-                                          : "",
+                                          : detail::opening_advice(number, ""),
                  number);
   }
   [[nodiscard]] result<bool, error> set_busy_polling(int s, const busy_polling& poll) const noexcept {
@@ -17434,7 +17441,8 @@ class af_xdp_handles {
     const int number = deferral_.set(n_.name, poll.defer_hard_irqs, poll.gro_flush_timeout);
     if (number == 0) return true;
     return error("af_xdp", "defer interrupts of", n_.name, ::strerror(number),
-                 number == ENOENT ? "/sys must be that of this network namespace: use ip netns exec" : "needs root",
+                 number == ENOENT ? "/sys must be that of this network namespace: use ip netns exec"
+                                  : detail::opening_advice(number, "needs root"),
                  number);
   }
 
@@ -22419,7 +22427,7 @@ class pcap_reader {
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
-                   "give the path of a capture, or - for standard input", number);
+                   detail::opening_advice(number, "give the path of a capture, or - for standard input"), number);
     }
     return start({fd, true}, path, memory, options);
   }
@@ -23012,7 +23020,7 @@ class pcap_writer {
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
-                   "give a path that may be written, or - for standard output", number);
+                   detail::opening_advice(number, "give a path that may be written, or - for standard output"), number);
     }
     return start({fd, true}, path, options);
   }
@@ -23246,7 +23254,9 @@ class namespace_visit {
   explicit namespace_visit(file_handle&& home) noexcept : home_(static_cast<file_handle&&>(home)) {}
   static long set(const file_handle& to) noexcept { return ::syscall(SYS_setns, to.get(), CLONE_NEWNET); }
   static error problem(const char* where, const char* name, int number, const char* advice) noexcept {
-    return {where, "enter network namespace", short_name(name).c_str(), ::strerror(number), advice, number};
+    return {
+        where, "enter network namespace", short_name(name).c_str(), ::strerror(number), opening_advice(number, advice),
+        number};
   }
 
   file_handle home_;
@@ -23494,7 +23504,7 @@ class tap {
     return problem("open", "/dev/net/tun", number,
                    absent                                ? "load the module tun; in a container: --device /dev/net/tun"
                    : number == EACCES || number == EPERM ? "run as root, or let this user read and write it"
-                                                         : "");
+                                                         : detail::opening_advice(number, ""));
   }
   static error cannot_attach(const char* name, const tap_options& options, int number) noexcept {
     const char* advice = "";

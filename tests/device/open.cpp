@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,8 @@
 #include <runnel/flow.hpp>
 
 #if defined(__unix__)
+
+#include <sys/resource.h>
 
 #include <device/fresh_namespace.hpp>
 #include <device/numbered.hpp>
@@ -177,6 +181,40 @@ TEST_CASE("an any_device is moved with what it holds") {
 }
 
 #if defined(__linux__)
+
+TEST_CASE("where no file descriptor is left the error says which limit to raise, and nothing stays open") {
+  const fresh_namespace here;
+  if (!here) return;
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_mtu(1500));
+  REQUIRE(lo->set_up(true));
+  ::rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int first_free = ::dup(0);
+  REQUIRE(first_free >= 0);
+  REQUIRE(::close(first_free) == 0);
+  const std::size_t files = open_files();
+  for (const char* const uri : {"af_packet:lo", "af_xdp:lo", "tap:tap0", "tap:tap0?netns=/proc/self/ns/net",
+                                "pcap:/proc/self/exe", "pcap:/dev/null?write"}) {
+    CAPTURE(doctest::String(uri));
+    // As many as that, and one more each time, until it is something else that is wrong, or nothing.
+    int refused = 0;
+    for (;; ++refused) {
+      const ::rlimit few{static_cast<::rlim_t>(first_free + refused), before.rlim_max};
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+      const auto opened = device::open(uri);
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+      if (opened || opened.error().number() != EMFILE) break;
+      CAPTURE(doctest::String(opened.error().message()));
+      const bool says = std::strstr(opened.error().message(),
+                                    "Too many open files: raise the limit of open files (ulimit -n)") != nullptr;
+      CHECK(says);
+      CHECK(open_files() == files);
+    }
+    CHECK(refused != 0);
+  }
+}
 
 TEST_CASE("a TAP and a packet socket on the same interface, each opened by a string, see each other") {
   const fresh_namespace here;

@@ -142,8 +142,7 @@ class af_xdp_handles {
     return error("af_xdp", "open a socket for", n_.name, ::strerror(number),
                  number == EPERM          ? "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON"
                  : number == EAFNOSUPPORT ? "this kernel was built without CONFIG_XDP_SOCKETS"
-                 : number == EMFILE       ? "raise the limit of open files (ulimit -n)"
-                                          : "",
+                                          : detail::opening_advice(number, ""),
                  number);
   }
   [[nodiscard]] result<bool, error> set_busy_polling(int s, const busy_polling& poll) const noexcept {
@@ -169,7 +168,8 @@ class af_xdp_handles {
     const int number = deferral_.set(n_.name, poll.defer_hard_irqs, poll.gro_flush_timeout);
     if (number == 0) return true;
     return error("af_xdp", "defer interrupts of", n_.name, ::strerror(number),
-                 number == ENOENT ? "/sys must be that of this network namespace: use ip netns exec" : "needs root",
+                 number == ENOENT ? "/sys must be that of this network namespace: use ip netns exec"
+                                  : detail::opening_advice(number, "needs root"),
                  number);
   }
 

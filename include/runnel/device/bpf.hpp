@@ -58,8 +58,7 @@ inline void copy_bpf_name(char (&to)[16], const char* from) noexcept {
     case ENOSYS: return "this kernel was built without bpf(2) (CONFIG_BPF_SYSCALL)";
     case ENOMEM: return "free memory, or ask for fewer entries";
     case E2BIG: return "ask for fewer or smaller entries, or a shorter program";
-    case EMFILE: return "raise the limit of open files (ulimit -n)";
-    default: return "";
+    default: return opening_advice(number, "");
   }
 }
 
@@ -295,7 +294,8 @@ class loaded_program {
   }
   // The log's last line but for the statistics is the reason; the line before is the instruction.
   [[nodiscard]] static error refused(const char* name, int number, const char* log) noexcept {
-    if (number != EINVAL && number != EACCES && *log == '\0')
+    // What the verifier has accepted has a log, too.
+    if (number == EMFILE || (number != EINVAL && number != EACCES && *log == '\0'))
       return error("bpf", "load program", name, ::strerror(number), detail::bpf_advice(number), number);
     const char* statistics = ::strstr(log, "\nprocessed ");
     std::size_t end = statistics != nullptr ? static_cast<std::size_t>(statistics - log) : ::strlen(log);

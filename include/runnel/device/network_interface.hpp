@@ -131,7 +131,8 @@ class network_interface {
     if (socket.get() < 0) {
       // A kernel without IPv4 answers the same questions on a socket of its own family.
       socket = file_handle(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
-      if (socket.get() < 0) return error(where, "open", short_name(name).c_str(), ::strerror(errno), "", errno);
+      if (const int number = errno; socket.get() < 0)
+        return error(where, "open", short_name(name).c_str(), ::strerror(number), opening_advice(number, ""), number);
     }
     network_interface made(static_cast<file_handle&&>(socket), where, name);
     sys::interface_request ask = made.request();

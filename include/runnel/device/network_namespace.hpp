@@ -52,7 +52,9 @@ class namespace_visit {
   explicit namespace_visit(file_handle&& home) noexcept : home_(static_cast<file_handle&&>(home)) {}
   static long set(const file_handle& to) noexcept { return ::syscall(SYS_setns, to.get(), CLONE_NEWNET); }
   static error problem(const char* where, const char* name, int number, const char* advice) noexcept {
-    return {where, "enter network namespace", short_name(name).c_str(), ::strerror(number), advice, number};
+    return {
+        where, "enter network namespace", short_name(name).c_str(), ::strerror(number), opening_advice(number, advice),
+        number};
   }
 
   file_handle home_;

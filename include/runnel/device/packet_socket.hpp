@@ -49,7 +49,7 @@ namespace runnel::detail {
                                                  const char* advice = "") noexcept {
   if (number == EPERM || number == EACCES) advice = "run as root, or give the program CAP_NET_RAW";
   if (number == ENODEV || number == ENXIO) advice = "the interface was deleted just now";
-  return {"af_packet", what, on, ::strerror(number), advice, number};
+  return {"af_packet", what, on, ::strerror(number), opening_advice(number, advice), number};
 }
 inline bool set_packet_option(int fd, int option, int value) noexcept {
   return sys::setsockopt(fd, sys::sol_packet, option, &value, sizeof value) == 0;
@@ -93,8 +93,9 @@ inline bool bind_packet_socket(int fd, int index, std::uint16_t protocol) noexce
   const auto in_block = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE) / 64);
   const std::uint64_t blocks = (std::uint64_t{options.transmit_slots} + in_block - 1) / in_block;
   const std::uint64_t slots = (blocks != 0 ? blocks : 1) * in_block;
-  file_handle by_ring = open_packet_socket(), one_by_one = open_packet_socket();
+  file_handle by_ring = open_packet_socket();
   if (auto done = prepare_to_send(by_ring, name, options, slots * (slot + 1024)); !done) return done.error();
+  file_handle one_by_one = open_packet_socket();
   if (auto done = prepare_to_send(one_by_one, name, options, 4u << 20); !done) return done.error();
   ::tpacket_req ask{};
   ask.tp_block_size = static_cast<unsigned>(slot * in_block);

@@ -71,7 +71,7 @@ class pcap_reader {
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "open", detail::short_name(path).c_str(), ::strerror(number),
-                   "give the path of a capture, or - for standard input", number);
+                   detail::opening_advice(number, "give the path of a capture, or - for standard input"), number);
     }
     return start({fd, true}, path, memory, options);
   }

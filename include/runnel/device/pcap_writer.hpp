@@ -51,7 +51,7 @@ class pcap_writer {
     if (fd < 0) {
       const int number = errno;
       return error("pcap", "create", detail::short_name(path).c_str(), ::strerror(number),
-                   "give a path that may be written, or - for standard output", number);
+                   detail::opening_advice(number, "give a path that may be written, or - for standard output"), number);
     }
     return start({fd, true}, path, options);
   }

@@ -107,6 +107,11 @@ class mapping {
                           : otherwise;
 }
 
+/// What a person can do about an errno of whatever makes a file descriptor: `otherwise`, unless there is none left.
+[[nodiscard]] inline const char* opening_advice(int number, const char* otherwise) noexcept {
+  return number == EMFILE ? "raise the limit of open files (ulimit -n)" : otherwise;
+}
+
 /// The name of a file as it goes into error messages: of a long path the end, so that there is room for the cause.
 class short_name {
  public:

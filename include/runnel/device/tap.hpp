@@ -252,7 +252,7 @@ class tap {
     return problem("open", "/dev/net/tun", number,
                    absent                                ? "load the module tun; in a container: --device /dev/net/tun"
                    : number == EACCES || number == EPERM ? "run as root, or let this user read and write it"
-                                                         : "");
+                                                         : detail::opening_advice(number, ""));
   }
   static error cannot_attach(const char* name, const tap_options& options, int number) noexcept {
     const char* advice = "";

@@ -265,6 +265,7 @@ class xdp_link {
     }
     if (number == EINVAL) advice << "BPF links of XDP need Linux 5.9, and the driver's MTU and queues have to fit";
     else if (number == EPERM) advice << "run as root, or give the program CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
+    else if (number == EMFILE) advice << detail::opening_advice(number, "");
     else if (mode == xdp_mode::native) advice << "the driver cannot do it as it is: a smaller MTU, or mode generic";
     return {"xdp", "attach to", on, ::strerror(number), advice.c_str(), number};
   }
