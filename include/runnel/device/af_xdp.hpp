@@ -74,18 +74,21 @@ class af_xdp {
   [[nodiscard]] static result<af_xdp, error> adopt(af_xdp_handles&& handles,
                                                    const af_xdp_options& options = {}) noexcept {
     const auto& n = handles.get();
-    const auto found = network_interface::open_for("af_xdp", n.name);
+    auto found = network_interface::open_for("af_xdp", n.name);
     if (!found) return found.error();
     const auto status = found->status();
     if (!status) return status.error();
     auto memory = choose_memory(options, n.count, status->mtu, n.name);
     if (!memory) return memory.error();
-    af_xdp made(static_cast<af_xdp_handles&&>(handles), static_cast<detail::device_memory&&>(*memory));
+    af_xdp made(static_cast<network_interface&&>(*found), static_cast<af_xdp_handles&&>(handles),
+                static_cast<detail::device_memory&&>(*memory));
+    made.queues_there_were_ = status->queues;
     if (const auto done = made.start(options); !done) return done.error();
     return made;
   }
   af_xdp(af_xdp&& other) noexcept
-      : handles_(static_cast<af_xdp_handles&&>(other.handles_)),
+      : interface_(static_cast<network_interface&&>(other.interface_)),
+        handles_(static_cast<af_xdp_handles&&>(other.handles_)),
         memory_(static_cast<detail::device_memory&&>(other.memory_)),
         state_(static_cast<detail::mapping&&>(other.state_)),
         epoll_(static_cast<detail::file_handle&&>(other.epoll_)),
@@ -93,6 +96,7 @@ class af_xdp {
         queues_(other.queues_),
         count_(other.count_),
         next_(other.next_),
+        queues_there_were_(other.queues_there_were_),
         mode_(other.mode_),
         check_due_(other.check_due_),
         counts_(other.counts_),
@@ -206,10 +210,12 @@ class af_xdp {
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
 
-  /// What came to pass so far. Two system calls a queue.
+  /// What came to pass so far. Two system calls a queue, and five.
   [[nodiscard]] af_xdp_statistics statistics() const noexcept {
     af_xdp_statistics s = counts_;
     for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i]);
+    if (const auto now = interface_.status(); now && now->queues > queues_there_were_)
+      s.new_queues = now->queues - queues_there_were_;
     return s;
   }
   /// Where the slots are. Counts them one by one: not for the data path.
@@ -232,8 +238,10 @@ class af_xdp {
   // How often a device that receives nothing asks whether its interface is there still.
   static constexpr duration check_interval = milliseconds(250);
 
-  af_xdp(af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
-      : handles_(static_cast<af_xdp_handles&&>(handles)), memory_(static_cast<detail::device_memory&&>(memory)) {}
+  af_xdp(network_interface&& settings, af_xdp_handles&& handles, detail::device_memory&& memory) noexcept
+      : interface_(static_cast<network_interface&&>(settings)),
+        handles_(static_cast<af_xdp_handles&&>(handles)),
+        memory_(static_cast<detail::device_memory&&>(memory)) {}
 
   [[nodiscard]] static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
 
@@ -432,6 +440,7 @@ class af_xdp {
     return {"af_xdp", what, name(), ::strerror(number), advice, number};
   }
 
+  network_interface interface_;
   af_xdp_handles handles_;
   detail::device_memory memory_;
   detail::mapping state_;  // the queues, then the custody of each slot
@@ -440,6 +449,7 @@ class af_xdp {
   detail::xsk_queue* queues_ = nullptr;
   std::size_t count_ = 0;
   std::size_t next_ = 0;  // the queue to receive from next
+  std::uint32_t queues_there_were_ = 0;
   af_xdp_mode mode_{};
   instant check_due_{INT64_MIN};
   af_xdp_statistics counts_{};

@@ -108,6 +108,8 @@ struct af_xdp_statistics {
   std::uint64_t kernel_ring_full = 0;   ///< dropped because the receive ring was full
   std::uint64_t kernel_no_slot = 0;     ///< dropped because the fill ring was empty: we are too slow, or hold all slots
   std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug
+  /// Queues that the interface has now and had not when it was opened: their packets stay with the kernel.
+  std::uint64_t new_queues = 0;
 };
 
 /// One line: "received 10 (640 bytes), transmitted 2 (128 bytes), 3 lost, 5 system calls". Counters of trouble only
@@ -122,7 +124,8 @@ inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
                               {s.kernel_dropped, "dropped by the kernel"},
                               {s.kernel_ring_full, "dropped by a full receive ring"},
                               {s.kernel_no_slot, "dropped without a free slot"},
-                              {s.kernel_invalid, "invalid descriptors"}});
+                              {s.kernel_invalid, "invalid descriptors"},
+                              {s.new_queues, "new queues not served: open it again"}});
   out << ", " << s.system_calls << " system calls";
 }
 
