@@ -381,6 +381,36 @@ TEST_CASE("a file that shrinks while it is read is a cut-off capture") {
   CHECK(mentions(why(in->failure()), "it ends 28 bytes before the end of the record at byte 5952"));
 }
 
+TEST_CASE(
+    "a file that shrinks to where a record ends was longer all the same; one that grows, or begins later, was not") {
+  capture_bytes content;
+  content.pcap_header();
+  for (unsigned i = 0; i < 1000; ++i) content.record(i, 0, 60, 1);
+  const temporary_file file(content);
+  mapped_pool memory = small_pool();
+  {
+    auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
+    REQUIRE(in);
+    REQUIRE(::truncate(file.path(), 24 + 100 * 76) == 0);
+    CHECK(drain(*in).size() == 100);
+    CHECK(mentions(why(in->failure()), "it has become shorter meanwhile: the packets before it were read"));
+  }
+  auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
+  REQUIRE(in);
+  const detail::file_handle more(::open(file.path(), O_WRONLY | O_APPEND | O_CLOEXEC), true);
+  const auto record = capture_bytes().record(1, 0, 60, 1);
+  REQUIRE(::write(more.get(), record.data(), record.size()) == static_cast<::ssize_t>(record.size()));
+  CHECK(drain(*in).size() == 101);
+  CHECK(in->failure() == nullptr);
+  const temporary_file second(capture_bytes().record(1, 0, 60, 1).pcap_header().record(1, 0, 60, 1));
+  const int fd = ::open(second.path(), O_RDONLY | O_CLOEXEC);
+  REQUIRE(::lseek(fd, 76, SEEK_SET) == 76);
+  auto later = pcap_reader::adopt(fd, "later", memory);
+  REQUIRE(later);
+  CHECK(drain(*later).size() == 1);
+  CHECK(later->failure() == nullptr);
+}
+
 TEST_CASE("one pool reads any number of captures in turn, but only so many at once") {
   const auto content = capture_bytes().pcap_header().record(1, 0, 60, 1);
   mapped_pool memory = small_pool();

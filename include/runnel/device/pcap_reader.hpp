@@ -35,7 +35,7 @@
 #include <fcntl.h>     // open
 #include <poll.h>      // poll
 #include <sys/stat.h>  // fstat
-#include <unistd.h>    // read
+#include <unistd.h>    // lseek, read
 
 namespace runnel {
 
@@ -238,7 +238,15 @@ class pcap_reader {
     finished_ = true;
     parser_.end({storage_.data() + begin_, end_ - begin_});
     if (parser_.fault() != pcap_fault::none) fail(parser_.explain(name_.c_str()));
+    else if (is_shorter_than_it_was())
+      fail({"pcap", "read", name_.c_str(), "it has become shorter meanwhile", "the packets before it were read"});
     return false;
+  }
+  // Where a record ends nothing else tells that there were more. A capture that is adopted may begin in the middle of
+  // its file.
+  [[nodiscard]] bool is_shorter_than_it_was() const noexcept {
+    const ::off_t at = regular_ ? ::lseek(file_.get(), 0, SEEK_CUR) : -1;
+    return at >= 0 && static_cast<std::uint64_t>(at) < size_;
   }
   // Makes sure that the record which begins at begin_ fits behind it, and that a read of some size does.
   bool make_room() noexcept {
