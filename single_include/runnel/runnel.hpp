@@ -13042,6 +13042,19 @@ class xdp_request {
   }
 }
 
+/// Sets the interface that a BPF link holds its program on; 0 when it does no longer. 0 or the errno.
+[[nodiscard]] inline int interface_of_link(int fd, std::uint32_t& index) noexcept {
+  ::bpf_link_info info;
+  ::memset(&info, 0, sizeof info);
+  ::bpf_attr a = no_attributes();
+  a.info.bpf_fd = static_cast<std::uint32_t>(fd);
+  a.info.info_len = sizeof info;
+  a.info.info = address_of(&info);
+  if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) != 0) return errno;
+  index = info.xdp.ifindex;
+  return 0;
+}
+
 }  // namespace detail
 
 namespace bpf {
@@ -13114,13 +13127,8 @@ class xdp_link {
   /// Whether the program is attached still: not when the interface was deleted, or somebody detached the link. One
   /// system call.
   [[nodiscard]] bool attached() const noexcept {
-    ::bpf_link_info info;
-    ::memset(&info, 0, sizeof info);
-    ::bpf_attr a = detail::no_attributes();
-    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
-    a.info.info_len = sizeof info;
-    a.info.info = detail::address_of(&info);
-    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.xdp.ifindex != 0;
+    std::uint32_t on = 0;
+    return detail::interface_of_link(file_.get(), on) == 0 && on != 0;
   }
 
  private:
@@ -17466,6 +17474,12 @@ class af_xdp_handles {
     return true;
   }
 
+  // Whether the kernel says that the program is no longer on an interface. Some do not tell who has no privileges.
+  [[nodiscard]] bool detached() const noexcept {
+    std::uint32_t on = 1;
+    return n_.link >= 0 && detail::interface_of_link(n_.link, on) == 0 && on == 0;
+  }
+
   // Lets the program run; does nothing when it does already.
   [[nodiscard]] result<bool, error> attach() noexcept {
     if (n_.link >= 0) return true;
@@ -18201,7 +18215,7 @@ class af_xdp {
       look_after(now);
     return n;
   }
-  /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
+  /// Whether nothing will ever come again: the interface was deleted, or the program detached. `failure()` says so.
   [[nodiscard]] bool done() const noexcept { return failed_; }
   /// What ended it; null while it works.
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
@@ -18448,10 +18462,14 @@ class af_xdp {
     check_due_ = now + check_interval;
     int number = 0;
     for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].receiver().take_error();
-    counts_.system_calls += count_;
-    if (number == 0) return;
-    failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
-                     "the interface was deleted: open it again when it is back", number);
+    counts_.system_calls += count_ + 1;
+    if (number != 0)
+      failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
+                       "the interface was deleted: open it again when it is back", number);
+    else if (handles_.detached() && interface_.status())  // it goes before an interface that is being deleted
+      failure_ = error("af_xdp", "receive from", name(), "another program has detached ours, or replaced it",
+                       "end that one, and open this again");
+    else return;
     failed_ = true;
     shut_down();
   }

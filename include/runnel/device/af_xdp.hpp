@@ -136,7 +136,7 @@ class af_xdp {
       look_after(now);
     return n;
   }
-  /// Whether nothing will ever come again: the interface was deleted. `failure()` says so.
+  /// Whether nothing will ever come again: the interface was deleted, or the program detached. `failure()` says so.
   [[nodiscard]] bool done() const noexcept { return failed_; }
   /// What ended it; null while it works.
   [[nodiscard]] const error* failure() const noexcept { return failed_ ? &failure_ : nullptr; }
@@ -383,10 +383,14 @@ class af_xdp {
     check_due_ = now + check_interval;
     int number = 0;
     for (std::size_t i = 0; i < count_ && number == 0; ++i) number = queues_[i].receiver().take_error();
-    counts_.system_calls += count_;
-    if (number == 0) return;
-    failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
-                     "the interface was deleted: open it again when it is back", number);
+    counts_.system_calls += count_ + 1;
+    if (number != 0)
+      failure_ = error("af_xdp", "receive from", name(), ::strerror(number),
+                       "the interface was deleted: open it again when it is back", number);
+    else if (handles_.detached() && interface_.status())  // it goes before an interface that is being deleted
+      failure_ = error("af_xdp", "receive from", name(), "another program has detached ours, or replaced it",
+                       "end that one, and open this again");
+    else return;
     failed_ = true;
     shut_down();
   }

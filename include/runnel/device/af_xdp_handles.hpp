@@ -190,6 +190,12 @@ class af_xdp_handles {
     return true;
   }
 
+  // Whether the kernel says that the program is no longer on an interface. Some do not tell who has no privileges.
+  [[nodiscard]] bool detached() const noexcept {
+    std::uint32_t on = 1;
+    return n_.link >= 0 && detail::interface_of_link(n_.link, on) == 0 && on == 0;
+  }
+
   // Lets the program run; does nothing when it does already.
   [[nodiscard]] result<bool, error> attach() noexcept {
     if (n_.link >= 0) return true;

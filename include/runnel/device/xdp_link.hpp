@@ -164,6 +164,19 @@ class xdp_request {
   }
 }
 
+/// Sets the interface that a BPF link holds its program on; 0 when it does no longer. 0 or the errno.
+[[nodiscard]] inline int interface_of_link(int fd, std::uint32_t& index) noexcept {
+  ::bpf_link_info info;
+  ::memset(&info, 0, sizeof info);
+  ::bpf_attr a = no_attributes();
+  a.info.bpf_fd = static_cast<std::uint32_t>(fd);
+  a.info.info_len = sizeof info;
+  a.info.info = address_of(&info);
+  if (bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) != 0) return errno;
+  index = info.xdp.ifindex;
+  return 0;
+}
+
 }  // namespace detail
 
 namespace bpf {
@@ -236,13 +249,8 @@ class xdp_link {
   /// Whether the program is attached still: not when the interface was deleted, or somebody detached the link. One
   /// system call.
   [[nodiscard]] bool attached() const noexcept {
-    ::bpf_link_info info;
-    ::memset(&info, 0, sizeof info);
-    ::bpf_attr a = detail::no_attributes();
-    a.info.bpf_fd = static_cast<std::uint32_t>(file_.get());
-    a.info.info_len = sizeof info;
-    a.info.info = detail::address_of(&info);
-    return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 && info.xdp.ifindex != 0;
+    std::uint32_t on = 0;
+    return detail::interface_of_link(file_.get(), on) == 0 && on != 0;
   }
 
  private:
