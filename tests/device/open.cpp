@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <packet/counted_pool.hpp>
@@ -15,6 +16,7 @@
 
 #if defined(__unix__)
 
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <device/fresh_namespace.hpp>
@@ -167,6 +169,85 @@ TEST_CASE("two that open a link by the same name are its two ends") {
   memory.check_all_home();
 }
 
+TEST_CASE("each option of a link does what it says") {
+  counted_pool memory;
+  int wires = 0;
+  // What comes at the other end, and when, of three packets that were sent at once.
+  const auto come = [&](const char* options) {
+    const std::string name = "link:wire" + std::to_string(++wires);
+    auto a = device::open((name + "?" + options).c_str(), &memory.get());
+    REQUIRE_MESSAGE(a, doctest::String(a.error().message()));
+    auto b = device::open(name.c_str(), &memory.get());
+    REQUIRE(b);
+    packet p[3];
+    for (std::uint32_t i = 0; i < 3; ++i) p[i] = numbered(memory, i);
+    CHECK(a->transmit(p, 3, instant{}) == 3);
+    std::vector<std::pair<std::uint32_t, std::int64_t>> all;
+    while (b->next_due() != never) {
+      const std::int64_t due = b->next_due().ns;
+      for (const std::uint32_t number : arrivals(*b, {due})) all.emplace_back(number, due / 1'000'000);
+    }
+    return all;
+  };
+  using timed = std::vector<std::pair<std::uint32_t, std::int64_t>>;
+  CHECK(come("latency=20ms") == timed{{0, 20}, {1, 20}, {2, 20}});
+  CHECK(come("loss=100%").empty());
+  CHECK(come("max_length=63").empty());
+  CHECK(come("capacity=2") == timed{{0, 0}, {1, 0}});
+  CHECK(come("duplication=100%").size() == 6);
+  CHECK(come("rate=64k") == timed{{0, 8}, {1, 16}, {2, 24}});
+  CHECK(come("latency=20ms&reordering=100%") == timed{{0, 0}, {1, 0}, {2, 0}});
+  {
+    auto a = device::open("link:damaged?corruption=100%", &memory.get());
+    auto b = device::open("link:damaged", &memory.get());
+    packet p = numbered(memory, 0);
+    const std::vector<std::byte> before(p.data(), p.data() + p.length());
+    REQUIRE(a->transmit(&p, 1, instant{}) == 1);
+    frame f;
+    REQUIRE(b->receive(1, instant{}, into_array(&f)) == 1);
+    CHECK(std::vector<std::byte>(f.data, f.data + f.length) != before);
+    memory->release(&f, 1);
+  }
+  const timed early = come("jitter=900ms&seed=1"), other = come("jitter=900ms&seed=2");
+  CHECK(early != other);
+  CHECK(come("jitter=900ms&seed=1") == early);
+  int out_of_order = 0;
+  for (int seed = 1; seed <= 20; ++seed) {
+    const std::string with = "jitter=900ms&seed=" + std::to_string(seed);
+    const timed any = come(with.c_str()), in_order = come((with + "&keep_order").c_str());
+    out_of_order += !(any[0].first < any[1].first && any[1].first < any[2].first);
+    CHECK((in_order[0].first == 0 && in_order[1].first == 1 && in_order[2].first == 2));
+  }
+  CHECK(out_of_order > 0);
+  memory.check_all_home();
+}
+
+TEST_CASE("each option of a capture that is written does what it says") {
+  const std::string path = "/tmp/runnel-test-options-" + std::to_string(::getpid());
+  const auto written = [&](const char* options) {
+    {
+      auto to = device::open(("pcap:" + path + "?write&" + options).c_str());
+      REQUIRE_MESSAGE(to, doctest::String(to.error().message()));
+      packet p = numbered(to->memory(), 1);
+      CHECK(to->transmit(&p, 1, instant{}) == 1);
+    }
+    auto memory = mapped_pool::open({.packets = 16});
+    REQUIRE(memory);
+    auto in = pcap_reader::open(path.c_str(), *memory);
+    REQUIRE(in);
+    frame f{};
+    REQUIRE(in->receive(1, instant{}, into_array(&f)) <= 1);
+    memory->get().release(&f, f.data != nullptr ? 1 : 0);
+    return std::string(in->format().is_pcapng() ? "pcapng " : "pcap ") +
+           (in->link_of(0) == link_type::raw_ip ? "raw_ip " : "ethernet ") + std::to_string(f.length);
+  };
+  CHECK(written("format=pcapng") == "pcapng ethernet 64");
+  CHECK(written("format=pcap") == "pcap ethernet 64");
+  CHECK(written("format=pcap&snap_length=20") == "pcap ethernet 20");
+  CHECK(written("format=pcap&link=raw_ip") == "pcap raw_ip 0");  // an Ethernet frame does not go there
+  CHECK(std::remove(path.c_str()) == 0);
+}
+
 TEST_CASE("an any_device is moved with what it holds") {
   counted_pool memory;
   auto a = device::open("null:?limit=1", &memory.get());
@@ -181,6 +262,72 @@ TEST_CASE("an any_device is moved with what it holds") {
 }
 
 #if defined(__linux__)
+
+TEST_CASE("each option of an interface does what it says") {
+  const fresh_namespace here;
+  if (!here) return;
+  const auto opened = [](const char* uri) {
+    auto d = device::open(uri);
+    REQUIRE_MESSAGE(d, doctest::String(d.error().message()));
+    return std::move(*d);
+  };
+  const auto is_up = [](const char* name) { return device::network_interface::open(name)->status()->up; };
+  {
+    auto down = opened("tap:tap0?up=no&persist");
+    CHECK_FALSE(is_up("tap0"));
+  }
+  {
+    auto again = opened("tap:tap0?create=no&multi_queue=no");
+    CHECK(is_up("tap0"));
+    CHECK(problem("tap:tap0").find("another program has it open") != std::string::npos);
+  }
+  auto one = opened("tap:tap1?multi_queue"), two = opened("tap:tap1?multi_queue");
+  CHECK(opened("tap:tap2?segmentation&packets=8").memory().packet_bytes() == 65535);
+  CHECK(problem("tap:tap2?packet_bytes=100").find("larger slots: packet_bytes") != std::string::npos);
+  {
+    // What is left to do is only left so where there is a header to say it in.
+    for (const bool header : {false, true}) {
+      auto tap = opened(header ? "tap:tap3?mtu=4000&vnet_header" : "tap:tap3?mtu=4000");
+      packet p = numbered(tap.memory(), 1, 3000);
+      p.segment_size(1000);
+      CHECK(tap.transmit(&p, 1, instant{}) == 1);
+      text<200> line;
+      print(line, tap);
+      CHECK((std::strstr(line.c_str(), "1 lost as not allowed") != nullptr) == !header);
+    }
+  }
+  const auto nic = device::open("af_packet:tap1");
+  if (!nic && nic.error().number() == ENOPROTOOPT) {
+    MESSAGE("skipped: packet sockets have no rings here, in an emulator");
+    return;
+  }
+  CHECK(problem("af_packet:tap1?block_size=5000").find("block_size is not a power of two") != std::string::npos);
+  CHECK(problem("af_packet:tap1?transmit_slots=1048576").find("choose fewer transmit_slots") != std::string::npos);
+  CHECK(opened("af_packet:tap1?packets=77").memory().capacity() == 77);
+  {
+    auto of_a_group = opened("af_packet:tap1?fanout=hash&fanout_group=7");
+    CHECK(problem("af_packet:tap1?fanout=lb&fanout_group=7").find("fanout group 7") != std::string::npos);
+    auto of_the_same = opened("af_packet:tap1?fanout=hash&fanout_group=7");
+    // A group defragments, or it does not.
+    CHECK(problem("af_packet:tap1?fanout=hash&fanout_group=7&defragment").find("fanout group 7") != std::string::npos);
+  }
+  // What goes round the qdisc is not seen by those who look on.
+  for (const bool bypass : {false, true}) {
+    auto tap = opened("tap:tap4"), looks_on = opened("af_packet:tap4?headroom=300");
+    auto sends = opened(bypass ? "af_packet:tap4?bypass_qdisc&blocks=0" : "af_packet:tap4?blocks=0");
+    packet p = numbered(sends.memory(), 5);
+    REQUIRE(sends.transmit(&p, 1, instant{}) == 1);
+    p = numbered(tap.memory(), 6);
+    REQUIRE(tap.transmit(&p, 1, instant{}) == 1);
+    ::pollfd ready{looks_on.wait_handle(), POLLIN, 0};
+    REQUIRE(::poll(&ready, 1, 1000) == 1);
+    frame f;
+    REQUIRE(looks_on.receive(1, instant{}, into_array(&f)) == 1);
+    CHECK(number_in(f) == 6);
+    CHECK(f.headroom >= 300);
+    looks_on.memory().release(&f, 1);
+  }
+}
 
 TEST_CASE("where no file descriptor is left the error says which limit to raise, and nothing stays open") {
   const fresh_namespace here;
