@@ -1907,7 +1907,7 @@ struct af_packet_options {
   std::uint16_t fanout_group = 0;          ///< with which ones; 0: those of this process on this interface
   bool defragment = false;              ///< with fanout: IPv4 fragments are put together before, so flows stay together
   bool bypass_qdisc = false;            ///< send without traffic control, and unseen by tcpdump (PACKET_QDISC_BYPASS)
-  std::uint32_t blocks = 64;            ///< of the receive ring; 0: the device only sends
+  std::uint32_t blocks = 64;            ///< of the receive ring, at most 3/4 of all memory; 0: the device only sends
   std::uint32_t block_size = 1u << 18;  ///< bytes; a power of two, at least a page, and as long as the longest packet
   duration block_timeout = milliseconds(1);  ///< how long a packet may wait for others; whole milliseconds, at least 1
   std::uint16_t headroom = 64;               ///< bytes before a received packet at least, for headers; at most 65000
@@ -7559,8 +7559,11 @@ struct packet_receiver {
   ask.tp_retire_blk_tov = static_cast<unsigned>(timeout < 1 ? 1 : timeout < 1000 ? timeout : 1000);
   const std::uint64_t whole = std::uint64_t{size} * options.blocks;
   const int fd = to.socket.get();
+  // Where there is no memory left for a ring the kernel ends other programs, which have more of it than we.
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t most = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 4 * 3 * page;
   int number = ENOMEM;
-  if (whole <= SIZE_MAX / 2) {
+  if (whole <= SIZE_MAX / 2 && whole <= most) {
     if (sys::setsockopt(fd, sys::sol_packet, PACKET_RX_RING, &ask, sizeof ask) == 0)
       to.memory = mapping::of(fd, static_cast<std::size_t>(whole));
     number = errno;

@@ -144,8 +144,11 @@ struct packet_receiver {
   ask.tp_retire_blk_tov = static_cast<unsigned>(timeout < 1 ? 1 : timeout < 1000 ? timeout : 1000);
   const std::uint64_t whole = std::uint64_t{size} * options.blocks;
   const int fd = to.socket.get();
+  // Where there is no memory left for a ring the kernel ends other programs, which have more of it than we.
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t most = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) / 4 * 3 * page;
   int number = ENOMEM;
-  if (whole <= SIZE_MAX / 2) {
+  if (whole <= SIZE_MAX / 2 && whole <= most) {
     if (sys::setsockopt(fd, sys::sol_packet, PACKET_RX_RING, &ask, sizeof ask) == 0)
       to.memory = mapping::of(fd, static_cast<std::size_t>(whole));
     number = errno;
