@@ -253,6 +253,34 @@ TEST_CASE("a loop that nothing comes to costs no processor") {
   CHECK(a.asked.load() < 5);
 }
 
+TEST_CASE("where no file descriptor is left a loop that is stopped ends soon, and does not burn a core until then") {
+  counted_pool memory;
+  pipe_ends quiet;
+  idle_source a{&memory.get(), quiet.ends[0]};
+  real_clock time;
+  loop l{time, attach(a, discard)};
+  ::rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int first_free = ::dup(0);
+  REQUIRE(first_free >= 0);
+  REQUIRE(::close(first_free) == 0);
+  const ::rlimit none_left{static_cast<::rlim_t>(first_free), before.rlim_max};
+  instant stopped{};
+  std::thread other{[&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    stopped = real_clock{}.now();
+    l.stop();
+  }};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none_left) == 0);
+  l.run();
+  const instant ended = real_clock{}.now();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  other.join();
+  CHECK(ended - stopped < seconds(1));
+  CHECK(a.asked.load() > 3);
+  CHECK(a.asked.load() < 100);
+}
+
 TEST_CASE("a descriptor that has only an error to report does not keep a loop busy") {
   counted_pool memory;
   pipe_ends gone;
