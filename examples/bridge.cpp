@@ -365,7 +365,7 @@ int main(int argc, char** argv) {
   const ageing forget_the_silent(bridge, timers, time.now());
   loop work{time, attach_all(inputs), attach(timers)};
   running = &work;
-  std::signal(SIGINT, [](int) { running->stop(); });
+  for (const int s : {SIGINT, SIGTERM}) std::signal(s, [](int) { running->stop(); });
   std::printf("forwarding between %zu ports; Ctrl-C ends it\n", devices.size());
   const watch interfaces(ports, timers, time.now());
   std::fflush(stdout);
