@@ -135,8 +135,9 @@ TEST_CASE("what cannot be opened is explained") {
   CHECK(says(why({.block_size = 200'000}), "block_size is not a power of two"));
   CHECK(says(why({.headroom = 65'001}), "the headroom is more than 65000 bytes"));
   CHECK(says(why({.blocks = 4'000'000'000, .block_size = 1u << 30}), "choose fewer or smaller blocks"));
-  const auto too_many =
-      static_cast<std::uint32_t>(::sysconf(_SC_PHYS_PAGES) / 4 * 3 * ::sysconf(_SC_PAGESIZE) >> 20) + 1;
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t all = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * page;
+  const auto too_many = static_cast<std::uint32_t>((all >> 20) * 3 / 4 + 1);
   CHECK(says(why({.blocks = too_many, .block_size = 1u << 20}), "Cannot allocate memory: choose fewer or smaller"));
   CHECK(says(why({.blocks = 2, .transmit_slots = 4'000'000'000}), "choose fewer transmit_slots"));
   {
