@@ -23793,6 +23793,12 @@ class device_uri {
       text<96> why;
       why << "there is no option '" << options_[i].key << '\'';
       text<176> advice;
+      // No option has one: it is what stood behind an "and" of bits.
+      for (const char* c = options_[i].key; *c != '\0'; ++c)
+        if (*c == ' ') {
+          advice << "a value ends at '&' and cannot have one; ";
+          break;
+        }
       advice << (known_.size() == 0 ? "it has none" : "there are ") << known_.c_str();
       fail(why.c_str(), advice.c_str());
     }

@@ -76,6 +76,9 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
   CHECK(problem("af_packet:runnel-none").rfind("af_packet: open runnel-none: no such interface: there are ", 0) == 0);
 #endif
   CHECK(problem("null:?length=70000") == "open: null: length cannot be '70000': give a number from 0 to 65535");
+  CHECK(problem("pcap:x?write& no") ==
+        "open: pcap x: there is no option ' no': a value ends at '&' and cannot have one; there are write, format, "
+        "link, snap_length");
   CHECK(problem("pcap:x?writ") == "open: pcap x: there is no option 'writ': there are write, pace");
   CHECK(problem("pcap:x?write&pace=capture") ==
         "open: pcap x: there is no option 'pace': there are write, format, link, snap_length");
