@@ -113,6 +113,16 @@ struct configuration {
   }
 };
 
+// Where there is IPv6 there is an address of the link; where none is named the interface gets one.
+inline bool lacks_link_local(const runnel::own_addresses& all) {
+  bool has_v6 = false;
+  for (const runnel::interface_address& a : all) {
+    if (a.address.is_link_local()) return false;
+    has_v6 = has_v6 || !runnel::is_mapped(a.address);
+  }
+  return has_v6;
+}
+
 class configuration_reader : words {
  public:
   configuration_reader(std::string_view text, configuration& to) : words(text), to_(to) {}
@@ -159,12 +169,11 @@ class configuration_reader : words {
     else if (accept("route")) route();
     else if (accept("rule")) rule();
     else if (w.text == "table") table();
-    else if (accept("limits")) limits();
-    else if (accept("reverse_path")) reverse_path();
-    else if (accept("metrics")) metrics();
-    else if (accept("fast_path")) fast_path();
-    else return expected(w, "one of interface, route, rule, limits, reverse_path, metrics, fast_path, table");
-    if (w.text != "interface" && w.text != "route" && w.text != "rule" && w.text != "table") once(w, said_);
+    else if (accept("limits")) once(w, said_), limits();
+    else if (accept("reverse_path")) once(w, said_), reverse_path();
+    else if (accept("metrics")) once(w, said_), metrics();
+    else if (accept("fast_path")) once(w, said_), fast_path();
+    else expected(w, "one of interface, route, rule, limits, reverse_path, metrics, fast_path, table");
   }
   void interface() {
     const word name = next();
@@ -189,7 +198,7 @@ class configuration_reader : words {
       if (w.text != "address") once(w, said);
     }
     if (made.device.empty()) fail(name.at, "an interface needs a device: device \"af_packet:eth0\"");
-    if (!has_room_for_link_local(made.link.addresses))
+    if (lacks_link_local(made.link.addresses) && made.link.addresses.size() == made.link.addresses.most)
       fail(name.at, "so many addresses leave no room for a link-local IPv6 one: name it among them, or leave one out");
     if (made.vlan != 0 && made.link.mac != runnel::mac_address{}) fail(name.at, "a VLAN has no MAC address of its own");
     to_.interfaces.push_back(made);
@@ -213,15 +222,6 @@ class configuration_reader : words {
     for (const configuration::interface& other : to_.interfaces)
       if (other.parent == made.parent && other.vlan == made.vlan) fail(at, "this tag is of interface " + other.name);
     made.device = "vlan " + std::to_string(made.vlan) + " on " + std::string(w.text);
-  }
-  // IPv6 needs one, which the device gets when it is opened.
-  static bool has_room_for_link_local(const runnel::own_addresses& all) {
-    bool wanted = false;
-    for (const runnel::interface_address& a : all) {
-      if (a.address.is_link_local()) return true;
-      wanted = wanted || !runnel::is_mapped(a.address);
-    }
-    return !wanted || all.size() < all.most;
   }
   void mac(runnel::ip_interface& link) {
     const word w = next();

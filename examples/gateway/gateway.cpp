@@ -156,13 +156,7 @@ ip_interface link_of(const gateway::configuration::interface& c, device::any_dev
     link.mac.octets[0] = 2;
     for (std::size_t i = 1; i < 6; ++i) link.mac.octets[i] = static_cast<std::uint8_t>(random());
   }
-  // Where there is IPv6 there is an address of the link, by RFC 4291 appendix A.
-  bool has_v6 = false, has_link_local = false;
-  for (const interface_address& a : link.addresses) {
-    has_v6 = has_v6 || !is_mapped(a.address);
-    has_link_local = has_link_local || a.address.is_link_local();
-  }
-  if (has_v6 && !has_link_local) {
+  if (gateway::lacks_link_local(link.addresses)) {  // RFC 4291 appendix A
     const std::uint64_t m = link.mac.value();
     const std::uint64_t id = (m >> 24 << 40 | std::uint64_t{0xfffe} << 24 | (m & 0xff'ffff)) ^ std::uint64_t{2} << 56;
     (void)link.addresses.add({ipv6_address{std::uint64_t{0xfe80} << 48, id}, 64});

@@ -28,6 +28,14 @@ std::vector<seen> read_all(const capture_bytes& content, std::string* problem = 
   return all;
 }
 
+// 24 bytes, and 76 for each record.
+capture_bytes thousand_records() {
+  capture_bytes all;
+  all.pcap_header();
+  for (unsigned i = 0; i < 1000; ++i) all.record(i, 0, 60, 1);
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("classic captures are read in both byte orders, with micro- and nanoseconds") {
@@ -366,10 +374,7 @@ TEST_CASE("what is not a capture does not open, and says why") {
 }
 
 TEST_CASE("a file that shrinks while it is read is a cut-off capture") {
-  capture_bytes content;
-  content.pcap_header();
-  for (unsigned i = 0; i < 1000; ++i) content.record(i, 0, 60, 1);
-  const temporary_file file(content);
+  const temporary_file file(thousand_records());
   mapped_pool memory = small_pool();
   auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
   REQUIRE(in);
@@ -383,10 +388,7 @@ TEST_CASE("a file that shrinks while it is read is a cut-off capture") {
 
 TEST_CASE(
     "a file that shrinks to where a record ends was longer all the same; one that grows, or begins later, was not") {
-  capture_bytes content;
-  content.pcap_header();
-  for (unsigned i = 0; i < 1000; ++i) content.record(i, 0, 60, 1);
-  const temporary_file file(content);
+  const temporary_file file(thousand_records());
   mapped_pool memory = small_pool();
   {
     auto in = pcap_reader::open(file.path(), memory, {.block = 4096});
