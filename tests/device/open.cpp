@@ -17,8 +17,8 @@
 #if defined(__unix__)
 
 #include <poll.h>
-#include <sys/resource.h>
 
+#include <device/few_descriptors.hpp>
 #include <device/fresh_namespace.hpp>
 #include <device/numbered.hpp>
 
@@ -339,11 +339,6 @@ TEST_CASE("where no file descriptor is left the error says which limit to raise,
   REQUIRE(lo);
   REQUIRE(lo->set_mtu(1500));
   REQUIRE(lo->set_up(true));
-  ::rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const int first_free = ::dup(0);
-  REQUIRE(first_free >= 0);
-  REQUIRE(::close(first_free) == 0);
   const std::size_t files = open_files();
   for (const char* const uri : {"af_packet:lo", "af_xdp:lo", "tap:tap0", "tap:tap0?netns=/proc/self/ns/net",
                                 "pcap:/proc/self/exe", "pcap:/dev/null?write"}) {
@@ -351,10 +346,10 @@ TEST_CASE("where no file descriptor is left the error says which limit to raise,
     // As many as that, and one more each time, until it is something else that is wrong, or nothing.
     int refused = 0;
     for (;; ++refused) {
-      const ::rlimit few{static_cast<::rlim_t>(first_free + refused), before.rlim_max};
-      REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
-      const auto opened = device::open(uri);
-      REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+      const auto opened = [&] {
+        const few_descriptors left(refused);
+        return device::open(uri);
+      }();
       if (opened || opened.error().number() != EMFILE) break;
       CAPTURE(doctest::String(opened.error().message()));
       const bool says = std::strstr(opened.error().message(),

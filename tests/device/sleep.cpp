@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include <device/few_descriptors.hpp>
 #include <flow/test_device.hpp>
 
 #include <runnel/device/clock.hpp>
@@ -259,12 +259,6 @@ TEST_CASE("where no file descriptor is left a loop that is stopped ends soon, an
   idle_source a{&memory.get(), quiet.ends[0]};
   real_clock time;
   loop l{time, attach(a, discard)};
-  ::rlimit before{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
-  const int first_free = ::dup(0);
-  REQUIRE(first_free >= 0);
-  REQUIRE(::close(first_free) == 0);
-  const ::rlimit none_left{static_cast<::rlim_t>(first_free), before.rlim_max};
   instant stopped{};
   std::atomic<bool> begun{false};
   std::thread other{[&] {
@@ -274,10 +268,11 @@ TEST_CASE("where no file descriptor is left a loop that is stopped ends soon, an
     l.stop();
   }};
   while (!begun.load()) std::this_thread::yield();  // sanitizers look at how a thread begins, by way of a pipe
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none_left) == 0);
-  l.run();
+  {
+    const few_descriptors none_left(0);
+    l.run();
+  }
   const instant ended = real_clock{}.now();
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
   other.join();
   CHECK(ended - stopped < seconds(1));
   CHECK(a.asked.load() > 3);
