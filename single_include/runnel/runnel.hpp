@@ -16593,15 +16593,12 @@ class locate_writer {
         found(bit(protocol::ipv4) | bit(protocol::ipv6));
         load_slot(a_, r0, slot::number);
         break;
-      case match::meta_key::ct_state:  // nobody has tracked it: it has none of these
+      case match::meta_key::ct_state:  // refused: what is written is not used (lowerable.hpp)
       case match::meta_key::ct_direction:
       case match::meta_key::ct_mark:
       case match::meta_key::ct_status:
       case match::meta_key::ct_zone:
-        a_.move(r0, std::uint64_t{0});
-        a_.jump_if(jump::jeq, r0, 0, missing_);
-        break;
-      case match::meta_key::oif:  // nobody has set these yet
+      case match::meta_key::oif:
       case match::meta_key::mark:
       case match::meta_key::priority:
       case match::meta_key::hash:
@@ -16925,7 +16922,18 @@ class condition_writer {
 namespace runnel::detail::ebpf {
 
 /// Why something cannot be lowered.
-enum class obstacle : std::uint8_t { none, options, llc, tunnel, time, interval_set, own_set, stolen };
+enum class obstacle : std::uint8_t {
+  none,
+  options,
+  llc,
+  tunnel,
+  time,
+  connection,
+  not_set_yet,
+  interval_set,
+  own_set,
+  stolen
+};
 
 /// The same in words, and what to do.
 struct obstacle_text {
@@ -16940,6 +16948,10 @@ struct obstacle_text {
     case obstacle::tunnel: return {"an XDP program does not look into tunnels", "ask for it in user space"};
     case obstacle::time:
       return {"the kernel's clock is not the one of the device", "leave meta time out of what runs in the kernel"};
+    case obstacle::connection:
+      return {"the XDP hook comes before connection tracking", "ask for it in user space, behind track()"};
+    case obstacle::not_set_yet:
+      return {"nobody has set this yet when a packet comes to the XDP hook", "ask for it in user space"};
     case obstacle::interval_set:
       return {"the kernel has no map of intervals", "use in(range(...)), a prefix_set or a hash_set"};
     case obstacle::own_set: return {"the kernel cannot ask a set of your own", "use a hash_set or a prefix_set"};
@@ -16962,6 +16974,29 @@ struct obstacle_text {
   }
   return h == header::llc || h == header::snap ? obstacle::llc : obstacle::none;
 }
+// Those whose value would be the same for every packet are a mistake for sure: rules with them would never hold, or
+// always.
+[[nodiscard]] constexpr obstacle obstacle_in(match::meta_key k) noexcept {
+  switch (k) {
+    case match::meta_key::time: return obstacle::time;
+    case match::meta_key::ct_state:
+    case match::meta_key::ct_direction:
+    case match::meta_key::ct_mark:
+    case match::meta_key::ct_status:
+    case match::meta_key::ct_zone: return obstacle::connection;
+    case match::meta_key::oif:
+    case match::meta_key::mark:
+    case match::meta_key::priority:
+    case match::meta_key::hash: return obstacle::not_set_yet;
+    case match::meta_key::length:
+    case match::meta_key::iif:
+    case match::meta_key::protocol:
+    case match::meta_key::nfproto:
+    case match::meta_key::l4proto:
+    case match::meta_key::queue: break;
+  }
+  return obstacle::none;
+}
 [[nodiscard]] constexpr obstacle obstacle_in(match::set_kind k) noexcept {
   return k == match::set_kind::interval_set ? obstacle::interval_set
          : k == match::set_kind::other      ? obstacle::own_set
@@ -16973,8 +17008,7 @@ struct obstacle_text {
   if (n.operand.is_inner) return obstacle::tunnel;
   if (n.kind == match::node_kind::in_set && obstacle_in(n.set.functions->kind) != obstacle::none)
     return obstacle_in(n.set.functions->kind);
-  if (!n.operand.is_meta) return obstacle_in(n.operand.in_header);
-  return n.operand.which == match::meta_key::time ? obstacle::time : obstacle::none;
+  return n.operand.is_meta ? obstacle_in(n.operand.which) : obstacle_in(n.operand.in_header);
 }
 
 // The same for types: `Part` is named by the compiler when it is what cannot be lowered.
@@ -16991,6 +17025,14 @@ constexpr bool check_part() noexcept {
   static_assert(Why != obstacle::time,
                 "runnel: meta::time is by the device's clock, which the kernel does not have: leave this part out of "
                 "what runs in the kernel");
+  static_assert(
+      Why != obstacle::connection,
+      "runnel: connections are known behind track() only, and the XDP hook comes before it: ask for this part "
+      "in user space, behind track()");
+  static_assert(
+      Why != obstacle::not_set_yet,
+      "runnel: nobody has set meta::mark, priority, hash and oif yet when a packet comes to the XDP hook: ask "
+      "for this part in user space");
   static_assert(Why != obstacle::interval_set,
                 "runnel: the kernel has no map for an interval_set: use in(range(first, last)), a prefix_set or a "
                 "hash_set");
@@ -17013,8 +17055,7 @@ struct operand_check<field<H, Offset, Bits, V>> {
 };
 template <match::meta_key Key, unsigned Bits, class V>
 struct operand_check<match::meta_field<Key, Bits, V>> {
-  static constexpr bool good =
-      check_part<match::meta_field<Key, Bits, V>, Key == match::meta_key::time ? obstacle::time : obstacle::none>();
+  static constexpr bool good = check_part<match::meta_field<Key, Bits, V>, obstacle_in(Key)>();
 };
 template <match::tunnel Around, class Field>
 struct operand_check<match::inner_field<Around, Field>> {
@@ -17065,11 +17106,12 @@ struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Rig
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode. `meta mark`, `priority` and
-// `hash` are 0, as in early verdicts. `meta iif` is the number that the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such refuses the program in native mode. `meta iif` is the number that
+// the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
-// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`.
+// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
+// what no packet has yet when it comes there: `ct`, and `meta mark`, `priority`, `hash` and `oif`.
 #ifndef RUNNEL_XDP_LOWER_HPP
 #define RUNNEL_XDP_LOWER_HPP
 
@@ -17461,6 +17503,13 @@ class af_xdp_handles {
   }
 
   [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+    const match::condition_view view = take;
+    for (std::size_t i = 0; i < view.size; ++i) {
+      const match::condition_node& n = view.nodes[i];
+      if (n.has_operand() && n.operand.is_meta && n.operand.which == match::meta_key::iif)
+        return error("af_xdp", "take by meta iif from", n_.name, "all packets of a device come by its one interface",
+                     "leave it out", EINVAL);
+    }
     auto lowered = bpf::lower(take, bpf::to_socket);
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);

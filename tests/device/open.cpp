@@ -332,6 +332,29 @@ TEST_CASE("each option of an interface does what it says") {
   }
 }
 
+TEST_CASE("what a program in the XDP hook cannot know is refused where it is asked for") {
+  const fresh_namespace here;
+  if (!here) return;
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_mtu(1500));
+  REQUIRE(lo->set_up(true));
+  if (const auto nic = device::open("af_xdp:lo?take=udp dport 7"); !nic) {
+    MESSAGE("skipped: ", doctest::String(nic.error().message()));
+    return;
+  }
+  const std::size_t files = open_files();
+  CHECK(problem("af_xdp:lo?take=udp dport 7 and ct state established") ==
+        "xdp: lower rule 1, ct state established: the XDP hook comes before connection tracking: ask for it in user "
+        "space, behind track()");
+  CHECK(problem("af_xdp:lo?take=ct mark != 3").find("lower rule 1, ct mark") != std::string::npos);
+  CHECK(problem("af_xdp:lo?take=not meta mark 3").find("nobody has set this yet") != std::string::npos);
+  CHECK(problem("af_xdp:lo?take=oif 2").find("nobody has set this yet") != std::string::npos);
+  CHECK(problem("af_xdp:lo?take=iif 2") ==
+        "af_xdp: take by meta iif from lo: all packets of a device come by its one interface: leave it out");
+  CHECK(open_files() == files);
+}
+
 TEST_CASE("where no file descriptor is left the error says which limit to raise, and nothing stays open") {
   const fresh_namespace here;
   if (!here) return;

@@ -174,6 +174,13 @@ class af_xdp_handles {
   }
 
   [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+    const match::condition_view view = take;
+    for (std::size_t i = 0; i < view.size; ++i) {
+      const match::condition_node& n = view.nodes[i];
+      if (n.has_operand() && n.operand.is_meta && n.operand.which == match::meta_key::iif)
+        return error("af_xdp", "take by meta iif from", n_.name, "all packets of a device come by its one interface",
+                     "leave it out", EINVAL);
+    }
     auto lowered = bpf::lower(take, bpf::to_socket);
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);

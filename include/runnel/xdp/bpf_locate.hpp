@@ -180,15 +180,12 @@ class locate_writer {
         found(bit(protocol::ipv4) | bit(protocol::ipv6));
         load_slot(a_, r0, slot::number);
         break;
-      case match::meta_key::ct_state:  // nobody has tracked it: it has none of these
+      case match::meta_key::ct_state:  // refused: what is written is not used (lowerable.hpp)
       case match::meta_key::ct_direction:
       case match::meta_key::ct_mark:
       case match::meta_key::ct_status:
       case match::meta_key::ct_zone:
-        a_.move(r0, std::uint64_t{0});
-        a_.jump_if(jump::jeq, r0, 0, missing_);
-        break;
-      case match::meta_key::oif:  // nobody has set these yet
+      case match::meta_key::oif:
       case match::meta_key::mark:
       case match::meta_key::priority:
       case match::meta_key::hash:

@@ -10,11 +10,12 @@
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode. `meta mark`, `priority` and
-// `hash` are 0, as in early verdicts. `meta iif` is the number that the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such refuses the program in native mode. `meta iif` is the number that
+// the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
-// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`.
+// SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
+// what no packet has yet when it comes there: `ct`, and `meta mark`, `priority`, `hash` and `oif`.
 #ifndef RUNNEL_XDP_LOWER_HPP
 #define RUNNEL_XDP_LOWER_HPP
 

@@ -16,7 +16,18 @@
 namespace runnel::detail::ebpf {
 
 /// Why something cannot be lowered.
-enum class obstacle : std::uint8_t { none, options, llc, tunnel, time, interval_set, own_set, stolen };
+enum class obstacle : std::uint8_t {
+  none,
+  options,
+  llc,
+  tunnel,
+  time,
+  connection,
+  not_set_yet,
+  interval_set,
+  own_set,
+  stolen
+};
 
 /// The same in words, and what to do.
 struct obstacle_text {
@@ -31,6 +42,10 @@ struct obstacle_text {
     case obstacle::tunnel: return {"an XDP program does not look into tunnels", "ask for it in user space"};
     case obstacle::time:
       return {"the kernel's clock is not the one of the device", "leave meta time out of what runs in the kernel"};
+    case obstacle::connection:
+      return {"the XDP hook comes before connection tracking", "ask for it in user space, behind track()"};
+    case obstacle::not_set_yet:
+      return {"nobody has set this yet when a packet comes to the XDP hook", "ask for it in user space"};
     case obstacle::interval_set:
       return {"the kernel has no map of intervals", "use in(range(...)), a prefix_set or a hash_set"};
     case obstacle::own_set: return {"the kernel cannot ask a set of your own", "use a hash_set or a prefix_set"};
@@ -53,6 +68,29 @@ struct obstacle_text {
   }
   return h == header::llc || h == header::snap ? obstacle::llc : obstacle::none;
 }
+// Those whose value would be the same for every packet are a mistake for sure: rules with them would never hold, or
+// always.
+[[nodiscard]] constexpr obstacle obstacle_in(match::meta_key k) noexcept {
+  switch (k) {
+    case match::meta_key::time: return obstacle::time;
+    case match::meta_key::ct_state:
+    case match::meta_key::ct_direction:
+    case match::meta_key::ct_mark:
+    case match::meta_key::ct_status:
+    case match::meta_key::ct_zone: return obstacle::connection;
+    case match::meta_key::oif:
+    case match::meta_key::mark:
+    case match::meta_key::priority:
+    case match::meta_key::hash: return obstacle::not_set_yet;
+    case match::meta_key::length:
+    case match::meta_key::iif:
+    case match::meta_key::protocol:
+    case match::meta_key::nfproto:
+    case match::meta_key::l4proto:
+    case match::meta_key::queue: break;
+  }
+  return obstacle::none;
+}
 [[nodiscard]] constexpr obstacle obstacle_in(match::set_kind k) noexcept {
   return k == match::set_kind::interval_set ? obstacle::interval_set
          : k == match::set_kind::other      ? obstacle::own_set
@@ -64,8 +102,7 @@ struct obstacle_text {
   if (n.operand.is_inner) return obstacle::tunnel;
   if (n.kind == match::node_kind::in_set && obstacle_in(n.set.functions->kind) != obstacle::none)
     return obstacle_in(n.set.functions->kind);
-  if (!n.operand.is_meta) return obstacle_in(n.operand.in_header);
-  return n.operand.which == match::meta_key::time ? obstacle::time : obstacle::none;
+  return n.operand.is_meta ? obstacle_in(n.operand.which) : obstacle_in(n.operand.in_header);
 }
 
 // The same for types: `Part` is named by the compiler when it is what cannot be lowered.
@@ -82,6 +119,14 @@ constexpr bool check_part() noexcept {
   static_assert(Why != obstacle::time,
                 "runnel: meta::time is by the device's clock, which the kernel does not have: leave this part out of "
                 "what runs in the kernel");
+  static_assert(
+      Why != obstacle::connection,
+      "runnel: connections are known behind track() only, and the XDP hook comes before it: ask for this part "
+      "in user space, behind track()");
+  static_assert(
+      Why != obstacle::not_set_yet,
+      "runnel: nobody has set meta::mark, priority, hash and oif yet when a packet comes to the XDP hook: ask "
+      "for this part in user space");
   static_assert(Why != obstacle::interval_set,
                 "runnel: the kernel has no map for an interval_set: use in(range(first, last)), a prefix_set or a "
                 "hash_set");
@@ -104,8 +149,7 @@ struct operand_check<field<H, Offset, Bits, V>> {
 };
 template <match::meta_key Key, unsigned Bits, class V>
 struct operand_check<match::meta_field<Key, Bits, V>> {
-  static constexpr bool good =
-      check_part<match::meta_field<Key, Bits, V>, Key == match::meta_key::time ? obstacle::time : obstacle::none>();
+  static constexpr bool good = check_part<match::meta_field<Key, Bits, V>, obstacle_in(Key)>();
 };
 template <match::tunnel Around, class Field>
 struct operand_check<match::inner_field<Around, Field>> {
