@@ -63,6 +63,7 @@ struct configuration {
   struct interface {
     std::string name, device;
     runnel::ip_interface link{.mac = {}, .mtu = 0};  // zeros: as the device says
+    bool says_mac = false;                           // whether its MAC address is from the file
     bool advertise = false;                          // router advertisements
     std::uint16_t vlan = 0, parent = 0;              // its tag, and the number of the interface that it is on
   };
@@ -192,7 +193,7 @@ class configuration_reader : words {
       else if (accept("vlan")) vlan(made, w.at);
       else if (accept("address")) addresses(made.link);
       else if (accept("mtu")) made.link.mtu = static_cast<std::uint16_t>(number(68, 65535));
-      else if (accept("mac")) mac(made.link);
+      else if (accept("mac")) mac(made);
       else if (accept("advertise")) made.advertise = true;
       else expected(w, "device, vlan, address, mtu, mac, advertise or \"}\"");
       if (w.text != "address") once(w, said);
@@ -200,7 +201,7 @@ class configuration_reader : words {
     if (made.device.empty()) fail(name.at, "an interface needs a device: device \"af_packet:eth0\"");
     if (lacks_link_local(made.link.addresses) && made.link.addresses.size() == made.link.addresses.most)
       fail(name.at, "so many addresses leave no room for a link-local IPv6 one: name it among them, or leave one out");
-    if (made.vlan != 0 && made.link.mac != runnel::mac_address{}) fail(name.at, "a VLAN has no MAC address of its own");
+    if (made.vlan != 0 && made.says_mac) fail(name.at, "a VLAN has no MAC address of its own");
     to_.interfaces.push_back(made);
   }
   void device(configuration::interface& made, std::size_t at) {
@@ -223,10 +224,11 @@ class configuration_reader : words {
       if (other.parent == made.parent && other.vlan == made.vlan) fail(at, "this tag is of interface " + other.name);
     made.device = "vlan " + std::to_string(made.vlan) + " on " + std::string(w.text);
   }
-  void mac(runnel::ip_interface& link) {
+  void mac(configuration::interface& made) {
     const word w = next();
-    link.mac = value(w, runnel::parse_mac, "a MAC address");
-    if (link.mac.is_multicast())
+    made.link.mac = value(w, runnel::parse_mac, "a MAC address");
+    made.says_mac = true;
+    if (made.link.mac.is_multicast())
       fail(w.at, "expected a MAC address of one host: " + std::string(w.text) + " is of many");
   }
   void addresses(runnel::ip_interface& link) {

@@ -268,6 +268,8 @@ struct router {
       const runnel::ip_interface& its = next.interfaces[i].link;
       if (its.mac != runnel::mac_address{} && its.mac != links[i + 1].mac)
         return "another MAC address of interface " + next.interfaces[i].name + " needs a restart";
+      if (config.interfaces[i].says_mac && !next.interfaces[i].says_mac)
+        return "interface " + next.interfaces[i].name + " without its mac needs a restart";
       fresh_links[i + 1].addresses = its.addresses;
       fresh_links[i + 1].mtu = its.mtu != 0 ? its.mtu : std::uint16_t{1500};
     }

@@ -358,7 +358,32 @@ TEST_CASE("gateway: a reload refuses what it does not put into force") {
   for (const char* limit : {"connections 7", "ipv6_connections 7", "neighbours 7", "fragments 7"})
     CHECK(reload(std::string("limits { ") + limit + " }") == "other limits need a restart");
   CHECK(reload("metrics 127.0.0.1:9100") == "other metrics need a restart");
+  {
+    // Who reloads fills in the address that is in force.
+    gateway::configuration next;
+    REQUIRE(read_configuration("interface lan { device \"null:\" address 10.0.0.1/24 }", &next) == "ok");
+    auto fresh = loaded_rules(next);
+    next.interfaces[0].link.mac = mac("02:00:00:00:00:01");
+    CHECK(r.reload(std::move(next), std::move(fresh)) == "interface lan without its mac needs a restart");
+  }
   CHECK(reload("") == "");
+}
+
+TEST_CASE("gateway: a MAC address that the file has not said may be said by a reload, when it is the one in force") {
+  const auto read = [](const char* more, gateway::configuration& c) {
+    REQUIRE(read_configuration(std::string("interface lan { device \"null:\" address 10.0.0.1/24 ") + more + "}", &c) ==
+            "ok");
+    c.interfaces[0].link.mac = mac("02:00:00:00:00:01");
+    return loaded_rules(c);
+  };
+  gateway::configuration c;
+  auto rules = read("", c);
+  gateway::router r(std::move(c), std::move(rules));
+  for (const char* const more : {"", "mac 02:00:00:00:00:01 "}) {
+    gateway::configuration next;
+    rules = read(more, next);
+    CHECK(r.reload(std::move(next), std::move(rules)) == "");
+  }
 }
 
 TEST_CASE("gateway: there is room for all groups of routers that a configuration says") {
