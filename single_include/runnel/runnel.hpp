@@ -23401,6 +23401,13 @@ enum class tap_mode : std::uint8_t {
   tun,  ///< IPv4 and IPv6 packets without a link header (link_type::raw_ip)
 };
 
+/// Whether the interface stays when the last device on it is closed.
+enum class tap_persistence : std::uint8_t {
+  unchanged,  ///< one that is made here goes; one that was made to stay, as by `ip tuntap add`, stays
+  on,         ///< it stays
+  off,        ///< it goes, also one that was made to stay
+};
+
 /// How an interface is opened. What is not given stays as the kernel has it.
 struct tap_options {
   tap_mode mode = tap_mode::tap;
@@ -23411,8 +23418,8 @@ struct tap_options {
   /// The kernel hands over TCP and UDP in pieces of up to 64 KiB, to be cut to `segment_size` by whoever puts them on a
   /// wire, and takes such pieces. Implies `vnet_header`, and slots of 64 KiB.
   bool segmentation = false;
-  bool up = true;         ///< set the interface up
-  bool persist = false;   ///< the interface stays when the last device on it is closed
+  bool up = true;                                        ///< set the interface up
+  tap_persistence persist = tap_persistence::unchanged;  ///< whether it stays when the last device on it is closed
   std::uint32_t mtu = 0;  ///< longest packet in bytes, without the Ethernet header; 0: as it is
   mac_address mac{};      ///< of the kernel's side; zeros: as it is
   /// Where to open it: a name of `ip netns`, or a path, as /proc/PID/ns/net or, of an open descriptor,
@@ -23490,9 +23497,9 @@ class tap {
     if (!now) return now.error();
     auto made = finish(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(*settings), now->mtu,
                        options);
-    // At the end: nothing stays of what could not be opened.
-    if (made && options.persist) {
-      if (auto set = made->set_persistent(true); !set) return set.error();
+    // At the end: nothing stays of what could not be opened, and nothing goes for it.
+    if (made && options.persist != tap_persistence::unchanged) {
+      if (auto set = made->set_persistent(options.persist == tap_persistence::on); !set) return set.error();
     }
     return made;
   }
@@ -23503,7 +23510,7 @@ class tap {
   [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
   /// The interface: its MTU, its address, up and down. It may be changed at any time.
   [[nodiscard]] network_interface& settings() noexcept { return interface_; }
-  /// Whether the interface stays when the last device on it is closed.
+  /// Sets whether the interface stays when the last device on it is closed. `on`, or why it cannot be set.
   result<bool, error> set_persistent(bool on) noexcept {
     if (::ioctl(file_.get(), TUNSETPERSIST, on ? 1ul : 0ul) != 0)
       return problem("set the persistence of", name(), errno, "");
@@ -23862,12 +23869,15 @@ class device_uri {
   // Each sets `to` when the option is there, and leaves it alone otherwise.
 
   /// `promiscuous`, `promiscuous=yes`, `promiscuous=no`.
-  device_uri& flag(const char* key, bool& to) noexcept {
+  device_uri& flag(const char* key, bool& to) noexcept { return flag(key, to, true, false); }
+  /// The same where it matters whether "no" was said.
+  template <class T>
+  device_uri& flag(const char* key, T& to, T yes, T no) noexcept {
     const option* o = find(key);
     if (o == nullptr) return *this;
     const char* value = o->value;
-    if (o->is_flag || same_text(value, "yes")) to = true;
-    else if (same_text(value, "no")) to = false;
+    if (o->is_flag || same_text(value, "yes")) to = yes;
+    else if (same_text(value, "no")) to = no;
     else wrong(key, value, "give yes or no");
     return *this;
   }
@@ -26646,7 +26656,9 @@ template <class Uri>
 opened_device open_tap_as(device::tap_mode mode, Uri& uri, pool* memory) noexcept {
   device::tap_options o{.mode = mode, .memory = memory};
   uri.flag("create", o.create).flag("multi_queue", o.multi_queue).flag("vnet_header", o.vnet_header);
-  uri.flag("segmentation", o.segmentation).flag("up", o.up).flag("persist", o.persist).number("mtu", o.mtu, 1, 65535);
+  uri.flag("segmentation", o.segmentation).flag("up", o.up);
+  uri.flag("persist", o.persist, device::tap_persistence::on, device::tap_persistence::off);
+  uri.number("mtu", o.mtu, 1, 65535);
   if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
   uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
   uri.number("packet_bytes", o.packet_bytes, 1, 65535);

@@ -284,6 +284,9 @@ TEST_CASE("each option of an interface does what it says") {
     CHECK(is_up("tap0"));
     CHECK(problem("tap:tap0").find("another program has it open") != std::string::npos);
   }
+  CHECK(is_up("tap0"));
+  CHECK(problem("tap:tap0?persist=no") == "it was opened");
+  CHECK_FALSE(device::network_interface::open("tap0"));
   auto one = opened("tap:tap1?multi_queue"), two = opened("tap:tap1?multi_queue");
   CHECK(opened("tap:tap2?segmentation&packets=8").memory().packet_bytes() == 65535);
   CHECK(problem("tap:tap2?packet_bytes=100").find("larger slots: packet_bytes") != std::string::npos);

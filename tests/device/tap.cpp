@@ -373,7 +373,8 @@ TEST_CASE("MTU, address, persistence, and a name with a number of the kernel's c
   const fresh_namespace here;
   if (!here) return;
   {
-    auto tap = device::tap::open("tap%d", {.up = false, .persist = true, .mtu = 9000, .mac = {{2, 0, 0, 0, 0, 9}}});
+    auto tap = device::tap::open(
+        "tap%d", {.up = false, .persist = device::tap_persistence::on, .mtu = 9000, .mac = {{2, 0, 0, 0, 0, 9}}});
     REQUIRE_MESSAGE(tap, message(tap));
     CHECK(same_text(tap->name(), "tap0"));
     auto about = tap->settings().status();
@@ -398,6 +399,26 @@ TEST_CASE("MTU, address, persistence, and a name with a number of the kernel's c
   auto gone = device::tap::open("tap0", {.create = false});
   REQUIRE_FALSE(gone);
   CHECK(same_text(gone.error().message(), "tap: open tap0: no such interface: there are lo"));
+}
+
+TEST_CASE("an interface that was made to stay does so, until somebody says no") {
+  const fresh_namespace here;
+  if (!here) return;
+  const auto is_there = [] { return device::network_interface::open("tap0").has_value(); };
+  const auto open_and_close = [](const device::tap_options& options) {
+    const auto tap = device::tap::open("tap0", options);
+    REQUIRE_MESSAGE(tap, message(tap));
+  };
+  REQUIRE(std::system("ip tuntap add tap0 mode tap") == 0);
+  open_and_close({});
+  CHECK(is_there());
+  // One that could not be opened is as it was.
+  CHECK_FALSE(device::tap::open("tap0", {.persist = device::tap_persistence::off, .mtu = 9000, .packet_bytes = 2048}));
+  CHECK(is_there());
+  open_and_close({.persist = device::tap_persistence::off});
+  CHECK_FALSE(is_there());
+  open_and_close({.persist = device::tap_persistence::on});
+  CHECK(is_there());
 }
 
 TEST_CASE("what cannot be opened says why, and leaves nothing behind") {

@@ -132,7 +132,9 @@ template <class Uri>
 opened_device open_tap_as(device::tap_mode mode, Uri& uri, pool* memory) noexcept {
   device::tap_options o{.mode = mode, .memory = memory};
   uri.flag("create", o.create).flag("multi_queue", o.multi_queue).flag("vnet_header", o.vnet_header);
-  uri.flag("segmentation", o.segmentation).flag("up", o.up).flag("persist", o.persist).number("mtu", o.mtu, 1, 65535);
+  uri.flag("segmentation", o.segmentation).flag("up", o.up);
+  uri.flag("persist", o.persist, device::tap_persistence::on, device::tap_persistence::off);
+  uri.number("mtu", o.mtu, 1, 65535);
   if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
   uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
   uri.number("packet_bytes", o.packet_bytes, 1, 65535);

@@ -58,6 +58,13 @@ enum class tap_mode : std::uint8_t {
   tun,  ///< IPv4 and IPv6 packets without a link header (link_type::raw_ip)
 };
 
+/// Whether the interface stays when the last device on it is closed.
+enum class tap_persistence : std::uint8_t {
+  unchanged,  ///< one that is made here goes; one that was made to stay, as by `ip tuntap add`, stays
+  on,         ///< it stays
+  off,        ///< it goes, also one that was made to stay
+};
+
 /// How an interface is opened. What is not given stays as the kernel has it.
 struct tap_options {
   tap_mode mode = tap_mode::tap;
@@ -68,8 +75,8 @@ struct tap_options {
   /// The kernel hands over TCP and UDP in pieces of up to 64 KiB, to be cut to `segment_size` by whoever puts them on a
   /// wire, and takes such pieces. Implies `vnet_header`, and slots of 64 KiB.
   bool segmentation = false;
-  bool up = true;         ///< set the interface up
-  bool persist = false;   ///< the interface stays when the last device on it is closed
+  bool up = true;                                        ///< set the interface up
+  tap_persistence persist = tap_persistence::unchanged;  ///< whether it stays when the last device on it is closed
   std::uint32_t mtu = 0;  ///< longest packet in bytes, without the Ethernet header; 0: as it is
   mac_address mac{};      ///< of the kernel's side; zeros: as it is
   /// Where to open it: a name of `ip netns`, or a path, as /proc/PID/ns/net or, of an open descriptor,
@@ -147,9 +154,9 @@ class tap {
     if (!now) return now.error();
     auto made = finish(static_cast<detail::file_handle&&>(file), static_cast<network_interface&&>(*settings), now->mtu,
                        options);
-    // At the end: nothing stays of what could not be opened.
-    if (made && options.persist) {
-      if (auto set = made->set_persistent(true); !set) return set.error();
+    // At the end: nothing stays of what could not be opened, and nothing goes for it.
+    if (made && options.persist != tap_persistence::unchanged) {
+      if (auto set = made->set_persistent(options.persist == tap_persistence::on); !set) return set.error();
     }
     return made;
   }
@@ -160,7 +167,7 @@ class tap {
   [[nodiscard]] const char* name() const noexcept { return interface_.name(); }
   /// The interface: its MTU, its address, up and down. It may be changed at any time.
   [[nodiscard]] network_interface& settings() noexcept { return interface_; }
-  /// Whether the interface stays when the last device on it is closed.
+  /// Sets whether the interface stays when the last device on it is closed. `on`, or why it cannot be set.
   result<bool, error> set_persistent(bool on) noexcept {
     if (::ioctl(file_.get(), TUNSETPERSIST, on ? 1ul : 0ul) != 0)
       return problem("set the persistence of", name(), errno, "");

@@ -85,12 +85,15 @@ class device_uri {
   // Each sets `to` when the option is there, and leaves it alone otherwise.
 
   /// `promiscuous`, `promiscuous=yes`, `promiscuous=no`.
-  device_uri& flag(const char* key, bool& to) noexcept {
+  device_uri& flag(const char* key, bool& to) noexcept { return flag(key, to, true, false); }
+  /// The same where it matters whether "no" was said.
+  template <class T>
+  device_uri& flag(const char* key, T& to, T yes, T no) noexcept {
     const option* o = find(key);
     if (o == nullptr) return *this;
     const char* value = o->value;
-    if (o->is_flag || same_text(value, "yes")) to = true;
-    else if (same_text(value, "no")) to = false;
+    if (o->is_flag || same_text(value, "yes")) to = yes;
+    else if (same_text(value, "no")) to = no;
     else wrong(key, value, "give yes or no");
     return *this;
   }
