@@ -10,9 +10,9 @@
 //     sniff -i pcap:examples/capture.pcap -c 10 icmp6
 //
 // Ctrl-C ends it, and so does kill. It keeps up with the wire, whoever reads its lines: when the terminal is too slow,
-// lines are left out, and it says how many. On a terminal, counters are shown while it writes a capture. AF_PACKET sees
-// what comes in, as the kernel does, and not what this machine sends; AF_XDP takes packets away from the kernel, so
-// that it is not for looking on.
+// lines are left out, and it says how many. On a terminal, counters are shown while it writes a capture. It says when
+// the interface is down, and waits until it is up. AF_PACKET sees what comes in, as the kernel does, and not what this
+// machine sends; AF_XDP takes packets away from the kernel, so that it is not for looking on.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -109,9 +109,15 @@ class time_of_day {
 
 class sniffer {
  public:
-  sniffer(device::any_device& nic, std::optional<pcap_writer> out, std::uint64_t count, bool patient,
-          timer_wheel& timers, instant now)
-      : nic_(nic), out_(std::move(out)), left_(count), lines_(patient), timers_(timers), told_(now) {
+  sniffer(device::any_device& nic, std::optional<device::network_interface> its, std::optional<pcap_writer> out,
+          std::uint64_t count, bool patient, timer_wheel& timers, instant now)
+      : nic_(nic),
+        interface_(std::move(its)),
+        out_(std::move(out)),
+        left_(count),
+        lines_(patient),
+        timers_(timers),
+        told_(now - seconds(1)) {
     timers_.schedule(next_look_, now);
   }
 
@@ -136,12 +142,22 @@ class sniffer {
  private:
   // The disk is full, or whoever read the lines has gone away.
   [[nodiscard]] bool nobody_takes_it() const { return out_ ? out_->failure() != nullptr : lines_.broken() != 0; }
+  // Nobody should wait without knowing that nothing can come.
+  void look_at(const device::network_interface& its) {
+    const auto status = its.status();
+    if (!status || status->up == up_) return;
+    up_ = status->up;
+    const char* const name = its.name();
+    if (up_) std::fprintf(stderr, "%s is up\n", name);
+    else std::fprintf(stderr, "%s is down, and nothing comes before it is up: ip link set %s up\n", name, name);
+  }
   // Every 50 ms: what was not shown yet; every second: what is not in the file yet, and how it goes.
   void look_after(instant now) {
     timers_.schedule(next_look_, now + milliseconds(50));
     lines_.show_some();
     if (now - told_ < seconds(1)) return;
     told_ = now;
+    if (interface_) look_at(*interface_);
     if (out_) out_->flush();
     if (out_ && terminal_) report("\r", "");
   }
@@ -162,6 +178,8 @@ class sniffer {
   }
 
   device::any_device& nic_;
+  std::optional<device::network_interface> interface_;  // that of the device, if it has one
+  bool up_ = true;
   std::optional<pcap_writer> out_;
   std::uint64_t left_, received_ = 0, matched_ = 0;
   screen lines_;
@@ -193,6 +211,11 @@ struct arguments {
     return device != nullptr;
   }
   [[nodiscard]] bool reads_capture() const { return std::strncmp(device, "pcap:", 5) == 0; }
+  // The kinds of devices that are an interface of the name of the device.
+  [[nodiscard]] bool is_interface() const {
+    const std::string kind(device, std::strcspn(device, ":"));
+    return kind == "af_packet" || kind == "af_xdp" || kind == "tap" || kind == "tun";
+  }
   // Whether what is written would destroy what is read.
   [[nodiscard]] bool writes_what_it_reads() const {
     std::error_code none_there;
@@ -238,7 +261,10 @@ int main(int argc, char** argv) {
 
   real_clock time;
   timer_wheel timers(milliseconds(1), time.now());
-  static sniffer sniff(*nic, std::move(out), asked.count, asked.reads_capture(), timers, time.now());
+  std::optional<device::network_interface> its;
+  if (asked.is_interface())
+    if (auto found = device::network_interface::open(nic->name())) its.emplace(std::move(*found));
+  static sniffer sniff(*nic, std::move(its), std::move(out), asked.count, asked.reads_capture(), timers, time.now());
   auto path = xdp([&](frame& f, const subject& s) {
                 if (!sniff.see(f, s, wanted(s))) running->stop();
               }) |
