@@ -17928,6 +17928,7 @@ class xsk_queue {
       : receiver_(static_cast<xsk_socket&&>(receiver)),
         sender_(static_cast<xsk_socket&&>(sender)),
         level_(level),
+        refill_batch_(level / 2 < most_refilled ? (level + 1) / 2 : most_refilled),
         number_(number),
         busy_polling_(busy_polling) {}
 
@@ -17971,7 +17972,7 @@ class xsk_queue {
     }
     if (driver_was_busy_) [[unlikely]]
       kick(counts);
-    if (level_ - receiving_ >= refill_batch || n == 0) refill(umem);
+    if (level_ - receiving_ >= refill_batch_ || n == 0) refill(umem);
     return n;
   }
 
@@ -18023,8 +18024,8 @@ class xsk_queue {
   }
 
  private:
-  // So many slots are given to the kernel at once, or more.
-  static constexpr std::uint32_t refill_batch = 32;
+  // So many slots are given to the kernel at once, or more; of few, half of them, so that it never has none.
+  static constexpr std::uint32_t most_refilled = 32;
   // Of an Ethernet header: the kernel takes less, but drivers need not be ready for it.
   static constexpr std::uint32_t shortest = 14;
 
@@ -18134,6 +18135,7 @@ class xsk_queue {
   xsk_socket receiver_;
   xsk_socket sender_;
   std::uint32_t level_;
+  std::uint32_t refill_batch_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
   std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
   std::uint8_t number_;             // of the interface's queue

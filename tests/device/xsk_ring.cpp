@@ -320,6 +320,20 @@ TEST_CASE(
   CHECK(f[0].length == umem.chunk - 256);
   CHECK(f[0].tailroom == 0);
   memory->release(f, 1);
+  // One has been given to the kernel in its place.
+  for (std::uint32_t i = 0; i < 4; ++i)
+    if (custody[i] != detail::xsk_custody::ours) memory->release_slots(&i, 1);
+}
+
+TEST_CASE("the kernel has slots to receive into also while each look finds packets") {
+  plain_queue k;
+  for (int round = 0; round < 10; ++round) {
+    frame f[3];
+    for (int i = 0; i < 3; ++i) k.arrives(60);
+    CHECK(k.take(f, 3) == 3);
+    CHECK(k.with(detail::xsk_custody::receive) >= 5);
+    k.memory->release(f, 3);
+  }
 }
 
 TEST_CASE("a packet that stands for several segments is lost and counted, for nobody cuts it; one segment goes") {
