@@ -1951,6 +1951,14 @@ inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
   out << ", " << s.system_calls << " system calls";
 }
 
+/// Where the places of a device's rings are. None is ever lost: when no packet is under way, no place is held.
+struct af_packet_rings {
+  std::uint32_t blocks = 0;       ///< of the receive ring
+  std::uint32_t held_blocks = 0;  ///< filled by the kernel, and not given back yet
+  std::uint32_t slots = 0;        ///< of the transmit ring, at least those that were asked for
+  std::uint32_t held_slots = 0;   ///< with packets that the interface has not sent yet
+};
+
 }  // namespace runnel::device
 
 #endif
@@ -7027,6 +7035,8 @@ class packet_receive_ring {
       oldest_ = after(oldest_);
     }
   }
+  /// How many blocks there are.
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   /// Blocks that the kernel has handed over and not got back.
   [[nodiscard]] std::uint32_t held() const noexcept {
     std::uint32_t n = 0;
@@ -7160,6 +7170,8 @@ class packet_transmit_ring {
     put_ = 0;
     return all;
   }
+  /// How many slots there are.
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   /// Slots that are not free.
   [[nodiscard]] std::uint32_t held() const noexcept {
     std::uint32_t n = 0;
@@ -7264,6 +7276,7 @@ class packet_sender {
   /// What can be written to when there is room again; -1 when only the interface knows when that is.
   [[nodiscard]] int handle() const noexcept { return gone_ ? -1 : waits_at_; }
   [[nodiscard]] const packet_sender_counters& counters() const noexcept { return count_; }
+  [[nodiscard]] const packet_transmit_ring& ring() const noexcept { return ring_; }
 
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
@@ -7807,6 +7820,10 @@ class af_packet {
     s.times_down = times_down_;
     s.system_calls = sent.calls + calls_;
     return s;
+  }
+  /// Where the places of its rings are. Counts them one by one: not for the data path.
+  [[nodiscard]] af_packet_rings rings() const noexcept {
+    return {receiver_.ring.count(), receiver_.ring.held(), sender_.ring().count(), sender_.ring().held()};
   }
 
  private:

@@ -170,6 +170,10 @@ class af_packet {
     s.system_calls = sent.calls + calls_;
     return s;
   }
+  /// Where the places of its rings are. Counts them one by one: not for the data path.
+  [[nodiscard]] af_packet_rings rings() const noexcept {
+    return {receiver_.ring.count(), receiver_.ring.held(), sender_.ring().count(), sender_.ring().held()};
+  }
 
  private:
   // The kernel drops every packet that would begin more than 65535 bytes behind its header.

@@ -72,6 +72,14 @@ inline void print(text_writer& out, const af_packet_statistics& s) noexcept {
   out << ", " << s.system_calls << " system calls";
 }
 
+/// Where the places of a device's rings are. None is ever lost: when no packet is under way, no place is held.
+struct af_packet_rings {
+  std::uint32_t blocks = 0;       ///< of the receive ring
+  std::uint32_t held_blocks = 0;  ///< filled by the kernel, and not given back yet
+  std::uint32_t slots = 0;        ///< of the transmit ring, at least those that were asked for
+  std::uint32_t held_slots = 0;   ///< with packets that the interface has not sent yet
+};
+
 }  // namespace runnel::device
 
 #endif

@@ -188,6 +188,8 @@ class packet_receive_ring {
       oldest_ = after(oldest_);
     }
   }
+  /// How many blocks there are.
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   /// Blocks that the kernel has handed over and not got back.
   [[nodiscard]] std::uint32_t held() const noexcept {
     std::uint32_t n = 0;

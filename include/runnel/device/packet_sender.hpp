@@ -51,6 +51,7 @@ class packet_sender {
   /// What can be written to when there is room again; -1 when only the interface knows when that is.
   [[nodiscard]] int handle() const noexcept { return gone_ ? -1 : waits_at_; }
   [[nodiscard]] const packet_sender_counters& counters() const noexcept { return count_; }
+  [[nodiscard]] const packet_transmit_ring& ring() const noexcept { return ring_; }
 
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.

@@ -92,6 +92,8 @@ class packet_transmit_ring {
     put_ = 0;
     return all;
   }
+  /// How many slots there are.
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   /// Slots that are not free.
   [[nodiscard]] std::uint32_t held() const noexcept {
     std::uint32_t n = 0;
