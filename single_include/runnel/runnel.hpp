@@ -4338,12 +4338,13 @@ inline void this_text_is_no_prefix() noexcept {}
 #ifndef RUNNEL_DEVICE_NETWORK_INTERFACE_HPP
 #define RUNNEL_DEVICE_NETWORK_INTERFACE_HPP
 
-#include <cstddef>  // byte, size_t
+#include <cstddef>  // byte, offsetof, size_t
 #include <cstdint>  // uint16_t, uint32_t
 
 #if defined(__linux__)
 
 #include <linux/ethtool.h>    // ethtool_channels
+#include <linux/if_link.h>    // if_stats_msg, rtnl_link_stats64
 #include <linux/netlink.h>    // nlmsghdr
 #include <linux/rtnetlink.h>  // ifinfomsg, rtattr
 
@@ -4450,10 +4451,10 @@ class network_interface {
   /// copied: a literal.
   [[nodiscard]] static result<network_interface, error> open_for(const char* where, const char* name) noexcept {
     using namespace detail;
-    file_handle socket(sys::socket(sys::af_inet, sys::sock_dgram | sys::sock_cloexec, 0), true);
-    if (socket.get() < 0) {
-      // A kernel without IPv4 answers the same questions on a socket of its own family.
-      socket = file_handle(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
+    // Of a family that each kernel has, and which answers more than others: netdevice(7) works by any socket.
+    file_handle socket(sys::socket(sys::af_netlink, sys::sock_raw | sys::sock_cloexec, NETLINK_ROUTE), true);
+    if (socket.get() < 0) {  // as in a sandbox that knows nothing of it
+      socket = file_handle(sys::socket(sys::af_inet, sys::sock_dgram | sys::sock_cloexec, 0), true);
       if (const int number = errno; socket.get() < 0)
         return error(where, "open", short_name(name).c_str(), ::strerror(number), opening_advice(number, ""), number);
     }
@@ -4501,6 +4502,37 @@ class network_interface {
       if (queues != 0) s.queues = queues;
     }
     return s;
+  }
+
+  /// Packets that the kernel had to send by it and dropped, since it was made: what `ip -s link` says. Of a TAP those
+  /// that its program was too slow for. 0 when the kernel does not say (before Linux 4.7). Two system calls.
+  [[nodiscard]] std::uint64_t transmit_drops() const noexcept {
+    using namespace detail;
+    struct {
+      ::nlmsghdr header;
+      ::if_stats_msg about;
+    } ask{};
+    ask.header.nlmsg_len = sizeof ask;
+    ask.header.nlmsg_type = RTM_GETSTATS;
+    ask.header.nlmsg_flags = NLM_F_REQUEST;
+    ask.about.ifindex = static_cast<std::uint32_t>(index_);
+    ask.about.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64);
+    struct {
+      ::nlmsghdr header;
+      ::if_stats_msg about;
+      ::rtattr attribute;
+      char counters[512];  // of which newer kernels have more
+    } answer{};
+    constexpr std::size_t before = offsetof(decltype(answer), counters);
+    constexpr std::size_t at = offsetof(::rtnl_link_stats64, tx_dropped);
+    std::uint64_t drops = 0;
+    if (sys::sendto(socket_.get(), &ask, sizeof ask, sys::msg_dontwait) < 0) return 0;
+    const ::ssize_t got = sys::recvfrom(socket_.get(), &answer, sizeof answer, sys::msg_dontwait);
+    if (got < static_cast<::ssize_t>(before + at + sizeof drops) || answer.header.nlmsg_type != RTM_NEWSTATS ||
+        answer.attribute.rta_type != IFLA_STATS_LINK_64)
+      return 0;
+    __builtin_memcpy(&drops, answer.counters + at, sizeof drops);
+    return drops;
   }
 
   /// Sets it up or down. Whether it was up before.
@@ -23456,6 +23488,7 @@ struct tap_statistics {
   std::uint64_t received = 0;           ///< packets handed out
   std::uint64_t received_bytes = 0;     ///< of these
   std::uint64_t reads = 0;              ///< system calls for that, those that found nothing included
+  std::uint64_t dropped = 0;            ///< lost because the interface's queue was full; of all its queues together
   std::uint64_t too_long = 0;           ///< received and lost: longer than a slot (drop_reason::too_big)
   std::uint64_t malformed = 0;          ///< received and lost: the kernel's header cannot be right
   std::uint64_t transmitted = 0;        ///< packets that the kernel took
@@ -23471,7 +23504,8 @@ struct tap_statistics {
 inline void print(text_writer& out, const tap_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  detail::print_counted(out, {{s.too_long, "lost as too long"},
+  detail::print_counted(out, {{s.dropped, "dropped by a full queue"},
+                              {s.too_long, "lost as too long"},
                               {s.malformed, "lost as malformed"},
                               {s.refused, "refused by a full interface"},
                               {s.while_down, "lost while it was down"},
@@ -23483,7 +23517,7 @@ inline void print(text_writer& out, const tap_statistics& s) noexcept {
 /// the pool (RUNNEL_ASSERT). An interface that it made goes with the last queue, unless it is persistent.
 ///
 /// What comes while nobody receives waits in the kernel, as many packets as the interface's queue is long (`ip link`
-/// says `qlen`); more are lost, and counted there as dropped on transmission (`ip -s link`).
+/// says `qlen`); more are lost, and counted (`statistics().dropped`).
 class tap {
  public:
   /// Opens an interface, or makes it. `name` is its name, or one with a %d in it, which the kernel replaces by the
@@ -23593,8 +23627,13 @@ class tap {
 
   /// Packets that were taken by `transmit` and lost.
   [[nodiscard]] std::uint64_t lost() const noexcept { return statistics_.while_down + statistics_.invalid; }
-  /// What it has done.
-  [[nodiscard]] const tap_statistics& statistics() const noexcept { return statistics_; }
+  /// What it has done. Asks the kernel for what it dropped, by two system calls; what it said last stays when the
+  /// interface is gone, or was moved to another network namespace.
+  [[nodiscard]] const tap_statistics& statistics() noexcept {
+    const std::uint64_t drops = interface_.transmit_drops();
+    if (drops > dropped_before_ + statistics_.dropped) statistics_.dropped = drops - dropped_before_;
+    return statistics_;
+  }
 
  private:
   static constexpr std::size_t header_bytes = sizeof(detail::virtio_net_header);
@@ -23611,6 +23650,7 @@ class tap {
         room_(memory_.get().headroom() + memory_.get().packet_bytes() - headroom),
         link_(options.mode == tap_mode::tap ? link_type::ethernet : link_type::raw_ip),
         header_(options.vnet_header || options.segmentation),
+        dropped_before_(interface_.transmit_drops()),
         failure_("tap", "use", interface_.name(), "the interface was deleted", "open it again", ENODEV) {}
 
   static error problem(const char* what, const char* on, int number, const char* advice) noexcept {
@@ -23795,6 +23835,7 @@ class tap {
   link_type link_;
   bool header_;
   bool gone_ = false;
+  std::uint64_t dropped_before_;  // by the interface, before it was opened here
   tap_statistics statistics_;
   error failure_;  // when it is gone
 };

@@ -68,6 +68,9 @@ class raw_socket {
     to.sll_family = detail::sys::af_packet;
     to.sll_protocol = detail::to_big(std::uint16_t{3});  // ETH_P_ALL
     to.sll_ifindex = about->index();
+    const int room = 4 << 20;  // for what comes before somebody looks
+    (void)detail::sys::setsockopt(file_.get(), detail::sys::sol_socket, detail::sys::so_rcvbufforce, &room,
+                                  sizeof room);
     REQUIRE(detail::sys::bind(file_.get(), &to, sizeof to) == 0);
   }
   [[nodiscard]] bool send(bytes frame) {

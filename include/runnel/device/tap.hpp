@@ -94,6 +94,7 @@ struct tap_statistics {
   std::uint64_t received = 0;           ///< packets handed out
   std::uint64_t received_bytes = 0;     ///< of these
   std::uint64_t reads = 0;              ///< system calls for that, those that found nothing included
+  std::uint64_t dropped = 0;            ///< lost because the interface's queue was full; of all its queues together
   std::uint64_t too_long = 0;           ///< received and lost: longer than a slot (drop_reason::too_big)
   std::uint64_t malformed = 0;          ///< received and lost: the kernel's header cannot be right
   std::uint64_t transmitted = 0;        ///< packets that the kernel took
@@ -109,7 +110,8 @@ struct tap_statistics {
 inline void print(text_writer& out, const tap_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  detail::print_counted(out, {{s.too_long, "lost as too long"},
+  detail::print_counted(out, {{s.dropped, "dropped by a full queue"},
+                              {s.too_long, "lost as too long"},
                               {s.malformed, "lost as malformed"},
                               {s.refused, "refused by a full interface"},
                               {s.while_down, "lost while it was down"},
@@ -121,7 +123,7 @@ inline void print(text_writer& out, const tap_statistics& s) noexcept {
 /// the pool (RUNNEL_ASSERT). An interface that it made goes with the last queue, unless it is persistent.
 ///
 /// What comes while nobody receives waits in the kernel, as many packets as the interface's queue is long (`ip link`
-/// says `qlen`); more are lost, and counted there as dropped on transmission (`ip -s link`).
+/// says `qlen`); more are lost, and counted (`statistics().dropped`).
 class tap {
  public:
   /// Opens an interface, or makes it. `name` is its name, or one with a %d in it, which the kernel replaces by the
@@ -231,8 +233,13 @@ class tap {
 
   /// Packets that were taken by `transmit` and lost.
   [[nodiscard]] std::uint64_t lost() const noexcept { return statistics_.while_down + statistics_.invalid; }
-  /// What it has done.
-  [[nodiscard]] const tap_statistics& statistics() const noexcept { return statistics_; }
+  /// What it has done. Asks the kernel for what it dropped, by two system calls; what it said last stays when the
+  /// interface is gone, or was moved to another network namespace.
+  [[nodiscard]] const tap_statistics& statistics() noexcept {
+    const std::uint64_t drops = interface_.transmit_drops();
+    if (drops > dropped_before_ + statistics_.dropped) statistics_.dropped = drops - dropped_before_;
+    return statistics_;
+  }
 
  private:
   static constexpr std::size_t header_bytes = sizeof(detail::virtio_net_header);
@@ -249,6 +256,7 @@ class tap {
         room_(memory_.get().headroom() + memory_.get().packet_bytes() - headroom),
         link_(options.mode == tap_mode::tap ? link_type::ethernet : link_type::raw_ip),
         header_(options.vnet_header || options.segmentation),
+        dropped_before_(interface_.transmit_drops()),
         failure_("tap", "use", interface_.name(), "the interface was deleted", "open it again", ENODEV) {}
 
   static error problem(const char* what, const char* on, int number, const char* advice) noexcept {
@@ -433,6 +441,7 @@ class tap {
   link_type link_;
   bool header_;
   bool gone_ = false;
+  std::uint64_t dropped_before_;  // by the interface, before it was opened here
   tap_statistics statistics_;
   error failure_;  // when it is gone
 };
