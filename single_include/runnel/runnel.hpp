@@ -14329,7 +14329,7 @@ inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
                               {s.lost, "lost"},
                               {s.refused, "refused by a full ring"},
                               {s.no_slot, "without a slot to copy to"},
-                              {s.kernel_dropped, "dropped by the kernel"},
+                              {s.kernel_dropped, "dropped by the kernel (mostly: longer than a slot)"},
                               {s.kernel_ring_full, "dropped by a full receive ring"},
                               {s.kernel_no_slot, "dropped without a free slot"},
                               {s.kernel_invalid, "invalid descriptors"},
@@ -17395,8 +17395,7 @@ template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
 //
 //     // with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON:
 //     auto handles = device::af_xdp_handles::open("eth0");
-//     const device::af_xdp_handles::numbers n = handles->release();   // plain file descriptors, to be sent by
-//     SCM_RIGHTS
+//     const device::af_xdp_handles::numbers n = handles->release();   // file descriptors, to be sent by SCM_RIGHTS
 //     // in a process that has them now, under numbers of its own, without privileges:
 //     auto nic = device::af_xdp::adopt(device::af_xdp_handles(n));
 //

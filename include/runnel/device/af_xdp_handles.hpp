@@ -4,8 +4,7 @@
 //
 //     // with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON:
 //     auto handles = device::af_xdp_handles::open("eth0");
-//     const device::af_xdp_handles::numbers n = handles->release();   // plain file descriptors, to be sent by
-//     SCM_RIGHTS
+//     const device::af_xdp_handles::numbers n = handles->release();   // file descriptors, to be sent by SCM_RIGHTS
 //     // in a process that has them now, under numbers of its own, without privileges:
 //     auto nic = device::af_xdp::adopt(device::af_xdp_handles(n));
 //
