@@ -56,7 +56,8 @@ class arriving_port {
 };
 
 constexpr std::uint16_t wan = 2;
-constexpr std::uint32_t usual = connection_config{}.connections, million = 1 << 20;
+// Room for connections: as one would give it, for twice as many as are there, and crowded, for hardly more than that.
+constexpr std::uint32_t usual = connection_config{}.connections, roomy = 1 << 21, crowded = 1 << 20;
 
 struct fixture {
   connection_config config;
@@ -162,10 +163,10 @@ struct leave_alone {
 };
 
 // Packets of connections that exist.
-template <std::size_t Flows, bool Translate>
+template <std::size_t Flows, std::uint32_t Room, bool Translate>
 void forward_known(benchmark::State& state) {
   const arrivals all(Flows, begins::no);
-  const auto f = std::make_unique<fixture>(all, Flows < usual ? usual : million);
+  const auto f = std::make_unique<fixture>(all, Room);
   const auto measure = [&](auto&& path) {
     auto attached = attach(f->port, path, {.budget = default_burst});
     manual_clock time;
@@ -192,11 +193,10 @@ void answer_all(fixture& f, manual_clock& time) {
 }
 
 // Packets of connections that exist, were answered, and whose flows go the fast way. The clock goes on as it would.
-template <std::size_t Flows>
+template <std::size_t Flows, std::uint32_t Room>
 void forward_offloaded(benchmark::State& state) {
   const arrivals all(Flows, begins::no);
-  const std::uint32_t room = Flows < usual ? usual : million;
-  const auto f = std::make_unique<fixture>(all, room, 2 * room);
+  const auto f = std::make_unique<fixture>(all, Room, 2 * Room);
   auto slow = f->path(nat<hook_point::prerouting>(f->translations) | f->snat(), flow_add(f->flows) | transmit(f->port));
   auto path = parse() | fast_path(f->flows).on<offloaded>(transmit(f->port)).on<other>(shared(slow));
   auto attached = attach(f->port, path, {.budget = default_burst});
@@ -227,10 +227,10 @@ void forward_offloaded(benchmark::State& state) {
 
 // First packets only, UDP and TCP: at 12,000 a second, whose connections live for 30 or 120 seconds, 900,000 are there
 // at a time, and as many expire as begin.
-template <bool Translate>
+template <std::uint32_t Room, bool Translate>
 void begin(benchmark::State& state) {
   static const arrivals all(1 << 21, begins::yes);
-  const auto f = std::make_unique<fixture>(all, million);
+  const auto f = std::make_unique<fixture>(all, Room);
   const auto measure = [&](auto&& path) {
     auto attached = attach(f->port, path, {.budget = default_burst});
     manual_clock time;
@@ -252,13 +252,17 @@ void begin(benchmark::State& state) {
   else measure(f->path(leave_alone{}));
 }
 
-BENCHMARK((forward_known<4096, false>))->Name("gateway/4096/track");
-BENCHMARK((forward_known<4096, true>))->Name("gateway/4096/snat");
-BENCHMARK((forward_known<1'000'000, false>))->Name("gateway/1M/track");
-BENCHMARK((forward_known<1'000'000, true>))->Name("gateway/1M/snat");
-BENCHMARK((forward_offloaded<4096>))->Name("gateway/4096/fast");
-BENCHMARK((forward_offloaded<1'000'000>))->Name("gateway/1M/fast");
-BENCHMARK((begin<false>))->Name("gateway/new/track");
-BENCHMARK((begin<true>))->Name("gateway/new/snat");
+BENCHMARK((forward_known<4096, usual, false>))->Name("gateway/4096/track");
+BENCHMARK((forward_known<4096, usual, true>))->Name("gateway/4096/snat");
+BENCHMARK((forward_offloaded<4096, usual>))->Name("gateway/4096/fast");
+BENCHMARK((forward_known<1'000'000, roomy, false>))->Name("gateway/1M/track");
+BENCHMARK((forward_known<1'000'000, roomy, true>))->Name("gateway/1M/snat");
+BENCHMARK((forward_offloaded<1'000'000, roomy>))->Name("gateway/1M/fast");
+BENCHMARK((begin<roomy, false>))->Name("gateway/new/track");
+BENCHMARK((begin<roomy, true>))->Name("gateway/new/snat");
+BENCHMARK((forward_known<1'000'000, crowded, true>))->Name("gateway/1M_crowded/snat");
+BENCHMARK((forward_offloaded<1'000'000, crowded>))->Name("gateway/1M_crowded/fast");
+BENCHMARK((begin<crowded, false>))->Name("gateway/new_crowded/track");
+BENCHMARK((begin<crowded, true>))->Name("gateway/new_crowded/snat");
 
 }  // namespace

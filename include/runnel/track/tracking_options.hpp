@@ -12,6 +12,10 @@
 namespace runnel {
 
 /// How large a connection table is. Its memory is taken at construction: `connection_table::bytes_needed`.
+///
+/// Give room for twice as many connections as you expect. A table that is nearly full still has a place for every
+/// connection, but translated ones, which take two, are looked for in several cache lines then: a new one costs about
+/// 1.7 times as much as in a table that is half full.
 struct connection_config {
   std::uint32_t connections = 65536;       ///< at most this many at once, both families together; below 2^28
   std::uint32_t ipv6_connections = 16384;  ///< how many of them may be IPv6
