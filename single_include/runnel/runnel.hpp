@@ -12336,6 +12336,7 @@ enum class helper : std::int32_t {
   ktime_get_ns = 5,
   redirect = 23,
   redirect_map = 51,
+  xdp_get_buff_len = 188,  ///< Linux 5.18
 };
 
 /// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.
@@ -12471,6 +12472,9 @@ class program {
     while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set.set != set)) ++i;
     return i;
   }
+  /// Whether it takes packets that lie in several buffers, of which it reads the first: to be loaded as one that does
+  /// (BPF_F_XDP_HAS_FRAGS, Linux 5.18).
+  [[nodiscard]] constexpr bool has_frags() const noexcept { return has_frags_; }
   /// How many rules it was made of, each with a counter; 0 when it does not count.
   [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
     const std::size_t i = find(map_use::counters);
@@ -12484,6 +12488,7 @@ class program {
   std::size_t size_ = 0;
   map_description maps_[max_maps]{};
   std::size_t map_count_ = 0;
+  bool has_frags_ = false;
 };
 
 }  // namespace runnel::bpf
@@ -12810,6 +12815,7 @@ struct load_options {
   const char* name = "runnel";  ///< for `bpftool prog` and `ip link`; 15 characters are kept
   char* log = nullptr;          ///< where all of the verifier's log of a refused program goes, zero-terminated
   std::size_t log_size = 0;     ///< how much fits there; the log's end is kept where the kernel can (Linux 6.4)
+  bool has_frags = false;       ///< it takes packets in several buffers; of a `program` that is known
 };
 
 /// An XDP program that the kernel's verifier has accepted. Move-only; owns its descriptor. Its licence is "Dual
@@ -12827,6 +12833,7 @@ class loaded_program {
     a.expected_attach_type = BPF_XDP;
     a.insns = detail::address_of(instructions);
     a.insn_cnt = static_cast<std::uint32_t>(count);
+    if (options.has_frags) a.prog_flags = 1u << 5;  // BPF_F_XDP_HAS_FRAGS
     a.license = detail::address_of("Dual MIT/GPL");
     detail::copy_bpf_name(a.prog_name, options.name);
     int fd = verify(a);
@@ -12856,7 +12863,9 @@ class loaded_program {
       const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
       to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
     }
-    return load(linked, what.size(), options);
+    load_options all = options;
+    all.has_frags |= what.has_frags();
+    return load(linked, what.size(), all);
   }
   /// Takes over the descriptor of a program.
   [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
@@ -12874,7 +12883,8 @@ class loaded_program {
     return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 ? info.id : 0;
   }
   /// Runs the program on a packet, `repeat` times, and copies what it made of it to `out`; what does not fit there is
-  /// cut. The kernel takes 14 bytes at least. Maps that it writes to are written to.
+  /// cut. The kernel takes 14 bytes at least; what is longer than about 3500 lies in several buffers. Maps that it
+  /// writes to are written to.
   [[nodiscard]] result<test_outcome, error> test_run(bytes packet, mutable_bytes out = {},
                                                      std::uint32_t repeat = 1) const noexcept {
     ::bpf_attr a = detail::no_attributes();
@@ -12886,10 +12896,10 @@ class loaded_program {
     a.test.repeat = repeat;
     if (detail::bpf_call(BPF_PROG_TEST_RUN, a) != 0 && errno != ENOSPC) {
       const int number = errno;
-      return error(
-          "bpf", "run a program on a packet", "", ::strerror(number),
-          number == EINVAL ? "the kernel takes packets of 14 bytes to about a page" : detail::bpf_advice(number),
-          number);
+      return error("bpf", "run a program on a packet", "", ::strerror(number),
+                   number == EINVAL ? "the kernel takes packets of 14 bytes to about 64 KiB, before Linux 5.18 a page"
+                                    : detail::bpf_advice(number),
+                   number);
     }
     return test_outcome{a.test.retval, a.test.data_size_out, a.test.duration};
   }
@@ -15896,6 +15906,8 @@ class assembler {
     program_.maps_[program_.map_count_] = m;
     return program_.map_count_++;
   }
+  /// The program takes packets that lie in several buffers: see `program::has_frags`.
+  constexpr void accept_frags() noexcept { program_.has_frags_ = true; }
   /// Whether a way leads to what is written next.
   [[nodiscard]] constexpr bool is_reachable() const noexcept { return reachable_; }
   /// The program as far as it is written; jumps to labels that have no place yet are not good.
@@ -16023,6 +16035,10 @@ inline constexpr action to_socket{action_kind::socket};
 //     r6  the context         r8  behind the packet's last byte
 //     r7  the packet          r9  what was found: the bits of `protocol`; 0 when something is wrong with the packet
 //     fp-2 .. fp-24           where headers begin, 16 bits each: `slot`
+//     fp-52                   the packet's length, 32 bits, in a program that takes packets in several buffers:
+//     `length_at`
+//
+// Of a packet in several buffers r8 is behind the first one. Headers have to lie there; lengths are the packet's.
 //
 // The kernel's verifier walks through all ways that a packet could take, and gives up after a million instructions. Two
 // ways that meet are one for it when all that it knows of the registers is the same. So what a way has found goes
@@ -16059,6 +16075,9 @@ static_assert(0x7f + 40 + max_ipv6_extensions * 256 * 8 <= 0x7fff);
 
 [[nodiscard]] constexpr std::int32_t bit(protocol p) noexcept { return static_cast<std::int32_t>(p); }
 
+/// Where the length of a packet in several buffers is, which only a helper knows. Not a multiple of 8 either.
+inline constexpr int length_at = -52;
+
 constexpr void load_slot(assembler& a, reg to, slot s) noexcept { a.load(width::h, to, r10, static_cast<int>(s)); }
 constexpr void store_slot(assembler& a, slot s, reg from) noexcept {
   a.store(width::h, r10, static_cast<int>(s), from);
@@ -16069,6 +16088,13 @@ constexpr void store_slot(assembler& a, slot s, std::int32_t v) noexcept {
 constexpr void load_be16(assembler& a, reg to, reg from, int offset) noexcept {
   a.load(width::h, to, from, offset);
   a.big_endian(to, 16);
+}
+
+/// The packet's length.
+constexpr void load_length(assembler& a, reg to) noexcept {
+  if (a.so_far().has_frags()) return a.load(width::w, to, r10, length_at);
+  a.move(to, r8);
+  a.alu(alu_op::sub, to, r7);
 }
 
 /// Writes the dissection. While it runs, as `runnel::detail::dissection` has them: r2 here, r3 at, r4 end, r5 the type
@@ -16088,14 +16114,17 @@ class dissection_writer {
   /// The registers that every program needs: of the packet only its length is known behind it.
   static constexpr void write_start(assembler& a) noexcept {
     a.move(r6, r1);
+    if (a.so_far().has_frags()) {
+      a.call(helper::xdp_get_buff_len);
+      a.store(width::w, r10, length_at, r0);
+    }
     a.load(width::w, r7, r6, 0);  // data
     a.load(width::w, r8, r6, 4);  // data_end
   }
   /// The whole dissection; goes on behind it in any case.
   constexpr void write() noexcept {
     a_.move(r9, std::uint64_t{0});
-    a_.move(r4, r8);
-    a_.alu(alu_op::sub, r4, r7);
+    load_length(a_, r4);
     for (const slot s : {slot::transport, slot::number, slot::mpls, slot::end}) store_slot(a_, s, r4);
     for (const slot s : {slot::fragment, slot::first}) store_slot(a_, s, 0);
     const label typed = a_.make_label();
@@ -16627,10 +16656,7 @@ class locate_writer {
 
   constexpr void load_meta(match::meta_key key, std::uint16_t iif) noexcept {
     switch (key) {
-      case match::meta_key::length:
-        a_.move(r0, r8);
-        a_.alu(op::sub, r0, r7);
-        break;
+      case match::meta_key::length: load_length(a_, r0); break;
       case match::meta_key::iif: a_.move(r0, std::uint64_t{iif}); break;
       case match::meta_key::queue:
         a_.load(width::w, r0, r6, 16);
@@ -17155,8 +17181,9 @@ struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Rig
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode. `meta iif` is the number that
-// the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such refuses the program in native mode, unless `has_frags` says that
+// it takes them. It decides the same then, if the packet's headers lie in the first buffer, which has 2 KiB or more:
+// behind that it finds no headers. `meta iif` is the number that the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
 // SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
@@ -17176,6 +17203,7 @@ struct lower_options {
   std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
   std::uint32_t devices = 64;  ///< room for interfaces to redirect to
   std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
+  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3500, Linux 5.18
 };
 
 }  // namespace runnel::bpf
@@ -17191,7 +17219,9 @@ class rules_writer {
 
  public:
   explicit rules_writer(const lower_options& options) noexcept
-      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {}
+      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {
+    if (options.has_frags) a_.accept_frags();
+  }
 
   /// What a rule needs, or why it cannot be.
   void look_at(const match::condition_view& c, action what) noexcept {
@@ -17250,7 +17280,8 @@ class rules_writer {
   }
   void finish_packet() noexcept {
     const label counted = a_.make_label(), to_device = a_.make_label(), to_socket = a_.make_label();
-    a_.alu(op::sub, r8, r7);
+    if (a_.so_far().has_frags()) a_.load(width::w, r8, r10, length_at);
+    else a_.alu(op::sub, r8, r7);
     a_.move(r7, r5);
     if (options_.counters) count(counted);
     a_.move(r0, r7);
@@ -49820,6 +49851,7 @@ namespace runnel::bpf {
     case helper::ktime_get_ns: return "bpf_ktime_get_ns";
     case helper::redirect: return "bpf_redirect";
     case helper::redirect_map: return "bpf_redirect_map";
+    case helper::xdp_get_buff_len: return "bpf_xdp_get_buff_len";
   }
   return "unknown";
 }

@@ -85,8 +85,8 @@ std::vector<octets> captured() {
 
 // All packets through the program and through the rules: the same verdicts, the same counters.
 template <class Rules>
-void same_verdicts(const Rules& policy, const std::vector<octets>& packets) {
-  const auto p = bpf::lower(policy);
+void same_verdicts(const Rules& policy, const std::vector<octets>& packets, const bpf::lower_options& options = {}) {
+  const auto p = bpf::lower(policy, options);
   if (!p) FAIL(doctest::String(p.error().message()));
   const in_kernel program = in_kernel::load(*p);
   const auto here = counted(policy);
@@ -123,6 +123,23 @@ TEST_CASE("every field and header that can be lowered compares in the kernel as 
   c.flush();
   CHECK(c.held);
   CHECK(c.wrong == 0);
+}
+
+TEST_CASE("packets in several buffers: the kernel decides and counts as here") {
+  if (!can_load_programs()) return;
+  const std::vector<octets> seen = make_packets(3000, 11, 3);
+  std::vector<octets> packets = lengthened({seen.begin(), seen.begin() + 1000}, 9018);
+  for (octets& p : packets)  // some of them cut in another buffer than the first
+    if (p.size() == 9018 && (load_u8(p.data() + 40) & 3u) == 1)
+      p.resize(std::size_t{3600} + load_u8(p.data() + 41) * 20u);
+  comparison<in_kernel> c(packets, true);
+  for_all_leaves(seen, 1, [&](const condition& leaf) { c.add(leaf); });
+  c.add(meta::length > 3600 && has<udp>);
+  c.flush();
+  CHECK(c.held);
+  CHECK(c.wrong == 0);
+  same_verdicts(rules(when(meta::length > 8000) >> drop, when(udp::dport == 53) >> tx, when(has<tcp>) >> drop), packets,
+                {.has_frags = true});
 }
 
 TEST_CASE("conditions that were read from text decide in the kernel as here") {

@@ -75,7 +75,8 @@ class interpreter {
   }
   [[nodiscard]] const char* failure() const { return failure_; }
 
-  std::uint32_t queue = 0;  // by which the packet came
+  std::uint32_t queue = 0;                                  // by which the packet came
+  std::size_t first_buffer = static_cast<std::size_t>(-1);  // what of it a program can read
 
  private:
   static constexpr std::uint64_t context_at = 0x1'0000, packet_at = 0x10'0000, stack_at = 0x100'0000,
@@ -96,6 +97,7 @@ class interpreter {
     }
     return 8;
   }
+  [[nodiscard]] std::size_t readable() const { return packet_->size() < first_buffer ? packet_->size() : first_buffer; }
   // Where `size` bytes lie, or null.
   [[nodiscard]] std::byte* find(std::uint64_t at, std::size_t size, bool to_write) const {
     const auto inside = [&](std::uint64_t begin, std::size_t n) {
@@ -103,14 +105,13 @@ class interpreter {
     };
     if (inside(stack_at, sizeof stack_)) return stack_ + (at - stack_at);
     if (inside(value_at, sizeof value_)) return value_ + (at - value_at);
-    if (!to_write && inside(packet_at, packet_->size()))
-      return const_cast<std::byte*>(packet_->data()) + (at - packet_at);
+    if (!to_write && inside(packet_at, readable())) return const_cast<std::byte*>(packet_->data()) + (at - packet_at);
     return nullptr;
   }
   [[nodiscard]] std::uint64_t read(std::uint64_t at, std::size_t size) const {
     if (at >= context_at && at < context_at + 24 && size == 4) {
       if (at == context_at) return packet_at;
-      if (at == context_at + 4) return packet_at + packet_->size();
+      if (at == context_at + 4) return packet_at + readable();
       return at == context_at + 16 ? queue : 0;
     }
     const std::byte* p = find(at, size, false);
@@ -174,6 +175,8 @@ class interpreter {
     }
   }
   std::uint64_t call(runnel::bpf::helper h, const std::uint64_t* r) const {
+    if (h == runnel::bpf::helper::xdp_get_buff_len)
+      return r[1] == context_at ? packet_->size() : fail("the length of no packet");
     const std::uint64_t which = r[1] - map_at;
     if (which >= program_.map_count()) return fail("no such map");
     const runnel::bpf::map_description& m = program_.map(static_cast<std::size_t>(which));

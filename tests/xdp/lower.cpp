@@ -18,6 +18,22 @@ struct even_ports {
   const char* name() const noexcept { return "even"; }
 };
 
+// Runs programs on packets of which they can read the first 2 KiB.
+struct in_several_buffers {
+  interpreter inside;
+
+  static in_several_buffers load(const bpf::program& p) {
+    in_several_buffers made{interpreter::load(p)};
+    made.inside.first_buffer = 2048;
+    return made;
+  }
+  std::uint32_t run(const octets& packet) const {
+    const std::uint32_t returned = inside.run(packet);
+    if (inside.failure() != nullptr) FAIL(inside.failure());
+    return returned;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("every field and header that can be lowered compares in a program as in an expression") {
@@ -27,6 +43,26 @@ TEST_CASE("every field and header that can be lowered compares in a program as i
   c.flush();
   CHECK(c.held);
   CHECK(c.wrong == 0);
+}
+
+TEST_CASE("a program for packets in several buffers decides as the expression does about the whole packet") {
+  const std::vector<octets> packets = lengthened(make_packets(1000, 10, 3), 9018);
+  CHECK(std::count_if(packets.begin(), packets.end(), [](const octets& p) { return p.size() == 9018; }) > 500);
+  comparison<in_several_buffers> c(packets, true);
+  for_all_leaves(packets, 1, [&](const condition& leaf) { c.add(leaf); });
+  c.add(meta::length == 9018);
+  c.add(meta::length > 2048 && has<udp>);
+  c.flush();
+  CHECK(c.held);
+  CHECK(c.wrong == 0);
+
+  const auto counted = bpf::lower(rules(when(meta::length == 9018) >> drop), {.has_frags = true});
+  REQUIRE(counted);
+  CHECK(counted->has_frags());
+  CHECK_FALSE(bpf::lower(rules(when(meta::length == 9018) >> drop))->has_frags());
+  in_several_buffers program = in_several_buffers::load(*counted);
+  CHECK(program.run(octets(9018)) == 1);
+  CHECK(program.run(octets(9017)) == 2);
 }
 
 TEST_CASE("random conditions with sets decide in a program as in an expression, and read nothing behind the packet") {

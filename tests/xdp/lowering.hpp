@@ -40,6 +40,24 @@ inline std::vector<octets> make_packets(std::size_t hostile, std::uint64_t seed,
   for (std::size_t i = 0; i < hostile; ++i) all.push_back(more.next());
   return all;
 }
+// The same packets with more data: those of IP say so, if they said how long they were.
+inline std::vector<octets> lengthened(std::vector<octets> packets, std::size_t size) {
+  for (octets& p : packets) {
+    if (p.size() < 60 || p.size() >= size) continue;
+    const auto more = static_cast<unsigned>(size - p.size());
+    const auto add = [&p](std::size_t at, unsigned n) {
+      store_be16(p.data() + at, static_cast<std::uint16_t>(load_be16(p.data() + at) + n));
+    };
+    const unsigned type = load_be16(p.data() + 12), first = load_u8(p.data() + 14);
+    const bool udp = load_u8(p.data() + (type == ethertype::ipv4 ? 23 : 20)) == 17;
+    if (type == ethertype::ipv4) add(16, more);
+    if (type == ethertype::ipv6) add(18, more);
+    if (udp && type == ethertype::ipv4 && first == 0x45) add(38, more);
+    if (udp && type == ethertype::ipv6) add(58, more);
+    for (unsigned i = 0; i < more; ++i) p.push_back(static_cast<std::byte>(i));
+  }
+  return packets;
+}
 inline subject as_subject(const octets& packet) {
   const bytes b{packet.data(), packet.size()};
   return subject{b, dissect(b)};
@@ -47,9 +65,10 @@ inline subject as_subject(const octets& packet) {
 
 // A program that tests up to 32 conditions, one after the other, and returns a bit for each.
 inline constexpr int bits_at = -48;
-inline bpf::program test_all(const condition* conditions, std::size_t n) {
+inline bpf::program test_all(const condition* conditions, std::size_t n, bool has_frags) {
   static bpf::assembler a;
   a = {};
+  if (has_frags) a.accept_frags();
   ebpf::dissection_writer::write_start(a);
   ebpf::dissection_writer dissection(a);
   dissection.write();
@@ -77,7 +96,8 @@ inline bpf::program test_all(const condition* conditions, std::size_t n) {
 template <class Machine>
 class comparison {
  public:
-  explicit comparison(const std::vector<octets>& packets) : packets_(packets) {}
+  explicit comparison(const std::vector<octets>& packets, bool has_frags = false)
+      : packets_(packets), has_frags_(has_frags) {}
   ~comparison() { flush(); }
 
   void add(const condition& c) {
@@ -86,7 +106,7 @@ class comparison {
   }
   void flush() {
     if (conditions_.empty()) return;
-    const Machine program = Machine::load(test_all(conditions_.data(), conditions_.size()));
+    const Machine program = Machine::load(test_all(conditions_.data(), conditions_.size(), has_frags_));
     for (const octets& packet : packets_) {
       const subject s = as_subject(packet);
       const std::uint32_t there = program.run(packet);
@@ -115,6 +135,7 @@ class comparison {
     return out.c_str();
   }
   const std::vector<octets>& packets_;
+  bool has_frags_;
   std::vector<condition> conditions_;
 };
 

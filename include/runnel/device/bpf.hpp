@@ -196,6 +196,7 @@ struct load_options {
   const char* name = "runnel";  ///< for `bpftool prog` and `ip link`; 15 characters are kept
   char* log = nullptr;          ///< where all of the verifier's log of a refused program goes, zero-terminated
   std::size_t log_size = 0;     ///< how much fits there; the log's end is kept where the kernel can (Linux 6.4)
+  bool has_frags = false;       ///< it takes packets in several buffers; of a `program` that is known
 };
 
 /// An XDP program that the kernel's verifier has accepted. Move-only; owns its descriptor. Its licence is "Dual
@@ -213,6 +214,7 @@ class loaded_program {
     a.expected_attach_type = BPF_XDP;
     a.insns = detail::address_of(instructions);
     a.insn_cnt = static_cast<std::uint32_t>(count);
+    if (options.has_frags) a.prog_flags = 1u << 5;  // BPF_F_XDP_HAS_FRAGS
     a.license = detail::address_of("Dual MIT/GPL");
     detail::copy_bpf_name(a.prog_name, options.name);
     int fd = verify(a);
@@ -242,7 +244,9 @@ class loaded_program {
       const int fd = maps[static_cast<std::size_t>(to.imm)].fd();
       to = instruction::make(to.opcode, to.dst(), static_cast<unsigned>(imm64_kind::map_by_fd), to.offset, fd);
     }
-    return load(linked, what.size(), options);
+    load_options all = options;
+    all.has_frags |= what.has_frags();
+    return load(linked, what.size(), all);
   }
   /// Takes over the descriptor of a program.
   [[nodiscard]] static loaded_program adopt(int fd) noexcept { return loaded_program({fd, true}); }
@@ -260,7 +264,8 @@ class loaded_program {
     return detail::bpf_call(BPF_OBJ_GET_INFO_BY_FD, a) == 0 ? info.id : 0;
   }
   /// Runs the program on a packet, `repeat` times, and copies what it made of it to `out`; what does not fit there is
-  /// cut. The kernel takes 14 bytes at least. Maps that it writes to are written to.
+  /// cut. The kernel takes 14 bytes at least; what is longer than about 3500 lies in several buffers. Maps that it
+  /// writes to are written to.
   [[nodiscard]] result<test_outcome, error> test_run(bytes packet, mutable_bytes out = {},
                                                      std::uint32_t repeat = 1) const noexcept {
     ::bpf_attr a = detail::no_attributes();
@@ -272,10 +277,10 @@ class loaded_program {
     a.test.repeat = repeat;
     if (detail::bpf_call(BPF_PROG_TEST_RUN, a) != 0 && errno != ENOSPC) {
       const int number = errno;
-      return error(
-          "bpf", "run a program on a packet", "", ::strerror(number),
-          number == EINVAL ? "the kernel takes packets of 14 bytes to about a page" : detail::bpf_advice(number),
-          number);
+      return error("bpf", "run a program on a packet", "", ::strerror(number),
+                   number == EINVAL ? "the kernel takes packets of 14 bytes to about 64 KiB, before Linux 5.18 a page"
+                                    : detail::bpf_advice(number),
+                   number);
     }
     return test_outcome{a.test.retval, a.test.data_size_out, a.test.duration};
   }

@@ -132,6 +132,8 @@ class assembler {
     program_.maps_[program_.map_count_] = m;
     return program_.map_count_++;
   }
+  /// The program takes packets that lie in several buffers: see `program::has_frags`.
+  constexpr void accept_frags() noexcept { program_.has_frags_ = true; }
   /// Whether a way leads to what is written next.
   [[nodiscard]] constexpr bool is_reachable() const noexcept { return reachable_; }
   /// The program as far as it is written; jumps to labels that have no place yet are not good.

@@ -5,6 +5,10 @@
 //     r6  the context         r8  behind the packet's last byte
 //     r7  the packet          r9  what was found: the bits of `protocol`; 0 when something is wrong with the packet
 //     fp-2 .. fp-24           where headers begin, 16 bits each: `slot`
+//     fp-52                   the packet's length, 32 bits, in a program that takes packets in several buffers:
+//     `length_at`
+//
+// Of a packet in several buffers r8 is behind the first one. Headers have to lie there; lengths are the packet's.
 //
 // The kernel's verifier walks through all ways that a packet could take, and gives up after a million instructions. Two
 // ways that meet are one for it when all that it knows of the registers is the same. So what a way has found goes
@@ -47,6 +51,9 @@ static_assert(0x7f + 40 + max_ipv6_extensions * 256 * 8 <= 0x7fff);
 
 [[nodiscard]] constexpr std::int32_t bit(protocol p) noexcept { return static_cast<std::int32_t>(p); }
 
+/// Where the length of a packet in several buffers is, which only a helper knows. Not a multiple of 8 either.
+inline constexpr int length_at = -52;
+
 constexpr void load_slot(assembler& a, reg to, slot s) noexcept { a.load(width::h, to, r10, static_cast<int>(s)); }
 constexpr void store_slot(assembler& a, slot s, reg from) noexcept {
   a.store(width::h, r10, static_cast<int>(s), from);
@@ -57,6 +64,13 @@ constexpr void store_slot(assembler& a, slot s, std::int32_t v) noexcept {
 constexpr void load_be16(assembler& a, reg to, reg from, int offset) noexcept {
   a.load(width::h, to, from, offset);
   a.big_endian(to, 16);
+}
+
+/// The packet's length.
+constexpr void load_length(assembler& a, reg to) noexcept {
+  if (a.so_far().has_frags()) return a.load(width::w, to, r10, length_at);
+  a.move(to, r8);
+  a.alu(alu_op::sub, to, r7);
 }
 
 /// Writes the dissection. While it runs, as `runnel::detail::dissection` has them: r2 here, r3 at, r4 end, r5 the type
@@ -76,14 +90,17 @@ class dissection_writer {
   /// The registers that every program needs: of the packet only its length is known behind it.
   static constexpr void write_start(assembler& a) noexcept {
     a.move(r6, r1);
+    if (a.so_far().has_frags()) {
+      a.call(helper::xdp_get_buff_len);
+      a.store(width::w, r10, length_at, r0);
+    }
     a.load(width::w, r7, r6, 0);  // data
     a.load(width::w, r8, r6, 4);  // data_end
   }
   /// The whole dissection; goes on behind it in any case.
   constexpr void write() noexcept {
     a_.move(r9, std::uint64_t{0});
-    a_.move(r4, r8);
-    a_.alu(alu_op::sub, r4, r7);
+    load_length(a_, r4);
     for (const slot s : {slot::transport, slot::number, slot::mpls, slot::end}) store_slot(a_, s, r4);
     for (const slot s : {slot::fragment, slot::first}) store_slot(a_, s, 0);
     const label typed = a_.make_label();

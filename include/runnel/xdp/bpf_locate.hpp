@@ -165,10 +165,7 @@ class locate_writer {
 
   constexpr void load_meta(match::meta_key key, std::uint16_t iif) noexcept {
     switch (key) {
-      case match::meta_key::length:
-        a_.move(r0, r8);
-        a_.alu(op::sub, r0, r7);
-        break;
+      case match::meta_key::length: load_length(a_, r0); break;
       case match::meta_key::iif: a_.move(r0, std::uint64_t{iif}); break;
       case match::meta_key::queue:
         a_.load(width::w, r0, r6, 16);

@@ -86,6 +86,9 @@ class program {
     while (i < map_count_ && (maps_[i].use != map_use::set || maps_[i].set.set != set)) ++i;
     return i;
   }
+  /// Whether it takes packets that lie in several buffers, of which it reads the first: to be loaded as one that does
+  /// (BPF_F_XDP_HAS_FRAGS, Linux 5.18).
+  [[nodiscard]] constexpr bool has_frags() const noexcept { return has_frags_; }
   /// How many rules it was made of, each with a counter; 0 when it does not count.
   [[nodiscard]] constexpr std::size_t rule_count() const noexcept {
     const std::size_t i = find(map_use::counters);
@@ -99,6 +102,7 @@ class program {
   std::size_t size_ = 0;
   map_description maps_[max_maps]{};
   std::size_t map_count_ = 0;
+  bool has_frags_ = false;
 };
 
 }  // namespace runnel::bpf

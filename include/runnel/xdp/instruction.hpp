@@ -84,6 +84,7 @@ enum class helper : std::int32_t {
   ktime_get_ns = 5,
   redirect = 23,
   redirect_map = 51,
+  xdp_get_buff_len = 188,  ///< Linux 5.18
 };
 
 /// What the source register of a 64-bit immediate load says of the immediate. RFC 9669 §5.4.

@@ -10,8 +10,9 @@
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode. `meta iif` is the number that
-// the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such refuses the program in native mode, unless `has_frags` says that
+// it takes them. It decides the same then, if the packet's headers lie in the first buffer, which has 2 KiB or more:
+// behind that it finds no headers. `meta iif` is the number that the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
 // SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
@@ -46,6 +47,7 @@ struct lower_options {
   std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
   std::uint32_t devices = 64;  ///< room for interfaces to redirect to
   std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
+  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3500, Linux 5.18
 };
 
 }  // namespace runnel::bpf
@@ -61,7 +63,9 @@ class rules_writer {
 
  public:
   explicit rules_writer(const lower_options& options) noexcept
-      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {}
+      : options_(options), conditions_(a_, options.iif), decided_(a_.make_label()) {
+    if (options.has_frags) a_.accept_frags();
+  }
 
   /// What a rule needs, or why it cannot be.
   void look_at(const match::condition_view& c, action what) noexcept {
@@ -120,7 +124,8 @@ class rules_writer {
   }
   void finish_packet() noexcept {
     const label counted = a_.make_label(), to_device = a_.make_label(), to_socket = a_.make_label();
-    a_.alu(op::sub, r8, r7);
+    if (a_.so_far().has_frags()) a_.load(width::w, r8, r10, length_at);
+    else a_.alu(op::sub, r8, r7);
     a_.move(r7, r5);
     if (options_.counters) count(counted);
     a_.move(r0, r7);

@@ -21,6 +21,7 @@ namespace runnel::bpf {
     case helper::ktime_get_ns: return "bpf_ktime_get_ns";
     case helper::redirect: return "bpf_redirect";
     case helper::redirect_map: return "bpf_redirect_map";
+    case helper::xdp_get_buff_len: return "bpf_xdp_get_buff_len";
   }
   return "unknown";
 }
