@@ -3748,7 +3748,8 @@ inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x2
 inline constexpr int sol_socket = 1;
 inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
 inline constexpr int so_attach_filter = 26, so_detach_filter = 27;
-inline constexpr int xdp_max_tx_skb_budget = 9;  // XDP_MAX_TX_SKB_BUDGET of <linux/if_xdp.h>, Linux 6.18
+inline constexpr int xdp_max_tx_skb_budget = 9;      // XDP_MAX_TX_SKB_BUDGET of <linux/if_xdp.h>, Linux 6.18
+inline constexpr std::uint16_t xdp_use_sg = 1 << 4;  // XDP_USE_SG of <linux/if_xdp.h>, Linux 6.6
 inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
 
 // struct msghdr and struct mmsghdr: the kernel's user_msghdr.
@@ -14304,18 +14305,22 @@ struct af_xdp_options {
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 1024;   ///< of each queue, for packets to come; at most half of what is free
-  std::uint32_t transmit_slots = 2048;  ///< of each queue, packets at most that were not sent yet
-  std::uint32_t packets = 4096;         ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;               ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;              ///< use the pool and the UMEM of this device, which must outlive it
+  /// Of each queue, for packets to come; at most half of what is free, at least one for each piece of a jumbo frame.
+  std::uint32_t receive_slots = 1024;
+  /// Of each queue, packets at most that were not sent yet; one with more than a page counts once for each page.
+  std::uint32_t transmit_slots = 2048;
+  std::uint32_t packets = 4096;  ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;        ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;       ///< use the pool and the UMEM of this device, which must outlive it
 };
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
 struct af_xdp_statistics {
-  std::uint64_t received = 0;           ///< packets handed out
-  std::uint64_t received_bytes = 0;     ///< their bytes
-  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
+  std::uint64_t received = 0;        ///< packets handed out
+  std::uint64_t received_bytes = 0;  ///< their bytes
+  std::uint64_t gathered = 0;        ///< of these, packets that came in several pieces, which were copied to one slot
+  std::uint64_t too_long = 0;        ///< packets that came, and were dropped because they are longer than a slot
+  std::uint64_t transmitted = 0;     ///< packets put on transmit rings
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
   std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
@@ -14335,7 +14340,9 @@ struct af_xdp_statistics {
 inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  detail::print_counted(out, {{s.copied, "copied"},
+  detail::print_counted(out, {{s.gathered, "gathered from pieces"},
+                              {s.too_long, "longer than a slot"},
+                              {s.copied, "copied"},
                               {s.lost, "lost"},
                               {s.refused, "refused by a full ring"},
                               {s.no_slot, "without a slot to copy to"},
@@ -14446,6 +14453,267 @@ class interrupt_deferral {
 
   char name_[16] = {};  // empty: nothing was set
   std::uint64_t before_[2] = {};
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
+// ==== runnel/device/xsk_ring.hpp =====================================================================================
+// The four rings between an AF_XDP socket and the kernel, as they lie in shared memory. <linux/if_xdp.h>,
+// Documentation/networking/af_xdp.rst. Nothing here is for users.
+//
+//     fill        we > kernel    addresses of slots to receive into
+//     receive     kernel > we    what came: address and length
+//     transmit    we > kernel    what to send: address and length
+//     completion  kernel > we    addresses of slots that were sent
+//
+// Each ring is an array of a power of two of entries and two indices that run on for ever and wrap at 2^32. The side
+// that produces writes entries and then its index; the other one reads the index and then entries. One thread uses our
+// side of a ring.
+#ifndef RUNNEL_DEVICE_XSK_RING_HPP
+#define RUNNEL_DEVICE_XSK_RING_HPP
+
+#include <cstdint>  // uint32_t, uint64_t
+
+namespace runnel::detail {
+
+/// Where a ring lies. `flags` is null where the kernel has none (before Linux 5.4).
+struct xsk_ring_memory {
+  std::uint32_t* producer = nullptr;
+  std::uint32_t* consumer = nullptr;
+  std::uint32_t* flags = nullptr;
+  void* entries = nullptr;
+  std::uint32_t size = 0;  // a power of two
+};
+
+/// struct xdp_desc.
+struct xsk_descriptor {
+  std::uint64_t address;
+  std::uint32_t length;
+  std::uint32_t options;
+};
+/// Of `options`: the packet goes on in the next descriptor (XDP_PKT_CONTD, Linux 6.6).
+inline constexpr std::uint32_t xsk_goes_on = 1;
+
+// Addresses are offsets into the shared memory. In the mode of unaligned chunks the lower 48 bits say where the chunk
+// begins, and the upper 16 how far behind that the data do.
+inline constexpr unsigned xsk_offset_shift = 48;
+inline constexpr std::uint64_t xsk_chunk_mask = (std::uint64_t{1} << xsk_offset_shift) - 1;
+
+/// Our side of a ring that we produce. Room is the caller's affair: nobody may have more entries under way than fit,
+/// so that the kernel's index, which would be a cache miss, is not needed to find out.
+template <class T>
+class xsk_producer {
+ public:
+  xsk_producer() noexcept = default;
+  explicit xsk_producer(const xsk_ring_memory& at) noexcept
+      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.producer, __ATOMIC_RELAXED)) {}
+
+  [[nodiscard]] std::uint32_t size() const noexcept { return at_.size; }
+  /// The entry `i` places behind what was submitted.
+  [[nodiscard]] RUNNEL_INLINE T& operator[](std::uint32_t i) const noexcept {
+    return static_cast<T*>(at_.entries)[(next_ + i) & mask_];
+  }
+  /// Hands the next `n` entries to the kernel.
+  RUNNEL_INLINE void submit(std::uint32_t n) noexcept {
+    next_ += n;
+    __atomic_store_n(at_.producer, next_, __ATOMIC_RELEASE);
+  }
+  /// Entries that the kernel has not taken yet.
+  [[nodiscard]] std::uint32_t waiting() const noexcept {
+    return next_ - __atomic_load_n(at_.consumer, __ATOMIC_ACQUIRE);
+  }
+  /// Whether the kernel sleeps and has to be told of new entries (XDP_RING_NEED_WAKEUP).
+  [[nodiscard]] bool needs_wakeup() const noexcept {
+    return at_.flags == nullptr || (__atomic_load_n(at_.flags, __ATOMIC_RELAXED) & 1u) != 0;
+  }
+
+ private:
+  xsk_ring_memory at_{};
+  std::uint32_t mask_ = 0;
+  std::uint32_t next_ = 0;
+};
+
+/// Our side of a ring that we consume.
+template <class T>
+class xsk_consumer {
+ public:
+  xsk_consumer() noexcept = default;
+  explicit xsk_consumer(const xsk_ring_memory& at) noexcept
+      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.consumer, __ATOMIC_RELAXED)), filled_(next_) {}
+
+  /// How many entries are there, up to `n`. The kernel's index is read again only when not enough are known of.
+  [[nodiscard]] RUNNEL_INLINE std::uint32_t available(std::uint32_t n) noexcept {
+    if (filled_ - next_ < n) filled_ = __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE);
+    return filled_ - next_ < n ? filled_ - next_ : n;
+  }
+  /// The entry `i` places behind what was released; below what `available` said.
+  [[nodiscard]] RUNNEL_INLINE const T& operator[](std::uint32_t i) const noexcept {
+    return static_cast<const T*>(at_.entries)[(next_ + i) & mask_];
+  }
+  /// Gives the next `n` entries back to the kernel.
+  RUNNEL_INLINE void release(std::uint32_t n) noexcept {
+    next_ += n;
+    __atomic_store_n(at_.consumer, next_, __ATOMIC_RELEASE);
+  }
+  /// Entries that the kernel has produced and that were not released.
+  [[nodiscard]] std::uint32_t waiting() const noexcept {
+    return __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE) - next_;
+  }
+
+ private:
+  xsk_ring_memory at_{};
+  std::uint32_t mask_ = 0;
+  std::uint32_t next_ = 0;
+  std::uint32_t filled_ = 0;  // the kernel's index, when we last looked
+};
+
+}  // namespace runnel::detail
+
+#endif
+
+// ==== runnel/device/xsk_umem.hpp =====================================================================================
+// The memory that an AF_XDP device shares with the kernel: a pool's slots as chunks of a UMEM. Nothing here is for
+// users.
+//
+// The kernel knows of a page of each slot at most, its chunk. A frame that is longer lies in several (multi-buffer,
+// Linux 6.6; Documentation/networking/af_xdp.rst): each but the last descriptor says XDP_PKT_CONTD. With us it lies in
+// one slot, which is as long as the frame: when it is sent, its descriptors are pieces of that slot, side by side; when
+// it comes, the first piece stays where the kernel put it, and the others are copied behind it, where the kernel does
+// not know of the slot any more.
+//
+//     | 256 headroom | first piece ........ | later pieces, copied ..............  |
+//     +--------------+----------------------+--------------------------------------+
+//     |  chunk: 4096, the kernel's          |  ours alone                          |
+//     |  room: the slot, at most 65535, as far as the offset of a piece reaches    |
+#ifndef RUNNEL_DEVICE_XSK_UMEM_HPP
+#define RUNNEL_DEVICE_XSK_UMEM_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+
+#if defined(__linux__)
+
+#include <errno.h>   // EINVAL, EMSGSIZE
+#include <unistd.h>  // sysconf
+
+namespace runnel::detail {
+
+inline constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
+inline constexpr std::uint32_t smallest_xsk_chunk = 2048;
+inline constexpr std::uint32_t largest_xsk_room = 65535;  // offsets within a slot have 16 bits
+
+[[nodiscard]] inline std::uint32_t page_size() noexcept { return static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)); }
+
+/// Bytes of a slot for a frame of an interface with this MTU, which does not count an Ethernet header with a VLAN tag.
+[[nodiscard]] constexpr std::uint64_t xsk_slot_bytes(std::uint32_t mtu) noexcept {
+  return std::uint64_t{xdp_headroom} + 18 + mtu;
+}
+/// The largest MTU for slots of which so many bytes are used; 0 when there is none.
+[[nodiscard]] constexpr std::uint32_t largest_xsk_mtu(std::uint32_t room) noexcept {
+  const auto needed = static_cast<std::uint32_t>(xsk_slot_bytes(0));
+  return room > needed ? room - needed : 0;
+}
+/// Whether frames of this MTU are longer than a chunk can be.
+[[nodiscard]] inline bool xsk_needs_pieces(std::uint32_t mtu) noexcept { return xsk_slot_bytes(mtu) > page_size(); }
+/// That a kernel cannot do that.
+[[nodiscard]] inline error xsk_lacks_pieces(const char* on, std::uint32_t mtu, int number) noexcept {
+  text<96> why, advice;
+  why << "packets of its MTU, " << mtu << ", do not fit a page";
+  advice << "ip link set dev " << on << " mtu " << largest_xsk_mtu(page_size()) << ", or Linux 6.6";
+  return {"af_xdp", "open", on, why.c_str(), advice.c_str(), number};
+}
+
+/// The pool of a device on an interface with this MTU: the caller's, if that is large enough, or one of its own.
+[[nodiscard]] inline result<device_memory, error> choose_xsk_memory(pool* given, pool_config own, std::uint32_t mtu,
+                                                                    const char* on) noexcept {
+  const std::uint64_t needed = xsk_slot_bytes(mtu);
+  if (needed > own.headroom + own.bytes && needed <= largest_xsk_room)
+    own.bytes = static_cast<std::uint32_t>(needed) - own.headroom;
+  const std::size_t slot = given != nullptr ? given->slot_stride() : pool::stride(own);
+  const bool is_small = given != nullptr && slot < largest_xsk_room;
+  const std::uint32_t room = is_small ? static_cast<std::uint32_t>(slot) : largest_xsk_room;
+  text<96> why, advice;
+  if (room < needed) {
+    why << "packets of its MTU, " << mtu << ", do not fit a slot";
+    advice << "ip link set dev " << on << " mtu " << largest_xsk_mtu(room);
+    if (is_small) advice << ", or a pool with larger .bytes";
+    return error("af_xdp", "open", on, why.c_str(), advice.c_str(), EMSGSIZE);
+  }
+  if (slot < smallest_xsk_chunk) {
+    why << "the pool's slots have " << slot << " bytes";
+    return error("af_xdp", "open", on, why.c_str(), "the kernel wants 2048: a pool with .bytes = 1984", EINVAL);
+  }
+  return device_memory::open(given, own);
+}
+
+/// Who has a slot.
+enum class xsk_custody : std::uint8_t {
+  ours,      // free, or the user's
+  receive,   // the kernel's, to receive into; or received into and not looked at yet
+  unused,    // nobody's: the kernel could not use it
+  transmit,  // the kernel's, to send from; or sent and not taken back yet. One more for each piece but the last
+};
+
+/// A pool as the kernel knows it. Addresses count from `base`, which is aligned to a page.
+struct xsk_umem {
+  pool* memory = nullptr;
+  std::byte* base = nullptr;
+  xsk_custody* custody = nullptr;  // of each slot
+  std::uint64_t first = 0;         // address of slot 0
+  std::uint64_t stride = 0;
+  std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
+  std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
+  std::uint32_t room = 0;     // bytes of a slot that frames may lie in: more than a chunk when there may be pieces
+
+  /// All but custody. `page` is the size of a page.
+  [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
+    xsk_umem u;
+    u.memory = &memory;
+    u.first = reinterpret_cast<std::uintptr_t>(memory.slots()) % page;
+    u.base = memory.slots() - u.first;
+    u.stride = memory.slot_stride();
+    u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
+    u.room = u.chunk;
+    const auto lines = static_cast<std::uint32_t>(u.stride / 64);
+    u.inverse = lines;  // right in three bits; each step doubles them
+    for (int i = 0; i < 4; ++i) u.inverse *= 2u - lines * u.inverse;
+    return u;
+  }
+  /// Whether slots are longer than chunks.
+  [[nodiscard]] bool may_have_pieces() const noexcept { return stride > chunk; }
+  /// Frames may lie in several chunks from now on.
+  void allow_pieces() noexcept {
+    room = stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
+  }
+  [[nodiscard]] bool has_pieces() const noexcept { return room > chunk; }
+  /// How many descriptors a frame of this length has when it is sent, and at most when it comes. @{
+  [[nodiscard]] std::uint32_t pieces_to_send(std::uint32_t length) const noexcept {
+    return (length + chunk - 1) / chunk;
+  }
+  [[nodiscard]] std::uint32_t pieces_to_receive(std::uint32_t length) const noexcept {
+    return (length + chunk - xdp_headroom - 1) / (chunk - xdp_headroom);
+  }
+  /// @}
+  [[nodiscard]] std::uint64_t address_of(std::uint32_t slot) const noexcept { return first + slot * stride; }
+  [[nodiscard]] std::uint32_t slot_at(std::uint64_t address) const noexcept {
+    const auto lines = static_cast<std::uint32_t>(((address & xsk_chunk_mask) - first) / 64);
+    const std::uint32_t slot = lines * inverse;
+    RUNNEL_ASSERT(slot < memory->capacity());
+    return slot;
+  }
+  /// Whether a slot lies across two huge pages: side by side in the mapping, they need not be in memory.
+  [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
+    return at / huge_page != (at + room - 1) / huge_page;
+  }
+  [[nodiscard]] mutable_bytes whole() const noexcept {
+    return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
+  }
 };
 
 }  // namespace runnel::detail
@@ -17523,7 +17791,7 @@ class af_xdp_handles {
     made.replace_ = options.replace;
     if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
     if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
-    if (const auto done = made.load(options.take); !done) return done.error();
+    if (const auto done = made.load(options.take, status->mtu); !done) return done.error();
     return made;
   }
 
@@ -17581,7 +17849,8 @@ class af_xdp_handles {
                  number);
   }
 
-  [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+  // Jumbo frames lie in several buffers: a driver takes no program that cannot tell.
+  [[nodiscard]] result<bool, error> load(const condition& take, std::uint32_t mtu) noexcept {
     const match::condition_view view = take;
     for (std::size_t i = 0; i < view.size; ++i) {
       const match::condition_node& n = view.nodes[i];
@@ -17589,7 +17858,8 @@ class af_xdp_handles {
         return error("af_xdp", "take by meta iif from", n_.name, "all packets of a device come by its one interface",
                      "leave it out", EINVAL);
     }
-    auto lowered = bpf::lower(take, bpf::to_socket);
+    const bool has_frags = detail::xsk_needs_pieces(mtu);
+    auto lowered = bpf::lower(take, bpf::to_socket, bpf::action{}, {.counters = false, .has_frags = has_frags});
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
@@ -17600,6 +17870,8 @@ class af_xdp_handles {
       if (number != 0) return error("af_xdp", "put a socket in the map of", n_.name, ::strerror(number), "", number);
     }
     auto loaded = bpf::loaded_program::load(*lowered, *maps, {.name = "runnel_af_xdp"});
+    if (!loaded && has_frags && loaded.error().number() == EINVAL)
+      return detail::xsk_lacks_pieces(n_.name, mtu, EINVAL);
     if (!loaded) return loaded.error();
     program_ = static_cast<bpf::loaded_program&&>(*loaded);
     return true;
@@ -17635,118 +17907,6 @@ class af_xdp_handles {
 
 #endif
 
-// ==== runnel/device/xsk_ring.hpp =====================================================================================
-// The four rings between an AF_XDP socket and the kernel, as they lie in shared memory. <linux/if_xdp.h>,
-// Documentation/networking/af_xdp.rst. Nothing here is for users.
-//
-//     fill        we > kernel    addresses of slots to receive into
-//     receive     kernel > we    what came: address and length
-//     transmit    we > kernel    what to send: address and length
-//     completion  kernel > we    addresses of slots that were sent
-//
-// Each ring is an array of a power of two of entries and two indices that run on for ever and wrap at 2^32. The side
-// that produces writes entries and then its index; the other one reads the index and then entries. One thread uses our
-// side of a ring.
-#ifndef RUNNEL_DEVICE_XSK_RING_HPP
-#define RUNNEL_DEVICE_XSK_RING_HPP
-
-#include <cstdint>  // uint32_t, uint64_t
-
-namespace runnel::detail {
-
-/// Where a ring lies. `flags` is null where the kernel has none (before Linux 5.4).
-struct xsk_ring_memory {
-  std::uint32_t* producer = nullptr;
-  std::uint32_t* consumer = nullptr;
-  std::uint32_t* flags = nullptr;
-  void* entries = nullptr;
-  std::uint32_t size = 0;  // a power of two
-};
-
-/// struct xdp_desc.
-struct xsk_descriptor {
-  std::uint64_t address;
-  std::uint32_t length;
-  std::uint32_t options;
-};
-
-// Addresses are offsets into the shared memory. In the mode of unaligned chunks the lower 48 bits say where the chunk
-// begins, and the upper 16 how far behind that the data do.
-inline constexpr unsigned xsk_offset_shift = 48;
-inline constexpr std::uint64_t xsk_chunk_mask = (std::uint64_t{1} << xsk_offset_shift) - 1;
-
-/// Our side of a ring that we produce. Room is the caller's affair: nobody may have more entries under way than fit,
-/// so that the kernel's index, which would be a cache miss, is not needed to find out.
-template <class T>
-class xsk_producer {
- public:
-  xsk_producer() noexcept = default;
-  explicit xsk_producer(const xsk_ring_memory& at) noexcept
-      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.producer, __ATOMIC_RELAXED)) {}
-
-  [[nodiscard]] std::uint32_t size() const noexcept { return at_.size; }
-  /// The entry `i` places behind what was submitted.
-  [[nodiscard]] RUNNEL_INLINE T& operator[](std::uint32_t i) const noexcept {
-    return static_cast<T*>(at_.entries)[(next_ + i) & mask_];
-  }
-  /// Hands the next `n` entries to the kernel.
-  RUNNEL_INLINE void submit(std::uint32_t n) noexcept {
-    next_ += n;
-    __atomic_store_n(at_.producer, next_, __ATOMIC_RELEASE);
-  }
-  /// Entries that the kernel has not taken yet.
-  [[nodiscard]] std::uint32_t waiting() const noexcept {
-    return next_ - __atomic_load_n(at_.consumer, __ATOMIC_ACQUIRE);
-  }
-  /// Whether the kernel sleeps and has to be told of new entries (XDP_RING_NEED_WAKEUP).
-  [[nodiscard]] bool needs_wakeup() const noexcept {
-    return at_.flags == nullptr || (__atomic_load_n(at_.flags, __ATOMIC_RELAXED) & 1u) != 0;
-  }
-
- private:
-  xsk_ring_memory at_{};
-  std::uint32_t mask_ = 0;
-  std::uint32_t next_ = 0;
-};
-
-/// Our side of a ring that we consume.
-template <class T>
-class xsk_consumer {
- public:
-  xsk_consumer() noexcept = default;
-  explicit xsk_consumer(const xsk_ring_memory& at) noexcept
-      : at_(at), mask_(at.size - 1), next_(__atomic_load_n(at.consumer, __ATOMIC_RELAXED)), filled_(next_) {}
-
-  /// How many entries are there, up to `n`. The kernel's index is read again only when not enough are known of.
-  [[nodiscard]] RUNNEL_INLINE std::uint32_t available(std::uint32_t n) noexcept {
-    if (filled_ - next_ < n) filled_ = __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE);
-    return filled_ - next_ < n ? filled_ - next_ : n;
-  }
-  /// The entry `i` places behind what was released; below what `available` said.
-  [[nodiscard]] RUNNEL_INLINE const T& operator[](std::uint32_t i) const noexcept {
-    return static_cast<const T*>(at_.entries)[(next_ + i) & mask_];
-  }
-  /// Gives the next `n` entries back to the kernel.
-  RUNNEL_INLINE void release(std::uint32_t n) noexcept {
-    next_ += n;
-    __atomic_store_n(at_.consumer, next_, __ATOMIC_RELEASE);
-  }
-  /// Entries that the kernel has produced and that were not released.
-  [[nodiscard]] std::uint32_t waiting() const noexcept {
-    return __atomic_load_n(at_.producer, __ATOMIC_ACQUIRE) - next_;
-  }
-
- private:
-  xsk_ring_memory at_{};
-  std::uint32_t mask_ = 0;
-  std::uint32_t next_ = 0;
-  std::uint32_t filled_ = 0;  // the kernel's index, when we last looked
-};
-
-}  // namespace runnel::detail
-
-#endif
-
 // ==== runnel/device/xsk_socket.hpp ===================================================================================
 // One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. A queue has two: one
 // receives, the other one sends (xsk_queue.hpp). Nothing here is for users.
@@ -17772,7 +17932,8 @@ static_assert(sizeof(xsk_descriptor) == sizeof(::xdp_desc));
 struct xsk_binding {
   std::uint32_t interface_index = 0;
   std::uint32_t queue = 0;
-  std::uint16_t flags = 0;  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP; not with shared memory, which brings its own
+  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG; not with shared memory, which brings its own.
+  std::uint16_t flags = 0;
   int shares_memory_of = -1;  // another socket; -1 when this one has registered its own
 };
 
@@ -17938,7 +18099,9 @@ class xsk_socket {
 // interface that gets more than we take, another processor would have that line most of the time.
 //
 // How many slots are with the kernel is counted here, so that neither index that the kernel writes has to be read to
-// know whether there is room: at most as many slots are under way as the smallest ring on their way has entries.
+// know whether there is room: at most as many slots are under way as the smallest ring on their way has entries. A
+// frame in several pieces (xsk_umem.hpp) has an entry for each: sent, it is one slot, which comes back once for each
+// piece; received, it is a slot for each piece, until it lies in the first of them.
 #ifndef RUNNEL_DEVICE_XSK_QUEUE_HPP
 #define RUNNEL_DEVICE_XSK_QUEUE_HPP
 
@@ -17948,55 +18111,6 @@ class xsk_socket {
 #if defined(__linux__)
 
 namespace runnel::detail {
-
-/// Who has a slot.
-enum class xsk_custody : std::uint8_t {
-  ours,      // free, or the user's
-  receive,   // the kernel's, to receive into; or received into and not looked at yet
-  transmit,  // the kernel's, to send from; or sent and not taken back yet
-  unused,    // nobody's: the kernel could not use it
-};
-
-/// A pool as the kernel knows it. Addresses count from `base`, which is aligned to a page.
-struct xsk_umem {
-  pool* memory = nullptr;
-  std::byte* base = nullptr;
-  xsk_custody* custody = nullptr;  // of each slot
-  std::uint64_t first = 0;         // address of slot 0
-  std::uint64_t stride = 0;
-  std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
-  std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
-
-  /// All but custody. `page` is the size of a page.
-  [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
-    xsk_umem u;
-    u.memory = &memory;
-    u.first = reinterpret_cast<std::uintptr_t>(memory.slots()) % page;
-    u.base = memory.slots() - u.first;
-    u.stride = memory.slot_stride();
-    u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
-    const auto lines = static_cast<std::uint32_t>(u.stride / 64);
-    u.inverse = lines;  // right in three bits; each step doubles them
-    for (int i = 0; i < 4; ++i) u.inverse *= 2u - lines * u.inverse;
-    return u;
-  }
-  [[nodiscard]] std::uint64_t address_of(std::uint32_t slot) const noexcept { return first + slot * stride; }
-  [[nodiscard]] std::uint32_t slot_at(std::uint64_t address) const noexcept {
-    const auto lines = static_cast<std::uint32_t>(((address & xsk_chunk_mask) - first) / 64);
-    const std::uint32_t slot = lines * inverse;
-    RUNNEL_ASSERT(slot < memory->capacity());
-    return slot;
-  }
-  /// Whether a slot lies across two huge pages: side by side in the mapping, they need not be in memory.
-  [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
-    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
-    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
-    return at / huge_page != (at + chunk - 1) / huge_page;
-  }
-  [[nodiscard]] mutable_bytes whole() const noexcept {
-    return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
-  }
-};
 
 /// The two bound sockets of a queue, and what is under way on them.
 class xsk_queue {
@@ -18024,7 +18138,7 @@ class xsk_queue {
                                     device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const auto most = static_cast<std::uint32_t>(room < level_ ? room : level_);
-    const std::uint32_t n = receiver_.receive.available(most);
+    std::uint32_t n = receiver_.receive.available(most), pieces = 0;
     frame f;
     f.timestamp = now;
     f.queue = number_;
@@ -18037,38 +18151,49 @@ class xsk_queue {
       f.length = d.length;
       f.headroom = static_cast<std::uint16_t>(offset);
       RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.chunk);
+      if ((d.options & xsk_goes_on) != 0 || gathering_ != gathering::nothing) [[unlikely]] {
+        if (!gather(umem, f, (d.options & xsk_goes_on) != 0, counts)) {
+          ++pieces;  // no frame: there may be one more
+          n = receiver_.receive.available(n + 1);
+          continue;
+        }
+      }
       // Not what the pool was asked for, which may be less: the kernel fills all that it knows of.
-      f.tailroom = static_cast<std::uint16_t>(umem.chunk - offset - d.length);
+      f.tailroom = static_cast<std::uint16_t>(umem.room - f.headroom - f.length);
       umem.custody[f.slot] = xsk_custody::ours;
-      length += d.length;
+      length += f.length;
       take(f);
     }
     if (n != 0) {
       receiver_.receive.release(n);
       receiving_ -= n;
-      counts.received += n;
+      counts.received += n - pieces;
       counts.received_bytes += length;
     }
     if (driver_was_busy_) [[unlikely]]
       kick(counts);
     if (level_ - receiving_ >= refill_batch_ || n == 0) refill(umem);
-    return n;
+    return n - pieces;
   }
 
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, packet* packets, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
       packet& p = packets[i];
       if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
           p.segment_size() != 0) [[unlikely]]
         if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
+      if (p.length() > umem.chunk && has_to_wait(umem, p.length(), room)) [[unlikely]]
+        return fate::kept;
       f = p.detach();
       return fate::ready;
     });
   }
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, const frame* frames, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
+      if (frames[i].length > umem.chunk && has_to_wait(umem, frames[i].length, room)) [[unlikely]]
+        return fate::kept;
       f = frames[i];
       return fate::ready;
     });
@@ -18109,26 +18234,90 @@ class xsk_queue {
   static constexpr std::uint32_t shortest = 14;
 
   enum class fate : std::uint8_t { ready, lost, kept };
+  enum class gathering : std::uint8_t {
+    nothing,
+    frame,   // what has come of it so far is in `gathered_`, in the kernel's custody still
+    excess,  // the rest of a frame that is too long
+  };
 
-  // `get(i, frame)` gives up the packet at i, when it is ready.
+  // A piece of a frame that lies in several: it is copied behind those before it, and its slot is free again. Whether
+  // it was the last one, and `f` is the whole frame now.
+  [[gnu::noinline]] bool gather(const xsk_umem& umem, frame& f, bool goes_on,
+                                device::af_xdp_statistics& counts) noexcept {
+    if (gathering_ == gathering::nothing) {
+      gathered_ = f;
+      gathering_ = gathering::frame;
+      return false;
+    }
+    const bool fits = gathering_ == gathering::frame && gathered_.headroom + gathered_.length + f.length <= umem.room;
+    if (fits) {
+      ::memcpy(gathered_.data + gathered_.length, f.data, f.length);
+      gathered_.length += f.length;
+    } else if (gathering_ == gathering::frame) {
+      give_back(umem, gathered_.slot);
+      gathering_ = gathering::excess;
+    }
+    give_back(umem, f.slot);
+    if (goes_on) return false;
+    gathering_ = gathering::nothing;
+    ++(fits ? counts.gathered : counts.too_long);
+    f.data = gathered_.data;
+    f.length = gathered_.length;
+    f.slot = gathered_.slot;
+    f.headroom = gathered_.headroom;
+    return fits;
+  }
+  static void give_back(const xsk_umem& umem, std::uint32_t slot) noexcept {
+    umem.custody[slot] = xsk_custody::ours;
+    umem.memory->release_slots(&slot, 1);
+  }
+
+  // Whether a frame that can be sent has more pieces than there is room for now.
+  [[nodiscard]] static bool has_to_wait(const xsk_umem& umem, std::uint32_t length, std::uint32_t room) noexcept {
+    return length <= umem.room && umem.pieces_to_send(length) > room;
+  }
+  // Puts a frame that is longer than a chunk on the transmit ring, `at` entries behind what was submitted. How many
+  // pieces it has; 0 when it cannot be sent.
+  [[gnu::noinline]] std::uint32_t put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) noexcept {
+    const std::uint64_t address = umem.address_of(f.slot);
+    auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
+    if (!umem.has_pieces() || offset + f.length > umem.room) return 0;
+    const std::uint32_t pieces = umem.pieces_to_send(f.length);
+    std::uint32_t rest = f.length;
+    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk)
+      sender_.transmit[at++] = {address | offset << xsk_offset_shift, umem.chunk, xsk_goes_on};
+    sender_.transmit[at] = {address | offset << xsk_offset_shift, rest, 0};
+    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
+    umem.custody[f.slot] = static_cast<xsk_custody>(static_cast<std::uint32_t>(xsk_custody::transmit) + pieces - 1);
+    return pieces;
+  }
+
+  // `get(i, room, frame)` gives up the packet at i, when it is ready, and has no more pieces than there is room for.
   template <class Get>
   RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
                                  Get get) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const std::uint32_t room = sender_.transmit.size() - transmitting_;
-    std::uint32_t put = 0;
+    std::uint32_t put = 0, more_pieces = 0;
     std::uint64_t length = 0;
     std::size_t i = 0;
     for (; i < n && put < room; ++i) {
       frame f;
-      if (const fate found = get(i, f); found != fate::ready) [[unlikely]] {
+      if (const fate found = get(i, room - put, f); found != fate::ready) [[unlikely]] {
         if (found == fate::kept) break;
         ++counts.lost;
         continue;
       }
       if (f.length < shortest || f.length > umem.chunk) [[unlikely]] {
-        umem.memory->release(&f, 1);
-        ++counts.lost;
+        const std::uint32_t pieces = f.length < shortest ? 0 : put_pieces(umem, f, put);
+        if (pieces == 0) {
+          umem.memory->release(&f, 1);
+          ++counts.lost;
+          continue;
+        }
+        put += pieces;
+        more_pieces += pieces - 1;
+        length += f.length;
         continue;
       }
       const std::uint64_t address = umem.address_of(f.slot);
@@ -18140,7 +18329,7 @@ class xsk_queue {
     if (put != 0) {
       sender_.transmit.submit(put);
       transmitting_ += put;
-      counts.transmitted += put;
+      counts.transmitted += put - more_pieces;
       counts.transmitted_bytes += length;
     }
     if (transmitting_ != 0) kick(counts);
@@ -18153,7 +18342,7 @@ class xsk_queue {
     // Nobody behind this cuts it.
     const bool whole =
         p.segment_size() == 0 || is_one_segment(p.contents(), p.layers().link_kind(), length, p.segment_size());
-    if (length < shortest || length > umem.chunk || !whole) {
+    if (length < shortest || length > umem.room || !whole) {
       p.reset();
       return fate::lost;
     }
@@ -18180,14 +18369,21 @@ class xsk_queue {
     std::uint32_t slots[64], n = 0;
     do {
       n = receiver_.completion.available(64);
+      std::uint32_t whole = 0;
       for (std::uint32_t i = 0; i < n; ++i) {
-        slots[i] = umem.slot_at(receiver_.completion[i]);
-        RUNNEL_ASSERT(umem.custody[slots[i]] == xsk_custody::transmit);
-        umem.custody[slots[i]] = xsk_custody::ours;
+        const std::uint32_t slot = umem.slot_at(receiver_.completion[i]);
+        xsk_custody& custody = umem.custody[slot];
+        RUNNEL_ASSERT(custody >= xsk_custody::transmit);
+        if (custody != xsk_custody::transmit) [[unlikely]] {
+          custody = static_cast<xsk_custody>(static_cast<std::uint32_t>(custody) - 1);
+          continue;
+        }
+        custody = xsk_custody::ours;
+        slots[whole++] = slot;
       }
       if (n == 0) return;
       receiver_.completion.release(n);
-      umem.memory->release_slots(slots, n);
+      umem.memory->release_slots(slots, whole);
       transmitting_ -= n;
     } while (n == 64);
   }
@@ -18216,10 +18412,12 @@ class xsk_queue {
   std::uint32_t level_;
   std::uint32_t refill_batch_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
-  std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
+  std::uint32_t transmitting_ = 0;  // pieces on their way from the transmit ring back to us
   std::uint8_t number_;             // of the interface's queue
   bool busy_polling_;
   bool driver_was_busy_ = false;
+  gathering gathering_ = gathering::nothing;
+  frame gathered_{};
 };
 
 }  // namespace runnel::detail
@@ -18230,7 +18428,8 @@ class xsk_queue {
 
 // ==== runnel/device/af_xdp.hpp =======================================================================================
 // An interface of this machine through AF_XDP: packets are received into, and sent from, slots of a pool that is shared
-// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11 and root, or what af_xdp_handles.hpp does.
+// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11, for jumbo frames 6.6, and root, or what
+// af_xdp_handles.hpp does.
 //
 //     auto nic = device::af_xdp::open("eth0");
 //     if (!nic) return fail(nic.error());
@@ -18248,6 +18447,11 @@ class xsk_queue {
 // `receive` takes what is in the receive rings, puts free slots on the fill rings, and takes sent slots back;
 // `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
 // the device is closed, or when the interface is deleted while it runs.
+//
+// Jumbo frames: slots are as long as the MTU needs, but the kernel knows of a page of each only, and hands over what is
+// longer (3840 bytes) in several slots. `receive` copies all but the first piece behind that one, and hands out one
+// plain frame in one slot: of 9000 bytes it copies about 5200 (`statistics().gathered`). What is sent is not copied for
+// that. An MTU of up to 3822 needs none of it.
 //
 // Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
 // sent by the queue with the number that it was received by, so that packets of one flow keep their order.
@@ -18275,7 +18479,8 @@ class af_xdp {
  public:
   /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here
   /// only. Fails where there is no such interface, queue or privilege, where an XDP program or another socket is
-  /// already, and where the MTU is larger than a slot.
+  /// already, and where the MTU is larger than a slot of `memory` or `share`, than 65261, or, before Linux 6.6, than
+  /// 3822.
   [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
     auto handles = af_xdp_handles::prepare(name, options);
     if (!handles) return handles.error();
@@ -18290,12 +18495,13 @@ class af_xdp {
     if (!found) return found.error();
     const auto status = found->status();
     if (!status) return status.error();
-    auto memory = choose_memory(options, n.count, status->mtu, n.name);
+    const std::uint32_t mtu = status->mtu;
+    auto memory = choose_memory(options, n.count, mtu, n.name);
     if (!memory) return memory.error();
     af_xdp made(static_cast<network_interface&&>(*found), static_cast<af_xdp_handles&&>(handles),
                 static_cast<detail::device_memory&&>(*memory));
     made.queues_there_were_ = status->queues;
-    if (const auto done = made.start(options); !done) return done.error();
+    if (const auto done = made.start(options, mtu); !done) return done.error();
     return made;
   }
   af_xdp(af_xdp&& other) noexcept
@@ -18332,7 +18538,8 @@ class af_xdp {
 
   /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
   /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
-  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
+  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes. A jumbo frame is copied
+  /// together (see above); one that is longer than a slot, as after the MTU was raised, is dropped and counted.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
     std::size_t n = 0;
@@ -18437,16 +18644,13 @@ class af_xdp {
     f.free = memory_.get().available();
     for (std::uint32_t i = 0; umem_.custody != nullptr && i < f.total; ++i) {
       f.receiving += umem_.custody[i] == detail::xsk_custody::receive;
-      f.transmitting += umem_.custody[i] == detail::xsk_custody::transmit;
+      f.transmitting += umem_.custody[i] >= detail::xsk_custody::transmit;
     }
     f.out = f.total - f.free - f.receiving - f.transmitting;
     return f;
   }
 
  private:
-  static constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
-  static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
-  static constexpr std::uint32_t smallest_chunk = 2048;
   // How often a device that receives nothing asks whether its interface is there still.
   static constexpr duration check_interval = milliseconds(250);
 
@@ -18455,8 +18659,6 @@ class af_xdp {
         handles_(static_cast<af_xdp_handles&&>(handles)),
         memory_(static_cast<detail::device_memory&&>(memory)) {}
 
-  [[nodiscard]] static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
-
   [[nodiscard]] static result<detail::device_memory, error> choose_memory(const af_xdp_options& options,
                                                                           std::uint32_t queues, std::uint32_t mtu,
                                                                           const char* on) noexcept {
@@ -18464,41 +18666,36 @@ class af_xdp {
       return error("af_xdp", "share memory for", on, "the other device has failed", "open that one again first",
                    ENODEV);
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
-    pool_config own{.packets = options.packets * queues};
-    const std::uint32_t needed = xdp_headroom + mtu + link_bytes;
-    if (needed > own.headroom + own.bytes) own.bytes = needed - own.headroom;
-    const std::size_t chunk = given != nullptr ? given->slot_stride() : pool::stride(own);
-    const std::size_t page = page_size();
-    text<96> why, advice;
-    if ((given == nullptr && chunk > page) || (chunk < page ? chunk : page) < needed) {
-      const std::size_t room = given != nullptr && chunk < page ? chunk : page - 64;
-      why << "packets of its MTU, " << mtu << ", do not fit a slot";
-      advice << "ip link set dev " << on << " mtu " << (room - xdp_headroom - link_bytes);
-      if (given != nullptr && chunk < page) advice << ", or a pool with larger .bytes";
-      return error("af_xdp", "open", on, why.c_str(), advice.c_str(), EMSGSIZE);
-    }
-    if (chunk < smallest_chunk) {
-      why << "the pool's slots have " << chunk << " bytes";
-      return error("af_xdp", "open", on, why.c_str(), "the kernel wants 2048: a pool with .bytes = 1984", EINVAL);
-    }
-    return detail::device_memory::open(given, own);
+    if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
+        !options.share->umem_.has_pieces())
+      return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
+    return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
 
-  [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
+  [[nodiscard]] result<bool, error> start(const af_xdp_options& options, std::uint32_t mtu) noexcept {
     pool& memory = memory_.get();
     const std::uint32_t queues = handles_.get().count;
+    umem_ = detail::xsk_umem::of(memory, detail::page_size());
+    // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
+    if (options.share != nullptr ? options.share->umem_.has_pieces() : umem_.may_have_pieces()) umem_.allow_pieces();
+    // The kernel hands over a whole frame or nothing.
+    const std::uint32_t least =
+        umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
     const std::uint32_t most = memory.available() / (2 * queues);
-    const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
-    if (level == 0 || options.transmit_slots == 0)
-      return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
-    umem_ = detail::xsk_umem::of(memory, page_size());
+    const std::uint32_t wanted = options.receive_slots < least ? least : options.receive_slots;
+    const std::uint32_t level = wanted < most ? wanted : most;
+    if (level < least || options.receive_slots == 0 || options.transmit_slots == 0) {
+      text<48> advice;
+      advice << std::uint64_t{2} * least << " for each queue, and more";
+      return error("af_xdp", "open", name(), "the pool has too few slots", advice.c_str(), ENOBUFS);
+    }
     const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
     state_ = detail::mapping(queue_bytes + memory.capacity());
     if (state_.data() == nullptr) return failed("take memory for", errno, detail::mapping_advice(errno, ""));
     queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
-      if (const auto done = open_queue(i, level, options); !done) return done.error();
+      if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
     if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
@@ -18509,8 +18706,8 @@ class af_xdp {
     return true;
   }
 
-  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level,
-                                               const af_xdp_options& options) noexcept {
+  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level, const af_xdp_options& options,
+                                               std::uint32_t mtu) noexcept {
     const auto& n = handles_.get();
     text<48> which;
     which << n.name << " queue " << n.queues[i];
@@ -18525,12 +18722,14 @@ class af_xdp {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
-    number = receiver.make_receive_rings(ring(level), ring(options.transmit_slots));
-    if (number == 0) number = sender.make_transmit_ring(ring(options.transmit_slots));
+    const std::uint32_t pieces = umem_.pieces_to_send(umem_.room);
+    const std::uint32_t transmit_size = ring(options.transmit_slots < pieces ? pieces : options.transmit_slots);
+    number = receiver.make_receive_rings(ring(level), transmit_size);
+    if (number == 0) number = sender.make_transmit_ring(transmit_size);
     if (number != 0)
       return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
-    const std::uint32_t budget = ring(options.transmit_slots);
+    const std::uint32_t budget = transmit_size;
     const std::uint32_t buffer = 1u << 30;
     (void)sender.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
     (void)sender.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
@@ -18538,8 +18737,19 @@ class af_xdp {
     const bool copy =
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
-    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
+    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0) |
+                                          (umem_.has_pieces() ? detail::sys::xdp_use_sg : 0));
     number = bind(receiver, to);
+    // Linux before 6.6; or a driver that cannot without copying.
+    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces()) {
+      if (!detail::xsk_needs_pieces(mtu)) {
+        umem_.room = umem_.chunk;
+        to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
+        number = bind(receiver, to);
+      } else if (number == EINVAL) {
+        return detail::xsk_lacks_pieces(n.name, mtu, number);
+      }
+    }
     // On the same queue, that also means: with its fill and completion rings.
     to.shares_memory_of = n.sockets[i];
     if (number == 0) number = sender.bind(to);
@@ -18641,7 +18851,7 @@ class af_xdp {
   }
   [[nodiscard]] error cannot_share(int number) const noexcept {
     constexpr const char* what = "share memory with the kernel for";
-    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed, and slots of 2048 bytes to a page");
+    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed");
     ::rlimit limit{};
     // xdp_umem_account_pages() in net/xdp/xdp_umem.c: without CAP_IPC_LOCK, what all programs of a user share counts.
     if (number != ENOBUFS || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0)

@@ -16,9 +16,11 @@
 
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "device/fresh_namespace.hpp"
 #include "device/numbered.hpp"
+#include "device/older_kernel.hpp"
 #include "device/own_namespace.hpp"
 
 using namespace runnel;
@@ -28,10 +30,10 @@ using runnel::test::numbered;
 
 namespace {
 
-// A network namespace whose loopback interface is up and has an MTU that fits a slot.
+// A network namespace whose loopback interface is up and has an MTU that fits a slot of a page, or the one given.
 class loopback {
  public:
-  loopback() {
+  explicit loopback(std::uint32_t mtu = 1500) {
     if (!inside_) return;
     auto lo = device::network_interface::open("lo");
     REQUIRE(lo);
@@ -44,6 +46,7 @@ class loopback {
       CHECK((number == EPERM || number == ENOSYS || number == EAFNOSUPPORT));
     }
     ready_ = nic.has_value();
+    if (ready_ && mtu != 1500) REQUIRE(lo->set_mtu(mtu));
   }
   explicit operator bool() const noexcept { return ready_; }
 
@@ -277,6 +280,165 @@ TEST_CASE("packets longer than a slot are dropped and counted by the kernel") {
   check_all_there(*nic);
 }
 
+TEST_CASE("jumbo frames and small ones are received as they were sent, byte for byte and in order") {
+  // Up to the longest that there can be.
+  for (const std::uint32_t mtu : {9000u, 65261u}) {
+    const loopback there(mtu);
+    if (!there) return;
+    auto nic = af_xdp::open("lo", {.packets = 256});
+    if (!nic) FAIL(doctest::String(nic.error().message()));
+    check_all_there(*nic);
+    const std::uint32_t longest = mtu + 14, lengths[] = {60,   3840,        3841,    longest, 4096, 4097, 61,
+                                                         8192, longest - 1, longest, longest, 60,   8193, 7000};
+    packet p[14];
+    std::uint64_t sum = 0, jumbo = 0;
+    for (std::uint32_t i = 0; i < 14; ++i) {
+      p[i] = numbered(nic->memory(), i, lengths[i]);
+      for (std::uint32_t at = 14; at < lengths[i]; ++at) p[i].writable()[at] = std::byte((at * 7 / 5 + i) & 0xff);
+      sum += lengths[i];
+      jumbo += lengths[i] > 3840;
+    }
+    CHECK(nic->transmit(p, 14, {}) == 14);
+    std::uint32_t next = 0;
+    CHECK(take(*nic, 14, [&](const frame& f) {
+            REQUIRE(f.length == lengths[next]);
+            CHECK(f.headroom == 256);
+            CHECK(f.length + f.headroom + f.tailroom <= nic->memory().slot_stride());
+            bool same = true;
+            for (std::uint32_t at = 14; at < f.length; ++at)
+              same &= load_u8(f.data + at) == ((at * 7 / 5 + next) & 0xff);
+            CHECK(same);
+            ++next;
+          }) == 14);
+    CHECK(take(*nic, 1) == 0);
+    CHECK(nic->frames().transmitting == 0);
+    check_all_there(*nic);
+    const auto counted = nic->statistics();
+    CHECK(counted.received == 14);
+    CHECK(counted.gathered == jumbo);
+    CHECK(counted.transmitted == 14);
+    CHECK(counted.received_bytes == sum);
+    CHECK(counted.transmitted_bytes == sum);
+    CHECK(counted.lost + counted.copied + counted.refused + counted.too_long == 0);
+    CHECK(counted.kernel_dropped + counted.kernel_ring_full + counted.kernel_no_slot + counted.kernel_invalid == 0);
+    text<512> line;
+    print(line, counted);
+    CHECK(std::strstr(line.c_str(), " gathered from pieces") != nullptr);
+  }
+}
+
+TEST_CASE("a jumbo frame goes back as it came, in one slot, and one at a time when there is room for one") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.packets = 64});
+  REQUIRE(nic);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    packet p = numbered(nic->memory(), i, 9014);
+    REQUIRE(nic->transmit(&p, 1, {}) == 1);
+  }
+  for (std::uint32_t expected : {0u, 1u, 2u, 100u, 101u, 102u}) {
+    frame f;
+    std::size_t n = 0;
+    for (int i = 0; i < 1000 && n == 0; ++i) {
+      n = nic->receive(1, {}, into_array(&f));
+      if (n == 0) ::usleep(1000);
+    }
+    REQUIRE(n == 1);
+    CHECK(f.length == 9014);
+    CHECK(number_in(f) == expected);
+    CHECK(nic->frames().out == 1);
+    store_be32(f.data + f.length - 4, expected + 100);
+    if (expected < 100) REQUIRE(nic->transmit(&f, 1, {}) == 1);
+    else nic->memory().release(&f, 1);
+  }
+  CHECK(take(*nic, 1) == 0);
+  CHECK(nic->statistics().copied == 0);
+  check_all_there(*nic);
+}
+
+TEST_CASE("a jumbo frame waits until the transmit ring has room for all of it") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.transmit_slots = 4, .packets = 64});
+  REQUIRE(nic);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_up(false));
+  packet p[4];
+  for (std::uint32_t i = 0; i < 4; ++i) p[i] = numbered(nic->memory(), i, i == 0 || i == 2 ? 9014 : 64);
+  CHECK(nic->transmit(p, 4, {}) == 2);
+  CHECK(p[2].length() == 9014);
+  CHECK(nic->statistics().refused == 2);
+  CHECK(nic->frames().transmitting == 2);
+  check_all_there(*nic, 2);
+  REQUIRE(lo->set_up(true));
+  std::uint32_t next = 0;
+  const auto in_order = [&](const frame& f) { CHECK(number_in(f) == next++); };
+  CHECK(take(*nic, 2, in_order) == 2);
+  CHECK(nic->transmit(p + 2, 2, {}) == 2);
+  CHECK(take(*nic, 2, in_order) == 2);
+  check_all_there(*nic);
+}
+
+TEST_CASE("rings that are asked to be smaller than one jumbo frame are as large as one") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.receive_slots = 1, .transmit_slots = 1, .packets = 64});
+  REQUIRE(nic);
+  CHECK(nic->frames().receiving == 3);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    packet p = numbered(nic->memory(), i, 9014);
+    CHECK(nic->transmit(&p, 1, {}) == 1);
+    CHECK(take(*nic, 1, [&](const frame& f) { CHECK(number_in(f) == i); }) == 1);
+    CHECK(nic->receive(1, {}, [](const frame&) {}) == 0);  // lets the kernel have the slots again
+  }
+  check_all_there(*nic);
+}
+
+TEST_CASE("a frame that is longer than a slot, for which the MTU was raised, is dropped and counted") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.packets = 64});
+  REQUIRE(nic);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_mtu(20000));
+  runnel::test::raw_socket wire("lo");
+  std::vector<std::byte> frame_bytes(19000);
+  store_be16(frame_bytes.data() + 12, 0x88b5);
+  REQUIRE(wire.send({frame_bytes.data(), 15000}));
+  REQUIRE(wire.send({frame_bytes.data(), 60}));
+  REQUIRE(wire.send({frame_bytes.data(), 19000}));
+  REQUIRE(wire.send({frame_bytes.data(), 9014}));
+  std::uint32_t lengths = 0;
+  CHECK(take(*nic, 3, [&](const frame& f) { lengths += f.length; }) == 2);
+  CHECK(lengths == 9074);
+  CHECK(nic->statistics().too_long == 2);
+  CHECK(nic->statistics().received == 2);
+  check_all_there(*nic);
+}
+
+TEST_CASE("what a rule asks of a jumbo frame is asked of all of it") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.take = meta::length > 8000 && udp::dport == 7, .packets = 64});
+  if (!nic) FAIL(doctest::String(nic.error().message()));
+  for (const std::uint32_t length : {7000u, 9014u, 8000u, 8001u}) {
+    packet p = numbered(nic->memory(), length, length);
+    std::byte* at = p.writable().data();
+    store_be16(at + 12, 0x0800);
+    store_be32(at + 14, 0x45000000 | (length - 14));
+    store_be16(at + 22, 0x4011);
+    store_be16(at + 36, 7);
+    store_be16(at + 38, static_cast<std::uint16_t>(length - 34));
+    REQUIRE(nic->transmit(&p, 1, {}) == 1);
+  }
+  std::uint32_t sum = 0;
+  CHECK(take(*nic, 3, [&](const frame& f) { sum += f.length; }) == 2);
+  CHECK(sum == 9014 + 8001);
+  check_all_there(*nic);
+}
+
 TEST_CASE("a pool of the caller's has all its slots again when the device is closed") {
   const loopback there;
   if (!there) return;
@@ -408,6 +570,21 @@ TEST_CASE("a process without privileges adopts what a privileged one has opened"
         }) == 0);
 }
 
+TEST_CASE("a process without privileges adopts a device with jumbo frames") {
+  const loopback there(9000);
+  if (!there) return;
+  auto handles = device::af_xdp_handles::open("lo");
+  REQUIRE(handles);
+  CHECK(in_child([&handles] {
+          if (!become_nobody()) return 1;
+          auto nic = af_xdp::adopt(device::af_xdp_handles(handles->release()), {.packets = 256});
+          if (!nic) return std::fprintf(stderr, "%s\n", nic.error().message()), 2;
+          packet p = numbered(nic->memory(), 9, 9014);
+          if (nic->transmit(&p, 1, {}) != 1) return 3;
+          return take(*nic, 1) == 1 && nic->statistics().gathered == 1 ? 0 : 4;
+        }) == 0);
+}
+
 TEST_CASE("too little locked memory is an error that says what to raise") {
   const loopback there;
   if (!there) return;
@@ -450,13 +627,122 @@ TEST_CASE("what cannot be opened is an error that says what to do") {
   CHECK(std::strstr(message("lo", {.memory = &tiny.get()}).message(), "do not fit a slot") != nullptr);
   static_pool<pool_config{.packets = 1, .bytes = 1984, .headroom = 128, .bare = 1}> single;
   CHECK(std::strstr(message("lo", {.memory = &single.get()}).message(), "too few slots") != nullptr);
-  REQUIRE(lo->set_mtu(9000));
+  REQUIRE(lo->set_mtu(65262));
   CHECK(same_text(message("lo").message(),
-                  "af_xdp: open lo: packets of its MTU, 9000, do not fit a slot: ip link set dev lo mtu 3758"));
-  REQUIRE(lo->set_mtu(3758));
+                  "af_xdp: open lo: packets of its MTU, 65262, do not fit a slot: ip link set dev lo mtu 65261"));
+  REQUIRE(lo->set_mtu(9000));
+  static_pool<pool_config{.packets = 8, .bytes = 1984, .headroom = 128, .bare = 1}> ordinary;
+  CHECK(same_text(message("lo", {.memory = &ordinary.get()}).message(),
+                  "af_xdp: open lo: packets of its MTU, 9000, do not fit a slot: ip link set dev lo mtu 1838, or a "
+                  "pool with larger .bytes"));
+  CHECK(same_text(message("lo", {.packets = 5}).message(),
+                  "af_xdp: open lo: the pool has too few slots: 6 for each queue, and more"));
+  REQUIRE(lo->set_mtu(3822));
   CHECK(af_xdp::open("lo"));
   CHECK(bpf::attached(1)->id == 0);
   CHECK(open_files() == files);
+}
+
+TEST_CASE("where Linux is too old for jumbo frames, that is an error that says what to do; all else is as it was") {
+  const loopback there(9000);
+  if (!there) return;
+  const auto in_older_kernel = [](runnel::test::older_kernel what, auto f) {
+    const int status = in_child([&] { return runnel::test::become(what) ? f() : 77; });
+    if (status == 77) MESSAGE("skipped: seccomp(2) does not do it here");
+    else CHECK(status == 0);
+  };
+  const auto is_refused = [] {
+    const auto nic = af_xdp::open("lo", {.packets = 64});
+    if (nic) return 1;
+    if (nic.error().number() != EINVAL) return 2;
+    return same_text(nic.error().message(),
+                     "af_xdp: open lo: packets of its MTU, 9000, do not fit a page: ip link set dev lo mtu 3822, or "
+                     "Linux 6.6")
+               ? 0
+               : 3;
+  };
+  in_older_kernel(runnel::test::older_kernel::linux_6_5, is_refused);
+  in_older_kernel(runnel::test::older_kernel::linux_5_17, is_refused);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(lo->set_mtu(3822));
+  in_older_kernel(runnel::test::older_kernel::linux_5_17, [] {
+    auto nic = af_xdp::open("lo", {.packets = 64});
+    if (!nic) return 1;
+    packet p = numbered(nic->memory(), 9, 3836);
+    if (nic->transmit(&p, 1, {}) != 1) return 2;
+    return take(*nic, 1) == 1 ? 0 : 3;
+  });
+  // Slots that are longer than a page, which another device may need, are in order: not all of them is used.
+  in_older_kernel(runnel::test::older_kernel::linux_5_17, [] {
+    static static_pool<pool_config{.packets = 64, .bytes = 9146, .headroom = 128, .bare = 4}> memory;
+    auto nic = af_xdp::open("lo", {.memory = &memory.get()});
+    if (!nic) return std::fprintf(stderr, "%s\n", nic.error().message()), 1;
+    packet p = numbered(memory, 9, 3836), q = numbered(memory, 9, 4097);
+    if (nic->transmit(&p, 1, {}) != 1) return 2;
+    if (nic->transmit(&q, 1, {}) != 1 || nic->lost() != 1) return 3;
+    return take(*nic, 1,
+                [](const frame& f) {
+                  if (f.tailroom != 4) ::_exit(4);
+                }) == 1
+               ? 0
+               : 5;
+  });
+}
+
+TEST_CASE("a device with jumbo frames shares memory if its slots are long enough, also with one that has none") {
+  const loopback there;
+  if (!there) return;
+  auto tap = device::tap::open("tap7", {.mtu = 9000});
+  if (!tap) {
+    MESSAGE("skipped: ", doctest::String(tap.error().message()));
+    return;
+  }
+  auto port = device::network_interface::open("tap7");
+  REQUIRE(port);
+  REQUIRE(port->set_up(true));
+  {
+    auto ordinary = af_xdp::open("lo", {.packets = 64});
+    REQUIRE(ordinary);
+    const auto refused = af_xdp::open("tap7", {.share = &*ordinary});
+    REQUIRE_FALSE(refused);
+    CHECK(same_text(refused.error().message(),
+                    "af_xdp: open tap7: packets of its MTU, 9000, do not fit a slot: ip link set dev tap7 mtu 1838, or "
+                    "a pool with larger .bytes"));
+  }
+  static static_pool<pool_config{.packets = 128, .bytes = 9146, .headroom = 128, .bare = 4}> memory;
+  {
+    auto first = af_xdp::open("lo", {.memory = &memory.get()});
+    if (!first) FAIL(doctest::String(first.error().message()));
+    auto second = af_xdp::open("tap7", {.receive_slots = 16, .share = &*first});
+    if (!second) FAIL(doctest::String(second.error().message()));
+    // A jumbo frame from the one, sent by the other.
+    std::vector<std::byte> long_frame(9014);
+    store_be16(long_frame.data() + 12, 0x88b5);
+    store_be32(long_frame.data() + 9010, 77);
+    packet p = memory->allocate();
+    REQUIRE(p.append({long_frame.data(), long_frame.size()}));
+    REQUIRE(second->transmit(&p, 1, {}) == 1);
+    int arrived = 0;  // beside what the kernel says by itself
+    frame of_tap;
+    while (tap->receive(1, {}, into_array(&of_tap)) == 1) {
+      arrived += std::vector<std::byte>(of_tap.data, of_tap.data + of_tap.length) == long_frame;
+      tap->memory().release(&of_tap, 1);
+    }
+    CHECK(arrived == 1);
+    CHECK(second->receive(1, {}, [](const frame&) {}) == 0);
+    CHECK(second->frames().transmitting == 0);
+    CHECK(second->frames().receiving == 16);
+    CHECK(first->frames().out == 16);
+    CHECK(first->frames().free + first->frames().receiving + 16 == 128);
+    // What is longer than its MTU goes out by the first one, and comes by it.
+    auto lo = device::network_interface::open("lo");
+    REQUIRE(lo->set_mtu(9000));
+    packet q = numbered(memory, 5, 9014);
+    CHECK(first->transmit(&q, 1, {}) == 1);
+    CHECK(take(*first, 1, [](const frame& f) { CHECK(f.length == 9014); }) == 1);
+  }
+  CHECK(memory->available() == 128);
 }
 
 #endif

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
+#include <cstring>
+#include <initializer_list>
+
 #include <runnel/device/xsk_queue.hpp>
 #include <runnel/device/xsk_ring.hpp>
 
@@ -77,22 +80,23 @@ namespace {
 constexpr pool_config small{.packets = 16, .bytes = 1984, .headroom = 128, .bare = 4};
 
 // A queue over plain rings, and a kernel that does what a test says. Nobody sleeps, so there are no system calls.
-struct plain_queue {
+template <pool_config Config>
+struct basic_plain_queue {
   plain_ring<detail::xsk_descriptor, 8> receive;
   plain_ring<detail::xsk_descriptor, 4> transmit;
   plain_ring<std::uint64_t, 8> fill;
   plain_ring<std::uint64_t, 4> completion;
-  static_pool<small> memory;
+  static_pool<Config> memory;
   detail::xsk_custody custody[16] = {};
   detail::xsk_umem umem = detail::xsk_umem::of(memory, 4096);
   device::af_xdp_statistics counts{};
   detail::xsk_queue queue;
 
-  plain_queue() noexcept : queue(receiver(), sender(), 3, 8, false) {
+  basic_plain_queue() noexcept : queue(receiver(), sender(), 3, 8, false) {
     umem.custody = custody;
     queue.refill(umem);
   }
-  ~plain_queue() {
+  ~basic_plain_queue() {
     for (std::uint32_t i = 0; i < 16; ++i)
       if (custody[i] != detail::xsk_custody::ours) memory->release_slots(&i, 1);
   }
@@ -108,11 +112,12 @@ struct plain_queue {
     s.completion = detail::xsk_consumer<std::uint64_t>(completion.memory());
     return s;
   }
-  // The kernel receives a packet of this length into the next slot.
-  void arrives(std::uint32_t length) noexcept {
+  // The kernel receives a packet of this length, or a piece of one, into the next slot.
+  void arrives(std::uint32_t length, std::uint32_t options = 0, int byte = 0) noexcept {
     REQUIRE(fill.consumer != fill.producer);
     const std::uint64_t address = fill.entries[fill.consumer++ % 8];
-    receive.entries[receive.producer++ % 8] = {address | std::uint64_t{256} << 48, length, 0};
+    std::memset(umem.base + address + 256, byte, length);
+    receive.entries[receive.producer++ % 8] = {address | std::uint64_t{256} << 48, length, options};
   }
   // The kernel sends the next packet: its bytes.
   std::byte* leaves() noexcept {
@@ -127,10 +132,27 @@ struct plain_queue {
   }
   std::uint32_t with(detail::xsk_custody who) const noexcept {
     std::uint32_t n = 0;
-    for (const auto c : custody) n += c == who;
+    for (const auto c : custody) n += c == who || (c > who && who == detail::xsk_custody::transmit);
     return n;
   }
 };
+using plain_queue = basic_plain_queue<small>;
+
+// Slots of 9280 bytes: a frame that lies in several chunks of a page fits one.
+struct jumbo_queue : basic_plain_queue<pool_config{.packets = 16, .bytes = 9146, .headroom = 128, .bare = 4}> {
+  jumbo_queue() noexcept { umem.allow_pieces(); }
+};
+// Whether a frame is made of pieces of these lengths, filled with 1, 2, 3.
+bool has_pieces(const frame& f, std::initializer_list<std::uint32_t> lengths) {
+  const std::byte* at = f.data;
+  unsigned byte = 1;
+  bool same = true;
+  for (const std::uint32_t length : lengths) {
+    for (const std::byte* const end = at + length; at != end; ++at) same &= load_u8(at) == byte;
+    ++byte;
+  }
+  return same && at == f.data + f.length;
+}
 
 }  // namespace
 
@@ -354,6 +376,177 @@ TEST_CASE("a packet that stands for several segments is lost and counted, for no
   CHECK(k.counts.transmitted == 2);
   CHECK(k.counts.copied == 0);
   CHECK(k.with(detail::xsk_custody::transmit) == 2);
+}
+
+TEST_CASE("a frame that came in several pieces is handed out as one, in the slot of the first; the others are free") {
+  jumbo_queue k;
+  const std::uint32_t before = k.memory->available();
+  k.arrives(60, 0, 1);
+  k.arrives(3840, detail::xsk_goes_on, 1);
+  k.arrives(3840, detail::xsk_goes_on, 2);
+  k.arrives(1338, 0, 3);
+  k.arrives(70, 0, 1);
+  frame f[4];
+  // Room for two is room for two frames.
+  REQUIRE(k.take(f, 2) == 2);
+  CHECK(k.memory->available() == before + 2);
+  CHECK(has_pieces(f[0], {60}));
+  CHECK(f[0].tailroom == 9280 - 256 - 60);
+  CHECK(has_pieces(f[1], {3840, 3840, 1338}));
+  CHECK(f[1].data == k.memory->slots() + f[1].slot * k.memory->slot_stride() + 256);
+  CHECK(f[1].headroom == 256);
+  CHECK(f[1].tailroom == 9280 - 256 - 9018);
+  CHECK(f[1].queue == 3);
+  CHECK(f[1].timestamp == instant{7});
+  REQUIRE(k.take(f + 2, 2) == 1);
+  CHECK(has_pieces(f[2], {70}));
+  CHECK(k.counts.received == 3);
+  CHECK(k.counts.received_bytes == 9148);
+  CHECK(k.counts.gathered == 1);
+  CHECK(k.take(f + 3, 1) == 0);
+  CHECK(k.memory->available() == 16 - 3 - 8);
+  k.memory->release(f, 3);
+}
+
+TEST_CASE("pieces of a frame that the kernel hands over one by one make a frame when the last is there") {
+  jumbo_queue k;
+  frame f;
+  k.arrives(3840, detail::xsk_goes_on, 1);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.with(detail::xsk_custody::receive) == 9);  // the piece, and eight to receive into
+  CHECK(k.memory->available() == 7);
+  k.arrives(100, detail::xsk_goes_on, 2);
+  k.arrives(200, 0, 3);
+  k.arrives(60, 0, 1);
+  REQUIRE(k.take(&f, 1) == 1);
+  CHECK(has_pieces(f, {3840, 100, 200}));
+  CHECK(k.counts.received == 1);
+  k.memory->release(&f, 1);
+  REQUIRE(k.take(&f, 1) == 1);
+  CHECK(has_pieces(f, {60}));
+  k.memory->release(&f, 1);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.memory->available() == 8);
+
+  // Closed with a piece at hand: it is the kernel's still, and so is not lost.
+  k.arrives(3840, detail::xsk_goes_on, 1);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.memory->available() + k.with(detail::xsk_custody::receive) == 16);
+}
+
+TEST_CASE("a frame that is longer than a slot is dropped and counted, all of it, and the next one is not touched") {
+  jumbo_queue k;
+  frame f;
+  for (int i = 0; i < 4; ++i) k.arrives(3840, detail::xsk_goes_on, 1);
+  CHECK(k.take(&f, 1) == 0);
+  k.arrives(10, 0, 2);
+  k.arrives(60, 0, 1);
+  REQUIRE(k.take(&f, 1) == 1);
+  CHECK(has_pieces(f, {60}));
+  CHECK(k.counts.too_long == 1);
+  CHECK(k.counts.received == 1);
+  CHECK(k.counts.received_bytes == 60);
+  k.memory->release(&f, 1);
+  CHECK(k.take(&f, 1) == 0);
+  // What fits to the last byte.
+  k.arrives(3840, detail::xsk_goes_on, 1);
+  k.arrives(3840, detail::xsk_goes_on, 2);
+  k.arrives(1344, 0, 3);
+  REQUIRE(k.take(&f, 1) == 1);
+  CHECK(has_pieces(f, {3840, 3840, 1344}));
+  CHECK(f.tailroom == 0);
+  k.memory->release(&f, 1);
+  k.arrives(3840, detail::xsk_goes_on, 1);
+  k.arrives(3840, detail::xsk_goes_on, 2);
+  k.arrives(1345, 0, 3);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.take(&f, 1) == 0);
+  CHECK(k.counts.too_long == 2);
+  CHECK(k.memory->available() == 8);
+  CHECK(k.with(detail::xsk_custody::receive) == 8);
+}
+
+TEST_CASE("a frame that is longer than a chunk is sent in pieces of its slot, which comes back once, behind the last") {
+  jumbo_queue k;
+  frame f[3];
+  for (frame& one : f) {
+    one = k.memory->allocate_frame();
+    REQUIRE(one.put(9018) != nullptr);
+  }
+  REQUIRE(f[0].trim(4096));
+  for (std::uint32_t i = 0; i < 9018; ++i) f[1].data[i] = static_cast<std::byte>(i * 7 / 3);
+  const std::uint32_t before = k.memory->available();
+  // Four places: one piece and three. The third frame stays, whole, until three are free again.
+  CHECK(k.queue.transmit(k.umem, f, 3, k.counts) == 2);
+  CHECK(k.counts.transmitted == 2);
+  CHECK(k.counts.transmitted_bytes == 4096 + 9018);
+  CHECK(k.with(detail::xsk_custody::transmit) == 2);
+  CHECK(k.transmit.entries[0].options == 0);
+  CHECK(k.transmit.entries[0].length == 4096);
+  std::uint32_t at = 0;
+  const std::uint32_t lengths[] = {4096, 4096, 826};
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    const detail::xsk_descriptor d = k.transmit.entries[1 + i];
+    CHECK(d.length == lengths[i]);
+    CHECK(d.options == (i < 2 ? 1 : 0));
+    CHECK(k.umem.base + (d.address & detail::xsk_chunk_mask) + (d.address >> 48) == f[1].data + at);
+    at += d.length;
+  }
+  (void)k.leaves();
+  (void)k.leaves();
+  CHECK(k.queue.transmit(k.umem, f + 2, 1, k.counts) == 0);
+  CHECK(k.memory->available() == before + 1);  // the first frame; of the second one piece only
+  (void)k.leaves();
+  packet p = k.memory->attach(f[2]);
+  CHECK(k.queue.transmit(k.umem, &p, 1, k.counts) == 1);
+  CHECK_FALSE(p);
+  CHECK(k.memory->available() == before + 1);
+  CHECK(k.with(detail::xsk_custody::transmit) == 2);
+  for (int i = 0; i < 4; ++i) (void)k.leaves();
+  frame none;
+  CHECK(k.take(&none, 0) == 0);
+  CHECK(k.with(detail::xsk_custody::transmit) == 0);
+  CHECK(k.memory->available() == before + 3);
+  CHECK(k.counts.transmitted == 3);
+  CHECK(k.counts.lost == 0);
+}
+
+TEST_CASE("a packet that does not lie in one slot of the pool is copied to one, however long, and sent in pieces") {
+  jumbo_queue k;
+  static_pool<pool_config{.packets = 8, .bytes = 4000, .headroom = 0, .bare = 4}> elsewhere;
+  packet p = elsewhere->allocate();
+  for (int i = 0; i < 3; ++i) {
+    packet part = i == 0 ? static_cast<packet&&>(p) : elsewhere->allocate();
+    std::memset(part.put(3000), i + 1, 3000);
+    if (i == 0) p = static_cast<packet&&>(part);
+    else REQUIRE(p.append(static_cast<packet&&>(part)));
+  }
+  REQUIRE(k.queue.transmit(k.umem, &p, 1, k.counts) == 1);
+  CHECK(k.counts.copied == 1);
+  std::uint32_t at = 0;
+  for (const std::uint32_t length : {4096u, 4096u, 808u}) {
+    CHECK(k.transmit.entries[k.transmit.consumer % 4].length == length);
+    const std::byte* const piece = k.leaves();
+    bool same = true;
+    for (std::uint32_t i = 0; i < length; ++i, ++at) same &= load_u8(piece + i) == at / 3000 + 1;
+    CHECK(same);
+  }
+  // Longer than a slot, and without pieces longer than a chunk: lost.
+  frame none;
+  CHECK(k.take(&none, 0) == 0);
+  const std::uint32_t before = k.memory->available();
+  frame f = k.memory->allocate_frame();
+  f.length = 9280;
+  CHECK(k.queue.transmit(k.umem, &f, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 1);
+  k.umem.room = k.umem.chunk;
+  frame g = k.memory->allocate_frame();
+  g.length = 4097;
+  CHECK(k.queue.transmit(k.umem, &g, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 2);
+  CHECK(k.memory->available() == before);
+  CHECK(k.transmit.consumer == k.transmit.producer);
 }
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // An interface of this machine through AF_XDP: packets are received into, and sent from, slots of a pool that is shared
-// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11 and root, or what af_xdp_handles.hpp does.
+// with the kernel. Documentation/networking/af_xdp.rst. Needs Linux 5.11, for jumbo frames 6.6, and root, or what
+// af_xdp_handles.hpp does.
 //
 //     auto nic = device::af_xdp::open("eth0");
 //     if (!nic) return fail(nic.error());
@@ -18,6 +19,11 @@
 // `receive` takes what is in the receive rings, puts free slots on the fill rings, and takes sent slots back;
 // `transmit` takes sent slots back, too. Which slots are with the kernel is noted, one byte each: nothing is lost when
 // the device is closed, or when the interface is deleted while it runs.
+//
+// Jumbo frames: slots are as long as the MTU needs, but the kernel knows of a page of each only, and hands over what is
+// longer (3840 bytes) in several slots. `receive` copies all but the first piece behind that one, and hands out one
+// plain frame in one slot: of 9000 bytes it copies about 5200 (`statistics().gathered`). What is sent is not copied for
+// that. An MTU of up to 3822 needs none of it.
 //
 // Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
 // sent by the queue with the number that it was received by, so that packets of one flow keep their order.
@@ -45,6 +51,7 @@
 #include <runnel/device/partial_checksum.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/device/xsk_queue.hpp>
+#include <runnel/device/xsk_umem.hpp>
 #include <runnel/packet/drop_reason.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/pool.hpp>
@@ -63,7 +70,8 @@ class af_xdp {
  public:
   /// Opens an interface, with its privileges: CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON. Memory is taken here
   /// only. Fails where there is no such interface, queue or privilege, where an XDP program or another socket is
-  /// already, and where the MTU is larger than a slot.
+  /// already, and where the MTU is larger than a slot of `memory` or `share`, than 65261, or, before Linux 6.6, than
+  /// 3822.
   [[nodiscard]] static result<af_xdp, error> open(const char* name, const af_xdp_options& options = {}) noexcept {
     auto handles = af_xdp_handles::prepare(name, options);
     if (!handles) return handles.error();
@@ -78,12 +86,13 @@ class af_xdp {
     if (!found) return found.error();
     const auto status = found->status();
     if (!status) return status.error();
-    auto memory = choose_memory(options, n.count, status->mtu, n.name);
+    const std::uint32_t mtu = status->mtu;
+    auto memory = choose_memory(options, n.count, mtu, n.name);
     if (!memory) return memory.error();
     af_xdp made(static_cast<network_interface&&>(*found), static_cast<af_xdp_handles&&>(handles),
                 static_cast<detail::device_memory&&>(*memory));
     made.queues_there_were_ = status->queues;
-    if (const auto done = made.start(options); !done) return done.error();
+    if (const auto done = made.start(options, mtu); !done) return done.error();
     return made;
   }
   af_xdp(af_xdp&& other) noexcept
@@ -120,7 +129,8 @@ class af_xdp {
 
   /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
   /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
-  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes.
+  /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes. A jumbo frame is copied
+  /// together (see above); one that is longer than a slot, as after the MTU was raised, is dropped and counted.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
     std::size_t n = 0;
@@ -225,16 +235,13 @@ class af_xdp {
     f.free = memory_.get().available();
     for (std::uint32_t i = 0; umem_.custody != nullptr && i < f.total; ++i) {
       f.receiving += umem_.custody[i] == detail::xsk_custody::receive;
-      f.transmitting += umem_.custody[i] == detail::xsk_custody::transmit;
+      f.transmitting += umem_.custody[i] >= detail::xsk_custody::transmit;
     }
     f.out = f.total - f.free - f.receiving - f.transmitting;
     return f;
   }
 
  private:
-  static constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
-  static constexpr std::uint32_t link_bytes = 18;     // an Ethernet header with a VLAN tag: the MTU does not count them
-  static constexpr std::uint32_t smallest_chunk = 2048;
   // How often a device that receives nothing asks whether its interface is there still.
   static constexpr duration check_interval = milliseconds(250);
 
@@ -243,8 +250,6 @@ class af_xdp {
         handles_(static_cast<af_xdp_handles&&>(handles)),
         memory_(static_cast<detail::device_memory&&>(memory)) {}
 
-  [[nodiscard]] static std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
-
   [[nodiscard]] static result<detail::device_memory, error> choose_memory(const af_xdp_options& options,
                                                                           std::uint32_t queues, std::uint32_t mtu,
                                                                           const char* on) noexcept {
@@ -252,41 +257,36 @@ class af_xdp {
       return error("af_xdp", "share memory for", on, "the other device has failed", "open that one again first",
                    ENODEV);
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
-    pool_config own{.packets = options.packets * queues};
-    const std::uint32_t needed = xdp_headroom + mtu + link_bytes;
-    if (needed > own.headroom + own.bytes) own.bytes = needed - own.headroom;
-    const std::size_t chunk = given != nullptr ? given->slot_stride() : pool::stride(own);
-    const std::size_t page = page_size();
-    text<96> why, advice;
-    if ((given == nullptr && chunk > page) || (chunk < page ? chunk : page) < needed) {
-      const std::size_t room = given != nullptr && chunk < page ? chunk : page - 64;
-      why << "packets of its MTU, " << mtu << ", do not fit a slot";
-      advice << "ip link set dev " << on << " mtu " << (room - xdp_headroom - link_bytes);
-      if (given != nullptr && chunk < page) advice << ", or a pool with larger .bytes";
-      return error("af_xdp", "open", on, why.c_str(), advice.c_str(), EMSGSIZE);
-    }
-    if (chunk < smallest_chunk) {
-      why << "the pool's slots have " << chunk << " bytes";
-      return error("af_xdp", "open", on, why.c_str(), "the kernel wants 2048: a pool with .bytes = 1984", EINVAL);
-    }
-    return detail::device_memory::open(given, own);
+    if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
+        !options.share->umem_.has_pieces())
+      return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
+    return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
 
-  [[nodiscard]] result<bool, error> start(const af_xdp_options& options) noexcept {
+  [[nodiscard]] result<bool, error> start(const af_xdp_options& options, std::uint32_t mtu) noexcept {
     pool& memory = memory_.get();
     const std::uint32_t queues = handles_.get().count;
+    umem_ = detail::xsk_umem::of(memory, detail::page_size());
+    // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
+    if (options.share != nullptr ? options.share->umem_.has_pieces() : umem_.may_have_pieces()) umem_.allow_pieces();
+    // The kernel hands over a whole frame or nothing.
+    const std::uint32_t least =
+        umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
     const std::uint32_t most = memory.available() / (2 * queues);
-    const std::uint32_t level = options.receive_slots < most ? options.receive_slots : most;
-    if (level == 0 || options.transmit_slots == 0)
-      return error("af_xdp", "open", name(), "the pool has too few slots", "two for each queue, and more", ENOBUFS);
-    umem_ = detail::xsk_umem::of(memory, page_size());
+    const std::uint32_t wanted = options.receive_slots < least ? least : options.receive_slots;
+    const std::uint32_t level = wanted < most ? wanted : most;
+    if (level < least || options.receive_slots == 0 || options.transmit_slots == 0) {
+      text<48> advice;
+      advice << std::uint64_t{2} * least << " for each queue, and more";
+      return error("af_xdp", "open", name(), "the pool has too few slots", advice.c_str(), ENOBUFS);
+    }
     const std::size_t queue_bytes = sizeof(detail::xsk_queue) * queues;
     state_ = detail::mapping(queue_bytes + memory.capacity());
     if (state_.data() == nullptr) return failed("take memory for", errno, detail::mapping_advice(errno, ""));
     queues_ = static_cast<detail::xsk_queue*>(static_cast<void*>(state_.data()));
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
-      if (const auto done = open_queue(i, level, options); !done) return done.error();
+      if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
     if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
@@ -297,8 +297,8 @@ class af_xdp {
     return true;
   }
 
-  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level,
-                                               const af_xdp_options& options) noexcept {
+  [[nodiscard]] result<bool, error> open_queue(std::uint32_t i, std::uint32_t level, const af_xdp_options& options,
+                                               std::uint32_t mtu) noexcept {
     const auto& n = handles_.get();
     text<48> which;
     which << n.name << " queue " << n.queues[i];
@@ -313,12 +313,14 @@ class af_xdp {
       return static_cast<std::uint32_t>(floor_power_of_two(entries) == entries ? entries
                                                                                : floor_power_of_two(entries) * 2);
     };
-    number = receiver.make_receive_rings(ring(level), ring(options.transmit_slots));
-    if (number == 0) number = sender.make_transmit_ring(ring(options.transmit_slots));
+    const std::uint32_t pieces = umem_.pieces_to_send(umem_.room);
+    const std::uint32_t transmit_size = ring(options.transmit_slots < pieces ? pieces : options.transmit_slots);
+    number = receiver.make_receive_rings(ring(level), transmit_size);
+    if (number == 0) number = sender.make_transmit_ring(transmit_size);
     if (number != 0)
       return failed("make rings for", number, detail::mapping_advice(number, "Linux 5.11 is needed, or fewer slots"));
     // Neither has to work: what a sender may have under way is limited by the ring already, and one call sends fewer.
-    const std::uint32_t budget = ring(options.transmit_slots);
+    const std::uint32_t budget = transmit_size;
     const std::uint32_t buffer = 1u << 30;
     (void)sender.option(detail::sys::so_sndbufforce, &buffer, sizeof buffer, detail::sys::sol_socket);
     (void)sender.option(detail::sys::xdp_max_tx_skb_budget, &budget, sizeof budget);
@@ -326,8 +328,19 @@ class af_xdp {
     const bool copy =
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
-    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0));
+    to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0) |
+                                          (umem_.has_pieces() ? detail::sys::xdp_use_sg : 0));
     number = bind(receiver, to);
+    // Linux before 6.6; or a driver that cannot without copying.
+    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces()) {
+      if (!detail::xsk_needs_pieces(mtu)) {
+        umem_.room = umem_.chunk;
+        to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
+        number = bind(receiver, to);
+      } else if (number == EINVAL) {
+        return detail::xsk_lacks_pieces(n.name, mtu, number);
+      }
+    }
     // On the same queue, that also means: with its fill and completion rings.
     to.shares_memory_of = n.sockets[i];
     if (number == 0) number = sender.bind(to);
@@ -429,7 +442,7 @@ class af_xdp {
   }
   [[nodiscard]] error cannot_share(int number) const noexcept {
     constexpr const char* what = "share memory with the kernel for";
-    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed, and slots of 2048 bytes to a page");
+    if (number == EINVAL) return failed(what, number, "Linux 5.11 is needed");
     ::rlimit limit{};
     // xdp_umem_account_pages() in net/xdp/xdp_umem.c: without CAP_IPC_LOCK, what all programs of a user share counts.
     if (number != ENOBUFS || ::getrlimit(RLIMIT_MEMLOCK, &limit) != 0)

@@ -26,6 +26,7 @@
 #include <runnel/device/network_interface.hpp>
 #include <runnel/device/posix.hpp>
 #include <runnel/device/xdp_link.hpp>
+#include <runnel/device/xsk_umem.hpp>
 #include <runnel/xdp/lower.hpp>
 
 #if defined(__linux__)
@@ -114,7 +115,7 @@ class af_xdp_handles {
     made.replace_ = options.replace;
     if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
     if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
-    if (const auto done = made.load(options.take); !done) return done.error();
+    if (const auto done = made.load(options.take, status->mtu); !done) return done.error();
     return made;
   }
 
@@ -172,7 +173,8 @@ class af_xdp_handles {
                  number);
   }
 
-  [[nodiscard]] result<bool, error> load(const condition& take) noexcept {
+  // Jumbo frames lie in several buffers: a driver takes no program that cannot tell.
+  [[nodiscard]] result<bool, error> load(const condition& take, std::uint32_t mtu) noexcept {
     const match::condition_view view = take;
     for (std::size_t i = 0; i < view.size; ++i) {
       const match::condition_node& n = view.nodes[i];
@@ -180,7 +182,8 @@ class af_xdp_handles {
         return error("af_xdp", "take by meta iif from", n_.name, "all packets of a device come by its one interface",
                      "leave it out", EINVAL);
     }
-    auto lowered = bpf::lower(take, bpf::to_socket);
+    const bool has_frags = detail::xsk_needs_pieces(mtu);
+    auto lowered = bpf::lower(take, bpf::to_socket, bpf::action{}, {.counters = false, .has_frags = has_frags});
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
     if (!maps) return maps.error();
@@ -191,6 +194,8 @@ class af_xdp_handles {
       if (number != 0) return error("af_xdp", "put a socket in the map of", n_.name, ::strerror(number), "", number);
     }
     auto loaded = bpf::loaded_program::load(*lowered, *maps, {.name = "runnel_af_xdp"});
+    if (!loaded && has_frags && loaded.error().number() == EINVAL)
+      return detail::xsk_lacks_pieces(n_.name, mtu, EINVAL);
     if (!loaded) return loaded.error();
     program_ = static_cast<bpf::loaded_program&&>(*loaded);
     return true;

@@ -86,18 +86,22 @@ struct af_xdp_options {
   bpf::xdp_mode attach = bpf::xdp_mode::automatic;  ///< where the program runs
   bool replace = false;                             ///< detach an XDP program that is on the interface already
   busy_polling busy_poll{};                         ///< off unless it has microseconds
-  std::uint32_t receive_slots = 1024;   ///< of each queue, for packets to come; at most half of what is free
-  std::uint32_t transmit_slots = 2048;  ///< of each queue, packets at most that were not sent yet
-  std::uint32_t packets = 4096;         ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;               ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;              ///< use the pool and the UMEM of this device, which must outlive it
+  /// Of each queue, for packets to come; at most half of what is free, at least one for each piece of a jumbo frame.
+  std::uint32_t receive_slots = 1024;
+  /// Of each queue, packets at most that were not sent yet; one with more than a page counts once for each page.
+  std::uint32_t transmit_slots = 2048;
+  std::uint32_t packets = 4096;  ///< slots for each queue, of a pool of its own
+  pool* memory = nullptr;        ///< the caller's pool, which must outlive the device
+  af_xdp* share = nullptr;       ///< use the pool and the UMEM of this device, which must outlive it
 };
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
 struct af_xdp_statistics {
-  std::uint64_t received = 0;           ///< packets handed out
-  std::uint64_t received_bytes = 0;     ///< their bytes
-  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
+  std::uint64_t received = 0;        ///< packets handed out
+  std::uint64_t received_bytes = 0;  ///< their bytes
+  std::uint64_t gathered = 0;        ///< of these, packets that came in several pieces, which were copied to one slot
+  std::uint64_t too_long = 0;        ///< packets that came, and were dropped because they are longer than a slot
+  std::uint64_t transmitted = 0;     ///< packets put on transmit rings
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
   std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
@@ -117,7 +121,9 @@ struct af_xdp_statistics {
 inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  detail::print_counted(out, {{s.copied, "copied"},
+  detail::print_counted(out, {{s.gathered, "gathered from pieces"},
+                              {s.too_long, "longer than a slot"},
+                              {s.copied, "copied"},
                               {s.lost, "lost"},
                               {s.refused, "refused by a full ring"},
                               {s.no_slot, "without a slot to copy to"},

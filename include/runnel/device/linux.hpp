@@ -31,7 +31,8 @@ inline constexpr int msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_trunc = 0x2
 inline constexpr int sol_socket = 1;
 inline constexpr int so_error = 4, so_sndbuf = 7, so_rcvbuf = 8, so_sndbufforce = 32, so_rcvbufforce = 33;
 inline constexpr int so_attach_filter = 26, so_detach_filter = 27;
-inline constexpr int xdp_max_tx_skb_budget = 9;  // XDP_MAX_TX_SKB_BUDGET of <linux/if_xdp.h>, Linux 6.18
+inline constexpr int xdp_max_tx_skb_budget = 9;      // XDP_MAX_TX_SKB_BUDGET of <linux/if_xdp.h>, Linux 6.18
+inline constexpr std::uint16_t xdp_use_sg = 1 << 4;  // XDP_USE_SG of <linux/if_xdp.h>, Linux 6.6
 inline constexpr int so_busy_poll = 46, so_prefer_busy_poll = 69, so_busy_poll_budget = 70;
 
 // struct msghdr and struct mmsghdr: the kernel's user_msghdr.

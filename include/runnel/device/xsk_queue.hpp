@@ -6,7 +6,9 @@
 // interface that gets more than we take, another processor would have that line most of the time.
 //
 // How many slots are with the kernel is counted here, so that neither index that the kernel writes has to be read to
-// know whether there is room: at most as many slots are under way as the smallest ring on their way has entries.
+// know whether there is room: at most as many slots are under way as the smallest ring on their way has entries. A
+// frame in several pieces (xsk_umem.hpp) has an entry for each: sent, it is one slot, which comes back once for each
+// piece; received, it is a slot for each piece, until it lies in the first of them.
 #ifndef RUNNEL_DEVICE_XSK_QUEUE_HPP
 #define RUNNEL_DEVICE_XSK_QUEUE_HPP
 
@@ -19,61 +21,13 @@
 #include <runnel/device/partial_checksum.hpp>
 #include <runnel/device/xsk_ring.hpp>
 #include <runnel/device/xsk_socket.hpp>
+#include <runnel/device/xsk_umem.hpp>
 #include <runnel/packet/packet.hpp>
 #include <runnel/packet/pool.hpp>
 
 #if defined(__linux__)
 
 namespace runnel::detail {
-
-/// Who has a slot.
-enum class xsk_custody : std::uint8_t {
-  ours,      // free, or the user's
-  receive,   // the kernel's, to receive into; or received into and not looked at yet
-  transmit,  // the kernel's, to send from; or sent and not taken back yet
-  unused,    // nobody's: the kernel could not use it
-};
-
-/// A pool as the kernel knows it. Addresses count from `base`, which is aligned to a page.
-struct xsk_umem {
-  pool* memory = nullptr;
-  std::byte* base = nullptr;
-  xsk_custody* custody = nullptr;  // of each slot
-  std::uint64_t first = 0;         // address of slot 0
-  std::uint64_t stride = 0;
-  std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
-  std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
-
-  /// All but custody. `page` is the size of a page.
-  [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
-    xsk_umem u;
-    u.memory = &memory;
-    u.first = reinterpret_cast<std::uintptr_t>(memory.slots()) % page;
-    u.base = memory.slots() - u.first;
-    u.stride = memory.slot_stride();
-    u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
-    const auto lines = static_cast<std::uint32_t>(u.stride / 64);
-    u.inverse = lines;  // right in three bits; each step doubles them
-    for (int i = 0; i < 4; ++i) u.inverse *= 2u - lines * u.inverse;
-    return u;
-  }
-  [[nodiscard]] std::uint64_t address_of(std::uint32_t slot) const noexcept { return first + slot * stride; }
-  [[nodiscard]] std::uint32_t slot_at(std::uint64_t address) const noexcept {
-    const auto lines = static_cast<std::uint32_t>(((address & xsk_chunk_mask) - first) / 64);
-    const std::uint32_t slot = lines * inverse;
-    RUNNEL_ASSERT(slot < memory->capacity());
-    return slot;
-  }
-  /// Whether a slot lies across two huge pages: side by side in the mapping, they need not be in memory.
-  [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
-    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
-    const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
-    return at / huge_page != (at + chunk - 1) / huge_page;
-  }
-  [[nodiscard]] mutable_bytes whole() const noexcept {
-    return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
-  }
-};
 
 /// The two bound sockets of a queue, and what is under way on them.
 class xsk_queue {
@@ -101,7 +55,7 @@ class xsk_queue {
                                     device::af_xdp_statistics& counts) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const auto most = static_cast<std::uint32_t>(room < level_ ? room : level_);
-    const std::uint32_t n = receiver_.receive.available(most);
+    std::uint32_t n = receiver_.receive.available(most), pieces = 0;
     frame f;
     f.timestamp = now;
     f.queue = number_;
@@ -114,38 +68,49 @@ class xsk_queue {
       f.length = d.length;
       f.headroom = static_cast<std::uint16_t>(offset);
       RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.chunk);
+      if ((d.options & xsk_goes_on) != 0 || gathering_ != gathering::nothing) [[unlikely]] {
+        if (!gather(umem, f, (d.options & xsk_goes_on) != 0, counts)) {
+          ++pieces;  // no frame: there may be one more
+          n = receiver_.receive.available(n + 1);
+          continue;
+        }
+      }
       // Not what the pool was asked for, which may be less: the kernel fills all that it knows of.
-      f.tailroom = static_cast<std::uint16_t>(umem.chunk - offset - d.length);
+      f.tailroom = static_cast<std::uint16_t>(umem.room - f.headroom - f.length);
       umem.custody[f.slot] = xsk_custody::ours;
-      length += d.length;
+      length += f.length;
       take(f);
     }
     if (n != 0) {
       receiver_.receive.release(n);
       receiving_ -= n;
-      counts.received += n;
+      counts.received += n - pieces;
       counts.received_bytes += length;
     }
     if (driver_was_busy_) [[unlikely]]
       kick(counts);
     if (level_ - receiving_ >= refill_batch_ || n == 0) refill(umem);
-    return n;
+    return n - pieces;
   }
 
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, packet* packets, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
       packet& p = packets[i];
       if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
           p.segment_size() != 0) [[unlikely]]
         if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
+      if (p.length() > umem.chunk && has_to_wait(umem, p.length(), room)) [[unlikely]]
+        return fate::kept;
       f = p.detach();
       return fate::ready;
     });
   }
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, const frame* frames, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, frame& f) noexcept {
+    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
+      if (frames[i].length > umem.chunk && has_to_wait(umem, frames[i].length, room)) [[unlikely]]
+        return fate::kept;
       f = frames[i];
       return fate::ready;
     });
@@ -186,26 +151,90 @@ class xsk_queue {
   static constexpr std::uint32_t shortest = 14;
 
   enum class fate : std::uint8_t { ready, lost, kept };
+  enum class gathering : std::uint8_t {
+    nothing,
+    frame,   // what has come of it so far is in `gathered_`, in the kernel's custody still
+    excess,  // the rest of a frame that is too long
+  };
 
-  // `get(i, frame)` gives up the packet at i, when it is ready.
+  // A piece of a frame that lies in several: it is copied behind those before it, and its slot is free again. Whether
+  // it was the last one, and `f` is the whole frame now.
+  [[gnu::noinline]] bool gather(const xsk_umem& umem, frame& f, bool goes_on,
+                                device::af_xdp_statistics& counts) noexcept {
+    if (gathering_ == gathering::nothing) {
+      gathered_ = f;
+      gathering_ = gathering::frame;
+      return false;
+    }
+    const bool fits = gathering_ == gathering::frame && gathered_.headroom + gathered_.length + f.length <= umem.room;
+    if (fits) {
+      ::memcpy(gathered_.data + gathered_.length, f.data, f.length);
+      gathered_.length += f.length;
+    } else if (gathering_ == gathering::frame) {
+      give_back(umem, gathered_.slot);
+      gathering_ = gathering::excess;
+    }
+    give_back(umem, f.slot);
+    if (goes_on) return false;
+    gathering_ = gathering::nothing;
+    ++(fits ? counts.gathered : counts.too_long);
+    f.data = gathered_.data;
+    f.length = gathered_.length;
+    f.slot = gathered_.slot;
+    f.headroom = gathered_.headroom;
+    return fits;
+  }
+  static void give_back(const xsk_umem& umem, std::uint32_t slot) noexcept {
+    umem.custody[slot] = xsk_custody::ours;
+    umem.memory->release_slots(&slot, 1);
+  }
+
+  // Whether a frame that can be sent has more pieces than there is room for now.
+  [[nodiscard]] static bool has_to_wait(const xsk_umem& umem, std::uint32_t length, std::uint32_t room) noexcept {
+    return length <= umem.room && umem.pieces_to_send(length) > room;
+  }
+  // Puts a frame that is longer than a chunk on the transmit ring, `at` entries behind what was submitted. How many
+  // pieces it has; 0 when it cannot be sent.
+  [[gnu::noinline]] std::uint32_t put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) noexcept {
+    const std::uint64_t address = umem.address_of(f.slot);
+    auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
+    if (!umem.has_pieces() || offset + f.length > umem.room) return 0;
+    const std::uint32_t pieces = umem.pieces_to_send(f.length);
+    std::uint32_t rest = f.length;
+    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk)
+      sender_.transmit[at++] = {address | offset << xsk_offset_shift, umem.chunk, xsk_goes_on};
+    sender_.transmit[at] = {address | offset << xsk_offset_shift, rest, 0};
+    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
+    umem.custody[f.slot] = static_cast<xsk_custody>(static_cast<std::uint32_t>(xsk_custody::transmit) + pieces - 1);
+    return pieces;
+  }
+
+  // `get(i, room, frame)` gives up the packet at i, when it is ready, and has no more pieces than there is room for.
   template <class Get>
   RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
                                  Get get) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const std::uint32_t room = sender_.transmit.size() - transmitting_;
-    std::uint32_t put = 0;
+    std::uint32_t put = 0, more_pieces = 0;
     std::uint64_t length = 0;
     std::size_t i = 0;
     for (; i < n && put < room; ++i) {
       frame f;
-      if (const fate found = get(i, f); found != fate::ready) [[unlikely]] {
+      if (const fate found = get(i, room - put, f); found != fate::ready) [[unlikely]] {
         if (found == fate::kept) break;
         ++counts.lost;
         continue;
       }
       if (f.length < shortest || f.length > umem.chunk) [[unlikely]] {
-        umem.memory->release(&f, 1);
-        ++counts.lost;
+        const std::uint32_t pieces = f.length < shortest ? 0 : put_pieces(umem, f, put);
+        if (pieces == 0) {
+          umem.memory->release(&f, 1);
+          ++counts.lost;
+          continue;
+        }
+        put += pieces;
+        more_pieces += pieces - 1;
+        length += f.length;
         continue;
       }
       const std::uint64_t address = umem.address_of(f.slot);
@@ -217,7 +246,7 @@ class xsk_queue {
     if (put != 0) {
       sender_.transmit.submit(put);
       transmitting_ += put;
-      counts.transmitted += put;
+      counts.transmitted += put - more_pieces;
       counts.transmitted_bytes += length;
     }
     if (transmitting_ != 0) kick(counts);
@@ -230,7 +259,7 @@ class xsk_queue {
     // Nobody behind this cuts it.
     const bool whole =
         p.segment_size() == 0 || is_one_segment(p.contents(), p.layers().link_kind(), length, p.segment_size());
-    if (length < shortest || length > umem.chunk || !whole) {
+    if (length < shortest || length > umem.room || !whole) {
       p.reset();
       return fate::lost;
     }
@@ -257,14 +286,21 @@ class xsk_queue {
     std::uint32_t slots[64], n = 0;
     do {
       n = receiver_.completion.available(64);
+      std::uint32_t whole = 0;
       for (std::uint32_t i = 0; i < n; ++i) {
-        slots[i] = umem.slot_at(receiver_.completion[i]);
-        RUNNEL_ASSERT(umem.custody[slots[i]] == xsk_custody::transmit);
-        umem.custody[slots[i]] = xsk_custody::ours;
+        const std::uint32_t slot = umem.slot_at(receiver_.completion[i]);
+        xsk_custody& custody = umem.custody[slot];
+        RUNNEL_ASSERT(custody >= xsk_custody::transmit);
+        if (custody != xsk_custody::transmit) [[unlikely]] {
+          custody = static_cast<xsk_custody>(static_cast<std::uint32_t>(custody) - 1);
+          continue;
+        }
+        custody = xsk_custody::ours;
+        slots[whole++] = slot;
       }
       if (n == 0) return;
       receiver_.completion.release(n);
-      umem.memory->release_slots(slots, n);
+      umem.memory->release_slots(slots, whole);
       transmitting_ -= n;
     } while (n == 64);
   }
@@ -293,10 +329,12 @@ class xsk_queue {
   std::uint32_t level_;
   std::uint32_t refill_batch_;
   std::uint32_t receiving_ = 0;     // slots on their way from the fill ring to us
-  std::uint32_t transmitting_ = 0;  // slots on their way from the transmit ring back to us
+  std::uint32_t transmitting_ = 0;  // pieces on their way from the transmit ring back to us
   std::uint8_t number_;             // of the interface's queue
   bool busy_polling_;
   bool driver_was_busy_ = false;
+  gathering gathering_ = gathering::nothing;
+  frame gathered_{};
 };
 
 }  // namespace runnel::detail

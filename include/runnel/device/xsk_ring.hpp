@@ -34,6 +34,8 @@ struct xsk_descriptor {
   std::uint32_t length;
   std::uint32_t options;
 };
+/// Of `options`: the packet goes on in the next descriptor (XDP_PKT_CONTD, Linux 6.6).
+inline constexpr std::uint32_t xsk_goes_on = 1;
 
 // Addresses are offsets into the shared memory. In the mode of unaligned chunks the lower 48 bits say where the chunk
 // begins, and the upper 16 how far behind that the data do.

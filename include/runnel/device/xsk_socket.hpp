@@ -29,7 +29,8 @@ static_assert(sizeof(xsk_descriptor) == sizeof(::xdp_desc));
 struct xsk_binding {
   std::uint32_t interface_index = 0;
   std::uint32_t queue = 0;
-  std::uint16_t flags = 0;  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP; not with shared memory, which brings its own
+  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG; not with shared memory, which brings its own.
+  std::uint16_t flags = 0;
   int shares_memory_of = -1;  // another socket; -1 when this one has registered its own
 };
 
