@@ -14327,7 +14327,7 @@ struct af_xdp_statistics {
   std::uint64_t refused = 0;            ///< packets not taken because a transmit ring was full: the caller's
   std::uint64_t no_slot = 0;            ///< times when a packet could not be copied because the pool was empty
   std::uint64_t system_calls = 0;       ///< made on the data path
-  std::uint64_t kernel_dropped = 0;     ///< dropped by the kernel: longer than a slot holds, mostly
+  std::uint64_t kernel_dropped = 0;     ///< dropped by the kernel: too long, or too few free slots for its pieces
   std::uint64_t kernel_ring_full = 0;   ///< dropped because the receive ring was full
   std::uint64_t kernel_no_slot = 0;     ///< dropped because the fill ring was empty: we are too slow, or hold all slots
   std::uint64_t kernel_invalid = 0;     ///< descriptors that the kernel refused; not 0 is a bug

@@ -4,7 +4,8 @@
 //     af_xdp_user count [OPTION...] IF            receives UDP to port 7, and drops it
 //     af_xdp_user echo [OPTION...] IF             sends UDP to port 7 back, by an early verdict
 //     af_xdp_user forward [OPTION...] IF1 IF2     sends what comes by one out by the other, from one UMEM
-//     af_xdp_user send [OPTION...] IF N TO FROM   sends N UDP packets between two MAC addresses to port 7, numbered
+//     af_xdp_user send [OPTION...] IF N TO FROM   sends N UDP packets between two MAC addresses to port 7, numbered;
+//                                                 of 60 bytes, and with --longest=L of others up to L in between
 //     af_xdp_user keep [OPTION...] IF             receives, and gives nothing back until SIGINT
 #include <csignal>
 #include <cstdio>
@@ -92,7 +93,12 @@ int exchange(device::af_xdp& a, device::af_xdp& b) {
   return report(b, a.frames().receiving);
 }
 
-int send(device::af_xdp& nic, std::uint32_t n, mac_address to, mac_address from) {
+// Every other frame is short; the others have all lengths in between, in some order.
+std::uint32_t length_of(std::uint32_t i, std::uint32_t longest) {
+  return i % 2 == 0 || longest == 60 ? 60 : 60 + (i * 2654435761u >> 8) % (longest - 59);
+}
+
+int send(device::af_xdp& nic, std::uint32_t n, mac_address to, mac_address from, std::uint32_t longest) {
   real_clock time;
   const auto begin = time.now();
   std::uint32_t sent = 0;
@@ -102,18 +108,19 @@ int send(device::af_xdp& nic, std::uint32_t n, mac_address to, mac_address from)
     for (; made < 64 && sent + made < n; ++made) {
       p[made] = nic.memory().allocate();
       if (!p[made]) break;
-      std::byte* bytes = p[made].put(60);
-      std::memset(bytes, 0, 60);
+      const std::uint32_t length = length_of(sent + static_cast<std::uint32_t>(made), longest);
+      std::byte* bytes = p[made].put(length);
+      std::memset(bytes, 0, length);
       std::memcpy(bytes, to.octets, 6);
       std::memcpy(bytes + 6, from.octets, 6);
       store_be16(bytes + 12, 0x0800);
-      store_be32(bytes + 14, 0x4500002e);
+      store_be32(bytes + 14, 0x45000000 + length - 14);
       store_be16(bytes + 22, 0x4011);
       store_be32(bytes + 26, 0x0a000001);
       store_be32(bytes + 30, 0x0a000002);
       store_be16(bytes + 34, 1000);
       store_be16(bytes + 36, 7);
-      store_be16(bytes + 38, 26);
+      store_be16(bytes + 38, static_cast<std::uint16_t>(length - 34));
       store_be32(bytes + 42, static_cast<std::uint32_t>(sent + made));
     }
     sent += static_cast<std::uint32_t>(nic.transmit(p, made, time.now()));
@@ -145,6 +152,7 @@ int main(int count_of_arguments, char** arguments) {
   std::signal(SIGTERM, on_signal);
   const char* const what = *++arguments;
   device::af_xdp_options options;
+  std::uint32_t longest = 60;
   if (!same_text(what, "forward")) options.take = udp::dport == 7;
   for (++arguments; *arguments != nullptr && **arguments == '-'; ++arguments) {
     const char* o = *arguments;
@@ -154,6 +162,7 @@ int main(int count_of_arguments, char** arguments) {
     else if (same_text(o, "--busy-poll")) options.busy_poll.microseconds = 20;
     else if (std::strncmp(o, "--queue=", 8) == 0) options.queues = {static_cast<unsigned>(std::atoi(o + 8))};
     else if (std::strncmp(o, "--packets=", 10) == 0) options.packets = static_cast<std::uint32_t>(std::atoi(o + 10));
+    else if (std::strncmp(o, "--longest=", 10) == 0) longest = static_cast<std::uint32_t>(std::atoi(o + 10));
     else return std::fprintf(stderr, "unknown option %s\n", o), 2;
   }
   if (*arguments == nullptr) return std::fputs("which interface?\n", stderr), 2;
@@ -173,7 +182,7 @@ int main(int count_of_arguments, char** arguments) {
   if (same_text(what, "send") && arguments[1] != nullptr && arguments[2] != nullptr && arguments[3] != nullptr) {
     const auto to = parse_mac(arguments[2]), from = parse_mac(arguments[3]);
     if (!to || !from) return std::fputs("not a MAC address\n", stderr), 2;
-    return send(*nic, static_cast<std::uint32_t>(std::atoi(arguments[1])), *to, *from);
+    return send(*nic, static_cast<std::uint32_t>(std::atoi(arguments[1])), *to, *from, longest);
   }
   return std::fprintf(stderr, "cannot %s\n", what), 2;
 }
