@@ -68,18 +68,19 @@ class xsk_queue {
       f.length = d.length;
       f.headroom = static_cast<std::uint16_t>(offset);
       RUNNEL_ASSERT(umem.custody[f.slot] == xsk_custody::receive && offset + d.length <= umem.chunk);
-      if ((d.options & xsk_goes_on) != 0 || gathering_ != gathering::nothing) [[unlikely]] {
-        if (!gather(umem, f, (d.options & xsk_goes_on) != 0, counts)) {
+      if (((d.options & xsk_goes_on) | static_cast<std::uint32_t>(gathering_)) != 0) [[unlikely]] {
+        if (gather(umem, f.slot, f.data, d, counts)) {
+          frame whole = gathered_;
+          whole.timestamp = now;
+          whole.queue = number_;
+          hand_out(umem, whole, length, take);
+        } else {
           ++pieces;  // no frame: there may be one more
           n = receiver_.receive.available(n + 1);
-          continue;
         }
+        continue;
       }
-      // Not what the pool was asked for, which may be less: the kernel fills all that it knows of.
-      f.tailroom = static_cast<std::uint16_t>(umem.room - f.headroom - f.length);
-      umem.custody[f.slot] = xsk_custody::ours;
-      length += f.length;
-      take(f);
+      hand_out(umem, f, length, take);
     }
     if (n != 0) {
       receiver_.receive.release(n);
@@ -95,25 +96,11 @@ class xsk_queue {
 
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, packet* packets, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
-      packet& p = packets[i];
-      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
-          p.segment_size() != 0) [[unlikely]]
-        if (const fate found = make_plain(umem, p, counts); found != fate::ready) return found;
-      if (p.length() > umem.chunk && has_to_wait(umem, p.length(), room)) [[unlikely]]
-        return fate::kept;
-      f = p.detach();
-      return fate::ready;
-    });
+    return send(umem, n, counts, packet_source{*this, umem, packets, counts});
   }
   [[nodiscard]] std::size_t transmit(const xsk_umem& umem, const frame* frames, std::size_t n,
                                      device::af_xdp_statistics& counts) noexcept {
-    return send(umem, n, counts, [&](std::size_t i, std::uint32_t room, frame& f) noexcept {
-      if (frames[i].length > umem.chunk && has_to_wait(umem, frames[i].length, room)) [[unlikely]]
-        return fate::kept;
-      f = frames[i];
-      return fate::ready;
-    });
+    return send(umem, n, counts, frame_source{frames});
   }
 
   /// What there is to do while nothing comes: the driver may have to be told of free slots, or be asked to poll.
@@ -152,36 +139,45 @@ class xsk_queue {
 
   enum class fate : std::uint8_t { ready, lost, kept };
   enum class gathering : std::uint8_t {
-    nothing,
+    nothing = 0,
     frame,   // what has come of it so far is in `gathered_`, in the kernel's custody still
     excess,  // the rest of a frame that is too long
   };
 
+  // A received frame becomes the user's.
+  template <class Take>
+  RUNNEL_INLINE static void hand_out(const xsk_umem& umem, frame& f, std::uint64_t& length, Take& take) noexcept {
+    // Not what the pool was asked for, which may be less: the kernel fills all that it knows of.
+    f.tailroom = static_cast<std::uint16_t>(umem.room - f.headroom - f.length);
+    umem.custody[f.slot] = xsk_custody::ours;
+    length += f.length;
+    take(f);
+  }
   // A piece of a frame that lies in several: it is copied behind those before it, and its slot is free again. Whether
-  // it was the last one, and `f` is the whole frame now.
-  [[gnu::noinline]] bool gather(const xsk_umem& umem, frame& f, bool goes_on,
+  // it was the last one, and `gathered_` is the whole frame. Takes no frame: the caller's would not stay in registers
+  // then.
+  [[gnu::noinline]] bool gather(const xsk_umem& umem, std::uint32_t slot, std::byte* data, const xsk_descriptor d,
                                 device::af_xdp_statistics& counts) noexcept {
     if (gathering_ == gathering::nothing) {
-      gathered_ = f;
+      gathered_.slot = slot;
+      gathered_.data = data;
+      gathered_.length = d.length;
+      gathered_.headroom = static_cast<std::uint16_t>(d.address >> xsk_offset_shift);
       gathering_ = gathering::frame;
       return false;
     }
-    const bool fits = gathering_ == gathering::frame && gathered_.headroom + gathered_.length + f.length <= umem.room;
+    const bool fits = gathering_ == gathering::frame && gathered_.headroom + gathered_.length + d.length <= umem.room;
     if (fits) {
-      ::memcpy(gathered_.data + gathered_.length, f.data, f.length);
-      gathered_.length += f.length;
+      ::memcpy(gathered_.data + gathered_.length, data, d.length);
+      gathered_.length += d.length;
     } else if (gathering_ == gathering::frame) {
       give_back(umem, gathered_.slot);
       gathering_ = gathering::excess;
     }
-    give_back(umem, f.slot);
-    if (goes_on) return false;
+    give_back(umem, slot);
+    if ((d.options & xsk_goes_on) != 0) return false;
     gathering_ = gathering::nothing;
     ++(fits ? counts.gathered : counts.too_long);
-    f.data = gathered_.data;
-    f.length = gathered_.length;
-    f.slot = gathered_.slot;
-    f.headroom = gathered_.headroom;
     return fits;
   }
   static void give_back(const xsk_umem& umem, std::uint32_t slot) noexcept {
@@ -189,59 +185,83 @@ class xsk_queue {
     umem.memory->release_slots(&slot, 1);
   }
 
-  // Whether a frame that can be sent has more pieces than there is room for now.
-  [[nodiscard]] static bool has_to_wait(const xsk_umem& umem, std::uint32_t length, std::uint32_t room) noexcept {
-    return length <= umem.room && umem.pieces_to_send(length) > room;
-  }
-  // Puts a frame that is longer than a chunk on the transmit ring, `at` entries behind what was submitted. How many
-  // pieces it has; 0 when it cannot be sent.
-  [[gnu::noinline]] std::uint32_t put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) noexcept {
+  // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted. False when it leaves
+  // the room of its slot.
+  [[gnu::noinline]] bool put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) noexcept {
     const std::uint64_t address = umem.address_of(f.slot);
     auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-    if (!umem.has_pieces() || offset + f.length > umem.room) return 0;
-    const std::uint32_t pieces = umem.pieces_to_send(f.length);
+    if (offset + f.length > umem.room) return false;
+    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
+    auto custody = static_cast<std::uint32_t>(xsk_custody::transmit);
     std::uint32_t rest = f.length;
-    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk)
+    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk, ++custody)
       sender_.transmit[at++] = {address | offset << xsk_offset_shift, umem.chunk, xsk_goes_on};
     sender_.transmit[at] = {address | offset << xsk_offset_shift, rest, 0};
-    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
-    umem.custody[f.slot] = static_cast<xsk_custody>(static_cast<std::uint32_t>(xsk_custody::transmit) + pieces - 1);
-    return pieces;
+    umem.custody[f.slot] = static_cast<xsk_custody>(custody);
+    return true;
   }
 
-  // `get(i, room, frame)` gives up the packet at i, when it is ready, and has no more pieces than there is room for.
-  template <class Get>
+  // What is sent: `prepare(i)` says whether the packet at i can go, `length(i)` is its length then, `take(i)` gives it
+  // up.
+  struct packet_source {
+    xsk_queue& queue;
+    const xsk_umem& umem;
+    packet* packets;
+    device::af_xdp_statistics& counts;
+
+    RUNNEL_INLINE fate prepare(std::size_t i) const noexcept {
+      packet& p = packets[i];
+      if (!p.is_plain() || &p.home() != umem.memory || p.checksum() == checksum_status::partial ||
+          p.segment_size() != 0) [[unlikely]]
+        return queue.make_plain(umem, p, counts);
+      return fate::ready;
+    }
+    [[nodiscard]] RUNNEL_INLINE std::uint32_t length(std::size_t i) const noexcept { return packets[i].length(); }
+    [[nodiscard]] RUNNEL_INLINE frame take(std::size_t i) const noexcept { return packets[i].detach(); }
+  };
+  struct frame_source {
+    const frame* frames;
+
+    [[nodiscard]] RUNNEL_INLINE fate prepare(std::size_t) const noexcept { return fate::ready; }
+    [[nodiscard]] RUNNEL_INLINE std::uint32_t length(std::size_t i) const noexcept { return frames[i].length; }
+    [[nodiscard]] RUNNEL_INLINE const frame& take(std::size_t i) const noexcept { return frames[i]; }
+  };
+  template <class Source>
   RUNNEL_INLINE std::size_t send(const xsk_umem& umem, std::size_t n, device::af_xdp_statistics& counts,
-                                 Get get) noexcept {
+                                 const Source source) noexcept {
     if (transmitting_ != 0) take_back_sent(umem);
     const std::uint32_t room = sender_.transmit.size() - transmitting_;
     std::uint32_t put = 0, more_pieces = 0;
     std::uint64_t length = 0;
     std::size_t i = 0;
     for (; i < n && put < room; ++i) {
-      frame f;
-      if (const fate found = get(i, room - put, f); found != fate::ready) [[unlikely]] {
+      if (const fate found = source.prepare(i); found != fate::ready) [[unlikely]] {
         if (found == fate::kept) break;
         ++counts.lost;
         continue;
       }
-      if (f.length < shortest || f.length > umem.chunk) [[unlikely]] {
-        const std::uint32_t pieces = f.length < shortest ? 0 : put_pieces(umem, f, put);
-        if (pieces == 0) {
+      const std::uint32_t bytes = source.length(i);
+      if (bytes < shortest || bytes > umem.chunk) [[unlikely]] {
+        const bool fits = bytes >= shortest && bytes <= umem.room;
+        const std::uint32_t pieces = fits ? umem.pieces_to_send(bytes) : 0;
+        if (pieces > room - put) break;
+        const frame f = source.take(i);
+        if (!fits || !put_pieces(umem, f, put)) {
           umem.memory->release(&f, 1);
           ++counts.lost;
           continue;
         }
         put += pieces;
         more_pieces += pieces - 1;
-        length += f.length;
+        length += bytes;
         continue;
       }
+      const frame& f = source.take(i);
       const std::uint64_t address = umem.address_of(f.slot);
       const auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-      sender_.transmit[put++] = {address | offset << xsk_offset_shift, f.length, 0};
+      sender_.transmit[put++] = {address | offset << xsk_offset_shift, bytes, 0};
       umem.custody[f.slot] = xsk_custody::transmit;
-      length += f.length;
+      length += bytes;
     }
     if (put != 0) {
       sender_.transmit.submit(put);
