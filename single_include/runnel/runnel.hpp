@@ -14668,6 +14668,7 @@ struct xsk_umem {
   std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
   std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
   std::uint32_t room = 0;     // bytes of a slot that frames may lie in: more than a chunk when there may be pieces
+  bool has_pieces = false;    // whether frames may lie in several chunks
 
   /// All but custody. `page` is the size of a page.
   [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
@@ -14685,11 +14686,22 @@ struct xsk_umem {
   }
   /// Whether slots are longer than chunks.
   [[nodiscard]] bool may_have_pieces() const noexcept { return stride > chunk; }
-  /// Frames may lie in several chunks from now on.
+  /// Frames may lie in several chunks from now on, or not. @{
   void allow_pieces() noexcept {
+    has_pieces = true;
     room = stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
   }
-  [[nodiscard]] bool has_pieces() const noexcept { return room > chunk; }
+  void forbid_pieces() noexcept {
+    has_pieces = false;
+    room = chunk;
+  }
+  /// @}
+  /// Uses no more of a slot than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
+  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back.
+  void limit_pieces(std::uint32_t mtu) noexcept {
+    const std::uint32_t needed = chunk * pieces_to_send(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
+    if (room > needed) room = needed;
+  }
   /// How many descriptors a frame of this length has when it is sent, and at most when it comes. @{
   [[nodiscard]] std::uint32_t pieces_to_send(std::uint32_t length) const noexcept {
     return (length + chunk - 1) / chunk;
@@ -18687,7 +18699,7 @@ class af_xdp {
                    ENODEV);
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
     if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
-        !options.share->umem_.has_pieces())
+        !options.share->umem_.has_pieces)
       return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
     return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
@@ -18697,7 +18709,7 @@ class af_xdp {
     const std::uint32_t queues = handles_.get().count;
     umem_ = detail::xsk_umem::of(memory, detail::page_size());
     // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
-    if (options.share != nullptr ? options.share->umem_.has_pieces() : umem_.may_have_pieces()) umem_.allow_pieces();
+    if (options.share != nullptr ? options.share->umem_.has_pieces : umem_.may_have_pieces()) umem_.allow_pieces();
     // The kernel hands over a whole frame or nothing.
     const std::uint32_t least =
         umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
@@ -18717,7 +18729,10 @@ class af_xdp {
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
-    if (mode_.zero_copy) set_aside_crossing_slots();
+    if (mode_.zero_copy) {
+      umem_.limit_pieces(mtu);
+      set_aside_crossing_slots();
+    }
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
       if (const auto done = open_epoll(); !done) return done.error();
@@ -18758,12 +18773,12 @@ class af_xdp {
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
     to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0) |
-                                          (umem_.has_pieces() ? detail::sys::xdp_use_sg : 0));
+                                          (umem_.has_pieces ? detail::sys::xdp_use_sg : 0));
     number = bind(receiver, to);
     // Linux before 6.6; or a driver that cannot without copying.
-    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces()) {
+    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces) {
       if (!detail::xsk_needs_pieces(mtu)) {
-        umem_.room = umem_.chunk;
+        umem_.forbid_pieces();
         to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
         number = bind(receiver, to);
       } else if (number == EINVAL) {

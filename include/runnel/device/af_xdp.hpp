@@ -258,7 +258,7 @@ class af_xdp {
                    ENODEV);
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
     if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
-        !options.share->umem_.has_pieces())
+        !options.share->umem_.has_pieces)
       return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
     return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
@@ -268,7 +268,7 @@ class af_xdp {
     const std::uint32_t queues = handles_.get().count;
     umem_ = detail::xsk_umem::of(memory, detail::page_size());
     // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
-    if (options.share != nullptr ? options.share->umem_.has_pieces() : umem_.may_have_pieces()) umem_.allow_pieces();
+    if (options.share != nullptr ? options.share->umem_.has_pieces : umem_.may_have_pieces()) umem_.allow_pieces();
     // The kernel hands over a whole frame or nothing.
     const std::uint32_t least =
         umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
@@ -288,7 +288,10 @@ class af_xdp {
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
-    if (mode_.zero_copy) set_aside_crossing_slots();
+    if (mode_.zero_copy) {
+      umem_.limit_pieces(mtu);
+      set_aside_crossing_slots();
+    }
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
       if (const auto done = open_epoll(); !done) return done.error();
@@ -329,12 +332,12 @@ class af_xdp {
         options.mode == copy_mode::copy || (options.mode == copy_mode::automatic && memory_.pages() != page_kind::huge);
     const bool zero_copy = options.mode == copy_mode::zero_copy;
     to.flags = static_cast<std::uint16_t>(XDP_USE_NEED_WAKEUP | (copy ? XDP_COPY : 0) | (zero_copy ? XDP_ZEROCOPY : 0) |
-                                          (umem_.has_pieces() ? detail::sys::xdp_use_sg : 0));
+                                          (umem_.has_pieces ? detail::sys::xdp_use_sg : 0));
     number = bind(receiver, to);
     // Linux before 6.6; or a driver that cannot without copying.
-    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces()) {
+    if ((number == EINVAL || number == EOPNOTSUPP) && to.shares_memory_of < 0 && umem_.has_pieces) {
       if (!detail::xsk_needs_pieces(mtu)) {
-        umem_.room = umem_.chunk;
+        umem_.forbid_pieces();
         to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
         number = bind(receiver, to);
       } else if (number == EINVAL) {

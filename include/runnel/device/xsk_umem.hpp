@@ -100,6 +100,7 @@ struct xsk_umem {
   std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
   std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
   std::uint32_t room = 0;     // bytes of a slot that frames may lie in: more than a chunk when there may be pieces
+  bool has_pieces = false;    // whether frames may lie in several chunks
 
   /// All but custody. `page` is the size of a page.
   [[nodiscard]] static xsk_umem of(pool& memory, std::size_t page) noexcept {
@@ -117,11 +118,22 @@ struct xsk_umem {
   }
   /// Whether slots are longer than chunks.
   [[nodiscard]] bool may_have_pieces() const noexcept { return stride > chunk; }
-  /// Frames may lie in several chunks from now on.
+  /// Frames may lie in several chunks from now on, or not. @{
   void allow_pieces() noexcept {
+    has_pieces = true;
     room = stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
   }
-  [[nodiscard]] bool has_pieces() const noexcept { return room > chunk; }
+  void forbid_pieces() noexcept {
+    has_pieces = false;
+    room = chunk;
+  }
+  /// @}
+  /// Uses no more of a slot than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
+  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back.
+  void limit_pieces(std::uint32_t mtu) noexcept {
+    const std::uint32_t needed = chunk * pieces_to_send(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
+    if (room > needed) room = needed;
+  }
   /// How many descriptors a frame of this length has when it is sent, and at most when it comes. @{
   [[nodiscard]] std::uint32_t pieces_to_send(std::uint32_t length) const noexcept {
     return (length + chunk - 1) / chunk;
