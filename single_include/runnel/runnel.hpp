@@ -14316,11 +14316,11 @@ struct af_xdp_options {
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
 struct af_xdp_statistics {
-  std::uint64_t received = 0;        ///< packets handed out
-  std::uint64_t received_bytes = 0;  ///< their bytes
-  std::uint64_t gathered = 0;        ///< of these, packets that came in several pieces, which were copied to one slot
-  std::uint64_t too_long = 0;        ///< packets that came, and were dropped because they are longer than a slot
-  std::uint64_t transmitted = 0;     ///< packets put on transmit rings
+  std::uint64_t received = 0;           ///< packets handed out
+  std::uint64_t received_bytes = 0;     ///< their bytes
+  std::uint64_t gathered = 0;           ///< of these, jumbo frames that were copied to one slot
+  std::uint64_t too_long = 0;           ///< packets that came and were longer than a slot: dropped
+  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
   std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
