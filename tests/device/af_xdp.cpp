@@ -643,6 +643,26 @@ TEST_CASE("what cannot be opened is an error that says what to do") {
   CHECK(open_files() == files);
 }
 
+TEST_CASE("where one call sends a number of pieces that may end within a frame, the frame goes on with the next call") {
+  const loopback there(9000);
+  if (!there) return;
+  const int status = in_child([] {
+    if (!runnel::test::become(runnel::test::older_kernel::linux_6_17)) return 77;
+    auto nic = af_xdp::open("lo", {.packets = 512});
+    if (!nic) return 1;
+    packet p[40];
+    for (std::uint32_t i = 0; i < 40; ++i) p[i] = numbered(nic->memory(), i, 9014);
+    if (nic->transmit(p, 40, {}) != 40) return 2;
+    std::uint32_t next = 0;
+    const auto in_order = [&next](const frame& f) { next += f.length == 9014 && number_in(f) == next; };
+    if (take(*nic, 40, in_order) != 40 || next != 40) return 3;
+    if (nic->statistics().system_calls < 4) return 4;
+    return nic->frames().transmitting == 0 ? 0 : 5;
+  });
+  if (status == 77) MESSAGE("skipped: seccomp(2) does not do it here");
+  else CHECK(status == 0);
+}
+
 TEST_CASE("where Linux is too old for jumbo frames, that is an error that says what to do; all else is as it was") {
   const loopback there(9000);
   if (!there) return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// This kernel as an older one would be for AF_XDP: without packets in several buffers. By seccomp(2), which cannot be
-// undone: for a child process.
+// This kernel as an older one would be for AF_XDP, which has less for packets in several buffers. By seccomp(2), which
+// cannot be undone: for a child process.
 #ifndef TESTS_DEVICE_OLDER_KERNEL_HPP
 #define TESTS_DEVICE_OLDER_KERNEL_HPP
 
@@ -21,16 +21,18 @@
 namespace runnel::test {
 
 enum class older_kernel {
+  linux_5_17,  // programs cannot have packets in several buffers (BPF_F_XDP_HAS_FRAGS)
   linux_6_5,   // sockets cannot have packets in several descriptors (XDP_USE_SG)
-  linux_5_17,  // programs cannot have packets in several buffers either (BPF_F_XDP_HAS_FRAGS)
+  linux_6_17,  // one call sends 32 descriptors, and no other number (XDP_MAX_TX_SKB_BUDGET)
 };
 
-/// From now on bind(2) and bpf(2) of this thread say EINVAL as that kernel does. False where this cannot be had.
+/// From now on calls of this thread fail as they do in that kernel. False where this cannot be had.
 inline bool become(older_kernel what) {
   ::sock_filter code[] = {
       {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(::seccomp_data, nr)},
-      {BPF_JMP | BPF_JEQ | BPF_K, 2, 0, SYS_bind},
-      {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_bpf},
+      {BPF_JMP | BPF_JEQ | BPF_K, 3, 0, SYS_bind},
+      {BPF_JMP | BPF_JEQ | BPF_K, 2, 0, SYS_bpf},
+      {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SYS_setsockopt},
       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
       {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF},
   };
@@ -45,17 +47,21 @@ inline bool become(older_kernel what) {
       const auto at = [&call](int i) {
         return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(call.data.args[i]));
       };
-      bool refused = false;
-      if (call.data.nr == SYS_bind)
-        refused = *static_cast<const std::uint16_t*>(at(1)) == 44 &&  // AF_XDP
-                  (static_cast<const ::sockaddr_xdp*>(at(1))->sxdp_flags &
-                   ~(XDP_SHARED_UMEM | XDP_COPY | XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP)) != 0;
-      else
-        refused = what == older_kernel::linux_5_17 && call.data.args[0] == BPF_PROG_LOAD &&
-                  (static_cast<const ::bpf_attr*>(at(1))->prog_flags & (1u << 5)) != 0;
+      int refused = 0;
+      if (call.data.nr == SYS_bind) {
+        if (what <= older_kernel::linux_6_5 && *static_cast<const std::uint16_t*>(at(1)) == 44 &&  // AF_XDP
+            (static_cast<const ::sockaddr_xdp*>(at(1))->sxdp_flags &
+             ~(XDP_SHARED_UMEM | XDP_COPY | XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP)) != 0)
+          refused = EINVAL;
+      } else if (call.data.nr == SYS_setsockopt) {
+        if (call.data.args[1] == 283 && call.data.args[2] == 9) refused = ENOPROTOOPT;
+      } else if (what <= older_kernel::linux_5_17 && call.data.args[0] == BPF_PROG_LOAD &&
+                 (static_cast<const ::bpf_attr*>(at(1))->prog_flags & (1u << 5)) != 0) {
+        refused = EINVAL;
+      }
       ::seccomp_notif_resp answer{};
       answer.id = call.id;
-      if (refused) answer.error = -EINVAL;
+      if (refused != 0) answer.error = -refused;
       else answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
       (void)::ioctl(static_cast<int>(calls), SECCOMP_IOCTL_NOTIF_SEND, &answer);
     }

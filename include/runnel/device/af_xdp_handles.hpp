@@ -53,8 +53,8 @@ class af_xdp_handles {
   };
 
   /// Opens two sockets for each chosen queue, loads the program and attaches it. Of the options those of the interface
-  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. A condition that the kernel cannot decide
-  /// about is an error that says which part and why.
+  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. The program is one for the interface's MTU now. A
+  /// condition that the kernel cannot decide about is an error that says which part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
                                                           const af_xdp_options& options = {}) noexcept {
     auto made = prepare(name, options);
