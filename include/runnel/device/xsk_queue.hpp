@@ -187,7 +187,7 @@ class xsk_queue {
 
   // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted. False when it leaves
   // the room of its slot.
-  [[gnu::noinline]] bool put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) noexcept {
+  [[gnu::noinline]] bool put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) const noexcept {
     const std::uint64_t address = umem.address_of(f.slot);
     auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
     if (offset + f.length > umem.room) return false;
