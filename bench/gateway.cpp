@@ -227,9 +227,13 @@ void forward_offloaded(benchmark::State& state) {
 
 // First packets only, UDP and TCP: at 12,000 a second, whose connections live for 30 or 120 seconds, 900,000 are there
 // at a time, and as many expire as begin.
+const arrivals& first_packets() {
+  static const arrivals made(1 << 21, begins::yes);
+  return made;
+}
 template <std::uint32_t Room, bool Translate>
 void begin(benchmark::State& state) {
-  static const arrivals all(1 << 21, begins::yes);
+  const arrivals& all = first_packets();
   const auto f = std::make_unique<fixture>(all, Room);
   const auto measure = [&](auto&& path) {
     auto attached = attach(f->port, path, {.budget = default_burst});

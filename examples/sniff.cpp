@@ -211,10 +211,11 @@ struct arguments {
     return device != nullptr;
   }
   [[nodiscard]] bool reads_capture() const { return std::strncmp(device, "pcap:", 5) == 0; }
-  // The kinds of devices that are an interface of the name of the device.
+  // The kinds of devices that are an interface of this namespace with the name of the device.
   [[nodiscard]] bool is_interface() const {
     const std::string kind(device, std::strcspn(device, ":"));
-    return kind == "af_packet" || kind == "af_xdp" || kind == "tap" || kind == "tun";
+    return kind == "af_packet" || kind == "af_xdp" ||
+           ((kind == "tap" || kind == "tun") && std::strstr(device, "netns=") == nullptr);
   }
   // Whether what is written would destroy what is read.
   [[nodiscard]] bool writes_what_it_reads() const {

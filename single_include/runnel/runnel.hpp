@@ -20719,8 +20719,10 @@ namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
 struct any_statistics {
-  std::uint64_t received = 0;     ///< packets handed out
-  std::uint64_t dropped = 0;      ///< that came and were not handed out, as far as the device or its kernel counts them
+  std::uint64_t received = 0;  ///< packets handed out
+  /// That came and were not handed out, as far as the device or its kernel counts them: of a TAP with several queues
+  /// those of all of them.
+  std::uint64_t dropped = 0;
   std::uint64_t transmitted = 0;  ///< packets taken
   std::uint64_t lost = 0;         ///< of these, not sent
   std::uint64_t refused = 0;      ///< packets not taken: the caller's
@@ -23904,7 +23906,7 @@ class tap {
   [[nodiscard]] std::uint64_t lost() const noexcept { return statistics_.while_down + statistics_.invalid; }
   /// What it has done. Asks the kernel for what it dropped, by two system calls; what it said last stays when the
   /// interface is gone, or was moved to another network namespace.
-  [[nodiscard]] const tap_statistics& statistics() noexcept {
+  [[nodiscard]] tap_statistics statistics() noexcept {
     const std::uint64_t drops = interface_.transmit_drops();
     if (drops > dropped_before_ + statistics_.dropped) statistics_.dropped = drops - dropped_before_;
     return statistics_;

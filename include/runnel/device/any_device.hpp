@@ -34,8 +34,10 @@ namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
 struct any_statistics {
-  std::uint64_t received = 0;     ///< packets handed out
-  std::uint64_t dropped = 0;      ///< that came and were not handed out, as far as the device or its kernel counts them
+  std::uint64_t received = 0;  ///< packets handed out
+  /// That came and were not handed out, as far as the device or its kernel counts them: of a TAP with several queues
+  /// those of all of them.
+  std::uint64_t dropped = 0;
   std::uint64_t transmitted = 0;  ///< packets taken
   std::uint64_t lost = 0;         ///< of these, not sent
   std::uint64_t refused = 0;      ///< packets not taken: the caller's

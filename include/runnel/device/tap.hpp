@@ -235,7 +235,7 @@ class tap {
   [[nodiscard]] std::uint64_t lost() const noexcept { return statistics_.while_down + statistics_.invalid; }
   /// What it has done. Asks the kernel for what it dropped, by two system calls; what it said last stays when the
   /// interface is gone, or was moved to another network namespace.
-  [[nodiscard]] const tap_statistics& statistics() noexcept {
+  [[nodiscard]] tap_statistics statistics() noexcept {
     const std::uint64_t drops = interface_.transmit_drops();
     if (drops > dropped_before_ + statistics_.dropped) statistics_.dropped = drops - dropped_before_;
     return statistics_;
