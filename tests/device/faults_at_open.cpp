@@ -11,11 +11,10 @@
 
 #include <linux/capability.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #include <device/faults.hpp>
+#include <device/in_child.hpp>
 
 using namespace runnel;
 using namespace runnel::test;
@@ -38,19 +37,13 @@ std::string refused(counted_pool& memory, const char* part, Open open) {
 }
 // Runs in a process of its own: whether it has no complaint.
 template <class F>
-bool in_child(F f) {
-  const ::pid_t child = ::fork();
-  if (child == 0) {
-    const std::string complaint = f();
-    if (!complaint.empty()) std::fprintf(stderr, "%s\n", complaint.c_str());
-    ::_exit(complaint.empty() ? 0 : 1);
-  }
-  int status = 1;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return status == 0;
+bool succeeds_in_child(F f) {
+  return in_child([&f] {
+           const std::string complaint = f();
+           if (!complaint.empty()) std::fprintf(stderr, "%s\n", complaint.c_str());
+           return complaint.empty() ? 0 : 1;
+         }) == 0;
 }
-// Gives up root; what it has open may be looked at still.
-bool become_nobody() { return ::setgid(65534) == 0 && ::setuid(65534) == 0 && ::prctl(PR_SET_DUMPABLE, 1) == 0; }
 // Root that may lock so much memory, and no more. Not by the C library: the sanitizers make nothing of mlockall.
 bool limit_locked_memory(::rlim_t bytes, bool lock_all) {
   ::__user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -69,7 +62,7 @@ TEST_CASE("no permission: what to run it with, and nothing stays open") {
   if (!there) return;
   counted_pool memory(slots_of_2_kib);
   const auto as_nobody = [&](const char* part, auto open) {
-    return in_child([&] { return become_nobody() ? refused(memory, part, open) : "cannot give up root"; });
+    return succeeds_in_child([&] { return become_nobody() ? refused(memory, part, open) : "cannot give up root"; });
   };
   CHECK(as_nobody("af_packet: open eth0: Operation not permitted: run as root, or give the program CAP_NET_RAW",
                   [&] { return af_packet::open("eth0", for_af_packet(memory)); }));
@@ -119,7 +112,7 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
   constexpr const char* cannot = "cannot limit locked memory";
   // A program that locks all that it has. Its rings are memory; the one that was there when the other one failed is
   // given back, or soon there would be no room for those that fit.
-  CHECK(in_child([&]() -> std::string {
+  CHECK(succeeds_in_child([&]() -> std::string {
     if (!limit_locked_memory(8 << 20, true)) return cannot;
     auto options = for_af_packet(memory);
     for (int i = 0; i < 16; ++i) {
@@ -136,7 +129,7 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
     return "";
   }));
   // The slots are the memory of a TAP.
-  CHECK(in_child([&]() -> std::string {
+  CHECK(succeeds_in_child([&]() -> std::string {
     if (!limit_locked_memory(8 << 20, true)) return cannot;
     for (int i = 0; i < 16; ++i)
       if (auto why = refused(memory, raise_it, [] { return tap::open("tap0", {}); }); !why.empty()) return why;
@@ -145,7 +138,7 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
   }));
   // The kernel locks the slots of AF_XDP itself.
   if (!is_here(af_xdp::open("eth0", for_af_xdp(memory)))) return;
-  CHECK(in_child([&]() -> std::string {
+  CHECK(succeeds_in_child([&]() -> std::string {
     if (!limit_locked_memory(65536, false)) return cannot;
     return refused(
         memory,
