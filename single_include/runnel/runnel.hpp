@@ -14575,6 +14575,193 @@ class xsk_consumer {
 
 #endif
 
+// ==== runnel/device/xsk_socket.hpp ===================================================================================
+// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. A queue has two: one
+// receives, the other one sends (xsk_queue.hpp). Nothing here is for users.
+//
+// Everything follows Documentation/networking/af_xdp.rst. Needs Linux 5.11: unaligned chunks, memory shared between
+// queues, and wake-ups of the receive side by recvfrom(2).
+#ifndef RUNNEL_DEVICE_XSK_SOCKET_HPP
+#define RUNNEL_DEVICE_XSK_SOCKET_HPP
+
+#include <cstddef>  // byte, size_t
+#include <cstdint>  // uint16_t, uint32_t, uint64_t
+
+#if defined(__linux__)
+
+#include <linux/if_xdp.h>  // sockaddr_xdp
+#include <sys/mman.h>      // mmap
+
+namespace runnel::detail {
+
+static_assert(sizeof(xsk_descriptor) == sizeof(::xdp_desc));
+
+/// What a socket is bound to, and how.
+struct xsk_binding {
+  std::uint32_t interface_index = 0;
+  std::uint32_t queue = 0;
+  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG; not with shared memory, which brings its own.
+  std::uint16_t flags = 0;
+  int shares_memory_of = -1;  // another socket; -1 when this one has registered its own
+};
+
+/// A socket and its rings. Move-only. Functions that may fail return 0 or an errno.
+class xsk_socket {
+ public:
+  xsk_socket() noexcept = default;
+  explicit xsk_socket(file_handle&& socket) noexcept : socket_(static_cast<file_handle&&>(socket)) {}
+  xsk_socket(xsk_socket&&) noexcept = default;
+  xsk_socket& operator=(xsk_socket&&) noexcept = default;
+
+  xsk_consumer<xsk_descriptor> receive;
+  xsk_producer<xsk_descriptor> transmit;
+  xsk_producer<std::uint64_t> fill;
+  xsk_consumer<std::uint64_t> completion;
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+
+  /// Makes memory known to the kernel: it is pinned. `start` is aligned to a page, `chunk` is 2048 to 4096.
+  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) const noexcept {
+    struct {  // struct xdp_umem_reg without what newer kernels put at its end
+      std::uint64_t start, length;
+      std::uint32_t chunk_size, headroom, flags, padding;
+    } r{reinterpret_cast<std::uintptr_t>(memory.data()), memory.size(), chunk, 0, XDP_UMEM_UNALIGNED_CHUNK_FLAG, 0};
+    return option(XDP_UMEM_REG, &r, sizeof r);
+  }
+  /// Makes the rings of a socket that receives, and maps them: `receive`, and of its queue `fill` and `completion`.
+  /// Sizes are powers of two.
+  [[nodiscard]] int make_receive_rings(std::uint32_t receive_size, std::uint32_t completion_size) noexcept {
+    const std::uint32_t r = receive_size, c = completion_size;
+    int failed = option(XDP_UMEM_FILL_RING, &r, sizeof r);
+    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &c, sizeof c);
+    if (failed == 0) failed = option(XDP_RX_RING, &r, sizeof r);
+    ::xdp_mmap_offsets at{};
+    if (failed == 0) failed = find_rings(at);
+    xsk_ring_memory where;
+    if (failed == 0) failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
+    receive = xsk_consumer<xsk_descriptor>(where);
+    if (failed = map(1, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
+    fill = xsk_producer<std::uint64_t>(where);
+    if (failed = map(2, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, c, sizeof(std::uint64_t), where); failed != 0)
+      return failed;
+    completion = xsk_consumer<std::uint64_t>(where);
+    return 0;
+  }
+  /// Makes the ring of a socket that sends, `transmit`, and maps it. The size is a power of two.
+  [[nodiscard]] int make_transmit_ring(std::uint32_t transmit_size) noexcept {
+    int failed = option(XDP_TX_RING, &transmit_size, sizeof transmit_size);
+    ::xdp_mmap_offsets at{};
+    if (failed == 0) failed = find_rings(at);
+    xsk_ring_memory where;
+    if (failed == 0) failed = map(0, XDP_PGOFF_TX_RING, at.tx, transmit_size, sizeof(xsk_descriptor), where);
+    if (failed != 0) return failed;
+    transmit = xsk_producer<xsk_descriptor>(where);
+    return 0;
+  }
+  /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
+  /// which the kernel does in the background.
+  [[nodiscard]] int bind(const xsk_binding& to) const noexcept {
+    ::sockaddr_xdp address{};
+    address.sxdp_family = sys::af_xdp;
+    address.sxdp_ifindex = to.interface_index;
+    address.sxdp_queue_id = to.queue;
+    address.sxdp_flags = to.shares_memory_of >= 0 ? std::uint16_t{XDP_SHARED_UMEM} : to.flags;
+    address.sxdp_shared_umem_fd = to.shares_memory_of >= 0 ? static_cast<std::uint32_t>(to.shares_memory_of) : 0;
+    return sys::bind(fd(), &address, sizeof address) == 0 ? 0 : errno;
+  }
+  /// Whether this kernel has packets in several descriptors (Linux 6.6). It looks at the flags first, and then for the
+  /// interface: there is none with the number 0, so that nothing is bound.
+  [[nodiscard]] bool knows_pieces() const noexcept { return bind({.flags = sys::xdp_use_sg}) != EINVAL; }
+  /// Whether the driver reads and writes our memory itself.
+  [[nodiscard]] bool zero_copy() const noexcept {
+    ::xdp_options o{};
+    std::uint32_t size = sizeof o;
+    return sys::getsockopt(fd(), sys::sol_xdp, XDP_OPTIONS, &o, size) == 0 && (o.flags & XDP_OPTIONS_ZEROCOPY) != 0;
+  }
+  /// What the kernel counted; zeros when it does not say.
+  [[nodiscard]] ::xdp_statistics statistics() const noexcept {
+    ::xdp_statistics s{};
+    std::uint32_t size = sizeof s;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_STATISTICS, &s, size) != 0) return {};
+    return s;
+  }
+  /// What became of the socket's interface: 0, or an errno, which is reported once. ENETDOWN: it was deleted.
+  [[nodiscard]] int take_error() const noexcept {
+    int e = 0;
+    std::uint32_t size = sizeof e;
+    return sys::getsockopt(fd(), sys::sol_socket, sys::so_error, &e, size) == 0 ? e : errno;
+  }
+  /// Sends what is in the transmit ring, as much as one call does. 0 or the errno.
+  [[nodiscard]] int kick_transmit() const noexcept {
+    return sys::sendto(fd(), nullptr, 0, sys::msg_dontwait) >= 0 ? 0 : errno;
+  }
+  /// Lets the driver look at the fill ring, and, with busy polling, receive.
+  void kick_receive() const noexcept { (void)sys::recvfrom(fd(), nullptr, 0, sys::msg_dontwait); }
+  /// setsockopt of level SOL_XDP or another. 0 or the errno.
+  [[nodiscard]] int option(int name, const void* value, std::size_t size, int level = sys::sol_xdp) const noexcept {
+    return sys::setsockopt(fd(), level, name, value, size) == 0 ? 0 : errno;
+  }
+
+ private:
+  // A ring's shared memory, unmapped at destruction.
+  class shared_mapping {
+   public:
+    shared_mapping() noexcept = default;
+    shared_mapping(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+    shared_mapping(shared_mapping&& other) noexcept : data_(other.data_), size_(other.size_) { other.data_ = nullptr; }
+    shared_mapping& operator=(shared_mapping&& other) noexcept {
+      if (this == &other) return *this;
+      if (data_ != nullptr) (void)::munmap(data_, size_);
+      data_ = other.data_;
+      size_ = other.size_;
+      other.data_ = nullptr;
+      return *this;
+    }
+    ~shared_mapping() {
+      if (data_ != nullptr) (void)::munmap(data_, size_);
+    }
+
+   private:
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+  };
+
+  [[nodiscard]] int find_rings(::xdp_mmap_offsets& at) const noexcept {
+    std::uint32_t size = sizeof at;
+    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
+    return size == sizeof at ? 0 : EOPNOTSUPP;  // Linux before 5.4
+  }
+  int map(std::size_t which, std::uint64_t page_offset, const ::xdp_ring_offset& at, std::uint32_t entries,
+          std::size_t entry_size, xsk_ring_memory& to) noexcept {
+    const std::size_t size = static_cast<std::size_t>(at.desc) + entries * entry_size;
+    constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_SHARED | MAP_POPULATE;
+#if defined(SYS_mmap2)  // off_t may be too small for the offset, which counts in units of 4096 here
+    const long got = ::syscall(SYS_mmap2, nullptr, size, access, kind, fd(), page_offset >> 12);
+    void* const p = reinterpret_cast<void*>(got);  // -1 is MAP_FAILED
+#else
+    void* const p = ::mmap(nullptr, size, access, kind, fd(), static_cast< ::off_t>(page_offset));
+#endif
+    if (p == MAP_FAILED) return errno;
+    mapped_[which] = shared_mapping(p, size);
+    char* const base = static_cast<char*>(p);
+    const auto index = [base](std::uint64_t offset) {
+      return static_cast<std::uint32_t*>(static_cast<void*>(base + offset));
+    };
+    to = {index(at.producer), index(at.consumer), index(at.flags), base + at.desc, entries};
+    return 0;
+  }
+
+  file_handle socket_;
+  shared_mapping mapped_[3];
+};
+
+}  // namespace runnel::detail
+
+#endif  // defined(__linux__)
+
+#endif
+
 // ==== runnel/device/xsk_umem.hpp =====================================================================================
 // The memory that an AF_XDP device shares with the kernel: a pool's slots as chunks of a UMEM. Nothing here is for
 // users.
@@ -14620,11 +14807,11 @@ inline constexpr std::uint32_t largest_xsk_room = 65535;  // offsets within a sl
 /// Whether frames of this MTU are longer than a chunk can be.
 [[nodiscard]] inline bool xsk_needs_pieces(std::uint32_t mtu) noexcept { return xsk_slot_bytes(mtu) > page_size(); }
 /// That a kernel cannot do that.
-[[nodiscard]] inline error xsk_lacks_pieces(const char* on, std::uint32_t mtu, int number) noexcept {
+[[nodiscard]] inline error xsk_lacks_pieces(const char* on, std::uint32_t mtu) noexcept {
   text<96> why, advice;
   why << "packets of its MTU, " << mtu << ", do not fit a page";
   advice << "ip link set dev " << on << " mtu " << largest_xsk_mtu(page_size()) << ", or Linux 6.6";
-  return {"af_xdp", "open", on, why.c_str(), advice.c_str(), number};
+  return {"af_xdp", "open", on, why.c_str(), advice.c_str(), EINVAL};
 }
 
 /// The pool of a device on an interface with this MTU: the caller's, if that is large enough, or one of its own.
@@ -17461,9 +17648,10 @@ struct type_check<match::either<Left, Right>> : type_check<match::both<Left, Rig
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode, unless `has_frags` says that
-// it takes them. It decides the same then, if the packet's headers lie in the first buffer, which has 2 KiB or more:
-// behind that it finds no headers. `meta iif` is the number that the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such (i40e and ice from an MTU of 3047 on, veth from about 3500)
+// refuses the program in native mode, unless `has_frags` says that it takes them. It decides the same then, if the
+// packet's headers lie in the first buffer, which has 2 KiB or more: behind that it finds no headers. `meta iif` is the
+// number that the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
 // SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
@@ -17483,7 +17671,7 @@ struct lower_options {
   std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
   std::uint32_t devices = 64;  ///< room for interfaces to redirect to
   std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
-  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3500, Linux 5.18
+  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3046, Linux 5.18
 };
 
 }  // namespace runnel::bpf
@@ -17741,8 +17929,9 @@ class af_xdp_handles {
   };
 
   /// Opens two sockets for each chosen queue, loads the program and attaches it. Of the options those of the interface
-  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. The program is one for the interface's MTU now. A
-  /// condition that the kernel cannot decide about is an error that says which part and why.
+  /// count: `take`, `queues`, `attach`, `replace`, `busy_poll`. The program is one for the interface's MTU now; one
+  /// beyond 3822 fails before Linux 6.6. A condition that the kernel cannot decide about is an error that says which
+  /// part and why.
   [[nodiscard]] static result<af_xdp_handles, error> open(const char* name,
                                                           const af_xdp_options& options = {}) noexcept {
     auto made = prepare(name, options);
@@ -17803,8 +17992,18 @@ class af_xdp_handles {
     made.replace_ = options.replace;
     if (const auto done = made.choose_queues(options.queues, status->queues); !done) return done.error();
     if (const auto done = made.open_sockets(options.busy_poll); !done) return done.error();
-    if (const auto done = made.load(options.take, status->mtu); !done) return done.error();
+    const bool has_frags = status->mtu > most_without_frags && made.may_have_frags();
+    if (!has_frags && detail::xsk_needs_pieces(status->mtu)) return detail::xsk_lacks_pieces(made.n_.name, status->mtu);
+    if (const auto done = made.load(options.take, has_frags); !done) return done.error();
     return made;
+  }
+
+  // A driver puts what is longer than a buffer of its own in several, and takes no program then that cannot tell. Of
+  // those that can do so i40e and ice have the shortest, of 3072 bytes; veth's have room for an MTU of about 3500.
+  static constexpr std::uint32_t most_without_frags = 3046;
+  // Whether such packets come to sockets at all: Linux 5.18 to 6.5 knows such programs, and drops what they redirect.
+  [[nodiscard]] bool may_have_frags() const noexcept {
+    return detail::xsk_socket(detail::file_handle(n_.sockets[0], false)).knows_pieces();
   }
 
   [[nodiscard]] result<bool, error> choose_queues(const queue_set& wanted, std::uint32_t there_are) noexcept {
@@ -17861,8 +18060,7 @@ class af_xdp_handles {
                  number);
   }
 
-  // Jumbo frames lie in several buffers: a driver takes no program that cannot tell.
-  [[nodiscard]] result<bool, error> load(const condition& take, std::uint32_t mtu) noexcept {
+  [[nodiscard]] result<bool, error> load(const condition& take, bool has_frags) noexcept {
     const match::condition_view view = take;
     for (std::size_t i = 0; i < view.size; ++i) {
       const match::condition_node& n = view.nodes[i];
@@ -17870,7 +18068,6 @@ class af_xdp_handles {
         return error("af_xdp", "take by meta iif from", n_.name, "all packets of a device come by its one interface",
                      "leave it out", EINVAL);
     }
-    const bool has_frags = detail::xsk_needs_pieces(mtu);
     auto lowered = bpf::lower(take, bpf::to_socket, bpf::action{}, {.counters = false, .has_frags = has_frags});
     if (!lowered) return lowered.error();
     const auto maps = bpf::program_maps::create(*lowered);
@@ -17882,8 +18079,6 @@ class af_xdp_handles {
       if (number != 0) return error("af_xdp", "put a socket in the map of", n_.name, ::strerror(number), "", number);
     }
     auto loaded = bpf::loaded_program::load(*lowered, *maps, {.name = "runnel_af_xdp"});
-    if (!loaded && has_frags && loaded.error().number() == EINVAL)
-      return detail::xsk_lacks_pieces(n_.name, mtu, EINVAL);
     if (!loaded) return loaded.error();
     program_ = static_cast<bpf::loaded_program&&>(*loaded);
     return true;
@@ -17914,190 +18109,6 @@ class af_xdp_handles {
 };
 
 }  // namespace runnel::device
-
-#endif  // defined(__linux__)
-
-#endif
-
-// ==== runnel/device/xsk_socket.hpp ===================================================================================
-// One AF_XDP socket: its rings, its memory, and the queue of an interface that it is bound to. A queue has two: one
-// receives, the other one sends (xsk_queue.hpp). Nothing here is for users.
-//
-// Everything follows Documentation/networking/af_xdp.rst. Needs Linux 5.11: unaligned chunks, memory shared between
-// queues, and wake-ups of the receive side by recvfrom(2).
-#ifndef RUNNEL_DEVICE_XSK_SOCKET_HPP
-#define RUNNEL_DEVICE_XSK_SOCKET_HPP
-
-#include <cstddef>  // byte, size_t
-#include <cstdint>  // uint16_t, uint32_t, uint64_t
-
-#if defined(__linux__)
-
-#include <linux/if_xdp.h>  // sockaddr_xdp
-#include <sys/mman.h>      // mmap
-
-namespace runnel::detail {
-
-static_assert(sizeof(xsk_descriptor) == sizeof(::xdp_desc));
-
-/// What a socket is bound to, and how.
-struct xsk_binding {
-  std::uint32_t interface_index = 0;
-  std::uint32_t queue = 0;
-  // XDP_COPY, XDP_ZEROCOPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG; not with shared memory, which brings its own.
-  std::uint16_t flags = 0;
-  int shares_memory_of = -1;  // another socket; -1 when this one has registered its own
-};
-
-/// A socket and its rings. Move-only. Functions that may fail return 0 or an errno.
-class xsk_socket {
- public:
-  xsk_socket() noexcept = default;
-  explicit xsk_socket(file_handle&& socket) noexcept : socket_(static_cast<file_handle&&>(socket)) {}
-  xsk_socket(xsk_socket&&) noexcept = default;
-  xsk_socket& operator=(xsk_socket&&) noexcept = default;
-
-  xsk_consumer<xsk_descriptor> receive;
-  xsk_producer<xsk_descriptor> transmit;
-  xsk_producer<std::uint64_t> fill;
-  xsk_consumer<std::uint64_t> completion;
-
-  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-
-  /// Makes memory known to the kernel: it is pinned. `start` is aligned to a page, `chunk` is 2048 to 4096.
-  [[nodiscard]] int register_memory(mutable_bytes memory, std::uint32_t chunk) const noexcept {
-    struct {  // struct xdp_umem_reg without what newer kernels put at its end
-      std::uint64_t start, length;
-      std::uint32_t chunk_size, headroom, flags, padding;
-    } r{reinterpret_cast<std::uintptr_t>(memory.data()), memory.size(), chunk, 0, XDP_UMEM_UNALIGNED_CHUNK_FLAG, 0};
-    return option(XDP_UMEM_REG, &r, sizeof r);
-  }
-  /// Makes the rings of a socket that receives, and maps them: `receive`, and of its queue `fill` and `completion`.
-  /// Sizes are powers of two.
-  [[nodiscard]] int make_receive_rings(std::uint32_t receive_size, std::uint32_t completion_size) noexcept {
-    const std::uint32_t r = receive_size, c = completion_size;
-    int failed = option(XDP_UMEM_FILL_RING, &r, sizeof r);
-    if (failed == 0) failed = option(XDP_UMEM_COMPLETION_RING, &c, sizeof c);
-    if (failed == 0) failed = option(XDP_RX_RING, &r, sizeof r);
-    ::xdp_mmap_offsets at{};
-    if (failed == 0) failed = find_rings(at);
-    xsk_ring_memory where;
-    if (failed == 0) failed = map(0, XDP_PGOFF_RX_RING, at.rx, r, sizeof(xsk_descriptor), where);
-    if (failed != 0) return failed;
-    receive = xsk_consumer<xsk_descriptor>(where);
-    if (failed = map(1, XDP_UMEM_PGOFF_FILL_RING, at.fr, r, sizeof(std::uint64_t), where); failed != 0) return failed;
-    fill = xsk_producer<std::uint64_t>(where);
-    if (failed = map(2, XDP_UMEM_PGOFF_COMPLETION_RING, at.cr, c, sizeof(std::uint64_t), where); failed != 0)
-      return failed;
-    completion = xsk_consumer<std::uint64_t>(where);
-    return 0;
-  }
-  /// Makes the ring of a socket that sends, `transmit`, and maps it. The size is a power of two.
-  [[nodiscard]] int make_transmit_ring(std::uint32_t transmit_size) noexcept {
-    int failed = option(XDP_TX_RING, &transmit_size, sizeof transmit_size);
-    ::xdp_mmap_offsets at{};
-    if (failed == 0) failed = find_rings(at);
-    xsk_ring_memory where;
-    if (failed == 0) failed = map(0, XDP_PGOFF_TX_RING, at.tx, transmit_size, sizeof(xsk_descriptor), where);
-    if (failed != 0) return failed;
-    transmit = xsk_producer<xsk_descriptor>(where);
-    return 0;
-  }
-  /// Packets flow from here on. EBUSY: another socket owns the queue, or its last owner is still being taken down,
-  /// which the kernel does in the background.
-  [[nodiscard]] int bind(const xsk_binding& to) const noexcept {
-    ::sockaddr_xdp address{};
-    address.sxdp_family = sys::af_xdp;
-    address.sxdp_ifindex = to.interface_index;
-    address.sxdp_queue_id = to.queue;
-    address.sxdp_flags = to.shares_memory_of >= 0 ? std::uint16_t{XDP_SHARED_UMEM} : to.flags;
-    address.sxdp_shared_umem_fd = to.shares_memory_of >= 0 ? static_cast<std::uint32_t>(to.shares_memory_of) : 0;
-    return sys::bind(fd(), &address, sizeof address) == 0 ? 0 : errno;
-  }
-  /// Whether the driver reads and writes our memory itself.
-  [[nodiscard]] bool zero_copy() const noexcept {
-    ::xdp_options o{};
-    std::uint32_t size = sizeof o;
-    return sys::getsockopt(fd(), sys::sol_xdp, XDP_OPTIONS, &o, size) == 0 && (o.flags & XDP_OPTIONS_ZEROCOPY) != 0;
-  }
-  /// What the kernel counted; zeros when it does not say.
-  [[nodiscard]] ::xdp_statistics statistics() const noexcept {
-    ::xdp_statistics s{};
-    std::uint32_t size = sizeof s;
-    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_STATISTICS, &s, size) != 0) return {};
-    return s;
-  }
-  /// What became of the socket's interface: 0, or an errno, which is reported once. ENETDOWN: it was deleted.
-  [[nodiscard]] int take_error() const noexcept {
-    int e = 0;
-    std::uint32_t size = sizeof e;
-    return sys::getsockopt(fd(), sys::sol_socket, sys::so_error, &e, size) == 0 ? e : errno;
-  }
-  /// Sends what is in the transmit ring, as much as one call does. 0 or the errno.
-  [[nodiscard]] int kick_transmit() const noexcept {
-    return sys::sendto(fd(), nullptr, 0, sys::msg_dontwait) >= 0 ? 0 : errno;
-  }
-  /// Lets the driver look at the fill ring, and, with busy polling, receive.
-  void kick_receive() const noexcept { (void)sys::recvfrom(fd(), nullptr, 0, sys::msg_dontwait); }
-  /// setsockopt of level SOL_XDP or another. 0 or the errno.
-  [[nodiscard]] int option(int name, const void* value, std::size_t size, int level = sys::sol_xdp) const noexcept {
-    return sys::setsockopt(fd(), level, name, value, size) == 0 ? 0 : errno;
-  }
-
- private:
-  // A ring's shared memory, unmapped at destruction.
-  class shared_mapping {
-   public:
-    shared_mapping() noexcept = default;
-    shared_mapping(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
-    shared_mapping(shared_mapping&& other) noexcept : data_(other.data_), size_(other.size_) { other.data_ = nullptr; }
-    shared_mapping& operator=(shared_mapping&& other) noexcept {
-      if (this == &other) return *this;
-      if (data_ != nullptr) (void)::munmap(data_, size_);
-      data_ = other.data_;
-      size_ = other.size_;
-      other.data_ = nullptr;
-      return *this;
-    }
-    ~shared_mapping() {
-      if (data_ != nullptr) (void)::munmap(data_, size_);
-    }
-
-   private:
-    void* data_ = nullptr;
-    std::size_t size_ = 0;
-  };
-
-  [[nodiscard]] int find_rings(::xdp_mmap_offsets& at) const noexcept {
-    std::uint32_t size = sizeof at;
-    if (sys::getsockopt(fd(), sys::sol_xdp, XDP_MMAP_OFFSETS, &at, size) != 0) return errno;
-    return size == sizeof at ? 0 : EOPNOTSUPP;  // Linux before 5.4
-  }
-  int map(std::size_t which, std::uint64_t page_offset, const ::xdp_ring_offset& at, std::uint32_t entries,
-          std::size_t entry_size, xsk_ring_memory& to) noexcept {
-    const std::size_t size = static_cast<std::size_t>(at.desc) + entries * entry_size;
-    constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_SHARED | MAP_POPULATE;
-#if defined(SYS_mmap2)  // off_t may be too small for the offset, which counts in units of 4096 here
-    const long got = ::syscall(SYS_mmap2, nullptr, size, access, kind, fd(), page_offset >> 12);
-    void* const p = reinterpret_cast<void*>(got);  // -1 is MAP_FAILED
-#else
-    void* const p = ::mmap(nullptr, size, access, kind, fd(), static_cast< ::off_t>(page_offset));
-#endif
-    if (p == MAP_FAILED) return errno;
-    mapped_[which] = shared_mapping(p, size);
-    char* const base = static_cast<char*>(p);
-    const auto index = [base](std::uint64_t offset) {
-      return static_cast<std::uint32_t*>(static_cast<void*>(base + offset));
-    };
-    to = {index(at.producer), index(at.consumer), index(at.flags), base + at.desc, entries};
-    return 0;
-  }
-
-  file_handle socket_;
-  shared_mapping mapped_[3];
-};
-
-}  // namespace runnel::detail
 
 #endif  // defined(__linux__)
 
@@ -18483,7 +18494,8 @@ class xsk_queue {
 // Jumbo frames: slots are as long as the MTU needs, but the kernel knows of a page of each only, and hands over what is
 // longer (3840 bytes) in several slots. `receive` copies all but the first piece behind that one, and hands out one
 // plain frame in one slot: of 9000 bytes it copies about 5200 (`statistics().gathered`). What is sent is not copied for
-// that. An MTU of up to 3822 needs none of it.
+// that. Slots need none of it up to an MTU of 3822; but before Linux 6.6 drivers whose own buffers are shorter, as
+// those of veth (about 3500), refuse the program from there on: `generic`.
 //
 // Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
 // sent by the queue with the number that it was received by, so that packets of one flow keep their order.
@@ -18700,7 +18712,8 @@ class af_xdp {
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
     if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
         !options.share->umem_.has_pieces)
-      return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
+      return error("af_xdp", "share memory for", on, "the other device's driver has no jumbo frames without copying",
+                   "open that one with .mode = copy", EOPNOTSUPP);
     return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
 
@@ -18781,8 +18794,8 @@ class af_xdp {
         umem_.forbid_pieces();
         to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
         number = bind(receiver, to);
-      } else if (number == EINVAL) {
-        return detail::xsk_lacks_pieces(n.name, mtu, number);
+      } else if (!receiver.knows_pieces()) {
+        return detail::xsk_lacks_pieces(n.name, mtu);
       }
     }
     // On the same queue, that also means: with its fill and completion rings.

@@ -18,15 +18,21 @@
 #include <cstring>
 #include <vector>
 
+#include "device/faults.hpp"
 #include "device/fresh_namespace.hpp"
+#include "device/in_child.hpp"
 #include "device/numbered.hpp"
 #include "device/older_kernel.hpp"
 #include "device/own_namespace.hpp"
 
 using namespace runnel;
 using device::af_xdp;
+using runnel::test::become;
+using runnel::test::become_nobody;
+using runnel::test::in_child;
 using runnel::test::number_in;
 using runnel::test::numbered;
+using runnel::test::older_kernel;
 
 namespace {
 
@@ -89,17 +95,19 @@ int open_files() {
   return n;
 }
 
-// Runs in a child process, which then ends. What it returns is its exit status.
+// In a process that has this kernel as an older one: it returns 0.
 template <class F>
-int in_child(F f) {
-  const ::pid_t child = ::fork();
-  if (child == 0) ::_exit(f());
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+void check_in(older_kernel what, F f) {
+  const int status = in_child([&] { return become(what) ? f() : 77; });
+  if (status == 77) MESSAGE("skipped: seccomp(2) does not do it here");
+  else CHECK(status == 0);
 }
-// Gives up root, and with it all capabilities.
-bool become_nobody() { return ::setgid(65534) == 0 && ::setuid(65534) == 0; }
+// Whether it was not opened, and this is why.
+bool is_refused(const result<af_xdp, error>& nic, const char* why) {
+  if (!nic && same_text(nic.error().message(), why)) return true;
+  std::fprintf(stderr, "%s\n", nic ? "it was opened" : nic.error().message());
+  return false;
+}
 
 }  // namespace
 
@@ -646,8 +654,7 @@ TEST_CASE("what cannot be opened is an error that says what to do") {
 TEST_CASE("where one call sends a number of pieces that may end within a frame, the frame goes on with the next call") {
   const loopback there(9000);
   if (!there) return;
-  const int status = in_child([] {
-    if (!runnel::test::become(runnel::test::older_kernel::linux_6_17)) return 77;
+  check_in(older_kernel::linux_6_17, [] {
     auto nic = af_xdp::open("lo", {.packets = 512});
     if (!nic) return 1;
     packet p[40];
@@ -659,34 +666,33 @@ TEST_CASE("where one call sends a number of pieces that may end within a frame, 
     if (nic->statistics().system_calls < 4) return 4;
     return nic->frames().transmitting == 0 ? 0 : 5;
   });
-  if (status == 77) MESSAGE("skipped: seccomp(2) does not do it here");
-  else CHECK(status == 0);
 }
 
 TEST_CASE("where Linux is too old for jumbo frames, that is an error that says what to do; all else is as it was") {
   const loopback there(9000);
   if (!there) return;
-  const auto in_older_kernel = [](runnel::test::older_kernel what, auto f) {
-    const int status = in_child([&] { return runnel::test::become(what) ? f() : 77; });
-    if (status == 77) MESSAGE("skipped: seccomp(2) does not do it here");
-    else CHECK(status == 0);
-  };
-  const auto is_refused = [] {
-    const auto nic = af_xdp::open("lo", {.packets = 64});
-    if (nic) return 1;
-    if (nic.error().number() != EINVAL) return 2;
-    return same_text(nic.error().message(),
-                     "af_xdp: open lo: packets of its MTU, 9000, do not fit a page: ip link set dev lo mtu 3822, or "
-                     "Linux 6.6")
-               ? 0
-               : 3;
-  };
-  in_older_kernel(runnel::test::older_kernel::linux_6_5, is_refused);
-  in_older_kernel(runnel::test::older_kernel::linux_5_17, is_refused);
+  constexpr const char* why =
+      "af_xdp: open lo: packets of its MTU, 9000, do not fit a page: ip link set dev lo mtu 3822, or Linux 6.6";
+  const auto is_too_old = [] { return is_refused(af_xdp::open("lo", {.packets = 64}), why) ? 0 : 1; };
+  check_in(older_kernel::linux_6_5, is_too_old);
+  check_in(older_kernel::linux_5_17, is_too_old);
+  // Also before anything is attached, which would drop what it takes; and when the MTU was raised behind that.
+  check_in(older_kernel::linux_6_5, [] {
+    const auto handles = device::af_xdp_handles::open("lo");
+    if (handles || !same_text(handles.error().message(), why)) return 1;
+    return bpf::attached(1)->id == 0 ? 0 : 2;
+  });
+  check_in(older_kernel::linux_6_5, [] {
+    auto lo = device::network_interface::open("lo");
+    if (!lo || !lo->set_mtu(1500)) return 1;
+    auto handles = device::af_xdp_handles::open("lo");
+    if (!handles || !lo->set_mtu(9000)) return 2;
+    return is_refused(af_xdp::adopt(static_cast<device::af_xdp_handles&&>(*handles), {.packets = 64}), why) ? 0 : 3;
+  });
   auto lo = device::network_interface::open("lo");
   REQUIRE(lo);
   REQUIRE(lo->set_mtu(3822));
-  in_older_kernel(runnel::test::older_kernel::linux_5_17, [] {
+  check_in(older_kernel::linux_5_17, [] {
     auto nic = af_xdp::open("lo", {.packets = 64});
     if (!nic) return 1;
     packet p = numbered(nic->memory(), 9, 3836);
@@ -694,7 +700,7 @@ TEST_CASE("where Linux is too old for jumbo frames, that is an error that says w
     return take(*nic, 1) == 1 ? 0 : 3;
   });
   // Slots that are longer than a page, which another device may need, are in order: not all of them is used.
-  in_older_kernel(runnel::test::older_kernel::linux_5_17, [] {
+  check_in(older_kernel::linux_5_17, [] {
     static static_pool<pool_config{.packets = 64, .bytes = 9146, .headroom = 128, .bare = 4}> memory;
     auto nic = af_xdp::open("lo", {.memory = &memory.get()});
     if (!nic) return std::fprintf(stderr, "%s\n", nic.error().message()), 1;
@@ -708,6 +714,65 @@ TEST_CASE("where Linux is too old for jumbo frames, that is an error that says w
                ? 0
                : 5;
   });
+}
+
+TEST_CASE("what is refused for jumbo frames, and not for the kernel's age, says what it is refused for") {
+  const loopback there(9000);
+  if (!there) return;
+  check_in(older_kernel::driver_refuses_zero_copy, [] {
+    return is_refused(af_xdp::open("lo", {.mode = device::copy_mode::zero_copy, .packets = 64}),
+                      "af_xdp: bind lo queue 0: Invalid argument: the driver or its settings have no zero-copy: "
+                      ".mode = copy")
+               ? 0
+               : 1;
+  });
+  check_in(older_kernel::refuses_programs, [] {
+    return is_refused(af_xdp::open("lo", {.packets = 64}), "bpf: load program runnel_af_xdp: Invalid argument") ? 0 : 1;
+  });
+  // Its memory may be shared, but for jumbo frames.
+  check_in(older_kernel::driver_without_pieces, [] {
+    static static_pool<pool_config{.packets = 64, .bytes = 9146, .headroom = 128, .bare = 4}> memory;
+    auto lo = device::network_interface::open("lo");
+    if (!lo || !lo->set_mtu(1500)) return 1;
+    auto first = af_xdp::open("lo", {.memory = &memory.get()});
+    if (!first) return 2;
+    auto tap = device::tap::open("tap7", {.mtu = 9000});
+    if (!tap) return 77;
+    auto port = device::network_interface::open("tap7");
+    if (!port || !port->set_up(true)) return 3;
+    if (!is_refused(af_xdp::open("tap7", {.share = &*first}),
+                    "af_xdp: share memory for tap7: the other device's driver has no jumbo frames without copying: "
+                    "open that one with .mode = copy"))
+      return 4;
+    return port->set_mtu(1500) && af_xdp::open("tap7", {.receive_slots = 16, .share = &*first}) ? 0 : 5;
+  });
+}
+
+TEST_CASE("native where the driver takes it, whatever the MTU; before Linux 6.6 what its own buffers hold") {
+  const runnel::test::wire there;
+  if (!there) return;
+  const auto arrives = [](std::uint32_t mtu, const char* mode) {
+    for (const char* end : {"eth0", "eth1"}) {
+      auto found = device::network_interface::open(end);
+      if (!found || !found->set_mtu(mtu)) return 1;
+    }
+    auto nic = af_xdp::open("eth0", {.packets = 64});
+    if (!nic) return std::fprintf(stderr, "MTU %u: %s\n", mtu, nic.error().message()), 2;
+    if (!same_text(name(nic->mode()), mode)) return std::fprintf(stderr, "MTU %u: %s\n", mtu, name(nic->mode())), 3;
+    runnel::test::raw_socket peer("eth1");
+    const auto whole = runnel::test::datagram(7, mtu + 14);
+    if (!peer.send({whole.data(), whole.size()})) return 4;
+    bool same = false;
+    if (take(*nic, 1, [&](const frame& f) {
+          same = f.length == whole.size() && std::memcmp(f.data, whole.data(), whole.size()) == 0;
+        }) != 1)
+      return 5;
+    return same ? 0 : 6;
+  };
+  for (const std::uint32_t mtu : {3046u, 3047u, 3500u, 3520u, 3600u, 3822u, 3823u, 9000u})
+    CHECK(arrives(mtu, "native, copy") == 0);
+  check_in(older_kernel::linux_6_5, [&] { return arrives(3500, "native, copy"); });
+  check_in(older_kernel::linux_6_5, [&] { return arrives(3600, "generic, copy"); });
 }
 
 TEST_CASE("a device with jumbo frames shares memory if its slots are long enough, also with one that has none") {

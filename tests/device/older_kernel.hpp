@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// This kernel as an older one would be for AF_XDP, which has less for packets in several buffers. By seccomp(2), which
-// cannot be undone: for a child process.
+// This kernel as an older one would be for AF_XDP, which has less for packets in several buffers, or as drivers make
+// it. By seccomp(2), which cannot be undone: for a child process.
 #ifndef TESTS_DEVICE_OLDER_KERNEL_HPP
 #define TESTS_DEVICE_OLDER_KERNEL_HPP
 
@@ -24,6 +24,10 @@ enum class older_kernel {
   linux_5_17,  // programs cannot have packets in several buffers (BPF_F_XDP_HAS_FRAGS)
   linux_6_5,   // sockets cannot have packets in several descriptors (XDP_USE_SG)
   linux_6_17,  // one call sends 32 descriptors, and no other number (XDP_MAX_TX_SKB_BUDGET)
+  // Of any age:
+  driver_refuses_zero_copy,
+  driver_without_pieces,  // which it can have without copying only, and is asked for
+  refuses_programs,
 };
 
 /// From now on calls of this thread fail as they do in that kernel. False where this cannot be had.
@@ -53,10 +57,18 @@ inline bool become(older_kernel what) {
             (static_cast<const ::sockaddr_xdp*>(at(1))->sxdp_flags &
              ~(XDP_SHARED_UMEM | XDP_COPY | XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP)) != 0)
           refused = EINVAL;
+        const auto* const to = static_cast<const ::sockaddr_xdp*>(at(1));
+        if (to->sxdp_family == 44 && to->sxdp_ifindex != 0) {
+          if (what == older_kernel::driver_refuses_zero_copy && (to->sxdp_flags & XDP_ZEROCOPY) != 0) refused = EINVAL;
+          if (what == older_kernel::driver_without_pieces && (to->sxdp_flags & (1u << 4)) != 0) refused = EOPNOTSUPP;
+        }
       } else if (call.data.nr == SYS_setsockopt) {
-        if (call.data.args[1] == 283 && call.data.args[2] == 9) refused = ENOPROTOOPT;
-      } else if (what <= older_kernel::linux_5_17 && call.data.args[0] == BPF_PROG_LOAD &&
-                 (static_cast<const ::bpf_attr*>(at(1))->prog_flags & (1u << 5)) != 0) {
+        if (what <= older_kernel::linux_6_17 && call.data.args[1] == 283 && call.data.args[2] == 9)
+          refused = ENOPROTOOPT;
+      } else if (call.data.args[0] == BPF_PROG_LOAD &&
+                 (what == older_kernel::refuses_programs ||
+                  (what <= older_kernel::linux_5_17 &&
+                   (static_cast<const ::bpf_attr*>(at(1))->prog_flags & (1u << 5)) != 0))) {
         refused = EINVAL;
       }
       ::seccomp_notif_resp answer{};

@@ -23,7 +23,8 @@
 // Jumbo frames: slots are as long as the MTU needs, but the kernel knows of a page of each only, and hands over what is
 // longer (3840 bytes) in several slots. `receive` copies all but the first piece behind that one, and hands out one
 // plain frame in one slot: of 9000 bytes it copies about 5200 (`statistics().gathered`). What is sent is not copied for
-// that. An MTU of up to 3822 needs none of it.
+// that. Slots need none of it up to an MTU of 3822; but before Linux 6.6 drivers whose own buffers are shorter, as
+// those of veth (about 3500), refuse the program from there on: `generic`.
 //
 // Two sockets serve each queue, one for each direction; `receive` takes from one queue after the other. A packet is
 // sent by the queue with the number that it was received by, so that packets of one flow keep their order.
@@ -259,7 +260,8 @@ class af_xdp {
     pool* const given = options.share != nullptr ? &options.share->memory() : options.memory;
     if (options.share != nullptr && detail::xsk_needs_pieces(mtu) && options.share->umem_.may_have_pieces() &&
         !options.share->umem_.has_pieces)
-      return detail::xsk_lacks_pieces(on, mtu, EOPNOTSUPP);
+      return error("af_xdp", "share memory for", on, "the other device's driver has no jumbo frames without copying",
+                   "open that one with .mode = copy", EOPNOTSUPP);
     return detail::choose_xsk_memory(given, {.packets = options.packets * queues}, mtu, on);
   }
 
@@ -340,8 +342,8 @@ class af_xdp {
         umem_.forbid_pieces();
         to.flags = static_cast<std::uint16_t>(to.flags & ~detail::sys::xdp_use_sg);
         number = bind(receiver, to);
-      } else if (number == EINVAL) {
-        return detail::xsk_lacks_pieces(n.name, mtu, number);
+      } else if (!receiver.knows_pieces()) {
+        return detail::xsk_lacks_pieces(n.name, mtu);
       }
     }
     // On the same queue, that also means: with its fill and completion rings.

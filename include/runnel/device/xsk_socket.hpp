@@ -99,6 +99,9 @@ class xsk_socket {
     address.sxdp_shared_umem_fd = to.shares_memory_of >= 0 ? static_cast<std::uint32_t>(to.shares_memory_of) : 0;
     return sys::bind(fd(), &address, sizeof address) == 0 ? 0 : errno;
   }
+  /// Whether this kernel has packets in several descriptors (Linux 6.6). It looks at the flags first, and then for the
+  /// interface: there is none with the number 0, so that nothing is bound.
+  [[nodiscard]] bool knows_pieces() const noexcept { return bind({.flags = sys::xdp_use_sg}) != EINVAL; }
   /// Whether the driver reads and writes our memory itself.
   [[nodiscard]] bool zero_copy() const noexcept {
     ::xdp_options o{};

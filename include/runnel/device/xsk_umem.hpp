@@ -52,11 +52,11 @@ inline constexpr std::uint32_t largest_xsk_room = 65535;  // offsets within a sl
 /// Whether frames of this MTU are longer than a chunk can be.
 [[nodiscard]] inline bool xsk_needs_pieces(std::uint32_t mtu) noexcept { return xsk_slot_bytes(mtu) > page_size(); }
 /// That a kernel cannot do that.
-[[nodiscard]] inline error xsk_lacks_pieces(const char* on, std::uint32_t mtu, int number) noexcept {
+[[nodiscard]] inline error xsk_lacks_pieces(const char* on, std::uint32_t mtu) noexcept {
   text<96> why, advice;
   why << "packets of its MTU, " << mtu << ", do not fit a page";
   advice << "ip link set dev " << on << " mtu " << largest_xsk_mtu(page_size()) << ", or Linux 6.6";
-  return {"af_xdp", "open", on, why.c_str(), advice.c_str(), number};
+  return {"af_xdp", "open", on, why.c_str(), advice.c_str(), EINVAL};
 }
 
 /// The pool of a device on an interface with this MTU: the caller's, if that is large enough, or one of its own.

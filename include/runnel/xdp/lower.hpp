@@ -10,9 +10,10 @@
 // maps, which `device::xdp_hook` fills, also while the program runs.
 //
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
-// in generic mode, and a driver that may receive such refuses the program in native mode, unless `has_frags` says that
-// it takes them. It decides the same then, if the packet's headers lie in the first buffer, which has 2 KiB or more:
-// behind that it finds no headers. `meta iif` is the number that the options say: a program stands at one interface.
+// in generic mode, and a driver that may receive such (i40e and ice from an MTU of 3047 on, veth from about 3500)
+// refuses the program in native mode, unless `has_frags` says that it takes them. It decides the same then, if the
+// packet's headers lie in the first buffer, which has 2 KiB or more: behind that it finds no headers. `meta iif` is the
+// number that the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
 // SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
@@ -47,7 +48,7 @@ struct lower_options {
   std::uint32_t sockets = 64;  ///< room for AF_XDP sockets, one for each receive queue
   std::uint32_t devices = 64;  ///< room for interfaces to redirect to
   std::uint16_t iif = 0;       ///< what `meta iif` is: the interface's number in its device
-  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3500, Linux 5.18
+  bool has_frags = false;      ///< whether packets may lie in several buffers: for MTUs beyond 3046, Linux 5.18
 };
 
 }  // namespace runnel::bpf
