@@ -14792,6 +14792,7 @@ namespace runnel::detail {
 inline constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
 inline constexpr std::uint32_t smallest_xsk_chunk = 2048;
 inline constexpr std::uint32_t largest_xsk_room = 65535;  // offsets within a slot have 16 bits
+inline constexpr std::uint32_t most_crossing_pieces = 8;  // xsk_umem::first_piece
 
 [[nodiscard]] inline std::uint32_t page_size() noexcept { return static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)); }
 
@@ -14854,7 +14855,7 @@ struct xsk_umem {
   std::uint64_t stride = 0;
   std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
   std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
-  std::uint32_t room = 0;     // bytes of a slot that frames may lie in: more than a chunk when there may be pieces
+  std::uint32_t room = 0;     // the longest frame, with what is before it when it comes: a chunk, or several pieces
   bool has_pieces = false;    // whether frames may lie in several chunks
 
   /// All but custody. `page` is the size of a page.
@@ -14865,6 +14866,7 @@ struct xsk_umem {
     u.base = memory.slots() - u.first;
     u.stride = memory.slot_stride();
     u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
+    if (u.chunk > largest_xsk_room) u.chunk = largest_xsk_room;  // pages of 64 KiB
     u.room = u.chunk;
     const auto lines = static_cast<std::uint32_t>(u.stride / 64);
     u.inverse = lines;  // right in three bits; each step doubles them
@@ -14876,22 +14878,35 @@ struct xsk_umem {
   /// Frames may lie in several chunks from now on, or not. @{
   void allow_pieces() noexcept {
     has_pieces = true;
-    room = stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
+    room = reach();
   }
   void forbid_pieces() noexcept {
     has_pieces = false;
     room = chunk;
   }
   /// @}
-  /// Uses no more of a slot than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
-  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back.
+  /// Frames get no longer than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
+  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back; nor does
+  /// the kernel look at the length of what it copies.
   void limit_pieces(std::uint32_t mtu) noexcept {
-    const std::uint32_t needed = chunk * pieces_to_send(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
+    const std::uint32_t needed = chunk * chunks(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
     if (room > needed) room = needed;
   }
-  /// How many descriptors a frame of this length has when it is sent, and at most when it comes. @{
+  /// How far into a slot frames may reach, when they may have pieces.
+  [[nodiscard]] std::uint32_t reach() const noexcept {
+    return stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
+  }
+  /// How many chunks so many bytes fill.
+  [[nodiscard]] std::uint32_t chunks(std::uint32_t length) const noexcept { return (length + chunk - 1) / chunk; }
+  /// How long the first piece may be of a frame that is sent from this address on: a chunk, as the others are. But
+  /// where the kernel gives a driver (virtio_net) our pages and no copy of them, a frame has 17 at most
+  /// (MAX_SKB_FRAGS), and a piece that lies across two counts twice: beyond 8 pieces they end where pages do.
+  [[nodiscard]] std::uint32_t first_piece(std::uint64_t address, std::uint32_t length) const noexcept {
+    return chunks(length) > most_crossing_pieces ? chunk - static_cast<std::uint32_t>(address % chunk) : chunk;
+  }
+  /// How many descriptors a frame of this length has at most when it is sent, and when it comes. @{
   [[nodiscard]] std::uint32_t pieces_to_send(std::uint32_t length) const noexcept {
-    return (length + chunk - 1) / chunk;
+    return chunks(length) + (chunks(length) > most_crossing_pieces);
   }
   [[nodiscard]] std::uint32_t pieces_to_receive(std::uint32_t length) const noexcept {
     return (length + chunk - xdp_headroom - 1) / (chunk - xdp_headroom);
@@ -14908,7 +14923,7 @@ struct xsk_umem {
   [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
     constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
     const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
-    return at / huge_page != (at + room - 1) / huge_page;
+    return at / huge_page != (at + (has_pieces ? reach() : room) - 1) / huge_page;
   }
   [[nodiscard]] mutable_bytes whole() const noexcept {
     return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
@@ -18291,20 +18306,19 @@ class xsk_queue {
     umem.memory->release_slots(&slot, 1);
   }
 
-  // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted. False when it leaves
-  // the room of its slot.
-  [[gnu::noinline]] bool put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) const noexcept {
+  // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted: how many. 0 when it
+  // leaves its slot.
+  [[gnu::noinline]] std::uint32_t put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) const noexcept {
     const std::uint64_t address = umem.address_of(f.slot);
     auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-    if (offset + f.length > umem.room) return false;
-    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
-    auto custody = static_cast<std::uint32_t>(xsk_custody::transmit);
-    std::uint32_t rest = f.length;
-    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk, ++custody)
-      sender_.transmit[at++] = {address | offset << xsk_offset_shift, umem.chunk, xsk_goes_on};
+    if (offset + f.length > umem.reach()) return 0;
+    std::uint32_t rest = f.length, piece = umem.first_piece(address + offset, f.length), pieces = 1;
+    for (; rest > piece; rest -= piece, offset += piece, piece = umem.chunk, ++pieces)
+      sender_.transmit[at++] = {address | offset << xsk_offset_shift, piece, xsk_goes_on};
     sender_.transmit[at] = {address | offset << xsk_offset_shift, rest, 0};
-    umem.custody[f.slot] = static_cast<xsk_custody>(custody);
-    return true;
+    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
+    umem.custody[f.slot] = static_cast<xsk_custody>(static_cast<std::uint32_t>(xsk_custody::transmit) + pieces - 1);
+    return pieces;
   }
 
   // What is sent: `prepare(i)` says whether the packet at i can go, `length(i)` is its length then, `take(i)` gives it
@@ -18349,10 +18363,10 @@ class xsk_queue {
       const std::uint32_t bytes = source.length(i);
       if (bytes < shortest || bytes > umem.chunk) [[unlikely]] {
         const bool fits = bytes >= shortest && bytes <= umem.room;
-        const std::uint32_t pieces = fits ? umem.pieces_to_send(bytes) : 0;
-        if (pieces > room - put) break;
+        if (fits && umem.pieces_to_send(bytes) > room - put) break;
         const frame f = source.take(i);
-        if (!fits || !put_pieces(umem, f, put)) {
+        const std::uint32_t pieces = fits ? put_pieces(umem, f, put) : 0;
+        if (pieces == 0) {
           umem.memory->release(&f, 1);
           ++counts.lost;
           continue;
@@ -18583,7 +18597,8 @@ class af_xdp {
   /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
   /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes. A jumbo frame is copied
-  /// together (see above); one that is longer than a slot, as after the MTU was raised, is dropped and counted.
+  /// together (see above); one that is longer than a slot, or than the pages that the MTU needed when it was opened, is
+  /// dropped and counted.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
     std::size_t n = 0;
@@ -18627,8 +18642,9 @@ class af_xdp {
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
-  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, or stand for several
-  /// segments, and all when the interface is gone, are taken and lost: see `lost()`.
+  /// cannot be sent, because they are longer than a slot, or than the pages that the MTU needed when it was opened, or
+  /// shorter than an Ethernet header, or stand for several segments, and all when the interface is gone, are taken and
+  /// lost: see `lost()`. One that is longer than the MTU and not than these pages the kernel gives to the driver.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     if (count_ == 0) [[unlikely]] {
       pool::release(packets, n);
@@ -18723,6 +18739,7 @@ class af_xdp {
     umem_ = detail::xsk_umem::of(memory, detail::page_size());
     // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
     if (options.share != nullptr ? options.share->umem_.has_pieces : umem_.may_have_pieces()) umem_.allow_pieces();
+    umem_.limit_pieces(mtu);
     // The kernel hands over a whole frame or nothing.
     const std::uint32_t least =
         umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
@@ -18742,10 +18759,7 @@ class af_xdp {
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
-    if (mode_.zero_copy) {
-      umem_.limit_pieces(mtu);
-      set_aside_crossing_slots();
-    }
+    if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
       if (const auto done = open_epoll(); !done) return done.error();

@@ -80,12 +80,12 @@ namespace {
 constexpr pool_config small{.packets = 16, .bytes = 1984, .headroom = 128, .bare = 4};
 
 // A queue over plain rings, and a kernel that does what a test says. Nobody sleeps, so there are no system calls.
-template <pool_config Config>
+template <pool_config Config, std::uint32_t Transmit = 4>
 struct basic_plain_queue {
   plain_ring<detail::xsk_descriptor, 8> receive;
-  plain_ring<detail::xsk_descriptor, 4> transmit;
+  plain_ring<detail::xsk_descriptor, Transmit> transmit;
   plain_ring<std::uint64_t, 8> fill;
-  plain_ring<std::uint64_t, 4> completion;
+  plain_ring<std::uint64_t, Transmit> completion;
   static_pool<Config> memory;
   detail::xsk_custody custody[16] = {};
   detail::xsk_umem umem = detail::xsk_umem::of(memory, 4096);
@@ -122,8 +122,8 @@ struct basic_plain_queue {
   // The kernel sends the next packet: its bytes.
   std::byte* leaves() noexcept {
     REQUIRE(transmit.consumer != transmit.producer);
-    const detail::xsk_descriptor d = transmit.entries[transmit.consumer++ % 4];
-    completion.entries[completion.producer++ % 4] = d.address;
+    const detail::xsk_descriptor d = transmit.entries[transmit.consumer++ % Transmit];
+    completion.entries[completion.producer++ % Transmit] = d.address;
     return umem.base + (d.address & detail::xsk_chunk_mask) + (d.address >> 48);
   }
   std::size_t take(frame* to, std::size_t room) noexcept {
@@ -185,7 +185,8 @@ TEST_CASE("of a slot as much is used as the offset of a piece reaches, and a dri
   CHECK(u.room == 4096);
   u.allow_pieces();
   CHECK(u.room == 65535);
-  CHECK(u.pieces_to_send(65535) == 16);
+  CHECK(u.pieces_to_send(65535) == 17);
+  CHECK(u.pieces_to_send(32768) == 8);
   CHECK(u.pieces_to_send(4096) == 1);
   CHECK(u.pieces_to_receive(3840) == 1);
   CHECK(u.pieces_to_receive(9018) == 3);
@@ -540,6 +541,72 @@ TEST_CASE("a frame that is longer than a chunk is sent in pieces of its slot, wh
   CHECK(k.memory->available() == before + 3);
   CHECK(k.counts.transmitted == 3);
   CHECK(k.counts.lost == 0);
+}
+
+TEST_CASE("a frame as long as there can be has no more pages than the kernel can give to a driver, at any offset") {
+  static basic_plain_queue<pool_config{.packets = 16, .bytes = 65535, .headroom = 128, .bare = 4}, 32> k;
+  k.umem.allow_pieces();
+  for (const std::uint32_t length : {4097u, 9018u, 32767u, 32768u, 32769u, 36865u, 65279u, 65535u - 128u}) {
+    for (const std::uint32_t pulled : {0u, 1u, 63u, 128u}) {
+      frame f = k.memory->allocate_frame();
+      std::byte* const slot = f.data - f.headroom;
+      f.data = slot + pulled;
+      f.length = length;
+      const std::uint32_t before = k.memory->available();
+      REQUIRE(k.queue.transmit(k.umem, &f, 1, k.counts) == 1);
+      std::uint32_t at = 0, pages = 0, pieces = 0;
+      for (bool goes_on = true; goes_on; ++pieces) {
+        const detail::xsk_descriptor d = k.transmit.entries[k.transmit.consumer % 32];
+        goes_on = d.options == detail::xsk_goes_on;
+        const std::uint64_t first = (d.address & detail::xsk_chunk_mask) + (d.address >> 48);
+        CHECK(d.length <= 4096);
+        CHECK(k.leaves() == slot + pulled + at);
+        pages += static_cast<std::uint32_t>((first + d.length - 1) / 4096 - first / 4096 + 1);
+        at += d.length;
+      }
+      CHECK(at == length);
+      CHECK(pages <= 17);
+      CHECK(pieces <= k.umem.pieces_to_send(length));
+      frame none;
+      CHECK(k.memory->available() == before);
+      CHECK(k.take(&none, 0) == 0);
+      CHECK(k.memory->available() == before + 1);
+    }
+  }
+  CHECK(k.counts.lost == 0);
+}
+
+TEST_CASE("what is longer than the MTU needs is lost, and what is not lies anywhere in its slot") {
+  jumbo_queue k;
+  k.umem.limit_pieces(3000);
+  frame f = k.memory->allocate_frame(), g = k.memory->allocate_frame(), h = k.memory->allocate_frame();
+  f.length = 4097;
+  CHECK(k.queue.transmit(k.umem, &f, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 1);
+  k.umem.allow_pieces();
+  k.umem.limit_pieces(7900);
+  CHECK(k.umem.room == 8192);
+  REQUIRE(g.put(8914) != nullptr);
+  REQUIRE(g.pull(1000));
+  h.length = 8193;
+  CHECK(k.queue.transmit(k.umem, &g, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 1);
+  CHECK(k.queue.transmit(k.umem, &h, 1, k.counts) == 1);
+  CHECK(k.counts.lost == 2);
+  CHECK(k.transmit.producer == 2);
+}
+
+TEST_CASE("a slot is used as far as lengths reach also where pages are longer") {
+  const pool_config config{.packets = 4, .bytes = 65535, .headroom = 1024, .bare = 1};
+  detail::mapping memory(pool::bytes_needed(config));
+  pool* p = pool::create({memory.data(), memory.size()}, config);
+  REQUIRE(p != nullptr);
+  REQUIRE(p->slot_stride() > 65536);
+  auto u = detail::xsk_umem::of(*p, 65536);
+  CHECK(u.chunk == 65535);
+  CHECK(u.room == 65535);
+  u.allow_pieces();
+  CHECK(u.room == 65535);
 }
 
 TEST_CASE("a packet that does not lie in one slot of the pool is copied to one, however long, and sent in pieces") {

@@ -131,7 +131,8 @@ class af_xdp {
   /// Hands out up to `room` frames, of one queue after the other, lets the kernel have free slots for more, and takes
   /// back those that were sent: whoever only sends calls it with room for none when the pool is empty. Their
   /// timestamp is `now`, their queue that of the interface. Their headroom is 256 bytes. A jumbo frame is copied
-  /// together (see above); one that is longer than a slot, as after the MTU was raised, is dropped and counted.
+  /// together (see above); one that is longer than a slot, or than the pages that the MTU needed when it was opened, is
+  /// dropped and counted.
   template <class Take>
   [[nodiscard]] std::size_t receive(std::size_t room, instant now, Take&& taken_by) noexcept {
     std::size_t n = 0;
@@ -175,8 +176,9 @@ class af_xdp {
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
-  /// cannot be sent, because they are longer than a slot or shorter than an Ethernet header, or stand for several
-  /// segments, and all when the interface is gone, are taken and lost: see `lost()`.
+  /// cannot be sent, because they are longer than a slot, or than the pages that the MTU needed when it was opened, or
+  /// shorter than an Ethernet header, or stand for several segments, and all when the interface is gone, are taken and
+  /// lost: see `lost()`. One that is longer than the MTU and not than these pages the kernel gives to the driver.
   [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
     if (count_ == 0) [[unlikely]] {
       pool::release(packets, n);
@@ -271,6 +273,7 @@ class af_xdp {
     umem_ = detail::xsk_umem::of(memory, detail::page_size());
     // Also where the MTU needs none: another device that shares this memory may, and has them only if this one has.
     if (options.share != nullptr ? options.share->umem_.has_pieces : umem_.may_have_pieces()) umem_.allow_pieces();
+    umem_.limit_pieces(mtu);
     // The kernel hands over a whole frame or nothing.
     const std::uint32_t least =
         umem_.pieces_to_receive(static_cast<std::uint32_t>(detail::xsk_slot_bytes(mtu) - detail::xdp_headroom));
@@ -290,10 +293,7 @@ class af_xdp {
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
     mode_.zero_copy = queues_[0].receiver().zero_copy();
-    if (mode_.zero_copy) {
-      umem_.limit_pieces(mtu);
-      set_aside_crossing_slots();
-    }
+    if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
     if (count_ > 1)
       if (const auto done = open_epoll(); !done) return done.error();

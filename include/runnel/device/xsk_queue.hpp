@@ -185,20 +185,19 @@ class xsk_queue {
     umem.memory->release_slots(&slot, 1);
   }
 
-  // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted. False when it leaves
-  // the room of its slot.
-  [[gnu::noinline]] bool put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) const noexcept {
+  // Puts a frame on the transmit ring in several pieces, `at` entries behind what was submitted: how many. 0 when it
+  // leaves its slot.
+  [[gnu::noinline]] std::uint32_t put_pieces(const xsk_umem& umem, const frame& f, std::uint32_t at) const noexcept {
     const std::uint64_t address = umem.address_of(f.slot);
     auto offset = static_cast<std::uint64_t>(f.data - umem.base) - address;
-    if (offset + f.length > umem.room) return false;
-    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
-    auto custody = static_cast<std::uint32_t>(xsk_custody::transmit);
-    std::uint32_t rest = f.length;
-    for (; rest > umem.chunk; rest -= umem.chunk, offset += umem.chunk, ++custody)
-      sender_.transmit[at++] = {address | offset << xsk_offset_shift, umem.chunk, xsk_goes_on};
+    if (offset + f.length > umem.reach()) return 0;
+    std::uint32_t rest = f.length, piece = umem.first_piece(address + offset, f.length), pieces = 1;
+    for (; rest > piece; rest -= piece, offset += piece, piece = umem.chunk, ++pieces)
+      sender_.transmit[at++] = {address | offset << xsk_offset_shift, piece, xsk_goes_on};
     sender_.transmit[at] = {address | offset << xsk_offset_shift, rest, 0};
-    umem.custody[f.slot] = static_cast<xsk_custody>(custody);
-    return true;
+    // Each piece comes back by itself, with the slot's address: the last one is recognised by counting.
+    umem.custody[f.slot] = static_cast<xsk_custody>(static_cast<std::uint32_t>(xsk_custody::transmit) + pieces - 1);
+    return pieces;
   }
 
   // What is sent: `prepare(i)` says whether the packet at i can go, `length(i)` is its length then, `take(i)` gives it
@@ -243,10 +242,10 @@ class xsk_queue {
       const std::uint32_t bytes = source.length(i);
       if (bytes < shortest || bytes > umem.chunk) [[unlikely]] {
         const bool fits = bytes >= shortest && bytes <= umem.room;
-        const std::uint32_t pieces = fits ? umem.pieces_to_send(bytes) : 0;
-        if (pieces > room - put) break;
+        if (fits && umem.pieces_to_send(bytes) > room - put) break;
         const frame f = source.take(i);
-        if (!fits || !put_pieces(umem, f, put)) {
+        const std::uint32_t pieces = fits ? put_pieces(umem, f, put) : 0;
+        if (pieces == 0) {
           umem.memory->release(&f, 1);
           ++counts.lost;
           continue;

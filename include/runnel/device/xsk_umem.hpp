@@ -37,6 +37,7 @@ namespace runnel::detail {
 inline constexpr std::uint32_t xdp_headroom = 256;  // XDP_PACKET_HEADROOM: the kernel puts packets behind it
 inline constexpr std::uint32_t smallest_xsk_chunk = 2048;
 inline constexpr std::uint32_t largest_xsk_room = 65535;  // offsets within a slot have 16 bits
+inline constexpr std::uint32_t most_crossing_pieces = 8;  // xsk_umem::first_piece
 
 [[nodiscard]] inline std::uint32_t page_size() noexcept { return static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)); }
 
@@ -99,7 +100,7 @@ struct xsk_umem {
   std::uint64_t stride = 0;
   std::uint32_t inverse = 0;  // of the stride in cache lines, which is odd: dividing is multiplying, modulo 2^32
   std::uint32_t chunk = 0;    // bytes of a slot that the kernel knows of
-  std::uint32_t room = 0;     // bytes of a slot that frames may lie in: more than a chunk when there may be pieces
+  std::uint32_t room = 0;     // the longest frame, with what is before it when it comes: a chunk, or several pieces
   bool has_pieces = false;    // whether frames may lie in several chunks
 
   /// All but custody. `page` is the size of a page.
@@ -110,6 +111,7 @@ struct xsk_umem {
     u.base = memory.slots() - u.first;
     u.stride = memory.slot_stride();
     u.chunk = static_cast<std::uint32_t>(u.stride < page ? u.stride : page);
+    if (u.chunk > largest_xsk_room) u.chunk = largest_xsk_room;  // pages of 64 KiB
     u.room = u.chunk;
     const auto lines = static_cast<std::uint32_t>(u.stride / 64);
     u.inverse = lines;  // right in three bits; each step doubles them
@@ -121,22 +123,35 @@ struct xsk_umem {
   /// Frames may lie in several chunks from now on, or not. @{
   void allow_pieces() noexcept {
     has_pieces = true;
-    room = stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
+    room = reach();
   }
   void forbid_pieces() noexcept {
     has_pieces = false;
     room = chunk;
   }
   /// @}
-  /// Uses no more of a slot than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
-  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back.
+  /// Frames get no longer than an interface with this MTU needs, in whole chunks. A driver that reads slots itself
+  /// takes that many pieces of a frame, but not any number (xdp_zc_max_segs), and more would not come back; nor does
+  /// the kernel look at the length of what it copies.
   void limit_pieces(std::uint32_t mtu) noexcept {
-    const std::uint32_t needed = chunk * pieces_to_send(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
+    const std::uint32_t needed = chunk * chunks(static_cast<std::uint32_t>(xsk_slot_bytes(mtu)));
     if (room > needed) room = needed;
   }
-  /// How many descriptors a frame of this length has when it is sent, and at most when it comes. @{
+  /// How far into a slot frames may reach, when they may have pieces.
+  [[nodiscard]] std::uint32_t reach() const noexcept {
+    return stride < largest_xsk_room ? static_cast<std::uint32_t>(stride) : largest_xsk_room;
+  }
+  /// How many chunks so many bytes fill.
+  [[nodiscard]] std::uint32_t chunks(std::uint32_t length) const noexcept { return (length + chunk - 1) / chunk; }
+  /// How long the first piece may be of a frame that is sent from this address on: a chunk, as the others are. But
+  /// where the kernel gives a driver (virtio_net) our pages and no copy of them, a frame has 17 at most
+  /// (MAX_SKB_FRAGS), and a piece that lies across two counts twice: beyond 8 pieces they end where pages do.
+  [[nodiscard]] std::uint32_t first_piece(std::uint64_t address, std::uint32_t length) const noexcept {
+    return chunks(length) > most_crossing_pieces ? chunk - static_cast<std::uint32_t>(address % chunk) : chunk;
+  }
+  /// How many descriptors a frame of this length has at most when it is sent, and when it comes. @{
   [[nodiscard]] std::uint32_t pieces_to_send(std::uint32_t length) const noexcept {
-    return (length + chunk - 1) / chunk;
+    return chunks(length) + (chunks(length) > most_crossing_pieces);
   }
   [[nodiscard]] std::uint32_t pieces_to_receive(std::uint32_t length) const noexcept {
     return (length + chunk - xdp_headroom - 1) / (chunk - xdp_headroom);
@@ -153,7 +168,7 @@ struct xsk_umem {
   [[nodiscard]] bool crosses_huge_page(std::uint32_t slot) const noexcept {
     constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
     const std::uint64_t at = reinterpret_cast<std::uintptr_t>(base) + address_of(slot);
-    return at / huge_page != (at + room - 1) / huge_page;
+    return at / huge_page != (at + (has_pieces ? reach() : room) - 1) / huge_page;
   }
   [[nodiscard]] mutable_bytes whole() const noexcept {
     return {base, static_cast<std::size_t>(first + stride * memory->capacity())};
