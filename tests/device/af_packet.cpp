@@ -19,10 +19,12 @@
 #include <runnel/device/clock.hpp>
 #include <runnel/flow.hpp>
 
+#include "device/datagram.hpp"
 #include "device/own_namespace.hpp"
 
 using namespace runnel;
 using device::af_packet;
+using runnel::test::datagram;
 
 namespace {
 
@@ -34,18 +36,6 @@ int open_files() {
   return n;
 }
 
-// A UDP datagram over IPv4 to nobody, of `length` bytes in all; `mark` is its source port.
-std::vector<std::byte> datagram(std::uint16_t mark, std::size_t length = 60) {
-  std::vector<std::byte> p(length);
-  const std::uint8_t head[] = {0, 0, 0, 0, 0, 0,  0,  0, 0, 0,  0, 1, 8, 0,  0x45, 0, 0,
-                               0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
-  std::memcpy(p.data(), head, sizeof head);
-  store_be16(p.data() + 16, static_cast<std::uint16_t>(length - 14));
-  store_be16(p.data() + 34, mark);
-  store_be16(p.data() + 36, 9);
-  store_be16(p.data() + 38, static_cast<std::uint16_t>(length - 34));
-  return p;
-}
 packet make(pool& memory, const std::vector<std::byte>& from) {
   packet p = memory.allocate();
   REQUIRE(p);

@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 #include <linux/ethtool.h>
 
+#include <device/datagram.hpp>
 #include <device/fresh_namespace.hpp>
 #include <packet/counted_pool.hpp>
 
@@ -88,17 +89,6 @@ class wire {
   bool ready_ = false;
 };
 
-// A UDP datagram of a flow of its own.
-inline std::vector<std::byte> datagram(std::uint16_t port, std::size_t length = 60) {
-  std::vector<std::byte> all(length);
-  const std::uint8_t head[] = {2, 0, 0, 0, 0, 2,  2,  0, 0, 0,  0, 1, 8, 0,  0x45, 0, 0,
-                               0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
-  std::memcpy(all.data(), head, sizeof head);
-  store_be16(all.data() + 16, static_cast<std::uint16_t>(length - 14));
-  store_be16(all.data() + 34, port);
-  store_be16(all.data() + 38, static_cast<std::uint16_t>(length - 34));
-  return all;
-}
 inline void send(raw_socket& by, std::uint16_t from, std::uint16_t n, std::size_t length = 60) {
   for (std::uint16_t i = 0; i < n; ++i) {
     const auto one = datagram(static_cast<std::uint16_t>(from + i), length);
