@@ -18,6 +18,7 @@
 #include <cstring>
 #include <vector>
 
+#include "device/datagram.hpp"
 #include "device/faults.hpp"
 #include "device/fresh_namespace.hpp"
 #include "device/in_child.hpp"
@@ -400,6 +401,27 @@ TEST_CASE("rings that are asked to be smaller than one jumbo frame are as large 
     CHECK(take(*nic, 1, [&](const frame& f) { CHECK(number_in(f) == i); }) == 1);
     CHECK(nic->receive(1, {}, [](const frame&) {}) == 0);  // lets the kernel have the slots again
   }
+  check_all_there(*nic);
+}
+
+TEST_CASE("a jumbo frame with more pieces than slots are free is dropped and counted, all of it") {
+  const loopback there(9000);
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.receive_slots = 4, .packets = 64});
+  REQUIRE(nic);
+  packet p[3];
+  for (std::uint32_t i = 0; i < 3; ++i) p[i] = numbered(nic->memory(), i, i < 2 ? 9014 : 60);
+  CHECK(nic->transmit(p, 3, {}) == 3);
+  std::uint32_t seen = 0;
+  CHECK(take(*nic, 2, [&](const frame& f) { seen = seen * 10 + number_in(f) + 1; }) == 2);
+  CHECK(seen == 13);
+  const auto counted = nic->statistics();
+  CHECK(counted.kernel_dropped == 1);
+  CHECK(counted.kernel_no_slot == 0);
+  text<512> line;
+  print(line, counted);
+  CHECK(std::strstr(line.c_str(), "1 dropped by the kernel (longer than a slot, or fewer slots free than pieces)") !=
+        nullptr);
   check_all_there(*nic);
 }
 

@@ -121,17 +121,18 @@ struct af_xdp_statistics {
 inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
   out << "received " << s.received << " (" << s.received_bytes << " bytes), transmitted " << s.transmitted << " ("
       << s.transmitted_bytes << " bytes)";
-  detail::print_counted(out, {{s.gathered, "gathered from pieces"},
-                              {s.too_long, "longer than a slot"},
-                              {s.copied, "copied"},
-                              {s.lost, "lost"},
-                              {s.refused, "refused by a full ring"},
-                              {s.no_slot, "without a slot to copy to"},
-                              {s.kernel_dropped, "dropped by the kernel (mostly: longer than a slot)"},
-                              {s.kernel_ring_full, "dropped by a full receive ring"},
-                              {s.kernel_no_slot, "dropped without a free slot"},
-                              {s.kernel_invalid, "invalid descriptors"},
-                              {s.new_queues, "new queues not served: open it again"}});
+  detail::print_counted(
+      out, {{s.gathered, "gathered from pieces"},
+            {s.too_long, "longer than a slot"},
+            {s.copied, "copied"},
+            {s.lost, "lost"},
+            {s.refused, "refused by a full ring"},
+            {s.no_slot, "without a slot to copy to"},
+            {s.kernel_dropped, "dropped by the kernel (longer than a slot, or fewer slots free than pieces)"},
+            {s.kernel_ring_full, "dropped by a full receive ring"},
+            {s.kernel_no_slot, "dropped without a free slot"},
+            {s.kernel_invalid, "invalid descriptors"},
+            {s.new_queues, "new queues not served: open it again"}});
   out << ", " << s.system_calls << " system calls";
 }
 
