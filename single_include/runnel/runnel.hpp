@@ -14776,7 +14776,8 @@ class xsk_socket {
 //     | 256 headroom | first piece ........ | later pieces, copied ..............  |
 //     +--------------+----------------------+--------------------------------------+
 //     |  chunk: 4096, the kernel's          |  ours alone                          |
-//     |  room: the slot, at most 65535, as far as the offset of a piece reaches    |
+//     |  room: the slot, at most 65535, as far as the offset of a piece reaches,   |
+//     |  and no more chunks than the MTU needs                                     |
 #ifndef RUNNEL_DEVICE_XSK_UMEM_HPP
 #define RUNNEL_DEVICE_XSK_UMEM_HPP
 
