@@ -14347,7 +14347,7 @@ inline void print(text_writer& out, const af_xdp_statistics& s) noexcept {
             {s.lost, "lost"},
             {s.refused, "refused by a full ring"},
             {s.no_slot, "without a slot to copy to"},
-            {s.kernel_dropped, "dropped by the kernel (longer than a slot, or fewer slots free than pieces)"},
+            {s.kernel_dropped, "dropped by the kernel (too long for a slot, or fewer slots free than pieces)"},
             {s.kernel_ring_full, "dropped by a full receive ring"},
             {s.kernel_no_slot, "dropped without a free slot"},
             {s.kernel_invalid, "invalid descriptors"},

@@ -420,7 +420,7 @@ TEST_CASE("a jumbo frame with more pieces than slots are free is dropped and cou
   CHECK(counted.kernel_no_slot == 0);
   text<512> line;
   print(line, counted);
-  CHECK(std::strstr(line.c_str(), "1 dropped by the kernel (longer than a slot, or fewer slots free than pieces)") !=
+  CHECK(std::strstr(line.c_str(), "1 dropped by the kernel (too long for a slot, or fewer slots free than pieces)") !=
         nullptr);
   check_all_there(*nic);
 }

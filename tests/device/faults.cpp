@@ -75,7 +75,7 @@ TEST_CASE("af_xdp: an MTU that is raised: longer packets are dropped and counted
     send(peer, 5, 1, 1856);
     CHECK(take(*nic, 1) == 1);
     CHECK(nic->statistics().kernel_dropped == 3);
-    says(nic->statistics(), "3 dropped by the kernel (longer than a slot, or fewer slots free than pieces)");
+    says(nic->statistics(), "3 dropped by the kernel (too long for a slot, or fewer slots free than pieces)");
     packet p = packet_of(memory, 5, 1900);
     REQUIRE(p.append(packet_of(memory, 5, 1000)));
     CHECK(nic->transmit(&p, 1, instant{}) == 1);
