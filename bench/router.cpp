@@ -200,9 +200,8 @@ struct look_up_route_ahead : look_up_route {
 struct rewrite {
   const neighbour* neighbours;
   verdict operator()(mut<ethernet> e, mut<ipv4> ip, packet& p) const noexcept {
-    const std::uint8_t ttl = ip.time_to_live();
-    if (ttl <= 1) return drop(drop_reason::policy);
-    ip.time_to_live(static_cast<std::uint8_t>(ttl - 1));
+    if (ip.time_to_live() <= 1) return drop(drop_reason::policy);
+    ip.decrement_time_to_live();
     const neighbour& n = neighbours[p.scratch()];
     e.source(n.source);
     e.destination(n.destination);
