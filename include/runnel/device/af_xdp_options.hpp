@@ -91,8 +91,10 @@ struct af_xdp_options {
   /// Of each queue, packets at most that were not sent yet; one with more than a page counts once for each page.
   std::uint32_t transmit_slots = 2048;
   std::uint32_t packets = 4096;  ///< slots for each queue, of a pool of its own
-  pool* memory = nullptr;        ///< the caller's pool, which must outlive the device
-  af_xdp* share = nullptr;       ///< use the pool and the UMEM of this device, which must outlive it
+  /// The caller's pool, which must outlive the device. Where it lies is not known here: without `copy_mode::zero_copy`
+  /// the kernel copies.
+  pool* memory = nullptr;
+  af_xdp* share = nullptr;  ///< use the pool and the UMEM of this device, which must outlive it
 };
 
 /// What came to pass on a device since it was opened. What the kernel counts is of all its queues together.
