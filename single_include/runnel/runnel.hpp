@@ -20746,6 +20746,8 @@ void run(List& list, packet* packets, std::size_t n, std::uint64_t length, conte
 
 #if defined(__unix__) || defined(__APPLE__)
 
+#include <poll.h>  // poll
+
 namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
@@ -20776,6 +20778,7 @@ class device_holder {
   virtual bool done() noexcept = 0;
   virtual instant next_due() noexcept = 0;
   virtual int wait_handle() noexcept = 0;
+  virtual void wait() noexcept = 0;
   virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
@@ -20835,6 +20838,14 @@ class device_holder_of final : public device_holder {
   int wait_handle() noexcept override {
     if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
     else return -1;
+  }
+  void wait() noexcept override {
+    if constexpr (requires { device_.wait(); }) {
+      device_.wait();
+    } else if (const int handle = wait_handle(); handle >= 0) {
+      ::pollfd watched{handle, POLLIN, 0};
+      (void)::poll(&watched, 1, 1000);
+    }
   }
   bool lacks_memory() noexcept override {
     if constexpr (requires { device_.lacks_memory(); }) return device_.lacks_memory();
@@ -20934,6 +20945,9 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
+  /// Sleeps until there may be something to receive, a second at most, or a signal comes; returns at once where nobody
+  /// knows. For loops that do not sleep by their clock.
+  void wait() noexcept { held_->wait(); }
   /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.
@@ -21192,6 +21206,13 @@ class around_device {
   [[nodiscard]] int wait_handle() noexcept {
     if constexpr (requires(Device& d) { d.wait_handle(); }) return device_->wait_handle();
     else return -1;
+  }
+  // Also where nothing has to be waited for.
+  void wait() noexcept
+    requires(
+        requires(Device& d) { d.wait(); } || !requires(Device& d) { d.wait_handle(); })
+  {
+    if constexpr (requires(Device& d) { d.wait(); }) device_->wait();
   }
   [[nodiscard]] bool lacks_memory() noexcept {
     if constexpr (requires(Device& d) { d.lacks_memory(); }) return device_->lacks_memory();
@@ -28637,6 +28658,15 @@ struct nothing_attached {
   void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
   void wait_by_itself() noexcept {}
 };
+// Whether time may stand still while an attachment waits. A source that others fill, and that cannot wait by itself, is
+// a device in the network.
+template <class Attachment>
+inline constexpr bool goes_by_its_packets = true;
+template <std::uint16_t Burst, class Source, class Pipeline>
+inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
+    requires(Source& s) { s.wait(); } || !requires(Source& s) { s.wait_handle(); };
+template <class Attachment>
+inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -28714,7 +28744,8 @@ class loop : public stoppable {
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
-  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
+  /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
+  /// pipe does, and the clock stands still meanwhile, whatever is due: what comes may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -28731,10 +28762,15 @@ class loop : public stoppable {
       wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, nullptr);
       if (waits.is_ready()) return;
-      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); }) {
         clock_->wait_until(waits.due(), entries, waits.size());
-      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
-      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
+      } else {
+        // What others fill may have something at any time, and of any time: the clock stands still until it has.
+        const bool anything_may_come = waits.size() != 0;
+        if ((anything_may_come || waits.due() == never) && attachments_.left() == 1) attachments_.wait_by_itself();
+        else if constexpr (requires { clock_->wait_until(waits.due()); })
+          if (!anything_may_come) clock_->wait_until(waits.due());
+      }
     }
   }
   /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
@@ -28793,10 +28829,16 @@ template <clock Clock, class... Attachments>
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
-/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
+/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks. A
+/// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
+/// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
   requires(!(clock<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
+  static_assert(
+      (detail::goes_by_its_packets<Attachments> && ...),
+      "runnel: run() without a clock is for captures: a device in the network needs a clock that goes on when "
+      "nothing comes: real_clock time; run(time, attach(...))");
   capture_clock time;
   run(time, std::move(attachments)...);
 }

@@ -196,6 +196,50 @@ TEST_CASE("the capture clock jumps to what is due when no packet comes before") 
   CHECK(a.done());
 }
 
+// A pipe: has what others wrote when somebody waits for it, with times of its own.
+struct piped_source {
+  pool* memory_;
+  unsigned left;
+  bool has = false;
+  instant at{1'000'000};
+
+  pool& memory() { return *memory_; }
+  bool done() const { return left == 0; }
+  int wait_handle() const { return 0; }
+  void wait() { has = true; }
+  template <class Take>
+  std::size_t receive(std::size_t, instant, Take&& take) {
+    if (!has || left == 0) return 0;
+    has = false;
+    --left;
+    frame f = memory_->allocate_frame();
+    store_be16(f.put(60), 0);
+    f.timestamp = at;
+    at = at + milliseconds(1);
+    take(f);
+    return 1;
+  }
+};
+
+TEST_CASE("while a pipe may have older packets, the capture clock does not jump to what is due") {
+  counted_pool memory;
+  piped_source pipe{&memory.get(), 4};
+  struct alarm {
+    numbers* rung;
+    void ring(instant now) { rung->add(static_cast<unsigned>(now.ns / 1'000'000)); }
+  };
+  numbers rung, came;
+  alarm a{&rung};
+  timer_wheel timers{nanoseconds(1)};
+  timer between = timer::calling<&alarm::ring>(a), after = timer::calling<&alarm::ring>(a);
+  timers.schedule(between, instant{2'500'000});
+  timers.schedule(after, instant{60'000'000'000});
+  auto path = [&](instant now, packet&) { came.add(static_cast<unsigned>(now.ns / 1'000'000)); } | discard;
+  run(attach(pipe, path), attach(timers));
+  CHECK(came == "1 2 3 4");
+  CHECK(rung == "3");  // at the first packet behind it
+}
+
 TEST_CASE("timers among the attachments run when they are due, and do not keep the loop alive") {
   counted_pool memory;
   scheduled_source source{&memory.get(), instant{3'000'000}, 1, {}};

@@ -30,6 +30,8 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
+#include <poll.h>  // poll
+
 namespace runnel::device {
 
 /// What every kind of device can say about itself, since it was opened. What a kind does not count is 0.
@@ -60,6 +62,7 @@ class device_holder {
   virtual bool done() noexcept = 0;
   virtual instant next_due() noexcept = 0;
   virtual int wait_handle() noexcept = 0;
+  virtual void wait() noexcept = 0;
   virtual bool lacks_memory() noexcept = 0;
   virtual int transmit_handle() noexcept = 0;
   virtual const char* name() noexcept = 0;
@@ -119,6 +122,14 @@ class device_holder_of final : public device_holder {
   int wait_handle() noexcept override {
     if constexpr (requires { device_.wait_handle(); }) return device_.wait_handle();
     else return -1;
+  }
+  void wait() noexcept override {
+    if constexpr (requires { device_.wait(); }) {
+      device_.wait();
+    } else if (const int handle = wait_handle(); handle >= 0) {
+      ::pollfd watched{handle, POLLIN, 0};
+      (void)::poll(&watched, 1, 1000);
+    }
   }
   bool lacks_memory() noexcept override {
     if constexpr (requires { device_.lacks_memory(); }) return device_.lacks_memory();
@@ -218,6 +229,9 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
+  /// Sleeps until there may be something to receive, a second at most, or a signal comes; returns at once where nobody
+  /// knows. For loops that do not sleep by their clock.
+  void wait() noexcept { held_->wait(); }
   /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
   /// The file descriptor to wait on (POLLOUT) until a full device has room again; -1 when there is none.

@@ -41,6 +41,13 @@ class around_device {
     if constexpr (requires(Device& d) { d.wait_handle(); }) return device_->wait_handle();
     else return -1;
   }
+  // Also where nothing has to be waited for.
+  void wait() noexcept
+    requires(
+        requires(Device& d) { d.wait(); } || !requires(Device& d) { d.wait_handle(); })
+  {
+    if constexpr (requires(Device& d) { d.wait(); }) device_->wait();
+  }
   [[nodiscard]] bool lacks_memory() noexcept {
     if constexpr (requires(Device& d) { d.lacks_memory(); }) return device_->lacks_memory();
     else return false;

@@ -167,6 +167,15 @@ struct nothing_attached {
   void prepare_to_wait(wait_list&, Clock&, const sleeper*) noexcept {}
   void wait_by_itself() noexcept {}
 };
+// Whether time may stand still while an attachment waits. A source that others fill, and that cannot wait by itself, is
+// a device in the network.
+template <class Attachment>
+inline constexpr bool goes_by_its_packets = true;
+template <std::uint16_t Burst, class Source, class Pipeline>
+inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
+    requires(Source& s) { s.wait(); } || !requires(Source& s) { s.wait_handle(); };
+template <class Attachment>
+inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -244,7 +253,8 @@ class loop : public stoppable {
   std::size_t poll() noexcept { return attachments_.poll(*clock_); }
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
-  /// that cannot, the only source that is left waits by itself (`wait()`), as a reader of a pipe does.
+  /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
+  /// pipe does, and the clock stands still meanwhile, whatever is due: what comes may be older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -261,10 +271,15 @@ class loop : public stoppable {
       wait_list waits{entries, handles, clock_->now()};
       attachments_.prepare_to_wait(waits, *clock_, nullptr);
       if (waits.is_ready()) return;
-      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); })
+      if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); }) {
         clock_->wait_until(waits.due(), entries, waits.size());
-      else if (waits.due() == never && attachments_.left() == 1) attachments_.wait_by_itself();
-      else if constexpr (requires { clock_->wait_until(waits.due()); }) clock_->wait_until(waits.due());
+      } else {
+        // What others fill may have something at any time, and of any time: the clock stands still until it has.
+        const bool anything_may_come = waits.size() != 0;
+        if ((anything_may_come || waits.due() == never) && attachments_.left() == 1) attachments_.wait_by_itself();
+        else if constexpr (requires { clock_->wait_until(waits.due()); })
+          if (!anything_may_come) clock_->wait_until(waits.due());
+      }
     }
   }
   /// Runs until every source is done and a round finds nothing, or until `stop()`. Waits when a round finds nothing,
@@ -323,10 +338,16 @@ template <clock Clock, class... Attachments>
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
-/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks.
+/// Runs attachments until all their sources are done, in the time of their packets: for captures and benchmarks. A
+/// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
+/// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
   requires(!(clock<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
+  static_assert(
+      (detail::goes_by_its_packets<Attachments> && ...),
+      "runnel: run() without a clock is for captures: a device in the network needs a clock that goes on when "
+      "nothing comes: real_clock time; run(time, attach(...))");
   capture_clock time;
   run(time, std::move(attachments)...);
 }
