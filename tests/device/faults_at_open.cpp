@@ -24,7 +24,7 @@ namespace {
 // Empty when `open` fails, with a message in which `part` is, and leaves nothing behind: no descriptor, no slot that is
 // not in the pool, no program on eth0.
 template <class Open>
-std::string refused(counted_pool& memory, const char* part, Open open) {
+std::string refusal(counted_pool& memory, const char* part, Open open) {
   const std::size_t files = open_files();
   const auto opened = open();
   if (opened) return "it was opened";
@@ -62,7 +62,7 @@ TEST_CASE("no permission: what to run it with, and nothing stays open") {
   if (!there) return;
   counted_pool memory(slots_of_2_kib);
   const auto as_nobody = [&](const char* part, auto open) {
-    return succeeds_in_child([&] { return become_nobody() ? refused(memory, part, open) : "cannot give up root"; });
+    return succeeds_in_child([&] { return become_nobody() ? refusal(memory, part, open) : "cannot give up root"; });
   };
   CHECK(as_nobody("af_packet: open eth0: Operation not permitted: run as root, or give the program CAP_NET_RAW",
                   [&] { return af_packet::open("eth0", for_af_packet(memory)); }));
@@ -77,11 +77,11 @@ TEST_CASE("no such interface: which there are, and nothing stays open") {
   const wire there;
   if (!there) return;
   counted_pool memory(slots_of_2_kib);
-  CHECK(refused(memory, "af_packet: open eth7: no such interface: there are lo, eth",
+  CHECK(refusal(memory, "af_packet: open eth7: no such interface: there are lo, eth",
                 [&] { return af_packet::open("eth7", for_af_packet(memory)); }) == "");
-  CHECK(refused(memory, "af_xdp: open eth7: no such interface: there are lo, eth",
+  CHECK(refusal(memory, "af_xdp: open eth7: no such interface: there are lo, eth",
                 [&] { return af_xdp::open("eth7", for_af_xdp(memory)); }) == "");
-  CHECK(refused(memory, "tap: open eth7: no such interface: there are lo, eth",
+  CHECK(refusal(memory, "tap: open eth7: no such interface: there are lo, eth",
                 [&] { return tap::open("eth7", {.create = false, .memory = &memory.get()}); }) == "");
 }
 
@@ -91,15 +91,15 @@ TEST_CASE("an MTU larger than the frame: what to make smaller or larger, and not
   counted_pool memory(slots_of_2_kib);
   wire::set_mtu("eth0", 9000);
   CHECK(
-      refused(memory,
+      refusal(memory,
               "af_packet: open eth0: a packet of its MTU, 9000, does not fit a block of 4096 bytes: a smaller MTU, or "
               "a larger block_size",
               [&] { return af_packet::open("eth0", for_af_packet(memory)); }) == "");
-  CHECK(refused(memory,
+  CHECK(refusal(memory,
                 "af_xdp: open eth0: packets of its MTU, 9000, do not fit a slot: ip link set dev eth0 mtu 1838, or a "
                 "pool with larger .bytes",
                 [&] { return af_xdp::open("eth0", for_af_xdp(memory)); }) == "");
-  CHECK(refused(memory, "tap: receive from tap0: its packets have up to 9018 bytes, and a slot of the pool 2112: ",
+  CHECK(refusal(memory, "tap: receive from tap0: its packets have up to 9018 bytes, and a slot of the pool 2112: ",
                 [&] { return tap::open("tap0", {.mtu = 9000, .memory = &memory.get()}); }) == "");
 }
 
@@ -118,12 +118,12 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
     for (int i = 0; i < 16; ++i) {
       options.blocks = 512;  // 2 MiB
       options.transmit_slots = 16384;
-      if (auto why = refused(memory, raise_it, [&] { return af_packet::open("eth0", options); }); !why.empty())
+      if (auto why = refusal(memory, raise_it, [&] { return af_packet::open("eth0", options); }); !why.empty())
         return why;
       options.transmit_slots = 1024;
       if (!af_packet::open("eth0", options)) return "no room for rings that fit";
       options.blocks = 4096;
-      if (auto why = refused(memory, raise_it, [&] { return af_packet::open("eth0", options); }); !why.empty())
+      if (auto why = refusal(memory, raise_it, [&] { return af_packet::open("eth0", options); }); !why.empty())
         return why;
     }
     return "";
@@ -132,7 +132,7 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
   CHECK(succeeds_in_child([&]() -> std::string {
     if (!limit_locked_memory(8 << 20, true)) return cannot;
     for (int i = 0; i < 16; ++i)
-      if (auto why = refused(memory, raise_it, [] { return tap::open("tap0", {}); }); !why.empty()) return why;
+      if (auto why = refusal(memory, raise_it, [] { return tap::open("tap0", {}); }); !why.empty()) return why;
     if (device::network_interface::open("tap0")) return "an interface is left behind";
     return tap::open("tap0", for_tap(memory)) ? "" : "no TAP with a pool that is there already";
   }));
@@ -140,7 +140,7 @@ TEST_CASE("out of locked memory: what to raise, and what was locked before is gi
   if (!is_here(af_xdp::open("eth0", for_af_xdp(memory)))) return;
   CHECK(succeeds_in_child([&]() -> std::string {
     if (!limit_locked_memory(65536, false)) return cannot;
-    return refused(
+    return refusal(
         memory,
         " KiB exceed the limit of locked memory, 64 KiB: raise it (ulimit -l), give CAP_IPC_LOCK, or ask for "
         "fewer packets",
