@@ -28467,7 +28467,8 @@ namespace runnel {
 template <class Timed>
 class timed_attachment {
  public:
-  /// Use `attach`. Refers to what it is given, which must outlive it.
+  /// `attach` makes it of the library's tables and timers; of something of your own, `timed_attachment{mine}`. Refers
+  /// to what it is given, which must outlive it.
   constexpr explicit timed_attachment(Timed& t) noexcept : timed_(&t) {}
   /// What the loop asks of an attachment. @{
   template <class Clock>
