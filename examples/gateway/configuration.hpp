@@ -206,7 +206,10 @@ class configuration_reader : words {
   }
   void device(configuration::interface& made, std::size_t at) {
     if (!made.device.empty()) return fail(at, "it has a device already");
+    const std::size_t quote = ahead().at;
     made.device = quoted("a device in quotes, such as \"af_packet:eth0\"");
+    if (!good()) return;
+    if (const auto right = runnel::device::check(made.device.c_str()); !right) fail(quote, right.error().message());
     // Both would get each packet, and both would send it on.
     for (const configuration::interface& other : to_.interfaces)
       if (other.device == made.device && !made.device.starts_with("null:"))

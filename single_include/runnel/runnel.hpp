@@ -24178,7 +24178,7 @@ static_assert(receiving_device<tap> && transmitting_device<tap> && frame_transmi
 
 // ==== runnel/device/uri.hpp ==========================================================================================
 // A device as a string: `kind:name?option=value&option`. What it says is read option by option, into the options of
-// the device. Nothing here is for users: `device::open` is.
+// the device. Nothing here is for users: `device::open` and `device::check` are.
 #ifndef RUNNEL_DEVICE_URI_HPP
 #define RUNNEL_DEVICE_URI_HPP
 
@@ -24194,6 +24194,9 @@ struct uri_choice {
   E value;
 };
 
+/// Whether a device that is described is opened then, or nothing but read.
+enum class uri_use : std::uint8_t { open, check };
+
 /// A device string in its parts. There is no escape: a name ends at the first '?', a value at the next '&'.
 ///
 /// A reader asks for each option that it knows; in the end `problem()` is what was wrong: the first value that was not
@@ -24203,7 +24206,7 @@ class device_uri {
   static constexpr std::size_t max_length = 255, max_options = 16;
 
   /// Copies `text`. It is wrong when it is too long, has no kind or too many options, or one twice.
-  explicit device_uri(const char* text) noexcept {
+  explicit device_uri(const char* text, uri_use use = uri_use::open) noexcept : use_(use) {
     std::size_t n = 0;
     for (; text[n] != '\0'; ++n) {
       if (n == max_length) {
@@ -24249,6 +24252,15 @@ class device_uri {
     }
     return failed_ ? &problem_ : nullptr;
   }
+  /// Why nothing is to be opened, to be asked behind all that can be wrong without that: `problem()`, or that this is
+  /// a check. Null when it is to be opened.
+  [[nodiscard]] const error* stop() noexcept {
+    if (problem() != nullptr || use_ == uri_use::open) return problem();
+    passed_ = true;
+    return &problem_;
+  }
+  /// Whether a check came so far.
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
   /// Says that something else was wrong, when nothing was before.
   void fail(const char* why, const char* advice) noexcept {
     if (!failed_) problem_ = error("open", kind(), beginning(name()).characters, why, advice);
@@ -24460,7 +24472,8 @@ class device_uri {
   const char* name_ = "";
   option options_[max_options];
   std::size_t count_ = 0;
-  bool failed_ = false;
+  uri_use use_;
+  bool failed_ = false, passed_ = false;
   error problem_{"open", "", "", ""};
   text<160> known_;
 };
@@ -26947,7 +26960,8 @@ template <class Parser = match::detail::parser>
 //                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures and links take `packets`, the size of the device's own pool. What an option means stands where the
-// device has it. A kind of one's own needs no string: `any_device::make`.
+// device has it. A kind of one's own needs no string: `any_device::make`. `device::check` reads such a string, and
+// opens nothing.
 #ifndef RUNNEL_DEVICE_OPEN_HPP
 #define RUNNEL_DEVICE_OPEN_HPP
 
@@ -26986,7 +27000,7 @@ opened_device open_capture_sink(Uri& uri, pool* memory) noexcept {
   constexpr uri_choice<link_type> links[] = {{"ethernet", link_type::ethernet}, {"raw_ip", link_type::raw_ip}};
   uri.choice("format", o.format, formats).choice("link", o.link, links);
   uri.number("snap_length", o.snap_length, 1, max_captured_length);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto slots = device_memory::open(memory, {});
   if (!slots) return slots.error();
   auto out = pcap_writer::open(uri.name(), o);
@@ -26999,7 +27013,7 @@ opened_device open_capture(Uri& uri, pool* memory) noexcept {
   pcap_reader_options o;
   constexpr uri_choice<pace> paces[] = {{"unlimited", pace::unlimited}, {"capture", pace::capture}};
   uri.choice("pace", o.pace, paces);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto slots = device_memory::open(memory, {});
   if (!slots) return slots.error();
   auto in = pcap_reader::open(uri.name(), slots->get(), o);
@@ -27012,7 +27026,7 @@ opened_device open_null(Uri& uri, pool* memory) noexcept {
   pool_config config;
   uri.number("length", o.length, 0, 65535).number("limit", o.limit, 0, 999'999'999'999'999'999).flag("copy", o.copy);
   uri.number("packets", config.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   if (o.length > config.bytes) config.bytes = o.length;
   auto slots = device_memory::open(memory, config);
   if (!slots) return slots.error();
@@ -27033,7 +27047,7 @@ opened_device open_link(Uri& uri, pool* memory) noexcept {
       .rate("rate", o.rate);
   uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
   uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto end = device::named_link::open(uri.name(), uri.has_options() ? &o : nullptr, memory);
   if (!end) return end.error();
   return device::any_device::make<device::named_link>(uri.name(), std::move(*end));
@@ -27051,7 +27065,7 @@ opened_device open_tap_as(device::tap_mode mode, Uri& uri, pool* memory) noexcep
   if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
   uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
   uri.number("packet_bytes", o.packet_bytes, 1, 65535);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::tap::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::tap>(uri.name(), std::move(*made));
@@ -27080,7 +27094,7 @@ opened_device open_af_packet(Uri& uri, pool* memory) noexcept {
   uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
   uri.number("headroom", o.headroom, 0, 4096).number("transmit_slots", o.transmit_slots, 1, 1u << 20);
   uri.number("packets", o.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::af_packet::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
@@ -27109,6 +27123,7 @@ opened_device open_af_xdp(Uri& uri, pool* memory) noexcept {
     if (!wanted) return wanted.error();
     o.take = *wanted;
   }
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::af_xdp::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
@@ -27131,6 +27146,21 @@ inline constexpr device_kind<Uri> device_kinds[] = {
 #endif
 };
 
+// By its kind.
+template <class Uri>
+opened_device open_any(Uri& uri, const char* said, pool* memory) noexcept {
+  for (const auto& kind : device_kinds<Uri>)
+    if (same_text(kind.name, uri.kind())) return kind.open(uri, memory);
+  if (uri.kind()[0] == '\0') return *uri.problem();
+  text<96> advice;
+  const char* between = "there are ";
+  for (const auto& kind : device_kinds<Uri>) {
+    advice << between << kind.name;
+    between = ", ";
+  }
+  return error("open", "read", short_name(said).c_str(), "there is no such kind of device", advice.c_str());
+}
+
 }  // namespace runnel::detail
 
 namespace runnel::device {
@@ -27141,16 +27171,17 @@ namespace runnel::device {
 template <class Uri = detail::device_uri>
 [[nodiscard]] result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
   Uri parts(uri);
-  for (const auto& kind : detail::device_kinds<Uri>)
-    if (same_text(kind.name, parts.kind())) return kind.open(parts, memory);
-  if (parts.kind()[0] == '\0') return *parts.problem();
-  text<96> advice;
-  const char* between = "there are ";
-  for (const auto& kind : detail::device_kinds<Uri>) {
-    advice << between << kind.name;
-    between = ", ";
-  }
-  return error("open", "read", detail::short_name(uri).c_str(), "there is no such kind of device", advice.c_str());
+  return detail::open_any(parts, uri, memory);
+}
+
+/// Reads what `open` would, and opens nothing: true, or what is wrong with the kind, its options and their values. So a
+/// program can look at all of its configuration first. Whether there is such an interface or file is not asked.
+template <class Uri = detail::device_uri>
+[[nodiscard]] result<bool, error> check(const char* uri) noexcept {
+  Uri parts(uri, detail::uri_use::check);
+  const auto never_opened = detail::open_any(parts, uri, nullptr);
+  if (parts.passed()) return true;
+  return never_opened.error();
 }
 
 }  // namespace runnel::device

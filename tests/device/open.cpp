@@ -87,6 +87,29 @@ TEST_CASE("a kind, an option or a value that there is not is an error that lists
         "open: link x: loss cannot be '1': give a share like 0.5%: up to 100%, at most four digits behind the point");
 }
 
+TEST_CASE("a check says the same of a device as opening it would, and opens nothing") {
+  const auto checked = [](const std::string& uri) -> std::string {
+    const auto right = device::check(uri.c_str());
+    return right ? "right" : right.error().message();
+  };
+  const std::size_t files = open_files();
+  for (const char* uri : {"null:?length=64&limit=10", "link:nobody?latency=1ms", "pcap:/nowhere/x", "pcap:x?write"})
+    CHECK(checked(uri) == "right");
+  for (const char* uri : {"eth0", "ethernet:eth0", "null:?lenght=64", "null:?length=70000", "pcap:x?write& no",
+                          "link:x?loss=1", "null:?copy&copy", ":x", ""})
+    CHECK(checked(uri) == problem(uri));
+#if defined(__linux__)
+  for (const char* uri : {"af_packet:runnel-none?fanout=hash&promiscuous", "tap:runnel-none?mtu=1400", "tun:t",
+                          "af_xdp:runnel-none?take=udp dport 7&queues=0"})
+    CHECK(checked(uri) == "right");
+  for (const char* uri : {"af_packet:eth0?promisc", "af_xdp:eth0?take=udp dprt 7", "af_xdp:eth0?take=a & b",
+                          "tap:t?mtuu=5", "tun:t?mac=02:00:00:00:00:01"})
+    CHECK(checked(uri) == problem(uri));
+#endif
+  CHECK(std::fopen("x", "r") == nullptr);
+  CHECK(open_files() == files);
+}
+
 TEST_CASE("null: hands out frames up to its limit, and takes packets") {
   counted_pool memory;
   auto opened = device::open("null:?length=100&limit=70&copy", &memory.get());

@@ -230,16 +230,16 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
   CHECK(read_configuration("interface lan { device \"eth0\n }") ==
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"\"\"");
   CHECK(read_configuration("interface lan { }") == "1:11 an interface needs a device: device \"af_packet:eth0\"");
-  CHECK(read_configuration("interface lan { device \"x\"") ==
-        "1:27 expected device, vlan, address, mtu, mac, advertise or \"}\", not the end");
-  CHECK(read_configuration("interface 5 { device \"x\" }") ==
+  CHECK(read_configuration("interface lan { device \"tap:x\"") ==
+        "1:31 expected device, vlan, address, mtu, mac, advertise or \"}\", not the end");
+  CHECK(read_configuration("interface 5 { device \"tap:x\" }") ==
         "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"5\"");
-  CHECK(read_configuration(two_networks + "interface lan { device \"x\" }") ==
+  CHECK(read_configuration(two_networks + "interface lan { device \"tap:x\" }") ==
         "3:11 there is an interface of this name already");
-  CHECK(read_configuration("interface a { device \"x\" }\ninterface b { device \"x\" }") ==
+  CHECK(read_configuration("interface a { device \"tap:x\" }\ninterface b { device \"tap:x\" }") ==
         "2:15 this device is of interface a");
-  CHECK(read_configuration("interface a { device \"x\" mac 01:00:5e:00:00:01 }") ==
-        "1:30 expected a MAC address of one host: 01:00:5e:00:00:01 is of many");
+  CHECK(read_configuration("interface a { device \"tap:x\" mac 01:00:5e:00:00:01 }") ==
+        "1:34 expected a MAC address of one host: 01:00:5e:00:00:01 is of many");
   CHECK(read_route("route 10.1.0.0/8 dev lan") ==
         "3:16 a prefix such as 10.0.0.0/8, or default: a length that cuts off bits of the address");
   CHECK(read_route("route 10.1.0.0/16 dev lab") == "3:23 expected the name of an interface, not \"lab\"");
@@ -277,6 +277,19 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
   CHECK(read_route("fast_path 4294967296") == "3:11 expected a number from 4 to 536870912, not \"4294967296\"");
   CHECK(read_route("fast_path 100000") == "3:11 expected a power of two, such as 131072");
   CHECK(read_route(std::string("route\0default", 13)) == "3:6 a zero byte: this is no text");
+}
+
+TEST_CASE("gateway: a device that cannot be is told of where it stands, whether there is such an interface or not") {
+  const auto read_device = [](const std::string& uri) {
+    return read_configuration("interface lan {\n  device \"" + uri + "\" address 10.0.0.1/24 }");
+  };
+  CHECK(read_device("af_packet:runnel-none?promiscuous") == "ok");
+  CHECK(read_device("eth0") ==
+        "2:10 open: read eth0: it names no kind of device: write kind:name?option=value, as in af_packet:eth0");
+  CHECK(read_device("afpacket:eth0").starts_with("2:10 open: read afpacket:eth0: there is no such kind of device: "));
+  CHECK(read_device("af_packet:eth0?promisc")
+            .starts_with("2:10 open: af_packet eth0: there is no option 'promisc': there are promiscuous, fanout, "));
+  CHECK(read_device("null:?lenght=64").starts_with("2:10 open: null: there is no option 'lenght': there are length, "));
 }
 
 TEST_CASE("gateway: tables have the lines and columns of the file, and the names of its interfaces") {

@@ -17,7 +17,8 @@
 //                                              attach=native, replace, busy_poll=50, receive_slots, transmit_slots
 //
 // All but captures and links take `packets`, the size of the device's own pool. What an option means stands where the
-// device has it. A kind of one's own needs no string: `any_device::make`.
+// device has it. A kind of one's own needs no string: `any_device::make`. `device::check` reads such a string, and
+// opens nothing.
 #ifndef RUNNEL_DEVICE_OPEN_HPP
 #define RUNNEL_DEVICE_OPEN_HPP
 
@@ -73,7 +74,7 @@ opened_device open_capture_sink(Uri& uri, pool* memory) noexcept {
   constexpr uri_choice<link_type> links[] = {{"ethernet", link_type::ethernet}, {"raw_ip", link_type::raw_ip}};
   uri.choice("format", o.format, formats).choice("link", o.link, links);
   uri.number("snap_length", o.snap_length, 1, max_captured_length);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto slots = device_memory::open(memory, {});
   if (!slots) return slots.error();
   auto out = pcap_writer::open(uri.name(), o);
@@ -86,7 +87,7 @@ opened_device open_capture(Uri& uri, pool* memory) noexcept {
   pcap_reader_options o;
   constexpr uri_choice<pace> paces[] = {{"unlimited", pace::unlimited}, {"capture", pace::capture}};
   uri.choice("pace", o.pace, paces);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto slots = device_memory::open(memory, {});
   if (!slots) return slots.error();
   auto in = pcap_reader::open(uri.name(), slots->get(), o);
@@ -99,7 +100,7 @@ opened_device open_null(Uri& uri, pool* memory) noexcept {
   pool_config config;
   uri.number("length", o.length, 0, 65535).number("limit", o.limit, 0, 999'999'999'999'999'999).flag("copy", o.copy);
   uri.number("packets", config.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   if (o.length > config.bytes) config.bytes = o.length;
   auto slots = device_memory::open(memory, config);
   if (!slots) return slots.error();
@@ -120,7 +121,7 @@ opened_device open_link(Uri& uri, pool* memory) noexcept {
       .rate("rate", o.rate);
   uri.number("capacity", o.capacity, 1, 1024).number("max_length", o.max_length, 1, 65535);
   uri.number("seed", o.seed, 0, 999'999'999'999'999'999);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto end = device::named_link::open(uri.name(), uri.has_options() ? &o : nullptr, memory);
   if (!end) return end.error();
   return device::any_device::make<device::named_link>(uri.name(), std::move(*end));
@@ -138,7 +139,7 @@ opened_device open_tap_as(device::tap_mode mode, Uri& uri, pool* memory) noexcep
   if (mode == device::tap_mode::tap) uri.mac("mac", o.mac);
   uri.word("netns", o.network_namespace).number("packets", o.packets, 1, 1u << 24);
   uri.number("packet_bytes", o.packet_bytes, 1, 65535);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::tap::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::tap>(uri.name(), std::move(*made));
@@ -167,7 +168,7 @@ opened_device open_af_packet(Uri& uri, pool* memory) noexcept {
   uri.number("block_size", o.block_size, 4096, 1u << 30).time("block_timeout", o.block_timeout);
   uri.number("headroom", o.headroom, 0, 4096).number("transmit_slots", o.transmit_slots, 1, 1u << 20);
   uri.number("packets", o.packets, 1, 1u << 24);
-  if (const error* wrong = uri.problem()) return *wrong;
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::af_packet::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_packet>(uri.name(), std::move(*made));
@@ -196,6 +197,7 @@ opened_device open_af_xdp(Uri& uri, pool* memory) noexcept {
     if (!wanted) return wanted.error();
     o.take = *wanted;
   }
+  if (const error* wrong = uri.stop()) return *wrong;
   auto made = device::af_xdp::open(uri.name(), o);
   if (!made) return made.error();
   return device::any_device::make<device::af_xdp>(uri.name(), std::move(*made));
@@ -218,6 +220,21 @@ inline constexpr device_kind<Uri> device_kinds[] = {
 #endif
 };
 
+// By its kind.
+template <class Uri>
+opened_device open_any(Uri& uri, const char* said, pool* memory) noexcept {
+  for (const auto& kind : device_kinds<Uri>)
+    if (same_text(kind.name, uri.kind())) return kind.open(uri, memory);
+  if (uri.kind()[0] == '\0') return *uri.problem();
+  text<96> advice;
+  const char* between = "there are ";
+  for (const auto& kind : device_kinds<Uri>) {
+    advice << between << kind.name;
+    between = ", ";
+  }
+  return error("open", "read", short_name(said).c_str(), "there is no such kind of device", advice.c_str());
+}
+
 }  // namespace runnel::detail
 
 namespace runnel::device {
@@ -228,16 +245,17 @@ namespace runnel::device {
 template <class Uri = detail::device_uri>
 [[nodiscard]] result<any_device, error> open(const char* uri, pool* memory = nullptr) noexcept {
   Uri parts(uri);
-  for (const auto& kind : detail::device_kinds<Uri>)
-    if (same_text(kind.name, parts.kind())) return kind.open(parts, memory);
-  if (parts.kind()[0] == '\0') return *parts.problem();
-  text<96> advice;
-  const char* between = "there are ";
-  for (const auto& kind : detail::device_kinds<Uri>) {
-    advice << between << kind.name;
-    between = ", ";
-  }
-  return error("open", "read", detail::short_name(uri).c_str(), "there is no such kind of device", advice.c_str());
+  return detail::open_any(parts, uri, memory);
+}
+
+/// Reads what `open` would, and opens nothing: true, or what is wrong with the kind, its options and their values. So a
+/// program can look at all of its configuration first. Whether there is such an interface or file is not asked.
+template <class Uri = detail::device_uri>
+[[nodiscard]] result<bool, error> check(const char* uri) noexcept {
+  Uri parts(uri, detail::uri_use::check);
+  const auto never_opened = detail::open_any(parts, uri, nullptr);
+  if (parts.passed()) return true;
+  return never_opened.error();
 }
 
 }  // namespace runnel::device

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A device as a string: `kind:name?option=value&option`. What it says is read option by option, into the options of
-// the device. Nothing here is for users: `device::open` is.
+// the device. Nothing here is for users: `device::open` and `device::check` are.
 #ifndef RUNNEL_DEVICE_URI_HPP
 #define RUNNEL_DEVICE_URI_HPP
 
@@ -21,6 +21,9 @@ struct uri_choice {
   E value;
 };
 
+/// Whether a device that is described is opened then, or nothing but read.
+enum class uri_use : std::uint8_t { open, check };
+
 /// A device string in its parts. There is no escape: a name ends at the first '?', a value at the next '&'.
 ///
 /// A reader asks for each option that it knows; in the end `problem()` is what was wrong: the first value that was not
@@ -30,7 +33,7 @@ class device_uri {
   static constexpr std::size_t max_length = 255, max_options = 16;
 
   /// Copies `text`. It is wrong when it is too long, has no kind or too many options, or one twice.
-  explicit device_uri(const char* text) noexcept {
+  explicit device_uri(const char* text, uri_use use = uri_use::open) noexcept : use_(use) {
     std::size_t n = 0;
     for (; text[n] != '\0'; ++n) {
       if (n == max_length) {
@@ -76,6 +79,15 @@ class device_uri {
     }
     return failed_ ? &problem_ : nullptr;
   }
+  /// Why nothing is to be opened, to be asked behind all that can be wrong without that: `problem()`, or that this is
+  /// a check. Null when it is to be opened.
+  [[nodiscard]] const error* stop() noexcept {
+    if (problem() != nullptr || use_ == uri_use::open) return problem();
+    passed_ = true;
+    return &problem_;
+  }
+  /// Whether a check came so far.
+  [[nodiscard]] bool passed() const noexcept { return passed_; }
   /// Says that something else was wrong, when nothing was before.
   void fail(const char* why, const char* advice) noexcept {
     if (!failed_) problem_ = error("open", kind(), beginning(name()).characters, why, advice);
@@ -287,7 +299,8 @@ class device_uri {
   const char* name_ = "";
   option options_[max_options];
   std::size_t count_ = 0;
-  bool failed_ = false;
+  uri_use use_;
+  bool failed_ = false, passed_ = false;
   error problem_{"open", "", "", ""};
   text<160> known_;
 };
