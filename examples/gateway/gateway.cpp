@@ -7,8 +7,8 @@
 //     gateway --state connections FILE    connections outlive a restart: read at the start, written at the end
 //
 // The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
-// in what is for groups, router.hpp has the tables and the way of a packet, live_view.hpp what a person sees,
-// metrics.hpp what Prometheus does.
+// in what is for groups, router.hpp has the tables and the way of a packet, link_state.hpp says when an interface is
+// down, live_view.hpp has what a person sees, metrics.hpp what Prometheus does.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -28,6 +28,7 @@
 
 #include "configuration.hpp"
 #include "groups.hpp"
+#include "link_state.hpp"
 #include "live_view.hpp"
 #include "metrics.hpp"
 #include "router.hpp"
@@ -133,21 +134,11 @@ result<device::any_device, error> open_device(const gateway::configuration::inte
   return device::any_device::make<gateway::vlan_device>(c.name.c_str(), below->device, c.vlan);
 }
 
-// Whether we share the interface with the kernel; else it is somebody else's, as that of a TAP.
-bool is_of_kernel(const gateway::configuration::interface& c) { return c.device.starts_with("af_"); }
-
-// What the kernel says of the interface of a device, if it has one.
-result<device::interface_status, error> status_of(device::any_device& of) {
-  const auto found = device::network_interface::open(of.name());
-  if (!found) return found.error();
-  return found->status();
-}
-
 // What a device is on its link: the configuration says it, or the interface; where neither does, its MTU is `mtu`.
 ip_interface link_of(const gateway::configuration::interface& c, device::any_device& device, std::uint16_t mtu) {
   ip_interface link = c.link;
-  const bool of_kernel = is_of_kernel(c);
-  const auto is = status_of(device);
+  const bool of_kernel = gateway::is_of_kernel(c);
+  const auto is = gateway::status_of(device);
   if (is && of_kernel && link.mac == mac_address{}) link.mac = is->mac;
   if (is && link.mtu == 0) link.mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(is->mtu, 65535));
   if (link.mtu == 0) link.mtu = mtu;
@@ -166,8 +157,8 @@ ip_interface link_of(const gateway::configuration::interface& c, device::any_dev
 
 // The longest packet that the device of an interface sends.
 std::uint32_t most_of(const gateway::configuration::interface& c, device::any_device& device) {
-  const auto is = status_of(device);
-  return is && is_of_kernel(c) ? is->mtu : 65535;
+  const auto is = gateway::status_of(device);
+  return is && gateway::is_of_kernel(c) ? is->mtu : 65535;
 }
 
 // The same of interface number `n`, counted from 0, of a configuration; of those before it, it is known. Empty, or why
@@ -283,7 +274,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     auto opened = open_device(c, below);
     if (!opened) return fail(opened.error());
     if (below == nullptr) slots = std::min(slots, opened->memory().capacity());  // else it has those of `below`
-    if (is_of_kernel(c)) {
+    if (gateway::is_of_kernel(c)) {
       auto all = gateway::all_groups::open(opened->name());
       if (!all) return fail(all.error());
       groups.push_back(std::move(*all));
@@ -394,11 +385,11 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
           if (why.empty()) std::printf("reloaded %s\n", file);
           else std::printf("not reloaded: %s\n", why.c_str());
           std::fflush(stdout);
+          for (gateway::port& p : ports)
+            if (p.device.failure() != nullptr) p.trouble.clear();  // what a reload does not help is told again
         },
         [&](instant now) {
-          for (gateway::port& p : ports)
-            if (const error* const why = p.device.failure(); why != nullptr && !std::exchange(p.failure_is_told, true))
-              std::fprintf(stderr, "gateway: interface %s: %s\n", p.name.c_str(), why->message());
+          gateway::look_at_links(r.config, ports, state != nullptr);
           if (terminal) view.draw(r, ports, sum(), now);
         });
     auto metrics = gateway::metrics_server::open(r.config.metrics_address, r.config.metrics_port,

@@ -69,6 +69,8 @@ class live_view {
         right(out, p.neighbours->size(), 13) << '\n';
         was = {p.received.packets, p.received.bytes, p.sent.packets, p.sent.bytes};
       }
+      for (const port& p : ports)
+        if (!p.trouble.empty()) out << p.name.c_str() << ": " << p.trouble.c_str() << '\n';
       const runnel::connection_statistics& s = r.connections.statistics();
       (out << "\nconnections ").grouped(r.connections.size());
       (out << " of ").grouped(r.connections.capacity());

@@ -49,6 +49,8 @@ inline std::string exposition(router& r, const std::vector<port>& ports, const r
     sample("gateway_bytes_total", of_interface(p, "received"), p.received.bytes);
     sample("gateway_bytes_total", of_interface(p, "sent"), p.sent.bytes);
   }
+  family("gateway_interface_up", "gauge", "Whether an interface is there and up, with a carrier.");
+  for (const port& p : ports) sample("gateway_interface_up", "interface=\"" + p.name + '"', p.trouble.empty() ? 1 : 0);
   family("gateway_neighbours", "gauge", "Neighbours that are known or asked for.");
   for (const port& p : ports) sample("gateway_neighbours", "interface=\"" + p.name + '"', p.neighbours->size());
   family("gateway_dropped_packets_total", "counter", "Packets dropped, by reason.");

@@ -151,7 +151,7 @@ struct port {
   std::unique_ptr<runnel::neighbour_table> neighbours;
   std::unique_ptr<runnel::router_advertiser> advertiser;
   std::vector<runnel::ndp_prefix> prefixes;
-  bool failure_is_told = false;  // that of the device
+  std::string trouble;  // why nothing comes and goes by it; empty while all is well
   struct {
     std::uint64_t packets = 0, bytes = 0;
   } received, sent;
