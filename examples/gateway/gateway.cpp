@@ -423,6 +423,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
       describe(screen, inputs[0].path());
       screen << "\nDropped:\n";
       gateway::print_drops(screen, sum());
+      gateway::print_rule_counters(screen, r.rules.current());
       if (r.has_fast_path()) print(screen << "\nFast path: ", r.flows.statistics()), screen << '\n';
     });
     return state != nullptr ? export_state(r, state, time.now()) : 0;

@@ -46,6 +46,19 @@ inline void print_drops(runnel::text_writer& out, const runnel::stage_counters& 
   }
 }
 
+// What rules with the word `counter` have counted: packets, bytes, where it stands, what it says.
+inline void print_rule_counters(runnel::text_writer& out, const runnel::rule_table& rules) {
+  const char* title = "\nCounters of rules, packets and bytes:\n";
+  for_each_counter(rules, [&](const runnel::counting_rule& r) {
+    out << title;
+    title = "";
+    right(out, r.hits.packets, 12);
+    right(out, r.hits.bytes, 18) << "  " << name(r.family) << ' ' << r.table << ' ' << r.chain << ": ";
+    print(out, r);
+    out << '\n';
+  });
+}
+
 class live_view {
  public:
   explicit live_view(router& r) : octets_(r.connections.capacity()) {}

@@ -27,6 +27,36 @@
 
 namespace gateway {
 
+// A text as the value of a label. What is no ASCII may be no UTF-8 either, which a scrape would fail by.
+inline std::string label(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c >= ' ' && c <= '~' ? c : '?';
+  }
+  return out;
+}
+
+// The counters of rules, by where they stand and what they say. A reload begins them anew.
+inline void add_rule_counters(std::string& out, const runnel::rule_table& rules) {
+  std::string packets =
+      "# HELP gateway_rule_packets_total Packets that came to the counter of a rule.\n"
+      "# TYPE gateway_rule_packets_total counter\n";
+  std::string bytes =
+      "# HELP gateway_rule_bytes_total Bytes that came to the counter of a rule.\n"
+      "# TYPE gateway_rule_bytes_total counter\n";
+  for_each_counter(rules, [&](const runnel::counting_rule& r) {
+    runnel::text<256> said;  // a set in braces can be long; the rule's number tells it from others all the same
+    print(said, r);
+    const std::string labels = std::string("{family=\"") + name(r.family) + "\",table=\"" + r.table + "\",chain=\"" +
+                               r.chain + "\",number=\"" + std::to_string(r.number) + "\",rule=\"" +
+                               label(said.c_str()) + "\"} ";
+    packets += "gateway_rule_packets_total" + labels + std::to_string(r.hits.packets) + '\n';
+    bytes += "gateway_rule_bytes_total" + labels + std::to_string(r.hits.bytes) + '\n';
+  });
+  out += packets + bytes;
+}
+
 // The exposition format of Prometheus, version 0.0.4.
 inline std::string exposition(router& r, const std::vector<port>& ports, const runnel::stage_counters& sum) {
   std::string out;
@@ -82,6 +112,7 @@ inline std::string exposition(router& r, const std::vector<port>& ports, const r
     sample("gateway_fast_path_flows_total", "event=\"renewed\"", f.renewed);
     sample("gateway_fast_path_flows_total", "event=\"full\"", f.full);
   }
+  add_rule_counters(out, r.rules.current());
   return out;
 }
 

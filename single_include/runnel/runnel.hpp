@@ -34720,7 +34720,7 @@ class static_rule_table {
 #endif
 
 // ==== runnel/hook/print_rule_table.hpp ===============================================================================
-// Prints rule tables as `nft list ruleset` does, so that nft and `load` read them again.
+// Prints rule tables as `nft list ruleset` does, so that nft and `load` read them again; and what their rules counted.
 #ifndef RUNNEL_HOOK_PRINT_RULE_TABLE_HPP
 #define RUNNEL_HOOK_PRINT_RULE_TABLE_HPP
 
@@ -34776,6 +34776,17 @@ class table_printer {
       }
       out_ << "}\n";
     }
+  }
+  // A rule that counts, on one line: what it says, whatever it has counted.
+  void said(const table_rule& r, table_family f) noexcept {
+    both_families_ = f == table_family::inet;
+    with_counts_ = false;
+    const match::detail::printed_tree tree{t_.condition_of(r)};
+    const std::size_t root = tree.condition.root();
+    match::detail::line l{out_};
+    if (match::detail::lines_of(tree, root, true) == 1) match::detail::print_line(l, tree, root, true, 0);
+    else match::detail::print_tree(l, tree, root);
+    for (std::size_t s = 0; s < r.statements; ++s) action(l.next(), t_.statements[r.statement + s], r);
   }
 
  private:
@@ -34836,7 +34847,10 @@ class table_printer {
         map(to << ((how.flags & nat_flags::prefix) != 0 ? " prefix to " : " to "), " map ", s);
         return print_nat_flags(to, how.flags);
       }
-      case statement_kind::counter: to << "counter packets " << r.hits.packets << " bytes " << r.hits.bytes; return;
+      case statement_kind::counter:
+        to << "counter";
+        if (with_counts_) to << " packets " << r.hits.packets << " bytes " << r.hits.bytes;
+        return;
       case statement_kind::limit: return limit(to, t_.limits[s.index]);
       case statement_kind::count_connections: return count(to, t_.connection_limits[s.index]);
       case statement_kind::log:
@@ -34896,7 +34910,7 @@ class table_printer {
   text_writer& out_;
   const rule_table_parts& t_;
   table_set_printer sets_;
-  bool both_families_ = false;
+  bool both_families_ = false, with_counts_ = true;
 };
 
 }  // namespace detail
@@ -34906,6 +34920,52 @@ class table_printer {
 /// not. The sets of the program are not printed.
 inline void print(text_writer& out, const rule_table& t) noexcept {
   detail::table_printer{out, detail::table_access::parts(t)}.all();
+}
+
+/// A rule that has the word `counter`, where it stands, and what it has counted.
+struct counting_rule {
+  // Of `parts`, rule number `i` of chain `in`, from 0. For `for_each_counter`.
+  counting_rule(const detail::rule_table_parts& parts, const detail::table_chain& in, std::size_t i) noexcept
+      : family(parts.tables[in.table].family),
+        table(parts.tables[in.table].name),
+        chain(in.name),
+        number(i + 1),
+        hits(parts.rules[in.rule + i].hits),
+        parts_(&parts),
+        rule_(&parts.rules[in.rule + i]) {}
+
+  table_family family;  ///< of its table
+  const char* table;    ///< the name of that
+  const char* chain;    ///< the name of its chain
+  std::size_t number;   ///< its place in the chain, from 1
+  rule_counter hits;    ///< packets and bytes
+
+  /// What it says, on one line, without what it has counted: `ct state invalid counter drop`.
+  friend void print(text_writer& out, const counting_rule& r) noexcept {
+    detail::table_printer{out, *r.parts_}.said(*r.rule_, r.family);
+  }
+
+ private:
+  const detail::rule_table_parts* parts_;
+  const detail::table_rule* rule_;
+};
+
+/// Calls `f(const counting_rule&)` for each rule of the table that has the word `counter`, chain by chain. For the
+/// thread that asks the table, between two packets.
+template <class F>
+void for_each_counter(const rule_table& t, F f) {
+  using namespace detail;
+  const rule_table_parts& parts = table_access::parts(t);
+  for (std::size_t c = 0; c < parts.size.chains; ++c) {
+    const table_chain& in = parts.chains[c];
+    for (std::size_t i = 0; i < in.rules; ++i) {
+      const table_rule& r = parts.rules[in.rule + i];
+      bool counts = false;
+      for (std::size_t s = 0; s < r.statements; ++s)
+        counts = counts || parts.statements[r.statement + s].kind == statement_kind::counter;
+      if (counts) f(counting_rule(parts, in, i));
+    }
+  }
 }
 
 }  // namespace runnel

@@ -111,6 +111,29 @@ TEST_CASE("what a person writes is read too") {
   CHECK(runnel_test::nft_says(printed(t)) == "");
 }
 
+TEST_CASE("rules that count are found by table and chain, and say what they are without what they counted") {
+  const auto counters = [](const char* text) {
+    table t;
+    REQUIRE(load(t, text));
+    std::string all;
+    for_each_counter(t.get(), [&](const counting_rule& r) {
+      runnel::text<256> line;
+      line << name(r.family) << ' ' << r.table << ' ' << r.chain << ' ' << r.number << " [";
+      print(line, r);
+      line << "] " << r.hits.packets << ' ' << r.hits.bytes << '\n';
+      all += line.c_str();
+    });
+    return all;
+  };
+  CHECK(counters(gateway) ==
+        "inet filter forward 2 [ct state invalid counter drop] 0 0\n"
+        "inet filter forward 4 [tcp dport { 22, 443 } limit rate 3/minute burst 5 packets counter accept] 7 420\n"
+        "ip6 six late 1 [ip6 dscp set 0x8 ip6 hoplimit set 3 counter] 0 0\n");
+  CHECK(counters("table ip t { chain c { tcp dport 1 or udp dport 2 counter packets 3 bytes 4 drop\n accept } }") ==
+        "ip t c 1 [tcp dport 1 or udp dport 2 counter drop] 3 4\n");
+  CHECK(counters("table ip t { chain c { accept } }") == "");
+}
+
 TEST_CASE("errors say where, and what was expected") {
   const auto chain = [](const std::string& rules) {
     return why_not(("table ip t {\n chain c {\n" + rules + "\n }\n}").c_str());

@@ -81,4 +81,4 @@ class GatewayLab(lib.Lab):
 
     def dropped(self):
         """Its drops by reason, those that are not 0."""
-        return {name.split('"')[1]: n for name, n in self.metrics().items() if "dropped" in name and n}
+        return {name.split('"')[1]: n for name, n in self.metrics().items() if name.startswith("gateway_dropped") and n}
