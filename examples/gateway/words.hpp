@@ -43,7 +43,11 @@ class words {
     }
   }
   void expected(const word& seen, const std::string& what) {
-    fail(seen.at, "expected " + what + ", not " + (seen.text.empty() ? "the end" : '"' + std::string(seen.text) + '"'));
+    std::string is = seen.text.empty() ? "the end" : '"' + std::string(seen.text) + '"';
+    const std::size_t closed = text_.find_first_of("\"\n", seen.at + 1);
+    if (seen.text == "\"" && closed != text_.npos && text_[closed] == '"')
+      is = std::string(text_.substr(seen.at, closed + 1 - seen.at)) + " in quotes";
+    fail(seen.at, "expected " + what + ", not " + is);
   }
   bool at_end() {
     for (; at_ < text_.size(); ++at_) {

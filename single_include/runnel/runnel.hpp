@@ -25486,9 +25486,16 @@ class text_cursor {
 
  private:
   text_cursor(const char* text, std::size_t end, std::size_t at) noexcept : text_(text), end_(end), at_(at) {}
-  // A word, or one character of something else.
+  // A word, one in quotes with them left out, or one character of something else.
   void print_here() noexcept {
     why_ << '"';
+    std::size_t end = 1;
+    while (ahead() == '"' && end < 64 && ahead(end) >= ' ' && ahead(end) != '"') ++end;
+    if (end > 1 && ahead(end) == '"') {
+      for (std::size_t n = 1; n < end; ++n) why_ << (ahead(n) <= '~' ? ahead(n) : '?');
+      why_ << '"';
+      return;
+    }
     for (std::size_t n = 0; n < 24; ++n) {
       const char c = ahead(n);
       const bool of_word = goes_on(c) || c == '-' || c == '.' || c == ':';
@@ -25995,14 +26002,14 @@ inline void parse_interface(auto& p, bool quoted, std::uint64_t& to) noexcept {
     return;
   }
   text<160> known;
-  known << "a number, or the name of an interface";
-  const char* between = ": ";
+  const char* between = "a number, or the name of an interface: ";
   for (std::size_t i = 0; i < p.sets.interface_count && i < 6; ++i) {
     if (p.sets.interfaces[i] == nullptr) continue;
     known << between << p.sets.interfaces[i];
     between = ", ";
   }
-  p.in.expected(known.c_str());
+  p.in.expected(known.size() != 0 ? known.c_str()
+                                  : "the number of an interface, for the program has given none a name");
 }
 // One value of an operand; of an interface its name too: `lan`, `"lan"`.
 inline void parse_operand_value(auto& p, const operand_description& d, auto& to) noexcept {

@@ -229,6 +229,8 @@ TEST_CASE("gateway: what is wrong has a line and a column") {
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"eth0\"");
   CHECK(read_configuration("interface lan { device \"eth0\n }") ==
         "1:24 expected a device in quotes, such as \"af_packet:eth0\", not \"\"\"");
+  CHECK(read_configuration("interface \"lan\" { }") ==
+        "1:11 expected the name of an interface: a letter, and up to 30 more characters, not \"lan\" in quotes");
   CHECK(read_configuration("interface lan { }") == "1:11 an interface needs a device: device \"af_packet:eth0\"");
   CHECK(read_configuration("interface lan { device \"tap:x\"") ==
         "1:31 expected device, vlan, address, mtu, mac, advertise or \"}\", not the end");
@@ -298,7 +300,7 @@ TEST_CASE("gateway: tables have the lines and columns of the file, and the names
           "table inet f {\n chain c { type filter hook forward priority 0; iifname \"lan\" oifname wan accept; }\n}") ==
       "ok");
   CHECK(load_rules("table inet f { # a brace in a comment: }\n chain c {\n  iifname \"dmz\" accept }\n}")
-            .starts_with("line 5, column 11: expected a number, or the name of an interface: lan, wan, not "));
+            .starts_with("line 5, column 11: expected a number, or the name of an interface: lan, wan, not \"dmz\""));
   CHECK(load_rules("table inet f { chain c { tcp dport nonsense accept } }\nreverse_path off") ==
         "line 3, column 36: expected a name or a number, not \"nonsense\"");
   CHECK(load_rules("table ip nat { chain c { type nat hook postrouting priority srcnat; oifname wan masquerade } }") ==

@@ -290,7 +290,14 @@ TEST_CASE("interfaces have numbers, and the names that the program gave them") {
         "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"la\"");
   CHECK(said("oifname \"lan") ==
         "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"\"\"");
-  CHECK(read("iifname lan") == "condition: column 9: expected a number, or the name of an interface, not \"lan\"");
+  CHECK(said("oifname \"lna\"") ==
+        "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"lna\"");
+  CHECK(said("oifname \"a longer name\" tcp dport 22") ==
+        "condition: column 9: expected a number, or the name of an interface: lan, wan, eth0.5, not \"a longer name\"");
+  for (const char* text : {"iifname lan", "iifname \"lan\""})
+    CHECK(
+        read(text) ==
+        "condition: column 9: expected the number of an interface, for the program has given none a name, not \"lan\"");
   CHECK(read("iifname 2") == "meta iif 2");
 }
 

@@ -142,14 +142,14 @@ inline void parse_interface(auto& p, bool quoted, std::uint64_t& to) noexcept {
     return;
   }
   text<160> known;
-  known << "a number, or the name of an interface";
-  const char* between = ": ";
+  const char* between = "a number, or the name of an interface: ";
   for (std::size_t i = 0; i < p.sets.interface_count && i < 6; ++i) {
     if (p.sets.interfaces[i] == nullptr) continue;
     known << between << p.sets.interfaces[i];
     between = ", ";
   }
-  p.in.expected(known.c_str());
+  p.in.expected(known.size() != 0 ? known.c_str()
+                                  : "the number of an interface, for the program has given none a name");
 }
 // One value of an operand; of an interface its name too: `lan`, `"lan"`.
 inline void parse_operand_value(auto& p, const operand_description& d, auto& to) noexcept {

@@ -144,9 +144,16 @@ class text_cursor {
 
  private:
   text_cursor(const char* text, std::size_t end, std::size_t at) noexcept : text_(text), end_(end), at_(at) {}
-  // A word, or one character of something else.
+  // A word, one in quotes with them left out, or one character of something else.
   void print_here() noexcept {
     why_ << '"';
+    std::size_t end = 1;
+    while (ahead() == '"' && end < 64 && ahead(end) >= ' ' && ahead(end) != '"') ++end;
+    if (end > 1 && ahead(end) == '"') {
+      for (std::size_t n = 1; n < end; ++n) why_ << (ahead(n) <= '~' ? ahead(n) : '?');
+      why_ << '"';
+      return;
+    }
     for (std::size_t n = 0; n < 24; ++n) {
       const char c = ahead(n);
       const bool of_word = goes_on(c) || c == '-' || c == '.' || c == ':';
