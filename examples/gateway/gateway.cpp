@@ -8,7 +8,8 @@
 //
 // The files: configuration.hpp reads FILE, routes.hpp makes its routes, vlans.hpp its VLANs, groups.hpp has cards let
 // in what is for groups, router.hpp has the tables and the way of a packet, link_state.hpp says when an interface is
-// down, live_view.hpp has what a person sees, metrics.hpp what Prometheus does.
+// down, kernel_beside.hpp when the kernel does the same, live_view.hpp has what a person sees, metrics.hpp what
+// Prometheus does.
 #include <runnel/runnel.hpp>
 
 #include <cerrno>
@@ -28,6 +29,7 @@
 
 #include "configuration.hpp"
 #include "groups.hpp"
+#include "kernel_beside.hpp"
 #include "link_state.hpp"
 #include "live_view.hpp"
 #include "metrics.hpp"
@@ -309,6 +311,9 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     import_state(r, state, time.now());
     try_to_write_state(state);
   }
+
+  if (const std::string told = gateway::kernel_beside(r, ports); !told.empty())
+    std::fprintf(stderr, "gateway: %s\n", told.c_str());
 
   gateway::egress out(ports);
   auto onto_link = parse() | resolve(links.data(), links.size(), r.routes()) | transmit(out);
