@@ -15947,6 +15947,7 @@ constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool po
   switch (n.kind) {
     case node_kind::always: return;
     case node_kind::custom:
+      RUNNEL_ASSERT(t.customs != nullptr);  // only a condition of the program's has one
       l.next() << (positive ? "" : "not (");
       t.customs[n.left].print(l.out, t.customs[n.left].what);
       l.out << (positive ? "" : ")");
@@ -34931,16 +34932,6 @@ inline void print(text_writer& out, const rule_table& t) noexcept {
 
 /// A rule that has the word `counter`, where it stands, and what it has counted.
 struct counting_rule {
-  // Of `parts`, rule number `i` of chain `in`, from 0. For `for_each_counter`.
-  counting_rule(const detail::rule_table_parts& parts, const detail::table_chain& in, std::size_t i) noexcept
-      : family(parts.tables[in.table].family),
-        table(parts.tables[in.table].name),
-        chain(in.name),
-        number(i + 1),
-        hits(parts.rules[in.rule + i].hits),
-        parts_(&parts),
-        rule_(&parts.rules[in.rule + i]) {}
-
   table_family family;  ///< of its table
   const char* table;    ///< the name of that
   const char* chain;    ///< the name of its chain
@@ -34953,6 +34944,19 @@ struct counting_rule {
   }
 
  private:
+  template <class F>
+  friend void for_each_counter(const rule_table& t, F f);
+
+  // Of `parts`, rule number `i` of chain `in`, from 0.
+  counting_rule(const detail::rule_table_parts& parts, const detail::table_chain& in, std::size_t i) noexcept
+      : family(parts.tables[in.table].family),
+        table(parts.tables[in.table].name),
+        chain(in.name),
+        number(i + 1),
+        hits(parts.rules[in.rule + i].hits),
+        parts_(&parts),
+        rule_(&parts.rules[in.rule + i]) {}
+
   const detail::rule_table_parts* parts_;
   const detail::table_rule* rule_;
 };

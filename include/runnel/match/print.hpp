@@ -22,6 +22,7 @@
 #include <type_traits>  // is_same_v
 
 #include <runnel/base/text.hpp>
+#include <runnel/config.hpp>
 #include <runnel/match/condition.hpp>
 #include <runnel/match/condition_form.hpp>
 #include <runnel/match/condition_node.hpp>
@@ -61,6 +62,7 @@ constexpr void print_line(line& l, const printed_tree& t, std::size_t i, bool po
   switch (n.kind) {
     case node_kind::always: return;
     case node_kind::custom:
+      RUNNEL_ASSERT(t.customs != nullptr);  // only a condition of the program's has one
       l.next() << (positive ? "" : "not (");
       t.customs[n.left].print(l.out, t.customs[n.left].what);
       l.out << (positive ? "" : ")");
