@@ -423,6 +423,7 @@ int forward_packets(gateway::configuration config, std::unique_ptr<gateway::rule
     std::fflush(stdout);
     work.run();
 
+    if (terminal) std::printf("\n");  // behind ^C
     gateway::show([&](text_writer& screen) {
       for (gateway::port& p : ports) print(screen << p.name.c_str() << ": ", p.device), screen << '\n';
       describe(screen, inputs[0].path());
