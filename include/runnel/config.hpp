@@ -7,13 +7,21 @@
 
 /// RUNNEL_ASSERT(condition): what happens on a programming error that only shows at run time. Define it before
 /// the first include to send it elsewhere: to your logger, to a debugger, or to nothing with `((void)0)`.
-/// Unless you do, a failed condition traps in builds without NDEBUG and is not evaluated in builds with it.
+/// Unless you do, in builds without NDEBUG a failed condition aborts as `assert` does, with its text and place; without
+/// glibc it traps. In builds with NDEBUG it is not evaluated.
 #ifndef RUNNEL_ASSERT
 #ifdef NDEBUG
 #define RUNNEL_ASSERT(condition) ((void)0)
-#else
-#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
+#elif defined(__linux__) && __STDC_HOSTED__ && __has_include(<assert.h>)
+#include <cassert>  // __assert_fail
+#ifdef __GLIBC__
+// Not `assert` itself, which spells out each function template that it stands in, with all arguments.
+#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __assert_fail(#condition, __FILE__, __LINE__, __func__))
 #endif
+#endif
+#endif
+#ifndef RUNNEL_ASSERT
+#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 #endif
 
 /// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body, and for those that

@@ -84,13 +84,21 @@ class byte_count {
 
 /// RUNNEL_ASSERT(condition): what happens on a programming error that only shows at run time. Define it before
 /// the first include to send it elsewhere: to your logger, to a debugger, or to nothing with `((void)0)`.
-/// Unless you do, a failed condition traps in builds without NDEBUG and is not evaluated in builds with it.
+/// Unless you do, in builds without NDEBUG a failed condition aborts as `assert` does, with its text and place; without
+/// glibc it traps. In builds with NDEBUG it is not evaluated.
 #ifndef RUNNEL_ASSERT
 #ifdef NDEBUG
 #define RUNNEL_ASSERT(condition) ((void)0)
-#else
-#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
+#elif defined(__linux__) && __STDC_HOSTED__ && __has_include(<assert.h>)
+#include <cassert>  // __assert_fail
+#ifdef __GLIBC__
+// Not `assert` itself, which spells out each function template that it stands in, with all arguments.
+#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __assert_fail(#condition, __FILE__, __LINE__, __func__))
 #endif
+#endif
+#endif
+#ifndef RUNNEL_ASSERT
+#define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 #endif
 
 /// RUNNEL_INLINE: for the few functions on the data path whose call would cost more than their body, and for those that
@@ -4956,12 +4964,12 @@ struct operand : Members... {
 
   /// Whether the value is in a set, a `range(first, last)` or a prefix: `ip::saddr.in(net("10.0.0.0/8"))`.
   template <class... What>
-  [[nodiscard]] constexpr auto in(What&&... what) const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto in(What&&... what) const noexcept {
     return match_in<true>(static_cast<const Self&>(*this), static_cast<What&&>(what)...);
   }
   /// Whether there is a value that is not in it. Where the header is missing, both `in` and `not_in` are false.
   template <class... What>
-  [[nodiscard]] constexpr auto not_in(What&&... what) const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto not_in(What&&... what) const noexcept {
     return match_in<false>(static_cast<const Self&>(*this), static_cast<What&&>(what)...);
   }
 };
@@ -10818,7 +10826,7 @@ struct subject {
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // int64_t, uint64_t
-#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
+#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t, is_constant_evaluated
 
 namespace runnel {
 
@@ -10830,7 +10838,8 @@ struct range_of {
   /// The largest value.
   Last last;
 };
-/// The values from `first` to `last`, both included.
+/// The values from `first` to `last`, both included. That `first` is above `last` is an error in a `constexpr` rule,
+/// and in others where an optimising compiler sees it; at run time it is an assertion, and no value is in it.
 template <class First, class Last>
 [[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
   return {first, last};
@@ -10923,6 +10932,33 @@ inline void this_value_does_not_fit_into_the_field() noexcept {
 inline void the_first_value_of_this_range_is_above_its_last() noexcept {
   RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
 }
+// What an optimising compiler refuses where a rule is no constant expression and yet made of constants. Never defined.
+[[gnu::error("runnel: this value does not fit into the field")]] void constant_does_not_fit() noexcept;
+[[gnu::error("runnel: the first value of this range is above its last")]] void constants_upside_down() noexcept;
+
+// Whether the optimiser sees a constant here, where everything around is inlined. Asked before a value is looked at:
+// behind `if (wrong)` it may know what one of run time is. Not for code that is not optimised, where calls stay.
+[[nodiscard]] RUNNEL_INLINE constexpr bool optimiser_knows(std::uint64_t k) noexcept {
+  return !std::is_constant_evaluated() && __builtin_constant_p(k);
+}
+[[nodiscard]] RUNNEL_INLINE constexpr bool optimiser_knows(const ipv6_address& k) noexcept {
+  return optimiser_knows(k.high()) && optimiser_knows(k.low());
+}
+
+template <class Key>
+RUNNEL_INLINE constexpr void check_fits(const Key& k, const Key& most) noexcept {
+#ifdef __OPTIMIZE__
+  if (optimiser_knows(k) && key_less(most, k)) constant_does_not_fit();
+#endif
+  if (key_less(most, k)) this_value_does_not_fit_into_the_field();
+}
+template <class Key>
+RUNNEL_INLINE constexpr void check_order(const Key& first, const Key& last) noexcept {
+#ifdef __OPTIMIZE__
+  if (optimiser_knows(first) && optimiser_knows(last) && key_less(last, first)) constants_upside_down();
+#endif
+  if (key_less(last, first)) the_first_value_of_this_range_is_above_its_last();
+}
 
 template <class Operand, class V>
 constexpr bool check_type() noexcept {
@@ -10959,17 +10995,17 @@ constexpr bool check_type() noexcept {
   }
 }
 
-// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
-// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
+// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation, and where
+// the optimiser sees that it is a constant; else an assertion, and as numbers are compared in 64 bits, never equal.
 template <class Operand, class V>
-[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
   if constexpr (!check_type<Operand, V>()) {
     return {};
   } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
     return v;
   } else {
     const std::uint64_t k = to_key(v);
-    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
+    check_fits(k, ~std::uint64_t{0} >> (64 - Operand::bits));
     return k;
   }
 }
@@ -11228,35 +11264,38 @@ struct always : expression_operators {
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
 };
 
-/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
+/// Compares a value of the packet with a constant. A packet without the header meets no comparison. A number that the
+/// field cannot hold is an error in a `constexpr` rule, and in others where an optimising compiler sees that it is one.
+/// Of run time it is an assertion; where those are off, no packet's value is equal to it. @{
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::greater_equal> operator>=(const L& l,
+                                                                                        const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 /// @}
 /// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
 template <match_operand L, class R>
-[[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
   return {l, detail::key_for<L>(mask)};
 }
 
@@ -13619,33 +13658,40 @@ inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
 inline void this_prefix_is_of_the_other_address_family() noexcept {
   RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
 }
+[[gnu::error("runnel: this prefix is of the other address family than the field")]] void
+constant_of_other_family() noexcept;
 }  // namespace detail
 
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class A, class B>
-[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr in_range<Operand, Inside> match_in(const Operand& o,
+                                                                         const range_of<A, B>& r) noexcept {
   const auto first = detail::key_for<Operand>(r.first);
   const auto last = detail::key_for<Operand>(r.last);
-  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
+  detail::check_order(first, last);
   return {o, first, last};
 }
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class Value, std::size_t N>
-[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
   if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
   else return always{};
 }
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class What>
   requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
-[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto match_in(const Operand& o, What&& what) noexcept {
   using type = std::remove_cvref_t<What>;
   using value = typename Operand::value_type;
   if constexpr (std::is_same_v<type, basic_prefix<value>>) {
     return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
   } else if constexpr (std::is_same_v<type, prefix> &&
                        (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
-    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
+    const bool same = std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6();
+#ifdef __OPTIMIZE__
+    if (detail::optimiser_knows(same) && !same) detail::constant_of_other_family();
+#endif
+    if (same) {
       const basic_prefix<value>& p = what.template as<value>();
       return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
     }

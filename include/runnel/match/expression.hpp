@@ -179,35 +179,38 @@ struct always : expression_operators {
   [[nodiscard]] RUNNEL_INLINE constexpr bool operator()(const subject&) const noexcept { return true; }
 };
 
-/// Compares a value of the packet with a constant. A packet without the header meets no comparison. @{
+/// Compares a value of the packet with a constant. A packet without the header meets no comparison. A number that the
+/// field cannot hold is an error in a `constexpr` rule, and in others where an optimising compiler sees that it is one.
+/// Of run time it is an assertion; where those are off, no packet's value is equal to it. @{
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::not_equal> operator!=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::less> operator<(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::less_equal> operator<=(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::greater> operator>(const L& l, const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 template <match_operand L, class R>
-[[nodiscard]] constexpr comparison<L, relation::greater_equal> operator>=(const L& l, const R& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::greater_equal> operator>=(const L& l,
+                                                                                        const R& r) noexcept {
   return {l, detail::key_for<L>(r)};
 }
 /// @}
 /// The value under a mask: `(tcp::flags & tcp_flags::syn) == 0`.
 template <match_operand L, class R>
-[[nodiscard]] constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr masked<L> operator&(const L& l, const R& mask) noexcept {
   return {l, detail::key_for<L>(mask)};
 }
 

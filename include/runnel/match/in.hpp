@@ -160,33 +160,40 @@ inline constexpr bool is_range_or_constants<constant_set<V, N>> = true;
 inline void this_prefix_is_of_the_other_address_family() noexcept {
   RUNNEL_ASSERT(false && "runnel: this prefix is of the other address family than the field");
 }
+[[gnu::error("runnel: this prefix is of the other address family than the field")]] void
+constant_of_other_family() noexcept;
 }  // namespace detail
 
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class A, class B>
-[[nodiscard]] constexpr in_range<Operand, Inside> match_in(const Operand& o, const range_of<A, B>& r) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr in_range<Operand, Inside> match_in(const Operand& o,
+                                                                         const range_of<A, B>& r) noexcept {
   const auto first = detail::key_for<Operand>(r.first);
   const auto last = detail::key_for<Operand>(r.last);
-  if (key_less(last, first)) detail::the_first_value_of_this_range_is_above_its_last();
+  detail::check_order(first, last);
   return {o, first, last};
 }
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class Value, std::size_t N>
-[[nodiscard]] constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto match_in(const Operand& o, const constant_set<Value, N>& c) noexcept {
   if constexpr (detail::check_type<Operand, Value>()) return in_constants<Operand, Value, N, Inside>{o, c};
   else return always{};
 }
 /// What `in` and `not_in` of a field call.
 template <bool Inside, match_operand Operand, class What>
   requires(!detail::is_range_or_constants<std::remove_cvref_t<What>>)
-[[nodiscard]] constexpr auto match_in(const Operand& o, What&& what) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr auto match_in(const Operand& o, What&& what) noexcept {
   using type = std::remove_cvref_t<What>;
   using value = typename Operand::value_type;
   if constexpr (std::is_same_v<type, basic_prefix<value>>) {
     return in_prefix<Operand, Inside>{o, to_key(what.address()), what.length()};
   } else if constexpr (std::is_same_v<type, prefix> &&
                        (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
-    if (std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6()) {
+    const bool same = std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6();
+#ifdef __OPTIMIZE__
+    if (detail::optimiser_knows(same) && !same) detail::constant_of_other_family();
+#endif
+    if (same) {
       const basic_prefix<value>& p = what.template as<value>();
       return in_prefix<Operand, Inside>{o, to_key(p.address()), p.length()};
     }

@@ -6,7 +6,7 @@
 
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // int64_t, uint64_t
-#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t
+#include <type_traits>  // is_same_v, is_integral_v, is_enum_v, is_convertible_v, conditional_t, is_constant_evaluated
 
 #include <runnel/base/endian.hpp>
 #include <runnel/base/time.hpp>
@@ -24,7 +24,8 @@ struct range_of {
   /// The largest value.
   Last last;
 };
-/// The values from `first` to `last`, both included.
+/// The values from `first` to `last`, both included. That `first` is above `last` is an error in a `constexpr` rule,
+/// and in others where an optimising compiler sees it; at run time it is an assertion, and no value is in it.
 template <class First, class Last>
 [[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
   return {first, last};
@@ -117,6 +118,33 @@ inline void this_value_does_not_fit_into_the_field() noexcept {
 inline void the_first_value_of_this_range_is_above_its_last() noexcept {
   RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
 }
+// What an optimising compiler refuses where a rule is no constant expression and yet made of constants. Never defined.
+[[gnu::error("runnel: this value does not fit into the field")]] void constant_does_not_fit() noexcept;
+[[gnu::error("runnel: the first value of this range is above its last")]] void constants_upside_down() noexcept;
+
+// Whether the optimiser sees a constant here, where everything around is inlined. Asked before a value is looked at:
+// behind `if (wrong)` it may know what one of run time is. Not for code that is not optimised, where calls stay.
+[[nodiscard]] RUNNEL_INLINE constexpr bool optimiser_knows(std::uint64_t k) noexcept {
+  return !std::is_constant_evaluated() && __builtin_constant_p(k);
+}
+[[nodiscard]] RUNNEL_INLINE constexpr bool optimiser_knows(const ipv6_address& k) noexcept {
+  return optimiser_knows(k.high()) && optimiser_knows(k.low());
+}
+
+template <class Key>
+RUNNEL_INLINE constexpr void check_fits(const Key& k, const Key& most) noexcept {
+#ifdef __OPTIMIZE__
+  if (optimiser_knows(k) && key_less(most, k)) constant_does_not_fit();
+#endif
+  if (key_less(most, k)) this_value_does_not_fit_into_the_field();
+}
+template <class Key>
+RUNNEL_INLINE constexpr void check_order(const Key& first, const Key& last) noexcept {
+#ifdef __OPTIMIZE__
+  if (optimiser_knows(first) && optimiser_knows(last) && key_less(last, first)) constants_upside_down();
+#endif
+  if (key_less(last, first)) the_first_value_of_this_range_is_above_its_last();
+}
 
 template <class Operand, class V>
 constexpr bool check_type() noexcept {
@@ -153,17 +181,17 @@ constexpr bool check_type() noexcept {
   }
 }
 
-// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation and an
-// assertion at run time; as numbers are compared in 64 bits, it is then just never equal.
+// The value as a key of the operand. A number that the field cannot hold is an error in constant evaluation, and where
+// the optimiser sees that it is a constant; else an assertion, and as numbers are compared in 64 bits, never equal.
 template <class Operand, class V>
-[[nodiscard]] constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
+[[nodiscard]] RUNNEL_INLINE constexpr key_t<typename Operand::value_type> key_for(const V& v) noexcept {
   if constexpr (!check_type<Operand, V>()) {
     return {};
   } else if constexpr (std::is_same_v<key_t<typename Operand::value_type>, ipv6_address>) {
     return v;
   } else {
     const std::uint64_t k = to_key(v);
-    if (k > ~std::uint64_t{0} >> (64 - Operand::bits)) this_value_does_not_fit_into_the_field();
+    check_fits(k, ~std::uint64_t{0} >> (64 - Operand::bits));
     return k;
   }
 }

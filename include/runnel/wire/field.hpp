@@ -6,6 +6,8 @@
 
 #include <cstdint>  // uint8_t, uint16_t
 
+#include <runnel/config.hpp>
+
 namespace runnel {
 
 /// The header that a field belongs to: how its first byte is found in a dissected packet. What there are many of,
@@ -68,12 +70,12 @@ struct operand : Members... {
 
   /// Whether the value is in a set, a `range(first, last)` or a prefix: `ip::saddr.in(net("10.0.0.0/8"))`.
   template <class... What>
-  [[nodiscard]] constexpr auto in(What&&... what) const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto in(What&&... what) const noexcept {
     return match_in<true>(static_cast<const Self&>(*this), static_cast<What&&>(what)...);
   }
   /// Whether there is a value that is not in it. Where the header is missing, both `in` and `not_in` are false.
   template <class... What>
-  [[nodiscard]] constexpr auto not_in(What&&... what) const noexcept {
+  [[nodiscard]] RUNNEL_INLINE constexpr auto not_in(What&&... what) const noexcept {
     return match_in<false>(static_cast<const Self&>(*this), static_cast<What&&>(what)...);
   }
 };
