@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <initializer_list>
+#include <map>
 
 #include <runnel/wire/address.hpp>
 
@@ -28,6 +29,21 @@ TEST_CASE("addresses in the program are read by the compiler") {
   static_assert(net("10.0.0.0/8").contains(addr4("10.255.0.1")) && !net("10.0.0.0/8").contains(addr4("11.0.0.0")));
   const ipv4_address outside_of_constants = addr4("192.0.2.1");
   CHECK(outside_of_constants.value() == 0xc0000201);
+}
+
+TEST_CASE("addresses have the order of their bytes on the wire, so a map has them for keys") {
+  static_assert(addr4("9.255.255.255") < addr4("10.0.0.0") && addr4("127.0.0.1") < addr4("128.0.0.0"));
+  static_assert(addr6("::ffff:ffff:ffff:ffff") < addr6("0:0:0:1::") && addr6("2001:db8::1") <= addr6("2001:db8::1"));
+  static_assert(addr6("7fff::") < addr6("8000::") && addr6("::8000:0:0:0") > addr6("::7fff:0:0:0"));
+  static_assert(mac("02:00:00:00:00:ff") < mac("02:00:00:00:01:00") &&
+                mac("ff:00:00:00:00:00") > mac("7f:00:00:00:00:01"));
+  static_assert((addr4("10.0.0.1") <=> addr4("10.0.0.1")) == std::strong_ordering::equal);
+
+  std::map<ipv4_address, int> times;
+  for (const char* source : {"10.0.0.2", "9.0.0.1", "10.0.0.2"}) ++times[*parse_ipv4(source)];
+  CHECK(times.size() == 2);
+  CHECK(times.begin()->first == addr4("9.0.0.1"));
+  CHECK(times[addr4("10.0.0.2")] == 2);
 }
 
 TEST_CASE("IPv4 addresses are read strictly: four decimal parts, no octal, nothing more") {

@@ -4,6 +4,7 @@
 #ifndef RUNNEL_WIRE_ADDRESS_HPP
 #define RUNNEL_WIRE_ADDRESS_HPP
 
+#include <compare>      // strong_ordering
 #include <cstddef>      // byte, size_t
 #include <cstdint>      // uint8_t, uint32_t
 #include <type_traits>  // is_constant_evaluated
@@ -50,6 +51,8 @@ struct mac_address {
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value() == 0xffff'ffff'ffff; }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const mac_address&, const mac_address&) noexcept = default;
+  /// In the order of their bytes on the wire.
+  friend constexpr std::strong_ordering operator<=>(const mac_address&, const mac_address&) noexcept = default;
 };
 /// ff:ff:ff:ff:ff:ff
 inline constexpr mac_address mac_broadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
@@ -80,6 +83,8 @@ class ipv4_address {
   [[nodiscard]] constexpr bool is_broadcast() const noexcept { return value_ == 0xffff'ffff; }
   /// Equal when all their parts are.
   friend constexpr bool operator==(ipv4_address, ipv4_address) noexcept = default;
+  /// In the order of their bytes on the wire.
+  friend constexpr std::strong_ordering operator<=>(ipv4_address, ipv4_address) noexcept = default;
 
  private:
   std::uint32_t value_ = 0;
@@ -119,6 +124,8 @@ class ipv6_address {
   [[nodiscard]] constexpr bool is_link_local() const noexcept { return high_ >> 54 == 0xfe80u >> 6; }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const ipv6_address&, const ipv6_address&) noexcept = default;
+  /// In the order of their bytes on the wire.
+  friend constexpr std::strong_ordering operator<=>(const ipv6_address&, const ipv6_address&) noexcept = default;
 
  private:
   std::uint64_t high_ = 0;
