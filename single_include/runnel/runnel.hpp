@@ -43449,11 +43449,13 @@ class connection_tuple {
 
   /// Whether its addresses are IPv6 addresses.
   [[nodiscard]] constexpr bool is_ipv6() const noexcept { return (words_[4] & detail::ipv6_tuple) != 0; }
-  /// The address, of an IPv4 tuple. @{
+  /// The address, of an IPv4 tuple; of an IPv6 tuple it is an error (RUNNEL_ASSERT), ask `is_ipv6()` before. @{
   [[nodiscard]] constexpr ipv4_address source4() const noexcept {
+    RUNNEL_ASSERT(!is_ipv6() && "the addresses of an IPv6 tuple are source6() and destination6()");
     return ipv4_address{static_cast<std::uint32_t>(words_[1])};
   }
   [[nodiscard]] constexpr ipv4_address destination4() const noexcept {
+    RUNNEL_ASSERT(!is_ipv6() && "the addresses of an IPv6 tuple are source6() and destination6()");
     return ipv4_address{static_cast<std::uint32_t>(words_[3])};
   }
   /// @}

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,9 @@ auto words(const connection_tuple& t) {
 struct less {
   bool operator()(const connection_tuple& a, const connection_tuple& b) const { return words(a) < words(b); }
 };
+// Whether a call is a constant expression: one that meets a failed assertion is none.
+template <auto Call>
+concept is_constant = requires { typename std::bool_constant<(Call(), true)>; };
 
 }  // namespace
 
@@ -54,6 +58,16 @@ TEST_CASE("a tuple turned round twice is itself") {
   CHECK(all[5].inverted().icmp_type() == 139);
   CHECK(all[6].inverted().source_port() == 3);
 }
+
+#if !defined(NDEBUG)
+TEST_CASE("an IPv6 tuple has no IPv4 addresses: to ask for them is an error") {
+  static constexpr connection_tuple four{addr4("10.0.0.1"), addr4("10.0.0.2"), 1, 2, 6};
+  static constexpr connection_tuple six{addr6("2001:db8::1"), addr6("2001:db8::2"), 1, 2, 6};
+  static_assert(four.source4() == addr4("10.0.0.1") && six.source6() == addr6("2001:db8::1"));
+  static_assert(is_constant<[] { return four.source4(); }> && is_constant<[] { return four.destination4(); }>);
+  static_assert(!is_constant<[] { return six.source4(); }> && !is_constant<[] { return six.destination4(); }>);
+}
+#endif
 
 TEST_CASE("a connection is found from both directions, in its zone only") {
   counted_table t({.connections = 8, .ipv6_connections = 4});
