@@ -10975,11 +10975,13 @@ constexpr bool check_type() noexcept {
     return false;
   } else if constexpr (std::is_same_v<value, ipv4_address>) {
     static_assert(std::is_same_v<V, ipv4_address>,
-                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
+                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}; "
+                  "for a prefix, ip::saddr.in(net(...))");
     return std::is_same_v<V, ipv4_address>;
   } else if constexpr (std::is_same_v<value, ipv6_address>) {
     static_assert(std::is_same_v<V, ipv6_address>,
-                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
+                  "runnel: this field is an IPv6 address; compare it with an ipv6_address; for a prefix, "
+                  "ip6::saddr.in(net(...))");
     return std::is_same_v<V, ipv6_address>;
   } else if constexpr (std::is_same_v<value, mac_address>) {
     static_assert(std::is_same_v<V, mac_address>,
@@ -15938,9 +15940,13 @@ class counted_rules {
 /// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read
 /// the counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
 template <class Rules>
-  requires requires { requires Rules::is_rules; }
-[[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {
-  return counted_rules<Rules>{r};
+  requires requires { Rules::is_rules; }
+[[nodiscard]] constexpr auto counted(const Rules& r) noexcept {
+  static_assert(Rules::is_rules,
+                "runnel: rules that do more than decide are counted by their chain: rule_counter hits[rules.size + 1]; "
+                "chain<hook_point::forward>(rules, policy, hits)");
+  if constexpr (Rules::is_rules) return counted_rules<Rules>{r};
+  else return counted_rules<rules_of<>>{rules_of<>{}};
 }
 
 }  // namespace runnel
@@ -19732,6 +19738,10 @@ struct burst_stage : stage_defaults {
   F function;
 };
 
+// What only a chain runs: rules whose targets act, and such targets.
+template <class S>
+concept for_chains_only = requires { requires !S::is_rules; } || (requires { S::is_target; } && !native_stage<S>);
+
 // What stands in for something that is no stage, so that one error does not bring a hundred.
 struct not_a_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
@@ -19741,7 +19751,11 @@ struct not_a_stage : stage_defaults {
 // Turns whatever a user writes between two bars into a stage that the engine can call.
 template <class S>
 RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
-  static_assert(stage<S>,
+  static_assert(!for_chains_only<S>,
+                "runnel: rules that do more than decide stand in a chain: chain<hook_point::forward>(rules(when(...) "
+                ">> limit(bucket) >> accept)); snat, masquerade, dnat and redirect_here in the rules of "
+                "nat<postrouting>(translations, rules(...))");
+  static_assert(stage<S> || for_chains_only<S>,
                 "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
                 "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "
@@ -28760,6 +28774,9 @@ inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
     requires(Source& s) { s.wait(); } || !requires(Source& s) { s.wait_handle(); };
 template <class Attachment>
 inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
+
+template <class T>
+concept pollable = receiving_device<T> || pulled_source<T>;
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -28768,7 +28785,10 @@ inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_b
 template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 [[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
   constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
-  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  static_assert(
+      is_source,
+      "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "
+      "is a result: if it is good, attach(*in, ...)");
   using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
   if constexpr (!is_source) {
     return detail::nothing_attached{};
@@ -28919,6 +28939,7 @@ class loop : public stoppable {
 
 /// Runs attachments until all their sources are done, by a clock of the user's.
 template <clock Clock, class... Attachments>
+  requires(!(detail::pollable<Attachments> || ...))
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
@@ -28926,7 +28947,7 @@ void run(Clock& time, Attachments... attachments) noexcept {
 /// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
 /// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
-  requires(!(clock<Attachments> || ...))
+  requires(!(clock<Attachments> || ...) && !(detail::pollable<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
   static_assert(
       (detail::goes_by_its_packets<Attachments> && ...),
@@ -28934,6 +28955,14 @@ void run(Attachments... attachments) noexcept {
       "nothing comes: real_clock time; run(time, attach(...))");
   capture_clock time;
   run(time, std::move(attachments)...);
+}
+/// An error that says what is missing: `run(in, path)` is `run(attach(in, path))`.
+template <class... Things>
+  requires(detail::pollable<std::remove_cvref_t<Things>> || ...)
+void run(Things&&...) noexcept {
+  static_assert(sizeof...(Things) == 0,
+                "runnel: run() needs attachments: run(attach(in, path)), run(time, "
+                "attach(in, path))");
 }
 
 }  // namespace runnel
@@ -30217,9 +30246,10 @@ struct hold {};
 #ifndef RUNNEL_FLOW_ENDS_HPP
 #define RUNNEL_FLOW_ENDS_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-#include <utility>  // move
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // remove_reference_t, is_lvalue_reference_v, is_invocable_v
+#include <utility>      // move
 
 namespace runnel {
 
@@ -30387,14 +30417,27 @@ struct shared_stage : stage_defaults {
   }
 };
 
+// The end at a device, or what stands in for one that cannot be, so that one error does not bring more.
+template <template <class> class Stage, class Device>
+[[nodiscard]] constexpr auto transmit_by(std::remove_reference_t<Device>& device) noexcept {
+  using type = std::remove_reference_t<Device>;
+  static_assert(transmitting_device<type>,
+                "runnel: transmit() needs a device that takes packets: pcap_writer, af_packet, ...; what open() "
+                "returned is a result: if it is good, transmit(*out)");
+  static_assert(!transmitting_device<type> || std::is_lvalue_reference_v<Device>,
+                "runnel: transmit() refers to the device, and this one would be gone: give it a name first");
+  if constexpr (transmitting_device<type>) return Stage<type>{device};
+  else return discard_stage{};
+}
+
 }  // namespace detail
 
 /// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full); what
 /// it takes and loses, if it says so by `lost()`, counts as drop_reason::transmit_error. Refers to the
 /// device, which must outlive the pipeline.
-template <transmitting_device Device>
-[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
-  return detail::transmit_stage<Device>{device};
+template <class Device>
+[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
+  return detail::transmit_by<detail::transmit_stage, Device>(device);
 }
 
 /// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
@@ -30405,9 +30448,9 @@ template <transmitting_device Device>
 /// path holds when it is destroyed goes back to its pool.
 ///
 ///     attach(lan, parse() | policy | transmit<hold>(wan))
-template <std::same_as<hold>, transmitting_device Device>
-[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
-  return detail::holding_transmit_stage<Device>{device};
+template <std::same_as<hold>, class Device>
+[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
+  return detail::transmit_by<detail::holding_transmit_stage, Device>(device);
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a
@@ -30514,8 +30557,9 @@ struct unshare_stage : stage_defaults {
 #ifndef RUNNEL_FLOW_QUEUE_HPP
 #define RUNNEL_FLOW_QUEUE_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_lvalue_reference_v, remove_reference_t
 
 namespace runnel {
 
@@ -30630,11 +30674,11 @@ struct enqueue_stage : stage_defaults {
 /// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
 /// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
-[[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
+[[nodiscard]] constexpr auto enqueue(Queue&& target) noexcept {
   static_assert(
-      requires(packet p) { target.push(static_cast<packet&&>(p)); },
-      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
-  return detail::enqueue_stage<Queue>{target};
+      std::is_lvalue_reference_v<Queue> && requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
+  return detail::enqueue_stage<std::remove_reference_t<Queue>>{target};
 }
 
 }  // namespace runnel
@@ -50284,7 +50328,10 @@ constexpr void check_early() noexcept {
                   "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
                   "instant or const subject&, and which returns a verdict or nothing; or rules");
   } else {
-    static_assert(rules_function<F>,
+    static_assert(!for_chains_only<F>,
+                  "runnel: rules that do more than decide stand in a chain, and there is none before the first packet: "
+                  "put chain<hook_point::prerouting>(rules(...)) behind parse()");
+    static_assert(rules_function<F> || for_chains_only<F>,
                   "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
                   "instant or const subject&, and which returns a verdict or nothing; or rules");
   }

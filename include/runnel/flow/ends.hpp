@@ -3,9 +3,10 @@
 #ifndef RUNNEL_FLOW_ENDS_HPP
 #define RUNNEL_FLOW_ENDS_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
-#include <utility>  // move
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // remove_reference_t, is_lvalue_reference_v, is_invocable_v
+#include <utility>      // move
 
 #include <runnel/flow/device_concepts.hpp>
 #include <runnel/flow/engine.hpp>
@@ -178,14 +179,27 @@ struct shared_stage : stage_defaults {
   }
 };
 
+// The end at a device, or what stands in for one that cannot be, so that one error does not bring more.
+template <template <class> class Stage, class Device>
+[[nodiscard]] constexpr auto transmit_by(std::remove_reference_t<Device>& device) noexcept {
+  using type = std::remove_reference_t<Device>;
+  static_assert(transmitting_device<type>,
+                "runnel: transmit() needs a device that takes packets: pcap_writer, af_packet, ...; what open() "
+                "returned is a result: if it is good, transmit(*out)");
+  static_assert(!transmitting_device<type> || std::is_lvalue_reference_v<Device>,
+                "runnel: transmit() refers to the device, and this one would be gone: give it a name first");
+  if constexpr (transmitting_device<type>) return Stage<type>{device};
+  else return discard_stage{};
+}
+
 }  // namespace detail
 
 /// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full); what
 /// it takes and loses, if it says so by `lost()`, counts as drop_reason::transmit_error. Refers to the
 /// device, which must outlive the pipeline.
-template <transmitting_device Device>
-[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
-  return detail::transmit_stage<Device>{device};
+template <class Device>
+[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
+  return detail::transmit_by<detail::transmit_stage, Device>(device);
 }
 
 /// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
@@ -196,9 +210,9 @@ template <transmitting_device Device>
 /// path holds when it is destroyed goes back to its pool.
 ///
 ///     attach(lan, parse() | policy | transmit<hold>(wan))
-template <std::same_as<hold>, transmitting_device Device>
-[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
-  return detail::holding_transmit_stage<Device>{device};
+template <std::same_as<hold>, class Device>
+[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
+  return detail::transmit_by<detail::holding_transmit_stage, Device>(device);
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a

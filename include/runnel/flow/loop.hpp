@@ -176,6 +176,9 @@ inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
     requires(Source& s) { s.wait(); } || !requires(Source& s) { s.wait_handle(); };
 template <class Attachment>
 inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
+
+template <class T>
+concept pollable = receiving_device<T> || pulled_source<T>;
 }  // namespace detail
 
 /// Joins a source - a receiving device, or a queue - to the pipeline that its packets go through, `Burst` at a time. A
@@ -184,7 +187,10 @@ inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_b
 template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 [[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
   constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
-  static_assert(is_source, "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp");
+  static_assert(
+      is_source,
+      "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "
+      "is a result: if it is good, attach(*in, ...)");
   using path_type = decltype(detail::as_pipeline(std::forward<Pipeline>(path)));
   if constexpr (!is_source) {
     return detail::nothing_attached{};
@@ -335,6 +341,7 @@ class loop : public stoppable {
 
 /// Runs attachments until all their sources are done, by a clock of the user's.
 template <clock Clock, class... Attachments>
+  requires(!(detail::pollable<Attachments> || ...))
 void run(Clock& time, Attachments... attachments) noexcept {
   loop<Clock, Attachments...>{time, std::move(attachments)...}.run();
 }
@@ -342,7 +349,7 @@ void run(Clock& time, Attachments... attachments) noexcept {
 /// device in the network needs a clock that goes on when nothing comes; one whose kind is only known at run time is
 /// let through, and then connections and neighbours grow older with packets only.
 template <class... Attachments>
-  requires(!(clock<Attachments> || ...))
+  requires(!(clock<Attachments> || ...) && !(detail::pollable<Attachments> || ...))
 void run(Attachments... attachments) noexcept {
   static_assert(
       (detail::goes_by_its_packets<Attachments> && ...),
@@ -350,6 +357,14 @@ void run(Attachments... attachments) noexcept {
       "nothing comes: real_clock time; run(time, attach(...))");
   capture_clock time;
   run(time, std::move(attachments)...);
+}
+/// An error that says what is missing: `run(in, path)` is `run(attach(in, path))`.
+template <class... Things>
+  requires(detail::pollable<std::remove_cvref_t<Things>> || ...)
+void run(Things&&...) noexcept {
+  static_assert(sizeof...(Things) == 0,
+                "runnel: run() needs attachments: run(attach(in, path)), run(time, "
+                "attach(in, path))");
 }
 
 }  // namespace runnel

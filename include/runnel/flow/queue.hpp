@@ -3,8 +3,9 @@
 #ifndef RUNNEL_FLOW_QUEUE_HPP
 #define RUNNEL_FLOW_QUEUE_HPP
 
-#include <cstddef>  // size_t
-#include <cstdint>  // uint64_t
+#include <cstddef>      // size_t
+#include <cstdint>      // uint64_t
+#include <type_traits>  // is_lvalue_reference_v, remove_reference_t
 
 #include <runnel/config.hpp>
 #include <runnel/flow/engine.hpp>
@@ -124,11 +125,11 @@ struct enqueue_stage : stage_defaults {
 /// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
 /// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
-[[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
+[[nodiscard]] constexpr auto enqueue(Queue&& target) noexcept {
   static_assert(
-      requires(packet p) { target.push(static_cast<packet&&>(p)); },
-      "runnel: enqueue() needs a queue: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
-  return detail::enqueue_stage<Queue>{target};
+      std::is_lvalue_reference_v<Queue> && requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
+  return detail::enqueue_stage<std::remove_reference_t<Queue>>{target};
 }
 
 }  // namespace runnel

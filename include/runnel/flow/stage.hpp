@@ -430,6 +430,10 @@ struct burst_stage : stage_defaults {
   F function;
 };
 
+// What only a chain runs: rules whose targets act, and such targets.
+template <class S>
+concept for_chains_only = requires { requires !S::is_rules; } || (requires { S::is_target; } && !native_stage<S>);
+
 // What stands in for something that is no stage, so that one error does not bring a hundred.
 struct not_a_stage : stage_defaults {
   static constexpr stage_kind kind = stage_kind::each;
@@ -439,7 +443,11 @@ struct not_a_stage : stage_defaults {
 // Turns whatever a user writes between two bars into a stage that the engine can call.
 template <class S>
 RUNNEL_INLINE constexpr auto as_stage(S s) noexcept {
-  static_assert(stage<S>,
+  static_assert(!for_chains_only<S>,
+                "runnel: rules that do more than decide stand in a chain: chain<hook_point::forward>(rules(when(...) "
+                ">> limit(bucket) >> accept)); snat, masquerade, dnat and redirect_here in the rules of "
+                "nat<postrouting>(translations, rules(...))");
+  static_assert(stage<S> || for_chains_only<S>,
                 "runnel: this is not a stage. A stage is a handler whose parameters are header views such as ipv4 or "
                 "mut<udp>, packet&, instant or const subject&, and which returns a verdict or nothing; an object with "
                 "'verdict operator()(packet&)' or 'void operator()(burst&)'; rules; or what parse(), xdp(), branch(), "

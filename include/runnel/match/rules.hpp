@@ -258,9 +258,13 @@ class counted_rules {
 /// The same rules with a counter each, as nft's `counter`. A pipeline takes a copy, which counts for itself: to read
 /// the counters of rules in a pipeline, let `[&](const subject& s) { return policy(s); }` stand there.
 template <class Rules>
-  requires requires { requires Rules::is_rules; }
-[[nodiscard]] constexpr counted_rules<Rules> counted(const Rules& r) noexcept {
-  return counted_rules<Rules>{r};
+  requires requires { Rules::is_rules; }
+[[nodiscard]] constexpr auto counted(const Rules& r) noexcept {
+  static_assert(Rules::is_rules,
+                "runnel: rules that do more than decide are counted by their chain: rule_counter hits[rules.size + 1]; "
+                "chain<hook_point::forward>(rules, policy, hits)");
+  if constexpr (Rules::is_rules) return counted_rules<Rules>{r};
+  else return counted_rules<rules_of<>>{rules_of<>{}};
 }
 
 }  // namespace runnel

@@ -154,11 +154,13 @@ constexpr bool check_type() noexcept {
     return false;
   } else if constexpr (std::is_same_v<value, ipv4_address>) {
     static_assert(std::is_same_v<V, ipv4_address>,
-                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}");
+                  "runnel: this field is an IPv4 address; compare it with one: ip::saddr == ipv4_address{10, 0, 0, 1}; "
+                  "for a prefix, ip::saddr.in(net(...))");
     return std::is_same_v<V, ipv4_address>;
   } else if constexpr (std::is_same_v<value, ipv6_address>) {
     static_assert(std::is_same_v<V, ipv6_address>,
-                  "runnel: this field is an IPv6 address; compare it with an ipv6_address");
+                  "runnel: this field is an IPv6 address; compare it with an ipv6_address; for a prefix, "
+                  "ip6::saddr.in(net(...))");
     return std::is_same_v<V, ipv6_address>;
   } else if constexpr (std::is_same_v<value, mac_address>) {
     static_assert(std::is_same_v<V, mac_address>,

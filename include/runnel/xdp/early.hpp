@@ -118,7 +118,10 @@ constexpr void check_early() noexcept {
                   "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
                   "instant or const subject&, and which returns a verdict or nothing; or rules");
   } else {
-    static_assert(rules_function<F>,
+    static_assert(!for_chains_only<F>,
+                  "runnel: rules that do more than decide stand in a chain, and there is none before the first packet: "
+                  "put chain<hook_point::prerouting>(rules(...)) behind parse()");
+    static_assert(rules_function<F> || for_chains_only<F>,
                   "runnel: xdp() needs a handler whose parameters are header views such as ipv4 or mut<udp>, frame&, "
                   "instant or const subject&, and which returns a verdict or nothing; or rules");
   }
