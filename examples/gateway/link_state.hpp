@@ -29,14 +29,16 @@ inline runnel::result<runnel::device::interface_status, runnel::error> status_of
 // connections outlive a restart.
 inline std::string trouble_of(const configuration::interface& c, runnel::device::any_device& device, bool keeps) {
   const std::string name = device.name();
+  // Of a TAP in another namespace the kernel knows nothing here.
+  const bool has_interface = (is_of_kernel(c) || c.device.starts_with("tap:") || c.device.starts_with("tun:")) &&
+                             c.device.find("netns=") == c.device.npos;
   if (const runnel::error* const why = device.failure(); why != nullptr) {
-    const bool deleted = !status_of(device);
+    const bool deleted = has_interface && !status_of(device);
     return (deleted ? name + " was deleted, and nothing goes by it any more" : std::string(why->message())) +
            ": restart the gateway " + (deleted ? "when it is there again" : "to open it again") +
            (keeps ? "; its connections stay (--state)" : "; without --state it forgets its connections");
   }
-  const bool has_interface = is_of_kernel(c) || c.device.starts_with("tap:") || c.device.starts_with("tun:");
-  if (!has_interface || c.device.find("netns=") != c.device.npos) return "";
+  if (!has_interface) return "";
   const auto is = status_of(device);
   if (!is) return "";  // it was moved to another namespace, or its device finds out soon that it was deleted
   if (!is->up) return name + " is down, and nothing goes by it: ip link set " + name + " up";

@@ -12,10 +12,12 @@
 #ifndef RUNNEL_ASSERT
 #ifdef NDEBUG
 #define RUNNEL_ASSERT(condition) ((void)0)
-#elif defined(__linux__) && __STDC_HOSTED__ && __has_include(<assert.h>)
-#include <cassert>  // __assert_fail
-#ifdef __GLIBC__
-// Not `assert` itself, which spells out each function template that it stands in, with all arguments.
+#else
+#include <cstddef>  // __GLIBC__
+#if defined(__GLIBC__) && !defined(__UCLIBC__)
+// What glibc's `assert` calls. Not that itself, which spells out each function template that it stands in, with all
+// arguments; nor its header, which would undo an `assert` of the user's.
+extern "C" void __assert_fail(const char*, const char*, unsigned, const char*) noexcept __attribute__((__noreturn__));
 #define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __assert_fail(#condition, __FILE__, __LINE__, __func__))
 #endif
 #endif

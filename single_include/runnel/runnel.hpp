@@ -89,10 +89,12 @@ class byte_count {
 #ifndef RUNNEL_ASSERT
 #ifdef NDEBUG
 #define RUNNEL_ASSERT(condition) ((void)0)
-#elif defined(__linux__) && __STDC_HOSTED__ && __has_include(<assert.h>)
-#include <cassert>  // __assert_fail
-#ifdef __GLIBC__
-// Not `assert` itself, which spells out each function template that it stands in, with all arguments.
+#else
+#include <cstddef>  // __GLIBC__
+#if defined(__GLIBC__) && !defined(__UCLIBC__)
+// What glibc's `assert` calls. Not that itself, which spells out each function template that it stands in, with all
+// arguments; nor its header, which would undo an `assert` of the user's.
+extern "C" void __assert_fail(const char*, const char*, unsigned, const char*) noexcept __attribute__((__noreturn__));
 #define RUNNEL_ASSERT(condition) ((condition) ? (void)0 : __assert_fail(#condition, __FILE__, __LINE__, __func__))
 #endif
 #endif
@@ -3361,6 +3363,8 @@ struct any_taker {
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
 ///   has nothing to do sleeps on those of all its devices;
+/// - `wait()`: sleeps until `receive` may have something, for loops whose clock cannot; returns at once where there is
+///   nothing to wait for. A source with a handle and without this is one in the network: `run` asks for a clock;
 /// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
 ///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
 ///   it, and looks again each 100 us;
@@ -10846,7 +10850,7 @@ struct range_of {
   Last last;
 };
 /// The values from `first` to `last`, both included. That `first` is above `last` is an error in a `constexpr` rule,
-/// and in others where an optimising compiler sees it; at run time it is an assertion, and no value is in it.
+/// and in others where GCC sees it when it optimises; at run time it is an assertion, and no value is in it.
 template <class First, class Last>
 [[nodiscard]] constexpr range_of<First, Last> range(First first, Last last) noexcept {
   return {first, last};
@@ -10939,12 +10943,13 @@ inline void this_value_does_not_fit_into_the_field() noexcept {
 inline void the_first_value_of_this_range_is_above_its_last() noexcept {
   RUNNEL_ASSERT(false && "runnel: the first value of this range is above its last");
 }
-// What an optimising compiler refuses where a rule is no constant expression and yet made of constants. Never defined.
+// What GCC refuses when it optimises, where a rule is no constant expression and yet made of constants. Never defined.
 [[gnu::error("runnel: this value does not fit into the field")]] void constant_does_not_fit() noexcept;
 [[gnu::error("runnel: the first value of this range is above its last")]] void constants_upside_down() noexcept;
 
 // Whether the optimiser sees a constant here, where everything around is inlined. Asked before a value is looked at:
-// behind `if (wrong)` it may know what one of run time is. Not for code that is not optimised, where calls stay.
+// behind `if (wrong)` it may know what one of run time is. Not for code that is not optimised, where calls stay, nor
+// with Clang, which asks after it has unrolled loops over tables whose entries may all be right when they are used.
 [[nodiscard]] RUNNEL_INLINE constexpr bool optimiser_knows(std::uint64_t k) noexcept {
   return !std::is_constant_evaluated() && __builtin_constant_p(k);
 }
@@ -10954,14 +10959,14 @@ inline void the_first_value_of_this_range_is_above_its_last() noexcept {
 
 template <class Key>
 RUNNEL_INLINE constexpr void check_fits(const Key& k, const Key& most) noexcept {
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !defined(__clang__)
   if (optimiser_knows(k) && key_less(most, k)) constant_does_not_fit();
 #endif
   if (key_less(most, k)) this_value_does_not_fit_into_the_field();
 }
 template <class Key>
 RUNNEL_INLINE constexpr void check_order(const Key& first, const Key& last) noexcept {
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !defined(__clang__)
   if (optimiser_knows(first) && optimiser_knows(last) && key_less(last, first)) constants_upside_down();
 #endif
   if (key_less(last, first)) the_first_value_of_this_range_is_above_its_last();
@@ -11274,7 +11279,7 @@ struct always : expression_operators {
 };
 
 /// Compares a value of the packet with a constant. A packet without the header meets no comparison. A number that the
-/// field cannot hold is an error in a `constexpr` rule, and in others where an optimising compiler sees that it is one.
+/// field cannot hold is an error in a `constexpr` rule, and in others where GCC, optimising, sees that it is one.
 /// Of run time it is an assertion; where those are off, no packet's value is equal to it. @{
 template <match_operand L, class R>
 [[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {
@@ -13697,7 +13702,7 @@ template <bool Inside, match_operand Operand, class What>
   } else if constexpr (std::is_same_v<type, prefix> &&
                        (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
     const bool same = std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6();
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !defined(__clang__)
     if (detail::optimiser_knows(same) && !same) detail::constant_of_other_family();
 #endif
     if (same) {
@@ -21013,8 +21018,8 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// Sleeps until there may be something to receive, a second at most, or a signal comes; returns at once where nobody
-  /// knows. For loops that do not sleep by their clock.
+  /// Sleeps until there may be something to receive, or a signal comes, of a device in the network a second at most;
+  /// returns at once where nobody knows. For loops that do not sleep by their clock.
   void wait() noexcept { held_->wait(); }
   /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
@@ -23031,8 +23036,9 @@ class pcap_reader {
     if (holds_) return held_due();
     return finished_ || !regular_ ? never : instant{INT64_MIN};
   }
-  /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
-  [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
+  /// The file descriptor that becomes readable when there is more; -1 where nobody has to wait for that: of a regular
+  /// file, at the end, while a packet waits until it is due.
+  [[nodiscard]] int wait_handle() const noexcept { return regular_ || finished_ || holds_ ? -1 : file_.get(); }
   /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
   void wait() const noexcept {
     ::pollfd watched{wait_handle(), POLLIN, 0};
@@ -28696,9 +28702,10 @@ class attachment {
       else if (!source_->wakes(*by)) waits.again();
     }
   }
-  /// Waits until the source has something, if it can do that by itself.
+  /// Waits until the source has something, if it can do that by itself; not while a full end holds packets.
   void wait_by_itself() noexcept {
-    if constexpr (requires { source_->wait(); }) source_->wait();
+    if constexpr (requires { source_->wait(); })
+      if (!detail::holds_packets(path_.stages())) source_->wait();
   }
   /// The pipeline, for `describe` and `totals`.
   [[nodiscard]] auto& path() noexcept { return path_; }
@@ -28858,7 +28865,8 @@ class loop : public stoppable {
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
   /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
-  /// pipe does, and the clock stands still meanwhile, whatever is due: what comes may be older.
+  /// pipe does. One that goes by its packets (`seen()`) stands still meanwhile, whatever is due: what comes may be
+  /// older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -28878,8 +28886,9 @@ class loop : public stoppable {
       if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); }) {
         clock_->wait_until(waits.due(), entries, waits.size());
       } else {
-        // What others fill may have something at any time, and of any time: the clock stands still until it has.
-        const bool anything_may_come = waits.size() != 0;
+        // What others fill may have something at any time, and of any time: a clock that goes by it stands still.
+        constexpr bool by_packets = requires(instant t) { clock_->seen(t); };
+        const bool anything_may_come = by_packets && waits.size() != 0;
         if ((anything_may_come || waits.due() == never) && attachments_.left() == 1) attachments_.wait_by_itself();
         else if constexpr (requires { clock_->wait_until(waits.due()); })
           if (!anything_may_come) clock_->wait_until(waits.due());
@@ -30417,17 +30426,27 @@ struct shared_stage : stage_defaults {
   }
 };
 
-// The end at a device, or what stands in for one that cannot be, so that one error does not bring more.
-template <template <class> class Stage, class Device>
-[[nodiscard]] constexpr auto transmit_by(std::remove_reference_t<Device>& device) noexcept {
-  using type = std::remove_reference_t<Device>;
-  static_assert(transmitting_device<type>,
+// What is given to transmit() by mistake: a device that would be gone, one that only receives, the result of an open().
+// Nothing else, for users have functions of this name.
+template <class Device>
+concept no_device_to_transmit_by =
+    (transmitting_device<std::remove_reference_t<Device>> && !std::is_lvalue_reference_v<Device>) ||
+    (!transmitting_device<std::remove_reference_t<Device>> &&
+     (receiving_device<std::remove_reference_t<Device>> || requires(Device& d) {
+       d.error();
+       d.has_value();
+       *d;
+     }));
+// What stands in for its end, so that one error does not bring more.
+template <class Device>
+[[nodiscard]] constexpr discard_stage cannot_transmit() noexcept {
+  constexpr bool takes_packets = transmitting_device<std::remove_reference_t<Device>>;
+  static_assert(takes_packets,
                 "runnel: transmit() needs a device that takes packets: pcap_writer, af_packet, ...; what open() "
                 "returned is a result: if it is good, transmit(*out)");
-  static_assert(!transmitting_device<type> || std::is_lvalue_reference_v<Device>,
+  static_assert(!takes_packets || std::is_lvalue_reference_v<Device>,
                 "runnel: transmit() refers to the device, and this one would be gone: give it a name first");
-  if constexpr (transmitting_device<type>) return Stage<type>{device};
-  else return discard_stage{};
+  return {};
 }
 
 }  // namespace detail
@@ -30435,9 +30454,14 @@ template <template <class> class Stage, class Device>
 /// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full); what
 /// it takes and loses, if it says so by `lost()`, counts as drop_reason::transmit_error. Refers to the
 /// device, which must outlive the pipeline.
-template <class Device>
-[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
-  return detail::transmit_by<detail::transmit_stage, Device>(device);
+template <transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::transmit_stage<Device>{device};
+}
+/// An error that says what is missing.
+template <detail::no_device_to_transmit_by Device>
+[[nodiscard]] constexpr auto transmit(Device&&) noexcept {
+  return detail::cannot_transmit<Device>();
 }
 
 /// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
@@ -30448,9 +30472,14 @@ template <class Device>
 /// path holds when it is destroyed goes back to its pool.
 ///
 ///     attach(lan, parse() | policy | transmit<hold>(wan))
-template <std::same_as<hold>, class Device>
-[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
-  return detail::transmit_by<detail::holding_transmit_stage, Device>(device);
+template <std::same_as<hold>, transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::holding_transmit_stage<Device>{device};
+}
+/// An error that says what is missing.
+template <std::same_as<hold>, detail::no_device_to_transmit_by Device>
+[[nodiscard]] constexpr auto transmit(Device&&) noexcept {
+  return detail::cannot_transmit<Device>();
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a
@@ -30674,11 +30703,20 @@ struct enqueue_stage : stage_defaults {
 /// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
 /// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
+[[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
+  static_assert(
+      requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
+  return detail::enqueue_stage<Queue>{target};
+}
+/// An error that says what is missing: the queue would be gone.
+template <class Queue>
+  requires(!std::is_lvalue_reference_v<Queue> && requires(Queue& q, packet p) { q.push(static_cast<packet&&>(p)); })
 [[nodiscard]] constexpr auto enqueue(Queue&& target) noexcept {
   static_assert(
-      std::is_lvalue_reference_v<Queue> && requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      std::is_lvalue_reference_v<Queue>,
       "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
-  return detail::enqueue_stage<std::remove_reference_t<Queue>>{target};
+  return detail::enqueue_stage<Queue>{target};
 }
 
 }  // namespace runnel

@@ -156,6 +156,7 @@ TEST_CASE("a record longer than the block, and than a pipe gives at once, is rea
   }
   CHECK(all == expected);
   CHECK(slow->failure() == nullptr);
+  CHECK(slow->wait_handle() == -1);  // at the end
 }
 
 namespace {

@@ -240,6 +240,34 @@ TEST_CASE("while a pipe may have older packets, the capture clock does not jump 
   CHECK(rung == "3");  // at the first packet behind it
 }
 
+TEST_CASE("by a clock that goes on by itself, a quiet pipe keeps no timer waiting") {
+  // All that such a clock has is the time.
+  struct ticking_clock {
+    instant t{};
+    instant now() { return t = t + milliseconds(1); }
+  };
+  struct quiet_pipe : piped_source {
+    const bool* over;
+    unsigned* waited;
+    bool done() const { return *over; }
+    void wait() { ++*waited; }
+  };
+  counted_pool memory;
+  struct alarm {
+    bool rung = false;
+    void ring(instant) { rung = true; }
+  } a;
+  unsigned waited = 0;
+  quiet_pipe pipe{{&memory.get(), 1}, &a.rung, &waited};
+  timer_wheel timers{nanoseconds(1)};
+  timer soon = timer::calling<&alarm::ring>(a);
+  timers.schedule(soon, instant{50'000'000});
+  ticking_clock time;
+  run(time, attach(pipe, discard), attach(timers));
+  CHECK(a.rung);
+  CHECK(waited == 0);
+}
+
 TEST_CASE("timers among the attachments run when they are due, and do not keep the loop alive") {
   counted_pool memory;
   scheduled_source source{&memory.get(), instant{3'000'000}, 1, {}};

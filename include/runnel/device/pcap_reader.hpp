@@ -144,8 +144,9 @@ class pcap_reader {
     if (holds_) return held_due();
     return finished_ || !regular_ ? never : instant{INT64_MIN};
   }
-  /// The file descriptor that becomes readable when there is more; -1 for a regular file, which needs no waiting.
-  [[nodiscard]] int wait_handle() const noexcept { return regular_ ? -1 : file_.get(); }
+  /// The file descriptor that becomes readable when there is more; -1 where nobody has to wait for that: of a regular
+  /// file, at the end, while a packet waits until it is due.
+  [[nodiscard]] int wait_handle() const noexcept { return regular_ || finished_ || holds_ ? -1 : file_.get(); }
   /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
   void wait() const noexcept {
     ::pollfd watched{wait_handle(), POLLIN, 0};

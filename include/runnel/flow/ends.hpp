@@ -179,17 +179,27 @@ struct shared_stage : stage_defaults {
   }
 };
 
-// The end at a device, or what stands in for one that cannot be, so that one error does not bring more.
-template <template <class> class Stage, class Device>
-[[nodiscard]] constexpr auto transmit_by(std::remove_reference_t<Device>& device) noexcept {
-  using type = std::remove_reference_t<Device>;
-  static_assert(transmitting_device<type>,
+// What is given to transmit() by mistake: a device that would be gone, one that only receives, the result of an open().
+// Nothing else, for users have functions of this name.
+template <class Device>
+concept no_device_to_transmit_by =
+    (transmitting_device<std::remove_reference_t<Device>> && !std::is_lvalue_reference_v<Device>) ||
+    (!transmitting_device<std::remove_reference_t<Device>> &&
+     (receiving_device<std::remove_reference_t<Device>> || requires(Device& d) {
+       d.error();
+       d.has_value();
+       *d;
+     }));
+// What stands in for its end, so that one error does not bring more.
+template <class Device>
+[[nodiscard]] constexpr discard_stage cannot_transmit() noexcept {
+  constexpr bool takes_packets = transmitting_device<std::remove_reference_t<Device>>;
+  static_assert(takes_packets,
                 "runnel: transmit() needs a device that takes packets: pcap_writer, af_packet, ...; what open() "
                 "returned is a result: if it is good, transmit(*out)");
-  static_assert(!transmitting_device<type> || std::is_lvalue_reference_v<Device>,
+  static_assert(!takes_packets || std::is_lvalue_reference_v<Device>,
                 "runnel: transmit() refers to the device, and this one would be gone: give it a name first");
-  if constexpr (transmitting_device<type>) return Stage<type>{device};
-  else return discard_stage{};
+  return {};
 }
 
 }  // namespace detail
@@ -197,9 +207,14 @@ template <template <class> class Stage, class Device>
 /// Ends a path at a device. What the device does not take is dropped (drop_reason::transmit_full); what
 /// it takes and loses, if it says so by `lost()`, counts as drop_reason::transmit_error. Refers to the
 /// device, which must outlive the pipeline.
-template <class Device>
-[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
-  return detail::transmit_by<detail::transmit_stage, Device>(device);
+template <transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::transmit_stage<Device>{device};
+}
+/// An error that says what is missing.
+template <detail::no_device_to_transmit_by Device>
+[[nodiscard]] constexpr auto transmit(Device&&) noexcept {
+  return detail::cannot_transmit<Device>();
 }
 
 /// The same, but what the device does not take is held, up to a burst of 256, and offered again in each round; until it
@@ -210,9 +225,14 @@ template <class Device>
 /// path holds when it is destroyed goes back to its pool.
 ///
 ///     attach(lan, parse() | policy | transmit<hold>(wan))
-template <std::same_as<hold>, class Device>
-[[nodiscard]] constexpr auto transmit(Device&& device) noexcept {
-  return detail::transmit_by<detail::holding_transmit_stage, Device>(device);
+template <std::same_as<hold>, transmitting_device Device>
+[[nodiscard]] constexpr auto transmit(Device& device) noexcept {
+  return detail::holding_transmit_stage<Device>{device};
+}
+/// An error that says what is missing.
+template <std::same_as<hold>, detail::no_device_to_transmit_by Device>
+[[nodiscard]] constexpr auto transmit(Device&&) noexcept {
+  return detail::cannot_transmit<Device>();
 }
 
 /// Ends a path on purpose: each packet is dropped and counted as drop_reason::discarded. Takes frames as they are, so a

@@ -98,9 +98,10 @@ class attachment {
       else if (!source_->wakes(*by)) waits.again();
     }
   }
-  /// Waits until the source has something, if it can do that by itself.
+  /// Waits until the source has something, if it can do that by itself; not while a full end holds packets.
   void wait_by_itself() noexcept {
-    if constexpr (requires { source_->wait(); }) source_->wait();
+    if constexpr (requires { source_->wait(); })
+      if (!detail::holds_packets(path_.stages())) source_->wait();
   }
   /// The pipeline, for `describe` and `totals`.
   [[nodiscard]] auto& path() noexcept { return path_; }
@@ -260,7 +261,8 @@ class loop : public stoppable {
   /// Waits until a source may have something, for a round that found nothing; not at all when none ever will. The clock
   /// does the waiting, if it can: `wait_until(due, entries, n)` on file descriptors, or `wait_until(due)`. With a clock
   /// that cannot wait on file descriptors, the only source that is left waits by itself (`wait()`), as a reader of a
-  /// pipe does, and the clock stands still meanwhile, whatever is due: what comes may be older.
+  /// pipe does. One that goes by its packets (`seen()`) stands still meanwhile, whatever is due: what comes may be
+  /// older.
   void wait() noexcept {
     if (done()) return;
     constexpr std::size_t handles = (detail::handles_of<Attachments> + ... + 0);
@@ -280,8 +282,9 @@ class loop : public stoppable {
       if constexpr (requires { clock_->wait_until(waits.due(), entries, waits.size()); }) {
         clock_->wait_until(waits.due(), entries, waits.size());
       } else {
-        // What others fill may have something at any time, and of any time: the clock stands still until it has.
-        const bool anything_may_come = waits.size() != 0;
+        // What others fill may have something at any time, and of any time: a clock that goes by it stands still.
+        constexpr bool by_packets = requires(instant t) { clock_->seen(t); };
+        const bool anything_may_come = by_packets && waits.size() != 0;
         if ((anything_may_come || waits.due() == never) && attachments_.left() == 1) attachments_.wait_by_itself();
         else if constexpr (requires { clock_->wait_until(waits.due()); })
           if (!anything_may_come) clock_->wait_until(waits.due());

@@ -125,11 +125,20 @@ struct enqueue_stage : stage_defaults {
 /// Ends a path at a queue, or at a ring to another thread (`packet_ring`). What does not fit, or a queue gives up, is
 /// counted here. Refers to the queue, which must outlive the pipeline.
 template <class Queue>
+[[nodiscard]] constexpr auto enqueue(Queue& target) noexcept {
+  static_assert(
+      requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
+  return detail::enqueue_stage<Queue>{target};
+}
+/// An error that says what is missing: the queue would be gone.
+template <class Queue>
+  requires(!std::is_lvalue_reference_v<Queue> && requires(Queue& q, packet p) { q.push(static_cast<packet&&>(p)); })
 [[nodiscard]] constexpr auto enqueue(Queue&& target) noexcept {
   static_assert(
-      std::is_lvalue_reference_v<Queue> && requires(packet p) { target.push(static_cast<packet&&>(p)); },
+      std::is_lvalue_reference_v<Queue>,
       "runnel: enqueue() needs a queue with a name: queue<drop_tail, 1024> q; ... enqueue(q), or a packet_ring");
-  return detail::enqueue_stage<std::remove_reference_t<Queue>>{target};
+  return detail::enqueue_stage<Queue>{target};
 }
 
 }  // namespace runnel

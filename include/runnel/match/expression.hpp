@@ -180,7 +180,7 @@ struct always : expression_operators {
 };
 
 /// Compares a value of the packet with a constant. A packet without the header meets no comparison. A number that the
-/// field cannot hold is an error in a `constexpr` rule, and in others where an optimising compiler sees that it is one.
+/// field cannot hold is an error in a `constexpr` rule, and in others where GCC, optimising, sees that it is one.
 /// Of run time it is an assertion; where those are off, no packet's value is equal to it. @{
 template <match_operand L, class R>
 [[nodiscard]] RUNNEL_INLINE constexpr comparison<L, relation::equal> operator==(const L& l, const R& r) noexcept {

@@ -190,7 +190,7 @@ template <bool Inside, match_operand Operand, class What>
   } else if constexpr (std::is_same_v<type, prefix> &&
                        (std::is_same_v<value, ipv4_address> || std::is_same_v<value, ipv6_address>)) {
     const bool same = std::is_same_v<value, ipv4_address> ? what.is_v4() : what.is_v6();
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !defined(__clang__)
     if (detail::optimiser_knows(same) && !same) detail::constant_of_other_family();
 #endif
     if (same) {
