@@ -23039,10 +23039,10 @@ class pcap_reader {
   /// The file descriptor that becomes readable when there is more; -1 where nobody has to wait for that: of a regular
   /// file, at the end, while a packet waits until it is due.
   [[nodiscard]] int wait_handle() const noexcept { return regular_ || finished_ || holds_ ? -1 : file_.get(); }
-  /// Sleeps until a pipe has more, or a signal comes; returns at once for a regular file.
+  /// Sleeps until a pipe has more, or a signal comes; returns at once where there is no handle.
   void wait() const noexcept {
     ::pollfd watched{wait_handle(), POLLIN, 0};
-    if (watched.fd >= 0 && !done()) (void)::poll(&watched, 1, -1);
+    if (watched.fd >= 0) (void)::poll(&watched, 1, -1);
   }
 
  private:
@@ -23086,7 +23086,7 @@ class pcap_reader {
 #endif
     // The header decides whether this is a capture at all, so open() waits for it.
     while (!reader.parser_.started()) {
-      if (!reader.finished_) reader.wait();
+      reader.wait();
       (void)reader.next(0, into_array(nullptr));
       if (reader.failed_) return reader.failure_;
     }
@@ -28782,6 +28782,7 @@ inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
 template <class Attachment>
 inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
 
+// What a loop takes packets from.
 template <class T>
 concept pollable = receiving_device<T> || pulled_source<T>;
 }  // namespace detail
@@ -28791,7 +28792,7 @@ concept pollable = receiving_device<T> || pulled_source<T>;
 /// the compile errors. Refers to the source, which must outlive it.
 template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 [[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
-  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
+  constexpr bool is_source = detail::pollable<Source>;
   static_assert(
       is_source,
       "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "

@@ -178,6 +178,7 @@ inline constexpr bool goes_by_its_packets<attachment<Burst, Source, Pipeline>> =
 template <class Attachment>
 inline constexpr bool goes_by_its_packets<attachment_group<Attachment>> = goes_by_its_packets<Attachment>;
 
+// What a loop takes packets from.
 template <class T>
 concept pollable = receiving_device<T> || pulled_source<T>;
 }  // namespace detail
@@ -187,7 +188,7 @@ concept pollable = receiving_device<T> || pulled_source<T>;
 /// the compile errors. Refers to the source, which must outlive it.
 template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 [[nodiscard]] constexpr auto attach(Source& source, Pipeline&& path, attach_options options = {}) noexcept {
-  constexpr bool is_source = receiving_device<Source> || pulled_source<Source>;
+  constexpr bool is_source = detail::pollable<Source>;
   static_assert(
       is_source,
       "runnel: attach() needs a device that receives, or a queue: see device_concepts.hpp; what open() returned "
