@@ -127,7 +127,7 @@ TEST_CASE("what cannot be opened is explained") {
   CHECK(says(why({.blocks = 4'000'000'000, .block_size = 1u << 30}), "choose fewer or smaller blocks"));
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   const std::uint64_t all = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * page;
-  const auto too_many = static_cast<std::uint32_t>((all >> 20) * 3 / 4 + 1);
+  const auto too_many = static_cast<std::uint32_t>((all / 4 * 3 >> 20) + 1);
   CHECK(says(why({.blocks = too_many, .block_size = 1u << 20}), "Cannot allocate memory: choose fewer or smaller"));
   CHECK(says(why({.blocks = 2, .transmit_slots = 4'000'000'000}), "choose fewer transmit_slots"));
   {
