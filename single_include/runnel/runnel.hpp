@@ -14382,7 +14382,9 @@ struct af_xdp_statistics {
   std::uint64_t received_bytes = 0;     ///< their bytes
   std::uint64_t gathered = 0;           ///< of these, jumbo frames that were copied to one slot
   std::uint64_t too_long = 0;           ///< packets that came and were longer than a slot: dropped
-  std::uint64_t transmitted = 0;        ///< packets put on transmit rings
+  /// Packets put on transmit rings. What the driver drops behind them the interface counts (`ip -s link`, TX dropped):
+  /// a veth does when the other end is too slow, and has an XDP program.
+  std::uint64_t transmitted = 0;
   std::uint64_t transmitted_bytes = 0;  ///< their bytes
   std::uint64_t copied = 0;             ///< of these, packets that had to be copied to a slot first
   std::uint64_t lost = 0;               ///< packets taken and not sent: too long, too short, to be cut, or the NIC gone
