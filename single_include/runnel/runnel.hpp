@@ -38855,6 +38855,7 @@ class fragment_store {
     std::uint8_t ecn : 4 = 0;  // a bit for each value that was seen
     std::uint8_t refused : 1 = 0;
     std::uint8_t passing : 1 = 0;  // the first fragment has gone on
+    std::uint8_t away : 1 = 0;     // `home` is another thread's
     // What later fragments are told: how connection tracking finds them.
     std::uint8_t word = 0;
     std::uint32_t ports = 0;
@@ -39180,6 +39181,10 @@ class fragment_table : public detail::fragment_store {
       return pass;
     return take(p, now);
   }
+  /// Fragments that came from other threads, as those of a `steer` do, are copied to `memory`, a pool of this thread
+  /// which outlives the table. Without this they are held as they are, and joined with those of one and the same pool
+  /// only: for a pool gives slots to its own thread alone.
+  void copies_to(pool& memory) noexcept { memory_ = &memory; }
   /// Has `f(context, packet, now)` called for datagrams that time out; null for nobody.
   void on_timeout(timeout_function f, void* context = nullptr) noexcept {
     timeout_ = f;
@@ -39231,15 +39236,19 @@ class fragment_table : public detail::fragment_store {
     drop_reason why = find_place(d, f, at);
     if (why != drop_reason::none) return why;
     datagram& g = datagrams_[d];
-    if (g.home == nullptr) g.home = &p.home();
     std::uint32_t buffers = 1;
-    if (!p.is_plain() || g.home != &p.home()) [[unlikely]] {
-      if (!own(g, f, p)) {
-        ++statistics_.no_packet;
-        return drop_reason::no_packet;
+    if (!p.is_plain() || (g.home != nullptr && g.home != &p.home())) [[unlikely]] {
+      why = own(g, f, p);
+      if (why != drop_reason::none) {
+        if (why == drop_reason::no_packet) ++statistics_.no_packet;
+        return why;
       }
       // Counted only now: what was lent may need more slots than it had buffers.
       buffers = buffers_of(p);
+    }
+    if (g.home == nullptr) {
+      g.home = &p.home();
+      g.away = p.is_away() ? 1 : 0;
     }
     why = make_room(d, buffers);
     if (why != drop_reason::none) return why;
@@ -39249,15 +39258,19 @@ class fragment_table : public detail::fragment_store {
     return drop_reason::none;
   }
   // Makes the bytes ones that may be kept, and of fragment 0 written to, in the pool of the others.
-  [[nodiscard, gnu::noinline]] static bool own(const datagram& g, const detail::fragment_place& f, packet& p) noexcept {
-    if (!p.keep()) return false;
-    if (g.home != &p.home()) {
-      packet copied = p.copy(*g.home);
-      if (!copied) return false;
+  [[nodiscard, gnu::noinline]] drop_reason own(const datagram& g, const detail::fragment_place& f,
+                                               packet& p) const noexcept {
+    if (!p.keep()) return drop_reason::no_packet;
+    pool* const to = g.home != nullptr ? g.home : p.is_away() ? memory_ : nullptr;
+    if (to != nullptr && to != &p.home()) {
+      // Only its own thread takes slots from a pool.
+      if (g.away) return drop_reason::other_thread;
+      packet copied = p.copy(*to);
+      if (!copied) return drop_reason::no_packet;
       p = static_cast<packet&&>(copied);
     }
-    if (f.begin == 0) return !p.is_shared() || p.unshare();
-    return f.header <= p.length();
+    const bool good = f.begin == 0 ? !p.is_shared() || p.unshare() : f.header <= p.length();
+    return good ? drop_reason::none : drop_reason::no_packet;
   }
   // Takes off the headers of a later fragment, and the padding of the link.
   static void cut_to_size(const detail::fragment_place& f, packet& p) noexcept {
@@ -39284,6 +39297,8 @@ class fragment_table : public detail::fragment_store {
     unlink(d);
     return whole;
   }
+
+  pool* memory_ = nullptr;
 };
 
 /// A table in memory of its own, of a size known at compile time: for microcontrollers, and for static storage. Made
@@ -39337,9 +39352,10 @@ struct defragment_stage : stage_defaults {
 /// Takes the fragments of IPv4 and IPv6 datagrams, and passes on each datagram when the last of them has come: headers,
 /// layers and lengths as if it had come in one packet, chained as its payload is. A fragment that is held counts as
 /// `stolen`. Drops fragments that cannot be right (drop_reason::ip_fragment, ip_checksum), duplicates
-/// (fragment_duplicate), what is too much (fragments_full), and what the pool has no slot for (no_packet). Everything
-/// else passes at the cost of one test. Refers to the table, which must outlive the pipeline; several paths of one
-/// thread may share one.
+/// (fragment_duplicate), what is too much (fragments_full), what the pool has no slot for (no_packet), and what other
+/// threads have handed over from several pools (other_thread) where the table does not `copies_to` one of its own.
+/// Everything else passes at the cost of one test. Refers to the table, which must outlive the pipeline; several paths
+/// of one thread may share one.
 [[nodiscard]] constexpr detail::defragment_stage defragment(fragment_table& fragments) noexcept {
   return detail::defragment_stage{fragments};
 }

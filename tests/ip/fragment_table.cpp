@@ -508,6 +508,37 @@ TEST_CASE("bytes that are not the packet's own: shared, lent, of another pool, i
     CHECK(&t.whole.home() == &t.memory.get());
     other.check_all_home();
   }
+  SUBCASE("those that came from another thread are joined, but nothing is copied into its pool") {
+    counted_pool other{slots};
+    const auto from_other = [&](const octets& piece_of_it) {
+      packet p = received(other, piece_of_it);
+      REQUIRE(p.send_away());
+      return p;
+    };
+    CHECK(t.put(from_other(pieces[2])) == "held");
+    const std::uint32_t left = other->available();
+    CHECK(t.put(received(t.memory, pieces[0])) == "other_thread");
+    CHECK(other->available() == left);
+    CHECK(t.put(from_other(pieces[0])) == "held");
+    CHECK(t.put(from_other(pieces[1])) == "whole");
+    check_same(t.whole, frame);
+    t.whole.reset();
+    // The other way round it is this thread's pool.
+    CHECK(t.put(received(t.memory, pieces[1])) == "held");
+    CHECK(t.put(from_other(pieces[0])) == "held");
+    CHECK(t.put(from_other(pieces[2])) == "whole");
+    check_same(t.whole, frame);
+    t.whole.reset();
+    // And where the table has a pool of this thread.
+    t.table->copies_to(t.memory);
+    counted_pool third{slots};
+    CHECK(t.put(from_other(pieces[2])) == "held");
+    CHECK(t.put(received(third, pieces[0])) == "held");
+    CHECK(t.put(from_other(pieces[1])) == "whole");
+    check_same(t.whole, frame);
+    CHECK(&t.whole.home() == &t.memory.get());
+    other.check_all_home();
+  }
   SUBCASE("a fragment in several buffers counts as many") {
     packet p = received(t.memory, pieces[1]);
     REQUIRE(p.trim(50));

@@ -42,9 +42,10 @@ struct defragment_stage : stage_defaults {
 /// Takes the fragments of IPv4 and IPv6 datagrams, and passes on each datagram when the last of them has come: headers,
 /// layers and lengths as if it had come in one packet, chained as its payload is. A fragment that is held counts as
 /// `stolen`. Drops fragments that cannot be right (drop_reason::ip_fragment, ip_checksum), duplicates
-/// (fragment_duplicate), what is too much (fragments_full), and what the pool has no slot for (no_packet). Everything
-/// else passes at the cost of one test. Refers to the table, which must outlive the pipeline; several paths of one
-/// thread may share one.
+/// (fragment_duplicate), what is too much (fragments_full), what the pool has no slot for (no_packet), and what other
+/// threads have handed over from several pools (other_thread) where the table does not `copies_to` one of its own.
+/// Everything else passes at the cost of one test. Refers to the table, which must outlive the pipeline; several paths
+/// of one thread may share one.
 [[nodiscard]] constexpr detail::defragment_stage defragment(fragment_table& fragments) noexcept {
   return detail::defragment_stage{fragments};
 }

@@ -108,6 +108,7 @@ class fragment_store {
     std::uint8_t ecn : 4 = 0;  // a bit for each value that was seen
     std::uint8_t refused : 1 = 0;
     std::uint8_t passing : 1 = 0;  // the first fragment has gone on
+    std::uint8_t away : 1 = 0;     // `home` is another thread's
     // What later fragments are told: how connection tracking finds them.
     std::uint8_t word = 0;
     std::uint32_t ports = 0;
