@@ -36135,8 +36135,9 @@ namespace detail {
   const std::uint32_t first = a.value() >> 24;
   return first != 0 && first != 127 && first < 224;
 }
+// IPv4-mapped ones are for programs, not for packets: an IPv6 packet must not reach what is known of IPv4.
 [[nodiscard]] constexpr bool is_one_host(const ipv6_address& a) noexcept {
-  return !a.is_unspecified() && !a.is_loopback() && !a.is_multicast();
+  return !a.is_unspecified() && !a.is_loopback() && !a.is_multicast() && !is_mapped(a);
 }
 
 // Options by which the sender chooses the way (RFC 791 §3.1): the type octets.
@@ -36252,7 +36253,8 @@ struct echo_decision {
     }
     if (found.has<ipv6>() && found.has<icmpv6>()) {
       if (found.get<icmpv6>().message_type() != icmpv6::echo_request.type) return other{};
-      return here.is_own(found.get<ipv6>().destination()) ? answer6(p, found) : ways{other{}};
+      const ipv6_address to = found.get<ipv6>().destination();
+      return here.is_own(to) && !is_mapped(to) ? answer6(p, found) : ways{other{}};
     }
     return other{};
   }
@@ -37390,6 +37392,7 @@ namespace detail {
                                       const mac_address& from, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source(), target = m.target();
+  if (is_mapped(source) || is_mapped(target)) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
     if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
@@ -37427,7 +37430,7 @@ namespace detail {
                                       instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
-  if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+  if ((said && said->is_multicast()) || is_mapped(m.target())) return drop_reason::neighbour_malformed;
   const interface_address* const own = table.link().addresses.find(m.target());
   if (own != nullptr && own->is_claimed()) {
     table.in_conflict(m.target(), said ? *said : from, now);
@@ -40466,7 +40469,7 @@ namespace detail {
 // Whether an ICMPv6 error may be sent about an IPv6 packet: RFC 4443 §2.4 (e). Two kinds go to the sender of a
 // multicast as well: they tell of a path that only it can mend.
 [[nodiscard]] inline bool may_report(const header_map& found, const ipv6& ip, icmpv6_kind k, bool to_many) noexcept {
-  if (!is_one_host(ip.source())) return false;
+  if (!is_one_host(ip.source()) || is_mapped(ip.destination())) return false;
   if ((to_many || ip.destination().is_multicast()) && k != icmpv6::packet_too_big &&
       k != icmpv6::parameter_problem::option)
     return false;
@@ -41173,8 +41176,8 @@ namespace detail {
 [[nodiscard]] constexpr bool is_martian(ipv4_address a) noexcept {
   return !is_one_host(a) || a.value() >> 16 == 0xa9fe;
 }
-// The same for IPv6, without link-local addresses (RFC 4291 §2.5); IPv4-mapped ones are for programs, not for packets.
-[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a) || is_mapped(a); }
+// The same for IPv6, without link-local addresses (RFC 4291 §2.5).
+[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a); }
 
 // How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
 [[nodiscard, gnu::noinline]] inline std::size_t length_of_segment(const packet& p, std::size_t datagram) noexcept {
@@ -42155,7 +42158,7 @@ class router_advertiser {
                                  instant now) noexcept {
     if (from == neighbours_->link().mac) return drop_reason::none;
     const ipv6_address source = around.source();
-    if (source.is_multicast()) return drop_reason::neighbour_malformed;
+    if (source.is_multicast() || is_mapped(source)) return drop_reason::neighbour_malformed;
     ++statistics_.solicitations;
     if (!source.is_unspecified()) {
       const auto said = m.link_address(ndp_option::source_link_address);
@@ -42497,6 +42500,7 @@ class router_discovery {
     const auto said = m.link_address(ndp_option::target_link_address);
     if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
     if (neighbours_->link().addresses.contains(m.target())) return drop_reason::neighbour_malformed;
+    if (is_mapped(m.target())) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
     ++statistics_.redirects;
     if (said) neighbours_->learn(m.target(), *said, true, now);
     if (m.target() != m.destination()) neighbours_->set_router(m.target(), true);
@@ -42822,8 +42826,9 @@ struct learn_path_mtu_stage : stage_defaults {
       const bytes quoted = error.payload();
       if (quoted.size() < 40 || load_u8(quoted.data()) >> 4 != 6) return;
       const std::byte* const q = quoted.data();
-      if (!interfaces.is_own(ipv6_address::load(q + 8))) return;
-      (void)cache->learn(ipv6_address::load(q + 24), error.next_hop_mtu(), load_be16(q + 4) + std::size_t{40}, now);
+      const ipv6_address from = ipv6_address::load(q + 8), to = ipv6_address::load(q + 24);
+      if (is_mapped(from) || is_mapped(to) || !interfaces.is_own(from)) return;
+      (void)cache->learn(to, error.next_hop_mtu(), load_be16(q + 4) + std::size_t{40}, now);
     }
   }
 };

@@ -124,6 +124,8 @@ TEST_CASE("RFC 1122 3.2.2.6, RFC 1812 4.3.3.6: broadcasts, strangers and fragmen
   }
   CHECK(t.answer(request6({}, {.source = octets(16)})) == octets{1});
   CHECK(t.reason == drop_reason::unanswerable);
+  // An own IPv4 address in the form of an IPv6 one.
+  CHECK(t.answer(request6({}, {.destination = join({octets(10), {0xff, 0xff, 192, 0, 2, 1}})})).empty());
   octets all = request4();
   all[0] = 0xff;
   CHECK(t.answer(all) == octets{1});

@@ -272,6 +272,10 @@ TEST_CASE("RFC 4443 2.4 (e): about these no error is sent") {
   CHECK(of({.source = octets(16)}) == drop_reason::unanswerable);
   CHECK(of({.source = join({octets(15), {1}})}) == drop_reason::unanswerable);
   CHECK(of({.source = group}) == drop_reason::unanswerable);
+  // IPv4 addresses in the form of IPv6 ones, 198.51.100.1 of interface 1 too, are for programs, not for packets.
+  const octets four = join({octets(10), {0xff, 0xff, 198, 51, 100, 1}});
+  CHECK(of({.source = four}) == drop_reason::unanswerable);
+  CHECK(of({.destination = four}) == drop_reason::unanswerable);
   // Fragments: the first is answered.
   const octets first = join({{17, 0, 0, 1, 0, 0, 0, 9}, udp_of(counting(8))});
   const octets later = join({{17, 0, 0, 8, 0, 0, 0, 9}, counting(16)});

@@ -254,6 +254,27 @@ TEST_CASE("RFC 4861 7.1.1, 7.1.2, RFC 1812 3.3.2: messages that the RFCs refuse 
   CHECK(h.hear(2, to_us, ip, says, tlla) == "to 02 #2");
 }
 
+TEST_CASE("IPv6 messages about IPv4 addresses are refused: neighbours of that family are ARP's") {
+  host h;
+  h.send(0, 1, peer4);
+  h.hear_arp(1, us, reply(peer4, peer));
+  const ethernet_header to_us{.source = other_peer, .destination = us};
+  const ipv6_header ip{.source = peer6, .destination = own6, .hop_limit = 255};
+  ipv6_header from4 = ip;
+  from4.source = mapped(peer4);
+  const auto refused = [&](const auto&... headers) {
+    CHECK(h.hear(2, to_us, headers...) == "");
+    CHECK(h.faults == "neighbour_malformed");
+    CHECK(h.line(peer4) == "192.0.2.2 dev eth0 lladdr 02:00:00:00:00:02 REACHABLE");
+  };
+  refused(ip, neighbour_advertisement_header{.target = mapped(peer4), .solicited = true},
+          ndp_target_link_address{other_peer});
+  refused(ip, neighbour_advertisement_header{.target = mapped(own4)}, ndp_target_link_address{other_peer});
+  refused(from4, neighbour_solicitation_header{.target = own6}, ndp_source_link_address{other_peer});
+  refused(ip, neighbour_solicitation_header{.target = mapped(own4)}, ndp_source_link_address{other_peer});
+  CHECK(h.table.statistics().conflicts == 0);
+}
+
 TEST_CASE("a wrong checksum is refused, and what is for others passes") {
   host h;
   h.send(0, 1, peer6);

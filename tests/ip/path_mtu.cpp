@@ -114,11 +114,14 @@ octets too_big4(std::uint16_t mtu, std::uint16_t sent, std::uint32_t from = 0x0a
   return join(
       {link4(), datagram4({.source = 0xc633'6409, .destination = from, .protocol = 1}, icmp4(3, 4, mtu, quoted))});
 }
-octets too_big6(std::uint32_t mtu, std::uint16_t sent, std::uint8_t from = 1) {
-  octets quoted = datagram6({.source = address6(from)}, udp_of({}));
+octets too_big6(std::uint32_t mtu, std::uint16_t sent, const plain_ip6& about) {
+  octets quoted = datagram6(about, udp_of({}));
   set16(quoted, 4, static_cast<std::uint16_t>(sent - 40));
-  return join({link6(), datagram6({.source = address6(9), .destination = address6(from), .next = 58},
-                                  icmp6(address6(9), address6(from), 2, 0, mtu, quoted))});
+  return join({link6(), datagram6({.source = address6(9), .destination = address6(1), .next = 58},
+                                  icmp6(address6(9), address6(1), 2, 0, mtu, quoted))});
+}
+octets too_big6(std::uint32_t mtu, std::uint16_t sent, std::uint8_t from = 1) {
+  return too_big6(mtu, sent, plain_ip6{.source = address6(from)});
 }
 
 }  // namespace
@@ -133,6 +136,11 @@ TEST_CASE("RFC 5927: errors are believed about packets that this host has sent")
   CHECK(t.after(too_big6(1400, 1500, 7)) == 0);
   CHECK(t.after(too_big4(1400, 1400)) == 0);
   CHECK(t.after(too_big6(1400, 1400)) == 0);
+  // What ICMPv6 says of IPv4 addresses, in the form of IPv6 ones.
+  const octets own4 = join({octets(10), {0xff, 0xff, 10, 0, 0, 1}});
+  const octets to4 = join({octets(10), {0xff, 0xff, 192, 0, 2, 1}});
+  CHECK(t.after(too_big6(1400, 1500, {.source = own4, .destination = to4})) == 0);
+  CHECK(t.after(too_big6(1400, 1500, {.destination = to4})) == 0);
   octets hurt = too_big4(1400, 1500);
   hurt[14 + 20 + 7] ^= 1;
   CHECK(t.after(hurt) == 0);

@@ -197,6 +197,9 @@ TEST_CASE("RFC 4861 6.1.1: solicitations that are refused bring no answer") {
   refused({.source = {}, .destination = all_routers_multicast, .hop_limit = 255}, ndp_source_link_address{peer});
   refused({.source = asker6, .destination = all_routers_multicast, .hop_limit = 255},
           ndp_source_link_address{mac_broadcast});
+  refused({.source = mapped(peer4), .destination = all_routers_multicast, .hop_limit = 255},
+          ndp_source_link_address{peer});  // an IPv4 neighbour is ARP's
+  CHECK(a.h.line(peer4) == "192.0.2.2 dev eth0 NONE");
   CHECK(a.advertiser.next_due() == due);
   CHECK(a.advertiser.statistics().advertisements >= 3);
   // And what is for others, or of another kind, passes.

@@ -452,11 +452,12 @@ TEST_CASE("RFC 8106 5.1: resolvers with a lifetime, bounded in number") {
 
 TEST_CASE("RFC 4861 8.3: a redirect is believed when it comes from a default router") {
   discovering_host d;
-  const auto told_to = [&](const ipv6_address& from, const ipv6_address& target) {
+  const auto told_to = [&](const ipv6_address& from, const ipv6_address& target,
+                           const ipv6_address& destination = far6) {
     d.redirects.clear();
     d.h.hear_by(hear_routers(d.discovery), 1000, ethernet_header{.source = peer, .destination = us},
                 ipv6_header{.source = from, .destination = own6, .hop_limit = 255},
-                ndp_redirect_header{.target = target, .destination = far6}, ndp_target_link_address{other_peer});
+                ndp_redirect_header{.target = target, .destination = destination}, ndp_target_link_address{other_peer});
     return d.redirects;
   };
   CHECK(told_to(router6, router7) == "");
@@ -468,6 +469,8 @@ TEST_CASE("RFC 4861 8.3: a redirect is believed when it comes from a default rou
   CHECK(told_to(router7, far6) == "");
   CHECK(told_to(router6, addr6("2001:db8::77")) == "");  // neither link-local nor the destination
   CHECK(told_to(router6, own6) == "");
+  CHECK(told_to(router6, mapped(peer4), mapped(peer4)) == "");  // an IPv4 neighbour is ARP's
+  CHECK(d.h.line(peer4) == "192.0.2.2 dev eth0 NONE");
   CHECK(d.discovery.statistics().redirects == 2);
 }
 

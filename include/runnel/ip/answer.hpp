@@ -51,8 +51,9 @@ namespace detail {
   const std::uint32_t first = a.value() >> 24;
   return first != 0 && first != 127 && first < 224;
 }
+// IPv4-mapped ones are for programs, not for packets: an IPv6 packet must not reach what is known of IPv4.
 [[nodiscard]] constexpr bool is_one_host(const ipv6_address& a) noexcept {
-  return !a.is_unspecified() && !a.is_loopback() && !a.is_multicast();
+  return !a.is_unspecified() && !a.is_loopback() && !a.is_multicast() && !is_mapped(a);
 }
 
 // Options by which the sender chooses the way (RFC 791 §3.1): the type octets.

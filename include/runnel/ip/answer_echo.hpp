@@ -51,7 +51,8 @@ struct echo_decision {
     }
     if (found.has<ipv6>() && found.has<icmpv6>()) {
       if (found.get<icmpv6>().message_type() != icmpv6::echo_request.type) return other{};
-      return here.is_own(found.get<ipv6>().destination()) ? answer6(p, found) : ways{other{}};
+      const ipv6_address to = found.get<ipv6>().destination();
+      return here.is_own(to) && !is_mapped(to) ? answer6(p, found) : ways{other{}};
     }
     return other{};
   }

@@ -68,6 +68,7 @@ namespace detail {
                                       const mac_address& from, instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const ipv6_address source = around.source(), target = m.target();
+  if (is_mapped(source) || is_mapped(target)) return drop_reason::neighbour_malformed;  // IPv4 neighbours are ARP's
   const own_addresses& own = table.link().addresses;
   if (const interface_address* const a = own.find(target); a != nullptr && a->state == address_state::tentative) {
     if (source.is_unspecified()) table.in_conflict(target, from, now);  // RFC 4862 §5.4.3
@@ -105,7 +106,7 @@ namespace detail {
                                       instant now) noexcept {
   if (from == table.link().mac) return drop_reason::none;
   const auto said = m.link_address(ndp_option::target_link_address);
-  if (said && said->is_multicast()) return drop_reason::neighbour_malformed;
+  if ((said && said->is_multicast()) || is_mapped(m.target())) return drop_reason::neighbour_malformed;
   const interface_address* const own = table.link().addresses.find(m.target());
   if (own != nullptr && own->is_claimed()) {
     table.in_conflict(m.target(), said ? *said : from, now);

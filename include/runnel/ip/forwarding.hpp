@@ -70,8 +70,8 @@ namespace detail {
 [[nodiscard]] constexpr bool is_martian(ipv4_address a) noexcept {
   return !is_one_host(a) || a.value() >> 16 == 0xa9fe;
 }
-// The same for IPv6, without link-local addresses (RFC 4291 §2.5); IPv4-mapped ones are for programs, not for packets.
-[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a) || is_mapped(a); }
+// The same for IPv6, without link-local addresses (RFC 4291 §2.5).
+[[nodiscard]] constexpr bool is_martian(const ipv6_address& a) noexcept { return !is_one_host(a); }
 
 // How long what goes on the wire is, from the IP header on: of a packet that will be cut into segments, one of them.
 [[nodiscard, gnu::noinline]] inline std::size_t length_of_segment(const packet& p, std::size_t datagram) noexcept {

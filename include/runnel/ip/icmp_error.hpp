@@ -87,7 +87,7 @@ namespace detail {
 // Whether an ICMPv6 error may be sent about an IPv6 packet: RFC 4443 §2.4 (e). Two kinds go to the sender of a
 // multicast as well: they tell of a path that only it can mend.
 [[nodiscard]] inline bool may_report(const header_map& found, const ipv6& ip, icmpv6_kind k, bool to_many) noexcept {
-  if (!is_one_host(ip.source())) return false;
+  if (!is_one_host(ip.source()) || is_mapped(ip.destination())) return false;
   if ((to_many || ip.destination().is_multicast()) && k != icmpv6::packet_too_big &&
       k != icmpv6::parameter_problem::option)
     return false;

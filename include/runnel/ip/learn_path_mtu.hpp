@@ -21,6 +21,7 @@
 #include <runnel/ip/interfaces.hpp>
 #include <runnel/ip/path_mtu.hpp>
 #include <runnel/packet/connection_state.hpp>
+#include <runnel/wire/address.hpp>
 #include <runnel/wire/header_map.hpp>
 #include <runnel/wire/icmp.hpp>
 #include <runnel/wire/icmpv6.hpp>
@@ -72,8 +73,9 @@ struct learn_path_mtu_stage : stage_defaults {
       const bytes quoted = error.payload();
       if (quoted.size() < 40 || load_u8(quoted.data()) >> 4 != 6) return;
       const std::byte* const q = quoted.data();
-      if (!interfaces.is_own(ipv6_address::load(q + 8))) return;
-      (void)cache->learn(ipv6_address::load(q + 24), error.next_hop_mtu(), load_be16(q + 4) + std::size_t{40}, now);
+      const ipv6_address from = ipv6_address::load(q + 8), to = ipv6_address::load(q + 24);
+      if (is_mapped(from) || is_mapped(to) || !interfaces.is_own(from)) return;
+      (void)cache->learn(to, error.next_hop_mtu(), load_be16(q + 4) + std::size_t{40}, now);
     }
   }
 };

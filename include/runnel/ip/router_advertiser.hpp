@@ -196,7 +196,7 @@ class router_advertiser {
                                  instant now) noexcept {
     if (from == neighbours_->link().mac) return drop_reason::none;
     const ipv6_address source = around.source();
-    if (source.is_multicast()) return drop_reason::neighbour_malformed;
+    if (source.is_multicast() || is_mapped(source)) return drop_reason::neighbour_malformed;
     ++statistics_.solicitations;
     if (!source.is_unspecified()) {
       const auto said = m.link_address(ndp_option::source_link_address);
