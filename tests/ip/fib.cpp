@@ -353,6 +353,26 @@ TEST_CASE("DIR-16-16: a /32 with very many routes, with memory for their lines a
   }
 }
 
+// What lookups say is the same with the links and without them, only slower: so this looks at the lines themselves.
+TEST_CASE("DIR-16-16: lines that are written anew and anew keep their links to nodes, that of the last range too") {
+  const auto whole = [](auto& v) {
+    return mutable_bytes{static_cast<std::byte*>(static_cast<void*>(v.data())), v.size() * sizeof v[0]};
+  };
+  std::vector<detail::trie_node> room(64);
+  std::vector<detail::range_line> room_for_lines(8192);
+  detail::trie_store<ipv6_address> store(whole(room));
+  REQUIRE(store.make_room(3, 2, nullptr, 0));
+  const detail::trie_node& first = store.at(store.make(no_next_hop));
+  detail::trie_node& second = store.add_child(store.at(0), 255);
+  const detail::trie_node& third = store.add_child(second, 255);
+  detail::range_lines lines(whole(room_for_lines));
+  std::uint32_t e = lines.entry_for(no_next_hop);
+  for (int i = 0; i < 40'000; ++i) lines.write(e, store, first, 0xff00, 0x1'0000);
+  const std::uint32_t found = lines.line(detail::range_lines::line_for(e, 0xffff'0000)).result(0xffff);
+  REQUIRE(found > detail::range_lines::ask);
+  CHECK(&store.at(lines.node_for(found)) == &third);
+}
+
 template <class F>
 void fill(F& table, std::size_t most) {
   using address = typename F::address_type;

@@ -194,8 +194,10 @@ class range_lines {
     nodes_[n] = node;
     return ask | n;
   }
+  // The last range may begin at the highest value: what is behind it says the same once more.
   void free_nodes(const range_line& line) noexcept {
-    for (unsigned i = 0; i < 16 && (i == 0 || line.starts[i] != 32767); ++i) {
+    const auto& says = line.results;
+    for (unsigned i = 0; i < 16 && (i == 0 || line.starts[i] != 32767 || says[i] != says[i - 1]); ++i) {
       if (line.results[i] <= ask) continue;
       nodes_[line.results[i] & (ask - 1)] = free_node_;
       free_node_ = line.results[i] & (ask - 1);
