@@ -40534,6 +40534,7 @@ template <class Outer, class Message>
   const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
     return drop(drop_reason::unanswerable);
+  if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);
   const ipv4_header outer{
       .source = from, .destination = ip.source(), .ttl = sender.ttl(), .dscp = precedence_6(ip.codepoint())};
@@ -40577,6 +40578,7 @@ template <class Outer, class Message>
 /// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
 /// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
 ///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
+/// - `ip_checksum` about an IPv4 header with a wrong one (RFC 1812 §4.3.2.7);
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
 /// The packet must have been parsed. It loses its mark and its connection: this host has sent it.
@@ -40990,8 +40992,8 @@ template <class Outer>
 /// Turns a TCP segment into its reset, ready to go back by the interface that it came from; the reset comes from the
 /// address that the segment was for. `pass`, and the packet is the reset; or a drop, and its headers are as they were:
 /// `unanswerable` for what is no TCP segment, a reset itself, a fragment, sent to many, or not from one host;
-/// `icmp_rate` and `no_packet` as with `answer_with_error`. The packet must have been parsed. Whether the segment's
-/// checksum is right is not looked at.
+/// `ip_checksum`, `icmp_rate` and `no_packet` as with `answer_with_error`. The packet must have been parsed. Whether
+/// the segment's checksum is right is not looked at.
 [[nodiscard]] inline verdict answer_with_tcp_reset(packet& p, icmp_sender& sender, instant now) noexcept {
   const detail::answer_place at = detail::place_of(p);
   const header_map found{static_cast<const packet&>(p)};
@@ -41004,6 +41006,7 @@ template <class Outer>
     const ipv4 about = found.get<ipv4>();
     const ip_interfaces& here = sender.interfaces();
     if (!detail::may_report(found, about, here)) return drop(drop_reason::unanswerable);
+    if (!about.checksum_ok()) return drop(drop_reason::ip_checksum);
     if (!sender.take(now)) return drop(drop_reason::icmp_rate);
     const std::size_t payload = about.total_length() < before ? 0 : about.total_length() - before;
     const ipv4_header outer{.source = about.destination(), .destination = about.source(), .ttl = sender.ttl()};

@@ -239,6 +239,10 @@ TEST_CASE("RFC 1122 3.2.2, RFC 1812 4.3.2.7: about these no error is sent") {
   CHECK(of({.flags_and_offset = 0x2000}) == drop_reason::none);
   CHECK(of({.flags_and_offset = 0x2001}) == drop_reason::unanswerable);
   CHECK(of({.flags_and_offset = 0x00b9}) == drop_reason::unanswerable);
+  // Hurt on the way: who knows whom the error would go to.
+  octets hurt = join({link4(), datagram4({}, plain)});
+  hurt[14 + 15] ^= 1;
+  CHECK(t.refused(hurt) == drop_reason::ip_checksum);
   // Kinds that are no errors.
   CHECK(t.refused(join({link4(), datagram4({}, plain)}), icmp::echo_reply) == drop_reason::unanswerable);
   CHECK(t.refused(join({link4(), datagram4({}, plain)}), icmpv6::unreachable::port) == drop_reason::unanswerable);

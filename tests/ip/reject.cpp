@@ -109,6 +109,10 @@ TEST_CASE("what is no segment to one host from one host is not reset") {
   CHECK(t.answer(join({link, datagram4({.protocol = 6}, syn)})).empty());
   const octets group = join({{0xff, 2}, octets(13), {1}});
   CHECK(t.answer(join({link6(), datagram6({.destination = group, .next = 6}, syn)})).empty());
+  octets hurt = join({link4(), datagram4({.protocol = 6}, syn)});
+  hurt[14 + 15] ^= 1;
+  packet wrong = packet_of(t.memory, hurt);
+  CHECK(answer_with_tcp_reset(wrong, t.sender, t0) == drop(drop_reason::ip_checksum));
   packet p = packet_of(t.memory, join({link4(), datagram4({.protocol = 6}, syn)}));
   icmp_sender none{t.all, token_bucket{0, 1}};
   CHECK(none.take(t0));

@@ -150,6 +150,7 @@ template <class Outer, class Message>
   const ipv4_address from = here.is_own(ip.destination()) ? ip.destination() : here.source_for(p.iif(), ip.source());
   if (!is_kind || at.to_many || from.is_unspecified() || !may_report(found, ip, here))
     return drop(drop_reason::unanswerable);
+  if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
   if (!sender.take(now)) return drop(drop_reason::icmp_rate);
   const ipv4_header outer{
       .source = from, .destination = ip.source(), .ttl = sender.ttl(), .dscp = precedence_6(ip.codepoint())};
@@ -193,6 +194,7 @@ template <class Outer, class Message>
 /// and keeps its VLAN tags. `pass`, and the packet is the error; or a drop, and its headers are as they were:
 /// - `unanswerable` when none may be sent: about an ICMP error or redirect, a packet to many (on the link too), a later
 ///   fragment, a sender that is not one host; or when this host has no address there, or the kind is no error;
+/// - `ip_checksum` about an IPv4 header with a wrong one (RFC 1812 §4.3.2.7);
 /// - `icmp_rate` when the sender's limit is used up;
 /// - `no_packet` when it has to be copied, being shared, chained or lent, and the pool has no slot left.
 /// The packet must have been parsed. It loses its mark and its connection: this host has sent it.

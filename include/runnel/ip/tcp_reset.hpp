@@ -51,8 +51,8 @@ template <class Outer>
 /// Turns a TCP segment into its reset, ready to go back by the interface that it came from; the reset comes from the
 /// address that the segment was for. `pass`, and the packet is the reset; or a drop, and its headers are as they were:
 /// `unanswerable` for what is no TCP segment, a reset itself, a fragment, sent to many, or not from one host;
-/// `icmp_rate` and `no_packet` as with `answer_with_error`. The packet must have been parsed. Whether the segment's
-/// checksum is right is not looked at.
+/// `ip_checksum`, `icmp_rate` and `no_packet` as with `answer_with_error`. The packet must have been parsed. Whether
+/// the segment's checksum is right is not looked at.
 [[nodiscard]] inline verdict answer_with_tcp_reset(packet& p, icmp_sender& sender, instant now) noexcept {
   const detail::answer_place at = detail::place_of(p);
   const header_map found{static_cast<const packet&>(p)};
@@ -65,6 +65,7 @@ template <class Outer>
     const ipv4 about = found.get<ipv4>();
     const ip_interfaces& here = sender.interfaces();
     if (!detail::may_report(found, about, here)) return drop(drop_reason::unanswerable);
+    if (!about.checksum_ok()) return drop(drop_reason::ip_checksum);
     if (!sender.take(now)) return drop(drop_reason::icmp_rate);
     const std::size_t payload = about.total_length() < before ? 0 : about.total_length() - before;
     const ipv4_header outer{.source = about.destination(), .destination = about.source(), .ttl = sender.ttl()};
