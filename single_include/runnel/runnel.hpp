@@ -35761,10 +35761,12 @@ class own_addresses {
   /// prefixes beside, or link-local in IPv6.
   [[nodiscard]] constexpr bool is_on_link(const ipv6_address& a) const noexcept {
     if (a.is_link_local()) return true;
+    // All of IPv4 is 96 bits long: shorter prefixes are of IPv6, whatever a router says.
+    const unsigned least = is_mapped(a) ? 96 : 0;
     for (const interface_address& e : *this)
-      if (e.is_usable() && e.subnet().contains(a)) return true;
+      if (e.is_usable() && e.length >= least && e.subnet().contains(a)) return true;
     for (std::size_t i = 0; i < prefix_count_; ++i)
-      if (prefixes_[i].contains(a)) return true;
+      if (prefixes_[i].length() >= least && prefixes_[i].contains(a)) return true;
     return false;
   }
   /// Whether an address means all hosts of a subnet of the link: its last one, or the obsolete first one (RFC 1812
@@ -42486,7 +42488,8 @@ class router_discovery {
     hear_router(source, m, now);
     for (ndp_options o(m.options()); o; o.next()) {
       if (o.mtu() >= 1280 && o.mtu() <= own_mtu_) neighbours_->change_link().mtu = static_cast<std::uint16_t>(o.mtu());
-      if (const auto p = o.prefix(); p && !p->prefix.is_link_local() && !p->prefix.is_multicast()) {
+      if (const auto p = o.prefix();
+          p && !p->prefix.is_link_local() && !p->prefix.is_multicast() && !is_mapped(p->prefix)) {
         if (p->on_link) hear_on_link(*p, now);
         if (p->autonomous && options_.autoconfigure) hear_autonomous(*p, now);
       }

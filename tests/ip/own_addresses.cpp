@@ -110,6 +110,14 @@ TEST_CASE("on the link are the prefixes of addresses, those given beside, and li
   CHECK(own.remove_prefix(subnet));
   CHECK_FALSE(own.remove_prefix(subnet));
   CHECK_FALSE(own.is_on_link(addr6("2001:db8::2")));
+  // All of IPv6 is nothing of IPv4, but for a prefix that is.
+  CHECK(own.add_prefix({}));
+  CHECK(own.is_on_link(addr6("2001:db9::2")));
+  CHECK_FALSE(own.is_on_link(mapped(addr4("203.0.113.9"))));
+  CHECK(own.remove_prefix({}));
+  CHECK(own.add_prefix({mapped(addr4("203.0.113.0")), 96 + 24}));
+  CHECK(own.is_on_link(mapped(addr4("203.0.113.9"))));
+  CHECK(own.remove_prefix({mapped(addr4("203.0.113.0")), 96 + 24}));
   for (std::uint64_t i = 0; i < 8; ++i) CHECK(own.add_prefix({ipv6_address{0x2001'0db8'0000'0000u + i, 0}, 64}));
   CHECK_FALSE(own.add_prefix({addr6("2001:db9::"), 64}));
 }

@@ -282,9 +282,15 @@ TEST_CASE("RFC 4861 6.3.4, RFC 5942: a prefix is on the link as long as a router
   d.until(210);
   CHECK(d.made()->is_usable());
   CHECK_FALSE(d.h.link.addresses.is_on_link(addr6("2001:db8:1::99")));
-  // Link-local prefixes are nobody's to advertise.
+  // Link-local prefixes are nobody's to advertise, and those of IPv4 not here.
   d.advertise(211, {}, ndp_prefix{.prefix = addr6("fe80::")});
+  d.advertise(212, {}, ndp_prefix{.prefix = addr6("::ffff:0:0"), .prefix_length = 96});
   CHECK(d.discovery.prefixes().size() == 0);
+  d.advertise(213, {}, ndp_prefix{.prefix_length = 0});
+  CHECK(d.discovery.prefixes().size() == 1);
+  const ipv4_address far4{203, 0, 113, 9};
+  CHECK(d.h.hear_arp(214'000, mac_broadcast, request(far4, other_peer, own4)) != "");
+  CHECK(d.h.line(far4) == "203.0.113.9 dev eth0 NONE");
 }
 
 TEST_CASE(

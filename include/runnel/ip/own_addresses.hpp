@@ -168,10 +168,12 @@ class own_addresses {
   /// prefixes beside, or link-local in IPv6.
   [[nodiscard]] constexpr bool is_on_link(const ipv6_address& a) const noexcept {
     if (a.is_link_local()) return true;
+    // All of IPv4 is 96 bits long: shorter prefixes are of IPv6, whatever a router says.
+    const unsigned least = is_mapped(a) ? 96 : 0;
     for (const interface_address& e : *this)
-      if (e.is_usable() && e.subnet().contains(a)) return true;
+      if (e.is_usable() && e.length >= least && e.subnet().contains(a)) return true;
     for (std::size_t i = 0; i < prefix_count_; ++i)
-      if (prefixes_[i].contains(a)) return true;
+      if (prefixes_[i].length() >= least && prefixes_[i].contains(a)) return true;
     return false;
   }
   /// Whether an address means all hosts of a subnet of the link: its last one, or the obsolete first one (RFC 1812

@@ -183,7 +183,8 @@ class router_discovery {
     hear_router(source, m, now);
     for (ndp_options o(m.options()); o; o.next()) {
       if (o.mtu() >= 1280 && o.mtu() <= own_mtu_) neighbours_->change_link().mtu = static_cast<std::uint16_t>(o.mtu());
-      if (const auto p = o.prefix(); p && !p->prefix.is_link_local() && !p->prefix.is_multicast()) {
+      if (const auto p = o.prefix();
+          p && !p->prefix.is_link_local() && !p->prefix.is_multicast() && !is_mapped(p->prefix)) {
         if (p->on_link) hear_on_link(*p, now);
         if (p->autonomous && options_.autoconfigure) hear_autonomous(*p, now);
       }
