@@ -37130,7 +37130,10 @@ class neighbour_table {
   std::size_t pull(packet* to, std::size_t room, instant now) noexcept {
     expire(now);
     std::size_t n = 0;
-    for (; n < room && store_.ready_size() != 0; ++n) ::new (static_cast<void*>(&to[n])) packet{store_.take_ready()};
+    // One place is for a question, where one may be sent: there can be answers without end.
+    const bool asks = store_.head(list::probing) != none || store_.head(list::soliciting) != none;
+    const std::size_t others = asks && room != 0 && now >= next_question() ? room - 1 : room;
+    for (; n < others && store_.ready_size() != 0; ++n) ::new (static_cast<void*>(&to[n])) packet{store_.take_ready()};
     while (n < room) {
       const bool known = store_.head(list::probing) != none;
       const std::uint32_t i = store_.head(known ? list::probing : list::soliciting);

@@ -360,6 +360,25 @@ TEST_CASE("questions are limited in number, and those to known neighbours go fir
   CHECK(h.at(65'299) == "to all who-has 192.0.2.13 tell 192.0.2.1");
 }
 
+TEST_CASE("who asks this host without end keeps it from no question of its own") {
+  host h({.solicit_rate = 10, .solicit_burst = 2});
+  packet out[4];
+  const auto pulled = [&](std::int64_t ms) {
+    for (packet& p : out) p.reset();
+    return h.table.pull(out, 4, instant{} + milliseconds(ms));
+  };
+  packet p = h.memory->allocate();
+  REQUIRE(p.put(60) != nullptr);
+  REQUIRE(h.table.send_to(mapped(peer4), p, {}) == stolen);
+  // Four answers whenever four are pulled.
+  for (std::int64_t ms = 0; ms < 5; ++ms) {
+    for (int i = 0; i < 4; ++i) REQUIRE(h.table.announce(mapped(own4)));
+    CHECK(pulled(ms) == 4);
+  }
+  CHECK(h.table.statistics().solicitations == 1);
+  CHECK(pulled(5) == 1);
+}
+
 TEST_CASE("with a route, packets go to its gateway, and those on the link to themselves; tags are replaced") {
   next_hop_table_of<4> hops;
   sorted_routes_of<ipv4_address, 4> v4;
