@@ -41256,6 +41256,7 @@ struct forwarding_decision {
     if (!ip.checksum_ok()) return drop(drop_reason::ip_checksum);
     const ipv4_address from = ip.source(), to = ip.destination();
     if (is_martian(from) || is_martian(to) || options.interfaces.is_own(from)) return drop(drop_reason::martian);
+    if (options.interfaces.is_directed_broadcast(from)) return drop(drop_reason::martian);
     if (!options.directed_broadcast && options.interfaces.is_directed_broadcast(to)) return drop(drop_reason::martian);
     if (!comes_the_right_way(p, from, to)) return drop(drop_reason::reverse_path);
     if (ip.header_size() > 20) [[unlikely]] {
@@ -41357,8 +41358,8 @@ struct forwarding_decision {
 /// `scratch` tells `reject(sender)` which error. Decrements TTL and hop limit, and copies shared bytes to do so. Drops
 /// - `link_broadcast`: sent to all or to a group on the link (RFC 1812 §5.3.4);
 /// - `ip_checksum`: a wrong IPv4 header checksum (§5.2.2);
-/// - `martian`: from or to an address that is never forwarded (§5.3.7), a directed broadcast among it (§5.3.5.2); from
-///   an address of this host, which nobody else has;
+/// - `martian`: from or to an address that is never forwarded (§5.3.7), a directed broadcast among it (§5.3.5.2, as a
+///   source in any case: §4.2.2.11); from an address of this host, which nobody else has;
 /// - `reverse_path`, `source_route`, `ip_option` (an IPv6 option that says so), `no_packet`.
 /// Refuses
 /// - a TTL or hop limit of 1 or 0 (§5.3.1): time exceeded;

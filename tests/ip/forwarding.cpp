@@ -166,6 +166,9 @@ TEST_CASE("RFC 1812 5.3.7, 4.2.2.11, 5.3.4, 5.3.5: martians and broadcasts go no
   t.options.interfaces = {};
   CHECK(t.goes_on(link4(), {.source = 0xcb00'7101}, udp_of({})));
   t.options.interfaces = t.all;
+  // Nobody is all hosts of a subnet.
+  CHECK(t.dropped(plain_ip4{.source = 0xcb00'71ff}) == drop_reason::martian);
+  CHECK(t.dropped(plain_ip4{.source = 0xcb00'7100}) == drop_reason::martian);
   // Directed broadcasts, by choice.
   CHECK(t.dropped(plain_ip4{.destination = 0xcb00'71ff}) == drop_reason::martian);
   t.options.directed_broadcast = true;
