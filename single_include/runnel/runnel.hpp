@@ -35713,11 +35713,16 @@ class own_addresses {
   /// Adds a prefix of the link in which this host has no address, or perhaps one with a longer prefix. False when
   /// there are `most_prefixes`; true when it is there.
   [[nodiscard]] constexpr bool add_prefix(const ipv6_prefix& p) noexcept {
-    for (std::size_t i = 0; i < prefix_count_; ++i)
-      if (prefixes_[i] == p) return true;
+    if (has_prefix(p)) return true;
     if (prefix_count_ == most_prefixes) return false;
     prefixes_[prefix_count_++] = p;
     return true;
+  }
+  /// Whether such a prefix is there.
+  [[nodiscard]] constexpr bool has_prefix(const ipv6_prefix& p) const noexcept {
+    for (std::size_t i = 0; i < prefix_count_; ++i)
+      if (prefixes_[i] == p) return true;
+    return false;
   }
   /// Takes such a prefix away. False when it is not there.
   constexpr bool remove_prefix(const ipv6_prefix& p) noexcept {
@@ -42365,6 +42370,7 @@ struct default_router {
 struct link_prefix {
   ipv6_prefix prefix{};  ///< not link-local
   instant until{};       ///< its lifetime ends then; `never`: it has none
+  bool given = false;    ///< it was in the interface before, and stays there
 };
 /// A resolver.
 struct link_resolver {
@@ -42580,8 +42586,9 @@ class router_discovery {
     const ipv6_prefix prefix{p.prefix, p.prefix_length};
     link_prefix* known = prefixes_.find([&prefix](const link_prefix& k) { return k.prefix == prefix; });
     if (known == nullptr && p.valid_lifetime == 0) return;
+    const bool given = neighbours_->link().addresses.has_prefix(prefix);
     if (known == nullptr && neighbours_->change_link().addresses.add_prefix(prefix)) {
-      known = prefixes_.add({prefix, {}});
+      known = prefixes_.add({prefix, {}, given});
       changed_ = true;
     }
     if (known == nullptr) ++statistics_.refused;
@@ -42641,7 +42648,7 @@ class router_discovery {
     }
     const bool fewer = prefixes_.remove_if([&](const link_prefix& p) {
       const bool gone = over(p);
-      if (gone) neighbours_->change_link().addresses.remove_prefix(p.prefix);
+      if (gone && !p.given) neighbours_->change_link().addresses.remove_prefix(p.prefix);
       return gone;
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;

@@ -392,6 +392,17 @@ TEST_CASE("RFC 4862 5.5.3: lifetimes without end; an address of the user's own i
   CHECK(fixed.h.link.addresses.size() == 3);
 }
 
+TEST_CASE("RFC 4861 6.3.4: a prefix of the user's own is not a router's to end") {
+  discovering_host d;
+  const ipv6_prefix mine{addr6("2001:db8:5::"), 64};
+  REQUIRE(d.h.link.addresses.add_prefix(mine));
+  d.advertise(0, {}, ndp_prefix{.prefix = mine.address(), .valid_lifetime = 10, .preferred_lifetime = 10});
+  CHECK(d.discovery.prefixes().size() == 1);
+  d.until(11);
+  CHECK(d.discovery.prefixes().size() == 0);
+  CHECK(d.h.link.addresses.is_on_link(addr6("2001:db8:5::99")));
+}
+
 TEST_CASE("RFC 4862 5.4.5: an address that another has is not used, however often it is advertised") {
   discovering_host d;
   d.advertise(0, {}, usual);

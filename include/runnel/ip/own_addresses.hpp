@@ -120,11 +120,16 @@ class own_addresses {
   /// Adds a prefix of the link in which this host has no address, or perhaps one with a longer prefix. False when
   /// there are `most_prefixes`; true when it is there.
   [[nodiscard]] constexpr bool add_prefix(const ipv6_prefix& p) noexcept {
-    for (std::size_t i = 0; i < prefix_count_; ++i)
-      if (prefixes_[i] == p) return true;
+    if (has_prefix(p)) return true;
     if (prefix_count_ == most_prefixes) return false;
     prefixes_[prefix_count_++] = p;
     return true;
+  }
+  /// Whether such a prefix is there.
+  [[nodiscard]] constexpr bool has_prefix(const ipv6_prefix& p) const noexcept {
+    for (std::size_t i = 0; i < prefix_count_; ++i)
+      if (prefixes_[i] == p) return true;
+    return false;
   }
   /// Takes such a prefix away. False when it is not there.
   constexpr bool remove_prefix(const ipv6_prefix& p) noexcept {

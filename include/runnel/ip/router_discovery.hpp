@@ -53,6 +53,7 @@ struct default_router {
 struct link_prefix {
   ipv6_prefix prefix{};  ///< not link-local
   instant until{};       ///< its lifetime ends then; `never`: it has none
+  bool given = false;    ///< it was in the interface before, and stays there
 };
 /// A resolver.
 struct link_resolver {
@@ -268,8 +269,9 @@ class router_discovery {
     const ipv6_prefix prefix{p.prefix, p.prefix_length};
     link_prefix* known = prefixes_.find([&prefix](const link_prefix& k) { return k.prefix == prefix; });
     if (known == nullptr && p.valid_lifetime == 0) return;
+    const bool given = neighbours_->link().addresses.has_prefix(prefix);
     if (known == nullptr && neighbours_->change_link().addresses.add_prefix(prefix)) {
-      known = prefixes_.add({prefix, {}});
+      known = prefixes_.add({prefix, {}, given});
       changed_ = true;
     }
     if (known == nullptr) ++statistics_.refused;
@@ -329,7 +331,7 @@ class router_discovery {
     }
     const bool fewer = prefixes_.remove_if([&](const link_prefix& p) {
       const bool gone = over(p);
-      if (gone) neighbours_->change_link().addresses.remove_prefix(p.prefix);
+      if (gone && !p.given) neighbours_->change_link().addresses.remove_prefix(p.prefix);
       return gone;
     });
     changed_ = resolvers_.remove_if(over) || fewer || changed_;
