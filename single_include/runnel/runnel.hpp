@@ -42494,8 +42494,9 @@ class router_discovery {
     if (m.hop_limit() != 0) hop_limit_ = m.hop_limit();
     managed_ = m.is_managed();
     other_configuration_ = m.is_other_configuration();
-    const auto useful = [](std::uint32_t ms) { return ms <= 3'600'000 ? milliseconds(ms) : duration{}; };
-    neighbours_->set_times(useful(m.reachable_time()), useful(m.retransmit_timer()), now);
+    // ARP goes by them too: for as long as there is between two questions a lost one keeps a neighbour away.
+    const auto useful = [](std::uint32_t ms, std::uint32_t most) { return ms <= most ? milliseconds(ms) : duration{}; };
+    neighbours_->set_times(useful(m.reachable_time(), 3'600'000), useful(m.retransmit_timer(), 60'000), now);
     if (said) neighbours_->learn(source, *said, true, now);
     neighbours_->set_router(source, true);
     hear_router(source, m, now);

@@ -168,7 +168,9 @@ TEST_CASE("RFC 4861 6.3.4, 6.3.2: hop limit, times and MTU are taken over; zero 
   CHECK(d.h.table.options().retrans_time == seconds(2));
   CHECK(d.h.link.mtu == 1400);
   // What no link has is not believed.
-  d.advertise(2, {.reachable_time = 0xffff'ffff, .retransmit_timer = 1}, ndp_mtu{1279}, ndp_mtu{1501});
+  d.advertise(2, {.reachable_time = 0xffff'ffff, .retransmit_timer = 3'600'000}, ndp_mtu{1279}, ndp_mtu{1501});
+  CHECK(d.h.table.options().retrans_time == seconds(2));
+  d.advertise(2, {.retransmit_timer = 1});
   CHECK(d.h.link.mtu == 1400);
   CHECK(d.h.table.options().retrans_time == milliseconds(100));
   CHECK(d.h.table.reachable_time() <= seconds(6));
