@@ -36428,7 +36428,7 @@ struct neighbour_options {
   std::uint32_t solicit_burst = 100;             ///< questions at once after a rest; at least 1
   bool accept_untracked = false;                 ///< learn also from announcements that nobody asked for (arp_accept)
   bool router = false;                           ///< this host is one: what its IPv6 advertisements say
-  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: it is used at once
+  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: used within a second
   conflict_policy on_conflict = conflict_policy::defend;  ///< what is done about another host with an own address
   duration defend_interval = seconds(10);                 ///< between two defences (RFC 5227 §2.4)
   /// Addresses that are not on this link, for which this host answers nevertheless, since it forwards to them: proxy
@@ -41984,7 +41984,8 @@ struct fragment_stage : stage_defaults {
 /// Cuts packets that are longer than their next hop, its interface or their path takes, into pieces that go on in their
 /// place, in order (RFC 4787 REQ-13); what is short enough goes on as it is. The number of the next hop is in the
 /// packet's `scratch`, and stays there. Drops what `fragment(packet&, ...)` refuses: `too_big` (DF, or IPv6 without
-/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`. Options as those of the `check_mtu` or `forwarding`
+/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and what another thread has handed over
+/// (`other_thread`), unless it was copied to a pool of this one. Options as those of the `check_mtu` or `forwarding`
 /// before it. Packets that stand for several segments are left to the device. Hops, interfaces, path MTUs and the
 /// generator must outlive the pipeline.
 [[nodiscard]] constexpr auto fragment(const next_hop_table& hops, egress_options options = {}) noexcept {

@@ -150,7 +150,8 @@ struct fragment_stage : stage_defaults {
 /// Cuts packets that are longer than their next hop, its interface or their path takes, into pieces that go on in their
 /// place, in order (RFC 4787 REQ-13); what is short enough goes on as it is. The number of the next hop is in the
 /// packet's `scratch`, and stays there. Drops what `fragment(packet&, ...)` refuses: `too_big` (DF, or IPv6 without
-/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`. Options as those of the `check_mtu` or `forwarding`
+/// `.ids`), more than 64 pieces (`fragments_full`), `no_packet`, and what another thread has handed over
+/// (`other_thread`), unless it was copied to a pool of this one. Options as those of the `check_mtu` or `forwarding`
 /// before it. Packets that stand for several segments are left to the device. Hops, interfaces, path MTUs and the
 /// generator must outlive the pipeline.
 [[nodiscard]] constexpr auto fragment(const next_hop_table& hops, egress_options options = {}) noexcept {

@@ -93,7 +93,7 @@ struct neighbour_options {
   std::uint32_t solicit_burst = 100;             ///< questions at once after a rest; at least 1
   bool accept_untracked = false;                 ///< learn also from announcements that nobody asked for (arp_accept)
   bool router = false;                           ///< this host is one: what its IPv6 advertisements say
-  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: it is used at once
+  std::uint8_t dad_transmits = 1;                ///< questions before an IPv6 address is used; 0: used within a second
   conflict_policy on_conflict = conflict_policy::defend;  ///< what is done about another host with an own address
   duration defend_interval = seconds(10);                 ///< between two defences (RFC 5227 §2.4)
   /// Addresses that are not on this link, for which this host answers nevertheless, since it forwards to them: proxy
