@@ -36889,7 +36889,7 @@ class neighbour_store {
 // - at most `unresolved` neighbours are being asked at once; a newcomer takes the place of the one that was asked
 //   longest ago, unless that was less than `least_wait` ago: then its packet is dropped;
 // - room is made of failed neighbours first, then of stale ones. One that is reachable, or being asked whether it still
-//   is, stays, and so do permanent ones;
+//   is, stays, and so do permanent ones; who tells its address unasked leaves a quarter of the room to others;
 // - questions are sent at a limited rate, those to neighbours that are known first;
 // - packets that wait leave a quarter of their room to messages: who asks this host gets an answer.
 #ifndef RUNNEL_IP_NEIGHBOUR_TABLE_HPP
@@ -37226,12 +37226,13 @@ class neighbour_table {
   }
   // A new neighbour in a list; one that is of no use has to go for it where there is no room.
   [[nodiscard]] std::uint32_t add(const ipv6_address& a, list l, instant now) noexcept {
-    if (store_.head(list::free) == none) {
+    const bool unasked = l == list::stale;
+    if (store_.size(list::free) <= (unasked ? store_.capacity() / 4 : 0)) {
       std::uint32_t old = store_.head(list::failed);
       if (old == none) {
         age_reachable(now);
         old = store_.head(list::stale);
-        if (!may_give_up(old, options_.gc_age, now)) old = store_.head(list::incomplete);
+        if (!may_give_up(old, options_.gc_age, now)) old = unasked ? none : store_.head(list::incomplete);
         if (old != none && is_unresolved(old) && !may_give_up(old, least_wait, now)) old = none;
       }
       if (old == none) return none;

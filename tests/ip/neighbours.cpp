@@ -499,7 +499,22 @@ TEST_CASE("who invents neighbours by asking for us takes no place from those tha
     CHECK(n.state == neighbour_state::reachable);
     CHECK(n.lladdr == peer);
   }
-  CHECK(h.table.size() == 16);
+  CHECK(h.table.size() == 12);
+}
+
+TEST_CASE("who invents neighbours by asking for us keeps no other one from being asked for, and found") {
+  host h({}, {.entries = 16, .unresolved = 4, .packets = 8, .seed = 6});
+  const auto invent = [&](std::int64_t ms) {
+    const auto host_number = static_cast<std::uint8_t>(100 + ms / 9 % 100);
+    h.hear_arp(ms, mac_broadcast, request({192, 0, 2, host_number}, other_peer, own4));
+  };
+  for (std::int64_t ms = 0; ms < 1000; ms += 9) invent(ms);
+  CHECK(h.table.size() == 12);
+  CHECK(h.send(1000, 1, peer4) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  for (std::int64_t ms = 1001; ms < 2000; ms += 9) invent(ms);
+  CHECK(h.line(peer4) == "192.0.2.2 dev eth0 INCOMPLETE");
+  CHECK(h.at(2000) == "to all who-has 192.0.2.2 tell 192.0.2.1");
+  CHECK(h.hear_arp(2001, us, reply(peer4, peer)) == "to 02 #1");
 }
 
 TEST_CASE("whatever comes in whatever order, the table is consistent and nothing is lost") {
