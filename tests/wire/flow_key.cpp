@@ -101,6 +101,17 @@ TEST_CASE("keys that differ in one field are different and hash differently") {
   }
 }
 
+TEST_CASE("with a secret seed no half of an address makes the hash forget the other half") {
+  constexpr std::uint64_t seed = 0x0123'4567'89ab'cdef;
+  constexpr ipv6_address somebody{0x2001'0db8'0000'0000, 7};
+  for (const std::uint64_t known : detail::flow_hash_keys)
+    for (std::uint64_t i = 0; i < 64; ++i) {
+      const ipv6_address one{0x2001'0db8'0000'0000 + i, known}, other{0x2001'0db8'0000'0040 + i, known};
+      CHECK(flow_key6(one, somebody, 1, 2, 17).hash(seed) != flow_key6(other, somebody, 1, 2, 17).hash(seed));
+      CHECK(flow_key6(somebody, one, 1, 2, 17).hash(seed) != flow_key6(somebody, other, 1, 2, 17).hash(seed));
+    }
+}
+
 TEST_CASE("the hash multiplies as a target without 128-bit integers does") {
   runnel_test::xorshift random;
   for (int i = 0; i < 1000; ++i) {

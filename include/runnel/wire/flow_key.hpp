@@ -203,9 +203,11 @@ class flow_key6 {
   /// As `flow_key4::hash`.
   [[nodiscard]] constexpr std::uint64_t hash(std::uint64_t seed = 0) const noexcept {
     const auto& k = detail::flow_hash_keys;
-    // The seed is in every product: one without it could be made zero by a chosen address.
-    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1]) ^
-                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3]);
+    // The seed is in every factor of an address: one without it could be made zero by a chosen half of one, and then
+    // the other half would not count.
+    const std::uint64_t turned = seed << 32 | seed >> 32;
+    const std::uint64_t addresses = detail::multiply_fold(word_[0] ^ k[0] ^ seed, word_[1] ^ k[1] ^ turned) ^
+                                    detail::multiply_fold(word_[2] ^ k[2] ^ seed, word_[3] ^ k[3] ^ turned);
     return detail::multiply_fold(detail::multiply_fold(addresses ^ seed, word_[4] ^ k[1]) ^ seed, k[4]);
   }
   /// Equal when all their parts are.
