@@ -2999,7 +2999,13 @@ class packet {
   /// neither clones nor copies to a slot of that pool. A shared or lent packet is copied first, as by `unshare`.
   /// False, and nothing changed, when that fails.
   [[nodiscard]] bool send_away() noexcept;
-  /// Whether it was sent to another thread, and is not at home again.
+  /// Takes `send_away` back: the packet is on its pool's thread again, and as any other there. For those who know that,
+  /// as a device that takes slots from that pool itself.
+  void come_home() noexcept {
+    for (detail::descriptor* d = d_; d != nullptr; d = following(d))
+      d->special &= static_cast<std::uint8_t>(~detail::is_away);
+  }
+  /// Whether it was sent to another thread, and nobody has said that it is home again.
   [[nodiscard]] bool is_away() const noexcept { return (d_->special & detail::is_away) != 0; }
   /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
   /// slot, linear, and on its pool's thread (`is_plain()`, asserted).
@@ -18466,6 +18472,8 @@ class xsk_queue {
 
   // A packet that cannot go as it is becomes one that can, or is lost, or stays because there is no slot for its copy.
   [[gnu::noinline]] fate make_plain(const xsk_umem& umem, packet& p, device::af_xdp_statistics& counts) noexcept {
+    // Who transmits here takes slots from this pool: it is that pool's thread.
+    if (&p.home() == umem.memory) p.come_home();
     const std::size_t length = p.total_length();
     // Nobody behind this cuts it.
     const bool whole =
@@ -18485,7 +18493,7 @@ class xsk_queue {
         ++counts.no_slot;
         return fate::kept;
       }
-      p.reset();  // from another thread, and from this pool: it cannot be copied
+      p.reset();  // longer than the pool's packets, which may be less than what the kernel knows of a slot
       return fate::lost;
     }
     p = static_cast<packet&&>(own);
@@ -21425,6 +21433,7 @@ class link_direction {
     const instant sent = leave_line(length, now);
     if (random_.chance(options_.loss)) return lose(drop_reason::link_loss);
     const bool twice = random_.chance(options_.duplication);
+    if (&p.home() == &memory_) p.come_home();
     if (!p.is_plain() || &p.home() != &memory_) {
       if (length > slot) return lose(drop_reason::too_big);
       p = p.copy(memory_);

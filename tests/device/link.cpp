@@ -202,6 +202,25 @@ TEST_CASE("packets of another pool, shared, chained or lent ones are copied; wha
   CHECK(wire.a().dropped(drop_reason::no_packet) == 1);
 }
 
+TEST_CASE("a packet that was on another thread and has come back is passed on as it is") {
+  memory_type memory;
+  virtual_link wire(memory);
+  packet p = numbered(memory, 1);
+  const std::byte* const where = p.data();
+  REQUIRE(p.send_away());
+  send(wire.a(), std::move(p), {});
+  frame f;
+  REQUIRE(wire.b().receive(1, {}, into_array(&f)) == 1);
+  CHECK(f.data == where);
+  memory->release(&f, 1);
+  packet chain = numbered(memory, 2);
+  REQUIRE(chain.append(numbered(memory, 2)));
+  REQUIRE(chain.send_away());
+  send(wire.a(), std::move(chain), {});
+  CHECK(arrivals(wire.b(), {}) == list{{2, 0}});
+  CHECK(memory->available() == 64);
+}
+
 TEST_CASE("a closed wire delivers what is on the way, and is done") {
   memory_type memory;
   virtual_link wire(memory, {.latency = nanoseconds(5)});

@@ -327,6 +327,31 @@ TEST_CASE("packets that can never be sent are lost and counted; without a slot f
   k.memory->release(all + 1, n - 1);
 }
 
+TEST_CASE("a packet that was on another thread and has come back is sent from where it lies, a chain as a copy") {
+  plain_queue k;
+  const auto filled = [&k](unsigned mark, std::size_t length) {
+    packet p = k.memory->allocate();
+    std::memset(p.put(length), static_cast<int>(mark), length);
+    return p;
+  };
+  packet p[2];
+  p[0] = filled(1, 60);
+  p[1] = filled(2, 30);
+  REQUIRE(p[1].append(filled(3, 40)));
+  const std::byte* const where = p[0].data();
+  for (packet& q : p) REQUIRE(q.send_away());
+  CHECK(k.queue.transmit(k.umem, p, 2, k.counts) == 2);
+  CHECK(k.counts.lost == 0);
+  CHECK(k.counts.copied == 1);
+  CHECK(k.leaves() == where);
+  const std::byte* const chained = k.leaves();
+  CHECK(load_u8(chained) == 2);
+  CHECK(load_u8(chained + 69) == 3);
+  frame none;
+  CHECK(k.take(&none, 1) == 0);
+  CHECK(k.memory->available() == 8);
+}
+
 TEST_CASE("a partial checksum is completed before a packet leaves") {
   plain_queue k;
   // A UDP datagram without payload from 192.0.2.1 to 192.0.2.2; in its checksum is that of the pseudo-header.

@@ -38,6 +38,22 @@ TEST_CASE("a packet that was sent away neither clones nor copies at home, and co
   CHECK(pool->available() == pool->capacity());
 }
 
+TEST_CASE("a packet that has come home is as any other there") {
+  counted_pool pool;
+  packet p = pool->allocate();
+  REQUIRE(p.append(bytes{p.head(), 10}));
+  REQUIRE(p.append(pool->allocate()));
+  REQUIRE(p.send_away());
+  p.come_home();
+  CHECK_FALSE(p.is_away());
+  CHECK(p.copy().length() == 10);
+  CHECK(p.clone());
+  CHECK(p.linearize());
+  CHECK(p.is_plain());
+  p.reset();
+  CHECK(pool->available() == pool->capacity());
+}
+
 TEST_CASE("a shared packet goes away as a copy, a clone that is alone as it is, a lent one in slots") {
   counted_pool pool;
   packet original = pool->allocate();

@@ -110,6 +110,7 @@ class link_direction {
     const instant sent = leave_line(length, now);
     if (random_.chance(options_.loss)) return lose(drop_reason::link_loss);
     const bool twice = random_.chance(options_.duplication);
+    if (&p.home() == &memory_) p.come_home();
     if (!p.is_plain() || &p.home() != &memory_) {
       if (length > slot) return lose(drop_reason::too_big);
       p = p.copy(memory_);

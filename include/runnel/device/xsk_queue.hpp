@@ -274,6 +274,8 @@ class xsk_queue {
 
   // A packet that cannot go as it is becomes one that can, or is lost, or stays because there is no slot for its copy.
   [[gnu::noinline]] fate make_plain(const xsk_umem& umem, packet& p, device::af_xdp_statistics& counts) noexcept {
+    // Who transmits here takes slots from this pool: it is that pool's thread.
+    if (&p.home() == umem.memory) p.come_home();
     const std::size_t length = p.total_length();
     // Nobody behind this cuts it.
     const bool whole =
@@ -293,7 +295,7 @@ class xsk_queue {
         ++counts.no_slot;
         return fate::kept;
       }
-      p.reset();  // from another thread, and from this pool: it cannot be copied
+      p.reset();  // longer than the pool's packets, which may be less than what the kernel knows of a slot
       return fate::lost;
     }
     p = static_cast<packet&&>(own);

@@ -247,7 +247,13 @@ class packet {
   /// neither clones nor copies to a slot of that pool. A shared or lent packet is copied first, as by `unshare`.
   /// False, and nothing changed, when that fails.
   [[nodiscard]] bool send_away() noexcept;
-  /// Whether it was sent to another thread, and is not at home again.
+  /// Takes `send_away` back: the packet is on its pool's thread again, and as any other there. For those who know that,
+  /// as a device that takes slots from that pool itself.
+  void come_home() noexcept {
+    for (detail::descriptor* d = d_; d != nullptr; d = following(d))
+      d->special &= static_cast<std::uint8_t>(~detail::is_away);
+  }
+  /// Whether it was sent to another thread, and nobody has said that it is home again.
   [[nodiscard]] bool is_away() const noexcept { return (d_->special & detail::is_away) != 0; }
   /// Gives up the packet and keeps its slot, as a frame for a device to put on a ring. The packet must be alone on a
   /// slot, linear, and on its pool's thread (`is_plain()`, asserted).
