@@ -3369,8 +3369,9 @@ struct any_taker {
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
 ///   has nothing to do sleeps on those of all its devices;
-/// - `wait()`: sleeps until `receive` may have something, for loops whose clock cannot; returns at once where there is
-///   nothing to wait for. A source with a handle and without this is one in the network: `run` asks for a clock;
+/// - `wait()`: sleeps until `receive` may have something, a second at most, for loops whose clock cannot; returns at
+///   once where there is nothing to wait for. A source with a handle and without this is one in the network: `run` asks
+///   for a clock;
 /// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
 ///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
 ///   it, and looks again each 100 us;
@@ -21028,8 +21029,8 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// Sleeps until there may be something to receive, or a signal comes, of a device in the network a second at most;
-  /// returns at once where nobody knows. For loops that do not sleep by their clock.
+  /// Sleeps until there may be something to receive, or a signal comes, a second at most; returns at once where nobody
+  /// knows. For loops that do not sleep by their clock.
   void wait() noexcept { held_->wait(); }
   /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }
@@ -23050,10 +23051,11 @@ class pcap_reader {
   /// The file descriptor that becomes readable when there is more; -1 where nobody has to wait for that: of a regular
   /// file, at the end, while a packet waits until it is due.
   [[nodiscard]] int wait_handle() const noexcept { return regular_ || finished_ || holds_ ? -1 : file_.get(); }
-  /// Sleeps until a pipe has more, or a signal comes; returns at once where there is no handle.
+  /// Sleeps until a pipe has more, or a signal comes, a second at most, for a loop may have been stopped meanwhile;
+  /// returns at once where there is no handle.
   void wait() const noexcept {
     ::pollfd watched{wait_handle(), POLLIN, 0};
-    if (watched.fd >= 0) (void)::poll(&watched, 1, -1);
+    if (watched.fd >= 0) (void)::poll(&watched, 1, 1000);
   }
 
  private:
@@ -28828,8 +28830,8 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 /// this, for the type of the loop contains that of the handler.
 class stoppable {
  public:
-  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
-  /// signal handler.
+  /// Ends `run()` after the round that it is in, or its sleep at once; where a source waits by itself, for the clock
+  /// cannot, within a second. May come from a handler, another thread or a signal handler.
   void stop() noexcept {
     __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
     if (sleeper_ != nullptr) sleeper_->wake_up();

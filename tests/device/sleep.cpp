@@ -18,6 +18,7 @@
 #include <flow/test_device.hpp>
 
 #include <runnel/device/clock.hpp>
+#include <runnel/device/pcap_reader.hpp>
 
 using namespace runnel;
 using namespace runnel::test;
@@ -166,6 +167,29 @@ TEST_CASE("stop from a signal handler on the loop's own thread or another one en
     other.join();
   }
   ::sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST_CASE("stop from another thread ends a loop whose only source waits for a pipe by itself, within a second or so") {
+  counted_pool memory;
+  pipe_ends pipe;
+  std::byte header[pcap_file_header::size];
+  pcap_file_header{}.write(header);
+  REQUIRE(::write(pipe.ends[1], header, sizeof header) == sizeof header);
+  auto in = pcap_reader::adopt(::dup(pipe.ends[0]), "pipe", memory);
+  REQUIRE(in);
+  capture_clock time;
+  loop l{time, attach(*in, discard)};
+  std::atomic<bool> ended{false};
+  std::thread other{[&] {
+    l.run();
+    ended = true;
+  }};
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  l.stop();
+  for (int i = 0; i < 300 && !ended; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(ended);
+  pipe.close_writer();
+  other.join();
 }
 
 TEST_CASE("wake has a loop look again at a source that another thread has filled") {

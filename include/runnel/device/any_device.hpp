@@ -229,8 +229,8 @@ class any_device {
   [[nodiscard]] instant next_due() noexcept { return held_->next_due(); }
   /// The file descriptor to wait on until there is something to receive; -1 when there is none.
   [[nodiscard]] int wait_handle() noexcept { return held_->wait_handle(); }
-  /// Sleeps until there may be something to receive, or a signal comes, of a device in the network a second at most;
-  /// returns at once where nobody knows. For loops that do not sleep by their clock.
+  /// Sleeps until there may be something to receive, or a signal comes, a second at most; returns at once where nobody
+  /// knows. For loops that do not sleep by their clock.
   void wait() noexcept { held_->wait(); }
   /// Whether it needs packets to come home, for want of slots.
   [[nodiscard]] bool lacks_memory() noexcept { return held_->lacks_memory(); }

@@ -147,10 +147,11 @@ class pcap_reader {
   /// The file descriptor that becomes readable when there is more; -1 where nobody has to wait for that: of a regular
   /// file, at the end, while a packet waits until it is due.
   [[nodiscard]] int wait_handle() const noexcept { return regular_ || finished_ || holds_ ? -1 : file_.get(); }
-  /// Sleeps until a pipe has more, or a signal comes; returns at once where there is no handle.
+  /// Sleeps until a pipe has more, or a signal comes, a second at most, for a loop may have been stopped meanwhile;
+  /// returns at once where there is no handle.
   void wait() const noexcept {
     ::pollfd watched{wait_handle(), POLLIN, 0};
-    if (watched.fd >= 0) (void)::poll(&watched, 1, -1);
+    if (watched.fd >= 0) (void)::poll(&watched, 1, 1000);
   }
 
  private:

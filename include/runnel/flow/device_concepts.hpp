@@ -33,8 +33,9 @@ struct any_taker {
 /// It may also have
 /// - `wait_handle()`: a file descriptor that can be read from when `receive` has something, -1 for none. A loop that
 ///   has nothing to do sleeps on those of all its devices;
-/// - `wait()`: sleeps until `receive` may have something, for loops whose clock cannot; returns at once where there is
-///   nothing to wait for. A source with a handle and without this is one in the network: `run` asks for a clock;
+/// - `wait()`: sleeps until `receive` may have something, a second at most, for loops whose clock cannot; returns at
+///   once where there is nothing to wait for. A source with a handle and without this is one in the network: `run` asks
+///   for a clock;
 /// - `lacks_memory()`: whether `receive` needs packets to come home, for want of slots: it can hand out nothing, or has
 ///   to get slots to go on as before. The handle may be readable all the while, or not at all: a loop does not wait on
 ///   it, and looks again each 100 us;

@@ -211,8 +211,8 @@ template <std::uint16_t Burst = default_burst, class Source, class Pipeline>
 /// this, for the type of the loop contains that of the handler.
 class stoppable {
  public:
-  /// Ends `run()` after the round that it is in, or its sleep at once. May come from a handler, another thread or a
-  /// signal handler.
+  /// Ends `run()` after the round that it is in, or its sleep at once; where a source waits by itself, for the clock
+  /// cannot, within a second. May come from a handler, another thread or a signal handler.
   void stop() noexcept {
     __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
     if (sleeper_ != nullptr) sleeper_->wake_up();
