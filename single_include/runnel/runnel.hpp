@@ -4466,8 +4466,9 @@ bool for_each_interface(F f) noexcept {
 
 namespace device {
 
-/// An interface, by its name, in the network namespace of the thread that opened it. Move-only; holds one socket, and
-/// nothing is set back when it is closed. Not for the data path: each call is a system call or more.
+/// An interface, by its name, in the network namespace of the thread that opened it; the same one still when it gets
+/// another name. Move-only; holds one socket, and nothing is set back when it is closed. Not for the data path: each
+/// call is two system calls or more.
 class network_interface {
  public:
   /// Looks the name up. An unknown one is an error that lists those that there are.
@@ -4505,24 +4506,25 @@ class network_interface {
   [[nodiscard]] result<interface_status, error> status() const noexcept {
     using namespace detail;
     interface_status s;
-    sys::interface_request ask = request();
+    const sys::interface_request blank = request();
+    sys::interface_request ask = blank;
     if (!this->ask(sys::siocgifindex, ask)) return no_such_interface(where_, name_, ENODEV);
     s.index = ask.value.number;
-    ask = request();
+    ask = blank;
     if (!this->ask(sys::siocgifmtu, ask)) return problem("look at");
     s.mtu = static_cast<std::uint32_t>(ask.value.number);
-    ask = request();
+    ask = blank;
     if (!this->ask(sys::siocgifflags, ask)) return problem("look at");
     s.up = (ask.value.flags & sys::iff_up) != 0;
     s.running = (ask.value.flags & sys::iff_running) != 0;
     s.promiscuous = (ask.value.flags & sys::iff_promisc) != 0;
-    ask = request();
+    ask = blank;
     if (!this->ask(sys::siocgifhwaddr, ask)) return problem("look at");
     s.hardware = ask.value.address[0];
     __builtin_memcpy(s.mac.octets, ask.value.address + 1, sizeof s.mac.octets);
     ::ethtool_channels channels{};
     channels.cmd = ETHTOOL_GCHANNELS;
-    ask = request();
+    ask = blank;
     ask.value.data = &channels;
     if (this->ask(sys::siocethtool, ask)) {
       const std::uint32_t queues = channels.combined_count + channels.rx_count;
@@ -4600,9 +4602,12 @@ class network_interface {
       : socket_(static_cast<detail::file_handle&&>(socket)), where_(where) {
     for (std::size_t i = 0; i + 1 < sizeof name_ && name[i] != '\0'; ++i) name_[i] = name[i];
   }
+  // About the interface that was opened: its number stays when it is renamed, and another one may get its name.
   [[nodiscard]] detail::sys::interface_request request() const noexcept {
     detail::sys::interface_request r;
-    __builtin_memcpy(r.name, name_, sizeof name_);
+    r.value.number = index_;
+    if (index_ == 0 || !ask(detail::sys::siocgifname, r)) __builtin_memcpy(r.name, name_, sizeof name_);
+    r.value = {};
     return r;
   }
   bool ask(unsigned long what, detail::sys::interface_request& r) const noexcept {
@@ -7956,7 +7961,7 @@ class af_packet {
     // The kernel forgets the number of an interface that was deleted.
     if (sys::getsockname(receiver_.socket.get(), &bound, size) == 0 && bound.sll_ifindex != settings_.index())
       return fail();
-    calls_ += 5;  // of status()
+    calls_ += 6;  // of status()
     if (const auto status = settings_.status(); status && status->up) down_ = false;
   }
   void fail() noexcept {
@@ -18769,7 +18774,7 @@ class af_xdp {
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
 
-  /// What came to pass so far. Two system calls a queue, and five.
+  /// What came to pass so far. Two system calls a queue, and six.
   [[nodiscard]] af_xdp_statistics statistics() const noexcept {
     af_xdp_statistics s = counts_;
     for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i]);

@@ -20,7 +20,9 @@
 #include <runnel/flow.hpp>
 
 #include "device/datagram.hpp"
+#include "device/in_child.hpp"
 #include "device/own_namespace.hpp"
+#include "device/rename_interface.hpp"
 
 using namespace runnel;
 using device::af_packet;
@@ -361,6 +363,34 @@ TEST_CASE("an interface may go down and come up again") {
   CHECK(eth->next_due() == never);
   CHECK(!eth->done());
   CHECK(all_home(eth->memory()));
+}
+
+TEST_CASE("an interface may be renamed while it is down, and is looked after as before when it is up again") {
+  const namespace_with_rings inside;
+  if (!inside) return;
+  loopback up;
+  auto eth = af_packet::open("lo", {.blocks = 2});
+  REQUIRE(eth);
+  instant now{1000};
+  const auto find_down = [&] {
+    frame none;
+    for (int i = 0; i < 100; ++i) CHECK(eth->receive(1, now, into_array(&none)) == 0);
+  };
+  for (const char* name : {"wan0", "wan1"}) {
+    const auto before = eth->statistics().times_down;
+    REQUIRE(up.lo->set_up(false));
+    find_down();
+    CHECK(eth->statistics().times_down == before + 1);
+    CHECK(eth->next_due() != never);
+    REQUIRE(runnel::test::rename_interface(before == 0 ? "lo" : "wan0", name));
+    REQUIRE(device::network_interface::open(name)->set_up(true));
+    now = now + seconds(1);
+    find_down();
+    CHECK(eth->next_due() == never);
+    send(*eth, 5, 1);
+    CHECK(marks(*eth, 1) == std::vector<std::uint16_t>{5});
+  }
+  CHECK(!eth->done());
 }
 
 TEST_CASE("an interface may be down when it is opened") {

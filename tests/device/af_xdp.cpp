@@ -25,6 +25,7 @@
 #include "device/numbered.hpp"
 #include "device/older_kernel.hpp"
 #include "device/own_namespace.hpp"
+#include "device/rename_interface.hpp"
 
 using namespace runnel;
 using device::af_xdp;
@@ -548,6 +549,24 @@ TEST_CASE("an interface that is deleted while the device runs: it is done, says 
   CHECK(nic->lost() == 1);
   CHECK(nic->frames().free == 64);
   CHECK(nic->statistics().transmitted == 3);
+}
+
+TEST_CASE("a device whose interface was renamed sees all the same that its program was replaced") {
+  const loopback there;
+  if (!there) return;
+  auto nic = af_xdp::open("lo", {.packets = 64});
+  REQUIRE(nic);
+  auto lo = device::network_interface::open("lo");
+  REQUIRE((lo && lo->set_up(false)));
+  REQUIRE(runnel::test::rename_interface("lo", "wan0"));
+  auto wan0 = device::network_interface::open("wan0");
+  REQUIRE((wan0 && wan0->set_up(true)));
+  const auto other = device::af_xdp_handles::open("wan0", {.replace = true});
+  if (!other) FAIL(doctest::String(other.error().message()));
+  frame f;
+  for (int i = 0; i < 3; ++i) CHECK(nic->receive(1, instant{} + seconds(i), into_array(&f)) == 0);
+  REQUIRE(nic->done());
+  CHECK(std::strstr(nic->failure()->message(), "another program has detached ours") != nullptr);
 }
 
 TEST_CASE("a process that is killed leaves nothing attached, and the queue free") {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "device/own_namespace.hpp"
+#include "device/rename_interface.hpp"
 
 using namespace runnel;
 using device::network_interface;
@@ -58,6 +59,24 @@ TEST_CASE("what there is to know of the loopback interface, and what can be set"
   CHECK(lo->status()->mtu == 1400);
   CHECK(*lo->set_mac(mac("02:00:00:00:00:07")) == mac_address{});
   CHECK(lo->status()->mac == mac("02:00:00:00:00:07"));
+}
+
+TEST_CASE("an interface that is renamed is the same one, also for who has opened it before") {
+  const own_namespace inside;
+  if (!inside) return;
+  auto lo = network_interface::open("lo");
+  REQUIRE(lo);
+  REQUIRE(runnel::test::rename_interface("lo", "wan0"));
+  CHECK(*lo->set_mtu(1400) == 65536);
+  REQUIRE(lo->set_up(true));
+  REQUIRE(lo->status());
+  CHECK(lo->status()->up);
+  CHECK(lo->status()->mtu == 1400);
+  CHECK(same_text(lo->name(), "lo"));
+  const auto wan0 = network_interface::open("wan0");
+  REQUIRE(wan0);
+  CHECK(wan0->index() == lo->index());
+  CHECK_FALSE(network_interface::open("lo"));
 }
 
 #endif

@@ -246,7 +246,7 @@ class af_packet {
     // The kernel forgets the number of an interface that was deleted.
     if (sys::getsockname(receiver_.socket.get(), &bound, size) == 0 && bound.sll_ifindex != settings_.index())
       return fail();
-    calls_ += 5;  // of status()
+    calls_ += 6;  // of status()
     if (const auto status = settings_.status(); status && status->up) down_ = false;
   }
   void fail() noexcept {

@@ -223,7 +223,7 @@ class af_xdp {
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
 
-  /// What came to pass so far. Two system calls a queue, and five.
+  /// What came to pass so far. Two system calls a queue, and six.
   [[nodiscard]] af_xdp_statistics statistics() const noexcept {
     af_xdp_statistics s = counts_;
     for (std::size_t i = 0; i < count_; ++i) add_kernel_counts(s, queues_[i]);
