@@ -328,6 +328,49 @@ TEST_CASE("a fanout group gets each packet once") {
   }
 }
 
+TEST_CASE("two processes that both are number 1, each in its container, get every packet") {
+  const namespace_with_rings inside;
+  if (!inside) return;
+  const loopback up;
+  auto from = af_packet::open("lo", {.blocks = 0});
+  REQUIRE(from);
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  // Counts what comes to a device of its own group until nothing has come for half a second: its exit status.
+  const auto count = [&ready] {
+    auto mine = af_packet::open("lo", {.fanout = device::fanout_mode::hash, .blocks = 64});
+    if (!mine || ::write(ready[1], "", 1) != 1) return 255;
+    int came = 0;
+    for (int quiet = 0; quiet < (came == 0 ? 50 : 5); ++quiet) {
+      frame f[64];
+      while (const std::size_t n = mine->receive(64, instant{}, into_array(f))) {
+        mine->memory().release(f, n);
+        came += static_cast<int>(n);
+        quiet = 0;
+      }
+      ::usleep(100'000);
+    }
+    return came;
+  };
+  ::pid_t outside[2];
+  for (::pid_t& child : outside) {
+    child = ::fork();
+    if (child != 0) continue;
+    if (::unshare(CLONE_NEWPID) != 0) ::_exit(255);
+    ::_exit(runnel::test::in_child([&] { return ::getpid() == 1 ? count() : 255; }));
+  }
+  ::close(ready[1]);
+  char one;
+  for (int i = 0; i < 2; ++i) REQUIRE(::read(ready[0], &one, 1) == 1);
+  send(*from, 0, 100);
+  for (const ::pid_t child : outside) {
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WEXITSTATUS(status) == 100);
+  }
+  ::close(ready[0]);
+}
+
 TEST_CASE("an interface may go down and come up again") {
   const namespace_with_rings inside;
   if (!inside) return;

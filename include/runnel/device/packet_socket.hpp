@@ -9,6 +9,7 @@
 
 #include <runnel/base/endian.hpp>
 #include <runnel/base/error.hpp>
+#include <runnel/base/hash.hpp>
 #include <runnel/base/result.hpp>
 #include <runnel/base/text.hpp>
 #include <runnel/device/af_packet_options.hpp>
@@ -25,6 +26,7 @@
 #include <linux/filter.h>     // sock_fprog
 #include <linux/if_packet.h>  // sockaddr_ll, tpacket_req, tpacket_req3
 #include <string.h>           // strerror
+#include <sys/stat.h>         // stat
 #include <unistd.h>           // getpid, sysconf
 
 namespace runnel::detail {
@@ -167,6 +169,15 @@ struct packet_receiver {
   if (!bind_packet_socket(fd, index, all_protocols)) return packet_socket_problem("bind to", name, errno);
   return true;
 }
+// The group of this process on an interface. Another process has the same one once in 65536 times: not because it has
+// the same number in another container, where many have the number 1.
+[[nodiscard]] inline std::uint32_t own_fanout_group(int index) noexcept {
+  struct ::stat container{};  // 0 where there is no /proc
+  (void)::stat("/proc/self/ns/pid", &container);
+  const auto process = static_cast<std::uint64_t>(::getpid());
+  return hash_words(container.st_ino, process << 32 | static_cast<std::uint32_t>(index), 0) & 0xffffu;
+}
+
 // A socket must be bound before it can join, and would get packets meanwhile that the group gets too: a filter keeps
 // them out.
 [[nodiscard]] inline result<bool, error> join_fanout(int fd, const char* name, int index,
@@ -176,8 +187,7 @@ struct packet_receiver {
   if (sys::setsockopt(fd, sys::sol_socket, sys::so_attach_filter, &filter, sizeof filter) != 0)
     return packet_socket_problem("join a fanout group on", name, errno);
   if (auto bound = bind_receiver(fd, name, index); !bound) return bound.error();
-  const std::uint32_t own = static_cast<std::uint32_t>(::getpid()) * 31 + static_cast<std::uint32_t>(index);
-  const std::uint32_t group = options.fanout_group != 0 ? options.fanout_group : (own & 0xffffu);
+  const std::uint32_t group = options.fanout_group != 0 ? options.fanout_group : own_fanout_group(index);
   constexpr std::uint32_t kernel_modes[] = {0, PACKET_FANOUT_HASH, PACKET_FANOUT_LB, PACKET_FANOUT_CPU,
                                             PACKET_FANOUT_ROLLOVER};
   const std::uint32_t mode =
