@@ -575,6 +575,41 @@ TEST_CASE("where a program locks its memory, the limit of that is what to raise"
   CHECK(status == 0);
 }
 
+TEST_CASE("what the kernel counts in 32 bits is asked for long before it can begin again") {
+  const namespace_with_rings inside;
+  if (!inside) return;
+  const loopback up;
+  auto eth = af_packet::open("lo");
+  REQUIRE(eth);
+  // What the kernel has counted since it was asked last; it begins again then.
+  const auto in_kernel = [&eth] {
+    ::tpacket_stats_v3 s{};
+    std::uint32_t size = sizeof s;
+    REQUIRE(detail::sys::getsockopt(eth->wait_handle(), detail::sys::sol_packet, PACKET_STATISTICS, &s, size) == 0);
+    return s.tp_packets;
+  };
+  const auto receive_at = [&eth](instant now) {
+    frame f[8];
+    const std::size_t n = eth->receive(8, now, into_array(f));
+    eth->memory().release(f, n);
+  };
+  const instant begin{1'000'000'000'000};
+  receive_at(begin);
+  send(*eth, 0, 4);
+  receive_at(begin + seconds(1));
+  CHECK(in_kernel() == 4);
+  send(*eth, 0, 5);
+  receive_at(begin + seconds(20));
+  CHECK(in_kernel() == 0);
+  CHECK(eth->statistics().arrived == 5);
+  // Also by a clock that was set back.
+  receive_at(begin - seconds(100));
+  send(*eth, 0, 6);
+  receive_at(begin - seconds(80));
+  CHECK(in_kernel() == 0);
+  CHECK(eth->statistics().arrived == 11);
+}
+
 TEST_CASE("a device without a ring only sends") {
   const namespace_with_rings inside;
   if (!inside) return;

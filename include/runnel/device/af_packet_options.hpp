@@ -52,7 +52,7 @@ struct af_packet_statistics {
   std::uint64_t while_down = 0;   ///< transmitted and lost: the interface was down, or gone
   std::uint64_t invalid = 0;      ///< transmitted and lost: too long or too short for the interface
   std::uint64_t times_down = 0;   ///< how often the interface was found to have gone down
-  std::uint64_t system_calls = 0;  ///< for all that; receiving takes none
+  std::uint64_t system_calls = 0;  ///< for all that; receiving takes one in ten seconds
 };
 
 /// One line: "arrived 12, received 12, transmitted 12, 3 dropped by a full receive ring, 5 system calls". Counters of
