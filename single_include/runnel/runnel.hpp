@@ -18675,6 +18675,7 @@ class af_xdp {
         queues_(other.queues_),
         count_(other.count_),
         next_(other.next_),
+        sent_by_(other.sent_by_),
         queues_there_were_(other.queues_there_were_),
         mode_(other.mode_),
         check_due_(other.check_due_),
@@ -18861,6 +18862,9 @@ class af_xdp {
     umem_.custody = static_cast<detail::xsk_custody*>(static_cast<void*>(state_.data() + queue_bytes));  // ours: 0
     for (std::uint32_t i = 0; i < queues; ++i)
       if (const auto done = open_queue(i, level, options, mtu); !done) return done.error();
+    for (std::uint32_t number = 0; number < 256; ++number)
+      sent_by_.place[number] = static_cast<std::uint8_t>(number % queues);
+    for (std::uint32_t i = 0; i < queues; ++i) sent_by_.place[handles_.get().queues[i]] = static_cast<std::uint8_t>(i);
     mode_.zero_copy = queues_[0].receiver().zero_copy();
     if (mode_.zero_copy) set_aside_crossing_slots();
     for (std::size_t i = 0; i < count_; ++i) queues_[i].refill(umem_);
@@ -18960,8 +18964,9 @@ class af_xdp {
     });
   }
 
-  [[nodiscard]] detail::xsk_queue& queue_for(std::size_t number) noexcept {
-    return count_ == 1 ? queues_[0] : queues_[number % count_];
+  // By which queue those are sent that came by queue `number`: by that one, or one that is always the same.
+  [[nodiscard]] detail::xsk_queue& queue_for(std::uint8_t number) noexcept {
+    return queues_[sent_by_.place[number]];
   }
 
   [[gnu::noinline]] void look_after(instant now) noexcept {
@@ -19040,6 +19045,9 @@ class af_xdp {
   detail::xsk_queue* queues_ = nullptr;
   std::size_t count_ = 0;
   std::size_t next_ = 0;  // the queue to receive from next
+  struct {
+    std::uint8_t place[256] = {};  // in queues_
+  } sent_by_;
   std::uint32_t queues_there_were_ = 0;
   af_xdp_mode mode_{};
   instant check_due_{INT64_MIN};

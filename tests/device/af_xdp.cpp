@@ -16,6 +16,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "device/datagram.hpp"
@@ -875,6 +876,44 @@ TEST_CASE("a device with jumbo frames shares memory if its slots are long enough
     CHECK(first->statistics().too_long == 1);
   }
   CHECK(memory->available() == 128);
+}
+
+namespace {
+
+// A frame that came by this queue, to be sent: goes out by the queue of that number, and arrives by the same number at
+// the other end of a wire.
+void send_by(af_xdp& nic, std::uint8_t queue, std::uint32_t number) {
+  frame f = numbered(nic.memory(), number).detach();
+  f.queue = queue;
+  REQUIRE(nic.transmit(&f, 1, {}) == 1);
+}
+// By which queues they came: the number of each.
+std::vector<std::pair<unsigned, std::uint32_t>> arrivals(af_xdp& nic, std::size_t n) {
+  std::vector<std::pair<unsigned, std::uint32_t>> all;
+  take(nic, n, [&all](const frame& f) { all.emplace_back(f.queue, number_in(f)); });
+  return all;
+}
+using arrived = std::vector<std::pair<unsigned, std::uint32_t>>;
+
+}  // namespace
+
+TEST_CASE("what came by a queue is sent by the queue with its number, whichever queues were chosen") {
+  const runnel::test::wire there;
+  if (!there) return;
+  runnel::test::wire::set_queues(4);
+  auto far = af_xdp::open("eth1", {.packets = 128});
+  if (!runnel::test::is_here(far)) return;
+  auto near = af_xdp::open("eth0", {.queues = {0, 2}, .packets = 128});
+  REQUIRE(near);
+  send_by(*near, 0, 1);
+  CHECK(arrivals(*far, 1) == arrived{{0, 1}});
+  send_by(*near, 2, 2);
+  CHECK(arrivals(*far, 1) == arrived{{2, 2}});
+  af_xdp moved(static_cast<af_xdp&&>(*near));
+  send_by(moved, 2, 3);
+  CHECK(arrivals(*far, 1) == arrived{{2, 3}});
+  send_by(moved, 1, 4);  // came by a queue that is not among them
+  CHECK(arrivals(*far, 1).size() == 1);
 }
 
 #endif
