@@ -18015,6 +18015,14 @@ template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
 //     auto nic = device::af_xdp::adopt(device::af_xdp_handles(n));
 //
 // The program is attached from the beginning; what it takes is dropped until a device was made of the handles.
+//
+// An interface has one program at a time, so a second device cannot be opened on it, not even on other queues. For
+// several threads it is opened once, and each of them adopts a queue:
+//
+//     auto eth0 = device::af_xdp_handles::open("eth0", {.queues = {0, 1}});
+//     auto first = eth0->split(0), second = eth0->split(1);
+//     // on the first thread:
+//     auto nic = device::af_xdp::adopt(std::move(*first), {.memory = &self.memory()});
 #ifndef RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
 #define RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
 
@@ -18022,6 +18030,8 @@ template <std::size_t Rules, std::size_t Nodes, std::size_t Words>
 #include <cstdint>  // uint32_t, uint64_t, uint8_t
 
 #if defined(__linux__)
+
+#include <fcntl.h>  // fcntl
 
 namespace runnel::device {
 
@@ -18087,6 +18097,24 @@ class af_xdp_handles {
     n_.link = -1;
     deferral_.forget();
     return given;
+  }
+  /// Queue `i < get().count` by itself, for a device of another thread: each thread adopts one. Once for each queue
+  /// (RUNNEL_ASSERT). The program stays on the interface until the last part is closed, and a setting of interrupt
+  /// deferral is put back when this one is.
+  [[nodiscard]] result<af_xdp_handles, error> split(std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < n_.count && n_.sockets[i] >= 0);
+    numbers one = n_;
+    one.link = ::fcntl(n_.link, F_DUPFD_CLOEXEC, 0);
+    if (one.link < 0) {
+      const int number = errno;
+      return error("af_xdp", "split", n_.name, ::strerror(number), detail::opening_advice(number, ""), number);
+    }
+    one.count = 1;
+    one.sockets[0] = n_.sockets[i];
+    one.senders[0] = n_.senders[i];
+    one.queues[0] = n_.queues[i];
+    n_.sockets[i] = n_.senders[i] = -1;
+    return af_xdp_handles(one);
   }
   /// What it is made of; stays owned.
   [[nodiscard]] const numbers& get() const noexcept { return n_; }
@@ -29034,7 +29062,7 @@ void run(Things&&...) noexcept {
 // paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
 // three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
 //
-//     the card's queues      each worker opens queue `self.index()`; the card has the symmetric key (symmetric_rss_key)
+//     the card's queues      each worker adopts one (af_xdp_handles::split); the card has symmetric_rss_key
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash
 //     software               any worker receives, and `steer(self.rings())` hands over what is not its own
 //

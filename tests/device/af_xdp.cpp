@@ -916,4 +916,43 @@ TEST_CASE("what came by a queue is sent by the queue with its number, whichever 
   CHECK(arrivals(*far, 1).size() == 1);
 }
 
+TEST_CASE("a device for each queue of an interface, each with a pool of its own") {
+  const runnel::test::wire there;
+  if (!there) return;
+  runnel::test::wire::set_queues(2);
+  auto far = af_xdp::open("eth1", {.packets = 128});
+  if (!runnel::test::is_here(far)) return;
+  const int index = device::network_interface::open("eth0")->index();
+  const int files = open_files();
+  {
+    auto all = device::af_xdp_handles::open("eth0");
+    REQUIRE(all);
+    REQUIRE(all->get().count == 2);
+    auto first = all->split(0), second = all->split(1);
+    REQUIRE((first && second));
+    auto b = af_xdp::adopt(std::move(*second), {.packets = 128});
+    if (!b) FAIL(doctest::String(b.error().message()));
+    {
+      auto a = af_xdp::adopt(std::move(*first), {.packets = 128});
+      if (!a) FAIL(doctest::String(a.error().message()));
+      CHECK(&a->memory() != &b->memory());
+      for (std::uint32_t i = 0; i < 8; ++i) send_by(*far, static_cast<std::uint8_t>(i % 2), i);
+      CHECK(arrivals(*a, 4) == arrived{{0, 0}, {0, 2}, {0, 4}, {0, 6}});
+      CHECK(arrivals(*b, 4) == arrived{{1, 1}, {1, 3}, {1, 5}, {1, 7}});
+      packet p = numbered(b->memory(), 9);
+      REQUIRE(b->transmit(&p, 1, {}) == 1);
+      CHECK(arrivals(*far, 1) == arrived{{1, 9}});
+    }
+    // One is closed: the other goes on, and so does the program.
+    send_by(*far, 1, 10);
+    CHECK(arrivals(*b, 1) == arrived{{1, 10}});
+    CHECK(b->failure() == nullptr);
+    all->close();
+    send_by(*far, 1, 11);
+    CHECK(arrivals(*b, 1) == arrived{{1, 11}});
+  }
+  CHECK(bpf::attached(index)->id == 0);
+  CHECK(open_files() == files);
+}
+
 #endif

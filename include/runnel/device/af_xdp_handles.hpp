@@ -9,6 +9,14 @@
 //     auto nic = device::af_xdp::adopt(device::af_xdp_handles(n));
 //
 // The program is attached from the beginning; what it takes is dropped until a device was made of the handles.
+//
+// An interface has one program at a time, so a second device cannot be opened on it, not even on other queues. For
+// several threads it is opened once, and each of them adopts a queue:
+//
+//     auto eth0 = device::af_xdp_handles::open("eth0", {.queues = {0, 1}});
+//     auto first = eth0->split(0), second = eth0->split(1);
+//     // on the first thread:
+//     auto nic = device::af_xdp::adopt(std::move(*first), {.memory = &self.memory()});
 #ifndef RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
 #define RUNNEL_DEVICE_AF_XDP_HANDLES_HPP
 
@@ -31,6 +39,8 @@
 #include <runnel/xdp/lower.hpp>
 
 #if defined(__linux__)
+
+#include <fcntl.h>  // fcntl
 
 namespace runnel::device {
 
@@ -96,6 +106,24 @@ class af_xdp_handles {
     n_.link = -1;
     deferral_.forget();
     return given;
+  }
+  /// Queue `i < get().count` by itself, for a device of another thread: each thread adopts one. Once for each queue
+  /// (RUNNEL_ASSERT). The program stays on the interface until the last part is closed, and a setting of interrupt
+  /// deferral is put back when this one is.
+  [[nodiscard]] result<af_xdp_handles, error> split(std::size_t i) noexcept {
+    RUNNEL_ASSERT(i < n_.count && n_.sockets[i] >= 0);
+    numbers one = n_;
+    one.link = ::fcntl(n_.link, F_DUPFD_CLOEXEC, 0);
+    if (one.link < 0) {
+      const int number = errno;
+      return error("af_xdp", "split", n_.name, ::strerror(number), detail::opening_advice(number, ""), number);
+    }
+    one.count = 1;
+    one.sockets[0] = n_.sockets[i];
+    one.senders[0] = n_.senders[i];
+    one.queues[0] = n_.queues[i];
+    n_.sockets[i] = n_.senders[i] = -1;
+    return af_xdp_handles(one);
   }
   /// What it is made of; stays owned.
   [[nodiscard]] const numbers& get() const noexcept { return n_; }

@@ -7,7 +7,7 @@
 // paths and calls `self.run(attachments...)`. Nothing is shared but the rings. Flows come to the right worker in one of
 // three ways; each brings both directions of a flow to one worker, so that tables of connections need no lock:
 //
-//     the card's queues      each worker opens queue `self.index()`; the card has the symmetric key (symmetric_rss_key)
+//     the card's queues      each worker adopts one (af_xdp_handles::split); the card has symmetric_rss_key
 //     the kernel's fanout    each worker opens the same interface in one fanout group by hash
 //     software               any worker receives, and `steer(self.rings())` hands over what is not its own
 //
