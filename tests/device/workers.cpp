@@ -86,6 +86,9 @@ TEST_CASE("what is not possible is said in words, and nobody is left running") {
   const std::string pinned = run({.count = 2, .processors = nowhere, .memory = small});
   CHECK(pinned.find("workers: pin worker ") == 0);
   CHECK(pinned.find(" to processor 8000: Invalid argument: choose among those that ") != std::string::npos);
+  const unsigned one[] = {0};
+  CHECK(run({.processors = one, .memory = small}) ==
+        "workers: pin to .processors: it is not said how many these are: give .count with them");
   CHECK(run({.count = 257}) == "workers: start 257 workers: more than 256: ask for fewer");
   CHECK(run({.count = 2, .pin = false, .ring = 100}) ==
         "workers: make rings of 100: not a power of two: choose 256, 1024 or the like");

@@ -46,7 +46,7 @@ namespace runnel {
 struct workers_options {
   unsigned count = 0;  ///< threads, at most 256; 0 is one for each processor that this process may run on
   bool pin = true;     ///< each to a processor of its own; false: wherever the system puts them
-  /// The processors, `count` of them; null: those that this process may run on, in order.
+  /// The processors, `count` of them, which is not 0 then; null: those that this process may run on, in order.
   const unsigned* processors = nullptr;
   std::size_t ring = 1024;  ///< packets between each worker and each other, a power of two
   pool_config memory{};     ///< of each worker's own pool, from which packets cross; `.packets = 0` for none
@@ -316,6 +316,8 @@ inline detail::late<error>& workers::check() noexcept {
   } else if (count_ > handoff_mesh::max_threads) {
     number << std::uint64_t{count_} << " workers";
     error_.make("workers", "start", number.c_str(), "more than 256", "ask for fewer");
+  } else if (options_.pin && options_.processors != nullptr && options_.count == 0) {
+    error_.make("workers", "pin", "to .processors", "it is not said how many these are", "give .count with them");
   } else if (!is_power_of_two(options_.ring)) {
     number << "rings of " << std::uint64_t{options_.ring};
     error_.make("workers", "make", number.c_str(), "not a power of two", "choose 256, 1024 or the like");
