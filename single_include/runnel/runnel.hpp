@@ -29655,9 +29655,10 @@ struct replaceable_stage;
 
 /// Refers to a pipeline of any type. Costs two indirect calls for a burst: how much it has room for, and the run. What
 /// it refers to must outlive it or be replaced before; replace it between two rounds of the loop, or from a stage that
-/// does not lie behind it. Tables live outside pipelines, so nothing is forgotten when a path is replaced. The pipeline
-/// begins where there are packets and nothing is known of them: it needs its own `parse()`, which is free for packets
-/// that were parsed before.
+/// does not lie behind it. Tables live outside pipelines, so nothing is forgotten when a path is replaced; but what a
+/// `transmit<hold>` of it holds at that time stays there, until that path is back or ends. The pipeline begins where
+/// there are packets and nothing is known of them: it needs its own `parse()`, which is free for packets that were
+/// parsed before.
 class any_pipeline {
  public:
   /// Runs `p`, which must outlive it or be replaced before it ends.
