@@ -30,7 +30,8 @@
 // sent by the queue with the number that it was received by, so that packets of one flow keep their order.
 //
 // A veth interface hands over what its peer's own stack sends with TCP and UDP checksums that are not complete, and
-// nothing says so: `ethtool -K PEER tx off` there.
+// nothing says so: `ethtool -K PEER tx off` there. VLAN tags that a card has taken out of packets do not come here, and
+// packets of all VLANs look alike: `ethtool -K eth0 rxvlan off`; on veth, `ethtool -K PEER txvlan off`.
 #ifndef RUNNEL_DEVICE_AF_XDP_HPP
 #define RUNNEL_DEVICE_AF_XDP_HPP
 

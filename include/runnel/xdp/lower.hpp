@@ -12,8 +12,9 @@
 // A program sees the whole packet: one that lies in several buffers (jumbo frames, LRO) the kernel puts together first
 // in generic mode, and a driver that may receive such (i40e and ice from an MTU of 3047 on, veth from about 3500)
 // refuses the program in native mode, unless `has_frags` says that it takes them. It decides the same then, if the
-// packet's headers lie in the first buffer, which has 2 KiB or more: behind that it finds no headers. `meta iif` is the
-// number that the options say: a program stands at one interface.
+// packet's headers lie in the first buffer, which has 2 KiB or more: behind that it finds no headers. A VLAN tag that
+// the card has taken out of a packet it does not see: `ethtool -K eth0 rxvlan off` where rules ask for it. `meta iif`
+// is the number that the options say: a program stands at one interface.
 //
 // Not lowered: IPv4 and TCP options, IPv6 extension headers and what stands in them, GRE's optional words, LLC and
 // SNAP, packets in tunnels, `meta time`, interval sets, expressions and sets of your own, the verdict `stolen`; and
