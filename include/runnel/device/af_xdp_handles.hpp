@@ -107,12 +107,17 @@ class af_xdp_handles {
     deferral_.forget();
     return given;
   }
-  /// Queue `i < get().count` by itself, for a device of another thread: each thread adopts one. Once for each queue
-  /// (RUNNEL_ASSERT). The program stays on the interface until the last part is closed, and a setting of interrupt
-  /// deferral is put back when this one is.
+  /// Queue `i < get().count` by itself, for a device of another thread: each thread may split off its own, and adopts
+  /// it. Once for each queue (RUNNEL_ASSERT). The program stays on the interface until the last part is closed, and a
+  /// setting of interrupt deferral is put back when this one is.
   [[nodiscard]] result<af_xdp_handles, error> split(std::size_t i) noexcept {
     RUNNEL_ASSERT(i < n_.count && n_.sockets[i] >= 0);
-    numbers one = n_;
+    // Not a copy of all, which other threads may be writing to.
+    numbers one;
+    ::memcpy(one.name, n_.name, sizeof one.name);
+    one.index = n_.index;
+    one.attached = n_.attached;
+    one.busy_polling = n_.busy_polling;
     one.link = ::fcntl(n_.link, F_DUPFD_CLOEXEC, 0);
     if (one.link < 0) {
       const int number = errno;
