@@ -7345,9 +7345,10 @@ class packet_sender {
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
   template <class Packet>
-  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n) noexcept {
+  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n, instant now) noexcept {
     std::size_t done = 0;
     told_down_ = false;
+    dropped_ = false;
     while (done < n) {
       if (gone_) [[unlikely]] {
         count_.while_down += n - done;
@@ -7381,16 +7382,27 @@ class packet_sender {
           ++count_.invalid;
           ++done;
           break;
-        case step::refused: count_.refused += n - done; return done;
+        case step::refused:
+          if (dropped_ && done == 0 && never_goes(now)) {
+            ++count_.invalid;
+            ++done;
+            break;
+          }
+          if (done != 0) refused_since_ = never;
+          count_.refused += n - done;
+          return done;
         case step::down: count_.while_down += n - done; return n;
         case step::full:
         case step::again: break;
       }
     }
+    refused_since_ = never;
     return done;
   }
 
  private:
+  // How long the first packet may be refused again and again while no other goes.
+  static constexpr duration patience = seconds(1);
   // What became of a packet, or why it is not on the ring.
   enum class step : std::uint8_t { sent, invalid, refused, down, again, full };
 
@@ -7435,7 +7447,7 @@ class packet_sender {
       case 0:
       case EINTR: return step::again;
       case EAGAIN: return refuse(socket);
-      case ENOBUFS:
+      case ENOBUFS: dropped_ = true; [[fallthrough]];
       case ENOMEM: return refuse(-1);
       case ENETDOWN: {
         // A socket remembers that its interface was down, and says so once more when it is up again.
@@ -7447,6 +7459,14 @@ class packet_sender {
       case ENODEV: gone_ = true; return step::again;
       default: return step::invalid;
     }
+  }
+  // A driver that drops what it can never send, as veth does with what is longer than the MTU at its other end, says
+  // the same as a full qdisc, which gets on at some time.
+  bool never_goes(instant now) noexcept {
+    const bool begins = refused_since_ == never || now < refused_last_ || now - refused_last_ > patience / 4;
+    refused_last_ = now;
+    if (begins) refused_since_ = now;
+    return now - refused_since_ >= patience;
   }
   // Without a qdisc, nobody does for an interface what it cannot do itself: such a packet would never go.
   template <class Packet>
@@ -7491,6 +7511,9 @@ class packet_sender {
   link_type link_;
   bool bypasses_qdisc_;
   bool told_down_ = false;
+  bool dropped_ = false;           // the kernel said ENOBUFS, in this call
+  instant refused_since_ = never;  // since when nothing goes; `never` while something does
+  instant refused_last_{};
   bool gone_ = false;
   int waits_at_ = -1;
   packet_sender_counters count_;
@@ -7850,19 +7873,20 @@ class af_packet {
 
   /// Sends packets, of any pool and of up to 128 fragments, all in one system call. What the kernel has no room for
   /// stays with the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is
-  /// down, and when it is too long or too short for the interface. Partial checksums and packets that stand for several
-  /// segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the interface's, and
-  /// lost where it cannot do that.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
-    const std::size_t done = sender_.send(packets, n);
+  /// down, when it is too long or too short for the interface, and when the kernel has refused it again and again for a
+  /// second and no other went, as one that is too long for the other end of a veth. Partial checksums and packets that
+  /// stand for several segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the
+  /// interface's, and lost where it cannot do that.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    const std::size_t done = sender_.send(packets, n, now);
     pool::release(packets, done);
     if (sender_.gone()) [[unlikely]]
       fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
-    const std::size_t done = sender_.send(frames, n);
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    const std::size_t done = sender_.send(frames, n, now);
     memory().release(frames, done);
     if (sender_.gone()) [[unlikely]]
       fail();

@@ -61,6 +61,37 @@ TEST_CASE("af_packet: an MTU that is raised: longer packets come cut and counted
   before.check();
 }
 
+TEST_CASE("af_packet: a packet that is too long for the other end of a veth does not stop those behind it for ever") {
+  counted_pool memory{slots_of_2_kib};
+  const wire there;
+  if (!there) return;
+  auto d = af_packet::open("eth0", for_af_packet(memory));
+  if (!is_here(d)) return;
+  raw_socket other_end("eth1");
+  wire::set_mtu("eth1", 600);
+  packet p[2] = {packet_of(memory, 1, 1000), packet_of(memory, 2)};
+  instant now{1'000'000};
+  const instant begin = now;
+  // It might be the other end that has no room for a while.
+  for (; now < begin + milliseconds(900); now = now + milliseconds(100)) CHECK(d->transmit(p, 2, now) == 0);
+  CHECK(d->lost() == 0);
+  now = now + seconds(5);  // who does not ask again is not refused
+  CHECK(d->transmit(p, 2, now) == 0);
+  std::size_t taken = 0;
+  for (int i = 0; i < 20 && taken == 0; ++i, now = now + milliseconds(100)) taken = d->transmit(p, 2, now);
+  CHECK(taken == 2);
+  CHECK(d->lost() == 1);
+  CHECK(d->statistics().invalid == 1);
+  CHECK(other_end.next() == datagram(2));
+  // The next one waits as long again.
+  packet q = packet_of(memory, 3, 1000);
+  CHECK(d->transmit(&q, 1, now) == 0);
+  wire::set_mtu("eth1", 1500);
+  CHECK(d->transmit(&q, 1, now + seconds(2)) == 1);
+  CHECK(other_end.next() == datagram(3, 1000));
+  CHECK(d->lost() == 1);
+}
+
 TEST_CASE("af_xdp: an MTU that is raised: longer packets are dropped and counted, both ways") {
   const wire there;
   if (!there) return;

@@ -126,19 +126,20 @@ class af_packet {
 
   /// Sends packets, of any pool and of up to 128 fragments, all in one system call. What the kernel has no room for
   /// stays with the caller, that packet and all behind it. A packet is taken and lost (`lost()`) while the interface is
-  /// down, and when it is too long or too short for the interface. Partial checksums and packets that stand for several
-  /// segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the interface's, and
-  /// lost where it cannot do that.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
-    const std::size_t done = sender_.send(packets, n);
+  /// down, when it is too long or too short for the interface, and when the kernel has refused it again and again for a
+  /// second and no other went, as one that is too long for the other end of a veth. Partial checksums and packets that
+  /// stand for several segments are the kernel's or the interface's to complete and cut; with `bypass_qdisc` only the
+  /// interface's, and lost where it cannot do that.
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    const std::size_t done = sender_.send(packets, n, now);
     pool::release(packets, done);
     if (sender_.gone()) [[unlikely]]
       fail();
     return done;
   }
   /// The same for frames that came from this device or are from its pool.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
-    const std::size_t done = sender_.send(frames, n);
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    const std::size_t done = sender_.send(frames, n, now);
     memory().release(frames, done);
     if (sender_.gone()) [[unlikely]]
       fail();

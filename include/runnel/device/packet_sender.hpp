@@ -9,6 +9,7 @@
 
 #include <runnel/base/bytes.hpp>
 #include <runnel/base/endian.hpp>
+#include <runnel/base/time.hpp>
 #include <runnel/config.hpp>
 #include <runnel/device/linux.hpp>
 #include <runnel/device/packet_transmit_ring.hpp>
@@ -56,9 +57,10 @@ class packet_sender {
   /// Sends packets or frames, in order from the first. Says how many are done with: sent, or lost and counted. The
   /// kernel holds none of them, and they are still the caller's to release.
   template <class Packet>
-  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n) noexcept {
+  [[nodiscard]] std::size_t send(const Packet* packets, std::size_t n, instant now) noexcept {
     std::size_t done = 0;
     told_down_ = false;
+    dropped_ = false;
     while (done < n) {
       if (gone_) [[unlikely]] {
         count_.while_down += n - done;
@@ -92,16 +94,27 @@ class packet_sender {
           ++count_.invalid;
           ++done;
           break;
-        case step::refused: count_.refused += n - done; return done;
+        case step::refused:
+          if (dropped_ && done == 0 && never_goes(now)) {
+            ++count_.invalid;
+            ++done;
+            break;
+          }
+          if (done != 0) refused_since_ = never;
+          count_.refused += n - done;
+          return done;
         case step::down: count_.while_down += n - done; return n;
         case step::full:
         case step::again: break;
       }
     }
+    refused_since_ = never;
     return done;
   }
 
  private:
+  // How long the first packet may be refused again and again while no other goes.
+  static constexpr duration patience = seconds(1);
   // What became of a packet, or why it is not on the ring.
   enum class step : std::uint8_t { sent, invalid, refused, down, again, full };
 
@@ -146,7 +159,7 @@ class packet_sender {
       case 0:
       case EINTR: return step::again;
       case EAGAIN: return refuse(socket);
-      case ENOBUFS:
+      case ENOBUFS: dropped_ = true; [[fallthrough]];
       case ENOMEM: return refuse(-1);
       case ENETDOWN: {
         // A socket remembers that its interface was down, and says so once more when it is up again.
@@ -158,6 +171,14 @@ class packet_sender {
       case ENODEV: gone_ = true; return step::again;
       default: return step::invalid;
     }
+  }
+  // A driver that drops what it can never send, as veth does with what is longer than the MTU at its other end, says
+  // the same as a full qdisc, which gets on at some time.
+  bool never_goes(instant now) noexcept {
+    const bool begins = refused_since_ == never || now < refused_last_ || now - refused_last_ > patience / 4;
+    refused_last_ = now;
+    if (begins) refused_since_ = now;
+    return now - refused_since_ >= patience;
   }
   // Without a qdisc, nobody does for an interface what it cannot do itself: such a packet would never go.
   template <class Packet>
@@ -202,6 +223,9 @@ class packet_sender {
   link_type link_;
   bool bypasses_qdisc_;
   bool told_down_ = false;
+  bool dropped_ = false;           // the kernel said ENOBUFS, in this call
+  instant refused_since_ = never;  // since when nothing goes; `never` while something does
+  instant refused_last_{};
   bool gone_ = false;
   int waits_at_ = -1;
   packet_sender_counters count_;
