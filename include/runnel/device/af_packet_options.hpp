@@ -50,7 +50,7 @@ struct af_packet_statistics {
   std::uint64_t transmitted = 0;  ///< packets that the kernel took
   std::uint64_t refused = 0;      ///< packets left with the caller, because the interface had no room
   std::uint64_t while_down = 0;   ///< transmitted and lost: the interface was down, or gone
-  std::uint64_t invalid = 0;      ///< transmitted and lost: too long or too short for the interface
+  std::uint64_t invalid = 0;      ///< transmitted and lost: too long or too short, or refused for a second
   std::uint64_t times_down = 0;   ///< how often the interface was found to have gone down
   std::uint64_t system_calls = 0;  ///< for all that; receiving takes one in ten seconds
 };
