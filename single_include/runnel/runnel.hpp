@@ -18327,6 +18327,9 @@ class xsk_queue {
   /// Whether packets are on the transmit ring because the driver was busy.
   [[nodiscard]] bool waits_for_driver() const noexcept { return driver_was_busy_; }
 
+  /// Whether packets are on the transmit ring that nobody sends before we ask again: for that, or because the interface
+  /// was down.
+  [[nodiscard]] bool waits_to_be_asked() const noexcept { return driver_was_busy_ || was_down_; }
   /// Whether the kernel has fewer slots to receive into than it should have.
   [[nodiscard]] bool lacks_slots() const noexcept { return receiving_ < level_; }
 
@@ -18608,14 +18611,17 @@ class xsk_queue {
 
   // Lets the kernel send. One call sends some packets only, 32 before Linux 6.18: goes on as long as it gets on.
   void kick(device::af_xdp_statistics& counts) noexcept {
-    driver_was_busy_ = false;
+    driver_was_busy_ = was_down_ = false;
     if (!sender_.transmit.needs_wakeup()) return;
     std::uint32_t waiting = sender_.transmit.waiting();
     while (waiting != 0) {
       const int number = sender_.kick_transmit();
       ++counts.system_calls;
       // What is none of these is for `take_error` to find out, or will be over when the interface is up again.
-      if (number != EAGAIN && number != EBUSY && number != ENOBUFS) return;
+      if (number != EAGAIN && number != EBUSY && number != ENOBUFS) {
+        was_down_ = number != 0;
+        return;
+      }
       const std::uint32_t left = sender_.transmit.waiting();
       if (left == waiting) {
         driver_was_busy_ = true;
@@ -18634,6 +18640,7 @@ class xsk_queue {
   std::uint8_t number_;             // of the interface's queue
   bool busy_polling_;
   bool driver_was_busy_ = false;
+  bool was_down_ = false;
   gathering gathering_ = gathering::nothing;
   frame gathered_{};
 };
@@ -18800,8 +18807,11 @@ class af_xdp {
     return false;
   }
 
-  /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
-  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().senders[0] : -1; }
+  /// A file descriptor that can be written to when the transmit ring has room again; -1 where nobody tells: with
+  /// several queues, and while the driver is busy or the interface down.
+  [[nodiscard]] int transmit_handle() const noexcept {
+    return count_ == 1 && !queues_[0].waits_to_be_asked() ? handles_.get().senders[0] : -1;
+  }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that

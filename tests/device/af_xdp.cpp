@@ -4,7 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <runnel/device/af_xdp.hpp>
+#include <runnel/device/clock.hpp>
+#include <runnel/device/mapped_pool.hpp>
+#include <runnel/device/null.hpp>
 #include <runnel/device/tap.hpp>
+#include <runnel/flow.hpp>
 #include <runnel/match.hpp>
 
 #if defined(__linux__)
@@ -14,8 +18,10 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -914,6 +920,32 @@ TEST_CASE("what came by a queue is sent by the queue with its number, whichever 
   CHECK(arrivals(*far, 1) == arrived{{2, 3}});
   send_by(moved, 1, 4);  // came by a queue that is not among them
   CHECK(arrivals(*far, 1).size() == 1);
+}
+
+TEST_CASE("what a path holds for an interface that is down goes when it is up, where nothing else wakes the loop") {
+  const runnel::test::wire there;
+  if (!there) return;
+  auto nic = af_xdp::open("eth0", {.receive_slots = 32, .transmit_slots = 64, .packets = 512});
+  if (!runnel::test::is_here(nic)) return;
+  auto eth0 = device::network_interface::open("eth0");
+  REQUIRE((eth0 && eth0->set_up(false)));
+  mapped_pool memory = std::move(*mapped_pool::open({.packets = 512}));
+  null_device source{memory, {.length = 60, .limit = 2000}};
+  real_clock time;
+  loop l{time, attach(source, [](packet&) {} | transmit<hold>(*nic))};
+  std::atomic<bool> ended{false};
+  std::thread other{[&] {
+    l.run();
+    ended = true;
+  }};
+  ::usleep(100'000);  // until it sleeps
+  CHECK_FALSE(ended);
+  REQUIRE(eth0->set_up(true));
+  CHECK(runnel::test::eventually([&] { return ended.load(); }));
+  l.stop();
+  other.join();
+  CHECK(nic->lost() == 0);
+  CHECK(nic->statistics().transmitted == 2000);
 }
 
 TEST_CASE("a device for each queue of an interface, each with a pool of its own") {

@@ -173,8 +173,11 @@ class af_xdp {
     return false;
   }
 
-  /// A file descriptor that can be written to when the transmit ring has room again; -1 with several queues.
-  [[nodiscard]] int transmit_handle() const noexcept { return count_ == 1 ? handles_.get().senders[0] : -1; }
+  /// A file descriptor that can be written to when the transmit ring has room again; -1 where nobody tells: with
+  /// several queues, and while the driver is busy or the interface down.
+  [[nodiscard]] int transmit_handle() const noexcept {
+    return count_ == 1 && !queues_[0].waits_to_be_asked() ? handles_.get().senders[0] : -1;
+  }
 
   /// Sends packets, in order, until a transmit ring is full; the rest stays the caller's. One that lies alone on a slot
   /// of this device's pool goes as it is; others are copied to one. Partial checksums are completed. Packets that
