@@ -18818,46 +18818,20 @@ class af_xdp {
   /// cannot be sent, because they are longer than a slot, or than the pages that the MTU needed when it was opened, or
   /// shorter than an Ethernet header, or stand for several segments, and all when the interface is gone, are taken and
   /// lost: see `lost()`. One that is longer than the MTU and not than these pages the kernel gives to the driver.
-  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant) noexcept {
-    if (count_ == 0) [[unlikely]] {
-      pool::release(packets, n);
-      counts_.lost += n;
-      return n;
-    }
-    std::size_t sent = 0;
-    while (sent < n) {
-      detail::xsk_queue& q = queue_for(packets[sent].queue());
-      std::size_t end = count_ == 1 ? n : sent + 1;
-      while (end < n && &queue_for(packets[end].queue()) == &q) ++end;
-      const std::size_t taken = q.transmit(umem_, packets + sent, end - sent, counts_);
-      sent += taken;
-      if (sent != end) {
-        counts_.refused += n - sent;
-        break;
-      }
-    }
-    return sent;
+  [[nodiscard]] std::size_t transmit(packet* packets, std::size_t n, instant now) noexcept {
+    if (count_ != 0) [[likely]]
+      return send(packets, n, now, [](const packet& p) { return p.queue(); });
+    pool::release(packets, n);
+    counts_.lost += n;
+    return n;
   }
   /// The same for frames that came from this device, or from its pool.
-  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant) noexcept {
-    if (count_ == 0) [[unlikely]] {
-      memory().release(frames, n);
-      counts_.lost += n;
-      return n;
-    }
-    std::size_t sent = 0;
-    while (sent < n) {
-      detail::xsk_queue& q = queue_for(frames[sent].queue);
-      std::size_t end = count_ == 1 ? n : sent + 1;
-      while (end < n && &queue_for(frames[end].queue) == &q) ++end;
-      const std::size_t taken = q.transmit(umem_, frames + sent, end - sent, counts_);
-      sent += taken;
-      if (sent != end) {
-        counts_.refused += n - sent;
-        break;
-      }
-    }
-    return sent;
+  [[nodiscard]] std::size_t transmit(const frame* frames, std::size_t n, instant now) noexcept {
+    if (count_ != 0) [[likely]]
+      return send(frames, n, now, [](const frame& f) { return f.queue; });
+    memory().release(frames, n);
+    counts_.lost += n;
+    return n;
   }
   /// Packets that were taken and not sent.
   [[nodiscard]] std::uint64_t lost() const noexcept { return counts_.lost; }
@@ -19038,8 +19012,27 @@ class af_xdp {
     return queues_[sent_by_.place[number]];
   }
 
+  // `queue_of` says by which queue one was received.
+  template <class Item, class QueueOf>
+  RUNNEL_INLINE std::size_t send(Item* items, std::size_t n, instant now, QueueOf queue_of) noexcept {
+    std::size_t sent = 0;
+    while (sent < n) {
+      detail::xsk_queue& q = queue_for(queue_of(items[sent]));
+      std::size_t end = count_ == 1 ? n : sent + 1;
+      while (end < n && &queue_for(queue_of(items[end])) == &q) ++end;
+      sent += q.transmit(umem_, items + sent, end - sent, counts_);
+      if (sent == end) continue;
+      counts_.refused += n - sent;
+      if (q.waits_to_be_asked()) check(now);  // who only sends finds out here that it is gone
+      break;
+    }
+    return sent;
+  }
   [[gnu::noinline]] void look_after(instant now) noexcept {
     for (std::size_t i = 0; i < count_; ++i) queues_[i].look_after(umem_, counts_);
+    check(now);
+  }
+  [[gnu::noinline]] void check(instant now) noexcept {
     if (count_ == 0 || (check_due_ > now && check_due_ - now <= check_interval)) return;
     check_due_ = now + check_interval;
     int number = 0;

@@ -948,6 +948,32 @@ TEST_CASE("what a path holds for an interface that is down goes when it is up, w
   CHECK(nic->statistics().transmitted == 2000);
 }
 
+TEST_CASE("who only sends finds out that the interface was deleted, and is not held up by it") {
+  const runnel::test::wire there;
+  if (!there) return;
+  auto nic = af_xdp::open("eth0", {.receive_slots = 32, .transmit_slots = 64, .packets = 512});
+  if (!runnel::test::is_here(nic)) return;
+  auto eth0 = device::network_interface::open("eth0");
+  REQUIRE((eth0 && eth0->set_up(false)));
+  mapped_pool memory = std::move(*mapped_pool::open({.packets = 512}));
+  null_device source{memory, {.length = 60, .limit = 2000}};
+  real_clock time;
+  loop l{time, attach(source, [](packet&) {} | transmit<hold>(*nic))};
+  std::atomic<bool> ended{false};
+  std::thread other{[&] {
+    l.run();
+    ended = true;
+  }};
+  ::usleep(100'000);
+  CHECK_FALSE(ended);
+  REQUIRE(std::system("ip link del eth0") == 0);
+  CHECK(runnel::test::eventually([&] { return ended.load(); }));
+  l.stop();
+  other.join();
+  CHECK(nic->done());
+  CHECK(nic->lost() == 2000 - 64);
+}
+
 TEST_CASE("a device for each queue of an interface, each with a pool of its own") {
   const runnel::test::wire there;
   if (!there) return;
