@@ -374,9 +374,7 @@ class af_xdp {
   }
 
   // By which queue those are sent that came by queue `number`: by that one, or one that is always the same.
-  [[nodiscard]] detail::xsk_queue& queue_for(std::uint8_t number) noexcept {
-    return queues_[sent_by_.place[number]];
-  }
+  [[nodiscard]] detail::xsk_queue& queue_for(std::uint8_t number) noexcept { return queues_[sent_by_.place[number]]; }
 
   // `queue_of` says by which queue one was received.
   template <class Item, class QueueOf>
