@@ -45696,7 +45696,8 @@ class connection_table {
   }
   /// Announces a connection, as a helper does that has read of it: the next one that goes from the source address of
   /// `t` to its destination address and port, with its protocol and zone, is `related` to `master`, and gets its mark.
-  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes.
+  /// With `any_source` it may come from everywhere. Holds for `d`; where there is no room, an older one goes. A
+  /// `master` that is not confirmed yet has to be at the same `now`: what did not get through announces nothing.
   void expect(const connection& master, const connection_tuple& t, bool any_source, duration d, instant now) noexcept {
     const auto ticks = static_cast<std::uint32_t>(detail::ticks_at(now));
     expect_ticks({.tuple = t, .any_source = any_source}, master, detail::ticks_in(d), ticks);
@@ -45899,7 +45900,8 @@ class connection_table {
                               std::uint64_t ticks) noexcept;
   [[nodiscard]] bool make_room(detail::index_home home, bool is_ipv6, std::uint64_t ticks) noexcept;
   void expect_ticks(detail::expectation e, const connection& master, std::uint32_t d, std::uint32_t now) noexcept {
-    e.master = number_of(master), e.master_born = master.created_, e.deadline = now + d;
+    // One that is not confirmed yet will be in this tick, or it was not it.
+    e.master = number_of(master), e.master_born = is_confirmed(master) ? master.created_ : now, e.deadline = now + d;
     expectations_.insert(e, now);
   }
   // A connection that has just begun, when it was announced.

@@ -25,6 +25,7 @@ struct ftp_session {
   test_device device{memory};
   manual_clock clock;
   std::string was;
+  bool blocked = false;  // packets are dropped before confirm()
 
   template <class... Headers>
   std::string send(std::int64_t ms, bytes said, const Headers&... headers) {
@@ -36,7 +37,11 @@ struct ftp_session {
     copy_bytes(to + before, said.data(), said.size());
     REQUIRE(write_headers({to, size}, headers...));
     auto path = parse() | track(*table) | ftp_helper(*table) | tftp_helper(*table) |
-                [this](packet& q) { was = name(connection_word{q.connection()}.state()); } | confirm(*table) | discard;
+                [this](packet& q) {
+                  was = name(connection_word{q.connection()}.state());
+                  return blocked ? drop : pass;
+                } |
+                confirm(*table) | discard;
     detail::handle_array<1> one;
     ::new (static_cast<void*>(one.data())) packet(static_cast<packet&&>(p));
     context c;
@@ -185,6 +190,20 @@ TEST_CASE("TFTP: the answer comes from another port") {
   CHECK(t.send(2, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5001}) == "new");
   CHECK(t.send(3, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5000}) == "related");
   CHECK(t.send(4, data, eth, out, udp_header{.source_port = 5000, .destination_port = 6000}) == "established");
+}
+
+TEST_CASE("TFTP: the request that begins its connection announces the answer, if it gets through") {
+  ftp_session t;
+  const ipv4_header out{.source = client, .destination = server}, back{.source = server, .destination = client};
+  constexpr std::byte request[] = {std::byte{0}, std::byte{1}, std::byte{'f'}, std::byte{0}},
+                      data[] = {std::byte{0}, std::byte{3}, std::byte{0}, std::byte{1}};
+  CHECK(t.send(1000, request, eth, out, udp_header{.source_port = 5000, .destination_port = 69}) == "new");
+  CHECK(t.send(1100, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5000}) == "related");
+  CHECK(t.send(1200, data, eth, out, udp_header{.source_port = 5000, .destination_port = 6000}) == "established");
+  t.blocked = true;
+  CHECK(t.send(2000, request, eth, out, udp_header{.source_port = 5001, .destination_port = 69}) == "new");
+  t.blocked = false;
+  CHECK(t.send(2100, data, eth, back, udp_header{.source_port = 6000, .destination_port = 5001}) == "new");
 }
 
 TEST_CASE("an FTP session has its latest announcement waited for, however many it makes, and leaves room for others") {
