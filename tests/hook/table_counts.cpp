@@ -11,6 +11,8 @@
 
 #include <runnel/track.hpp>
 
+#include <track/conversation.hpp>
+
 #include "asked_table.hpp"
 
 using namespace runnel;
@@ -36,8 +38,9 @@ constexpr const char* with_counts =
 
 // The beginnings of a connection table's records: what rules see of it.
 struct few_connections {
-  struct alignas(128) record {
-    connection_facts facts;
+  struct record {
+    connection_facts facts{};
+    std::uint8_t rest[detail::connection_stride - sizeof(connection_facts)] = {};
   };
   static_assert(sizeof(record) == detail::connection_stride);
   record records[64]{};
@@ -46,7 +49,7 @@ struct few_connections {
   explicit few_connections(const std::string& said) : t(said) { t.at.connections = records; }
   void begin(std::uint32_t n) {
     records[n].facts = {};
-    records[n].facts.status = detail::connection_is_alive;
+    records[n].facts.status = detail::connection_is_alive | connection_status::confirmed;
   }
   void end(std::uint32_t n) { records[n].facts.status = 0; }
   // What becomes of a packet of connection `n`.
@@ -116,6 +119,24 @@ TEST_CASE("each element of a set has a limit, and goes with its last connection"
   CHECK(dns(8, 5) == "0");
   CHECK(dns(9, 5) == "drop");
   CHECK(printed(c.t.rules).find("elements = { 10.0.0.1, 10.0.0.2, 10.0.0.5, 10.0.0.4 }") != std::string::npos);
+}
+
+TEST_CASE("where one of many connections has ended, whichever, the next one comes in at once") {
+  few_connections c(table_of("", "tcp dport 22 ct count over 40 drop"));
+  const auto ask = [&](std::uint32_t n) { return c.ask(n, c.t.tcp({10, 0, 0, 1}, 22)); };
+  for (std::uint32_t n = 0; n < 42; ++n) c.begin(n);
+  for (std::uint32_t n = 0; n < 40; ++n) CHECK(ask(n) == "0");
+  for (std::uint32_t n = 0; n < 40; ++n) {
+    CHECK(ask(41) == "drop");
+    c.t.later(1);
+    c.end(n);
+    c.begin(n);
+    CHECK(ask(40) == "0");
+    c.end(40);
+    c.begin(40);
+    c.t.later(1);
+    CHECK(ask(n) == "0");
+  }
 }
 
 TEST_CASE("when no more connections can be counted packets are dropped, until some have ended") {
@@ -202,7 +223,8 @@ TEST_CASE("what rules count stays what it was for all others: it is exported, an
 
 TEST_CASE("connections of several tables are counted together, each where its record is") {
   few_connections c(table_of("", "tcp dport 22 ct count over 2 drop"));
-  std::vector<few_connections::record> one(1, {.facts = {.status = detail::connection_is_alive}});
+  std::vector<few_connections::record> one(1);
+  one[0].facts.status = detail::connection_is_alive;
   const auto ask_of = [&](void* records, std::uint32_t n) {
     c.t.at.connections = records;
     return c.ask(n, c.t.tcp({10, 0, 0, 1}, 22));
@@ -212,4 +234,74 @@ TEST_CASE("connections of several tables are counted together, each where its re
   CHECK(ask_of(one.data(), 0) == "0");  // which has no record 63
   CHECK(ask_of(c.records, 0) == "drop");
   CHECK(ask_of(one.data(), 0) == "0");
+}
+
+namespace {
+
+// A path whose rule counts connections to port 22, two at most.
+struct counting_path {
+  counted_table table{{.connections = 16, .unconfirmed = 8, .seed = 3}};
+  rules_for_test rules;
+  bool refused = false;  // by what stands behind the rule
+
+  counting_path() { REQUIRE(load(rules, table_of("", "tcp dport 22 ct count over 2 drop").c_str())); }
+  std::string send(std::int64_t ms, std::uint16_t port, std::uint8_t flags, std::uint32_t seq, std::uint32_t ack,
+                   bool reply = false) {
+    clock_.set(instant{} + milliseconds(ms));
+    tcp_header h{.flags = flags, .window_size = 1000};
+    h.source_port = reply ? 22 : port, h.destination_port = reply ? port : 22;
+    h.sequence_number = seq, h.acknowledgment_number = ack;
+    device_.put(1, 2, clock_.now(), eth,
+                reply ? ipv4_header{.source = server, .destination = client}
+                      : ipv4_header{.source = client, .destination = server},
+                h);
+    std::string said = "drop";
+    auto path = parse() | track(*table) | hook<hook_point::input>(live_) |
+                [&](packet&) { return refused ? drop : pass; } | confirm(*table) |
+                deliver([&](packet p) { said = name(connection_word{p.connection()}.state()); });
+    run(clock_, attach(device_, path));
+    return said;
+  }
+  std::string syn(std::int64_t ms, std::uint16_t port) { return send(ms, port, tcp_flags::syn, 99, 0); }
+  void open(std::int64_t ms, std::uint16_t port) {
+    CHECK(syn(ms, port) == "new");
+    CHECK(send(ms, port, tcp_flags::syn | tcp_flags::ack, 899, 102, true) == "established");
+    CHECK(send(ms, port, tcp_flags::ack, 102, 902) == "established");
+  }
+
+ private:
+  rule_table_slot live_{rules};
+  counted_pool memory_;
+  test_device device_{memory_};
+  manual_clock clock_;
+};
+
+}  // namespace
+
+TEST_CASE("a connection whose first packet is dropped behind the rule is not counted") {
+  counting_path t;
+  t.refused = true;
+  for (std::uint16_t i = 0; i < 4; ++i) CHECK(t.syn(10 + i, static_cast<std::uint16_t>(1000 + i)) == "drop");
+  t.refused = false;
+  CHECK(t.syn(20, 2000) == "new");
+  CHECK(t.syn(21, 2001) == "new");
+  CHECK(t.syn(22, 2002) == "drop");
+}
+
+TEST_CASE("a TCP connection that is closed is not counted, though it is still there") {
+  counting_path t;
+  t.open(10, 1000);
+  t.open(20, 1001);
+  CHECK(t.syn(30, 1002) == "drop");
+  CHECK(t.send(40, 1000, tcp_flags::rst, 104, 0) == "established");
+  CHECK(t.table->size() == 3);  // with the one that has just been dropped
+  t.open(50, 1003);
+  CHECK(t.syn(60, 1004) == "drop");
+  // Both sides end it, and wait.
+  constexpr std::uint8_t fin = tcp_flags::fin | tcp_flags::ack;
+  CHECK(t.send(70, 1001, fin, 104, 902) == "established");
+  CHECK(t.send(71, 1001, fin, 902, 107, true) == "established");
+  CHECK(t.send(72, 1001, tcp_flags::ack, 107, 905) == "established");
+  CHECK(t.syn(80, 1005) == "new");
+  CHECK(t.syn(90, 1006) == "drop");
 }

@@ -82,6 +82,11 @@ inline target_end write_field(const statement& s, rule_run& r) noexcept {
       static_cast<void*>(static_cast<std::byte*>(r.c.connections) + number * connection_stride));
 }
 
+// When a packet came, as connections are counted: never 0, which is before all of them.
+[[nodiscard]] inline std::uint32_t count_time(const rule_run& r) noexcept {
+  return static_cast<std::uint32_t>(r.c.now.ns >> 20) | 1u;
+}
+
 // `ct count`. A packet without a connection has not matched. When no more can be counted the packet is dropped, as by
 // the kernel.
 inline target_end count_connection(rule_table_parts& t, const connection_limit& l, counted_list& list,
@@ -89,7 +94,7 @@ inline target_end count_connection(rule_table_parts& t, const connection_limit& 
   using answer = table_counts::answer;
   connection_facts* const facts = facts_of(r);
   if (facts == nullptr) return target_end::next_rule;
-  const answer a = t.counts.count(list, *facts, l.most);
+  const answer a = t.counts.count(list, *facts, l.most, count_time(r));
   if (a != answer::full) return (a == answer::over) == l.over ? target_end::next : target_end::next_rule;
   r.decided = runnel::drop(drop_reason::connections_full);
   return target_end::verdict;
@@ -107,7 +112,7 @@ target_end change_set(rule_table_parts& t, const statement& s, rule_run& r) noex
     if (r.s.facts() == nullptr) return target_end::next_rule;
     set.sweep([&](std::uint32_t one) {
       counted_list& list = set.state[one].connections;
-      t.counts.refresh(list);
+      t.counts.refresh(list, count_time(r));
       return list.count == 0;
     });
   }

@@ -4,13 +4,18 @@
 //
 // A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
 // within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
-// connection ends: a few of a list are looked at whenever one is added, and those that are over leave it. A bit in the
-// record of a connection says that it is counted. It is not set in one that has just begun, so that a record that was
-// given to another connection is found out: at the latest when that one is counted too.
+// connection ends: a few of a list are looked at whenever one is added, all of it before one is over, and those that
+// are over leave it. As in the kernel these are also TCP connections that are closed, and those whose first packet did
+// not get through behind the rule. A bit in the record of a connection says that it is counted. It is not set in one
+// that has just begun, so that a record that was given to another connection is found out: at the latest when that one
+// is counted too.
+//
+// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet, and a list of which
+// nothing is over is looked at once.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
-#include <cstdint>  // uint16_t, uint32_t, uintptr_t
+#include <cstdint>  // uint8_t, uint16_t, uint32_t, uintptr_t
 
 #include <runnel/base/hash.hpp>
 #include <runnel/hook/table_set.hpp>
@@ -24,6 +29,7 @@ struct counted_connection {
   counted_list* list = nullptr;       // null: free
   std::uint32_t before = 0, behind = 0;
   std::uint32_t same_hash = 0;  // the next one of its chain; of a free one the next free one
+  std::uint32_t when = 0;       // it was counted
 };
 
 class table_counts {
@@ -41,8 +47,8 @@ class table_counts {
     used_ = free_ = hand_ = 0;
     for (std::uint32_t i = 0; i < size_; ++i) chain_[i] = 0;
   }
-  // Counts a connection that is alive. `over`: there are `most` others.
-  answer count(counted_list& list, connection_facts& facts, std::uint32_t most) noexcept {
+  // Counts a connection that is alive, of a packet that came `when`. `over`: there are `most` others.
+  answer count(counted_list& list, connection_facts& facts, std::uint32_t most, std::uint32_t when) noexcept {
     if (size_ == 0) return answer::full;
     if ((facts.status & connection_is_counted) == 0) {  // it has just begun
       forget(facts);
@@ -50,33 +56,46 @@ class table_counts {
     } else if (find(list, facts) != 0) {
       return answer::within;
     }
-    refresh(list);
+    refresh(list, when);
+    if (list.count >= most && list.looked_at != when) {
+      for (std::uint32_t left = list.count; left != 0 && list.count >= most; --left) look_at_first(list, when);
+      if (list.count >= most) list.looked_at = when;
+    }
     if (list.count >= most) return answer::over;
-    const std::uint32_t at = take();
+    const std::uint32_t at = take(when);
     if (at == 0) return answer::full;
     std::uint32_t& chain = chain_[chain_of(facts)];
-    entry_[at - 1] = {&facts, &list, 0, 0, chain};
+    entry_[at - 1] = {&facts, &list, 0, 0, chain, when};
     chain = at;
     append(list, at);
     return answer::within;
   }
   // Lets go of some of a list that are over.
-  void refresh(counted_list& list) noexcept {
-    for (unsigned i = 0; i < 8 && list.first != 0; ++i) {
-      const std::uint32_t at = list.first;
-      if (is_over(at)) {
-        remove(at);
-      } else {
-        leave(at);
-        append(list, at);
-      }
-    }
+  void refresh(counted_list& list, std::uint32_t when) noexcept {
+    for (unsigned i = 0; i < 8 && list.first != 0; ++i) look_at_first(list, when);
   }
 
  private:
-  [[nodiscard]] bool is_over(std::uint32_t at) const noexcept {
+  // It leaves the list, or becomes the last one.
+  void look_at_first(counted_list& list, std::uint32_t when) noexcept {
+    const std::uint32_t at = list.first;
+    if (is_over(at, when)) {
+      remove(at);
+    } else {
+      leave(at);
+      append(list, at);
+    }
+  }
+  [[nodiscard]] bool is_over(std::uint32_t at, std::uint32_t when) const noexcept {
     constexpr unsigned both = connection_is_alive | connection_is_counted;
-    return (entry_[at - 1].facts->status & both) != both;
+    const counted_connection& e = entry_[at - 1];
+    if ((e.facts->status & both) != both) return true;
+    // What is to be confirmed is so in its burst.
+    if ((e.facts->status & connection_status::confirmed) == 0 && e.when != when) return true;
+    // The kernel's already_closed().
+    const auto* const record = static_cast<const std::uint8_t*>(static_cast<const void*>(e.facts));
+    const auto state = static_cast<tcp_connection_state>(record[connection_tcp_state_at] & 15u);
+    return state == tcp_connection_state::time_wait || state == tcp_connection_state::close;
   }
   [[nodiscard]] std::uint32_t chain_of(const connection_facts& facts) const noexcept {
     return static_cast<std::uint32_t>(mix(reinterpret_cast<std::uintptr_t>(&facts) / connection_stride) % size_);
@@ -95,11 +114,11 @@ class table_counts {
     }
   }
   // A free entry. When there is none a few are looked at.
-  std::uint32_t take() noexcept {
+  std::uint32_t take(std::uint32_t when) noexcept {
     if (free_ == 0 && used_ == size_) {
       for (unsigned i = 0; i < 16; ++i) {
         hand_ = hand_ + 1 < size_ ? hand_ + 1 : 0;
-        if (entry_[hand_].list != nullptr && is_over(hand_ + 1)) remove(hand_ + 1);
+        if (entry_[hand_].list != nullptr && is_over(hand_ + 1, when)) remove(hand_ + 1);
       }
     }
     if (free_ == 0) return used_ < size_ ? ++used_ : 0;

@@ -126,6 +126,8 @@ struct connection_facts {
 namespace detail {
 // How far apart the records of connections lie in a table.
 inline constexpr std::size_t connection_stride = 128;
+// How far from the beginning of a record the state of a TCP connection lies, in the lower four bits of a byte.
+inline constexpr std::size_t connection_tcp_state_at = 29;
 // What `virtual_defragment` tells `track` of a later fragment, in the packet's connection word: whose ports, or what
 // stands for them, are in the packet's scratch. States that nothing has behind `track`, and no number.
 namespace later_fragment {

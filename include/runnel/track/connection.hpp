@@ -52,7 +52,12 @@ struct translated;
 class alignas(64) connection : private connection_facts {
  public:
   /// Made by tables.
-  connection() noexcept {}  // what is not set there is set when it is first wanted: the second line may never be
+  connection() noexcept {  // what is not set there is set when it is first wanted: the second line may never be
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // of a class with a base: both compilers have it
+    static_assert(__builtin_offsetof(connection, tcp_state_) == detail::connection_tcp_state_at);
+#pragma GCC diagnostic pop
+  }
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
