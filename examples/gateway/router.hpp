@@ -248,7 +248,7 @@ struct router {
 
   // Other rules, routes, addresses and MTUs, all or none: empty, or why not. Between two rounds of the loop, whose
   // thread this is. Connections stay as they are: what a rule said about the first packet of one is not asked again.
-  // What the fast path knows is forgotten.
+  // Only those end whose source was translated to an address that is gone. What the fast path knows is forgotten.
   std::string reload(configuration next, std::unique_ptr<rule_set> loaded) {
     if (next.interfaces.size() != config.interfaces.size()) return "another number of interfaces needs a restart";
     for (std::size_t i = 0; i < next.interfaces.size(); ++i)
@@ -276,6 +276,7 @@ struct router {
     auto fresh = std::make_unique<route_set>(next, fresh_links, hops);
     if (!fresh->complete()) return "more routes to different routers than there is room for: this needs a restart";
 
+    const std::vector<runnel::ip_interface> before = links;
     std::copy(fresh_links.begin(), fresh_links.end(), links.begin());
     all_routes->replace(fresh->rules());
     routes().refresh();
@@ -285,6 +286,10 @@ struct router {
     rules_now = std::move(loaded);
     config = std::move(next);
     flows.clear();
+    // Nobody sends answers to an address that is gone: who was translated to it is translated anew by his next packet.
+    for (const runnel::ip_interface& link : before)
+      for (const runnel::interface_address& a : link.addresses)
+        if (!interfaces().is_own(a.address)) translations.forget(a.address);
     return "";
   }
 

@@ -351,6 +351,42 @@ TEST_CASE("gateway: a reload changes rules, routes and addresses, or nothing") {
   CHECK(r.rules.current().size() == 1);
 }
 
+TEST_CASE("gateway: connections that were translated to an address end with that, all others outlive a reload") {
+  const auto made = [](const std::string& wan, gateway::configuration& c) {
+    REQUIRE(read_configuration("interface lan { device \"null:\" address 10.0.0.1/24 }\n"
+                               "interface wan { device \"null:\" address " + wan + " }\n"
+                               "limits { connections 10 }",
+                               &c) == "ok");
+    return loaded_rules(c);
+  };
+  gateway::configuration c;
+  auto rules = made("203.0.113.2/24, 203.0.113.3/24", c);
+  gateway::router r(std::move(c), std::move(rules));
+  // One that is translated to each of them, one to an address that was never there, and one that is not.
+  std::uint16_t port = 1000;
+  for (const char* to : {"203.0.113.2", "203.0.113.3", "198.51.100.7", "10.0.0.9"}) {
+    const connection_tuple one(addr4("10.0.0.9"), addr4("198.51.100.1"), ++port, 53, 17);
+    connection& k = r.connections[r.connections.insert(one, {})];
+    REQUIRE(r.connections.set_reply(k, {addr4("198.51.100.1"), *parse_ipv4(to), 53, port, 17}));
+    if (port != 1004) r.connections.add_status(k, connection_status::src_nat);
+    REQUIRE(r.connections.confirm(k, {}));
+  }
+  const auto ports = [&] {
+    std::string all;
+    r.connections.for_each([&](const connection& k) {
+      all += (all.empty() ? "" : " ") + std::to_string(r.connections.original(k).source_port());
+    });
+    return all;
+  };
+  gateway::configuration next;
+  rules = made("203.0.113.3/24, 203.0.113.4/24", next);
+  CHECK(r.reload(next, std::move(rules)) == "");
+  CHECK(ports() == "1002 1003 1004");
+  rules = made("203.0.113.4/25", next);
+  CHECK(r.reload(next, std::move(rules)) == "");
+  CHECK(ports() == "1003 1004");
+}
+
 TEST_CASE("gateway: a reload refuses what it does not put into force") {
   const auto made = [](const std::string& more, gateway::configuration& c) {
     REQUIRE(read_configuration("interface lan { device \"null:\" mac 02:00:00:00:00:01 address 10.0.0.1/24 }" + more,
