@@ -48962,7 +48962,7 @@ constexpr void print(text_writer& out, const nat_statistics& s) noexcept {
 // Theory of operation. Four kinds of entries, in arrays that the user's memory holds, each with its number:
 //
 //     mapping      inside and outside, how many connections use it; found by either end     72 bytes, 8 of heads
-//     subscriber   a host inside: how many mappings it has, and its address outside         40 bytes, 4 of heads
+//     subscriber   a host inside: how many mappings it has, and its address outside         48 bytes, 4 of heads
 //     permission   a mapping, and an address outside that it has sent to                    32 bytes, 4 of heads
 //
 // Each kind is found in chains that begin at heads chosen by a hash with a seed. A mapping is there as long as one of
@@ -49010,6 +49010,7 @@ struct nat_subscriber_entry {
   ipv6_address outside{};  // of its mappings
   std::uint32_t mappings = 0;
   std::uint32_t next = 0;
+  std::uint16_t zone = 0;
 };
 struct nat_permission_entry {
   ipv6_address address{};  // outside
@@ -49018,7 +49019,7 @@ struct nat_permission_entry {
   std::uint32_t next = 0;
 };
 
-static_assert(sizeof(nat_mapping_entry) <= 72 && sizeof(nat_subscriber_entry) <= 40 &&
+static_assert(sizeof(nat_mapping_entry) <= 72 && sizeof(nat_subscriber_entry) <= 48 &&
               sizeof(nat_permission_entry) <= 32);
 
 // Entries of one kind: a free list, and heads of chains. `Entry::next` and so on are the caller's.
@@ -49135,19 +49136,20 @@ class nat_mappings {
       return m.outside == e.address && m.outside_port == e.port && m.protocol == e.protocol && m.zone == e.zone;
     });
   }
-  [[nodiscard]] const subscriber* find_host(const ipv6_address& a) const noexcept {
-    const std::uint32_t i = find_subscriber(a);
+  // The host whose end this is: in another zone the same address is another host.
+  [[nodiscard]] const subscriber* find_host(const nat_endpoint& e) const noexcept {
+    const std::uint32_t i = find_subscriber(e);
     return i == nat_none ? nullptr : &subscribers_[i];
   }
   // Joins two ends of one protocol and zone that have no mapping; nobody uses it yet. `nat_none`: no room.
   [[nodiscard]] std::uint32_t insert(const nat_endpoint& inside, const nat_endpoint& outside) noexcept {
-    std::uint32_t host = find_subscriber(inside.address);
+    std::uint32_t host = find_subscriber(inside);
     if (host == nat_none) {
       host = subscribers_.take(&subscriber::next);
       if (host == nat_none) return nat_none;
-      subscribers_[host].address = inside.address;
+      subscribers_[host].address = inside.address, subscribers_[host].zone = inside.zone;
       subscribers_[host].outside = outside.address;
-      by_host_.insert(subscribers_, &subscriber::next, hash(inside.address), host);
+      by_host_.insert(subscribers_, &subscriber::next, hash(inside.address, inside.zone), host);
     }
     ++subscribers_[host].mappings;
     const std::uint32_t i = mappings_.take(&mapping::next_inside);
@@ -49237,12 +49239,12 @@ class nat_mappings {
   [[nodiscard]] std::uint64_t hash(const nat_endpoint& e, std::uint64_t kind) const noexcept {
     return hash_words(hash_words(e.address.high(), e.address.low(), seed_), e.rest() << 2 | kind, seed_);
   }
-  [[nodiscard]] std::uint64_t hash(const ipv6_address& a, std::uint32_t with = nat_none) const noexcept {
+  [[nodiscard]] std::uint64_t hash(const ipv6_address& a, std::uint32_t with) const noexcept {
     return hash_words(hash_words(a.high(), a.low(), seed_), with, seed_);
   }
-  [[nodiscard]] std::uint32_t find_subscriber(const ipv6_address& a) const noexcept {
-    return by_host_.find(subscribers_, &subscriber::next, hash(a),
-                         [&a](const subscriber& s) { return s.address == a; });
+  [[nodiscard]] std::uint32_t find_subscriber(const nat_endpoint& e) const noexcept {
+    return by_host_.find(subscribers_, &subscriber::next, hash(e.address, e.zone),
+                         [&e](const subscriber& s) { return s.address == e.address && s.zone == e.zone; });
   }
   [[nodiscard]] std::uint32_t find_permission(std::uint32_t mapping_number, const ipv6_address& a) const noexcept {
     return by_permission_.find(permissions_, &permission::next, hash(a, mapping_number),
@@ -49251,7 +49253,7 @@ class nat_mappings {
   void leave(std::uint32_t host) noexcept {
     subscriber& s = subscribers_[host];
     if (--s.mappings != 0) return;
-    by_host_.erase(subscribers_, &subscriber::next, hash(s.address), host);
+    by_host_.erase(subscribers_, &subscriber::next, hash(s.address, s.zone), host);
     subscribers_.give_back(host, &subscriber::next);
   }
   void stop_waiting(std::uint32_t i) noexcept {
@@ -49440,7 +49442,7 @@ class nat_table {
  public:
   /// How memory must be aligned.
   static constexpr std::size_t alignment = detail::nat_mappings::alignment;
-  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
+  /// How many bytes a table needs: 80 for each mapping, 52 for each subscriber, 36 for each permission, 52
   /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
     return (detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences)).value();
@@ -49765,7 +49767,7 @@ class nat_table {
       i = mapping_of(inside, outside);
       if (i == detail::nat_none) return exhausted();
     } else {
-      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
+      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside);
       if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {
         ++statistics_.over_limit;
         return drop(drop_reason::nat_subscriber);

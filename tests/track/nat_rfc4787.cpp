@@ -220,6 +220,38 @@ TEST_CASE("RFC 6888 REQ-4, REQ-8: a host has a limit of mappings, and ports rest
   CHECK(t.nat->next_due() == never);
 }
 
+TEST_CASE("hosts of several zones have a limit of mappings each, though their addresses are the same") {
+  constexpr nat_config sizes{.mappings = 8, .subscribers = 4, .seed = 5};
+  constexpr nat_options options{.mapping = nat_mapping::endpoint_independent, .ports_per_subscriber = 2};
+  counted_table connections{{.connections = 32, .unconfirmed = 16}};
+  alignas(nat_table::alignment) std::byte memory[nat_table::bytes_needed(sizes)];
+  nat_table translations{*connections, {memory, sizeof memory}, sizes, options};
+  counted_pool pool{{.packets = 16, .bytes = 600, .headroom = 64, .bare = 16}};
+  test_device device{pool};
+  manual_clock clock;
+  const auto gets_through = [&](std::uint16_t zone, std::uint16_t port) {
+    device.put(1, 18, {}, eth, ipv4_header{.source = in1, .destination = out1},
+               udp_header{.source_port = port, .destination_port = 53});
+    bool through = false;
+    auto path = parse() | track(*connections, {.zone = zone}) | nat<prerouting>(translations) |
+                nat<postrouting>(translations, snat(addr4("192.0.2.254"))) | confirm(*connections) |
+                deliver([&](packet) { through = true; });
+    run(clock, attach(device, path));
+    return through;
+  };
+  CHECK(gets_through(1, 5000));
+  CHECK(gets_through(1, 5001));
+  CHECK_FALSE(gets_through(1, 5002));
+  CHECK(translations.subscribers() == 1);
+  CHECK(gets_through(2, 5000));
+  CHECK(gets_through(2, 5001));
+  CHECK_FALSE(gets_through(2, 5002));
+  CHECK(translations.subscribers() == 2);
+  CHECK(translations.statistics().over_limit == 2);
+  connections->clear();
+  CHECK(translations.subscribers() == 0);
+}
+
 TEST_CASE("mappings, subscribers and permissions that are full are counted drops") {
   nat_setup s = nat_eim(nat_filtering::address_dependent);
   s.sizes = {.mappings = 3, .subscribers = 2, .permissions = 4, .seed = 1};

@@ -92,7 +92,7 @@ class nat_table {
  public:
   /// How memory must be aligned.
   static constexpr std::size_t alignment = detail::nat_mappings::alignment;
-  /// How many bytes a table needs: 80 for each mapping, 44 for each subscriber, 36 for each permission, 52
+  /// How many bytes a table needs: 80 for each mapping, 52 for each subscriber, 36 for each permission, 52
   /// for each FTP connection.
   [[nodiscard]] static constexpr std::size_t bytes_needed(const nat_config& c) noexcept {
     return (detail::nat_mappings::bytes_needed(c) + detail::nat_sequences::bytes_needed(c.sequences)).value();
@@ -417,7 +417,7 @@ class nat_table {
       i = mapping_of(inside, outside);
       if (i == detail::nat_none) return exhausted();
     } else {
-      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside.address);
+      const detail::nat_subscriber_entry* const host = mappings_.find_host(inside);
       if (host != nullptr && options_.ports_per_subscriber != 0 && host->mappings >= options_.ports_per_subscriber) {
         ++statistics_.over_limit;
         return drop(drop_reason::nat_subscriber);
