@@ -170,3 +170,33 @@ TEST_CASE("what is no export, or a damaged one, is refused whole") {
   CHECK(why(forged(tcp_record + 56, 1)) != "");                  // IPv4 in more than four bytes
   CHECK(why(forged(tcp_record + 24 + 32 + 72 + 32, 15)) != "");  // no such window scale
 }
+
+TEST_CASE("a TCP connection that was made by hand is judged from its first segment on, and can be exported before") {
+  const connection_tuple by_hand{client, server, 40000, 80, 6};
+  conversation t, u;
+  // The record of another one, which had windows.
+  t.tcp_out(0, tcp_header{.sequence_number = 0x8000'0000, .flags = tcp_flags::syn, .window_size = 1});
+  t.table->erase(t.its());
+  detail::tracker::begin_burst(*t.table);
+  const std::uint32_t n = t.table->insert(by_hand, t.now());
+  REQUIRE(t.table->confirm((*t.table)[n], t.now()));
+  const std::vector<std::byte> all = exported(t);
+  const auto done = import_connections(*u.table, {all.data(), all.size()}, {});
+  REQUIRE_MESSAGE(done, (done ? "" : done.error().message()));
+  CHECK(done->imported == 1);
+  for (conversation* c : {&t, &u}) {
+    CHECK(c->tcp_in(4, tcp_header{.acknowledgment_number = 6, .flags = tcp_flags::ack, .window_size = 9}) ==
+          "invalid");
+    CHECK(c->tcp_out(5, tcp_header{.sequence_number = 5, .flags = tcp_flags::syn, .window_size = 1000}) == "new");
+    CHECK(c->tcp_in(6, tcp_header{.sequence_number = 9,
+                                  .acknowledgment_number = 6,
+                                  .flags = tcp_flags::syn | tcp_flags::ack,
+                                  .window_size = 1000}) == "established reply");
+    tcp_header h{.sequence_number = 6, .acknowledgment_number = 10, .flags = tcp_flags::ack, .window_size = 1000};
+    CHECK(c->tcp_out(7, h) == "established");
+    CHECK(c->its().tcp_state() == tcp_connection_state::established);
+    CHECK(c->table->size() == 1);
+    h.sequence_number = 5000;
+    CHECK(c->tcp_out(8, h, 10) == "invalid");
+  }
+}

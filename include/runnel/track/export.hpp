@@ -101,7 +101,7 @@ struct transfer {
       to.u16(t.source_port()), to.u16(t.destination_port());
     }
     tcp_window window;
-    if (c.protocol_ == 6) window = c.tcp_;
+    if (c.protocol_ == 6 && c.tcp_state() != tcp_connection_state::none) window = c.tcp_;
     each_of_window(
         window, [&](std::uint32_t v) { to.u32(v); }, [&](std::uint16_t v) { to.u16(v); },
         [&](std::uint8_t v) { to.u8(v); });
@@ -150,7 +150,7 @@ struct transfer {
       constexpr unsigned known =
           expected | seen_reply | assured | confirmed | src_nat | dst_nat | src_nat_done | dst_nat_done;
       if (flags > 1 || zero != 0 || (status & ~known) != 0 || (status & confirmed) == 0 || left == 0) return false;
-      if (protocol == 6 ? state < 1 || state > 9 : state != 0) return false;
+      if (state > (protocol == 6 ? 9 : 0)) return false;  // 0: no segment of it was seen yet
       for (unsigned way = 0; way < 2; ++way) {
         const std::uint64_t* const a = address[way];
         if (flags == 0 && ((a[0] | a[2]) != 0 || (a[1] | a[3]) > 0xffff'ffff)) return false;

@@ -301,8 +301,10 @@ struct tracker {
       if ((segment.flags & tcp_flags::syn) == 0) segment.options = {};
     }
     if (!is_sane(segment.flags)) return outcome::invalid;
-    if (begun != nullptr) ::new (static_cast<void*>(&c.tcp_)) tcp_window(*begun);
     std::uint8_t state = c.tcp_state_ & connection::tcp_state_bits;
+    if (begun != nullptr) ::new (static_cast<void*>(&c.tcp_)) tcp_window(*begun);
+    // Who made it has seen no segment of it: this is the first one.
+    else if (state == 0 && (direction != 0 || !tcp_begin(c.tcp_, segment, t.options_))) return outcome::invalid;
     const tcp_verdict v = tcp_follow(c.tcp_, state, c.bits(), direction, segment, t.options_, t.ticks_);
     c.tcp_state_ = static_cast<std::uint8_t>((c.tcp_state_ & connection::is_read) | state);
     switch (v.outcome) {
