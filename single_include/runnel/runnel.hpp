@@ -46799,7 +46799,7 @@ struct tracker {
   // says that its number is of this burst. What began an unconfirmed connection confirms it.
   [[gnu::noinline]] static verdict confirm(connection_table& t, const packet& p, bool current, instant now) noexcept {
     const connection_word word{p.connection()};
-    if (!word.has_connection() || word.number() >= t.capacity_) return pass;
+    if (!word.has_connection() || word.number() >= t.fresh_) return pass;
     connection& c = t.records_[word.number()];
     if (!c.is_alive() || t.is_confirmed(c)) return pass;
     const bool later = p.layers().has(protocol::fragment) && !p.layers().has(protocol::transport);
@@ -46814,7 +46814,7 @@ struct tracker {
 
   // Whether there is nothing to confirm.
   RUNNEL_INLINE static bool is_settled(const connection_table& t, connection_word word) noexcept {
-    return word.has_connection() && word.number() < t.capacity_ && t.is_confirmed(t.records_[word.number()]);
+    return word.has_connection() && word.number() < t.fresh_ && t.is_confirmed(t.records_[word.number()]);
   }
   // What the packet is to its connection; a drop when there was no room for a new one.
   static verdict judge(connection_table& t, packet& p, slot& s, std::uint64_t now, connection_word& word) noexcept {

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "conversation.hpp"
@@ -278,6 +279,19 @@ TEST_CASE("a packet that comes with the number of another table, or of another b
   t.follow(static_cast<packet&&>(p));
   CHECK(t.word(0).state() == new_);
   CHECK_FALSE(t.word(0).has_connection());
+}
+
+TEST_CASE("confirm() looks at no record that nobody has had yet") {
+  // Memory as it comes: such a record looks alive, and its place would be far behind the index.
+  constexpr connection_config c{.connections = 8, .unconfirmed = 4};
+  alignas(connection_table::alignment) static std::byte memory[connection_table::bytes_needed(c)];
+  std::memset(memory, 0x80, sizeof memory);
+  connection_table other({memory, sizeof memory}, c);
+  bursts t({.connections = 8});
+  t.follow(t.out(1), t.out(2), t.out(3));
+  auto stage = runnel::confirm(other);
+  CHECK(stage(t.b[2], t.c).code == verdict_code::pass);
+  CHECK(other.size() == 0);
 }
 
 TEST_CASE("connections that are closing make room for new ones, established ones do not") {
