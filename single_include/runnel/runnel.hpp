@@ -405,9 +405,7 @@ class text_writer {
   }
   /// Spaces until `column` characters stand on the current line.
   constexpr text_writer& pad_to(std::size_t column) noexcept {
-    std::size_t line = size_;
-    while (line != 0 && buffer_[line - 1] != '\n') --line;
-    for (std::size_t at = size_ - line; at < column; ++at) *this << ' ';
+    for (std::size_t at = this->column(); at < column; ++at) *this << ' ';
     return *this;
   }
 
@@ -415,11 +413,14 @@ class text_writer {
   constexpr void flush() noexcept {
     if (flush_ == nullptr || size_ == 0) return;
     flush_(context_, buffer_, size_);
+    const std::size_t stands = column();
     clear();
+    flushed_ = stands;
   }
   /// Empties the buffer without flushing it.
   constexpr void clear() noexcept {
     size_ = 0;
+    flushed_ = 0;
     buffer_[0] = '\0';
   }
   /// What the buffer holds, zero-terminated.
@@ -430,9 +431,17 @@ class text_writer {
   [[nodiscard]] constexpr bool truncated() const noexcept { return truncated_; }
 
  private:
+  // How many characters stand on the current line.
+  [[nodiscard]] constexpr std::size_t column() const noexcept {
+    std::size_t line = size_;
+    while (line != 0 && buffer_[line - 1] != '\n') --line;
+    return size_ - line + (line == 0 ? flushed_ : 0);
+  }
+
   char* buffer_;
   std::size_t capacity_;
   std::size_t size_ = 0;
+  std::size_t flushed_ = 0;  // characters of the current line that are not in the buffer any more
   flush_function flush_;
   void* context_;
   bool truncated_ = false;

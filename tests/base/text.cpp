@@ -46,6 +46,21 @@ TEST_CASE("columns are counted from the beginning of the line") {
   CHECK(written([](auto& t) { t.pad_to(2) << '|'; }) == "  |");
 }
 
+TEST_CASE("columns are counted from the beginning of the line also where that was flushed") {
+  for (std::size_t capacity = 2; capacity < 24; ++capacity) {
+    std::string all;
+    char buffer[24];
+    text_writer t(
+        buffer, capacity,
+        [](void* to, const char* s, std::size_t n) { static_cast<std::string*>(to)->append(s, n); }, &all);
+    (t << "a longer line\nshort").pad_to(8) << '|';
+    t.pad_to(12) << "|\n";
+    t.pad_to(2) << '|';
+    t.flush();
+    CHECK(all == "a longer line\nshort   |   |\n  |");
+  }
+}
+
 TEST_CASE("what does not fit is cut, and said to be") {
   text<8> t;
   t << "1234567";
