@@ -374,7 +374,7 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
 
   auto onwards =
       as_pipeline(hook<postrouting>(r.rules) | nat<postrouting>(r.translations, r.rules, leaving(interfaces)) |
-                  confirm(r.connections) | replaceable(wire));
+                  tftp_helper(r.connections) | confirm(r.connections) | replaceable(wire));
   auto answers =
       as_pipeline(hook<hook_point::output, hook_part::before_tracking>(r.rules) | track(r.connections) |
                   nat<hook_point::output>(r.translations) |
@@ -382,7 +382,7 @@ auto with_path(router& r, runnel::any_pipeline& wire, egress& out, Use use) {
                   fragment(r.hops, {.interfaces = interfaces, .ids = &r.fragment_ids}) | transmit(out));
   // clang-format off
   auto slow = as_pipeline(
-      track(r.connections) | nat_ftp(r.translations) | tftp_helper(r.connections)
+      track(r.connections) | nat_ftp(r.translations)
     | hook<prerouting, hook_part::behind_tracking>(r.rules)
     | nat<prerouting>(r.translations, r.rules, arriving(interfaces))
     | route(r.routes())

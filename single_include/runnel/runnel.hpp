@@ -46727,6 +46727,13 @@ struct tracker {
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
+  // Has a connection to `to` expected, which is led to where one goes whose replies look like `reply`.
+  static void expect_translated(connection_table& t, const connection& master, const connection_tuple& to,
+                                const connection_tuple& reply, duration d, instant now) noexcept {
+    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+                   static_cast<std::uint32_t>(ticks_at(now)));
+  }
+
   // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
   static bool is_latest(const connection& c, bool reply, std::uint32_t end) noexcept {
     return c.tcp_.side[reply ? 1 : 0].end == end;
@@ -48336,14 +48343,14 @@ struct flow_add_stage : stage_defaults {
 // Helpers: stages that read in one connection of others to come, so that these are `related`. FTP (RFC 959, RFC 2428)
 // and TFTP (RFC 1350).
 //
-//     auto path = parse() | track(connections) | ftp_helper(connections) | tftp_helper(connections) | policy | ...
+//     auto path = parse() | track(connections) | ftp_helper(connections) | policy | tftp_helper(connections) | ...
 //
 // What a client or server says is believed as the kernel believes it: a command or reply has to stand in one segment,
 // from the beginning of its line to behind the port, be the latest of what its sender said, and new, and may only
 // announce the address of who sends it. Otherwise an attacker could have somebody else's ports opened: a segment below
 // the window passes as established, and needs no sequence number to be known; and who may say what a line contains
 // could choose where it is cut. Addresses inside the text stay as they are: where those are translated, `nat_ftp` of
-// nat_ftp.hpp stands in the place of `ftp_helper`.
+// nat_ftp.hpp stands in the place of `ftp_helper`, and `tftp_helper` behind `nat<postrouting>`.
 #ifndef RUNNEL_TRACK_HELPERS_HPP
 #define RUNNEL_TRACK_HELPERS_HPP
 
@@ -48564,8 +48571,10 @@ struct tftp_stage {
     if (datagram.payload().size() < 2) return;
     const std::uint16_t code = load_be16(datagram.payload().data());
     if (code != 1 && code != 2) return;  // a request to read or to write: it is answered from another port
-    const connection_tuple back = table->reply(c);
-    table->expect(c, beside(back, back.destination_port(), 17), false, seconds(300), now);
+    const connection_tuple way = table->original(c), back = table->reply(c);
+    const connection_tuple to = beside(back, back.destination_port(), 17);
+    if (back == way.inverted()) return table->expect(c, to, false, seconds(300), now);
+    tracker::expect_translated(*table, c, to, way.with_ports(way.source_port(), 0), seconds(300), now);
   }
 };
 
@@ -48577,7 +48586,9 @@ struct tftp_stage {
 [[nodiscard]] constexpr detail::ftp_stage ftp_helper(connection_table& connections, std::uint16_t port = 21) noexcept {
   return {&connections, port};
 }
-/// The same for TFTP, whose server answers from a port of its own.
+/// The same for TFTP, whose server answers from a port of its own. One packet asks: stands behind what may drop it, so
+/// that only those that go through take room. Where addresses are translated that is behind `nat<postrouting>`, and the
+/// answer is led back to who has asked.
 [[nodiscard]] constexpr detail::tftp_stage tftp_helper(connection_table& connections,
                                                        std::uint16_t port = 69) noexcept {
   return {&connections, port};

@@ -293,3 +293,45 @@ TEST_CASE("what FTP says wrongly, of others, or too much of, is not announced") 
   CHECK(full.translations->statistics().untranslatable == 1);
   CHECK(full.connections->expected() == 0);
 }
+
+TEST_CASE("TFTP through NAT: the answer comes from another port, and is led to who has asked") {
+  counted_table connections{{.connections = 32, .unconfirmed = 16}};
+  nat_table translations{*connections, 5};
+  counted_pool pool{{.packets = 16, .bytes = 600, .headroom = 64, .bare = 16}};
+  test_device device{pool};
+  manual_clock clock;
+  std::int64_t at = 1000;
+  // Of two bytes, which are those of a request to read.
+  const auto send = [&](ipv4_address from, std::uint16_t sport, ipv4_address to, std::uint16_t dport) {
+    clock.set(instant{} + milliseconds(at += 100));
+    device.put(1, 2, clock.now(), eth, ipv4_header{.source = from, .destination = to},
+               udp_header{.source_port = sport, .destination_port = dport});
+    constexpr auto forwards = rules(when(udp::dport == 6969) >> dnat(addr4("10.0.0.2")).port(69));
+    constexpr auto sources =
+        rules(when(ip::saddr.in(net("10.0.0.0/8")) && !ip::daddr.in(net("10.0.0.0/8"))) >> snat(addr4("192.0.2.254")));
+    std::string said = "dropped";
+    auto path = parse() | track(*connections) | nat<prerouting>(translations, forwards) |
+                nat<postrouting>(translations, sources) | tftp_helper(*connections) | confirm(*connections) |
+                deliver([&](packet p) {
+                  said = name(connection_word{p.connection()}.state()) + (' ' + nat_reading::of(p.contents().from(14)));
+                });
+    run(clock, attach(device, path));
+    CHECK(connections->check());
+    return said;
+  };
+  CHECK(send(in2, 5000, out1, 80) == "new udp 192.0.2.254:5000 > 198.51.100.1:80");
+  CHECK(send(in1, 5000, out1, 69) == "new udp 192.0.2.254:5000 > 198.51.100.1:69");
+  CHECK(send(out1, 6000, box, 5000) == "related udp 198.51.100.1:6000 > 10.0.0.1:5000");
+  CHECK(send(in1, 5000, out1, 6000) == "established udp 192.0.2.254:5000 > 198.51.100.1:6000");
+  CHECK(send(out1, 6000, box, 5000) == "established udp 198.51.100.1:6000 > 10.0.0.1:5000");
+  // To another port outside, as somebody asks the same server from the same one.
+  const std::string asked = send(in2, 5000, out1, 69);
+  const std::uint16_t port = nat_rig::port_of(asked);
+  CHECK(port != 5000);
+  CHECK(send(out1, 6001, box, port) == "related udp 198.51.100.1:6001 > 10.0.0.2:5000");
+  // A server inside, which is known by another address and port.
+  CHECK(send(out2, 7000, box, 6969) == "new udp 198.51.100.2:7000 > 10.0.0.2:69");
+  CHECK(send(in2, 8000, out2, 7000) == "related udp 192.0.2.254:8000 > 198.51.100.2:7000");
+  CHECK(send(out2, 7000, box, 8000) == "established udp 198.51.100.2:7000 > 10.0.0.2:8000");
+  CHECK(connections->expected() == 0);
+}

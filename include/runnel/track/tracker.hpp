@@ -43,6 +43,13 @@ struct tracker {
   static std::uint32_t went(const connection_table& t) noexcept { return t.went_; }
   static connection* records(connection_table& t) noexcept { return t.records_; }
 
+  // Has a connection to `to` expected, which is led to where one goes whose replies look like `reply`.
+  static void expect_translated(connection_table& t, const connection& master, const connection_tuple& to,
+                                const connection_tuple& reply, duration d, instant now) noexcept {
+    t.expect_ticks({.tuple = to, .translated = true, .reply = reply}, master, ticks_in(d),
+                   static_cast<std::uint32_t>(ticks_at(now)));
+  }
+
   // Whether nothing of a TCP connection's side was seen behind `end`, up to which it has sent.
   static bool is_latest(const connection& c, bool reply, std::uint32_t end) noexcept {
     return c.tcp_.side[reply ? 1 : 0].end == end;
