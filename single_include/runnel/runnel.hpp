@@ -32087,7 +32087,8 @@ template <nat_kind Kind>
 }
 [[nodiscard]] constexpr auto dnat(const prefix& to) noexcept { return detail::nat_prefix<nat_kind::dnat>(to); }
 /// @}
-/// The source becomes the address of the interface that the packet leaves by.
+/// The source becomes the address of the interface that the packet leaves by, and stays that for all of the connection:
+/// where its packets leave by another one later, end it (`nat_table::forget`), as the kernel does by itself.
 [[nodiscard]] constexpr auto masquerade() noexcept { return detail::nat_to<nat_kind::masquerade>({}, {}); }
 /// The destination becomes the address of the interface that the packet came by: it is for this host.
 [[nodiscard]] constexpr auto redirect_here() noexcept { return detail::nat_to<nat_kind::redirect_here>({}, {}); }
@@ -45718,7 +45719,8 @@ class connection_table {
     return there ? none : insert_ticks(t, k, home, false, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
-  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
+  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once. As
+  /// one after the other: in a full table, one that was found may have gone, and its number be that of one behind it.
   void find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) noexcept;
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {

@@ -236,7 +236,8 @@ template <nat_kind Kind>
 }
 [[nodiscard]] constexpr auto dnat(const prefix& to) noexcept { return detail::nat_prefix<nat_kind::dnat>(to); }
 /// @}
-/// The source becomes the address of the interface that the packet leaves by.
+/// The source becomes the address of the interface that the packet leaves by, and stays that for all of the connection:
+/// where its packets leave by another one later, end it (`nat_table::forget`), as the kernel does by itself.
 [[nodiscard]] constexpr auto masquerade() noexcept { return detail::nat_to<nat_kind::masquerade>({}, {}); }
 /// The destination becomes the address of the interface that the packet came by: it is for this host.
 [[nodiscard]] constexpr auto redirect_here() noexcept { return detail::nat_to<nat_kind::redirect_here>({}, {}); }
