@@ -109,6 +109,10 @@ class rule_set {
     std::uint32_t elements = parts;  // and as many as `size 1000` says
     for (std::size_t at = text.find("size "); at != text.npos; at = text.find("size ", at + 1))
       elements += static_cast<std::uint32_t>(std::min(std::strtoul(text.c_str() + at + 5, nullptr, 10), 1'000'000ul));
+    // Each rule that says `ct count` counts a connection once.
+    std::uint64_t counted = 0;
+    for (std::size_t at = text.find("count"); at != text.npos; at = text.find("count", at + 1))
+      if (text.compare(at, 7, "counter") != 0) counted += c.connections.connections;
     const std::uint32_t few = std::min(parts, n);
     return {.chains = few,
             .rules = few,
@@ -119,7 +123,7 @@ class rule_set {
             .translations = few,
             .text = n,
             .sets = few,
-            .counted = std::min(c.connections.connections, 64'999u),
+            .counted = static_cast<std::uint32_t>(std::min<std::uint64_t>(counted, 0x7fff'ffff)),
             .elements = elements};
   }
   table_memory memory_;

@@ -387,6 +387,36 @@ TEST_CASE("gateway: connections that were translated to an address end with that
   CHECK(ports() == "1003 1004");
 }
 
+TEST_CASE("gateway: a rule counts as many connections as there can be") {
+  gateway::configuration c;
+  REQUIRE(read_configuration(two_networks +
+                                 "limits { connections 70000 }\n"
+                                 "table inet t { chain f { type filter hook forward priority 0;\n"
+                                 "  udp dport 53 counter accept\n"
+                                 "  ct count over 69000 drop } }",
+                             &c) == "ok");
+  const auto rules = loaded_rules(c);
+  struct record {
+    connection_facts facts{};
+    std::uint8_t rest[detail::connection_stride - sizeof(connection_facts)] = {};
+  };
+  std::vector<record> all(70'000);
+  for (record& r : all) r.facts.status = detail::connection_is_alive | connection_status::confirmed;
+  static_pool<pool_config{.packets = 1, .bytes = 128, .headroom = 64, .bare = 1}> memory;
+  packet p = memory->allocate();
+  REQUIRE(p);
+  REQUIRE(write_headers({p.put(42), 42}, ethernet_header{}, ipv4_header{.source = {10, 0, 0, 9}}, udp_header{}));
+  p.layers(dissect(p.contents(), link_type::ethernet, {.head_offset = p.headroom()}));
+  context at;
+  at.connections = all.data();
+  std::uint32_t accepted = 0;
+  for (std::uint32_t n = 0; n < all.size(); ++n) {
+    p.connection(connection_word::of(new_, connection_direction::original, n).value);
+    if (rules->table().run(hook_point::forward, p, at) == accept) ++accepted;
+  }
+  CHECK(accepted == 69'000);
+}
+
 TEST_CASE("gateway: a reload refuses what it does not put into force") {
   const auto made = [](const std::string& more, gateway::configuration& c) {
     REQUIRE(read_configuration("interface lan { device \"null:\" mac 02:00:00:00:00:01 address 10.0.0.1/24 }" + more,

@@ -24,7 +24,8 @@
 
 namespace runnel {
 
-/// How much a rule table has room for. Each number is below 65000, that of elements aside.
+/// How much a rule table has room for. Each number is below 65000, but those of elements and of what is counted, which
+/// are below 2^31.
 struct rule_table_config {
   std::uint32_t chains = 32;        ///< in all tables of the text together
   std::uint32_t rules = 256;        ///< in all chains
