@@ -295,6 +295,8 @@ int main(int argc, char** argv) {
                               other_conversation::kind(random.below(unsigned(other_conversation::kind::count)))};
   });
   random_conversations<ftp_conversation>(c, random, packets / 4, [&] { return ftp_conversation{random, new_hosts()}; });
+  random_conversations<tftp_conversation>(c, random, packets / 10,
+                                          [&] { return tftp_conversation{random, new_hosts()}; });
   udp_streams(c, random, static_cast<std::uint16_t>(seed + 1));
   return c.report();
 }

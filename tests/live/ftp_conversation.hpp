@@ -127,6 +127,43 @@ class ftp_conversation {
   step last_{};
 };
 
+// A client asks at port 69, and is answered from another one, of which each request may have its own.
+class tftp_conversation {
+ public:
+  tftp_conversation(numbers& random, const hosts& between)
+      : random_(random), between_(between), client_port_(static_cast<std::uint16_t>(2000 + random.below(60000))) {}
+  const hosts& between() const { return between_; }
+
+  step next() {
+    if (!asked_ || random_.chance(20)) {
+      asked_ = true;
+      const unsigned says = random_.chance(70) ? 1 + random_.below(2) : random_.below(6);
+      return datagram(false, client_port_, 69, says, random_.chance(90) ? 4 + random_.below(20) : random_.below(3));
+    }
+    if (random_.chance(15)) server_port_ = static_cast<std::uint16_t>(3000 + random_.below(1000));
+    const auto to = static_cast<std::uint16_t>(client_port_ + (random_.chance(8) ? 1 : 0));
+    return random_.chance(60) ? datagram(true, server_port_, to, 3, 20) : datagram(false, to, server_port_, 4, 4);
+  }
+
+ private:
+  step datagram(bool by_server, std::uint16_t from, std::uint16_t to, unsigned says, std::size_t size) {
+    frame_bytes b;
+    put16(b, from), put16(b, to), put16(b, 8 + size), put16(b, 0);
+    put16(b, says);
+    b.resize(8 + size);
+    const std::uint16_t sum = internet_checksum(b, between_.pseudo(17, b.size()));
+    set16(b, 6, sum == 0 ? 0xffff : sum);
+    return {between_.ip(by_server, 17, b), "TFTP",
+            (by_server ? "s>c " : "c>s ") + std::to_string(from) + " > " + std::to_string(to) + " says " +
+                std::to_string(says) + ", " + std::to_string(size) + " bytes"};
+  }
+
+  numbers& random_;
+  hosts between_;
+  std::uint16_t client_port_, server_port_ = 3000;
+  bool asked_ = false;
+};
+
 }  // namespace kernel_path
 
 #endif
