@@ -93,6 +93,8 @@ TEST_CASE("IPv6: connections, queries, errors, and neighbours are left alone") {
   CHECK(t.at(6, 8, in, icmpv6_header{.kind = icmpv6::echo_reply, .identifier = 4}) == "invalid");
   CHECK(t.at(7, 16, out, icmpv6_header{.kind = {135, 0}}) == "untracked");
   CHECK(t.at(8, 0, out, icmpv6_header{.kind = {151, 0}}) == "untracked");  // RFC 4286
+  CHECK(t.at(8, 0, out, icmpv6_header{.kind = {152, 0}}) == "untracked");
+  CHECK(t.at(8, 0, out, icmpv6_header{.kind = {153, 0}}) == "invalid");  // of the same, but not to the kernel
   ipv6_header nothing = out;
   nothing.next_header = 59;
   CHECK(t.at(9, 8, nothing) == "invalid");

@@ -55,7 +55,7 @@ struct packet_tuple {
 [[nodiscard]] inline tuple_kind kind_of_icmpv6(std::uint8_t type) noexcept {
   if (type < 128) return tuple_kind::error;
   // Multicast listeners and routers, neighbour discovery: they come and go without a conversation.
-  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 153)) return tuple_kind::untracked;
+  if ((type >= 130 && type <= 136) || type == 143 || (type >= 151 && type <= 152)) return tuple_kind::untracked;
   return tuple_kind::whole;
 }
 // The last word of the tuple of a transport header, of which `size` bytes are there: false when there are too few.
