@@ -94,7 +94,8 @@ std::vector<frame_bytes> our_answer(const frame_bytes& f, bool from_here) {
   };
   constexpr auto policy = rules(when(ct::state == invalid) >> drop, when(ip::daddr == router4) >> drop,
                                 when(ip6::daddr == router6) >> drop);
-  auto leave = nat<postrouting>(translations, sources, leaving_address) | confirm(connections) | seen | discard;
+  auto leave = nat<postrouting>(translations, sources, leaving_address) | tftp_helper(connections) |
+               confirm(connections) | seen | discard;
   auto path = parse() | virtual_defragment(fragments) | track(connections) | nat_ftp(translations) |
               nat<prerouting>(translations, destinations, arriving_address) | policy |
               branch(destination)
@@ -258,6 +259,8 @@ int main(int argc, char** argv) {
     while (open.size() < 8) {
       ++number;
       if (random.chance(15)) open.push_back({std::make_unique<ftp_through_nat>(random, number), 10 + random.below(40)});
+      else if (random.chance(6))
+        open.push_back({std::make_unique<tftp_through_nat>(random, number), 3 + random.below(30)});
       else open.push_back({std::make_unique<flow_through_nat>(random, number), 3 + random.below(30)});
     }
     const std::size_t at = random.below(open.size());

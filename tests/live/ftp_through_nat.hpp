@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Random FTP sessions through address translation for tests that compare with the kernel: where data connections are
 // announced, in all four forms, the other side connects to what it reads; segments are sent again, and acknowledged
-// with SACK. Deterministic.
+// with SACK. And of TFTP, which answers from another port. Deterministic.
 #ifndef RUNNEL_TESTS_LIVE_FTP_THROUGH_NAT_HPP
 #define RUNNEL_TESTS_LIVE_FTP_THROUGH_NAT_HPP
 
@@ -173,6 +173,66 @@ class ftp_through_nat final : public nat_conversation {
   std::uint32_t data_sent_[2] = {};
   frame_bytes last_;
   std::string form_, shown_;
+};
+
+class tftp_through_nat final : public nat_conversation {
+ public:
+  tftp_through_nat(numbers& random, std::uint16_t number) : nat_conversation(random) {
+    inside_.is_ipv6 = random_.chance(40);
+    inside_.client = static_cast<std::uint16_t>(random_.one_of({0u, 1u, 1u, 3u, 5u}) << 8 | (1 + number % 250));
+    inside_.server = static_cast<std::uint16_t>(0x4000 + number);
+    frame_bytes& a = inside_.given[1];
+    if (random_.chance(40)) {
+      if (inside_.is_ipv6) put32(a, 0xfd01'0000), put32(a, 0), put32(a, 0), put32(a, 0x81);
+      else put32(a, 0xc612'0000 | random_.one_of({0x0102u, 0x0200u + random_.below(256)}));
+    }
+    outside_ = answered_ = inside_;
+    port_ = static_cast<std::uint16_t>(2000 + random_.below(60000));
+  }
+
+  std::vector<frame_bytes> next() override {
+    if (outside_port_ == 0 || random_.chance(20)) {
+      says_ = asks;
+      return {datagram(inside_, false, port_, 69, 1 + random_.below(2))};
+    }
+    if (answered_port_ == 0 || random_.chance(60)) {
+      says_ = answers;
+      if (random_.chance(15)) server_port_ = static_cast<std::uint16_t>(3000 + random_.below(1000));
+      const auto to = static_cast<std::uint16_t>(outside_port_ + (random_.chance(8) ? 1 : 0));
+      return {datagram(outside_, true, server_port_, to, 3)};
+    }
+    says_ = acknowledges;
+    return {datagram(answered_, false, port_, answered_port_, 4)};
+  }
+  void forwarded(const std::vector<frame_bytes>& all) override {
+    if (all.empty()) return;
+    const frame_bytes& p = all.front();
+    const ip_places in{p};
+    if (says_ == asks) {
+      outside_.given[0] = in.address(p, false), outside_.given[1] = in.address(p, true);
+      outside_port_ = static_cast<std::uint16_t>(get16(p, in.header));
+    } else if (says_ == answers) {
+      answered_.given[1] = in.address(p, false);
+      answered_port_ = static_cast<std::uint16_t>(get16(p, in.header));
+    }
+  }
+  std::string kind() const override { return "TFTP"; }
+  std::string note() const override {
+    return says_ == asks ? " asks" : says_ == answers ? " answers" : " acknowledges";
+  }
+
+ private:
+  frame_bytes datagram(const hosts& view, bool by_server, std::uint16_t from, std::uint16_t to, unsigned code) {
+    frame_bytes b;
+    put16(b, from), put16(b, to), put16(b, 12), put16(b, 0), put16(b, code), put16(b, 0x6100);
+    const std::uint16_t sum = internet_checksum(b, view.pseudo(17, b.size()));
+    set16(b, 6, sum == 0 ? 0xffff : sum);
+    return view.ip(by_server, 17, b, 7);
+  }
+
+  enum { asks, answers, acknowledges } says_ = asks;
+  hosts inside_, outside_, answered_;  // as who is outside sees them; as the client sees who has answered
+  std::uint16_t port_, outside_port_ = 0, server_port_ = 3000, answered_port_ = 0;
 };
 
 }  // namespace kernel_path

@@ -134,8 +134,8 @@ class connection_table {
     return there ? none : insert_ticks(t, k, home, false, ticks);
   }
   /// Which connections packets with these `n` tuples belong to, as `find` says, and makes those that they begin, as
-  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once. As
-  /// one after the other: in a full table, one that was found may have gone, and its number be that of one behind it.
+  /// `insert` does: their state is `new_`. No connection: there was no room. Lets memory work on all of them at once.
+  /// As one after the other: in a full table, one that was found may have gone, and its number be that of another.
   void find_or_insert(const connection_tuple* tuples, std::size_t n, connection_word* words, instant now) noexcept;
   /// Asks for the memory that `find` or `insert` will want for this tuple a little later.
   void prefetch(const connection_tuple& t) const noexcept {
