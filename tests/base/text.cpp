@@ -50,9 +50,8 @@ TEST_CASE("columns are counted from the beginning of the line also where that wa
   for (std::size_t capacity = 2; capacity < 24; ++capacity) {
     std::string all;
     char buffer[24];
-    text_writer t(
-        buffer, capacity,
-        [](void* to, const char* s, std::size_t n) { static_cast<std::string*>(to)->append(s, n); }, &all);
+    const auto keep = [](void* to, const char* s, std::size_t n) { static_cast<std::string*>(to)->append(s, n); };
+    text_writer t(buffer, capacity, keep, &all);
     (t << "a longer line\nshort").pad_to(8) << '|';
     t.pad_to(12) << "|\n";
     t.pad_to(2) << '|';

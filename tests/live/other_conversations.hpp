@@ -92,8 +92,8 @@ class other_conversation {
   std::uint8_t icmp_number() const { return between_.is_ipv6 ? 58 : 1; }
   step query() {
     constexpr std::uint8_t types4[] = {8, 0, 13, 14, 15, 16, 17, 18, 8, 0, 1, 2, 6, 7, 9, 10, 19, 30, 42, 43, 255};
-    constexpr std::uint8_t types6[] = {128, 129, 139, 140, 128, 129, 130, 131, 132, 133, 134, 135, 136,
-                                       137, 138, 141, 142, 143, 144, 145, 151, 152, 153, 155, 160, 200, 255};
+    constexpr std::uint8_t types6[] = {128, 129, 139, 140, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137,
+                                       138, 141, 142, 143, 144, 145, 151, 152, 153, 155, 160, 200, 255};
     turn();
     note_.clear();
     std::uint8_t type = between_.is_ipv6 ? random_.one_of(types6) : random_.one_of(types4);

@@ -185,8 +185,7 @@ TEST_CASE("a TCP connection that was made by hand is judged from its first segme
   REQUIRE_MESSAGE(done, (done ? "" : done.error().message()));
   CHECK(done->imported == 1);
   for (conversation* c : {&t, &u}) {
-    CHECK(c->tcp_in(4, tcp_header{.acknowledgment_number = 6, .flags = tcp_flags::ack, .window_size = 9}) ==
-          "invalid");
+    CHECK(c->tcp_in(4, tcp_header{.acknowledgment_number = 6, .flags = tcp_flags::ack, .window_size = 9}) == "invalid");
     CHECK(c->tcp_out(5, tcp_header{.sequence_number = 5, .flags = tcp_flags::syn, .window_size = 1000}) == "new");
     CHECK(c->tcp_in(6, tcp_header{.sequence_number = 9,
                                   .acknowledgment_number = 6,
