@@ -23,6 +23,20 @@ TEST_CASE("UDP is new until somebody answers, and a stream after two seconds") {
   CHECK(t.udp_in(242'500) == "new");  // half a second too late: another connection, the other way
 }
 
+TEST_CASE("UDP that is answered after a month is a stream as well") {
+  constexpr std::int64_t day = 86'400'000;
+  conversation t;
+  CHECK(t.udp_out(0) == "new");
+  for (std::int64_t now = 0; now <= 40 * day; now += 20 * day) {
+    t.table->expire(instant{} + milliseconds(now));
+    t.table->refresh(t.its(), seconds(25 * 86'400), instant{} + milliseconds(now));
+  }
+  CHECK(t.udp_in(40 * day) == "established reply");
+  CHECK(t.udp_out(40 * day + 1) == "established");
+  CHECK(t.its().has_status(connection_status::assured));
+  CHECK(t.left() == 120);
+}
+
 TEST_CASE("what is dropped before it is confirmed leaves nothing behind") {
   conversation t;
   t.blocked = true;

@@ -58,7 +58,7 @@ struct tracker {
   // Whether a confirmed connection of UDP is a stream when packets go both ways.
   RUNNEL_INLINE static bool is_old_enough(const connection& c, std::uint64_t now) noexcept {
     constexpr std::uint32_t two_seconds = ticks_in(seconds(2));
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(now) - c.created_ - two_seconds) > 0;
+    return static_cast<std::uint32_t>(now) - c.created_ > two_seconds;  // an age, which may be all that 32 bits count
   }
 
   // Whether what a side says now, and nobody has heard before, begins a line. Notes whether it ends one.
