@@ -33001,14 +33001,15 @@ inline constexpr match::set_functions table_set_functions{
 //
 // A list for each rule or element knows the records of its connections, in whichever table, up to the limit: those are
 // within it, whatever comes later; another one is over, and may come in when one of them has ended. Nobody tells when a
-// connection ends: a few of a list are looked at whenever one is added, all of it before one is over, and those that
-// are over leave it. As in the kernel these are also TCP connections that are closed, and those whose first packet did
-// not get through behind the rule. A bit in the record of a connection says that it is counted. It is not set in one
-// that has just begun, so that a record that was given to another connection is found out: at the latest when that one
-// is counted too.
+// connection ends: a few of a list are looked at whenever one is added, all of it before one is over, unless that was
+// done a moment ago, and those that are over leave it. As in the kernel these are also TCP connections that are closed,
+// and those whose first packet did not get through behind the rule. A bit in the record of a connection says that it is
+// counted. It is not set in one that has just begun, so that a record that was given to another connection is found
+// out: at the latest when that one is counted too.
 //
-// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet, and a list of which
-// nothing is over is looked at once.
+// Times are milliseconds of the clock, or so: within one, what is unconfirmed may be confirmed yet. A list of which
+// nothing is over is looked at again after as many as it takes to look at 64 in each: who sends without end costs no
+// more than that, and waits a second at a limit of 60000 for what the few find at once where many come.
 #ifndef RUNNEL_HOOK_TABLE_COUNTS_HPP
 #define RUNNEL_HOOK_TABLE_COUNTS_HPP
 
@@ -33050,7 +33051,7 @@ class table_counts {
       return answer::within;
     }
     refresh(list, when);
-    if (list.count >= most && list.looked_at != when) {
+    if (list.count >= most && when - list.looked_at > list.count / looks_a_time) {
       for (std::uint32_t left = list.count; left != 0 && list.count >= most; --left) look_at_first(list, when);
       if (list.count >= most) list.looked_at = when;
     }
@@ -33069,6 +33070,8 @@ class table_counts {
   }
 
  private:
+  static constexpr std::uint32_t looks_a_time = 64;
+
   // It leaves the list, or becomes the last one.
   void look_at_first(counted_list& list, std::uint32_t when) noexcept {
     const std::uint32_t at = list.first;
