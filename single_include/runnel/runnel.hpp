@@ -2963,7 +2963,8 @@ class packet {
   [[nodiscard]] std::uint8_t queue() const noexcept {
     return (d_->special & detail::is_lent) != 0 ? std::uint8_t{0} : d_->lender_or_queue;
   }
-  /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
+  /// What `track()` says of it, as a `connection_word`: its state, its direction, and the number of its connection. 0
+  /// when never tracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
   /// Sets the connection.
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
@@ -36009,9 +36010,9 @@ class own_addresses {
 
 namespace runnel {
 
-/// One interface: `{.mac = lan.address(), .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`. All
-/// that ask what this host is on a link refer to the one description of it: the neighbour table, which also changes
-/// it, and the interfaces below.
+/// One interface: `{.mac = status->mac, .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`, with
+/// `auto status = eth0->settings().status();` of its device. All that ask what this host is on a link refer to the one
+/// description of it: the neighbour table, which also changes it, and the interfaces below.
 struct ip_interface {
   mac_address mac{};          ///< of this host on the link
   std::uint16_t mtu = 1500;   ///< bytes of the longest IP packet
@@ -43048,7 +43049,8 @@ namespace runnel {
 // ==== runnel/ip/resolve.hpp ==========================================================================================
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
-//     static ip_interface link{.mac = wan.address(), .addresses = {{addr4("192.0.2.1"), 24}}};
+//     auto status = wan.settings().status();    // of its device
+//     static ip_interface link{.mac = status->mac, .addresses = {{addr4("192.0.2.1"), 24}}};
 //     static static_neighbour_table<neighbour_config{}> neighbours{memory, link, seed};
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan

@@ -11,9 +11,9 @@
 
 namespace runnel {
 
-/// One interface: `{.mac = lan.address(), .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`. All
-/// that ask what this host is on a link refer to the one description of it: the neighbour table, which also changes
-/// it, and the interfaces below.
+/// One interface: `{.mac = status->mac, .addresses = {{addr4("192.0.2.1"), 24}, {addr6("2001:db8::1"), 64}}}`, with
+/// `auto status = eth0->settings().status();` of its device. All that ask what this host is on a link refer to the one
+/// description of it: the neighbour table, which also changes it, and the interfaces below.
 struct ip_interface {
   mac_address mac{};          ///< of this host on the link
   std::uint16_t mtu = 1500;   ///< bytes of the longest IP packet

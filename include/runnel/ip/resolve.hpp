@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The last stage before a packet is sent: gives it the Ethernet addresses of its way to the next hop.
 //
-//     static ip_interface link{.mac = wan.address(), .addresses = {{addr4("192.0.2.1"), 24}}};
+//     auto status = wan.settings().status();    // of its device
+//     static ip_interface link{.mac = status->mac, .addresses = {{addr4("192.0.2.1"), 24}}};
 //     static static_neighbour_table<neighbour_config{}> neighbours{memory, link, seed};
 //
 //     auto in  = parse() | answer_neighbours(neighbours) | ...;                    // from wan

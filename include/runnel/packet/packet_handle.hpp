@@ -202,7 +202,8 @@ class packet {
   [[nodiscard]] std::uint8_t queue() const noexcept {
     return (d_->special & detail::is_lent) != 0 ? std::uint8_t{0} : d_->lender_or_queue;
   }
-  /// The number of the connection it belongs to in the table that tracks it, plus one; 0 when untracked.
+  /// What `track()` says of it, as a `connection_word`: its state, its direction, and the number of its connection. 0
+  /// when never tracked.
   [[nodiscard]] std::uint32_t connection() const noexcept { return d_->connection; }
   /// Sets the connection.
   void connection(std::uint32_t v) noexcept { d_->connection = v; }
