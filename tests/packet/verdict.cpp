@@ -25,6 +25,20 @@ TEST_CASE("any two verdicts can stand on the two sides of a conditional") {
   CHECK(choose(true, 5).port == 1);
 }
 
+TEST_CASE("a lambda may return any verdict in any place, without saying its type") {
+  const auto decide = [](int port) {
+    if (port == 53) return drop;
+    if (port == 54) return drop(drop_reason::blocklist);
+    if (port == 55) return redirect(2);
+    return pass;
+  };
+  CHECK(decide(53).reason == drop_reason::policy);
+  CHECK(decide(54).reason == drop_reason::blocklist);
+  CHECK(decide(55).port == 2);
+  CHECK(decide(56) == pass);
+  static_assert(sizeof(verdict) == 4);
+}
+
 TEST_CASE("every drop reason and every verdict has a name of its own") {
   for (std::size_t i = 0; i < drop_reason_count; ++i) {
     CHECK(name(static_cast<drop_reason>(i))[0] != '\0');

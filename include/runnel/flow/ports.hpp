@@ -46,11 +46,9 @@ class ports {
   constexpr ports(W) noexcept : ports(static_cast<std::uint16_t>(index_of<W>)) {}
   /// A verdict other than `pass`: the packet takes none of the ways. `pass` names no way (RUNNEL_ASSERT), and is a
   /// drop.
-  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? verdict{drop} : v) {
+  constexpr ports(verdict v) noexcept : verdict_(v.code == verdict_code::pass ? drop : v) {
     RUNNEL_ASSERT(v.code != verdict_code::pass);
   }
-  /// The same for `drop`.
-  constexpr ports(detail::drop_verdict v) noexcept : verdict_(v) {}
   /// The way `W`, for tags that cannot be made, such as views: `ways::to<tcp>()`.
   template <class W>
     requires contains<W>

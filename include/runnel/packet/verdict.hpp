@@ -7,6 +7,7 @@
 #include <cstddef>  // size_t
 #include <cstdint>  // uint8_t, uint16_t
 
+#include <runnel/config.hpp>
 #include <runnel/packet/drop_reason.hpp>
 
 namespace runnel {
@@ -32,19 +33,20 @@ struct [[nodiscard]] verdict {
   drop_reason reason = drop_reason::none;  ///< why, for `drop` and `aborted`
   std::uint16_t port = 0;                  ///< which device, for `redirect`
 
+  /// A drop with its cause: `return drop(drop_reason::blocklist);` Nothing else has one (RUNNEL_ASSERT). A member of all
+  /// verdicts, so that they are of one type: a lambda may return `drop` in one place, and `pass` in another.
+  constexpr verdict operator()(drop_reason why) const noexcept {
+    RUNNEL_ASSERT(code == verdict_code::drop && "only a drop has a cause");
+    return {verdict_code::drop, why, 0};
+  }
   /// Equal when all their parts are.
   friend constexpr bool operator==(const verdict&, const verdict&) noexcept = default;
 };
 
 namespace detail {
-// What these return is const, so that every pair of verdicts can stand on the two sides of a `?:`.
-struct drop_verdict : verdict {
-  /// A drop with its cause: `return drop(drop_reason::blocklist);`
-  constexpr const verdict operator()(drop_reason why) const noexcept { return {verdict_code::drop, why, 0}; }
-};
 struct redirect_verdict {
   /// Sends the packet to the device at place `port` of the list that the early verdict was given.
-  constexpr const verdict operator()(std::uint16_t port) const noexcept {
+  constexpr verdict operator()(std::uint16_t port) const noexcept {
     return {verdict_code::redirect, drop_reason::none, port};
   }
 };
@@ -52,7 +54,7 @@ struct redirect_verdict {
 
 /// The verdicts by name; see `verdict_code`. @{
 inline constexpr verdict aborted{verdict_code::aborted, drop_reason::aborted, 0};
-inline constexpr detail::drop_verdict drop{{verdict_code::drop, drop_reason::policy, 0}};
+inline constexpr verdict drop{verdict_code::drop, drop_reason::policy, 0};
 inline constexpr verdict pass{verdict_code::pass, drop_reason::none, 0};
 /// @}
 /// The same verdict as `pass`, by the name that rules use for it. Where <sys/socket.h> is included too, the
